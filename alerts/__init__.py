@@ -1,9 +1,11 @@
-"""Alerts: who is notified of what happens on the desk, where, and whether it arrived.
+"""Alerts: posts what happens on the desk to chat channels and programs, and keeps a log
+of what arrived.
 
-It learns of everything from the ledger and is called by nobody to announce something.
-It decides nothing about mail, except that a press on a card goes through the desk's own
-commands. A new kind of alert is a file in channels/, as docs/contributing-channels.md
-says. ledger_events.py says which acts of the ledger somebody can be notified about.
-Start reading there, then destinations/ (what admins set), deliveries/ (planned and
-delivered), channels/.
+Alerts listen to the ledger: no other code calls them to announce something. They decide
+nothing about mail, except that a press of a button on a card runs the desk's own
+commands. A new kind of destination is a file in channels/, as
+docs/contributing-channels.md says.
+
+Start reading at ledger_events.py (about which acts somebody can be notified), then
+destinations/ (what admins set), deliveries/ (planning and delivering), channels/.
 """

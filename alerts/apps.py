@@ -1,4 +1,4 @@
-"""The alerts app: listens to the ledger."""
+"""The alerts app: connects the alerts to the ledger when Django starts."""
 
 from django.apps import AppConfig
 
@@ -7,8 +7,8 @@ class AlertsConfig(AppConfig):
     name = "alerts"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are
-        # imported.
+        # Importing the commands registers them by name, so that a pending change can
+        # find its command.
         import alerts.destinations.commands  # noqa: F401
         from alerts.deliveries.planning import on_recorded
         from audit.recording import recorded

@@ -4,7 +4,7 @@ from common.errors import SentenceError
 
 
 class DestinationNotAllowed(SentenceError):
-    """Whoever asks may not change where alerts go."""
+    """This person may not change where alerts go."""
 
 
 class DestinationMissing(SentenceError):
@@ -12,4 +12,4 @@ class DestinationMissing(SentenceError):
 
 
 class NotChanged(SentenceError):
-    """The change contradicts what is there; its form is shown again with the sentence."""
+    """The change contradicts what is stored; its form shows the sentence again."""

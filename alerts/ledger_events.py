@@ -1,5 +1,5 @@
-"""Which acts of the ledger a destination can be notified about, by events. Kinds of
-destinations are in channels/.
+"""The events that a destination can be notified about. Each event stands for one or
+more actions of entries in the ledger.
 """
 
 from collections.abc import Collection
@@ -10,13 +10,15 @@ from audit.models import Entry
 
 @dataclass(frozen=True)
 class Event:
-    """`words` ends the sentence “is notified when …”; `about` is message, connection or
-    change.
-    """
+    """An event that a route can name."""
 
+    # As programs receive it. Routes store its actions instead.
     name: str
+    # The end of a sentence that begins “is notified when”.
     words: str
+    # The actions of the ledger that it stands for.
     actions: tuple[str, ...]
+    # Message, connection or change.
     about: str = "message"
 
 
@@ -113,15 +115,16 @@ EVENTS: tuple[Event, ...] = (
         "change",
     ),
 )
-# Not about a message: the gate refused it before there was one. Each refusal has its
-# own card.
+# About no message of the desk: an allowlist refused the mail before it was held. Each
+# refusal has its own card.
 REFUSED = "message.refused_at_gate"
-# About no message and no one connection: each change has its own card.
+# About no message and no connection. Each change has its own card.
 CHANGE_ASKED = "change.asked"
-# A flood has a card of its own, and whoever is told of held messages is told of it too.
+# A brake sets a flood of messages apart. It has its own card, which destinations with
+# cards about held messages get too.
 BRAKE = "brake.opened"
 HELD = "message.held"
-# Actions that update an existing card, of a connection or a flood, and create none.
+# Actions that update the card of a connection or a flood, but never create one.
 ENDS = ("connection.removed", "brake.ended")
 OF_BRAKE = (BRAKE, "brake.ended")
 _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
@@ -138,16 +141,14 @@ def events_named(names: Collection[str]) -> list[Event]:
 
 
 def event_of(action: str) -> Event | None:
-    """Return the event that this act means, if it means one."""
+    """Return the event to which an action belongs; None if it belongs to none."""
     return _BY_ACTION.get(action)
 
 
 def about_key(entry: Entry) -> str:
-    """Return the key of the card of an act that is about no message: "connection/4", or
-    "refusal/171" by its entry.
-
-    A flood's is "brake/9", by the details of its entry. Empty where there is no such
-    card.
+    """Return what an act that is about no message has its card by: "connection/4",
+    "brake/9" for a flood, "refusal/171" or "change/171" by the key of the entry. Empty
+    if such an act has no card.
     """
     if entry.action in OF_BRAKE:
         return f"brake/{entry.details.get('brake', '')}"

@@ -1,7 +1,8 @@
-"""The tasks of alerts. Work to do is in rows; a task takes an id, and the sweep finds
-what no task was sent for.
+"""The Celery tasks of alerts. The work itself is stored in rows: a task only wakes a
+worker, and the periodic sweep finds rows whose task was lost.
 
-A task imports what it runs when it runs, so that what it runs may send it.
+Each task imports the function that it runs inside its body, because these functions
+import this module to send tasks.
 """
 
 from celery import shared_task
@@ -11,7 +12,7 @@ from common.tasks import AfterCommitTask
 
 @shared_task(base=AfterCommitTask)
 def plan() -> str:
-    """Plan the deliveries of the acts that wait for it."""
+    """Plan the deliveries of the acts that were recorded and not planned yet."""
     from alerts.deliveries.planning import plan_waiting
 
     return f"{plan_waiting()} planned"
@@ -19,10 +20,10 @@ def plan() -> str:
 
 @shared_task(base=AfterCommitTask)
 def drain(destinations: int | str) -> str:
-    """Deliver what is due at a destination, or at several whose keys are separated by
-    commas, one after the other.
+    """Deliver what is due at a destination, or at several, one after the other: then
+    their keys are one text, separated by commas.
 
-    Where one does not answer, the sweep comes for those behind it.
+    If one fails, the sweep finds the deliveries of the others.
     """
     from alerts.deliveries.drain import drain
 
@@ -33,8 +34,8 @@ def drain(destinations: int | str) -> str:
 
 @shared_task(base=AfterCommitTask)
 def answer_interaction(interaction_id: int) -> str:
-    """Run a command that somebody gave on Discord, or judge a press that was deferred,
-    and answer it.
+    """Run a command that somebody typed on Discord, or decide by a button whose answer
+    was deferred, and send the answer to Discord.
     """
     from alerts.channels.discord.interactions import answer_interaction
 
@@ -43,7 +44,7 @@ def answer_interaction(interaction_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def sweep() -> str:
-    """Find what no task was sent for: acts that were not planned, work of each kind,
+    """Find rows whose task was lost: acts that were not planned, work of the channels,
     and due deliveries.
     """
     from alerts.deliveries.drain import sweep

@@ -1,4 +1,6 @@
-"""Addresses of the alerts pages, and of what a channel serves itself."""
+"""The URLs of the alerts pages, and those that a channel adds, such as the address to
+which Discord sends interactions.
+"""
 
 from django.urls import include, path
 

@@ -1,7 +1,7 @@
-"""The review desk: what waits, what people decide about it, and how a decision is
-carried out.
+"""The review desk: the queue of messages that wait, what people decide about them, and
+how their decisions are carried out at MultiMail.
 
-It reaches MultiMail only through `upstream` and the mirror; `alerts` sends the
-notifications. Start with `decisions/decide.py`, then `queue/views.py` and
+It calls MultiMail only through `upstream` and the mirror. Notifications are sent by
+`alerts`. Start with `decisions/decide.py`, then `queue/views.py` and
 `message_page/views.py`.
 """

@@ -1,5 +1,6 @@
-"""The approvals app: registers its receivers for changed connections, thread messages
-and what ends a claim.
+"""Django's configuration of the approvals app. At start it connects the app's receivers
+to signals: connections that change, new findings, messages of threads, ledger entries,
+kill switches that are released, and review plans that change.
 """
 
 from django.apps import AppConfig
@@ -10,8 +11,8 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are
-        # imported.
+        # Importing registers the commands that a second admin has to accept, so that a
+        # waiting one is found by its name.
         import approvals.brake.commands
         import approvals.risk_rules.weighing
         import approvals.usual_texts  # noqa: F401

@@ -1,11 +1,11 @@
-"""The brake on agents that send too much: counts what is held, and sets apart what
-comes after a cap is passed.
+"""The brake on agents that send too much: counts held messages, and sets apart those
+that come after a cap is passed.
 
-Nothing is lost or rejected by it: what is set apart is held and mirrored like
-everything else, but stands in a list of its own and has no card. Each held message
-counts once for its key, its mailbox, each recipient and its text, by the database's
-clock. What comes counts also while it is set apart, so that an agent that goes on stays
-apart.
+A message that is set apart is neither lost nor rejected: it is held and mirrored like
+any other, but is shown in a list of its own and has no alert card. Each held message
+counts once for its API key, its mailbox, each recipient and its text, by the database's
+clock. Messages count also if they are set apart: as long as an agent goes on sending
+too many, its new messages are set apart.
 """
 
 import logging
@@ -26,67 +26,71 @@ from mirror.models import Message
 log = logging.getLogger(__name__)
 
 ACTOR = worker("brake")
-# The most in an hour and in a day, where no admin has said otherwise.
+# The most messages in an hour and in a day, unless an admin has set other caps.
 DEFAULTS: dict[str, tuple[int, int]] = {
     Kind.KEY: (300, 2000),
     Kind.ALIKE: (200, 1000),
     Kind.MAILBOX: (500, 3000),
     Kind.RECIPIENT: (60, 300),
 }
-# Messages of one account that may be stored at one moment, each unseen by the others:
-# from so close to a cap on they wait for one another.
+# How many messages of one account may be stored at the same moment. Their transactions
+# do not see one another, so when a count is this close to a cap, they are counted one
+# after the other.
 AT_ONCE = 30
+# How many recipients of a message are counted.
 MAX_RECIPIENTS = 50
 
 
 def caps_now() -> dict[str, tuple[int, int]]:
-    """Return the caps by kind: how many an hour and a day; the defaults where no admin
-    has said otherwise.
+    """Return the caps by kind, each as messages an hour and messages a day; 0 is no
+    cap. Kinds that no admin has set have their defaults.
     """
     set_by_admins = Cap.objects.values_list("kind", "an_hour", "a_day")
     return DEFAULTS | {kind: (an_hour, a_day) for kind, an_hour, a_day in set_by_admins}
 
 
 def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> bool:
-    """Count a message whose id is locked, and set it apart if a cap is passed; return
-    whether that is new.
+    """Count a message whose id is locked, and set it apart if it is past a cap; return
+    whether this call has set it apart.
 
-    What only its content tells (its text, and what its webhook left out) is counted
-    when that is read; what was counted before is not judged again.
+    It is called again when the content is fetched. Then the message is counted for its
+    text and for whatever its webhook lacked; what it was counted for before is not
+    counted or judged again.
     """
-    # What it counts for, with the kind of each, in the order in which a flood is named.
+    # What the message counts for. If several caps are passed, the first of these names
+    # the flood.
     mailbox = message.mailbox.upstream_id if message.mailbox else ""
-    named = [
+    counted_for = [
         (Kind.KEY, key or key_name),
         (Kind.ALIKE, message.shape),
         (Kind.MAILBOX, mailbox),
     ]
     for address in sorted(message.addresses[:MAX_RECIPIENTS]):
-        named.append((Kind.RECIPIENT, address))
-    new = {f"{kind}:{name}": kind for kind, name in named if name}
+        counted_for.append((Kind.RECIPIENT, address))
+    kinds = {f"{kind}:{name}": kind for kind, name in counted_for if name}
     if message.hydrated_at is not None:
         for what in Arrival.objects.of_message(message).values_list("what", flat=True):
-            new.pop(what, None)
+            kinds.pop(what, None)
     arrivals = [
         Arrival(
             connection_id=message.connection_id,
             upstream_id=message.upstream_id,
             what=what,
         )
-        for what in new
+        for what in kinds
     ]
-    # A message that was deleted here and comes again was counted then.
+    # A message that was deleted here and comes again has been counted already.
     Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)
-    # In the memory of each process: a new cap counts from the next second, by a clock
-    # that nobody sets.
-    now = f"caps:{int(time.monotonic())}"
-    caps = caches["process"].get_or_set(now, caps_now, 2) or {}
-    passed, is_close = _judge(message, new, caps)
+    # Cached in each process for a second. The key changes with the monotonic clock,
+    # which nobody can set.
+    cache_key = f"caps:{int(time.monotonic())}"
+    caps = caches["process"].get_or_set(cache_key, caps_now, 2) or {}
+    passed, is_close = _judge(message, kinds, caps)
     if passed is None and is_close:
-        # Messages that are stored at one moment do not see one another: so close to a
-        # cap they wait, and count again.
+        # Messages that are stored at the same moment do not see one another. Wait for
+        # them, and count again.
         take_lock(f"brakes {message.connection_id}")
-        passed, _ = _judge(message, new, caps)
+        passed, _ = _judge(message, kinds, caps)
     if passed is None or message.review.brake_id is not None:
         return False
     message.review.brake = _brake_for(passed, message, key, key_name, actor)
@@ -98,10 +102,11 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
 def _judge(
     message: Message, things: Mapping[str, Kind], caps: Mapping[str, tuple[int, int]]
 ) -> tuple[Brake | None, bool]:
-    """Return a brake for the first cap that these things are past, not stored, and
-    whether one is so close that the next may pass it.
+    """Return the first cap that is passed, as a Brake that is not stored yet, or None;
+    and whether any count is so close to its cap that messages stored at this moment may
+    pass it. `things` are what the message counts for, each with its kind.
     """
-    # A cap of 0 is none.
+    # A cap of 0 means no cap.
     set_caps = [cap for kind in things.values() for cap in caps[kind] if cap]
     if not set_caps:
         return None, False
@@ -128,20 +133,19 @@ def _judge(
 def _brake_for(
     passed: Brake, message: Message, key: str, key_name: str, actor: Actor
 ) -> Brake:
-    """Return the open brake for a cap that is passed; the first message past it opens
-    and records it.
+    """Return the open brake for a passed cap. If there is none, open and record one.
 
-    A flood that begins again within its window is the same one: its card is edited, and
-    nobody is told twice.
+    If a flood begins again within its window after it ended, its brake is opened again:
+    so its card is edited, and nobody gets a second alert.
     """
-    mine = Brake.objects.filter(connection=message.connection_id, what=passed.what)
-    lately = Q(ended_at=None) | Q(ended_at__gt=Now() - passed.window)
-    last = mine.filter(lately).order_by("-pk").first()
+    brakes = Brake.objects.filter(connection=message.connection_id, what=passed.what)
+    open_or_recent = Q(ended_at=None) | Q(ended_at__gt=Now() - passed.window)
+    last = brakes.filter(open_or_recent).order_by("-pk").first()
     if last is not None:
         if last.ended_at is None:
             return last
-        ended = mine.filter(pk=last.pk, ended_at__isnull=False)
-        if ended.update(
+        ended_brake = brakes.filter(pk=last.pk, ended_at__isnull=False)
+        if ended_brake.update(
             ended_at=None, opened_at=Now(), window=passed.window, cap=passed.cap
         ):
             last.refresh_from_db()
@@ -168,7 +172,7 @@ def _brake_for(
             "cap": passed.cap,
         },
     )
-    # Otherwise another message opened it at this moment.
+    # If it is not new, another message opened it at this moment.
     if is_new:
         record_flood("brake.opened", brake, actor)
         log.warning(
@@ -179,7 +183,9 @@ def _brake_for(
 
 
 def record_flood(action: str, brake: Brake, actor: Actor, **more: str) -> None:
-    """Append an entry about a flood; its detail `brake` names it for its card."""
+    """Record an entry about a flood in the ledger. By its detail `brake`, alerts find
+    the card of the flood.
+    """
     details = {
         "brake": str(brake.pk),
         "mailbox": brake.mailbox.address if brake.mailbox else "",
@@ -192,8 +198,8 @@ def record_flood(action: str, brake: Brake, actor: Actor, **more: str) -> None:
 
 @atomic_with_retry
 def end_over(brake_id: int) -> None:
-    """End a brake of which fewer than the cap came lately."""
-    # Looked at again under the lock: it may have been opened again.
+    """End a brake if fewer messages than its cap came within its window."""
+    # Checked again under the lock: more messages may have come.
     brake = (
         Brake.objects.over().select_for_update(of=("self",)).filter(pk=brake_id).first()
     )

@@ -1,9 +1,10 @@
-"""What people add to a message for each other: claims, snoozes, comments, mentions. No
-pages.
+"""Commands by which people work together on messages: claim, assign, snooze, comment
+and mention. Their pages are elsewhere.
 
-A claim blocks nobody from deciding, a snooze hides a message from one person alone, and
-a comment never leaves the desk and never changes. The listeners at the end end what an
-entry of the ledger ends, in its transaction.
+A claim shows who works on a message and keeps nobody from deciding it. A snooze hides a
+message from one person only. A comment never leaves the desk and never changes. The
+listeners at the end of the file end claims, snoozes and questions when, for instance, a
+message is decided; they run in the transaction of that ledger entry.
 """
 
 import re
@@ -32,26 +33,29 @@ from mirror.recording import record_about
 from mirror.terms import BACK_BEFORE
 from people.models import Person
 
+# Why a claim or snooze ended, for the ledger.
 DECIDED = "The message was decided."
 CHANGED = "The message changed."
 IDLE = "The claimer did not have it open for ten minutes."
 GONE = "The claimer was deactivated."
 BEYOND = "The claimer may no longer decide it."
 SIGNED_OUT = "The claimer signed out."
-# Pages ask what changed about this often; a claim is not updated more often.
+# The time of a claim is written at most this often, because open pages report in every
+# few seconds.
 _OFTEN = timedelta(seconds=15)
+# How many rows one sweep ends.
 _BATCH = 200
 
 
 @atomic_with_retry
 def take_claim(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Claim:
-    """Claim a message, so that others see who works on it; its holder only refreshes
-    the claim.
+    """Claim a message, so that others see who works on it. If the actor has it already,
+    only its time is renewed.
 
-    Raises ClaimedByOther where somebody other than `from_holder` has it: of two people
-    who take it over at once, the second learns about the first. Raises ActNotAllowed
-    for people who cannot decide here, and AlreadyDecided where nothing is left to
-    decide.
+    `from_holder` is the person from whom the actor takes it over, as their page showed.
+    Raises ClaimedByOther if somebody else has it: so of two people who take it over at
+    the same time, the second learns about the first. Raises ActNotAllowed if the actor
+    is no reviewer of its mailbox, and AlreadyDecided if it awaits no decision.
     """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
@@ -60,37 +64,37 @@ def take_claim(*, message: UUID, actor: Actor, from_holder: int | None = None) -
         raise AlreadyDecided(
             "This message is already decided, so it cannot be claimed."
         )
-    mine = int(actor.id)
-    held = Claim.objects.on(locked)
-    live = held.live().select_related("person").first()
+    person = int(actor.id)
+    claims = Claim.objects.on(locked)
+    live = claims.live().select_related("person").first()
     if live is None:
-        end_claims(held, actor=worker("desk"))
-    elif live.person_id == mine:
+        end_claims(claims, actor=worker("desk"))
+    elif live.person_id == person:
         touch_claim(locked, actor=actor)
         return live
     elif live.person_id != from_holder:
         raise ClaimedByOther(f"{live.person} has this message.")
     else:
-        end_claims(held, actor=actor, why=f"{actor.label} took it over.")
-    claim = Claim.objects.create(message=locked, person_id=mine)
+        end_claims(claims, actor=actor, why=f"{actor.label} took it over.")
+    claim = Claim.objects.create(message=locked, person_id=person)
     details = {"subject": locked.subject, "from": str(live.person) if live else ""}
     record_about("claim.taken", locked, actor=actor, details=details, about=claim)
     return claim
 
 
 def assign_claim(message: Message, *, to: Person, actor: Actor, why: str) -> Claim:
-    """Assign a locked message to a person, instead of whoever has it, in the caller's
-    transaction.
+    """Assign a locked message to a person, in the caller's transaction; a claim of
+    somebody else ends. `why` is the explanation in the ledger.
 
-    It lasts until the message is decided, the person releases it, or somebody else gets
-    it.
+    Unlike a claim that a person took, it does not expire: it lasts until the message is
+    decided, the person releases it, or somebody else gets it.
     """
-    held = Claim.objects.on(message)
-    found = held.first()
-    if found is not None and found.is_assigned and found.person_id == to.pk:
-        return found
-    if found is not None:
-        end_claims(held, actor=actor, why=f"It was assigned to {to}.")
+    claims = Claim.objects.on(message)
+    current = claims.first()
+    if current is not None and current.is_assigned and current.person_id == to.pk:
+        return current
+    if current is not None:
+        end_claims(claims, actor=actor, why=f"It was assigned to {to}.")
     claim = Claim.objects.create(message=message, person=to, is_assigned=True)
     Person.objects.filter(pk=to.pk).update(assigned_at=Now())
     details = {"subject": message.subject, "to": str(to), "explanation": why}
@@ -99,20 +103,24 @@ def assign_claim(message: Message, *, to: Person, actor: Actor, why: str) -> Cla
 
 
 def touch_claim(message: Message, *, actor: Actor) -> None:
-    """Note that the holder has the message on screen; an expired claim is not renewed."""
+    """Note that the actor has the message on screen, if they have claimed it. A claim
+    that has expired is not renewed.
+    """
     if actor.kind == "person":
-        own = Claim.objects.on(message).of_person(int(actor.id)).live()
-        own.filter(seen_at__lt=Now() - _OFTEN).update(seen_at=Now())
+        own_claims = Claim.objects.on(message).of_person(int(actor.id)).live()
+        own_claims.filter(seen_at__lt=Now() - _OFTEN).update(seen_at=Now())
 
 
 def release_claim(*, message: UUID, actor: Actor) -> bool:
-    """Release the actor's own claim; False where they have none."""
-    own = Claim.objects.of_person(int(actor.id)).filter(message__public_id=message)
-    return bool(end_claims(own, actor=actor, why=f"By {actor.label}."))
+    """Release the actor's own claim; False if they have none."""
+    claims = Claim.objects.of_person(int(actor.id)).filter(message__public_id=message)
+    return bool(end_claims(claims, actor=actor, why=f"By {actor.label}."))
 
 
 def end_idle_claims() -> int:
-    """End claims that are idle, on messages that are decided, or of people who left."""
+    """End claims that are idle, on messages no longer held, or of deactivated people;
+    return how many.
+    """
     return end_claims(
         Claim.objects.over().order_by("pk")[:_BATCH], actor=worker("desk")
     )
@@ -120,23 +128,23 @@ def end_idle_claims() -> int:
 
 @atomic_with_retry
 def end_claims(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
-    """End claims and record why: where no reason is given, the one that each has.
-    Return how many there were.
+    """End claims and record why; return how many. Without `why`, the reason is found
+    for each: its holder is deactivated, its message is decided, or it was idle.
     """
-    found = list(claims.under_lock())
-    for claim in found:
+    locked = list(claims.under_lock())
+    for claim in locked:
         message = claim.message
-        over = IDLE if message.is_held else DECIDED
+        idle_or_decided = IDLE if message.is_held else DECIDED
         details = {
             "holder": str(claim.person),
-            "explanation": why or (over if claim.person.is_active else GONE),
+            "explanation": why or (idle_or_decided if claim.person.is_active else GONE),
             "subject": message.subject,
         }
         record_about(
             "claim.released", message, actor=actor, details=details, about=claim
         )
-    Claim.objects.filter(pk__in=[one.pk for one in found]).delete()
-    return len(found)
+    Claim.objects.filter(pk__in=[one.pk for one in locked]).delete()
+    return len(locked)
 
 
 LONGEST_SNOOZE = timedelta(days=30)
@@ -144,53 +152,58 @@ LONGEST_SNOOZE = timedelta(days=30)
 
 @atomic_with_retry
 def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> datetime:
-    """Hide a message from the actor's list until a time, or until an hour before it
-    expires if that comes first.
+    """Hide a message from the actor's Waiting tab until a time, but at most until an
+    hour before it expires; return until when.
 
-    Return which it is. Raises InvalidInput for a time in the past or too far ahead,
-    and for a message that awaits no decision.
+    Raises InvalidInput if the time is in the past or too far ahead, or the message
+    awaits no decision or expires within the hour.
     """
     locked = lock_visible(message, actor=actor)
     if not awaits_review(locked.pk):
         raise InvalidInput(
             "This message is no longer waiting, so it cannot be snoozed."
         )
-    at = clock()
+    now = clock()
     latest = locked.expires_at - BACK_BEFORE if locked.expires_at else None
-    if latest is not None and latest <= at:
+    if latest is not None and latest <= now:
         raise InvalidInput(
             "This message expires within an hour, so it cannot be snoozed."
         )
-    if until <= at:
+    if until <= now:
         raise InvalidInput("That time is in the past. Choose a later one.")
-    if until > at + LONGEST_SNOOZE:
+    if until > now + LONGEST_SNOOZE:
         raise InvalidInput("Snooze it for at most 30 days.")
-    wanted = min(until, latest) if latest else until
+    ends_at = min(until, latest) if latest else until
     snooze, _ = Snooze.objects.update_or_create(
-        message=locked, person_id=int(actor.id), defaults={"until": wanted}
+        message=locked, person_id=int(actor.id), defaults={"until": ends_at}
     )
-    details = {"until": wanted.isoformat(timespec="seconds"), "subject": locked.subject}
+    details = {
+        "until": ends_at.isoformat(timespec="seconds"),
+        "subject": locked.subject,
+    }
     record_about("snooze.set", locked, actor=actor, details=details, about=snooze)
-    return wanted
+    return ends_at
 
 
 @atomic_with_retry
 def unsnooze_message(*, message: UUID, actor: Actor) -> None:
     """End the actor's snooze of a message, if there is one."""
-    own = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
-    _end_snoozes(own, actor=actor, why=f"By {actor.label}.")
+    snoozes = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
+    _end_snoozes(snoozes, actor=actor, why=f"By {actor.label}.")
 
 
 @atomic_with_retry
 def unsnooze_due() -> int:
-    """End the snoozes whose time has come or whose message is not held any more."""
-    over = Snooze.objects.over().order_by("pk")[:_BATCH]
-    return _end_snoozes(over, actor=worker("desk"), why="The time is over.")
+    """End the snoozes whose time has come, or whose message is no longer held or
+    expires soon; return how many.
+    """
+    due = Snooze.objects.over().order_by("pk")[:_BATCH]
+    return _end_snoozes(due, actor=worker("desk"), why="The time is over.")
 
 
 def _end_snoozes(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:
-    found = list(snoozes.under_lock())
-    for snooze in found:
+    locked = list(snoozes.under_lock())
+    for snooze in locked:
         message = snooze.message
         details = {
             "for": str(snooze.person),
@@ -200,22 +213,24 @@ def _end_snoozes(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:
         record_about(
             "snooze.ended", message, actor=actor, details=details, about=snooze
         )
-    Snooze.objects.filter(pk__in=[one.pk for one in found]).delete()
-    return len(found)
+    Snooze.objects.filter(pk__in=[one.pk for one in locked]).delete()
+    return len(locked)
 
 
 def count_snoozed_by(actor: Actor) -> int:
-    """Return how many messages await review that this person has snoozed."""
+    """Return how many messages of the queue this person has snoozed."""
     if not Snooze.objects.of_person(int(actor.id)).exists():
         return 0
     return count_of(desk_messages().snoozed_by(actor))
 
 
-# Inside a word, @ belongs to a mail address or another site's handle.
+# The @ of a mention. Inside a word it belongs to a mail address or to another site's
+# handle.
 _AT = re.compile(r"(?<![\w.@+-])@(?=\w)")
 # Names beyond these are offered when more letters are typed.
 MOST_OFFERED = 8
 MOST_ASKED = 100
+# What was typed after the @, for a remark: a name or an address.
 _WORD = re.compile(r"[\w.+-]+(?:@[\w.-]+)?")
 
 
@@ -228,54 +243,53 @@ def people_seeing(message: Message) -> list[Person]:
 
 
 def mentions_in(text: str, people: Sequence[Person]) -> tuple[list[Person], list[str]]:
-    """Return the people that a text mentions, in order, and a remark on each name that
-    matches nobody or several.
+    """Return which of these people a text mentions, in order, and a remark for each
+    mention that fits nobody or several of them.
 
-    The longest matching name counts: "@Ana Ferreira" is not "@Ana".
+    The longest name that fits counts: "@Ana Ferreira" is not "@Ana".
     """
-    spellings = _spellings(people)
-    found: dict[int, Person] = {}
+    people_by_name = _people_by_name(people)
+    mentioned: dict[int, Person] = {}
     remarks: list[str] = []
     folded = _casefolded(text)
-    for at in _AT.finditer(folded):
-        rest = folded[at.end() :]
+    for mention in _AT.finditer(folded):
+        text_after = folded[mention.end() :]
         fitting = [
-            one
-            for one in spellings
-            if rest.startswith(one) and not re.match(r"[\w@]", rest[len(one) :])
+            name
+            for name in people_by_name
+            if text_after.startswith(name)
+            and not re.match(r"[\w@]", text_after[len(name) :])
         ]
-        meant = spellings[max(fitting, key=len)] if fitting else []
-        typed = _WORD.match(rest)
+        people_named = people_by_name[max(fitting, key=len)] if fitting else []
+        typed = _WORD.match(text_after)
         word = typed[0].rstrip(".") if typed else ""
-        if len(meant) == 1:
-            found.setdefault(meant[0].id, meant[0])
-        elif meant:
+        if len(people_named) == 1:
+            mentioned.setdefault(people_named[0].id, people_named[0])
+        elif people_named:
             remarks.append(
-                f"“@{word}” could be {' or '.join(map(str, meant))}: write the whole name or the address."
+                f"“@{word}” could be {' or '.join(map(str, people_named))}: write the whole name or the address."
             )
         elif word:
             remarks.append(f"“@{word[:60]}” names nobody who sees this message.")
-    return list(found.values()), list(dict.fromkeys(remarks))
+    return list(mentioned.values()), list(dict.fromkeys(remarks))
 
 
 def names_offered(
     typed: str, people: Sequence[Person], *, actor: Actor
 ) -> list[tuple[Person, str]]:
-    """Return the others of whom a word of the name, or the address, begins with what
-    was typed after @.
-
-    Each comes with what to write there: the name, or the address where two have it.
+    """Return whom a comment may mention after these letters of a name or an address,
+    each with the text to insert: the name, or the address if two have that name.
     """
     begun = _casefolded(typed)
     offered: list[tuple[Person, str]] = []
-    for one in people:
-        beginnings = [*_spellings([one]), *_casefolded(one.name).split()]
-        if str(one.pk) == actor.id or not any(
-            word.startswith(begun) for word in beginnings
+    for person in people:
+        names = [*_people_by_name([person]), *_casefolded(person.name).split()]
+        if str(person.pk) == actor.id or not any(
+            name.startswith(begun) for name in names
         ):
             continue
-        is_clear = mentions_in(f"@{one}", people) == ([one], [])
-        offered.append((one, str(one) if is_clear else one.email))
+        is_clear = mentions_in(f"@{person}", people) == ([person], [])
+        offered.append((person, str(person) if is_clear else person.email))
         if len(offered) == MOST_OFFERED:
             break
     return offered
@@ -286,20 +300,21 @@ def _casefolded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _spellings(people: Iterable[Person]) -> dict[str, list[Person]]:
-    """Return what each person may be called: full name, first name, address, and the
-    address's local part.
+def _people_by_name(people: Iterable[Person]) -> dict[str, list[Person]]:
+    """Return who is meant by each name. A person has several: full name, first name,
+    address, and the part of the address before the @.
     """
-    found: dict[str, list[Person]] = {}
+    people_by_name: dict[str, list[Person]] = {}
     for one in people:
-        first = one.name.split()[:1]
-        for spelling in {
-            _casefolded(word)
-            for word in (one.name, one.email, one.email.partition("@")[0], *first)
-        }:
-            if spelling:
-                found.setdefault(spelling, []).append(one)
-    return found
+        names = (
+            one.name,
+            one.email,
+            one.email.partition("@")[0],
+            *one.name.split()[:1],
+        )
+        for name in {_casefolded(name) for name in names if name}:
+            people_by_name.setdefault(name, []).append(one)
+    return people_by_name
 
 
 MAX_COMMENT = 2000
@@ -310,20 +325,21 @@ ONLY_COMMENTERS = "Only a reviewer or an admin of this mailbox can comment."
 def add_comment(
     *, message: UUID, actor: Actor, text: str
 ) -> tuple[list[Person], list[str]]:
-    """Store a comment; people mentioned in it find the message in Mine until it is
-    decided or they answer.
+    """Store a comment. People whom it mentions find the message in their list Mine
+    until it is decided or they answer.
 
-    Return these people, and remarks on names that match nobody. Raises ActNotAllowed
-    for people who may only read.
+    Return the people mentioned other than the actor, and remarks on mentions that could
+    not be matched. Raises ActNotAllowed if the actor is neither reviewer nor admin of
+    the mailbox.
     """
     locked = lock_visible(message, actor=actor)
     if not may_handle(actor, locked):
         raise ActNotAllowed(ONLY_COMMENTERS)
     mentioned, remarks = mentions_in(text, people_seeing(locked))
-    asked = [one for one in mentioned if str(one.id) != actor.id]
+    people_asked = [one for one in mentioned if str(one.id) != actor.id]
     comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
-    comment.mentions.set(asked)
-    for one in asked:
+    comment.mentions.set(people_asked)
+    for one in people_asked:
         Question.objects.update_or_create(
             message=locked, person=one, defaults={"comment": comment}
         )
@@ -331,27 +347,29 @@ def add_comment(
     Question.objects.on(locked).of_person(int(actor.id)).delete()
     details = {
         "comment": text,
-        "mentions": ", ".join(map(str, asked)),
+        "mentions": ", ".join(map(str, people_asked)),
         "subject": locked.subject,
     }
     record_about("comment.added", locked, actor=actor, details=details, about=comment)
-    hidden = Snooze.objects.on(locked).filter(person__in=asked)
-    _end_snoozes(hidden, actor=actor, why="Somebody asks about it.")
-    return asked, remarks
+    snoozes = Snooze.objects.on(locked).filter(person__in=people_asked)
+    _end_snoozes(snoozes, actor=actor, why="Somebody asks about it.")
+    return people_asked, remarks
 
 
 def count_asked_of(actor: Actor) -> int:
-    """Return how many messages wait with a question to this person."""
+    """Return how many undecided messages have an open question to this person, up to
+    MOST_ASKED.
+    """
     questions = Question.objects.of_person(int(actor.id))
     if not questions.exists():
         return 0
     waiting = desk_messages().visible_to(actor).awaiting_review()
-    asked = waiting.filter(pk__in=questions.values("message"))
-    return asked.values("pk")[:MOST_ASKED].count()
+    with_question = waiting.filter(pk__in=questions.values("message"))
+    return with_question.values("pk")[:MOST_ASKED].count()
 
 
 def connect() -> None:
-    """Listen to the ledger, and to people."""
+    """Connect the listeners below to new ledger entries and to changes of people."""
     recorded.connect(on_recorded, dispatch_uid="approvals.desk")
     post_save.connect(
         on_person_saved, sender=Person, dispatch_uid="approvals.desk.people"
@@ -361,7 +379,9 @@ def connect() -> None:
 def on_recorded(
     entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
 ) -> None:
-    """End the claims, snoozes and questions that an entry ends."""
+    """End claims, snoozes and questions after a ledger entry that makes them pointless,
+    in its transaction.
+    """
     by = Actor(
         kind=entry.actor_kind,
         id=entry.actor_id,
@@ -370,30 +390,31 @@ def on_recorded(
         address=details.get("address", ""),
     )
     if entry.action == "decision.recorded" and isinstance(about, Decision):
-        _end_what_is_over(about.message, by)
+        _end_claim_and_snoozes(about.message, by)
         if about.given_by_id is not None:
-            # Whoever decided has answered.
-            asked = Question.objects.of_person(about.given_by_id)
-            asked.on(about.message).delete()
+            # Deciding answers the open questions to whoever decided.
+            questions = Question.objects.of_person(about.given_by_id)
+            questions.on(about.message).delete()
     elif entry.action == "message.cancelled" and isinstance(about, Message):
-        _end_what_is_over(about, by)
+        _end_claim_and_snoozes(about, by)
     elif entry.action == "message.changed" and entry.message is not None:
         snoozes = Snooze.objects.filter(message__public_id=entry.message)
         _end_snoozes(snoozes, actor=by, why=CHANGED)
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
-        own = Claim.objects.of_person(int(entry.actor_id))
-        end_claims(own, actor=by, why=SIGNED_OUT)
+        own_claims = Claim.objects.of_person(int(entry.actor_id))
+        end_claims(own_claims, actor=by, why=SIGNED_OUT)
     elif entry.action == "person.grants_changed" and isinstance(about, Person):
-        # Only those on messages that their current roles do not let them decide.
+        # End only their claims on messages that they may no longer decide.
         holder = Person.objects.get(pk=about.pk).actor(surface=by.surface)
         held = Claim.objects.of_person(about.pk).select_related("message")
         beyond = [one.pk for one in held if not is_reviewer(holder, one.message)]
         end_claims(Claim.objects.filter(pk__in=beyond), actor=by, why=BEYOND)
 
 
-def _end_what_is_over(message: Message, by: Actor) -> None:
+def _end_claim_and_snoozes(message: Message, by: Actor) -> None:
     """End the claim and the snoozes of a decided message."""
-    # Mostly there is none. The message is locked, so none can be added meanwhile.
+    # Asked first, because mostly there are none. The message is locked, so none can be
+    # added meanwhile.
     claims = Claim.objects.on(message)
     if claims.exists():
         end_claims(claims, actor=by, why=DECIDED)
@@ -403,9 +424,7 @@ def _end_what_is_over(message: Message, by: Actor) -> None:
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:
-    """End the claims of a deactivated person; the sweep finds those whose rights
-    changed in another way.
-    """
+    """End the claims of a person who was deactivated."""
     if not instance.is_active:
-        own = Claim.objects.of_person(instance.pk)
-        end_claims(own, actor=worker("desk"), why=GONE)
+        own_claims = Claim.objects.of_person(instance.pk)
+        end_claims(own_claims, actor=worker("desk"), why=GONE)

@@ -1,4 +1,10 @@
-"""Reads of messages by their decisions, claims, snoozes and questions."""
+"""Queries for messages as the desk sees them: which wait for review, and for whom, and
+which are being sent, late, snoozed or expired. They combine a message with its
+decisions, review, claim, snoozes and questions, and write nothing.
+
+Names in brackets in docstrings, as `message_held`, are the database indexes that keep a
+query fast.
+"""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -42,7 +48,8 @@ from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE, VOID
 from policy.rules.facts import COLUMNS
 
-# If MultiMail's clock runs ahead, `held_at` is in the future: that counts as no wait.
+# How long a message has waited, from the first time to the second. If MultiMail's clock
+# runs ahead, `held_at` is in the future: that counts as no wait.
 _AGES: Mapping[str, tuple[timedelta, timedelta]] = {
     "minutes": (-timedelta(days=36_500), timedelta(minutes=5)),
     "hour": (timedelta(minutes=5), timedelta(hours=1)),
@@ -53,13 +60,13 @@ _AGES: Mapping[str, tuple[timedelta, timedelta]] = {
 
 
 class DeskMessageQuerySet(MessageQuerySet):
-    """Reads of what is waiting, for whom, and what is being sent."""
+    """Messages with filters by what the desk and its people did about them."""
 
     def awaiting_review(self) -> Self:
-        """Held and not decided, or held again since (relies on the partial index
-        message_held).
+        """Held and not decided, or held again since the decision (relies on the partial
+        index message_held).
         """
-        # What took effect before the message last changed no longer counts.
+        # A decision that took effect before the message last changed counts no more.
         decided = Q(state__in=LIVE_DECISIONS) | Q(
             state=DecisionState.APPLIED, changed_at__gte=OuterRef("changed_at")
         )
@@ -67,26 +74,25 @@ class DeskMessageQuerySet(MessageQuerySet):
         return self.filter(~Exists(decisions), state=MessageState.HELD)
 
     def in_queue(self) -> Self:
-        """What awaits review and is not set apart (relies on message_held and
+        """Messages that await review and are not set apart (relies on message_held and
         review_apart).
-
-        Hardly anything is set apart. Joined to the reviews, PostgreSQL would read those
-        of all that waits.
         """
+        # A subquery, because few messages are set apart: for a join PostgreSQL would
+        # read the reviews of all messages that wait.
         apart = Review.objects.filter(
             message=OuterRef("pk"), is_held=True, is_apart=True
         )
         return self.awaiting_review().filter(~Exists(apart))
 
     def waiting_for(self, actor: Actor) -> Self:
-        """What awaits this person's review in the queue: not what they snoozed or
-        approved, nor what was set apart.
+        """Messages in the queue that this person may see and has neither snoozed nor
+        approved.
         """
         waiting = self.visible_to(actor).in_queue()
         if actor.kind != "person":
             return waiting
-        # Both are read first: mostly there are none, and a subquery in each query of a
-        # page takes longer.
+        # Both lists are read first: they are mostly empty, and a subquery in each query
+        # of a page takes longer.
         snoozed = _snoozed_by(actor)
         approved = _approved_by(actor)
         if snoozed:
@@ -94,7 +100,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         return waiting.exclude(revision__in=approved) if approved else waiting
 
     def snoozed_by(self, actor: Actor) -> Self:
-        """What awaits review and this person has snoozed."""
+        """Messages in the queue that this person has snoozed."""
         return (
             self.visible_to(actor)
             .in_queue()
@@ -102,81 +108,79 @@ class DeskMessageQuerySet(MessageQuerySet):
         )
 
     def set_apart(self) -> Self:
-        """What awaits review apart from the queue, because a cap was passed
-        (review_apart).
+        """Messages that await review in the list of those set apart, because a cap was
+        passed (relies on review_apart).
         """
         return self.ever_apart().awaiting_review()
 
     def ever_apart(self) -> Self:
-        """What was set apart, decided or not: mostly nothing is, which costs little to ask
-        (review_apart).
+        """Held messages that were set apart, decided or not. Mostly there are none,
+        which is quick to find out (relies on review_apart).
         """
         return self.filter(review__is_held=True, review__is_apart=True)
 
     def of(self, actor: Actor) -> Self:
-        """Held messages of this person: claimed, snoozed or approved by them, or with a
-        question or reminder to them.
-
-        Approved: as one of several who have to.
+        """The person's own list: undecided messages that they have claimed or snoozed,
+        have approved while others still must, or are asked or reminded about.
         """
         if actor.kind != "person":
             return self.none()
-        # By keys, which are read first: these lists are short and mostly empty, the
-        # queue is not.
-        keys = {message for message, _ in _left_by(actor)}
+        # The keys are read first: this list is short and mostly empty, while the queue
+        # may be long.
+        keys = {message for message, _ in _rows_of(actor)}
         if not keys:
             return self.none()
         return self.visible_to(actor).awaiting_review().filter(pk__in=keys)
 
     def mine_stamp(self, actor: Actor) -> str:
-        """Return a value that changes whenever one of this person's own lists does."""
-        return str(sorted(_left_by(actor)[:1001]))
+        """Return a text that changes when what `of` returns for this person does."""
+        return str(sorted(_rows_of(actor)[:1001]))
 
     def leaving(self) -> Self:
-        """Decided here and not yet carried out, or carried out but not yet reported to
-        the mirror.
-
-        Relies on decision_to_do and decision_applied.
+        """Decided at this desk, and not yet carried out or not yet shown as carried out
+        by the mirror (relies on decision_to_do and decision_applied).
         """
-        return self.filter(_of(Decision.objects.going()))
+        return self.filter(_has_decision_among(Decision.objects.going()))
 
     def leaving_by_standing(self) -> Self:
-        """Approved by a standing approval, and not yet carried out (decision_to_do)."""
+        """Approved by a standing approval, and not yet carried out (relies on
+        decision_to_do).
+        """
         waits = Decision.objects.order_by().filter(
             state=DecisionState.RECORDED, standing__isnull=False
         )
         return self.filter(pk__in=waits.values("message"))
 
     def numbers_by_brake(self) -> dict[int, int]:
-        """Return how many of these there are of each flood."""
+        """Return, by the key of a flood, how many of these messages belong to it."""
         counted = self.order_by().values("review__brake").annotate(number=Count("pk"))
         return dict(counted.values_list("review__brake", "number"))
 
     def numbers_by_age(self) -> dict[str, int]:
-        """Return how many of these wait for how long, each up to a thousand and one
-        (relies on message_held).
+        """Return, by the names in _AGES, how many of these messages have waited so
+        long. Counting stops above a thousand (relies on message_held).
         """
         now = clock()
         held = self.order_by("held_at").values_list("held_at", flat=True)
-        since = list(held[: COUNTED + 1])
+        held_times = list(held[: COUNTED + 1])
         counts = {}
         for name, (least, most) in _AGES.items():
-            if len(since) > COUNTED:
+            if len(held_times) > COUNTED:
                 counts[name] = count_of(
                     self.filter(held_at__lte=now - least, held_at__gt=now - most)
                 )
             else:
-                counts[name] = sum(now - most < at <= now - least for at in since)
+                counts[name] = sum(now - most < at <= now - least for at in held_times)
         return counts
 
     def count_waiting_for(self, actor: Actor) -> int:
-        """Return exactly how many wait for this person: the held ones except those
-        being sent, apart or snoozed.
+        """Return the exact number of messages that wait for this person: all held ones,
+        less those that are being sent, set apart, snoozed or approved by them.
 
-        This reads only an index (message_held), so a hundred thousand are affordable.
+        Only an index is read (message_held), which is fast even for 100,000 messages.
         """
         held = self.visible_to(actor).filter(state=MessageState.HELD)
-        going = _of(Decision.objects.going(LIVE_DECISIONS))
+        going = _has_decision_among(Decision.objects.going(LIVE_DECISIONS))
         counts = {"held": held, "going": held.filter(going, review__is_apart=False)}
         counts["apart"] = held.ever_apart()
         if actor.kind == "person":
@@ -189,37 +193,41 @@ class DeskMessageQuerySet(MessageQuerySet):
         return max(0, sizes.pop("held") - sum(sizes.values()))
 
     def in_doubt(self) -> Self:
-        """Decided here, with an unknown outcome (relies on decision_to_look_at)."""
+        """Decided at this desk, with an outcome that is not known (relies on
+        decision_to_look_at).
+        """
         return self.filter(pk__in=Decision.objects.in_doubt().values("message"))
 
     def for_list(self) -> Self:
-        """With everything that a message's page and a row of the queue show."""
-        shown = self.with_connection().select_related(
+        """With all that the page of a message shows, and a row of the queue."""
+        with_related = self.with_connection().select_related(
             "mailbox", "revision", "review", "claim__person"
         )
-        return shown.prefetch_related(_newest_decisions())
+        return with_related.prefetch_related(_newest_decisions())
 
     def for_rows(self) -> Self:
-        """With only what one line of a list shows: no content, and no connection secret
-        to decrypt.
+        """With only the columns that a row of a list shows (_SHOWN): no content, and no
+        keys of the connection, which would have to be decrypted.
         """
         claims = Prefetch("claim", Claim.objects.select_related("person"))
-        shown = self.select_related("mailbox", "revision", "review").only(*_SHOWN)
-        return shown.prefetch_related(claims, _newest_decisions())
+        with_related = self.select_related("mailbox", "revision", "review").only(
+            *_SHOWN
+        )
+        return with_related.prefetch_related(claims, _newest_decisions())
 
     def rejected_lately(self, message: Message) -> Self:
-        """What was rejected in 90 days, of the message's connection and kind, with what
-        took effect of each.
-
-        Relies on message_rejected.
+        """Other messages of the same connection and kind as this one that were rejected
+        in the last 90 days, with the decisions that took effect on each (relies on
+        message_rejected). Of the same kind are messages that are sandbox or real, and
+        inbound or outbound, like it.
         """
         since = Now() - timedelta(days=90)
-        found = self.filter(
+        rejected = self.filter(
             state=MessageState.REJECTED,
             changed_at__gt=since,
             connection=message.connection_id,
         )
-        found = found.filter(
+        rejected = rejected.filter(
             sandbox=message.sandbox, direction=message.direction
         ).exclude(pk=message.pk)
         applied = (
@@ -234,26 +242,26 @@ class DeskMessageQuerySet(MessageQuerySet):
             "upstream_decided_by",
             "upstream_reason",
         )
-        return found.only(*columns).prefetch_related(
+        return rejected.only(*columns).prefetch_related(
             Prefetch("decisions", applied, to_attr="newest_decisions")
         )
 
     def for_name(self) -> Self:
-        """With only what names them, and since when they are held."""
+        """With only their subjects, and the times since which they are held."""
         return self.only("public_id", "subject", "hydrated_at", "held_at")
 
     def for_policy(self) -> Self:
-        """With only what the rules of the policy ask of each."""
+        """With only the columns that the rules of the policy look at."""
         related = ("connection__is_our_gateway", "mailbox__editor_may_approve")
         examined = ("review__risk_level", "review__rules", "review__policy_facts")
-        known = self.select_related("connection", "mailbox", "review")
-        return known.only(
+        with_related = self.select_related("connection", "mailbox", "review")
+        return with_related.only(
             "state", "upstream_id", "revision", *related, *COLUMNS, *examined
         )
 
     def late(self) -> Self:
-        """Held, and past a target of its review plan as of the last sweep
-        (review_late).
+        """Held, and later than a target of their review plan, as of the last sweep
+        (relies on review_late).
         """
         return self.filter(
             state=MessageState.HELD,
@@ -262,15 +270,18 @@ class DeskMessageQuerySet(MessageQuerySet):
         )
 
     def to_watch(self) -> Self:
-        """Held and read, with something due by their review plan (review_watch)."""
+        """Held and fetched, with something due by their review plan (relies on
+        review_watch).
+        """
         due = self.filter(
             state=MessageState.HELD, review__is_held=True, review__watch_at__lte=Now()
         )
         return due.exclude(hydrated_at=None)
 
     def late_by_mailbox(self) -> QuerySet[Any, Any]:
-        """Return how many are late in each mailbox, the one with the longest late first
-        (review_late).
+        """Return for up to 20 mailboxes their addresses, the number of late messages,
+        and since when the first is late; the longest late first (relies on
+        review_late).
         """
         counted = self.late().order_by().values("mailbox__address")
         return counted.annotate(
@@ -278,10 +289,10 @@ class DeskMessageQuerySet(MessageQuerySet):
         ).order_by("first")[:20]
 
     def nearly_over(self) -> Self:
-        """Undecided, not announced yet, and expiring within an hour, or a tenth of
-        their time where that is shorter.
+        """Held and undecided messages whose expiry is near and was not announced yet.
 
-        Relies on message_expiry.
+        Near means within an hour, or within a tenth of the time from held to expiry if
+        that is shorter (relies on message_expiry).
         """
         decisions = Decision.objects.filter(message=OuterRef("pk"))
         ahead = Least(
@@ -298,27 +309,29 @@ class DeskMessageQuerySet(MessageQuerySet):
         return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
 
     def not_asked_by(self, version: QuerySet[Any, Any]) -> Self:
-        """Held, fetched and undecided, and not asked about by this version of the
-        policy yet (review_policy).
+        """Held, fetched and undecided messages to which this version of the policy was
+        not applied yet (relies on review_policy).
         """
-        asked_before = self.real().filter(
+        not_applied = self.real().filter(
             review__is_held=True,
             review__policy_applied__lt=Subquery(version),
             hydrated_at__isnull=False,
         )
-        return asked_before.awaiting_review()
+        return not_applied.awaiting_review()
 
     def past_expiry(self) -> Self:
-        """Held although expired by the database's clock, with no decision under way
-        that ends them.
+        """Held although they have expired by the database's clock, with no decision
+        under way that ends them (relies on message_expiry).
 
-        After a refused reject of the expiry rule there is a pause before the next (relies on
-        message_expiry).
+        If the expiry rule's reject was refused, they are left out for EXPIRY_REST.
         """
         decisions = Decision.objects.filter(message=OuterRef("pk"))
-        # A message that was listed again expires like any other.
+        # Only decisions since the message last changed count: one that is held again
+        # expires like any other.
         since = Q(changed_at__gte=OuterRef("changed_at"))
-        ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
+        has_ended = (
+            Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
+        )
         on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(
             state__in=CAN_EXPIRE, outcome=Outcome.APPROVE
         )
@@ -327,51 +340,54 @@ class DeskMessageQuerySet(MessageQuerySet):
             state=DecisionState.REFUSED,
             changed_at__gt=Now() - EXPIRY_REST,
         )
-        over = (
+        expired = (
             self.real()
             .filter(state=MessageState.HELD, expires_at__lte=Now())
             .exclude(hydrated_at=None)
         )
-        return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
+        return expired.exclude(
+            Exists(decisions.filter(has_ended | on_its_way | resting))
+        )
 
 
 def desk_messages() -> DeskMessageQuerySet:
-    """Return all messages for the reads above, without the columns that
-    `MessageManager` leaves out.
+    """Return all messages, with the filters above. Their column `search` is not loaded,
+    as with `MessageManager`.
     """
     return DeskMessageQuerySet(Message).defer("search")
 
 
 def shown_message(actor: Actor, public_id: UUID) -> Message | None:
-    """Return a message with everything that its page and a row show, or None where this
-    person may not see it.
+    """Return a message with everything that its page and a row show; None if there is
+    none with this id that the person may see.
     """
-    # By no order: one at most has this id.
-    found = desk_messages().visible_to(actor).for_list().filter(public_id=public_id)
-    return next(iter(found), None)
+    # Not `first()`, which would sort: at most one message has this id.
+    messages = desk_messages().visible_to(actor).for_list().filter(public_id=public_id)
+    return next(iter(messages), None)
 
 
 def _newest_decisions() -> "Prefetch[Any]":
-    # As lists: a queryset for each message of a page takes as long as reading it.
+    # Stored as lists in `newest_decisions`: a queryset for each message of a page would
+    # take as long as reading the page.
     newest_first = Decision.objects.select_related("given_by").order_by("-pk")
     return Prefetch("decisions", newest_first, to_attr="newest_decisions")
 
 
 def our_decisions(message: Message) -> list[Decision]:
-    """Return our decisions about a message, the newest first: those that were read with
-    it, or read now.
+    """Return this desk's decisions about a message, the newest first. They are read
+    now unless they were read together with the message.
     """
-    known: list[Decision] | None = message.__dict__.get("newest_decisions")
-    if known is not None:
-        return known
+    prefetched: list[Decision] | None = message.__dict__.get("newest_decisions")
+    if prefetched is not None:
+        return prefetched
     return sorted(message.decisions.all(), key=lambda one: -one.pk)
 
 
 def latest_decision(message: Message) -> Decision | None:
-    """Return our newest decision about a message that may have an effect.
+    """Return the decision that says where a message is: the newest one.
 
-    One without effect must not hide an older one that was withdrawn and may still take
-    effect.
+    But if the newest had no effect, and an older one was withdrawn, that one is
+    returned, because it may still take effect.
     """
     decisions = our_decisions(message)
     newest = next(iter(decisions), None)
@@ -383,13 +399,13 @@ def latest_decision(message: Message) -> Decision | None:
 
 
 def awaits_review(message: int) -> bool:
-    """Whether the message of this key awaits review."""
+    """Whether the message with this key awaits review."""
     return desk_messages().filter(pk=message).awaiting_review().exists()
 
 
 class Among(Func):
-    """Whether a key is in a list of keys, computed once; PostgreSQL plans for such a
-    list being short.
+    """SQL `key = ANY (keys)`: whether a key is among keys that are computed once.
+    PostgreSQL makes its plan for few keys.
     """
 
     template = "(%(expressions)s))"
@@ -397,11 +413,11 @@ class Among(Func):
     output_field = BooleanField()
 
 
-def _of(decisions: QuerySet[Decision]) -> Among:
-    """The condition that a message has one of these decisions.
+def _has_decision_among(decisions: QuerySet[Decision]) -> Among:
+    """Return the condition that a message has one of these decisions.
 
-    Their keys are read first: PostgreSQL overestimates them, and would read all held
-    messages for a join.
+    The messages' keys are computed first: for a join PostgreSQL would overestimate
+    their number, and read all held messages.
     """
     return Among(F("pk"), ArraySubquery(decisions.order_by().values("message")))
 
@@ -416,15 +432,13 @@ def _snoozed_by(actor: Actor) -> list[int]:
 
 
 def _can_be_snoozed() -> Q:
-    """The condition that a message is not so close to its expiry that no snooze hides
-    it.
-    """
+    """Return the condition that a snooze hides a message: it does not expire soon."""
     return Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
 
 
 def _approved_by(actor: Actor) -> list[int]:
-    """Return the keys of the versions that this person approved and others still have
-    to.
+    """Return the keys of the revisions that this person approved, and that need more
+    approvals by others.
     """
     return list(
         Verdict.objects.awaiting_others(int(actor.id)).values_list(
@@ -433,6 +447,7 @@ def _approved_by(actor: Actor) -> list[int]:
     )
 
 
+# The columns that `for_rows` loads.
 _SHOWN = (
     "public_id",
     "upstream_id",
@@ -475,16 +490,16 @@ _SHOWN = (
 )
 
 
-def _left_by(actor: Actor) -> QuerySet[Any, Any]:
-    """Return message and key of this person's claims, snoozes and approvals, and of
-    what others ask of them.
+def _rows_of(actor: Actor) -> QuerySet[Any, Any]:
+    """Return pairs of message and row key: this person's claims, snoozes and approvals
+    that need others, and the questions and reminders to them.
     """
     person = int(actor.id)
     kinds: list[QuerySet[Any]] = [
         Claim.objects.of_person(person).lasting(),
         Snooze.objects.of_person(person).running(),
         Question.objects.of_person(person),
-        # Of an earlier version, an approval counts no more: that message waits for this
+        # An approval of an earlier version counts no more: that message waits for this
         # person again.
         Verdict.objects.awaiting_others(person).filter(revision=F("message__revision")),
         Reminder.objects.filter(person=person),

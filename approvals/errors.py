@@ -1,5 +1,5 @@
-"""What can go wrong when a message is decided; each error carries a sentence for the
-reviewer.
+"""The errors that the desk's commands raise; each carries a sentence for the person
+who used the command.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from mirror.errors import ActNotAllowed, DeskError
 
 
 class StaleDecision(DeskError):
-    """A row was no longer in the state that the caller saw."""
+    """A row no longer has the state that the caller saw."""
 
 
 class VerdictNotAllowed(DeskError):
@@ -20,7 +20,9 @@ class ReauthenticationNeeded(VerdictNotAllowed):
 
 
 class ContentChanged(DeskError):
-    """The content is no longer the one that was shown."""
+    """The message no longer has the content that the person was shown; `shown` and
+    `current` are the fingerprints of both.
+    """
 
     def __init__(self, sentence: str, *, shown: str, current: str) -> None:
         super().__init__(sentence)
@@ -29,24 +31,24 @@ class ContentChanged(DeskError):
 
 
 class InvalidInput(DeskError):
-    """What was posted cannot be read; the sentence says what to enter."""
+    """What was entered is not valid; the sentence says what to enter instead."""
 
 
 class EditNotPossible(DeskError):
-    """A corrected message cannot be sent in place of this one; the sentence says what
-    to do.
+    """A held message cannot be replaced by an edited version; the sentence says what to
+    do instead.
     """
 
 
 class RiskUnread(DeskError):
-    """The message is high risk, and the person did not say that its serious findings
-    were read.
+    """The person approved a high-risk message without having ticked that they read its
+    serious findings, or what a rule of the policy asks to check.
     """
 
 
 class AlreadyDecided(DeskError):
-    """Another decision came first: `decision`, or None when it was made outside the
-    desk.
+    """It is too late: the message was decided, edited or ended before. `decision` is
+    the desk's decision that came first; None if there is none.
     """
 
     def __init__(self, sentence: str, *, decision: Any = None) -> None:
@@ -63,8 +65,9 @@ class EventAlreadyHandled(DeskError):
 
 
 def http_status(error: DeskError | None) -> int:
-    """Return 403 where the person may not do it, 422 for invalid input, 409 where the
-    message or event has moved on; 200 where nothing went wrong.
+    """Return the status of a response that shows this error: 403 if the person may not
+    do it, 422 for invalid input, 409 if the message or event has changed meanwhile. It
+    is 200 without an error.
     """
     if error is None:
         return 200

@@ -1,8 +1,10 @@
-"""Examines a content when it is stored: findings, queue columns, the version before.
+"""Examines the content of a message when the mirror stores it: what is risky about it
+(findings), the columns by which the queue sorts, searches and groups messages, and
+which earlier message it is a new version of.
 
 Whoever stores a content passes this module to the mirror, as a `mirror.store.Examiner`.
-Each of its functions takes a fixed number of statements, whatever the size of history,
-queue or recipients.
+Each function runs a fixed number of SQL statements, however long the history, the
+queue or the list of recipients is.
 """
 
 import logging
@@ -61,54 +63,62 @@ from risk.sums import sums_of
 
 log = logging.getLogger(__name__)
 
-# The name of a lock.
+# The name of a lock. Examinations share it; changes of weights and own words exclude
+# each other and all examinations.
 WEIGHTS_LOCK = "approvals.weights"
-# Lookalikes are searched among contacts of the newest messages; a message's own
-# addresses are looked up exactly.
+# Lookalikes are searched among the recent contacts: how many of the newest messages,
+# and how many contacts, are read for that.
 NEWEST = 2000
 MOST_CONTACTS = 5000
+# How many recipients of a message, if they are no recent contacts, are looked up among
+# all contacts.
 MOST_ADDRESSES = 1000
-# Seconds for which contacts are cached in this process. A message's own recipients are
-# always looked up.
+# For how many seconds, and for how many connections, contacts are cached in this
+# process.
 KEPT_SECONDS = 300.0
 MOST_CONNECTIONS = 100
-# How many rejected messages with the same words are looked at.
+# How many rejected messages with the same text are read.
 MOST_SAME = 50
 
+# By connection: when its contacts were read, and how often each was written to.
 _contacts_by_connection: dict[int, tuple[float, Mapping[str, int]]] = {}
 
 
 def findings(
     message: Message, content: Content, parsed: ParsedContent, *, may_have_left: bool
 ) -> list[dict[str, Any]]:
-    """Return what is risky about the content, worst first, as it is stored with the
+    """Return the findings about a content, worst first, as JSON to be stored with the
     revision.
 
-    Goes by what the desk knows from earlier mail.
+    Its recipients and text are compared with earlier mail of the connection.
     """
-    # In a transaction this blocks changes of own words until it ends;
-    # `flush_examinations` says what for.
+    # Own words cannot change until this transaction ends; `flush_examinations` relies
+    # on that.
     take_lock(WEIGHTS_LOCK, shared=True)
     own_words = OwnWord.objects.of_connection(message.connection_id).heaviest_first()
-    own = _own_domains(message)
+    own_domains = _own_domains(message)
     judged = judge_content(message, content)
     context = RiskContext(
-        own_domains=tuple(sorted(own)),
-        known_addresses=_known(message.connection_id, _outside(content, own)),
+        own_domains=tuple(sorted(own_domains)),
+        known_addresses=_known_contacts(
+            message.connection_id, _outside_recipients(content, own_domains)
+        ),
         rejected=_rejected_like(message, content, parsed),
-        off_list=[one for one in judged.refused if "@" in one],
-        watched=[one for one in judged.would_be_refused if "@" in one],
+        off_list=[recipient for recipient in judged.refused if "@" in recipient],
+        watched=[
+            recipient for recipient in judged.would_be_refused if "@" in recipient
+        ],
         own_phrases=own_phrases(own_words, message.mailbox_id),
         text_part=parsed.text_part,
     )
-    found = find_risks(content, parsed.shown, context)
+    results = find_risks(content, parsed.shown, context)
     if may_have_left:
-        found = worst_first((*found, may_have_left_finding()))
-    return [asdict(finding) for finding in found]
+        results = worst_first((*results, may_have_left_finding()))
+    return [asdict(finding) for finding in results]
 
 
 def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
-    """Update the review of a locked message whose current version got one more finding."""
+    """Update the review of a locked message whose current version got a new finding."""
     if message.revision_id != revision.pk:
         return
     content = stored_content(revision)
@@ -119,7 +129,7 @@ def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
 
 
 def own_phrases(words: Iterable[OwnWord], mailbox: int | None) -> list[OwnPhrase]:
-    """Return the phrases among these that count in a mailbox."""
+    """Return, as phrases to search for, those own words that count in a mailbox."""
     return [
         OwnPhrase(read_phrase(word.text), frozenset(word.looks_in), word.points)
         for word in words
@@ -128,12 +138,13 @@ def own_phrases(words: Iterable[OwnWord], mailbox: int | None) -> list[OwnPhrase
 
 
 def _own_domains(message: Message) -> set[str]:
+    # The domains of all mailboxes of its connection.
     addresses = Mailbox.objects.addresses_in(message.connection_id)
     return {address.rpartition("@")[2].lower() for address in addresses}
 
 
-def _outside(content: Content, own_domains: set[str]) -> list[str]:
-    """Return the recipients who have no address at one of these domains."""
+def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:
+    """Return the recipients whose address is not at one of these domains."""
     recipients = [address.lower() for address in everybody(content)]
     return [
         address
@@ -143,23 +154,22 @@ def _outside(content: Content, own_domains: set[str]) -> list[str]:
 
 
 def flush_examinations() -> None:
-    """Wait until every message is stored whose examination began before what was
-    committed last.
+    """Wait until every examination that is running now has been committed.
 
-    Such a message may have been examined with the own words of before; afterwards it is
-    there to be judged again.
+    Such an examination may still have used the own words from before a change. Once it
+    is committed, its message is found when held messages are judged again.
     """
     with transaction.atomic():
         take_lock(WEIGHTS_LOCK)
 
 
-def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
-    """Return the recent contacts of a connection with how often each was written to,
-    cached in this process; these addresses are looked up exactly.
+def _known_contacts(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
+    """Return the recent contacts of a connection, by address how often each was written
+    to; cached in this process. Of the given addresses also older contacts are included.
     """
-    at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
+    read_at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
     # An empty result is not cached: the first contact must count at once.
-    if not contacts or time.monotonic() - at >= KEPT_SECONDS:
+    if not contacts or time.monotonic() - read_at >= KEPT_SECONDS:
         contacts = contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
         _contacts_by_connection[connection] = (time.monotonic(), contacts)
         while len(_contacts_by_connection) > MOST_CONNECTIONS:
@@ -175,123 +185,135 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
 def _rejected_like(
     message: Message, content: Content, parsed: ParsedContent
 ) -> Rejected | None:
-    """Return a rejected message with the same text: one of the same mailbox first, then
-    the newest.
+    """Return a recently rejected message with the same text: the newest of the same
+    mailbox, else the newest of another mailbox; None if there is none.
 
-    Test messages are compared only with test messages. A next version that was
-    requested matches nothing, whatever else was rejected.
+    Test messages are compared only with test messages. A message that is the new
+    version of another one is not compared.
     """
     own_shape = shape(content, parsed)
     if not own_shape or message.answers_id is not None:
         return None
-    same = desk_messages().rejected_lately(message).filter(shape=own_shape)
-    # What people rejected, here or at MultiMail. Requests for changes and expired
-    # messages are left out.
+    same_text = desk_messages().rejected_lately(message).filter(shape=own_shape)
+    # Those that people rejected, here or at MultiMail. Messages that were sent back for
+    # changes or rejected by a rule, as expired ones are, are left out.
     by_people = []
-    for one in same.order_by("-changed_at")[:MOST_SAME]:
-        decision = latest_decision(one)
+    for rejected in same_text.order_by("-changed_at")[:MOST_SAME]:
+        decision = latest_decision(rejected)
         if decision is None or (
             decision.outcome == Outcome.REJECT and not decision.rule
         ):
-            at = decision.changed_at if decision else one.changed_at
-            is_here = one.mailbox_id == message.mailbox_id
-            by_people.append((is_here, at, one, decision))
+            rejected_at = decision.changed_at if decision else rejected.changed_at
+            is_here = rejected.mailbox_id == message.mailbox_id
+            by_people.append((is_here, rejected_at, rejected, decision))
     if not by_people:
         return None
-    is_here, at, one, decision = max(by_people, key=itemgetter(0, 1))
+    is_here, rejected_at, rejected, decision = max(by_people, key=itemgetter(0, 1))
     by = decision.given_by if decision else None
-    reason = decision.reason if decision else one.upstream_reason
+    reason = decision.reason if decision else rejected.upstream_reason
     return Rejected(
-        public_id=str(one.public_id),
-        by=str(by or one.upstream_decided_by),
-        at=f"{at:%-d %B %Y, %H:%M} UTC",
+        public_id=str(rejected.public_id),
+        by=str(by or rejected.upstream_decided_by),
+        at=f"{rejected_at:%-d %B %Y, %H:%M} UTC",
         reason=without_references(reason),
-        in_same_mailbox=is_here and one.mailbox_id is not None,
+        in_same_mailbox=is_here and rejected.mailbox_id is not None,
     )
 
 
-# An agent that was asked for changes answers within days, one that names neither thread
-# nor trigger within hours.
+# How long after a request for changes a message can be its new version; the short one
+# counts for messages whose trigger names neither a run nor a person.
 WINDOW = timedelta(days=7)
 SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
 SLACK = timedelta(seconds=2)
+# How many requests for changes are read, the newest first.
 MOST = 50
-# What a trigger calls its run and its person.
+# The keys under which a trigger names its run, and its person, with what each key
+# holds.
 _RUNS = {"run_id": "run", "runId": "run", "discord_interaction_id": "interaction"}
 _PEOPLE = {"discord_user_id": "id", "discord_user": "name"}
-_ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
+# "Re:", "Aw:" and "Fwd:" at the beginning of a subject.
+_REPLY_PREFIX = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
 
 
 def version_before(message: Message) -> Message | None:
-    """Return the message whose request for changes this one answers, or that it was
-    edited from; None for none.
+    """Return the earlier message of which this one is a new version: a person edited
+    the earlier one, or sent it back for changes, so that its agent wrote again. None if
+    there is none.
 
-    Of several, one that went to the same people comes first, then the newest.
+    If several fit, one with a recipient in common is preferred, then the newest.
     """
     if message.mailbox_id is None or message.is_inbound:
         return None
     # Most messages name no edit, and need no query.
     if edit_of(message):
-        made = Replacement.objects.that_made([message]).select_related("message")
-        if (edit := made.first()) is not None:
+        edits = Replacement.objects.that_made([message]).select_related("message")
+        if (edit := edits.first()) is not None:
             return edit.message
-    asked = Decision.objects.sent_back_between(
+    requests = Decision.objects.sent_back_between(
         message.held_at - WINDOW, message.held_at + SLACK
     )
-    asked = asked.filter(
+    requests = requests.filter(
         message__mailbox=message.mailbox_id, message__lt=message.pk
     ).select_related("message")
-    newest = asked.order_by("-recorded_at", "-pk")[:MOST]
-    found = [one.message for one in newest if _is_next_version(message, one)]
-    found.sort(key=lambda one: not _shares_people(message, one))
-    return found[0] if found else None
+    newest = requests.order_by("-recorded_at", "-pk")[:MOST]
+    earlier = [one.message for one in newest if _is_next_version(message, one)]
+    earlier.sort(key=lambda one: not _shares_people(message, one))
+    return earlier[0] if earlier else None
 
 
-def _is_next_version(message: Message, of: Decision) -> bool:
-    """Whether the message comes from the thread or the trigger of the one that was sent
-    back.
+def _is_next_version(message: Message, request: Decision) -> bool:
+    """Whether a message seems to answer a request for changes: it has the thread of the
+    message that was sent back, or its run, person or key, as far as each is known.
     """
-    earlier = of.message
+    earlier = request.message
     if message.thread_id and message.thread_id == earlier.thread_id:
         return True
-    mine = message.trigger
-    theirs = earlier.trigger
+    trigger = message.trigger
+    earlier_trigger = earlier.trigger
     shares_people = _shares_people(message, earlier)
     is_same_subject = _plain_subject(message) == _plain_subject(earlier)
-    if _named(mine, _RUNS) & _named(theirs, _RUNS):
+    if _identifiers(trigger, _RUNS) & _identifiers(earlier_trigger, _RUNS):
         # A run may write to hundreds of people: its other messages are not next
         # versions of this one.
         return shares_people or is_same_subject
-    is_same_person = _named(mine, _PEOPLE) & _named(theirs, _PEOPLE)
-    if is_same_person and mine.get("discord_channel") == theirs.get("discord_channel"):
+    is_same_person = _identifiers(trigger, _PEOPLE) & _identifiers(
+        earlier_trigger, _PEOPLE
+    )
+    if is_same_person and trigger.get("discord_channel") == earlier_trigger.get(
+        "discord_channel"
+    ):
         return shares_people
-    if any(_named(one, _RUNS | _PEOPLE) for one in (mine, theirs)):
+    if any(_identifiers(one, _RUNS | _PEOPLE) for one in (trigger, earlier_trigger)):
         return False
-    is_soon = message.held_at - of.recorded_at <= SHORT_WINDOW
+    is_soon = message.held_at - request.recorded_at <= SHORT_WINDOW
     is_same_key = message.sent_by_key and message.sent_by_key == earlier.sent_by_key
     return bool(is_soon and is_same_key and shares_people and is_same_subject)
 
 
-def _named(
+def _identifiers(
     trigger: Mapping[str, Any], names: Mapping[str, str]
 ) -> set[tuple[str, str]]:
-    """Return what a trigger names, whichever of these names it uses for that."""
+    """Return pairs of kind and value for what a trigger names; `names` gives the kind
+    of each key. Different keys of one kind are alike.
+    """
     return {
-        (what, str(trigger[name])) for name, what in names.items() if trigger.get(name)
+        (kind, str(trigger[key])) for key, kind in names.items() if trigger.get(key)
     }
 
 
 def _shares_people(message: Message, other: Message) -> bool:
-    return bool({*map(_folded, message.recipients)} & {*map(_folded, other.recipients)})
+    return bool(
+        {*map(_comparable, message.recipients)} & {*map(_comparable, other.recipients)}
+    )
 
 
-def _folded(address: object) -> str:
+def _comparable(address: object) -> str:
     return normalise_address(str(address)).lower()
 
 
 def _plain_subject(message: Message) -> str:
-    return _ANSWER.sub("", message.subject[:1000]).strip().casefold()
+    return _REPLY_PREFIX.sub("", message.subject[:1000]).strip().casefold()
 
 
 def columns_of(
@@ -300,19 +322,19 @@ def columns_of(
     parsed: ParsedContent,
     findings: Iterable[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the columns of a message, and those of its review, that follow from its
-    content and its findings.
+    """Return two dicts of values to store: the columns of a message, and those of its
+    review, that follow from its content and its findings.
 
-    A message that cannot be sorted must still be readable: after an error it is found
-    by no word, high risk, and what the policy asks of it is not known, so that every
-    rule applies.
+    A message for which this fails must still be readable. It then counts as high risk,
+    no search finds it, and all rules of the policy apply to it, since the facts that
+    they ask about are not known.
     """
     try:
-        found = list(findings)
+        stored_findings = list(findings)
         sums = sums_of(content, parsed)
-        outside = _outside(content, _own_domains(message))
+        outside = _outside_recipients(content, _own_domains(message))
         run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
-        named = (*content.to, *content.cc, *content.bcc)
+        header_recipients = (*content.to, *content.cc, *content.bcc)
         senders = filter(None, (content.sender, content.reply_to))
         # Sorted, because jsonb does not preserve the order of keys.
         trigger = [
@@ -321,13 +343,13 @@ def columns_of(
             if isinstance(value, str | int | float)
         ]
         started = started_by(message)
-        parts = (
+        searched_parts = (
             *((FROM, words_of_address(bare_address(one))) for one in senders),
             (FROM, words_of(content.sender_name)),
             *((BY, words_of(value[:500])) for value in (started, *trigger[:50])),
             (CONTENT, words_of(content.subject)),
             *((TO, words_of_address(one)) for one in everybody(content)),
-            *((TO, words_of(one.rpartition("<")[0])) for one in named),
+            *((TO, words_of(one.rpartition("<")[0])) for one in header_recipients),
             *((CONTENT, words_of(one.name)) for one in content.attachments),
             (CONTENT, words_of(text_of(content, parsed.words))),
         )
@@ -343,14 +365,14 @@ def columns_of(
             "run_id": str(run)[:200],
             "shape": shape(content, parsed),
             "has_attachments": bool(content.attachments),
-            "search": _stored(vector(parts)),
+            "search": _as_search_vector(vector(searched_parts)),
             "amounts": amounts(sums),
         }
-        review = risk_facets(found)
-        review["policy_facts"] = stored_facts(content, sums, found)
+        review = risk_facets(stored_findings)
+        review["policy_facts"] = stored_facts(content, sums, stored_findings)
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        columns = {"written_to": None, "search": _stored(""), "shape": ""}
+        columns = {"written_to": None, "search": _as_search_vector(""), "shape": ""}
         review = {"policy_facts": None, "risk": HIGH, "risk_level": "high"}
     return columns, review
 
@@ -358,9 +380,11 @@ def columns_of(
 def store_review(
     message: Message, columns: Mapping[str, Any], *, is_new_version: bool
 ) -> None:
-    """Store these columns of a locked message's review."""
+    """Store these columns of a locked message's review. If anything changed, have the
+    policy asked about it again.
+    """
     review = Review.objects.get(pk=message.pk)
-    # A read that shows nothing else needs no other answer of the policy.
+    # If nothing changed, the policy need not be asked again.
     is_same = not is_new_version and all(
         getattr(review, name) == value for name, value in columns.items()
     )
@@ -368,15 +392,15 @@ def store_review(
         setattr(review, name, value)
     if not is_same:
         review.policy_applied = 0
-    # Another content may have another risk, and so other deadlines.
+    # Have the sweep set its deadlines again: they depend on the risk.
     review.watch_at = Now()
     review.save(update_fields=[*columns, "policy_applied", "watch_at"])
     message.review = review
 
 
 def count(message: Message, actor: Actor) -> None:
-    """Count a message that was read for the first time and waits; past a cap it is set
-    apart.
+    """Count a waiting message, when its content is stored for the first time, towards
+    the caps; if it is past one, it is set apart.
     """
     key = message.sent_by_key
     key_name = message.sent_by_key_name
@@ -386,16 +410,18 @@ def count(message: Message, actor: Actor) -> None:
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the queue sorts by: points, level, and the rules with findings."""
-    found = list(findings)
+    """Return the columns of a review that follow from the findings: the sum of their
+    points, the level of risk, and the names of their rules.
+    """
+    stored_findings = list(findings)
     weights: dict[str, int] = {}
-    if found:
-        # In a transaction this blocks changes of weights until it ends, so that what is
-        # stored with these points is seen when held messages are weighed again.
+    if stored_findings:
+        # Weights cannot change until this transaction ends. So whoever weighs held
+        # messages again after a change also finds this one.
         take_lock(WEIGHTS_LOCK, shared=True)
         weights = RuleWeight.objects.points_by_rule()
-    total = score_of(found, weights)
-    names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in found)
+    total = score_of(stored_findings, weights)
+    names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in stored_findings)
     return {
         "risk": total.points,
         "risk_level": total.level,
@@ -416,11 +442,13 @@ def started_by(message: Message) -> str:
     return f"key:{key}"[:200] if key else ""
 
 
-def _stored(words: str) -> Cast:
+def _as_search_vector(words: str) -> Cast:
     return Cast(Value(words), SearchVectorField())
 
 
 def text_of(content: Content, html_text: str) -> str:
-    """Return what a message says, in all of its parts, without markup."""
+    """Return the text of a message: its Markdown and, if it has HTML, the text of that
+    (`html_text`). Each is cut at MAX_TEXT characters.
+    """
     parts = [content.markdown or "", *([html_text] if content.html is not None else [])]
     return "\n".join(part[:MAX_TEXT] for part in parts)

@@ -1,8 +1,9 @@
-"""Messages that this desk alone has, such as practice messages: MultiMail has no such
-message, and nothing about one is ever carried out.
+"""The interface of a feature that makes local messages: messages that exist only at
+this desk, such as practice messages. MultiMail does not have them, and decisions about
+them are never carried out.
 
-The feature that makes them registers itself here from its `ready()`. For the desk they
-are held like any other, and have `is_local`.
+The feature adds itself to FEATURES from its `ready()`. In the queue a local message
+looks like any other held message; its field `is_local` is set.
 """
 
 from datetime import datetime
@@ -14,9 +15,9 @@ from mirror.models.messages import MessageQuerySet
 
 
 class LocalMessages(Protocol):
-    """What the feature that makes local messages does for the desk."""
+    """What the desk asks of the feature that makes local messages."""
 
-    # The status of one that is over, such as "Practice message".
+    # The status shown for a local message that is over, such as "Practice message".
     word: str
 
     def answer(
@@ -28,35 +29,35 @@ class LocalMessages(Protocol):
         reason: str,
         seconds_shown: int | None,
     ) -> str:
-        """End a locked message by what a person decided, in the caller's transaction;
-        return what this person is told.
+        """End a locked local message that a person decided, in the caller's
+        transaction; return the notice for this person.
         """
         ...
 
     def end_late(self, message: Message) -> None:
-        """Have one end soon, instead of being late by its review plan."""
+        """Have a local message end soon. Called when it is late by its review plan."""
         ...
 
     def note(self, message: Message, actor: Actor) -> str:
-        """Return what the page of a message that is over says of it, as safe HTML."""
+        """Return the note on the page of a local message that is over, as safe HTML."""
         ...
 
     def end_copies(self, message: Message) -> list[Message]:
-        """End and return those that repeat the words of a message, which are being
-        erased.
+        """End and return the local messages that are copies of a message whose text is
+        being erased.
         """
         ...
 
     def figure(
         self, messages: MessageQuerySet, *, since: datetime, until: datetime
     ) -> tuple[str, str]:
-        """Return the name and the value of the feature's line in the report of
-        decisions, over these messages.
+        """Return name and value of the figure that the feature adds to the report of
+        decisions: about its local messages among these, in this time span.
         """
         ...
 
 
-# Practice messages are the only ones.
+# Empty, or the one feature that is installed: practice messages.
 FEATURES: list[LocalMessages] = []
 
 

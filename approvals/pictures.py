@@ -131,8 +131,7 @@ def fetch_pictures(message_id: int) -> str:
     fetched = []
     with traced(message.trace):
         for picture in list(waiting):
-            mine = waiting.filter(pk=picture.pk).order_by()
-            if mine.update(state=_State.FETCHING):
+            if waiting.begin(picture):
                 _fetch(picture, message, ends=ends)
                 picture.save()
                 fetched.append(picture)

@@ -1,5 +1,6 @@
-"""The poll of open pages without a live stream: what is waiting, and whether their
-message has changed.
+"""Answers the regular requests ("pulse") of open pages that have no live stream: how
+many messages wait, who has claimed which, and whether the message on the page has
+changed. The ETag changes when any of that changes, so mostly the answer is 304.
 """
 
 import hashlib
@@ -28,11 +29,13 @@ from policy.models import KillSwitch
 # Seconds for which the exact count is cached; open pages add and subtract later changes
 # themselves.
 COUNT_SECONDS = 3
-# There are about as many claims as people at work.
+# How many claims an answer contains at most. Usually there are about as many claims as
+# people at work.
 MOST_CLAIMS = 200
 
 
 def _pulse_of(request: DeskRequest) -> str:
+    # The ETag: a hash over everything that `pulse` tells.
     actor = request.actor
     newest = (
         Message.objects.visible_to(actor)
@@ -40,7 +43,7 @@ def _pulse_of(request: DeskRequest) -> str:
         .values_list("changed_at", "pk")
         .first()
     )
-    # A verdict does not change its message's row, but it changes what is waiting.
+    # A decision does not change its message's row, but the message waits no longer.
     decided = Decision.objects.live().aggregate(
         number=Count("pk"), newest=Max("changed_at")
     )
@@ -53,14 +56,14 @@ def _pulse_of(request: DeskRequest) -> str:
 
 
 def _open_message(request: DeskRequest) -> Message | None:
-    """Return the message that the page has on screen."""
-    wanted = MessageForm(request.GET).value("open")
-    return None if wanted is None else shown_message(request.actor, wanted)
+    """Return the message that the page shows, if any, and if the actor may see it."""
+    public_id = MessageForm(request.GET).value("open")
+    return None if public_id is None else shown_message(request.actor, public_id)
 
 
 def _state_of(message: Message | None) -> dict[str, str] | None:
-    """Return the state of the page's message, so that a page without a stream learns
-    that it changed.
+    """Return what the page shows of its message's status. A page that shows something
+    else knows that the message has changed.
     """
     if message is None:
         return None
@@ -71,16 +74,18 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
         "word": status.word,
         "tone": status.tone,
         "detail": status.detail,
-        # The newest message that came after this draft, as the page has it in
-        # data-late.
+        # The newest message of the thread that came after this draft. The page has it
+        # in data-late.
         "late": str(conversation_of(message).late_id),
     }
 
 
 def _holders(actor: Actor) -> dict[str, list[str]]:
-    """Return who claimed which of the messages that the person may see."""
-    # What is assigned stays for hours and may be much; pages show it when they are
-    # loaded.
+    """Return the claims that the actor may see: by a message's public id, the key and
+    the name of the person who has it.
+    """
+    # Without assignments: they last for hours and may be many. Pages show them when
+    # they are loaded.
     claims = Claim.objects.live().filter(is_assigned=False).visible_to(actor)
     holders = claims.values_list("message__public_id", "person", "person__name")[
         :MOST_CLAIMS
@@ -89,11 +94,10 @@ def _holders(actor: Actor) -> dict[str, list[str]]:
 
 
 def exactly_waiting(actor: Actor) -> int:
-    """Return the exact number of waiting messages; pages show it a moment after they
-    opened.
+    """Return the exact number of messages that wait for a person. A page asks for it
+    after it has opened.
 
-    Counting costs more with a longer queue, so each process counts at most once in a
-    few seconds.
+    Counting takes longer for a longer queue, so the number is cached for COUNT_SECONDS.
     """
     key = f"waiting-{actor.id}-{hash(actor.scopes)}"
     counted = caches["process"].get_or_set(
@@ -103,20 +107,19 @@ def exactly_waiting(actor: Actor) -> int:
 
 
 def _half_minute() -> int:
+    # Makes the ETag change every half minute.
     return int(timezone.now().timestamp() // 30)
 
 
 @require_safe
 @condition(etag_func=_pulse_of)
 def pulse(request: DeskRequest) -> HttpResponse:
-    """Return what is waiting, for pages without a live stream; 304 where nothing
-    changed.
-    """
+    """Return as JSON what may have changed on an open page; 304 if nothing has."""
     actor = request.actor
     message = _open_message(request)
     if message is not None:
-        # Visible pages ask at least every forty seconds, and each half minute has
-        # another ETag, so this is reached.
+        # Reached often enough to keep a claim alive: visible pages ask at least every
+        # forty seconds, and the ETag changes every half minute.
         touch_claim(message, actor=actor)
     waiting = waiting_of(actor)
     tabs = tab_counts(actor, waiting=waiting.number)

@@ -1,5 +1,7 @@
-"""The report of decisions: those of a month, by mailbox and by rule, and by person
-where figures of single people are shown; and how its approvals were read.
+"""The page with the monthly report of decisions, for admins and auditors: how many
+messages were approved, rejected and so on, by mailbox and by rule. Figures of single
+people are left out unless an admin of everything has allowed them. The page also shows
+for how long approved messages were read.
 """
 
 import re
@@ -42,14 +44,13 @@ from people.second_admin.setting import (
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import standing_words
 
+# A month in the address of the page: 2026-11.
 _MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """One month: from its first moment in a time zone to the first of the next, which
-    does not belong to it.
-    """
+    """A month in a time zone, from `since` up to but not including `until`."""
 
     year: int
     number: int
@@ -57,15 +58,15 @@ class Month:
 
     @classmethod
     def of(cls, at: datetime, zone: str) -> "Month":
-        """Return the month in which a moment is."""
-        there = at.astimezone(ZoneInfo(zone))
-        return cls(there.year, there.month, zone)
+        """Return the month that contains a moment."""
+        local = at.astimezone(ZoneInfo(zone))
+        return cls(local.year, local.month, zone)
 
     @classmethod
     def read(cls, text: str, zone: str) -> "Month | None":
-        """Return the month that is spelled `2026-11`; None for what is none."""
-        found = _MONTH.fullmatch(text)
-        return cls(int(found[1]), int(found[2]), zone) if found else None
+        """Return the month that is spelled `2026-11`; None if the text is no month."""
+        match = _MONTH.fullmatch(text)
+        return cls(int(match[1]), int(match[2]), zone) if match else None
 
     @property
     def since(self) -> datetime:
@@ -91,7 +92,8 @@ class Month:
         return f"{self.year:04}-{self.number:02}"
 
 
-# The columns: the first four add up to "all", those after it are parts of that.
+# The headings of the columns. The first four add up to "all"; those after "all" count
+# some of the same decisions again.
 HEADS = {
     "approved": "Approved",
     "rejected": "Rejected",
@@ -116,7 +118,7 @@ _FIGURES: Mapping[str, Q] = {
     "overtaken": Q(state=DecisionState.SUPERSEDED),
     "high": Q(message__review__risk_level="high"),
 }
-# Entries that prove that a message was held, so that somebody had to decide it.
+# Ledger entries that prove that a message was held, so that somebody had to decide it.
 _HELD = (
     "message.held",
     "message.approved",
@@ -124,8 +126,8 @@ _HELD = (
     "message.rejected",
     "message.gone",
 )
-# The entries that end a message's time at the desk; a withdrawal by the sender is no
-# decision.
+# Ledger entries after which a message is no longer held. `message.cancelled` is
+# missing: that its sender withdrew a message is no decision.
 _ENDS = (
     *_HELD[1:],
     "message.sent",
@@ -134,12 +136,15 @@ _ENDS = (
     "message.complained",
     "message.failed",
 )
+# Decisions in these states took effect, or may have.
 _OURS = (*LIVE_DECISIONS, DecisionState.APPLIED, DecisionState.WITHDRAWN)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number under one of the heads, with its share of all for high risk."""
+    """A number of a row, in the column `name`. Only high risk has a `share`: its
+    percentage of all.
+    """
 
     name: str
     number: int
@@ -152,8 +157,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One person, rule or mailbox with its numbers, and the median of the time from
-    held to decided.
+    """A row of a table: the numbers of one person, rule or mailbox, and in words the
+    median time from held to decided.
     """
 
     label: str
@@ -164,11 +169,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Both tables; their totals are the same."""
+    """Two tables of the same decisions, with one row of totals."""
 
-    # Persons, rules and elsewhere; without persons while figures of single people are
-    # not shown.
+    # By who decided: persons if their figures are allowed, rules, and decisions that
+    # were made outside this desk.
     people: list[Row]
+    # By mailbox.
     places: list[Row]
     total: Row
 
@@ -179,8 +185,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Review:
-    """How the month's approvals were read, with the figures of optional features."""
+    """How the messages that people approved in a month were read."""
 
+    # The median time for which they were shown, in words; how many are known, and how
+    # many of these were not read; name and value of the figures of optional features.
     median: str
     known: int
     unread: int
@@ -192,74 +200,84 @@ class Review:
 
 
 def may_read_reports(actor: Actor) -> bool:
-    """Whether the actor may read the report: admins and auditors, of what they see as
-    such.
+    """Whether the actor may read the report: admins and auditors may. It covers the
+    mailboxes for which they have these roles.
     """
     return actor.has(Role.ADMIN) or actor.has(Role.AUDITOR)
 
 
 def report_of(actor: Actor, month: Month) -> Report:
-    """Return the sums of a month, where the actor is admin or auditor."""
+    """Return the report of a month, over the mailboxes of which the actor is admin or
+    auditor.
+    """
     actor = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     decisions = Decision.objects.visible_to(actor).between(month.since, month.until)
-    made = decisions.order_by().with_decision_time()
+    our_decisions = decisions.order_by().with_decision_time()
     sums: dict[str, Any] = {
         name: Count("pk", filter=condition) for name, condition in _FIGURES.items()
     }
     by_people = Q(rule="") & ~Q(state=DecisionState.UNDONE)
     sums["seconds"] = Percentile("took", 0.5, filter=by_people)
-    counted = _decided_elsewhere(actor, month).values_list("connection", "mailbox")
+    mailboxes_elsewhere = _decided_elsewhere(actor, month).values_list(
+        "connection", "mailbox"
+    )
     elsewhere = {
         (connection, mailbox): number
-        for connection, mailbox, number in counted.annotate(number=Count("pk"))
+        for connection, mailbox, number in mailboxes_elsewhere.annotate(
+            number=Count("pk")
+        )
     }
-    gone = sum(elsewhere.values())
-    # Persons first, then rules, each by their names; persons only where their figures
-    # are allowed.
+    number_elsewhere = sum(elsewhere.values())
+    # Persons first, then rules, each sorted by name. Persons only if their figures are
+    # allowed.
     with_people = shows_people()
-    givers = list(made.values("given_by", "rule").annotate(**sums))
-    named = Person.objects.in_bulk([one["given_by"] for one in givers])
+    sums_by_giver = list(our_decisions.values("given_by", "rule").annotate(**sums))
+    persons_by_key = Person.objects.in_bulk([one["given_by"] for one in sums_by_giver])
     persons: list[Row] = []
     rules: list[Row] = []
-    for one in givers:
+    for one in sums_by_giver:
         if one["given_by"] is None:
             rules.append(_row(_rule_words(one["rule"]), "", one, 0))
         elif with_people:
-            persons.append(_row(str(named[one["given_by"]]), "", one, 0))
+            persons.append(_row(str(persons_by_key[one["given_by"]]), "", one, 0))
     people = [*sorted(persons, key=_by_label), *sorted(rules, key=_by_label)]
-    if gone:
+    if number_elsewhere:
         people.append(
-            _row("Elsewhere", "At MultiMail, or by another program", {}, gone)
+            _row(
+                "Elsewhere", "At MultiMail, or by another program", {}, number_elsewhere
+            )
         )
-    by_mailbox = made.values(
+    by_mailbox = our_decisions.values(
         connection=F("message__connection"), mailbox=F("message__mailbox")
     ).annotate(**sums)
-    places = {(one["connection"], one["mailbox"]): one for one in by_mailbox}
-    keys = places.keys() | elsewhere.keys()
-    mailboxes = Mailbox.objects.in_bulk([mailbox for _, mailbox in keys])
-    # Their names alone: nobody needs their secrets here.
-    connections = Connection.objects.filter(pk__in={one for one, _ in keys})
+    sums_by_mailbox = {(one["connection"], one["mailbox"]): one for one in by_mailbox}
+    mailbox_keys = sums_by_mailbox.keys() | elsewhere.keys()
+    mailboxes = Mailbox.objects.in_bulk([mailbox for _, mailbox in mailbox_keys])
+    # Only their names: loading whole connections would decrypt their keys.
+    connections = Connection.objects.filter(pk__in={one for one, _ in mailbox_keys})
     names = dict(connections.values_list("pk", "name"))
-    table = [
+    mailbox_rows = [
         _row(
             str(mailboxes.get(key[1], "Mailbox not known")),
             names[key[0]],
-            places.get(key, {}),
+            sums_by_mailbox.get(key, {}),
             elsewhere.get(key, 0),
         )
-        for key in keys
+        for key in mailbox_keys
     ]
-    total = _row("All", "", made.aggregate(**sums), gone)
-    return Report(people, sorted(table, key=_by_label), total)
+    total = _row("All", "", our_decisions.aggregate(**sums), number_elsewhere)
+    return Report(people, sorted(mailbox_rows, key=_by_label), total)
 
 
 def _by_label(row: Row) -> tuple[str, str]:
     return row.label.casefold(), row.note
 
 
-def _row(label: str, note: str, made: Mapping[str, Any], elsewhere: int) -> Row:
-    """Return the row of these sums of our decisions, and of so many decided elsewhere."""
-    numbers = {name: made.get(name, 0) for name in HEADS} | {"elsewhere": elsewhere}
+def _row(label: str, note: str, sums: Mapping[str, Any], elsewhere: int) -> Row:
+    """Return a row from the sums over this desk's decisions, by column, and the number
+    of messages decided elsewhere.
+    """
+    numbers = {name: sums.get(name, 0) for name in HEADS} | {"elsewhere": elsewhere}
     share = ""
     if numbers["high"]:
         share = f"{100 * numbers['high'] / numbers['all']:.0f} %"
@@ -268,11 +286,12 @@ def _row(label: str, note: str, made: Mapping[str, Any], elsewhere: int) -> Row:
         Cell(name, number, share if name == "high" else "")
         for name, number in numbers.items()
     ]
-    seconds = made.get("seconds")
+    seconds = sums.get("seconds")
     return Row(label, note, tuple(cells), "" if seconds is None else spoken(seconds))
 
 
 def _rule_words(rule: str) -> str:
+    # The name of a rule in the table. Without a rule, nobody knows who decided.
     if rule == "expiry":
         return "The expiry rule"
     words = capfirst(standing_words(rule))
@@ -280,11 +299,8 @@ def _rule_words(rule: str) -> str:
 
 
 def review_of(actor: Actor, month: Month) -> Review | None:
-    """Return how the month's messages were read; None where fewer than three people
-    approved any.
-
-    Those would be figures of single people, which are shown only where they are
-    allowed.
+    """Return how the messages approved in a month were read. None if fewer people than
+    FEWEST approved any, unless figures of single people are allowed.
     """
     actor = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     verdicts = Verdict.objects.visible_to(actor).filter(
@@ -306,21 +322,21 @@ def review_of(actor: Actor, month: Month) -> Review | None:
 
 
 def _decided_elsewhere(actor: Actor, month: Month) -> Any:
-    """Return the messages decided in a month without a decision of ours.
+    """Return the messages that were decided in a month outside this desk.
 
-    Messages with a decision are excluded first; only the few others are looked up in
-    the ledger (relies on message_changed and entry_message).
+    Messages with a decision of this desk are excluded first, so that only the few
+    others are looked up in the ledger (relies on message_changed and entry_message).
     """
-    ended = set(DONE) - {MessageState.CANCELLED, MessageState.RECEIVED}
+    ended_states = set(DONE) - {MessageState.CANCELLED, MessageState.RECEIVED}
     visible = Message.objects.visible_to(actor).filter(
-        state__in=ended, changed_at__gte=month.since, held_at__lt=month.until
+        state__in=ended_states, changed_at__gte=month.since, held_at__lt=month.until
     )
-    ours = Decision.objects.filter(message=OuterRef("pk"), state__in=_OURS)
+    our_decisions = Decision.objects.filter(message=OuterRef("pk"), state__in=_OURS)
     entries = Entry.objects.filter(message=OuterRef("public_id"))
-    first = entries.filter(action__in=_ENDS).order_by("id").values("at")[:1]
+    first_end = entries.filter(action__in=_ENDS).order_by("id").values("at")[:1]
     return (
-        visible.filter(~Exists(ours))
-        .annotate(ended_at=Subquery(first))
+        visible.filter(~Exists(our_decisions))
+        .annotate(ended_at=Subquery(first_end))
         .filter(
             Exists(entries.filter(action__in=_HELD)),
             ended_at__gte=month.since,
@@ -385,7 +401,7 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
 
 
 class PeopleForm(SentenceForm):
-    """Whether figures of single people are shown, and what allows it."""
+    """Whether figures of single people are shown, and why that is allowed."""
 
     on = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
     because = MultilineField(
@@ -397,14 +413,14 @@ class PeopleForm(SentenceForm):
 
 @require_safe
 def decisions(request: DeskRequest) -> HttpResponse:
-    """Show a month in figures."""
+    """Show the report of the month that the address names, or of the current one."""
     return _month_page(request)
 
 
 @require_POST
 @reauthenticated
 def set_people(request: DeskRequest) -> HttpResponse:
-    """Show figures of single people, or of teams only."""
+    """Set whether the report shows figures of single people, or only of teams."""
     if not request.actor.is_admin_of_all:
         raise PermissionDenied
     form = PeopleForm(request.POST)
@@ -428,9 +444,9 @@ def _month_page(request: DeskRequest, *, wrong: str = "") -> HttpResponse:
     if not may_read_reports(actor):
         raise PermissionDenied
     this_month = Month.of(timezone.now(), zone_name())
-    # What is no month means the current one.
-    asked = Month.read(request.GET.get("month", ""), this_month.zone)
-    month = asked or this_month
+    # The current month, unless the address names another.
+    requested_month = Month.read(request.GET.get("month", ""), this_month.zone)
+    month = requested_month or this_month
     settings = organisation_settings()
     context: dict[str, Any] = {
         "report": report_of(actor, month),

@@ -1,4 +1,7 @@
-"""The desk's periodic sweep: its duties find what no task was sent for."""
+"""The desk's sweep, a periodic job that runs every five seconds. Each of its duties
+looks for rows of one kind that are due, and runs a command or sends a Celery task for
+them: so work whose task was lost is still done.
+"""
 
 import logging
 from collections.abc import Callable
@@ -32,22 +35,23 @@ log = logging.getLogger(__name__)
 
 
 def sweep() -> str:
-    """Do every duty, and say which of them failed."""
+    """Do every duty. Return "swept", followed by the names of duties that failed."""
     failed = do_all(DUTIES).failed
     return f"swept, but for: {', '.join(failed)}" if failed else "swept"
 
 
 def _apply_reports(message_id: int) -> None:
     message = Message.objects.select_related("connection").get(pk=message_id)
+    # True if some of what was reported still has to be confirmed.
     if closing.apply_reports(message):
         tasks.ask_about.delay_on_commit(message_id)
 
 
-def _one_by_one(
+def _command_for_each(
     command: Callable[[int], object], rows: Callable[[], QuerySet[Any]], most: int
 ) -> Duty:
-    """Call a command for each row, which has a transaction of its own: one that fails
-    does not keep the others waiting.
+    """Return a duty that calls a command with the key of each row, for at most `most`
+    rows. If the command fails for a row, the others are still done.
     """
 
     def do(keys: list[int]) -> None:
@@ -63,66 +67,79 @@ def _one_by_one(
     return duty(rows, do, most=most)
 
 
-def _with(command: Callable[[], object], rows: Callable[[], QuerySet[Any]]) -> Duty:
-    """Call a command that reads these rows itself."""
+def _command_once(
+    command: Callable[[], object], rows: Callable[[], QuerySet[Any]]
+) -> Duty:
+    """Return a duty that calls a command once if there are such rows; the command reads
+    them itself.
+    """
     return duty(rows, lambda _: command())
 
 
-def _each(
+def _task_for_each(
     task: Any, rows: Callable[[], QuerySet[Any]], most: int | None = None
 ) -> Duty:
-    """Send a task for each row."""
+    """Return a duty that sends a task with the key of each row, for at most `most`
+    rows.
+    """
     return duty(rows, task.delay_each, most=most)
 
 
-def _delete(rows: Callable[[], QuerySet[Any]]) -> Duty:
-    """Delete the rows."""
+def _deletion(rows: Callable[[], QuerySet[Any]]) -> Duty:
+    """Return a duty that deletes the rows, at most 10,000 at a time."""
     return duty(rows, lambda keys: rows().filter(pk__in=keys).delete(), most=10_000)
 
 
-# Optional features add theirs.
+# The duties by name, in the order in which they are done; the numbers are the most rows
+# that one sweep takes. Optional features add duties of their own.
 DUTIES: dict[str, Duty] = {
-    "abandoned": _one_by_one(execute.abandon, Decision.objects.abandoned, 200),
-    "policy": _with(by_rule.apply_policy, by_rule.not_asked),
-    "standing approvals over": _one_by_one(standing.end_over, standing.over, 100),
-    "samples": _one_by_one(standing.note_outcome, standing.undecided_samples, 200),
-    "to people": _one_by_one(by_rule.give_to_people, by_rule.to_stop, 200),
-    "standing approvals": _with(by_rule.approve_due, by_rule.not_met),
-    "expired": _with(by_rule.expire_due, by_rule.expired),
-    "expiring": _with(by_rule.announce_expiring, by_rule.expiring),
-    "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
-    "review plans": _one_by_one(handling.watch, handling.to_watch, 200),
-    "away": _one_by_one(handling.pass_on, handling.left_by_the_absent, 200),
-    "outdated": _one_by_one(
+    "abandoned": _command_for_each(execute.abandon, Decision.objects.abandoned, 200),
+    "policy": _command_once(by_rule.apply_policy, by_rule.not_asked),
+    "standing approvals over": _command_for_each(standing.end_over, standing.over, 100),
+    "samples": _command_for_each(
+        standing.note_outcome, standing.undecided_samples, 200
+    ),
+    "to people": _command_for_each(by_rule.give_to_people, by_rule.to_stop, 200),
+    "standing approvals": _command_once(by_rule.approve_due, by_rule.not_met),
+    "expired": _command_once(by_rule.expire_due, by_rule.expired),
+    "expiring": _command_once(by_rule.announce_expiring, by_rule.expiring),
+    "gate expiry": _task_for_each(
+        tasks.tell_expiry, Message.objects.expiry_to_tell, 100
+    ),
+    "review plans": _command_for_each(handling.watch, handling.to_watch, 200),
+    "away": _command_for_each(handling.pass_on, handling.left_by_the_absent, 200),
+    "outdated": _command_for_each(
         execute.refuse_outdated, Decision.objects.outdated_for_later, 200
     ),
-    "due": _each(tasks.execute_decision, Decision.objects.due, 200),
-    "edits": _each(tasks.send_replacement, Replacement.objects.due, 100),
-    "in doubt": _each(tasks.resolve_decision, Decision.objects.to_resolve, 50),
-    "content": _each(tasks.hydrate, Message.objects.to_hydrate, 200),
-    "reported": _one_by_one(_apply_reports, Message.objects.reported_and_ended, 100),
-    "late": _each(tasks.ask_about, Message.objects.to_ask_about, 50),
-    "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
-    "threads": _each(read_thread, Thread.objects.to_read, 100),
+    "due": _task_for_each(tasks.execute_decision, Decision.objects.due, 200),
+    "edits": _task_for_each(tasks.send_replacement, Replacement.objects.due, 100),
+    "in doubt": _task_for_each(tasks.resolve_decision, Decision.objects.to_resolve, 50),
+    "content": _task_for_each(tasks.hydrate, Message.objects.to_hydrate, 200),
+    "reported": _command_for_each(
+        _apply_reports, Message.objects.reported_and_ended, 100
+    ),
+    "late": _task_for_each(tasks.ask_about, Message.objects.to_ask_about, 50),
+    "files": _task_for_each(fetch_file, AttachedFile.objects.to_fetch, 100),
+    "threads": _task_for_each(read_thread, Thread.objects.to_read, 100),
     # One whole read proves that a connection is healthy again and brings everything
     # that was missed.
-    "unwell": _each(tasks.read_connection, Connection.objects.to_probe),
-    "overdue": _each(tasks.read_connection, Connection.objects.overdue),
-    "claims": _with(
+    "unwell": _task_for_each(tasks.read_connection, Connection.objects.to_probe),
+    "overdue": _task_for_each(tasks.read_connection, Connection.objects.overdue),
+    "claims": _command_once(
         collaboration.end_idle_claims, lambda: Claim.objects.over().order_by("pk")
     ),
-    "floods over": _one_by_one(caps.end_over, Brake.objects.over, 100),
-    "arrivals": _delete(Arrival.objects.past),
-    "put off": _with(
+    "floods over": _command_for_each(caps.end_over, Brake.objects.over, 100),
+    "arrivals": _deletion(Arrival.objects.past),
+    "put off": _command_once(
         collaboration.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")
     ),
-    "questions": _delete(Question.objects.past),
-    # What this makes is sent by "lists" below.
+    "questions": _deletion(Question.objects.past),
+    # Creates missing rows; "lists" below sends their lists to the gateway.
     "new lists": GateList.objects.ensure,
-    "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),
-    "surveys": _each(survey, Connection.objects.to_survey, 20),
-    "lists": _each(push_list, GateList.objects.to_push, 100),
-    "weights": _each(
+    "minimum": _task_for_each(bring_minimum, gate_minimum.to_compare, 50),
+    "surveys": _task_for_each(survey, Connection.objects.to_survey, 20),
+    "lists": _task_for_each(push_list, GateList.objects.to_push, 100),
+    "weights": _task_for_each(
         tasks.reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)
     ),
 }

@@ -1,7 +1,9 @@
-"""Celery's tasks of the desk; each that asks MultiMail runs in a slot of its connection
-(mirror.tasks).
+"""The Celery tasks of the review desk. A task calls one command of the desk, or
+enqueues another task for many rows, and returns a short text for the log.
 
-A task imports what it runs when it runs, so that what it runs may send it.
+Tasks that call MultiMail run in a slot of their connection (mirror/tasks.py). A task
+imports its command inside the function, because that module imports this one to enqueue
+tasks.
 """
 
 from functools import partial
@@ -14,7 +16,8 @@ from common.tasks import AfterCommitTask
 from mirror.models import Connection
 from mirror.tasks import connection_task
 
-# A whole read is running elsewhere and will show it, or else the next one does.
+# Seconds after which a task tries again because another worker is reading the
+# connection.
 NEXT_READ = 1.5
 
 desk_task = shared_task(base=AfterCommitTask)
@@ -33,7 +36,7 @@ def hydrate(message_id: int) -> str:
 
 @connection_task("messages__decisions", is_urgent=True)
 def execute_decision(decision_id: int) -> str:
-    """Carry one decision out, if it is due."""
+    """Carry out one decision at MultiMail, if it is due."""
     from approvals.decisions import execute
 
     return execute.run_decision(decision_id)
@@ -41,7 +44,7 @@ def execute_decision(decision_id: int) -> str:
 
 @connection_task("messages", is_urgent=True)
 def tell_expiry(message_id: int) -> str:
-    """Tell our gateway the expiry of one message."""
+    """Tell our gateway when one message expires."""
     from approvals.decisions import by_rule
 
     return by_rule.tell_expiry(message_id)
@@ -49,7 +52,7 @@ def tell_expiry(message_id: int) -> str:
 
 @connection_task("messages__replacements", is_urgent=True)
 def send_replacement(replacement_id: int) -> str:
-    """Send one corrected message, and reject the one that it replaces."""
+    """Send one edited message to MultiMail, and reject the message that it replaces."""
     from approvals.editing import send
 
     return send.run_replacement(replacement_id=replacement_id)
@@ -65,8 +68,8 @@ def fetch_pictures(message_id: int) -> str:
 
 @desk_task
 def execute_due() -> str:
-    """Send `execute_decision` for each due decision, after a kill switch or pause has
-    ended.
+    """Enqueue `execute_decision` for each due decision. Used after a kill switch or a
+    pause has ended.
     """
     execute_decision.delay_each(
         Decision.objects.due().values_list("pk", flat=True)[:200]
@@ -76,7 +79,7 @@ def execute_due() -> str:
 
 @connection_task("pk")
 def read_connection(connection_id: int) -> str:
-    """Reconcile one connection."""
+    """Read everything that one connection holds, and bring the mirror up to date."""
     from approvals.reconcile import reads
 
     outcome = reads.read_everything(connection_id, clock())
@@ -87,7 +90,7 @@ def read_connection(connection_id: int) -> str:
 
 @desk_task
 def reconcile_all() -> str:
-    """Send a whole read of each healthy connection."""
+    """Enqueue `read_connection` for each healthy connection."""
     read_connection.delay_each(
         Connection.objects.to_read().values_list("pk", flat=True)
     )
@@ -96,7 +99,9 @@ def reconcile_all() -> str:
 
 @connection_task("pk")
 def check_reports(connection_id: int) -> str:
-    """Have what webhooks reported of the end of messages confirmed or refuted."""
+    """Read what webhooks reported about the end of messages of one connection, so that
+    it is confirmed or refuted.
+    """
     from approvals.reconcile import reads
 
     outcome = reads.check_reports(connection_id, clock())
@@ -107,7 +112,7 @@ def check_reports(connection_id: int) -> str:
 
 @connection_task("messages__decisions")
 def resolve_decision(decision_id: int) -> str:
-    """Find out what became of one decision in doubt."""
+    """Find out at MultiMail what became of one decision whose outcome is not known."""
     from approvals.reconcile import closing
 
     return closing.resolve(decision_id)
@@ -115,7 +120,9 @@ def resolve_decision(decision_id: int) -> str:
 
 @connection_task("messages")
 def ask_about(message_id: int) -> str:
-    """Ask what became of one message whose next event is late."""
+    """Ask MultiMail for the status of one message, for instance because its next event
+    is late.
+    """
     from approvals.reconcile import reads
 
     return reads.ask_about(message_id, clock())
@@ -134,8 +141,8 @@ def count_unsigned() -> str:
 
 @desk_task
 def reweigh(weight_id: int) -> str:
-    """Weigh held messages again after a rule was given other points, for a few seconds
-    at a time.
+    """Compute the risk of held messages again after the points of a rule were changed,
+    for a few seconds at a time.
     """
     from approvals.risk_rules import weighing
 
@@ -144,9 +151,7 @@ def reweigh(weight_id: int) -> str:
 
 @desk_task
 def sweep() -> str:
-    """Find what no task was sent for: content to fetch, decisions that are due,
-    abandoned or in doubt, late events.
-    """
+    """Do the desk's periodic sweep, which finds work whose task was lost."""
     from approvals.sweeping import sweep
 
     return sweep()

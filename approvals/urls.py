@@ -1,4 +1,6 @@
-"""Addresses of the review desk."""
+"""The URL patterns of the review desk: queue, message page, webhooks, items that need
+attention, rules, policy, standing approvals and reports.
+"""
 
 from django.urls import path
 

@@ -1,5 +1,5 @@
-"""Every action of the ledger, with the sentence that describes it. `record` refuses any
-other action.
+"""All actions that an entry of the ledger can have, each with the words that follow the
+actor's name on pages: "Ben Okafor" + "gave a verdict". `record` refuses other actions.
 """
 
 ACTIONS: dict[str, str] = {
@@ -72,7 +72,7 @@ ACTIONS: dict[str, str] = {
     "message.edit_unfinished": "could not reject the message that was replaced",
     "message.edit_finished": "had the replacement finished",
     "message.edited": "wrote the message by correcting another one",
-    # what people leave at a message while it waits
+    # notes of people on a message that waits
     "claim.taken": "claimed the message",
     "claim.released": "unclaimed the message",
     "snooze.set": "snoozed the message",
@@ -86,8 +86,7 @@ ACTIONS: dict[str, str] = {
     "brake.ended": "found that no more messages come than the cap allows",
     "brake.put_back": "put messages that were set apart back into the queue",
     "caps.changed": "changed the caps of messages",
-    # practice messages; only admins and auditors read these entries, except that one
-    # has ended
+    # practice messages; some of these are FOR_ADMINS_AND_AUDITORS
     "practice.switched_on": "switched practice messages on",
     "practice.switched_off": "switched practice messages off",
     "practice.planted": "planted a practice message, which nobody ever sends",
@@ -233,7 +232,7 @@ ACTIONS: dict[str, str] = {
     "person.keys_off": "switched keyboard shortcuts off",
     "person.keys_on": "switched keyboard shortcuts on",
     "access.denied": "was denied access",
-    # the ledger itself; a seal is no entry, because each would need another seal
+    # the ledger itself; a seal has no entry, because that would need another seal
     "ledger.restored": "continued the ledger after a restore",
     "ledger.key_changed": "changed the ledger's signing key",
     "ledger.check_asked": "requested a full check of the ledger",
@@ -255,7 +254,7 @@ ACTIONS: dict[str, str] = {
     "ledger.seen_again": "opened a past decision as it was seen",
 }
 
-# Actions that change a setting: their entries have the value before and after.
+# Actions that change a setting: their entries have the details `before` and `after`.
 SETTINGS = frozenset(
     """
     rule.weighed kill_switch.pulled kill_switch.released caps.changed
@@ -288,12 +287,13 @@ SETTINGS = frozenset(
     """.split()
 )
 
-# What would tell a reviewer which messages are practice, or who decided one: only
-# admins and auditors read them.
+# Only admins and auditors can read these entries. They would tell a reviewer which
+# messages are practice messages.
 FOR_ADMINS_AND_AUDITORS = frozenset({"practice.planted", "practice.decided"})
 
-# What programs, webhooks and workers write in the ordinary course. What needs somebody,
-# such as a bounce, is not here.
+# Actions that programs, webhooks and workers record in the ordinary course, and that
+# the audit page folds. Those that need somebody's attention, such as a bounce, are not
+# here.
 TECHNICAL = frozenset(
     """
     message.held message.approved message.rejected message.sent message.delivered

@@ -7,7 +7,8 @@ class AuditConfig(AppConfig):
     name = "audit"
 
     def ready(self) -> None:
-        # A wrong key stops every process at its start, not at the first seal.
+        # So that a malformed SEAL_KEY stops every process at its start, and not only
+        # when the first seal is made.
         from audit.sealing import signing
 
         signing.public_keys()

@@ -1,14 +1,14 @@
-"""Exports of what a filter shows, as CSV or JSON Lines, with personal details or
-without.
+"""Exports the entries of the ledger that match a filter, as a CSV or JSON Lines file,
+with or without personal details.
 
-An export holds the entries that were there when it was asked for, however long it runs:
-it goes by PostgreSQL's snapshot of that moment, and no transaction is held open.
-`Download` streams it to the browser, some entries at a time; the file is never stored
-on the server, so nothing has to be guarded and deleted. It costs a thread of the web
-process for as long as it runs, so only a few run at once (MOST), a reader who reads
-nothing loses the connection (dashboard/asgi.py), and one who reads too slowly is broken
-off here. The page is in `people.exports`, because it asks people to confirm who they
-are.
+An export contains the entries that existed when it was asked for, however long it runs:
+it remembers PostgreSQL's snapshot of that moment, without holding a transaction open.
+`Download` streams the file to the browser, some entries at a time; it is never stored
+on the server.
+
+Each export occupies a thread of the web process, so at most MOST run at once. A browser
+that reads too slowly is cut off here, and one that reads nothing in dashboard/asgi.py.
+The page is in `people.exports`, because it asks people to confirm who they are.
 """
 
 import hashlib
@@ -51,15 +51,15 @@ COLUMNS = tuple(
     details hash seal
     """.split()
 )
-# Details that have a column of their own.
+# Details that have their own column in a CSV file.
 _OWN = frozenset({"actor", "address", "subject", "reason"})
-# The byte order mark: without it spreadsheet programs read UTF-8 as another encoding.
+# The byte order mark. Without it, spreadsheet programs read UTF-8 as another encoding.
 _MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write; `kind` is csv or jsonl."""
+    """The format of a file: `kind` is "csv" or "jsonl"."""
 
     kind: str
     has_details: bool
@@ -80,11 +80,11 @@ class Format:
         return _MARK + csv_row(COLUMNS) if self.kind == "csv" else ""
 
     def row(self, line: Entry, seal: int | None) -> str:
-        """Return one entry, with the end of its line."""
+        """Return the line of one entry, which the seal of this number covers."""
         if self.kind != "csv":
             columns = line.as_json()
             if not self.has_details:
-                # The ledger may still have the details that are left out here.
+                # `details_removed` would be wrong: the ledger may still have them.
                 del columns["details"], columns["details_removed"]
             return _json_line(columns)
         details = line.details
@@ -119,9 +119,7 @@ class Format:
         return csv_row(cells)
 
     def broken(self, sentence: str) -> str:
-        """Return the last line of an incomplete file, which no reader can mistake for
-        an entry.
-        """
+        """Return the last line of an incomplete file, which does not look like an entry."""
         notice = f"INTERRUPTED, this file is incomplete: {sentence}"
         if self.kind == "csv":
             return csv_row((notice,))
@@ -139,7 +137,7 @@ class ExportForm(forms.Form):
     details = forms.BooleanField(required=False)
 
     def wanted(self) -> Format:
-        """Return what was chosen."""
+        """Return the chosen format."""
         return Format(self.cleaned_data["format"], self.cleaned_data["details"])
 
 
@@ -147,7 +145,7 @@ class ExportForm(forms.Form):
 
 
 class _VisibleIn(Func):
-    """Whether a snapshot sees what the transaction of an entry wrote."""
+    """A database expression: whether a snapshot sees the rows of a transaction."""
 
     function = "pg_visible_in_snapshot"
     output_field = BooleanField()
@@ -155,8 +153,8 @@ class _VisibleIn(Func):
 
 @dataclass(frozen=True)
 class Cut:
-    """A moment of the ledger. Entries up to `after_id` are of earlier epochs, and were
-    there; none is after `last`.
+    """A moment of the ledger, as a snapshot of PostgreSQL. Entries with numbers up to
+    `after_id` are from earlier epochs, and existed then; those above `last` did not.
     """
 
     snapshot: str
@@ -165,17 +163,20 @@ class Cut:
 
 
 def take_cut() -> Cut:
-    """Return the ledger's current cut. The transaction must not have written anything
-    yet.
+    """Return the present moment of the ledger. The transaction must not have written
+    anything yet.
     """
-    # After a restore old entries have ids of another cluster's transactions, which say
-    # nothing here. They are known by being there although the snapshot does not see
-    # them. Relies on entry_to_seal.
-    now = Func(function="pg_current_snapshot")
-    xmin = Func(now, function="pg_snapshot_xmin", output_field=TransactionIdField())
+    # After a restore, old entries have transaction ids of another cluster, which cannot
+    # be compared with the snapshot. They are recognised by this: they can be read
+    # although the snapshot does not see their transactions. Uses the index
+    # entry_to_seal.
+    snapshot_now = Func(function="pg_current_snapshot")
+    xmin = Func(
+        snapshot_now, function="pg_snapshot_xmin", output_field=TransactionIdField()
+    )
     after_id = (
         Entry.objects.filter(xid__gte=xmin)
-        .exclude(_VisibleIn("xid", now))
+        .exclude(_VisibleIn("xid", snapshot_now))
         .aggregate(last=Max("pk"))["last"]
         or 0
     )
@@ -185,10 +186,12 @@ def take_cut() -> Cut:
 
 
 def entries_of(filters: Filters, cut: Cut, actor: Actor) -> EntryQuerySet:
-    """Return what the filters showed to the actor at that moment."""
+    """Return the entries that match the filters, that the actor may read, and that
+    existed at the moment of the cut.
+    """
     snapshot = Func(Value(cut.snapshot), template="%(expressions)s::pg_snapshot")
-    there = Q(id__lte=cut.after_id) | Q(_VisibleIn("xid", snapshot))
-    return readable(actor, filters).filter(there, id__lte=cut.last)
+    existed = Q(id__lte=cut.after_id) | Q(_VisibleIn("xid", snapshot))
+    return readable(actor, filters).filter(existed, id__lte=cut.last)
 
 
 # --- The download ---------------------------------------------------------------------
@@ -196,12 +199,14 @@ def entries_of(filters: Filters, cut: Cut, actor: Actor) -> EntryQuerySet:
 
 log = logging.getLogger(__name__)
 
+# How many entries are one part of the file.
 AT_ONCE = 1_000
-# Seconds that a reader may take for one part.
+# How many seconds a browser may take to receive one part.
 SLOWEST = 120.0
-# Milliseconds that the database may take for one part.
+# How many milliseconds the database may take for one part.
 READ_WITHIN = 30_000
 
+# The reasons why an export is interrupted, for the file's last line and the ledger.
 GONE = "The browser closed the connection."
 NO_LONGER = (
     "The person who requested it has signed out, or may no longer see all of it."
@@ -209,7 +214,7 @@ NO_LONGER = (
 SLOW = "The browser was too slow."
 FAILED = "The database did not answer in time."
 WRONG = "The desk had an error."
-# Each holds one of the web process's four threads.
+# How many exports run at once. Each occupies one of the web process's four threads.
 MOST = 2
 _running: WeakSet["Download"] = WeakSet()
 _guard = threading.Lock()
@@ -220,15 +225,17 @@ class NotExported(Exception):
 
 
 class _BrokenOff(Exception):
-    """Why the export ends here."""
+    """The export must be interrupted; the message is the reason."""
 
 
 @atomic_with_retry
 def begin_export(
     *, actor: Actor, filters: Filters, wanted: Format, stays: Callable[[], bool]
 ) -> "Download":
-    """Fix what is exported, note that it is, and return the file. `stays` says whether
-    the person may still have it. Raises NotExported.
+    """Determine which entries are exported, record the export, and return the file.
+
+    `stays` is called before each part, and returns whether the person may still have
+    it. Raises NotExported if too many exports run, or if the filter takes too long.
     """
     with _guard:
         if len(_running) >= MOST:
@@ -242,7 +249,7 @@ def begin_export(
             raise NotExported(
                 "This filter takes too long to search. Narrow it by time or action."
             ) from None
-        # Times as moments: "today" says nothing in an entry.
+        # With exact times: in an entry, "today" would not say which day.
         query = filters.pinned().query(before=None, after=None)
         details = {"filter": query or "everything", "format": wanted.label}
         record("ledger.exported", actor, details=details)
@@ -252,8 +259,8 @@ def begin_export(
 
 
 class Download:
-    """The parts of one export, produced as the server iterates. `close` ends it early,
-    also before the first part.
+    """One export as an iterator over the parts of the file, which the server sends to
+    the browser. `close` ends it early, also before the first part.
     """
 
     def __init__(
@@ -272,22 +279,22 @@ class Download:
         self._stays = stays
         self._sum = hashlib.sha256()
         self._rows = 0
-        # A server iterates when the request's own trace has ended.
+        # Kept for the last entry: the server iterates after the request has ended.
         self._trace = trace_id.get()
 
     def close(self) -> None:
-        """End the export now. Does nothing after its end."""
+        """Interrupt the export, unless it has ended."""
         self._break_off(GONE)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield self._part(self._format.head())
-            for found in self._batches():
+            for rows in self._batches():
                 began = time.monotonic()
-                yield self._part("".join(found))
+                yield self._part("".join(rows))
                 if time.monotonic() - began > SLOWEST:
                     raise _BrokenOff(SLOW)
-                self._rows += len(found)
+                self._rows += len(rows)
             self._end(
                 "ledger.export_ended",
                 rows=str(self._rows),
@@ -303,12 +310,13 @@ class Download:
             log.exception("export broken off")
             sentence = WRONG
         self._break_off(sentence)
-        # The server would end the answer as if it were whole.
+        # The server ends the response as if it were complete, so the file has to say
+        # that it is not.
         yield self._format.broken(sentence).encode()
 
     def _batches(self) -> Iterator[list[str]]:
-        """Yield rows, oldest first: a file reads from the beginning, and keyset paging
-        costs the same anywhere.
+        """Yield the lines of the file, AT_ONCE at a time, the oldest entries first.
+        Keyset paging costs the same at any point of the ledger.
         """
         is_csv = self._format.kind == "csv"
         last = 0
@@ -316,23 +324,23 @@ class Download:
             if not self._stays():
                 raise _BrokenOff(NO_LONGER)
             with statements_within(READ_WITHIN):
-                found = lines(self._entries.after(last)[:AT_ONCE])
+                entries = lines(self._entries.after(last)[:AT_ONCE])
                 if not self._format.has_details:
-                    for entry in found:
+                    for entry in entries:
                         entry.details = {}
                 elif is_csv:
-                    with_subjects(found)
-            if not found:
+                    with_subjects(entries)
+            if not entries:
                 return
-            last = found[-1].pk
+            last = entries[-1].pk
             seals = {}
             if is_csv:
                 seals = dict(
                     SealedEntry.objects.filter(
-                        entry__in=[one.pk for one in found]
+                        entry__in=[one.pk for one in entries]
                     ).values_list("entry", "seal")
                 )
-            yield [self._format.row(one, seals.get(one.pk)) for one in found]
+            yield [self._format.row(one, seals.get(one.pk)) for one in entries]
 
     def _part(self, text: str) -> bytes:
         part = text.encode()
@@ -350,7 +358,7 @@ class Download:
             )
 
     def _end(self, action: str, **more: str) -> None:
-        """Record how the export ended, once, and make room for another."""
+        """Record how the export ended, only once, and let another one begin."""
         if self not in _running:
             return
         _running.discard(self)

@@ -6,8 +6,8 @@ from django.db import models
 
 
 class TransactionIdField(models.Field):  # type: ignore[type-arg]
-    """`xid8`. The driver gives it as text and cannot compare it with a number, so it is
-    converted on both ways.
+    """A transaction id (`xid8`), an int in Python. The driver reads and writes it as
+    text, so it is converted in both directions.
     """
 
     def db_type(self, connection: object) -> str:

@@ -1,7 +1,9 @@
-"""The ledger's append-only tables, which the database protects by rights and triggers."""
+"""The names of the ledger's append-only tables, for the command that sets their rights,
+and the check that their triggers exist.
+"""
 
-# Details are removed only by a database function, for an entry that names whose they
-# were (audit.retention).
+# Rows of audit_entrydetail can be removed, but only by a database function, which needs
+# an entry that lists the removed ones (audit.retention).
 APPEND_ONLY = (
     "audit_entry",
     "audit_entrydetail",
@@ -9,5 +11,5 @@ APPEND_ONLY = (
     "audit_sealedentry",
     "audit_anchor",
 )
-# Each has one trigger for rows and one for TRUNCATE.
+# How many triggers each table has: one for rows, one for TRUNCATE.
 TRIGGERS = 2

@@ -1,8 +1,8 @@
 """The ledger's tables: entries, the seals over them, saved searches, and the desk's
 own checks.
 
-Entries and seals can only be added; personal details can be removed. Nothing here
-points to other tables: an entry must outlive what it is about.
+Entries and seals can only be added; personal details can be removed. No row refers to
+tables of other apps by a foreign key: an entry must outlive what it is about.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ from common.fingerprint import canonical_json
 
 _Saved = TypeVar("_Saved", bound="Saved")
 
-# How many entries are in memory at once where all are read.
+# How many entries are read into memory at a time when all are read.
 AT_ONCE = 1000
 
 # --- Entries --------------------------------------------------------------------------
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
-    """Reads of the ledger."""
+    """Queries for entries."""
 
     def newest_first(self) -> Self:
         return self.order_by("-id")
@@ -41,17 +41,17 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.order_by("id")
 
     def with_details(self) -> Self:
-        """Every entry with its details as `details`, which are empty where they were
+        """Each entry with its details as the attribute `details`; {} if they were
         removed.
 
-        Not as a related object: the two would refer to each other, and only the garbage
-        collector could free them.
+        An annotation instead of `select_related`: a related object and its entry would
+        refer to each other, so that only the garbage collector could free them.
         """
         removed = Value({}, models.JSONField())
         return self.annotate(details=Coalesce("detail__fields", removed))
 
     def with_salts(self) -> Self:
-        """Every entry with its details, and what they are checked by."""
+        """Each entry with its details, their salt and their search words, for checks."""
         return self.with_details().annotate(
             salt=F("detail__salt"), words=F("detail__words")
         )
@@ -61,7 +61,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(message=message)
 
     def of_messages(self, messages: Iterable[Any]) -> Self:
-        """Every entry about any of these messages (relies on entry_message)."""
+        """Every entry about any of these messages. Uses the index entry_message."""
         return self.filter(message__in=list(messages))
 
     def after(self, entry_id: int) -> Self:
@@ -73,17 +73,15 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(id__lt=entry_id)
 
     def sealing_order(self) -> Self:
-        """In the order in which seals take them (relies on entry_to_seal)."""
+        """In the order in which entries are sealed. Uses the index entry_to_seal."""
         return self.order_by("xid", "id")
 
     def after_seal(self, last: "Seal | None") -> Self:
-        """What follows the last seal, or all entries before the first one, in the order
-        of seals.
-        """
+        """Entries after this seal in the sealing order; all if there is no seal."""
         if last is None:
             return self.sealing_order()
-        # The first condition leads the index to its place; the second leaves out the
-        # rest of that transaction.
+        # `filter` finds the place in the index. `exclude` leaves out those entries of
+        # the seal's last transaction that are sealed.
         return (
             self.filter(xid__gte=last.end_xid, id__gt=last.after_id)
             .exclude(xid=last.end_xid, id__lte=last.end_id)
@@ -91,7 +89,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         )
 
     def unsealed(self) -> Self:
-        """Entries that no seal covers, in the order of seals."""
+        """Entries that no seal covers, in the sealing order."""
         sealed = SealedEntry.objects.filter(entry=models.OuterRef("pk"))
         return self.filter(~models.Exists(sealed)).sealing_order()
 
@@ -111,30 +109,30 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.exclude(action__in=steps)
 
     def without_technical(self) -> Self:
-        """Without what programs write in the ordinary course (relies on entry_shown)."""
+        """Without technical entries. Uses the index entry_shown."""
         return self.exclude(action__in=sorted(TECHNICAL))
 
     def technical(self) -> Self:
-        """Only what programs write in the ordinary course."""
+        """Only technical entries."""
         return self.filter(action__in=sorted(TECHNICAL))
 
     def of_person(self, person: int) -> Self:
-        """Entries of one person, through any surface."""
+        """Entries of what one person did, through any surface."""
         return self.filter(actor_kind="person", actor_id=str(person))
 
     def of_action(self, action: str) -> Self:
         return self.filter(action=action)
 
     def since(self, age: timedelta) -> Self:
-        """Entries no older than that."""
+        """Entries that are not older than this."""
         return self.filter(at__gte=Now() - age)
 
     def readable_by(self, actor: Actor) -> Self:
-        """What the actor may read: everything within reach of a role; acts outside any
-        mailbox only by a role for all.
+        """Entries that the actor may read.
 
-        Entries hold no mailbox, so a role for single mailboxes reads entries through
-        its messages. Reviewers do not read what is for admins and auditors alone.
+        With a role for everything, those are all entries; reviewers do not read entries
+        that are FOR_ADMINS_AND_AUDITORS. With a role for connections or mailboxes, they
+        are the entries about messages that the actor sees: entries have no mailbox.
         """
         if actor.sees_all():
             return (
@@ -146,7 +144,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
 
 def reads_everything(actor: Actor) -> bool:
-    """Whether no entry is hidden from the actor: admins and auditors of everything."""
+    """Whether the actor is an admin or auditor of everything, who can read all entries."""
     return any(
         scope.is_everywhere and scope.role is not Role.REVIEWER
         for scope in actor.scopes
@@ -154,8 +152,9 @@ def reads_everything(actor: Actor) -> bool:
 
 
 class Entry(models.Model):
-    """One act: who, when, through what, on what. It holds no personal text;
-    `detail_hashes` commit to the details.
+    """One act: who did what, when, through which surface, and on what. An entry
+    contains no personal text: that is in its EntryDetail, and here are only the hashes
+    of it.
     """
 
     id = models.BigIntegerField(primary_key=True)
@@ -170,8 +169,8 @@ class Entry(models.Model):
     fingerprint = models.CharField(max_length=64)
     trace = models.CharField(max_length=64)
     detail_hashes = models.JSONField(default=dict)
-    # The result, where the action alone does not show it. Unlike details it is never
-    # removed.
+    # The result in one word, if the action alone does not show it, such as "approve".
+    # Unlike details it is never removed.
     outcome = models.CharField(max_length=16, default="", db_default="")
     # Proves that the desk wrote the entry: a MAC with a key that the database does not
     # have (audit.recording.mac_of).
@@ -181,24 +180,25 @@ class Entry(models.Model):
 
     objects = EntryQuerySet.as_manager()
 
-    # What only some queries read: the details, and the subject of its message where
-    # these have none.
+    # Set only by some queries: the details (`with_details`), and the subject of the
+    # message if the details have none (`audit.trail.with_subjects`).
     details: dict[str, str]
     about = ""
 
     class Meta:
         indexes = [
-            # The trace of one message, in order.
+            # The audit trail of one message, in order.
             models.Index(fields=["message", "id"], name="entry_message"),
-            # Entries arrive in the order of time, so a range of time is a range of
-            # blocks, and of numbers: with both, the few out of order are found at once.
+            # Entries are written in the order of time, so a range of time is a range of
+            # blocks, and of numbers. The index has both, so that the few entries whose
+            # number does not fit their time are found quickly.
             BrinIndex(fields=["at", "id"], name="entry_at_brin"),
-            # The next entries to seal, in the order of the seals.
+            # The next entries to seal.
             models.Index(fields=["xid", "id"], name="entry_to_seal"),
             # The newest of each kind, however rare it is.
             models.Index(fields=["action", "id"], name="entry_action"),
-            # What the page shows at first, however many technical entries stand in
-            # between.
+            # The entries that are not technical, which the page shows at first, however
+            # many technical ones are between them.
             models.Index(
                 fields=["id"],
                 condition=~Q(action__in=sorted(TECHNICAL)),
@@ -207,7 +207,7 @@ class Entry(models.Model):
             models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
             models.Index(fields=["surface", "id"], name="entry_surface"),
             models.Index(fields=["connection", "id"], name="entry_connection"),
-            # For identifiers copied from elsewhere, also by prefix.
+            # Searches by a fingerprint or trace id, or by the beginning of one.
             models.Index(
                 OpClass("fingerprint", "varchar_pattern_ops"),
                 condition=~Q(fingerprint=""),
@@ -218,41 +218,39 @@ class Entry(models.Model):
                 condition=~Q(trace=""),
                 name="entry_trace",
             ),
-            # Recent refused verdicts: few among many entries.
+            # Recent refused verdicts, which are rare.
             models.Index(
                 fields=["at"],
                 condition=Q(action="verdict.refused"),
                 name="entry_refused",
             ),
-            # Whether a code was used before.
+            # Whether another entry has the same MAC.
             HashIndex(fields=["mac"], name="entry_mac"),
         ]
 
     @property
     def sentence(self) -> str:
-        """What happened, as it reads after the actor's name."""
+        """What happened, in words that follow the actor's name."""
         return ACTIONS.get(self.action, self.action)
 
     @property
     def is_redacted(self) -> bool:
-        """Whether its details were removed. Each entry had some, and still has their
-        hashes.
-        """
+        """Whether its details were removed. Only their hashes are left then."""
         return bool(self.detail_hashes) and not self.details
 
     @property
     def subject(self) -> str:
-        """The subject of the message, from this entry or from another about it."""
+        """The subject of the message, from this entry or another entry about it."""
         return self.details.get("subject") or self.about
 
     @property
     def actor(self) -> str:
-        """The actor, by name unless the details were removed."""
+        """The actor's name; kind and id if the details were removed."""
         return self.details.get("actor", f"{self.actor_kind} {self.actor_id}")
 
     @property
     def trigger(self) -> dict[str, str]:
-        """What the sender wrote about who started the message."""
+        """What the sender claimed about who started the message, by field."""
         return {
             name.removeprefix("trigger."): value
             for name, value in self.details.items()
@@ -260,7 +258,7 @@ class Entry(models.Model):
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Return the entry for scripts."""
+        """Return the entry for JSON answers and exports."""
         return {
             "id": self.pk,
             "at": self.at.isoformat(),
@@ -280,8 +278,9 @@ class Entry(models.Model):
 
 
 class EntryDetail(models.Model):
-    """The personal part of an entry. Removing it leaves the entry verifiable, because
-    the salt goes with it.
+    """The personal part of an entry, which can be removed; the entry can still be
+    verified by its hashes. The salt is removed with it, so that nobody can guess the
+    texts from their hashes.
     """
 
     entry = models.OneToOneField(
@@ -289,12 +288,12 @@ class EntryDetail(models.Model):
     )
     salt = models.BinaryField()
     fields = models.JSONField(default=dict)
-    # The words that it is found by: its own, and those of the message it is about.
+    # The search words: those of the details, and those of the message that it is about.
     words = SearchVectorField(null=True)
 
     class Meta:
-        # No append should have to merge more than this many kilobytes of pending index
-        # entries.
+        # The limit, in kilobytes, bounds how long a single insert can take: it may have
+        # to merge all pending index entries.
         indexes = [
             GinIndex(
                 fields=["words"], name="entrydetail_words", gin_pending_list_limit=1024
@@ -305,6 +304,7 @@ class EntryDetail(models.Model):
 # --- Seals, docs/ledger.md ------------------------------------------------------------
 
 
+# The fields under a seal's signature.
 SEAL_FIELDS = """
     v number kind epoch count size entries previous end_xid end_id after_id
     cluster at key next_key note
@@ -312,48 +312,48 @@ SEAL_FIELDS = """
 
 
 class Seal(models.Model):
-    """A signed statement: this batch of entries, in this order, follows those of the
-    seal before it.
+    """A signature over a batch of entries in their order, and over the seal before it;
+    so over all entries up to here.
     """
 
     class Kind(models.TextChoices):
         SEAL = "seal", "Seal"
-        # The first seal after a restore from a backup: says where the ledger continues.
+        # The first seal after a backup was restored: here the ledger continues.
         RESTORED = "restored", "Restored"
-        # Signed with the old key, and names the new one.
+        # Signed with the old key, and names the new key.
         KEY = "key", "Key"
 
     number = models.BigIntegerField(primary_key=True)
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.SEAL)
-    # Counts the restores. Transaction ids are only comparable within one.
+    # Begins at 1, and each restore raises it. Transaction ids are comparable only
+    # within one epoch.
     epoch = models.PositiveIntegerField(default=1)
-    # How many entries its batch has, and how many are under this seal and all before
-    # it.
+    # The number of entries in its batch; and in all batches up to it.
     count = models.BigIntegerField()
     size = models.BigIntegerField()
     # SHA-256 over the hashes of the batch's entries, in order.
     entries = models.CharField(max_length=64)
-    # SHA-256 over what the seal before signed and its signature; empty for the first.
+    # The hash of the seal before: SHA-256 over its signed bytes and its signature.
+    # Empty for the first seal.
     previous = models.CharField(max_length=64)
-    # The last entry's transaction and number: of this epoch, what comes up to there is
-    # sealed.
+    # Transaction and number of the last entry: all entries of this epoch up to there
+    # are sealed.
     end_xid = TransactionIdField()
     end_id = models.BigIntegerField()
     # Entries up to this number belong to earlier epochs.
     after_id = models.BigIntegerField(default=0)
-    # The database cluster's own identifier; another one means that the ledger was
-    # restored elsewhere.
+    # PostgreSQL's identifier of the database cluster. If it changes, the database was
+    # restored into another cluster.
     cluster = models.CharField(max_length=32)
     at = models.DateTimeField()
-    # The raw public key, 32 bytes in hex, and the one that follows it where the kind
-    # says so.
+    # The public key that signed it, 32 bytes in hex; for the kind KEY also the next.
     key = models.CharField(max_length=64)
     next_key = models.CharField(max_length=64)
     note = models.TextField()
     signature = models.CharField(max_length=128)
 
     class Meta:
-        # Restores and changes of the key: few among many seals.
+        # Restores and changes of the key, which are rare.
         indexes = [
             models.Index(
                 fields=["number"], condition=~Q(kind="seal"), name="seal_special"
@@ -362,12 +362,12 @@ class Seal(models.Model):
 
     @property
     def key_fingerprint(self) -> str:
-        """The key that signed it, as people compare it."""
+        """The fingerprint of the key that signed it, which people can compare."""
         return fingerprint_of(self.key)
 
     @property
     def next_key_fingerprint(self) -> str:
-        """The key that signs from the next seal on, where it is another."""
+        """The fingerprint of the next seal's key; empty if the key does not change."""
         return fingerprint_of(self.next_key) if self.next_key else ""
 
     @property
@@ -376,7 +376,7 @@ class Seal(models.Model):
         return self.next_key or self.key
 
     def signed_fields(self) -> dict[str, Any]:
-        """Return all that the seal says, as docs/ledger.md describes it."""
+        """Return the fields under the signature, as docs/ledger.md describes them."""
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
         texts = {"v": 2, "kind": str(self.kind), "end_xid": str(self.end_xid), "at": at}
         return {
@@ -391,7 +391,7 @@ class Seal(models.Model):
 
     @property
     def hash(self) -> str:
-        """The hash of the seal, which the next one calls `previous`."""
+        """The hash of the seal, which the next seal has as `previous`."""
         signed = self.signed_bytes + bytes.fromhex(self.signature)
         return hashlib.sha256(signed).hexdigest()
 
@@ -405,10 +405,10 @@ class Seal(models.Model):
 
 
 class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
-    """Reads of what was sealed."""
+    """Queries for sealed entries."""
 
     def under(self, seal: Seal) -> models.QuerySet["SealedEntry", Any]:
-        """The hashes of what one seal covers, in its order."""
+        """The hashes of the entries in one seal's batch, in order."""
         return (
             self.filter(position__gte=seal.size - seal.count, position__lt=seal.size)
             .order_by("position")
@@ -418,28 +418,27 @@ class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
     def with_entries(
         self, entries: EntryQuerySet
     ) -> Iterator[tuple["SealedEntry", Entry | None]]:
-        """Yield all rows in their order, each with its entry, or None where that is
-        gone; some at a time.
+        """Yield all rows in their order, each with its entry, or None if the entry was
+        deleted. AT_ONCE rows are in memory at a time.
         """
         after = -(2**63)
         while rows := list(
             self.filter(position__gt=after).order_by("position")[:AT_ONCE]
         ):
-            found = entries.in_bulk([row.entry for row in rows])
+            entry_by_number = entries.in_bulk([row.entry for row in rows])
             for row in rows:
-                yield row, found.get(row.entry)
+                yield row, entry_by_number.get(row.entry)
             after = rows[-1].position
 
 
 class SealedEntry(models.Model):
-    """The seal that covers an entry, and the entry's hash as it was sealed, which stays
-    if the entry is altered.
+    """Which seal covers an entry, and the entry's hash when it was sealed, so that a
+    later change or deletion of the entry is found.
     """
 
     entry = models.BigIntegerField(primary_key=True)
     seal = models.BigIntegerField()
-    # Its place among all sealed entries, from 0. Where an entry is gone, nothing else
-    # shows where it was.
+    # The entry's index among all sealed entries, from 0.
     position = models.BigIntegerField(unique=True)
     hash = models.BinaryField()
 
@@ -447,8 +446,8 @@ class SealedEntry(models.Model):
 
 
 class Anchor(models.Model):
-    """Where a seal was written outside the database, so that deleted entries at the end
-    are found.
+    """A record that a seal was written to a place outside the database. If the newest
+    entries and seals are deleted, that place still has the seal.
     """
 
     class Kind(models.TextChoices):
@@ -457,11 +456,11 @@ class Anchor(models.Model):
 
     seal = models.BigIntegerField(db_index=True)
     kind = models.CharField(max_length=8, choices=Kind)
-    # The name of the file or destination, and the seal's reference there.
+    # The name of the file or destination; and the id of the post there, if any.
     place = models.CharField(max_length=200)
     reference = models.CharField(max_length=64)
-    # The seal that was written there before, so that a removed anchor is noticed; 0
-    # where that is not known.
+    # The number of the seal that was written there before, so that a removed anchor is
+    # noticed; 0 if it is not known.
     previous = models.BigIntegerField(default=0)
     at = models.DateTimeField(db_default=Now())
 
@@ -474,7 +473,7 @@ class Anchor(models.Model):
 
 
 class SavedQuerySet(models.QuerySet[_Saved]):
-    """Reads of addresses that people saved."""
+    """Queries for saved lists."""
 
     def of(self, actor: Actor) -> Self:
         """Those that this person saved."""
@@ -483,26 +482,28 @@ class SavedQuerySet(models.QuerySet[_Saved]):
         )
 
     def usable_by(self, actor: Actor) -> Self:
-        """Their own and those that others share: their own first, then by name.
+        """Those that this person saved, then those that others share, each by name.
 
-        It is an address and nothing more: whoever opens it sees what they may see.
+        Sharing gives no rights: only the query is stored, and whoever opens it sees
+        what they may see.
         """
         if actor.kind != "person":
             return self.none()
-        mine = Q(person_id=actor.id)
+        is_own = Q(person_id=actor.id)
         return (
-            self.filter(mine | Q(shared=True))
-            .annotate(is_mine=mine)
+            self.filter(is_own | Q(shared=True))
+            .annotate(is_mine=is_own)
             .order_by("-is_mine", "name", "pk")
         )
 
 
 class Saved(models.Model):
-    """The address of a list, saved under a name. Everybody who may read the list can
-    use a shared one.
+    """The filters of a list page, saved under a name by a person. Others can use it if
+    it is shared.
     """
 
-    # What people call it, the page that it leads to, and the actions of the ledger.
+    # Set by subclasses: the word for it, the name of the URL of its page, and the
+    # actions that the ledger records when it is saved and deleted.
     noun: str
     page: str
     saved: str
@@ -510,7 +511,7 @@ class Saved(models.Model):
 
     person_id: Any
     name = models.CharField(max_length=60)
-    # The query string in its one spelling.
+    # The query string of the page.
     query = models.CharField(max_length=1000)
     shared = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -536,7 +537,7 @@ class SavedSearch(Saved):
     deleted = "ledger.search_deleted"
 
     person_id = models.BigIntegerField()
-    # The person's name, where it is asked for.
+    # The person's name; set by `audit.search.saved.searches_of`.
     owner = ""
 
     class Meta:
@@ -553,7 +554,7 @@ class SavedSearch(Saved):
 
 
 class CheckQuerySet(models.QuerySet["Check"]):
-    """Reads of the checks of the whole ledger."""
+    """Queries for checks of the whole ledger."""
 
     def newest_first(self) -> Self:
         return self.order_by("-id")
@@ -562,25 +563,25 @@ class CheckQuerySet(models.QuerySet["Check"]):
         return self.filter(state=Check.State.RUNNING)
 
     def finished(self) -> Self:
-        """Those that came to an end with a result."""
+        """Those that passed or failed."""
         return self.filter(state__in=(Check.State.HOLDS, Check.State.BROKEN))
 
     def latest_finished(self) -> Self:
-        """The newest of those: its result counts until the next."""
+        """The newest one that passed or failed: its result counts until the next."""
         return self.filter(
             pk=models.Subquery(Check.objects.finished().newest_first().values("pk")[:1])
         )
 
     def broken(self) -> Self:
-        """Those that found what does not hold."""
+        """Those that failed."""
         return self.filter(state=Check.State.BROKEN)
 
     def since(self, age: timedelta) -> Self:
-        """Those that began no longer ago than that."""
+        """Those that began within this time before now."""
         return self.filter(started_at__gt=Now() - age)
 
     def idle_for(self, age: timedelta) -> Self:
-        """Those that made no progress for so long."""
+        """Those that made no progress for this long."""
         return self.filter(moved_at__lt=Now() - age)
 
 
@@ -598,10 +599,10 @@ class Check(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
     entries = models.BigIntegerField(default=0)
     seals = models.BigIntegerField(default=0)
-    # The newest seal when it began, so it covers at least that one; empty until a
-    # process begins.
+    # The number of the newest seal when the check began, so that one is covered; None
+    # until a process begins.
     up_to = models.BigIntegerField(null=True)
-    # What does not hold, in sentences, the first of them first.
+    # What is wrong, as sentences, in the order of the ledger.
     findings = models.JSONField(default=list)
     started_at = models.DateTimeField(db_default=Now())
     # When the process that checks last reported its progress.

@@ -1,8 +1,8 @@
-"""Writes the ledger; nothing else does. Receivers of the signal `recorded` are notified
-of each entry.
+"""Writes entries to the ledger: `record` is the only way to add one. It computes the
+entry's hashes and search words, and notifies receivers of the signal `recorded`.
 
-The hash covers number, transaction and time, which only the database knows, so they are
-asked for first.
+The hash covers number, transaction id and time of the entry, which only the database
+can give, so these are read before the entry is inserted.
 """
 
 import hashlib
@@ -26,12 +26,13 @@ from common.fingerprint import canonical_json
 from common.logs import trace_id
 from common.words import BY, CONTENT, TO, lexemes, vector, words_of, words_of_address
 
+# The stored value of a setting that had no value before, or has none after.
 NOTHING = "nothing"
 
-# Sent inside the transaction that wrote the entry, with `entry`, `details` and `about`:
-# the row of what the entry is about where the caller has it, as it is now, so that
-# nobody has to read it again. Receivers that may fail use a savepoint of their own: a
-# mistake in an alert must never cost a decision.
+# Sent in the transaction that wrote the entry, with `entry`, `details` and `about`: the
+# row that the entry is about, if the caller has it, so that receivers need not read it
+# again. A receiver that may fail uses a savepoint: a bug in an alert must not roll back
+# a decision.
 recorded = Signal()
 
 
@@ -39,12 +40,12 @@ recorded = Signal()
 
 
 def next_position() -> tuple[int, int, datetime]:
-    """Take the next number; return it with the id of the transaction and the database's
-    time. By SQL of its own: no row has a sequence's next value, or the transaction's
-    id.
+    """Take the next number of an entry. Return (number, id of the transaction, time of
+    the database).
 
-    The id of the transaction comes first: a restore waits for all that may have taken a
-    number by then.
+    In raw SQL, because the ORM can read neither a sequence nor a transaction's id. The
+    transaction must get its id before it takes a number: `sealer.begin_epoch` relies on
+    that order.
     """
     with database.cursor() as cursor:
         cursor.execute(
@@ -55,11 +56,10 @@ def next_position() -> tuple[int, int, datetime]:
 
 
 def last_number() -> int:
-    """Return the last number that was taken, by whomever. It takes none, and gives the
-    transaction no id.
+    """Return the last number that any transaction has taken. This takes no number, and
+    gives the current transaction no id.
 
-    By SQL of its own: the row of a number that was taken may not be committed yet, so
-    no query sees it.
+    In raw SQL, because the row with that number may not be committed yet.
     """
     with database.cursor() as cursor:
         cursor.execute("SELECT last_value FROM audit_entry_id_seq")
@@ -67,8 +67,8 @@ def last_number() -> int:
 
 
 def detail_hash(salt: bytes, name: str, value: str) -> str:
-    """Return the commitment to one detail: SHA-256 over salt, name and value, separated
-    by zero bytes.
+    """Return the hash of one detail, which the entry keeps after the detail was
+    removed: SHA-256 over salt, name and value, separated by zero bytes.
     """
     return hashlib.sha256(
         salt + b"\0" + name.encode() + b"\0" + value.encode()
@@ -76,8 +76,11 @@ def detail_hash(salt: bytes, name: str, value: str) -> str:
 
 
 def authenticated_columns(entry: Any) -> dict[str, Any]:
-    """Return the columns that the desk, not the database, gives an entry."""
-    # Written out: it is run for every entry that is sealed or checked.
+    """Return the columns of an entry whose values come from the desk and not from the
+    database; the MAC is computed over these.
+    """
+    # Written out instead of a loop, for speed: it runs for every entry that is sealed
+    # or checked.
     columns = {
         "actor_kind": entry.actor_kind,
         "actor_id": entry.actor_id,
@@ -89,15 +92,15 @@ def authenticated_columns(entry: Any) -> dict[str, Any]:
         "trace": entry.trace,
         "detail_hashes": entry.detail_hashes,
     }
-    # Older entries have no outcome, and their hashes stay as they are.
+    # Left out if empty: entries from before this column existed must keep their hashes.
     if entry.outcome:
         columns["outcome"] = entry.outcome
     return columns
 
 
 def canonical_entry(entry: Any) -> bytes:
-    """Return every column of the entry but its hash as the one text that is hashed,
-    handed out and checked.
+    """Return all columns of an entry except its hash as canonical JSON. This text is
+    what is hashed, put into proofs and bundles, and checked.
     """
     columns = authenticated_columns(entry)
     columns["id"] = entry.id
@@ -116,16 +119,17 @@ def entry_hash(entry: Any) -> str:
 def mac_of(entry: Any) -> str:
     """Return the message authentication code of an entry: HMAC-SHA256, in hex.
 
-    With it the sealer distinguishes the desk's entries from others that were inserted
-    into the database, which never has SECRET_KEY. It covers what the entry says, not
-    its position. After a change of SECRET_KEY, the old one has to stay in
-    SECRET_KEY_FALLBACKS until the entries written with it are sealed.
+    It shows the sealer that the desk wrote the entry: somebody who can only insert rows
+    into the database does not have SECRET_KEY. It covers the columns of
+    `authenticated_columns`, so not the entry's number, transaction and time. After a
+    change of SECRET_KEY, the old one has to stay in SECRET_KEY_FALLBACKS until the
+    entries written with it are sealed.
     """
     return _mac(entry, settings.SECRET_KEY)
 
 
 def is_authentic(entry: Any) -> bool:
-    """Whether the code of an entry is one that the desk made for it."""
+    """Whether the MAC of an entry was made by the desk, with a present or former key."""
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return any(hmac.compare_digest(_mac(entry, key), entry.mac) for key in keys)
 
@@ -139,22 +143,23 @@ def _mac(entry: Any, key: str) -> str:
 
 # --- Words that an entry is found by --------------------------------------------------
 
-# Details that name people: found by `by:` and `to:` as well as by their words.
+# Names (or beginnings of names) of details that name people: the search finds them with
+# `by:` and `to:`, and also as ordinary words.
 _BY = ("actor", "trigger.")
 _TO = ("recipients", "to", "cc", "bcc")
-# Only the beginning of a long text is indexed.
+# How many characters of a detail are indexed for the search.
 _LONGEST = 2000
 
 
 def found_by(
     fields: Mapping[str, str], about: Any = None, words: Iterable[tuple[str, str]] = ()
 ) -> str:
-    """Return the words that an entry is found by: those of its details, and those of
-    the message that it is about.
+    """Return the search words of an entry, in the form of a tsvector: those of its
+    details (`fields`), and further words.
 
-    They are pairs of a label and a text: subject and recipients, so that every act on a
-    message is found by them. The row that an entry is about gives them by
-    `ledger_words()` where it can.
+    `words` are pairs of a label and a text. The row `about` adds such pairs if it has a
+    method `ledger_words()`; messages give subject and recipients, so that all entries
+    about a message are found by them.
     """
     pairs = [*((_label(name), text) for name, text in fields.items()), *words]
     if about is not None and hasattr(about, "ledger_words"):
@@ -163,18 +168,18 @@ def found_by(
 
 
 def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
-    """Whether the stored words have every word of these details. They may have more:
-    those of the message.
+    """Whether the stored search words have every word of these details. They may have
+    more: those of the message.
     """
-    there = lexemes(stored)
+    labels_by_word = lexemes(stored)
     return all(
-        _label(name) in there.get(word, set())
+        _label(name) in labels_by_word.get(word, set())
         for name, text in fields.items()
         for word in _words(text[:_LONGEST])
     )
 
 
-# Entries have the same few names.
+# Cached: entries have the same few names of details.
 @lru_cache(maxsize=1024)
 def _label(name: str) -> str:
     if name in _TO:
@@ -182,7 +187,7 @@ def _label(name: str) -> str:
     return BY if name.startswith(_BY) else CONTENT
 
 
-# Many entries have the same ones: actors, addresses, reasons.
+# Cached: many entries have the same texts, such as actors, addresses and reasons.
 @lru_cache(maxsize=4096)
 def _words(text: str) -> tuple[str, ...]:
     if "@" not in text:
@@ -199,8 +204,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def changed(before: str, after: str) -> dict[str, str]:
-    """Return the details with a setting's value before and after; something that was
-    added had no value before.
+    """Return the details of an entry about a setting: its value before and after. Give
+    an empty text if there was no value before, or is none after.
     """
     return {"before": before or NOTHING, "after": after or NOTHING}
 
@@ -219,11 +224,11 @@ def record(
 ) -> Entry:
     """Append one entry, in the caller's transaction, and notify the listeners.
 
-    `details` are personal or free text by name; empty ones are left out, except
-    `before` and `after` of a setting, which are stored as "nothing". `outcome` is one
-    word that stays when they are removed. `about` is the row that the entry is about,
-    for the listeners. `words` are further words to find it by: `ledger_words()` of the
-    message.
+    `details` are personal or free texts by name, which can be removed later. Empty ones
+    are left out, except `before` and `after`, which are stored as "nothing". `outcome`
+    is one word that is never removed. `about` is the row that the entry is about, for
+    the listeners and the search. `words` are further search words, such as the
+    message's `ledger_words()`.
 
     Raises ValueError for an action that is not registered, and
     TransactionManagementError outside a transaction.
@@ -234,8 +239,8 @@ def record(
         raise transaction.TransactionManagementError(
             "audit.record() must run in the transaction of the act"
         )
-    # There is always a detail: its salt makes each entry unique, and the sealer refuses
-    # a repeated entry.
+    # Every entry has at least the detail `actor`: the salt makes its hash, and so the
+    # MAC, unique, and the sealer refuses a repeated MAC.
     fields = {"actor": actor.label or actor.kind, "address": actor.address}
     fields |= dict(actor.proof)
     fields |= details or {}

@@ -1,8 +1,9 @@
-"""Removes personal details. The entries stay, and can still be checked: a detail's salt
-goes with it.
+"""Removes the personal details of entries: of old ones by a daily task, and of one
+message when somebody asks for it. The entries themselves stay and can still be
+verified.
 
-Only details of sealed entries are removed. Until then nothing but the rights of the
-database protects an entry, and its details are all that shows what it said.
+Only details of sealed entries are removed. An entry that is not sealed yet is protected
+only by the rights of the database, so its details may still be needed as evidence.
 """
 
 import time
@@ -21,10 +22,10 @@ from audit.verifier.countersign_verify import Ranges
 from common.actors import Actor, worker
 from common.postgres import clock, take_lock
 
-# How many entries lose their details in one transaction: seals must not wait long for
-# it.
+# How many entries lose their details in one transaction. The sealer has to wait for
+# open transactions, so each must be short.
 STEP = 2000
-# Seconds after which the rest is left to the next run.
+# After so many seconds, the rest is left to the next run.
 LONGEST = 30.0
 _ERASED = "ledger.details_erased"
 _REMOVALS = ("ledger.details_removed", _ERASED)
@@ -33,26 +34,25 @@ _RETENTION = worker("retention")
 
 
 def remove_old_details() -> int:
-    """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS;
-    return how many entries that were.
-
-    Several may run at once: each counts what it removed itself.
+    """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS.
+    Return how many entries lost theirs. Several calls may run at once.
     """
     days = settings.AUDIT_DETAILS_DAYS
     removed = 0
     ends = time.monotonic() + LONGEST
     while days > 0 and time.monotonic() < ends:
-        found = _remove_some(clock() - timedelta(days=days))
-        removed += found
-        if found < STEP:
+        number = _remove_some(clock() - timedelta(days=days))
+        removed += number
+        if number < STEP:
             break
     return removed
 
 
+# Removes the details of at most STEP entries in one transaction; returns how many.
 @transaction.atomic
 def _remove_some(until: datetime) -> int:
-    # An entry must name exactly the details that it removed, and no other removal may
-    # run beside it.
+    # The entry about the removal must list exactly the removed details, so no other
+    # removal may run at the same time.
     take_lock(_LOCK)
     old = _sealed().filter(entry__at__lt=until).order_by("pk")
     numbers = list(old.values_list("pk", flat=True)[:STEP])
@@ -69,41 +69,41 @@ def erase_details_of(
     message: UUID, *, because: str, actor: Actor, connection: int | None = None
 ) -> tuple[int, int]:
     """Remove the details of all sealed entries of one message, whatever their age, and
-    note that with the reason. Return how many entries lost theirs, and how many did
-    not, because they are not sealed yet.
+    record that with the reason. Return (how many entries lost theirs, how many did not
+    because they are not sealed yet).
 
-    Why details were removed earlier stays: it is about the removal, not about the
-    message.
+    Entries about earlier removals keep their details: these say why it was done, and
+    nothing about the message.
     """
     take_lock(_LOCK)
-    mine = EntryDetail.objects.filter(entry__message=message).exclude(
+    of_message = EntryDetail.objects.filter(entry__message=message).exclude(
         entry__action__in=_REMOVALS
     )
-    sealed = _sealed().filter(pk__in=mine.values("pk"))
+    sealed = _sealed().filter(pk__in=of_message.values("pk"))
     removed = list(sealed.values_list("pk", flat=True))
-    left = mine.count() - len(removed)
+    unsealed = of_message.count() - len(removed)
     if removed:
         details = _removal_details(removed) | {"reason": because}
         entry = record(
             _ERASED, actor, connection=connection, message=message, details=details
         )
         remove_details(removed, entry)
-    return len(removed), left
+    return len(removed), unsealed
 
 
 def _sealed() -> "QuerySet[EntryDetail]":
-    """Details of sealed entries, but for those of removals."""
+    """Return the details of sealed entries, except entries about removals."""
     return EntryDetail.objects.filter(
         Exists(SealedEntry.objects.filter(entry=OuterRef("pk")))
     ).exclude(entry__action__in=_REMOVALS)
 
 
 def remove_details(numbers: Sequence[int], removal: Entry) -> None:
-    """Remove the details of these entries, which the entry of the removal names in its
-    detail `numbers`.
+    """Remove the details of the entries with these numbers. `removal` is the entry
+    about it, which lists them in its detail `numbers`.
 
-    By SQL of its own: the application's role can remove details through this function
-    of the database only.
+    In raw SQL, because the application's database role has no right to delete details
+    except through this database function.
     """
     with database.cursor() as cursor:
         cursor.execute(

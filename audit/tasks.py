@@ -1,6 +1,7 @@
-"""The ledger's tasks. Each may run twice: the rows say what is left to do.
+"""The Celery tasks of the ledger. Each may run twice: rows say what is left to do.
 
-A task imports what it runs when it runs, so that what it runs may send it.
+Imports are inside the tasks, because the modules that they call import this one to
+enqueue tasks.
 """
 
 from celery import shared_task
@@ -10,8 +11,8 @@ from common.tasks import AfterCommitTask
 
 @shared_task(base=AfterCommitTask)
 def seal() -> str:
-    """Seal the entries of all transactions that have ended, and write the newest seals
-    outside the database.
+    """Seal new entries of transactions that have ended, and write the newest seals to a
+    file outside the database.
     """
     from audit.sealing.anchors import write_anchors
     from audit.sealing.sealer import seal_all
@@ -22,7 +23,7 @@ def seal() -> str:
 
 @shared_task(base=AfterCommitTask)
 def check(check_id: int) -> str:
-    """Check the whole ledger for one row of Check, in a separate process."""
+    """Start the process that checks the whole ledger for one row of Check."""
     from audit.verification.checks import start_check
 
     return start_check(check_id)
@@ -30,8 +31,8 @@ def check(check_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def check_daily() -> str:
-    """Start a check of the whole ledger where the last is a day old, or where one was
-    lost.
+    """Start a check of the whole ledger if the last one is a day old, or if the process
+    of a check has died.
     """
     from audit.verification.checks import begin_daily_check
 
@@ -40,7 +41,7 @@ def check_daily() -> str:
 
 @shared_task(base=AfterCommitTask)
 def forget_details() -> str:
-    """Remove personal details that are older than AUDIT_DETAILS_DAYS, some at a time."""
+    """Remove personal details that are older than AUDIT_DETAILS_DAYS, for some seconds."""
     from audit.retention import remove_old_details
 
     return f"{remove_old_details()} forgotten"

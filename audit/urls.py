@@ -1,4 +1,4 @@
-"""Addresses of the ledger."""
+"""The URLs of the ledger's pages: search, audit trails and proofs, and verification."""
 
 from django.urls import path
 

@@ -1,7 +1,7 @@
-"""Which messages and connections a person may see: the app that has them says so when
-Django starts.
+"""Returns which messages and connections an actor may see, for filtering entries.
 
-The ledger stands below that app and keeps only their keys.
+The ledger stores only their keys, and may not import the app that has their tables.
+That app registers functions here when Django starts.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _registered: dict[str, Rows] = {}
 
 
 def register(*, messages: Rows, connections: Rows) -> None:
-    """Register what returns the messages and the connections that an actor may see."""
+    """Register the functions that return the messages and connections an actor may see."""
     _registered["messages"] = messages
     _registered["connections"] = connections
 

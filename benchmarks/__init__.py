@@ -1,3 +1,3 @@
-"""Benchmarks: one file a question, run by `./run bench`; each compares two sides
-measured in the same run.
+"""Benchmarks, run by `./run bench`. Each file with `measure` answers the question in
+its docstring by comparing a figure with a control that is measured in the same run.
 """

@@ -28,8 +28,8 @@ NAMES = (
 
 
 def main(asked: list[str]) -> int:
-    """Run the wanted benchmarks, or all; 2 for a name that does not exist, 1 when a
-    goal is missed.
+    """Run the named benchmarks, or all. Return the exit status: 1 if a goal is missed
+    or a benchmark fails. (The parser exits with 2 for an unknown name.)
     """
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
     parser.add_argument(
@@ -45,9 +45,9 @@ def main(asked: list[str]) -> int:
         )
     if options.smoke:
         os.environ["BENCH_SMOKE"] = "1"
-    found = {}
+    results = {}
     for name in options.names or NAMES:
-        found[name] = result = run(name)
+        results[name] = result = run(name)
         if (
             result
             and not options.smoke
@@ -56,23 +56,24 @@ def main(asked: list[str]) -> int:
             print(
                 "docs/benchmarks.md stays as it is: its figures are of another machine."
             )
-    if len(found) > 1:
+    if len(results) > 1:
         print()
-        for name, result in found.items():
+        for name, result in results.items():
             print(f"{name:<14}{result.goals[0] if result else 'failed'}")
     return (
         0
         if all(
-            result and (options.smoke or not result.missed) for result in found.values()
+            result and (options.smoke or not result.missed)
+            for result in results.values()
         )
         else 1
     )
 
 
 def run(name: str) -> Result | None:
-    """Measure and print what one benchmark finds; None where it fails."""
-    # In a process of its own: each has a database of its own, and Django knows one for
-    # good.
+    """Run one benchmark, print its table and return its result; None if it fails."""
+    # Each benchmark has its own database, and Django keeps the one that it was set up
+    # with. So each runs in its own process.
     fork = multiprocessing.get_context("fork")
     try:
         with ProcessPoolExecutor(
@@ -87,7 +88,7 @@ def run(name: str) -> Result | None:
 
 
 def measure(name: str) -> Result:
-    """Return what a benchmark finds."""
+    """Return the result of one benchmark."""
     result: Result = importlib.import_module(f"benchmarks.{name}").measure()
     return result
 

@@ -19,61 +19,64 @@ from demo.discord.api import (
 )
 from launcher.processes import ALERT_THREADS
 
+# Held messages; they come at this many times the rate that the channel allows.
 EVENTS = sized(1000, smoke=10)
 TIMES_TOO_MANY = 10
-# Events a second, of the requests a second of a plain Django view: what a slower
-# machine still takes in.
+# The most events a second, as a share of the requests a second that a plain Django view
+# reaches: a slower machine gets fewer.
 SHARE = 1 / 25
+# At least this share of what the limits allow is delivered, and at most this share of
+# the answers is 429.
 GOAL = 0.9
 MOST_REFUSED = 0.01
 
 
 def measure() -> Result:
-    """Hold messages at ten times the channel's rate; count what it takes meanwhile, and
-    what stands in the end.
+    """Hold messages at ten times the rate that a stand-in for Discord allows. Count the
+    posts and edits that it accepts meanwhile, and the posts in the channel at the end.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_database())
         prepare()
         from tests.alerting import discord
 
-        there = stack.enter_context(discord())
-        there.bucket_limit = (LIMIT, WINDOW_SECONDS)
-        there.channel_limit = (HIDDEN_LIMIT, HIDDEN_SECONDS)
-        os.environ["OUTGOING_ALLOW"] = there.url
+        standin = stack.enter_context(discord())
+        standin.bucket_limit = (LIMIT, WINDOW_SECONDS)
+        standin.channel_limit = (HIDDEN_LIMIT, HIDDEN_SECONDS)
+        os.environ["OUTGOING_ALLOW"] = standin.url
         connection = make_connection(
-            f"{there.url}/api/webhooks/1/bench", ["message.held"]
+            f"{standin.url}/api/webhooks/1/bench", ["message.held"]
         )
         rate = within_reach(
             round(TIMES_TOO_MANY * HIDDEN_LIMIT / HIDDEN_SECONDS), share=SHARE
         )
         stack.enter_context(worker("alerts", beat="dashboard", threads=ALERT_THREADS))
-        # The worker is there when its first post is.
+        # The worker has started when its first post has arrived.
         happen(connection, 1, rate)
         finish()
-        there.calls.clear()
+        standin.calls.clear()
         began = happen(connection, EVENTS, rate)
         ended = time.monotonic()
-        taken = len(there.of(1, 200))
+        accepted = len(standin.of(1, 200))
         finish()
         missing = lost()
-    # The first post can go when the first message was held.
+    # The limits count from the first held message, which allows the first post.
     allowed = allowed_within(ended - began)
     return Result(
         question=__doc__ or "",
         figures=(
             Figure("events", EVENTS, ""),
             Figure("events a second", rate, ""),
-            Figure("posts and edits taken meanwhile", taken, ""),
+            Figure("posts and edits taken meanwhile", accepted, ""),
             Figure("seconds", ended - began, "s"),
-            Figure("posts that stand in the channel", len(there.posts), ""),
+            Figure("posts that stand in the channel", len(standin.posts), ""),
         ),
         control=Figure("allowed by both limits", allowed, ""),
         goals=(
-            Goal("ratio", taken / allowed, GOAL, at_most=False),
+            Goal("ratio", accepted / allowed, GOAL, at_most=False),
             Goal(
                 "answers 429, of all",
-                len(there.of(1, 429)) / len(there.calls),
+                len(standin.of(1, 429)) / len(standin.calls),
                 MOST_REFUSED,
             ),
             Goal("messages in no post", missing, 0),
@@ -82,8 +85,8 @@ def measure() -> Result:
 
 
 def allowed_within(seconds: float) -> int:
-    """Return how many requests both limits let through in so long, of whoever never
-    misses one.
+    """Return how many requests both limits let through in `seconds`, if the client
+    sends each as soon as it may.
     """
     now = 0.0
     granted = 0
@@ -96,8 +99,8 @@ def allowed_within(seconds: float) -> int:
 
 
 def happen(connection: Any, events: int, rate: int) -> float:
-    """Take in that messages are held, so many a second, and return when the first of
-    them was.
+    """Ingest this many webhooks about held messages, `rate` a second. Return the time
+    of the first (monotonic).
     """
     from approvals.intake.ingest import receive_webhook
 
@@ -109,7 +112,7 @@ def happen(connection: Any, events: int, rate: int) -> float:
 
 
 def finish() -> None:
-    """Wait until everything was planned and told."""
+    """Wait until all deliveries are planned and sent."""
     from alerts.models import Delivery, UnplannedAct
 
     deadline = time.monotonic() + 10 * HIDDEN_SECONDS
@@ -120,9 +123,7 @@ def finish() -> None:
 
 
 def lost() -> int:
-    """Count the messages that neither have a post of their own nor stand on one with
-    others.
-    """
+    """Count the messages that have neither their own post nor a place in a digest."""
     from alerts.models import Card
     from mirror.models import Message
 

@@ -18,23 +18,24 @@ from benchmarks.serving import BARE, bare_view, own_database, prepare
 from tests.desk import Browser, Product
 from tests.stack import Stack
 
-# Few enough for the channel to take every card at once: Discord takes thirty posts and
-# edits a minute. What the demo wrote at its start is a minute ago by the end of the
+# Few enough that the channel accepts every card at once: Discord takes thirty posts and
+# edits a minute. The posts that the demo made at its start no longer count after the
 # idle time.
 MESSAGES = sized(6, smoke=1)
 IDLE_SECONDS = sized(60, smoke=1)
 VIEWS = sized(300, smoke=5)
-# Half of what each cost when it was first measured.
+# In plain Django views: half of what each cost when it was first measured.
 GOAL = 450.0
 GOAL_OF_ARRIVAL = 125.0
-# The product's processes; the demo's stands in for Discord and for a mail server, and
-# is not counted.
+# The product's processes that are counted. The demo's process, which stands in for
+# Discord and for a mail server, is not.
 GROUPS = {
     "web processes": ("web", "gateway", "live"),
     "workers": ("worker-desk", "worker-out"),
     "PostgreSQL and Redis": ("postgres", "redis"),
 }
 SETTLE_SECONDS = 5
+# Seconds until a step counts as failed.
 PATIENCE = 120
 UNFINISHED = "SELECT count(*) FROM alerts_delivery WHERE state IN ('due', 'sending')"
 DELIVERED = "SELECT count(*) FROM mirror_message WHERE upstream_id = ANY(%s) AND state = 'delivered'"
@@ -46,7 +47,7 @@ WHERE m.upstream_id = ANY(%s) AND c.discord_message_id <> ''
 
 def measure() -> Result:
     """Start the product as a person does, let an agent send messages, approve them, and
-    read what each step took.
+    measure the processor time of each step.
     """
     with own_database():
         prepare()
@@ -88,7 +89,7 @@ def measure() -> Result:
 
 
 class Desk:
-    """The running product, and what its processes take by themselves."""
+    """The running product, and the processor time that its processes use when idle."""
 
     def __init__(
         self, stack: Stack, database: Any, *, view: Callable[[], float]
@@ -105,8 +106,8 @@ class Desk:
         }
 
     def measure(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the milliseconds of each group of processes for one arrival and for
-        one approval.
+        """Return the milliseconds of processor time by group of processes, for one
+        arrival and for one approval.
         """
         # The first one loads code and opens connections.
         self.approve(self.open(self.arrive(1)))
@@ -116,7 +117,7 @@ class Desk:
         sent: list[str] = []
         arrival = self.taken(lambda: sent.extend(self.arrive(MESSAGES)), MESSAGES)
         opened = self.open(sent)
-        # A page that was opened has workers look for news.
+        # Opening a page makes workers fetch the newest state.
         time.sleep(SETTLE_SECONDS)
         self.views.append(self._view())
         approval = self.taken(lambda: self.approve(opened), MESSAGES)
@@ -124,8 +125,8 @@ class Desk:
         return arrival, approval
 
     def taken(self, act: Callable[[], object], times: int) -> dict[str, float]:
-        """Return the milliseconds that each group took for one of so many, without what
-        it takes by itself.
+        """Return the milliseconds that each group took for one of the `times` parts of
+        `act`, less what it takes when idle.
         """
         began = time.monotonic()
         before = self._spent()
@@ -140,7 +141,7 @@ class Desk:
         return {group: processor.spent(pids) for group, pids in self._roots.items()}
 
     def arrive(self, number: int) -> list[str]:
-        """Let an agent send so many messages, and wait until each has its card."""
+        """Let an agent send this many messages, and wait until each has its card."""
         sent = [self.product.send()[0] for _ in range(number)]
         self._wait(CARDS, sent)
         return sent
@@ -149,12 +150,13 @@ class Desk:
         """Open the page of each of these messages."""
         rows = {row["upstream_id"]: row for row in self.browser.queue()}
         return [
-            (rows[one], self.browser.get(f"/queue/{rows[one]['id']}/")) for one in sent
+            (rows[upstream_id], self.browser.get(f"/queue/{rows[upstream_id]['id']}/"))
+            for upstream_id in sent
         ]
 
     def approve(self, opened: list[tuple[dict[str, Any], Any]]) -> None:
-        """Press Approve on each page, and wait until each message was delivered and no
-        card is to be changed.
+        """Press Approve on each page, and wait until each message is delivered and each
+        card is up to date.
         """
         for row, page in opened:
             address = f"/queue/{row['id']}/"
@@ -178,7 +180,7 @@ class Desk:
         self._wait(DELIVERED, [row["upstream_id"] for row, _ in opened])
 
     def _wait(self, query: str, sent: list[str]) -> None:
-        """Wait until this counts every message that was sent, and no delivery is due."""
+        """Wait until `query` counts all sent messages and no delivery is due."""
         deadline = time.monotonic() + PATIENCE
         while self._count(query, sent) < len(sent) or self._count(UNFINISHED):
             if time.monotonic() > deadline:
@@ -188,5 +190,5 @@ class Desk:
             time.sleep(0.25)
 
     def _count(self, query: str, *values: Any) -> int:
-        found: int = self.database.execute(query, values).fetchone()[0]
-        return found
+        count: int = self.database.execute(query, values).fetchone()[0]
+        return count

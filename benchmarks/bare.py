@@ -1,8 +1,8 @@
-"""The control of `pages` and `approval`: a plain Django view that reads one row and
-renders one template.
+"""The plain Django view with which benchmarks compare: it reads one row and renders one
+template.
 
-Served by the same server, and with the same connection to PostgreSQL, as the product's
-pages; without its middleware.
+It runs in the same server and with the same connection to PostgreSQL as the product's
+pages, but without its middleware.
 """
 
 from importlib import import_module
@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.urls import path
 
-import dashboard.wsgi as _set_up  # noqa: F401 - Django, as the product has it
+import dashboard.wsgi as _set_up  # noqa: F401 - sets Django up as the product does
 from dashboard.serving.bridge import WsgiBridge
 
 _PAGE = engines["django"].from_string("""<!doctype html>
@@ -28,7 +28,7 @@ _PAGE = engines["django"].from_string("""<!doctype html>
 
 
 def person_page(request: HttpRequest) -> HttpResponse:
-    """Show who has the first account."""
+    """Show the person with the first account."""
     from people.models import Person
 
     return HttpResponse(
@@ -38,8 +38,8 @@ def person_page(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [path("", person_page)]
 
-# The product's middleware is there already, as its apps insist on it; a handler that is
-# made now has none.
+# Importing `dashboard.wsgi` set up the product with its middleware, without which its
+# apps do not start. A handler that is made after this has none.
 settings.ROOT_URLCONF = __name__
 settings.MIDDLEWARE = []
 application = WsgiBridge(WSGIHandler(), import_module(settings.REQUEST_RULES))

@@ -20,9 +20,10 @@ from benchmarks.rows import lift_caps
 from benchmarks.serving import own_database, prepare, within_reach, worker
 from launcher.processes import DESK_THREADS
 
+# Seconds that the stand-in for MultiMail takes to answer.
 LATENCY = 0.1
-# Decisions a second: as many, or a share of what a plain Django view reaches where the
-# machine is slower.
+# Decisions a second: at most this many, and on a slow machine this share of the
+# requests a second that a plain Django view reaches.
 MOST_A_SECOND = sized(20, smoke=5)
 SHARE = 1 / 40
 WARM_UP = sized(10, smoke=1)
@@ -32,8 +33,8 @@ GOAL = 1.6
 
 
 def measure() -> Result:
-    """Decide at a fixed rate through the real worker, and stamp each call where it
-    arrives.
+    """Decide at a fixed rate, let the real worker call, and note when each call arrives
+    at a stand-in for MultiMail.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_database())
@@ -41,7 +42,7 @@ def measure() -> Result:
         from tests.factories import make_person
 
         port, arrivals = stack.enter_context(slow_multimail())
-        # The desk calls no private address that is not named.
+        # The desk calls only those private addresses that this setting names.
         os.environ["OUTGOING_ALLOW"] = f"http://127.0.0.1:{port}"
         connection = make_connection(port)
         person = make_person("bench@yourteam.example", "Bench", "reviewer")
@@ -69,9 +70,7 @@ def measure() -> Result:
 
 
 def make_connection(port: int) -> Any:
-    """Make a connection to this port whose mailbox has no caps and leaves no time to
-    undo.
-    """
+    """Make a connection to this port, whose mailbox has no caps and no undo window."""
     from tests import factories
 
     connection = factories.make_connection(api_url=f"http://127.0.0.1:{port}")
@@ -83,8 +82,8 @@ def make_connection(port: int) -> Any:
 def decide(
     connection: Any, person: Any, arrivals: Any, *, rate: int, number: int
 ) -> list[float]:
-    """Approve `number` messages, one each 1/rate seconds whatever becomes of them;
-    return how long each took to go.
+    """Approve `number` messages, one each 1/rate seconds without waiting for the last.
+    Return the seconds from each decision to the arrival of its call.
     """
     from tests.factories import make_message
 
@@ -98,12 +97,12 @@ def decide(
     arrived: dict[str, float] = {}
     while recorded.keys() - arrived.keys():
         arrived.update([arrivals.get(timeout=60)])
-    return [arrived[message] - at for message, at in recorded.items()]
+    return [arrived[message] - recorded_at for message, recorded_at in recorded.items()]
 
 
 def give(message: Any, actor: Any) -> float:
-    """Record the decision as the page does, and return when that was committed and the
-    worker woken.
+    """Record the decision as the page does. Return the time (monotonic) after it was
+    committed and the worker woken.
     """
     from approvals.decisions.decide import give_verdict
 
@@ -118,7 +117,7 @@ def give(message: Any, actor: Any) -> float:
 
 
 def round_trip(port: int) -> float:
-    """Return how long one call of the stand-in takes."""
+    """Return how many seconds one call of the stand-in takes."""
     began = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/v1/oversight/pending?email_id=x")
@@ -128,7 +127,9 @@ def round_trip(port: int) -> float:
 
 
 class Answers(BaseHTTPRequestHandler):
-    """A stand-in for MultiMail that answers late and tells when each decision arrived."""
+    """A stand-in for MultiMail that answers after `LATENCY` and puts the message and
+    time of each decision into `arrivals`.
+    """
 
     arrivals: Any
 
@@ -170,8 +171,8 @@ class Answers(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def slow_multimail() -> Iterator[tuple[int, Any]]:
-    """Run the stand-in in a process of its own, as it must not share ours; give its
-    port and what has arrived.
+    """Run the stand-in in its own process, so that it does not slow this one down.
+    Yield its port and the queue of arrivals.
     """
     fork = multiprocessing.get_context("fork")
     Answers.arrivals = fork.Queue()

@@ -14,9 +14,10 @@ from launcher.quality import find_chromium
 FEW = sized(100, smoke=20)
 MANY = sized(100_000, smoke=40)
 PRESSES = sized(50, smoke=3)
-# As long as a reader takes at the very least: a double press decides nothing, and the
-# next message is fetched ahead.
+# Milliseconds between two presses: a faster press counts as a double press and decides
+# nothing, and the next message is fetched in this time.
 PAUSE = 450
+# By what factor many waiting messages may slow a press down, and its most milliseconds.
 GOAL = 2.0
 BUDGET = 100.0
 ARGUMENTS = [
@@ -25,8 +26,8 @@ ARGUMENTS = [
     "--disable-component-update",
 ]
 
-# From the moment at which the browser got the key to the second frame after the message
-# was put on the page: by then the first one is painted.
+# Measures from the key press to the second animation frame after the next message was
+# put on the page. By then the first frame is painted.
 WATCH = """
 window.taken = [];
 let began = 0;
@@ -38,8 +39,8 @@ document.addEventListener("desk:shown", () => requestAnimationFrame(() => reques
 
 
 def measure() -> Result:
-    """Approve one after the other in Chromium, by one key each; few wait first, many
-    then.
+    """Approve messages one after the other in Chromium, by one key each: first with few
+    waiting, then with many.
     """
     os.environ["DEMO"] = "0"
     with own_database():
@@ -72,7 +73,7 @@ def measure() -> Result:
 
 
 def session_of(client: Any) -> dict[str, str]:
-    """Return the cookie of somebody who is signed in."""
+    """Return the session cookie of a signed-in test client, for Chromium."""
     from django.conf import settings
 
     name: str = settings.SESSION_COOKIE_NAME
@@ -80,7 +81,7 @@ def session_of(client: Any) -> dict[str, str]:
 
 
 def presses(desk: str, session: dict[str, str]) -> list[float]:
-    """Return how many milliseconds each press took until the next message was painted."""
+    """Return the milliseconds from each press until the next message was painted."""
     from playwright.sync_api import sync_playwright
 
     path = find_chromium()
@@ -103,8 +104,8 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
 
 
 def press(page: Any, number: int) -> float:
-    """Approve what is on screen, as soon as it could have been read and the next one is
-    there.
+    """Approve the open message after `PAUSE`, when the next one is loaded. Return the
+    milliseconds until the next one was painted. `number` counts the presses.
     """
     page.wait_for_selector(
         "#message:not(:has([data-recording])) ~ article[data-letter=here]",
@@ -124,5 +125,5 @@ def press(page: Any, number: int) -> float:
 
 
 def percentile(durations: list[float]) -> float:
-    """Return what 95 of 100 presses did not take longer than."""
+    """Return the 95th percentile of the presses."""
     return statistics.quantiles(durations, n=20)[-1]

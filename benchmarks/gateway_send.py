@@ -19,17 +19,18 @@ WARM_UP = sized(1.5, smoke=0.5)
 GOAL = 0.25
 SLUG = "bench"
 
-# Different from those of a run a moment ago, which would be repetitions.
+# Numbers for the subjects. They start at the time, because the gateway would take the
+# same message as in an earlier run for a repetition.
 _numbers = itertools.count(time.time_ns())
 
 
 def measure() -> Result:
-    """Measure both sides in turn, in a database of their own."""
+    """Measure the gateway and pgbench in turn, in a separate database."""
     with own_database():
         prepare()
         mailbox, key = make_sender()
-        one, other = (statements(lambda: send_once(mailbox, key)) for _ in range(2))
-        script = as_script(one, other)
+        first, second = (statements(lambda: send_once(mailbox, key)) for _ in range(2))
+        script = as_script(first, second)
         with web_process("gateway") as port:
             sends(port, mailbox, key, seconds=WARM_UP)
             sides = [
@@ -56,9 +57,7 @@ def measure() -> Result:
 
 
 def make_sender() -> tuple[str, str]:
-    """Make an account with a gated mailbox, and return the mailbox's id and a key that
-    may send.
-    """
+    """Make an account with a gated mailbox; return its id and a key that may send."""
     from gateway.accounts import new_key_text, register_key
     from gateway.mailboxes import make_mailbox
     from gateway.models import Account
@@ -71,7 +70,7 @@ def make_sender() -> tuple[str, str]:
 
 
 def message_body() -> bytes:
-    """Return the body of a send, different each time."""
+    """Return the JSON body of a send, different each time."""
     body = {
         "to": ["dana@northwind.example"],
         "subject": f"Your refund for order {next(_numbers)}",
@@ -87,7 +86,7 @@ def message_body() -> bytes:
 
 
 def post(mailbox: str, key: str) -> bytes:
-    """Return one whole request."""
+    """Return one whole HTTP request that sends a message."""
     body = message_body()
     head = (
         f"POST /v1/mailboxes/{mailbox}/send HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
@@ -97,7 +96,7 @@ def post(mailbox: str, key: str) -> bytes:
 
 
 def sends(port: int, mailbox: str, key: str, *, seconds: float) -> float:
-    """Return the sends a second."""
+    """Return how many sends a second the gateway accepts."""
     return requests_a_second(
         port,
         clients=CLIENTS,
@@ -108,7 +107,7 @@ def sends(port: int, mailbox: str, key: str, *, seconds: float) -> float:
 
 
 def send_once(mailbox: str, key: str) -> None:
-    """Send a message as the process that answers does."""
+    """Send a message in this process, with the same code as the gateway's process."""
     from django.test import Client, override_settings
 
     serving: dict[str, Any] = {

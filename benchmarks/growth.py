@@ -22,14 +22,16 @@ FEW_WAITING = sized(100, smoke=30)
 MANY_WAITING = sized(100_000, smoke=60)
 FEW_ENTRIES = sized(10_000, smoke=100)
 MANY_ENTRIES = sized(1_000_000, smoke=1_000)
+# Each round measures an act this many times.
 ROUNDS = sized(7, smoke=1)
 TIMES = sized(5, smoke=2)
+# The most that the cost with many rows may be of that with few.
 QUEUE_GOAL = 1.5
 LEDGER_GOAL = 4.0
 ENTRY_GOAL = 1.2
 QUEUE = ("/queue/", "/queue/?order=riskiest", "/queue/?order=soonest")
-# A word in every entry, in a few and in none, an act of a sixth of them, and a page
-# before almost all.
+# Searches for a word in every entry, in a few and in none; an action that a sixth of
+# the entries have; two filters at once; and a page near the beginning of the ledger.
 LEDGER = (
     "/audit/",
     "/audit/?q=refund",
@@ -42,8 +44,8 @@ LEDGER = (
 
 
 def measure() -> Result:
-    """Ask one process for each page, and for an entry, over few rows and over many in
-    turn.
+    """Measure each page, and the recording of an entry, in one process: in turn on a
+    database with few rows and on one with many.
     """
     os.environ["DEMO"] = "0"
     with own_database():
@@ -83,8 +85,8 @@ def measure() -> Result:
 
 @contextlib.contextmanager
 def copy_of_database() -> Iterator[str]:
-    """Keep a copy of the database as it is now, beside it: its people and sessions are
-    the same.
+    """Copy the database as it is now, with its people and sessions, and yield the name
+    of the copy, which is dropped at the end.
     """
     from django.db import connection
 
@@ -104,7 +106,7 @@ def copy_of_database() -> Iterator[str]:
 
 
 def use(name: str) -> None:
-    """Let Django ask the database of this name from now on."""
+    """Let Django use the database of this name from now on."""
     from django.db import connection
 
     connection.close()
@@ -112,8 +114,8 @@ def use(name: str) -> None:
 
 
 def in_turn(few: str, act: Callable[[], object]) -> tuple[float, float]:
-    """Return the milliseconds of processor time, with PostgreSQL's, that an act takes
-    over few rows and over many.
+    """Return the milliseconds of processor time, including PostgreSQL's, that `act`
+    takes on the database `few` and on the present one.
     """
     from django.db import connection
 
@@ -121,28 +123,28 @@ def in_turn(few: str, act: Callable[[], object]) -> tuple[float, float]:
     server = postgres()
     costs: dict[str, list[float]] = {few: [], many: []}
     for _ in range(ROUNDS):
-        for name, found in costs.items():
+        for name, measured in costs.items():
             use(name)
-            # Statements are prepared and caches are filled.
+            # The first time prepares statements and fills caches.
             act()
-            database = spent([server])
-            here = time.process_time()
+            database_time = spent([server])
+            own_time = time.process_time()
             for _ in range(TIMES):
                 act()
-            here = (time.process_time() - here) * 1000
-            found.append((here + spent([server]) - database) / TIMES)
+            own_time = (time.process_time() - own_time) * 1000
+            measured.append((own_time + spent([server]) - database_time) / TIMES)
     return statistics.median(costs[few]), statistics.median(costs[many])
 
 
 def see(client: Any, path: str) -> None:
-    """Ask for a page, which must be one."""
+    """Get a page. Raise RuntimeError if the answer is no page or no full count."""
     answer = client.get(path)
     if answer.status_code != 200 or b"Counting these took too long" in answer.content:
         raise RuntimeError(f"{path} is no page: {answer.status_code}")
 
 
 def record_entry() -> None:
-    """Record an entry with details, in a transaction."""
+    """Record an audit entry with details, in a transaction."""
     from django.db import transaction
 
     from audit.recording import record

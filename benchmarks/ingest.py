@@ -18,6 +18,7 @@ RUNS = sized(5, smoke=2)
 SECONDS = sized(4, smoke=1)
 WARM_UP = sized(1.5, smoke=0.5)
 GOAL = 0.25
+# What these may cost, as a share of a new webhook.
 MOST_OF_A_DUPLICATE = 0.7
 MOST_OF_A_FORGED = 0.35
 SECRET = "whsec_bench"
@@ -25,8 +26,8 @@ FORGED = "sha256=" + "0" * 64
 
 
 def measure() -> Result:
-    """Measure both sides in turn, in a database of their own: what is in a ledger stays
-    there.
+    """Measure the desk and pgbench in turn, in a separate database, because nothing can
+    be removed from a ledger.
     """
     with own_database():
         prepare()
@@ -35,8 +36,8 @@ def measure() -> Result:
         webhook_id = make_connection(
             "https://discord.com/api/webhooks/1/bench", CARD_ACTIONS
         ).webhook_id
-        one, other = (statements(lambda: deliver(webhook_id)) for _ in range(2))
-        script = as_script(one, other)
+        first, second = (statements(lambda: deliver(webhook_id)) for _ in range(2))
+        script = as_script(first, second)
         logging.disable(logging.WARNING)
         forged_statements = len(
             statements(lambda: deliver(webhook_id, signature=FORGED, expect=401))
@@ -73,8 +74,8 @@ def measure() -> Result:
 
 
 def make_connection(url: str, actions: Sequence[str]) -> Any:
-    """Make a connection from which nothing is read, and a destination that wants to
-    know of these acts.
+    """Make a connection that the desk does not read from, and a destination at `url`
+    that is notified about these actions.
     """
     from alerts.models import Destination, Route
     from tests import factories
@@ -88,7 +89,7 @@ def make_connection(url: str, actions: Sequence[str]) -> Any:
 
 
 def event() -> bytes:
-    """Return the body of an event that holds a message which nobody knows yet."""
+    """Return the body of a webhook about a new held message."""
     from common.identifiers import ulid
     from tests.factories import event_body
 
@@ -96,7 +97,7 @@ def event() -> bytes:
 
 
 def post(webhook_id: str, body: bytes, signature: str = "") -> bytes:
-    """Return one whole request, signed unless it comes with a signature."""
+    """Return one HTTP request with a webhook, rightly signed by default."""
     head = (
         f"POST /webhooks/multimail/{webhook_id}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -108,14 +109,14 @@ def post(webhook_id: str, body: bytes, signature: str = "") -> bytes:
 def run(
     port: int, request: Request, *, seconds: float = SECONDS, expect: bytes = b"200"
 ) -> float:
-    """Return how many a second were answered so."""
+    """Return how many requests a second were answered with the status `expect`."""
     return requests_a_second(
         port, clients=CLIENTS, seconds=seconds, request=request, expect=expect
     )
 
 
 def deliver(webhook_id: str, *, signature: str = "", expect: int = 200) -> None:
-    """Deliver an event as the process that answers does."""
+    """Deliver a webhook in this process, with the same code as the web process."""
     from django.test import Client
 
     body = event()

@@ -1,5 +1,5 @@
-"""A small load generator: whole requests as bytes over a few kept-alive connections,
-one thread for all of them.
+"""A small load generator for HTTP: sends whole requests, as bytes, over a few
+connections that are kept open, in one thread.
 """
 
 import selectors
@@ -40,7 +40,7 @@ def requests_a_second(
 
 
 def read_answer(connection: socket.socket) -> bytes:
-    """Return one whole answer: its head and as many bytes as that names."""
+    """Return one whole answer: its head, and the body by its Content-Length."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += more(connection)
@@ -52,7 +52,7 @@ def read_answer(connection: socket.socket) -> bytes:
 
 
 def more(connection: socket.socket) -> bytes:
-    """Return what has come, which is never nothing."""
+    """Return the next bytes. Raises RuntimeError if the server has hung up."""
     data = connection.recv(262_144)
     if not data:
         raise RuntimeError("the server hung up")
@@ -60,6 +60,6 @@ def more(connection: socket.socket) -> bytes:
 
 
 def check(answer: bytes, expect: bytes) -> None:
-    """Refuse to count an answer of another status."""
+    """Raise RuntimeError if the status of an answer does not begin with `expect`."""
     if not answer.startswith(b"HTTP/1.1 " + expect):
         raise RuntimeError(f"the answer was {answer[:400]!r}")

@@ -38,15 +38,15 @@ Machine: {machine}.
 
 
 def write(name: str, result: Result, *, of_all: bool) -> bool:
-    """Replace what the page says of one benchmark. Figures of another machine go when
-    all are measured anew.
+    """Replace one benchmark on the page. Return False, and change nothing, if the page
+    has figures of another machine, unless all are being measured (`of_all`).
     """
     page = PAGE.read_text()
-    here = machine()
-    if f"Machine: {here}.\n" not in page:
+    present_machine = machine()
+    if f"Machine: {present_machine}.\n" not in page:
         if not of_all:
             return False
-        page = _TEXT.format(machine=here, rows="", tables="")
+        page = _TEXT.format(machine=present_machine, rows="", tables="")
     rows = {row.split("`")[1]: row for row in re.findall(r"^\| `.*$", page, re.M)}
     blocks = page.partition("```\n")[2].removesuffix("\n```\n").split("\n\n")
     tables = {block.partition(":")[0]: block for block in blocks}
@@ -55,7 +55,9 @@ def write(name: str, result: Result, *, of_all: bool) -> bool:
         "\n".join(rows[one] for one in sorted(rows)),
         "\n\n".join(tables[one] for one in sorted(tables)),
     )
-    PAGE.write_text(_TEXT.format(machine=here, rows=in_order[0], tables=in_order[1]))
+    PAGE.write_text(
+        _TEXT.format(machine=present_machine, rows=in_order[0], tables=in_order[1])
+    )
     return True
 
 
@@ -77,9 +79,7 @@ def row(name: str, result: Result) -> str:
 
 
 def machine() -> str:
-    """Return what is measured on: processors, memory, versions; nothing that names the
-    machine.
-    """
+    """Return the kind of machine: processors, memory and versions, without its name."""
     with psycopg.connect(os.environ["DATABASE_URL"]) as database:
         version = database.info.server_version
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)

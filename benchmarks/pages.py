@@ -16,11 +16,12 @@ from benchmarks.result import Figure, Goal, Result, sized
 from benchmarks.rows import lift_caps, make_desk
 from benchmarks.serving import BARE, bare_view, own_database, prepare, web_process
 
+# Messages in the queue, and requests for each page in a round.
 WAITING = 41
 ROUNDS = sized(5, smoke=1)
 A_ROUND = sized(12, smoke=1)
 BARE_A_ROUND = sized(200, smoke=2)
-# Half of what each cost when it was first measured.
+# In plain Django views: half of what each cost when it was first measured.
 GOALS = {
     "message, whole": 37.0,
     "message, fragment": 17.0,
@@ -30,6 +31,7 @@ GOALS = {
     "audit, first page": 35.0,
     "framed body": 5.5,
 }
+# The address of the frame that shows a message's body.
 FRAME = re.compile(r'<iframe[^>]* src="?([^"\s>]+)')
 # The HTML of a message as mail programs write it, with a hidden sentence and a link
 # that shows another address.
@@ -43,8 +45,8 @@ ROW = '<tr><td style="padding: 8px 24px; border-left: 1px solid #eee; text-align
 
 
 def measure() -> Result:
-    """Ask for each page in turn, round by round, as the browser of somebody does who
-    works there.
+    """Request each page in turn, round by round, as a reviewer's browser does, and
+    measure the processor time of the servers.
     """
     os.environ["DEMO"] = "0"
     with own_database():
@@ -65,7 +67,7 @@ def measure() -> Result:
                         {name: cost(servers, port, requests[name]) for name in GOALS},
                     )
                 )
-    # In the first round caches are filled and statements are prepared.
+    # The first round fills caches and prepares statements.
     rounds = rounds[1:]
     ratios = {
         name: statistics.median(found[name] / control for control, found in rounds)
@@ -89,8 +91,8 @@ def measure() -> Result:
 
 
 def hold_messages() -> tuple[str, list[str]]:
-    """Hold messages like those of the demo, for somebody who is signed in; return the
-    cookie and the messages' ids.
+    """Hold messages like those of the demo. Return the cookie of a signed-in reviewer
+    and the messages' ids.
     """
     from django.conf import settings
 
@@ -110,7 +112,7 @@ def hold_messages() -> tuple[str, list[str]]:
 
 
 def content(message: Any, number: int) -> dict[str, Any]:
-    """Return what a message of the demo's agent says, in both forms."""
+    """Return the fields of a message of the demo's agent, with Markdown and HTML."""
     from django.utils import timezone
 
     from demo.messages.message import blanks, fill_in
@@ -131,15 +133,15 @@ def content(message: Any, number: int) -> dict[str, Any]:
 
 
 def pages(port: int, cookie: str, messages: list[str]) -> dict[str, list[bytes]]:
-    """Return the requests for each page; of what shows one message, those for several."""
-    paths = [f"/queue/{one}/" for one in messages[:A_ROUND]]
+    """Return the requests by page. Pages of one message have a request for several."""
+    paths = [f"/queue/{message_id}/" for message_id in messages[:A_ROUND]]
     fragment = {
         "HX-Request": "true",
         "HX-Current-URL": f"http://127.0.0.1:{port}/queue/",
     }
 
     def page(path: str, **headers: str) -> bytes:
-        named = {
+        all_headers = {
             "Host": f"127.0.0.1:{port}",
             "Cookie": cookie,
             "Accept-Encoding": "gzip",
@@ -147,7 +149,7 @@ def pages(port: int, cookie: str, messages: list[str]) -> dict[str, list[bytes]]
         }
         lines = [
             f"GET {path} HTTP/1.1",
-            *(f"{name}: {value}" for name, value in named.items()),
+            *(f"{name}: {value}" for name, value in all_headers.items()),
             "",
             "",
         ]
@@ -155,7 +157,7 @@ def pages(port: int, cookie: str, messages: list[str]) -> dict[str, list[bytes]]
 
     whole = [page(path) for path in paths]
     plain = ask(port, [page(path, **{"Accept-Encoding": "identity"}) for path in paths])
-    frames = [unescape(found[1]) for found in map(FRAME.search, plain) if found]
+    frames = [unescape(match[1]) for match in map(FRAME.search, plain) if match]
     if len(frames) < len(paths):
         raise RuntimeError("not every message is framed")
     return {
@@ -179,8 +181,8 @@ def cost(servers: set[int], port: int, requests: list[bytes]) -> float:
 
 
 def ask(port: int, requests: list[bytes]) -> list[str]:
-    """Send requests one after the other over one connection; return the answers, each
-    of which must be a page.
+    """Send requests one after the other over one connection, and return the answers.
+    Raises RuntimeError if one has another status than 200.
     """
     answers = []
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:

@@ -1,5 +1,5 @@
-"""Processor time by the kernel's account of each process, so that whoever asks the
-questions is not counted.
+"""Reads from the kernel how much processor time processes have used. So a benchmark
+counts the servers alone, not the client that sends the requests.
 """
 
 import os
@@ -9,18 +9,19 @@ from pathlib import Path
 
 import psycopg
 
+# Milliseconds of one clock tick, the unit of /proc/PID/stat.
 _TICK = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def spent(roots: Iterable[int]) -> float:
-    """Return the milliseconds that these processes and all that they started have taken
-    so far.
+    """Return the milliseconds of processor time that these processes and their
+    descendants have used so far.
     """
     return sum(spent_by(pid) for pid in families(roots))
 
 
 def families(roots: Iterable[int]) -> set[int]:
-    """Return these processes with their children, their children's children and so on."""
+    """Return the ids of these processes and of all their descendants."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -35,15 +36,13 @@ def families(roots: Iterable[int]) -> set[int]:
 
 
 def started() -> set[int]:
-    """Return all processes that this one has started, and those that they have: here,
-    servers without their clients.
-    """
+    """Return all descendants of this process: in a benchmark, the servers."""
     return families([os.getpid()]) - {os.getpid()}
 
 
 def postgres() -> int:
-    """Return the process that started every session of PostgreSQL, which must run on
-    this machine.
+    """Return the id of PostgreSQL's main process, the parent of all its sessions. It
+    must run on this machine.
     """
     with psycopg.connect(os.environ["DATABASE_URL"]) as database:
         row = database.execute("SELECT pg_backend_pid()").fetchone()
@@ -52,8 +51,8 @@ def postgres() -> int:
 
 
 def spent_by(pid: int) -> float:
-    """Return the milliseconds of one process: of its threads to the nanosecond, of
-    children that ended in ticks.
+    """Return the milliseconds of one process: of its threads, and (in whole ticks) of
+    its children that ended. 0 if it has ended itself.
     """
     folder = Path(f"/proc/{pid}")
     with suppress(OSError):
@@ -67,7 +66,7 @@ def spent_by(pid: int) -> float:
 
 
 def _stat(folder: Path) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on; the name before them may
-    hold spaces.
+    """Return the fields of /proc/PID/stat from the state on. The name before them is
+    left out, because it may hold spaces.
     """
     return (folder / "stat").read_text().rpartition(")")[2].split()

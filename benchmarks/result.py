@@ -1,5 +1,5 @@
-"""How large a benchmark is, and what it found: figures, the control they are compared
-with, whether goals hold.
+"""The result of a benchmark: its figures, the control that they are compared with, and
+its goals. `sized` picks full or smoke sizes.
 """
 
 import os
@@ -10,8 +10,8 @@ Size = TypeVar("Size", int, float)
 
 
 def sized(full: Size, *, smoke: Size) -> Size:
-    """Return how many, or how long: the full size, or that of `./run bench --smoke`,
-    whose figures mean nothing.
+    """Return `full`, or `smoke` under `./run bench --smoke`, which only tries whether a
+    benchmark runs.
     """
     return smoke if "BENCH_SMOKE" in os.environ else full
 
@@ -40,7 +40,7 @@ class Goal:
 
     @property
     def holds(self) -> bool:
-        """Whether it does."""
+        """Whether the value keeps to the bound."""
         return self.value <= self.bound if self.at_most else self.value >= self.bound
 
     @property
@@ -54,9 +54,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Result:
-    """The answer of one benchmark. The first goal is the ratio of a figure and the
-    control; all goals must hold.
-    """
+    """The result of one benchmark. The first goal is a ratio to the control."""
 
     question: str
     figures: tuple[Figure, ...]
@@ -74,7 +72,7 @@ class Result:
         return ", ".join(goal.name for goal in self.goals if not goal.holds)
 
     def table(self, name: str) -> str:
-        """Return everything, a line each."""
+        """Return all figures and goals as text, one on a line."""
         values = (*self.figures, self.control, *self.goals)
         lines = (f"  {one.name:<42}{one!s:>32}" for one in values)
         return "\n".join([f"{name}: {self.title}", *lines])

@@ -1,5 +1,5 @@
-"""The rows that benchmarks begin with: a desk, messages and entries by the hundred
-thousand, as work leaves them.
+"""Fills the database for benchmarks: a connection with mailboxes and a reviewer, held
+messages and audit entries by the hundred thousand.
 """
 
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-# In the middle five floods of a thousand each came at once.
+# Messages 50,001 to 55,000 are five floods of a thousand each.
 _MESSAGES = """
 WITH made AS (
   INSERT INTO mirror_message (revision_id, public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
@@ -35,13 +35,13 @@ SELECT revision_id, id, 1, %(content)s::jsonb || jsonb_build_object('subject', s
   %(coverage)s::jsonb, md5(subject) || md5(subject), '[]', now()
 FROM made
 """
-# Every eighth has a finding.
+# Every eighth message has a finding.
 _REVIEWS = """
 UPDATE approvals_review SET risk = 10 + message_id % 60, risk_level = 'notice', rules = ARRAY['first_contact']
 WHERE message_id % 8 = 0 AND risk = 0
 """
-# All of one transaction that lies below every other. Their hashes are of nothing: only
-# what checks them would notice.
+# All entries belong to one transaction that is older than all others. Their hashes are
+# made up, which only a check of the ledger would notice.
 _ENTRIES = """
 WITH made AS (
   INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
@@ -70,12 +70,13 @@ _INDEXES = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid IN ('audit_entry'::regclass, 'audit_entrydetail'::regclass) AND NOT indisunique
 """
+# Entries that one statement inserts.
 _AT_ONCE = 50_000
 
 
 def make_desk() -> tuple[Any, Any]:
-    """Make a connection with two mailboxes; return it, and Django's test client signed
-    in as a reviewer of both.
+    """Make a connection with two mailboxes. Return it with a Django test client that is
+    signed in as a reviewer of both.
     """
     from django.conf import settings
     from django.test import Client
@@ -94,7 +95,7 @@ def make_desk() -> tuple[Any, Any]:
 
 
 def lift_caps() -> None:
-    """Let messages come at a rate that no agent has."""
+    """Remove all caps, so that a benchmark may send faster than any agent."""
     from approvals.models import Cap
     from approvals.models.reviews import Kind
 
@@ -102,9 +103,7 @@ def lift_caps() -> None:
 
 
 def add_messages(connection: Any, *, first: int, last: int) -> None:
-    """Hold the messages of these numbers, each with a letter of ordinary length that
-    can be read and decided.
-    """
+    """Insert held messages with these numbers, each with a body of usual length."""
     from dataclasses import asdict
 
     from django.db import connection as database
@@ -115,12 +114,12 @@ def add_messages(connection: Any, *, first: int, last: int) -> None:
     paragraph = (
         "We looked into it, and the money is on its way to the account that you named. "
     )
-    letter = "\n\n".join(["Hello,", *([paragraph * 4] * 5), "Kind regards"])
+    body = "\n\n".join(["Hello,", *([paragraph * 4] * 5), "Kind regards"])
     content = asdict(
         Content(
             sender="support@yourteam.example",
             sender_name="Your Team Support",
-            markdown=letter,
+            markdown=body,
         )
     )
     del content["coverage"]
@@ -133,7 +132,8 @@ def add_messages(connection: Any, *, first: int, last: int) -> None:
     with database.cursor() as cursor:
         cursor.execute(_MESSAGES, {**values, "first": first, "last": last})
         cursor.execute(_REVIEWS)
-    # Only their owner may; otherwise PostgreSQL does it by itself, sooner or later.
+    # Otherwise PostgreSQL does this by itself during the measurement. Only the owner of
+    # the tables may.
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute(
             "VACUUM ANALYZE mirror_message, mirror_revision, approvals_review"
@@ -141,11 +141,11 @@ def add_messages(connection: Any, *, first: int, last: int) -> None:
 
 
 def add_entries(*, first: int, last: int) -> None:
-    """Add the entries of these numbers to the ledger."""
+    """Insert audit entries with these numbers."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute("SET synchronous_commit = off")
         owner.execute("SET maintenance_work_mem = '1GB'")
-        # An index is built in a tenth of the time that it takes to keep it in step with
+        # Building an index at the end takes a tenth of the time of updating it with
         # each row.
         indexes = owner.execute(_INDEXES).fetchall()
         for name, _ in indexes:

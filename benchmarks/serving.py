@@ -1,5 +1,5 @@
-"""What benchmarks share: a database of their own, processes as the product runs them,
-and a plain Django view.
+"""The servers that benchmarks use: a separate database, web processes and workers
+started as the product starts them, and the plain Django view to compare with.
 """
 
 import contextlib
@@ -20,18 +20,18 @@ from benchmarks.load import requests_a_second
 from benchmarks.result import sized
 from launcher.environment import pick_free_ports
 
+# Requests under way at a time.
 CLIENTS = 8
-# The control of what is served, see `benchmarks.bare`.
+# A request for the plain Django view in `benchmarks.bare`.
 BARE = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-# Names a database in which all migrations have run and which is otherwise empty, where
-# somebody has one.
+# The variable that may name an empty database in which all migrations have run.
 _TEMPLATE = "BENCH_TEMPLATE"
 
 
 def prepare() -> None:
-    """Bring the database to this version, and Django into this process; a copy of a
-    prepared one is there already.
+    """Run all migrations, unless the database is a copy of a prepared one, and set up
+    Django in this process.
     """
     if _TEMPLATE not in os.environ:
         subprocess.run(
@@ -48,11 +48,11 @@ def prepare() -> None:
 
 @contextlib.contextmanager
 def own_database() -> Iterator[None]:
-    """Give the block an empty database and an empty part of Redis, on the servers that
-    are there; both end with it.
+    """Let the block use a new database and Redis database of the running servers, and
+    remove them at its end.
 
-    Must come before `prepare`: what a benchmark writes into a ledger could not be taken
-    out again.
+    Must come before `prepare`. Otherwise the benchmark would write into the real
+    ledger, from which nothing can be removed.
     """
     outer = {
         name: os.environ[name]
@@ -76,7 +76,7 @@ def own_database() -> Iterator[None]:
 
 
 def redis_part(url: str) -> str:
-    """Return the address of another of the numbered databases of a Redis."""
+    """Return the address of the last of the 16 databases of a Redis server."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"{url.partition('?')[0]}?db=15"
@@ -85,8 +85,8 @@ def redis_part(url: str) -> str:
 
 @contextlib.contextmanager
 def web_process(serve: str, *, application: str = "") -> Iterator[int]:
-    """Run the web process of one product, or with the same server another application,
-    and give its port.
+    """Run the web process of `serve` ("dashboard" or "gateway"), or another application
+    in the same server, and yield its port.
     """
     from launcher.processes import http
 
@@ -100,8 +100,8 @@ def web_process(serve: str, *, application: str = "") -> Iterator[int]:
 
 @contextlib.contextmanager
 def worker(queues: str, *, threads: int, beat: str = "") -> Iterator[None]:
-    """Run a worker of the desk as the product does, with the beat of a product or
-    without one.
+    """Run a worker as the product does. `beat` names the product whose periodic tasks
+    it schedules; empty for none.
     """
     from launcher.processes import worker
 
@@ -112,7 +112,7 @@ def worker(queues: str, *, threads: int, beat: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """Run a process for as long as the block takes."""
+    """Run a process until the block ends."""
     silent = subprocess.DEVNULL
     process = subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=silent, stderr=silent
@@ -125,18 +125,16 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 def bare_view() -> contextlib.AbstractContextManager[int]:
-    """Run the web process of a plain Django view, which shows the first account, and
-    give its port.
-    """
+    """Run the plain Django view in a web process, and yield its port."""
     return web_process("dashboard", application="benchmarks.bare:application")
 
 
 def within_reach(most: int, *, share: float) -> int:
-    """Return a load for this machine: `most`, or a share of the requests a second of a
-    plain Django view, if less.
+    """Return a rate for this machine: `most` a second, or `share` of the requests a
+    second that a plain Django view reaches, if that is less.
 
-    The database must be prepared. The load is printed, as figures of two loads cannot
-    be compared.
+    The database must be prepared. A benchmark prints its rate, because figures at
+    different rates cannot be compared.
     """
     with bare_view() as port:
         for seconds in (1, sized(3, smoke=1)):
@@ -151,7 +149,7 @@ def within_reach(most: int, *, share: float) -> int:
 
 
 def wait_for(port: int) -> None:
-    """Return when the server answers."""
+    """Wait until the server accepts connections."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:

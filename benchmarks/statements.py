@@ -1,5 +1,5 @@
-"""The control of `ingest` and `gateway_send`: pgbench with the statements that a
-request was seen to make.
+"""What `ingest` and `gateway_send` compare with: pgbench, running the SQL statements
+that were recorded while one request was handled.
 """
 
 import os
@@ -12,13 +12,13 @@ from benchmarks.serving import CLIENTS
 from launcher.postgres import postgres_programs
 
 NAME = f"pgbench, {CLIENTS} clients, simple"
-# What is new with each request: hashes, ids of 26 letters and digits, and our own ids;
-# 16 or 12 digits are drawn.
+# Values that are new with each request: hashes, ids of 26 letters and digits, and UUIDs
+# in hex. pgbench draws their last 16 or 12 digits at random.
 _ONE_OFF = re.compile(
     r"\b(?:(?:[0-9a-f]{48}|[0-9A-Za-z]{10})([0-9A-Za-z]{16})|[0-9a-f]{20}([0-9a-f]{12}))\b"
 )
 
-# A row of the ledger has the number that was taken for it a statement before.
+# A row of the ledger has the number that the statement before took from a sequence.
 _TAKES_NUMBER = re.compile(
     r"^(SELECT .*nextval\('audit_entry_id_seq'\).*);$", re.MULTILINE
 )
@@ -28,36 +28,35 @@ _HAS_NUMBER = re.compile(
 
 
 def statements(request: Callable[[], None]) -> list[str]:
-    """Return what a request executes, values included, when the process has seen one a
-    moment before, as under load.
+    """Return the SQL statements of a request, values included. Caches are warm, as they
+    are under load.
     """
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
     tries: list[list[str]] = []
     for _ in range(5):
-        with CaptureQueriesContext(connection) as found:
+        with CaptureQueriesContext(connection) as captured:
             request()
-        tries.append([str(query["sql"]) for query in found.captured_queries])
-    # On a slow machine what is remembered for a second may have been read again in
-    # between.
+        tries.append([str(query["sql"]) for query in captured.captured_queries])
+    # On a slow machine, values that are cached for a second may have been read again.
     return min(tries, key=len)
 
 
 def as_script(one: list[str], other: list[str]) -> str:
-    """Return the statements of one request for pgbench, with drawn values for what
-    differs from another request.
+    """Return the statements of one request as a pgbench script, with random values for
+    those that differ from the other request.
     """
     assert len(one) == len(other), (one, other)
     same = "\n".join(other)
     names: dict[str, str] = {}
 
-    def vary(found: re.Match[str]) -> str:
-        digits = found[1] or found[2]
-        if found[0] in same:
-            return found[0]
+    def vary(match: re.Match[str]) -> str:
+        digits = match[1] or match[2]
+        if match[0] in same:
+            return match[0]
         return (
-            found[0][: -len(digits)]
+            match[0][: -len(digits)]
             + ":"
             + names.setdefault(digits.upper(), f"n{len(digits)}_{len(names)}")
         )
@@ -73,12 +72,11 @@ def as_script(one: list[str], other: list[str]) -> str:
 
 
 def pgbench(script: str, *, seconds: int) -> float:
-    """Return the transactions a second that pgbench reaches with `script`, as the
-    application's role.
+    """Return the transactions a second that pgbench reaches with `script`, in the
+    application's database role.
 
-    By its simple protocol it plans each statement each time. The product prepares the
-    same statements and sends some of them together, which is a part of what is
-    compared.
+    In its simple protocol, each statement is planned each time. The product prepares
+    its statements and sends some together, which is part of the comparison.
     """
     file = Path(os.environ["DATA_DIR"]) / "bench.sql"
     file.write_text(script)

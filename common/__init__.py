@@ -1,6 +1,6 @@
-"""Small pieces that two or more apps share: PostgreSQL, Celery, HTTP requests, text and
-addresses.
+"""Small modules that two or more apps share: PostgreSQL, Celery, HTTP requests, text
+and addresses.
 
-It imports nothing else of ours and knows no subject of the desk. Each module stands
-alone; read the one you need.
+It imports no other package of ours, and no module here knows what a message or a
+decision is to the desk. Each can be read alone.
 """

@@ -1,5 +1,5 @@
-"""The frozen `Actor` that every command gets: who acts, and which roles they have
-where.
+"""The frozen `Actor` that every command gets: who acts, and which roles they have for
+which connections and mailboxes.
 """
 
 from dataclasses import dataclass, replace
@@ -53,8 +53,8 @@ class Actor:
     surface: str
     address: str = ""
     scopes: tuple[Scope, ...] = ()
-    # Facts that somebody else's signature proves, by name. They are added to the
-    # details of each of its ledger entries.
+    # Facts about this act that a signature proves, such as that of Discord, by name.
+    # They are added to the details of each ledger entry of this actor.
     proof: tuple[tuple[str, str], ...] = ()
     # The key of the second admin who accepted what the actor does now
     # (people.second_admin).
@@ -135,8 +135,8 @@ def rule(name: str) -> Actor:
 
 
 def webhook(connection: str, *, surface: str = "webhook", address: str = "") -> Actor:
-    """Return the actor for what MultiMail reports about a connection: by a webhook from
-    this address, or when read.
+    """Return the actor for what MultiMail reports about a connection. `surface` says
+    how that arrived; `address` is where a webhook came from.
     """
     return Actor(
         kind="webhook",

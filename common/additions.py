@@ -1,7 +1,9 @@
-"""What a mailbox adds below the body of what it sends: its signature, then a footer.
+"""Adds to the body of a message what its mailbox adds when it sends: the signature,
+then a footer.
 
-The gateway builds mail with these functions and the desk shows it with them, so that
-both have the same in the same place. Additions are named as in the fingerprint.
+The gateway builds mail with these functions and the desk shows it with them, so
+reviewers see the same text in the same place as recipients. `additions` maps the name
+of each addition, as in the fingerprint, to its text.
 """
 
 from collections.abc import Mapping
@@ -12,13 +14,13 @@ _FOOTER = ("ai_disclosure", "postal_address")
 
 
 def with_signature(markdown: str, additions: Mapping[str, str]) -> str:
-    """Return a Markdown body with the signature."""
+    """Return a Markdown body with the signature below it, if there is one."""
     signature = additions.get("signature", "").strip()
     return f"{markdown.rstrip()}\n\n-- \n{signature}\n" if signature else markdown
 
 
 def text_part(markdown: str, additions: Mapping[str, str]) -> str:
-    """Return the plain-text part of a message."""
+    """Return the plain-text part of a message: body, signature and footer."""
     text = with_signature(markdown, additions)
     lines = _footer_lines(additions)
     if link := additions.get("unsubscribe"):
@@ -27,7 +29,9 @@ def text_part(markdown: str, additions: Mapping[str, str]) -> str:
 
 
 def html_part(html: str, additions: Mapping[str, str]) -> str:
-    """Return the HTML part of a message whose author wrote HTML."""
+    """Return the HTML part of a message whose author wrote HTML, with the signature and
+    the footer.
+    """
     lines = [
         escape(line) for line in additions.get("signature", "").strip().splitlines()
     ]
@@ -36,8 +40,8 @@ def html_part(html: str, additions: Mapping[str, str]) -> str:
 
 
 def html_footer(additions: Mapping[str, str]) -> str:
-    """Return the footer as HTML, for a body that has its signature already; possibly
-    empty.
+    """Return the footer as HTML, for a body that has its signature already. Empty if
+    nothing is added.
     """
     lines = [escape(line) for line in _footer_lines(additions)]
     if link := additions.get("unsubscribe"):

@@ -1,5 +1,5 @@
-"""Where a request came from. Forwarding headers count only from proxies in
-TRUSTED_PROXIES.
+"""Finds out which network address a request came from, and how. Forwarding headers
+count only if a proxy in TRUSTED_PROXIES sent them.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,16 @@ from django.http import HttpRequest
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the network address of whoever asks."""
+    """Return the network address of the client that made the request."""
     return address_in(request.META)
 
 
 def address_in(environ: Mapping[str, Any]) -> str:
-    """Return the same from a WSGI environment."""
+    """Return the client's network address, from a WSGI environment."""
     peer = str(environ.get("REMOTE_ADDR", ""))
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
+    # The proxy itself added the last address. Those before it came from the client,
+    # which may have invented them.
     return (
         forwarded.split(",")[-1].strip()
         if forwarded and peer in settings.TRUSTED_PROXIES
@@ -27,8 +29,8 @@ def address_in(environ: Mapping[str, Any]) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return what limits count as one address: of IPv6 the /64 network, all of which
-    one host may use.
+    """Return what rate limits count as one client: the address, or for IPv6 its /64
+    network, because one host may use all of that.
     """
     try:
         parsed = ip_address(address)
@@ -50,6 +52,7 @@ def came_unencrypted(request: HttpRequest) -> bool:
     )
 
 
+# Headers that a proxy may add.
 _FORWARDING = (
     "HTTP_FORWARDED",
     "HTTP_VIA",
@@ -64,8 +67,8 @@ def comes_from_this_host(request: HttpRequest) -> bool:
     """Whether the request comes from a program on this host, and not through a proxy
     from elsewhere.
 
-    A proxy on this host connects from the loopback address for every stranger, and need
-    not say so in a header. So where the desk is behind one, nobody counts as local.
+    A proxy on this host connects from the loopback address for every outside client,
+    and may add no header. So if the desk is behind a proxy, no request counts as local.
     """
     if settings.IS_BEHIND_PROXY or any(name in request.META for name in _FORWARDING):
         return False

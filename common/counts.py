@@ -1,9 +1,12 @@
-"""Counts that stop at a thousand, so that a page costs the same with a long queue."""
+"""Counts that stop at a thousand, so that a page takes no longer when the queue is
+long.
+"""
 
 from typing import Any
 
 from django.db.models.query import QuerySet
 
+# The highest number that is counted exactly.
 COUNTED = 1000
 
 
@@ -13,5 +16,5 @@ def count_of(rows: QuerySet[Any, Any]) -> int:
 
 
 def counted(number: int) -> str:
-    """Return such a count as people see it."""
+    """Return a number from count_of as people see it: `37`, or `1000+`."""
     return f"{COUNTED}+" if number > COUNTED else str(number)

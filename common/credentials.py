@@ -1,5 +1,6 @@
-"""Files of secrets, each written whole and atomically, readable by its owner alone; and
-the demo's credentials, shell assignments that scripts, tests and people can all read.
+"""Reads and writes files of secrets. Only their owner can read them, and they are
+replaced as a whole. Credentials are shell assignments (NAME=value), which scripts,
+tests and people can all read.
 """
 
 import os
@@ -13,28 +14,28 @@ _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
 def read_credentials(path: Path) -> dict[str, str]:
-    """Return the assignments in `path`, in their order; empty when there is no such
+    """Return the assignments in the file, in their order; empty if there is no such
     file.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
-    found = (_ASSIGNMENT.fullmatch(line.strip()) for line in text.splitlines())
-    return {match[1]: "".join(shlex.split(match[2])) for match in found if match}
+    matches = (_ASSIGNMENT.fullmatch(line.strip()) for line in text.splitlines())
+    return {match[1]: "".join(shlex.split(match[2])) for match in matches if match}
 
 
 def write_credentials(
     path: Path, values: Mapping[str, str], *, about: str = ""
 ) -> None:
-    """Replace `path` by these assignments, below what is said about them."""
+    """Replace the file by these assignments, with the text `about` above them."""
     lines = [f"{name}={shlex.quote(value)}\n" for name, value in values.items()]
     replace_private(path, about + "".join(lines))
 
 
 def replace_private(path: Path, text: str) -> None:
-    """Replace `path`, mode 600; a reader sees the old file or the new one, never half
-    of one.
+    """Replace the file by one with this text, which only its owner can read (mode 600).
+    A reader sees the old file or the new one, never half of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Made with mode 600 from the start, in the same folder, so that the rename is
@@ -52,8 +53,8 @@ def replace_private(path: Path, text: str) -> None:
 
 
 def update_credentials(path: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """Add `values` to the file, or replace those of the same name, and return all of
-    it.
+    """Add `values` to the file, or replace those with the same name. Return all
+    assignments in it.
     """
     merged = read_credentials(path) | dict(values)
     write_credentials(path, merged)

@@ -1,5 +1,5 @@
-"""Rows of CSV files that people open in spreadsheets: quoted by RFC 4180, and no cell
-is taken for a formula. Pure.
+"""Writes rows of CSV files that people open in spreadsheets: quoted by RFC 4180, and so
+that no spreadsheet runs a cell as a formula. Pure.
 """
 
 import csv
@@ -7,21 +7,21 @@ import io
 import re
 from collections.abc import Iterable
 
-# What a spreadsheet would take for the beginning of a formula; some read the full-width
-# forms as the usual ones.
+# What a spreadsheet may take for the beginning of a formula. Some treat the full-width
+# forms (\uff1d and so on) like the usual characters.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
-# Some spreadsheets remove invisible characters first.
-_UNSEEN = re.compile(r"[\s\u200b-\u200f\u2060\ufeff\0]*")
-# Programs that split a line at these begin another cell behind them, whatever is
-# quoted.
-_INNER = re.compile(
+# Invisible characters: some spreadsheets remove them from the beginning of a cell.
+_INVISIBLE = re.compile(r"[\s\u200b-\u200f\u2060\ufeff\0]*")
+# A semicolon or tab, then perhaps the beginning of a formula. Some programs split a
+# line at these even inside quotes, so that what follows is a cell of its own.
+_AFTER_SEPARATOR = re.compile(
     r"([;\t][;\"\s\u200b-\u200f\u2060\ufeff\0]*+)('*+)([=+\-@\uff1d\uff0b\uff0d\uff20]?)"
 )
 
 
 def csv_row(cells: Iterable[object]) -> str:
-    """Return one line, with its end; what could begin a formula gets an apostrophe
-    before it.
+    """Return one line of CSV with its line end. What could begin a formula gets an
+    apostrophe before it.
     """
     out = io.StringIO()
     csv.writer(out).writerow([harmless(str(cell)) for cell in cells])
@@ -29,22 +29,22 @@ def csv_row(cells: Iterable[object]) -> str:
 
 
 def harmless(cell: str) -> str:
-    """Return a cell that is text in every spreadsheet, also in one that splits it into
-    several.
+    """Return the cell with apostrophes, so that it is text in every spreadsheet, even
+    in one that splits it into several cells.
     """
-    cell = _INNER.sub(
-        lambda found: f"{found[1]}'{found[2]}{found[3]}" if found[3] else found[0], cell
+    cell = _AFTER_SEPARATOR.sub(
+        lambda match: f"{match[1]}'{match[2]}{match[3]}" if match[3] else match[0], cell
     )
-    is_formula = cell.startswith(FORMULA) or _UNSEEN.sub("", cell, 1).startswith(
+    is_formula = cell.startswith(FORMULA) or _INVISIBLE.sub("", cell, 1).startswith(
         FORMULA
     )
     return f"'{cell}" if is_formula else cell
 
 
 def without_escapes(cell: str) -> str:
-    """Return a cell of our files as it was before `harmless`."""
-    cell = _INNER.sub(
-        lambda found: f"{found[1]}{found[2][1:]}{found[3]}" if found[3] else found[0],
+    """Return a cell of a file that we wrote as it was before `harmless`."""
+    cell = _AFTER_SEPARATOR.sub(
+        lambda match: f"{match[1]}{match[2][1:]}{match[3]}" if match[3] else match[0],
         cell,
     )
     return cell[1:] if cell.startswith("'") and cell[1:2] in FORMULA else cell

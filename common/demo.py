@@ -1,12 +1,13 @@
-"""Data shared by the demo's desk and its stand-ins: Discord's server with its channels and
-members, and the addresses at which programs receive events.
+"""Data shared by the demo's desk and its stand-ins: Discord's server with its channels
+and members, and the addresses at which programs receive events.
 """
 
 from dataclasses import dataclass
 
 GUILD_ID = "1180000000000000001"
 APP_ID = "1180000000000000900"
-# What the stand-in's application needs in addition to credentials.env.
+# Files in DATA_DIR: the keys of the desk's application at the stand-in for Discord, and
+# the commands that it registered there.
 APPLICATION_FILE = "discord.env"
 COMMANDS_FILE = "discord-commands.json"
 
@@ -67,5 +68,5 @@ MEMBERS = (ANA, BEN, RICO)
 EVENTS_PATH = "/e/"
 EVENT_KEY = "demo-event-key-of-the-stand-in"
 HOOK_PATH = "/hook"
-# In credentials.env.
+# The name of the signing secret in credentials.env.
 HOOK_SECRET = "HOOK_SECRET"

@@ -6,8 +6,8 @@ import errno
 import os
 from pathlib import Path
 
-# PostgreSQL's write-ahead log has files of this size, and PostgreSQL stops where it
-# cannot begin the next one.
+# In bytes. PostgreSQL's write-ahead log has files of this size, and PostgreSQL stops if
+# it cannot begin the next one.
 LEAST_FREE = 16 * 1024**2
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _SQLSTATE_DISK_FULL = "53100"
@@ -19,7 +19,7 @@ def is_full(folder: Path) -> bool:
 
 
 def has_free(folder: Path, size: int) -> bool:
-    """Whether a user without privileges may write so many bytes. True where this cannot
+    """Whether so many bytes are free for a user without privileges. True if this cannot
     be found out.
     """
     try:
@@ -30,8 +30,8 @@ def has_free(folder: Path, size: int) -> bool:
 
 
 def is_disk_full_error(error: BaseException | None) -> bool:
-    """Whether the error, or one that caused it, says that a disk is full: this
-    host's, or PostgreSQL's.
+    """Whether the error, or one that caused it, says that a disk is full: the disk of
+    this host or that of PostgreSQL.
     """
     while error is not None:
         if getattr(error, "sqlstate", "") == _SQLSTATE_DISK_FULL:

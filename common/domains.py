@@ -1,8 +1,9 @@
-"""Which part of a host somebody registered, by the Public Suffix List.
+"""Finds the part of a host name that somebody registered, such as example.co.uk in
+mail.example.co.uk, by the Public Suffix List.
 
-Private suffixes count: what lies below github.io belongs to whoever took it there. The
-list is a file of the package, so nothing is fetched at run time; a newer list is a
-newer version of the package.
+Private suffixes count too: each name below github.io has its own owner. The list is a
+file of the package publicsuffixlist, so nothing is fetched at run time; a newer list
+needs a newer version of the package.
 """
 
 from functools import cache, lru_cache
@@ -11,13 +12,13 @@ from publicsuffixlist import PublicSuffixList
 
 # The longest name that DNS can look up.
 MAX_HOST = 253
-# Reserved for documentation and tests (RFC 2606), where they stand for real ones.
+# Top-level domains for documentation and tests (RFC 2606), treated like real ones.
 _RESERVED = frozenset({"example", "test"})
 
 
 def registered_domain(host: str) -> str:
-    """Return the part of a lower-case host that somebody registered; a public suffix or
-    an IP address as it is.
+    """Return the part of a lower-case host that somebody registered. A public suffix or
+    an IP address is returned unchanged.
     """
     if ":" in host or host.rpartition(".")[2].isdecimal() or len(host) > MAX_HOST:
         return host
@@ -25,7 +26,7 @@ def registered_domain(host: str) -> str:
 
 
 def has_known_suffix(host: str) -> bool:
-    """Whether a lower-case host ends in a suffix of the list, or in one reserved for
+    """Whether a lower-case host ends in a suffix of the list, or in a domain for
     documentation and tests.
     """
     return (

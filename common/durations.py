@@ -7,17 +7,17 @@ EXAMPLES = "Write it as 45 min, 4 h or 1 h 30 min."
 
 
 def read_minutes(text: str) -> int:
-    """Return the minutes of a duration. Raises ValueError with a sentence for anything
-    else.
+    """Return the minutes of a duration that somebody wrote. Raises ValueError with a
+    sentence if the text is no duration.
     """
-    found = _WRITTEN.fullmatch(text.strip())
-    if found is None or not any(found.groups()):
+    match = _WRITTEN.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
         raise ValueError(EXAMPLES)
-    return 60 * int(found[1] or 0) + int(found[2] or 0)
+    return 60 * int(match[1] or 0) + int(match[2] or 0)
 
 
 def minutes_in_words(minutes: int) -> str:
-    """Return minutes as `read_minutes` reads them, in hours and minutes."""
+    """Return the duration as text that `read_minutes` can read, such as `1 h 30 min`."""
     hours, rest = divmod(minutes, 60)
     if not hours:
         return f"{rest} min"

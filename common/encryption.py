@@ -1,5 +1,5 @@
-"""Secrets at rest: a text field that is encrypted with the keys of ENCRYPTION_KEYS, the
-newest first.
+"""Encrypts secrets in the database: a text field whose values are encrypted with the
+first of ENCRYPTION_KEYS, the newest. They can be read with any of these keys.
 """
 
 from functools import cache
@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 
+# Returns the cipher for these keys.
 @cache
 def _box(keys: tuple[str, ...]) -> MultiFernet:
     try:
@@ -28,8 +29,8 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """Return what was encrypted. Raises ImproperlyConfigured when none of the keys
-    fits.
+    """Return the text that was encrypted. Raises ImproperlyConfigured if none of the
+    keys fits.
     """
     try:
         return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
@@ -41,8 +42,8 @@ def decrypt(token: str) -> str:
 
 
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
-    """Text that is encrypted on its way to the database. It cannot be searched; empty
-    stays empty.
+    """Text that is encrypted in the database, so it cannot be searched. An empty text
+    is stored as it is.
     """
 
     def get_prep_value(self, value: Any) -> Any:

@@ -2,8 +2,8 @@
 
 
 class SentenceError(Exception):
-    """An error with a sentence for the person who asked; unless it `is_final`, the same
-    can be tried again.
+    """An error with a sentence for the person whose request failed. If `is_final` is
+    false, trying the same again may succeed.
     """
 
     is_final = True

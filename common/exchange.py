@@ -1,9 +1,9 @@
-"""One HTTP exchange, bounded as a whole in time, that knows whether a byte of its
-request was written.
+"""Makes one HTTP request with a time limit for the whole of it. After a failure, the
+caller knows whether any byte of the request was written.
 
-requests carries it over a connection of its own: no redirect, no retry, no proxy of the
-environment. The address of the connection itself is judged, not one looked up before
-it, which is what defeats DNS rebinding.
+The library requests makes it over a connection of its own: no redirects, no retries, no
+proxy from the environment. A name is looked up once, and its addresses are checked and
+then used; a second look-up could give others (DNS rebinding).
 """
 
 import socket
@@ -46,8 +46,8 @@ class PrivateAddress(NotConnected):
 
 
 class TimedOut(Exception):
-    """The time was over; `by_silence`: nothing was received for too long, although
-    there was time left.
+    """The time was over. `by_silence`: no data moved for too long, although there was
+    time left.
     """
 
     def __init__(self, *, by_silence: bool) -> None:
@@ -56,18 +56,20 @@ class TimedOut(Exception):
 
 
 class Interrupted(Exception):
-    """The connection broke after it was made, or what came is not HTTP."""
+    """The exchange failed after its request was begun: the connection broke, or the
+    answer is not HTTP.
+    """
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """When all of it must be over, by the monotonic clock."""
+    """When an exchange, or several together, must be over, by the monotonic clock."""
 
     ends: float
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
-        """The one that many seconds from now."""
+        """Return the deadline that is so many seconds from now."""
         return cls(time.monotonic() + seconds)
 
     def left(self) -> float:
@@ -80,8 +82,9 @@ class Deadline:
 
 @dataclass(kw_only=True)
 class Limits:
-    """What bounds one exchange. `before_write` runs when the connection is there and
-    nothing was written yet.
+    """The limits of one exchange; times are in seconds. `before_write` is called when
+    the connection is made and nothing has been written. The exchange sets
+    `has_written`.
     """
 
     deadline: Deadline
@@ -101,12 +104,12 @@ def exchange(
     body: bytes | None,
     limits: Limits,
 ) -> Iterator[requests.Response]:
-    """Send one request and yield the answer, whatever its status, with its body still
-    to be read (`read_raw`).
+    """Send one request and yield the answer, whatever its status. Its body has not been
+    read yet: use `read_raw`.
 
-    Raises NotConnected where it is sure that no byte of the request was written,
-    TimedOut or Interrupted for all that comes later. What `limits.before_write` raises
-    ends the exchange before anything is written.
+    Raises NotConnected if it is certain that no byte of the request was written, and
+    TimedOut or Interrupted for every later failure. An exception of
+    `limits.before_write` ends the exchange before anything is written.
     """
     try:
         request = requests.Request(
@@ -132,13 +135,13 @@ def exchange(
 
 
 def read_raw(response: requests.Response, size: int) -> bytes:
-    """Return at most `size` more bytes of the body, none at its end."""
+    """Return at most `size` more bytes of the body; no bytes mean that it has ended."""
     return bytes(response.raw.read(size, decode_content=False))
 
 
 class _Adapter(HTTPAdapter):
-    """Gives requests one connection to one address, and leaves `..` in the path as it
-    was written.
+    """Gives the library requests one connection to one address, and sends the path as
+    it was written: requests would resolve `..` in it.
     """
 
     def __init__(self, prepared: str, written: str, limits: Limits) -> None:
@@ -161,8 +164,8 @@ class _Adapter(HTTPAdapter):
         return self._pool
 
     def cert_verify(self, *_: Any) -> None:
-        """The context verifies; loading the authorities for each call would take longer
-        than the call.
+        """Do nothing: the TLS context verifies certificates. Here the authorities would
+        be loaded for each call, which takes longer than the call.
         """
 
     def request_url(self, *_: Any) -> str:
@@ -174,22 +177,23 @@ class _Adapter(HTTPAdapter):
 
 
 class _Connection(HTTPConnection):
-    """Connects where it may, and writes the request in one piece."""
+    """Connects only to addresses that are allowed, and writes the request in one piece."""
 
     def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
         self._request = b""
 
+    # Returns a socket to the first address that accepts a connection.
     def _new_conn(self) -> socket.socket:
         limits = self._limits
         port = self.port or self.default_port
-        found = _look_up(self.host, port, limits)
+        addresses = _look_up(self.host, port, limits)
         if not limits.may_be_private and not all(
-            is_public(str(target[0])) for *_, target in found
+            is_public(str(target[0])) for *_, target in addresses
         ):
             raise PrivateAddress(self.host)
-        for family, kind, protocol, _, target in found:
+        for family, kind, protocol, _, target in addresses:
             opened = _BoundedSocket(family, kind, protocol)
             try:
                 opened.settimeout(min(limits.connect_timeout, limits.deadline.left()))
@@ -202,6 +206,7 @@ class _Connection(HTTPConnection):
             return opened
         raise OSError("no address of it could be reached")
 
+    # A failure here is NotConnected: nothing has been written yet.
     def connect(self) -> None:
         try:
             super().connect()
@@ -214,6 +219,7 @@ class _Connection(HTTPConnection):
         self.sock.limits = self._limits  # type: ignore[union-attr]
 
     def send(self, data: Any) -> None:
+        # Only collected: getresponse writes all of it, after `before_write`.
         self._request += data
 
     def getresponse(self) -> Any:
@@ -239,8 +245,8 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class _BoundedSocket(socket.socket):
-    """Each read and write gets only what is left of the time: a drip does not start the
-    time again.
+    """Gives each read and write only the time that is left in all, so a server that
+    sends a byte now and then cannot make the exchange last longer.
     """
 
     limits: Limits | None = None
@@ -258,6 +264,7 @@ class _BoundedSocket(socket.socket):
         while rest:
             rest = rest[self.send(rest) :]
 
+    # Limits one call of the socket to the time that is left.
     @contextmanager
     def _bounded(self) -> Iterator[None]:
         is_silence_first = False
@@ -283,20 +290,22 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _look_up(host: str, port: int, limits: Limits) -> list[Any]:
-    """Return the addresses of a name. Nothing can interrupt the system's resolver, so a
-    thread waits for it alone.
+    """Return the addresses of a name as getaddrinfo gives them; none if the look-up
+    fails or takes too long. The system's resolver cannot be interrupted, so it runs in
+    a thread that is left behind after the time limit.
     """
-    found: list[Any] = []
+    addresses: list[Any] = []
 
     def resolve() -> None:
         with suppress(OSError, UnicodeError):
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            addresses.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
     try:
+        # An IP address needs no resolver. For a name, this raises ValueError.
         ip_address(host.split("%", 1)[0])
         resolve()
     except ValueError:
         resolver = threading.Thread(target=resolve, daemon=True, name="look-up")
         resolver.start()
         resolver.join(min(limits.silence_timeout, limits.deadline.left()))
-    return list(found)
+    return list(addresses)

@@ -1,7 +1,7 @@
-"""The fingerprint of a message: one hash over everything its recipient gets.
+"""The fingerprint of a message: one hash over everything that its recipient gets.
 
-Gateway and dashboard compute it with this one module, so that "what was read is what
-goes" can be checked on both sides. The algorithm and test vectors are in
+Gateway and desk both compute it with this module, so each can check that the message
+that is sent is the one that was reviewed. The algorithm and test vectors are in
 docs/fingerprint.md; a change here is a new version of the algorithm.
 """
 
@@ -17,8 +17,8 @@ from common.identifiers import crockford
 
 VERSION = 1
 
-# Every field a fingerprint can cover. A source that does not give one leaves it out of
-# its coverage.
+# Every field that a fingerprint can cover. If a source does not give a field, that is
+# not in the coverage of its content.
 FIELDS = (
     "from",
     "from_name",
@@ -40,8 +40,8 @@ FINGERPRINT = re.compile(r"\A[0-9a-f]{64}\Z")
 
 @dataclass(frozen=True)
 class Attachment:
-    """What identifies one attached file; `sha256` is empty where the source does not
-    give it.
+    """What identifies one attached file. `sha256` is empty if the source does not give
+    it.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything a recipient gets. `coverage` names the fields that the source gave;
-    others are unknown, not empty.
+    """Everything that a recipient gets. `coverage` names the fields that the source
+    gave; the others are unknown, not empty.
     """
 
     sender: str = ""
@@ -78,8 +78,8 @@ class Content:
 
     @cached_property
     def unseen(self) -> list[str]:
-        """The fields that the key of the connection does not show: they are unknown,
-        which is not "empty".
+        """The fields that the source did not give, such as those that the connection's
+        key does not show. They are unknown, not empty.
         """
         return [name for name in FIELDS if name not in self.coverage]
 
@@ -92,22 +92,22 @@ def content_from_json(stored: Mapping[str, Any]) -> Content:
 
 
 def normalise_address(address: str) -> str:
-    """Return `address` trimmed and with its domain in lower case; the part before the @
-    is the receiver's business.
+    """Return `address` trimmed and with its domain in lower case. The part before the @
+    stays: only the receiving server knows whether its case matters.
     """
     address = address.strip()
     local, at, domain = address.rpartition("@")
     return f"{local}@{domain.lower().rstrip('.')}" if at else address
 
 
-# Made once: to make it takes longer than to use it.
+# Made once, because making an encoder takes longer than using it.
 _canonical = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
 ).encode
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return `value` in the canonical form of RFC 8785, for values of text, whole
+    """Return `value` in the canonical form of RFC 8785. It may consist of texts, whole
     numbers, lists, objects and null.
 
     Raises ValueError for text with lone surrogates, which has no canonical form.
@@ -123,7 +123,7 @@ def fingerprint(content: Content) -> str:
     """Return the fingerprint of `content`: 64 lower-case hex digits (SHA-256) over the
     covered fields only, and the coverage itself.
     """
-    whole: dict[str, Any] = {
+    all_fields: dict[str, Any] = {
         "from": normalise_address(content.sender),
         "from_name": content.sender_name,
         "reply_to": normalise_address(content.reply_to) if content.reply_to else None,
@@ -144,14 +144,14 @@ def fingerprint(content: Content) -> str:
     hashed = {
         "v": VERSION,
         "coverage": covered,
-        "content": {name: whole[name] for name in covered},
+        "content": {name: all_fields[name] for name in covered},
     }
     return hashlib.sha256(canonical_json(hashed)).hexdigest()
 
 
 def within(content: Content, coverage: Iterable[str]) -> Content:
-    """Return `content` as a source would show it that gives only the fields of
-    `coverage`, to compare two sources.
+    """Return `content` with its coverage reduced to `coverage`, so that it can be
+    compared with content from a source that gives fewer fields.
     """
     wanted = set(coverage)
     return replace(
@@ -160,8 +160,8 @@ def within(content: Content, coverage: Iterable[str]) -> Content:
 
 
 def short_fingerprint(value: str) -> str:
-    """Return how people see a fingerprint: its first 60 bits as three groups of four,
-    such as 7F3A-19C2-K0QD.
+    """Return the short form of a fingerprint that people see: its first 60 bits in
+    three groups of four digits, such as 7F3A-19C2-K0QD.
     """
     digits = crockford(int(value[:15], 16), 12)
     return "-".join(digits[start : start + 4] for start in (0, 4, 8))

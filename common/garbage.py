@@ -1,17 +1,17 @@
-"""Settings of Python's garbage collector for processes that run for long."""
+"""Settings of Python's garbage collector for processes that run for a long time."""
 
 import gc
 
-# New objects between two collections of the youngest; the default of 700 is reached
-# several times in each request.
+# How many new objects start a collection of the youngest generation. Each request
+# reaches Python's default of 700 several times.
 YOUNGEST = 20_000
 
 
 def collect_rarely() -> None:
-    """Leave alone what was loaded at the start of the process, and collect less often.
+    """Exclude the objects that exist now from collection, and collect less often.
 
-    The collector looks for cycles among all objects. A process of Django has several
-    hundred thousand that live as long as itself, and walking through them took about a
+    The collector looks for cycles among all objects. A Django process has several
+    hundred thousand that live as long as it does, and walking through them took about a
     sixth of the time of each page.
     """
     gc.collect()

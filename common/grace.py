@@ -1,21 +1,22 @@
-"""For how long what ends by itself may last before it needs a person: the grace times
-of the desk and of `doctor`.
+"""Grace times: how long a problem that usually ends by itself may last before the desk
+and `doctor` report that it needs a person.
 
 docs/operators/troubleshooting.md lists them. What only a person can end (a refused key,
-a kill switch, a decision to make) has none.
+a kill switch, a decision to make) has no grace time.
 """
 
 from datetime import timedelta
 
-# What workers do within seconds: decisions that are due, contents to fetch, seals,
-# doubts to look up, alerts, ticks.
+# For what workers do within seconds: carry out due decisions, fetch contents, seal,
+# look up unknown outcomes, send alerts, run periodic jobs.
 STUCK_AFTER = timedelta(minutes=1)
-# After a start that was down for long, all of it is late at first.
+# After a start: if the desk was down for long, all this work is late at first.
 START = timedelta(minutes=1)
-# A connection that fails is tried again, at most a minute apart: a restart of MultiMail
-# needs nobody.
+# For a connection that fails. It is tried again at least once a minute, so a restart of
+# MultiMail needs no person.
 FAILING_AFTER = timedelta(minutes=3)
-# Not read whole for so long, a connection may hold mail that the queue lacks.
+# For a connection whose list of held messages was not read completely: the queue may
+# lack messages.
 STALE_AFTER = timedelta(minutes=10)
-# MultiMail says within minutes that approved mail left.
+# For approved mail: MultiMail reports within minutes that it was sent.
 WORD_AFTER = timedelta(hours=1)

@@ -1,7 +1,7 @@
-"""Shows the launcher that the work loop of this process goes on: the loop calls `beat`,
-which changes a file.
+"""Shows the launcher that the work loop of this process still runs: the loop calls
+`beat`, which changes the time of a file.
 
-Nothing else may call it: a thread for it would go on while the loop hangs.
+Only the work loop may call it: a thread of its own would go on while the loop hangs.
 """
 
 import asyncio
@@ -14,7 +14,9 @@ EVERY = 5.0
 
 
 def beat() -> None:
-    """Change the file's time. On a full disk too: its one byte is written again."""
+    """Change the file's time by overwriting its one byte, which works on a full disk
+    too.
+    """
     descriptor = _descriptor()
     if descriptor is not None:
         with contextlib.suppress(OSError):
@@ -22,8 +24,8 @@ def beat() -> None:
 
 
 async def keep_beating() -> None:
-    """Beat from an event loop. A thread that keeps the interpreter for itself stops the
-    loop too.
+    """Beat from an event loop, for ever. If a thread blocks the interpreter, the loop
+    and with it the beats stop too.
     """
     while True:
         beat()
@@ -32,6 +34,7 @@ async def keep_beating() -> None:
 
 @cache
 def _descriptor() -> int | None:
+    # Only the launcher sets this variable; a command that is run by hand does not beat.
     path = os.environ.get("HEARTBEAT_FILE")
     if not path:
         return None

@@ -1,5 +1,5 @@
-"""Identifiers that sort by the time they were made: UUIDv7 for our public ids, ULID for
-the gateway's.
+"""Makes identifiers that sort by the time they were made: UUIDv7 for the desk's public
+ids, ULID for the gateway's.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""Structured logs: one JSON object a line, with the id that runs from a webhook to the
-Discord post it causes.
+"""Formats log lines without secrets: one JSON object a line, or text. Every line about
+one event has the same trace id, from a webhook to the Discord post that it causes.
 
 Fields are given by name (`log.info("webhook stored", extra={"event": ...})`); nothing
 else is written, so a body or a secret reaches the log only if somebody names it there.
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
+# The attributes that every record has; any other was given as a field.
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -28,16 +29,16 @@ _SECRETS = re.compile(
 )
 
 
-# What PostgreSQL quotes of a statement or a row in its errors may be mail.
+# Lines of PostgreSQL's errors that quote a statement or a row, and so perhaps mail.
 _QUOTED = re.compile(r"^(LINE \d+:|DETAIL:|CONTEXT:).*$", re.MULTILINE)
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with webhook tokens, API keys and signing secrets replaced by a
-    mark.
+    """Return `text` with webhook tokens, API keys, signing secrets and one-time links
+    replaced by a mark.
     """
     return _SECRETS.sub(
-        lambda found: f"{found[1] or found[2] or found[3] or found[4]}[hidden]", text
+        lambda match: f"{match[1] or match[2] or match[3] or match[4]}[hidden]", text
     )
 
 
@@ -56,8 +57,8 @@ def _without_secrets(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as a line for people, without secrets, and without what errors
-    quote of mail.
+    """Formats a record as a line for people, without secrets, and without the parts of
+    PostgreSQL's errors that may quote mail.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -65,8 +66,8 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object a line; control characters are escaped, so a
-    line cannot be forged.
+    """Formats a record as one JSON object in a line. Control characters are escaped, so
+    no text can forge a line.
     """
 
     def format(self, record: logging.LogRecord) -> str:

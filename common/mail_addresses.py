@@ -1,10 +1,10 @@
-"""Email addresses in the one form in which they are sent, nothing in which could end a
-header; and the grammar of allowlists: what an entry may look like, and which entries let
-an address through. The desk and the gateway judge by the same one.
+"""Checks email addresses and the entries of allowlists, and brings both into one form.
+The desk and the gateway use the same rules: which addresses are accepted, what an entry
+may look like, and which entries let an address through.
 
-Pure: it knows no tables. Entries and addresses are compared in one form (lower case,
-domain in ASCII, no trailing dot), so an entry is found by equality and never by walking
-through a list.
+Pure: it reads no tables. An accepted address contains nothing that could end a header.
+Entries and addresses are compared in lower case, with the domain in ASCII and without a
+trailing dot, so an entry is found by equality and not by walking through a list.
 """
 
 import re
@@ -12,6 +12,7 @@ import unicodedata
 
 import idna
 
+# In characters: an address, an entry as somebody typed it, an entry.
 MAX_LENGTH = 254
 MAX_TYPED = 320
 MAX_PATTERN = 254
@@ -20,20 +21,24 @@ _ANYBODY_AT = "*@"
 RUN_REASON = (
     "old mail servers may take the part before the @ for a command, an option or a file"
 )
+# Before the @, old mail servers read these as the server to forward to.
 _NEXT_HOP = frozenset("%!")
 
+# A name, and the address in angle brackets.
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
-# A dot-atom of RFC 5322; quoted local parts are legal, and only ever an attack.
+# What is accepted before the @: a dot-atom of RFC 5322. Quoted text is legal there too,
+# but in practice only attacks use it.
 _LOCAL = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 )
-# Pipes and expansions, wherever they stand; at the start also options of programs, and
-# files. & is in real addresses.
+# What old mail servers may run before the @: an option or a file at the start, a pipe
+# or an expansion anywhere. Not &, which real addresses contain.
 _RUN = re.compile(r"[-/]|.*[`$|]")
-# Whatever may be one where there is an @ in it, for masking: more rather than less.
+# Text that may be an address if it contains an @. It is for masking, where too much is
+# better than too little.
 _WORD = re.compile(r"[^\s<>(),;:\"]+")
-# What ends in a number is an IP address, as browsers and mail servers read it:
-# 10.0.0.1, 127.1 and 10.0.0.0x1.
+# Not a host whose last label is a number: browsers and mail servers read that as an IP
+# address, such as 10.0.0.1, 127.1 and 10.0.0.0x1.
 _DOMAIN = re.compile(
     r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+"
     r"(?![0-9]+$|0x[0-9a-f]*$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -41,8 +46,8 @@ _DOMAIN = re.compile(
 
 
 def clean_address(text: str) -> str:
-    """Return the bare address in `text` with its domain as lower-case ASCII. Raises
-    ValueError with a sentence.
+    """Return the address in `text`, without a name, with its domain in lower-case
+    ASCII. Raises ValueError with a sentence if it is not accepted.
     """
     text = text.strip()
     if named := _NAMED.fullmatch(text):
@@ -52,8 +57,8 @@ def clean_address(text: str) -> str:
         raise ValueError(
             f"{_shown(text)} is not accepted as an email address: only ASCII is allowed before the @."
         )
-    # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as
-    # something else.
+    # Mail programs, and the library that builds messages, decode =?utf-8?q?...?= to
+    # another text.
     if not _LOCAL.fullmatch(local) or len(local) > 64 or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")
     if may_be_run(text):
@@ -67,8 +72,8 @@ def clean_address(text: str) -> str:
 
 
 def clean_addresses(value: object) -> list[str]:
-    """Return the addresses of a list, a single text, or a text with commas; each once,
-    in the order given.
+    """Return the addresses in a list of texts, or in one text with commas: each once,
+    in the given order. Raises ValueError with a sentence if one is not accepted.
     """
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
@@ -82,23 +87,24 @@ def domain_of(address: str) -> str:
 
 
 def names_next_hop(address: str) -> bool:
-    """Whether the part before the @ may say where to send the mail on to, as in
+    """Whether the part before the @ may name a server to forward the mail to, as in
     a%b@relay and host!user@relay.
 
-    Old mail servers follow it, so that mail "to" the domain after the @ reaches
-    somebody else.
+    Old mail servers do so, and mail "to" the domain after the @ then reaches somebody
+    else.
     """
     return not _NEXT_HOP.isdisjoint(_before_the_at(address))
 
 
 def may_be_run(address: str) -> bool:
-    """Whether old mail servers may run the part before the @, or write to it, as with
-    -oQ@, |cmd@ and /etc/x@.
+    """Whether old mail servers may run the part before the @ as a command, or write to
+    it as a file, as with -oQ@, |cmd@ and /etc/x@.
     """
     return _RUN.match(_before_the_at(address)) is not None
 
 
 def _before_the_at(address: str) -> str:
+    # Full-width characters count like the usual ones.
     return unicodedata.normalize("NFKC", address.rpartition("@")[0])
 
 
@@ -110,8 +116,8 @@ def is_domain(domain: str) -> bool:
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain as it stands on the wire, lower case and in ASCII; an empty text
-    for what cannot be one.
+    """Return a domain in lower case and ASCII, as it is sent. If it cannot be encoded,
+    the result is empty.
     """
     domain = domain.rstrip(".").lower()
     if domain.isascii():
@@ -123,7 +129,7 @@ def ascii_domain(domain: str) -> str:
 
 
 def masked_address(address: str) -> str:
-    """Return an address for those who may know where mail goes, but not to whom:
+    """Return an address for people who may know the domain but not the person:
     d…@northwind.example.
     """
     local, at, domain = address.rpartition("@")
@@ -131,8 +137,8 @@ def masked_address(address: str) -> str:
 
 
 def without_addresses(text: str) -> str:
-    """Return what somebody wrote with every address in it masked, in a time that grows
-    with its length alone.
+    """Return a text with every address in it masked. It takes time in proportion to the
+    length of the text, whatever is in it.
     """
     return _WORD.sub(
         lambda word: masked_address(word[0]) if "@" in word[0][1:-1] else word[0], text
@@ -140,23 +146,21 @@ def without_addresses(text: str) -> str:
 
 
 def comparable(address: str) -> str:
-    """Return a clean address in the form in which two spellings of one mailbox are
-    equal.
+    """Return an address from clean_address in the form for comparing, in which two
+    spellings of one mailbox are equal.
     """
     return address.lower()
 
 
 def comparable_text(text: str) -> str:
-    """Return an address as somebody typed it in its comparable form; what is no address
-    as it is.
+    """Return what somebody typed in the form for comparing; unchanged if it is no
+    address.
     """
     return compared(text) or text
 
 
 def compared(recipient: str) -> str | None:
-    """Return a recipient in the form in which lists compare it; None for what is no
-    address.
-    """
+    """Return a recipient in the form for comparing; None if it is no address."""
     try:
         return comparable(clean_address(recipient))
     except ValueError:
@@ -168,10 +172,10 @@ def read_pattern(text: str) -> str:
     ValueError with a sentence.
 
     `*.domain` means every subdomain and not the domain itself; `*@domain` is another
-    spelling of `domain`. A star stands nowhere else, and a whole top-level domain is no
-    entry: both would let in more than anybody meant to. Nor is an address with % or !
-    before the @, which mail servers may send on to somebody else, or one that they may
-    run.
+    spelling of `domain`. A star may not be anywhere else, and a whole top-level domain
+    is refused: both would let in more than intended. An address with % or ! before the
+    @ is refused too, because mail servers may forward it to somebody else, and so is
+    one that they may run.
     """
     text = pattern = text.strip()
     if len(pattern) > MAX_TYPED:
@@ -181,8 +185,7 @@ def read_pattern(text: str) -> str:
     pattern = pattern.removeprefix(_ANYBODY_AT)
     if "@" not in pattern:
         return _domain(pattern, text)
-    # clean_address takes `Jane <jane@x.example>` and stars too, which have no place in
-    # a list.
+    # clean_address also accepts `Jane <jane@x.example>` and stars; a list does not.
     if "*" in pattern or "<" in pattern or pattern != text:
         raise ValueError(_sentence(text))
     if names_next_hop(pattern):
@@ -198,8 +201,8 @@ def read_pattern(text: str) -> str:
 
 
 def stored_pattern(text: str) -> str:
-    """Return an entry as a list may hold it: as it stands where it was stored before
-    today's rules refuse it.
+    """Return an entry in its one form. If today's rules refuse it, it may have been
+    stored before they existed, so it is returned unchanged.
     """
     try:
         return read_pattern(text)
@@ -217,9 +220,8 @@ def is_pattern(text: str) -> bool:
 
 def patterns_for(address: str) -> list[str]:
     """Return every entry that lets this clean address through, in the form that
-    read_pattern gives.
-
-    None does where the part before the @ names a next hop.
+    read_pattern gives. Empty if the part before the @ names a server to forward to: no
+    entry lets such an address through.
     """
     address = comparable(address)
     if names_next_hop(address):
@@ -230,6 +232,7 @@ def patterns_for(address: str) -> list[str]:
     return [address, domain, *(_SUBDOMAINS + parent for parent in above)]
 
 
+# Returns a domain in its one form. An error quotes the whole entry.
 def _domain(text: str, whole: str) -> str:
     domain = ascii_domain(text)
     if not is_domain(domain) or len(_SUBDOMAINS + domain) > MAX_PATTERN:
@@ -242,10 +245,11 @@ def _sentence(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    # What does not print is escaped: the sentence may end in a log or a terminal.
+    # Unprintable characters are escaped: the sentence may end in a log or a terminal.
     return repr(text[:80])
 
 
 def _escaped(text: str) -> str:
-    # Control characters are escaped: the sentence may end in a log or a terminal.
+    # Everything but printable ASCII is escaped: the sentence may end in a log or a
+    # terminal.
     return ascii(text[:80])

@@ -1,5 +1,5 @@
-"""Markdown as the recipient gets it: the gateway sends this HTML, and the desk shows it
-(after sanitising).
+"""Renders Markdown to the HTML that the recipient gets: the gateway sends this HTML,
+and the desk shows it after sanitising.
 """
 
 from functools import cache
@@ -9,15 +9,15 @@ from markdown_it import MarkdownIt
 
 @cache
 def _parser() -> MarkdownIt:
-    # Raw HTML in Markdown is passed on, as mail agents expect; whoever shows it to a
-    # person must sanitise it first. A single line break stays one, as in the text part
-    # of the same message.
+    # Raw HTML in Markdown is passed on, as mail agents expect, so code that shows the
+    # result to a person must sanitise it first. A single line break stays a line break,
+    # as in the text part of the same message.
     options = {"html": True, "linkify": False, "typographer": False, "breaks": True}
     return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
 
 
 def render_markdown(markdown: str) -> str:
-    """Return the HTML of a Markdown body. The result is as trustworthy as its author:
-    not at all.
+    """Return the HTML of a Markdown body. It is not safe to show: the author of the
+    Markdown may have written any HTML.
     """
     return str(_parser().render(markdown))

@@ -1,5 +1,5 @@
-"""Where an address leads: its origin, and whether an IP address is one of the open
-internet.
+"""Examines web and IP addresses: the origin of a URL, whether the way to it is
+confidential, and whether an IP address is public.
 """
 
 import ipaddress
@@ -34,17 +34,16 @@ def is_confidential(url: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as
-    IPv4.
+    """Whether an IP address is public, that is, of the open internet. An IPv4 address
+    inside an IPv6 address is judged as IPv4.
 
-    Other forms that lead to IPv4 (NAT64, IPv4-compatible) and what is left of
-    site-local addresses lie outside of the only block that global addresses are given
-    from.
+    Other IPv6 forms that lead to IPv4 (NAT64, IPv4-compatible) and the old site-local
+    addresses are outside 2000::/3, the only block of public addresses, and so refused.
     """
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        within = ip.ipv4_mapped or ip.sixtofour
-        if within is None and ip not in _GLOBAL_UNICAST:
+        inner_ipv4 = ip.ipv4_mapped or ip.sixtofour
+        if inner_ipv4 is None and ip not in _GLOBAL_UNICAST:
             return False
-        ip = within or ip
+        ip = inner_ipv4 or ip
     return ip.is_global and not ip.is_multicast

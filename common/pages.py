@@ -1,4 +1,5 @@
-"""What views and forms share.
+"""Helpers for the views and forms of all apps: pages and fragments, redirects with a
+notice, 404s, and forms whose errors are sentences.
 
 A view answers a plain request with a page, and an htmx request with a fragment of it.
 """
@@ -28,7 +29,7 @@ require_get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 
 class DeskRequest(HttpRequest):
-    """A request after the middleware, which adds who asks and what htmx sent."""
+    """A request after the middleware, which has added the actor and htmx's headers."""
 
     htmx: HtmxDetails
     actor: Actor
@@ -73,15 +74,15 @@ def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
     """Return the first of these rows. If there is none, raises Http404 with the
     sentence, which the page shows.
     """
-    found = rows.first()
-    if found is None:
+    row = rows.first()
+    if row is None:
         raise Http404(sentence)
-    return found
+    return row
 
 
 def first_error(form: forms.BaseForm) -> tuple[str, str]:
-    """Return the first field with an error, and the error; two empty strings if the form
-    is valid.
+    """Return the first field with an error, and the error; two empty strings if the
+    form is valid.
     """
     return next(
         ((str(name), str(errors[0])) for name, errors in form.errors.items() if errors),
@@ -122,7 +123,9 @@ class SentenceForm(forms.Form):
 
 
 class ChoicesForm(SentenceForm):
-    """A form whose choices depend on who fills it in; they are given by the field's name."""
+    """A form whose choices depend on who fills it in; they are given by the field's
+    name.
+    """
 
     def __init__(
         self,
@@ -139,8 +142,8 @@ class LenientForm(forms.Form):
     """A form of optional fields, as in a query string. An invalid value is ignored."""
 
     def value(self, name: str) -> Any:
-        """Return the value of a field; its empty value if none was given, None if it was
-        invalid.
+        """Return the value of a field; its empty value if none was given, None if it
+        was invalid.
         """
         self.is_valid()
         return self.cleaned_data.get(name)

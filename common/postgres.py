@@ -1,8 +1,6 @@
-"""What is asked of PostgreSQL beside rows: its clock, locks that all hosts share, limits
-of statements, transactions that are tried again, and what it says of itself.
-
-By SQL, because the ORM reads and writes rows: it has no words for locks without a row,
-for settings of a transaction, for a question to no table, or for catalogs.
+"""Uses PostgreSQL for what the ORM cannot express: its clock, locks without a row that
+all hosts share, time limits of statements, transactions that are tried again,
+snapshots, and what its catalogs say about rights and open transactions.
 """
 
 import random
@@ -19,11 +17,14 @@ from django.db import OperationalError, connection, transaction
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# SQLSTATEs of a transaction that PostgreSQL aborted: deadlock, serialization failure.
 _ABORTED = ("40P01", "40001")
 _TRIES = 8
+# Seconds between two tries.
 _MAX_PAUSE = 0.2
 
 
+# Runs a query and returns all its rows.
 def _rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
@@ -36,15 +37,15 @@ def _tell(sql: str) -> None:
 
 
 def clock() -> datetime:
-    """Return the time by the database: what decides (expiry, leases) must not go by a
-    host whose clock is off.
+    """Return the database's time. Expiry and leases use it, because the clock of a host
+    may be wrong.
     """
     at: datetime = _rows("SELECT clock_timestamp()")[0][0]
     return at
 
 
 def ping() -> None:
-    """Ask the database for nothing. Raises DatabaseError where it does not answer."""
+    """Run an empty query. Raises DatabaseError if the database does not answer."""
     _tell("SELECT 1")
 
 
@@ -52,7 +53,8 @@ def take_lock(name: str, *, shared: bool = False) -> datetime:
     """Wait for the lock of this name and hold it until the transaction ends; return the
     time at which it was taken.
 
-    It is for what has no row to lock. Those who share it wait for no other.
+    It is for what has no row to lock. Transactions that take it `shared` do not wait
+    for each other.
     """
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     sql = f"SELECT {function}(hashtextextended(%s, 0)), clock_timestamp()"
@@ -61,8 +63,8 @@ def take_lock(name: str, *, shared: bool = False) -> datetime:
 
 
 def try_lock(name: str) -> bool:
-    """Take the lock of this name until the transaction ends; False where somebody else
-    holds it.
+    """Take the lock of this name until the transaction ends, without waiting. False if
+    another transaction holds it.
     """
     sql = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
     is_taken: bool = _rows(sql, name)[0][0]
@@ -71,49 +73,50 @@ def try_lock(name: str) -> bool:
 
 @contextmanager
 def statements_within(milliseconds: int) -> Iterator[None]:
-    """Run the block in a transaction, and cancel each of its statements that takes
-    longer. Raises OperationalError.
+    """Run the block in a transaction in which each statement may take so many
+    milliseconds. Raises OperationalError if one takes longer.
     """
     with transaction.atomic():
         limit_statements(milliseconds)
         yield
-        # What follows in the same transaction has its own limit.
+        # If there is an outer transaction, its later statements get the usual limit.
         _tell("SET LOCAL statement_timeout = DEFAULT")
 
 
 def limit_statements(milliseconds: int) -> None:
-    """Cancel each statement that takes longer, until the transaction ends; 0 for no
-    limit.
+    """Until the transaction ends, cancel each statement that takes longer than this; 0
+    for no limit.
     """
     _tell(f"SET LOCAL statement_timeout = {milliseconds}")
 
 
 def limit_waits(milliseconds: int) -> None:
-    """Cancel each statement that waits longer for a lock, until the transaction ends."""
+    """Until the transaction ends, cancel each statement that waits longer for a lock."""
     _tell(f"SET LOCAL lock_timeout = {milliseconds}")
 
 
 @contextmanager
 def one_moment() -> Iterator[None]:
-    """See the database as it is now until the end, and write nothing. Must not be
-    within a transaction.
+    """Run the block so that all its queries see the database as it is now, and nothing
+    can be written. Must not be used within a transaction.
     """
     with transaction.atomic(durable=True):
         _tell("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # It takes as long as the tables are large.
+        # Reading large tables takes long.
         limit_statements(0)
         yield
 
 
 def retry_transaction(whole: Callable[[], R]) -> R:
-    """Call what is one whole transaction, and again each time that PostgreSQL aborts
-    it, up to eight times.
+    """Call `whole`, which must be one whole transaction. If PostgreSQL aborts it, call
+    it again, up to eight times in all.
     """
     for number in range(_TRIES - 1):
         try:
             return whole()
         except OperationalError as error:
-            # Inside another transaction, that one is aborted too.
+            # An outer transaction is aborted too, so trying only the inner one again is
+            # useless.
             if (
                 connection.in_atomic_block
                 or getattr(error.__cause__, "sqlstate", "") not in _ABORTED
@@ -125,8 +128,8 @@ def retry_transaction(whole: Callable[[], R]) -> R:
 
 
 def atomic_with_retry(command: Callable[P, R]) -> Callable[P, R]:
-    """As transaction.atomic, for a command that may run several times: it must not
-    change its arguments.
+    """Like transaction.atomic, but runs the command again if PostgreSQL aborts it. So
+    the command must not change its arguments.
     """
     whole = transaction.atomic(command)
 
@@ -139,7 +142,7 @@ def atomic_with_retry(command: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Which transactions have ended: all below `xmin`, and none from `xmax` on."""
+    """Which transactions have ended: all with ids below `xmin`, none from `xmax` on."""
 
     text: str
     xmin: int
@@ -147,8 +150,8 @@ class Snapshot:
 
 
 def current_snapshot() -> Snapshot:
-    """Return the snapshot of this statement. Asking for it gives the transaction no id
-    of its own.
+    """Return the current snapshot. This query does not give the transaction an id, as a
+    write would.
     """
     (text,) = _rows("SELECT pg_current_snapshot()::text")[0]
     xmin, xmax, _ = text.split(":")
@@ -156,7 +159,9 @@ def current_snapshot() -> Snapshot:
 
 
 def cluster_id() -> str:
-    """Return the cluster's own identifier, empty where it may not be read."""
+    """Return the identifier of the PostgreSQL cluster; empty if this role may not read
+    it.
+    """
     function = "pg_catalog.pg_control_system()"
     (may_read,) = _rows("SELECT has_function_privilege(%s, 'EXECUTE')", function)[0]
     if not may_read:
@@ -167,8 +172,8 @@ def cluster_id() -> str:
 
 @dataclass(frozen=True)
 class TableGuard:
-    """Whether the connected role may change a table's rows, or could, and how many
-    triggers of the table fire.
+    """What protects a table from the connected role: whether the role can change rows,
+    or give itself the right to, and how many triggers of the table are enabled.
     """
 
     table: str
@@ -177,41 +182,41 @@ class TableGuard:
 
 
 def table_guards(tables: tuple[str, ...]) -> list[TableGuard]:
-    """Return the guards of these tables; one that does not exist yet is left out.
+    """Return the guards of these tables; a table that does not exist yet is left out.
 
-    A table's owner, or a role that can become its owner, can switch its triggers off
-    and on again unnoticed.
+    `may_change` is also true for the table's owner, and for a role that can become its
+    owner: they can disable the triggers and enable them again without a trace.
     """
-    found = _rows(
+    rows = _rows(
         "SELECT name, has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE') OR pg_has_role(relowner, 'MEMBER'),"
         " (SELECT count(*) FROM pg_trigger"
         "   WHERE tgrelid = pg_class.oid AND NOT tgisinternal AND tgenabled IN ('O', 'A'))"
         " FROM unnest(%s::text[]) AS guarded (name) JOIN pg_class ON pg_class.oid = to_regclass(name)",
         list(tables),
     )
-    return [TableGuard(*row) for row in found]
+    return [TableGuard(*row) for row in rows]
 
 
 @dataclass(frozen=True)
 class OpenTransaction:
-    """A transaction that has written and not ended; `since` is None where its session
+    """A transaction that has written and not ended. `since` is None if its session
     belongs to another role.
     """
 
     who: str
     program: str
-    # Empty for this database.
+    # Its name; empty if it is this database.
     database: str
     since: datetime | None
 
 
 def oldest_writer() -> OpenTransaction | None:
-    """Return the oldest open transaction that has written, but for the caller's.
+    """Return the oldest open transaction that has written, except the caller's own.
 
-    By age: PostgreSQL hides when sessions of other roles began, and shows the age of
-    their transaction.
+    It compares the ages of transaction ids: PostgreSQL hides the start times of other
+    roles' sessions, but not these.
     """
-    found = _rows(
+    rows = _rows(
         "SELECT who, program, coalesce(nullif(place, current_database()), ''), since FROM ("
         "  SELECT 'process ' || pid, coalesce(application_name, ''), datname, xact_start, age(backend_xid)"
         "    FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
@@ -219,7 +224,7 @@ def oldest_writer() -> OpenTransaction | None:
         "  SELECT 'prepared transaction ' || gid, '', database, prepared, age(transaction) FROM pg_prepared_xacts"
         ") AS open (who, program, place, since, age) ORDER BY age DESC LIMIT 1"
     )
-    return OpenTransaction(*found[0]) if found else None
+    return OpenTransaction(*rows[0]) if rows else None
 
 
 @dataclass(frozen=True)
@@ -235,10 +240,10 @@ def idle_sessions(*, longer_than: float) -> list[IdleSession]:
     """Return the sessions of this database that have been idle in a transaction for so
     many seconds.
     """
-    found = _rows(
+    rows = _rows(
         "SELECT pid, coalesce(usename, '?'), extract(epoch FROM clock_timestamp() - state_change)::int"
         "  FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' AND datname = current_database()"
         "   AND state_change < clock_timestamp() - make_interval(secs => %s) ORDER BY state_change LIMIT 5",
         longer_than,
     )
-    return [IdleSession(*row) for row in found]
+    return [IdleSession(*row) for row in rows]

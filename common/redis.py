@@ -1,8 +1,8 @@
-"""Redis for what may be lost: counters, limits and live updates. Nobody waits long for
-it, nor again soon after.
+"""Redis for what may be lost: counters, rate limits and live updates. No caller waits
+long for it.
 
-Once a process has found it away, it leaves Redis alone for REST_SECONDS instead of
-waiting each time.
+If Redis does not answer, this process does not try again for REST_SECONDS, so that not
+every call waits.
 """
 
 import logging
@@ -18,23 +18,25 @@ log = logging.getLogger(__name__)
 
 REST_SECONDS = 5.0
 TIMEOUT_SECONDS = 0.5
+# By the monotonic clock.
 _rests_until = 0.0
 
 
 @cache
 def quick_redis() -> "redis.Redis":
-    """Return this process's client, for commands that may be lost and must not block."""
+    """Return this process's client, for commands that may be lost and must be quick."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
-        # A connection from before a restart of Redis fails at once; a new one does not.
+        # After a restart of Redis, an old connection fails at once; the second try
+        # opens a new one.
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
 
 
 def send(*command: str | bytes) -> None:
-    """Send a command that may be lost. Never raises."""
+    """Send a command that may be lost. Never raises redis.RedisError."""
     if is_resting():
         return
     try:
@@ -44,12 +46,12 @@ def send(*command: str | bytes) -> None:
 
 
 def is_resting() -> bool:
-    """Whether Redis failed a moment ago, so that it is left alone."""
+    """Whether Redis failed a moment ago, so that it should not be called."""
     return time.monotonic() < _rests_until
 
 
 def rest(error: Exception) -> None:
-    """Leave Redis alone for a while, because it did not answer."""
+    """Do not call Redis for REST_SECONDS, because it failed with this error."""
     global _rests_until
     _rests_until = time.monotonic() + REST_SECONDS
     log.warning("Redis not reached", extra={"reason": type(error).__name__})

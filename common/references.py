@@ -1,36 +1,37 @@
-"""The mark behind the reviewer's words at MultiMail: who decided, and by which
-reference the desk knows it again.
+"""The mark that the desk adds to a decision's reason when it sends that to MultiMail:
+who decided, and the reference by which the desk recognises its own decision later.
 """
 
 import re
 
-# The first is how it was written before people were named.
+# A mark in the text of a reason. The first form is older and did not name the person.
 _MARK = re.compile(
     r"(?<!\s)\s*+(?:\[countersign:([0-9A-Z]{1,24})\]"
     r"|\([^()]{1,100} via Countersign, reference ([0-9A-Z]{1,24})\))\s*+"
 )
 _REFERENCE = re.compile(r"[0-9A-Z]{1,24}")
 _VIA = " via Countersign"
+# These would make a name end the mark early, or be decoded as another text.
 _NOT_IN_NAMES = re.compile(r"(?:[()\s\x00-\x1f\x7f]|=\?)+")
 
 
 def with_reference(reason: str, reference: str, who: str) -> str:
-    """Return what MultiMail is told as a decision's reason, such as “Fine. (Ana via
-    Countersign, reference 7K)”.
+    """Return a decision's reason with its mark, as it is sent to MultiMail: “Fine. (Ana
+    via Countersign, reference 7K)”.
     """
     return f"{reason} ({via(who)}, reference {reference})".strip()
 
 
 def via(who: str) -> str:
-    """Return the decider's name as it is sent to MultiMail: a person, through this
-    desk.
+    """Return the name of the person who decided as it is sent to MultiMail: “Ana via
+    Countersign”.
     """
     return f"{_NOT_IN_NAMES.sub(' ', who).strip()[:80] or 'Somebody'}{_VIA}"
 
 
 def with_reported(reason: str, reference: object, who: str) -> str:
-    """Return a reported reason with the reference that our gateway reports apart from
-    it, as it was sent.
+    """Return a reason that MultiMail reported. Our gateway reports its reference in a
+    field of its own; then the mark is added again, as the desk sent it.
     """
     if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
         return reason
@@ -38,25 +39,29 @@ def with_reported(reason: str, reference: object, who: str) -> str:
 
 
 def references_in(reason: str) -> list[str]:
-    """Return the references of decisions that a reason names."""
-    return [found[1] or found[2] for found in _MARK.finditer(reason)]
+    """Return the references in all marks of a reason."""
+    return [mark[1] or mark[2] for mark in _MARK.finditer(reason)]
 
 
 def split_reference(reason: str) -> tuple[str, str]:
-    """Return the words that somebody wrote, and the reference at their end; either may
-    be empty.
+    """Return a reason without the mark at its end, and the reference in that mark;
+    either may be empty.
     """
-    last = next(
-        (found for found in _MARK.finditer(reason) if found.end() == len(reason)), None
+    last_mark = next(
+        (mark for mark in _MARK.finditer(reason) if mark.end() == len(reason)), None
     )
-    return (reason[: last.start()], last[1] or last[2]) if last else (reason, "")
+    return (
+        (reason[: last_mark.start()], last_mark[1] or last_mark[2])
+        if last_mark
+        else (reason, "")
+    )
 
 
 def without_references(reason: str) -> str:
-    """Return the words that somebody wrote: the mark is for the desk alone."""
+    """Return a reason without its marks: only the words that somebody wrote."""
     return _MARK.sub(" ", reason).strip()
 
 
 def is_reference(reason: str) -> bool:
-    """Whether nobody wrote any words."""
+    """Whether the reason is only a mark, so nobody wrote any words."""
     return bool(_MARK.fullmatch(reason))

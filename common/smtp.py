@@ -1,5 +1,5 @@
-"""Opens a session with the mail server of EMAIL_URL: greeted, secured where that is
-offered, and signed in.
+"""Opens a session with the mail server in EMAIL_URL: sends the greeting, starts TLS if
+the server offers it, and signs in.
 """
 
 import smtplib
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from urllib.parse import parse_qs, unquote, urlsplit
 
+# In seconds: for connecting, and for each later step.
 CONNECT_TIMEOUT = 5
 STEP_TIMEOUT = 10
 
@@ -19,7 +20,8 @@ class Server:
     """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for
     TLS from the first byte.
 
-    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists.
+    STARTTLS is used if the server offers it; `?tls=off` forbids it, `?tls=required`
+    insists.
     `?dsn=1` asks for delivery notices, which come back to the gateway's own listener.
     """
 
@@ -35,16 +37,16 @@ class Server:
     def from_url(cls, url: str) -> "Server":
         """Read EMAIL_URL."""
         parts = urlsplit(url)
-        implicit = parts.scheme == "smtps"
-        asked = parse_qs(parts.query)
+        is_implicit_tls = parts.scheme == "smtps"
+        options = parse_qs(parts.query)
         return cls(
             host=parts.hostname or "127.0.0.1",
-            port=parts.port or (465 if implicit else 25),
+            port=parts.port or (465 if is_implicit_tls else 25),
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
-            implicit_tls=implicit,
-            starttls=asked.get("tls", ["offered"])[0],
-            dsn=asked.get("dsn", ["0"])[0] == "1",
+            implicit_tls=is_implicit_tls,
+            starttls=options.get("tls", ["offered"])[0],
+            dsn=options.get("dsn", ["0"])[0] == "1",
         )
 
     def __str__(self) -> str:
@@ -86,11 +88,11 @@ def connect(
 
 
 def connection_error(url: str) -> str:
-    """Open a session and end it, three seconds a step at most; return why that did not
-    work, empty where it did.
+    """Open a session and end it, with at most three seconds for each step. Return why
+    that failed, as a sentence; empty if it worked.
 
-    No message is sent. The sentence may go to a page: it has the server's words, and
-    never the password.
+    No message is sent. The sentence may be shown on a page: it quotes the server, and
+    never contains the password.
     """
     try:
         server = Server.from_url(url)

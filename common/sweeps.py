@@ -1,5 +1,5 @@
-"""A sweep: duties that find what no task was sent for. One that fails is logged; the
-others are done all the same.
+"""A sweep: a list of duties, run periodically, that find rows with work to do whose
+task was lost or never sent. If a duty fails, that is logged and the others still run.
 """
 
 import logging
@@ -21,16 +21,16 @@ def duty(
     *,
     most: int | None = 1,
 ) -> Duty:
-    """Return a duty that calls `do` with the keys of these rows, at most so many, where
-    there are any.
+    """Return a duty that calls `do` with the keys of these rows, at most `most` of them
+    (None: all). It does nothing if there are no rows.
 
-    In an order that an index has, if the table is large: without one PostgreSQL may
-    read all of it for the first row.
+    If the table is large, the rows must be in the order of an index: otherwise
+    PostgreSQL may read the whole table to find the first row.
     """
 
     def do_if_any() -> object:
-        # In a transaction of its own, or a savepoint: a question that fails must not
-        # end its caller's.
+        # In a transaction of its own, or a savepoint: if the query fails, the caller's
+        # transaction must stay usable.
         with transaction.atomic():
             keys = list(rows().values_list("pk", flat=True)[:most])
         return do(keys) if keys else None
@@ -40,8 +40,8 @@ def duty(
 
 @dataclass
 class SweepResult:
-    """What each duty returned that had something to do, and the names of those that
-    failed.
+    """What each duty that had work returned, by the duty's name; and the names of the
+    duties that failed.
     """
 
     done: dict[str, object] = field(default_factory=dict)
@@ -49,16 +49,16 @@ class SweepResult:
 
 
 def do_all(duties: Mapping[str, Duty]) -> SweepResult:
-    """Do the duties in their order."""
+    """Run the duties in their order."""
     result = SweepResult()
     for name, do in duties.items():
         try:
-            found = do()
+            outcome = do()
         except Exception:
             # One failing duty must not keep the others from running.
             log.exception("duty of the sweep failed", extra={"duty": name})
             result.failed.append(name)
         else:
-            if found:
-                result.done[name] = found
+            if outcome:
+                result.done[name] = outcome
     return result

@@ -1,8 +1,8 @@
-"""The base class of all Celery tasks: sent after the commit, and not at all while Redis
-is away.
+"""The base class of all Celery tasks: a task is sent after the transaction commits, and
+not at all while Redis does not answer.
 
-A task that was not sent costs only time: the rows say what is to be done, and a sweep
-finds them.
+If a task is not sent, its work is only done later: the work is recorded in rows, and a
+sweep finds them.
 """
 
 import time
@@ -16,19 +16,19 @@ from kombu.exceptions import OperationalError
 
 from common.redis import is_resting, quick_redis, rest
 
-# More than a sweep finds at once. A worker that is behind gains nothing from being sent
-# the same rows again.
+# Tasks in a queue: more than a sweep finds at once. If so many wait, sending the same
+# rows again would not help a worker that is behind.
 ENOUGH = 500
-# Seconds after which a long task gives its thread to others.
+# Seconds after which a long task ends, so that other tasks get its thread.
 AT_A_TIME = 5.0
 
 
 class AfterCommitTask(DjangoTask):
-    """Celery's task for Django, whose `delay_on_commit` never raises: Celery's raises
-    once the row is committed.
+    """Celery's task for Django, but its `delay_on_commit` never raises. With Celery's
+    own the caller would get an error although its rows are committed.
 
     A request waits about a second at most, whatever Redis does
-    (`broker_transport_options`), and for one task only.
+    (`broker_transport_options`), and only for the first task that cannot be sent.
     """
 
     abstract = True
@@ -41,19 +41,20 @@ class AfterCommitTask(DjangoTask):
         """Send the task once the current transaction has committed, with options such
         as `countdown`.
         """
-        # No `partial`, whose error Django cannot log: it would raise after all.
+        # A lambda, not a `partial`: Django logs the name of a function that fails here,
+        # and would raise an error for a `partial`, which has none.
         transaction.on_commit(lambda: self._send(*args, **options), robust=True)
 
     def delay_each(self, keys: Iterable[Any]) -> None:
-        """Send the task for each row that a sweep found, unless so many wait in its
-        queue that they are among them.
+        """Send the task for each row that a sweep found. If the queue is already long,
+        send nothing: these rows are probably in it.
         """
         if not self.has_enough_to_do():
             for key in keys:
                 self.delay_on_commit(key)
 
     def has_enough_to_do(self) -> bool:
-        """Whether so many tasks wait in the queue of this one that a sweep need not add
+        """Whether so many tasks wait in this task's queue that a sweep need not add
         any.
         """
         if is_resting():
@@ -65,8 +66,8 @@ class AfterCommitTask(DjangoTask):
             return False
 
     def repeat(self, step: Callable[[], Any], *args: Any) -> str:
-        """Call `step` until it finds nothing, for a few seconds; the rest is for a new
-        task with these arguments.
+        """Call `step` until it returns nothing, but only for AT_A_TIME seconds. Then
+        send a new task with these arguments, which does the rest.
         """
         until = time.monotonic() + AT_A_TIME
         while step():
@@ -75,6 +76,7 @@ class AfterCommitTask(DjangoTask):
                 return "to be continued"
         return "done"
 
+    # Runs after the commit. An error is not raised: a sweep finds the row.
     def _send(self, *args: Any, **options: Any) -> None:
         if is_resting():
             return

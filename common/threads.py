@@ -1,9 +1,9 @@
 """A pool of threads that gives each call to the thread that worked last, and ends
-threads that were idle for long.
+threads that were idle for long. The web server and the workers run on it.
 
-Python's own pool uses its threads in turn. Each of ours keeps a database connection, so
-a quiet process would keep as many as it has threads, each with a session of PostgreSQL
-that plans everything anew.
+Python's own pool uses its threads in turn. Each thread of ours keeps a database
+connection, so with that pool a quiet process would keep many connections, each to a
+PostgreSQL session that has to plan every query again.
 """
 
 import queue
@@ -22,7 +22,7 @@ _Call = Callable[[], None]
 
 
 class LastUsedExecutor(Executor):
-    """Up to `limit` threads, begun as they are needed; more calls wait, in order."""
+    """Up to `limit` threads, started when they are needed. Further calls wait in order."""
 
     def __init__(
         self, limit: int, name: str, *, idle_seconds: float = IDLE_SECONDS
@@ -33,15 +33,15 @@ class LastUsedExecutor(Executor):
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Future[Any], _Call]] = deque()
-        # Where each idle thread waits for its next call; the one that worked last is at
-        # the end.
+        # The queue at which each idle thread waits for its next call. That of the
+        # thread that worked last is at the end.
         self._idle: list[queue.SimpleQueue[_Call | None]] = []
         self._is_shut = False
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> "Future[Any]":
-        """Have a thread call it."""
+        """Have a thread make this call."""
         future: Future[Any] = Future()
         call = partial(_run, future, partial(fn, *args, **kwargs))
         with self._lock:
@@ -60,7 +60,7 @@ class LastUsedExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and let the threads end after what is left."""
+        """Accept no more calls, and let the threads end after the calls that wait."""
         with self._lock:
             self._is_shut = True
             if cancel_futures:
@@ -75,18 +75,20 @@ class LastUsedExecutor(Executor):
             for thread in threads:
                 thread.join()
 
+    # What a thread runs: the first call, then further calls until there are no more.
     def _work(self, call: _Call | None) -> None:
         inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         while call is not None:
             call()
-            # What it refers to must not live until the next call comes.
+            # Otherwise its arguments and result would stay in memory until the next
+            # call.
             del call
             call = self._next(inbox)
         connections.close_all()
 
     def _next(self, inbox: "queue.SimpleQueue[_Call | None]") -> _Call | None:
-        """Wait for the next call; None when the thread should end, whose place is free
-        then.
+        """Wait for the next call and return it; None if the thread should end, because
+        it was idle for long or the pool is shut.
         """
         with self._lock:
             if self._waiting:
@@ -103,16 +105,17 @@ class LastUsedExecutor(Executor):
                 self._idle.remove(inbox)
                 self.threads.discard(threading.current_thread())
                 return None
-        # A call came at the last moment.
+        # Another thread took this inbox just now, and puts a call or None into it.
         return inbox.get()
 
 
+# Makes a call, and gives its result or error to the future.
 def _run(future: "Future[Any]", call: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the result
+    except BaseException as error:  # noqa: BLE001 - passed on to the caller
         future.set_exception(error)
     else:
         future.set_result(result)

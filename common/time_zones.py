@@ -1,5 +1,5 @@
-"""The time zone of whoever asks: what their clock says, with the zone's name. What
-programs read stays in UTC.
+"""Shows times in the time zone of the person who looks at them, with the zone's name.
+Times that programs read stay in UTC.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ _zone: ContextVar[Callable[[], ZoneInfo]] = ContextVar("zone", default=lambda: U
 
 @contextmanager
 def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
-    """Show times inside the block in the zone that `name` returns; it is asked once,
-    when the first time is shown.
+    """Show times inside the block in the zone whose name `name` returns. It is called
+    once, when the first time is shown.
     """
 
     @cache
@@ -24,7 +24,7 @@ def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
         try:
             return ZoneInfo(name())
         except (KeyError, ValueError, OSError):
-            # This machine does not know it any more.
+            # This machine does not know the zone (any more).
             return UTC
 
     token = _zone.set(zone)
@@ -35,37 +35,37 @@ def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
 
 
 def zone_named(typed: str) -> ZoneInfo | None:
-    """Return the time zone of this name, in any case; None where there is none."""
+    """Return the time zone of this name, in upper or lower case; None if there is none."""
     name = typed.strip().replace(" ", "_").casefold()
-    found = _zones().get(name)
-    return ZoneInfo(found) if found else None
+    name_in_full = _zones().get(name)
+    return ZoneInfo(name_in_full) if name_in_full else None
 
 
 @cache
 def _zones() -> dict[str, str]:
-    """Return the names of zones by what is typed for each."""
+    """Return the names of all zones by their lower-case form."""
     return {zone.casefold(): zone for zone in available_timezones()}
 
 
 def local_time(at: datetime) -> datetime:
-    """Return a time in the time zone of the person who asks."""
+    """Return a time in the zone of the current block (somebodys_time)."""
     return at.astimezone(_zone.get()())
 
 
 def zone_word(at: datetime) -> str:
-    """Return what the zone is called at that time, as `UTC` or `CEST`; without a name,
-    how far it is from UTC.
+    """Return the zone's short name at that time, such as `UTC` or `CEST`. If it has
+    none, return how far it is from UTC.
     """
     word = local_time(at).tzname() or ""
     return word if word.isalpha() else f"UTC{word}"
 
 
 def zone_name() -> str:
-    """Return the zone's own name, as `Europe/Lisbon`."""
+    """Return the zone's full name, such as `Europe/Lisbon`."""
     return str(_zone.get()())
 
 
 def minutes_from_utc(at: datetime) -> int:
-    """Return how far the zone is from UTC at that time."""
+    """Return how many minutes the zone is ahead of UTC at that time."""
     offset = local_time(at).utcoffset()
     return int(offset.total_seconds() // 60) if offset else 0

@@ -1,10 +1,11 @@
-"""Reads JSON objects strictly: a name that is given twice is refused, as nobody could
-say which value counts.
+"""Parses JSON objects strictly: an object that gives a name twice is refused, because
+two readers could take different values.
 """
 
 import json
 from typing import Any
 
+# Characters of a name that the error quotes.
 _LONGEST = 80
 
 
@@ -19,10 +20,12 @@ class DuplicateKey(ValueError):
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object, as `object_pairs_hook` of `json`. Raises DuplicateKey."""
-    found: dict[str, Any] = {}
+    """Return the object with these pairs. For the argument `object_pairs_hook` of the
+    functions of `json`. Raises DuplicateKey.
+    """
+    result: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in result:
             raise DuplicateKey(name)
-        found[name] = value
-    return found
+        result[name] = value
+    return result

@@ -1,9 +1,10 @@
-"""The words that mail and history are found by, written the same way for what is kept
-and for what is asked. Pure.
+"""Splits text into the words by which messages and history are searched. Stored text
+and search queries are split in the same way. Pure.
 
-PostgreSQL only stores and compares them. Its own parser would read `acme.com/pay` as an
-address and find no `pay`. Each word carries a label that says where it stands, so that
-`to:` finds recipients and `from:` finds senders.
+PostgreSQL only stores and compares the words. Its own parser would take `acme.com/pay`
+for one address, and a search for `pay` would not find it. Each word has a label that
+says which part of the message it is from, so that `to:` finds recipients and `from:`
+senders.
 """
 
 import re
@@ -17,31 +18,35 @@ FROM = "B"
 BY = "C"
 CONTENT = "D"
 
-# A tsvector has words of up to 2046 bytes, positions up to 16383, and at most a
-# megabyte, two bytes for a position.
+# A tsvector can have words of up to 2046 bytes and positions up to 16383; it has at
+# most a megabyte, of which a position takes two bytes. MAX_BYTES is for the words
+# alone, and MAX_TEXT is the number of characters of a text that are read.
 MAX_WORD = 60
 MAX_POSITION = 16_383
 MAX_BYTES = 500_000
 MAX_TEXT = 200_000
-# PostgreSQL stores so many positions of a word.
+# PostgreSQL stores at most so many positions of a word.
 MOST_POSITIONS = 255
+# How many words or phrases a search can have.
 MAX_ASKED = 12
 
 _WORD = re.compile(r"\w+")
 _SHOWS_NOTHING = re.compile(r"[\x00-\x20\x7f]+")
-# Of a tsvector as PostgreSQL writes it, such as `'it''s':1A,3 'word':2B`.
+# One word of a tsvector as PostgreSQL writes it, such as `'it''s':1A,3 'word':2B`.
 _LEXEME = re.compile(r"'((?:[^']|'')*+)'(?::([0-9A-D,]*+))?")
-# What has a meaning in a quoted word.
+# Characters that have a meaning in a quoted word.
 _ESCAPED = str.maketrans({"'": "''", "\\": "\\\\"})
+# Text in quotes, or one word.
 _PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in one spelling: without accents, case, and characters
-    that show nothing.
+    """Return the words of a text in one spelling: in lower case, without accents and
+    invisible characters.
     """
     if text.isascii():
-        # Nothing to take apart: most of what is written, and in a tenth of the time.
+        # Most text is plain ASCII. It has no accents to remove, and takes a tenth of
+        # the time.
         return [word[:MAX_WORD] for word in _WORD.findall(text[:MAX_TEXT].lower())]
     plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
     characters = "".join(
@@ -51,8 +56,8 @@ def words_of(text: str) -> list[str]:
 
 
 def words_of_address(address: str) -> list[str]:
-    """Return what an address is found by: itself, its two sides, each domain above its
-    own, and every word in it.
+    """Return the words by which an address is found: the whole address, the part before
+    the @, its domain, each domain above that, and every word in the address.
     """
     whole = words_and_signs(address)
     local, _, domain = whole.rpartition("@")
@@ -69,8 +74,8 @@ def words_of_address(address: str) -> list[str]:
 
 
 def words_and_signs(text: str) -> str:
-    """Return an address in the spelling of `words_of`, with the signs between its
-    words.
+    """Return an address in the spelling of `words_of`, but whole: with the signs
+    between its words.
     """
     if text.isascii():
         return _SHOWS_NOTHING.sub("", text[:MAX_TEXT].lower())
@@ -79,67 +84,69 @@ def words_and_signs(text: str) -> str:
 
 
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
-    """Return labelled words as PostgreSQL reads a tsvector; of what is longer than it
-    keeps, the beginning.
+    """Return labelled words as PostgreSQL reads a tsvector. What does not fit into one
+    is left out at the end. A part is a label and its words.
     """
     positions: dict[str, list[str]] = {}
     size = position = 0
     for label, words in parts:
         for word in words:
             position += 1
-            found = positions.get(word)
-            if found is None:
+            word_positions = positions.get(word)
+            if word_positions is None:
                 if (size := size + len(word.encode()) + 8) > MAX_BYTES:
                     return _written(positions)
-                found = positions[word] = []
-            if len(found) < MOST_POSITIONS:
-                found.append(f"{min(position, MAX_POSITION)}{label}")
+                word_positions = positions[word] = []
+            if len(word_positions) < MOST_POSITIONS:
+                word_positions.append(f"{min(position, MAX_POSITION)}{label}")
     return _written(positions)
 
 
 def lexemes(stored: str) -> dict[str, set[str]]:
     """Return the words of a tsvector as PostgreSQL writes it, each with its labels.
 
-    Of a word with more positions than PostgreSQL stores it is not known which labels it
-    had: it gets all.
+    PostgreSQL may have dropped positions of a word, and with them labels. Such a word
+    gets all labels.
     """
-    found: dict[str, set[str]] = {}
+    labels_by_word: dict[str, set[str]] = {}
     for word, text in _LEXEME.findall(stored):
         positions = text.split(",")
         labels = {
-            place[-1] if place[-1:] in ("A", "B", "C") else CONTENT
-            for place in positions
+            position[-1] if position[-1:] in ("A", "B", "C") else CONTENT
+            for position in positions
         }
         if len(positions) >= MOST_POSITIONS or positions[-1].startswith(
             str(MAX_POSITION)
         ):
             labels = {TO, FROM, BY, CONTENT}
-        found[word.replace("''", "'").replace("\\\\", "\\")] = labels
-    return found
+        labels_by_word[word.replace("''", "'").replace("\\\\", "\\")] = labels
+    return labels_by_word
 
 
+# Returns a tsvector as text, from the positions of each word.
 def _written(positions: dict[str, list[str]]) -> str:
     return " ".join(
-        f"'{word.translate(_ESCAPED)}':{','.join(found)}"
-        for word, found in positions.items()
+        f"'{word.translate(_ESCAPED)}':{','.join(word_positions)}"
+        for word, word_positions in positions.items()
     )
 
 
 def asked(text: str, label: str = "") -> str:
-    """Return what was typed as PostgreSQL reads a tsquery: all of its words, each as a
-    beginning. Empty for none.
+    """Return what was typed as a tsquery for PostgreSQL. It finds rows that have all
+    its words; a single word, or the last of a phrase, may be the beginning of a longer
+    one. Empty if no word was typed.
 
-    What stands in quotes is found in that order; so is what one word is made of, such
-    as `acme.com/pay`.
+    Words in quotes are found only in that order, and so are the parts of one word such
+    as `acme.com/pay`. With a label, only words with that label are found.
     """
     terms: list[str] = []
     for phrase, single in _PHRASE.findall(text):
-        one = phrase or single
-        words = words_of(one)
+        term = phrase or single
+        words = words_of(term)
         if label:
-            if len(words) > 1 and not re.search(r"\s", one):
-                # An address is kept whole too, so it is asked for whole.
-                whole = words_and_signs(one).strip("<>,;@")
+            if len(words) > 1 and not re.search(r"\s", term):
+                # An address is also stored whole, so it is searched for whole.
+                whole = words_and_signs(term).strip("<>,;@")
                 words = [whole[:MAX_WORD]]
             terms += [f"{quoted(word)}:*{label}" for word in words]
         elif words:

@@ -7,8 +7,8 @@ class ConnectionsConfig(AppConfig):
     name = "connections"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are
-        # imported.
+        # Importing these modules registers their commands that can wait for a second
+        # admin. A stored change names its command.
         import connections.accounts.commands
         import connections.accounts.own_webhook
         import connections.domains

@@ -1,7 +1,7 @@
-"""One change of an account at MultiMail: recorded before it is asked for, and again
-when its outcome is known.
+"""Makes a change of an account at MultiMail for a command. `request_change` records it
+in the ledger before the call, and again if it fails; the command records its success.
 
-A failed call may have had its effect. It is never repeated here: the caller reads
+A failed call may have had its effect. It is never repeated here: the caller must read
 MultiMail's state first.
 """
 
@@ -40,10 +40,10 @@ KEY_SLOTS = ("oversight", "read", "admin", "agent")
 def admin_client(
     connection: Connection, *, within: float = CHANGE_SECONDS, code: str = ""
 ) -> AdminClient:
-    """Return a client with the admin key and this timeout per call. Raises
-    ActNotAllowed without a key.
+    """Return a client with the admin key and this time limit for each call. Raises
+    ActNotAllowed if the connection has no admin key.
 
-    `code` is an operator's code for the change that is asked for.
+    `code` is an operator's code that confirms the change to make.
     """
     if not connection.admin_key:
         raise ActNotAllowed(f"{connection} has no admin key. Add one on its page.")
@@ -73,7 +73,9 @@ def check_admin(
 
 
 def connection_in_words(connection: Connection) -> str:
-    """Return the state of a connection that a change of it is based on; never its keys."""
+    """Return the state of a connection as text, without its keys. A second admin reads
+    it, and a change that waits for one is refused if it differs by then.
+    """
     paused = connection.paused_because if connection.paused_by_hand else ""
     return listed(
         {
@@ -89,8 +91,8 @@ def connection_in_words(connection: Connection) -> str:
 def in_words(
     connection: Connection, did: str, *, page: str = "connection", **arguments: Any
 ) -> ChangeInWords:
-    """Return what a command does with a connection as a change, with its arguments
-    except those that are secrets.
+    """Return a change of a connection as a second admin reads it. `did` says what the
+    command does; `arguments` are the command's, without secrets.
     """
     return ChangeInWords(
         title=f"{connection}: {did}",
@@ -104,7 +106,8 @@ def in_words(
 def read_account(
     connection: Connection, actor: Actor, call: Callable[[AdminClient], T], *, may: str
 ) -> T:
-    """Read something of an account from MultiMail, for an admin of it.
+    """Return what `call` reads from MultiMail. The actor must be an admin of the
+    account.
 
     Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
@@ -126,13 +129,13 @@ def request_change(
     code: str = "",
     has_happened: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Ask MultiMail for one change and return its answer; `what` describes it, `failed`
-    is the action of its failure.
+    """Ask MultiMail for one change and return its answer. `what` describes the change;
+    `failed` is the ledger's action if it fails.
 
-    Where the outcome of the call is not known, `has_happened` reads whether the change
-    was made; then the answer is empty. Raises ActNotAllowed without an admin key,
-    ChangeRefused or a subclass if nothing happened, and ChangeUnknown if that is not
-    known.
+    If the outcome of the call is unknown, `has_happened` is called to find out whether
+    the change was made; if so, the returned answer is empty. Raises ActNotAllowed
+    without an admin key, ChangeRefused or a subclass if nothing was changed, and
+    ChangeUnknown if that is not known.
     """
     client = admin_client(connection, within=within, code=code)
     record_change("account.change_asked", connection, actor, explanation=what)
@@ -161,7 +164,7 @@ def request_change(
 
 
 def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
-    """Return the error that explains to the admin what a failed call means for their
+    """Return the error that tells the admin what this error of a call means for the
     change.
     """
     if isinstance(error, errors.KeyRefused):
@@ -182,8 +185,8 @@ def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
 
 
 def text_in(row: Mapping[str, Any], *names: str, most: int = 2000) -> str:
-    """Return the first of these fields of an answer that is not empty, as text of so
-    many characters at most.
+    """Return the first of these fields of an answer that is not empty, as text, cut to
+    `most` characters; empty if there is none.
     """
     return next((str(row[name])[:most] for name in names if row.get(name)), "")
 
@@ -191,9 +194,9 @@ def text_in(row: Mapping[str, Any], *names: str, most: int = 2000) -> str:
 def record_entry(
     action: str, connection: Connection, actor: Actor, **details: str
 ) -> None:
-    """Record one ledger entry about the account in the caller's transaction."""
+    """Write one ledger entry about the account, in the caller's transaction."""
     record(action, actor=actor, connection=connection.pk, details=details)
 
 
-# In a transaction of its own.
+# The same, in a transaction of its own.
 record_change = transaction.atomic(record_entry)

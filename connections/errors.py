@@ -1,12 +1,12 @@
-"""What can go wrong when an account at MultiMail is changed; each error carries a
-sentence for the admin.
-"""
+"""The errors of changing an account at MultiMail. Each has a sentence for the admin."""
 
 from mirror.errors import DeskError
 
 
 class ChangeRefused(DeskError):
-    """MultiMail refused a change of the account, or was not asked. Nothing was changed."""
+    """MultiMail refused a change of the account, or was not called. Nothing was
+    changed.
+    """
 
 
 class ChangeNotOffered(ChangeRefused):
@@ -14,24 +14,24 @@ class ChangeNotOffered(ChangeRefused):
 
 
 class CodeWanted(ChangeRefused):
-    """MultiMail's operator has to confirm the change: the same request is sent again
-    with their code.
+    """MultiMail's operator has to confirm the change. The admin sends the same form
+    again with the operator's code.
     """
 
     is_final = False
 
 
 class ChangeUnknown(DeskError):
-    """The call for a change may have had its effect; MultiMail's state must be read to
-    find out.
+    """The call for a change may have had its effect. Only reading MultiMail's state
+    shows whether it had.
     """
 
     is_final = False
 
 
 class SecretLost(ChangeUnknown):
-    """The call may have made something whose secret nobody has now, so it must not be
-    repeated.
+    """The call may have made a key or webhook, and its secret is lost. Repeating the
+    call would make a second one.
     """
 
     is_final = True
@@ -42,6 +42,6 @@ class ConnectionNotChanged(DeskError):
 
 
 class AccountConnected(ConnectionNotChanged):
-    """The account has a connection already. A second one would show each of its
-    messages twice.
+    """The account has a connection already. With a second connection, each of its
+    messages would appear twice.
     """

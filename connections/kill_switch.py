@@ -1,8 +1,8 @@
-"""The kill switch: who stopped what and why, pulling and releasing it; and having a
-gateway of this product hold all mail of an account, or stop that.
+"""The page of the kill switch: what is stopped, by whom and why, with the forms to pull
+and release it. It also switches "hold all" of our own gateway on and off.
 
-What the switch stops is in `policy.kill_switch`. That change of a gateway is recorded
-before the call, because a failed call may have had its effect.
+`policy.kill_switch` has the commands of the switch, and says what it stops. Holding all
+is recorded before the gateway is called, because a failed call may have had its effect.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ from upstream.client import Client
 
 @dataclass(frozen=True)
 class HoldAll:
-    """Whether the gateway sends nothing without a new approval; None, with the reason,
-    if that is not known.
+    """Whether the gateway holds all mail: it then sends nothing without a new approval.
+    `is_on` is None if that is not known; `error` says why.
     """
 
     is_on: bool | None
@@ -48,14 +48,14 @@ class HoldAll:
 
 
 def can_hold_all(connection: Connection) -> bool:
-    """Whether it can be requested: only our own gateway supports it, and only with an
-    admin key.
+    """Whether "hold all" can be used: only our own gateway supports it, and only with
+    an admin key.
     """
     return connection.is_our_gateway and bool(connection.admin_key)
 
 
 def read_hold_all(connection: Connection) -> HoldAll:
-    """Ask the gateway whether it holds everything."""
+    """Ask the gateway whether it holds all mail."""
     try:
         return _read(_client(connection).account(within=READ_SECONDS))
     except errors.UpstreamError as error:
@@ -64,11 +64,13 @@ def read_hold_all(connection: Connection) -> HoldAll:
 
 @second_admin("Hold all mail", calls_multimail=True)
 def hold_all(*, connection: Connection, on: bool, actor: Actor) -> CanWait[HoldAll]:
-    """Make the gateway hold everything that is not approved from now on, or end that,
-    and return the new state.
+    """Make the gateway hold all mail that is not approved from now on, or end that.
+    Return the new state.
 
-    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway
-    can be asked, and ChangeUnknown where what a second admin accepted is not confirmed.
+    It yields the change in words: if a second admin must accept it, the call ends
+    there. Raises ActNotAllowed unless the actor is an admin of the connection and its
+    gateway supports this. Raises ChangeUnknown if a second admin accepted the change
+    and the gateway does not confirm it.
     """
     if not is_admin(actor, connection):
         raise ActNotAllowed(
@@ -88,30 +90,30 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> CanWait[HoldA
     )
     record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor)
     try:
-        now = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
+        result = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
     except errors.UpstreamError as error:
-        now = HoldAll(None, error.sentence)
-    if now.is_on is not on:
+        result = HoldAll(None, error.sentence)
+    if result.is_on is not on:
         record_change(
-            "connection.hold_all_failed", connection, actor, explanation=now.error
+            "connection.hold_all_failed", connection, actor, explanation=result.error
         )
         if actor.second:
             raise ChangeUnknown(
-                f"Not confirmed: {now.error or 'nothing has changed yet.'}"
+                f"Not confirmed: {result.error or 'nothing has changed yet.'}"
             )
-    return now
+    return result
 
 
 def _client(connection: Connection) -> Client:
     return Client(base_url=connection.api_url, key=connection.admin_key)
 
 
+# Reads the state of "hold all" from MultiMail's answer about the account.
 def _read(account: dict[str, object]) -> HoldAll:
     is_on = account.get("hold_all")
     if isinstance(is_on, bool):
         return HoldAll(is_on)
-    # The gateway wants an operator's code first, or does not let this key read the
-    # account.
+    # The gateway wants an operator's code first, or this key may not read the account.
     message = account.get("message") or account.get("error")
     message = message or "The gateway did not report whether it holds all mail."
     return HoldAll(None, str(message)[:300])
@@ -190,8 +192,8 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
 
 @require_POST
 def set_hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Make our own gateway hold all mail of an account, or end that. Only this view
-    here waits for a network call.
+    """Make our own gateway hold all mail of an account, or end that. It waits for the
+    gateway.
     """
     actor = request.actor
     connection = get_visible_connection_or_404(request, connection_id)
@@ -204,16 +206,17 @@ def set_hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     if may_end and not is_recently_authenticated(request):
         return ask_first(request)
     try:
-        now = hold_all(connection=connection, on=on, actor=actor)
+        result = hold_all(connection=connection, on=on, actor=actor)
     except ActNotAllowed as refused:
         return _answer(request, status=403, error=refused.sentence)
-    if now.is_on is not on:
-        error = f"Not confirmed: {now.error or 'nothing has changed yet.'}"
+    if result.is_on is not on:
+        error = f"Not confirmed: {result.error or 'nothing has changed yet.'}"
         return _answer(request, status=502, error=error)
     did = "holds all mail" if on else "no longer holds all mail"
     return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
 
 
+# Renders the page of the kill switch.
 def _answer(
     request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
@@ -242,16 +245,19 @@ def _answer(
 
 
 def _scopes(actor: Actor) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return what the actor may stop: by its value in the form a label, and the
-    arguments of the command.
+    """Return what the actor may stop: the value in the form, mapped to the label and to
+    the arguments of the commands.
     """
     scopes: dict[str, tuple[str, dict[str, Any]]] = {"all": ("Everything", {})}
-    for one in Connection.objects.at_work().visible_to(actor).order_by("name"):
-        scopes[f"connection-{one.pk}"] = (f"Connection {one}", {"connection": one})
+    for connection in Connection.objects.at_work().visible_to(actor).order_by("name"):
+        scopes[f"connection-{connection.pk}"] = (
+            f"Connection {connection}",
+            {"connection": connection},
+        )
     mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
-    for box in mailboxes.select_related("connection"):
-        label = f"Mailbox {box} ({box.connection})"
-        scopes[f"mailbox-{box.pk}"] = (label, {"mailbox": box})
+    for mailbox in mailboxes.select_related("connection"):
+        label = f"Mailbox {mailbox} ({mailbox.connection})"
+        scopes[f"mailbox-{mailbox.pk}"] = (label, {"mailbox": mailbox})
     return {
         value: (label, scope)
         for value, (label, scope) in scopes.items()

@@ -1,5 +1,5 @@
-"""Shared by the pages of connections: looking up what the actor may see, and answering
-a failed change.
+"""Helpers for the pages of this package: look up a connection or mailbox that the actor
+may see, show the error of a change that failed, and refuse a form that is sent twice.
 """
 
 import secrets
@@ -36,7 +36,7 @@ _DAY = 24 * 3600
 
 
 class FormInvalid(DeskError):
-    """The input is not valid; `form` has the errors of each field."""
+    """The input is not valid. `form` has the errors of each field."""
 
     def __init__(self, form: SentenceForm) -> None:
         super().__init__(form.first_error())
@@ -44,9 +44,10 @@ class FormInvalid(DeskError):
 
 
 class SentTwice(DeskError):
-    """The form was sent before; what it made was shown then."""
+    """The form was sent before. The key or secret that it made was shown then."""
 
 
+# The errors of a change that a page shows to the admin.
 CHANGE_ERRORS = (
     ActNotAllowed,
     ChangeRefused,
@@ -55,7 +56,7 @@ CHANGE_ERRORS = (
     FormInvalid,
     SentTwice,
 )
-# The status for each kind of failed change; 422 for all others.
+# The HTTP status for each error; 422 for all others.
 _STATUSES = (
     (ActNotAllowed, 403),
     (CodeWanted, 202),
@@ -65,15 +66,15 @@ _STATUSES = (
 
 
 def cleaned(form: SentenceForm) -> dict[str, Any]:
-    """Return the form's cleaned data. Raises FormInvalid."""
+    """Return the form's cleaned data. Raises FormInvalid if it is not valid."""
     if not form.is_valid():
         raise FormInvalid(form)
     return form.cleaned_data
 
 
 class ApprovalCodeForm(SentenceForm):
-    """A form whose change may need a code from MultiMail's operator, which is entered
-    on the second try.
+    """A form whose change may need a code from MultiMail's operator. The admin enters
+    the code when sending the form for the second time.
     """
 
     approval_code = forms.CharField(
@@ -104,7 +105,7 @@ def get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int) -> Mailbox
 
 
 def administered_connections(actor: Actor) -> list[Connection]:
-    """Return the connections that the actor is an admin of as a whole."""
+    """Return the connections of which the actor is an admin, not only of a mailbox."""
     visible = Connection.objects.at_work().visible_to(actor).order_by("name", "pk")
     return [connection for connection in visible if is_admin(actor, connection)]
 
@@ -117,8 +118,8 @@ def answer(
     status: int = 200,
     failed: DeskError | None = None,
 ) -> HttpResponse:
-    """Render a page with the error of a change that `failed`, at its fields if a form
-    was not valid, and its status.
+    """Render a page. If a change `failed`, the page shows the error, beside the fields
+    if a form was not valid, and has the status that fits the error.
     """
     context = {"wrong": {}, **context}
     if failed is not None:
@@ -136,7 +137,7 @@ def answer(
 def refused(
     request: DeskRequest, template: str, connection: Connection | None = None
 ) -> HttpResponse:
-    """Answer that only admins of an account, or of this connection, may see the page."""
+    """Answer 403: only admins of an account, or of this connection, may see the page."""
     context = {"refused": True, "connection": connection}
     return render(request, template, context, status=403)
 
@@ -150,23 +151,24 @@ def accounts_page(
     failed: DeskError | None = None,
     **more: Any,
 ) -> HttpResponse:
-    """List what `read` returns for every account that the actor is an admin of; `shown`
-    makes the context.
+    """Render a page that lists, for every account of which the actor is an admin, what
+    `read` returns for it. `shown` turns that into the template's context for the
+    account.
     """
     connections = administered_connections(request.actor)
     if not connections:
         return refused(request, template)
     accounts = []
     for connection in connections:
-        found = []
+        rows = []
         failure = ""
         if connection.admin_key:
             try:
-                found = read(connection, actor=request.actor)
+                rows = read(connection, actor=request.actor)
             except CHANGE_ERRORS as error:
                 failure = error.sentence
         accounts.append(
-            {"connection": connection, "error": failure, **shown(connection, found)}
+            {"connection": connection, "error": failure, **shown(connection, rows)}
         )
     return answer(request, template, {"accounts": accounts, **more}, failed=failed)
 
@@ -180,11 +182,13 @@ def of_account(
     list_page: Callable[..., HttpResponse],
     page: Callable[..., HttpResponse],
 ) -> Callable[[ChangeView], View]:
-    """Decorate a view: pass it the connection, and the object at MultiMail that the URL
-    argument `named` names. The notice that it returns is shown at `url`.
+    """Return a decorator for views of one object at MultiMail, such as an API key. The
+    URL has its id as the argument `named`, and `read` reads it. The view gets the
+    connection and the object. If it returns a notice, that is shown at the URL named
+    `url`.
 
-    If the object cannot be read, the list shows the error; if the view's change fails,
-    the object's `page` does.
+    If the object cannot be read, `list_page` shows the error. If the view's change
+    fails, the object's `page` shows it.
     """
 
     def decorate(view: ChangeView) -> View:
@@ -196,20 +200,20 @@ def of_account(
             if not is_admin(request.actor, connection):
                 return refused(request, template, connection)
             try:
-                found = read(connection, rest.pop(named), actor=request.actor)
+                target = read(connection, rest.pop(named), actor=request.actor)
             except CHANGE_ERRORS as error:
                 response = list_page(request, failed=error)
                 if isinstance(error, ChangeNotOffered):
                     response.status_code = 404
                 return response
             try:
-                answered = view(request, connection, found, **rest)
+                outcome = view(request, connection, target, **rest)
             except CHANGE_ERRORS as error:
-                return page(request, connection, found, failed=error)
-            if isinstance(answered, HttpResponse):
-                return answered
-            named_in_url = {"connection_id": connection_id, named: found.id}
-            return redirect_with_notice(request, answered, url, **named_in_url)
+                return page(request, connection, target, failed=error)
+            if isinstance(outcome, HttpResponse):
+                return outcome
+            url_arguments = {"connection_id": connection_id, named: target.id}
+            return redirect_with_notice(request, outcome, url, **url_arguments)
 
         return answered
 

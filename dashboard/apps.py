@@ -1,4 +1,6 @@
-"""The site itself."""
+"""The Django app of the site. When Django starts, it loads Celery and connects the
+receivers of live updates.
+"""
 
 from django.apps import AppConfig
 
@@ -9,8 +11,8 @@ class DashboardConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        # Celery's manual imports the app in `__init__.py`, which the live process, free
-        # of Django, has too.
+        # Celery's manual says to import its app in `__init__.py`. But the process of
+        # the live streams imports that file too, and uses neither Celery nor Django.
         import dashboard.celery  # noqa: F401
 
         if settings.SERVE != "gateway":

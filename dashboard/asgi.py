@@ -1,5 +1,5 @@
-"""The ASGI entry of both products: the WSGI application behind an event loop; SERVE
-says which one.
+"""The ASGI entry point of a web process. It runs Django's WSGI application behind an
+event loop, for the desk or the gateway, as SERVE says.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from common.heartbeat import keep_beating
 from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
 from dashboard.wsgi import application as wsgi_application
 
-# For how long a client may read nothing of what was sent to it.
+# How long a client may read nothing of what was sent to it, before it is disconnected.
 UNREAD_MILLISECONDS = 60_000
 
 
 @cache
 def end_unread_connections() -> None:
-    """Make the kernel close connections whose client reads nothing of what was sent to
-    it.
+    """Have the kernel close the connections of clients that do not read what was sent
+    to them.
 
-    The server has no setting for it. Sockets that are accepted inherit it from the one
-    that listens.
+    The server has no setting for this. It is set on the listening socket; accepted
+    sockets inherit it.
     """
     for name in os.listdir("/proc/self/fd"):
-        # Most file descriptors are no sockets.
+        # Most file descriptors are not sockets.
         with (
             contextlib.suppress(OSError),
             socket.fromfd(int(name), socket.AF_INET, socket.SOCK_STREAM) as one,
@@ -41,7 +41,9 @@ def end_unread_connections() -> None:
 
 @cache
 def begin_heartbeat() -> "asyncio.Task[None]":
-    """Begin once, and keep the task."""
+    """Begin the heartbeat on the first call. The cache keeps the task, which would
+    otherwise be deleted.
+    """
     return asyncio.get_running_loop().create_task(keep_beating())
 
 
@@ -49,8 +51,8 @@ _bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request. The first one, the launcher's check, begins what needs the
-    listening socket and the loop.
+    """Answer one request. The first request, which is the launcher's check, also begins
+    what needs the listening socket and the event loop.
     """
     end_unread_connections()
     begin_heartbeat()

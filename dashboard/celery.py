@@ -1,9 +1,9 @@
-"""The Celery app and the periodic jobs. Its messages are only wake-ups; database rows
-decide what is due.
+"""The Celery app, and the periodic jobs that wake its workers. A Celery message only
+says that there may be work; database rows say what is due.
 
-A thread of a worker sends the task of each periodic job once a period, by the monotonic
-clock. Any number of senders may run: each tick first inserts a unique (job, period) row
-(dashboard.tasks).
+A thread of a worker sends the task `tick` for each periodic job once a period, by the
+monotonic clock. Several workers may do so: each tick first inserts a unique row for its
+job and period (dashboard.tasks).
 """
 
 import logging
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class PeriodicThread(threading.Thread):
-    """Celery's own beat uses the wall clock: if that is set back by an hour, it sends
+    """Sends the task of each periodic job whenever its period has passed.
+
+    Celery's own beat uses the wall clock: if that is set back by an hour, beat sends
     nothing for an hour.
     """
 
@@ -36,17 +38,17 @@ class PeriodicThread(threading.Thread):
         self._ending = threading.Event()
 
     def run(self) -> None:
-        """Send until asked to stop. If it fails, its worker ends, and the launcher
-        starts both again.
+        """Send until asked to stop. If this fails, end the worker process; the launcher
+        then starts it again.
         """
         due = dict.fromkeys(self._table, time.monotonic())
         try:
             while not self._ending.wait(min(due.values()) - time.monotonic()):
-                for job, at in due.items():
-                    if at <= time.monotonic():
+                for job, due_at in due.items():
+                    if due_at <= time.monotonic():
                         self._send(job)
-                        # Count from now and not from the due time: missed periods are
-                        # not made up for.
+                        # The next period begins now, not when this one was due: missed
+                        # periods are not made up for.
                         due[job] = time.monotonic() + self._table[job]["schedule"]
         finally:
             if not self._ending.is_set():
@@ -64,8 +66,8 @@ class PeriodicThread(threading.Thread):
 
 
 class PeriodicStep(bootsteps.StartStopStep):
-    """Starts the thread if BEAT names a product: a separate process would be as large
-    as a worker.
+    """Starts PeriodicThread in a worker, if BEAT is set. A separate process for it
+    would need as much memory as a worker.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -88,15 +90,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 app = Celery("countersign")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-# Celery keeps the current app for each thread; requests and tasks run in others than
-# this one.
+# Otherwise Celery would know the app only in this thread, and requests and tasks run in
+# others.
 app.set_default()
-# Celery would close each thread's database connection before and after each task;
-# Django's own rule for kept connections is enough, and its look at them costs no round
-# trip (common.postgres).
+# Celery would close the thread's database connection before and after each task. That
+# is not needed: Django closes unusable ones (_close_broken_connections), and checks
+# them without a round trip (common.postgres).
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 # The periodic jobs of the desk and of the gateway: (task, period in seconds, queue).
-# Named by text, because nothing may import the gateway.
+# The tasks are given by name, because nothing may import the gateway.
 _JOBS = {
     "dashboard": [
         ("approvals.tasks.sweep", 5, "sync"),
@@ -119,8 +121,8 @@ app.conf.beat_schedule = {
         "task": "dashboard.tasks.tick",
         "schedule": float(seconds),
         "args": [job, seconds],
-        # No expiry: clocks of hosts differ, and of ticks that pile up only one per
-        # period runs.
+        # No expiry, because the clocks of hosts differ. If ticks pile up, only one in
+        # each period runs its job.
         "options": {"queue": queue},
     }
     for product, jobs in _JOBS.items()

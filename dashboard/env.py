@@ -1,5 +1,6 @@
-"""Reads the environment. A missing or bad variable stops the start with a sentence that
-names it.
+"""Functions that read settings from environment variables. A missing or invalid
+variable raises ImproperlyConfigured, with a sentence that names it, and so stops the
+start.
 """
 
 import os
@@ -14,7 +15,7 @@ _MISSING = object()
 
 def env_str(name: str, default: object = _MISSING) -> str:
     """Return variable `name`, or the text in the file that `<name>_FILE` points to, or
-    the default.
+    the default. Without a default the variable is required.
     """
     if file := os.environ.get(f"{name}_FILE"):
         try:
@@ -35,8 +36,8 @@ def env_str(name: str, default: object = _MISSING) -> str:
 
 
 def env_secret(name: str, *, at_least: int) -> str:
-    """Return the secret variable `name`, which has a minimum length. Errors never
-    contain its value.
+    """Return the required variable `name`, a secret of at least so many characters.
+    Errors never contain its value.
     """
     value = env_str(name)
     if len(value) < at_least:
@@ -47,7 +48,7 @@ def env_secret(name: str, *, at_least: int) -> str:
 
 
 def env_bool(name: str, default: bool) -> bool:
-    """Return variable `name` as a switch: 1 or 0."""
+    """Return variable `name`, which is 1 or 0, as a boolean."""
     return env_choice(name, "1" if default else "0", ("0", "1")) == "1"
 
 
@@ -70,13 +71,15 @@ def env_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
 
 
 def env_list(name: str, default: str = "") -> list[str]:
-    """Return variable `name` split at commas, without blanks and empty parts."""
+    """Return variable `name` split at commas, without surrounding spaces and empty
+    parts.
+    """
     return [part.strip() for part in env_str(name, default).split(",") if part.strip()]
 
 
 def env_server(name: str) -> tuple[str, int] | None:
     """Return variable `name`, an IP address with or without a port, as address and
-    port; None where it is empty.
+    port; None if it is empty. The port is 53 by default, as for DNS.
     """
     value = env_str(name, "")
     if not value:
@@ -98,8 +101,8 @@ def env_server(name: str) -> tuple[str, int] | None:
 def env_url(
     name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("http", "https")
 ) -> str:
-    """Return variable `name` as an address with one of `schemes`, without a slash at
-    its end.
+    """Return variable `name`, a URL with one of `schemes`, without a slash at its
+    end.
     """
     value = env_str(name, default)
     if value and urlsplit(value).scheme not in schemes:
@@ -110,13 +113,13 @@ def env_url(
 
 
 def env_mail_url(name: str) -> str:
-    """Return variable `name`, the URL of the mail server; unknown TLS options are
+    """Return variable `name`, the URL of a mail server. Unknown TLS options are
     refused.
     """
     value = env_url(name, "", schemes=("smtp", "smtps"))
-    wishes = parse_qs(urlsplit(value).query, keep_blank_values=True)
+    options = parse_qs(urlsplit(value).query, keep_blank_values=True)
     # A misspelled TLS option must not lead to unencrypted mail.
-    if wishes and wishes not in (
+    if options and options not in (
         {"tls": ["offered"]},
         {"tls": ["required"]},
         {"tls": ["off"]},

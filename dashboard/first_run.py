@@ -1,7 +1,8 @@
-"""The first run: the page that guides an admin through it, with each step's current
-state computed from the desk, and the reminder of the steps that are left.
+"""The set-up page, which guides an admin through the first run of the desk, and the
+reminder of the steps that are left.
 
-It stores nothing of its own, so that a step that breaks later is shown as broken.
+The state of each step is computed from the desk each time and not stored, so that a
+step that breaks later is shown as broken.
 """
 
 import json
@@ -32,8 +33,9 @@ from mirror.states import MessageState
 from mirror.sync.health import freshness_of
 from people.models import Person
 
+# In the session: whether the reminder is hidden.
 PUT_AWAY = "setup_put_away"
-# A mail server took it.
+# The states of a message that a mail server has accepted.
 LEFT = (
     MessageState.SENT,
     MessageState.DELIVERED,
@@ -49,6 +51,7 @@ _TITLES = {
     "people": "Invite people",
     "letter": "Send a first message",
 }
+# The steps that the desk works without.
 _OPTIONAL = ("alerts", "people", "letter")
 ADMIN_KEY_MISSING = (
     "There is no admin key, so register it by hand at MultiMail, with this address: "
@@ -57,18 +60,22 @@ ADMIN_KEY_MISSING = (
 
 @dataclass
 class Step:
-    """One step: `state` is done, todo, wrong or later; `summary` is its current state,
-    and what to do about it.
+    """One step of the set-up page. Its `summary` says what is done of it, and what to
+    do next.
     """
 
+    # A key of _TITLES.
     name: str
+    # done, todo, wrong (something is broken) or later (not possible yet).
     state: str
     summary: str
+    # The words and the URL of the step's button.
     label: str = ""
     url: str = ""
     # A step that worked once and broke later does not count as left.
     has_worked: bool = False
     problems: Sequence[str] = ()
+    # Whether this is the first step that the admin can do something about.
     is_next: bool = False
 
     @property
@@ -78,18 +85,18 @@ class Step:
 
     @property
     def is_needed(self) -> bool:
-        """Whether the desk needs this step."""
+        """Whether the desk does not work without this step."""
         return self.name not in _OPTIONAL
 
     @property
     def is_left(self) -> bool:
-        """Whether the desk needs this step and it is not done."""
+        """Whether the desk needs this step, and it was never done."""
         return self.is_needed and self.state != "done" and not self.has_worked
 
 
 @require_safe
 def setup(request: DeskRequest) -> HttpResponse:
-    """Show what is done of the first run, and what to do next."""
+    """Show which steps of the first run are done, and what to do next."""
     if not request.actor.is_admin_of_all:
         raise PermissionDenied
     steps, connection = set_up()
@@ -105,7 +112,7 @@ def setup(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def put_away(request: DeskRequest) -> HttpResponse:
-    """Hide the reminder until the person signs in again. The page itself stays."""
+    """Hide the reminder until the person signs in again. The set-up page stays."""
     if not request.actor.is_admin_of_all:
         raise PermissionDenied
     request.session[PUT_AWAY] = True
@@ -113,8 +120,8 @@ def put_away(request: DeskRequest) -> HttpResponse:
 
 
 def reminder(request: HttpRequest) -> str:
-    """Return the reminder of the steps that are left; empty if there are none, or if it
-    was hidden or the actor may not do them.
+    """Return in words how many steps are left; empty if there are none, if the reminder
+    was hidden, or if the person may not do the steps.
     """
     actor = request.actor  # type: ignore[attr-defined]
     if request.session.get(PUT_AWAY) or not actor.is_admin_of_all:
@@ -123,12 +130,13 @@ def reminder(request: HttpRequest) -> str:
 
 
 def set_up() -> tuple[list[Step], Connection | None]:
-    """Return every step, for the first connection that is not ready if there are
-    several, and that connection.
+    """Return every step, and the connection that they are about: the first one that is
+    not ready, otherwise the first one.
 
-    If no mail was sent yet, it checks the mail server: three seconds a step at most.
+    If no mail was sent yet, this connects to the mail server, with a time limit of
+    three seconds for each step of that.
     """
-    steps, connection = _needed(is_asked=True)
+    steps, connection = _needed(checks_mail_server=True)
     steps += [_discord(), _people(), _first_message(connection)]
     for step in steps:
         if step.state in ("todo", "wrong"):
@@ -147,8 +155,9 @@ def left_of(steps: Sequence[Step]) -> str:
 
 
 def _first_message_command(connection: Connection) -> dict[str, str | bool]:
-    """Return a command that sends a first message, with a placeholder for the key, and
-    its sender.
+    """Return what the page says about sending a first message: a curl command with a
+    placeholder for the key, the addresses of the API and of the sender, and whether the
+    sender is a mailbox of the account.
     """
     mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
     message = {
@@ -170,10 +179,11 @@ def _first_message_command(connection: Connection) -> dict[str, str | bool]:
     }
 
 
-def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
-    """Return the needed steps, and the connection that the middle ones are about.
-
-    `is_asked`: whether to connect to the mail server, which the page waits for.
+def _needed(
+    *, checks_mail_server: bool = False
+) -> tuple[list[Step], Connection | None]:
+    """Return the needed steps, and the connection that all but the first are about.
+    With `checks_mail_server` it connects to the mail server, which takes time.
     """
     events = WebhookEvent.objects.filter(connection=OuterRef("pk"))
     connections = list(
@@ -191,7 +201,11 @@ def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
     rows = [(one, [_webhook(one), _queue(one)]) for one in connections]
     unready = [row for row in rows if any(step.is_left for step in row[1])]
     connection, steps = (unready or rows)[0]
-    return [connected, *steps, *_mail(connection, is_asked=is_asked)], connection
+    return [
+        connected,
+        *steps,
+        *_mail(connection, checks_mail_server=checks_mail_server),
+    ], connection
 
 
 def _connected(connections: list[Connection]) -> Step:
@@ -208,10 +222,10 @@ def _connected(connections: list[Connection]) -> Step:
                 scopes = one.key_scopes.get(name)
                 if error := scope_error(slot, scopes):
                     problems.append(f"{one.name}, {slot.label} key: {error}")
-                may = "scopes not reported"
+                scope_words = "scopes not reported"
                 if scopes is not None:
-                    may = ", ".join(scopes) or "nothing"
-                keys.append(f"{slot.label} key: {may}")
+                    scope_words = ", ".join(scopes) or "nothing"
+                keys.append(f"{slot.label} key: {scope_words}")
         accounts.append(f"{one.name} at {one.api_url} ({'; '.join(keys)})")
     summary = f"Connected: {', '.join(accounts)}."
     return Step(
@@ -267,9 +281,9 @@ def _queue(connection: Connection) -> Step:
     return Step("queue", "todo", summary, label, url, has_worked=has_worked)
 
 
-def _mail(connection: Connection, *, is_asked: bool) -> list[Step]:
-    """Return the mail server's step, for the gateway that runs here: others have their
-    own mail servers.
+def _mail(connection: Connection, *, checks_mail_server: bool) -> list[Step]:
+    """Return the step about the mail server, if the connection is to the gateway that
+    runs here. Hosted MultiMail has its own mail servers.
     """
     if connection.api_url != settings.MULTIMAIL_API_URL:
         return []
@@ -283,9 +297,9 @@ def _mail(connection: Connection, *, is_asked: bool) -> list[Step]:
     sent = Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT)
     if sent.exists():
         return [Step("mail", "done", f"Messages were sent through {server}.")]
-    # Without a check it counts as done: only sent mail proves more than a configured
-    # address.
-    if is_asked and (error := smtp.connection_error(settings.EMAIL_URL)):
+    # A configured address counts as done, unless the check finds an error. Only mail
+    # that was sent would prove more.
+    if checks_mail_server and (error := smtp.connection_error(settings.EMAIL_URL)):
         summary = "Approved messages wait at the gateway until the mail server accepts them. Check EMAIL_URL."
         return [Step("mail", "wrong", summary, problems=[error], has_worked=True)]
     return [Step("mail", "done", f"The mail server {server} answers.")]
@@ -332,5 +346,5 @@ def _first_message(connection: Connection | None) -> Step:
 
 
 def _to(view: str, *args: int) -> str:
-    """Return the URL of a page, with a link back here."""
+    """Return the URL of a page, which then shows a link back to the set-up page."""
     return f"{reverse(view, args=args)}?{urlencode({'next': reverse('setup')})}"

@@ -1,8 +1,8 @@
 """The home page: waiting messages, the connections' health, recent events, and the
 week's figures as charts.
 
-It shows nobody more than they may see: every read starts from what is visible to the
-actor.
+All queries start from what is visible to the actor, so that nobody sees more than they
+may.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,9 +29,10 @@ from mirror.states import Outcome
 from people.second_admin.setting import shows_people
 from risk.rules import RULES
 
-# How many kinds of findings have a separate bar.
+# How many kinds of findings have their own bar; the rest share one.
 SHOWN = 7
-# How long messages have waited, the longest first, each with words and a colour.
+# How long messages have waited, the longest first: the words and the colour of each
+# bar.
 _AGES = {
     "longer": ("longer than a day", "rose"),
     "day": ("4 h to a day", "amber"),
@@ -43,23 +44,23 @@ _AGES = {
 
 @require_safe
 def home(request: DeskRequest) -> HttpResponse:
-    """Show waiting messages, the connections' health, and recent events; only the
-    connections for a refresh.
+    """Show the home page; for a refresh by htmx, only its part about the
+    connections.
     """
     actor = request.actor
     now = timezone.now()
     context: dict[str, Any] = {"connections": connection_rows(actor, now=now)}
     if not wants_fragment(request):
         visible = desk_messages().visible_to(actor)
-        today = Now() - timedelta(hours=24)
-        decisions = Decision.objects.visible_to(actor).recorded_since(today)
+        a_day_ago = Now() - timedelta(hours=24)
+        decisions = Decision.objects.visible_to(actor).recorded_since(a_day_ago)
         entries = Entry.objects.readable_by(actor).without_steps().newest_first()
         context |= {
             **_waiting(actor),
             "approved": decisions.applied_as(Outcome.APPROVE).count(),
             "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
             "in_doubt": visible.in_doubt().count(),
-            "failed": visible.failed().changed_since(today).count(),
+            "failed": visible.failed().changed_since(a_day_ago).count(),
             "lines": with_subjects(lines(entries[:12])),
             "panels": panels_for(actor),
             "now": now,
@@ -74,7 +75,9 @@ def home(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def home_waiting(request: DeskRequest) -> HttpResponse:
-    """Show what waits again, for an open home page; without htmx, the whole page."""
+    """Show the part of the home page about waiting messages, for an open page that
+    refreshes it. Without htmx, redirect to the whole page.
+    """
     if not wants_fragment(request):
         return redirect("home")
     return render(request, "dashboard/_home_waiting.html", _waiting(request.actor))
@@ -90,36 +93,37 @@ def _waiting(actor: Actor) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart with its words: `summary` says the same as the picture, `rows` are the
-    table behind it.
-
-    Without `rows` there is no picture, and `empty` says it all.
-    """
+    """One chart, with the words around it."""
 
     name: str
     title: str
+    # Shown instead of a chart if there are no rows.
     empty: str
     lead: str = ""
+    # The heads and rows of the table with the chart's figures.
     head: tuple[str, ...] = ()
     rows: Sequence[tuple[str, ...]] = ()
+    # What the picture shows, in words.
     summary: str = ""
     bars: Bars | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a chart: its cells in the table, of which the first names it; what it
-    counts in words, beside its bar and in the summary; and the pieces of the bar.
-    """
+    """One row of a chart."""
 
+    # Its cells in the table; the first one names the row.
     cells: tuple[str, ...]
+    # What it counts, beside its bar.
     words: str
+    # What it counts, in the chart's summary.
     said: str
+    # The pieces of the bar: number and colour.
     pieces: Sequence[tuple[int, str]]
 
 
 def panels_for(actor: Actor) -> list[Panel]:
-    """Return the panels of the home page, in the order in which they are shown."""
+    """Return the charts of the home page, in the order in which they are shown."""
     visible = desk_messages().visible_to(actor)
     of_the_week = Decision.objects.visible_to(actor).of_the_week().by_people()
     week = of_the_week.times()
@@ -138,18 +142,18 @@ def panels_for(actor: Actor) -> list[Panel]:
     return [_late(late), _waits(visible.in_queue().numbers_by_age()), *panels]
 
 
-def _late(found: Iterable[dict[str, Any]]) -> Panel:
-    """Return the messages that are past a target of their review plan, by mailbox, the
-    longest late first.
+def _late(mailboxes: Iterable[dict[str, Any]]) -> Panel:
+    """Return the chart of messages that are past a target of their review plan, by
+    mailbox, in the given order.
     """
     rows = []
     late = 0
-    for row in found:
+    for row in mailboxes:
         mailbox = row["mailbox__address"] or "Mailbox not known"
         number = counted(row["number"])
         pieces = [(min(row["number"], COUNTED), "rose")]
-        said = f"{number} in {mailbox}"
-        rows.append(Row((mailbox, number), number, said, pieces))
+        for_summary = f"{number} in {mailbox}"
+        rows.append(Row((mailbox, number), number, for_summary, pieces))
         late += row["number"]
     return _chart(
         rows,
@@ -162,7 +166,9 @@ def _late(found: Iterable[dict[str, Any]]) -> Panel:
 
 
 def _waits(ages: dict[str, int]) -> Panel:
-    """Return the waiting messages by how long they have waited, the longest first."""
+    """Return the chart of waiting messages, by how long they have waited, the longest
+    first.
+    """
     rows = []
     late = 0
     for name, (words, tone) in _AGES.items():
@@ -183,7 +189,7 @@ def _waits(ages: dict[str, int]) -> Panel:
 
 
 def _times(week: dict[str, Any]) -> Panel:
-    """Return how long messages were held until a person decided."""
+    """Return the panel that says how long messages were held until a person decided."""
     words = "No decisions in the last 7 days."
     if week["number"]:
         words = (
@@ -215,27 +221,30 @@ def _people(found: Iterable[dict[str, Any]]) -> Panel:
     )
 
 
-def _caught(found: Iterable[tuple[str, int, int]]) -> Panel:
-    """Return rejections and change requests, by the findings of the rules."""
-    named = [row for row in found if row[0]]
-    named.sort(key=lambda row: (-row[1] - row[2], row[0]))
+def _caught(by_rule: Sequence[tuple[str, int, int]]) -> Panel:
+    """Return the chart of rejections and change requests, by the finding that the
+    messages had. Each row of `by_rule` is the name of the finding's rule, empty without
+    a finding, and the numbers of rejections and of change requests.
+    """
+    with_finding = [row for row in by_rule if row[0]]
+    with_finding.sort(key=lambda row: (-row[1] - row[2], row[0]))
     findings = []
-    for rule, rejected, back in named[:SHOWN]:
-        known = RULES.get(rule)
-        words = known.words if known else rule.replace("_", " ")
-        findings.append((words.capitalize(), rejected, back))
-    if others := named[SHOWN:]:
+    for rule, rejected, change_requests in with_finding[:SHOWN]:
+        published_rule = RULES.get(rule)
+        words = published_rule.words if published_rule else rule.replace("_", " ")
+        findings.append((words.capitalize(), rejected, change_requests))
+    if others := with_finding[SHOWN:]:
         rejected = sum(row[1] for row in others)
         findings.append(("Other findings", rejected, sum(row[2] for row in others)))
-    findings += [("No finding", *row[1:]) for row in found if not row[0]]
+    findings += [("No finding", *row[1:]) for row in by_rule if not row[0]]
     rows = []
-    for words, rejected, back in findings:
-        both = f"{rejected} rejected"
-        if back:
-            both = f"{f'{both}, ' if rejected else ''}{back} changes requested"
-        cells = (words, str(rejected), str(back))
-        pieces = [(rejected, "rose"), (back, "amber")]
-        rows.append(Row(cells, both, f"{words}: {both}", pieces))
+    for words, rejected, change_requests in findings:
+        counts = f"{rejected} rejected"
+        if change_requests:
+            counts = f"{f'{counts}, ' if rejected else ''}{change_requests} changes requested"
+        cells = (words, str(rejected), str(change_requests))
+        pieces = [(rejected, "rose"), (change_requests, "amber")]
+        rows.append(Row(cells, counts, f"{words}: {counts}", pieces))
     return _chart(
         rows,
         name="caught",

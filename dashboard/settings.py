@@ -1,7 +1,7 @@
-"""Settings of both products. Everything that varies comes from the environment, through
-env.py.
+"""Django's settings, for the desk and for the gateway. Everything that varies comes
+from environment variables, read by env.py.
 
-SERVE chooses what a process answers: `dashboard` (the desk), `gateway` (the
+SERVE says what a process answers: `dashboard` (the desk), `gateway` (the
 MultiMail-compatible API), or, for commands and workers, `both`.
 """
 
@@ -33,12 +33,14 @@ DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY", at_least=32)
 SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
 ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")
-# The newest first; the second one signs the announcement of its successor.
+# The keys that sign seals of the ledger, the newest first. The second one signs the
+# announcement of its successor.
 SEAL_KEYS = env_list("SEAL_KEY")
 SEAL_FILE = Path(env_str("SEAL_FILE", DATA_DIR / "seals.jsonl"))
-# For how many days the ledger keeps names, subjects and addresses; 0: for ever.
+# For how many days the ledger keeps names, subjects and addresses; 0 means for ever.
 AUDIT_DETAILS_DAYS = env_int("AUDIT_DETAILS_DAYS", 0)
 SERVE = env_choice("SERVE", "both", ("dashboard", "gateway", "both"))
+# Whether the demo runs: 1 with its agent, quiet without the agent.
 DEMO = env_choice("DEMO", "0", ("0", "1", "quiet"))
 
 # --- where things are -----------------------------------------------------------------
@@ -52,37 +54,39 @@ INBOUND_HOST = env_str("INBOUND_HOST", "127.0.0.1")
 PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 _IS_PUBLIC = urlsplit(PUBLIC_URL).hostname not in ("127.0.0.1", "localhost", "::1")
 if DEBUG and _IS_PUBLIC:
-    # Its error pages show settings and variables.
+    # Django's error pages for DEBUG show settings and variables.
     raise ImproperlyConfigured(
         "DEBUG must be 0 where PUBLIC_URL is an address that others can reach."
     )
-# Where recipients reach the gateway, to unsubscribe.
+# The address at which recipients reach the gateway to unsubscribe.
 GATEWAY_PUBLIC_URL = PUBLIC_URL if _IS_PUBLIC else f"http://127.0.0.1:{GATEWAY_PORT}"
 LIVE_URL = env_str("LIVE_URL", "/live/" if PUBLIC_URL.startswith("https://") else "")
 ALLOWED_HOSTS = env_list(
     "ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}"
 )
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
-# The desk itself listens on the loopback interface alone, so a public address is a
-# proxy's.
+# The desk listens only on the loopback interface, so a public address is that of a
+# proxy.
 IS_BEHIND_PROXY = _IS_PUBLIC or bool(TRUSTED_PROXIES)
 OUTGOING_ALLOW = env_list("OUTGOING_ALLOW")
 MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_PORT}")
-# Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the
-# end of the account. `address`: where the account has an oversight address.
+# Whether a person has to confirm, with a code, what an admin key changes: mailboxes,
+# keys, webhooks, the end of the account. `address`: only if the account has an
+# oversight address, to which the code is sent.
 GATEWAY_APPROVAL_CODES = env_choice(
     "GATEWAY_APPROVAL_CODES", "address", ("address", "0", "1")
 )
-# Calls of one API key a minute; 0: no limit.
+# How many calls one API key may make in a minute; 0 means no limit.
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
-# Whom the gateway asks for proof of a domain; none: the system's resolver.
+# The DNS server that the gateway asks whether an account owns a domain; None means the
+# system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")
 # A monitor on another host needs this token for /metrics; empty: no access.
 METRICS_TOKEN = (
     env_secret("METRICS_TOKEN", at_least=16) if env_str("METRICS_TOKEN", "") else ""
 )
 EMAIL_URL = env_mail_url("EMAIL_URL")
-# The OpenID Connect provider, in addition to passwords; empty: none.
+# An OpenID Connect provider to sign in with, besides passwords; empty means none.
 OIDC_ISSUER = env_url("OIDC_ISSUER", "")
 OIDC_CLIENT_ID = env_str("OIDC_CLIENT_ID") if OIDC_ISSUER else ""
 OIDC_CLIENT_SECRET = env_str("OIDC_CLIENT_SECRET") if OIDC_ISSUER else ""
@@ -94,20 +98,21 @@ DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
 DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
 
 # --- limits for strangers and slow clients --------------------------------------------
-# A request's body may take so many seconds, and one more for each so many bytes of it
-# that have come.
+# A request's body may take REQUEST_BODY_SECONDS, and one second more for every
+# REQUEST_BODY_RATE bytes of it that were received.
 REQUEST_BODY_SECONDS = env_int("REQUEST_BODY_SECONDS", 30)
 REQUEST_BODY_RATE = env_int("REQUEST_BODY_RATE", 10_000)
-# Whose a request is, and how large a body each address takes.
+# The module that says to which session or API key a request belongs, and how large a
+# body each path accepts.
 REQUEST_RULES = (
     "gateway.request_rules" if SERVE == "gateway" else "dashboard.serving.request_rules"
 )
-# Read by the live process, which knows no settings.
+# The live process reads this variable itself, because it does not use these settings.
 LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
 CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
 
 # --- what is installed ----------------------------------------------------------------
-# Optional features of the desk: each is an app that adds itself, with its addresses.
+# Optional features of the desk. Each is an app that adds itself and its URLs.
 FEATURES = ["practice"]
 _DESK_APPS = [
     "allauth",
@@ -168,7 +173,7 @@ else:
         "people.sign_in.middleware.SignInMiddleware",
         "dashboard.frame.middleware.DenialsMiddleware",
         "people.directory.safeguard_views.SecondAdminMiddleware",
-        # Every page asks who one is, but those that say @login_not_required.
+        # Every page requires people to be signed in, except for @login_not_required.
         "people.sign_in.middleware.SignedInMiddleware",
     ]
     ROOT_URLCONF = "dashboard.urls"
@@ -201,22 +206,25 @@ OWN_DATABASE_URL = env_str("DATABASE_URL")
 _connection = conninfo_to_dict(OWN_DATABASE_URL)
 DATABASES = {
     "default": {
-        # PostgreSQL; kept connections are looked at before each request, not asked.
+        # Persistent connections are checked before each request without a query
+        # (common.postgres).
         "ENGINE": "django.db.backends.postgresql",
         "NAME": _connection.pop("dbname", ""),
         "USER": _connection.pop("user", ""),
         "PASSWORD": _connection.pop("password", ""),
         "HOST": _connection.pop("host", ""),
         "PORT": str(_connection.pop("port", "")),
-        # A session of PostgreSQL grows with all that it has met: up to 12 MB. One that
-        # begins plans everything anew, which costs more than most statements.
+        # In seconds. A session of PostgreSQL caches what it has used and grows up to
+        # 12 MB. A new session has to plan everything again, which costs more than most
+        # statements.
         "CONN_MAX_AGE": 120,
         "CONN_HEALTH_CHECKS": True,
-        # A pooler in transaction mode must stay possible: no session state.
+        # Server-side cursors do not work behind a pooler in transaction mode.
         "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {
             "connect_timeout": 5,
-            # The locks are designed for this level, whatever the server's default is.
+            # The locks are designed for this level, and the server's default may
+            # differ.
             "isolation_level": IsolationLevel.READ_COMMITTED,
             **_connection,
         },
@@ -226,8 +234,8 @@ DATABASES = {
 }
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 CACHES = {
-    # Counters of sign-in limits: in PostgreSQL, so that losing Redis neither locks
-    # anybody out nor lifts a limit.
+    # For the counters of sign-in limits. It is in PostgreSQL, so that a failure of
+    # Redis neither locks anybody out nor lifts a limit.
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cache",
@@ -235,7 +243,7 @@ CACHES = {
         # addresses evicts no counters.
         "OPTIONS": {"MAX_ENTRIES": 50_000},
     },
-    # Counts that may be some seconds old: in the memory of each process.
+    # For counts that may be some seconds old, in the memory of each process.
     "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 
@@ -252,8 +260,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Publishing must cost a request at most a second when Redis is away; the sweep
-    # finds what nothing woke up for.
+    # If Redis does not answer, publishing must delay a request by at most a second. The
+    # sweep finds the rows for which no wake-up was sent.
     "socket_connect_timeout": 0.5,
     "socket_timeout": 0.5,
     "max_retries": 1,
@@ -286,10 +294,10 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_GET = False
-# For how many seconds a reauthentication counts before a sensitive act.
+# For how many seconds a reauthentication is enough for sensitive acts.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
-# Tries in a time, by address of the network, by account (key), or of whoever is signed
-# in (user).
+# How many attempts are allowed in which time: of one network address (ip), on one
+# account (key), or of the person who is signed in (user).
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "10/m/ip,5/5m/key",
@@ -297,8 +305,8 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "5/m/user,20/h/user",
 }
 MFA_ADAPTER = "people.sign_in.adapters.FactorAdapter"
-# Recovery codes are our own: allauth would keep what they are made from
-# (people/sign_in/factors.py).
+# Without allauth's recovery codes, which it can compute from a stored seed: the desk
+# has its own (people/sign_in/factors.py).
 MFA_SUPPORTED_TYPES = ["totp", "webauthn"]
 MFA_FORMS = {
     "authenticate": "people.sign_in.second_step.SecondStepForm",
@@ -308,16 +316,16 @@ MFA_FORMS = {
     "reauthenticate_webauthn": "people.sign_in.passkeys.RepeatedPasskeyForm",
 }
 MFA_PASSKEY_LOGIN_ENABLED = True
-# A passkey counts as two factors, so the device must have asked for a finger, a face or
-# a number.
+# A passkey counts as two factors, so the device must have asked for a fingerprint, a
+# face or a PIN.
 MFA_WEBAUTHN_USER_VERIFICATION = "required"
 SOCIALACCOUNT_ADAPTER = "people.sign_in.provider.ProviderAdapter"
-# Our form-action rule blocks forms that redirect to another site, but not links
-# (people/sign_in/provider.py).
+# Signing in with a provider begins with a link and not with a form: our CSP
+# (form-action) blocks forms that redirect to another site (people/sign_in/provider.py).
 SOCIALACCOUNT_LOGIN_ON_GET = True
-# Scrypt needs memory for each guess, which makes guessing on many processors expensive,
-# and half the processor time of PBKDF2 for a sign-in. PBKDF2 stays to read older
-# passwords: Django stores them again at the next sign-in.
+# Scrypt needs memory for each guess, which makes guessing on many processors expensive.
+# For a sign-in it needs half the processor time of PBKDF2. PBKDF2 is still listed for
+# older passwords; Django hashes them again at the next sign-in.
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -331,8 +339,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "people.sign_in.passwords.GuessablePasswordValidator"},
 ]
 _PROVIDER = {
-    # Stored with each subject: what one issuer calls somebody says nothing of another
-    # issuer's people.
+    # Stored with each subject, because a subject identifies a person only together with
+    # its issuer.
     "provider_id": OIDC_ISSUER,
     "name": OIDC_NAME,
     "client_id": OIDC_CLIENT_ID,
@@ -351,15 +359,15 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 
 # --- the browser ----------------------------------------------------------------------
 HTTPS = PUBLIC_URL.startswith("https://")
-# Cookies ignore ports: over plain http two desks on one host would overwrite each
-# other's sign-in.
+# The names contain the port, because cookies ignore ports: over plain http two desks on
+# one host would overwrite each other's cookies.
 _COOKIE_PREFIX, _COOKIE_SUFFIX = ("__Host-", "") if HTTPS else ("", f"-{PORT}")
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session{_COOKIE_SUFFIX}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 60 * 60
-# Ends idle sessions, and those that last too long.
+# It ends sessions that are idle, or that last too long.
 SESSION_ENGINE = "people.sign_in.sessions"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
@@ -367,8 +375,9 @@ CSRF_FAILURE_VIEW = "dashboard.frame.errors.csrf_failure"
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
 )
-# Redirects to https and HSTS are sent by SecurityHeadersMiddleware, which also covers
-# errors and static files.
+# These checks ask for middleware of Django's that the desk does not use.
+# SecurityHeadersMiddleware sends HSTS and the other headers, also with errors and
+# static files. A redirect to https is left to the proxy.
 SILENCED_SYSTEM_CHECKS = [
     "security.W001",
     "security.W002",
@@ -376,15 +385,15 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W008",
 ]
 if not HTTPS:
-    # Over plain http Secure cookies would never come back; PUBLIC_URL with https turns
-    # both on.
+    # Browsers do not send Secure cookies over plain http. With https in PUBLIC_URL,
+    # both kinds of cookies are Secure.
     SILENCED_SYSTEM_CHECKS += ["security.W012", "security.W016"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024 if SERVE == "gateway" else 1024 * 1024
 
 # --- static files, time, language -----------------------------------------------------
 STATIC_URL = "/static/"
-# The gateway's docs page needs files of django-ninja; by path, as most processes do not
-# load that package.
+# The gateway's docs page needs files of django-ninja. They are found by path, because
+# most processes do not load that package.
 _NINJA = str(getattr(find_spec("ninja"), "origin", ""))
 STATICFILES_DIRS = [
     BASE_DIR / "static",
@@ -400,7 +409,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en"
-# One notice after a press; in the session, so that it needs no cookie of its own.
+# Notices after a post are stored in the session, so that they need no other cookie.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 # --- logs -----------------------------------------------------------------------------
@@ -419,16 +428,16 @@ LOGGING = {
     "root": {"handlers": ["out"], "level": "INFO"},
     "loggers": {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # Its warnings name whole paths, which may hold addresses; our own line a
-        # request names the route.
+        # Django's warnings contain whole paths, in which there may be mail addresses.
+        # Our own line for each request names the route.
         "django.request": {"level": "ERROR"},
-        # aiosmtpd tells addresses and commands; ours tell what was received.
+        # aiosmtpd logs addresses and commands; our own lines say what was received.
         "mail.log": {"level": "CRITICAL"},
-        # Its warnings name whole addresses, and whoever has that of a webhook can post
-        # there.
+        # Its warnings contain whole URLs, and anybody who has the URL of a Discord
+        # webhook can post there.
         "urllib3": {"level": "ERROR"},
-        # Celery's own lines name task arguments and tracebacks of acknowledged work;
-        # ours say what happened.
+        # Celery's own lines contain task arguments and tracebacks. Ours say what
+        # happened.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
     },

@@ -1,5 +1,5 @@
-"""The one task of the periodic clock: runs a job once a period, even if several clocks
-send it.
+"""The task that workers send for every periodic job. It runs the job once in each
+period, even if several workers send it.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Every address of the desk."""
+"""All URLs of the desk, and its error handlers."""
 
 from django.conf import settings
 from django.urls import include, path
@@ -12,7 +12,7 @@ from dashboard.live import views as live
 
 urlpatterns = [
     path("", home, name="home"),
-    # Addresses are tried in this order: webhooks and messages come most often.
+    # URLs are tried in this order: webhooks and messages are requested most often.
     path("", include("approvals.urls")),
     path("find/", find, name="find"),
     path("waiting/", home_waiting, name="home-waiting"),
@@ -35,6 +35,6 @@ urlpatterns = [
 handler400 = "dashboard.frame.errors.bad_request"
 handler403 = "dashboard.frame.errors.forbidden"
 handler404 = "dashboard.frame.errors.not_found"
-# django-allauth asks for it by this name.
+# Django has no handler429: django-allauth looks for it by this name.
 handler429 = "dashboard.frame.errors.too_many_tries"
 handler500 = "dashboard.frame.errors.server_error"

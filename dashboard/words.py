@@ -1,6 +1,7 @@
-"""The words and icons that templates show instead of internal names. Only data."""
+"""The words and colours that templates show for internal names. Only data."""
 
-# Names with a label in the audit trail; other names from a sender are shown unchanged.
+# Short names for the metadata by which a sender says who started a message. Other names
+# are shown unchanged.
 ORIGIN = {
     "discord_user": "user",
     "discord_user_id": "user_id",
@@ -11,6 +12,7 @@ ORIGIN = {
     "runId": "run",
 }
 
+# What looks suspicious about a link.
 FLAGS = {
     "text_says_other_domain": "Text says another address",
     "punycode": "Foreign characters in the address",
@@ -19,6 +21,7 @@ FLAGS = {
     "disguised_dot": "A dot written as another character",
 }
 
+# What is added to a message when it is sent.
 ADDITIONS = {
     "auto_cc": "Copy (Cc) to",
     "auto_bcc": "Blind copy (Bcc) to",
@@ -30,7 +33,8 @@ ADDITIONS = {
     "agent_identity": "Header X-Agent-Identity",
 }
 
-# Good, bad, open, or in doubt.
+# Actions of the ledger by the colour of their mark. Amber is open, green is good, rose
+# is bad, violet is in doubt; blue are people's decisions.
 _ACTIONS_BY_TONE = {
     "amber": (
         "message.held message.changed connection.failing message.expiring message.late"
@@ -56,6 +60,7 @@ TONES = {
     for action in actions.split()
 }
 
+# Kinds of items that need attention: the word and the colour.
 STUCK = {
     "unknown": ("Outcome unknown", "violet"),
     "unattributed": ("Decided, by whom not known", "violet"),
@@ -84,6 +89,7 @@ OUTCOMES = {
     "send_back": "requested changes",
 }
 
+# Through what somebody acted.
 SURFACES = {
     "web": "the web",
     "discord": "Discord",
@@ -93,7 +99,8 @@ SURFACES = {
     "api": "the API",
 }
 
-# Details that are shown already: in the sentence, in a column, or below it.
+# Details of a ledger entry that are shown elsewhere: in its sentence, in a column or
+# below.
 SAID = (
     "actor",
     "address",
@@ -121,6 +128,7 @@ SENSITIVE = {
     "add-route": "notify an alert destination about more",
     "add-webhook": "register a webhook",
     "allow-address": "allow an address",
+    "allow-refused": "allow a refused address",
     "api-key-owner": "set the owner of an API key",
     "bulk-decide": "approve several messages together",
     "change-api-key": "change an API key",
@@ -134,6 +142,7 @@ SENSITIVE = {
     "end-old-secret": "end an old webhook secret",
     "ask-for-standing": "ask for a standing approval",
     "export": "export history",
+    "export-allowlist": "export an allowlist",
     "factor-app": "set up an authenticator app",
     "factor-passkey": "add a passkey",
     "factor-remove": "remove a second factor",
@@ -151,6 +160,7 @@ SENSITIVE = {
     "reactivate-person": "reactivate somebody",
     "recovery-codes": "make new recovery codes",
     "register-own-webhook": "register the desk's webhook",
+    "replay-delivery": "send a webhook's delivery again",
     "release-switch": "release the kill switch",
     "set-caps": "change the caps",
     "set-oversight-minimum": "change the minimum oversight",

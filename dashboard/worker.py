@@ -1,8 +1,8 @@
 """Starts one Celery worker, which runs tasks in threads: `python -m dashboard.worker
 NAME QUEUES THREADS`.
 
-Celery's command line would load a shell toolkit into each process; the worker itself
-needs none of it.
+It replaces Celery's command line, which would load a shell toolkit into each process. A
+worker does not need that.
 """
 
 import logging
@@ -23,18 +23,18 @@ from common.threads import LastUsedExecutor
 
 log = logging.getLogger(__name__)
 
-# A task that is still running after this many checks in a row is stuck: three minutes,
-# while our longest takes one and a half. Checks are counted instead of time, because a
-# suspended worker makes no progress.
+# Running tasks are checked every 10 seconds. A task that is still running after 18
+# checks is stuck: that is three minutes, and our longest task takes one and a half.
+# Checks are counted instead of time, because a suspended worker makes no progress.
 EVERY = 10.0
 LOOKS = 18
-# For a message of the broker.
+# How long Redis is asked to wait for the next message before it is asked again.
 WAIT_SECONDS = 10
 
 
 class ThreadPool(TaskPool):
-    """Celery's pool of threads, with ours: the next task goes to the thread that worked
-    last.
+    """Celery's pool of threads, with our own executor: the next task goes to the thread
+    that worked last.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -43,13 +43,18 @@ class ThreadPool(TaskPool):
 
 
 def main(name: str, queues: str, threads: str) -> int:
-    """Run the worker until it is told to end, and return its exit status."""
+    """Run the worker until it is told to end, and return its exit status.
+
+    The arguments are the worker's name, its queues with commas between them, and its
+    number of threads.
+    """
     # These imports need the settings.
     from dashboard.celery import app
 
     be_patient()
     app.steps["consumer"].add(HeartbeatStep)
-    # The workers do not need gossip.
+    # Gossip, mingle and heartbeat are messages between workers, which these do not
+    # need.
     worker = app.Worker(
         hostname=f"{name}@%h",
         queues=queues,
@@ -64,7 +69,7 @@ def main(name: str, queues: str, threads: str) -> int:
         quiet=True,
     )
     if "sync" in queues.split(","):
-        # Import now, after Celery has loaded the apps.
+        # Imported here, because Celery has loaded the apps only now.
         from alerts.deliveries.drain import AT_ONCE
         from mirror.tasks import SLOTS
 
@@ -76,10 +81,10 @@ def main(name: str, queues: str, threads: str) -> int:
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
-    """Beats from the loop in which Celery takes messages from Redis."""
+    """Gives the heartbeat in the loop in which Celery takes messages from Redis."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    # That loop stands still while Redis is away.
+    # Then that loop does not run, and Watch gives the heartbeat.
     is_waiting_for_redis = True
 
     def __init__(self, consumer: Any, **options: Any) -> None:
@@ -98,12 +103,12 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
 
 class Watch(threading.Thread):
-    """Counts the checks that each running task has lasted, and ends the worker if one
-    of its tasks hangs.
+    """Counts how many checks each running task has lasted, and kills the worker if a
+    task hangs.
 
-    Threads have no hard time limit that could end a task alone. Every call of ours is
-    bounded, so this is for what nobody foresaw; the launcher starts the worker again,
-    and what its tasks were doing is found by the sweep.
+    A thread cannot be ended alone. Every outside call of ours has a time limit, so this
+    is for what nobody foresaw. The launcher starts the worker again, and the sweep
+    finds what its tasks were doing.
     """
 
     def __init__(self, *, every: float = EVERY, looks: int = LOOKS) -> None:
@@ -150,17 +155,16 @@ class Watch(threading.Thread):
 
 
 class PatientQoS(redis.QoS):
-    """Counts a message as acknowledged here, even if Redis did not receive the
-    acknowledgement.
+    """Counts a message as acknowledged, even if Redis did not get the acknowledgement.
 
-    A worker takes no more messages than it may have unacknowledged. Kombu keeps a
-    message among these where acknowledging it failed; a Redis that stalls for a second
-    would so take the only place of a process for good. Redis hands such a message out
-    again when its time is over, which every task here bears.
+    A worker takes no more messages than it may have unacknowledged. If acknowledging a
+    message fails, Kombu keeps counting it as unacknowledged, and a worker with one
+    place would never take a message again. With this class the place is free; Redis
+    delivers the message again later, and every task here can run twice.
     """
 
     def ack(self, delivery_tag: Any) -> None:
-        """Acknowledge it; if that fails, free its slot all the same."""
+        """Acknowledge the message. If that fails, free its place nevertheless."""
         try:
             super().ack(delivery_tag)
         except Exception:
@@ -168,7 +172,7 @@ class PatientQoS(redis.QoS):
             raise
 
     def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
-        """Give it back; if that fails, free its slot all the same."""
+        """Give the message back. If that fails, free its place nevertheless."""
         try:
             super().reject(delivery_tag, requeue=requeue)
         except Exception:
@@ -177,11 +181,11 @@ class PatientQoS(redis.QoS):
 
 
 def be_patient() -> None:
-    """Use this class for every channel that this process opens from now on, and wait
-    long for the next message.
+    """Use PatientQoS for every channel that this process opens from now on, and wait
+    longer for the next message.
 
-    Redis hands a message over at once; Kombu would end the wait and begin it again each
-    second.
+    Redis delivers a message at once anyway; Kombu would end its wait and begin it again
+    every second.
     """
     redis.Channel.QoS = PatientQoS
     redis.Transport.brpop_timeout = WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""The WSGI entry of both products; SERVE says which one a process answers for."""
+"""The WSGI application, of the desk or of the gateway as SERVE says."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ from django.core.wsgi import get_wsgi_application
 from common.garbage import collect_rarely
 from launcher.orphans import die_with_parent
 
-# The server imports this in each of its workers: they must not outlive a killed parent
-# and keep its port.
+# The server imports this in each of its processes. They must end if their parent is
+# killed, or they would keep its port.
 die_with_parent(signal.SIGKILL)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -28,7 +28,7 @@ if os.environ.get("SERVE") != "gateway":
     def application(
         environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer webhooks the short way, and the rest by all of Django."""
+        """Answer webhooks the short way, and all other requests with all middleware."""
         handler = _intake if environ.get("PATH_INFO", "").startswith(PATH) else _desk
         return handler(environ, start_response)
 

@@ -1,7 +1,7 @@
-"""`python -m demo`: the SMTP inbox, stand-ins for Discord and programs, and the agent,
-each in a thread of one process.
+"""`python -m demo`: runs the SMTP inbox, the web server with the stand-ins for Discord
+and programs, and the agent, each in a thread of one process.
 
-If a part fails the process exits with 1, and the launcher starts all of it again.
+If one of these parts fails, the process exits with 1, and the launcher starts it again.
 """
 
 import logging
@@ -24,11 +24,11 @@ log = logging.getLogger("demo")
 
 
 def main() -> int:
-    """Run until a signal (0), or a part that dies (1)."""
+    """Run until a signal comes, and return 0; or until a part ends, and return 1."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # aiosmtpd tells addresses and commands at this level.
+    # At a lower level aiosmtpd would log addresses and commands.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,16 +49,16 @@ def main() -> int:
 
 
 def make_parts(environ: Mapping[str, str]) -> dict[str, Callable[[], None]]:
-    """Bind the ports and open the files, so that errors occur here, then return the
-    parts to run.
+    """Bind the ports and make the folders, so that errors occur here and not in a
+    thread. Return the functions that run the parts, by name.
     """
     data_dir = Path(environ["DATA_DIR"]).absolute()
     public_url = (environ.get("PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/")
     hosts = environ.get("ALLOWED_HOSTS") or "127.0.0.1,localhost"
     allowed_hosts = frozenset(hosts.lower().replace(" ", "").split(",")) - {""}
-    # Everything that was delivered; `credentials.env` names the same folder.
+    # The folder of all delivered mail, as in OUTBOX_DIR of `credentials.env`.
     outbox = data_dir / "outbox"
-    # Makes the folders, readable by their owner alone.
+    # This creates the folders, readable only by their owner.
     Maildir(outbox)
     site = DemoSite(data_dir, outbox, public_url)
     server = Server(int(environ["DISCORD_PORT"]), site, allowed_hosts)

@@ -1,9 +1,9 @@
-"""An agent that writes mail through the MultiMail API, as a customer's agent would.
-Knows the gateway by URL only.
+"""The demo's agent, which writes mail through the MultiMail API, as a customer's agent
+would. It knows only the gateway's URL and its keys.
 
-It stores its progress in a file, so that a restart neither repeats nor skips a message;
-one whose answer was lost is sent again under the same idempotency key. The customers
-write to its mailboxes by SMTP, as anybody would: the same bytes each time.
+It stores its progress in a file, so that a restart neither repeats nor skips a message.
+A message whose answer was lost is sent again with the same idempotency key. The agent
+also plays the customers, who write to its mailboxes by SMTP.
 """
 
 import base64
@@ -29,15 +29,23 @@ from demo.messages.message import Message, blanks, fill_in
 
 log = logging.getLogger("demo.agent")
 
+# Of one request or one SMTP session.
 TIMEOUT_SECONDS = 10.0
+# Between two messages after the opening ones, at least and at most.
 PAUSE_SECONDS = (60.0, 100.0)
+# Before the agent tries again to send, if the gateway accepts no mail yet.
 LOOK_SECONDS = 2.0
+# The agent writes no more while so many messages wait for approval.
 MOST_WAITING = 25
+# After the messages without approval: how long to wait until they were sent, and then
+# until the desk has learned of it.
 LONGEST_LEAVING_SECONDS = 20
 HEARSAY_SECONDS = 4.0
+# How long to wait until a customer's question is in the mailbox.
 LONGEST_DELIVERY_SECONDS = 10.0
+# After how many seconds a customer writes again.
 SECOND_THOUGHT_SECONDS = 3.0
-# Where no answer came.
+# Stands for the answer if none came.
 NO_REPLY = requests.Response()
 NO_REPLY.status_code = 0
 
@@ -52,17 +60,17 @@ class Account:
     address: str
     second_id: str
     second_address: str
-    # Where mail to the mailboxes comes in; 0 where none does.
+    # The SMTP port that receives mail to the mailboxes; 0 if there is none.
     inbound_port: int = 0
 
 
 class Agent:
-    """Writes the opening messages at once, then one now and then while the reviewers
-    keep up.
+    """Writes the opening messages at once, and then a message every minute or so, while
+    not too many wait for the reviewers.
     """
 
     def __init__(self, data_dir: Path, gateway_url: str) -> None:
-        """Read nothing yet: the credentials may not have been made."""
+        """Only set the paths: the credentials may not have been made yet."""
         self._credentials = data_dir / "credentials.env"
         self._gateway_url = gateway_url
         self._progress_path = data_dir / "agent.json"
@@ -83,11 +91,13 @@ class Agent:
     def _write(self, run: str, sequence: int) -> None:
         message = MESSAGES[sequence % len(MESSAGES)]
         while True:
-            # Read each time: a `./run reset` changes them under a running agent.
+            # Read for each try, because `./run reset` changes the credentials while the
+            # agent runs.
             account = read_account(self._credentials, self._gateway_url)
             reply = send(account, message, sequence, run) if account else NO_REPLY
             status = reply.status_code
-            # Accepted, or refused for its content: a retry would change nothing.
+            # If it is refused because of its content, trying again would change
+            # nothing.
             is_refused = 400 <= status < 500 and status not in (401, 404, 408, 429)
             if account and (200 <= status < 300 or is_refused):
                 break
@@ -98,15 +108,15 @@ class Agent:
         about = {"event": "agent.sent", "letter": message.name, "status": status}
         log.info("letter sent", extra=about)
         if message.question and account.inbound_port and status < 300:
-            # The answered customer writes again, before anybody can have approved the
-            # answer.
+            # The customer writes again, before a reviewer is likely to have approved
+            # the answer to them.
             self._stop.wait(SECOND_THOUGHT_SECONDS)
             write_as_customer(account, message, sequence, run, again=True)
         self._save(run, sequence + 1)
-        following = MESSAGES[(sequence + 1) % len(MESSAGES)]
-        if message.unasked and not following.unasked:
-            # The desk must record that earlier mail was sent, because its rules use
-            # known recipients.
+        next_message = MESSAGES[(sequence + 1) % len(MESSAGES)]
+        if message.unasked and not next_message.unasked:
+            # The later messages need known recipients, so wait until the desk has
+            # recorded that the earlier ones were sent.
             for _ in range(LONGEST_LEAVING_SECONDS):
                 if not emails(account, account.second_id, "status=scheduled"):
                     break
@@ -122,13 +132,13 @@ class Agent:
 
     def _save(self, run: str, sent: int) -> dict[str, Any]:
         progress = {"run": run, "sent": sent}
-        # A kill leaves the old state or the new one.
+        # If the process is killed, the file has either the old progress or the new.
         replace_private(self._progress_path, json.dumps(progress))
         return progress
 
 
 def read_account(path: Path, gateway_url: str) -> Account | None:
-    """Return the account in a file of shell assignments, or nothing while it is missing
+    """Return the account in a file of shell assignments; None while the file is missing
     or half written.
     """
     try:
@@ -149,17 +159,19 @@ def read_account(path: Path, gateway_url: str) -> Account | None:
 def send(
     account: Account, message: Message, sequence: int, run: str
 ) -> requests.Response:
-    """Send one message; where it answers a customer's question, after that came in."""
+    """Send one message. If it answers a customer's question, first send the question,
+    and answer it when it has arrived.
+    """
     path, payload = compose(account, message, sequence, run, datetime.now(UTC))
-    asked = ""
+    question_id = ""
     if message.question and account.inbound_port:
-        asked = write_as_customer(account, message, sequence, run)
-    ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
+        question_id = write_as_customer(account, message, sequence, run)
+    deadline = time.monotonic() + LONGEST_DELIVERY_SECONDS
     mailbox = account.mailbox_id
-    while asked and time.monotonic() < ends:
+    while question_id and time.monotonic() < deadline:
         for row in emails(account, mailbox, "direction=inbound&limit=50"):
-            if row.get("message_id_header") == asked:
-                # Whom an answer goes to, and its subject, follow from what is answered.
+            if row.get("message_id_header") == question_id:
+                # The gateway takes recipient and subject from the question.
                 del payload["to"], payload["subject"]
                 path = f"/v1/mailboxes/{quote(mailbox, safe='')}/reply/{row['id']}"
                 return call(account, "POST", path, payload)
@@ -170,9 +182,9 @@ def send(
 def write_as_customer(
     account: Account, message: Message, sequence: int, run: str, *, again: bool = False
 ) -> str:
-    """Write the question that a message answers, or what came to the customer's mind
-    meanwhile in the same thread. Return the Message-ID; empty when the gateway did not
-    take it.
+    """Send mail from a customer to the agent's mailbox: the question that a message
+    answers or, with `again`, a second mail in the same thread. Return its Message-ID;
+    empty if it was not accepted.
     """
     question = message.question
     assert question is not None
@@ -196,7 +208,9 @@ def write_as_customer(
 
 
 def waiting(account: Account) -> int:
-    """Return how many messages wait for approval in both mailboxes."""
+    """Return how many messages of both mailboxes wait for approval, at most a hundred
+    of each.
+    """
     return sum(
         len(emails(account, mailbox, "status=pending_send_approval&limit=100"))
         for mailbox in (account.mailbox_id, account.second_id)
@@ -204,21 +218,26 @@ def waiting(account: Account) -> int:
 
 
 def emails(account: Account, mailbox: str, query: str) -> list[dict[str, Any]]:
-    """Return messages of a mailbox; none when the gateway does not say."""
+    """Return the messages of a mailbox that match a query; an empty list if the gateway
+    gives no usable answer.
+    """
     path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?{query}"
     try:
         answer = call(account, "GET", path).json()
     except ValueError:
         return []
-    found: list[dict[str, Any]] = answer.get("emails", [])
-    return found
+    rows: list[dict[str, Any]] = answer.get("emails", [])
+    return rows
 
 
 def compose(
     account: Account, message: Message, sequence: int, run: str, now: datetime
 ) -> tuple[str, dict[str, Any]]:
-    """Return path and body of a send: of the flat call, as MultiMail's page on Discord
-    bots shows it, where that page's program would send it, else of the current dialect.
+    """Return the path and the body of the call that sends a message.
+
+    Messages that a Discord command started use the flat call of MultiMail's page about
+    Discord bots, and so do those that ask for no approval. The others use the current
+    API.
     """
     values = blanks(sequence, now)
     body = fill_in(message.body, values)
@@ -267,12 +286,12 @@ def compose(
 def call(
     account: Account, method: str, path: str, payload: dict[str, Any] | None = None
 ) -> requests.Response:
-    """Make one request. Never raises: a gateway that is down is an ordinary thing while
-    everything starts.
+    """Make one request, and return the answer or NO_REPLY. It never raises, because it
+    is normal that the gateway does not run yet.
     """
     try:
         with requests.Session() as session:
-            # Proxies are for what is outside.
+            # Ignore proxy settings: the gateway is on this machine.
             session.trust_env = False
             return session.request(
                 method,

@@ -1,10 +1,10 @@
-"""The inbox of everybody the demo writes to: an SMTP server that stores each message
-once, with its envelope, and relays nothing; the Maildir that it stores them in; and the
-pages that show them.
+"""The inbox of everybody to whom the demo writes: an SMTP server that stores each
+message with its envelope and passes nothing on, and the pages that show the stored
+messages.
 
-A recipient whose local part begins with "bounce" is refused, so that a bounce can be
-seen. The pages show source, never render a mail's HTML, and never raise on a malformed
-message.
+A recipient whose address begins with "bounce" is refused, so that people can see a
+bounce. The pages show HTML mail only as source, and show malformed messages without an
+error.
 """
 
 import asyncio
@@ -34,7 +34,9 @@ from demo.web import fill
 
 log = logging.getLogger("demo.smtp")
 
+# In bytes.
 MAX_MESSAGE = 30 * 1024 * 1024
+# How many characters of a text are shown, and how many messages are listed.
 MOST_SHOWN = 200_000
 MOST_LISTED = 200
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
@@ -43,7 +45,7 @@ _NOTHING = '<li class="none">Nothing has been delivered yet. Approve a message a
 
 @dataclass
 class SmtpHandler:
-    """What aiosmtpd asks at each step of a delivery."""
+    """The handler that aiosmtpd calls at each step of a delivery."""
 
     folder: Path
 
@@ -55,7 +57,9 @@ class SmtpHandler:
         address: str,
         rcpt_options: list[str],
     ) -> str:
-        """Accept a recipient, unless the address asks for a bounce."""
+        """Accept a recipient, unless the address begins with "bounce": such mail
+        bounces.
+        """
         if address.lower().startswith("bounce"):
             log.info("recipient refused", extra={"event": "smtp.refused"})
             return "550 5.1.1 No such mailbox; addresses that begin with bounce are refused here"
@@ -65,14 +69,14 @@ class SmtpHandler:
     async def handle_DATA(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Store the message; only then say that it was accepted."""
-        # Our headers come first: the first of a name is read, so the message cannot
-        # bring its own.
+        """Store the message, and only then answer that it was accepted."""
+        # The envelope is stored in headers before all others. The first header of a
+        # name is read, so the message cannot pretend another envelope.
         sender = _UNSAFE.sub("", envelope.mail_from or "")
         recipients = ", ".join(_UNSAFE.sub("", one) for one in envelope.rcpt_tos)
         headers = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n"
         content = headers.encode("utf-8", "surrogateescape") + envelope.content
-        # It is on the disk when this returns.
+        # Maildir has written the message to the disk when this returns.
         key = Maildir(self.folder).add(content)
         number = len(envelope.rcpt_tos)
         about = {"event": "smtp.kept", "key": key, "recipients": number}
@@ -81,7 +85,9 @@ class SmtpHandler:
 
 
 def listen(port: int) -> socket.socket:
-    """Bind the port at once, so that one in use is known before anything else starts."""
+    """Bind the port now, so that a port in use is an error before anything else
+    starts.
+    """
     listener = socket.create_server(("127.0.0.1", port))
     listener.setblocking(False)
     return listener
@@ -110,13 +116,17 @@ def serve_smtp(listener: socket.socket, folder: Path) -> None:
 
 @dataclass
 class InboxPages:
-    """The list of what was delivered, and one message beside it."""
+    """The pages of the inbox: the list of delivered messages, and one message beside
+    it.
+    """
 
     folder: Path
     dashboard_url: str
 
     def keys(self) -> list[str]:
-        """Return the keys of the messages, newest first: a key begins with its time."""
+        """Return the keys of the messages in the Maildir, newest first. A key begins
+        with the time of delivery.
+        """
         return sorted(
             Maildir(self.folder).keys(),
             key=lambda key: [int(number) for number in re.findall("[0-9]+", key)[:4]],
@@ -125,12 +135,16 @@ class InboxPages:
 
     @property
     def version(self) -> str:
-        """A word that changes whenever the list does, for pages that ask again."""
+        """A text that changes whenever the list does, so that open pages know when to
+        reload it.
+        """
         keys = self.keys()
         return f"{len(keys)}-{keys[0] if keys else ''}"
 
     def rows(self, chosen: str = "") -> str:
-        """Return the rows, newest first."""
+        """Return the list's rows as HTML, newest first. `chosen` is the key of the open
+        message.
+        """
         maildir = Maildir(self.folder)
         rows = ""
         for key in self.keys()[:MOST_LISTED]:
@@ -139,13 +153,13 @@ class InboxPages:
         return rows or _NOTHING
 
     def index(self) -> str:
-        """Return the page of the list alone."""
+        """Return the page with the list and no message."""
         detail = fill("inbox-empty.html")
         return self._page("", "Delivered mail", detail, view="listing")
 
     def detail(self, key: str) -> str | None:
-        """Return the page of one message beside the list, or nothing when there is none
-        with this key. A key that is not in the folder never becomes a path.
+        """Return the page with one message beside the list; None if no message has this
+        key. A key that is not in the folder never becomes a path.
         """
         try:
             content = Maildir(self.folder).get_bytes(key)
@@ -169,17 +183,17 @@ class InboxPages:
 
 
 def visible(text: str) -> str:
-    """Return HTML in which characters that hide or turn text around are named instead
-    of obeyed.
+    """Return a text as HTML, in which characters that hide or turn text around are
+    replaced by their code, such as U+202E.
     """
-    shown = ""
+    html = ""
     for character in text:
         hides = unicodedata.category(character) in ("Cf", "Cc", "Cs", "Zl", "Zp")
         if hides and character not in "\n\t":
-            shown += f'<span class="ghost">U+{ord(character):04X}</span>'
+            html += f'<span class="ghost">U+{ord(character):04X}</span>'
         else:
-            shown += escape(character)
-    return shown
+            html += escape(character)
+    return html
 
 
 def _row(key: str, content: bytes, chosen: str) -> str:
@@ -197,7 +211,7 @@ def _row(key: str, content: bytes, chosen: str) -> str:
 
 
 def mail_html(key: str, content: bytes) -> str:
-    """Return a message with its envelope, headers and files."""
+    """Return a message as HTML, with its envelope, headers, text and attachments."""
     message = message_from_bytes(content)
     texts: dict[str, str] = {}
     files = ""
@@ -244,11 +258,11 @@ def mail_html(key: str, content: bytes) -> str:
 
 def _addresses(message: Message) -> str:
     headers = [_header(message, "To"), _header(message, "Cc")]
-    named = {address.lower() for _, address in getaddresses(headers) if address}
+    in_headers = {address.lower() for _, address in getaddresses(headers) if address}
     reached: list[str] = []
     blind: list[str] = []
     for address in _recipients(message):
-        (reached if address.lower() in named else blind).append(address)
+        (reached if address.lower() in in_headers else blind).append(address)
     rows = {
         "From": visible(_header(message, "From")),
         "To": visible(headers[0]),
@@ -265,8 +279,8 @@ def _addresses(message: Message) -> str:
 
 
 def _recipients(message: Message) -> list[str]:
-    whole = _header(message, "X-Envelope-To").split(",")
-    return [address.strip() for address in whole if address.strip()]
+    addresses = _header(message, "X-Envelope-To").split(",")
+    return [address.strip() for address in addresses if address.strip()]
 
 
 def _received(key: str) -> str:
@@ -290,6 +304,6 @@ def _decoded(value: object) -> str:
     try:
         text = str(make_header(decode_header(str(value))))
     except (MessageError, ValueError, LookupError):
-        # Shown as it came, which is what a reader needs then.
+        # Show a header that cannot be decoded as it is.
         text = str(value)
     return " ".join(text.split())

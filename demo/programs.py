@@ -1,9 +1,9 @@
-"""Stand-ins for programs that receive a desk's events, and tell what they received as
-JSON.
+"""Stand-ins for programs that receive the desk's events. They check each event, keep it
+in memory, and list the received events as JSON.
 
 Inngest's event API is answered as it is documented: `POST /e/<event key>` with one
-event or a list of them. A signed webhook is checked as the Standard Webhooks
-specification asks its users to. The events are forgotten at the end.
+event or a list of events. A signed webhook is checked as the Standard Webhooks
+specification says.
 """
 
 import json
@@ -22,9 +22,12 @@ from common.credentials import read_credentials
 from common.demo import EVENTS_PATH, HOOK_PATH, HOOK_SECRET
 from demo.web import Answer, Request, json_answer
 
+# How many events are kept.
 MOST_EVENTS = 500
+# Inngest's limit, in bytes.
 MAX_BODY = 512 * 1024
-# The dev server of Inngest takes any key; this one takes those that could be one.
+# The dev server of Inngest accepts any text as a key; this one only what looks like a
+# key.
 _EVENTS = re.compile(rf"{EVENTS_PATH}[A-Za-z0-9_-]{{1,200}}")
 
 
@@ -38,7 +41,7 @@ class InngestEvent(BaseModel):
 
 @dataclass
 class Event:
-    """One received event; one that comes again counts once."""
+    """One received event. If it is received again, the first one stays."""
 
     program: str
     id: str
@@ -48,7 +51,9 @@ class Event:
 
 
 class Programs:
-    """Answers what goes to the programs' addresses, and tells it."""
+    """Answers requests to the programs' URLs, and keeps the events that they
+    received.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._credentials = data_dir / "credentials.env"
@@ -57,12 +62,14 @@ class Programs:
         self._lock = threading.Lock()
 
     def newest(self) -> list[Event]:
-        """Return the events, newest first."""
+        """Return the received events, newest first."""
         with self._lock:
             return list(reversed(self._events.values()))
 
     def handle(self, request: Request) -> Answer | None:
-        """Take an event in; None for other addresses."""
+        """Answer a request that sends events; return None if the URL is not a
+        program's.
+        """
         is_event = _EVENTS.fullmatch(request.path)
         if not is_event and request.path != HOOK_PATH:
             return None
@@ -71,8 +78,8 @@ class Programs:
         return self._on_inngest(request) if is_event else self._on_webhook(request)
 
     def _on_inngest(self, request: Request) -> Answer:
-        """Take the events in and answer with an id for each; 400 and 413 as Inngest
-        says them.
+        """Keep the events, and answer with an id for each; with 400 or 413 in Inngest's
+        words if they are not acceptable.
         """
         if len(request.body) > MAX_BODY:
             return _refused(413, "Event payload is too large")
@@ -89,8 +96,9 @@ class Programs:
         return json_answer({"ids": ids, "status": 200})
 
     def _on_webhook(self, request: Request) -> Answer:
-        """Take an event in whose signature holds; 400 for what is none."""
-        # Read each time: it is made after this process has begun.
+        """Keep the event, if its signature is right; otherwise answer 400."""
+        # Read for each request, because the secret is made after this process has
+        # begun.
         secret = read_credentials(self._credentials).get(HOOK_SECRET, "")
         if not secret:
             return _refused(400, "There is no secret yet.")

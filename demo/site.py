@@ -1,5 +1,5 @@
-"""Which address is answered by what. One port serves the stand-ins for Discord and
-programs, and the inbox.
+"""The URLs of the demo's web server. One port serves the stand-in for Discord, the
+stand-ins for programs, and the inbox.
 """
 
 import re
@@ -23,7 +23,7 @@ class DemoSite:
     """Answers every request of the demo's port."""
 
     def __init__(self, data_dir: Path, outbox: Path, desk_url: str) -> None:
-        """Read the data of an earlier run."""
+        """Read the data that an earlier run has stored."""
         self.desk_url = desk_url
         self.guild = Guild(data_dir)
         self.api = DiscordApi(self.guild)
@@ -74,16 +74,16 @@ class DemoSite:
                 return json_answer({"events": events})
             case "/healthz":
                 return json_answer({"status": "ok"})
-        if found := _ASSET.fullmatch(request.path):
-            return asset(*found.groups())
-        if found := _MAIL.fullmatch(request.path):
-            detail = inbox.detail(found[1])
+        if match := _ASSET.fullmatch(request.path):
+            return asset(*match.groups())
+        if match := _MAIL.fullmatch(request.path):
+            detail = inbox.detail(match[1])
             return html_answer(detail) if detail else None
         return None
 
 
 def _fresh(request: Request, version: str, render: Callable[[], str]) -> Answer:
-    """Return the fragment, or 204 when the page already shows this version."""
+    """Return the fragment; 204 if the page that asks shows this version already."""
     if request.query.get("version") == version:
         return Answer(204)
     answer = html_answer(render())

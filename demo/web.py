@@ -1,5 +1,8 @@
-"""A small HTTP server for the stand-ins: one thread a connection, one function that
-answers. Knows no routes, only the pages' outer HTML and static files.
+"""A small HTTP server for the demo, with one thread for each connection. It passes each
+request to one function, `site`, and sends what that returns.
+
+It knows no URLs. It also has the functions that fill HTML files and read static files
+from `assets/`.
 """
 
 import json
@@ -16,9 +19,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 log = logging.getLogger("demo.web")
 
+# In bytes.
 MAX_BODY = 10_000_000
-# Only this server's own files may be loaded, so that injected markup of a card or mail
-# has no effect.
+# The headers of every answer. A page may load only this server's own files, so that
+# HTML injected by a card or a mail has no effect.
 EVERY_ANSWER = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -30,7 +34,9 @@ EVERY_ANSWER = {
 
 @dataclass(frozen=True)
 class Request:
-    """The parts of a request that the stand-ins use; names of headers in lower case."""
+    """The parts of a request that the demo uses. The names of headers are in lower
+    case.
+    """
 
     method: str
     path: str
@@ -40,8 +46,8 @@ class Request:
 
     @property
     def is_json(self) -> bool:
-        """Whether it says that its body is JSON. A form on another site can send
-        text/plain, but not this type without asking first.
+        """Whether the Content-Type is JSON. A form on another site can post text/plain
+        here, but for JSON the browser would ask this server first.
         """
         kind = self.headers.get("content-type", "").partition(";")[0]
         return kind.strip().lower() == "application/json"
@@ -58,17 +64,17 @@ class Answer:
 
 
 def html_answer(page: str, status: int = 200) -> Answer:
-    """Return `page` as an answer."""
+    """Return an answer with an HTML page."""
     return Answer(status, page.encode("utf-8", "replace"))
 
 
 def json_answer(value: object, status: int = 200) -> Answer:
-    """Return `value` as an answer in JSON."""
+    """Return an answer with `value` as JSON."""
     return Answer(status, json.dumps(value, indent=1).encode(), "application/json")
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one site on the loopback address."""
+    """A web server on the loopback address. `site` answers its requests."""
 
     request_queue_size = 64
 
@@ -78,7 +84,9 @@ class Server(ThreadingHTTPServer):
         site: Callable[[Request], Answer],
         allowed_hosts: frozenset[str],
     ) -> None:
-        """Bind at once, so that a port in use is known before anything else starts."""
+        """Bind the port now, so that a port in use is an error before anything else
+        starts.
+        """
         self.site = site
         self.allowed_hosts = allowed_hosts
         super().__init__(("127.0.0.1", port), _Handler)
@@ -87,10 +95,10 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
-    # Of a kept connection on which nothing comes.
+    # A connection is closed after so many seconds without a request.
     timeout = 60
-    # Head and body leave in one piece: two small writes on a kept connection would wait
-    # 40 ms for each other.
+    # Headers and body are sent in one piece: the second of two small writes could be
+    # delayed by 40 ms.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -98,15 +106,15 @@ class _Handler(BaseHTTPRequestHandler):
         return "countersign-demo"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: addresses of webhooks are secrets. The stand-ins keep their own
-        records.
+        """Log nothing, because URLs of webhooks are secrets. The stand-ins keep their
+        own records.
         """
 
     def answer(self) -> None:
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
         length = self.headers.get("Content-Length") or "0"
-        # A page elsewhere that points its own name at this address must not read the
-        # mail shown here.
+        # Another site could let its own host name point to this server (DNS rebinding).
+        # Its pages must not read the mail that is shown here.
         if not {"*", host.lower()} & self.server.allowed_hosts:
             words = "This name is not served here; see ALLOWED_HOSTS."
             self._refuse(HTTPStatus.BAD_REQUEST, words)
@@ -163,12 +171,14 @@ _TYPES = {
 
 
 def fill(shell: str, **parts: str) -> str:
-    """Return the template `shell` with its placeholders filled. Callers escape."""
+    """Return the HTML file `shell` of `assets/` with its placeholders filled. Callers
+    escape the values.
+    """
     return Template(_text(shell)).substitute(parts, icons=_text("icons.html"))
 
 
 def asset(name: str, kind: str) -> Answer | None:
-    """Return a static file, or nothing when there is none of that name."""
+    """Return a static file of `assets/`; None if there is none of that name."""
     path = _ASSETS / f"{name}.{kind}"
     return Answer(200, path.read_bytes(), _TYPES[kind]) if path.is_file() else None
 

@@ -1,7 +1,9 @@
-"""A MultiMail-compatible email API that holds what agents send until a person decides.
+"""The gateway: an email API, compatible with MultiMail's, that holds what AI agents
+send until a person decides.
 
-A product of its own: it speaks to the desk over HTTP and webhooks only, and knows of
-`outgoing` and `common` alone. Start at `urls.py` and `api/site.py` for what a client
-can call, at `messages/submission.py` for the way of a message, and at `states.py` for
-the states it goes through.
+It is a product of its own: it talks to the desk only over HTTP and webhooks, and
+imports only `common`, `outgoing`, `parsing` and `simple_form` from the rest of the
+repository. Start at `urls.py` and `api/site.py` for the calls of the API, at
+`messages/submission.py` for what happens to a message, and at
+`states.py` for the states of a message.
 """

@@ -1,10 +1,10 @@
-"""Accounts and their API keys: the commands that make, change and end them, and the acts that
-a person confirms by a code.
+"""Commands on gateway accounts and their API keys: change or close an account; make,
+change and revoke keys. Also `confirmed`, by which an administrative act waits until a
+person confirms it with a one-time code.
 
-`hold_all` stops all mail of an account, and is a change like any other. No key can make or
-reach one with more mailboxes than its own. A code is shown to an operator (`./run manage
-gateway_codes`), mailed to the account's oversight address, and never shown to the key that
-asked.
+No key can make or manage a key that may use more mailboxes than its own. A code is
+shown to an operator (`./run manage gateway_codes`) and mailed to the account's
+oversight address, and is never shown to the key that asked for it.
 """
 
 import hashlib
@@ -41,15 +41,16 @@ from gateway.models import (
 )
 from gateway.models.codes import LIFETIME, new_code
 
-# How many messages are enqueued when hold_all ends; the sweep finds the rest.
+# When `hold_all` is switched off, at most this many waiting messages are enqueued at
+# once; the sweep enqueues the rest.
 _BATCH = 200
 
 
 def change_account(
     key: ApiKey, *, changes: dict[str, Any], hold_all: bool | None
 ) -> Account:
-    """Change fields of the key's account, and switch `hold_all` when it is given.
-    Raises Forbidden or Invalid.
+    """Change fields of the key's account, and switch `hold_all` (which stops all its
+    mail) unless that is None. Raises Forbidden or Invalid.
     """
     if hold_all is not None and key.sandbox:
         raise Forbidden(
@@ -68,8 +69,8 @@ def change_account(
             account.save_fields(**changes)
             auditing.record("account.updated", account, key, fields=sorted(changes))
         if hold_all is not None:
-            # Setting it again takes the new moment: what was approved in between is
-            # held, too.
+            # Setting hold_all again stores the new time, so messages that were approved
+            # between the two times are held too.
             was_on = account.hold_all_at is not None
             account.save_fields(hold_all_at=timezone.now() if hold_all else None)
             if hold_all or was_on:
@@ -86,14 +87,15 @@ def change_account(
 
 
 def close_account(key: ApiKey) -> None:
-    """Close the key's account for good: no key works any more, and nothing leaves.
-    Raises Forbidden.
+    """Close the key's account for good: all its keys stop working, and none of its mail
+    is sent any more. Raises Forbidden for a sandbox key.
     """
     if key.sandbox:
         raise Forbidden("A sandbox key cannot delete the account.", code="sandbox_key")
     with transaction.atomic():
         Account.objects.filter(pk=key.account_id).update(is_active=False)
-        # The addresses stay reserved, but another account may verify the domain.
+        # The mailboxes' addresses stay taken, but another account may verify the
+        # domain.
         Domain.objects.active().filter(account_id=key.account_id).update(
             status=Domain.Status.PENDING
         )
@@ -105,24 +107,29 @@ SANDBOX_PREFIX = "mm_test_"
 
 
 def key_named(key: ApiKey, key_id: str) -> ApiKey:
-    """Return the key with this id, as far as `key` may look after it. Raises NotFound."""
+    """Return the key with this id, if `key` may manage it. Raises NotFound."""
     return first_or_404(ApiKey.objects.manageable_by(key).filter(pk=key_id), "API key")
 
 
 def create_key(key: ApiKey, made: ApiKey, mailboxes: list[str] | None) -> str:
-    """Store `made`, a key of the account of `key`, and return its text, which is not
-    stored. Raises NotFound for a mailbox, or Forbidden.
+    """Store `made`, a new key for the account of `key`, and return its secret text.
+    `mailboxes` are the ids or addresses that it is limited to; None means all.
+
+    Raises NotFound for an unknown mailbox, Invalid if a limited key names none, and
+    Forbidden if a sandbox key makes a live key.
     """
     if key.sandbox and not made.sandbox:
         raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
     made.account = key.account
-    made.mailbox_ids = _limits(key, mailboxes)
+    made.mailbox_ids = _mailbox_ids(key, mailboxes)
     return store_key(made, key=key)
 
 
 @transaction.atomic
 def store_key(made: ApiKey, **facts: Any) -> str:
-    """Store a key, and return its text. `facts` are for the audit log."""
+    """Store a new key and return its secret text, of which only a hash is stored.
+    `facts` go into the audit log.
+    """
     text = new_key_text(sandbox=made.sandbox)
     made.sha256 = hash_key(text)
     made.prefix = f"{text[:11]}..."
@@ -140,8 +147,9 @@ def store_key(made: ApiKey, **facts: Any) -> str:
 
 
 def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiKey:
-    """Change name, scopes or mailboxes of a key, or pause it. Raises Conflict for a
-    revoked one and the last admin.
+    """Change name, scopes or mailboxes of the key `changed`, or pause or resume it.
+    Raises Conflict if it is revoked, or if no key would be left that can administer the
+    whole account.
     """
     fields = {
         name: value
@@ -149,7 +157,7 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiK
         if name not in ("mailboxes", "paused")
     }
     if "mailboxes" in changes:
-        fields["mailbox_ids"] = _limits(key, changes["mailboxes"])
+        fields["mailbox_ids"] = _mailbox_ids(key, changes["mailboxes"])
     with transaction.atomic():
         changed = _locked(changed)
         if changed.revoked_at is not None:
@@ -162,7 +170,7 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiK
             _check_another_admin(changed)
         facts = {name: value for name, value in fields.items() if name != "name"}
         if "paused" in changes:
-            # Paused again it keeps its moment.
+            # A key that is paused already keeps the time at which it was paused first.
             fields["paused_at"] = (
                 (changed.paused_at or timezone.now()) if changes["paused"] else None
             )
@@ -174,8 +182,8 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiK
 
 @transaction.atomic
 def revoke_key(key: ApiKey, *, revoked: ApiKey) -> None:
-    """Revoke a key at once; a key may revoke itself. Twice is no error. Raises Conflict
-    for the last admin.
+    """Revoke a key at once; a key may revoke itself. Revoking it twice is no error.
+    Raises Conflict for the last key that can administer the whole account.
     """
     revoked = _locked(revoked)
     if revoked.revoked_at is not None:
@@ -188,24 +196,26 @@ def revoke_key(key: ApiKey, *, revoked: ApiKey) -> None:
 def needs_approval_code(
     key: ApiKey, scopes: Collection[str], before: Collection[str] = ()
 ) -> bool:
-    """Whether a person confirms that `key` makes a key with `scopes`, or gives them to
-    one that had `before`.
+    """Whether a person must confirm that `key` makes a key with `scopes`, or gives them
+    to a key that had the scopes `before`.
 
-    That is so for every key that decides; and where a key that sends would get at one
-    that administers without sending, which sees codes and loosens mailboxes.
+    A person confirms every new scope `oversight`. If `key` can send, a person also
+    confirms that it makes a key with `admin` but without `send`: such a key sees the
+    codes that loosen a mailbox.
     """
 
-    def administers(scopes: Collection[str]) -> bool:
+    def is_admin_without_send(scopes: Collection[str]) -> bool:
         return Scope.ADMIN in scopes and Scope.SEND not in scopes
 
-    decides = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
-    frees_sender = key.may(Scope.SEND) and administers(scopes)
-    return decides or (frees_sender and not administers(before))
+    gains_oversight = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
+    sender_gives_admin = key.may(Scope.SEND) and is_admin_without_send(scopes)
+    return gains_oversight or (sender_gives_admin and not is_admin_without_send(before))
 
 
-def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
-    """Return the ids of the mailboxes named; none of them: all. Names that `key` itself
-    cannot see are not found.
+def _mailbox_ids(key: ApiKey, names: list[str] | None) -> list[str]:
+    """Return the ids of the mailboxes that `names` names, each once; an empty list
+    means all mailboxes. Raises NotFound for a mailbox that `key` cannot use itself, and
+    Invalid if a limited key gives None.
     """
     if names is None:
         if key.mailbox_ids:
@@ -217,14 +227,16 @@ def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
 
 
 def _locked(key: ApiKey) -> ApiKey:
-    # The account is locked, so that the count of admins stays right until the change is
-    # stored.
+    # Locks the account, so that no other request removes an admin key before this
+    # change is stored. Returns the key as it is now.
     Account.locked(key.account_id)
     return ApiKey.objects.get(pk=key.pk)
 
 
 def _check_another_admin(key: ApiKey) -> None:
-    """Refuse to remove the last admin key: nobody could make a new one."""
+    """Raise Conflict if `key` is the last key that can administer the whole account:
+    without one, nobody could make a new one.
+    """
     admins = ApiKey.objects.filter(account_id=key.account_id).account_admins()
     if list(admins[:2]) == [key]:
         raise Conflict(
@@ -234,12 +246,16 @@ def _check_another_admin(key: ApiKey) -> None:
 
 
 def new_key_text(*, sandbox: bool = False) -> str:
-    """Return the text of a new key."""
+    """Return a random secret text for a new key; its prefix says whether it is a
+    sandbox key.
+    """
     return (SANDBOX_PREFIX if sandbox else LIVE_PREFIX) + secrets.token_hex(20)
 
 
 def register_key(account: Account, text: str, **fields: Any) -> ApiKey:
-    """Return the key of this text; where there is none, made with these fields."""
+    """Return the key with this secret text; if there is none, create it with these
+    fields.
+    """
     fields |= {
         "account": account,
         "prefix": f"{text[:11]}...",
@@ -248,18 +264,21 @@ def register_key(account: Account, text: str, **fields: Any) -> ApiKey:
     return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=fields)[0]
 
 
-# Each request allows five tries at its code; together too few to guess one.
+# Codes that an account may request in an hour. Each request allows five tries at its
+# code, so an hour's tries are too few to guess one.
 MAX_AN_HOUR = 20
 
 
 class ConfirmationRequired(GatewayError):
-    """The act waits for a person to confirm it."""
+    """The act is not done yet: it waits for a person to confirm it (status 202)."""
 
     status = 202
     code = "pending_approval"
 
     def body(self) -> dict[str, Any]:
-        """Return the answer, which is no error and has no `error`."""
+        """Return the JSON of the answer. It has no key `error`, because it is no
+        error.
+        """
         return {
             "status": self.code,
             "code": self.code,
@@ -278,17 +297,19 @@ def confirmed(
     code: str | None,
     needed: bool | None = None,
 ) -> Iterator[None]:
-    """Run the body of the `with` if its act needs no code or has the right one; `what`
-    says which act exactly.
+    """Run the body of the `with`, which does an act, if the act needs no code or `code`
+    is the right one. `what` describes the act exactly: a code is valid for nothing
+    else.
 
-    Without a code the body runs and is undone, so that an act that is refused anyway is
-    refused at once; then a request is stored and ConfirmationRequired is raised. Code
-    and act are one transaction: a code is not used up by a failed act. `needed` says
-    whether the act needs one, where that is not the operator's setting to say. Raises
-    also Forbidden for a wrong code, NotFound when no such act waits, and
-    TooManyRequests.
+    If a code is needed and none is given, the body runs in a transaction that is rolled
+    back, so that an act that is not allowed is refused at once. Then a request with a
+    code is stored, unless one is waiting already, and ConfirmationRequired is raised.
+    Code and act are one transaction, so an act that fails does not use up its code.
+    `needed` says whether the act needs a code; None leaves that to the setting
+    GATEWAY_APPROVAL_CODES. Also raises Forbidden for a wrong code, NotFound if no such
+    act is waiting, and TooManyRequests.
     """
-    # It binds a code to this act of this key.
+    # A code is valid only for the same digest: the same act by the same key.
     digest = hashlib.sha256(
         canonical_json([key.account_id, key.pk, action, what])
     ).hexdigest()
@@ -308,7 +329,7 @@ def confirmed(
             if request and request.redeem(code):
                 yield
                 return
-        # After the transaction, so that a wrong try is counted.
+        # Raised after the transaction, so that the count of wrong tries is committed.
         if request is None:
             raise NotFound(
                 "No request matches this code. A code works once, within 24 hours, only for the exact request, and "
@@ -322,17 +343,17 @@ def confirmed(
     now = timezone.now()
     with transaction.atomic():
         account = Account.locked(key.account_id)
-        mine = ApprovalRequest.objects.filter(account=account)
-        request = mine.waiting().filter(action=action, digest=digest).first()
+        of_account = ApprovalRequest.objects.filter(account=account)
+        request = of_account.waiting().filter(action=action, digest=digest).first()
         if request is None:
-            recent = mine.filter(created_at__gt=now - timedelta(hours=1))
+            recent = of_account.filter(created_at__gt=now - timedelta(hours=1))
             if recent.count() >= MAX_AN_HOUR:
                 raise TooManyRequests(
                     f"Only {MAX_AN_HOUR} codes can be requested per hour.",
                     code="too_many_approvals",
                     retry_after=3600,
                 )
-            request = mine.create(
+            request = of_account.create(
                 account=account,
                 action=action,
                 digest=digest,

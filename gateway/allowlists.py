@@ -1,8 +1,8 @@
-"""The allowlists of a mailbox: judging recipients by them, replacing one, and recording
-what was refused.
+"""Commands on the two allowlists of a mailbox: judge the recipients of a message by
+them, change a list, and record messages that were refused.
 
-A restriction says who may be written to at all, a bypass whose mail need not wait for a
-decision.
+The restriction says who may be written to at all. The bypass says whose mail is sent
+without waiting for a decision.
 """
 
 import logging
@@ -21,17 +21,20 @@ from gateway.webhooks import events
 log = logging.getLogger(__name__)
 
 MAX_ENTRIES = 5000
-# How many entries an audit entry names; it counts the others.
+# An audit entry names at most this many added and removed patterns; it always gives
+# their numbers.
 _NAMED = 50
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What the lists say to some recipients. `outsiders` keep a message out;
-    `strangers` would, were it not a trial.
+    """What the allowlists of a mailbox say about the recipients of one message.
 
-    `skips` says that a bypass lets all of them through without a decision; `would_skip`
-    that it would. `unlisted` are those for whom a bypass in force does not.
+    `outsiders` are the recipients whom the restriction refuses; `strangers` those whom
+    it would refuse if its mode were not monitor. `skips`: the bypass lets the message
+    go without a decision; `would_skip`: it would do so if its mode were not monitor.
+    `unlisted` are the recipients whom a bypass in force does not name. `rule` and
+    `bypass_rule` name the list and its version.
     """
 
     outsiders: tuple[str, ...] = ()
@@ -45,7 +48,9 @@ class Ruling:
 
 @dataclass
 class _ListStatus:
-    """One list, as far as it concerns the recipients at hand."""
+    """One list of a mailbox. `hits` are the patterns of its live entries that match a
+    recipient of the message.
+    """
 
     kind: str
     mode: str
@@ -57,29 +62,40 @@ class _ListStatus:
         return f"{self.kind}, mode {self.mode}, version {self.version}"
 
     def missed_by(self, patterns: dict[str, list[str]]) -> tuple[str, ...]:
-        return tuple(one for one, its in patterns.items() if self.hits.isdisjoint(its))
+        # Returns the recipients whom no live entry names; `patterns` are, by recipient,
+        # the patterns that would match them.
+        return tuple(
+            recipient
+            for recipient, matching in patterns.items()
+            if self.hits.isdisjoint(matching)
+        )
 
 
 def judge(mailbox: Mailbox, recipients: list[str]) -> Ruling:
-    """Return what the lists of `mailbox` say about all `recipients` at this moment.
+    """Return what the lists of `mailbox` say about `recipients` at this moment.
 
-    A restriction in force lets nobody through whom no live entry names, so an empty or
-    expired list refuses everybody.
+    A restriction in force refuses every recipient whom no live entry names, so an empty
+    or expired list refuses everybody.
     """
     patterns = {recipient: patterns_for(recipient) for recipient in recipients}
-    wanted = {pattern for each in patterns.values() for pattern in each}
+    all_patterns = {
+        pattern for of_recipient in patterns.values() for pattern in of_recipient
+    }
     lists: dict[str, _ListStatus] = {}
-    matches = Allowlist.objects.active_matches(mailbox.pk, wanted)
+    matches = Allowlist.objects.active_matches(mailbox.pk, all_patterns)
     for kind, mode, version, pattern in matches:
         lists.setdefault(kind, _ListStatus(kind, mode, version)).hits.add(pattern)
     ruling = Ruling()
     if restriction := lists.get(Allowlist.Kind.RESTRICTION):
         missed = restriction.missed_by(patterns)
         if missed and restriction.mode == Allowlist.Mode.CONTACTS:
-            known = Contact.objects.known(mailbox.account_id, missed)
-            # An address that no pattern can match is refused, contact or not.
+            contacts = Contact.objects.known(mailbox.account_id, missed)
+            # An address such as a%b@relay has no patterns, because old servers send it
+            # on to somebody else. It is refused even if it is a contact.
             missed = tuple(
-                one for one in missed if one not in known or not patterns[one]
+                address
+                for address in missed
+                if address not in contacts or not patterns[address]
             )
         ruling = Ruling(rule=restriction.rule, outsiders=missed)
         if restriction.mode == Allowlist.Mode.MONITOR:
@@ -103,11 +119,11 @@ def replace_list(
     version: int,
     entries: list[AllowlistEntry],
 ) -> Allowlist:
-    """Replace one list whole, if it still is at `version`. Raises Conflict with the
-    version that it is at.
+    """Replace a whole list, if its version is still `version`. Raises Conflict, which
+    names the current version.
 
     `entries` are not stored yet; their patterns have the form that
-    common.mail_addresses.read_pattern gives.
+    common.mail_addresses.read_pattern returns.
     """
     changed = _locked(mailbox, kind)
     if changed.version != version:
@@ -146,28 +162,28 @@ def replace_list(
 
 
 def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
-    """Return one entry for each pattern: the longest of its times, with the first note
-    that was given.
+    """Return the entries by pattern. Of several entries with the same pattern, one is
+    returned, with the latest expiry and the first note that is not empty.
     """
-    found: dict[str, AllowlistEntry] = {}
+    by_pattern: dict[str, AllowlistEntry] = {}
     for entry in entries:
-        first = found.setdefault(entry.pattern, entry)
+        first = by_pattern.setdefault(entry.pattern, entry)
         first.note = first.note or entry.note
         if first.expires_at is None or entry.expires_at is None:
             first.expires_at = None
         else:
             first.expires_at = max(first.expires_at, entry.expires_at)
-    return found
+    return by_pattern
 
 
 @transaction.atomic
 def add_entry(
     key: ApiKey, mailbox: Mailbox, *, pattern: str, note: str
 ) -> AllowlistEntry:
-    """Add an entry without an end to the bypass of a mailbox; an expired one is
-    replaced.
+    """Add an entry that does not expire to the bypass of a mailbox. An expired entry
+    with the same pattern is replaced.
 
-    Raises Conflict where a live entry has this pattern, and Forbidden for a full list.
+    Raises Conflict if a live entry has this pattern, and Forbidden if the list is full.
     """
     bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     same = bypass.entries.filter(pattern=pattern)
@@ -209,8 +225,9 @@ def set_bypass_mode(key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
 
 
 def _locked(mailbox: Mailbox, kind: str) -> Allowlist:
-    # Makes sure that a row exists, so that two first versions written at once are
-    # compared, too.
+    # Returns the list of this kind, locked. Its row is created first if there is none:
+    # otherwise two requests that write the first version at the same time would not
+    # notice each other.
     Allowlist.objects.bulk_create(
         [Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True
     )
@@ -222,8 +239,8 @@ def _locked(mailbox: Mailbox, kind: str) -> Allowlist:
 def _save_change(
     changed: Allowlist, key: ApiKey, action: str = "allowlist.changed", **facts: Any
 ) -> None:
-    """Store the next version, so that whoever replaces the whole list at the earlier
-    one gets 409.
+    """Store the changed list with the next version number, and record it. A request
+    that replaces the list at an older version then gets 409.
     """
     changed.version += 1
     changed.updated_at = timezone.now()
@@ -241,11 +258,11 @@ def record_refusal(
     rule: str,
     metadata: dict[str, Any],
 ) -> Refusal:
-    """Store a refusal and announce it to subscribers.
+    """Store that a message was refused, and announce it to the subscribers.
 
-    In a transaction of its own, and an error inside of another: nothing else of the
-    message is stored, and what rolls back because of the refusal must not take it
-    along.
+    Runs in a transaction of its own, and raises an error inside another one
+    (`durable`): nothing else of the message is stored, and a rollback because of the
+    refusal must not remove this record.
     """
     with transaction.atomic(durable=True):
         refusal = Refusal.objects.create(
@@ -273,8 +290,8 @@ def record_refusal(
 
 
 def facts_of(refusal: Refusal) -> dict[str, Any]:
-    """Return what an event and a list say of a refusal. It has no `id` of a message,
-    because there is none.
+    """Return the facts of a refusal, as webhook events and the API's list show them.
+    There is no message id, because a refused message is not stored.
     """
     return {
         "refusal_id": refusal.pk,

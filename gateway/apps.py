@@ -1,4 +1,4 @@
-"""The Django app of the gateway."""
+"""The Django app of the gateway; it also starts the SMTP listener in one worker."""
 
 import os
 
@@ -12,7 +12,9 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        """Add the SMTP listener to the worker that the process table chose for it."""
+        """Add the SMTP listener to this Celery worker, if the launcher set INBOUND in
+        its environment.
+        """
         if "INBOUND" not in os.environ:
             return
         from celery import current_app

@@ -1,4 +1,6 @@
-"""The files of a request, decoded and checked."""
+"""Decodes and checks the attachments of an API request: base64 to `File`, within limits
+of number, size and name.
+"""
 
 import base64
 import hashlib
@@ -18,7 +20,7 @@ _CONTENT_TYPE = re.compile(
 
 @dataclass(frozen=True)
 class File:
-    """One file to attach."""
+    """One attachment of a message, sent or received."""
 
     name: str
     content_type: str
@@ -26,13 +28,15 @@ class File:
 
     @property
     def sha256(self) -> str:
-        """The hash by which the fingerprint knows the file."""
+        """The SHA-256 of the content in hex, which the fingerprint of a message
+        covers.
+        """
         return hashlib.sha256(self.content).hexdigest()
 
 
 def check_number(items: object) -> object:
-    """Return `items`. Raises ValueError for more files than a message may have, before
-    any of them is looked at.
+    """Return `items` unchanged. Raises ValueError if they are more files than a message
+    may have; called before any of them is parsed.
     """
     if isinstance(items, list) and len(items) > MAX_FILES:
         raise ValueError(f"at most {MAX_FILES} files, and there are {len(items)}.")
@@ -40,30 +44,30 @@ def check_number(items: object) -> object:
 
 
 def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
-    """Return the files of `attachments`, each given as name, content type and base64.
-    Raises Invalid or TooLarge.
+    """Return the files of a request; each item is (name, content type, base64 content
+    or None if it is missing). Raises Invalid or TooLarge.
     """
     files: list[File] = []
     for number, (name, content_type, encoded) in enumerate(items):
-        where = f"attachments.{number}"
+        field = f"attachments.{number}"
         if not 1 <= len(name) <= 255:
-            raise Invalid(f"{where}.name: must have 1 to 255 characters.")
+            raise Invalid(f"{field}.name: must have 1 to 255 characters.")
         try:
             check_header_text(name)
         except ValueError as error:
-            raise Invalid(f"{where}.name: {error}") from None
+            raise Invalid(f"{field}.name: {error}") from None
         if not _CONTENT_TYPE.fullmatch(content_type):
-            raise Invalid(f"{where}.content_type: must look like application/pdf.")
+            raise Invalid(f"{field}.content_type: must look like application/pdf.")
         if encoded is None:
             # A misspelled field must not become an empty file in somebody's inbox.
-            raise Invalid(f"{where}.content_base64: is missing.")
+            raise Invalid(f"{field}.content_base64: is missing.")
         try:
             content = base64.b64decode("".join(encoded.split()), validate=True)
         except ValueError:
-            raise Invalid(f"{where}.content_base64: is not base64.") from None
+            raise Invalid(f"{field}.content_base64: is not base64.") from None
         if len(content) > MAX_FILE_BYTES:
             raise TooLarge(
-                f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}."
+                f"{field}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}."
             )
         files.append(File(name, content_type.lower(), content))
     if len({file.name for file in files}) < len(files):

@@ -1,5 +1,6 @@
-"""Writes the gateway's audit log, always in the transaction of the act itself; once that
-is committed, the act goes to the log of the process too, without what people wrote.
+"""Writes the gateway's audit log. An entry is written in the transaction of the act
+that it records; after the commit, the act also goes to the log of the process, without
+text that people wrote.
 """
 
 import logging
@@ -12,37 +13,41 @@ from gateway.models import Allowlist, ApiKey, AuditLogEntry, Domain, Email, Mail
 
 log = logging.getLogger(__name__)
 
-# Acts that stop or loosen something, or indicate an attack.
+# These acts stop or loosen something, or indicate an attack.
 _WARNINGS = frozenset(
     """
     account.deleted account.hold_all_on account.hold_all_off email.send_failed
     header_injection.refused mailbox.upgraded suppression.added webhook.paused
     """.split()
 )
-# Where the log calls a model otherwise than Django does.
+# Names of models in the audit log that differ from Django's.
 _NAMES = {
     "apikey": "api_key",
     "approvalrequest": "approval",
     "webhookdelivery": "webhook_delivery",
 }
-# Facts of an act on an email that hold no address and no text of anybody.
+# Facts of an act on an email that may go to the log of the process: they hold no
+# address and no text that somebody wrote.
 _LOGGED = ("because", "code", "refused", "reported", "rule")
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
 def without_addresses(text: str) -> str:
-    """Return a reason for the log, without the addresses that servers and lists name."""
+    """Return an error text for the log of the process: shortened, and with `(address)`
+    in place of each email address.
+    """
     return _ADDRESS.sub("(address)", text[:500])[:200]
 
 
 def record(action: str, about: Any, key: ApiKey | None = None, **facts: Any) -> None:
-    """Record an act on `about`, a row. `facts` never hold text that a person wrote,
-    except a decision's reason.
+    """Write the entry for an act on the row `about`, done with `key` if one is given.
+    `facts` must not hold text that a person wrote, except the reason of a decision and
+    what a client reports.
     """
     logged: dict[str, Any] = {}
     if isinstance(about, Email):
         facts = {"mailbox_id": about.mailbox_id, "status": about.status, **facts}
-        logged = {name: facts[name] for name in _LOGGED if name in facts} | {
+        logged = {fact: facts[fact] for fact in _LOGGED if fact in facts} | {
             "mailbox": about.mailbox_id,
             "state": about.status,
             "mode": about.oversight_mode,
@@ -55,9 +60,9 @@ def record(action: str, about: Any, key: ApiKey | None = None, **facts: Any) -> 
         facts["mailbox_id"] = about.pk
     elif isinstance(about, Domain):
         facts["domain"] = about.domain
-    name = about._meta.model_name
-    kind = _NAMES.get(name, name)
-    # An allowlist is known by its mailbox.
+    model_name = about._meta.model_name
+    kind = _NAMES.get(model_name, model_name)
+    # An allowlist is identified by its mailbox.
     pk = about.mailbox_id if isinstance(about, Allowlist) else about.pk
     AuditLogEntry.objects.create(
         account_id=key.account_id if key else getattr(about, "account_id", about.pk),

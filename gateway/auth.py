@@ -1,7 +1,7 @@
-"""Who calls: finds the key behind a request and checks that it may do what the route
-needs.
+"""Authenticates API requests: finds the key that a request sends, and checks that it
+may do what the route needs.
 
-The key's text is never stored nor logged; only its hash is looked up.
+The key's text is never stored or logged; the key is looked up by a hash of it.
 """
 
 import logging
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 class KeyedRequest(HttpRequest):
-    """A request whose key is known."""
+    """An authenticated request; `auth` is its API key."""
 
     auth: ApiKey
 
 
 def key_text(environ: Mapping[str, Any]) -> str:
-    """Return the text of the key in these headers, or an empty text: a bearer token
-    wins over X-API-Key, and another scheme is ignored.
+    """Return the text of the key in these headers (of a WSGI environ), or an empty
+    text. A bearer token wins over X-API-Key; other schemes are ignored.
     """
     authorization = str(environ.get("HTTP_AUTHORIZATION", ""))
     scheme, _, token = authorization.strip().partition(" ")
@@ -38,7 +38,9 @@ def key_text(environ: Mapping[str, Any]) -> str:
 
 
 def check_scopes(key: ApiKey, *scopes: str) -> None:
-    """Raise Forbidden unless the key has one of `scopes`, or none is asked for."""
+    """Raise Forbidden if the key has none of `scopes`. Without `scopes`, every key
+    passes.
+    """
     if scopes and not key.may(*scopes):
         held = ", ".join(key.scopes)
         sentence = f"This key lacks the scope {' or '.join(scopes)}: it has {held}. Use another key of the account."
@@ -55,7 +57,7 @@ class BearerKey(HttpBearer):
         super().__init__()
 
     def __call__(self, request: HttpRequest) -> ApiKey | None:
-        """Return the key, or None where none is given."""
+        """Return the key, or None if the request sends none."""
         text = key_text(request.META)
         return self.authenticate(request, text) if text else None
 
@@ -80,8 +82,8 @@ class BearerKey(HttpBearer):
                 "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
                 code="key_paused",
             )
-        before = timezone.now() - timedelta(minutes=1)
-        if key.last_used_at is None or key.last_used_at < before:
+        a_minute_ago = timezone.now() - timedelta(minutes=1)
+        if key.last_used_at is None or key.last_used_at < a_minute_ago:
             ApiKey.objects.used(key)
         return key
 

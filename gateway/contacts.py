@@ -1,5 +1,6 @@
-"""Adds and removes contacts. A list of contacts is no allowlist; see
-Allowlist.Mode.CONTACTS.
+"""Commands that add and remove contacts, the people whom an account knows. A contact is
+not on an allowlist by that: only a restriction in the mode `contacts` lets contacts
+through.
 """
 
 from django.db import IntegrityError, transaction
@@ -11,8 +12,8 @@ from gateway.models import ApiKey, Contact
 
 
 def add_contact(key: ApiKey, contact: Contact) -> Contact:
-    """Add somebody. Raises Conflict with the contact's id when the account has one of
-    this address.
+    """Store a new contact of the key's account. Raises Conflict, with the id of the
+    existing contact, if the account has one with this address already.
     """
     contact.account_id = key.account_id
     contact.email = comparable(contact.email)
@@ -22,7 +23,7 @@ def add_contact(key: ApiKey, contact: Contact) -> Contact:
             contact.save(force_insert=True)
             auditing.record("contact.created", contact, key)
     except IntegrityError:
-        known = (
+        existing_id = (
             Contact.objects.filter(account_id=key.account_id, email=contact.email)
             .values_list("pk", flat=True)
             .first()
@@ -30,7 +31,7 @@ def add_contact(key: ApiKey, contact: Contact) -> Contact:
         raise Conflict(
             f"{contact.email} is already a contact.",
             code="contact_exists",
-            contact_id=known,
+            contact_id=existing_id,
         ) from None
     contact.refresh_from_db(fields=["created_at"])
     return contact

@@ -12,9 +12,10 @@ from django.utils import timezone
 from common.mail_addresses import domain_of
 from gateway.models import Domain
 
+# Size of the RSA key.
 _BITS = 2048
-# Each is signed once more than it occurs, so that adding one breaks the signature (RFC
-# 6376, section 8.15).
+# The headers that are signed. Each is named once more than it occurs, so that adding
+# one breaks the signature (RFC 6376, section 8.15).
 _SIGNED = 2 * (
     b"from",
     b"to",
@@ -31,8 +32,8 @@ _SIGNED = 2 * (
     b"x-ai-generated",
     b"x-multimail-identity",
 )
-# RFC 8058 asks for these. Signed only where they are: mailing lists add their own to
-# other mail.
+# RFC 8058 requires these to be signed. They are signed only if the message has them,
+# because mailing lists add their own to other mail.
 _UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
@@ -70,15 +71,15 @@ def replace_key(domain: Domain) -> None:
 
 
 def signed(message: bytes, sender: str) -> bytes:
-    """Return a message with a signature of its sender's domain, where that has a key
-    that signs.
+    """Return a message with a DKIM signature of its sender's domain; unchanged if that
+    domain has no verified key.
     """
-    signing = Domain.objects.active().filter(domain=domain_of(sender))
-    domain = signing.exclude(dkim_verified_at=None).first()
+    sender_domains = Domain.objects.active().filter(domain=domain_of(sender))
+    domain = sender_domains.exclude(dkim_verified_at=None).first()
     if domain is None:
         return message
-    # Imported late: with its DNS it needs 4 MB, and a desk may send for no domain of
-    # its own.
+    # Imported late: with its DNS library it takes 4 MB of memory, and an installation
+    # may have no domain of its own.
     import dkim
 
     signed_headers = list(_SIGNED)

@@ -1,7 +1,7 @@
-"""Domains of accounts: the records that an owner puts into DNS, compared with what DNS says;
-and domains added, verified by DNS, and removed.
+"""Domains of accounts: commands that add, verify and remove a domain, and the DNS
+records that its owner should publish, compared with what DNS has.
 
-Questions to DNS are bounded in time and size, and never asked in a transaction.
+DNS look-ups are limited in time and size, and never run inside a transaction.
 """
 
 import secrets
@@ -24,25 +24,29 @@ from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox
 
-# Seconds for one question with its retries, and for all questions together: a client
-# waits for the answer.
+# Seconds for one DNS question with its retries, and for all questions of a call
+# together: an API client waits for the answer.
 LIMIT = 3.0
 LIMIT_OF_ALL = 8.0
+# Seconds for one try of a question.
 _TRY = 1.0
-# The owner of a domain decides how long its answers are.
+# Records of an answer, and characters of a record, that are read: the owner of a domain
+# decides how long its answers are.
 _MOST_RECORDS = 50
 _MOST_TEXT = 4_000
-# A process has few threads, and the owner of a domain decides how long its answers
-# take.
+# One call looks up at a time: a process has few threads, and the owner of a domain
+# decides how long its answers take.
 asking = threading.Lock()
+# Name and type (TXT or MX) of the records that are looked up.
 Question = tuple[str, str]
+# The TXT record that proves ownership begins with this.
 PROOF = "countersign-domain="
 
 
 @dataclass(frozen=True)
 class DnsAnswer:
-    """What DNS says to one question, record by record; `error` is a sentence where DNS
-    could not be asked.
+    """The records that DNS has for one question. If DNS could not be asked, `error` is
+    a sentence.
     """
 
     records: tuple[str, ...] = ()
@@ -50,8 +54,8 @@ class DnsAnswer:
 
 
 def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
-    """Return what DNS says to each name and kind, TXT or MX; a second caller at the
-    same time gets an error.
+    """Return the answer of DNS to each question. While another call is looking up, all
+    answers are errors.
     """
     questions = list(dict.fromkeys(questions))
     if not asking.acquire(blocking=False):
@@ -104,6 +108,7 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     )
 
 
+# The keys of the records; `Domain.dns_problems` stores results under them.
 OWNERSHIP = "ownership"
 SPF = "spf"
 DKIM = "dkim"
@@ -114,7 +119,7 @@ MX = "mx"
 
 @dataclass(frozen=True)
 class Record:
-    """A DNS record, as its owner should publish it."""
+    """A DNS record that the owner of a domain should publish."""
 
     key: str
     type: str
@@ -124,8 +129,8 @@ class Record:
 
 
 def records_of(domain: Domain) -> list[Record]:
-    """Return the records of a domain: ownership, DKIM, SPF, DMARC and, where a host can
-    be named, MX.
+    """Return the records that a domain should have: ownership, DKIM if it has a key,
+    SPF, DMARC and, if PUBLIC_URL has a public host name, MX.
     """
     name = domain.domain
     proof = f"{PROOF}{domain.token}"
@@ -172,7 +177,9 @@ def records_of(domain: Domain) -> list[Record]:
 
 
 def record_error(record: Record, found: DnsAnswer) -> str:
-    """Return what is wrong with a record, as a sentence; empty: it is right."""
+    """Return what is wrong with a record, as a sentence, given the answer of DNS; empty
+    if it is right.
+    """
     if found.error:
         return found.error
     texts = found.records
@@ -192,7 +199,7 @@ def record_error(record: Record, found: DnsAnswer) -> str:
             tags.get("v") == "DMARC1" and "p" in tags for tags in map(_tags, texts)
         )
     elif record.key == MX:
-        is_right = record.value.lower() in [one.rstrip(".") for one in texts]
+        is_right = record.value.lower() in [host.rstrip(".") for host in texts]
     else:
         is_right = record.value in texts
     if is_right:
@@ -201,13 +208,15 @@ def record_error(record: Record, found: DnsAnswer) -> str:
 
 
 def _tags(text: str) -> dict[str, str]:
-    """Return the tags of a record such as `v=DKIM1; p=...`."""
+    """Return the tags of a record such as `v=DKIM1; p=...` by name."""
     pairs = (part.partition("=") for part in text.split(";"))
     return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
 
 def _public_host(url: str) -> str:
-    """Return the host of an address, if others can reach a machine by it."""
+    """Return the host of a URL if it may be reached from outside; empty for a private
+    address or a local name.
+    """
     host = urlsplit(url).hostname or ""
     try:
         return host if ip_address(host).is_global else ""
@@ -219,7 +228,7 @@ def _public_host(url: str) -> str:
 
 
 def _is_address(host: str) -> bool:
-    """Whether it is a number and no name, as an MX record needs one."""
+    """Whether `host` is an IP address. An MX record needs a name."""
     try:
         return bool(ip_address(host))
     except ValueError:
@@ -227,12 +236,13 @@ def _is_address(host: str) -> bool:
 
 
 def add_domain(key: ApiKey, name: str) -> Domain:
-    """Add a domain, which is pending until it is verified. Raises Conflict, or
+    """Add a domain to the key's account, pending until DNS proves that the account owns
+    it. Raises Conflict if this account has it already or another has verified it, or
     Forbidden for a limited key.
     """
     check_unlimited(key)
-    theirs = Domain.objects.active().exclude(account_id=key.account_id)
-    if theirs.filter(domain=name).exists():
+    of_others = Domain.objects.active().exclude(account_id=key.account_id)
+    if of_others.filter(domain=name).exists():
         raise _domain_conflict(name)
     try:
         with transaction.atomic():
@@ -253,30 +263,29 @@ def add_domain(key: ApiKey, name: str) -> Domain:
 
 
 def verify_domain(key: ApiKey, domain: Domain) -> str:
-    """Look each record of a domain up in DNS, and make the domain active where its
-    proof is found. Raises Conflict.
+    """Look the records of a domain up in DNS, store the results, and make a pending
+    domain active if its proof is found. Returns a sentence with the result, and
+    refreshes `domain`. Raises Conflict if another account has the domain.
 
-    Returns a sentence with the result; `domain` is as it is stored then.
-
-    A domain that is active stays so: DNS that is broken today must not close mailboxes.
+    An active domain stays active: a fault of DNS must not close mailboxes.
     """
     if not domain.dkim_selector:
-        # Made by the operator's command.
+        # The operator's command adds domains without a key.
         make_key(domain)
     records = records_of(domain)
-    found = look_up([(record.name, record.type) for record in records])
-    result = {
-        record.key: record_error(record, found[record.name, record.type])
+    answers = look_up([(record.name, record.type) for record in records])
+    errors = {
+        record.key: record_error(record, answers[record.name, record.type])
         for record in records
     }
     now = timezone.now()
     # Records that could not be looked up keep their last result.
-    known = result | {
+    problems = errors | {
         record.key: domain.dns_problems[record.key]
         for record in records
-        if found[record.name, record.type].error and record.key in domain.dns_problems
+        if answers[record.name, record.type].error and record.key in domain.dns_problems
     }
-    if domain.status == Domain.Status.PENDING and not result[OWNERSHIP]:
+    if domain.status == Domain.Status.PENDING and not errors[OWNERSHIP]:
         pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
         try:
             with transaction.atomic():
@@ -285,20 +294,20 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
         except IntegrityError:
             # The unique index refused it: another account has the domain.
             raise _domain_conflict(domain.domain) from None
-    if not known[DKIM]:
+    if not problems[DKIM]:
         domain.dkim_verified_at = domain.dkim_verified_at or now
-    if known.get(NEXT_DKIM) == "":
+    if problems.get(NEXT_DKIM) == "":
         replace_key(domain)
-        known[DKIM] = known.pop(NEXT_DKIM)
+        problems[DKIM] = problems.pop(NEXT_DKIM)
         domain.dkim_verified_at = now
     domain.save_fields(
-        dns_problems=known, looked_at=now, dkim_verified_at=domain.dkim_verified_at
+        dns_problems=problems, looked_at=now, dkim_verified_at=domain.dkim_verified_at
     )
     domain.refresh_from_db()
     if domain.status == Domain.Status.PENDING:
-        return result[OWNERSHIP]
+        return errors[OWNERSHIP]
     return " ".join(
-        ["The domain is active.", *dict.fromkeys(filter(None, result.values()))]
+        ["The domain is active.", *dict.fromkeys(filter(None, errors.values()))]
     )
 
 
@@ -319,19 +328,19 @@ def rotate_key(key: ApiKey, domain: Domain) -> Domain:
 
 @transaction.atomic
 def remove_domain(key: ApiKey, domain: Domain) -> None:
-    """Remove a domain. Raises Conflict while mailboxes live under it."""
-    # The same lock as for a new mailbox, so that none is made meanwhile.
+    """Remove a domain. Raises Conflict while it has mailboxes."""
+    # Making a mailbox takes the same lock, so that none is made meanwhile.
     Account.locked(key.account_id)
-    living = (
+    mailbox = (
         Mailbox.objects.visible_to(key)
         .filter(address__endswith=f"@{domain.domain}")
         .first()
     )
-    if living is not None:
+    if mailbox is not None:
         raise Conflict(
-            f"This domain still has mailboxes, such as {living.address}. Delete them first.",
+            f"This domain still has mailboxes, such as {mailbox.address}. Delete them first.",
             code="domain_in_use",
-            mailbox_id=living.pk,
+            mailbox_id=mailbox.pk,
         )
     auditing.record("domain.removed", domain, key)
     domain.delete()

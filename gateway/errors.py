@@ -1,19 +1,20 @@
-"""What the gateway answers when it cannot do what was asked: one class a status, a
-sentence, and a stable code.
+"""The errors that the gateway's API answers with: an exception class for each HTTP
+status, with a sentence for people and a stable code for programs.
 """
 
 import re
 from typing import Any
 
+# A sentence that begins with the name of a field.
 _NAMES_FIELD = re.compile(r"([a-z][a-z0-9_.]*): ")
 
 
 class GatewayError(Exception):
-    """Base of all refusals. `error` is for people, `code` for programs, `extra` are
-    further keys of the answer.
+    """Base of all errors that are answered. `error` is a sentence for people, `code` a
+    word for programs, `extra` holds further keys of the answer.
 
-    A sentence about one field begins with its name (`subject: is missing.`); `field` is
-    for other sentences.
+    A sentence about one field of the request begins with the field's name (`subject: is
+    missing.`). If the sentence does not, `field` can name it.
     """
 
     status = 400
@@ -51,32 +52,32 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):
-    """The body is no JSON object."""
+    """The body cannot be read, or the request is invalid."""
 
 
 class InvalidKey(GatewayError):
-    """No key, an unknown one, or a revoked one."""
+    """The request has no key, an unknown key or a revoked key."""
 
     status = 401
     code = "invalid_key"
 
 
 class Forbidden(GatewayError):
-    """The key is right, but may not do this."""
+    """The key is valid, but may not do this."""
 
     status = 403
     code = "forbidden"
 
 
 class NotFound(GatewayError):
-    """No such thing in this account."""
+    """The account has no such thing, or the key may not see it."""
 
     status = 404
     code = "not_found"
 
 
 class Conflict(GatewayError):
-    """The state does not allow it."""
+    """The current state does not allow it."""
 
     status = 409
     code = "conflict"
@@ -97,14 +98,14 @@ class Invalid(GatewayError):
 
 
 class TooManyRequests(GatewayError):
-    """Too often. `retry_after` is in seconds."""
+    """A limit is reached. `retry_after` is in seconds."""
 
     status = 429
     code = "rate_limited"
 
 
 class Unavailable(GatewayError):
-    """The database, or what reads messages, is away."""
+    """The database or the parser cannot be reached; the client can try again."""
 
     status = 503
     code = "unavailable"

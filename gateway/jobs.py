@@ -1,5 +1,8 @@
-"""What the parser does for the gateway: reads received mail, simplifies HTML, and turns
-Markdown into HTML.
+"""The jobs that the parser's confined processes run for the gateway: reading received
+mail, simplifying HTML, and turning Markdown into HTML.
+
+Each job takes bytes and returns bytes. If the content cannot be processed, the first
+two answer with a `refusal`, a sentence or an SMTP reply that says why.
 """
 
 from dataclasses import asdict
@@ -17,7 +20,7 @@ def _mail(content: bytes) -> bytes:
     except NotAccepted as refusal:
         return pack({"refusal": str(refusal)})
     fields = asdict(mail)
-    contents = [one.pop("content") for one in fields["files"]]
+    contents = [file.pop("content") for file in fields["files"]]
     return pack(fields, *contents)
 
 
@@ -26,7 +29,7 @@ def _simple(html: bytes) -> bytes:
         form = simplify(html.decode("utf-8", "surrogatepass"))
     except TooComplex as reason:
         return pack({"refusal": str(reason)})
-    sentences = [one.sentence() for one in form.changes]
+    sentences = [change.sentence() for change in form.changes]
     return pack({"html": form.html, "text": text_of(form.html), "changes": sentences})
 
 

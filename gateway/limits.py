@@ -1,9 +1,9 @@
-"""What an account may do in a minute, a day and a month, and how much it did.
+"""Limits of an account (API calls a minute, emails a day and a month), and how much it
+has used.
 
-Calls are counted in Redis alone. Counting never costs
-a request: while Redis is away, calls pass uncounted. Sandbox mail has no quota. Held
-mail counts against the quota when it is accepted, so that approving never finds it used
-up.
+Calls are counted in Redis only, and counting never makes a request fail: while Redis is
+away, calls are not counted. Sandbox mail has no quota. Held mail counts against the
+quota when it is accepted, so that an approval never finds the quota used up.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,9 @@ from gateway.errors import TooManyRequests
 from gateway.models import Account, ApiKey, Email
 from gateway.states import Direction
 
-# A call over the limit does not count as usage. One round trip; the counters of the
-# minute and of the day expire by themselves.
+# A Lua script for Redis, which counts a call: for the limit of the minute, and within
+# that limit also for the usage of the day. Returns the calls of this minute. One round
+# trip; both counters expire by themselves.
 _HIT = """
 local calls = redis.call('INCR', KEYS[1])
 if calls == 1 then redis.call('EXPIRE', KEYS[1], 120) end
@@ -32,15 +33,17 @@ return calls
 """
 T = TypeVar("T")
 _DAY = timedelta(days=1)
-# For how long calls are known; a period of usage is not longer.
+# How long Redis keeps the calls of a day. A period of usage is never longer.
 _KEPT = 367 * _DAY
 
 
 def _calls_key(key: ApiKey, day: date) -> str:
+    # The key in Redis that counts the calls of the account on this day.
     return f"gateway:calls:{key.account_id}:{day.isoformat()}"
 
 
-def _ask(question: Callable[[], Any], otherwise: T) -> T:
+def _ask_redis(question: Callable[[], Any], otherwise: T) -> T:
+    # Returns the answer of Redis to `question`, or `otherwise` while Redis is away.
     if is_resting():
         return otherwise
     try:
@@ -52,14 +55,14 @@ def _ask(question: Callable[[], Any], otherwise: T) -> T:
 
 
 def check_rate(key: ApiKey, *, now: datetime) -> None:
-    """Count this call. Raises TooManyRequests where the key made too many in this
+    """Count this call. Raises TooManyRequests if the key made too many calls in this
     minute.
     """
     limit = settings.GATEWAY_RATE_LIMIT
     minute = int(now.timestamp()) // 60
     keys = [f"gateway:rate:{key.pk}:{minute}", _calls_key(key, now.date())]
     args = [limit, int(_KEPT.total_seconds())]
-    calls = _ask(
+    calls = _ask_redis(
         lambda: int(quick_redis().register_script(_HIT)(keys=keys, args=args)), 0
     )
     if not limit or calls <= limit:
@@ -72,11 +75,11 @@ def check_rate(key: ApiKey, *, now: datetime) -> None:
 
 
 def check_quota(account: Account, *, sandbox: bool, now: datetime) -> None:
-    """Check that one more email may be stored, within the transaction that stores it.
-    Raises TooManyRequests.
+    """Check that the account may store one more email, in the transaction that stores
+    it. Raises TooManyRequests.
 
-    The account is locked where it has a quota, so that two requests never both take its
-    last message.
+    An account with a quota is locked, so that two requests cannot both use its last
+    message.
     """
     if sandbox or (account.monthly_email_quota, account.warmup_daily_limit) == (
         None,
@@ -92,7 +95,7 @@ def check_quota(account: Account, *, sandbox: bool, now: datetime) -> None:
             f"The monthly quota of {quota} emails is used up. It resets at {ends:%Y-%m-%d} 00:00 UTC; "
             "the operator can raise it.",
             code="quota_exceeded",
-            retry_after=_seconds(ends - now),
+            retry_after=_seconds_rounded_up(ends - now),
             monthly_email_quota=quota,
         )
     limit = account.warmup_daily_limit
@@ -103,7 +106,7 @@ def check_quota(account: Account, *, sandbox: bool, now: datetime) -> None:
             f"This account is warming up: it may send {limit} emails a day, and has sent {sent} today.",
             code="warmup_limit",
             hint="Send the rest after midnight UTC.",
-            retry_after=_seconds(today + _DAY - now),
+            retry_after=_seconds_rounded_up(today + _DAY - now),
             warmup_stage=1,
             daily_sent=sent,
             daily_limit=limit,
@@ -117,17 +120,17 @@ def start_of_month(moment: datetime) -> datetime:
     )
 
 
-def _seconds(wait: timedelta) -> int:
+def _seconds_rounded_up(wait: timedelta) -> int:
     return max(1, int(wait.total_seconds()) + 1)
 
 
 def usage_by_day(
     key: ApiKey, *, begin: datetime, end: datetime
 ) -> dict[date, dict[str, int]]:
-    """Return what happened on each day (UTC) from `begin` until before `end`, as far as
-    the key may know of it.
+    """Return the counts of each day (UTC) from `begin` until before `end`, by name, of
+    the mail that the key may see.
 
-    Calls are known by whole days, and for the account as a whole.
+    API calls are counted for whole days, and for the account as a whole.
     """
     first = begin.astimezone(UTC).date()
     last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
@@ -147,12 +150,12 @@ def usage_by_day(
         for day, number in numbers:
             days[day][name] = number
     keys = [_calls_key(key, day) for day in days]
-    counted: list[bytes | None] = _ask(lambda: quick_redis().mget(keys), [])
+    counted: list[bytes | None] = _ask_redis(lambda: quick_redis().mget(keys), [])
     for counts, calls in zip(days.values(), counted, strict=False):
         counts["api_calls"] = int(calls or 0)
     return days
 
 
 def emails_sent_this_month(account: Account, now: datetime) -> int:
-    """Return how many emails of this month (UTC) the account's quota counts."""
+    """Return how many emails of this month (UTC) count against the account's quota."""
     return Email.objects.charged_to(account, start_of_month(now)).count()

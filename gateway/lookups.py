@@ -1,8 +1,9 @@
-"""Finds what a request names, as far as its key may see it, and says what the key may
-read of it.
+"""Finds the rows that a request names, among those that its key may see; and says
+whether a key may read the content of a message.
 
-What a key cannot see is a 404. Received mail of a gated_all mailbox must not reach an
-agent before a person has let it in: it may hold instructions.
+What a key may not see is answered with 404. Received mail of a gated_all mailbox must
+not reach an agent before a person has approved it: it may hold instructions to the
+agent.
 """
 
 from typing import TypeVar
@@ -16,13 +17,14 @@ from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox, Sc
 from gateway.states import WITHHELD, Change, Direction, Status
 
 Row = TypeVar("Row", bound=Model)
+# Seconds for which a link to a file works.
 LASTS = 3600
 _SALT = "gateway.file_links"
 
 
 def first_or_404(rows: QuerySet[Row], what: str, code: str = "") -> Row:
-    """Return the first of `rows`. Raises NotFound, saying that the account has no
-    `what`.
+    """Return the first of `rows`. Raises NotFound, with a sentence that the account has
+    no such `what`.
     """
     row = rows.first()
     if row is None:
@@ -31,7 +33,9 @@ def first_or_404(rows: QuerySet[Row], what: str, code: str = "") -> Row:
 
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
-    """Return the mailbox with this id or address. Raises NotFound."""
+    """Return the mailbox with this id or address, if the key may use it. Raises
+    NotFound.
+    """
     named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
     mailbox = Mailbox.objects.visible_to(key).filter(**named).first()
     if mailbox is None:
@@ -39,33 +43,36 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
             "There is no such mailbox in this account, or this key may not use it. GET /v1/mailboxes lists them.",
             code="unknown_mailbox",
         )
-    # Known already: no query of its own.
+    # The key's account is loaded already; this saves a query.
     mailbox.account = key.account
     return mailbox
 
 
 def mailbox_for(address: str) -> Mailbox | None:
-    """Return the live mailbox that takes mail for `address`: its own, or of name+tag@
-    the one of name@.
+    """Return the active mailbox that takes mail for `address`, or None. The mailbox
+    name@ also takes mail for name+tag@, if that is no mailbox itself.
     """
     try:
         whole = clean_address(address).lower()
     except ValueError:
         return None
     local, _, domain = whole.rpartition("@")
-    plain = f"{local.partition('+')[0]}@{domain}"
-    known = Mailbox.objects.select_related("account").filter(address__in={whole, plain})
-    # The exact address wins over the tag, also when its mailbox is closed: its mail
-    # must not reach another.
-    mailbox = max(known, key=lambda one: one.address == whole, default=None)
+    without_tag = f"{local.partition('+')[0]}@{domain}"
+    mailboxes = Mailbox.objects.select_related("account").filter(
+        address__in={whole, without_tag}
+    )
+    # The mailbox with the exact address wins, even if it is closed: its mail must not
+    # reach another mailbox.
+    mailbox = max(mailboxes, key=lambda found: found.address == whole, default=None)
     return (
         mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
     )
 
 
 def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mailbox:
-    """Return the mailbox named, or the only one there is. Raises NotFound, or Invalid
-    about `field`.
+    """Return the mailbox with this id or address; without a name, the only mailbox that
+    the key may use. Raises NotFound, or Invalid about `field` if there is not exactly
+    one.
     """
     if name:
         return mailbox_named(key, bare_address(name))
@@ -77,14 +84,14 @@ def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mai
 
 
 def bare_address(name: str) -> str:
-    """Return `support@x.example` out of `Support <support@x.example>`; anything else as
-    it is.
+    """Return `support@x.example` for `Support <support@x.example>`; other text
+    unchanged.
     """
     return name.rpartition("<")[2].rstrip("> ") if name.rstrip().endswith(">") else name
 
 
 def email_named(key: ApiKey, email_id: str, mailbox: Mailbox | None = None) -> Email:
-    """Return the email with this id, in `mailbox` where one is given. Raises NotFound."""
+    """Return the email with this id, in `mailbox` if one is given. Raises NotFound."""
     emails = Email.objects.visible_to(key).with_mailbox().with_attachments()
     if mailbox is not None:
         emails = emails.filter(mailbox=mailbox)
@@ -92,7 +99,7 @@ def email_named(key: ApiKey, email_id: str, mailbox: Mailbox | None = None) -> E
 
 
 def check_unlimited(key: ApiKey) -> None:
-    """Raise Forbidden if the key is limited to some mailboxes: what follows is about
+    """Raise Forbidden if the key is limited to some mailboxes; for calls that concern
     the whole account.
     """
     if key.mailbox_ids:
@@ -105,7 +112,9 @@ def check_unlimited(key: ApiKey) -> None:
 def thread_named(
     key: ApiKey, thread_id: str, mailbox: Mailbox | None = None
 ) -> EmailQuerySet:
-    """Return what the key may read of a thread, newest first; possibly nothing."""
+    """Return the emails of a thread that the key may read, newest first; possibly
+    none.
+    """
     emails = Email.objects.visible_to(key).readable_by(key).in_sight()
     if mailbox is not None:
         emails = emails.filter(mailbox=mailbox)
@@ -113,13 +122,13 @@ def thread_named(
 
 
 def may_read(key: ApiKey, email: Email) -> bool:
-    """Whether the key may read what the message says."""
+    """Whether the key may read the content of the message."""
     withheld = email.direction == Direction.INBOUND and email.status in WITHHELD
     return not withheld or key.sees_held()
 
 
 def check_may_read(key: ApiKey, email: Email) -> None:
-    """Raise Forbidden for a message that nobody has let in."""
+    """Raise Forbidden if the key may not read the content of the message."""
     if may_read(key, email):
         return
     if email.status == Status.REJECTED:
@@ -133,8 +142,8 @@ def check_may_read(key: ApiKey, email: Email) -> None:
 
 
 def open_email(key: ApiKey, email: Email) -> None:
-    """Let the key read the message. Unless a reviewer reads it, unread mail is read
-    from then on. Raises Forbidden.
+    """Check that the key may read the message, and mark unread mail as read unless it
+    is a reviewer's key. Raises Forbidden.
     """
     check_may_read(key, email)
     if email.status == Status.UNREAD and not key.sees_held():
@@ -142,13 +151,13 @@ def open_email(key: ApiKey, email: Email) -> None:
 
 
 def link_token(key: ApiKey, file: Attachment) -> str:
-    """Return the last part of a link to `file`."""
+    """Return the last part of a link by which `file` can be fetched without a key."""
     return signing.dumps([key.pk, file.pk], salt=_SALT)
 
 
 def file_of_token(token: str) -> Attachment:
-    """Return the file that a link leads to, with its bytes. Raises Forbidden or
-    NotFound.
+    """Return the file that a link is for, with its bytes. Raises Forbidden if the link
+    has expired or is forged, or if its key has no access any more, or NotFound.
     """
     try:
         key_id, file_id = signing.loads(token, salt=_SALT, max_age=LASTS)

@@ -1,7 +1,9 @@
-"""Makes, changes and deletes mailboxes, and loosens their oversight by a one-time code.
+"""Commands that make, change and delete mailboxes, and that loosen a mailbox's
+oversight mode with a one-time code.
 
-`change_mailbox` never loosens: a key asks for a looser mode, and a person passes on the
-code that allows it.
+`change_mailbox` never loosens the mode. A key requests a looser mode
+(`request_upgrade`), an operator passes the code on, and with the code `upgrade` sets
+the mode.
 """
 
 import logging
@@ -29,28 +31,30 @@ from gateway.models.codes import LIFETIME, MAX_WRONG, new_code
 from gateway.states import Mode, is_looser, stricter
 
 log = logging.getLogger(__name__)
+# Upgrade requests of one mailbox.
 MAX_AN_HOUR = 3
 
 
 def create_mailbox(
     key: ApiKey, *, wanted: str, mode: Mode | None, settings: dict[str, Any]
 ) -> Mailbox:
-    """Make a mailbox of this address, or of this local part under the account's oldest
-    domain.
+    """Make a mailbox. `wanted` is its address, or only the part before the @; the
+    domain is then the account's oldest.
 
-    A mode looser than gated_send, or than the account's minimum, makes a mailbox of
-    that: loosening takes a person. Raises Invalid for an address that is not the
-    account's to give, Conflict for one that was ever used, Forbidden.
+    A `mode` that is looser than gated_send, or than the account's minimum, is replaced
+    by the stricter of these two: only a person can loosen oversight. Raises Invalid for
+    an address outside the account's domains, Conflict for an address that was ever
+    used, and Forbidden.
     """
     check_unlimited(key)
     with transaction.atomic():
         # Locked, so that the count stays right until the mailbox is stored.
         account = Account.locked(key.account_id)
         address = _address(account, wanted)
-        living = Mailbox.objects.filter(account=account, is_active=True)
+        active_mailboxes = Mailbox.objects.filter(account=account, is_active=True)
         if (
             account.max_mailboxes is not None
-            and living.count() >= account.max_mailboxes
+            and active_mailboxes.count() >= account.max_mailboxes
         ):
             raise Forbidden(
                 f"The account's limit is {account.max_mailboxes} mailboxes. Delete one, or ask the operator for more.",
@@ -85,14 +89,14 @@ def create_mailbox(
 def change_mailbox(
     key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]
 ) -> Mailbox:
-    """Change settings, and tighten the oversight mode.
+    """Change settings of a mailbox, or make its oversight mode stricter.
 
-    Raises Forbidden for a looser mode, Invalid for a copy to somebody who is not on the
-    mailbox's list; then nothing changes.
+    Raises Forbidden for a looser mode, and Invalid for an automatic copy to somebody
+    who is not on the mailbox's list; then nothing changes.
     """
     for name in ("auto_cc", "auto_bcc"):
-        # A copy to somebody who is not on the list: all mail of the mailbox would be
-        # refused.
+        # With a copy to somebody who is not on the list, all mail of the mailbox would
+        # be refused.
         outsiders = judge(mailbox, clean_addresses(changes.get(name, ""))).outsiders
         if outsiders:
             raise Invalid(
@@ -104,7 +108,7 @@ def change_mailbox(
         mailbox = Mailbox.locked(mailbox.pk)
         _check_settings(mailbox.account, changes)
         if changes.get("commercial", mailbox.commercial):
-            # Locked, so that the postal address is not taken away meanwhile.
+            # Locked, so that the postal address is not removed meanwhile.
             account = Account.locked(mailbox.account_id)
             _check_commercial(
                 account,
@@ -117,7 +121,7 @@ def change_mailbox(
                     "Call request-upgrade, then upgrade with the code that an operator gives you.",
                     code="upgrade_needed",
                 )
-            # An open request was made under another mode: its code must not undo this
+            # An open request was made under the old mode; its code must not undo this
             # change.
             UpgradeRequest.objects.void(mailbox)
             changes = changes | {"oversight_mode": mode}
@@ -133,8 +137,8 @@ def change_mailbox(
 
 
 def delete_mailbox(key: ApiKey, mailbox: Mailbox) -> None:
-    """Close a mailbox for good. What waits in it is cancelled after this
-    (`cancel_in_closed_mailboxes`); its address stays taken.
+    """Close a mailbox for good; its address stays taken. The caller then cancels what
+    waits in it (`cancel_in_closed_mailboxes`).
 
     Raises Forbidden for a sandbox key.
     """
@@ -151,6 +155,7 @@ def delete_mailbox(key: ApiKey, mailbox: Mailbox) -> None:
 
 
 def _address(account: Account, wanted: str) -> str:
+    # Returns the whole address that `wanted` means, in an active domain of the account.
     domains = Domain.objects.filter(
         account=account, status=Domain.Status.ACTIVE
     ).order_by("id")
@@ -179,8 +184,8 @@ def _address(account: Account, wanted: str) -> str:
 
 
 def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
-    """Refuse commercial mail without a postal address, or with copies: its link is for
-    its one recipient.
+    """Refuse commercial mail without a postal address, or with automatic copies: its
+    link to unsubscribe is for one recipient.
     """
     if not account.physical_address.strip():
         raise Invalid(
@@ -197,11 +202,11 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
 
 @transaction.atomic
 def request_upgrade(key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRequest:
-    """Store a request for a looser mode with its code; an older request of the mailbox
-    ends.
+    """Store a request for a looser mode, with a new code. An older open request of the
+    mailbox ends.
 
-    Raises BadRequest for a mode that is not looser, Forbidden for one below the
-    account's minimum, TooManyRequests for a fourth request within an hour.
+    Raises BadRequest if the mode is not looser, Forbidden if the account's minimum
+    forbids it, and TooManyRequests for a fourth request within an hour.
     """
     mailbox = Mailbox.locked(mailbox.pk)
     if target == mailbox.oversight_mode:
@@ -246,14 +251,15 @@ def request_upgrade(key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeReque
 
 
 def upgrade(key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
-    """Loosen the mailbox as the request of this code says. Raises NotFound when nothing
-    waits, or Forbidden.
+    """Loosen the mailbox to the mode of its open request, if `code` is that request's
+    code. Raises NotFound if no request is open, or Forbidden.
 
-    The request is locked: of two calls with one code the second finds it used. A wrong
-    try is committed.
+    The request is locked, so of two calls with the same code the second finds it used.
+    A wrong try is counted and committed.
     """
     with transaction.atomic():
-        # In the order of request_upgrade: the mailbox first.
+        # The mailbox is locked first, as in request_upgrade: another order could
+        # deadlock.
         mailbox = Mailbox.locked(mailbox.pk)
         request = (
             UpgradeRequest.objects.waiting()
@@ -262,7 +268,7 @@ def upgrade(key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
             .first()
         )
         if request and request.redeem(code):
-            # It may have been set after the request was made.
+            # The account's minimum may have been set after the request was made.
             _check_minimum(mailbox.account, Mode(request.target_mode))
             was = mailbox.oversight_mode
             mailbox.save_fields(oversight_mode=request.target_mode)
@@ -291,6 +297,7 @@ def upgrade(key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
 
 
 def _check_minimum(account: Account, mode: Mode) -> None:
+    # Raises Forbidden if `mode` is looser than the account's minimum mode.
     minimum = account.minimum_oversight_mode
     if minimum and is_looser(mode, minimum):
         raise Forbidden(
@@ -301,7 +308,7 @@ def _check_minimum(account: Account, mode: Mode) -> None:
 
 def _check_settings(account: Account, changes: dict[str, Any]) -> None:
     if changes.get("allow_looser_per_call"):
-        # A call could then ask for any mode.
+        # A call could then ask for the loosest mode.
         _check_minimum(account, Mode.AUTONOMOUS)
     if changes.get("forward_inbound") and not notices.oversight_address(account):
         raise Invalid(
@@ -318,7 +325,9 @@ def make_mailbox(
     mode: Mode = Mode.GATED_SEND,
     looser: bool = False,
 ) -> Mailbox:
-    """Return the account's mailbox of this address, made if there is none."""
+    """Return the account's mailbox with this address. If there is none, it is made, and
+    its domain too. For the commands of operators.
+    """
     defaults = {
         "account": account,
         "display_name": display_name,

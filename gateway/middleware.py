@@ -1,10 +1,9 @@
-"""The only middleware: every answer is JSON, with no redirect, no empty body, and never
-204.
+"""The gateway's only middleware. It checks the host and the size of the body before
+anything reads a request, logs each request under an id, and marks each answer as the
+gateway's.
 
-HTML are only /docs and the page to unsubscribe.
-
-It checks the host and the size of the body before anything reads them, names the
-request in the log, and marks every answer as ours.
+It also replaces Django's redirects and HTML errors by errors in JSON. The API answers
+with HTML only at /docs and on the page to unsubscribe.
 """
 
 import json
@@ -22,20 +21,23 @@ from common.identifiers import ulid
 from common.logs import traced
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+# Beginnings of the paths whose answers may be something else than JSON.
 _NOT_JSON = ("/docs", "/static/")
+# Sentence and code of the errors that replace Django's, by status.
 _SENTENCES = {
     400: ("The request cannot be read.", "bad_request"),
     404: ("There is nothing at this path. See /docs and /openapi.json.", "not_found"),
     405: ("This path does not accept this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }
+# The same for every other status.
 _BROKEN = ("The gateway had an error, which was logged.", "internal")
 
 log = logging.getLogger(__name__)
 
 
 def problem(status: int, error: str, code: str) -> JsonResponse:
-    """Return an error in the one form that clients know."""
+    """Return an error in the form that all errors of the API have."""
     return JsonResponse({"error": error, "code": code}, status=status)
 
 
@@ -49,20 +51,22 @@ def too_large() -> str:
 def failed(
     request: HttpRequest, exception: Exception | None = None, *, status: int
 ) -> HttpResponse:
-    """Answer in JSON instead of Django's HTML page."""
+    """Return a JSON error for this status; used in place of Django's HTML error
+    pages.
+    """
     return problem(status, *_SENTENCES.get(status, _BROKEN))
 
 
 class JsonOnlyMiddleware:
-    """The only middleware of the gateway."""
+    """Checks and logs each request, and keeps errors in JSON."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer one request."""
-        asked = request.headers.get("X-Request-Id", "")
-        request_id = asked if _REQUEST_ID.fullmatch(asked) else ulid()
+        """Return the answer to one request."""
+        sent_id = request.headers.get("X-Request-Id", "")
+        request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else ulid()
         began = time.monotonic()
         with traced(request_id):
             response = self._refusal(request) or _as_json(
@@ -71,7 +75,7 @@ class JsonOnlyMiddleware:
             code = None
             if isinstance(response, JsonResponse) and response.status_code >= 400:
                 code = json.loads(response.content).get("code")
-            # The route, not the path: paths may hold addresses.
+            # The route is logged, not the path: paths may hold addresses.
             match = request.resolver_match
             facts = {
                 "method": request.method,
@@ -86,14 +90,14 @@ class JsonOnlyMiddleware:
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id
         response.setdefault("Cache-Control", "no-store")
-        # Our line names the route; Django's would name the path, and that may hold an
-        # address.
+        # Django would log the path, which may hold an address; this stops that.
         response._has_been_logged = True  # type: ignore[attr-defined]
         if isinstance(response, HttpResponse):
             response["Content-Length"] = str(len(response.content))
         return response
 
     def _refusal(self, request: HttpRequest) -> HttpResponse | None:
+        # Returns the error for a request that nothing may read, or None.
         try:
             request.get_host()
         except DisallowedHost:
@@ -116,8 +120,8 @@ class JsonOnlyMiddleware:
 
 
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Replace Django's own HTML answers; what the API itself answers is passed on as it
-    is.
+    """Return a JSON error in place of a redirect or HTML error of Django; any other
+    answer unchanged.
     """
     if response.status_code < 300 or response.get("Content-Type", "").startswith(
         "application/json"

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 # No mailbox can have this name: its agent would receive what bounces, the code
 # included.
 RESERVED_NAME = "approval-codes"
+# 7bit and long lines, as in messages/content.py.
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 
 
@@ -65,6 +66,7 @@ def oversight_address(account: Account) -> str:
 
 
 def _enqueue(notice: Notice) -> None:
+    # Stores the notice, and after the commit sends the task that mails it.
     notice.save(force_insert=True)
     tasks.send_notice.delay_on_commit(notice.pk)
 
@@ -128,8 +130,8 @@ def send_due(notice_id: str) -> str:
 
 
 def _build(notice: Notice) -> tuple[str, EmailMessage]:
-    """Return the sender's address and the message of a notice: the same at each attempt,
-    so that a second copy can be recognised.
+    """Return the sender's address and the message of a notice: the same at each
+    attempt, so that a second copy can be recognised.
     """
     message = EmailMessage(policy=_POLICY)
     to = Address(addr_spec=notice.to)

@@ -1,4 +1,6 @@
-"""Has HTML simplified and Markdown converted by the parser, in a process apart."""
+"""Asks the parser, which runs in confined processes, to simplify HTML and to turn
+Markdown into HTML.
+"""
 
 from dataclasses import dataclass
 
@@ -6,14 +8,16 @@ from gateway.errors import Invalid, Unavailable
 from parsing.client import ParserKilled, ParserUnavailable, parse
 from parsing.jobs import unpack
 
-# Seconds that a request waits, and a worker.
+# Seconds to wait for the parser: in a request, and in a worker.
 PATIENCE = 20.0
 LONG_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Simplified:
-    """The simple form of HTML, its text, and sentences that say what it changes."""
+    """The simple form of some HTML, its text, and sentences that say what was
+    changed.
+    """
 
     html: str
     text: str
@@ -21,7 +25,9 @@ class Simplified:
 
 
 def simplify_html(html: str) -> Simplified:
-    """Return the simple form of the HTML of a message. Raises Invalid or Unavailable."""
+    """Return the simple form of a message's HTML. Raises Invalid if it cannot be
+    simplified, or Unavailable if the parser cannot be reached.
+    """
     try:
         fields, _ = unpack(
             parse(
@@ -45,7 +51,7 @@ def simplify_html(html: str) -> Simplified:
 
 def render_markdown(markdown: str) -> str:
     """Return the HTML of a Markdown body. Raises ParserKilled or ParserUnavailable."""
-    written = markdown.encode("utf-8", "surrogatepass")
-    return parse("render_markdown", written, patience=LONG_PATIENCE).decode(
+    encoded = markdown.encode("utf-8", "surrogatepass")
+    return parse("render_markdown", encoded, patience=LONG_PATIENCE).decode(
         "utf-8", "surrogatepass"
     )

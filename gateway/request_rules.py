@@ -1,8 +1,9 @@
-"""What the gateway says about requests by their headers: whose they are, and how large
-a body it takes.
+"""What the web server (`dashboard/serving`) asks the gateway about a request, by its
+headers alone: which API key sent it, and how large a body to read.
 
-Without a key it takes only small bodies: of clients that would sign up, which get a
-sentence, and of mail programs that unsubscribe their reader.
+Without a key it reads only small bodies, and only at a few paths: those by which
+clients try to sign up (they get a sentence), and those by which mail programs
+unsubscribe their user.
 """
 
 from typing import Any
@@ -16,11 +17,11 @@ from gateway.models import ApiKey, hash_key
 
 SIGNED_PATHS: tuple[str, ...] = ()
 HEALTH_PATHS = ("/health",)
-# One key may be that of a whole product, such as this desk, and most of a call is
-# waiting for the database.
+# How many threads the requests of one key use at a time. One key may serve a whole
+# product, such as the desk, and most of a call is waiting for the database.
 SESSION_THREADS = 3
 IS_ONE_BY_ONE = False
-# Where a body needs no key.
+# Paths at which a body is read without a key.
 UNSUBSCRIBE = "/v1/unsubscribe/"
 OPEN = (
     "/v1/account",
@@ -31,9 +32,7 @@ OPEN = (
 
 
 def most_body(environ: dict[str, Any]) -> int:
-    """Return how many bytes of body to wait for; 0 where a key is needed and none is
-    given.
-    """
+    """Return how many bytes of body to read; 0 if a key is needed and none is given."""
     path: str = environ["PATH_INFO"]
     if (
         not session_of(environ)
@@ -45,8 +44,8 @@ def most_body(environ: dict[str, Any]) -> int:
 
 
 def most_of_sender(environ: dict[str, Any]) -> int:
-    """Return the same for a body that is not small: 0 for whoever has no valid key.
-    Asks the database.
+    """Return the same for a large body: 0 if the key is not valid. Queries the
+    database.
     """
     close_old_connections()
     try:
@@ -58,7 +57,7 @@ def most_of_sender(environ: dict[str, Any]) -> int:
 
 
 def session_of(environ: dict[str, Any]) -> str:
-    """Return the API key's text as `gateway.auth` reads it: a bearer token wins over
-    X-API-Key.
+    """Return the text of the API key as `gateway.auth` reads it, or an empty text. A
+    bearer token wins over X-API-Key.
     """
     return key_text(environ)

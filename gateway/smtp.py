@@ -1,10 +1,11 @@
-"""Hands one message to the mail server, one step at a time, and returns what is known
-afterwards.
+"""Delivers one message to the mail server, one SMTP step at a time, and says whether
+the server has it.
 
-The bytes of the message are the point of no return. Before them every failure means
-that the server has nothing; after them only its answer counts, and without one the fate
-is unknown. Every step has a time limit. After a slow failure the process leaves the
-server alone for a while, so that a dead server does not slow down every message.
+Until the bytes of the message are sent, every failure means that the server has
+nothing. After that only the server's answer counts; without an answer nobody knows
+whether it has the message. Every step has a time limit. After a slow failure the
+process leaves the server alone for a while, so that a dead server does not slow down
+every message.
 """
 
 import re
@@ -18,29 +19,35 @@ from datetime import timedelta
 from common.smtp import Server, connect, limit
 from outgoing.backoff import retry_after_attempt
 
-# All steps before the message together; keeps an attempt well inside its lease.
+# Seconds for all steps before the message together. This keeps an attempt well inside
+# its lease.
 OPENING_TIMEOUT = 25
-# For all bytes of a large message over a slow line.
+# Seconds to send all bytes of a large message over a slow line.
 MESSAGE_TIMEOUT = 60
-# Servers scan and store before they answer.
+# Seconds to wait for the answer: servers scan and store before they answer.
 ANSWER_TIMEOUT = 30
-# About two days, as mail servers retry; then the message fails.
+# Seconds between attempts: about two days in all, as mail servers retry. Then the
+# message fails.
 RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
 # Attempts that end with the worker's death count too, so that no message kills workers
 # for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
-# Replies that ask for a sign-in, or for another kind of it.
+# Reply codes that ask for a sign-in, or for another kind of sign-in.
 _SIGN_IN = frozenset({530, 534, 535, 538})
+# Enhanced codes of any class but 5.7 (policy), such as 5.1.1 (no such mailbox).
 _ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
+# Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
-# Shorter failures (nobody listens, a refusal) cost nothing to try again.
+# Seconds. A shorter failure (nobody listens, a refusal) costs little to repeat.
 SLOW = 2.0
-# For how long no message is tried after a slow failure.
+# Seconds for which no message is tried after a slow failure.
 REST = 30.0
 
 
 class HandoverFailed(Exception):
-    """The server has nothing. `permanent` when it will not have it another time either."""
+    """The server does not have the message. `permanent`: another attempt would not
+    help. `refused` are the recipients that it refused.
+    """
 
     def __init__(
         self, sentence: str, *, permanent: bool = False, refused: Replies | None = None
@@ -51,17 +58,19 @@ class HandoverFailed(Exception):
 
 
 class FateUnknown(Exception):
-    """The message was offered and no answer came: the server may have it."""
+    """The message was sent and no answer came: the server may have it."""
 
 
 class LeaseLost(Exception):
-    """Another worker has claimed the message; nothing was offered."""
+    """`before_message` said no, because another worker has the message or it may not be
+    sent any more. The server does not have it.
+    """
 
 
 @dataclass(frozen=True)
 class HandoverResult:
-    """The server has the message for all recipients but `refused`, and reports its
-    delivery or not (RFC 3461).
+    """The server has the message, for all recipients but `refused`. `reports_delivery`:
+    it will report the delivery (RFC 3461).
     """
 
     refused: Replies
@@ -69,14 +78,16 @@ class HandoverResult:
 
 
 class State:
-    """When the mail server may be asked again, on the monotonic clock."""
+    """Until when this process leaves the mail server alone, on the monotonic clock."""
 
     asked_again_at = 0.0
 
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Run one attempt; a slow failure makes the server rest."""
+    """Run one attempt. After a slow failure, the server is left alone for REST
+    seconds.
+    """
     began = time.monotonic()
     try:
         yield
@@ -98,14 +109,13 @@ def hand_over(
     before_message: Callable[[], bool],
     envelope_id: str = "",
 ) -> HandoverResult:
-    """Deliver `message` to the mail server, calling `before_message` right before its
-    bytes leave.
+    """Deliver `message` to the mail server. `before_message` is called right before the
+    bytes of the message are sent; if it returns False, they are not.
 
-    Reports of its delivery, where they are asked for, repeat `envelope_id`.
-
-    With `accept_partial` False a recipient that is refused only for now puts the whole
-    message off, so that nobody gets it twice. Raises HandoverFailed, FateUnknown or
-    LeaseLost (when `before_message` says False).
+    With `accept_partial` False, a recipient that is refused for now makes the whole
+    attempt fail, so that a later attempt gives nobody the message twice. If the server
+    reports delivery, its reports repeat `envelope_id`. Raises HandoverFailed,
+    FateUnknown or LeaseLost.
     """
     with _session(server) as smtp:
         began = time.monotonic()
@@ -116,24 +126,34 @@ def hand_over(
         for recipient in recipients:
             if time.monotonic() - began > OPENING_TIMEOUT:
                 raise HandoverFailed("the mail server is too slow")
-            notices = []
+            options_of_recipient = []
             if reports_delivery:
                 # RFC 3461: `+` and `=` are written as their codes.
-                written = recipient.replace("+", "+2B").replace("=", "+3D")
-                notices = ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{written}"]
-            code, text = _reply(smtp.rcpt(recipient, notices))
+                encoded = recipient.replace("+", "+2B").replace("=", "+3D")
+                options_of_recipient = [
+                    "NOTIFY=SUCCESS,FAILURE,DELAY",
+                    f"ORCPT=rfc822;{encoded}",
+                ]
+            code, text = _reply(smtp.rcpt(recipient, options_of_recipient))
             if code not in (250, 251):
                 refused[recipient] = (code, text)
-        for_now = [address for address, (code, _) in refused.items() if code < 500]
+        refused_for_now = [
+            address for address, (code, _) in refused.items() if code < 500
+        ]
         if len(refused) == len(recipients):
-            ours = all(_is_for_the_operator(*reply) for reply in refused.values())
+            is_for_operator = all(
+                _is_for_the_operator(*reply) for reply in refused.values()
+            )
             code, text = next(iter(refused.values()))
             raise HandoverFailed(
-                f"{code} {text}", permanent=not for_now and not ours, refused=refused
+                f"{code} {text}",
+                permanent=not refused_for_now and not is_for_operator,
+                refused=refused,
             )
-        if for_now and not accept_partial:
+        if refused_for_now and not accept_partial:
             raise HandoverFailed(
-                f"{len(for_now)} recipients are refused for now", refused=refused
+                f"{len(refused_for_now)} recipients are refused for now",
+                refused=refused,
             )
         _step(smtp.docmd("DATA"), wanted=354)
         if not before_message():
@@ -144,8 +164,8 @@ def hand_over(
 
 @contextmanager
 def _session(server: Server) -> Iterator[smtplib.SMTP]:
-    """Open, greet, secure and sign in; whatever fails in here and is not said otherwise
-    means "not taken".
+    """Connect and sign in. Every SMTP or network error inside the `with` becomes
+    HandoverFailed: the server does not have the message.
     """
     smtp: smtplib.SMTP | None = None
     try:
@@ -161,6 +181,7 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
 
 
 def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
+    # Returns code and text of a reply. With 421 the server ends the session.
     code, text = reply
     if code == 421:
         raise HandoverFailed("421 " + text.decode("utf-8", "replace"))
@@ -168,6 +189,7 @@ def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
 
 
 def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
+    # Raises HandoverFailed unless the reply code is `wanted`.
     code, text = _reply(reply)
     if code != wanted:
         raise HandoverFailed(
@@ -177,8 +199,8 @@ def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
 
 
 def _is_for_the_operator(code: int, text: str) -> bool:
-    """Whether a refusal is about our sign-in and not about the message, which then
-    waits for the operator.
+    """Whether the server refuses us, and not this message: the operator has to repair
+    the sign-in or the relaying, and the message waits for that.
     """
     if code in _SIGN_IN:
         return True
@@ -187,7 +209,9 @@ def _is_for_the_operator(code: int, text: str) -> bool:
 
 
 def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
-    """Send the bytes and wait for the answer."""
+    """Send the bytes of the message and wait for the answer. Raises FateUnknown if none
+    comes, or HandoverFailed.
+    """
     data = re.sub(rb"(?m)^\.", b"..", message)
     end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
     try:
@@ -208,7 +232,9 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
 
 
 def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:
-    """Return how long to wait after an attempt of this number failed; None: it is over."""
+    """Return how long to wait after attempt number `attempts` failed with `error`; None
+    if no further attempt is made.
+    """
     if error.permanent:
         return None
     seconds = retry_after_attempt(attempts, schedule=RETRIES, jitter=0.2)
@@ -216,7 +242,7 @@ def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:
 
 
 def seconds_until_asked_again() -> float:
-    """Return for how many seconds the mail server is to be left alone; 0 when it can be
-    asked.
+    """Return for how many seconds the mail server is to be left alone; 0 if it may be
+    asked now.
     """
     return max(0.0, State.asked_again_at - time.monotonic())

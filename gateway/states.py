@@ -1,7 +1,9 @@
-"""The states of an email, the one table of how they change, and the oversight modes.
+"""The states of an email, the table of how they change, and the oversight modes of a
+mailbox.
 
-The words are MultiMail's, with `sent` for what went out. Delivery and bounce are times,
-not states. `Email.objects.move` writes a state, by compare-and-set.
+The words are MultiMail's, with `sent` for mail that went out. Delivery and
+bounces are times of an email, not states. Only `Email.objects.move` writes a state, by
+compare-and-set.
 """
 
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from django.db import models
 
 
 class Status(models.TextChoices):
-    """Where an email stands."""
+    """The state of an email."""
 
     PENDING_SCAN = "pending_scan"
     PENDING_SEND_APPROVAL = "pending_send_approval"
@@ -30,7 +32,7 @@ class Status(models.TextChoices):
 
 
 class Direction(models.TextChoices):
-    """Which way an email goes, seen from the mailbox."""
+    """Whether the mailbox has received the email (inbound) or sends it (outbound)."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
@@ -44,11 +46,13 @@ class Decision(models.TextChoices):
 
 
 class Change(StrEnum):
-    """What can happen to an email."""
+    """What can happen to an email, so that its state changes."""
 
+    # After the scan: hold it for a decision, release it to the outbox, or refuse it.
     HOLD = "hold"
     RELEASE = "release"
     REFUSE = "refuse"
+    # When a scheduled email is due: hold it for a decision, which it still needs.
     ASK = "ask"
     APPROVE = "approve"
     REJECT = "reject"
@@ -61,8 +65,8 @@ class Change(StrEnum):
     NOT_SPAM = "not_spam"
 
 
-# `scheduled` is also what waits in the outbox: released or approved, and due at its
-# time or now.
+# `scheduled` is also the state of mail in the outbox: released or approved, and due now
+# or at its time.
 TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.PENDING_SCAN, Change.HOLD): Status.PENDING_SEND_APPROVAL,
     (Status.PENDING_SCAN, Change.RELEASE): Status.SCHEDULED,
@@ -96,7 +100,7 @@ WITHHELD = (
     Status.REJECTED,
     Status.CANCELLED,
 )
-# Not listed unless the status is named.
+# Lists leave these out unless the status is asked for.
 HIDDEN = (Status.SPAM_QUARANTINED, Status.DELETED)
 
 
@@ -105,12 +109,14 @@ class InvalidTransition(Exception):
 
 
 def allows(status: str, change: Change) -> bool:
-    """Whether an email in `status` can undergo `change`."""
+    """Whether `change` can happen to an email in `status`."""
     return (Status(status), change) in TRANSITIONS
 
 
 def next_state(status: str, change: Change) -> Status:
-    """Return where `change` leads from `status`. Raises InvalidTransition."""
+    """Return the state that follows `status` by `change`. Raises InvalidTransition if
+    the table has none.
+    """
     try:
         return TRANSITIONS[Status(status), change]
     except KeyError:
@@ -118,7 +124,9 @@ def next_state(status: str, change: Change) -> Status:
 
 
 class Mode(models.TextChoices):
-    """How much of a mailbox's mail people see before it moves; strictest first."""
+    """The oversight mode of a mailbox: how closely people watch its mail. Strictest
+    first.
+    """
 
     READ_ONLY = "read_only"
     GATED_ALL = "gated_all"
@@ -128,14 +136,16 @@ class Mode(models.TextChoices):
 
 
 class GateTiming(models.TextChoices):
-    """Whether a scheduled message is asked about at once or when its time has come."""
+    """When a scheduled message waits for its decision: at once, or when its time has
+    come.
+    """
 
     GATE_FIRST = "gate_first"
     SCHEDULE_FIRST = "schedule_first"
 
 
 def is_looser(mode: str, than: str) -> bool:
-    """Whether people see less of the mail in this mode than in the other."""
+    """Whether people see less of the mail in `mode` than in the mode `than`."""
     return Mode.values.index(mode) > Mode.values.index(than)
 
 

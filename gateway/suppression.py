@@ -1,14 +1,15 @@
-"""Suppressed addresses: which bounces suppress one, what is not offered to it, and
-lifting a suppression; and unsubscribing from commercial mail (RFC 8058), which
-suppresses too.
+"""Suppressed addresses, to which an account sends nothing: adding them after a bounce,
+a complaint or an unsubscription, looking them up, and lifting a suppression. Also the
+links to unsubscribe from commercial mail (RFC 8058).
 
-The link that a message carries is signed for this message, which has one recipient, and
-works for ever. It is part of the fingerprint, so it never changes.
+The link is signed for its message, which has one recipient, and never expires. It is
+part of the fingerprint, so it never changes.
 
-Only an address that does not exist or is disabled for good is suppressed. A server that
-will not relay, rejects the sender or has a policy says nothing about the address, or
-one wrong setting would silence a whole account. Sandbox mail neither makes entries nor
-obeys them: it reaches no server.
+A bounce suppresses an address only if it does not exist or is disabled for good. A
+server that will not relay, rejects the sender or has a policy says nothing about the
+address; otherwise one wrong setting would suppress everybody whom an account writes to.
+Sandbox mail neither suppresses addresses nor obeys suppressions, because it reaches no
+server.
 """
 
 import re
@@ -24,19 +25,19 @@ from gateway.errors import Forbidden, NotFound
 from gateway.models import ApiKey, Email, Suppression
 from gateway.webhooks import events
 
-# Used in place of the server's reply code where the server was not asked.
+# In place of a reply code, for a recipient that the server was not asked about.
 NOT_ASKED = 0
 _KEPT_BACK = (
     "suppressed: mail to this address bounced or was marked as spam, so it was not sent"
 )
 _UNSUBSCRIBED = "unsubscribed: the recipient wants no more mail, so it was not sent"
-# RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken;
-# mailbox disabled. Not 5.1.7 and 5.1.8, which are about the sender, nor 5.1.0, which
-# may be about anything.
+# Enhanced codes (RFC 3463) of an address that is gone: no such mailbox, no such domain,
+# bad syntax, moved away, no mail taken; mailbox disabled. Not 5.1.7 and 5.1.8, which
+# are about the sender, nor 5.1.0, which may be about anything.
 _GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 _ENHANCED = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
-# Where there is no enhanced code: the plain ones that speak of the mailbox, unless the
-# words speak of something else.
+# Without an enhanced code: reply codes that are about the mailbox, unless the text is
+# about something else.
 _PLAIN = frozenset({550, 551, 553})
 _OTHER_MATTERS = re.compile(
     r"relay|rcpthosts|polic|permi|prohibit|denied|deny|allow|spam|block|black|listed|reputation|auth|sender|\bfrom\b"
@@ -48,8 +49,8 @@ _SALT = "gateway.unsubscribe"
 
 
 def says_gone(code: int, text: str) -> bool:
-    """Whether a server's refusal of a recipient says that the address does not exist or
-    is switched off for good.
+    """Whether a server's refusal of a recipient means that the address does not exist
+    or is disabled for good.
     """
     if not 500 <= code <= 599:
         return False
@@ -59,22 +60,22 @@ def says_gone(code: int, text: str) -> bool:
 
 
 def suppress_gone(email: Email, refused: smtp.Replies) -> None:
-    """Put the addresses that are gone on the account's list, in the transaction that
-    records the bounce.
+    """Suppress the refused addresses that are gone, in the transaction that records the
+    bounce.
     """
     gone = {
         comparable(address)
         for address, (code, text) in refused.items()
         if says_gone(code, text)
     }
-    known = Suppression.objects.among(gone, email.account_id)
-    for address in sorted(gone - known.keys()):
+    suppressed = Suppression.objects.among(gone, email.account_id)
+    for address in sorted(gone - suppressed.keys()):
         suppress(email, address, Suppression.Reason.BOUNCE)
 
 
 def announce_bounce(email: Email, refused: smtp.Replies, at: datetime) -> None:
-    """Announce that mail servers refused an email for these recipients; without any, for
-    all of them.
+    """Announce that mail servers refused an email: for the recipients in `refused`, or
+    for all recipients if there are none.
     """
     code, text = next(iter(refused.values()), (None, email.last_error))
     events.announce(
@@ -89,7 +90,9 @@ def announce_bounce(email: Email, refused: smtp.Replies, at: datetime) -> None:
 
 
 def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
-    """Put an address on the account's list, because of what became of an email."""
+    """Suppress an address for the account of an email, because of what became of the
+    email.
+    """
     row = Suppression(
         account_id=email.account_id,
         mailbox_id=email.mailbox_id,
@@ -108,8 +111,8 @@ def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
 
 
 def suppressed_recipients(email: Email, recipients: list[str]) -> smtp.Replies:
-    """Return those recipients of a live message that it is not offered to, with what
-    its record says of them.
+    """Return those of `recipients` that are suppressed, to whom a live message is not
+    offered; for each, what is recorded in place of a server's reply.
     """
     suppressed = Suppression.objects.among(recipients, email.account_id)
     return {
@@ -123,7 +126,7 @@ def suppressed_recipients(email: Email, recipients: list[str]) -> smtp.Replies:
 
 @transaction.atomic
 def lift(key: ApiKey, suppression: Suppression) -> None:
-    """Take an address off the list, so that it is written to again."""
+    """Remove a suppression, so that the address is written to again."""
     if Suppression.objects.filter(pk=suppression.pk).delete()[0]:
         auditing.record(
             "suppression.removed",
@@ -134,13 +137,13 @@ def lift(key: ApiKey, suppression: Suppression) -> None:
 
 
 def unsubscribe_link(email: Email) -> str:
-    """Return the address at which the recipient of an email unsubscribes."""
+    """Return the link by which the recipient of an email unsubscribes."""
     return f"{settings.GATEWAY_PUBLIC_URL}/v1/unsubscribe/{Signer(salt=_SALT).sign(email.pk)}"
 
 
 def email_of_token(token: str) -> Email:
-    """Return the sent email whose link ends with this token. Raises Forbidden, which
-    asks no database, or NotFound.
+    """Return the sent email whose link ends with this token. Raises Forbidden for a
+    forged token (without a query), or NotFound.
     """
     try:
         email_id = Signer(salt=_SALT).unsign(token)
@@ -148,9 +151,9 @@ def email_of_token(token: str) -> Email:
         raise Forbidden(
             "This link was not issued by this gateway.", code="invalid_link"
         ) from None
-    # Before it leaves, only agents and reviewers know the link, and of sandbox mail
-    # nobody else ever does. After a restore it may have left although this database
-    # knows of no attempt.
+    # The link of an email that was not sent is not accepted: only agents and reviewers
+    # know it. An email with fate_unknown may have been sent, after a restore even if
+    # this database has no attempt.
     not_sent = {"data_attempted_at": None, "fate_unknown": False}
     email = Email.objects.with_mailbox().filter(pk=email_id).exclude(**not_sent).first()
     if email is None:
@@ -159,18 +162,17 @@ def email_of_token(token: str) -> Email:
 
 
 def unsubscribe(email: Email) -> None:
-    """Put the recipient of an email on the account's list of suppressed addresses;
-    twice is no error.
+    """Suppress the recipient of an email, because they unsubscribed; twice is no error.
 
-    Whatever suppressed the address before is replaced: lifting that must not subscribe
-    it again.
+    An earlier suppression of the address is replaced, because lifting that one must not
+    subscribe the recipient again.
     """
     address = email.to[0]
     with transaction.atomic():
-        known = Suppression.objects.filter(
+        suppressions = Suppression.objects.filter(
             account_id=email.account_id, email_address=comparable(address)
         )
-        if known.filter(reason=Suppression.Reason.UNSUBSCRIBED).exists():
+        if suppressions.filter(reason=Suppression.Reason.UNSUBSCRIBED).exists():
             return
-        known.delete()
+        suppressions.delete()
         suppress(email, address, Suppression.Reason.UNSUBSCRIBED)

@@ -1,5 +1,5 @@
-"""The gateway's periodic sweep: sends tasks for due rows, and finishes what a crash
-interrupted.
+"""The gateway's periodic sweep: sends tasks for due rows, in case a task was lost, and
+finishes what a crash interrupted.
 """
 
 import logging
@@ -16,21 +16,28 @@ from gateway.webhooks import deliveries
 
 log = logging.getLogger(__name__)
 
-# How many rows one sweep sends tasks for, or clears; the next one comes in seconds.
+# How many rows of a kind one sweep sends tasks for or clears; the next sweep comes in
+# seconds.
 BATCH = 200
 
 
 def sweep() -> str:
-    """Do every duty that has something to do; returns what each of them found."""
+    """Do every duty that has something to do. Returns how much each did, such as "2
+    emails, 1 lost".
+    """
     emails = Email.objects
     events = WebhookDelivery.objects
     duties: dict[str, Duty] = {
+        # Cancels mail that waits in closed mailboxes.
         "closed": decisions.cancel_in_closed_mailboxes,
+        # Moves on mail whose request crashed after storing it.
         "moved on": lambda: sum(
             submission.try_move_on(email)
             for email in emails.stuck_before_scan().with_mailbox()[:BATCH]
         ),
+        # Writes off mail whose worker died while sending it.
         "lost": outbox.settle_lost,
+        # Due emails, notices and webhook deliveries, in case their task was lost.
         "emails": _send_emails,
         "notices": lambda: (
             settings.EMAIL_URL
@@ -40,11 +47,14 @@ def sweep() -> str:
             lambda: events.due().order_by("next_attempt_at"),
             lambda _: _send(tasks.deliver_webhook, events.in_turn()),
         ),
+        # Tries paused webhook endpoints again.
         "probes": lambda: _send(tasks.probe_webhook, Webhook.objects.to_probe()),
+        # Fails deliveries that waited too long for a paused endpoint.
         "given up": duty(
             lambda: events.waiting_too_long().order_by("next_attempt_at"),
             lambda _: deliveries.give_up_waiting(),
         ),
+        # Clears what is not needed any more.
         "old secrets": duty(
             Webhook.objects.after_overlap,
             lambda _: Webhook.objects.after_overlap().update(
@@ -74,6 +84,7 @@ def _send_emails() -> int:
 
 
 def _send(task: Any, rows: QuerySet[Any]) -> int:
+    # Sends the task for the first rows; returns how many.
     keys = list(rows.values_list("pk", flat=True)[:BATCH])
     task.delay_each(keys)
     return len(keys)

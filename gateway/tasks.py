@@ -1,7 +1,8 @@
-"""Celery tasks: each takes an id and calls one command; `sweep` finds rows for which no
-task was sent.
+"""The gateway's Celery tasks: each takes an id and calls one command. The sweep finds
+rows for which no task was sent.
 
-A task imports what it runs when it runs, so that what it runs may send it.
+A task imports its command when it runs, because the modules of the commands import this
+one to send tasks.
 """
 
 from celery import shared_task
@@ -9,7 +10,7 @@ from celery import shared_task
 from common.tasks import AfterCommitTask
 
 
-# All time limits of one attempt together (smtp.py) are below that of the worker
+# All time limits of one attempt together (smtp.py) are below the worker's time limit
 # (dashboard/worker.py).
 @shared_task(base=AfterCommitTask)
 def send_email(email_id: str) -> str:
@@ -29,8 +30,8 @@ def send_notice(notice_id: str) -> str:
 
 @shared_task(base=AfterCommitTask)
 def deliver_webhook(delivery_id: int) -> str:
-    """Make one attempt at one webhook delivery, and send the task for the next one of
-    the same subscription, behind other work.
+    """Make one attempt at one webhook delivery. Then send the task for the next
+    delivery of the same subscription, so that it waits behind other work.
     """
     from gateway.webhooks import deliveries
 
@@ -42,7 +43,7 @@ def deliver_webhook(delivery_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def probe_webhook(webhook_id: str) -> str:
-    """Try a paused endpoint once."""
+    """Try a paused webhook endpoint once."""
     from gateway.webhooks import deliveries
 
     return "awake" if deliveries.probe(webhook_id) else "paused"

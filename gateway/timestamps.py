@@ -1,5 +1,5 @@
-"""Times as the API gives and takes them: ISO 8601 in UTC with a Z; milliseconds since
-1970 for mailboxes.
+"""Converts times of the API: ISO 8601 in UTC with a Z, and milliseconds since 1970 for
+accounts, mailboxes, contacts and periods of usage.
 """
 
 from datetime import UTC, datetime
@@ -37,14 +37,14 @@ def parse_iso(text: object) -> datetime:
         raise ValueError(
             "must be a time in UTC such as 2026-11-20T08:15:00Z."
         ) from None
-    # Kept to the millisecond, as it is given back: a finer time would be another one in
-    # the answer.
+    # Cut to milliseconds, because answers have no more digits: the client gets back the
+    # time that it sent.
     return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def parse_loosely(text: str) -> datetime:
-    """Return the moment that a filter names: any ISO 8601, where a bare date is its
-    midnight and no zone means UTC.
+    """Return the time in a filter. Any ISO 8601 is accepted: a date alone means its
+    midnight, and a time without a zone is UTC. Raises ValueError.
     """
     try:
         moment = datetime.fromisoformat(text.strip())

@@ -1,4 +1,4 @@
-"""The URLs of the gateway. No path ends in a slash, and none redirects."""
+"""The URLs of the gateway. No path ends in a slash, and no path redirects."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ urlpatterns = [
     path("", api.urls),
 ]
 
-# Django's own would render the desk's pages.
+# Django's own handlers would render the desk's HTML pages.
 handler400 = handler403 = partial(failed, status=400)
 handler404 = partial(failed, status=404)
 handler500 = partial(failed, status=500)

@@ -1,4 +1,6 @@
-"""The command line of `./run`: finds the command, installs what it needs, and calls it."""
+"""The command line of `./run`: finds the function for the command, installs what the
+command needs, and calls it.
+"""
 
 import importlib
 import os
@@ -22,7 +24,7 @@ _HELP = """\
 
 Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run"""
 
-# The module of each command; imported only then, as the launcher stays in memory for as
+# The module of each command. Only that one is imported: the launcher stays in memory as
 # long as the product runs.
 _COMMANDS = {
     **dict.fromkeys(
@@ -31,14 +33,16 @@ _COMMANDS = {
     ),
     **dict.fromkeys(("test", "check"), "quality"),
 }
-# Commands that need the tools of the developers, and those that need no server programs
-# even without addresses.
+# Commands that need the developers' tools; and commands that do not need the programs
+# of PostgreSQL and Redis, even if no addresses of servers are given.
 _DEVELOPMENT = ("test", "check", "bench")
 _NO_SERVERS = ("stop", "reset")
 
 
 def main(arguments: list[str]) -> int:
-    """Calls the command; every expected error is a sentence and a status."""
+    """Calls the command and returns the exit status. Every expected error is printed as
+    a sentence.
+    """
     name, rest = (
         ("start", arguments)
         if not arguments or arguments[0] == "--detach"
@@ -53,12 +57,13 @@ def main(arguments: list[str]) -> int:
                 f"./run does not know {name!r}; ./run help lists what it does.",
                 status=2,
             )
+        # Whether the caller gives the address of each server.
         provided = [
             any(os.environ.get(f"{url}{end}") for end in ("", "_FILE"))
             for url in ("DATABASE_URL", "REDIS_URL")
         ]
-        # A dump is made and read by PostgreSQL's own programs, wherever the database
-        # is.
+        # PostgreSQL's own programs make and read backups, even if the server is not
+        # ours.
         needs_programs = name in (*_DEVELOPMENT, "backup", "restore")
         bootstrap.ensure_installed(
             development=name in _DEVELOPMENT,
@@ -71,8 +76,8 @@ def main(arguments: list[str]) -> int:
         complain(error)
         return error.status
     except OSError as error:
-        # A full disk, a folder that may not be written: the system's own words say it
-        # best.
+        # Such as a full disk, or a folder that may not be written: the system's message
+        # says what is wrong.
         where = f": {error.filename}" if error.filename else ""
         complain(
             LaunchError(f"./run cannot continue: {error.strerror or error}{where}.")

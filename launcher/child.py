@@ -1,9 +1,9 @@
-"""The child processes of the launcher, and the embedded servers among them: how each is
-started, looked after, restarted with back-off, and ended with its descendants; and
-their logs, which are never unbounded.
+"""The child processes of the launcher, including the embedded servers: how each is
+started, watched, restarted after a pause, and ended with its descendants; and their log
+files, which are cut when they grow too long.
 
-The caller holds the lock of the data folder; the servers rely on nobody else starting
-one over it.
+The caller must hold the lock of the data folder, so that no other launcher starts
+servers in it.
 """
 
 import contextlib
@@ -22,22 +22,22 @@ from launcher.console import LaunchError
 from launcher.paths import ROOT
 from launcher.processes import Process
 
-# After this many looks in a row without a sign, 20 s apart, a process counts as
-# hanging. Looks are counted, not time: a launcher that was suspended itself looks again
-# before it judges.
+# The launcher checks each process every 20 s. After so many checks in a row without a
+# sign of life, a process counts as hanging. Checks are counted instead of time, because
+# the launcher itself may have been suspended.
 SILENT_LOOKS = 3
 
 
 class Heartbeat:
-    """The file of one process."""
+    """The heartbeat file of one process, seen from the launcher."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._last = 0
 
     def has_beaten(self) -> bool:
-        """Whether there was a sign since the last look. Its time is only compared,
-        because the clock may jump.
+        """Whether the file has changed since the last call. Only a change of its time
+        counts, because the clock may jump.
         """
         try:
             beat = self.file.stat().st_mtime_ns
@@ -48,12 +48,14 @@ class Heartbeat:
         return has_beaten
 
 
-# The path of a Unix socket ends at 107 bytes, and the longest name in the folder is
-# ".s.PGSQL.5432.lock".
-_LONGEST = 107 - len("/.s.PGSQL.5432.lock")
+# The longest path of the folder for sockets, in bytes: the path of a Unix socket has at
+# most 107, and the longest name in the folder is ".s.PGSQL.5432.lock".
+_LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432.lock")
+# In bytes.
 LOG_LIMIT = 10 * 1024 * 1024
-# A life shorter than this counts as a failed start.
+# In seconds. If a process ends earlier, that counts as a failed start.
 _SHORT_LIFE = 10.0
+# The most seconds to wait before a process is started again.
 _LONGEST_PAUSE = 10.0
 
 
@@ -66,11 +68,12 @@ def spawn(
     folder: Path = ROOT,
     account: Mapping[str, Any] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Starts a process in a new session (Ctrl-C reaches the launcher only), with a log,
-    that dies with the launcher. `account`: arguments of Popen that choose the user.
+    """Starts a process that writes to this log and gets `death_signal` when the
+    launcher ends. It has a session of its own, so that Ctrl-C reaches only the
+    launcher. `account`: arguments of Popen that choose the user.
     """
     launcher = os.getpid()
-    # Append, because the log is truncated in place when it has grown too long.
+    # Opened for appending, because a log that has grown too long is emptied in place.
     descriptor = os.open(
         log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
     )
@@ -91,8 +94,8 @@ def spawn(
 
 
 def run_to_its_end(command: Sequence[str], error: str, **options: Any) -> None:
-    """Runs a program that does one thing. Raises LaunchError with this sentence and what
-    the program says where it fails.
+    """Runs a program and waits for its end. If it fails, raises LaunchError with the
+    sentence `error` and the program's own message.
     """
     result = subprocess.run(
         command,
@@ -107,7 +110,7 @@ def run_to_its_end(command: Sequence[str], error: str, **options: Any) -> None:
 
 
 class Child:
-    """A process and its history."""
+    """One process of the table: starts it, and remembers how often it ended early."""
 
     def __init__(
         self, process: Process, *, environment: Mapping[str, str], logs: Path
@@ -126,8 +129,8 @@ class Child:
         self._silent_looks = 0
 
     def start(self) -> None:
-        """Starts it. It is killed when the launcher dies; unfinished work is found
-        again in the database.
+        """Starts the process. It is killed when the launcher dies; the database shows
+        which work it had not finished.
         """
         self.started = time.monotonic()
         self._silent_looks = 0
@@ -139,8 +142,8 @@ class Child:
         )
 
     def take_end(self) -> str | None:
-        """Returns once how it ended, and ends its descendants, which may hold its port
-        or queue.
+        """If the process has ended, returns how, ends its descendants, which may still
+        hold its port, and plans the next start. Otherwise returns None.
         """
         if self.running is None or (status := self.running.poll()) is None:
             return None
@@ -150,12 +153,12 @@ class Child:
         return f"signal {-status}" if status < 0 else f"status {status}"
 
     def is_due(self) -> bool:
-        """Whether it is down and its pause is over."""
+        """Whether the process should be started now: it is down and its pause is over."""
         return self.running is None and time.monotonic() >= self._not_before
 
     def end_if_hanging(self) -> bool:
-        """Looks whether it works and answers, and kills it if it has not for long; then
-        it is due to start again.
+        """Checks once whether the process beats and answers. Kills it, and returns
+        True, if it did not at SILENT_LOOKS checks in a row.
         """
         if self.running is None or time.monotonic() - self.started < _SHORT_LIFE:
             return False
@@ -169,19 +172,19 @@ class Child:
         return True
 
     def plan_next_start(self) -> None:
-        """After its end, or a start that failed, which counts as a short life."""
+        """Sets when to start again, after the process has ended or could not be
+        started.
+        """
         lived = time.monotonic() - self.started
         self.short_lives = self.short_lives + 1 if lived < _SHORT_LIFE else 0
         self._not_before = time.monotonic() + pause_before_start(self.short_lives)
 
     def has_ended(self) -> bool:
-        """Whether nothing is left to wait for."""
+        """Whether the process is not running (any more)."""
         return self.running is None or self.running.poll() is not None
 
     def end_now(self) -> None:
-        """Kills its whole process group, also if it has ended and a child of it has
-        not.
-        """
+        """Kills the whole process group, so also children that outlive the process."""
         if self.running:
             orphans.end_group(self.running.pid)
             self.running.wait()
@@ -189,17 +192,19 @@ class Child:
 
 
 def pause_before_start(short_lives: int) -> float:
-    """No pause the first time, then a quarter of a second, doubled up to ten."""
+    """Returns the seconds to wait after so many early ends in a row: none after the
+    first, then a quarter of a second, doubled each time up to ten seconds.
+    """
     return (
         0.0 if short_lives <= 1 else min(_LONGEST_PAUSE, 0.25 * 2 ** (short_lives - 2))
     )
 
 
 def rotate(log: Path, *, limit: int = LOG_LIMIT) -> bool:
-    """Moves a log that is too long aside and empties it in place, since its writer
-    keeps it open.
+    """Copies a log that is too long to NAME.1, and empties it in place, because its
+    writer keeps it open. Returns whether it was too long.
 
-    A line written between the copy and the truncation is lost.
+    A line that is written between copying and emptying is lost.
     """
     try:
         if log.stat().st_size <= limit:
@@ -220,7 +225,7 @@ def rotate(log: Path, *, limit: int = LOG_LIMIT) -> bool:
 
 
 def tail(log: Path, *, lines: int = 15) -> str:
-    """The last lines of a log, for a message on the terminal."""
+    """Returns the last lines of a log, for a message on the terminal."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16_384))
@@ -232,8 +237,8 @@ def tail(log: Path, *, lines: int = 15) -> str:
 
 
 def last_error(log: Path) -> str:
-    """The end of a log; of a traceback only its last sentence, since that is what was
-    written for people.
+    """Returns the end of a log. If it has a traceback, returns only the error's
+    message, which is what people can use.
     """
     text = tail(log, lines=400)
     if "Traceback (most recent call last):" not in text:
@@ -246,14 +251,14 @@ def last_error(log: Path) -> str:
 
 
 class EmbeddedServer:
-    """One server of a data folder; without `durable` it is quick, and nothing in it has
-    to last.
+    """A server that belongs to one data folder. If not `durable`, it is faster, and its
+    data may be lost in a crash.
     """
 
     name: str
     title: str
-    # How long it may take to start, and the signals that end it, each with how long it
-    # is given.
+    # How long it may take to start; and the signals that end it, each with the seconds
+    # to wait before the next.
     start_seconds: float
     end: tuple[tuple[int, float], ...]
 
@@ -263,10 +268,10 @@ class EmbeddedServer:
         self.log = log_folder(folder) / f"{self.name}.log"
         self.durable = durable
         self.process: subprocess.Popen[bytes] | None = None
-        # How often in a row it did not start, and when it is tried next.
+        # How often in a row it did not start, and when to try next (monotonic clock).
         self.failures = 0
         self.not_before = 0.0
-        # Neither PGHOST nor LC_* of the caller may reach the servers or psql.
+        # A fixed environment: PGHOST or LC_* of the caller must not reach the servers.
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LC_ALL": "C",
@@ -274,11 +279,11 @@ class EmbeddedServer:
         }
 
     def start(self) -> None:
-        """Start it and return when it accepts connections."""
+        """Start the server and return when it accepts connections."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End it in good order, and by force where that takes too long."""
+        """Let the server shut down, and use force if that takes too long."""
         if self.process is None:
             return
         for signum, seconds in self.end:
@@ -309,28 +314,29 @@ class EmbeddedServer:
 
 
 def log_folder(data: Path) -> Path:
-    """DATA_DIR/log, for the owner only."""
+    """Returns DATA_DIR/log, which it creates for the owner only."""
     folder = data / "log"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
 def socket_folder(data: Path) -> Path:
-    """DATA_DIR/sockets, or where that is too long a folder of ours in /tmp; 0700 either way."""
-    own = data / "sockets"
-    if len(os.fsencode(own)) <= _LONGEST:
-        own.mkdir(mode=0o700, exist_ok=True)
-        return own
-    # Recognisable: the same data folder always leads to the same place, so what is
-    # stale there is found again.
+    """Returns the folder for Unix sockets, which it creates with mode 0700:
+    DATA_DIR/sockets, or a folder in /tmp if that path is too long for sockets.
+    """
+    usual = data / "sockets"
+    if len(os.fsencode(usual)) <= _LONGEST_FOLDER:
+        usual.mkdir(mode=0o700, exist_ok=True)
+        return usual
+    # The name depends only on the data folder, so the next run finds what this one
+    # leaves there.
     name = f"countersign-{os.geteuid()}-{zlib.crc32(os.fsencode(data)):08x}{len(os.fsencode(data)):x}"
     folder = Path("/tmp") / name  # noqa: S108 - it is checked below
-    # Everybody may write to the folder around it, so somebody else may have made it
-    # first.
+    # Everybody may write to /tmp, so another user may have created this folder before.
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
-    # As root without user namespaces the servers' folders are handed to the account
-    # nobody.
+    # Root gives the servers' folders to the user "nobody" if there are no user
+    # namespaces.
     owners = (os.geteuid(), 65534 if os.geteuid() == 0 else -1)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
         raise LaunchError(

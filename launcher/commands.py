@@ -1,8 +1,8 @@
-"""The commands of `./run` that start, stop or use a run: start, gateway, stop, reset;
-manage, backup, bench, restore.
+"""The commands of `./run` that start, stop or use the product: start, gateway, stop and
+reset; manage, backup, bench and restore.
 
-Where a run holds the data folder, manage, backup and bench use its servers; else
-servers are started for as long as the command takes.
+manage, backup and bench use the servers of the run that holds the data folder. If there
+is none, they start servers and stop them at their end.
 """
 
 import contextlib
@@ -24,18 +24,22 @@ from launcher.paths import MANAGE, PYTHON, ROOT
 from launcher.supervisor import Signals, StopRequested, Supervisor
 from launcher.welcome import welcome
 
+# How long `./run stop` waits before it kills the run.
 _STOP_SECONDS = 10
 _OPEN_FILES = 65_536
+# The byte with which a detached run tells the waiting process that everything is ready.
 _READY = b"\0"
 
 
 def start(arguments: list[str], *, product: str | None = None) -> int:
-    """Starts everything; stays until a signal comes, or with --detach until everything
-    is ready.
+    """Starts everything and keeps it running until a signal comes. With --detach it
+    returns when everything is ready.
     """
     _refuse_unknown("", arguments, known=("--detach",))
-    asked = environment.read(os.environ, product=product)
-    return _start_detached(asked) if "--detach" in arguments else _supervise(asked)
+    settings = environment.read(os.environ, product=product)
+    return (
+        _start_detached(settings) if "--detach" in arguments else _supervise(settings)
+    )
 
 
 def gateway(arguments: list[str]) -> int:
@@ -43,30 +47,33 @@ def gateway(arguments: list[str]) -> int:
     return start(arguments, product="gateway")
 
 
-def _supervise(asked: Environment, *, ready_pipe: int | None = None) -> int:
-    # The limit of open files, which the processes inherit: many systems begin with fewer
-    # than connections.
+# Runs the product until a signal comes, and returns the exit status. If there is a
+# `ready_pipe`, a byte is written to it when everything is ready.
+def _supervise(settings: Environment, *, ready_pipe: int | None = None) -> int:
+    # The limit of open files, which the processes inherit. The usual limit of many
+    # systems is lower than the number of connections that the web processes accept.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-    verb = "gateway" if asked.product == "gateway" else "start"
+    verb = "gateway" if settings.product == "gateway" else "start"
     signals = Signals()
     status = 0
-    with signals.caught(), data_folder.held(asked.data):
-        supervisor = Supervisor(asked, signals=signals, verb=verb)
+    with signals.caught(), data_folder.held(settings.data):
+        supervisor = Supervisor(settings, signals=signals, verb=verb)
         try:
             supervisor.start()
-            for line in welcome(asked):
+            for line in welcome(settings):
                 say(line)
             if ready_pipe is None:
                 say("\nCtrl-C stops it.")
             else:
-                # The waiting process returns, and further output goes to the log.
+                # The process that waits at the terminal returns now, and further output
+                # goes to the log.
                 sys.stdout.flush()
                 os.write(ready_pipe, _READY)
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                log = os.open(log_folder(asked.data) / "run.log", flags, 0o600)
+                log = os.open(log_folder(settings.data) / "run.log", flags, 0o600)
                 os.dup2(log, 1)
                 os.dup2(log, 2)
                 os.close(log)
@@ -83,20 +90,20 @@ def _supervise(asked: Environment, *, ready_pipe: int | None = None) -> int:
     return status
 
 
-def _start_detached(asked: Environment) -> int:
-    """Starts the run in a new session; this process relays its output until it is
+def _start_detached(settings: Environment) -> int:
+    """Starts the run in a new session. This process prints the run's output until it is
     ready.
     """
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
-        os._exit(_detached(asked, write))
+        os._exit(_detached(settings, write))
     os.close(write)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: os.kill(pid, signal.SIGTERM))
     ready = False
     while chunk := os.read(read, 4096):
         ready = ready or _READY in chunk
-        with contextlib.suppress(OSError):  # nobody reads it any more
+        with contextlib.suppress(OSError):  # the terminal may be closed
             os.write(1, chunk.replace(_READY, b""))
     if ready:
         say("\nIt keeps running in the background; ./run stop ends it.")
@@ -104,7 +111,9 @@ def _start_detached(asked: Environment) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or 1
 
 
-def _detached(asked: Environment, pipe: int) -> int:
+# In the forked process: runs the product in a session of its own, with its output in
+# the pipe.
+def _detached(settings: Environment, pipe: int) -> int:
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -112,7 +121,7 @@ def _detached(asked: Environment, pipe: int) -> int:
     os.dup2(pipe, 2)
     os.close(null)
     try:
-        return _supervise(asked, ready_pipe=pipe)
+        return _supervise(settings, ready_pipe=pipe)
     except LaunchError as error:
         complain(error)
         return error.status
@@ -124,7 +133,7 @@ def _detached(asked: Environment, pipe: int) -> int:
 
 
 def stop(arguments: list[str]) -> int:
-    """Stops the run that holds the data folder, and returns when all its processes have
+    """Stops the run that holds the data folder. Returns when all its processes have
     ended.
     """
     _refuse_unknown(" stop", arguments)
@@ -137,9 +146,11 @@ def stop(arguments: list[str]) -> int:
     return 0
 
 
+# Ends the launcher that holds the data folder: with SIGTERM, then with SIGKILL.
 def _end_holder(data: Path) -> None:
     for signum, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 2)):
-        # Written right after the lock was taken, and true as long as it is held.
+        # The run wrote this right after it took the lock, and it is true while the lock
+        # is held.
         pid = data_folder.read_state(data).get("pid")
         if isinstance(pid, int) and data_folder.is_held(data):
             try:
@@ -155,13 +166,13 @@ def _end_holder(data: Path) -> None:
 
 
 def reset(arguments: list[str]) -> int:
-    """Deletes the data folder's contents after asking; whatever runs there is stopped
-    first.
+    """Deletes everything in the data folder, after asking. A run that uses it is
+    stopped first.
     """
     _refuse_unknown(" reset", arguments, known=("--yes",))
-    asked = environment.read(os.environ, pick=lambda count: [1] * count)
-    data = asked.data
-    if not asked.own_database:
+    settings = environment.read(os.environ, pick=lambda count: [1] * count)
+    data = settings.data
+    if not settings.own_database:
         raise LaunchError(
             "./run reset deletes only the embedded database; DATABASE_URL names one of your own."
         )
@@ -202,51 +213,52 @@ def _refuse_unknown(
 
 
 def manage(arguments: list[str]) -> int:
-    """Django's command line."""
+    """Runs Django's command line."""
     return _call([*MANAGE, *arguments], verb="manage")
 
 
 def backup(arguments: list[str]) -> int:
-    """A backup, of a desk that runs or of one at rest."""
+    """Makes a backup, whether the desk runs or not."""
     return _call([*MANAGE, "backup", *arguments], verb="backup")
 
 
 def bench(arguments: list[str]) -> int:
-    """The benchmarks, all or by name."""
+    """Runs the benchmarks, all or those that are named."""
     return _call([str(PYTHON), "-m", "benchmarks", *arguments], verb="bench")
 
 
+# Runs a command with the servers of the run that holds the data folder, or with servers
+# of its own if there is none.
 def _call(command: Sequence[str], *, verb: str) -> int:
-    # A manage command needs no ports of its own, so a free one is only looked for where
-    # a URL must name one.
-    asked = environment.read(os.environ)
+    # These commands open no ports. A free port is only chosen if a setting says 0.
+    settings = environment.read(os.environ)
     try:
-        with data_folder.held(asked.data):
-            return _with_own_servers(command, asked, verb)
+        with data_folder.held(settings.data):
+            return _with_own_servers(command, settings, verb)
     except DataFolderInUse as error:
         variables = error.state.get("environment")
         if not isinstance(variables, dict):
             sentence = "A run is being started or stopped; try again in a moment."
-            # The status with which the doctor reports that it could not examine the
+            # With status 3 the command doctor reports that it could not examine the
             # desk.
             raise LaunchError(sentence, status=3) from error
-    # Becomes the command, which uses the servers of the run that holds the folder.
+    # This process becomes the command, with the addresses of the run's servers.
     return os.execve(command[0], list(command), {**os.environ, **variables})  # noqa: S606
 
 
-def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> int:
-    """Start servers, run the command, and stop them again. The caller holds the data
-    folder.
+def _with_own_servers(command: Sequence[str], settings: Environment, verb: str) -> int:
+    """Starts servers, runs the command, stops them, and returns the command's status.
+    The caller must hold the data folder.
     """
     signals = Signals()
-    supervisor = Supervisor(asked, signals=signals, verb=verb)
+    supervisor = Supervisor(settings, signals=signals, verb=verb)
     with signals.caught():
         try:
             supervisor.sweep()
             variables = supervisor.start_servers()
             supervisor.write_state()
             launcher = os.getpid()
-            # At this terminal: it handles Ctrl-C itself.
+            # It shares this terminal, so it handles Ctrl-C itself.
             process = subprocess.Popen(
                 command,
                 env={n: v for n, v in variables.items() if n != orphans.MARKER},
@@ -268,8 +280,9 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
 
 
 def restore(arguments: list[str]) -> int:
-    """Checks the backup, takes its keys, starts the servers, and lets Django do the
-    rest.
+    """Restores a backup into an empty data folder: unpacks it with its keys, starts the
+    servers, and lets Django's command `restore` do the rest. If anything fails, the
+    data folder is emptied again.
     """
     match arguments:
         case [name] if not name.startswith("-"):
@@ -282,31 +295,31 @@ def restore(arguments: list[str]) -> int:
                 status=2,
             )
     file = str(Path(name).expanduser().absolute())
-    asked = environment.read(os.environ)
-    with data_folder.held(asked.data):
-        if used := data_folder.content(asked.data):
+    settings = environment.read(os.environ)
+    with data_folder.held(settings.data):
+        if used := data_folder.content(settings.data):
             raise LaunchError(
-                f"DATA_DIR: {asked.data} is in use ({', '.join(used[:3])}). A backup is restored into an empty folder: "
-                "DATA_DIR=/new/folder ./run restore FILE."
+                f"DATA_DIR: {settings.data} is in use ({', '.join(used[:3])}). A backup is restored into an empty "
+                "folder: DATA_DIR=/new/folder ./run restore FILE."
             )
         restored = False
         try:
-            (asked.data / data_folder.RESTORING).touch(mode=0o600)
-            # Asks at the terminal, before anything is created.
+            (settings.data / data_folder.RESTORING).touch(mode=0o600)
+            # Asks for the passphrase at the terminal, before anything is created.
             module = "dashboard.backup.unpack"
-            unpack = [str(PYTHON), "-m", module, file, str(asked.data)]
+            unpack = [str(PYTHON), "-m", module, file, str(settings.data)]
             command = [*MANAGE, "restore", file, *seals]
             restored = (
                 subprocess.run(unpack, cwd=ROOT, check=False).returncode == 0
-                and _with_own_servers(command, asked, "restore") == 0
+                and _with_own_servers(command, settings, "restore") == 0
             )
         finally:
             if restored:
-                (asked.data / data_folder.RESTORING).unlink()
+                (settings.data / data_folder.RESTORING).unlink()
             else:
-                data_folder.empty(asked.data)
+                data_folder.empty(settings.data)
         if not restored:
             say("Nothing was restored, and the attempt was cleaned up.")
             return 1
-    say(f"\nStart it with DATA_DIR={asked.data} and the previous settings: ./run")
+    say(f"\nStart it with DATA_DIR={settings.data} and the previous settings: ./run")
     return 0

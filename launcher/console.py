@@ -1,12 +1,12 @@
-"""What the person at the terminal reads: the launcher's errors, and its lines."""
+"""Prints lines and errors for the person at the terminal."""
 
 import contextlib
 import sys
 
 
 class LaunchError(Exception):
-    """Something that stops the launcher; its text says what, and what to do about it.
-    It is never a traceback.
+    """An error that stops the launcher. Its text says what is wrong and what to do; the
+    person never sees a traceback. `details`: output to print before it.
     """
 
     def __init__(self, sentence: str, *, details: str = "", status: int = 1) -> None:
@@ -16,7 +16,7 @@ class LaunchError(Exception):
 
 
 def say(text: str = "") -> None:
-    """Prints a line at once; ignores a closed output."""
+    """Prints a line at once. Does nothing if the output is closed."""
     with contextlib.suppress(OSError, ValueError):
         print(text, flush=True)
 

@@ -1,8 +1,8 @@
-"""The data folder: who may use it, who holds it now, and what the holder says about
-itself.
+"""The data folder (DATA_DIR): checks whether this launcher may use it, locks it, and
+reads and writes the state file in which the launcher that holds it describes its run.
 
-One process at a time holds it, by flock, which the kernel gives back however that
-process ends.
+Only one launcher at a time holds the folder, with flock: the kernel releases that lock
+however the process ends.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from launcher.paths import read_object, remove
 
 LOCK = "run.lock"
 STATE = "run.json"
-# Exists during a restore. If a start finds it, the restore was interrupted.
+# This file exists during a restore. If a start finds it, the restore was interrupted.
 RESTORING = "restoring"
 
 
 class DataFolderInUse(LaunchError):
-    """Another launcher holds the data folder; `state` is what it wrote about itself,
-    perhaps nothing yet.
+    """Another launcher holds the data folder. `state` is what that has written about
+    its run; empty if it has not yet.
     """
 
     def __init__(self, data: Path) -> None:
@@ -41,8 +41,8 @@ class DataFolderInUse(LaunchError):
 
 
 def claim(data: Path) -> None:
-    """Makes the folder, for its owner only; refuses one that holds other things, since
-    `./run reset` empties it.
+    """Creates the folder, for its owner only. Refuses a folder with other files in it,
+    because `./run reset` would delete them.
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def claim(data: Path) -> None:
     (data / LOCK).touch(mode=0o600)
     owner = (data / LOCK).stat().st_uid
     if os.geteuid() == 0 and owner != 0:
-        # What root would write in it the owner could not use any more.
+        # The owner could not use the files that root would create in it.
         raise LaunchError(
             f"DATA_DIR: {data} is used by the account with id {owner}; run ./run as that account."
         )
@@ -66,12 +66,11 @@ def claim(data: Path) -> None:
 
 @contextlib.contextmanager
 def held(data: Path) -> Iterator[None]:
-    """Holds the folder as long as the block runs; raises DataFolderInUse at once where
-    somebody else does.
+    """Holds the folder while the block runs. Raises DataFolderInUse at once if another
+    launcher holds it.
     """
     claim(data)
-    # Not inherited by any child (Python's default), or an orphan would go on holding
-    # the folder.
+    # Children must not inherit it (O_CLOEXEC): an orphan would keep the folder locked.
     descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         for is_last in (False, False, True):
@@ -81,7 +80,7 @@ def held(data: Path) -> Iterator[None]:
             except OSError:
                 if is_last:
                     raise DataFolderInUse(data) from None
-                time.sleep(0.05)  # somebody may only be looking (is_held)
+                time.sleep(0.05)  # is_held locks for a moment too
         yield
     finally:
         os.close(descriptor)
@@ -103,8 +102,8 @@ def is_held(data: Path) -> bool:
 
 
 def content(data: Path) -> list[str]:
-    """The folder's content without its lock; nothing for a new folder, and after a
-    reset.
+    """Returns the names in the folder, except the lock: none in a new folder, and after
+    a reset.
     """
     return sorted(
         entry.name for entry in data.iterdir() if entry.name not in (LOCK, "lost+found")
@@ -112,23 +111,25 @@ def content(data: Path) -> list[str]:
 
 
 def empty(data: Path) -> None:
-    """Deletes all but the lock, which is held: the folder was claimed empty, so
-    everything in it is ours.
+    """Deletes everything except the lock, which the caller holds. The folder was empty
+    when `claim` took it, so everything in it is ours.
     """
     for name in content(data):
         remove(data / name)
 
 
 def read_state(data: Path) -> dict[str, Any]:
-    """What the holder wrote; true only while the folder is held."""
+    """Returns what the launcher that holds the folder wrote into the state file. If no
+    launcher holds it, the state is out of date.
+    """
     return read_object(data / STATE)
 
 
 def write_state(data: Path, state: Mapping[str, Any]) -> None:
-    """Replaces the state."""
+    """Replaces the state file."""
     replace_private(data / STATE, json.dumps(dict(state), indent=1))
 
 
 def forget_state(data: Path) -> None:
-    """Removes the state at the end of a run."""
+    """Removes the state file, at the end of a run."""
     (data / STATE).unlink(missing_ok=True)

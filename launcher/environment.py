@@ -1,8 +1,8 @@
-"""Computes the environment that every process gets, from what the caller's environment
-says, and finds free ports for it.
+"""Computes the environment variables that every process gets, from those of the caller,
+and finds free ports.
 
 It only validates and completes variables. An invalid value stops the start with one
-sentence that names the variable. What only one process reads is checked there
+sentence that names the variable. Variables that only Django reads are checked there
 (dashboard/env.py).
 """
 
@@ -22,6 +22,7 @@ from common.origins import is_confidential
 from launcher.console import LaunchError
 from launcher.paths import ROOT
 
+# The variable of each port, and its default.
 PORTS = {
     "PORT": 8000,
     "GATEWAY_PORT": 8001,
@@ -30,11 +31,11 @@ PORTS = {
     "SMTP_PORT": 8025,
     "INBOUND_PORT": 8026,
 }
-# Below the range from which Linux takes ports for outgoing connections (32768 and up):
-# one found free here is not taken by a chance connection before, or while, the child
-# that gets it starts again.
-_FIRST = 20_000
-_LAST = 32_000
+# Free ports are chosen from this range. It is below the one from which Linux takes
+# ports for outgoing connections (32768 and up), so no connection takes a chosen port
+# before its process starts, or while that is restarted.
+_FIRST_PORT = 20_000
+_LAST_PORT = 32_000
 DEMO_MODES = ("1", "quiet", "0")
 PRODUCTS = ("both", "dashboard", "gateway")
 DISCORD = (
@@ -43,8 +44,8 @@ DISCORD = (
     "DISCORD_BOT_TOKEN",
     "DISCORD_API_URL",
 )
-# Read by the processes alone; named here so that a later ./run manage gets what the run
-# was given.
+# Variables that only the processes read. They are listed so that a later ./run manage
+# gets the same values as the run.
 PROCESS_VARIABLES = (
     "TRUSTED_PROXIES",
     "LOG_FORMAT",
@@ -74,7 +75,7 @@ PROCESS_VARIABLES = (
 )
 
 
-# All variables of the product, so that tests and checks can start without them.
+# All variables of the product. Tests and checks remove them from their environment.
 PRODUCT_VARIABLES = frozenset(
     (
         *PORTS,
@@ -105,19 +106,21 @@ PRODUCT_VARIABLES = frozenset(
 
 
 def pick_free_ports(count: int) -> list[int]:
-    """Free ports, all different. Nothing is held, so a child can bind them."""
-    tried = random.SystemRandom().sample(range(_FIRST, _LAST), 2_000)
+    """Returns different free ports. It does not keep them open, so a process can listen
+    on them.
+    """
+    tried = random.SystemRandom().sample(range(_FIRST_PORT, _LAST_PORT), 2_000)
     chosen = list(islice(filter(is_free, tried), count))
     if len(chosen) < count:
         raise LaunchError(
-            f"No free port was found between {_FIRST} and {_LAST}; set the ports yourself."
+            f"No free port was found between {_FIRST_PORT} and {_LAST_PORT}; set the ports yourself."
         )
     return chosen
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now. The web server shares ports, so it
-    would not notice by itself.
+    """Whether a server could listen on the port now. The web server allows others to
+    share its port, so it would not notice itself that the port is used.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -134,8 +137,8 @@ def is_free(port: int) -> bool:
 
 
 def refuse_used(ports: Mapping[str, int]) -> None:
-    """Stops the start, naming the variable, when something else listens on a port that
-    is needed.
+    """Raises LaunchError, which names the variable, if another program listens on one
+    of these ports.
     """
     for name, port in ports.items():
         if not is_free(port):
@@ -147,8 +150,9 @@ def refuse_used(ports: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """The validated settings. `variables` is the children's environment, without the
-    keys and the embedded servers.
+    """The validated settings. `variables` is the environment of the processes, without
+    the keys and the addresses of the embedded servers; `outside` has the caller's
+    variables. `own_database` and `own_redis` say whether the embedded servers are used.
     """
 
     data: Path
@@ -166,11 +170,13 @@ class Environment:
         return f"http://127.0.0.1:{self.ports['GATEWAY_PORT' if self.product == 'gateway' else 'PORT']}"
 
 
-class _Given(dict[str, str]):
-    """The caller's variables that are not empty, each read as what it has to be."""
+class _CallerVariables(dict[str, str]):
+    """The caller's variables that are not empty, with methods that read one as what it
+    has to be, or raise LaunchError.
+    """
 
     def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
-        """One of a few words."""
+        """Returns a value that must be one of `choices`."""
         value = self.get(name, default)
         if value not in choices:
             raise LaunchError(
@@ -179,8 +185,8 @@ class _Given(dict[str, str]):
         return value
 
     def parts(self, name: str) -> list[str]:
-        """A comma-separated list; a space inside a part means that a comma was
-        forgotten.
+        """Returns the parts of a comma-separated list. A space inside a part is
+        refused: probably a comma was forgotten.
         """
         parts = [part.strip() for part in self.get(name, "").split(",")]
         for part in parts:
@@ -191,10 +197,13 @@ class _Given(dict[str, str]):
         return [part for part in parts if part]
 
     def outgoing(self) -> list[str]:
-        """The origins that may be called although they are not of the open internet."""
+        """Returns the origins in OUTGOING_ALLOW, which may be called although they are
+        not public.
+        """
         name = "OUTGOING_ALLOW"
         return [
-            _origin(name, _Given({name: part}).url(name)) for part in self.parts(name)
+            _origin(name, _CallerVariables({name: part}).url(name))
+            for part in self.parts(name)
         ]
 
     def url(
@@ -205,7 +214,7 @@ class _Given(dict[str, str]):
         schemes: tuple[str, ...] = ("http", "https"),
         host: bool = True,
     ) -> str:
-        """An address without its last slash; empty where none is given."""
+        """Returns an address without a slash at its end; empty if none is given."""
         value = self.get(name, default).strip()
         if not value:
             return ""
@@ -233,12 +242,14 @@ def read(
     product: str | None = None,
     pick: Callable[[int], list[int]] = pick_free_ports,
 ) -> Environment:
-    """Checks the caller's variables and computes the rest. An empty variable counts as
-    one that is not given.
+    """Checks the caller's variables and computes the others. An empty variable counts
+    as not given. `pick` returns so many free ports.
     """
-    given = _Given({name: value for name, value in caller.items() if value.strip()})
-    # Addresses of servers may stand in files, as the other secrets do; here they are
-    # needed.
+    given = _CallerVariables(
+        {name: value for name, value in caller.items() if value.strip()}
+    )
+    # The addresses of servers may be in files, like other secrets. The processes read
+    # their files themselves; these addresses are needed here.
     for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
         if path := given.get(f"{name}_FILE"):
             try:
@@ -260,8 +271,7 @@ def read(
             raise LaunchError(
                 f"TRUSTED_PROXIES holds {part!r}, which is no IP address."
             ) from None
-    # An address, not a name: it says which of this machine's interfaces takes mail from
-    # outside.
+    # An IP address, not a name: it chooses the network interface that receives mail.
     try:
         inbound_host = str(ip_address(given.get("INBOUND_HOST", "127.0.0.1").strip()))
     except ValueError:
@@ -273,7 +283,7 @@ def read(
     data = read_data_folder(given)
     ports = _ports(given, pick)
     computed = _addresses(given, ports, demo, product)
-    # Those of our own are added when they have been started.
+    # The addresses of the embedded servers are added when these have been started.
     if "DATABASE_OWNER_URL" in given and "DATABASE_URL" not in given:
         raise LaunchError(
             "DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither."
@@ -301,18 +311,19 @@ def read(
             "DATA_DIR": str(data),
             "DEMO": demo,
             "INBOUND_HOST": inbound_host,
-            # What the documentation does with the demo's admin key succeeds at first
-            # try.
+            # Without codes in the demo, so that the examples in the documentation work
+            # with its admin key.
             "GATEWAY_APPROVAL_CODES": given.get(
                 "GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"
             ),
-            # Commands need the tables of both; the other processes load their own
-            # product only (processes.py).
+            # Commands need the tables of both products. Each other process loads only
+            # its own product (processes.py).
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
-            # Else glibc keeps what a large list or message took: in an arena for each
-            # thread, and, once one large block was freed, all blocks of its size too.
-            # Python lets one thread allocate at a time, so one arena will do.
+            # Without these, glibc would not give back the memory of a large list or
+            # message: it keeps an arena for each thread and, once a large block was
+            # freed, blocks of that size too. Only one Python thread allocates at a
+            # time, so one arena is enough.
             "MALLOC_ARENA_MAX": "1",
             "MALLOC_MMAP_THRESHOLD_": "131072",
         },
@@ -321,15 +332,16 @@ def read(
 
 
 def read_data_folder(caller: Mapping[str, str]) -> Path:
-    """The data folder, absolute and without symbolic links: its name is what orphans
-    are recognised by.
+    """Returns the path of the data folder, absolute and without symbolic links, because
+    processes of an earlier run are recognised by it.
     """
     return (
         ROOT / os.path.expanduser(caller.get("DATA_DIR", "").strip() or "var")
     ).resolve()
 
 
-def _ports(given: _Given, pick: Callable[[int], list[int]]) -> dict[str, int]:
+# Returns the port of each variable in PORTS. 0 is replaced by a free port.
+def _ports(given: _CallerVariables, pick: Callable[[int], list[int]]) -> dict[str, int]:
     ports: dict[str, int] = {}
     for name, default in PORTS.items():
         value = given.get(name, str(default))
@@ -349,13 +361,14 @@ def _ports(given: _Given, pick: Callable[[int], list[int]]) -> dict[str, int]:
     return ports | dict(zip(open_names, pick(len(open_names)), strict=True))
 
 
+# Returns the variables with addresses of the product and of what it may call.
 def _addresses(
-    given: _Given, ports: Mapping[str, int], demo: str, product: str
+    given: _CallerVariables, ports: Mapping[str, int], demo: str, product: str
 ) -> dict[str, str]:
     dashboard = f"http://127.0.0.1:{ports['PORT']}"
     public = _origin("PUBLIC_URL", given.url("PUBLIC_URL", dashboard))
-    # The launcher itself and the demo ask by the loopback names, so these are always
-    # answered.
+    # The launcher and the demo call the desk by these two names, so they are always
+    # allowed.
     hosts = dict.fromkeys(
         [
             "127.0.0.1",
@@ -363,12 +376,12 @@ def _addresses(
             *(given.parts("ALLOWED_HOSTS") or [urlsplit(public).hostname or ""]),
         ]
     )
-    # Desk and gateway of one run may speak to each other: else a first run could not
-    # connect them.
+    # The desk and the gateway of one run may always call each other: otherwise they
+    # could not be connected in a first run.
     gateway = f"http://127.0.0.1:{ports['GATEWAY_PORT']}"
-    own = [dashboard, gateway] if product == "both" else []
+    own_origins = [dashboard, gateway] if product == "both" else []
     if demo != "0":
-        own.append(f"http://127.0.0.1:{ports['DISCORD_PORT']}")
+        own_origins.append(f"http://127.0.0.1:{ports['DISCORD_PORT']}")
     live = given.get("LIVE_URL", "").strip()
     if live and not re.match(r"(https?:/)?/[^/]", live):
         raise LaunchError(
@@ -377,20 +390,20 @@ def _addresses(
     email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
     return {
         "PUBLIC_URL": public,
-        # With its trailing slash: the proxy's rule may need it.
+        # A slash at its end stays: the proxy's rule may need it.
         "LIVE_URL": live,
         "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
-        # The product's own places stay allowed, or naming one more would cut it off
-        # from itself.
-        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *given.outgoing()])),
+        # The product's own addresses stay allowed when the operator names others.
+        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own_origins, *given.outgoing()])),
         "EMAIL_URL": given.url("EMAIL_URL", email, schemes=("smtp", "smtps")),
         "MULTIMAIL_API_URL": given.url("MULTIMAIL_API_URL", gateway),
     }
 
 
 def _origin(name: str, url: str) -> str:
-    """The desk's own links begin with a slash, and outgoing addresses are compared by
-    origin: a path would be lost.
+    """Returns the address, or raises LaunchError if it has a path. A path would have no
+    effect: the desk's links begin with a slash, and outgoing addresses are compared by
+    their origin.
     """
     parts = urlsplit(url)
     if parts.path or parts.query or parts.fragment:
@@ -400,8 +413,10 @@ def _origin(name: str, url: str) -> str:
     return url
 
 
-def _check_provider(given: _Given) -> None:
-    """A provider is asked over https or on this machine."""
+def _check_provider(given: _CallerVariables) -> None:
+    """Raises LaunchError if the OIDC provider is called neither over https nor on this
+    machine.
+    """
     issuer = given.url("OIDC_ISSUER")
     if not issuer:
         return

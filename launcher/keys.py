@@ -1,7 +1,8 @@
-"""Secrets of an installation, made once and stored in DATA_DIR for its owner only.
+"""Makes the secrets of an installation once, and stores them in DATA_DIR for its owner
+only.
 
-The three keys are in secrets.env; the demo has an application of its own on its
-stand-in for Discord.
+The three keys are in secrets.env. The demo also has a Discord application on its
+stand-in for Discord, with keys in discord.env.
 """
 
 import base64
@@ -14,6 +15,7 @@ from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
 from launcher.paths import PYTHON, ROOT
 
+# The number of random bytes of each key.
 _SIZES = {"SECRET_KEY": 48, "ENCRYPTION_KEYS": 32, "SEAL_KEY": 32}
 NAMES = tuple(_SIZES)
 FILE = "secrets.env"
@@ -21,8 +23,9 @@ _APPLICATION = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN")
 
 
 def load_or_make(environment: Environment) -> dict[str, str]:
-    """Keys from the environment, else from the file, else new ones, which are then kept
-    in the file.
+    """Returns the keys by variable: from the caller's environment, else from the file,
+    else new ones, which it stores in the file. A key for which the caller names a file
+    (NAME_FILE) is left out.
     """
     file = environment.data / FILE
     stored = read_credentials(file)
@@ -33,7 +36,8 @@ def load_or_make(environment: Environment) -> dict[str, str]:
         if name not in outside and f"{name}_FILE" not in outside and name not in stored
     ]
     if missing:
-        # With external servers one host could not decrypt what the others wrote.
+        # An external database may be used by several hosts. With different keys one
+        # host could not decrypt what another wrote.
         if environment.demo == "0" and not environment.own_database:
             raise LaunchError(
                 f"{missing[0]} is not set. With a DATABASE_URL of your own and DEMO=0 every host needs the same "
@@ -51,8 +55,8 @@ def load_or_make(environment: Environment) -> dict[str, str]:
 
 
 def new_keys() -> dict[str, str]:
-    """All three, in URL-safe base64. Encryption and signing take 32 bytes; Django asks
-    for fifty letters or more.
+    """Returns three new keys in URL-safe base64. Encryption and signing need exactly 32
+    bytes; Django wants at least fifty characters.
     """
     return {
         name: base64.urlsafe_b64encode(os.urandom(size)).decode()
@@ -61,21 +65,21 @@ def new_keys() -> dict[str, str]:
 
 
 def demo_application(environment: Environment) -> dict[str, str]:
-    """The desk's variables of the stand-in's application; none without the demo, or
-    where an application is given.
+    """Returns the desk's variables for the demo's Discord application, which it makes
+    if necessary; none without the demo, or if the caller names an application.
     """
     if environment.demo == "0" or any(name in environment.outside for name in DISCORD):
         return {}
     file = environment.data / APPLICATION_FILE
     if not file.exists():
-        # Its key is made where the library for it is loaded anyway: the launcher stays
-        # in memory.
+        # Another process makes the key, so that the library for it is not loaded into
+        # the launcher, which stays in memory.
         run_to_its_end(
             [str(PYTHON), "-m", "demo.discord.application", str(file)],
             "The demo's Discord application could not be created.",
             cwd=ROOT,
         )
-    known = read_credentials(file)
+    application = read_credentials(file)
     url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
-    variables = {name: known.get(name, "") for name in _APPLICATION}
+    variables = {name: application.get(name, "") for name in _APPLICATION}
     return {**variables, "DISCORD_API_URL": url}

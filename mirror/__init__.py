@@ -1,6 +1,7 @@
-"""Messages as MultiMail holds them: accounts, revisions, attachments, threads, and the
-reads that keep them in step.
+"""The mirror: the desk's copy of what MultiMail holds. It stores accounts, messages
+with their revisions, attachments and threads, and reads MultiMail to keep them up to
+date.
 
-It knows neither policy nor decisions; whoever stores a content passes its
-`store.Examiner`. Start with `store.py`.
+The mirror does not know the policy. Code that stores a message's content passes an
+object for that, the `store.Examiner`. Start with `store.py`.
 """

@@ -1,4 +1,6 @@
-"""The mirror app."""
+"""The mirror app: tells the ledger's pages which messages and connections a person may
+see.
+"""
 
 from django.apps import AppConfig
 

@@ -1,10 +1,12 @@
-"""What can go wrong with the mirror; each error carries a sentence for people."""
+"""The root of the desk's errors, and those of the mirror. Each has a sentence for
+people, which pages show.
+"""
 
 from common.errors import SentenceError
 
 
 class DeskError(SentenceError):
-    """Root of the desk's errors; `sentence` is for people."""
+    """The root of the desk's errors; `sentence` is for people."""
 
 
 class InvalidTransition(DeskError):
@@ -12,7 +14,7 @@ class InvalidTransition(DeskError):
 
 
 class ActNotAllowed(DeskError):
-    """This person's roles do not let them do this here."""
+    """The person may not do this; mostly because of their roles."""
 
 
 class ThreadMovedOn(DeskError):

@@ -1,4 +1,6 @@
-"""What each oversight mode means, in words, and what changes from one to another. Pure."""
+"""The oversight modes of a mailbox, from the strictest to the loosest: what each means
+in words, which is looser, and what changes from one to another. Reads no database.
+"""
 
 from dataclasses import dataclass
 
@@ -53,16 +55,16 @@ def mode_named(name: str) -> Mode | None:
 
 
 def mode_words(name: str) -> str:
-    """Return our word for a mode with its name at MultiMail; that alone where this
-    version does not know it.
+    """Return the desk's word for a mode with MultiMail's name in brackets; only the
+    name if this version does not know it.
     """
-    found = mode_named(name)
-    return f"{found.words} ({name})" if found else name
+    mode = mode_named(name)
+    return f"{mode.words} ({name})" if mode else name
 
 
 def is_looser(mode: str, *, than: str) -> bool:
-    """Whether `mode` is looser. If one of them is unknown it counts as looser, unless
-    `mode` is the strictest.
+    """Whether `mode` is looser than another. If one of the two is unknown, it counts as
+    looser, unless both are the same or `mode` is the strictest.
     """
     if mode not in NAMES or than not in NAMES:
         return mode not in (than, NAMES[0])
@@ -70,17 +72,17 @@ def is_looser(mode: str, *, than: str) -> bool:
 
 
 def modes_within(minimum: str) -> list[str]:
-    """Return the modes that are not looser than a minimum."""
+    """Return the modes that are as strict as a minimum, or stricter."""
     return [name for name in NAMES if not is_looser(name, than=minimum)]
 
 
 def is_below(mode: str, *, per_call: bool, minimum: str) -> bool:
-    """Whether a mailbox in this mode is below the organisation's minimum; empty: there
-    is none.
+    """Whether a mailbox in this mode is looser than the organisation's minimum; no if
+    that is empty.
 
-    Where a call may loosen its own oversight, the mailbox is below each minimum but the
-    loosest. A mode that was not read yet is not known to be below; one that this
-    version does not know is.
+    With `per_call` a call may loosen its own oversight, so the mailbox is below every
+    minimum but the loosest. An empty mode was not read yet and is not below; a mode
+    that this version does not know is.
     """
     if not minimum or not mode:
         return False
@@ -90,7 +92,7 @@ def is_below(mode: str, *, per_call: bool, minimum: str) -> bool:
 
 
 def is_minimum_lower(minimum: str, *, than: str) -> bool:
-    """Whether an organisation's minimum allows more than another one; an empty one
+    """Whether an organisation's minimum allows more than another one. An empty minimum
     allows everything.
     """
     return bool(than) and is_looser(minimum or AUTONOMOUS, than=than)
@@ -98,18 +100,18 @@ def is_minimum_lower(minimum: str, *, than: str) -> bool:
 
 def consequences(address: str, *, before: str, after: str) -> list[str]:
     """Return sentences about what changes when a mailbox gets the mode `after`."""
-    found: list[str] = []
+    sentences: list[str] = []
     if after not in _GATED and (
         before in (*_GATED, "read_only") or before not in NAMES
     ):
-        found.append(f"Mail from {address} will be sent without review.")
-        found.append(
+        sentences.append(f"Mail from {address} will be sent without review.")
+        sentences.append(
             "This desk learns about it after it was sent: no risk rule or kill switch here can stop it."
         )
     if before == "read_only":
-        found.append(f"Agents can send from {address}. Now they cannot.")
+        sentences.append(f"Agents can send from {address}. Now they cannot.")
     if before == "gated_all":
-        found.append("Received mail will reach the agent without review.")
+        sentences.append("Received mail will reach the agent without review.")
     if after == "autonomous":
-        found.append("Nobody gets a copy of sent mail.")
-    return found
+        sentences.append("Nobody gets a copy of sent mail.")
+    return sentences

@@ -1,9 +1,9 @@
-"""Returns exactly whom a message goes to, for the allowlists: To, Cc, Bcc, and whom the
-mailbox adds by itself; and reads earlier mail: what became of mail with an address, and
-who was written to.
+"""Says whom a message goes to: everybody in To, Cc and Bcc, and those whom the mailbox
+adds. Also reads earlier mail: how many messages went to an address or came from it, and
+which addresses were written to. Allowlists and findings use both.
 
-The operator's own copy of monitored mail is not asked about: it goes to the account,
-not to a recipient. Each read is bounded, whatever the size of the tables.
+The copy that an account gets of monitored mail does not count, since the account is no
+recipient. Each query reads a limited number of rows, whatever the size of the tables.
 """
 
 from collections import Counter
@@ -24,18 +24,19 @@ from mirror.models.messages import MessageQuerySet
 from mirror.states import MessageState
 from risk.addresses import bare_address
 
-# Stands for recipients that the source does not show. No list can contain it, so lists
-# in force refuse it.
+# Stand for recipients that MultiMail does not show. No allowlist can contain such a
+# text, so an allowlist in force refuses the message.
 UNSEEN: Mapping[str, str] = {
     "to": "somebody in To (not visible with this key)",
     "cc": "somebody in Cc (not visible with this key)",
     "bcc": "somebody in Bcc (not visible with this key)",
 }
+# The names of the additions that are recipients.
 _ADDED = ("auto_cc", "auto_bcc")
 
 
 def written_to(content: Content) -> tuple[str, ...]:
-    """Return each recipient of a content once, as written."""
+    """Return all recipients of a content, each once, as they are written."""
     added = [one for name in _ADDED for one in _added(content.additions, name)]
     unseen = [words for name, words in UNSEEN.items() if name not in content.coverage]
     everybody = (*content.recipients, *added, *unseen)
@@ -43,7 +44,9 @@ def written_to(content: Content) -> tuple[str, ...]:
 
 
 def written_to_in(revision: Revision) -> tuple[str, ...]:
-    """Return the recipients of a stored version, without reading the rest of it."""
+    """Return all recipients of a stored version, as `written_to` does, without building
+    the rest of its content.
+    """
     stored = revision.content
     to, cc, bcc = (
         tuple(map(str, stored.get(name) or ())) for name in ("to", "cc", "bcc")
@@ -60,20 +63,20 @@ def written_to_in(revision: Revision) -> tuple[str, ...]:
 
 
 def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]:
-    """Return who gets a stored version as a copy: those whom the message names, and
-    whom the mailbox adds by itself.
+    """Return who gets a copy of a stored version: those whom the message names in this
+    field, and those whom the mailbox adds.
     """
     stored = revision.content
-    named = [UNSEEN[name]]
+    recipients = [UNSEEN[name]]
     if name in revision.coverage:
-        named = [str(one) for one in stored.get(name) or ()]
+        recipients = [str(one) for one in stored.get(name) or ()]
     added = _added(stored.get("additions") or {}, f"auto_{name}")
-    return tuple(dict.fromkeys((*named, *added)))
+    return tuple(dict.fromkeys((*recipients, *added)))
 
 
 def in_compared_form(recipients: Iterable[str]) -> list[str]:
-    """Return recipients as they are stored to be judged in great numbers; what is no
-    address stays as it is.
+    """Return recipients in the form that allowlists compare, each once. A text that is
+    no address stays as it is.
     """
     return list(dict.fromkeys(comparable_text(one) for one in recipients))
 
@@ -81,15 +84,16 @@ def in_compared_form(recipients: Iterable[str]) -> list[str]:
 def addresses_of(
     recipients: Iterable[str], *, sender: str, direction: str
 ) -> list[str]:
-    """Return everybody who gets a message and, where it came in, who wrote it:
-    normalised, without names.
+    """Return the addresses of all recipients, and of the sender if the message was
+    received: in lower case, and without names.
     """
-    who = (*recipients, sender) if direction == "inbound" else recipients
-    found = (bare_address(one).lower() for one in who)
-    return list(dict.fromkeys(one for one in found if "@" in one))
+    people = (*recipients, sender) if direction == "inbound" else recipients
+    addresses = (bare_address(one).lower() for one in people)
+    return list(dict.fromkeys(one for one in addresses if "@" in one))
 
 
 def _added(additions: Mapping[str, str], name: str) -> list[str]:
+    # The recipients that the mailbox adds, by the name of the addition.
     parts = map(str.strip, str(additions.get(name) or "").split(","))
     return [part for part in parts if part]
 
@@ -97,7 +101,7 @@ def _added(additions: Mapping[str, str], name: str) -> list[str]:
 # --- Earlier mail ---------------------------------------------------------------------
 
 
-# How many messages of one address are counted at most.
+# How many messages with one address are counted at most.
 COUNTED = 1000
 # The states of messages that were approved and may have left.
 _LEFT = ["approved", "scheduled_approved", "sent", "delivered", "bounced", "complained"]
@@ -105,31 +109,33 @@ _LEFT = ["approved", "scheduled_approved", "sent", "delivered", "bounced", "comp
 
 @dataclass(frozen=True)
 class Contact:
-    """One address in earlier mail: how many messages went to it, came from it, were
-    stopped, and the last outcome.
-    """
+    """What earlier mail says about one address."""
 
     address: str
+    # How many messages to it may have been sent, came from it, and were rejected.
     left: int
     received: int
     stopped: int
     first_at: datetime | None
+    # The outcome of the last message to it that ended, and when.
     last_state: str
     last_at: datetime | None
-    # Why MultiMail no longer writes to it; None where it does, or where that list
-    # cannot be read.
+    # Why MultiMail sends nothing to it any more; None if it does, or if the suppressed
+    # addresses cannot be read.
     suppressed: str | None = None
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more than were counted; which came last is not known then."""
+        """Whether there may be more messages than were counted. Then it is not known
+        which came last.
+        """
         return self.left + self.received + self.stopped >= COUNTED
 
 
-# Each address is looked up by index (message_addresses, suppressed_once). Django cannot
-# limit how many messages are counted for each of several addresses: it has no lateral
-# joins. MATERIALIZED hides the limit from the planner, which would otherwise scan the
-# table from its start, hoping to find a thousand soon.
+# Raw SQL, because for each of several addresses the number of counted messages is
+# limited, and Django has no lateral joins. Each address is looked up in an index
+# (message_addresses, suppressed_once). MATERIALIZED hides the limit from PostgreSQL's
+# planner, which else would scan the table from its start to find the first thousand.
 _CONTACTS = """
 SELECT wanted.address, counted.*, suppressed.reason
 FROM unnest(%(addresses)s::text[]) AS wanted(address)
@@ -155,11 +161,11 @@ LEFT JOIN mirror_suppressedaddress AS suppressed
 def contacts_of_actor(
     actor: Actor, addresses: Sequence[str], *, connection: int, besides: Sequence[int]
 ) -> dict[str, Contact]:
-    """Return what is known of those addresses that the connection's mail or its
-    suppressed addresses know.
+    """Return by address what is known of each; addresses that occur neither in earlier
+    mail nor among the suppressed ones are left out.
 
-    Only mail that the actor may see counts, without tests and without the messages
-    whose keys are `besides`.
+    Only the connection's mail that the actor may see counts, without tests and without
+    the messages whose keys are in `besides`.
     """
     if not addresses:
         return {}
@@ -184,14 +190,13 @@ def contacts_of_actor(
     }
 
 
-# How many messages are read at most to find out who of several addresses was written
-# to.
+# How many messages are read at most to find out which addresses were written to.
 MOST_MESSAGES = 20_000
 
 
 def _sent(connection: int) -> MessageQuerySet:
-    """Return what was sent on a connection; a test message reaches nobody, so it makes
-    no address known.
+    """Return the messages that were sent on a connection, without tests, which reach
+    nobody.
     """
     states = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
     return Message.objects.filter(
@@ -200,8 +205,8 @@ def _sent(connection: int) -> MessageQuerySet:
 
 
 def contacts_of(connection: int, *, newest: int, most: int) -> dict[str, int]:
-    """Return whom the newest messages of a connection went to, and how often (relies on
-    message_left).
+    """Return by address how many of the `newest` messages of a connection went to it;
+    the `most` frequent ones (uses the index message_left).
     """
     recipients = (
         _sent(connection)
@@ -213,9 +218,9 @@ def contacts_of(connection: int, *, newest: int, most: int) -> dict[str, int]:
 
 
 def already_written_to(connection: int, addresses: Sequence[str]) -> set[str]:
-    """Return those of these addresses that something was sent to (relies on
-    message_addresses).
+    """Return those of these addresses to which something was sent before (uses the
+    index message_addresses).
     """
-    found = _sent(connection).filter(addresses__overlap=list(addresses))
-    recipients = found.order_by().values_list("addresses", flat=True)[:MOST_MESSAGES]
+    messages = _sent(connection).filter(addresses__overlap=list(addresses))
+    recipients = messages.order_by().values_list("addresses", flat=True)[:MOST_MESSAGES]
     return set(addresses) & set(chain.from_iterable(recipients))

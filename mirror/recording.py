@@ -1,5 +1,5 @@
-"""Ledger entries about a message, and their details: content, recipients, and who or
-what started it.
+"""Helps to record ledger entries about a message: builds their details from its
+content, its recipients, and who or what started it.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,13 @@ from common.fingerprint import Content
 from mirror.models import Message
 from mirror.models.messages import NAMED, readable_values
 
+# How many names of a trigger are recorded.
 MAX_TRIGGERS = 30
 
 
 def record_about(action: str, message: "Message", actor: Actor, **more: Any) -> Entry:
-    """Append an entry on a message, in the caller's transaction, with the words by
-    which a search finds it.
+    """Append an entry about a message, in the caller's transaction, with the words by
+    which it can be searched. `more` goes to `record`.
     """
     return record(
         action,
@@ -30,14 +31,14 @@ def record_about(action: str, message: "Message", actor: Actor, **more: Any) -> 
 
 
 def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, str]:
-    """Return the details of an entry; `key` is what it was sent with, where MultiMail
-    says so.
+    """Return the details of an entry: subject, sender, recipients, trigger, and `more`.
+    `key` names the API key with which the message was sent, if it is known.
     """
     return {
         "subject": message.subject,
         "sender": message.sender,
         "recipients": ", ".join(message.recipients),
-        # Only where it is not the usual one.
+        # Left out if it is the usual one, outbound.
         "direction": message.direction if message.is_inbound else "",
         "key": key,
         **more,
@@ -46,18 +47,19 @@ def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, s
 
 
 def origin_details(message: "Message") -> dict[str, str]:
-    """Return the details about who or what started a message, for entries that say how
-    it was decided.
+    """Return the details that say who or what started a message, for entries about its
+    decision.
     """
     return {f"trigger.{name}": value for name, value in message.origin.items()}
 
 
 def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
-    """Return the details about the trigger: texts and numbers as the sender wrote them.
+    """Return the details of a trigger, with the texts and numbers that the sender
+    wrote.
 
-    Common names become names of details; the sender's other names and values become one
-    text: the name of a detail is never erased from the ledger, and a name that a sender
-    invents may be personal.
+    Each name that the desk knows becomes a detail of its own. All others are put into
+    one detail: its name can never be removed from the ledger, and a name that a sender
+    invented may be personal.
     """
     texts = readable_values(dict(list(trigger.items())[:MAX_TRIGGERS]))
     named = {f"trigger.{name}": value for name, value in texts.items() if name in NAMED}
@@ -68,22 +70,22 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
 
 
 def details_of_content(content: Content, *, number: int) -> dict[str, str]:
-    """Return the details of one version: recipients, subject and so on, but not its
-    text.
+    """Return the details of one version of a content: recipients, subject, files and so
+    on, but not the text.
     """
     files = []
     for file in content.attachments:
         size = f"{file.size:,} bytes" if file.size else ""
         digest = f"SHA-256 {file.sha256}" if file.sha256 else ""
-        known = ", ".join(filter(None, (file.content_type, size, digest)))
-        files.append(f"{file.name or '(no name)'} ({known or 'nothing else known'})")
+        facts = ", ".join(filter(None, (file.content_type, size, digest)))
+        files.append(f"{file.name or '(no name)'} ({facts or 'nothing else known'})")
     return {
         "version": str(number),
         "subject": content.subject,
         "sender": " ".join(filter(None, (content.sender_name, content.sender))),
         "reply_to": content.reply_to or "",
         "recipients": ", ".join(content.recipients),
-        # Only where there are other recipients than those in To.
+        # Left out if all recipients are in To.
         **({"to": ", ".join(content.to)} if content.cc or content.bcc else {}),
         "cc": ", ".join(content.cc),
         "bcc": ", ".join(content.bcc),

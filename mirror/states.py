@@ -1,5 +1,6 @@
-"""The two state machines, each one mapping. Messages mirror what MultiMail did;
-decisions are ours.
+"""The two state machines, of messages and of decisions. Each is a mapping from a state
+and an event to the next state. The state of a message says what MultiMail did with it;
+the state of a decision says how far the desk has carried it out.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from mirror.errors import InvalidTransition
 
 
 class MessageState(models.TextChoices):
-    """Where a message is, as far as MultiMail has reported."""
+    """The state of a message, as far as MultiMail has reported it."""
 
     HELD = "held", "Held"
     SCHEDULED = "scheduled", "Scheduled"
@@ -30,7 +31,7 @@ class MessageState(models.TextChoices):
 
 
 class MessageEvent(models.TextChoices):
-    """What can be reported of a message."""
+    """What MultiMail, or a read of it, can report about a message."""
 
     PENDING = "pending"
     SCHEDULED = "scheduled"
@@ -45,10 +46,11 @@ class MessageEvent(models.TextChoices):
     CANCELLED = "cancelled"
     FAILED = "failed"
     GONE = "gone"
-    # A read lists it although it was considered gone, or had been reported as ended.
+    # A read lists it as held, although it was considered gone or reported as ended.
     FOUND = "found"
 
 
+# The state before the first event.
 START = ""
 _S = MessageState
 _E = MessageEvent
@@ -58,26 +60,27 @@ _UNSENT = (_S.REJECTED, _S.CANCELLED, _S.FAILED)
 
 
 def _from(states: tuple[str, ...], event: str, to: str) -> dict[tuple[str, str], str]:
+    # The steps by which this event leads from each of the states to the state `to`.
     return {(state, event): to for state in states}
 
 
-# Whatever had been reported, evidence that a message left wins over an end without
-# sending.
+# Evidence that a message was sent wins over an earlier report that it ended without
+# being sent.
 _CORRECTIONS: Mapping[tuple[str, str], str] = {
     **_from(_UNSENT, _E.SENT, _S.SENT),
     **_from(_UNSENT, _E.DELIVERED, _S.DELIVERED),
     **_from((_S.REJECTED, _S.CANCELLED), _E.BOUNCED, _S.BOUNCED),
     **_from(_UNSENT, _E.COMPLAINED, _S.COMPLAINED),
 }
-# An event that skips ahead is applied as if those between had come, because webhooks
-# are lost and reordered. A pair that is not listed would move the message backwards:
-# the event is stored and changes nothing.
+# Webhooks can be lost or arrive in another order. So an event that skips steps is
+# applied as if the events between had come. A pair that is missing here would move the
+# message backwards: such an event is stored, and changes nothing.
 MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((START, _S.SCHEDULED), _E.PENDING, _S.HELD),
     **_from((START,), _E.SCHEDULED, _S.SCHEDULED),
     **_from((START,), _E.RECEIVED, _S.RECEIVED),
-    # What could be received after it was held was released; an approval may have been
-    # reported without its direction.
+    # A message that was held and then received was released. The approval may have been
+    # reported without saying that it was of received mail.
     **_from((_S.HELD, _S.GONE, _S.APPROVED), _E.RECEIVED, _S.RELEASED),
     **_from((_S.RECEIVED,), _E.PENDING, _S.RELEASED),
     **_from(_OPEN, _E.APPROVED, _S.APPROVED),
@@ -90,8 +93,9 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((*_OPEN, *_APPROVED), _E.CANCELLED, _S.CANCELLED),
     **_from((*_OPEN, *_APPROVED), _E.FAILED, _S.FAILED),
     **_from((*_OPEN, *_APPROVED, _S.SENT), _E.DELIVERED, _S.DELIVERED),
-    # One that bounces for good fails too, and some of several recipients may complain:
-    # each pair ends in one way.
+    # A message that bounces finally is reported as failed too, and of several
+    # recipients some may complain. Whichever event comes first, the state is the same
+    # in the end.
     **_from(
         (*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.FAILED), _E.BOUNCED, _S.BOUNCED
     ),
@@ -100,10 +104,11 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
         _E.COMPLAINED,
         _S.COMPLAINED,
     ),
-    # Reported long after it was held; only a read can find its state now.
+    # MultiMail does not list it as held any more, or its webhook came long after it was
+    # held. Only a read can find out how it ended.
     **_from((START, _S.HELD), _E.GONE, _S.GONE),
-    # The one step back: whatever was concluded or reported, the queue has what
-    # MultiMail lists as held.
+    # The only step backwards: the queue shows what MultiMail lists as held, whatever
+    # was reported before.
     **_from(
         tuple(state for state in _S if state not in (_S.SCHEDULED, _S.HELD)),
         _E.FOUND,
@@ -111,8 +116,9 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     ),
     **_CORRECTIONS,
 }
-# Events that a webhook alone may tell of a message in these states, because a later
-# event can still end it otherwise.
+# By state, the events that are believed if only a webhook reports them, because a later
+# event can still correct the end. Other events that end the message need a read to
+# confirm them.
 _NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     _S.HELD: (),
     _S.GONE: (),
@@ -121,26 +127,26 @@ _NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     _S.SCHEDULED_APPROVED: (),
     _S.REJECTED: (),
     _S.CANCELLED: (),
-    # One that bounces for good fails too.
+    # A message that bounces finally is reported as failed too.
     _S.FAILED: (_E.BOUNCED,),
 }
 
 
 def next_message_state(state: str, event: str) -> str | None:
-    """Return the state after `event`, or None when the event comes too late to change
-    anything.
-    """
+    """Return the state after `event`; None if the event is too late to change anything."""
     return MESSAGE_TRANSITIONS.get((state, event))
 
 
 def is_correction(state: str, event: str) -> bool:
-    """Whether `event` tells that a message left which had ended without being sent."""
+    """Whether `event` shows that a message was sent, although `state` says that it
+    ended without being sent.
+    """
     return (state, event) in _CORRECTIONS
 
 
 def needs_confirmation(state: str, event: str) -> bool:
-    """Whether `event` ends a message that has not ended, or corrects how it ended: a
-    webhook alone proves neither.
+    """Whether a read has to confirm `event`, because a webhook alone is no proof: the
+    event would end a message, or correct how it ended.
     """
     if next_message_state(state, event) is None or state not in _NEXT_STEPS:
         return False
@@ -148,17 +154,17 @@ def needs_confirmation(state: str, event: str) -> bool:
 
 
 def contradicts(state: str, event: str) -> bool:
-    """Whether `event`, which did not move a message from `state`, is on no path to that
-    state.
-
-    An event on a path to the state is only late, and brings nothing new.
+    """Whether `event`, which did not change `state`, contradicts it. An event that can
+    come on the way to the state is only late, and does not.
     """
     return event not in _events_before(state)
 
 
 @cache
 def _events_before(state: str) -> frozenset[str]:
-    """Return the events of all paths forward that lead to a state."""
+    """Return all events that can come on the way to a state, without steps backwards
+    and corrections.
+    """
     forward = {
         step: to
         for step, to in MESSAGE_TRANSITIONS.items()
@@ -166,15 +172,16 @@ def _events_before(state: str) -> frozenset[str]:
     }
     before = {state}
     while (
-        more := {source for (source, _), to in forward.items() if to in before} - before
+        earlier := {source for (source, _), to in forward.items() if to in before}
+        - before
     ):
-        before |= more
+        before |= earlier
     return frozenset(event for (_, event), to in forward.items() if to in before)
 
 
 def implied_event(before: str, event: str) -> str:
-    """Return the event that must have happened in between: a held message that left was
-    approved.
+    """Return the event that must have come between the state `before` and `event`, such
+    as the approval of a held message that was sent; empty if there is none.
     """
     if before not in (_S.HELD, _S.GONE):
         return ""
@@ -184,8 +191,8 @@ def implied_event(before: str, event: str) -> str:
 
 
 def decision_behind(event: str) -> str:
-    """Return which decision alone leads to an event: approved, rejected; empty where
-    something else has to happen.
+    """Return the decision that an event proves: "approved" or "rejected"; empty if the
+    event could also come for another reason.
     """
     if event in (_E.CANCELLED, _E.FAILED, _E.BOUNCED, _E.COMPLAINED):
         return ""
@@ -193,7 +200,7 @@ def decision_behind(event: str) -> str:
 
 
 class DecisionState(models.TextChoices):
-    """The state of one of our decisions."""
+    """The state of a decision of this desk."""
 
     RECORDED = "recorded", "Sending"
     UNDONE = "undone", "Undone"
@@ -207,7 +214,7 @@ class DecisionState(models.TextChoices):
 
 
 class DecisionEvent(models.TextChoices):
-    """What can happen to one of our decisions."""
+    """What can happen to a decision of this desk."""
 
     UNDO = "undo"
     TAKE = "take"
@@ -228,15 +235,15 @@ _W = DecisionEvent
 DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.RECORDED, _W.UNDO): _D.UNDONE,
     (_D.RECORDED, _W.TAKE): _D.CALLING,
-    # After a call that was considered without effect, but had one.
+    # An earlier call that seemed to have had no effect had one after all.
     (_D.RECORDED, _W.SUCCEED): _D.APPLIED,
     (_D.RECORDED, _W.LOSE): _D.SUPERSEDED,
     (_D.RECORDED, _W.REFUSE): _D.REFUSED,
     (_D.RECORDED, _W.WITHDRAW): _D.WITHDRAWN,
-    # It was to be sent again, but the message is no longer held, perhaps by the earlier
-    # call.
+    # The call was to be made again, but the message is not held any more, perhaps
+    # because of the earlier call.
     (_D.RECORDED, _W.DOUBT): _D.UNKNOWN,
-    # Only before its call can have left.
+    # Only as long as its call cannot have been sent.
     (_D.CALLING, _W.UNDO): _D.UNDONE,
     (_D.CALLING, _W.SUCCEED): _D.APPLIED,
     (_D.CALLING, _W.LOSE): _D.SUPERSEDED,
@@ -246,23 +253,23 @@ DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.CALLING, _W.WITHDRAW): _D.WITHDRAWN,
     (_D.UNKNOWN, _W.SUCCEED): _D.APPLIED,
     (_D.UNKNOWN, _W.LOSE): _D.SUPERSEDED,
-    # Read twice as still held. A reject goes out again by itself, an approve when a
-    # person says so.
+    # Two reads showed the message as still held. Then a rejection is sent again
+    # automatically, and an approval when a person confirms it.
     (_D.UNKNOWN, _W.SEEN_HELD): _D.RECORDED,
     (_D.UNKNOWN, _W.CONFIRM): _D.RECORDED,
     (_D.UNKNOWN, _W.SEEN_ABSENT): _D.UNATTRIBUTED,
     (_D.UNKNOWN, _W.WITHDRAW): _D.WITHDRAWN,
     (_D.UNATTRIBUTED, _W.SUCCEED): _D.APPLIED,
     (_D.UNATTRIBUTED, _W.LOSE): _D.SUPERSEDED,
-    # It was concluded only from absence, and a read lists the message again.
+    # The message had only been missing from reads, and a read lists it again.
     (_D.UNATTRIBUTED, _W.FOUND): _D.UNKNOWN,
     (_D.WITHDRAWN, _W.SUCCEED): _D.APPLIED,
     (_D.WITHDRAWN, _W.LOSE): _D.SUPERSEDED,
-    # The answer to its only call proves that it had no effect.
+    # MultiMail's answer to its only call proves that the call had no effect.
     (_D.WITHDRAWN, _W.REFUSE): _D.REFUSED,
 }
 
-# A decision in one of these still counts: a message has at most one of them.
+# A message has at most one decision in one of these states.
 LIVE_DECISIONS = (_D.RECORDED, _D.CALLING, _D.UNKNOWN, _D.UNATTRIBUTED)
 
 
@@ -289,10 +296,11 @@ class Outcome(models.TextChoices):
 
 
 def upstream_action(outcome: str) -> str:
-    """Return the word that MultiMail knows for `outcome`."""
+    """Return MultiMail's word for an outcome: "approve" or "reject"."""
     return "approve" if outcome == Outcome.APPROVE else "reject"
 
 
+# MultiMail's words for what became of a message.
 _REPORTED = {
     "approve": "approved",
     "approved": "approved",
@@ -303,7 +311,7 @@ _REPORTED = {
 
 
 def reported_of(decision: str, status: str) -> str:
-    """Return what MultiMail says became of a message: approved, rejected, cancelled;
-    empty for words not known.
+    """Return how MultiMail says that a message was decided: approved, rejected or
+    cancelled; empty if it does not say so in known words.
     """
     return _REPORTED.get(decision.lower()) or _REPORTED.get(status.lower(), "")

@@ -1,9 +1,10 @@
-"""Writes the mirror: rows and events of MultiMail become messages, revisions, and rows
-of what is still to be fetched.
+"""Writes messages into the mirror. What MultiMail returns about a held message (a
+pending row) becomes a message, a revision of its content, and rows of the files and the
+thread to fetch. A webhook (an event) creates a message or fills its empty fields.
 
-Decisions are stored elsewhere. An event only fills unknown fields and overwrites
-nothing: webhooks arrive in any order with different fields missing, and the result must
-not depend on the order. Fields from a read are never changed.
+Webhooks arrive in any order, and each may lack other fields. The result must not depend
+on the order, so an event never overwrites a field, and never changes what a read has
+stored. Decisions are stored elsewhere.
 """
 
 import time
@@ -53,18 +54,18 @@ from rendering.source_view import render_source
 from risk.findings import Finding
 from upstream.events import Event, direction_of, read_time
 
-# How many files of a message are fetched; the page only names the others.
+# How many files of a message are fetched. The page only names the others.
 MAX_FILES = 50
 
 
 class Examiner(Protocol):
-    """The review desk's examination of a content being stored; the mirror knows neither
-    policy nor decisions.
+    """What the review desk does with a content that is being stored: find its risks,
+    count it against caps, and so on. The mirror itself knows nothing of these.
     """
 
     def version_before(self, message: Message) -> Message | None:
-        """Return the message whose request for changes this one answers; None where
-        there is none.
+        """Return the earlier message for which changes were requested, and of which
+        this one is the new version; None if there is none.
         """
 
     def findings(
@@ -75,8 +76,8 @@ class Examiner(Protocol):
         *,
         may_have_left: bool,
     ) -> list[dict[str, Any]]:
-        """Return what is risky about the content, worst first, as it is stored with the
-        revision.
+        """Return the findings about the content, worst first, in the form in which the
+        revision stores them.
         """
 
     def columns_of(
@@ -86,29 +87,29 @@ class Examiner(Protocol):
         parsed: ParsedContent,
         findings: Iterable[Mapping[str, Any]],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the columns of a message, and those of its review, that follow from
-        its content and its findings.
+        """Return the columns of the message, and those of its review, that are computed
+        from its content and its findings.
         """
 
     def store_review(
         self, message: Message, columns: Mapping[str, Any], *, is_new_version: bool
     ) -> None:
-        """Store what the desk makes of a locked message."""
+        """Store these columns in the review of a locked message."""
 
     def count(self, message: Message, actor: Actor) -> None:
-        """Count a message that was read for the first time and waits; past a cap it is
-        set apart.
+        """Count a held message whose content was read for the first time against the
+        caps; if it exceeds one, it is set apart.
         """
 
 
-# Sent in the transaction in which a version gets one more finding, with the locked
-# `message` and its `revision`.
+# Sent when one more finding of a version was stored, in the same transaction, with the
+# locked `message` and the `revision`.
 finding_added = Signal()
 
 
 def expect_parts(message: Message, content: Content) -> None:
-    """Store rows of what belongs to the current version of a locked message, and wake a
-    worker after the commit.
+    """Store rows for the files of the current version of a locked message, and for its
+    thread, and enqueue the tasks that fetch them after the commit.
     """
     files = [
         AttachedFile(
@@ -124,8 +125,8 @@ def expect_parts(message: Message, content: Content) -> None:
     ]
     for file in AttachedFile.objects.bulk_create(files):
         tasks.fetch_file.delay_on_commit(file.pk)
-    # A draft that is no reply begins its thread, which is not read until somebody opens
-    # it.
+    # A message that is no reply begins a new thread, which is not read until somebody
+    # opens the message.
     if message.thread_id and (
         content.in_reply_to or "in_reply_to" not in content.coverage
     ):
@@ -133,8 +134,8 @@ def expect_parts(message: Message, content: Content) -> None:
 
 
 def expect_thread(message: Message) -> Thread | None:
-    """Return the row of the message's thread, made on first sight; None where it has
-    none.
+    """Return the row of the message's thread, and create it if it is new; None if the
+    message has no thread.
     """
     if not message.thread_id or message.mailbox_id is None:
         return None
@@ -146,8 +147,8 @@ def expect_thread(message: Message) -> Thread | None:
     return thread
 
 
-# The fields of a pending row by the name that a fingerprint gives them; a row without
-# one does not cover it.
+# By the name that a fingerprint gives to a field: the keys under which a pending row
+# may have it. A row with none of the keys does not cover the field.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
     "from": ("from", "from_address"),
     "from_name": ("from_name",),
@@ -164,13 +165,13 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
     "send_at": ("send_at",),
 }
 
-# Where a field of a fingerprint has another name in Content.
+# The fields of a fingerprint that have another name in Content.
 _ATTRIBUTES: Mapping[str, str] = {"from": "sender", "from_name": "sender_name"}
 
 
 def fitting(column: str, value: Any, model: type[Model] = Message) -> str:
-    """Return `value` as text that fits this column of a message, or of another model;
-    the revision stores it in full.
+    """Return `value` as text, cut to the length of this column of a message, or of
+    another model. The revision stores the whole value.
     """
     return str(value or "")[
         : getattr(model._meta.get_field(column), "max_length", None)
@@ -180,8 +181,8 @@ def fitting(column: str, value: Any, model: type[Model] = Message) -> str:
 def find_mailbox(
     connection: Connection, *, upstream_id: str, address: str = ""
 ) -> Mailbox | None:
-    """Return the mailbox with this upstream id, made on first sight; None when the id
-    is not known.
+    """Return the mailbox with this id at MultiMail, and create it if it is new. Without
+    an id, look for the address; None if that is not known.
     """
     if not upstream_id:
         return connection.mailboxes.filter(address=address).first() if address else None
@@ -197,47 +198,47 @@ def find_mailbox(
 
 
 def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
-    """Return the message under a lock, for the rest of the transaction; None where it
-    is not known yet.
+    """Return a message, locked for the rest of the transaction; None if the mirror does
+    not have it.
 
-    The lock of its id also covers a message that two webhooks would begin at once.
+    Its id is locked too, so that two webhooks at the same time cannot both create it.
     """
     lock_upstream_id(connection, upstream_id)
     return locked_message(connection, upstream_id)
 
 
 def lock_current(message: Message) -> Message | None:
-    """Return a message as it is now, under a lock as by `lock_message`; None where it
+    """Return the present state of a message, locked as by `lock_message`; None if it
     was deleted.
     """
     return lock_message(message.connection, upstream_id=message.upstream_id)
 
 
 def lock_upstream_id(connection: Connection, upstream_id: str) -> datetime:
-    """Lock the id of a message, known or not, for the rest of the transaction; return
-    the time by the database then.
+    """Lock the id of a message for the rest of the transaction, whether the mirror has
+    it or not; return the database's time after that.
     """
     return take_lock(f"message {connection.pk} {upstream_id}")
 
 
 def locked_message(connection: Connection, upstream_id: str) -> Message | None:
-    """Return the message whose id is locked, with a lock of its row; None where it is
-    not known yet.
+    """Return the message whose id is already locked, with its row locked too; None if
+    the mirror does not have it.
     """
     rows = Message.objects.known_as(connection=connection.pk, upstream_id=upstream_id)
-    # Most webhooks tell of a message that is new; asking for all its columns would take
-    # most of their time.
+    # Most webhooks are about a new message. Then this query is much faster than the one
+    # below, which reads all columns.
     if not rows.defer(None).exists():
         return None
-    # no_key: inserts of rows that refer to the message (cards, attempts) neither wait
-    # nor deadlock.
+    # With no_key, rows that refer to the message (such as cards) can be inserted
+    # meanwhile.
     locked = rows.select_for_update(of=("self",), no_key=True)
     return locked.select_related("connection", "revision", "mailbox").get()
 
 
 def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
-    """Apply a reported event to a locked message; False when it comes too late to
-    change anything.
+    """Apply a reported event to the state of a locked message; return False if it is
+    too late to change anything.
     """
     state = next_message_state(message.state, event)
     if state is None:
@@ -258,8 +259,8 @@ def create_message(
     now: datetime,
     **fields: Any,
 ) -> Message:
-    """Make the mirror of a message that is not known yet. Raises KeyError for an event
-    that cannot begin one.
+    """Create a message that the mirror does not have yet, in the state after its first
+    event. Raises KeyError for an event that cannot be the first.
     """
     message: Message = Message.objects.create(
         connection=connection,
@@ -272,7 +273,9 @@ def create_message(
 
 
 def content_of(row: Mapping[str, Any]) -> Content:
-    """Parse a pending row into the content to fingerprint, with this row's coverage."""
+    """Return the content of a pending row; its coverage names the fields that the row
+    has.
+    """
     values = {
         name: next((row[key] for key in keys if row.get(key) is not None), None)
         for name, keys in _SOURCES.items()
@@ -314,14 +317,14 @@ def content_of(row: Mapping[str, Any]) -> Content:
 
 
 def stored_content(revision: Revision) -> Content:
-    """Return a revision's content as it was read."""
+    """Return the content of a stored revision."""
     return content_from_json({**revision.content, "coverage": revision.coverage})
 
 
 def rendered_content(
     revision: Revision, content: Content | None = None
 ) -> RenderedMessage:
-    """Return a revision's content, or a part of it, as its recipient gets it. Raises
+    """Return a revision's content, or the given part of it, rendered to look at. Raises
     ParserUnavailable.
     """
     content = content or stored_content(revision)
@@ -331,12 +334,11 @@ def rendered_content(
 
 
 def changed_content(revision: Revision, content: Content) -> Content | None:
-    """Return the content that a new revision should have; None where `content` neither
-    changes nor adds anything.
+    """Return the content of the new revision that `content` requires; None if it
+    neither changes nor adds anything.
 
-    Contents are compared in what both sources gave: one that gives less than the stored
-    one, and says the same, is no change, and two sources that each give something of
-    their own are put together.
+    Only the fields that both contents cover are compared. If they are equal, the new
+    revision has all fields of both; a content that covers no other field is no change.
     """
     if revision.fingerprint == fingerprint(content):
         return None
@@ -349,21 +351,25 @@ def changed_content(revision: Revision, content: Content) -> Content | None:
     unshared = {
         _ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared
     }
-    both = tuple(
+    united_coverage = tuple(
         name for name in FIELDS if name in stored.coverage or name in content.coverage
     )
     return replace(
-        content, coverage=both, **{name: getattr(stored, name) for name in unshared}
+        content,
+        coverage=united_coverage,
+        **{name: getattr(stored, name) for name in unshared},
     )
 
 
 def parsed_content(message: Message, content: Content) -> ParsedContent:
-    """Return a content of the message as the parser reads it. Raises ParserUnavailable.
+    """Return the parser's results for a content of the message. Raises
+    ParserUnavailable.
 
-    A version that the parser was killed over is not given to it again.
+    If the parser had to be killed over the current version, the same content is not
+    given to it again.
     """
-    known = message.revision
-    if known and known.is_unsafe and known.fingerprint == fingerprint(content):
+    current = message.revision
+    if current and current.is_unsafe and current.fingerprint == fingerprint(content):
         return unparsed_content(content)
     return parse_content(content)
 
@@ -377,39 +383,43 @@ def store_revision(
     examiner: Examiner,
     parsed: ParsedContent | None = None,
 ) -> Revision:
-    """Store what a pending row has of a locked message; a new revision only where the
-    content changed.
+    """Store what a pending row says about a locked message, and return its current
+    revision: a new one only if the content changed.
 
-    `parsed` is the row's content as the parser read it before the transaction.
+    `parsed` are the parser's results for the row's content, from before the
+    transaction.
     """
     current = message.revision
     content = content_of(row)
-    new = content if current is None else changed_content(current, content)
-    shown = new or (stored_content(current) if current else content)
-    if parsed is None or shown != content:
-        # Rare: what two sources give in part was put together.
-        parsed = parsed_content(message, shown)
-    message.subject, message.recipients = shown.subject, list(shown.to)
-    message.sender = fitting("sender", shown.sender)
+    new_content = content if current is None else changed_content(current, content)
+    whole_content = new_content or (stored_content(current) if current else content)
+    if parsed is None or whole_content != content:
+        # Rare: the content was put together from two sources, so it is parsed here.
+        parsed = parsed_content(message, whole_content)
+    message.subject, message.recipients = whole_content.subject, list(whole_content.to)
+    message.sender = fitting("sender", whole_content.sender)
     _copy_row(message, row)
     is_new = message.hydrated_at is None and not message.is_local
-    if is_new and (before := examiner.version_before(message)):
-        message.answers = before
-        message.try_number = before.try_number + 1
-    is_new_version = current is None or new is not None
-    if current is None or new is not None:
-        # Only here is known what kind of message it is, and it is compared with
-        # messages of that kind alone. Our gateway holds a message of unknown fate after
-        # a restore: the backup may be older than its approval.
+    if is_new and (earlier := examiner.version_before(message)):
+        message.answers = earlier
+        message.try_number = earlier.try_number + 1
+    is_new_version = current is None or new_content is not None
+    if current is None or new_content is not None:
+        # After a restore, our gateway holds messages again of which it does not know
+        # whether they were sent: the backup may be older than their approval.
         has_doubt = bool(row.get("fate_unknown"))
-        stored = asdict(shown)
+        stored = asdict(whole_content)
         current = Revision.objects.create(
             message=message,
             number=current.number + 1 if current else 1,
             coverage=stored.pop("coverage"),
             content=stored,
-            fingerprint=fingerprint(shown),
-            findings=examiner.findings(message, shown, parsed, may_have_left=has_doubt),
+            fingerprint=fingerprint(whole_content),
+            # Findings compare a message with others of its kind, which is known only
+            # now that the columns of the row are set.
+            findings=examiner.findings(
+                message, whole_content, parsed, may_have_left=has_doubt
+            ),
             html_text=parsed.words[:MAX_TEXT],
             is_unsafe=parsed.is_unsafe,
             simplified=min(int(row.get("simplified") or 0), 1000),
@@ -419,15 +429,18 @@ def store_revision(
             message,
             actor=actor,
             fingerprint=current.fingerprint,
-            details=details_of_content(shown, number=current.number)
+            details=details_of_content(whole_content, number=current.number)
             | {"key": message.sent_by_key_name or message.sent_by_key},
         )
     message.revision = current
     is_first = message.hydrated_at is None
     message.hydrated_at = message.hydrated_at or now
-    # By the database's clock, as the beginning of reads.
+    # By the database's clock, because it is compared with the times at which reads
+    # began.
     message.seen_at = Now()
-    columns, review = examiner.columns_of(message, shown, parsed, current.findings)
+    columns, review = examiner.columns_of(
+        message, whole_content, parsed, current.findings
+    )
     for name, value in columns.items():
         setattr(message, name, value)
     message.save()
@@ -435,14 +448,14 @@ def store_revision(
     is_counted = message.is_held and not message.is_inbound and not message.is_local
     if is_first and is_counted:
         examiner.count(message, actor)
-    if new is not None:
-        expect_parts(message, new)
+    if new_content is not None:
+        expect_parts(message, new_content)
     return current
 
 
 @transaction.atomic
 def add_finding(revision: Revision, found: Finding) -> None:
-    """Store one more finding of a version; receivers of `finding_added` follow."""
+    """Store one more finding of a version, and send `finding_added`."""
     message = (
         Message.objects.select_for_update(of=("self",), no_key=True)
         .select_related("mailbox")
@@ -457,7 +470,7 @@ def add_finding(revision: Revision, found: Finding) -> None:
 
 
 def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
-    """Copy what a pending row has of a message besides its content."""
+    """Set the columns of a message that a pending row has besides its content."""
     metadata = row.get("metadata")
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger
     message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
@@ -472,7 +485,7 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
     )
     upstream_id = str(row.get("mailbox_id") or "")
     mailbox = message.mailbox
-    # Mostly the webhook named it.
+    # Mostly the webhook has named the mailbox already.
     if mailbox is None or not mailbox.address or mailbox.upstream_id != upstream_id:
         mailbox = find_mailbox(
             message.connection,
@@ -481,10 +494,10 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
         )
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after and message.expires_at is None:
-        # Its expiry counts since when MultiMail says it is held, else from now. Never
-        # by this host's clock alone, which may be wrong and must not expire a message
-        # early. A message that waited for its time before it was held (schedule_first)
-        # was received long before.
+        # The expiry counts from when the message was held, as MultiMail or the mirror
+        # says. A message that waited for its time of sending first (schedule_first) was
+        # received long before it was held, so it counts from that time. The database's
+        # clock is used: this host's may be wrong, and a message must not expire early.
         at = clock()
         since = max(held_since(row, at), message.held_at)
         send_at = read_time(row.get("send_at"))
@@ -494,14 +507,16 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
-    """Return since when a row is held, as far as MultiMail says; never in the future."""
+    """Return since when a pending row is held, by MultiMail's times; `now` if it has
+    none, or one in the future.
+    """
     since = read_time(row.get("received_at") or row.get("created_at"))
     return min(since, now) if since else now
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as text. Unexpected types are shown as written: omitting them
-    could hide something.
+    """Return a value as text. A value of an unexpected type becomes text too, because
+    to leave it out could hide something.
     """
     return value if value is None or isinstance(value, str) else str(value)
 
@@ -518,8 +533,8 @@ def _addresses(value: Any) -> tuple[str, ...]:
 def begin_message(
     connection: Connection, event: Event, *, begins: str, now: datetime
 ) -> Message:
-    """Make the mirror of a message from the first event about it; `begins` is how it
-    counts.
+    """Create a message from the first event about it; `begins` is the event that sets
+    its state.
     """
     return create_message(
         connection,
@@ -529,7 +544,8 @@ def begin_message(
         mailbox=_mailbox_of(connection, event),
         direction=event.direction,
         upstream_status=fitting("upstream_status", event.status),
-        # Mail that is never held is not read; only the event names its recipients.
+        # Of mail that is never held no content is read: only the event has its
+        # recipients.
         addresses=addresses_of(
             event.to, sender=event.sender, direction=event.direction
         ),
@@ -540,15 +556,17 @@ def begin_message(
 
 
 def _mailbox_of(connection: Connection, event: Event) -> Mailbox | None:
-    """Return the mailbox that an event names, as it was within the last second.
+    """Return the mailbox that an event names, from a cache that is at most a second
+    old.
 
-    Each process reads it once a second, by a clock that nobody sets: the read was a
-    tenth of a webhook's processor time.
+    Each process reads a mailbox once a second at most, because this query took a tenth
+    of a webhook's processor time.
     """
-    kept = caches["process"]
-    # The id is any text that a webhook holds, which a key may not be.
+    cache = caches["process"]
+    # The id is hashed, because a webhook may contain any text, and a cache key may not.
+    # The last part of the key changes each second, by a clock that nobody can set.
     key = f"mailbox:{connection.pk}:{hash(event.mailbox_id)}:{int(time.monotonic())}"
-    mailbox: Mailbox | None = kept.get(key)
+    mailbox: Mailbox | None = cache.get(key)
     if (
         mailbox is None
         or mailbox.upstream_id != event.mailbox_id
@@ -557,17 +575,17 @@ def _mailbox_of(connection: Connection, event: Event) -> Mailbox | None:
         mailbox = find_mailbox(
             connection, upstream_id=event.mailbox_id, address=event.mailbox
         )
-        # One that is made here exists only after the commit.
-        transaction.on_commit(partial(kept.set, key, mailbox, 2))
+        # Cached after the commit only: the mailbox may have been created just now.
+        transaction.on_commit(partial(cache.set, key, mailbox, 2))
     return mailbox
 
 
-# How a message was decided, as events tell it.
+# The fields of a message that say how it was decided.
 _DECIDED = ("upstream_reason", "upstream_decided_by")
 
 
 def _reported(event: Event) -> dict[str, Any]:
-    """Return the fields of a message that an event tells and a later one may lack."""
+    """Return the columns of a message that an event contains."""
     return {
         "thread_id": fitting("thread_id", event.thread_id),
         "trigger": dict(event.metadata),
@@ -581,40 +599,40 @@ def _reported(event: Event) -> dict[str, Any]:
 
 
 def fill_from_event(message: Message, event: Event) -> None:
-    """Fill what a locked message lacks from one more event about it: once it was read,
-    only how it was decided.
+    """Fill the empty columns of a locked message from one more event about it. If its
+    content was read already, only those that say how it was decided.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     is_decided = event.kind != MessageEvent.PENDING
     is_unread = message.hydrated_at is None
     for name, value in _reported(event).items():
         may_fill = is_decided if name in _DECIDED else is_unread
         if may_fill and value and not getattr(message, name):
-            found[name] = value
+            values[name] = value
     if message.mailbox_id is None:
-        found["mailbox"] = find_mailbox(
+        values["mailbox"] = find_mailbox(
             message.connection, upstream_id=event.mailbox_id, address=event.mailbox
         )
     if is_unread:
         if event.direction == "inbound":
-            found["direction"] = "inbound"
-        found["addresses"] = addresses_of(
-            map(str, found.get("recipients", message.recipients)),
-            sender=found.get("sender", message.sender),
-            direction=found.get("direction", message.direction),
+            values["direction"] = "inbound"
+        values["addresses"] = addresses_of(
+            map(str, values.get("recipients", message.recipients)),
+            sender=values.get("sender", message.sender),
+            direction=values.get("direction", message.direction),
         )
         if event.at and event.at < message.held_at:
-            found["held_at"] = event.at
-    changed = [name for name in found if getattr(message, name) != found[name]]
-    for name in changed:
-        setattr(message, name, found[name])
-    if changed:
-        message.save(update_fields=changed)
+            values["held_at"] = event.at
+    changed_names = [name for name in values if getattr(message, name) != values[name]]
+    for name in changed_names:
+        setattr(message, name, values[name])
+    if changed_names:
+        message.save(update_fields=changed_names)
 
 
 def event_from_answer(answer: Mapping[str, Any]) -> Event:
-    """Return MultiMail's answer about a message as an event, so that `fill_from_event`
-    can use it.
+    """Return MultiMail's answer about a message in the form of an event, for
+    `fill_from_event`.
     """
     content = content_of(answer)
     metadata = answer.get("metadata")

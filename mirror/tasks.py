@@ -1,11 +1,12 @@
-"""Celery's tasks of the mirror; each that asks MultiMail runs in a slot of its
-connection.
+"""The Celery tasks of the mirror, and the slots in which tasks that call MultiMail run.
 
-The slots share this process's threads among the connections: one that is slow or down
-must not hold up the others. A job without a slot does not wait in a thread: it is
-queued, and sent again when a slot of its connection is free. The periodic sweep finds
-jobs that are lost with the process. A task imports what it runs when it runs, so that
-what it runs may send it.
+The slots divide this process's threads among the connections, so that a connection that
+is slow or down does not hold up the others. A task that gets no slot does not wait in a
+thread: it is queued, and sent again when a slot of its connection is free. The periodic
+sweep finds tasks that are lost with the process.
+
+Each task imports the function that it runs inside its body, because these functions
+import this module to send tasks.
 """
 
 import threading
@@ -21,20 +22,23 @@ from celery import shared_task
 from common.tasks import AfterCommitTask
 from mirror.models import Connection
 
-# A task and its row.
+# A task, and the key of the row that it is about.
 Job = tuple[Any, int]
 
-# Threads that one connection leaves to the others.
+# How many threads stay free for connections that have no job running yet.
 KEPT_FREE = 3
-# A connection that took this many seconds gets two slots: one to read, one to decide.
+# If a job took this many seconds, its connection gets only two slots, one to read and
+# one to decide, until a job is fast again.
 SLOW = 5.0
 WHEN_SLOW = 2
+# How many slots a failing connection gets.
 WHEN_FAILING = 1
+# How many jobs of a connection are queued. The sweep finds the others.
 MAX_QUEUED = 1000
 
 
 class ConnectionSlots:
-    """The slots of all connections in a process with so many threads."""
+    """The slots of all connections in one process, which has this many threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -50,11 +54,11 @@ class ConnectionSlots:
     def enter(
         self, connection: int, job: Job, *, is_well: bool, is_urgent: bool
     ) -> Iterator[list[Job] | None]:
-        """Take a slot for as long as the block runs, or queue the job and yield None.
+        """Take a slot while the block runs; or queue the job and yield None.
 
-        The list that is yielded has, when the block has ended, the queued jobs that may
-        be sent again. Urgent jobs (decisions) come before others, which never take more
-        than half of the slots.
+        With a slot, it yields a list that is empty at first. When the block has ended,
+        the list has the queued jobs to send again. Urgent jobs (decisions) come before
+        others, which never take more than half of the slots.
         """
         freed: list[Job] | None = None
         with self._lock:
@@ -63,8 +67,7 @@ class ConnectionSlots:
                 self._busy[connection] += 1
                 if not is_urgent:
                     self._reading[connection] += 1
-            # Another job of this connection is running, and sends this one again when
-            # it ends.
+            # A job of this connection is running. When it ends, this one is sent again.
             elif len(queued := self._queued[connection, is_urgent]) < MAX_QUEUED:
                 queued[job] = None
         began = time.monotonic()
@@ -74,7 +77,7 @@ class ConnectionSlots:
             if freed is not None:
                 is_slow = time.monotonic() - began > SLOW
                 with self._lock:
-                    # By subtracting, so that a connection without jobs is in neither.
+                    # Subtracting removes connections without jobs from the counters.
                     self._busy -= Counter([connection])
                     if not is_urgent:
                         self._reading -= Counter([connection])
@@ -82,8 +85,8 @@ class ConnectionSlots:
                         self._slow.add(connection)
                     else:
                         self._slow.discard(connection)
-                    # Two, so that a connection which is fast again gets all its slots
-                    # back; the second one reads.
+                    # Two jobs are sent, so that a connection that is fast again gets
+                    # back more slots: first an urgent one, then another one.
                     for first in (True, False):
                         queued = self._queued[connection, first]
                         queued = queued or self._queued[connection, not first]
@@ -91,8 +94,9 @@ class ConnectionSlots:
                             freed.append(queued.popitem(last=False)[0])
 
     def _is_free(self, connection: int, is_well: bool, is_urgent: bool) -> bool:
-        mine = self._busy[connection]
-        if not mine:
+        # Whether a slot is free for one more job of this connection.
+        busy = self._busy[connection]
+        if not busy:
             return True
         most = self.threads - KEPT_FREE
         if sum(self._busy.values()) >= most:
@@ -102,26 +106,27 @@ class ConnectionSlots:
         elif connection in self._slow:
             most = WHEN_SLOW
         if not is_urgent:
-            # One read may run, however many decisions are due: only a read shows that
-            # the connection is healthy.
-            return self._reading[connection] < (max(1, most // 2) if mine < most else 1)
-        return mine < most
+            # One read can always run, however many decisions are due, because only a
+            # read shows whether the connection is healthy.
+            return self._reading[connection] < (max(1, most // 2) if busy < most else 1)
+        return busy < most
 
 
 # --- Tasks ----------------------------------------------------------------------------
 
 
-# The worker sets how many threads it has.
+# A worker replaces the number of threads by its own.
 SLOTS = ConnectionSlots(threads=8)
 
 
 def connection_task(
     row: str, *, is_urgent: bool = False
 ) -> Callable[[Callable[[int], str]], Any]:
-    """Make a task about one row, which a filter of connections by `row` finds.
+    """Decorate a function to make it a task about one row, whose key it takes. `row` is
+    the path from a connection to the row, such as "messages__files".
 
-    It runs in a slot of that connection. Without a free one it ends, and is sent again
-    when there is one.
+    The task runs in a slot of the row's connection. If none is free it ends, and is
+    sent again when there is one.
     """
 
     def task_of(command: Callable[[int], str]) -> Any:
@@ -190,9 +195,7 @@ def read_thread(thread_id: int) -> str:
 
 @connection_task("messages")
 def freshen_thread(message_id: int) -> str:
-    """Read the thread of a message that somebody opened, if that was not done a moment
-    ago.
-    """
+    """Read the thread of a message that somebody opened, unless it was just read."""
     from mirror import threads
 
     return threads.freshen_thread(message_id)
@@ -200,8 +203,8 @@ def freshen_thread(message_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def forget() -> str:
-    """Delete old webhooks, bytes of old files, renderings and old threads, a few at a
-    time.
+    """Delete webhooks, bytes of files, renderings and threads whose retention time is
+    over, a limited number in each run.
     """
     from mirror.attachments.parsed import drop_old_renderings
     from mirror.sync import retention

@@ -1,4 +1,4 @@
-"""Shared definitions for queries: sets of states, and time spans."""
+"""Definitions that several apps share: sets of states, and how long things last."""
 
 from datetime import timedelta
 
@@ -6,27 +6,28 @@ from django.db.models import DateTimeField, F, Func
 
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
 
-# States of a message after it was held.
+# States of a message that is not held any more, or never was. Scheduled messages are
+# not among them, because they may still be held.
 DONE = tuple(
     state
     for state in MessageState
     if state not in (MessageState.HELD, MessageState.SCHEDULED)
 )
 
-# Decided here, with an unknown outcome.
+# States of a decision whose call may have taken effect, which is not known.
 IN_DOUBT = (DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
 
-# A report of MultiMail can end a decision in one of these states.
+# States of a decision that a report of MultiMail can still end.
 UNSETTLED = (*LIVE_DECISIONS, DecisionState.WITHDRAWN)
 
-# A decision in one of these states had no effect.
+# States of a decision that had no effect, or was withdrawn.
 VOID = (
     DecisionState.UNDONE,
     DecisionState.REFUSED,
     DecisionState.SUPERSEDED,
     DecisionState.WITHDRAWN,
 )
-# Approved by somebody, which also ends a request for changes.
+# States of a message that somebody approved. This also ends a request for changes.
 LET_GO = tuple(
     state
     for state in DONE
@@ -43,32 +44,34 @@ LET_GO = tuple(
 CLAIM_LASTS = timedelta(minutes=10)
 # A snooze ends this long before the message expires.
 BACK_BEFORE = timedelta(hours=1)
-# What is older has been seen, and nobody is asked about it again.
+# Queries for what needs attention, or is still to be settled, look no further back.
 LATELY = timedelta(days=7)
 
-# An approve in one of these can still be stopped by its expiry.
+# States of an approval that the message's expiry can still stop.
 CAN_EXPIRE = (DecisionState.RECORDED, DecisionState.UNKNOWN)
+# The pause after MultiMail refused the rejection of an expired message.
 EXPIRY_REST = timedelta(minutes=15)
-# How long before its end the expiry of a message is announced; a tenth of its time
-# where that is shorter.
+# How long before a message expires this is announced; a tenth of the time that it has,
+# if that is shorter.
 TOLD_BEFORE = timedelta(hours=1)
 
-# How many complete reads, a settle time apart, must agree on a message to settle it.
+# A decision with an unknown outcome is settled after this many complete reads in a row
+# that show the same of its message. Reads that follow too quickly count as one.
 READS_THAT_PROVE = 2
 
-# Decided, with more events to come.
+# States of a decided message of which MultiMail will still report something.
 ON_ITS_WAY = (MessageState.APPROVED, MessageState.SCHEDULED_APPROVED, MessageState.GONE)
 
-# Content is given up after this many tries.
+# How often a message's content is fetched before it is given up.
 FETCH_TRIES = 3
 
-# How many bytes of a webhook's body pages show.
+# How many bytes of a webhook's body a page shows.
 BODY_SHOWN = 2000
 
 
 def or_never(field: str) -> Func:
-    """Return a time, or one that never comes where there is none; indexes are made from
-    it.
+    """Return an expression for a time that is infinity if the column is empty. Indexes
+    contain it, so it must not change without a migration.
     """
     never = "COALESCE(%(expressions)s, timestamptz 'infinity')"
     return Func(F(field), template=never, output_field=DateTimeField())

@@ -1,10 +1,12 @@
-"""The conversation that a held draft belongs to: its messages as MultiMail's rows and
-the mirror tell them, which of them came after the draft was written, and how MultiMail
-is read. `check_read` is the rule, for every surface, that approving requires having
-read what came since.
+"""The thread (conversation) that a held message belongs to: reads it from MultiMail,
+combines it with what the mirror knows, and says which messages came after the held one
+was written. In this file the held message is called the draft.
 
-A read marks nothing as read: a message that the agent has not read is never opened by
-itself, because that would remove it from the agent's unread mail.
+`Conversation.check_read` is the rule that nobody can approve a draft without having
+read the messages that came after it; the pages and Discord both use it.
+
+A read of a thread marks nothing as read at MultiMail. A message that the agent has not
+read is never opened, because this would remove it from the agent's unread mail.
 """
 
 from collections import defaultdict
@@ -40,8 +42,9 @@ from rendering import RenderedMessage, named, render_message
 from upstream import errors
 from upstream.events import read_time
 
-# How many messages of all threads are read at once.
+# How many messages are read at most for the threads of several drafts.
 MAX_SIBLINGS = 5000
+# Why a thread is incomplete, by its problem.
 _WORDS: dict[str, str] = {
     Thread.Problem.REFUSED: "The thread is not visible with this key.",
     Thread.Problem.GONE: "MultiMail does not know this thread (404).",
@@ -51,48 +54,50 @@ _WORDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Conversation:
-    """What the desk knows of a thread: its messages, newest first, without the draft;
-    `late` came after the draft.
+    """What the desk knows of the thread of a draft."""
 
-    `late_id` says that all of those were read; 0 where there is none, or one is too new
-    to have a key.
-    """
-
+    # Its messages without the draft, newest first.
     messages: tuple[ThreadMessage, ...] = ()
+    # Those that were received or sent after the draft was written, newest first.
     late: tuple[ThreadMessage, ...] = ()
+    # None while the thread is not known yet, or if there is none.
     thread: Thread | None = None
     has_thread: bool = False
 
     @property
     def late_id(self) -> int:
+        # The newest key among the late messages, by which a person confirms having read
+        # them; 0 if there are none, or only ones too new to have a key.
         return max((message.pk for message in self.late if message.pk), default=0)
 
     @property
     def is_catching_up(self) -> bool:
-        """Whether a message came just now, so that nobody can have read it yet."""
+        """Whether a message came so recently that nobody can have read it here."""
         return any(message.pk is None for message in self.late)
 
     @property
     def part(self) -> str:
-        """The key of the thread's current version, for `OpenedPart`."""
+        """The name of the thread as it is now, by which `OpenedPart` stores that
+        somebody opened it.
+        """
         newest = max((message.pk or 0 for message in self.messages), default=0)
         return f"thread:{newest}"
 
     @property
     def earlier(self) -> int:
-        """How many messages did not come after the draft."""
+        """How many messages came before the draft, or were never received or sent."""
         return len(self.messages) - len(self.late)
 
     @property
     def is_being_read(self) -> bool:
-        """Whether its first read has not ended yet."""
+        """Whether the first read of the thread has not ended yet."""
         if self.thread is None:
             return self.has_thread
         return self.thread.read_at is None and not self.thread.problem
 
     @property
     def words(self) -> str:
-        """Why the thread is incomplete here, as a sentence; empty where it is complete."""
+        """Why the thread is incomplete here, as a sentence; empty if it is complete."""
         if self.thread is None:
             return ""
         if not self.thread.problem:
@@ -104,8 +109,8 @@ class Conversation:
         return words
 
     def check_read(self, *, upto: int) -> None:
-        """Raise ThreadMovedOn where a message came after the draft that is newer than
-        the one of this key.
+        """Raise ThreadMovedOn if a late message is newer than the one with the key
+        `upto`, up to which the person said to have read.
         """
         if self.is_catching_up:
             raise ThreadMovedOn(
@@ -125,11 +130,11 @@ class Conversation:
 
 
 def conversation_of(message: Message) -> Conversation:
-    """Return the thread as the desk knows it, in three queries; none for a message
-    without a thread.
+    """Return the thread of a draft as the desk knows it, in three queries; an empty
+    conversation if the draft has no thread.
 
-    Messages of the desk's mirror that no read of the thread has brought yet are among
-    its messages, unsaved.
+    Messages of the mirror that no read of the thread has returned yet are included as
+    unsaved rows.
     """
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
@@ -139,11 +144,10 @@ def conversation_of(message: Message) -> Conversation:
 
 
 def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
-    """Return, by the keys of drafts that messages of their threads came after, the
-    newest of those, without its text.
+    """Return, by a draft's key, the newest message that came after it in its thread,
+    without its text. Drafts after which no message came are left out.
 
-    In three queries whatever the number of drafts, and from the newest messages of
-    their threads.
+    It takes three queries, whatever the number of drafts.
     """
     drafts = [
         one
@@ -157,17 +161,19 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
         (one.mailbox_id, one.upstream_id): one
         for one in Thread.objects.of_messages(drafts).prefetch_related(prefetch)
     }
-    came = Message.objects.in_threads_of(drafts).come_or_left(FACTS)
+    siblings_came = Message.objects.in_threads_of(drafts).come_or_left(FACTS)
     siblings = defaultdict[tuple[int | None, str], list[Message]](list)
-    for one in came.order_by("-held_at")[:MAX_SIBLINGS]:
+    for one in siblings_came.order_by("-held_at")[:MAX_SIBLINGS]:
         siblings[one.mailbox_id, one.thread_id].append(one)
-    found = {}
+    newest_late = {}
     for draft in drafts:
         key = (draft.mailbox_id, draft.thread_id)
-        whole = _conversation(draft, threads.get(key), siblings[key], with_text=False)
-        if whole.late:
-            found[draft.pk] = whole.late[0]
-    return found
+        conversation = _conversation(
+            draft, threads.get(key), siblings[key], with_text=False
+        )
+        if conversation.late:
+            newest_late[draft.pk] = conversation.late[0]
+    return newest_late
 
 
 def _conversation(
@@ -177,30 +183,32 @@ def _conversation(
     *,
     with_text: bool,
 ) -> Conversation:
-    stored = thread.messages.all() if thread else ()
-    messages = {one.upstream_id: one for one in stored}
-    own = messages.pop(draft.upstream_id, None)
+    # Combines the stored messages of the thread with those of the mirror (`siblings`).
+    rows = thread.messages.all() if thread else ()
+    messages = {one.upstream_id: one for one in rows}
+    draft_in_thread = messages.pop(draft.upstream_id, None)
     for sibling in siblings:
-        known = messages.get(sibling.upstream_id)
+        listed = messages.get(sibling.upstream_id)
         if sibling.pk == draft.pk:
             continue
-        # By a webhook the mirror may know more than the last read of the thread.
-        if known is None or (has_come_or_left(sibling) and not known.is_fact):
+        # A webhook may have told the mirror more than the last read of the thread did.
+        if listed is None or (has_come_or_left(sibling) and not listed.is_fact):
             messages[sibling.upstream_id] = message_from_mirror(
                 sibling, with_text=with_text
             )
     newest_first = tuple(
         sorted(messages.values(), key=lambda one: (one.at, one.pk or 0), reverse=True)
     )
-    # When it was written: by the thread, but no later than when it was held.
-    since = min(draft.held_at, own.at) if own else draft.held_at
+    # When the draft was written, by its row in the thread; but no later than it was
+    # held.
+    since = min(draft.held_at, draft_in_thread.at) if draft_in_thread else draft.held_at
     late: tuple[ThreadMessage, ...] = ()
     if not draft.is_inbound:
         late = tuple(one for one in newest_first if one.is_fact and one.at > since)
     return Conversation(newest_first, late, thread, has_thread=True)
 
 
-# States of our messages that came or left. Others are waiting or were never sent.
+# States of messages that were received or sent. Others wait, or were never sent.
 FACTS = (
     MessageState.RECEIVED,
     MessageState.RELEASED,
@@ -211,9 +219,11 @@ FACTS = (
     MessageState.BOUNCED,
     MessageState.COMPLAINED,
 )
-# The same by MultiMail's statuses. Received mail that is held has arrived nevertheless.
+# The same by MultiMail's statuses: those of sent messages; and those in which a message
+# did not reach the mailbox. A received message that is held did reach it.
 _LEFT = ("sent", "delivered", "bounced")
 _NOT_RECEIVED = ("rejected", "cancelled", "deleted", "spam_quarantined", "pending_scan")
+# The keys under which MultiMail's rows may have the text.
 _BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body")
 _COLUMNS = (
     "direction",
@@ -228,14 +238,15 @@ _COLUMNS = (
     "text",
     "is_read",
 )
-# Longer texts are cut beside a draft; how much is left out is said at the end.
+# In characters: a longer text is cut, and says at its end how much is left out.
 MAX_TEXT = 20_000
+# How many messages of the mirror belong to one conversation at most.
 MAX_MESSAGES = 100
 
 
 def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
-    """Return the thread's message from a row of MultiMail; None for a row without an id
-    or a time.
+    """Return a message of a thread, unsaved, from MultiMail's row; None if the row has
+    no id or no time.
     """
     written = read_time(
         row.get("received_at") or row.get("created_at") or row.get("timestamp")
@@ -248,7 +259,7 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     is_fact = (
         status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
     )
-    is_known = has_text(row)
+    row_has_text = has_text(row)
     return ThreadMessage(
         upstream_id=fitting("upstream_id", row["id"], ThreadMessage),
         direction=direction,
@@ -257,8 +268,8 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
         sender_name=fitting("sender_name", content.sender_name, ThreadMessage),
         recipients=[*content.to, *content.cc][:100],
         subject=content.subject[:2000],
-        text=_shown_text(render_message(content)) if is_known else "",
-        is_read=is_known,
+        text=_shown_text(render_message(content)) if row_has_text else "",
+        is_read=row_has_text,
         has_files=bool(row.get("has_attachments") or row.get("attachments")),
         at=(is_fact and direction == "outbound" and read_time(row.get("sent_at")))
         or written,
@@ -267,28 +278,26 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
 
 
 def has_text(row: Mapping[str, Any]) -> bool:
-    """Whether a row has the message's text."""
+    """Whether a row of MultiMail contains the message's text."""
     return any(row.get(name) is not None for name in _BODIES)
 
 
 def has_come_or_left(message: Message) -> bool:
-    """Whether a message of the mirror came or left; received mail that is held has
-    arrived nevertheless.
+    """Whether a message of the mirror was received or sent. A received message that is
+    held has arrived too.
     """
     return message.state in FACTS or (message.is_inbound and message.is_held)
 
 
 def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMessage:
-    """Return the thread's message from a message of the mirror; without its text where
-    that is not needed.
-    """
+    """Return a message of a thread, unsaved, from a message of the mirror."""
     content = None
     text = ""
     if with_text and message.revision:
         content = stored_content(message.revision)
         text = _shown_text(rendered_content(message.revision, content))
     is_fact = has_come_or_left(message)
-    # When it left is known only if nothing was reported of it since.
+    # `changed_at` is the time of sending only if nothing was reported about it since.
     has_just_left = not message.is_inbound and message.state in (
         MessageState.APPROVED,
         MessageState.SENT,
@@ -312,7 +321,7 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
 
 
 def messages_in(mailbox: int, thread_id: str) -> list[Message]:
-    """Return the mirror's messages of one thread, the newest of them."""
+    """Return the newest messages of the mirror that belong to one thread."""
     return list(
         Message.objects.in_thread(mailbox, thread_id)
         .select_related("revision")
@@ -321,8 +330,8 @@ def messages_in(mailbox: int, thread_id: str) -> list[Message]:
 
 
 def _shown_text(rendered: RenderedMessage) -> str:
-    """Return what a message says as plain text, with everything hidden or invisible in
-    it named.
+    """Return the text of a message, in which hidden and invisible parts are named; cut
+    if it is too long.
     """
     text = rendered.text.strip()
     more = len(text) - MAX_TEXT
@@ -335,23 +344,24 @@ def _shown_text(rendered: RenderedMessage) -> str:
 def store_messages(
     thread: Thread, messages: Iterable[ThreadMessage]
 ) -> list[ThreadMessage]:
-    """Store messages of a thread, and return those that came or left since the last
-    time.
+    """Store the messages of a thread, and return those that are news: they were
+    received or sent since they were last stored.
 
-    A waiting one that has come or left since is stored again: keys grow in the order in
-    which that happened, and a reviewer confirms having read up to a key.
+    A waiting message that was sent since gets a new row. So the keys grow in the order
+    in which messages arrived or were sent, and a reviewer can confirm having read up to
+    a key.
     """
     Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
-    known = {message.upstream_id: message for message in thread.messages.all()}
+    stored = {message.upstream_id: message for message in thread.messages.all()}
     news = []
     for message in messages:
-        message.thread, old = thread, known.get(message.upstream_id)
+        message.thread, old = thread, stored.get(message.upstream_id)
         if old is not None and not message.is_read:
             message.text = old.text
             message.is_read = old.is_read
         if old is not None and (old.is_fact or not message.is_fact):
-            # A message that came or left stays so, even if an outdated source says
-            # otherwise.
+            # A message that was received or sent stays so, even if an older source does
+            # not know it yet.
             message.is_fact = old.is_fact
             values = {name: getattr(message, name) for name in _COLUMNS}
             if any(getattr(old, name) != value for name, value in values.items()):
@@ -360,7 +370,7 @@ def store_messages(
         if old is not None:
             old.delete()
         message.save(force_insert=True)
-        known[message.upstream_id] = message
+        stored[message.upstream_id] = message
         news += [message] if message.is_fact else []
     return news
 
@@ -368,13 +378,13 @@ def store_messages(
 # --- Reading it at MultiMail ----------------------------------------------------------
 
 
-# An opened thread is read again after this time.
+# If the last read is older than this, opening a message reads its thread again.
 FRESH_FOR = timedelta(seconds=30)
-# Longer than one read may take.
+# For how long no other worker reads a thread; longer than one read may take.
 LEASE = timedelta(minutes=3)
-# How many messages are read one by one where MultiMail's thread leaves out their text.
+# How many messages are read one by one, if MultiMail's answer leaves out their texts.
 MAX_OPENED = 5
-# Opening one of these changes nothing for the agent.
+# Statuses of messages that can be read without changing anything for the agent.
 _READ_BEFORE = ("read", "archived", "sent", "send_failed")
 _Problem = Thread.Problem
 
@@ -385,7 +395,8 @@ def freshen_thread(message_id: int) -> str:
     thread = expect_thread(message) if message else None
     if thread is None:
         return "no thread"
-    # Also one that waits after a failure, but not one that is being read right now.
+    # A thread that waits after a failure is read too, but not one that is being read
+    # now.
     stale = (
         Thread.objects.filter(pk=thread.pk)
         .older_than(FRESH_FOR)
@@ -396,31 +407,33 @@ def freshen_thread(message_id: int) -> str:
 
 
 def enqueue_freshen(message: Message) -> None:
-    """Enqueue a read of the thread of a message on screen, unless it was just read."""
+    """Enqueue `freshen_thread` for a message that somebody opened."""
     if message.is_held and message.thread_id:
         tasks.freshen_thread.delay_on_commit(message.pk)
 
 
 def request_read(came: Message) -> None:
-    """Have the thread of a message that came or left read again where a draft waits in
-    it.
+    """Have the thread of a message that was received or sent read again, if a draft in
+    it is held.
     """
-    mine = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id)
-    # By its public id: a message that was inserted in a batch does not know its primary
-    # key.
-    others = mine.exclude(public_id=came.public_id)
-    if not others.filter(state=MessageState.HELD).exists():
+    in_thread = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id)
+    # Compared by public id, because a message that was inserted in bulk may have no
+    # primary key in memory.
+    other_messages = in_thread.exclude(public_id=came.public_id)
+    if not other_messages.filter(state=MessageState.HELD).exists():
         return
     thread = expect_thread(came)
     if thread is not None:
-        # A read that is running may have missed the message, so the thread stays wanted
-        # until the next read.
+        # A read that is running may miss the message, so the thread is marked to be
+        # read once more.
         Thread.objects.filter(pk=thread.pk).update(wanted=True)
         tasks.read_thread.delay_on_commit(thread.pk)
 
 
 def read_thread(thread_id: int) -> str:
-    """Read one thread if that is due, and return what came of it."""
+    """Read one thread if it is due, and store its messages. Return a word for the log:
+    "read", "not due" or a problem.
+    """
     due = Thread.objects.due().filter(pk=thread_id)
     if not due.update(wanted=False, tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
@@ -435,7 +448,7 @@ def read_thread(thread_id: int) -> str:
         message = message_from_row(row)
         if message is None:
             continue
-        # As MultiMail has it, with what only the mirror knows of it.
+        # MultiMail's row counts, completed by what only the mirror knows.
         mirrored = messages.get(message.upstream_id)
         if mirrored is not None and not message.is_read:
             message.text = mirrored.text
@@ -445,47 +458,49 @@ def read_thread(thread_id: int) -> str:
             message.at = mirrored.at
         messages[message.upstream_id] = message
     _store(thread, messages.values())
-    mine = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
+    this_try = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
     if problem:
         pause = health.pause_after(thread.tries, first=10, factor=3)
-        mine.update(problem=problem, wanted=True, not_before=Now() + pause)
+        this_try.update(problem=problem, wanted=True, not_before=Now() + pause)
         return problem
     is_cut = bool(answer.get("truncated"))
-    mine.update(problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now())
+    this_try.update(problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now())
     return "read"
 
 
 def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
-    """Return MultiMail's answer, or why there is none."""
+    """Return MultiMail's answer about a thread, with its messages under "emails", and
+    an empty text; or an empty answer and a problem.
+    """
     connection = thread.mailbox.connection
     client = reads.read_client(connection)
     if client is None:
         return {}, _Problem.REFUSED
     try:
-        place = {
+        ids = {
             "thread_id": thread.upstream_id,
             "mailbox_id": thread.mailbox.upstream_id,
         }
-        answer = without_refused(connection, partial(client.read_thread, **place))
-        listed = answer.get("emails") or answer.get("messages")
-        if not isinstance(listed, list):
-            listed = []
-        rows = [row for row in listed if isinstance(row, dict)]
-        # The newest of them with what they say, where that can be had without opening
-        # unread mail.
-        stored = thread.messages.filter(is_read=True)
-        known = set(stored.values_list("upstream_id", flat=True))
-        closed = [
+        answer = without_refused(connection, partial(client.read_thread, **ids))
+        answer_rows = answer.get("emails") or answer.get("messages")
+        if not isinstance(answer_rows, list):
+            answer_rows = []
+        rows = [row for row in answer_rows if isinstance(row, dict)]
+        # The texts of the newest messages are read one by one, if this does not mark
+        # anything as read.
+        with_text = thread.messages.filter(is_read=True)
+        stored_ids = set(with_text.values_list("upstream_id", flat=True))
+        without_text = [
             row
             for row in rows
             if row.get("status") in _READ_BEFORE
-            and str(row.get("id")) not in known
+            and str(row.get("id")) not in stored_ids
             and not has_text(row)
         ]
-        for row in closed[-MAX_OPENED:]:
+        for row in without_text[-MAX_OPENED:]:
             with suppress(errors.NotFound, errors.Forbidden):
                 row |= client.read_email(
-                    email_id=str(row["id"]), mailbox_id=place["mailbox_id"]
+                    email_id=str(row["id"]), mailbox_id=ids["mailbox_id"]
                 )
         return {**answer, "emails": rows}, ""
     except errors.NotFound:
@@ -499,7 +514,9 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
 
 @transaction.atomic
 def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
-    """Store the messages; record once for each held draft that a message came after it."""
+    """Store the messages. If some are news, record this at each held draft in the
+    thread that was written before them.
+    """
     news = {one.pk for one in store_messages(thread, messages)}
     if not news:
         return
@@ -507,35 +524,38 @@ def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
         state=MessageState.HELD
     )
     for message in held.select_related("revision"):
-        late = [one for one in conversation_of(message).late if one.pk in news]
-        if late:
+        late_news = [one for one in conversation_of(message).late if one.pk in news]
+        if late_news:
             record_about(
                 "message.answered",
                 message,
                 health.ACTOR,
                 fingerprint=message.fingerprint,
                 details={
-                    "from": late[0].sender,
-                    "subject": late[0].subject[:300],
-                    "at": late[0].at.isoformat(),
+                    "from": late_news[0].sender,
+                    "subject": late_news[0].subject[:300],
+                    "at": late_news[0].at.isoformat(),
                 },
             )
 
 
+# Actions that mean that a message was received or sent.
 _NEWS = ("message.received", "message.released", "message.sent")
 
 
 def on_recorded(
     entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
 ) -> None:
-    """Have the thread read again after the commit, where a draft waits in it."""
+    """Listen to the ledger: after a message was received or sent, have its thread read
+    again, if a draft in it is held.
+    """
     if not isinstance(about, Message) or not about.thread_id or not about.mailbox_id:
         return
-    # Received mail that is held has arrived nevertheless.
+    # A received message that is held has arrived too.
     if entry.action in _NEWS or (entry.action == "message.held" and about.is_inbound):
         transaction.on_commit(lambda: request_read(about), robust=True)
 
 
 def connect() -> None:
-    """Receive every entry of the ledger."""
+    """Connect the listener to the ledger; called when Django starts."""
     recorded.connect(on_recorded, dispatch_uid="mirror.threads")

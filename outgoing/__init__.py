@@ -1,3 +1,3 @@
-"""Reliable outgoing HTTP: a delivery row, how it is claimed and retried, and a guarded
-session. No more than that.
+"""Reliable outgoing HTTP: a base class for rows of deliveries, which are claimed,
+retried and ended; when to try again; and requests that do not reach private addresses.
 """

@@ -1,4 +1,4 @@
-"""When to try again: a pure function of how often it was tried."""
+"""How long a failed delivery waits for its next attempt."""
 
 import random
 
@@ -6,11 +6,11 @@ import random
 def retry_after_attempt(
     attempt: int, *, schedule: tuple[int, ...], jitter: float = 0.0
 ) -> float | None:
-    """Return the seconds to wait after attempt number `attempt` (1 is the first)
-    failed, None to give up.
+    """Return how many seconds to wait after attempt number `attempt` failed (the first
+    is 1), or None to give up: `schedule` has the seconds after each attempt.
 
-    `jitter` of 0.2 spreads the answer by up to a fifth, so that many rows do not come
-    due at one instant.
+    With a `jitter` of 0.2 the wait is up to a fifth longer, at random, so that many
+    rows do not come due at the same moment.
     """
     if attempt > len(schedule):
         return None

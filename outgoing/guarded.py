@@ -1,7 +1,8 @@
-"""Requests to addresses that people typed in.
+"""Sends HTTP requests to addresses that people typed in, such as webhooks.
 
-Private targets are refused at connect time; time and size are bounded. Plain http and
-private addresses are for the exact origins in OUTGOING_ALLOW only.
+A request that would connect to a private address is refused, and so is plain http,
+except for the origins in the setting OUTGOING_ALLOW. Its time and the size of its
+answer are limited.
 """
 
 from collections.abc import Iterable
@@ -13,16 +14,18 @@ from django.conf import settings
 from common import exchange as http
 from common.origins import origin_of
 
+# In bytes.
 MAX_ANSWER = 64 * 1024
+# In seconds: to connect, and without receiving anything.
 CONNECT_TIMEOUT = 5
 READ_TIMEOUT = 10
-# Everything together, however slowly the other side lets its answer drip.
+# In seconds, for the whole exchange, however slowly the answer arrives.
 TOTAL_TIMEOUT = 20.0
 
 
 class DeliveryError(Exception):
-    """The request got no usable answer. `refused` is True where trying again cannot
-    help.
+    """The request got no usable answer. `refused` is True if the desk may not call this
+    address, so trying again cannot help.
     """
 
     def __init__(self, sentence: str, *, refused: bool = False) -> None:
@@ -52,8 +55,8 @@ def request(
     """Send one request and return the answer, whatever its status, with at most `most`
     bytes of its body; redirects are answers, not followed.
 
-    `allow` are exact origins that may be private or plain http (default:
-    OUTGOING_ALLOW). Raises DeliveryError, at the latest after `limit` seconds.
+    `allow` names the origins that may be private or plain http; by default those of
+    OUTGOING_ALLOW. Raises DeliveryError, after `limit` seconds at the latest.
     """
     allowed = origin_of(url) in {
         origin_of(one) for one in (settings.OUTGOING_ALLOW if allow is None else allow)
@@ -80,7 +83,8 @@ def request(
                 ):
                     read += chunk
             except http.TimedOut as error:
-                # Of an answer that is late, what came: its status is known.
+                # The time is over while the body still arrives: the part received so
+                # far is enough, since the status is known.
                 if error.by_silence:
                     raise
             return Answer(response.status_code, response.headers, bytes(read))

@@ -1,5 +1,5 @@
-"""The abstract delivery row: something that must go out over HTTP, with its attempts.
-It knows no destination.
+"""The abstract model of a delivery: something to send over HTTP, with the number of its
+attempts and when the next one is due. Subclasses add what is sent, and where.
 """
 
 from datetime import timedelta
@@ -9,17 +9,17 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-# Above the time limit of one attempt (guarded.py) and the longest look-up of a name
-# before it, so that a row is taken over only from a dead worker.
+# Longer than one attempt can take (guarded.py), with the look-up of a name before it:
+# only the row of a dead worker is claimed again.
 LEASE = timedelta(seconds=45)
 
 
 class DeliveryQuerySet(models.QuerySet[Any]):
-    """Reads and claims of delivery rows; due times and leases use the database's clock."""
+    """Queries and claims of deliveries. Due times and leases use the database's clock."""
 
     def due(self) -> Self:
-        """Rows that should be tried now: due ones, and those whose worker died holding
-        the lease.
+        """Rows to try now: those whose time has come, and those whose worker died, so
+        that their lease expired.
         """
         return self.filter(
             Q(state=Delivery.State.DUE, next_attempt_at__lte=Now())
@@ -27,13 +27,13 @@ class DeliveryQuerySet(models.QuerySet[Any]):
         )
 
     def claim(self, pk: int) -> Any | None:
-        """Take row `pk` for one attempt and return it, or None when somebody else has
-        it or it is not due.
+        """Claim row `pk` for one attempt and return it; None if it is not due, or
+        another worker has claimed it.
         """
         return self.get(pk=pk) if self.due().filter(pk=pk).take() else None
 
     def take(self) -> int:
-        """Give these rows to the caller for one attempt; returns how many there were."""
+        """Claim all these rows for one attempt; return how many there were."""
         return self.update(
             state=Delivery.State.SENDING,
             attempts=F("attempts") + 1,
@@ -42,7 +42,7 @@ class DeliveryQuerySet(models.QuerySet[Any]):
 
 
 class Delivery(models.Model):
-    """One thing to deliver to one destination; subclasses say what and where."""
+    """One thing to deliver to one receiver; subclasses say what and where."""
 
     class State(models.TextChoices):
         DUE = "due", "Due"
@@ -66,19 +66,21 @@ class Delivery(models.Model):
         abstract = True
 
     def _finish(self, **fields: Any) -> bool:
-        # Number and lease fence the write: a worker that wakes up after its lease
-        # cannot overwrite a newer attempt. The number alone would not do, because
-        # attempts that do not count lower it again.
-        mine = type(self)._default_manager.filter(
+        # Only this attempt's own claim is finished: a worker that was too slow cannot
+        # overwrite a later attempt. The number of attempts alone does not identify
+        # the claim, because an attempt that does not count lowers it again.
+        this_attempt = type(self)._default_manager.filter(
             pk=self.pk,
             state=self.State.SENDING,
             attempts=self.attempts,
             lease_until=self.lease_until,
         )
-        return bool(mine.update(lease_until=None, last_attempt_at=Now(), **fields))
+        return bool(
+            this_attempt.update(lease_until=None, last_attempt_at=Now(), **fields)
+        )
 
     def delivered(self, *, status: int) -> bool:
-        """Record success; return False when a newer attempt has claimed the row."""
+        """Record success; return False if another attempt has claimed the row since."""
         return self._finish(
             state=self.State.DELIVERED, response_status=status, last_error=""
         )
@@ -97,8 +99,8 @@ class Delivery(models.Model):
         status: int | None = None,
         counts: bool = True,
     ) -> bool:
-        """Make the row due again in `seconds`. With `counts` False (asked to wait) the
-        attempt is not counted.
+        """Make the row due again in `seconds`. With `counts` False the attempt is not
+        counted, because the receiver only asked to wait.
         """
         return self._finish(
             state=self.State.DUE,

@@ -1,6 +1,7 @@
-"""Strangers' bytes are parsed apart: by `program.py`, which runs each request in a
-confined process of its own.
+"""The parser: it reads bytes that strangers wrote (mail, HTML, attachments), so that an
+error in a library cannot harm the desk. `program.py` runs as a process of its own, and
+forks a confined process for each request.
 
-Everything else asks it through `client.parse` and gets bytes back. What it can be asked
-is in the `jobs` modules of the packages above (`launcher.servers` lists them).
+The rest of the product calls `client.parse` and gets bytes back. The kinds of request,
+the "jobs", are defined in the `jobs` modules that `launcher.servers` lists.
 """

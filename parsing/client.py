@@ -1,5 +1,5 @@
-"""Asks the parser. The caller gets the answer's bytes, or an exception that says why
-there is none.
+"""Sends bytes to the parser (`program.py`, a process of its own), and returns the bytes
+of its answer, or raises an exception that says why there is none.
 """
 
 import logging
@@ -10,35 +10,37 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# Seconds that a request waits for a process and for its answer: the parser ends each
-# one long before.
+# Seconds that a call of `parse` may take, all its tries together. The parser itself
+# kills a request that takes 45 seconds.
 PATIENCE = 60.0
-# The launcher starts a parser that ended again within this time.
+# A parser that ended is started again by the launcher within this time. Until then, a
+# failed connection is tried again.
 _RESTART_SECONDS = 5.0
+# In bytes.
 _LARGEST_ANSWER = 256 * 1024 * 1024
 _PIECE = 1024 * 1024
 
 
 class ParserKilled(Exception):
-    """The bytes took more time or memory than they may, or made the process crash, each
-    time they were tried.
+    """Parsing these bytes failed at every try: the process took too much time or
+    memory, crashed, or gave an answer that is cut off or too large.
     """
 
 
 class ParserUnavailable(Exception):
-    """The parser does not run, or has too much to do. That is not the doing of these
-    bytes: try again later.
+    """The parser does not run, or has too much to do. These bytes are not the cause:
+    try again later.
     """
 
 
 def parse(
     job: str, content: bytes, *, tries: int = 2, patience: float = PATIENCE
 ) -> bytes:
-    """Return the answer of a job for these bytes. Raises ParserKilled or
-    ParserUnavailable.
+    """Return the answer of the job with this name for these bytes. Raises ParserKilled
+    or ParserUnavailable.
 
-    A process that was killed is tried once more, so that a passing shortage is not
-    taken for hostile bytes.
+    If the process was killed, the request is sent again, because the machine may only
+    have been short of memory for a moment.
     """
     deadline = time.monotonic() + patience
     for attempt in range(1, tries + 1):
@@ -53,42 +55,46 @@ def parse(
 
 
 def _ask(job: str, content: bytes, deadline: float) -> tuple[bytes, str]:
-    """Return the answer, or why there is none."""
+    """Send the request once. Return the answer and an empty text, or no bytes and why
+    the process was killed.
+    """
     try:
         with _connect(deadline) as connection:
-            connection.settimeout(_left(deadline))
+            connection.settimeout(_time_left(deadline))
             connection.sendall(f"{job} {len(content)}\n".encode() + content)
             received = bytearray()
             while piece := connection.recv(_PIECE):
                 received += piece
                 if len(received) > _LARGEST_ANSWER:
                     return b"", "too large an answer"
-                connection.settimeout(_left(deadline))
+                connection.settimeout(_time_left(deadline))
     except OSError as error:
         raise ParserUnavailable(
             "The program that reads messages is busy or being restarted."
         ) from error
     status, _, body = bytes(received).partition(b"\n")
-    word, _, rest = status.partition(b" ")
-    if word == b"answer" and len(body) == int(rest):
+    result, _, size_or_reason = status.partition(b" ")
+    if result == b"answer" and len(body) == int(size_or_reason):
         return body, ""
-    if word == b"answer":
+    if result == b"answer":
         return b"", "an answer that breaks off"
-    if word == b"killed":
-        return b"", rest.decode()
+    if result == b"killed":
+        return b"", size_or_reason.decode()
     raise ParserUnavailable("The program that reads messages ended while it read one.")
 
 
+# Returns a connection to the parser. Waits a moment while it is being restarted.
 def _connect(deadline: float) -> socket.socket:
     address = Path(os.environ["PARSER_SOCKET"])
     if os.environ.get("PARSER_LANE") == "pages":
-        # Only the desk's pages ask there.
+        # The parser keeps this socket for the desk's pages, so that a person who opens
+        # a page does not wait behind other work.
         address = address.with_name("pages.sock")
     began = time.monotonic()
     while True:
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.settimeout(_left(deadline))
+            connection.settimeout(_time_left(deadline))
             connection.connect(str(address))
             return connection
         except OSError as error:
@@ -99,5 +105,6 @@ def _connect(deadline: float) -> socket.socket:
             time.sleep(0.05)
 
 
-def _left(deadline: float) -> float:
+def _time_left(deadline: float) -> float:
+    # In seconds. Never 0, which would mean that a socket does not wait at all.
     return max(0.01, deadline - time.monotonic())

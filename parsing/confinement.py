@@ -1,8 +1,9 @@
-"""Takes from a process all that parsing does not need. Runs in `program.py` only.
+"""Takes from a process every right that parsing does not need. Used by `program.py`
+only.
 
-The program leaves the network and its account once, before its first request; each
-request's process then gives up files, processes, time and memory, and cannot get any of
-that back.
+The program leaves the network and its user account once, before its first request. The
+process of each request then also loses the right to open files and to start processes,
+and gets limits of time and memory. None of this can be undone.
 """
 
 import codecs
@@ -12,9 +13,11 @@ import resource
 import signal
 import sys
 
-# Of no other process: PostgreSQL may run as nobody (65534).
+# A user id that no other process has. Not that of nobody (65534): PostgreSQL may run as
+# that user.
 _ACCOUNT = 65_533
-# Python looks each encoding up in a file of its own, when it first needs it.
+# Python loads an encoding from a file when it first needs it. A confined process cannot
+# open files, so these are loaded before.
 _ENCODINGS = (
     *"ascii latin-1 utf-8 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-7".split(),
     *"cp437 cp850 cp852 cp866 cp874 cp932 cp936 cp949 cp950".split(),
@@ -23,6 +26,7 @@ _ENCODINGS = (
     *"koi8-r koi8-u mac-roman gb2312 gbk gb18030 big5 big5hkscs hz euc-jp".split(),
     *"euc-kr shift-jis iso2022-jp iso2022-kr base64 quopri uu".split(),
 )
+# From the kernel's headers: flags of unshare, options of prctl, a version of capset.
 _NEW_IPC = 0x08000000
 _NEW_USER = 0x10000000
 _NEW_NETWORK = 0x40000000
@@ -34,10 +38,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def leave_network_and_account() -> bool:
-    """Confine the whole program; return whether the kernel gave it a network of its
-    own, in which nothing is.
+    """Confine the whole program. Return whether the kernel gave it a network of its
+    own, which is empty and connected to nothing.
 
-    Raises OSError where root cannot become another account: then nothing is parsed.
+    Raises OSError if it runs as root and cannot change to another account; the program
+    then must not go on.
     """
     for encoding in _ENCODINGS:
         codecs.lookup(encoding)
@@ -45,19 +50,19 @@ def leave_network_and_account() -> bool:
     flags = _NEW_NETWORK | _NEW_IPC | (0 if is_root else _NEW_USER)
     has_own_network: bool = sys.platform == "linux" and _LIBC.unshare(flags) == 0
     if is_root:
-        # Some limits do not hold for root.
+        # Some limits have no effect on root.
         os.setgroups([])
         os.setresgid(_ACCOUNT, _ACCOUNT, _ACCOUNT)
         os.setresuid(_ACCOUNT, _ACCOUNT, _ACCOUNT)
-    # Capabilities in a user namespace of its own reach parts of the kernel that nothing
-    # here needs.
+    # Drop all capabilities. A process has them in a user namespace of its own, and they
+    # open parts of the kernel that parsing does not need.
     _LIBC.capset(
         ctypes.byref((ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0)),
         ctypes.byref((ctypes.c_uint32 * 6)()),
     )
     _LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     _LIBC.prctl(_DUMPABLE, 0, 0, 0, 0)
-    # After the change of account, which would undo it.
+    # This comes after the change of account, which would cancel it.
     end_with_parent()
     return has_own_network
 
@@ -68,19 +73,18 @@ def end_with_parent() -> None:
 
 
 def limit(*, seconds: int, memory: int) -> None:
-    """Give up everything but what is open, so many seconds of processor time and so
-    many bytes of address space.
+    """Confine the process of one request: it gets `seconds` of processor time and
+    `memory` bytes of address space, and can open or start nothing new.
     """
     end_with_parent()
     for kind, most in (
         (resource.RLIMIT_AS, memory),
-        # Without a difference between the two limits the kernel kills at once.
+        # The soft and the hard limit are equal, so the kernel kills without a warning.
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
-        # Whatever needs a new descriptor fails: each file, socket, pipe. Those that are
-        # open go on working.
+        # No new file, socket or pipe can be opened. Those that are open still work.
         (resource.RLIMIT_NOFILE, 0),
     ):
         resource.setrlimit(kind, (most, most))

@@ -1,4 +1,6 @@
-"""What the parser can be asked to do, and how a request and its answer are packed."""
+"""What a job of the parser is; and `pack` and `unpack`, which turn a JSON object and
+some byte strings into one message and back, for a job's input or answer.
+"""
 
 import json
 import struct
@@ -12,17 +14,17 @@ _LENGTH = struct.Struct(">Q")
 
 @dataclass(frozen=True)
 class Job:
-    """One thing that the parser does with bytes, and what it may use for it."""
+    """A function that the parser runs on bytes, and how much it may use."""
 
     run: Callable[[bytes], bytes]
-    # Processor time.
+    # Of processor time.
     seconds: int = 5
-    # Besides what the program itself needs.
+    # In bytes, in addition to what the program and copies of the request need.
     memory: int = 256 * MEGABYTE
 
 
 def pack(value: Mapping[str, Any], *blobs: bytes) -> bytes:
-    """Return a JSON object with bytes beside it as one message."""
+    """Return one message: the JSON object in a line, then each blob after its length."""
     head = json.dumps(value).encode() + b"\n"
     return b"".join(
         [head, *(part for blob in blobs for part in (_LENGTH.pack(len(blob)), blob))]
@@ -30,20 +32,22 @@ def pack(value: Mapping[str, Any], *blobs: bytes) -> bytes:
 
 
 def unpack(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Return what `pack` was given. Raises ValueError for anything else."""
+    """Return the JSON object and the blobs of a message that `pack` made. Raises
+    ValueError for anything else.
+    """
     head, newline, rest = message.partition(b"\n")
     value = json.loads(head)
     if not newline or not isinstance(value, dict):
         raise ValueError("no message of the parser")
     blobs = []
-    at = 0
-    while at < len(rest):
-        if at + _LENGTH.size > len(rest):
+    position = 0
+    while position < len(rest):
+        if position + _LENGTH.size > len(rest):
             raise ValueError("a message of the parser that breaks off")
-        (length,) = _LENGTH.unpack_from(rest, at)
-        at += _LENGTH.size
-        if at + length > len(rest):
+        (length,) = _LENGTH.unpack_from(rest, position)
+        position += _LENGTH.size
+        if position + length > len(rest):
             raise ValueError("a message of the parser that breaks off")
-        blobs.append(rest[at : at + length])
-        at += length
+        blobs.append(rest[position : position + length])
+        position += length
     return value, blobs

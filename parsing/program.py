@@ -1,9 +1,10 @@
 """The parser: `python -I program.py FOLDER HEARTBEAT MODULE …`. It answers requests at
-two Unix sockets, two at once.
+two Unix sockets in FOLDER, at most two at the same time. The modules define its jobs;
+the launcher watches the file HEARTBEAT.
 
-It never looks at what it is sent. Each request gets a process of its own, forked from
-this one, in which everything is imported already; that process gives up its rights,
-runs one job and writes the answer. This one watches the time, kills, and says so. It
+The program itself never reads a request. It forks a process for each, in which all
+modules are imported already. That process gives up its rights, runs one job and writes
+the answer. The program kills it if it takes too long, and then tells the client. It
 knows neither Django nor the desk's settings and secrets.
 """
 
@@ -28,32 +29,39 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from parsing.confinement import leave_network_and_account, limit
 from parsing.jobs import Job
 
+# How many requests run at the same time.
 AT_ONCE = 2
-# The socket of the desk's pages, and that of everybody else, who get one of the two
-# places: whatever comes in, a person who opens a message does not wait for it.
+# One socket is for the desk's pages, one for everything else. Only one of the two
+# processes may serve the second socket, so a person who opens a message does not wait
+# behind other work.
 PAGES = "pages.sock"
 OTHERS = "parser.sock"
-# Elapsed seconds of one request, for a process that neither ends nor computes.
+# Elapsed seconds of one request: the limit for a process that waits without using
+# processor time.
 DEADLINE = 45.0
-# Seconds between two signs of work for the launcher.
+# Most seconds between two changes of the heartbeat file.
 BEAT_EVERY = 5.0
 # Exit statuses of a request's process.
 _OUT_OF_MEMORY = 3
 _FAILED = 4
-_KNOWN = 5
+_KILLED_BEFORE = 5
+# What the client is told, by exit status.
 _REASONS = {
     -signal.SIGKILL: "time or memory",
     _OUT_OF_MEMORY: "memory",
-    _KNOWN: "killed before",
+    _KILLED_BEFORE: "killed before",
 }
+# Lengths in bytes: of the line before a request's content, at most; of a digest; of an
+# exception's name, at most.
 _HEAD = 200
 _DIGEST = 32
 _NAME = 60
-# Of the bytes of a request, besides the memory that its job may use.
+# A process may use so many times the size of its request, in addition to the memory of
+# its job.
 _COPIES = 3
-# Requests over which a process was killed this often are not run again; of so many the
-# digests are kept.
+# A request is not run again if a process was killed over it this often.
 MOST_KILLS = 2
+# How many of these requests are remembered, by their digests.
 MOST_KEPT = 10_000
 
 
@@ -62,16 +70,21 @@ class Running:
     """One request's process."""
 
     pid: int
+    # A descriptor that becomes readable when the process ends.
     watch: int
+    # The end of a pipe from which the process's report is read: the digest of its
+    # request, then the name of an exception.
     told: int
     connection: socket.socket
+    # By the monotonic clock.
     ends: float
     is_for_page: bool
+    # Whether it was killed because its time was over.
     is_late: bool = False
 
 
 class Parser:
-    """Accepts requests while a place is free; the others wait at their socket."""
+    """Accepts requests while fewer than AT_ONCE run; others wait at their socket."""
 
     def __init__(
         self,
@@ -88,7 +101,7 @@ class Parser:
         # How often a process was killed over a request, by its digest.
         self._kills: dict[bytes, int] = {}
         self._selector = selectors.DefaultSelector()
-        # Address space that the program itself takes.
+        # Bytes of address space that the program itself takes.
         self._own_memory = int(
             Path("/proc/self/statm").read_text().split()[0]
         ) * os.sysconf("SC_PAGESIZE")
@@ -102,7 +115,7 @@ class Parser:
                 self._others,
                 is_free and all(one.is_for_page for one in self._running.values()),
             )
-            # On a full disk too: the file's one byte is written again.
+            # Overwriting the file's one byte works on a full disk too.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
             ends = [one.ends for one in self._running.values() if not one.is_late]
@@ -117,6 +130,7 @@ class Parser:
                     one.is_late = True
                     os.kill(one.pid, signal.SIGKILL)
 
+    # Starts or stops accepting connections at this socket.
     def _watch(self, listener: socket.socket, accepts: bool) -> None:
         is_watched = listener in self._selector.get_map()
         if accepts and not is_watched:
@@ -124,33 +138,41 @@ class Parser:
         if is_watched and not accepts:
             self._selector.unregister(listener)
 
+    # Accepts one connection, and forks the process that answers its request.
     def _accept(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        told, tell = os.pipe()
+        report_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
             self._pages.close()
             self._others.close()
-            os.close(told)
-            self._answer(connection, tell)
-        os.close(tell)
+            os.close(report_end)
+            self._answer(connection, write_end)
+        os.close(write_end)
         watch = os.pidfd_open(pid)
         self._selector.register(watch, selectors.EVENT_READ)
         ends = time.monotonic() + DEADLINE
         self._running[watch] = Running(
-            pid, watch, told, connection, ends, is_for_page=listener is self._pages
+            pid,
+            watch,
+            report_end,
+            connection,
+            ends,
+            is_for_page=listener is self._pages,
         )
 
-    def _end(self, one: Running) -> None:
-        """Reap a process that ended, and say why where it did not answer."""
-        self._selector.unregister(one.watch)
-        os.close(one.watch)
-        told = os.read(one.told, _DIGEST + _NAME)
-        os.close(one.told)
-        digest = told[:_DIGEST]
-        error = told[_DIGEST:].decode("ascii", "replace")
-        _, status = os.waitpid(one.pid, 0)
-        with one.connection as connection:
+    def _end(self, ended: Running) -> None:
+        """Reap a process that ended. If it did not answer, tell the client why, and
+        count the kill.
+        """
+        self._selector.unregister(ended.watch)
+        os.close(ended.watch)
+        report = os.read(ended.told, _DIGEST + _NAME)
+        os.close(ended.told)
+        digest = report[:_DIGEST]
+        error = report[_DIGEST:].decode("ascii", "replace")
+        _, status = os.waitpid(ended.pid, 0)
+        with ended.connection as connection:
             if status and digest:
                 self._kills[digest] = self._kills.pop(digest, 0) + 1
                 if len(self._kills) > MOST_KEPT:
@@ -161,9 +183,11 @@ class Parser:
                 with contextlib.suppress(OSError):
                     connection.send(f"killed {why}\n".encode(), socket.MSG_DONTWAIT)
 
-    def _answer(self, connection: socket.socket, tell: int) -> NoReturn:
-        """Run one job in this process, which ends with it. The job's bytes are known by
-        their digest from then on.
+    def _answer(self, connection: socket.socket, write_end: int) -> NoReturn:
+        """In the forked process: read the request, run its job, write the answer, end.
+
+        The request's digest goes through the pipe before the job runs, so that the
+        program can count a kill.
         """
         status = _FAILED
         try:
@@ -182,10 +206,11 @@ class Parser:
             digest = hashlib.blake2b(
                 name.encode() + b"\0" + content, digest_size=_DIGEST
             ).digest()
-            os.write(tell, digest)
+            os.write(write_end, digest)
             if self._kills.get(digest, 0) >= MOST_KILLS:
-                os._exit(_KNOWN)
-            # Whether the client still waits; it sends nothing after its request.
+                os._exit(_KILLED_BEFORE)
+            # Do not run the job if the client went away: then its stream has ended. A
+            # client that waits sends nothing more.
             with contextlib.suppress(BlockingIOError):
                 if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                     os._exit(0)
@@ -195,15 +220,15 @@ class Parser:
             status = 0
         except MemoryError:
             status = _OUT_OF_MEMORY
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, it is told by the status
-            # Only its kind: its text may hold what somebody wrote.
-            os.write(tell, type(error).__name__.encode()[:_NAME])
+        except BaseException as error:  # noqa: BLE001 -- the exit status reports it
+            # Only the name of its class: its text may quote the message.
+            os.write(write_end, type(error).__name__.encode()[:_NAME])
         finally:
             os._exit(status)
 
 
 def _listen(path: Path) -> socket.socket:
-    """Return a socket that appears under its name when it listens."""
+    """Return a socket that listens at this path. The path appears only when it does."""
     listener = socket.socket(socket.AF_UNIX)
     unready = path.with_suffix(".new")
     unready.unlink(missing_ok=True)
@@ -214,7 +239,7 @@ def _listen(path: Path) -> socket.socket:
 
 
 def main(folder: str, heartbeat: str, *modules: str) -> None:
-    """Import the modules, and answer at the sockets."""
+    """Import the modules of the jobs, and answer requests for ever."""
     jobs: dict[str, Job] = {}
     for module in modules:
         jobs |= importlib.import_module(module).JOBS
@@ -222,7 +247,8 @@ def main(folder: str, heartbeat: str, *modules: str) -> None:
     pages, others = (_listen(Path(folder, name)) for name in (PAGES, OTHERS))
     descriptor = os.open(heartbeat, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     leave_network_and_account()
-    # Everything so far lasts: forked processes then share it instead of copying it.
+    # The collector leaves alone what exists now, so forked processes share its memory
+    # instead of copying it.
     gc.collect()
     gc.freeze()
     Parser(pages, others, descriptor, jobs).serve()

@@ -1,4 +1,6 @@
-"""The people app: records signing in and out in the ledger."""
+"""The Django app of people. When Django starts, it imports the modules that register
+commands for a second admin and connect signal receivers.
+"""
 
 from django.apps import AppConfig
 
@@ -7,8 +9,8 @@ class PeopleConfig(AppConfig):
     name = "people"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are
-        # imported, and receivers listen.
+        # A command that can wait for a second admin is found by its name, and a signal
+        # receiver is called, only after its module was imported.
         import people.invitations.links
         import people.roles
         import people.second_admin.setting

@@ -8,11 +8,13 @@ class PeopleError(SentenceError):
 
 
 class NotYours(PeopleError):
-    """The actor is not an admin of this person's, or this role's, whole scope."""
+    """The actor may not make this change, in most cases because they are not an admin
+    of all that it is about.
+    """
 
 
 class LastAdmin(PeopleError):
-    """No admin of everything would be left."""
+    """The change would leave the desk without an admin of everything."""
 
 
 class LinkNotGood(PeopleError):

@@ -1,7 +1,7 @@
-"""The export of the ledger: a preview, and the file.
+"""The page that exports the ledger: it shows how many entries the file would have, and
+sends the file.
 
-It belongs to `people` and not to the ledger, because an export asks for
-reauthentication.
+It is in `people` and not in `audit`, because an export asks for reauthentication.
 """
 
 from contextlib import suppress
@@ -29,13 +29,13 @@ from people.models import Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from people.sign_in.sessions import is_signed_in
 
-# For how many milliseconds a page may count entries.
+# Counting the entries may take at most this many milliseconds.
 COUNTED_WITHIN = 4_000
 
 
 @require_get_or_post
 def export(request: DeskRequest) -> HttpResponseBase:
-    """Show a preview of an export, or download it."""
+    """Show how many entries an export would have and, after a post, send the file."""
     check_reads_people(request)
     if not is_recently_authenticated(request):
         return ask_first(request)
@@ -50,7 +50,7 @@ def export(request: DeskRequest) -> HttpResponseBase:
     elif request.method == "POST":
         error = "Choose CSV or JSON Lines."
     number = None
-    # Where counting takes too long, the page shows no number.
+    # If counting takes too long, the page shows no number.
     with suppress(OperationalError), statements_within(COUNTED_WITHIN):
         number = entries_of(filters, take_cut(), request.actor).count()
     context = {
@@ -68,17 +68,17 @@ def export(request: DeskRequest) -> HttpResponseBase:
 def _download(
     request: DeskRequest, filters: Filters, wanted: Format
 ) -> StreamingHttpResponse:
-    # Not the request's lazy object: the request ends before the download does.
+    # Made now, not by the lazy `request.actor`: the request ends before the download.
     actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
     session = str(request.session.session_key)
 
     def stays() -> bool:
         """Whether the person is still active, in this session, with the same roles."""
-        now = Person.objects.filter(pk=actor.id, is_active=True).first()
+        person = Person.objects.filter(pk=actor.id, is_active=True).first()
         return (
-            now is not None
+            person is not None
             and is_signed_in(session)
-            and set(now.actor(surface="web").scopes) == set(actor.scopes)
+            and set(person.actor(surface="web").scopes) == set(actor.scopes)
         )
 
     name = f"ledger-{local_time(timezone.now()):%Y-%m-%d-%H%M%S}.{wanted.kind}"

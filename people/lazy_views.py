@@ -1,8 +1,8 @@
-"""Views that are imported at their first request: the passkey and QR code libraries
-need 7 MB.
+"""Views that are imported only at their first request, because the libraries for
+passkeys and QR codes need 7 MB of memory.
 
-Every process that reverses a URL loads the URL configuration, and most never serve one
-of these views.
+Every process that reverses a URL loads the URL configuration, and most of these
+processes never serve such a view.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ View = Callable[..., HttpResponseBase]
 def lazy_view(path: str, *, is_public: bool = False) -> View:
     """Return a view that imports and calls the view at `path`, a function or a class.
 
-    `is_public`: also for those who are not signed in.
+    A view that `is_public` is also for people who are not signed in.
     """
 
     @cache
     def loaded() -> View:
-        found: Any = import_string(path)
-        view: View = found.as_view() if hasattr(found, "as_view") else found
+        imported: Any = import_string(path)
+        view: View = imported.as_view() if hasattr(imported, "as_view") else imported
         return view
 
     def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -1,8 +1,8 @@
-"""The list of the desk's reports, and the report of who had which role where at a
-moment, within the reader's visible scope.
+"""The page that lists the desk's reports, and the report of who had which role for what
+at a moment. Readers see of it what is within their visible scope.
 
-`people.models.GrantPeriod` has the periods of each role, as old as the desk, because
-triggers write them from its first role on.
+`people.models.GrantPeriod` stores from when until when each role was in force. Database
+triggers have written it since the desk's first role.
 """
 
 from collections.abc import Iterable
@@ -24,39 +24,47 @@ from people.exports import check_reads_people
 from people.models import GrantPeriod, Person
 from people.roles import GrantTarget, all_targets
 
+# At most this many former targets can be chosen.
 MAX_PLACES = 500
-# The name of a target for readers who may see only a part of it.
+# Shown instead of a target's name to readers who may see only a part of the target.
 _AROUND = "the whole connection"
 
 
 @dataclass(frozen=True)
 class Right:
-    """A role that was in force, with its person and target."""
+    """A role that was in force, with the names of its person and target for a page."""
 
     period: GrantPeriod
+    # The person's name.
     name: str
+    # Whether the person's account still exists.
     is_here: bool
+    # The target's name.
     place: str
 
 
 def as_rights(actor: Actor, periods: Iterable[GrantPeriod]) -> list[Right]:
-    """Return periods with today's names."""
+    """Return periods with the names to show: the person's of today, or the stored one
+    if the account is deleted; and the target's, if the actor may see it.
+    """
     rows = list(periods)
-    known = Person.objects.in_bulk({row.person for row in rows})
+    people = Person.objects.in_bulk({row.person for row in rows})
     rights = []
     for row in rows:
-        person = known.get(row.person)
-        target = _AROUND
+        person = people.get(row.person)
+        target_name = _AROUND
         if _is_named_to(actor, row.connection, row.mailbox):
-            target = row.place
+            target_name = row.place
         name = str(person) if person else row.name or row.email
-        rights.append(Right(row, name, person is not None, target))
+        rights.append(Right(row, name, person is not None, target_name))
     return rights
 
 
 def named_targets(actor: Actor) -> dict[str, GrantTarget]:
-    """Return the targets to choose from, by value: today's first, then former ones."""
-    named = {
+    """Return the targets to choose from, by their value in the form: today's first,
+    then those that are removed.
+    """
+    targets = {
         value: one
         for value, one in all_targets().items()
         if _is_named_to(actor, one.connection, one.mailbox)
@@ -66,8 +74,8 @@ def named_targets(actor: Actor) -> dict[str, GrantTarget]:
     for connection, mailbox, name in former.order_by("place")[:MAX_PLACES]:
         if _is_named_to(actor, connection, mailbox):
             target = GrantTarget(connection, mailbox, f"{name} (removed)")
-            named.setdefault(target.value, target)
-    return named
+            targets.setdefault(target.value, target)
+    return targets
 
 
 def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> bool:
@@ -87,8 +95,8 @@ MAX_ROWS = 500
 
 
 class RightsForm(ChoicesForm):
-    """A moment in the reader's time zone, and a target. Invalid input means now and
-    everywhere.
+    """The moment, in the reader's time zone, the target and the person to report on.
+    Without a valid moment the report is of now, without a valid target of all.
     """
 
     at = forms.DateTimeField(
@@ -120,14 +128,14 @@ class RightsForm(ChoicesForm):
 
     @property
     def asks_for_later(self) -> bool:
-        """Whether the requested moment is in the future."""
+        """Whether the typed moment is in the future."""
         return self._wanted is not None and self._wanted > datetime.now(self.zone)
 
     @property
     def _wanted(self) -> datetime | None:
-        # The form parses it as UTC, but it was typed in the reader's time zone.
-        wanted: datetime | None = self.cleaned_data.get("at")
-        return wanted.replace(tzinfo=self.zone) if wanted else None
+        # Django parses it as UTC, but it was typed in the reader's time zone.
+        typed: datetime | None = self.cleaned_data.get("at")
+        return typed.replace(tzinfo=self.zone) if typed else None
 
     @property
     def wanted_target(self) -> str:
@@ -149,42 +157,46 @@ def reports(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def rights(request: DeskRequest) -> HttpResponse:
-    """Show who had which role where at a moment, or all roles that one person ever had."""
+    """Show who had which role for what at a moment, or all roles that one person ever
+    had.
+    """
     check_reads_people(request)
-    form, at, found = _asked(request)
+    form, moment, in_force = _requested(request)
     if person := form.cleaned_data.get("person"):
         periods = GrantPeriod.objects.read_by(request.actor).of_person(person)
-        shown = as_rights(request.actor, periods.oldest_first()[:MAX_ROWS])
-        if not shown:
+        rows = as_rights(request.actor, periods.oldest_first()[:MAX_ROWS])
+        if not rows:
             raise Http404("There is no such person, or you may not see their roles.")
-        context = {"rights": shown, "who": shown[-1], "is_cut": len(shown) == MAX_ROWS}
+        context = {"rights": rows, "who": rows[-1], "is_cut": len(rows) == MAX_ROWS}
         return render(request, "people/report_person.html", context)
-    shown = as_rights(request.actor, found[:MAX_ROWS])
+    rows = as_rights(request.actor, in_force[:MAX_ROWS])
     context = {
         "form": form,
-        "at": at,
-        "at_value": f"{local_time(at):%Y-%m-%dT%H:%M:%S}",
+        "at": moment,
+        "at_value": f"{local_time(moment):%Y-%m-%dT%H:%M:%S}",
         "place": form.wanted_target,
-        "deciding": [one for one in shown if one.period.role == Role.REVIEWER],
-        "others": [one for one in shown if one.period.role != Role.REVIEWER],
-        "number": len(shown),
-        "total": found.count() if len(shown) == MAX_ROWS else len(shown),
+        "deciding": [one for one in rows if one.period.role == Role.REVIEWER],
+        "others": [one for one in rows if one.period.role != Role.REVIEWER],
+        "number": len(rows),
+        "total": in_force.count() if len(rows) == MAX_ROWS else len(rows),
     }
     return render(request, "people/report_rights.html", context)
 
 
-def _asked(
+def _requested(
     request: DeskRequest,
 ) -> tuple[RightsForm, datetime, QuerySet[GrantPeriod]]:
-    """Return the form, the moment, and the matching periods: those in force then of all
-    targets, or of those that include one, by person.
+    """Return the form, the moment, and the periods in force at that moment, by person.
+    If a target was chosen, only periods of roles that include it.
     """
     targets = named_targets(request.actor)
     choices = [(value, target.label) for value, target in targets.items()]
     form = RightsForm(request.GET, choices={"place": [("", "Everywhere"), *choices]})
-    at = form.moment(timezone.now())
-    found = GrantPeriod.objects.read_by(request.actor).in_force_at(at)
+    moment = form.moment(timezone.now())
+    in_force = GrantPeriod.objects.read_by(request.actor).in_force_at(moment)
     if value := form.wanted_target:
         target = targets[value]
-        found = found.reaching(connection=target.connection, mailbox=target.mailbox)
-    return form, at, found.by_person()
+        in_force = in_force.reaching(
+            connection=target.connection, mailbox=target.mailbox
+        )
+    return form, moment, in_force.by_person()

@@ -1,8 +1,9 @@
-"""Roles: what they are granted for, granting and revoking them, and deactivating people.
+"""Roles: the commands that grant and revoke them and deactivate people, and what a role
+can be granted for.
 
-Changes are serialized, and each is checked against the roles of that moment. A person
-who loses a role has to sign in again, and the last admin of everything cannot be
-removed.
+People are locked, so that changes run one after another and each is checked against the
+roles of that moment. A person who loses a role has to sign in again, and the last admin
+of everything cannot be removed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +33,9 @@ ROLES_TO_GIVE = [
 
 @dataclass(frozen=True)
 class GrantTarget:
-    """A role's target: everything, one connection, or one mailbox with its connection."""
+    """What a role is granted for: everything, one connection, or one mailbox with its
+    connection.
+    """
 
     connection: int | None = None
     mailbox: int | None = None
@@ -57,8 +60,8 @@ class GrantTarget:
 
 
 def target_of(grant: Grant) -> GrantTarget:
-    """Return a grant's target; its connection and mailbox must be prefetched with
-    select_related.
+    """Return what a role is granted for. Select the grant's connection and mailbox with
+    select_related, or they are queried here.
     """
     mailbox = grant.mailbox
     if mailbox is not None:
@@ -69,8 +72,8 @@ def target_of(grant: Grant) -> GrantTarget:
 
 
 def all_targets() -> dict[str, GrantTarget]:
-    """Return every target by its form value, in two queries, without removed
-    connections.
+    """Return all that roles can be granted for, by its value in a form, in two queries.
+    Removed connections are left out.
     """
     live = Connection.objects.filter(removed_at=None).order_by("name", "pk")
     mailboxes = Mailbox.objects.filter(connection__in=live).order_by("address", "pk")
@@ -97,16 +100,20 @@ def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:
 
 
 def common_target(targets: Iterable[GrantTarget]) -> GrantTarget:
-    """Return the narrowest target that includes all of these; without any, everything."""
-    found = set(targets)
-    if len(found) == 1:
-        return found.pop()
-    connections = {one.connection for one in found}
+    """Return the narrowest target that includes all of these; everything if there are
+    none.
+    """
+    distinct = set(targets)
+    if len(distinct) == 1:
+        return distinct.pop()
+    connections = {one.connection for one in distinct}
     return GrantTarget(connections.pop() if len(connections) == 1 else None)
 
 
 def widest_first(grants: Iterable[Grant]) -> list[Grant]:
-    """Sort grants as pages show them: for everything, for connections, for mailboxes."""
+    """Sort grants as pages show them: for everything, for connections, for
+    mailboxes.
+    """
     return sorted(
         grants, key=lambda one: (one.mailbox_id or 0, one.connection_id or 0, one.role)
     )
@@ -118,16 +125,16 @@ def grants_of(person: Person) -> list[Grant]:
 
 
 def is_covered_by(actor: Actor, grants: Iterable[Grant]) -> bool:
-    """Whether the actor is an admin of every target of these grants; without grants,
-    whether of everything.
+    """Whether the actor is an admin of every target of these grants; if there are none,
+    whether the actor is an admin of everything.
     """
     targets = [target_of(grant) for grant in grants] or [GrantTarget()]
     return all(is_admin_of(actor, target) for target in targets)
 
 
 def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
-    """Whether one of these is an admin grant for a target that the actor is not an
-    admin of.
+    """Whether one of these grants makes somebody an admin of a target that the actor is
+    not an admin of.
     """
     return any(
         grant.role == Role.ADMIN and not is_admin_of(actor, target_of(grant))
@@ -147,8 +154,8 @@ def in_words(grants: Iterable[Grant]) -> str:
 
 
 class GrantTargetForm(forms.Form):
-    """A form whose field `place` is one of the targets that the actor may grant roles
-    for.
+    """A form whose field `place` is one of the targets for which the actor may grant
+    roles.
     """
 
     def __init__(
@@ -169,16 +176,16 @@ class GrantTargetForm(forms.Form):
 def give_role(
     *, actor: Actor, person_id: int, role: Role, target: GrantTarget
 ) -> CanWait[bool]:
-    """Grant a person a role for a target that the actor is an admin of; False if they
-    have it already.
+    """Grant a person a role for a target that the actor is an admin of; return False if
+    they have it already.
 
-    Nobody grants themselves one. Raises NotYours.
+    People cannot grant themselves a role. Raises NotYours.
     """
-    now, person = lock_for(actor, person_id)
-    if is_self(now, person):
+    current, person = lock_for(actor, person_id)
+    if is_self(current, person):
         raise NotYours("You cannot give yourself a role. Ask another admin.")
-    _check_admin_of(now, target)
-    _check_not_above(now, person)
+    _check_admin_of(current, target)
+    _check_not_above(current, person)
     if target.value not in all_targets():
         raise NotYours("The connection or mailbox of this role is no longer there.")
     before = in_words(grants_of(person))
@@ -191,19 +198,21 @@ def give_role(
         connection=target.connection,
         mailbox=target.mailbox,
         about=person_id,
-        tightens=person.grants.filter(role=role, **_where(target)).exists(),
+        tightens=person.grants.filter(role=role, **_target_fields(target)).exists(),
     )
     is_new = add_grant(person, role, target)
     if is_new:
-        _record_grants(now, person, before)
+        _record_grants(current, person, before)
         access_changed.send(sender=Person, person=person.pk)
     return is_new
 
 
 @atomic_with_retry
 def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
-    """Revoke a role and end the person's sessions; False if they no longer had it."""
-    now, person = lock_for(actor, person_id)
+    """Revoke a role and end the person's sessions; return False if they no longer had
+    it.
+    """
+    current, person = lock_for(actor, person_id)
     grant = (
         person.grants.select_related("connection", "mailbox")
         .filter(pk=grant_id)
@@ -212,25 +221,27 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
     if grant is None:
         return False
     target = target_of(grant)
-    _check_admin_of(now, target)
-    if not is_self(now, person):
-        _check_not_above(now, person)
+    _check_admin_of(current, target)
+    if not is_self(current, person):
+        _check_not_above(current, person)
     if grant.role == Role.ADMIN and target.connection is None:
         check_admin_left(without=person)
     before = in_words(grants_of(person))
     grant.delete()
     end_sessions(person)
-    _record_grants(now, person, before)
+    _record_grants(current, person, before)
     return True
 
 
 def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
-    """Store a grant in the caller's transaction; False if it exists already."""
-    _, is_new = Grant.objects.get_or_create(person=person, role=role, **_where(target))
+    """Store a grant in the caller's transaction; return False if it exists already."""
+    _, is_new = Grant.objects.get_or_create(
+        person=person, role=role, **_target_fields(target)
+    )
     return is_new
 
 
-def _where(target: GrantTarget) -> dict[str, Any]:
+def _target_fields(target: GrantTarget) -> dict[str, Any]:
     # A grant for a mailbox must not store the connection: it would be a grant for the
     # whole connection.
     return {
@@ -245,7 +256,7 @@ def is_self(actor: Actor, person: Person) -> bool:
 
 
 def key_of(actor: Actor) -> int | None:
-    """Return the key of the actor, where that is a person."""
+    """Return the key of the person who acts; None if the actor is not a person."""
     return int(actor.id) if actor.kind == "person" else None
 
 
@@ -253,20 +264,21 @@ def lock_people(*keys: int | None) -> None:
     """Lock these people and all admins of everything, in the order of their keys, for
     the rest of the transaction.
 
-    So of two changes of admins, the second sees the result of the first. FOR NO KEY
-    UPDATE is enough: rows that point to people need not wait.
+    So of two simultaneous changes of admins, the second waits and sees the result of
+    the first. The lock is FOR NO KEY UPDATE: others may still store rows that refer to
+    these people.
     """
-    wanted_keys = set(Person.objects.admins_of_all().values_list("pk", flat=True))
-    wanted_keys |= {key for key in keys if key is not None}
-    wanted = Person.objects.filter(pk__in=wanted_keys).order_by("pk")
+    all_keys = set(Person.objects.admins_of_all().values_list("pk", flat=True))
+    all_keys |= {key for key in keys if key is not None}
+    people = Person.objects.filter(pk__in=all_keys).order_by("pk")
     list(
-        wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)
+        people.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)
     )
 
 
 def lock_actor(actor: Actor, *also: int) -> Actor:
-    """Lock the actor and other people, and return the actor with the roles of this
-    moment.
+    """Lock the actor and these other people, and return the actor with their current
+    roles.
     """
     key = key_of(actor)
     lock_people(*also, key)
@@ -275,18 +287,18 @@ def lock_actor(actor: Actor, *also: int) -> Actor:
     person = Person.objects.filter(pk=key).first()
     if person is None:
         raise NotYours("Your own roles have changed. Reload the page.")
-    now = person.actor(surface=actor.surface, address=actor.address)
-    return replace(now, proof=actor.proof, second=actor.second)
+    current = person.actor(surface=actor.surface, address=actor.address)
+    return replace(current, proof=actor.proof, second=actor.second)
 
 
 def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
-    """Lock the actor and a person that they may see, and return the current state of
-    both.
+    """Lock the actor and a person whom they may see; return the actor with their
+    current roles, and the person. Raises NotYours.
     """
-    now = lock_actor(actor, person_id)
-    person = Person.objects.read_by(now).filter(pk=person_id).first()
+    current = lock_actor(actor, person_id)
+    person = Person.objects.read_by(current).filter(pk=person_id).first()
     if person:
-        return now, person
+        return current, person
     raise NotYours("There is no such person, or you do not manage them.")
 
 
@@ -301,7 +313,9 @@ def check_covers(actor: Actor, person: Person) -> None:
 
 
 def check_admin_left(without: Person) -> None:
-    """Raise LastAdmin if nobody else is an admin of everything; the admins are locked."""
+    """Raise LastAdmin if nobody else is an admin of everything. The caller has locked
+    the admins.
+    """
     if is_last_admin(without):
         raise LastAdmin(
             f"{without} is the last admin of everything. Make somebody else an admin first."
@@ -342,13 +356,13 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
     """Deactivate a person: end their sessions, release their claims, and withdraw their
     open links.
 
-    Their decisions that were not executed yet are refused when due, because the ruling
+    Their decisions that are not executed yet are refused when they are due: the policy
     is checked again then.
     """
-    now, person = lock_for(actor, person_id)
-    if is_self(now, person):
+    current, person = lock_for(actor, person_id)
+    if is_self(current, person):
         raise NotYours("You cannot deactivate yourself. Ask another admin.")
-    check_covers(now, person)
+    check_covers(current, person)
     if not person.is_active:
         return person
     check_admin_left(without=person)
@@ -358,7 +372,7 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
     end_sessions(person)
     Invitation.objects.passwords_of(person).withdraw()
     Invitation.objects.filter(invited_by=person).withdraw()
-    _record("person.deactivated", now, person, before="active", after="deactivated")
+    _record("person.deactivated", current, person, before="active", after="deactivated")
     return person
 
 
@@ -367,11 +381,11 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
 def reactivate(*, actor: Actor, person_id: int) -> CanWait[Person]:
     """Reactivate a person, with their old password, second factor and roles.
 
-    Who they were at the sign-in provider is forgotten: they may have a new account
-    there, which is found by its verified address.
+    Their account at the sign-in provider is unlinked: they may have a new one there,
+    which is found by its verified address.
     """
-    now, person = lock_for(actor, person_id)
-    check_covers(now, person)
+    current, person = lock_for(actor, person_id)
+    check_covers(current, person)
     grants = grants_of(person)
     roles = in_words(grants)
     target = common_target(target_of(grant) for grant in grants)
@@ -384,7 +398,7 @@ def reactivate(*, actor: Actor, person_id: int) -> CanWait[Person]:
         mailbox=target.mailbox,
         about=person_id,
         based_on=roles,
-        # It gives no role.
+        # It tightens, or changes nothing: nobody gets a role by it.
         tightens=person.is_active or not grants,
     )
     if person.is_active:
@@ -392,7 +406,7 @@ def reactivate(*, actor: Actor, person_id: int) -> CanWait[Person]:
     person.is_active = True
     person.save(update_fields=["is_active"])
     SocialAccount.objects.filter(user=person).delete()
-    _record("person.reactivated", now, person, before="deactivated", after="active")
+    _record("person.reactivated", current, person, before="deactivated", after="active")
     return person
 
 

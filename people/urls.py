@@ -1,7 +1,7 @@
-"""Every URL of people: signing in, own account, directory, one-time links, changes that
-wait for a second admin, and reports and exports of the ledger.
+"""The URLs of the people app: signing in, one's own account, the directory, one-time
+links, changes that wait for a second admin, and the reports and exports of the ledger.
 
-Of django-allauth's pages only those that the desk uses are here. Exports and reports
+Only those of django-allauth's pages that the desk uses are listed. Reports and exports
 are here, not with the ledger: they need the signed-in person, and the ledger does not
 import people.
 """

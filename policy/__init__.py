@@ -1,6 +1,6 @@
-"""May this be approved, and by whom: allowlists, the kill switch, and the ruling that
-follows from them.
+"""May this message be approved, and by whom: the rules of the policy, allowlists, the
+kill switch, review plans, and the ruling that combines them.
 
-The evaluation (`evaluation.py`, `allowlists/judgement.py`) is pure; nothing here
-decides a message. Start with `evaluation.py`.
+Nothing here decides a message. The evaluation (`evaluation.py` and the first half of
+`allowlists/judgement.py`) is pure. Start with `evaluation.py`.
 """

@@ -7,8 +7,8 @@ class PolicyConfig(AppConfig):
     name = "policy"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are
-        # imported.
+        # Importing these modules registers their commands, which may have to wait for a
+        # second admin and are then found by name.
         import policy.allowlists.changes
         import policy.kill_switch
         import policy.plans.commands

@@ -1,9 +1,10 @@
-"""Working hours: how people write them, when a calendar is open, and when so much
-working time is over. Only the last functions know rows.
+"""Computes with working hours: whether a calendar is open, when it opens next, and when
+a duration of working time is over; reads and writes hours as people type them. Only the
+last three functions use the database's rows.
 
-Weekly hours are by the clock of the calendar's time zone: it is open whenever that
-clock shows a time within them. Where the clock is put back, hours that come twice are
-open twice; hours that are left out are never open.
+Weekly hours are by the clock of the calendar's time zone: a calendar is open whenever
+that clock shows a time within them. When the clock is put back, hours that come twice
+are open twice; when it is put forward, hours that it skips are not open.
 """
 
 import re
@@ -16,13 +17,15 @@ from zoneinfo import ZoneInfo
 
 from policy.models import WorkCalendar
 
+# Minutes of a day.
 DAY = 24 * 60
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+# Characters of the hours of one day, as typed.
 MAX_LINE = 200
 NOTE = "Such as 09:00-12:00, 13:00-17:00. Empty: closed. An end before its beginning is on the next day."
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
 _WRONG = "Write hours as 09:00-12:00, 13:00-17:00, in order. Empty: closed."
-# So many days without any opening mean that there is none.
+# A calendar that is closed for this many days in a row counts as never open.
 _LONGEST_CLOSED = 3 * 366
 
 Weekly = tuple[tuple[tuple[int, int], ...], ...]
@@ -31,11 +34,11 @@ _Time = TypeVar("_Time", int, datetime)
 
 @dataclass(frozen=True)
 class Calendar:
-    """Weekly hours, Monday first: for each day pairs of minutes since midnight, in
-    order, the end not included.
+    """Weekly hours and holidays. `weekly` has for each day, Monday first, pairs of
+    begin and end in minutes since midnight; the end is not included.
 
     An end of more than `DAY` is on the next day. Hours belong to the day on which they
-    begin: a holiday closes those.
+    begin: a holiday closes the hours that begin on it.
     """
 
     name: str
@@ -44,17 +47,17 @@ class Calendar:
     holidays: Mapping[date, str] = field(default_factory=dict, hash=False)
 
 
-# Kept: many rules share their hours, and a page asks about all of its rows at one
-# moment.
+# Cached: many rules share their hours, and a page checks all of its rows for the same
+# time.
 @lru_cache(maxsize=1024)
 def is_open(calendar: Calendar, at: datetime) -> bool:
-    """Return whether it is working time."""
+    """Return whether this time is working time."""
     return next_opening(calendar, at) == at
 
 
 def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
-    """Return this time where it is working time, otherwise when the calendar opens
-    next; None where it never does.
+    """Return this time if it is working time, otherwise when the calendar opens next;
+    None if it never does.
     """
     spans = _spans(calendar, at)
     return next((max(begin, at) for begin, end in spans if end > at), None)
@@ -63,10 +66,10 @@ def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
 def after_working_time(
     calendar: Calendar, start: datetime, duration: timedelta
 ) -> datetime | None:
-    """Return the first time by which so much working time has passed since `start`;
-    None where the calendar is never open.
+    """Return when `duration` of working time has passed since `start`; None if it never
+    does. Without a duration that is `start`.
 
-    That is inside working time or just where it ends; without a duration it is `start`.
+    The result is within working time, or exactly at the end of a span of it.
     """
     left = duration
     if left <= timedelta(0):
@@ -82,8 +85,8 @@ def after_working_time(
 
 
 def is_within(one: Calendar, other: Calendar) -> bool:
-    """Return whether `other` is open whenever `one` is; False also where their zones
-    differ, which would not tell.
+    """Return whether `other` is open whenever `one` is. False also if their time zones
+    differ, because then their hours cannot be compared.
     """
     if one.zone.key != other.zone.key:
         return False
@@ -97,13 +100,14 @@ def is_within(one: Calendar, other: Calendar) -> bool:
 
 
 def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the spans of working time in UTC, in order and apart, from the day before
-    this time on.
+    """Yield the spans of working time (begin, end) in UTC, in order and without
+    overlap, from the day before this time on.
     """
     day = around.astimezone(calendar.zone).date() - timedelta(days=1)
     closed_days = 0
     while closed_days < _LONGEST_CLOSED:
-        # The hours of this day, with those that began the day before, cut at midnight.
+        # The hours of this day, and those of the day before that end on it; all cut at
+        # midnight.
         hours = []
         before = day - timedelta(days=1)
         if before not in calendar.holidays:
@@ -120,40 +124,41 @@ def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, dat
 
 
 def _joined(spans: Iterable[tuple[_Time, _Time]]) -> list[tuple[_Time, _Time]]:
-    """Return spans that are in order with those made one that touch or overlap."""
-    found: list[tuple[_Time, _Time]] = []
+    """Return sorted spans with those joined that touch or overlap."""
+    joined: list[tuple[_Time, _Time]] = []
     for begin, end in spans:
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         else:
-            found.append((begin, end))
-    return found
+            joined.append((begin, end))
+    return joined
 
 
 def _moments(
     zone: ZoneInfo, day: date, hours: Sequence[tuple[int, int]]
 ) -> list[tuple[datetime, datetime]]:
-    """Return hours of a day in UTC: everything for which the clock shows a time within
-    them, once or twice.
+    """Return the hours of a day as spans in UTC. On a day on which the clock is
+    changed, they are computed with the offset before the change and again with the one
+    after it.
     """
     midnight = datetime.combine(day, time(), UTC)
     before, change, after = _offsets(zone, day)
-    found = []
+    spans = []
     for begin, end in hours:
         opens = midnight + timedelta(minutes=begin)
         closes = midnight + timedelta(minutes=end)
         if change is None:
-            found.append((opens - before, closes - before))
+            spans.append((opens - before, closes - before))
         else:
-            found.append((opens - before, min(closes - before, change)))
-            found.append((max(opens - after, change), closes - after))
-    return _joined(sorted(span for span in found if span[0] < span[1]))
+            spans.append((opens - before, min(closes - before, change)))
+            spans.append((max(opens - after, change), closes - after))
+    return _joined(sorted(span for span in spans if span[0] < span[1]))
 
 
 @lru_cache(maxsize=4096)
 def _offsets(zone: ZoneInfo, day: date) -> tuple[timedelta, datetime | None, timedelta]:
-    """Return how far the clock is from UTC before and after its change about this day;
-    None where it has none.
+    """Return (offset from UTC before, time of the change, offset after) for a change of
+    the zone's clock on about this day; the time is None if there is no change.
     """
     low = datetime.combine(day, time(), UTC) - timedelta(hours=15)
     high = low + timedelta(hours=54)
@@ -172,18 +177,18 @@ def _offsets(zone: ZoneInfo, day: date) -> tuple[timedelta, datetime | None, tim
 
 
 def read_day(typed: str) -> list[tuple[int, int]]:
-    """Return the hours of a day as minutes since midnight. Raises ValueError with a
-    sentence.
+    """Return typed hours of a day, such as "09:00-12:00, 13:00-17:00", as pairs of
+    minutes since midnight. Raises ValueError with a sentence.
 
-    Only the last hours of a day may end on the next one.
+    Only the last pair may end on the next day.
     """
     hours = []
     last = -1
     for part in filter(None, map(str.strip, typed.split(","))):
-        found = _SPAN.fullmatch(part)
-        if found is None:
+        match = _SPAN.fullmatch(part)
+        if match is None:
             raise ValueError(_WRONG)
-        first_hour, first_minute, hour, minute = map(int, found.groups())
+        first_hour, first_minute, hour, minute = map(int, match.groups())
         begin = first_hour * 60 + first_minute
         end = hour * 60 + minute
         if max(first_minute, minute) > 59 or not last < begin < DAY or end > DAY:
@@ -194,7 +199,7 @@ def read_day(typed: str) -> list[tuple[int, int]]:
 
 
 def write_day(spans: Sequence[Sequence[int]]) -> str:
-    """Return the hours of a day as `read_day` reads them."""
+    """Return the hours of a day as text that `read_day` can read."""
     return ", ".join(
         f"{clock(begin)}-{clock(end if end <= DAY else end - DAY)}"
         for begin, end in spans
@@ -202,12 +207,12 @@ def write_day(spans: Sequence[Sequence[int]]) -> str:
 
 
 def clock(minute: int) -> str:
-    """Return a minute of the day as its clock shows it."""
+    """Return a minute of the day as a time: 540 is "09:00"."""
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def calendar_of(row: WorkCalendar) -> Calendar:
-    """Return the calendar of a row, to compute with."""
+    """Return the calendar of a database row."""
     weekly = tuple(tuple((begin, end) for begin, end in day) for day in row.weekly)
     holidays = {date.fromisoformat(day): name for day, name in row.holidays.items()}
     return Calendar(row.name, ZoneInfo(row.zone), weekly, holidays)
@@ -219,5 +224,5 @@ def all_calendars() -> dict[int, Calendar]:
 
 
 def is_working_time(row: WorkCalendar | None, at: datetime) -> bool:
-    """Return whether a calendar is open; without one, always."""
+    """Return whether a calendar is open; True if there is none."""
     return row is None or is_open(calendar_of(row), at)

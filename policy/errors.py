@@ -1,29 +1,29 @@
-"""What can go wrong when policy is changed; each error carries a sentence for the
-person.
+"""The errors of commands that change allowlists, the policy, groups, calendars and
+review plans. Each carries a sentence to show to the person.
 """
 
 from common.errors import SentenceError
 
 
 class PolicyError(SentenceError):
-    """Root of this app's errors; `sentence` is for people."""
+    """The base class of this app's errors."""
 
 
 class StaleAllowlist(PolicyError):
-    """The list was changed meanwhile."""
+    """The list was changed since the person saw it."""
 
 
 class PolicyRefused(PolicyError):
-    """The rules or a group cannot be as they were asked for."""
+    """The rules or a group cannot be changed in this way."""
 
 
 class StalePolicy(PolicyError):
-    """The draft or the active version was changed meanwhile."""
+    """The draft or the active version was changed since the person saw it."""
 
 
 class PlanRefused(PolicyError):
-    """A calendar or review plan cannot be as it was asked for."""
+    """A calendar or review plan cannot be changed in this way."""
 
 
 class StalePlan(PlanRefused):
-    """The review plan was changed meanwhile."""
+    """The review plan or calendar was changed since the person saw it."""

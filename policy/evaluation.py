@@ -1,8 +1,8 @@
-"""The ruling: one pure function over facts, evaluated when a message is shown, decided
-and carried out.
+"""The ruling: whether this person may approve or reject this message now, and the
+reasons as sentences. It is a pure function of facts, and is evaluated three times: when
+a message is shown, when it is decided, and before the decision is carried out.
 
-What the rules of the policy ask joins it as a `Demand`; each gives its reason as a
-sentence.
+What the rules of the policy ask for is part of the facts, as a `Demand`.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,10 @@ from policy.rules.demand import Demand
 
 @dataclass(frozen=True)
 class Contributors:
-    """Who started a message, by a program of theirs or by a command, and who edited it."""
+    """The keys of the people behind a message. `authors` are the owners of the API key
+    that sent it, whoever started it by a command, and the authors of a message that it
+    replaces.
+    """
 
     key_owners: frozenset[int] = frozenset()
     authors: frozenset[int] = frozenset()
@@ -24,14 +27,13 @@ class Contributors:
 
 @dataclass(frozen=True)
 class RulingFacts:
-    """What the ruling needs to know of the message and the person."""
+    """What the ruling needs to know about the message and the person."""
 
     is_held: bool
     is_fetched: bool
     is_reviewer: bool
     is_author: bool = False
-    # Whether this person edited the message, and its mailbox wants somebody else to
-    # approve then.
+    # Whether this person edited the message, and its mailbox lets no editor approve.
     is_editor: bool = False
     is_expired: bool = False
     mailbox: str = ""
@@ -39,14 +41,15 @@ class RulingFacts:
     files_that_differ: tuple[str, ...] = ()
     # Who pulled the kill switch, and why; empty when nothing is stopped.
     stopped_by: str = ""
-    # Recipients that no allowlist in force names; and those that a list in monitor mode
-    # would refuse.
+    # Recipients that the allowlists in force refuse; and those that a list in monitor
+    # mode would refuse if it were in force.
     off_list: tuple[str, ...] = ()
     would_be_off_list: tuple[str, ...] = ()
-    # Which lists said so: "no allowlist for support@yourteam.example", and what else
-    # there is to say of it.
+    # For the sentence about refused recipients: which lists lack them, such as
+    # "no allowlist for support@yourteam.example", and what to add to it.
     list_words: str = "no allowlist"
     list_doubt: str = ""
+    # Whether an admin could allow the refused recipients.
     can_be_allowed: bool = True
     # What the allowlists say about each recipient.
     judged: Judgement = field(default_factory=Judgement)
@@ -57,11 +60,11 @@ class RulingFacts:
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether this person may decide now, and why, the first reason that applies first.
+    """Whether this person may decide now, and the reasons as sentences.
 
-    `rule` is a word for what refuses an approval, the first that applies. `off_list`
-    says which recipients no allowlist names, also to people who may not decide: an
-    admin can allow them all the same.
+    `rule` is a word for the first reason that refuses an approval. `off_list` says
+    which recipients are on no allowlist. People who may not decide get it too, because
+    an admin among them can allow the recipients.
     """
 
     facts: RulingFacts
@@ -98,9 +101,8 @@ def rule(facts: RulingFacts) -> Ruling:
             "The content is still being fetched. It can be decided once it is here.",
         )
     names = ", ".join(facts.files_that_differ)
-    # Every rule that keeps this from being approved, in the order in which they are
-    # named.
-    asked = (
+    # What may forbid an approval: a word, whether it does, and its sentence.
+    checks = (
         (
             "author",
             facts.is_author,
@@ -119,7 +121,7 @@ def rule(facts: RulingFacts) -> Ruling:
         ),
         ("allowlist", facts.off_list, _off_list(facts)),
     )
-    forbidding = [(name, sentence) for name, forbids, sentence in asked if forbids]
+    forbidding = [(name, sentence) for name, forbids, sentence in checks if forbids]
     forbidding += facts.demand.forbidding()
     if forbidding:
         name = forbidding[0][0]
@@ -127,8 +129,8 @@ def rule(facts: RulingFacts) -> Ruling:
         off_list = _off_list(facts) if name == "allowlist" else ""
         return Ruling(facts, False, True, reasons + _notes(facts), name, off_list)
     if facts.stopped_by:
-        # Deciding goes on: decisions wait, and can be undone until the switch is
-        # released.
+        # People may decide all the same; the decisions wait, and can be undone, until
+        # the switch is released.
         waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
         return Ruling(facts, True, True, (waits, *_notes(facts)), rule="stopped")
     demand = facts.demand
@@ -142,6 +144,7 @@ def rule(facts: RulingFacts) -> Ruling:
     return Ruling(facts, True, True, (needed.rstrip(), *_notes(facts)))
 
 
+# The sentence about recipients that the allowlists refuse; empty if there are none.
 def _off_list(facts: RulingFacts) -> str:
     if not facts.off_list:
         return ""
@@ -153,6 +156,8 @@ def _off_list(facts: RulingFacts) -> str:
     )
 
 
+# Sentences that are shown with the reasons: what the rules ask for, and what lists in
+# monitor mode would refuse.
 def _notes(facts: RulingFacts) -> tuple[str, ...]:
     if not facts.would_be_off_list:
         return facts.demand.sentences

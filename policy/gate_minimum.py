@@ -1,9 +1,9 @@
-"""Brings the organisation's minimum oversight mode to our own gateways, which then
-refuse every looser mode.
+"""Sets the organisation's minimum oversight mode at each of our own gateways, which
+then refuse looser modes; and tells pages which gateways have it.
 
-Only a stricter minimum is brought: to lower the one of a gateway takes its operator.
-The gateway is read first each time, so that a lost answer, or a gateway that was
-restored from a backup, is noticed at the next check.
+A gateway's minimum is only ever made stricter; its operator can lower it. Each check
+reads the gateway first, so a lost answer, or a gateway that was restored from a backup,
+is noticed at the next check.
 """
 
 import logging
@@ -27,34 +27,36 @@ from upstream.admin import AdminClient
 log = logging.getLogger(__name__)
 
 ACTOR = worker("sync")
-# Seconds for one call.
+# Time limit of one call to the gateway, in seconds.
 WITHIN = 30.0
-# How often a gateway is compared, and asked again after a failure.
+# How often a gateway is compared; also the wait after a failure.
 EVERY = timedelta(minutes=5)
 
 
 def to_compare() -> QuerySet[Connection]:
-    """Return the gateways whose minimum is to be compared with the organisation's; none
-    where there is none.
+    """Return the gateways whose minimum is due to be compared with the organisation's;
+    none if the organisation has no minimum.
 
-    The sweep keeps the query, so that whether there is one is part of it.
+    The sweep builds this query once and keeps it, so the query itself has to test
+    whether there is a minimum.
     """
     minimum = OrganisationSettings.objects.exclude(minimum_oversight="")
     due = Q(gate_minimum_checked_at=None) | Q(gate_minimum_checked_at__lt=Now() - EVERY)
-    found = Connection.objects.at_work().filter(
+    gateways = Connection.objects.at_work().filter(
         is_well(), due, Exists(minimum), is_our_gateway=True
     )
-    return found.exclude(admin_key="")
+    return gateways.exclude(admin_key="")
 
 
 def compare_soon() -> None:
-    """Have all gateways compared by the next sweep, after the minimum was set."""
+    """Make all gateways due for the next sweep, after the minimum was changed."""
     Connection.objects.filter(is_our_gateway=True).update(gate_minimum_checked_at=None)
 
 
 def bring_minimum(*, connection_id: int) -> str:
-    """Bring the minimum to one gateway where that allows more, and store what it has;
-    return a short word.
+    """Compare one gateway with the organisation's minimum, and set it there if the
+    gateway allows more. Store the gateway's minimum, and return the result in a few
+    words.
     """
     connection = to_compare().filter(pk=connection_id).first()
     if connection is None:
@@ -66,11 +68,11 @@ def bring_minimum(*, connection_id: int) -> str:
     try:
         account = client.ask("GET", "/v1/account")
         is_known = "minimum_oversight_mode" in account
-        before = there = str(account.get("minimum_oversight_mode") or "")
+        before = at_gateway = str(account.get("minimum_oversight_mode") or "")
         if is_known and allows_more(before, than=wanted):
             body = {"minimum_oversight_mode": wanted}
             account = client.ask("PATCH", "/v1/account", body=body)
-            there = str(account.get("minimum_oversight_mode") or "")
+            at_gateway = str(account.get("minimum_oversight_mode") or "")
     except errors.UpstreamError as error:
         health.wait(connection, error)
         log.warning(
@@ -86,8 +88,8 @@ def bring_minimum(*, connection_id: int) -> str:
         )
         return "not known there"
     with transaction.atomic():
-        _store(connection, gate_minimum=there, gate_minimum_error="")
-        if there == before:
+        _store(connection, gate_minimum=at_gateway, gate_minimum_error="")
+        if at_gateway == before:
             return "there already"
         record(
             "oversight_minimum.brought",
@@ -95,7 +97,7 @@ def bring_minimum(*, connection_id: int) -> str:
             connection=connection.pk,
             details={
                 "connection": str(connection),
-                **changed(before=before or "any mode", after=there),
+                **changed(before=before or "any mode", after=at_gateway),
             },
         )
     return "brought"
@@ -108,8 +110,8 @@ def _store(connection: Connection, **fields: str) -> None:
 
 
 def allows_more(minimum: str, *, than: str) -> bool:
-    """Whether a minimum lets a mailbox have a looser mode than another minimum does; an
-    empty one allows all.
+    """Whether `minimum` lets a mailbox have a looser mode than the minimum `than` does.
+    An empty minimum allows every mode.
     """
     ranks = {name: rank for rank, name in enumerate(NAMES)}
     ranks[""] = ranks[NAMES[-1]]
@@ -127,8 +129,8 @@ class GateMinimum:
 
 
 def gate_minimums(connections: QuerySet[Connection], minimum: str) -> list[GateMinimum]:
-    """Return where the minimum has arrived, and where not and why; nothing where there
-    is none.
+    """Return for each connection whether its MultiMail has the minimum, or why not.
+    Empty if the organisation has no minimum.
     """
     return [_status(one, minimum) for one in connections] if minimum else []
 

@@ -1,8 +1,8 @@
 """Pulls and releases the kill switch. While it is pulled, no decision in its scope is
 sent to MultiMail.
 
-It stops what this desk does, nothing else: mail that was approved before and waits for
-its time at MultiMail, and mail of autonomous mailboxes, still goes.
+It stops only what this desk does. MultiMail still sends messages that were approved
+before and are scheduled there, and mail of autonomous mailboxes.
 """
 
 from django.db import IntegrityError, transaction
@@ -18,8 +18,9 @@ from mirror.models import Connection, Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.models import KillSwitch
 
+# In characters.
 MAX_REASON = 1000
-# Sent in the transaction of a release.
+# Sent when a kill switch is released, in the same transaction.
 released = Signal()
 
 
@@ -29,18 +30,18 @@ def may_pull(
     connection: Connection | None = None,
     mailbox: Mailbox | None = None,
 ) -> bool:
-    """Whether the actor may stop this scope: a reviewer or an admin of all of it."""
+    """Whether the actor is a reviewer or an admin of everything that would be stopped."""
     switch = KillSwitch(connection=connection, mailbox=mailbox)
     return _is_within(switch, actor, Role.REVIEWER) or may_release(actor, switch)
 
 
 def may_release(actor: Actor, switch: KillSwitch) -> bool:
-    """Whether the actor may release the switch: an admin of all of the scope."""
+    """Whether the actor is an admin of everything that the switch stops."""
     return _is_within(switch, actor, Role.ADMIN)
 
 
 def _is_within(switch: KillSwitch, actor: Actor, role: Role) -> bool:
-    """Whether the actor has a role for all that a switch stops."""
+    """Whether the actor has this role for everything that a switch stops."""
     connection = switch.owning_connection
     if connection is None:
         return Scope(role) in actor.scopes
@@ -55,11 +56,11 @@ def pull(
     connection: Connection | None = None,
     mailbox: Mailbox | None = None,
 ) -> KillSwitch:
-    """Stop every decision of a scope: one mailbox, one connection, or everything.
-    Reviewers and admins of it may.
+    """Stop all decisions for one mailbox, one connection, or (with neither) everything.
+    Raises ActNotAllowed if the actor is no reviewer or admin of all of it.
 
-    Pulling it again changes nothing and is no error: stopping must never fail because
-    somebody was first.
+    If it is pulled already, return that switch: stopping must not fail because somebody
+    else was first.
     """
     if mailbox is not None:
         connection = None
@@ -74,8 +75,8 @@ def pull(
     scope = KillSwitch.objects.pulled().filter(connection=connection, mailbox=mailbox)
     try:
         with transaction.atomic():
-            # When two pull at once, the second waits here for the first and then finds
-            # it.
+            # If two people pull at once, the second one waits here for the first, and
+            # then gets an IntegrityError.
             switch = KillSwitch.objects.create(
                 connection=connection,
                 mailbox=mailbox,
@@ -83,7 +84,7 @@ def pull(
                 pulled_by_id=int(actor.id),
             )
     except IntegrityError:
-        # It was released in this moment: pull it again.
+        # None is found if the other switch was released just now: pull again.
         return scope.first() or pull(
             actor=actor, reason=reason, connection=connection, mailbox=mailbox
         )
@@ -95,8 +96,8 @@ def pull(
 @atomic_with_retry
 @second_admin("Kill switch")
 def release(*, switch_id: int, actor: Actor) -> CanWait[KillSwitch]:
-    """Release the switch of a scope; only an admin of it may. Due decisions are sent at
-    once.
+    """Release a switch; due decisions are then sent at once. Raises ActNotAllowed if
+    the actor is no admin of everything that it stops.
     """
     switch = (
         KillSwitch.objects.pulled()

@@ -1,8 +1,9 @@
-"""Which messages a standing approval, which two admins signed, admits without a person.
-Pure.
+"""The scope of a standing approval: which messages two admins agreed to have approved
+without a person. Compares a message with it, and writes it as a sentence. Pure: reads
+no tables.
 
-The opposite of a rule's conditions: those ask for more in doubt, this admits only what
-is certain to fit.
+Where the conditions of a rule hold in doubt, a scope does not: it admits only a message
+that certainly fits.
 """
 
 from dataclasses import dataclass
@@ -13,15 +14,18 @@ from policy.rules.conditions import Exact, MessageFacts, as_json, exactly, from_
 from policy.rules.rules import listed
 
 ORIGINS = frozenset({"agent"})
-# So that the sentence of a standing approval can be read.
+# With more, nobody would read the sentence that the admins sign.
 MOST_RECIPIENTS = 25
 _UNCERTAIN = "with an uncertain currency"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a standing approval asks of a message besides its facts. `is_followed`: its
-    thread has gone on since.
+    """What a standing approval needs to know about a message besides its
+    `MessageFacts`.
+
+    `is_apart`: it was set apart because too many came at once. `is_followed`: another
+    message came in its thread after it was written.
     """
 
     shape: str
@@ -36,11 +40,11 @@ class Draft:
 @exactly
 @dataclass(frozen=True)
 class StandingScope:
-    """The class of messages: from one API key and mailbox, of one shape, to these
-    addresses or domains only.
+    """The messages that a standing approval admits: from one API key and mailbox, with
+    a text of one shape, to these addresses or domains only.
 
-    `sums` is the most that a message may name in each currency, by its code: what is
-    not in it may not be named.
+    `sums` has the highest sum that a message may name, by code of the currency; sums in
+    other currencies are not admitted.
     """
 
     connection: int
@@ -53,8 +57,8 @@ class StandingScope:
     reply_to: str = ""
 
     def misfits(self, facts: MessageFacts, draft: Draft) -> tuple[str, ...]:
-        """Return why a message does not belong to the class, a sentence for each
-        reason.
+        """Return why a message is not within the scope, one sentence for each reason;
+        empty if it is.
         """
         is_from = (
             facts.connection == self.connection
@@ -62,7 +66,7 @@ class StandingScope:
             and not facts.is_inbound
         )
         has_this_key = bool(self.key) and facts.key == f"{self.connection}:{self.key}"
-        names_all = (
+        covers_recipients = (
             bool(facts.recipients)
             and facts.sees_all_recipients
             and not any(
@@ -70,19 +74,19 @@ class StandingScope:
                 for one in facts.recipients or ()
             )
         )
-        bounds = dict(self.sums)
-        bounds_all = all(
-            one.currency in bounds and one.value <= bounds[one.currency]
+        highest_sums = dict(self.sums)
+        covers_sums = all(
+            one.currency in highest_sums and one.value <= highest_sums[one.currency]
             for one in facts.amounts or ()
         )
-        asked = (
+        checks = (
             ("It is from another mailbox.", is_from),
             ("It came with another API key.", has_this_key),
             (
                 "Its text is not the usual one.",
                 bool(self.shape) and draft.shape == self.shape,
             ),
-            ("It goes to somebody else.", names_all),
+            ("It goes to somebody else.", covers_recipients),
             (
                 "It has a finding.",
                 facts.findings == frozenset() and facts.risk_level == "",
@@ -97,7 +101,7 @@ class StandingScope:
                 "A sum in it could not be read.",
                 facts.amounts is not None and facts.unread_sums == (),
             ),
-            ("It names a larger sum, or one in another currency.", bounds_all),
+            ("It names a larger sum, or one in another currency.", covers_sums),
             ("It did not come from an agent.", facts.origins == ORIGINS),
             ("Changes were requested of it before.", facts.tries == 1),
             (
@@ -113,7 +117,7 @@ class StandingScope:
                 not draft.is_followed,
             ),
         )
-        return tuple(sentence for sentence, fits in asked if not fits)
+        return tuple(sentence for sentence, fits in checks if not fits)
 
     def as_json(self) -> dict[str, Any]:
         """Return the scope as it is stored."""
@@ -131,8 +135,8 @@ class StandingScope:
 
 
 def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> str:
-    """Return what a scope admits as a sentence, with the names of its key and mailbox
-    and an example's subject.
+    """Return what a scope admits as a sentence. `key` and `mailbox` are names, and
+    `subject` is that of an example message.
     """
     whom = []
     for one in scope.recipients:

@@ -1,5 +1,5 @@
-"""Celery's tasks of the policy; each that asks MultiMail runs in a slot of its
-connection (mirror.tasks).
+"""The Celery tasks of this app. Each calls one command. Tasks that call MultiMail use
+`connection_task`, which limits how many run at once for a connection (mirror.tasks).
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from policy.models import GateList
 
 @connection_task("pk")
 def read_refusals(connection_id: int) -> str:
-    """Read what the gate of one connection refused."""
+    """Read which mail the gate of one connection refused since the last time."""
     from policy.allowlists import gates
 
     return gates.read_refusals(connection_id=connection_id)
@@ -22,7 +22,7 @@ def read_refusals(connection_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def read_all_refusals() -> str:
-    """Send `read_refusals` for each healthy connection to our own gateway."""
+    """Enqueue `read_refusals` for each healthy connection to our own gateway."""
     read_refusals.delay_each(
         Connection.objects.to_read()
         .filter(is_our_gateway=True)
@@ -33,7 +33,7 @@ def read_all_refusals() -> str:
 
 @connection_task("pk")
 def bring_minimum(connection_id: int) -> str:
-    """Bring the organisation's minimum oversight mode to one gateway."""
+    """Set the organisation's minimum oversight mode at one gateway."""
     from policy import gate_minimum
 
     return gate_minimum.bring_minimum(connection_id=connection_id)
@@ -41,7 +41,7 @@ def bring_minimum(connection_id: int) -> str:
 
 @connection_task("mailboxes__gate_lists")
 def push_list(gate_list_id: int) -> str:
-    """Bring one allowlist to its gate."""
+    """Push one mailbox's allowlist to its gate."""
     from policy.allowlists import gates
 
     return gates.push_list(gate_list_id=gate_list_id)
@@ -49,8 +49,8 @@ def push_list(gate_list_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def push_lists() -> str:
-    """Send a push of each allowlist that its gate lacks, including lists of new
-    mailboxes.
+    """Enqueue `push_list` for at most 100 allowlists that their gates lack, including
+    those of new mailboxes.
     """
     GateList.objects.ensure()
     push_list.delay_each(GateList.objects.to_push().values_list("pk", flat=True)[:100])
@@ -59,7 +59,9 @@ def push_lists() -> str:
 
 @shared_task(base=AfterCommitTask)
 def count_hits() -> str:
-    """Count what entries of allowlists let through, for a few seconds at a time."""
+    """Count how many messages each allowlist entry let through, 100 messages at a time;
+    repeat for a few seconds.
+    """
     from policy.allowlists import judgement
 
     return count_hits.repeat(partial(judgement.count_hits, limit=100))

@@ -1,4 +1,4 @@
-"""Addresses of allowlists and review plans."""
+"""The URLs of the pages of allowlists, review plans, calendars and duty."""
 
 from django.urls import path
 

@@ -1,6 +1,7 @@
-"""Practice messages: copies of approved mail with one fault, planted among the held
-messages and ended at this desk. MultiMail never hears of one.
+"""Practice messages: copies of approved messages with one fault each, planted among the
+held messages to test whether reviewers look. They exist at this desk only: MultiMail
+does not know them, and they are never sent.
 
-An optional feature: the desk knows them as messages that it alone has
-(`approvals.local_messages`), and `apps.py` says what it adds to the desk.
+An optional feature: `approvals.local_messages` says what the desk asks of it, and
+`apps.py` what it adds to the desk.
 """

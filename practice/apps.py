@@ -1,5 +1,5 @@
-"""The practice app: an optional feature that adds itself to the desk. Without its line
-in `FEATURES` of the settings nothing of it is there.
+"""The practice app: adds practice messages to the desk when Django starts. It is
+optional: without its line in the setting `FEATURES`, none of it is loaded.
 """
 
 from django.apps import AppConfig

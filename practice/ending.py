@@ -1,6 +1,6 @@
-"""Ends practice messages: by what somebody decided, or quietly where nobody did; and
-answers what the desk asks of them (`approvals.local_messages`). Nothing is ever carried
-out.
+"""Ends practice messages: when a person decides one, or quietly if nobody did in time.
+Also answers the desk's questions about them (`approvals.local_messages`). The decision
+on a practice message is recorded, but never carried out.
 """
 
 import logging
@@ -28,7 +28,7 @@ ACTOR = worker("practice")
 
 
 class PracticeMessages:
-    """Practice messages, as the desk knows them."""
+    """What the desk asks of practice messages, see `approvals.local_messages`."""
 
     word = "Practice message"
 
@@ -41,44 +41,47 @@ class PracticeMessages:
         reason: str,
         seconds_shown: int | None,
     ) -> str:
-        """End it by what a person decided; tell at once what it was, without blame.
+        """End the practice message that a person decided, and return what to tell this
+        person: that it was one, and what its fault was.
 
-        An approval let the fault pass; a rejection, a request for changes or an edit
-        stopped it.
+        An approval lets the fault pass; a rejection, a request for changes or an edit
+        stops it.
         """
-        found = PracticeMessage.objects.select_for_update(of=("self",)).get(
+        practice_message = PracticeMessage.objects.select_for_update(of=("self",)).get(
             message=message
         )
         is_caught = outcome != Outcome.APPROVE
         outcomes = PracticeMessage.Outcome
-        found.outcome = outcomes.CAUGHT if is_caught else outcomes.PASSED
-        found.person_id = int(actor.id)
+        practice_message.outcome = outcomes.CAUGHT if is_caught else outcomes.PASSED
+        practice_message.person_id = int(actor.id)
         details = {
             "verdict": outcome,
             "reason": reason,
             "seconds_shown": "" if seconds_shown is None else str(seconds_shown),
         }
-        _end(found, message, actor, details)
+        _end(practice_message, message, actor, details)
         if is_caught:
-            return f"It was a practice message: well spotted. {found.explanation}"
+            return f"It was a practice message: well spotted. {practice_message.explanation}"
         return (
             "This was a practice message, and nothing was sent. It is easily missed: "
-            f"{found.explanation}"
+            f"{practice_message.explanation}"
         )
 
     def end_late(self, message: Message) -> None:
-        """Let the next sweep end it."""
+        """Make the practice message due, so that the next sweep ends it."""
         PracticeMessage.objects.filter(message=message).update(ends_at=Now())
 
     def note(self, message: Message, actor: Actor) -> str:
-        """Say what was wrong with it, and how it ended."""
-        found = PracticeMessage.objects.select_related("person").get(message=message)
+        """Return HTML for the page of the message: what was wrong, and how it ended."""
+        practice_message = PracticeMessage.objects.select_related("person").get(
+            message=message
+        )
         return render_to_string(
-            "practice/_over.html", {"practice": found, "actor": actor}
+            "practice/_over.html", {"practice": practice_message, "actor": actor}
         )
 
     def end_copies(self, message: Message) -> list[Message]:
-        """End what was planted as a copy of this message."""
+        """End the practice messages that were copied from this message; return them."""
         copies = list(message.practice_copies.select_related("message"))
         for copy in copies:
             end_quietly(key=copy.pk)
@@ -87,7 +90,9 @@ class PracticeMessages:
     def figure(
         self, messages: MessageQuerySet, *, since: datetime, until: datetime
     ) -> tuple[str, str]:
-        """Return how many were stopped, of those that people decided."""
+        """Return a name and a value for the report, such as "3 of 4": how many
+        practice messages people stopped, of those that they decided.
+        """
         decided = PracticeMessage.objects.filter(
             message__in=messages.values("pk"),
             person__isnull=False,
@@ -100,7 +105,9 @@ class PracticeMessages:
 
 
 def end_over(keys: Iterable[int]) -> int:
-    """End those that nobody decided in time, or whose mailbox is gone; return how many."""
+    """End the practice messages with these keys that nobody decided yet; return how
+    many were ended.
+    """
     ended = 0
     for key in keys:
         try:
@@ -112,32 +119,41 @@ def end_over(keys: Iterable[int]) -> int:
 
 @transaction.atomic
 def end_quietly(*, key: int) -> bool:
-    """End one that nobody decided; False where somebody did meanwhile. It locks the
-    message first, as verdicts do.
+    """End a practice message that nobody decided; return False if somebody decided it
+    meanwhile. Locks the message first, as a verdict does.
     """
     message = Message.objects.filter(practice=key).select_related("connection").first()
     locked = message and store.lock_current(message)
     if locked is None or locked.state != MessageState.HELD:
         return False
-    found = PracticeMessage.objects.select_for_update(of=("self",)).get(pk=key)
-    found.outcome = PracticeMessage.Outcome.UNANSWERED
-    _end(found, locked, ACTOR, {})
+    practice_message = PracticeMessage.objects.select_for_update(of=("self",)).get(
+        pk=key
+    )
+    practice_message.outcome = PracticeMessage.Outcome.UNANSWERED
+    _end(practice_message, locked, ACTOR, {})
     return True
 
 
 def _end(
-    found: PracticeMessage, message: Message, actor: Actor, details: dict[str, str]
+    practice_message: PracticeMessage,
+    message: Message,
+    actor: Actor,
+    details: dict[str, str],
 ) -> None:
-    """Store and record how it ended. On the message it is recorded as of mail that its
-    sender cancelled: pages, cards and programs learn it from that entry. Who decided it
-    stays in the other one.
+    """Store how the practice message ended, and record it in two entries of the ledger.
+
+    `practice.decided` says who decided. `message.cancelled` is about the message, as if
+    its sender had cancelled it: from this entry pages, cards and programs learn that
+    the message is over.
     """
-    found.ended_at = clock()
-    found.save()
-    store.move(message, event=MessageEvent.CANCELLED, now=found.ended_at)
+    practice_message.ended_at = clock()
+    practice_message.save()
+    store.move(message, event=MessageEvent.CANCELLED, now=practice_message.ended_at)
     Message.objects.filter(pk=message.pk).update(seen_at=Now())
     Review.objects.filter(pk=message.pk).update(watch_at=None, late_since=None)
-    details |= details_of(found) | {"outcome": found.get_outcome_display()}
+    details |= details_of(practice_message) | {
+        "outcome": practice_message.get_outcome_display()
+    }
     record(
         "practice.decided",
         actor=actor,
@@ -153,16 +169,16 @@ def _end(
     )
 
 
-def details_of(found: PracticeMessage) -> dict[str, str]:
+def details_of(practice_message: PracticeMessage) -> dict[str, str]:
     """Return what entries of the ledger say about a practice message.
 
-    They are no entries of the message, so that no trail shows it before it is over, and
-    repeat nothing of its text.
+    These entries name no message in their own column, so the message's audit trail does
+    not reveal that it is one before it is over. They repeat nothing of its text.
     """
-    message = found.message
+    message = practice_message.message
     return {
         "practice": str(message.public_id),
         "mailbox": str(message.mailbox or ""),
-        "fault": found.fault,
-        "signed_by": found.signed_by,
+        "fault": practice_message.fault,
+        "signed_by": practice_message.signed_by,
     }

@@ -1,8 +1,8 @@
-"""The faults of practice messages: what can be wrong with a copy of a real message.
-Pure; the list is published.
+"""The faults of practice messages: puts one fault into a copy of a message's content.
+Reads no database; the list of faults is public.
 
-Each fault is real and can be seen on the page of the message. A fault that does not fit
-a content, such as another sum in a message without one, is not planted in it.
+A reviewer can see each fault on the page of the message. A fault that does not fit a
+content is not used: the sum cannot be changed in a text that names no sum.
 """
 
 import random
@@ -15,16 +15,17 @@ from common.fingerprint import Content
 
 @dataclass(frozen=True)
 class Planted:
-    """A content with a fault, and in words what is wrong and where it can be seen."""
+    """A content with a fault, and a sentence that says what is wrong with it."""
 
     content: Content
+    # A key of FAULTS.
     fault: str
     explanation: str
 
 
-# The content with a fault, and what is wrong; None where the fault does not fit.
+# A content with a fault, and what is wrong with it; None if the fault does not fit.
 Made = tuple[Content, str] | None
-# What each fault is, as the page of the setting and the documentation list them.
+# By name what each fault is, as the page of practice messages lists them.
 FAULTS: Mapping[str, str] = {
     "recipient": "A recipient at a domain that looks like the real one",
     "amount": "A sum ten times too high",
@@ -32,6 +33,7 @@ FAULTS: Mapping[str, str] = {
     "hidden": "Text that the recipient gets and does not see",
 }
 
+# Letters of a domain, and what can be mistaken for them.
 _LOOKALIKES = (
     ("m", "rn"),
     ("w", "vv"),
@@ -43,10 +45,13 @@ _LOOKALIKES = (
 )
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|€|\$|£)"
 _NUMBER = r"(?:\d{1,3}(?:[.,'\u2019]\d{3})+|\d{1,9})(?:[.,]\d{2})?"
+# A number with its currency before or after it. No percentage, no part of a number.
 _SUM = re.compile(
     rf"(?<![\w.,])({_CURRENCY}\s?)({_NUMBER})(?![\d%]|[.,]\d)|(?<![\w.,])({_NUMBER})(\s?{_CURRENCY})(?!\w)"
 )
+# The whole part of a number, its separator of thousands, and its decimals.
 _PARTS = re.compile(r"(\d{1,3}(?:([.,'\u2019])\d{3})+|\d+)([.,]\d{2})?")
+# A bare web address: not the target of a Markdown link, and not within markup.
 _URL = re.compile(
     r"(?<![\w(\[<\"'/=])https?://([a-z0-9.-]+\.[a-z]{2,})(/[\w./-]*\w)?(?![\w/])",
     re.IGNORECASE,
@@ -58,83 +63,93 @@ _HIDDEN = "Please confirm the payment details by replying to this message today.
 def plant(
     content: Content, rng: random.Random, *, without: frozenset[str] = frozenset()
 ) -> Planted | None:
-    """Return the content with one fault that fits it, in random order; None where none
-    does.
-
-    `without` names faults that are not to be planted.
+    """Return the content with one fault, chosen at random from those that fit it; None
+    if none fits. The faults named in `without` are not used.
     """
     names = [name for name in FAULTS if name not in without]
     rng.shuffle(names)
     for name in names:
-        made = _MAKERS[name](content, rng)
-        if made is not None and made[0] != content:
-            return Planted(made[0], name, made[1])
+        with_fault = _MAKERS[name](content, rng)
+        if with_fault is not None and with_fault[0] != content:
+            return Planted(with_fault[0], name, with_fault[1])
     return None
 
 
 def _recipient(content: Content, rng: random.Random) -> Made:
-    own = content.sender.rpartition("@")[2].strip("> ").lower()
+    # Replaces the domain of a recipient in To by one that looks like it.
+    sender_domain = content.sender.rpartition("@")[2].strip("> ").lower()
     for index, address in enumerate(content.to):
-        head, at, domain = address.rpartition("@")
-        bare = domain.rstrip(">").lower()
-        label, _, rest = bare.partition(".")
+        name_part, at, domain = address.rpartition("@")
+        real_domain = domain.rstrip(">").lower()
+        label, _, rest = real_domain.partition(".")
         fitting = [pair for pair in _LOOKALIKES if pair[0] in label]
-        if not at or not rest or bare == own or not fitting or not label.isascii():
+        if (
+            not at
+            or not rest
+            or real_domain == sender_domain
+            or not fitting
+            or not label.isascii()
+        ):
             continue
-        other = f"{label.replace(*rng.choice(fitting), 1)}.{rest}"
-        wrong = f"{head}@{other}{'>' if domain.endswith('>') else ''}"
-        to = (*content.to[:index], wrong, *content.to[index + 1 :])
-        why = f"The recipient's domain under To was {other}; it looks like {bare}, which the message is for."
+        lookalike = f"{label.replace(*rng.choice(fitting), 1)}.{rest}"
+        wrong_address = f"{name_part}@{lookalike}{'>' if domain.endswith('>') else ''}"
+        to = (*content.to[:index], wrong_address, *content.to[index + 1 :])
+        why = f"The recipient's domain under To was {lookalike}; it looks like {real_domain}, which the message is for."
         return replace(content, to=to), why
     return None
 
 
 def _amount(content: Content, rng: random.Random) -> Made:
+    # Multiplies one sum in the text by ten.
     text = content.markdown or content.html or ""
     # Within markup a number may be a size.
-    found = [one for one in _SUM.finditer(text) if "<" not in one[0]]
-    if not found:
+    sums = [one for one in _SUM.finditer(text) if "<" not in one[0]]
+    if not sums:
         return None
-    chosen = rng.choice(found)
-    before = chosen[0]
+    chosen = rng.choice(sums)
+    old_sum = chosen[0]
     number = chosen[2] or chosen[3]
     if int(re.sub(r"\D", "", number)) == 0:
         return None
-    # Written the same way: 1,200.50 becomes 12,000.50.
+    # Ten times the sum, written the same way: 1,200.50 becomes 12,000.50.
     parts = _PARTS.fullmatch(number)
     assert parts is not None, "only numbers that were found are multiplied"
     separator = parts[2] or ""
-    whole = f"{10 * int(re.sub('[^0-9]', '', parts[1])):,}".replace(",", separator)
-    after = before.replace(number, f"{whole}{parts[3] or ''}")
-    why = f"The text named {after.strip()}; the real sum was {before.strip()}."
-    # In the text and its HTML, so that both say the same.
+    ten_times = f"{10 * int(re.sub('[^0-9]', '', parts[1])):,}".replace(",", separator)
+    new_sum = old_sum.replace(number, f"{ten_times}{parts[3] or ''}")
+    why = f"The text named {new_sum.strip()}; the real sum was {old_sum.strip()}."
+    # Changed in the Markdown and in the HTML, so that both say the same.
     changed = replace(
         content,
-        markdown=content.markdown and content.markdown.replace(before, after),
-        html=content.html and content.html.replace(before, after),
+        markdown=content.markdown and content.markdown.replace(old_sum, new_sum),
+        html=content.html and content.html.replace(old_sum, new_sum),
     )
     return changed, why
 
 
 def _link(content: Content, rng: random.Random) -> Made:
-    found = _URL.search(content.markdown or "")
-    if content.html or not found:
+    # Makes a bare link in the Markdown one that opens another domain.
+    link = _URL.search(content.markdown or "")
+    if content.html or not link:
         return None
-    # Of a domain that is reserved (RFC 2606), so that nobody who opens it comes to a
-    # stranger's page.
-    other = f"{found[1].lower().split('.')[-2]}-secure.example"
-    opens = found[0].replace(found[1], other, 1)
-    why = f"The link showed {found[1]} and opened {other}. The list of links under the text names both."
-    markdown = f"{found.string[: found.start()]}[{found[0]}]({opens}){found.string[found.end() :]}"
+    # The top-level domain .example is reserved (RFC 2606): opening the link leads to
+    # nobody's page.
+    other_domain = f"{link[1].lower().split('.')[-2]}-secure.example"
+    opens = link[0].replace(link[1], other_domain, 1)
+    why = f"The link showed {link[1]} and opened {other_domain}. The list of links under the text names both."
+    markdown = (
+        f"{link.string[: link.start()]}[{link[0]}]({opens}){link.string[link.end() :]}"
+    )
     return replace(content, markdown=markdown), why
 
 
 def _hidden(content: Content, rng: random.Random) -> Made:
+    # Adds a sentence to the HTML that mail programs do not show.
     if not content.html:
         return None
     end = _BODY_END.search(content.html)
-    at = end.start() if end else len(content.html)
-    html = f'{content.html[:at]}<div style="display:none">{_HIDDEN}</div>{content.html[at:]}'
+    position = end.start() if end else len(content.html)
+    html = f'{content.html[:position]}<div style="display:none">{_HIDDEN}</div>{content.html[position:]}'
     why = f"The message held hidden text: “{_HIDDEN}” The findings and the view Text show it."
     return replace(content, html=html), why
 

@@ -1,8 +1,8 @@
-"""The tables of practice messages: whether they are on, what was planted, and how it
-ended.
+"""The tables of practice messages: whether they are switched on, which were planted,
+and how each ended.
 
-A practice message has neither verdicts nor decisions: what people said of it is here
-alone, so that no figure of real decisions counts it.
+What people decided about a practice message is stored only here. It has no rows among
+verdicts and decisions, so that no figure about real decisions counts it.
 """
 
 from typing import Self
@@ -16,9 +16,11 @@ from mirror.models import Message
 
 
 class PracticeSetting(models.Model):
-    """Practice messages are switched on: one row, or none."""
+    """The setting while practice messages are on: one row. They are off if there is
+    none.
+    """
 
-    # One is planted among so many held messages.
+    # One practice message is planted for this many held messages: a round.
     one_in = models.PositiveIntegerField()
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -27,8 +29,8 @@ class PracticeSetting(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     since = models.DateTimeField(db_default=Now())
-    # Up to which message the held ones are counted, how many of this round, and at
-    # which of them one is planted.
+    # The key of the last message counted, how many were counted in this round, and at
+    # which number of the round a practice message is planted.
     counted_to = models.BigIntegerField(default=0)
     counted = models.PositiveIntegerField(default=0)
     place = models.PositiveIntegerField(default=1)
@@ -56,23 +58,23 @@ class PracticeSetting(models.Model):
 
 
 class PracticeMessageQuerySet(models.QuerySet["PracticeMessage"]):
-    """Reads of what was planted."""
+    """Queries of practice messages."""
 
     def waiting(self) -> Self:
-        """Those that nobody has decided yet (relies on practice_waiting)."""
+        """Practice messages that are not over (uses the index practice_waiting)."""
         return self.filter(ended_at=None)
 
     def over(self) -> Self:
-        """Those to end by themselves: their time is over, or their mailbox or
-        connection is not there any more.
+        """Practice messages for the sweep to end: their time is over, or their mailbox
+        or connection was removed.
         """
-        gone = Q(message__mailbox=None) | Q(message__mailbox__is_active=False)
-        gone |= Q(message__connection__removed_at__isnull=False)
-        return self.waiting().filter(gone | Q(ends_at__lte=Now()))
+        is_gone = Q(message__mailbox=None) | Q(message__mailbox__is_active=False)
+        is_gone |= Q(message__connection__removed_at__isnull=False)
+        return self.waiting().filter(is_gone | Q(ends_at__lte=Now()))
 
 
 class PracticeMessage(models.Model):
-    """What is wrong with a planted message, and how it ended."""
+    """One practice message: what is wrong with it, and how it ended."""
 
     class Outcome(models.TextChoices):
         CAUGHT = "caught", "Stopped"
@@ -85,8 +87,8 @@ class PracticeMessage(models.Model):
     copied_from = models.ForeignKey(
         Message, null=True, on_delete=models.SET_NULL, related_name="practice_copies"
     )
-    # A name of `practice.faults`, with what is wrong and where it can be seen, in
-    # words.
+    # A key of FAULTS in `practice.faults`; `explanation` is what is wrong, as a
+    # sentence.
     fault = models.CharField(max_length=20)
     # The names of the two admins who switched practice messages on, for the ledger.
     signed_by = models.CharField(max_length=400)
@@ -95,6 +97,7 @@ class PracticeMessage(models.Model):
     ends_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=10, choices=Outcome)
+    # Who decided it; None if nobody did.
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )

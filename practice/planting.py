@@ -1,9 +1,9 @@
-"""Plants practice messages: a copy of a recently approved message with one fault, one
-among so many held ones.
+"""Plants practice messages: for every so many messages that are held, one copy of a
+recently approved message, with one fault.
 
-A planted message is rows of this desk alone. All of one is stored in one transaction,
-under the lock of its setting, so that a worker that dies leaves nothing and two workers
-plant one.
+The copy exists only in this desk's tables. All its rows are stored in one transaction
+that locks the setting: a worker that dies leaves no half of one, and two workers do not
+plant two.
 """
 
 import json
@@ -40,34 +40,40 @@ from practice.models import PracticeMessage, PracticeSetting
 
 log = logging.getLogger(__name__)
 
-# How long one waits for a decision, how old the copied message may be, among how many
-# one is chosen.
+# How long a practice message waits for a decision.
 LASTS = timedelta(days=1)
+# How long ago the copied message may have changed last.
 COPIED_FROM = timedelta(days=30)
+# How many of the newest messages one is chosen from, at random.
 _AMONG = 50
+# How many held messages one run counts at most.
 _COUNTED_AT_ONCE = 2000
+# The states of a message that was sent, or is being sent.
 _LEFT = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
 _ULID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
-# Names in a trigger that lead to other messages or to a person's command; a copy has
-# others, or none.
+# Keys of a trigger that lead to another message or to somebody's command: the copy does
+# not get them.
 _LEADS_ELSEWHERE = ("discord_interaction_id", "countersign_edit")
+# Keys with the id of a run, which is shared by messages: the copy gets an id of its
+# own.
 _RUNS = ("run_id", "runId")
 
 
 @transaction.atomic
 def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
-    """Count the messages held since the last time, and plant what is due; return how
-    many were planted.
+    """Count the messages that were held since the last run, and plant a practice
+    message if one is due; return how many were planted, 0 or 1.
 
-    In each round of `one_in` messages one is due at a random place, drawn when the
-    round begins, in the mailbox of the message there.
+    In each round of `one_in` held messages, one practice message is due, after a number
+    of them that was drawn when the round began. It is planted in the mailbox of the
+    message with this number.
     """
     rng = rng or random.SystemRandom()
     settings = PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True)
     setting = settings.filter(pk__in=keys).first()
     if setting is None:
         return 0
-    new = Message.objects.real().filter(
+    new_messages = Message.objects.real().filter(
         pk__gt=setting.counted_to,
         direction="outbound",
         hydrated_at__isnull=False,
@@ -75,13 +81,13 @@ def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
         mailbox__isnull=False,
         review__is_apart=False,
     )
-    counted = new.order_by("pk").values_list("pk", "mailbox_id")
+    to_count = new_messages.order_by("pk").values_list("pk", "mailbox_id")
     mailbox_id = None
-    for key, of_message in list(counted[:_COUNTED_AT_ONCE]):
+    for key, counted_mailbox in list(to_count[:_COUNTED_AT_ONCE]):
         setting.counted_to = key
         setting.counted += 1
         if setting.counted == setting.place:
-            mailbox_id = of_message
+            mailbox_id = counted_mailbox
         if setting.counted >= setting.one_in:
             begin_round(setting, rng)
     setting.save(update_fields=["counted_to", "counted", "place"])
@@ -100,7 +106,7 @@ def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
 
 
 def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
-    """Begin to count again, with another place."""
+    """Begin to count again, and draw the number after which the next one is planted."""
     setting.counted = 0
     setting.place = rng.randint(1, setting.one_in)
 
@@ -108,20 +114,20 @@ def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
 def plant_in(
     mailbox: Mailbox, *, rng: random.Random, signed_by: str
 ) -> PracticeMessage | None:
-    """Plant one in a mailbox, in the caller's transaction; None where no message can be
-    copied with a fault.
+    """Plant a practice message in a mailbox, in the caller's transaction, and return
+    it; None if no message can be copied with a fault.
 
     `signed_by` names the two admins who switched practice messages on.
     """
-    approved = Decision.objects.applied_as(Outcome.APPROVE).filter(
+    approvals = Decision.objects.applied_as(Outcome.APPROVE).filter(
         message=OuterRef("pk"), given_by__isnull=False
     )
-    copied = PracticeMessage.objects.filter(copied_from=OuterRef("pk"))
-    # What a person approved there lately, without files, and not copied yet. The
-    # content of an edit or of a test is nobody's usual mail.
-    found = Message.objects.real().filter(
-        Exists(approved),
-        ~Exists(copied),
+    copies = PracticeMessage.objects.filter(copied_from=OuterRef("pk"))
+    # Messages of this mailbox that a person approved lately, without files, and not
+    # copied yet. Edited messages and tests are not usual mail.
+    candidates = Message.objects.real().filter(
+        Exists(approvals),
+        ~Exists(copies),
         mailbox=mailbox,
         state__in=_LEFT,
         direction="outbound",
@@ -130,8 +136,8 @@ def plant_in(
         has_attachments=False,
         revision__isnull=False,
     )
-    found = found.exclude(trigger__has_key="countersign_edit")
-    newest = found.select_related("revision", "connection").order_by(
+    candidates = candidates.exclude(trigger__has_key="countersign_edit")
+    newest = candidates.select_related("revision", "connection").order_by(
         "-changed_at", "-pk"
     )
     sources = list(newest[:_AMONG])
@@ -139,28 +145,33 @@ def plant_in(
     lists = Allowlist.objects.in_force(
         kind=Allowlist.Kind.RESTRICTION, connections=[mailbox.connection_id]
     )
-    # Where a list is in force the desk stops such a recipient by itself, and an admin
-    # might allow it.
+    # If an allowlist is in force, the desk itself refuses a wrong recipient, or an
+    # admin might add it to the list.
     without = frozenset({"recipient"} if lists.exists() else ())
     for source in sources:
         assert source.revision is not None, "only messages with a content are copied"
-        made = plant(store.stored_content(source.revision), rng, without=without)
-        if made is not None:
+        with_fault = plant(store.stored_content(source.revision), rng, without=without)
+        if with_fault is not None:
             with traced(uuid.uuid4().hex[:16]):
-                return _store(mailbox, source, made, rng, signed_by)
+                return _store(mailbox, source, with_fault, rng, signed_by)
     log.info("no message to copy for a practice message", extra={"mailbox": mailbox.pk})
     return None
 
 
 def _store(
-    mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, signed_by: str
+    mailbox: Mailbox,
+    source: Message,
+    with_fault: Planted,
+    rng: random.Random,
+    signed_by: str,
 ) -> PracticeMessage:
-    """Insert the message as one of MultiMail is inserted, with the same entry: until it
-    is over, nothing differs.
+    """Insert the copy as a message from MultiMail is inserted, with the same entries in
+    the ledger, so that nothing gives it away; then the row that says it is a practice
+    message.
     """
     connection = mailbox.connection
     now = clock()
-    row = _row(mailbox, source, made.content, rng, now)
+    row = _row(mailbox, source, with_fault.content, rng, now)
     message: Message = Message.objects.create(
         connection=connection,
         mailbox=mailbox,
@@ -170,12 +181,12 @@ def _store(
         direction="outbound",
         upstream_status=row["status"],
         sender=source.sender,
-        recipients=list(made.content.to),
-        subject=made.content.subject,
+        recipients=list(with_fault.content.to),
+        subject=with_fault.content.subject,
         trigger=row["metadata"],
         held_at=now,
         changed_at=now,
-        # Lists count nothing of it, and the gateway is not told when it expires.
+        # Marked as counted: it is no hit of an allowlist.
         hits_counted_at=now,
     )
     held = details_of_message(
@@ -187,9 +198,9 @@ def _store(
     planted = PracticeMessage.objects.create(
         message=message,
         copied_from=source,
-        fault=made.fault,
+        fault=with_fault.fault,
         signed_by=signed_by[:400],
-        explanation=made.explanation,
+        explanation=with_fault.explanation,
         ends_at=min(filter(None, (now + LASTS, message.expires_at))),
     )
     details = {**details_of(planted), "copied_from": str(source.public_id)}
@@ -204,14 +215,14 @@ def _row(
     rng: random.Random,
     now: datetime,
 ) -> dict[str, Any]:
-    """Return the copy as a row of MultiMail's list, with the fields that the copied
-    message showed.
+    """Return the copy in the form in which MultiMail lists a message, with the fields
+    that the copied message had.
     """
-    # As JSON, which has lists and no tuples.
+    # Through JSON, because MultiMail's rows have lists where Content has tuples.
     fields = json.loads(json.dumps(asdict(content))) | {
         "from": content.sender,
         "from_name": content.sender_name,
-        # Neither a thread nor a time of sending: both would lead to the real message.
+        # No thread and no time of sending: both would lead to the real message.
         "in_reply_to": None,
         "send_at": None,
     }
@@ -237,11 +248,12 @@ def _row(
 
 
 def upstream_id_like(known: str, rng: random.Random) -> str:
-    """Return an id that looks like a known one and that MultiMail does not have.
+    """Return a new id that looks like `known`, and that MultiMail never gives to a
+    message.
 
-    Our gateway's ids hold nanoseconds below a million in 20 bits
-    (`common.identifiers.ulid`): here they are above it, so that the gateway can never
-    make this id. Others are replaced by a random UUID.
+    In the ids of our gateway, 20 bits hold a number of nanoseconds below a million
+    (`common.identifiers.ulid`). Here the number is above a million, so the gateway can
+    never make the same id. For any other id, the answer is a random UUID.
     """
     if _ULID.fullmatch(known):
         beyond = rng.randint(1_000_000, 2**20 - 1)

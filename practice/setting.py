@@ -1,5 +1,5 @@
 """Switches practice messages on, which always takes two admins, and off, which one
-admin does with one press.
+admin can do alone.
 """
 
 import random
@@ -17,6 +17,7 @@ from practice.ending import end_over
 from practice.models import PracticeMessage, PracticeSetting
 from practice.planting import begin_round
 
+# One practice message is planted for at least and at most this many held messages.
 LEAST = 2
 MOST = 10_000
 
@@ -24,11 +25,12 @@ MOST = 10_000
 @atomic_with_retry
 @second_admin("Practice messages", always=True)
 def switch_practice_on(*, actor: Actor, one_in: int) -> CanWait[PracticeSetting]:
-    """Plant one practice message among so many held ones, and return the setting.
+    """Switch practice messages on, with one for every `one_in` held messages, and
+    return the setting.
 
-    It always takes two admins, whatever the organisation has set. Raises ActNotAllowed
-    for anybody but an admin of everything, and for other numbers than those from 2 to
-    10,000.
+    This always takes two admins, whatever the organisation requires of other changes.
+    Raises ActNotAllowed if the actor is no admin of everything, or `one_in` is not
+    between 2 and 10,000.
     """
     _check_may_set(actor)
     if not LEAST <= one_in <= MOST:
@@ -54,9 +56,10 @@ def switch_practice_on(*, actor: Actor, one_in: int) -> CanWait[PracticeSetting]
 
 @atomic_with_retry
 def switch_practice_off(*, actor: Actor) -> bool:
-    """Plant no more; what waits ends at once. Whether that changed.
+    """Switch practice messages off, and end those that wait. Return False if they were
+    off already.
 
-    Raises ActNotAllowed for anybody but an admin of everything.
+    Raises ActNotAllowed if the actor is no admin of everything.
     """
     _check_may_set(actor)
     row = PracticeSetting.objects.select_for_update(of=("self",)).first()

@@ -1,4 +1,4 @@
-"""The addresses of practice messages."""
+"""The URLs of the page of practice messages, and of its two switches."""
 
 from django.urls import path
 

@@ -1,5 +1,5 @@
-"""The page of practice messages: whether they are on, and what can be wrong with one;
-and its switches.
+"""The page of practice messages, which says whether they are on and which faults they
+can have, with the switches for on and off; and the notice about them over the queue.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from practice.models import PracticeSetting
 
 
 class OnForm(SentenceForm):
-    """Among how many held messages one is planted."""
+    """For how many held messages one practice message is planted."""
 
     one_in = forms.IntegerField(
         min_value=setting.LEAST,
@@ -43,7 +43,7 @@ def practice_page(request: DeskRequest) -> HttpResponse:
 @require_POST
 @reauthenticated
 def switch_practice_on(request: DeskRequest) -> HttpResponse:
-    """Ask a second admin to switch practice messages on: it always takes two."""
+    """Ask a second admin to switch practice messages on. Nobody can do it alone."""
     _check_may_see(request)
     form = OnForm(request.POST)
     if not form.is_valid():
@@ -74,8 +74,8 @@ def switch_practice_off(request: DeskRequest) -> HttpResponse:
 
 
 def strip(request: DeskRequest) -> str:
-    """Return the line that tells reviewers, over the queue, of practice messages; empty
-    where there are none.
+    """Return the HTML that tells reviewers, above the queue, that practice messages are
+    on; empty on other pages, for other people, or while they are off.
     """
     match = request.resolver_match
     is_queue = match is not None and match.url_name == "queue"

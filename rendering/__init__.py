@@ -1,9 +1,10 @@
-"""Renders hostile mail safely: `render_message` and what it returns. Knows no models,
-no network, no state.
+"""Turns hostile mail into something safe to look at (a `RenderedMessage`), without
+database, network or stored state.
 
-`parsed.py` has it done by the parser, in a process of its own. There start with
-`render.py`: `simple_form` turns the HTML into its simple form, `marking.py` walks that
-and puts our marks in, and `render.py` seals what the frame gets.
+Callers use `parsed.py`, which sends a message's content to the parser, a confined
+process. There `render.py` does the work: `simple_form` turns the HTML into its simple
+form, `marking.py` draws that with the desk's marks, and `render.py` lets only listed
+tags and attributes through to the frame that shows the message.
 """
 
 from rendering.invisibles import found_in, named, stripped

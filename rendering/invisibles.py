@@ -1,8 +1,8 @@
-"""Characters that cannot be seen but change what is read: finds them and gives each a
-short name.
+"""Finds invisible characters in a text, such as ZERO WIDTH SPACE, gives each a short
+name, and removes them or puts the name in their place.
 
 Sequences that ordinary writing needs (joined emoji, flags, Persian and Indic joiners)
-are left alone.
+are not marked.
 """
 
 import re
@@ -19,7 +19,7 @@ NAMES = {
         *(0x2060, *range(0x2066, 0x206A), 0x3164, 0xFEFF),
     )
 }
-# These by shorter names than Unicode's.
+# Shorter names than Unicode's.
 NAMES |= {
     0x034F: "GRAPHEME JOINER",
     **dict.fromkeys((0x115F, 0x1160, 0xFFA0), "HANGUL FILLER"),
@@ -27,7 +27,7 @@ NAMES |= {
     **dict.fromkeys(range(0x2061, 0x2065), "INVISIBLE OPERATOR"),
     0x2800: "BRAILLE BLANK",
 }
-# The others.
+# The other invisible characters, each kind under one name.
 _OTHERS = {
     name: re.compile(f"[{characters}]")
     for name, characters in {
@@ -51,23 +51,26 @@ ORDINARY = frozenset(
 
 _ANY = "|".join([*map(chr, NAMES), *(one.pattern for one in _OTHERS.values())])
 _RUN = re.compile(f"(?:{_ANY})+")
-# Text of these alone, as most of a message is, holds none of them.
+# Most text consists of these characters alone, and then holds nothing invisible.
 _PLAIN = re.compile(r"[ -~\t\n\f\r]*")
+# The flags that are written in tag characters: England, Scotland, Wales.
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
-# What ordinary writing needs next to certain characters; anywhere else it is marked.
+# Characters that ordinary writing needs next to certain others; elsewhere they are
+# marked.
 _BY_CONTEXT = frozenset("\u200c\u200d\ufeff\ufe0e\ufe0f")
 
-# More marks than this in one message would only bury it; the rest is counted and
-# announced once.
+# The most marks in one message: more would bury its text. The characters beyond are
+# left out, and one line says how many.
 MAX_MARKS = 2000
 
 
 @dataclass
 class Tally:
-    """What was found so far in one message: counts by name, and text written in
-    characters that show nothing.
+    """What was found so far in one message: how often each invisible character occurs,
+    by its name; texts that are spelled out in invisible characters; and how many marks
+    were made and how many characters got none.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -94,42 +97,42 @@ def without_surrogates(text: str) -> str:
 
 def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     """Yield (False, ordinary text) and (True, label of a mark), in order, and count
-    what was found in `tally`.
+    the invisible characters in `tally`.
     """
     if _PLAIN.fullmatch(text):
         yield False, text
         return
-    at = 0
+    end = 0
     ordinary = []
     for run in _RUN.finditer(text):
-        needed = ""
-        found = run.group()
-        if len(found) > 1 or found in _BY_CONTEXT:
-            needed, found = _judge(text, run)
-        ordinary.append(text[at : run.start()] + needed)
-        at = run.end()
-        for character in found:
+        kept = ""
+        invisible = run.group()
+        if len(invisible) > 1 or invisible in _BY_CONTEXT:
+            kept, invisible = _judge(text, run)
+        ordinary.append(text[end : run.start()] + kept)
+        end = run.end()
+        for character in invisible:
             tally.counts[name_of(character)] += 1
-        if found and tally.marks >= MAX_MARKS:
-            tally.unmarked += len(found)
-        elif found:
+        if invisible and tally.marks >= MAX_MARKS:
+            tally.unmarked += len(invisible)
+        elif invisible:
             tally.marks += 1
             yield False, "".join(ordinary)
             ordinary.clear()
-            says = _tag_text(found) or _selector_text(found)
-            if says:
-                tally.secret.append(says)
-                yield True, f"{len(found)} invisible characters say “{says}”"
+            secret = _tag_text(invisible) or _selector_text(invisible)
+            if secret:
+                tally.secret.append(secret)
+                yield True, f"{len(invisible)} invisible characters say “{secret}”"
                 continue
-            head = found[:64]
+            head = invisible[:64]
             names = list(dict.fromkeys(map(name_of, head)))
             if len(set(head)) > 1:
                 listed = ", ".join(names[:3])
-                yield True, f"{len(found)} invisible characters: {listed}"
+                yield True, f"{len(invisible)} invisible characters: {listed}"
             else:
-                times = f" × {len(found)}" if len(found) > 1 else ""
+                times = f" × {len(invisible)}" if len(invisible) > 1 else ""
                 yield True, f"{names[0]}{times}"
-    yield False, "".join(ordinary) + text[at:]
+    yield False, "".join(ordinary) + text[end:]
 
 
 def named(text: str, tally: Tally | None = None) -> str:
@@ -143,7 +146,7 @@ def named(text: str, tally: Tally | None = None) -> str:
 
 
 def stripped(text: str) -> str:
-    """Return `text` without its invisible characters, as it reads to a person."""
+    """Return `text` without its invisible characters, as a person sees it."""
     return text if _PLAIN.fullmatch(text) else _RUN.sub("", text)
 
 
@@ -156,28 +159,30 @@ def found_in(text: str) -> Counter[str]:
 
 
 def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
-    """Split a run into what ordinary writing needs and what is to be marked."""
-    found = run.group()
+    """Return two parts of a run of invisible characters: what ordinary writing needs,
+    and what is to be marked.
+    """
+    invisible = run.group()
     before = text[run.start() - 1] if run.start() else ""
     after = text[run.end()] if run.end() < len(text) else ""
-    needed = ""
-    if before and not before.isspace() and found[0] in "\ufe0e\ufe0f":
-        needed = found[0]
-        found = found[1:]
+    kept = ""
+    if before and not before.isspace() and invisible[0] in "\ufe0e\ufe0f":
+        kept = invisible[0]
+        invisible = invisible[1:]
     if (
         before == "\U0001f3f4"
-        and found.endswith("\U000e007f")
-        and _tag_text(found) in _FLAGS
+        and invisible.endswith("\U000e007f")
+        and _tag_text(invisible) in _FLAGS
     ):
-        return needed + found, ""
-    if found == "\u200d" and _is_emoji(before) and _is_emoji(after):
-        return needed + found, ""
+        return kept + invisible, ""
+    if invisible == "\u200d" and _is_emoji(before) and _is_emoji(after):
+        return kept + invisible, ""
     is_joined = "\u0600" <= before <= "\u0dff" or "\u1000" <= before <= "\u109f"
-    if found in ("\u200c", "\u200d") and is_joined:
-        return needed + found, ""
-    if run.start() == 0 and found == "\ufeff":
-        return "", ""  # a byte order mark at the very start says nothing
-    return needed, found
+    if invisible in ("\u200c", "\u200d") and is_joined:
+        return kept + invisible, ""
+    if run.start() == 0 and invisible == "\ufeff":
+        return "", ""  # a byte order mark at the very start is usual
+    return kept, invisible
 
 
 def _is_emoji(character: str) -> bool:
@@ -185,17 +190,21 @@ def _is_emoji(character: str) -> bool:
     return is_sign and unicodedata.category(character) in ("So", "Sk")
 
 
-def _tag_text(found: str) -> str:
-    """Return the ASCII text that tag characters spell out."""
-    return "".join(chr(ord(c) - 0xE0000) for c in found if 0xE0020 <= ord(c) <= 0xE007E)
+def _tag_text(run: str) -> str:
+    """Return the ASCII text that the tag characters in a run spell out."""
+    return "".join(
+        chr(ord(character) - 0xE0000)
+        for character in run
+        if 0xE0020 <= ord(character) <= 0xE007E
+    )
 
 
-def _selector_text(found: str) -> str:
-    """Return the text smuggled as bytes in variation selectors (VS1 is byte 0, VS17
-    byte 16), if it reads as text.
+def _selector_text(run: str) -> str:
+    """Return the text that variation selectors carry as bytes (VS1 is byte 0, VS17 byte
+    16); empty if the bytes are no text of four characters or more.
     """
     data = bytearray()
-    for character in found:
+    for character in run:
         code = ord(character)
         if 0xFE00 <= code <= 0xFE0F:
             data.append(code - 0xFE00)

@@ -1,5 +1,5 @@
-"""What the parser does with messages: a content comes as JSON, and so does what was
-read of it.
+"""The jobs that the parser does on messages: each gets a message's content as JSON and
+answers with its rendering, or all that was parsed of it, as JSON.
 """
 
 import json
@@ -12,7 +12,9 @@ from parsing.jobs import Job
 from rendering.render import parse_content, render_message
 
 
-def _answering(read: Callable[[Content], Any]) -> Job:
+# Returns a job that calls `read` and answers with the dataclass that it returns, as
+# JSON.
+def _json_job(read: Callable[[Content], Any]) -> Job:
     def run(request: bytes) -> bytes:
         return json.dumps(asdict(read(content_from_json(json.loads(request))))).encode()
 
@@ -20,12 +22,12 @@ def _answering(read: Callable[[Content], Any]) -> Job:
 
 
 JOBS = {
-    "render_message": _answering(render_message),
-    "parse_content": _answering(parse_content),
+    "render_message": _json_job(render_message),
+    "parse_content": _json_job(parse_content),
 }
 
-# What is loaded from files at first use is loaded now: the process of a request can
-# open none.
+# The process that handles a request cannot open files. So these two renderings, done
+# when the parser starts, load everything that is read from files at first use.
 render_message(
     Content(
         html="<a href='https://xn--mnchen-3ya.example/'>münchen.example</a> 中 &copy;",

@@ -1,7 +1,7 @@
-"""Where links really go, which hosts their texts name, and what about them deserves a
-second look.
+"""Finds the links of a message: where each really goes, which hosts its text names, and
+flags such as `text_says_other_domain` or `ip_address`, by which risks are found.
 
-Reads addresses the way browsers do, and texts the way people do.
+Addresses are read as browsers read them, and texts as people do.
 """
 
 import ipaddress
@@ -21,28 +21,32 @@ from rendering.result import Link
 from simple_form.harmless import length
 from simple_form.html_reading import BLOCKS
 
-# What is read as a dot: the dots of IDNA, and the characters that Unicode lists as
+# Characters that pass for a dot: the dots of IDNA, and those that Unicode lists as
 # confusable with one.
 _READ_AS_DOT = "。．｡․﹒܁܂꘎𐩐٠۰۔ꓸ𝅭"
-# Scripts without letters that pass for Latin ones, many of them written without spaces:
-# a host ends where they begin.
+# Scripts whose letters nobody takes for Latin ones. Many are written without spaces, so
+# a host ends where a letter of these begins.
 _APART = (
     "\u0590-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
+# Spaces so thin that a dot between them still looks like the dot of a host.
 _THIN = "[\u2006-\u200a]{0,3}"
 _DOT = re.compile(rf"{_THIN}[.{_READ_AS_DOT}]{_THIN}")
+# "example[.]com", "example (dot) com", "example%2ecom"
 _DOT_IN_WORDS = re.compile(r"\s?[\[({]\s?(?:\.|dot)\s?[\])}]\s?|%2e", re.IGNORECASE)
-# The full stop of a sentence in such a script, and not a dot of a host.
+# Next to such a letter it is the full stop of a sentence, not the dot of a host.
 _FULL_STOP = re.compile(
     rf"(?<=[{_APART}])[{_READ_AS_DOT}]|[{_READ_AS_DOT}](?=[{_APART}])"
 )
+# Where such a letter and a Latin letter or digit meet.
 _SEAM = re.compile(
     rf"(?<=[{_APART}])-?(?=[a-z0-9])|(?<=[a-z0-9])-?(?=[{_APART}])", re.IGNORECASE
 )
 
-# Possessive, and begun only where a word begins: the time is linear whatever the text
-# is.
+# A host, perhaps after a scheme or the part of a mail address before its @. Quantifiers
+# are possessive and a match starts only where a word starts, so the time is linear for
+# any text.
 _NAMED = re.compile(
     r"(?<![\w-])(?<![\w-]\.)(?:(?<![_.+-])[_.+-]++|(?![_.+-]))(?P<scheme>https?:[/\\]{1,3}(?:[^\s/@]{1,64}@)?)?"
     r"(?:(?P<local>[\w.+%!'-]{1,64}+)@)?(?P<host>[^\W_][\w-]*+(?:\.[\w-]++)++)(?!\.*@)",
@@ -55,10 +59,10 @@ _FILE_ENDINGS = frozenset(
 
 
 class NamedHost(NamedTuple):
-    """A host in lower case as a text names it, and what stands before its @ where it is
-    part of a mail address.
+    """A host that a text names, in lower case. If it belongs to a mail address, `local`
+    is the part before the @.
 
-    From `start` to `end` it is said in the text that `readable` gives.
+    `start` and `end` are its position in the text, as `readable` returns it.
     """
 
     host: str
@@ -68,13 +72,13 @@ class NamedHost(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The host or the whole mail address."""
+        """The host, or the whole mail address if it belongs to one."""
         return f"{self.local}@{self.host}" if self.local else self.host
 
 
 def readable(text: str) -> str:
-    """Return `text` as it reads: without invisible characters, and with every kind of
-    dot as a dot.
+    """Return `text` as a person reads it: without invisible characters, and with a dot
+    for all that looks like a dot or stands for one.
     """
     text = stripped(text)
     if not text.isascii():
@@ -84,10 +88,10 @@ def readable(text: str) -> str:
 
 
 def find_hosts(text: str) -> list[NamedHost]:
-    """Return what a readable text names: with a scheme, www or an @, or by a suffix
-    that exists.
+    """Return the hosts that a text (from `readable`) names. A word counts as a host if
+    it has a scheme, an @ or "www." before it, or a public suffix and no file ending.
     """
-    found = []
+    hosts = []
     for match in _NAMED.finditer(text):
         labels = match["host"].lower().split(".")
         while len(labels) > 1 and not (
@@ -100,13 +104,13 @@ def find_hosts(text: str) -> list[NamedHost]:
         is_file = labels[-1] in _FILE_ENDINGS and not is_sure
         if len(labels) > 1 and not is_file and (is_sure or has_known_suffix(host)):
             start = match.start("local" if local else "host")
-            found.append(NamedHost(host, local, start, match.start("host") + len(host)))
-    return found
+            hosts.append(NamedHost(host, local, start, match.start("host") + len(host)))
+    return hosts
 
 
 def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
-    """Return the hosts that a text names together with the words it runs into, and
-    neither of them by itself.
+    """Return the hosts that are partly in `text` and partly in the words that touch it,
+    `before` or `after`.
     """
     before = readable(before)
     text = readable(text)
@@ -114,15 +118,19 @@ def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
     before = "" if _SEAM.search(before[-2:] + text[:2]) else before
     after = "" if _SEAM.search(text[-2:] + after[:2]) else after
     edges = (len(before), len(before + text))
-    named = find_hosts(before + text + after)
-    return [one for one in named if any(one.start < edge < one.end for edge in edges)]
+    hosts = find_hosts(before + text + after)
+    return [
+        host for host in hosts if any(host.start < edge < host.end for edge in edges)
+    ]
 
 
+# How many characters of a link's text are read.
 MAX_TEXT = 4000
+# Browsers drop these anywhere in an address, and `_EDGES` at both of its ends.
 _IGNORED = re.compile("[\t\n\r]")
 _EDGES = "".join(map(chr, range(0x21)))
 _PARTS = re.compile(r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL)
-# The dots that IDNA reads as one.
+# The dots that IDNA reads as a full stop.
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
 WEB_SCHEMES = frozenset({"http", "https"})
 PLAIN_SCHEMES = WEB_SCHEMES | {"mailto", "tel", "sms"}
@@ -144,9 +152,9 @@ def read_link(
 ) -> Link:
     """Return the link with its true host and its flags.
 
-    `labels` are what else is read or heard of it: titles and the texts in place of its
-    pictures. `before` and `after` are what its text runs into, without a space between
-    them.
+    `labels` are its other texts: titles, and the texts in place of its pictures.
+    `before` and `after` are the words that touch its text, without a space between.
+    `written_out` means an address in plain text, which mail programs turn into a link.
     """
     target = read_target(target)
     scheme, host, _, flags = _split_target(target)
@@ -156,9 +164,9 @@ def read_link(
     if claim:
         flags.append("text_says_other_domain")
     flags += host_flags(host)
-    read = filter(None, map(_one_line, (text, *labels)))
+    texts = filter(None, map(_one_line, (text, *labels)))
     return Link(
-        next(read, ""),
+        next(texts, ""),
         target,
         host,
         registered_domain(host),
@@ -169,12 +177,12 @@ def read_link(
 
 
 def read_target(target: str) -> str:
-    """Return where a link goes, as browsers read it."""
+    """Return the target of a link as browsers read it, without characters they drop."""
     return _IGNORED.sub("", stripped(target)).strip(_EDGES)
 
 
 def host_of(url: str) -> str:
-    """Return the host that `url` would be loaded from; empty when there is none."""
+    """Return the host that `url` would be loaded from; empty if it has none."""
     return _split_target(url)[1]
 
 
@@ -189,7 +197,7 @@ def origin_of(target: str) -> str:
 
 
 def short_target(target: str) -> str:
-    """Return a target as a reader needs it: host and path for the web, whole otherwise."""
+    """Return a web address without its scheme; any other target whole."""
     match = _PARTS.match(target)
     if match and match.group(1).lower() in WEB_SCHEMES:
         return match.group(2).lstrip("/\\")
@@ -212,7 +220,7 @@ def host_flags(host: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def unicode_host(host: str) -> str:
-    """Return `host` with its xn-- labels written out, as a person would be shown them."""
+    """Return `host` with the characters that its xn-- labels (punycode) stand for."""
     if "xn--" not in host or len(host) > 253:
         return host
     labels = []
@@ -231,15 +239,15 @@ def scripts(word: str) -> frozenset[str]:
 
     Japanese writes with three scripts, Korean with two: each of these counts as one.
     """
-    found = {
-        unicodedata.name(c, "UNKNOWN").split(" ")[0].split("-")[0]
-        for c in word[:253]
-        if c.isalpha()
+    names = {
+        unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
+        for letter in word[:253]
+        if letter.isalpha()
     }
-    if found & {"HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"}:
-        found -= {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "LATIN"}
-        found.add("EAST ASIAN")
-    return frozenset(found - {"FULLWIDTH", "MODIFIER"})
+    if names & {"HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"}:
+        names -= {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "LATIN"}
+        names.add("EAST ASIAN")
+    return frozenset(names - {"FULLWIDTH", "MODIFIER"})
 
 
 def _claim(
@@ -251,8 +259,11 @@ def _claim(
     host: str,
     target: str,
 ) -> str:
-    """Return what names an address that a link does not go to: its text or one of its
-    labels, or the address that its text names only with the text around it.
+    """Return the text of a link that names an address to which it does not go; empty if
+    none does.
+
+    That is its text or one of its labels, or an address that its text names only
+    together with the words around it.
     """
 
     def goes_to(named: NamedHost) -> bool:
@@ -264,11 +275,11 @@ def _claim(
         is_same = registered_domain(named_host) == registered_domain(host)
         return scheme in WEB_SCHEMES and is_same
 
-    for one in (text, *labels):
-        matches = [goes_to(named) for named in find_hosts(readable(one[:MAX_TEXT]))]
+    for label in (text, *labels):
+        matches = [goes_to(named) for named in find_hosts(readable(label[:MAX_TEXT]))]
         # Of mail addresses each must be the one written to; of hosts one is enough.
         if matches and not (all(matches) if scheme == "mailto" else any(matches)):
-            return _one_line(one)
+            return _one_line(label)
     if text.strip() and (before or after):
         for named in find_hosts_across(before, text, after):
             if not goes_to(named):
@@ -278,40 +289,46 @@ def _claim(
     return ""
 
 
-# A phone number as texts write it. Shorter ones are dates, times and sums.
+# A phone number as texts write it. Shorter numbers are dates, times and sums.
 _PHONE = re.compile(r"(?:\+|\b00)?\(?\d(?:[ ()./\u2010-\u2015-]{0,3}\d){5,19}")
 _CALLING = frozenset({"tel", "sms"})
-# A country's code, which may be left out.
+# Digits of a country's code, by which two forms of one number may differ.
 _MOST_CODE = 3
 
 
 def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> str:
-    """Return the first text of a link with a phone number which it does not call;
-    `whole` is what `text` is in.
+    """Return the first text of a link that names another phone number than the one it
+    calls; empty if none does.
+
+    `whole` is `text` with the words around it. It is read if `text` alone has digits
+    but no whole number.
     """
     called = re.split("[?;,]", unquote(target.partition(":")[2]), maxsplit=1)[0]
     is_split = any(map(str.isdecimal, text)) and not _PHONE.search(
         readable(text[:MAX_TEXT])
     )
-    for one in (whole if is_split else text, *labels):
-        for found in _PHONE.finditer(readable(one[:MAX_TEXT]).replace("(0)", "")):
+    for label in (whole if is_split else text, *labels):
+        for match in _PHONE.finditer(readable(label[:MAX_TEXT]).replace("(0)", "")):
             numbers = sorted(
-                (_phone(found.group()), _phone(called)), key=lambda read: len(read[0])
+                (_phone(match.group()), _phone(called)),
+                key=lambda number: len(number[0]),
             )
-            (short, is_whole), (long, is_other_whole) = numbers
+            (short, has_code), (long, other_has_code) = numbers
             is_same = bool(short) and long.endswith(short)
-            most = 0 if is_whole and is_other_whole else _MOST_CODE
-            if not is_same or len(long) - len(short) > most:
-                return _one_line(one)
+            most_missing = 0 if has_code and other_has_code else _MOST_CODE
+            if not is_same or len(long) - len(short) > most_missing:
+                return _one_line(label)
     return ""
 
 
 def _phone(written: str) -> tuple[str, bool]:
-    """Return the digits of a number without the zeros before it, and whether they have
-    the country's code.
+    """Return the digits of a phone number without leading zeros, and whether they begin
+    with a country's code.
     """
     digits = "".join(
-        str(unicodedata.decimal(one)) for one in written if one.isdecimal()
+        str(unicodedata.decimal(character))
+        for character in written
+        if character.isdecimal()
     )
     return digits.lstrip("0"), written.strip().startswith("+") or digits.startswith(
         "00"
@@ -323,8 +340,8 @@ def _one_line(text: str) -> str:
 
 
 def _split_target(target: str) -> tuple[str, str, str, list[str]]:
-    """Return scheme, host, a port that is not the scheme's own, and the flags that
-    follow from the address's shape.
+    """Return the scheme, the host, the port if it is not the scheme's default, and the
+    flags that follow from the form of the address.
     """
     target = _IGNORED.sub("", target).strip(_EDGES)
     if target.replace("\\", "/").startswith("//"):
@@ -340,7 +357,7 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
         return scheme, host, "", flags
     if scheme not in WEB_SCHEMES:
         return scheme, "", "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
-    # What stands between the slashes and the path.
+    # User, host and port: all between the slashes and the path.
     authority = re.split(r"[/\\?#]", re.sub(r"^[/\\]{1,9}", "", rest), maxsplit=1)[0]
     user, _, host = authority.rpartition("@")
     if host.startswith("["):
@@ -362,8 +379,8 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
 
 
 def _read_host(written: str) -> tuple[str, list[str]]:
-    """Return a host of a target in the form that is looked up; flagged where other
-    characters are read as its dots.
+    """Return a host in the form that is looked up, and its flags: `disguised_dot` if
+    another character in it is read as a dot.
     """
     host = _ascii_host(unquote(written))
     is_disguised = host.count(".") > written.rstrip(".").count(".") and not _as_ip(host)
@@ -380,7 +397,7 @@ def _ascii_host(host: str) -> str:
 
 
 def in_punycode(host: str) -> str:
-    """Return `host` with its labels of other characters as xn-- labels."""
+    """Return `host` with each label that is not ASCII as an xn-- label (punycode)."""
     labels = []
     for label in host.split("."):
         if not label.isascii():
@@ -394,8 +411,8 @@ _NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]{0,10}|[0-9]{1,12})(?:\.(?!$)|$)){1,4}")
 
 @lru_cache(maxsize=4096)
 def _as_ip(host: str) -> str:
-    """Return the IP address that browsers read a host as (also 0x7f.1 or 2130706433);
-    empty when it is a name.
+    """Return the IP address that browsers take a host for (also 0x7f.1 or 2130706433);
+    empty if it is a name.
     """
     try:
         if ":" in host:
@@ -409,30 +426,32 @@ def _as_ip(host: str) -> str:
         return ""
 
 
-# The longest name that could be mistaken for another, in characters.
+# How many characters before and after a link are read, for a host of which its text is
+# a part.
 MAX_BESIDE = 64
 
-# Between cells, which may touch each other, and where text surely goes on elsewhere.
+# Marks in the collected text: between cells, which may touch each other, and between
+# texts that a reader sees apart.
 _CELL = "\x1f"
 _APART_MARK = "\x1e"
-# A name that goes on in the next cell: one that begins or ends with a dot belongs to no
-# sentence.
+# Between two cells in which one host may stand: the dot next to it ends no sentence.
 _TOUCHING = re.compile(
     r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])"
 )
 _BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
 _CELLS = frozenset({"td", "th", "caption"})
-# In pixels: less than a space of the smallest letters.
+# In pixels: less than a space in the smallest letters.
 _GAP = 2.5
 
 
 @dataclass(slots=True)
 class SeenLink:
-    """A link of the message: where its text stands, and its titles and alternative
+    """A link while its message is drawn. `mark` is its id in the frame, `start` and
+    `end` the position of its text in `LinkTexts`, `labels` its titles and alternative
     texts.
 
-    `slot` is the places after it, in what is drawn and in its text twin, where it is
-    told where the link goes.
+    `slot` has two indexes, in `Drawing.out` and `Drawing.text`: the empty items after
+    the link, into which its target is written later.
     """
 
     target: str
@@ -444,7 +463,7 @@ class SeenLink:
 
 
 class LinkTexts:
-    """The visible text of a message in its order, and which parts of it are links."""
+    """The visible text of a message in order, and which parts of it are links."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -453,13 +472,13 @@ class LinkTexts:
         self.links: list[SeenLink] = []
 
     def add(self, text: str) -> None:
-        """Add visible text, without invisible characters, or what `separators` gives."""
+        """Add visible text without invisible characters, or a mark of `separators`."""
         self.parts.append(text)
         self.size += len(text)
 
     def add_labels(self, labels: Sequence[str]) -> None:
-        """Add the label of an element inside links: its title, or the text that
-        replaces a picture.
+        """Add the labels of an element (title, text in place of a picture) to all links
+        that it is in.
         """
         for link in self.open:
             link.labels += labels
@@ -477,9 +496,10 @@ class LinkTexts:
         self.links.append(link)
 
     def read(self) -> Iterator[tuple[SeenLink, Link]]:
-        """Yield each link with its true target. To be called once all text was added:
-        one may go on in the next.
+        """Yield each link as collected and as read. Call this after all text was added,
+        because a host may go on in the text after the link.
         """
+        # Zero-width spaces, which `readable` removes, keep the positions as they were.
         whole = _TOUCHING.sub(
             lambda between: "\u200b" * len(between.group()), "".join(self.parts)
         ).translate(_BLANKS)
@@ -496,8 +516,8 @@ class LinkTexts:
 
 
 def separators(tag: str, style: Mapping[str, str]) -> tuple[str, str]:
-    """Return what separates the text of an element of the simple form from the text
-    before and after it.
+    """Return two marks, which separate the text of an element of the simple form from
+    the text before and after it; empty if the texts touch.
     """
     if tag in _CELLS or style.get("display") == "inline-block":
         return _CELL, _CELL
@@ -509,28 +529,30 @@ def separators(tag: str, style: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _gap(style: Mapping[str, str], side: str) -> str:
-    """Return a space where the margin or padding on a side is so wide that a reader
-    sees one.
-    """
+    """Return a mark if margin and padding on a side look like a space."""
     gap = sum(
         length(style.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding")
     )
     return _APART_MARK if gap >= _GAP else ""
 
 
+# Addresses in plain text that are listed for one message.
 MAX_WRITTEN_OUT = 500
 
 
 def find_bare_links(text: str, known: set[str]) -> list[Link]:
-    """Return the addresses in plain text, which mail programs turn into links."""
-    found: dict[str, Link] = {}
+    """Return the web addresses in plain text, which mail programs turn into links;
+    without those in `known`.
+    """
+    links: dict[str, Link] = {}
     for match in WRITTEN_OUT.finditer(text):
         link = _read_written_out(match.group())
-        if not {link.text, link.target} & known and len(found) < MAX_WRITTEN_OUT:
-            found.setdefault(link.target, link)
-    return list(found.values())
+        if not {link.text, link.target} & known and len(links) < MAX_WRITTEN_OUT:
+            links.setdefault(link.target, link)
+    return list(links.values())
 
 
+# Returns an address in plain text as a link, without the punctuation at its end.
 def _read_written_out(url: str) -> Link:
     url = url.rstrip(".,;:!?)。")
     link = read_link(

@@ -1,8 +1,9 @@
-"""Draws the simple form of a message for the desk's frame, with our marks: what may
-look different to the recipient, what was left out, pictures that are not loaded,
-invisible characters, and where links really go.
+"""Draws the simple form of a message as HTML for the frame in which the desk shows it,
+and as text.
 
-Every tag and attribute in its output is written here or passed the list in `render`.
+Both get the desk's marks: what may look different to the recipient, what was left out,
+pictures that are not loaded, invisible characters, and where links really go. `seal` in
+`render.py` then lets only listed tags and attributes through.
 """
 
 import html
@@ -32,7 +33,9 @@ from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
+# Between the labels in a `data-labels` attribute.
 _LABELS = "\x1f"
+# Attributes of the simple form that are copied to the drawing.
 _DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding", "border")
 
 
@@ -54,9 +57,12 @@ class Drawing:
         self.blocked: list[RemotePicture] = []
         self.is_coloured = False
         self._link_texts = LinkTexts()
+        # Open elements: tag, mark of `separators` for its end, whether it strikes its
+        # words out, and its link.
         self._stack: list[tuple[str, str, bool, SeenLink | None]] = []
         self._preformatted = 0
         self._struck = 0
+        # Of all pictures drawn so far: characters of base64, and pixels.
         self._drawn = 0
         self._pixels = 0
         for piece in pieces_of(form.marked):
@@ -67,13 +73,14 @@ class Drawing:
                 self._end()
             else:
                 self._start(piece.name, piece.attributes)
-        # After each link it is told where it goes.
+        # Write after each link where it goes.
         for seen, link in self._link_texts.read():
             self.links.append(link)
             self._write_target(seen.slot, link)
         known = {text for link in self.links for text in (link.target, link.text)}
         self.links += find_bare_links("".join(self.plain), known)
 
+    # Draws the start of an element, or a picture, with its marks.
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "img":
             self._picture(attributes)
@@ -90,9 +97,13 @@ class Drawing:
             self.text.append(" ")
             self.plain.append(" ")
         style = attributes.get("style", "")
-        parts = (part.partition(":")[::2] for part in style.split(";") if part)
-        left, right = separators(tag, dict(parts))
-        self._link_texts.add(left)
+        declarations = (
+            declaration.partition(":")[::2]
+            for declaration in style.split(";")
+            if declaration
+        )
+        separator_before, separator_after = separators(tag, dict(declarations))
+        self._link_texts.add(separator_before)
         marks = "".join(
             f' {name}="{html.escape(attributes[name])}"'
             for name in _DRAWN
@@ -110,65 +121,71 @@ class Drawing:
         is_struck = tag == "s" or "line-through" in style
         if tag not in ("s", "ins"):
             self.out.append(f"<{tag}{marks}>")
-        self._stack.append((tag, right, is_struck, link))
+        self._stack.append((tag, separator_after, is_struck, link))
         self._preformatted += tag == "pre"
         self._struck += is_struck
         if "data-change" in attributes:
             self._mark_changes(attributes["data-change"], is_left_out=tag == "ins")
 
+    # Draws the end of the innermost open element.
     def _end(self) -> None:
         if not self._stack:
             raise TooComplex("its structure is ambiguous")
-        tag, right, is_struck, link = self._stack.pop()
+        tag, separator_after, is_struck, link = self._stack.pop()
         self._preformatted -= tag == "pre"
         self._struck -= is_struck
         if tag not in ("s", "ins"):
             self.out.append(f"</{tag}>")
         if link is not None:
-            # Empty slots, in which it is written later where the link goes.
+            # Empty items, into which `_write_target` writes later where the link goes.
             self._link_texts.end((len(self.out), len(self.text)))
             self.out.append("")
             self.text.append("")
-        self._link_texts.add(right)
+        self._link_texts.add(separator_after)
         if tag in BLOCKS:
             self._end_line("")
 
     def _mark_changes(self, numbers: str, *, is_left_out: bool) -> None:
-        """Draw one box for what may look different here."""
-        ours = [int(one) for one in numbers.split()]
-        first = self.differences[ours[0]]
+        """Draw one box that names the differences with these numbers."""
+        indexes = [int(index) for index in numbers.split()]
+        first = self.differences[indexes[0]]
         label = first.how
         if not is_left_out:
-            hows = ", ".join(self.differences[one].how for one in ours)
+            hows = ", ".join(self.differences[index].how for index in indexes)
             label = f"may look different ({hows}):"
         elif first.passage:
             label += f": “{first.passage}”"
         mark = self._write_box("ghost" if first.does else "blocked", label, "hidden")
-        for one in ours:
-            self.differences[one] = replace(self.differences[one], mark=mark)
+        for index in indexes:
+            self.differences[index] = replace(self.differences[index], mark=mark)
 
+    # Draws a picture if it may be drawn, else a box that says why it is not shown.
     def _picture(self, attributes: Mapping[str, str]) -> None:
-        says = attributes.get("alt", "")
+        alt = attributes.get("alt", "")
         labels = attributes.get("data-labels", "").split(_LABELS)
-        self._link_texts.add_labels([one for one in labels if one.strip()])
+        self._link_texts.add_labels(
+            [label_text for label_text in labels if label_text.strip()]
+        )
         source = attributes.get("src", "")
         data, pixels = drawable(source)
-        drawn = self._drawn + len(data)
-        has_room = drawn <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS
-        suffix = f" (in its place: “{says}”)" if says else ""
+        characters = self._drawn + len(data)
+        has_room = (
+            characters <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS
+        )
+        suffix = f" (in its place: “{alt}”)" if alt else ""
         if data and has_room:
-            self._drawn = drawn
+            self._drawn = characters
             self._pixels += pixels
             self.is_coloured = True
             size = "".join(
-                f' {n}="{min(int(attributes[n]), 1200)}"'
-                for n in ("width", "height")
-                if n in attributes
+                f' {name}="{min(int(attributes[name]), 1200)}"'
+                for name in ("width", "height")
+                if name in attributes
             )
-            label = html.escape(named(says))
+            label = html.escape(named(alt))
             self.out.append(f'<img src="{data}" alt="{label}"{size}>')
-            self.text.append(f"[picture: {says}]" if says else "[picture]")
-            self.plain.append(f" {says} ")
+            self.text.append(f"[picture: {alt}]" if alt else "[picture]")
+            self.plain.append(f" {alt} ")
         elif source.lower().startswith(("http:", "https:")):
             target = short_target(source)[:200] or "nowhere"
             tracking = tracking_reason(source, attributes, self._readers)
@@ -181,7 +198,7 @@ class Drawing:
             self._write_box(
                 "blocked", f"attached picture, not shown here: {source[4:200]}{suffix}"
             )
-        elif source or says:
+        elif source or alt:
             self._write_box("blocked", f"picture not shown{suffix}")
 
     def _write_text(self, text: str) -> None:
@@ -201,7 +218,9 @@ class Drawing:
             self.plain.append(folded)
 
     def _write_box(self, kind: str, label: str, marked: str = "") -> str:
-        """Draw a box, and return the id by which a finding leads to it."""
+        """Draw a box. Return its id, to which a finding can link; empty without
+        `marked`, which is the kind of the id.
+        """
         mark = self._next_mark(marked) if marked else ""
         drawn, text = self._box(kind, label, mark)
         self.out.append(drawn)
@@ -209,8 +228,8 @@ class Drawing:
         return mark
 
     def _write_target(self, slot: tuple[int, int], link: Link) -> None:
-        """Write a link's target into its reserved slot; as a box where the link does
-        not go where it seems to.
+        """Write a link's target into the items reserved for it: as a box if the link is
+        alarming, else in the text alone, unless the link's words say it already.
         """
         in_out, in_text = slot
         if link.is_alarming:
@@ -236,15 +255,15 @@ class Drawing:
         return f"{kind}-{self.marks[kind]}"
 
     def _end_line(self, tag: str) -> None:
-        """End a line of the text."""
+        """End a line of both texts, before or after an element with this tag."""
         self.text.append("\n- " if tag == "li" else "\n")
         self.plain.append("\n")
 
 
 def tidy(text: str) -> str:
-    """Return text with no more than one empty line in a row and no spaces at the ends
-    of lines.
+    """Return text with no more than one empty line in a row, and no spaces at either
+    end of a line.
     """
     lines = [line.strip(" ") for line in text.split("\n")]
-    result = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
-    return "\n".join(result).strip()
+    kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
+    return "\n".join(kept).strip()

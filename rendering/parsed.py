@@ -1,5 +1,5 @@
-"""Has messages read and rendered by the parser: a content goes to a process apart, and
-values come back.
+"""Has a message parsed and rendered by the parser, a confined process: sends its
+content as JSON and returns the result as dataclasses. Runs in the site and its workers.
 """
 
 import json
@@ -16,32 +16,34 @@ from rendering.result import (
 )
 from rendering.source_view import render_source
 
-# Seconds that a page waits; its thread is needed by others.
+# Seconds that a page waits for the parser: its thread must not be busy for longer.
 PATIENCE = 20.0
 
 
 def render_message(content: Content) -> RenderedMessage:
-    """Return the message as its recipient gets it, safe to show; its source where it
-    cannot be read safely. Raises ParserUnavailable.
+    """Return the message as its recipient gets it, safe to show; its source if the
+    parser was killed over it. Raises ParserUnavailable.
     """
     try:
-        return RenderedMessage.from_json(_asked("render_message", content))
+        return RenderedMessage.from_json(_ask_parser("render_message", content))
     except ParserKilled:
         return render_source(content, NOT_SAFE)
 
 
 def parse_content(content: Content) -> ParsedContent:
-    """Return all that findings, search and comparison need of a content. Raises
-    ParserUnavailable.
+    """Return what risk findings, search and comparison need of a content; its source if
+    the parser was killed over it. Raises ParserUnavailable.
     """
     try:
-        return ParsedContent.from_json(_asked("parse_content", content))
+        return ParsedContent.from_json(_ask_parser("parse_content", content))
     except ParserKilled:
         return unparsed_content(content)
 
 
 def unparsed_content(content: Content) -> ParsedContent:
-    """Return a content that cannot be read safely: its source is its text."""
+    """Return the result for a content that cannot be parsed safely: its HTML source
+    serves as its text.
+    """
     source = content.html or ""
     shown = render_source(content, NOT_SAFE)
     return ParsedContent(
@@ -49,6 +51,6 @@ def unparsed_content(content: Content) -> ParsedContent:
     )
 
 
-def _asked(job: str, content: Content) -> Any:
+def _ask_parser(job: str, content: Content) -> Any:
     request = json.dumps(asdict(content)).encode()
     return json.loads(parse(job, request, patience=PATIENCE))

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
-MAX_ALL_PICTURES = 3_000_000
-# The limit for all pictures of a message: a few bytes can unpack to more than the
-# browser's memory.
+MAX_ALL_PICTURES = 3_000_000  # the same, of all pictures of a message
+# Pixels of all pictures of a message: a few bytes can unpack to more than the browser's
+# memory.
 MAX_PIXELS = 40_000_000
 
 _DATA = re.compile(r"data:image/(png|jpe?g|gif);base64,", re.IGNORECASE)
@@ -28,8 +28,8 @@ _STARTS = {
 
 
 class Picture(NamedTuple):
-    """A picture that may be drawn: a clean `data:` address, empty where it may not, and
-    how many pixels it takes.
+    """A picture as a clean `data:` address and its number of pixels; empty if it may
+    not be drawn.
     """
 
     source: str = ""
@@ -37,10 +37,10 @@ class Picture(NamedTuple):
 
 
 def drawable(source: str) -> Picture:
-    """Return the picture in `source` when it may be drawn.
+    """Return the picture in a `data:` address, or an empty one if it may not be drawn.
 
-    The first bytes must be those of the type it claims, so that nothing else is drawn
-    under a picture's name; and its head must tell how large it is.
+    Its first bytes must be those of the type that it claims, so that nothing else is
+    drawn in the name of a picture, and its header must tell its size.
     """
     match = _DATA.match(source)
     if not match or len(source) > MAX_PICTURE:
@@ -81,11 +81,12 @@ def tracking_reason(
 
 # A frame of a JPEG begins with one of these; what else starts with C is a table.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Markers that no length and data follow.
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def size_of(kind: str, content: bytes) -> tuple[int, int]:
-    """Return width and height in pixels; 0 where the header does not have them."""
+    """Return width and height in pixels; (0, 0) if the header lacks them."""
     width = 0
     height = 0
     try:
@@ -102,35 +103,37 @@ def size_of(kind: str, content: bytes) -> tuple[int, int]:
     return width, height
 
 
+# Walks from marker to marker up to the first frame, which has the size.
 def _size_of_jpeg(content: bytes) -> tuple[int, int]:
-    at = 2
-    while content[at] == 0xFF:
-        marker = content[at + 1]
+    position = 2
+    while content[position] == 0xFF:
+        marker = content[position + 1]
         if marker == 0xFF:
-            at += 1
+            position += 1
         elif marker in _JPEG_FRAMES:
-            # Without lines the height comes later in the file, after as many lines as
-            # there are.
-            height, width = struct.unpack_from(">HH", content, at + 5)
+            # A height of 0 means that it comes only after the picture's lines, where it
+            # is not looked for.
+            height, width = struct.unpack_from(">HH", content, position + 5)
             return (width, height) if height else (0, 0)
         elif marker in _JPEG_ALONE:
-            at += 2
+            position += 2
         else:
-            (length,) = struct.unpack_from(">H", content, at + 2)
-            at += 2 + length
+            (length,) = struct.unpack_from(">H", content, position + 2)
+            position += 2 + length
     return 0, 0
 
 
+# Reads the size from the first chunk, in the form of each of WebP's three kinds.
 def _size_of_webp(content: bytes) -> tuple[int, int]:
-    form = content[12:16]
-    if form == b"VP8X":
+    chunk = content[12:16]
+    if chunk == b"VP8X":
         width = int.from_bytes(content[24:27], "little")
         height = int.from_bytes(content[27:30], "little")
         return width + 1, height + 1
-    if form == b"VP8L" and content[20] == 0x2F:
+    if chunk == b"VP8L" and content[20] == 0x2F:
         (packed,) = struct.unpack_from("<I", content, 21)
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-    if form == b"VP8 " and content[23:26] == b"\x9d\x01\x2a":
+    if chunk == b"VP8 " and content[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", content, 26)
         return width & 0x3FFF, height & 0x3FFF
     return 0, 0

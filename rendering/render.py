@@ -1,8 +1,8 @@
-"""Renders one message safely: the document for the frame, the same as text, and all
-that was found in it.
+"""Renders one message safely: returns the document for the frame that shows it, the
+same as text, and the links, differences and invisible characters found in it.
 
-Pure, and run in the parser's processes only. Where anything about the message is in
-doubt, its source is shown instead, with the reason.
+Runs only in the parser's confined processes. If a message cannot be rendered, its
+source is shown instead, with the reason.
 """
 
 import re
@@ -25,8 +25,8 @@ from simple_form import TooComplex, simplify
 from simple_form.elements import cleaned
 from simple_form.simplify import ATTRIBUTES, TAGS, VALUES
 
-# Formatting signs and lines make a Markdown parser slow; no person writes a message
-# with more of them than this.
+# Many formatting characters or lines make the Markdown parser slow. No person writes a
+# message with more than this.
 MAX_MARKDOWN_SIGNS = 20_000
 MAX_MARKDOWN_LINES = 10_000
 _SIGNS = "[]!*_`<&|~\\>"
@@ -35,7 +35,9 @@ _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
 def render_message(content: Content) -> RenderedMessage:
-    """Return the message as its recipient gets it, in its simple form, with marks."""
+    """Return the message as its recipient gets it, in its simple form with the desk's
+    marks; its source with a reason if that fails.
+    """
     source = ""
     try:
         source = _source(content)
@@ -60,10 +62,10 @@ def render_message(content: Content) -> RenderedMessage:
             inked="ink-1" if drawing.marks["ink"] else "",
             read=read,
         )
-    except TooComplex as doubt:
-        return render_source(content, str(doubt), source)
+    except TooComplex as reason:
+        return render_source(content, str(reason), source)
     except MemoryError:
-        # That is for the parser to tell.
+        # The parser reports it to the caller, who shows the source.
         raise
     except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
         return render_source(
@@ -72,7 +74,7 @@ def render_message(content: Content) -> RenderedMessage:
 
 
 def parse_content(content: Content) -> ParsedContent:
-    """Return all that findings, search and comparison need of a content."""
+    """Return what risk findings, search and comparison need of a content."""
     shown = render_message(content)
     outlines = [_outline(content)]
     if content.html is None:
@@ -96,7 +98,9 @@ def _outline(content: Content) -> Outline:
 
 
 def _source(content: Content) -> str:
-    """Return the HTML that the recipient gets."""
+    """Return the HTML that the recipient gets, with what the mailbox adds. Raises
+    TooComplex for Markdown that would take too long.
+    """
     if content.html is not None:
         return without_surrogates(html_part(content.html, content.additions))
     markdown = without_surrogates(content.markdown or "")
@@ -109,7 +113,7 @@ def _source(content: Content) -> str:
     )
 
 
-# The last pass before the frame: only listed tags, attributes and values get through.
+# The values of attributes that `seal` lets through.
 _VALUES = {
     **VALUES,
     "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}"),
@@ -118,7 +122,9 @@ _VALUES = {
 
 
 def seal(marked: str) -> str:
-    """Return what may be shown. No address but a picture's own data is in it."""
+    """Return drawn HTML with only what may be shown. The only addresses left are the
+    `data:` addresses of pictures.
+    """
     return cleaned(
         marked,
         tags=set(TAGS),

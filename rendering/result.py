@@ -1,4 +1,6 @@
-"""The result of rendering a message: plain values, nothing that could act."""
+"""The dataclasses that rendering a message returns: its document and text, links,
+remote pictures and differences. They come back from the parser as JSON.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,9 +9,11 @@ from typing import Any, Self
 
 from simple_form.result import Change
 
-# Why a message is shown as its source after the parser was killed over it.
+# The reason that is shown above the source of a message over which the parser was
+# killed.
 NOT_SAFE = "it could not be read safely"
 
+# Flags of a link (see `rendering.links`) that need a mark in the message.
 ALARMING = frozenset(
     "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot".split()
 )
@@ -36,7 +40,7 @@ class Difference(Change):
 
 @dataclass(frozen=True)
 class Link:
-    """A link as it reads, and where it really goes."""
+    """A link: its text, and where it goes. `domain` is the registered domain."""
 
     text: str
     target: str
@@ -46,7 +50,7 @@ class Link:
     # an address in plain text, which mail programs turn into a link by themselves
     written_out: bool = False
     mark: str = ""  # its id in the frame
-    claim: str = ""  # the words that name another address than the one it goes to
+    claim: str = ""  # its text that names an address to which it does not go
 
     @property
     def is_alarming(self) -> bool:
@@ -56,8 +60,11 @@ class Link:
 
 @dataclass(frozen=True)
 class RenderedMessage:
-    """A message that is safe to show. `doubt` says why its source is shown instead;
-    empty where it is not.
+    """A message that is safe to show.
+
+    `document` is the HTML for the frame, `text` the same as text with marks, `plain`
+    its words alone. `doubt` says why its source is shown instead; it is empty if the
+    message is shown rendered.
     """
 
     document: str
@@ -69,8 +76,8 @@ class RenderedMessage:
     invisibles: Mapping[str, int] = field(default_factory=dict)
     inked: str = ""  # the id of the first mark for an invisible character
     doubt: str = ""
-    # as text, what its recipient reads; `text` of a message that was written as text is
-    # what was written
+    # the text of the drawn document; `text` is the same, except for a message written
+    # as Markdown, of which it is the Markdown
     read: str = ""
 
     @property
@@ -85,17 +92,17 @@ class RenderedMessage:
 
     @property
     def says_more(self) -> bool:
-        """Whether there is more to say of it than its text."""
+        """Whether the reviewer needs to see more than its text."""
         return bool(self.word_differences or self.blocked or self.doubt)
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether it carries pictures that are drawn, which no text can tell."""
+        """Whether the document has pictures, which are not in its text."""
         return "<img " in self.document
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the message whose fields were written as JSON."""
+        """Return the message from its fields as read from JSON."""
         return cls(
             **{
                 **stored,
@@ -111,22 +118,22 @@ class RenderedMessage:
         )
 
 
-# Stands for a tag in an outline. No text of a message holds it: see `without_marks`.
+# Stands for a tag in an outline. `without_marks` removes it from the text of a message.
 TAG = "\ue000"
-# Characters for private use, which no message needs. The first is `TAG`; the others are
-# for whoever compares texts.
+# Characters for private use, which no message needs. The first is `TAG`; code that
+# compares texts uses the others.
 _MARKS = re.compile("[\ue000-\ue00f]")
 
 
 def without_marks(text: str) -> str:
-    """Return `text` with a sign in place of the characters that are used as marks."""
+    """Return `text` with U+FFFD in place of the characters that are used as marks."""
     return _MARKS.sub("\ufffd", text)
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The text of a body with a mark (`TAG`) in the place of each tag, and a digest of
-    what the tags are.
+    """The text of a message body with a mark (`TAG`) in place of each tag, and a digest
+    of the tags and their attributes.
     """
 
     text: str
@@ -134,19 +141,19 @@ class Outline:
 
 
 def outline_of_text(source: str) -> Outline:
-    """Return the outline of a body whose markup is not read."""
+    """Return the outline of a body that is not parsed: its source, without marks."""
     return Outline(without_marks(source))
 
 
 @dataclass(frozen=True)
 class ParsedContent:
-    """A content as the parser read it, for findings, search and comparison with earlier
-    messages.
+    """A message's content as the parser read it, for risk findings, search and
+    comparison with earlier messages.
 
-    `shown` is the message as its recipient gets it. Of a message with two parts,
-    `text_part` is its text alone. `words` is the text of its HTML, whether it shows or
-    not; `template` the same with line ends and the targets of links. `outlines` are
-    those of its bodies, for comparison.
+    `shown` is the rendered message. `text_part` is the rendered text part of a message
+    that has HTML too. `words` is all text of its HTML, visible or not; `template` is
+    the same with line ends and the targets of links. `outlines` has the outline of each
+    body.
     """
 
     shown: RenderedMessage
@@ -157,12 +164,12 @@ class ParsedContent:
 
     @property
     def is_unsafe(self) -> bool:
-        """Whether it could not be read safely, so that only its source is known."""
+        """Whether the parser was killed over it, so that only its source is known."""
         return self.shown.doubt == NOT_SAFE
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return what was read whose fields were written as JSON."""
+        """Return the parsed content from its fields as read from JSON."""
         renderings = {
             name: RenderedMessage.from_json(stored[name]) if stored[name] else None
             for name in ("shown", "text_part")

@@ -1,5 +1,6 @@
-"""A message shown as its source: plain text with a mark for everything invisible. No
-markup is parsed for it.
+"""Shows a message as its source: plain text with a mark for each invisible character.
+Used if a message cannot be rendered, so no markup is parsed here. Also builds the HTML
+document around a message.
 """
 
 import html
@@ -15,8 +16,9 @@ STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_messa
 
 
 def render_source(content: Content, reason: str, source: str = "") -> RenderedMessage:
-    """Return the message as its source, or as the HTML that was made of its text, with
-    the reason at its head.
+    """Return the message as its source, with the reason above it.
+
+    `source` is the HTML to show; by default that is the message's own HTML or Markdown.
     """
     source = source or without_surrogates(content.html or content.markdown or "")
     tally = Tally()
@@ -36,7 +38,7 @@ def render_source(content: Content, reason: str, source: str = "") -> RenderedMe
 
 
 def marked(text: str, tally: Tally) -> str:
-    """Return text as HTML, with a mark for each invisible character."""
+    """Return text as HTML with marks for invisible characters, counted in `tally`."""
     shown = ""
     for is_mark, piece in pieces(without_surrogates(text), tally):
         escaped = html.escape(piece)
@@ -45,8 +47,9 @@ def marked(text: str, tally: Tally) -> str:
 
 
 def document(body: str, *, plain_paper: bool) -> str:
-    """Return the whole document. A message with colours of its own stays on white: they
-    were judged against white.
+    """Return the whole document of a message. `plain_paper` lets the background follow
+    the reader's theme; a message with colours needs white, against which its contrast
+    was checked.
     """
     paper = "plain" if plain_paper else "white"
     message = f'<div class="message">{body}</div>'
@@ -54,7 +57,7 @@ def document(body: str, *, plain_paper: bool) -> str:
 
 
 def framed(title: str, style: Path, body: str) -> str:
-    """Return a whole document for a frame, around trusted HTML."""
+    """Return a whole HTML document for a frame. `body` must be safe already."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -64,8 +67,8 @@ def framed(title: str, style: Path, body: str) -> str:
 
 
 def left_out(tally: Tally) -> str:
-    """Return the line about invisible characters without a mark; empty where each has
-    one.
+    """Return the line that says how many invisible characters have no mark; empty if
+    each has one.
     """
     if not tally.unmarked:
         return ""
@@ -73,7 +76,7 @@ def left_out(tally: Tally) -> str:
 
 
 def secret_text(tally: Tally) -> tuple[Difference, ...]:
-    """Return the texts that are written in invisible characters."""
+    """Return a difference for each text that is spelled in invisible characters."""
     return tuple(
         Difference("written in invisible characters", "hide it", text)
         for text in tally.secret

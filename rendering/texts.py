@@ -1,5 +1,5 @@
-"""The text of HTML, whether it shows or not: for search, to compare a message with
-earlier ones, and to read sums.
+"""Extracts the text of a message's HTML, visible or not: `words_of` for search,
+`template_of` to read amounts of money, `outline_of` to compare messages.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from simple_form.html_reading import BLOCKS, TABLE_PARTS, tokens
 
 _PARAGRAPHS = BLOCKS | TABLE_PARTS
 _LINES = frozenset({"br", "option", "input", "button", "textarea", "select"})
-# Attributes that are read, or that lead to what is read.
+# Attributes with words or addresses that a recipient sees, hears or follows.
 _READ = (
     "alt",
     "title",
@@ -29,28 +29,29 @@ _READ = (
 _SPACES = re.compile(r"\s+")
 # Digits that are raised or lowered, so that 10 with a raised 6 is not 106.
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-# A number alone in its cell; of what heads its column, so much counts.
+# A cell with nothing but a number, and how many characters of its column's head are put
+# before it.
 _BARE = re.compile(r"[0-9][0-9.,'’ ]{0,30}")
 _LONGEST_HEAD = 40
+# Elements whose raw content is text.
 _TEXT_INSIDE = frozenset({"title", "textarea", "xmp"})
 
 
 def words_of(source: str) -> str:
-    """Return the text of HTML; HTML that cannot be read as it is."""
+    """Return the texts of HTML, joined by spaces; its source if it is TooComplex."""
     try:
         return " ".join(
-            one.data for one in tokens(source) if one.kind in ("text", "lost")
+            token.data for token in tokens(source) if token.kind in ("text", "lost")
         )
     except TooComplex:
         return source
 
 
 def template_of(source: str) -> str:
-    """Return the text of HTML in its order with line ends, then the attributes that are
-    read and its links' targets.
+    """Return the text of HTML in order with line ends, then the values of the
+    attributes in `_READ`; the source if it cannot be parsed.
 
-    At its end stands each number that fills a cell of a table, behind what heads its
-    column.
+    At the end comes each number that fills a table cell, after the head of its column.
     """
     try:
         return "".join((*_template(source), *_columns(source)))
@@ -59,7 +60,9 @@ def template_of(source: str) -> str:
 
 
 def outline_of(source: str) -> Outline:
-    """Return the outline of HTML. Raises TooComplex."""
+    """Return the outline of HTML: the text with marks for tags, then the values of the
+    attributes in `_READ`. Raises TooComplex.
+    """
     text: list[str] = []
     values: list[str] = []
     markup = hashlib.blake2b(digest_size=16)
@@ -72,8 +75,8 @@ def outline_of(source: str) -> Outline:
         if token.kind == "text":
             continue
         text.append(TAG)
-        # What is read stands in the text; of an attribute that is read, that it is
-        # there.
+        # The digest has no words and no values of attributes in `_READ`, only their
+        # names: the values are in the text.
         unread = {
             name: "" if name in _READ else value
             for name, value in token.attributes.items()
@@ -97,13 +100,14 @@ def outline_of(source: str) -> Outline:
     return Outline("".join(text), markup.hexdigest())
 
 
+# Yields the pieces of `template_of`, except for the numbers of columns.
 def _template(source: str) -> Iterator[str]:
     attributes: dict[str, None] = {}
     raised = 0
     next_number: int | None = None
     for token in tokens(source):
         if token.kind == "text":
-            # A line end in the source is a blank.
+            # HTML shows a line end in its source as a space.
             written = _SPACES.sub(" ", token.data)
             yield written.translate(_RAISED) if raised else written
         elif token.kind == "lost" or (
@@ -115,7 +119,7 @@ def _template(source: str) -> Iterator[str]:
             if token.name in ("sup", "sub"):
                 raised = max(raised + (1 if token.kind == "start" else -1), 0)
             elif token.kind == "start" and token.name in ("ol", "li"):
-                # A list whose numbers its author chose.
+                # A list whose author chose its numbers: they are written out.
                 name = "start" if token.name == "ol" else "value"
                 chosen = token.attributes.get(name, "").strip()
                 if re.fullmatch("[0-9]{1,9}", chosen):
@@ -128,8 +132,8 @@ def _template(source: str) -> Iterator[str]:
                 for name in _READ
                 if token.attributes.get(name)
             }
-    for one in attributes:
-        yield f"\n\n{one}"
+    for value in attributes:
+        yield f"\n\n{value}"
 
 
 def _line_end(name: str) -> str:
@@ -140,9 +144,7 @@ def _line_end(name: str) -> str:
 
 
 def _shortened(value: str) -> str:
-    """Return the value of an attribute; of one that holds a whole file, what tells it
-    from another.
-    """
+    """Return the value of an attribute; a digest in place of a whole file (`data:`)."""
     if not value.lower().startswith("data:"):
         return value
     return f"data {hashlib.blake2b(value.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
@@ -153,16 +155,16 @@ def _columns(source: str) -> Iterator[str]:
     heads: list[str] = []
     for row in _rows(source):
         if not row or not heads:
-            heads = [one[:_LONGEST_HEAD] for one in row]
+            heads = [cell[:_LONGEST_HEAD] for cell in row]
             continue
-        for head, one in zip(heads, row, strict=False):
-            if _BARE.fullmatch(one):
-                yield f"\n\n{head} {one}"
+        for head, cell in zip(heads, row, strict=False):
+            if _BARE.fullmatch(cell):
+                yield f"\n\n{head} {cell}"
 
 
 def _rows(source: str) -> Iterator[list[str]]:
-    """Yield the texts of the cells of each row, and an empty row where a table begins
-    or ends.
+    """Yield the texts of the cells of each table row, and an empty row where a table
+    begins or ends.
     """
     cells: list[list[str]] = []
     for token in tokens(source):
@@ -172,6 +174,6 @@ def _rows(source: str) -> Iterator[list[str]]:
             cells.append([])
         elif token.name in ("tr", "table") and token.kind in ("start", "end"):
             if cells or token.name == "table":
-                yield [" ".join("".join(one).split()) for one in cells]
+                yield [" ".join("".join(pieces).split()) for pieces in cells]
             cells = []
-    yield [" ".join("".join(one).split()) for one in cells]
+    yield [" ".join("".join(pieces).split()) for pieces in cells]

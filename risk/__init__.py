@@ -1,5 +1,5 @@
-"""What is risky about a message, in plain sentences, worst first. Pure: no models, no
-network.
+"""Finds what is risky about a message: runs all checks on its content, and returns
+their findings, worst first. Pure: reads no tables and no network.
 
 To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a
 function named like the rule in the module that fits, and list that function in
@@ -21,8 +21,8 @@ from risk.findings import Check, Finding, RiskContext, worst_first
 
 # How many findings one check makes at most.
 MOST = 20
-# Each yields findings of the rule that it is named like; `encoded_words` yields
-# findings of `looks_different`.
+# Each check has the name of the rule whose findings it yields, except `encoded_words`,
+# which yields findings of `looks_different`.
 CHECKS: tuple[Check, ...] = (
     addresses.name_says_address,
     check_greeting.greeting_differs,

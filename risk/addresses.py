@@ -1,5 +1,6 @@
-"""The addresses of a message, and checks of them: who it goes to, who it is from, and
-how their addresses and names are written.
+"""Reads the addresses of a message, and has the checks about them: unknown, resembling,
+too many or not allowed recipients, oddly written addresses, misleading names, and
+replies that go elsewhere.
 """
 
 import re
@@ -32,26 +33,25 @@ from risk.lookalikes import (
     passes_for_latin,
 )
 
+# The address at the end of "Name <address>".
 _ADDRESS = re.compile(r"<([^<>]*)>\s*$")
 
 
 def bare_address(address: str) -> str:
     """Return the address itself, without a display name, normalised."""
-    found = _ADDRESS.search(address[-1000:])
-    return normalise_address(found.group(1) if found else address)
+    match = _ADDRESS.search(address[-1000:])
+    return normalise_address(match.group(1) if match else address)
 
 
 def shown_name(address: str) -> str:
-    """Return the display name before an address; empty when there is none."""
-    found = _ADDRESS.search(address[-1000:])
-    name = address[: -len(found[0])] if found else ""
+    """Return the display name before an address; empty if there is none."""
+    match = _ADDRESS.search(address[-1000:])
+    name = address[: -len(match[0])] if match else ""
     return name.strip().strip("\"'").strip()[:1000]
 
 
 def everybody(content: Content) -> tuple[str, ...]:
-    """Return each distinct address that gets the message, those that the mailbox adds
-    included.
-    """
+    """Return each address that gets the message, also copies that the mailbox adds."""
     added = [
         content.additions.get(name, "")
         for name in ("auto_cc", "auto_bcc", "oversight_copy")
@@ -62,13 +62,13 @@ def everybody(content: Content) -> tuple[str, ...]:
 
 
 def reply_addresses(content: Content) -> tuple[str, ...]:
-    """Return the addresses that answers go to instead of the sender's."""
-    found = (bare_address(part) for part in (content.reply_to or "").split(","))
-    return tuple(dict.fromkeys(address for address in found if "@" in address))[:20]
+    """Return the addresses of Reply-To, at most 20."""
+    addresses = (bare_address(part) for part in (content.reply_to or "").split(","))
+    return tuple(dict.fromkeys(address for address in addresses if "@" in address))[:20]
 
 
 def named_addresses(content: Content) -> Iterator[tuple[str, str, str]]:
-    """Yield every address of the message with its display name, and whose it is:
+    """Yield (address, display name, whose) for every address of the message; whose is
     "sender", "Reply-To" or "recipient".
     """
     sender = bare_address(content.sender)
@@ -80,7 +80,7 @@ def named_addresses(content: Content) -> Iterator[tuple[str, str, str]]:
 
 
 def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
-    """Yield (whose, address) of each distinct address of the message, sender included."""
+    """Yield (whose, address) once for each address of the message; whose as above."""
     whose = {
         bare_address(content.sender): "sender",
         **dict.fromkeys(reply_addresses(content), "Reply-To"),
@@ -94,24 +94,24 @@ def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
 def unknown_addresses(
     content: Content, context: RiskContext
 ) -> Iterator[tuple[str, str]]:
-    """Yield (whose, address) of each distinct address that is neither known nor of an
-    own domain.
+    """Yield (whose, address) once for each address that is neither known nor at one of
+    the organisation's own domains.
     """
     ours = own_domains(context)
     known = context.known_addresses
-    for who, address in all_addresses(content):
+    for whose, address in all_addresses(content):
         if address.lower() not in known and domain_of(address) not in ours:
-            yield who, address
+            yield whose, address
 
 
 def own_domains(context: RiskContext) -> frozenset[str]:
-    """Return our own domains in one spelling."""
+    """Return the organisation's own domains in lower case, without a final dot."""
     return frozenset(domain.lower().rstrip(".") for domain in context.own_domains)
 
 
 def domain_of(address: str) -> str:
-    """Return the domain of a normalised address; of one too long to be a domain, its
-    end.
+    """Return the domain of a normalised address. Of a text that is too long to be a
+    domain, the end is returned, one character longer than a domain can be.
     """
     return address.rpartition("@")[2][-MAX_DOMAIN - 1 :]
 
@@ -121,11 +121,12 @@ def is_same_registrant(domain: str, other: str) -> bool:
     return registered_domain(domain) == registered_domain(other)
 
 
+# More recipients than MANY make a finding, more than VERY_MANY a high one.
 MANY = 10
 VERY_MANY = 50
 
-# A message to more unknown domains than this is one mass mail; comparing each with each
-# would take too long.
+# How many unknown domains of a message are compared with the known ones; more would
+# take too long.
 MAX_COMPARED = 100
 MAX_ADDRESSES = 1000
 MAX_COLLEAGUES = 500
@@ -135,39 +136,43 @@ def lookalike_recipient(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Addresses that are nearly the same as a known address."""
-    ours = own_domains(context)
+    own = own_domains(context)
     unknown = list(islice(unknown_addresses(content, context), MAX_ADDRESSES))
     if not unknown:
         return
-    people = defaultdict[str, list[str]](list)
-    for known in context.known_addresses:
-        people[domain_of(known)].append(known)
-    domains = KnownDomains((ours | set(map(registered_domain, people))) - PROVIDERS)
-    kin: dict[str, str] = {}
+    known_by_domain = defaultdict[str, list[str]](list)
+    for known_address in context.known_addresses:
+        known_by_domain[domain_of(known_address)].append(known_address)
+    domains = KnownDomains(
+        (own | set(map(registered_domain, known_by_domain))) - PROVIDERS
+    )
+    resembled: dict[str, str] = {}
     for who, address in unknown:
         domain = domain_of(address)
-        if domain not in kin and len(kin) < MAX_COMPARED:
-            kin[domain] = (
+        if domain not in resembled and len(resembled) < MAX_COMPARED:
+            resembled[domain] = (
                 lookalike_of(domain, domains) if domain not in PROVIDERS else ""
             )
-        if found := kin.get(domain, ""):
-            whose = "your own domain" if found in ours else "one you write to"
+        if known_domain := resembled.get(domain, ""):
+            whose = "your own domain" if known_domain in own else "one you write to"
             sentence = f"A {who}'s domain looks almost like {whose}."
-            if found in domain:
+            if known_domain in domain:
                 sentence = f"A {who}'s domain contains {whose}, but is a different one."
             times = 0
-            for known, number in context.known_addresses.items():
-                if f".{domain_of(known)}".endswith(f".{found}"):
+            for known_address, number in context.known_addresses.items():
+                if f".{domain_of(known_address)}".endswith(f".{known_domain}"):
                     times += number
             so_far = f", {counted(times, 'message')} so far" if times else ""
             yield finding(
                 "lookalike_recipient",
                 sentence,
-                f"{one_word(address)} is not {one_word(found)}{so_far}.",
-                (address, found),
+                f"{one_word(address)} is not {one_word(known_domain)}{so_far}.",
+                (address, known_domain),
                 anchor=address_anchor(address),
             )
-        elif near := _near_person(address.lower(), people[domain][:MAX_COLLEAGUES]):
+        elif near := _near_person(
+            address.lower(), known_by_domain[domain][:MAX_COLLEAGUES]
+        ):
             yield finding(
                 "lookalike_recipient",
                 f"A {who}'s address is one letter away from a known one.",
@@ -181,7 +186,7 @@ def lookalike_recipient(
 def first_contact(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Recipients outside that nobody has written to before."""
+    """Recipients outside the own domains to whom nobody has written before."""
     known = context.known_addresses
     if not known:
         return
@@ -198,7 +203,7 @@ def first_contact(
 def off_allowlist(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Recipients that no allowlist names as the lists stood when the message was read."""
+    """Recipients that were on no allowlist when the message was checked."""
     off = [bare_address(address) for address in context.off_list or context.watched]
     these = "This recipient was" if len(off) == 1 else f"{len(off):,} recipients were"
     sentence = f"{these} on no allowlist when the message was checked."
@@ -208,13 +213,13 @@ def off_allowlist(
 def _about(
     addresses: Sequence[str], rule: str, sentence: str, *, is_milder: bool = False
 ) -> Iterator[Finding]:
-    """Yield one finding about these addresses, which leads to the address where there
-    is only one.
+    """Yield one finding about all of these addresses, if there are any. It leads to the
+    address if there is only one, otherwise to the list of addresses.
     """
     if addresses:
-        rest = len(addresses) - 3
+        more = len(addresses) - 3
         detail = ", ".join(map(one_word, addresses[:3])) + (
-            f" and {rest:,} more" if rest > 0 else ""
+            f" and {more:,} more" if more > 0 else ""
         )
         anchor = address_anchor(addresses[0]) if len(addresses) == 1 else ADDRESSES
         yield finding(
@@ -225,7 +230,7 @@ def _about(
 def many_recipients(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Messages to more people than an ordinary message goes to."""
+    """Messages to more than MANY people."""
     number = len(everybody(content))
     if number > MANY:
         fields = (("To", content.to), ("Cc", content.cc), ("Bcc", content.bcc))
@@ -240,8 +245,8 @@ def many_recipients(
 
 
 def _near_person(address: str, known: Sequence[str]) -> str:
-    """Return a known address at the same domain whose name is one letter away; numbered
-    ones (sales2) do not count.
+    """Return the address among `known` that differs from this one by one letter before
+    the @; empty if there is none. Other numbers (sales1, sales2) do not count.
     """
     local = address.rpartition("@")[0]
     if len(local) < 4:
@@ -254,15 +259,15 @@ def _near_person(address: str, known: Sequence[str]) -> str:
     return ""
 
 
-# Names of products rather than of domains.
+# Endings after which a text such as "Acme.ai" is the name of a product, not a domain.
 _NO_DOMAINS = frozenset({"cs", "ai"})
 
 
 def name_says_address(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Display names that contain a mail address or a domain other than their own
-    address's.
+    """Display names that contain another mail address or domain than that of the
+    address they belong to.
     """
     for address, name, whose in named_addresses(content):
         domain = domain_of(address)
@@ -292,32 +297,32 @@ def name_says_address(
             )
 
 
-# An IP address, in brackets or bare, also as one number (2130706433) and in
-# hexadecimal.
+# An IP address instead of a domain, in brackets or bare, also as one number
+# (2130706433) or in hexadecimal.
 _NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
 
 def odd_address(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Misleading addresses: by their form for anybody, by their characters for unknown
-    people.
+    """Misleading addresses. The form of all addresses is checked, the characters only
+    of unknown ones.
     """
     yield from _by_form(content)
     yield from _by_characters(content, context)
 
 
 def _by_form(content: Content) -> Iterator[Finding]:
-    for who, address in all_addresses(content):
+    for whose, address in all_addresses(content):
         domain = ascii_domain(domain_of(address))
         if names_next_hop(address):
-            sentence = f"A {who}'s address has % or ! before the @, so the mail may be forwarded to somebody else."
+            sentence = f"A {whose}'s address has % or ! before the @, so the mail may be forwarded to somebody else."
         elif may_be_run(address):
-            sentence = f"A {who}'s address is no ordinary one: {RUN_REASON}."
+            sentence = f"A {whose}'s address is no ordinary one: {RUN_REASON}."
         elif _NUMBER.fullmatch(domain):
-            sentence = f"A {who}'s address has a number instead of a domain."
+            sentence = f"A {whose}'s address has a number instead of a domain."
         elif domain and "." not in domain:
-            sentence = f"A {who}'s address has a single name instead of a domain."
+            sentence = f"A {whose}'s address has a single name instead of a domain."
         else:
             continue
         yield finding(
@@ -330,7 +335,7 @@ def _by_form(content: Content) -> Iterator[Finding]:
 
 
 def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
-    for who, address in unknown_addresses(content, context):
+    for whose, address in unknown_addresses(content, context):
         local = address.rpartition("@")[0]
         domain = domain_of(address)
         if address.isascii() and "xn--" not in domain:
@@ -346,11 +351,11 @@ def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
             odd = "domain has non-Latin letters"
         else:
             continue
-        one = one_word(address)
+        shown = one_word(address)
         yield finding(
             "odd_address",
-            f"A {who}'s {odd}.",
-            f"{one} reads as {spelled_both_ways(one)}.",
+            f"A {whose}'s {odd}.",
+            f"{shown} reads as {spelled_both_ways(shown)}.",
             (address,),
             is_milder=not mixed and not latin,
             anchor=address_anchor(address),
@@ -358,7 +363,9 @@ def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
 
 
 def spelled_both_ways(address: str) -> str:
-    """Return the address as people read it, and the domain as computers look it up."""
+    """Return the address as people read it, followed by the domain in the ASCII form in
+    which computers look it up.
+    """
     local, _, domain = address.rpartition("@")
     read = unicode_host(domain)
     if len(read) > MAX_DOMAIN:
@@ -369,7 +376,7 @@ def spelled_both_ways(address: str) -> str:
 def reply_elsewhere(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """A Reply-To at another domain than the sender's and one's own."""
+    """A Reply-To that is neither at the sender's domain nor at one of our own."""
     sender = domain_of(bare_address(content.sender))
     ours = own_domains(context)
     for address in reply_addresses(content):

@@ -1,5 +1,6 @@
-"""Checks of what a message shows and hides: links, hidden text, remote content,
-differing parts, earlier rejections, and attached files by their names and types.
+"""The checks of a message's content: misleading and odd links, text that may look
+different to the recipient, remote content, HTML and text that differ, an earlier
+rejection of a similar message, and attached files that can run code.
 """
 
 import re
@@ -34,6 +35,7 @@ from risk.lookalikes import passes_for_latin
 from risk.rules import Level
 from risk.sums import read_sums
 
+# The flags that the renderer sets on odd links, and the words of the finding.
 _ODD = {
     "unusual_scheme": "does not open a web page",
     "credentials_in_url": "has a name before the @ that is not its destination",
@@ -45,10 +47,13 @@ _ODD = {
     "unusual_port": "goes to an unusual port",
 }
 
+# The flags of _ODD for which the finding is not made milder.
 _MISLEADING = frozenset(
     {"credentials_in_url", "disguised_dot", "mixed_script", "passes_for_latin"}
 )
+# Schemes of links that run or open something; a finding about them is never milder.
 _ACTING = ("javascript:", "vbscript:", "data:", "file:")
+# How a finding names the fields of a message that the connection's key does not show.
 _FIELD_NAMES = {
     "reply_to": "Reply-To",
     "cc": "Cc",
@@ -62,9 +67,10 @@ _FIELD_NAMES = {
     "to": "To",
     "additions": "what the mailbox adds",
 }
-# Looser than RFC 2047, because some mail programs are.
+# An encoded word such as "=?utf-8?q?Hello?=". Looser than RFC 2047, because some mail
+# programs decode more than the RFC allows.
 _ENCODED_WORD = re.compile(r"=\?[\w.*:-]{1,60}\?[bq]\?[^?]{0,2000}\?=", re.IGNORECASE)
-# Where on the page each field is shown.
+# The anchor at which the page shows each field.
 _ANCHORS = {
     "subject": SUBJECT,
     "addresses": ADDRESSES,
@@ -97,13 +103,13 @@ def link_text_lies(
 def odd_link(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Links whose address is written so that a reader takes it for another."""
+    """Links whose address is written in a way that misleads the reader."""
     by_flag = defaultdict[str, list[Link]](list)
     for link in written_links(content, rendered):
         flags = set(link.flags)
         is_foreign = "punycode" in flags and "mixed_script" not in flags
         if is_foreign and passes_for_latin(link.host):
-            # Characters that look like Latin letters weigh more than foreign ones.
+            # Letters that look like Latin ones are worse than other non-Latin letters.
             flags.remove("punycode")
             flags.add("passes_for_latin")
         for flag in flags:
@@ -129,19 +135,25 @@ def looks_different(
     """Words that the original could hide, cover, cut off, move or add, so that the
     recipient reads something else.
     """
-    found = rendered.word_differences
-    if not found:
+    differences = rendered.word_differences
+    if not differences:
         return
-    first = found[0]
+    first = differences[0]
     about = f": {quoted(first.passage)}" if first.passage else ""
-    more = f", and {counted(len(found) - 1, 'more place')}" if len(found) > 1 else ""
-    evidence = (f"{one.passage} ({one.how}: could {one.does})" for one in found)
-    anchor = mark_anchor(next((one.mark for one in found if one.mark), ""))
+    more = (
+        f", and {counted(len(differences) - 1, 'more place')}"
+        if len(differences) > 1
+        else ""
+    )
+    evidence = (f"{one.passage} ({one.how}: could {one.does})" for one in differences)
+    anchor = mark_anchor(next((one.mark for one in differences if one.mark), ""))
     sentence = f"May look different to the recipient{about}{'' if about.endswith(('.”', '!”', '?”')) else '.'}"
     detail = f"Its style could {first.does}: {first.how}{more}."
-    is_milder = all(one.is_preheader for one in found)
+    is_milder = all(one.is_preheader for one in differences)
     if is_milder:
-        # Numbers and addresses that only the hidden words at the beginning say.
+        # All differences are hidden words at the beginning, which lists of messages
+        # show. They are not milder if they name numbers or mail addresses that are
+        # nowhere else.
         plain = " ".join(rendered.plain.split()).replace(first.passage, " ", 1)
         elsewhere = f"{content.subject} {plain}"
         only_there = _mails_in(first.passage) - _mails_in(elsewhere)
@@ -228,8 +240,8 @@ def invisible_characters(
 def remote_content(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Pictures and the like that load when the recipient opens the message, and so
-    report that it was opened.
+    """Pictures that load from other servers when the recipient opens the message, and
+    so report that it was opened.
     """
     blocked = rendered.blocked
     if not blocked:
@@ -248,9 +260,9 @@ def remote_content(
 def shown_as_source(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """The message could not be laid out, so nobody has seen it as its recipient will.
+    """The message could not be rendered, so nobody has seen it as its recipient will.
 
-    Where the parser was killed over it, that is said instead.
+    If the process that reads it had to be stopped, the finding is `unsafe_content`.
     """
     if rendered.doubt == NOT_SAFE:
         yield not_read_safely("The message")
@@ -275,7 +287,8 @@ def not_visible(
         )
 
 
-# Groups of three may be parted by spaces or apostrophes, anything by points and commas.
+# A number: groups of three digits with blanks or apostrophes between them, or digits
+# with any points and commas between them.
 _NUMBER = re.compile(
     r"[0-9]{1,3}(?:[ '’\u00a0\u202f\u2009][0-9]{3}){1,10}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
     r"|[0-9]+(?:[.,][0-9]+){0,20}"
@@ -284,16 +297,17 @@ _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 
-# Share of words that both parts have in common, below which they are two different
-# messages.
+# If HTML and text have a smaller share of their words in common than this, there is a
+# finding that they differ.
 ALIKE = 0.6
 
 
 def parts_differ(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """HTML and Markdown of one message that differ in their numbers, or in most of
-    their words, and a sum of money in the subject that the message does not name.
+    """HTML and text of a message that differ in their numbers, in the addresses that
+    they name, or in most of their words. Also a sum of money that only the subject
+    names.
     """
     text = context.text_part
     if rendered.doubt:
@@ -303,10 +317,13 @@ def parts_differ(
         in_text = numbers(text.plain)
         details = []
         evidence = []
-        for part, found in (("HTML", in_html - in_text), ("text", in_text - in_html)):
-            if found:
-                details.append(f"only the {part} says {_first(found)}")
-                evidence += [f"{part}: {number}" for number in sorted(found)]
+        for part, only_here in (
+            ("HTML", in_html - in_text),
+            ("text", in_text - in_html),
+        ):
+            if only_here:
+                details.append(f"only the {part} says {_first(only_here)}")
+                evidence += [f"{part}: {number}" for number in sorted(only_here)]
         if details:
             detail = "; ".join(details)
             yield finding(
@@ -348,20 +365,20 @@ def parts_differ(
         )
 
 
-def _first(found: Iterable[str]) -> str:
-    return ", ".join(sorted(found)[:5])
+def _first(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words)[:5])
 
 
-def _named_in(rendered: RenderedMessage) -> set[str]:
-    """Return the mail addresses and hosts that a message says or leads to; HTML may
-    name more than its text does.
+def _named_in(part: RenderedMessage) -> set[str]:
+    """Return the mail addresses in the text of a part, and the mail addresses and hosts
+    to which its links lead.
     """
-    named = _mails_in(rendered.plain[:500_000])
-    for link in rendered.links:
+    addresses = _mails_in(part.plain[:500_000])
+    for link in part.links:
         target = link.target.lower()
         is_mail = target.startswith("mailto:")
-        named.add(target[7:].partition("?")[0] if is_mail else link.host)
-    return named
+        addresses.add(target[7:].partition("?")[0] if is_mail else link.host)
+    return addresses
 
 
 def _mails_in(text: str) -> set[str]:
@@ -369,22 +386,22 @@ def _mails_in(text: str) -> set[str]:
 
 
 def numbers(text: str) -> set[str]:
-    """Return the numbers in a text in one spelling: no separators, cents only where
-    they are not zero.
+    """Return the numbers in a text in one spelling: without separators, with cents only
+    if these are not zero.
     """
-    found = set()
+    spelled = set()
     for match in _NUMBER.findall(text[:500_000]):
         cents = _CENTS.search(match)
         whole = match[: cents.start()] if cents else match
         digits = re.sub(r"[^0-9]", "", whole).lstrip("0") or "0"
         rest = cents.group(1).rstrip("0") if cents else ""
-        found.add(f"{digits}.{rest}" if rest else digits)
-    return found
+        spelled.add(f"{digits}.{rest}" if rest else digits)
+    return spelled
 
 
 def overlap(first: str, second: str, besides: str) -> float:
-    """Return the share of words that two texts have in common, from 0 to 1. Those of
-    `besides` do not count.
+    """Return the share of words that two texts have in common, from 0 to 1. The words
+    of `besides`, which is in both of them, do not count.
     """
     one, other, in_both = (
         Counter(w.lower() for w in _WORD.findall(text[:500_000]))
@@ -399,8 +416,8 @@ def overlap(first: str, second: str, besides: str) -> float:
 def rejected_before(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """An earlier message that says the same and was rejected: by whom, when and why,
-    where the reader may know.
+    """A similar message that was rejected before. By whom and why is only said if it
+    was in the same mailbox, so that the reader may know.
     """
     before = context.rejected
     if before is None:
@@ -422,6 +439,7 @@ def rejected_before(
     )
 
 
+# Endings of files that run code when they are opened.
 _RUNS = frozenset(
     "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
     "cpl dll sys ocx reg inf scf iso img vhd vhdx dmg pkg app command sh bash run elf apk ipa deb rpm py pyw "
@@ -433,9 +451,11 @@ _RUNS = frozenset(
 _OPENS_IN_BROWSER = frozenset(
     {"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"}
 )
+# Endings that are put before another one, so that a program looks like a document.
 _LOOKS_HARMLESS = frozenset(
     "pdf doc docx xls xlsx ppt pptx odt ods txt rtf csv jpg jpeg png gif webp mp3 mp4 zip eml htm html".split()
 )
+# Declared content types of files that run code.
 _TYPES = re.compile(
     r"application/(?:x-(?:msdownload|msdos-program|ms-shortcut|msi|dosexec|executable|sh|shellscript|bat|mach-binary|"
     r"elf|javascript|apple-diskimage|iso9660-image|java-archive|sharedlib)|vnd\.microsoft\.portable-executable|"
@@ -469,18 +489,17 @@ def attachment_runs_code(
 
 
 def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
-    """Return why an attachment can act when opened, and the level; empty when nothing
-    says that it can.
+    """Return why an attachment can run code when it is opened, and the level of the
+    finding; both empty if its name and type do not say so.
     """
-    # Windows drops spaces and dots at the end of a name; what comes before a stray null
-    # is a name of its own.
+    # Windows drops blanks and dots at the end of a name.
     name = (
         re.split(r"[/\\]", stripped(attachment.name))[-1].strip().rstrip(". ").lower()
     )
     endings = name.split(".")[1:]
     ending = endings[-1].strip() if endings else ""
-    turned = set(found_in(attachment.name)) & BIDI
-    if turned:
+    reversing = set(found_in(attachment.name)) & BIDI
+    if reversing:
         return (
             f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}",
             "high",

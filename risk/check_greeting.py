@@ -1,5 +1,6 @@
-"""Checks whom a message greets: reads the salutation in a dozen languages, and says
-nothing where it is not sure.
+"""Checks whether a message greets another person than its recipients: reads the name in
+the salutation, in a dozen languages, and compares it with the recipients' names and
+addresses. If either may not be a name, there is no finding.
 """
 
 import re
@@ -14,7 +15,8 @@ from risk.addresses import bare_address, domain_of, everybody, shown_name
 from risk.findings import SHEET, Finding, RiskContext, finding, one_word, quoted
 from risk.lookalikes import is_one_slip_apart
 
-# Salutations as they begin a line, folded; the name follows at once or after titles.
+# Salutations at the beginning of a line, as `folded` writes them. The name follows, at
+# once or after titles.
 _SALUTATION = re.compile(
     r"(?:my |meine? |mon |ma |mi )?"
     r"(?:dear(?:est)?|hello|hi|hey|hiya|good (?:morning|afternoon|evening|day)|greetings|"
@@ -43,12 +45,14 @@ _LINE = re.compile(r"[^\n]{1,120}")
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’]{0,30}")
 _DOTTED_TITLE = re.compile(r"\b([^\W\d_]{1,7})\.")
 _END_OF_NAME = re.compile(r"[,!:;.?\n(–—|/&+]|\s-\s")
+# Letters that lose a stroke or dot in `folded`, besides accents.
 _LETTER = {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ß": "s"}
+# How letters are spelled in addresses with two letters of ASCII.
 _TWO_LETTERS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "å": "aa", "ø": "oe", "æ": "ae"}
 )
 
-# The salutation is searched in the beginning of a message.
+# The salutation is searched only in the first lines of a message.
 MAX_LINES = 8
 MAX_CHARACTERS = 2000
 # A message to more people than this is not expected to greet one of them.
@@ -57,8 +61,8 @@ MAX_PEOPLE = 5
 
 @dataclass(frozen=True)
 class Greeting:
-    """A salutation as it stands, the words of its name, and whether a title (Mr, Frau,
-    Dr) stands before them.
+    """The line with the salutation, the words of the greeted name, and whether a title
+    (Mr, Frau, Dr) is before them.
     """
 
     line: str = ""
@@ -67,8 +71,8 @@ class Greeting:
 
 
 def greeting_of(text: str) -> Greeting:
-    """Return the message's salutation; an empty one where it greets nobody by a name
-    set apart from its sentence.
+    """Return the salutation of a message; an empty one if nobody is greeted by a name
+    of one to three words.
     """
     for line in _LINE.findall(text[:MAX_CHARACTERS])[:MAX_LINES]:
         line = " ".join(line.replace("*", "").split()).lstrip("_#> ")
@@ -92,7 +96,7 @@ def greeting_of(text: str) -> Greeting:
 def greeting_differs(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """A greeting by name to people none of whom can have that name."""
+    """A greeting by a name that none of the recipients can have."""
     greeting = greeting_of(rendered.plain)
     greeted = [folded(CYRILLIC.get(word.lower(), word)) for word in greeting.words]
     is_given_name = bool(greeted) and greeted[0] in GIVEN_NAMES
@@ -116,8 +120,8 @@ def greeting_differs(
 
 
 def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
-    """Whether the person at this address may have this name, for all that the address
-    and its name tell.
+    """Whether the person at this address may have the greeted name, by the display name
+    and the address. In doubt the answer is True.
     """
     bare = bare_address(address)
     words = [*_words(shown_name(address)), *_words(bare.rpartition("@")[0])]
@@ -129,8 +133,8 @@ def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
         return True
     names_somebody = not GIVEN_NAMES.isdisjoint(words)
     if greeting.is_titled and len(greeted) == 1:
-        # A family name follows a title, so only an address that holds one can
-        # contradict it.
+        # After a title comes a family name. So only an address that seems to contain a
+        # family name can contradict it.
         names_somebody = names_somebody and any(
             len(word) > 2 and word not in GIVEN_NAMES for word in words
         )
@@ -138,8 +142,8 @@ def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
 
 
 def is_one_name(one: str, other: str) -> bool:
-    """Whether two words may be one name: short forms, other spellings, an initial, a
-    name inside a user name.
+    """Whether two words may be the same name: as a short form, in another spelling, as
+    an initial, or inside a user name.
     """
     short, long = sorted((one, other), key=len)
     if len(short) == 1:
@@ -154,17 +158,17 @@ def is_one_name(one: str, other: str) -> bool:
 
 
 def spellings(word: str) -> tuple[str, ...]:
-    """Return how a name may stand in an address: Müller as muller and mueller."""
+    """Return how a name may be spelled in an address: Müller as muller and mueller."""
     spread = word.lower().translate(_TWO_LETTERS)
     return tuple(dict.fromkeys((folded(word), folded(spread))))
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a name or of the part before the @: without numbers, and
-    whatever follows a plus.
+    """Return the words of a display name or of the part of an address before the @, at
+    most six, without numbers and what follows a plus.
     """
-    found: Iterable[str] = re.findall(r"[^\W\d_]+", text.partition("+")[0][:100])
-    return [folded(word) for word in found][:6]
+    words: Iterable[str] = re.findall(r"[^\W\d_]+", text.partition("+")[0][:100])
+    return [folded(word) for word in words][:6]
 
 
 @lru_cache(maxsize=4096)
@@ -184,7 +188,7 @@ def _plain(character: str) -> str:
     return base[0] if base else lower
 
 
-# Names that are one name: short forms, and the same name in other languages.
+# Names that count as the same: short forms, and forms in other languages.
 NAME_GROUPS = tuple(
     frozenset(group.split())
     for group in (
@@ -306,7 +310,7 @@ GIVEN_NAMES = frozenset().union(
     ).split(),
 )  # fmt: skip
 
-# Cyrillic names as they are written in addresses.
+# Cyrillic names, and how they are written in addresses.
 CYRILLIC = dict(
     pair.split(":")
     for pair in (
@@ -317,7 +321,7 @@ CYRILLIC = dict(
     ).split()
 )
 
-# Words after a salutation that are no names.
+# Words after a salutation that are not names ("Dear customer").
 NOT_NAMES = frozenset(
     "all team teams everyone everybody folks guys there friend friends colleague colleagues customer customers client "
     "clients partner partners user users member members reader readers subscriber guest guests sir madam sirs valued "
@@ -332,7 +336,7 @@ NOT_NAMES = frozenset(
     "alla alle teamet kund kunder panstwo wszyscy klient kliencie klienci equipa coleg colegi".split()
 )
 
-# Names of shared mailboxes.
+# Names of shared mailboxes, such as info@ and sales@, which belong to no single person.
 ROLES = frozenset(
     "info sales office support contact billing hello hi team admin hr jobs career careers noreply reply no post mail "
     "email accounts account accounting finance invoice invoices orders order help helpdesk service services press "

@@ -1,8 +1,8 @@
-"""Checks for what should rarely be sent in a message: keys and passwords, account and
-card numbers.
+"""Checks a message for secrets that should rarely be sent: keys and passwords, bank
+account and card numbers.
 
-Evidence is masked: findings are kept, and must not become another copy of a secret.
-Every pattern is bounded.
+Evidence is masked, because findings are stored and must not become another copy of a
+secret. Every pattern has a maximum length, so hostile text cannot keep a process busy.
 """
 
 import math
@@ -15,10 +15,13 @@ from common.fingerprint import Content
 from rendering import RenderedMessage, stripped
 from risk.findings import SHEET, Finding, RiskContext, finding, written_links
 
-# More add nothing for the reader, and comparing each with each would take too long.
+# How many secrets are searched for. More add nothing for the reader, and comparing each
+# with all others would take too long.
 MAX_FOUND = 100
 
+# The kind of a value that the text itself calls a password or key.
 _NAMED = "password or key"
+# By kind, the format of well-known keys.
 _KEYS = {
     kind: re.compile(shape)
     for kind, shape in {
@@ -34,6 +37,7 @@ _KEYS = {
         "signed token": r"\beyJ[0-9A-Za-z_\-]{10,2000}\.eyJ[0-9A-Za-z_\-]{10,4000}\.[0-9A-Za-z_\-]{10,1000}",
     }.items()
 }
+# "password: …", "api key is …", also in German, French and Spanish.
 _NAMED_SECRET = re.compile(
     r"\b(?:pass(?:word|wort|phrase|code)|mot de passe|contraseña|api[ _\-]?key|"
     r"secret(?:[ _\-]?key)?|access[ _\-]?token|token)"
@@ -45,6 +49,7 @@ _URL_PASSWORD = re.compile(
 )
 _IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[0-9A-Za-z]){10,32}")
 _CARD = re.compile(r"(?<![0-9])[2-6][0-9](?:[ \-]?[0-9]){11,17}(?![0-9])")
+# By country, the length of an IBAN.
 _IBAN_LENGTHS = {
     pair[:2]: int(pair[3:])
     for pair in (
@@ -58,8 +63,8 @@ _IBAN_LENGTHS = {
 
 
 def words_of(content: Content, rendered: RenderedMessage) -> str:
-    """Return all text of a message that anybody could read in it: subject, body, what
-    is hidden, and the source.
+    """Return all text of a message in which secrets are searched: subject, body, hidden
+    passages, the body as it was written, and the targets of links.
     """
     hidden = [one.passage for one in rendered.differences]
     targets = [link.target for link in written_links(content, rendered)]
@@ -71,30 +76,33 @@ def words_of(content: Content, rendered: RenderedMessage) -> str:
 def secret_in_body(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Keys by their well-known shapes, and values that a text calls a password or key
-    and that look like one.
+    """Keys in well-known formats, and values that the text calls a password or key and
+    that look random.
     """
     text = words_of(content, rendered)
-    found: dict[str, str] = {}
+    kind_by_value: dict[str, str] = {}
     for kind, value in _keys_in(text):
-        if len(found) >= MAX_FOUND:
+        if len(kind_by_value) >= MAX_FOUND:
             break
         if kind != _NAMED or not any(
-            value in known or known in value for known in found
+            value in other or other in value for other in kind_by_value
         ):
-            found.setdefault(value, kind)
-    if not found:
+            kind_by_value.setdefault(value, kind)
+    if not kind_by_value:
         return
-    kind = next(iter(found.values()))
+    kind = next(iter(kind_by_value.values()))
     article = "an" if kind[0] in "AI" else "a"
     sentence = f"The message may contain {article} {kind}."
-    if len(found) > 1:
-        most = "+" if len(found) >= MAX_FOUND else ""
-        sentence = f"The message may contain {len(found)}{most} keys or passwords."
-    evidence = [f"{kind}: {masked(value)}" for value, kind in found.items()]
+    if len(kind_by_value) > 1:
+        most = "+" if len(kind_by_value) >= MAX_FOUND else ""
+        sentence = (
+            f"The message may contain {len(kind_by_value)}{most} keys or passwords."
+        )
+    evidence = [f"{kind}: {masked(value)}" for value, kind in kind_by_value.items()]
     yield finding("secret_in_body", sentence, f"{evidence[0]}.", evidence, anchor=SHEET)
 
 
+# Yields (kind, value) of everything that looks like a key or password.
 def _keys_in(text: str) -> Iterator[tuple[str, str]]:
     for kind, shape in _KEYS.items():
         for match in shape.finditer(text):
@@ -111,13 +119,15 @@ def _keys_in(text: str) -> Iterator[tuple[str, str]]:
 def payment_details(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Bank accounts and card numbers whose check digits are right."""
+    """Bank account and card numbers whose check digits are right."""
     text = words_of(content, rendered)
     ibans = dict.fromkeys(map(iban_in, _IBAN.findall(text)))
     accounts = [one for one in ibans if one][:MAX_FOUND]
     digits = dict.fromkeys(re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
-    found = (d for d in digits if is_card(d) and not any(d in a for a in accounts))
-    cards = list(islice(found, MAX_FOUND))
+    card_numbers = (
+        d for d in digits if is_card(d) and not any(d in a for a in accounts)
+    )
+    cards = list(islice(card_numbers, MAX_FOUND))
     if accounts:
         bank = "a bank account number"
         if len(accounts) > 1:
@@ -144,8 +154,8 @@ def payment_details(
 
 
 def looks_random(value: str) -> bool:
-    """Whether a value looks made by a machine or chosen as a password rather than being
-    a word of the sentence.
+    """Whether a value looks like a password or key, and not like a word of the
+    sentence: it has a digit, two kinds of characters, and is not too regular.
     """
     if value.lower().startswith(("http://", "https://", "www.")) or len(set(value)) < 6:
         return False
@@ -159,8 +169,8 @@ def looks_random(value: str) -> bool:
 
 
 def iban_in(text: str) -> str:
-    """Return the account number that `text` begins with, when country, length and check
-    digits are right.
+    """Return the IBAN with which `text` begins; empty if its country, length or check
+    digits are wrong.
     """
     compact = text.replace(" ", "").upper()
     length = _IBAN_LENGTHS.get(compact[:2], 0)
@@ -172,9 +182,7 @@ def iban_in(text: str) -> str:
 
 
 def is_card(digits: str) -> bool:
-    """Whether these digits are a card number by Luhn's check; rows of one digit are
-    not.
-    """
+    """Whether these digits are a card number by Luhn's check, and not all the same."""
     if not 13 <= len(digits) <= 19 or len(set(digits)) < 2:
         return False
     doubled = [int(d) * (1 + index % 2) for index, d in enumerate(reversed(digits))]
@@ -182,5 +190,5 @@ def is_card(digits: str) -> bool:
 
 
 def masked(value: str) -> str:
-    """Return enough of a secret to find it by, and no more."""
+    """Return the first four characters of a secret and its length."""
     return f"{value[:4]}… ({len(value)} characters)"

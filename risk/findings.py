@@ -1,8 +1,9 @@
-"""Findings, the desk's knowledge that checks may use, the anchors of findings on the
-page, and the total weight of a message's findings with its parts.
+"""What a finding is and how it is made; what checks know about the desk
+(`RiskContext`); the anchors on the message page to which findings lead; and the score,
+which is the sum of the points of a message's findings.
 
-Each rule counts once, by its heaviest finding; an admin's weight takes the place of the
-points it was published with.
+In the score each rule counts once, by its heaviest finding. If an admin gave a rule a
+weight, that counts instead of its published points.
 
 To add a finding, see `risk/__init__.py`.
 """
@@ -18,7 +19,7 @@ from common.fingerprint import Content, normalise_address
 from rendering import Link, RenderedMessage
 from risk.rules import RULES, Level, Rule
 
-# A finding that is milder than its rule counts a fifth of the points.
+# A finding that is milder than its rule counts this fraction of the points: a fifth.
 MILDER = 5
 MAX_EVIDENCE = 50
 
@@ -31,8 +32,8 @@ _LEVELS = {"high": 0, "notice": 1}
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding about a message: a sentence, a detail that follows it, and its
-    evidence.
+    """One finding about a message: a sentence, a second sentence with details, and the
+    evidence, such as the addresses or links that it is about.
     """
 
     rule: str
@@ -43,14 +44,14 @@ class Finding:
     evidence: tuple[str, ...] = ()
     # Where on the page the reader finds it, such as "#links".
     anchor: str = ""
-    # Its points when it was made, for rules that are no longer published.
+    # Its points when it was made. They count if the rule is no longer published.
     points: int = 0
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A message like this one that was rejected. One in another mailbox stays unnamed:
-    it may not be visible.
+    """A message like this one that was rejected. If it was in another mailbox, a
+    finding does not name it, because the reader may not be allowed to see it.
     """
 
     public_id: str
@@ -62,20 +63,24 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Phrase:
-    """A word, phrase or pattern: as it was typed, and as it is compared."""
+    """A word, phrase or pattern that admins entered: as typed, and cut into words as it
+    is compared.
+    """
 
     text: str
     words: tuple[str, ...]
 
     @property
     def spelling(self) -> str:
-        """How it is compared, the same for two that find the same."""
+        """The words as they are compared; equal for two phrases that find the same."""
         return " ".join(self.words)
 
 
 @dataclass(frozen=True)
 class OwnPhrase:
-    """A phrase that admins look for: where, and the points of its finding."""
+    """A phrase that admins look for, the parts of a message in which they do (PLACES of
+    `own_words`), and the points of its finding.
+    """
 
     phrase: Phrase
     looks_in: frozenset[str]
@@ -84,13 +89,14 @@ class OwnPhrase:
 
 @dataclass(frozen=True)
 class RiskContext:
-    """What the desk knows: its own domains, how often each known address was written
-    to, what was rejected.
+    """What the desk knows, for the checks of one message.
 
-    Of a message with two parts, `text_part` is its text as rendered alone. `off_list`
-    are the recipients that the allowlists in force refuse, `watched` those that they
-    would, were they in force. `own_phrases` are those that admins look for in this
-    mailbox, those with the most points first.
+    `known_addresses` has how many messages were sent to each address before. `off_list`
+    are the recipients that the allowlists refuse, and `watched` those that lists in
+    monitor mode would refuse. `rejected` is a similar message that was rejected.
+    `own_phrases` are the phrases that admins look for in this mailbox, those with the
+    most points first. If the message has both HTML and text, `text_part` is its
+    rendered text.
     """
 
     own_domains: Collection[str] = ()
@@ -106,9 +112,7 @@ Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
 
 
 def written_links(content: Content, rendered: RenderedMessage) -> list[Link]:
-    """Return the links of a message without the one to unsubscribe, which is the
-    gateway's own.
-    """
+    """Return the links of a message without the gateway's link to unsubscribe."""
     return [
         link
         for link in rendered.links
@@ -125,42 +129,42 @@ def finding(
     is_milder: bool = False,
     anchor: str = "",
 ) -> Finding:
-    """Return a finding of a published rule, of its level or as a notice. Texts are cut:
-    it is stored for good.
+    """Return a finding of a published rule, at the rule's level or, if milder, as a
+    notice. Its texts are cut to a maximum length, because it is stored for good.
     """
-    registered = RULES[rule]
-    cut = tuple(_cut(piece, 300) for piece in islice(evidence, MAX_EVIDENCE))
-    level: Level = "notice" if is_milder else registered.level
-    points = counted_points(registered, level, registered.points)
+    published_rule = RULES[rule]
+    pieces = tuple(_cut(piece, 300) for piece in islice(evidence, MAX_EVIDENCE))
+    level: Level = "notice" if is_milder else published_rule.level
+    points = counted_points(published_rule, level, published_rule.points)
     return Finding(
         rule,
-        registered.version,
+        published_rule.version,
         level,
         _cut(sentence, 500),
         _cut(detail, 1000),
-        cut,
+        pieces,
         anchor,
         points,
     )
 
 
 def not_read_safely(what: str) -> Finding:
-    """Return the finding that the parser was killed over `what`, the beginning of a
-    sentence, twice.
+    """Return the finding that the process that reads hostile content had to be stopped
+    twice. `what` was read, such as "The message"; it begins the sentence.
     """
     detail = "Reading it took too much time or memory, twice. It is not tried again by itself."
     return finding("unsafe_content", f"{what} could not be read safely.", detail)
 
 
 def one_word(text: str) -> str:
-    """Return an address as one word: with blanks in it, it could pass for words of the
-    desk.
+    """Return an address with a sign in place of each blank. With blanks, a made-up
+    address could look like a part of the desk's own sentence.
     """
     return _BLANKS.sub("␣", text)
 
 
 def quoted(text: str, most: int = 80) -> str:
-    """Return words of the message in quotes, with quotes inside them replaced."""
+    """Return words of the message in quotation marks; marks inside them are replaced."""
     return f"“{_QUOTES.sub(chr(39), text[:most])}”"
 
 
@@ -169,17 +173,17 @@ def _cut(text: str, most: int) -> str:
 
 
 def counted_points(rule: Rule, level: Level, points: int) -> int:
-    """Return what a finding of this level counts where its rule has so many points: a
-    fifth where it is milder.
+    """Return the points of a finding of this level if its rule has these points: a
+    fifth if the finding is milder than the rule.
     """
     is_milder = rule.level == "high" and level == "notice"
-    # A rule of at least one point keeps one, so that the finding stays a notice.
+    # At least 1 if the rule has any points, so that the finding stays a notice.
     return max(points // MILDER, min(points, 1)) if is_milder else points
 
 
 def restored(stored: Mapping[str, Any]) -> Finding:
-    """Return a finding as it is stored with a revision. Rules of another version may
-    have other names and fields.
+    """Return a finding from the JSON that is stored with a revision. Its rule may be no
+    longer published, and fields may be missing.
     """
     level: Level = "high" if stored.get("level") == "high" else "notice"
     return Finding(
@@ -202,13 +206,13 @@ def rule_order(rule: str) -> int:
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return findings by level, then by the weight of their rules."""
+    """Return findings sorted by level, then in the published order of their rules."""
     return tuple(sorted(findings, key=lambda f: (_LEVELS[f.level], rule_order(f.rule))))
 
 
 def may_have_left() -> Finding:
-    """Return the finding for a message that was waiting when a backup was made that has
-    been restored since.
+    """Return the finding that a backup was restored in which this message still waits,
+    so it may have been sent after the backup was made.
     """
     sentence = "It was waiting when the restored backup was made. It may already have been approved and sent."
     return finding(
@@ -221,6 +225,7 @@ def counted(number: int, one: str) -> str:
     return f"{number:,} {one if number == 1 else one + 's'}"
 
 
+# Anchors on the message page; SHEET is the message itself.
 ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = (
     "#addresses",
     "#subject",
@@ -229,47 +234,45 @@ ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = (
     "#attachments",
 )
 
-# The view of the message that compares its HTML with its text.
+# Leads to the view of the message that compares its HTML with its text.
 PARTS = "#parts"
 
-# Anchors in the message's own frame, as rendering/marking.py writes them: "#hidden-2"
-# is the second box of hidden text.
+# How anchors begin that are inside the frame with the rendered message. They are
+# written by rendering/marking.py; "#hidden-2" is the second box of hidden text.
 IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-")
 
 
 def address_id(address: str) -> str:
-    """Return the id of an address on the page. All spellings share it, and it holds no
-    character of the address.
+    """Return the HTML id of an address on the page. It is a hash, because the address
+    is hostile text; all spellings of an address have the same id.
     """
     spelled = normalise_address(address).lower().encode("utf-8", "replace")
     return f"address-{hashlib.blake2b(spelled, digest_size=5).hexdigest()}"
 
 
 def address_anchor(address: str) -> str:
-    """Return the anchor of an address."""
+    """Return the anchor of an address on the page."""
     return f"#{address_id(address)}"
 
 
 def mark_anchor(mark: str, otherwise: str = SHEET) -> str:
-    """Return the anchor of a mark in the frame; another place where the message has no
-    such mark.
-    """
+    """Return the anchor of a mark in the message's frame; `otherwise` if it is empty."""
     return f"#{mark}" if mark else otherwise
 
 
-# From here on a message, or one finding, is called high; below, and above nothing, it
-# is a notice.
+# A message with at least so many points has high risk; with fewer, but some, it has the
+# level notice.
 HIGH = 50
 
-# What a finding of a rule that is no longer published counts, where it was stored
-# without points.
+# By level, the points of a finding that was stored without points and whose rule is no
+# longer published.
 _UNPUBLISHED = {"high": HIGH, "notice": 10}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one rule adds to the sum: "look-alike 70". `published` is what it would add
-    without an admin's weight.
+    """What one rule adds to the score: "look-alike 70". `published` is what it would
+    add if no admin had set a weight.
     """
 
     rule: str
@@ -280,7 +283,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Score:
-    """The sum of the parts, heaviest first; parts that count nothing come last."""
+    """The sum of the points of a message's findings, and its parts, heaviest first.
+    Parts without points come last.
+    """
 
     points: int = 0
     level: str = ""
@@ -288,13 +293,13 @@ class Score:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of what counts, heaviest first."""
+        """The short names of the rules that add points, heaviest first."""
         return tuple(part.words for part in self.parts if part.points and part.words)
 
 
 def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
-    """Return the score of findings. `weights` has only the rules for which an admin set
-    other points.
+    """Return the score of findings. `weights` has the points that admins set, by rule;
+    rules without one count as published.
     """
     heaviest: dict[str, Part] = {}
     for finding in findings:
@@ -305,10 +310,10 @@ def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
             points_of(finding, weights),
             points_of(finding, {}),
         )
-        known = heaviest.get(finding.rule)
-        if known is None or (part.points, part.published) > (
-            known.points,
-            known.published,
+        heaviest_so_far = heaviest.get(finding.rule)
+        if heaviest_so_far is None or (part.points, part.published) > (
+            heaviest_so_far.points,
+            heaviest_so_far.published,
         ):
             heaviest[finding.rule] = part
     parts = sorted(
@@ -319,14 +324,12 @@ def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
 
 
 def score_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int]) -> Score:
-    """As `score`, of findings as they are stored with a revision."""
+    """Return the score of findings in the JSON form that is stored with a revision."""
     return score(map(restored, stored), weights)
 
 
 def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
-    """Return what one finding counts, by an admin's points for its rule or by the
-    published ones.
-    """
+    """Return the points of a finding, by the admin's weight for its rule if any."""
     rule = RULES.get(finding.rule)
     if rule is None or rule.points_by_finding:
         return finding.points or _UNPUBLISHED[finding.level]
@@ -334,7 +337,5 @@ def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
 
 
 def level_of(points: int) -> str:
-    """Return the level of so many points: "high", "notice", or empty where nothing
-    counts.
-    """
+    """Return the level of a number of points: "high", "notice", or empty for 0."""
     return "high" if points >= HIGH else "notice" if points else ""

@@ -1,5 +1,6 @@
-"""Checks whether one domain or name could be mistaken for another: by similar
-characters, or by typing errors.
+"""Checks whether one domain or name could be mistaken for another, because of similar
+characters or a typing error; and aligns the two, so that a page can show the
+difference.
 """
 
 import unicodedata
@@ -17,32 +18,34 @@ from rendering.links import scripts, unicode_host
 # The longest domain that DNS can look up.
 MAX_DOMAIN = 253
 
-# Providers resemble each other by chance (mail.com, gmail.com), and everybody writes to
-# them.
+# Big mail providers. They are not compared: they resemble each other by chance
+# (mail.com, gmail.com), and everybody writes to them.
 PROVIDERS = frozenset(
     "gmail.com mail.com ymail.com email.com hotmail.com outlook.com live.com msn.com yahoo.com aol.com icloud.com "
     "me.com mac.com gmx.net gmx.com gmx.de web.de proton.me protonmail.com pm.me fastmail.com hey.com zoho.com "
     "mail.ru qq.com 163.com 126.com t-online.de freenet.de orange.fr free.fr wanadoo.fr libero.it".split()
 )
+# Pairs of letters that look like one letter.
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _CYRILLIC = "аеорсухіјѕԁһӏьгкмтвнԛԝ"
 _GREEK = "αεορςυνικτω"
-# Digits and signs that pass for letters, then Cyrillic and Greek letters that look
-# Latin.
+# Digits, signs, Cyrillic and Greek letters, and the Latin letters they look like.
 _LETTERS = str.maketrans(
     f"01345|iıɡɑ{_CYRILLIC}{_GREEK}",
     "oleaslllgaaeopcyxljsdhlbrkmtbhqwaeopcuvlktw",
 )
+# Letters of other scripts that pass for Latin ones.
 _PASSES = frozenset(_CYRILLIC + _GREEK)
 
 
 def lookalike_of(domain: str, known: "KnownDomains") -> str:
-    """Return the known domain that `domain` could be taken for; empty when there is
-    none or it is that domain.
+    """Return the known domain that `domain` could be mistaken for; empty if there is
+    none, or if it is a known domain or a subdomain of one.
     """
     if len(domain) > MAX_DOMAIN:
         return ""
     labels = domain.split(".")
+    # Every run of two or more labels: "a.b.c" has "a.b", "b.c" and "a.b.c".
     inside = {
         ".".join(labels[a:b])
         for a in range(len(labels))
@@ -50,14 +53,15 @@ def lookalike_of(domain: str, known: "KnownDomains") -> str:
     }
     if any(part in known.domains and domain.endswith(part) for part in inside):
         return ""
-    if held := sorted(inside & known.domains):
-        return held[0]
-    mine = registered_domain(domain)
-    looks = skeleton(mine)
+    if contained := sorted(inside & known.domains):
+        return contained[0]
+    own_registered = registered_domain(domain)
+    looks = skeleton(own_registered)
     characters = frozenset(looks)
     for other, registered, other_skeleton, other_characters in known.looks:
-        if mine == registered:
+        if own_registered == registered:
             continue
+        # Comparing the sets of characters first saves most of the slow comparisons.
         if looks == other_skeleton or (
             len(characters ^ other_characters) <= 4 and is_near(looks, other_skeleton)
         ):
@@ -66,7 +70,9 @@ def lookalike_of(domain: str, known: "KnownDomains") -> str:
 
 
 class KnownDomains:
-    """Known domains with what each looks like, worked out once."""
+    """Known domains. `looks` has (domain, registered domain, skeleton, characters of
+    the skeleton) of each, computed once.
+    """
 
     def __init__(self, domains: Iterable[str]) -> None:
         self.domains = frozenset(domains)
@@ -79,8 +85,8 @@ class KnownDomains:
 
 @lru_cache(maxsize=8192)
 def skeleton(domain: str) -> str:
-    """Return what a domain looks like at a glance: confusable letters and pairs of
-    letters made one.
+    """Return a domain with each character replaced by the Latin letter that it looks
+    like. Domains that look alike have the same skeleton.
     """
     text = unicodedata.normalize("NFKD", unicode_host(domain)).casefold()
     text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
@@ -90,7 +96,7 @@ def skeleton(domain: str) -> str:
 
 
 def is_near(first: str, second: str) -> bool:
-    """Whether two names differ by one typing error, or by two where both are long."""
+    """Whether two names differ by one typing error, or by two if both are long."""
     shorter = min(len(name.partition(".")[0]) for name in (first, second))
     limit = 2 if shorter >= 9 else 1
     return shorter >= 4 and 0 < OSA.distance(first, second, score_cutoff=limit) <= limit
@@ -103,16 +109,16 @@ def is_one_slip_apart(first: str, second: str) -> bool:
     return OSA.distance(first, second, score_cutoff=1) == 1
 
 
-# How many columns of a comparison are shown: what a phone has room for.
+# How many characters of a comparison are shown. A phone has room for no more.
 COLUMNS = 24
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A name as it is written over a known one, in runs of equal and of differing
-    characters; True for those that differ.
+    """A name and the known name that it looks like, each cut into runs of characters:
+    (whether they differ from the other name, the characters).
 
-    A space stands where the other name has one character more.
+    Both have the same length: if one name lacks a character, it has a space there.
     """
 
     written: list[tuple[bool, str]]
@@ -120,18 +126,18 @@ class Comparison:
 
     @property
     def in_words(self) -> str:
-        """What differs, for people who do not see it: `“1” for “l”`."""
+        """The differences for screen readers: `“1” for “l”`."""
         pairs = zip(self.written, self.known, strict=True)
         return ", ".join(
-            f"“{mine.strip()}” for “{other.strip()}”"
-            for (differs, mine), (_, other) in pairs
+            f"“{written_run.strip()}” for “{known_run.strip()}”"
+            for (differs, written_run), (_, known_run) in pairs
             if differs
         )
 
 
 def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the addresses that stored findings call look-alikes, each with the known
-    name that it looks like.
+    """Yield (address, known name that it looks like) from stored findings about
+    look-alikes. The known name is a domain or an address.
     """
     for one in findings:
         evidence: Sequence[str] = one.get("evidence") or ()
@@ -140,34 +146,39 @@ def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, st
 
 
 def compare_names(address: str, known: str) -> Comparison:
-    """Return an address's domain aligned with the known domain that it looks like, or
-    with a whole known address.
+    """Return a look-alike aligned with what it looks like: the domain of `address` with
+    a known domain, or the whole address with a known address.
 
-    What stands before the registered domain is not part of the likeness, unless the
-    known name is in it.
+    Only registered domains are aligned; what is before them is shown unchanged. If the
+    domain contains the known domain, the whole domain is aligned.
     """
     if "@" in known:
         return _aligned("", address, known)
     domain = address.rpartition("@")[2].lower()
     if known in domain:
         return _aligned("", unicode_host(domain), unicode_host(known))
-    mine = registered_domain(domain)
-    before = unicode_host(domain.removesuffix(mine))
-    return _aligned(before, unicode_host(mine), unicode_host(registered_domain(known)))
+    registered = registered_domain(domain)
+    before = unicode_host(domain.removesuffix(registered))
+    return _aligned(
+        before, unicode_host(registered), unicode_host(registered_domain(known))
+    )
 
 
 def _aligned(before: str, written: str, known: str) -> Comparison:
-    """Return two names, aligned behind what stands before both; a long one around the
-    first character that differs, with an ellipsis for each end that was left out.
+    """Return two names aligned, each after the text `before`. Of more than COLUMNS
+    characters, those around the first difference are kept, with an ellipsis for an end
+    that is left out.
     """
     columns = [(one, one) for one in before]
     for step in Levenshtein.opcodes(written, known):
-        mine = written[step.src_start : step.src_end]
-        other = known[step.dest_start : step.dest_end]
-        width = max(len(mine), len(other))
-        columns += zip(mine.ljust(width), other.ljust(width), strict=True)
+        part = written[step.src_start : step.src_end]
+        known_part = known[step.dest_start : step.dest_end]
+        width = max(len(part), len(known_part))
+        columns += zip(part.ljust(width), known_part.ljust(width), strict=True)
     if len(columns) > COLUMNS:
-        differing = (at for at, (one, other) in enumerate(columns) if one != other)
+        differing = (
+            at for at, (one, known_part) in enumerate(columns) if one != known_part
+        )
         first = next(differing, 0)
         start = max(0, min(first - COLUMNS // 4, len(columns) - COLUMNS))
         end = start + COLUMNS
@@ -177,9 +188,9 @@ def _aligned(before: str, written: str, known: str) -> Comparison:
         columns = left + columns[start:end] + right
     comparison = Comparison([], [])
     for differs, run in groupby(columns, key=lambda pair: pair[0] != pair[1]):
-        ours, theirs = zip(*run, strict=True)
-        comparison.written.append((differs, "".join(ours)))
-        comparison.known.append((differs, "".join(theirs)))
+        written_run, known_run = zip(*run, strict=True)
+        comparison.written.append((differs, "".join(written_run)))
+        comparison.known.append((differs, "".join(known_run)))
     return comparison
 
 
@@ -193,8 +204,8 @@ def has_mixed_scripts(name: str) -> bool:
 
 
 def passes_for_latin(name: str) -> bool:
-    """Whether a word of a domain or name is of one other script, and each of its
-    letters is taken for a Latin one.
+    """Whether a word of a domain or name consists only of Cyrillic or Greek letters
+    that look like Latin ones.
     """
     for word in unicode_host(name[:MAX_DOMAIN]).split("."):
         characters = [character for character in word.casefold() if character.isalpha()]

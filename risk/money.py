@@ -1,7 +1,7 @@
-"""The words, codes and signs of money, and the words of numbers beside them, in the
-languages that mail is written in.
-
-Data, and how a word is looked up and a number is valued. Pure.
+"""The vocabulary with which `risk.sums` reads sums of money, in many languages: names,
+codes and signs of currencies, words that add zeros, number words, months, and words
+that show that a number is no sum. Also functions that look up a word and that value a
+number. Pure.
 """
 
 import re
@@ -16,12 +16,15 @@ from risk.lookalikes import has_mixed_scripts, passes_for_latin, skeleton
 # Chinese, Japanese and Korean characters, each of which is a word.
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _FIRST_CJK = "\u3040"
+# How many characters of a word are compared.
 _LONGEST = 40
 
 
 @lru_cache(maxsize=8192)
 def folded(word: str) -> str:
-    """Return a word as it is looked up: in lower case, without accents and vowel signs."""
+    """Return a word in the form in which it is looked up: in lower case, without
+    accents and vowel signs.
+    """
     if word >= _FIRST_CJK:
         return word[:_LONGEST]
     return "".join(
@@ -35,8 +38,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(map(folded, text.split()))
 
 
-# A word, code or sign that several currencies share names none, and stands for the
-# empty code.
+# The codes of currencies. In the tables below, the empty code is used for words and
+# signs that several currencies share, such as "kr".
 CODES = frozenset(
     "aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp byn bzd cad cdf chf "
     "clf clp cny cnh cop crc cup cve czk djf dkk dop dzd egp ern etb eur fjd fkp gbp gel ghs gip gmd gnf gtq gyd hkd "
@@ -92,13 +95,14 @@ _WORDS = {
     "دينار جنيه ليرة leu lei lev leva kuna tenge grand som soum taka birr cedi cedis kwacha shilling "
     "shillings dh уе won dong real rand rands sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
 }
-# Ordinary words too: they name money only after a number, or as a code in capitals.
+# Names of money that are ordinary words too. They count as money only after a number,
+# or as a code in capitals.
 _ORDINARY = _words(
     "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
     "ft grand won real sol mark som lev lei leu cent libra libre livre franco nis bs tk kd dh р тр رس دإ جم دك لل "
     "块 塊 角 원 엔"
 )
-# How words begin that name money in each of their forms.
+# Beginnings of words that name money in all their forms: "rubl" for rubles, rublej.
 _BEGINNINGS = {
     folded(word): code
     for word, code in {
@@ -107,7 +111,7 @@ _BEGINNINGS = {
         "ringgit": "MYR", "бакс": "", "динар": "", "денар": "MKD", "shekel": "ILS", "bitcoin": "BTC",
     }.items()
 }  # fmt: skip
-# Whose money a word may be that is an ordinary one otherwise: "Danish crowns".
+# After one of these, an ordinary word is money: "Danish crowns".
 _NATIONS = frozenset(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
     "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek".split()
@@ -117,19 +121,21 @@ _CURRENCY = {folded(one): one for one in CODES}
 _CURRENCY |= {
     folded(word): code for code, words in _WORDS.items() for word in words.split()
 }
-# Names of money that add zeros too.
+# Names of money that mean a thousand of it: "5 grand".
 THOUSANDS = frozenset(("grand", "тр"))
-# Those of Chinese, Japanese and Korean, which no space sets apart.
+# A pattern of the Chinese, Japanese and Korean names of money: these languages have no
+# spaces between words.
 CJK_MONEY = "|".join(
     sorted((one for one in _CURRENCY if one >= _FIRST_CJK), key=len, reverse=True)
 )
+# By skeleton (what it looks like), the Latin names of money.
 _LOOKS = {skeleton(key): key for key in _CURRENCY if key.isascii()}
-# Letters before a sign of dollars; a code of one names them too.
+# Letters before "$" that say which currency it is, as in "A$"; also codes.
 DOLLARS = {
     "us": "USD", "a": "AUD", "au": "AUD", "c": "CAD", "ca": "CAD", "can": "CAD", "nz": "NZD", "hk": "HKD", "s": "SGD",
     "sg": "SGD", "r": "BRL", "nt": "TWD", "mx": "MXN",
 } | {one.lower(): one for one in CODES if one.endswith("D") or one in ("MXN", "BRL", "ARS", "CLP", "COP")}  # fmt: skip
-# What stands before the name of a currency, and which one it is then.
+# By (word before, beginning of the name): which currency it is, as in "Swiss francs".
 NAMED = {
     ("us", "dollar"): "USD", ("american", "dollar"): "USD", ("canadian", "dollar"): "CAD",
     ("australian", "dollar"): "AUD", ("singapore", "dollar"): "SGD", ("british", "pound"): "GBP",
@@ -137,15 +143,16 @@ NAMED = {
     ("danish", "kron"): "DKK", ("norwegian", "kron"): "NOK", ("indian", "rupee"): "INR",
 }  # fmt: skip
 
-# Before a number, as rand, quetzales and soles are written.
+# Letters that are money only before a number, as in "R 500" for rand.
 LETTERS = {
     "R": "ZAR", "S/": "PEN", "KD": "KWD", "NIS": "ILS", "Tk": "BDT", "TK": "BDT", "Bs": "VES", "BS": "VES",
     "LE": "EGP", "DH": "", "Ft": "HUF",
 }  # fmt: skip
-# Other abbreviations of money that points divide.
+# Other abbreviations of money that may be written with points: "U.S.".
 JOINED = frozenset(("US", "LE", "уе", "тр", "رس", "دإ", "جم", "دك", "لل", "שח"))
 
-# How many zeros a word adds. Where languages differ, the larger number.
+# How many zeros a word adds to the number before it. If languages differ, the larger
+# number counts.
 TIMES = {
     folded(word): zeros
     for zeros, words in {
@@ -166,14 +173,15 @@ TIMES = {
     }.items()
     for word in words.split()
 }
-# Of one letter, and ordinary letters: only glued to the number, or right before the
-# money.
+# Words of TIMES that may mean something else. They add zeros only directly after the
+# digits ("5b"), or right before the money.
 UNSURE_TIMES = frozenset(
     ("b", "t", "l", "mm", "bin", "mil", "bil", "bill", "mill", "mia", "cr")
 )
-# Of several letters, and in ordinary use too: beside a sum only.
+# Words of TIMES that make a sum doubtful only if they are directly next to it.
 _BESIDE_ONLY = UNSURE_TIMES | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
-# What says that a sum is paid several times: near it, and only beside it.
+# Words which say that a sum is paid several times: anywhere near it, and only directly
+# next to it.
 _PRODUCTS = _words(
     "x times each apiece per pcs piece pieces fois veces vezes volte keer gånger крат раз razy krát"
 )
@@ -183,13 +191,15 @@ _PRODUCTS_BESIDE = _words(
 
 
 def multiplies(word: str, *, is_beside: bool) -> bool:
-    """Whether a word near a sum adds zeros to it."""
+    """Whether a word near a sum may add zeros to it. `is_beside`: directly next to it."""
     key = folded(word)
     return key in TIMES and (is_beside or key not in _BESIDE_ONLY)
 
 
 def is_of_products(word: str, *, is_beside: bool) -> bool:
-    """Whether a word near a sum says that it is meant several times."""
+    """Whether a word near a sum says that it is paid several times. `is_beside`:
+    directly next to it.
+    """
     key = folded(word)
     return key in _PRODUCTS or (is_beside and key in _PRODUCTS_BESIDE)
 
@@ -219,25 +229,24 @@ _PARTS_OF_NUMBER_WORDS = tuple(
 _THOUSANDS_BEHIND = tuple(
     word for word, zeros in TIMES.items() if zeros == 3 and len(word) > 2
 )
-# What a digit may be that looks like a letter.
+# Letters that look like digits, as in "lOO".
 _PASSES_FOR_DIGIT = frozenset("oil")
 
 
 def currency_of(
     word: str, *, before: str = "", follows_number: bool = False
 ) -> str | None:
-    """Return the code of the currency that a word names, empty where several have it;
-    None for another word.
-
-    `before` is the word before it.
+    """Return the code of the currency that a word names, empty if it may be several;
+    None if the word is no money. `before` is the word before it.
     """
-    found, is_ordinary = _looked_up(word)
+    code, is_ordinary = _looked_up(word)
     is_sure = (
         not is_ordinary or follows_number or word in CODES or folded(before) in _NATIONS
     )
-    return found if is_sure else None
+    return code if is_sure else None
 
 
+# Returns what `currency_of` does, and whether the word is an ordinary one too.
 @lru_cache(maxsize=8192)
 def _looked_up(word: str) -> tuple[str | None, bool]:
     key = folded(word)
@@ -251,13 +260,13 @@ def _looked_up(word: str) -> tuple[str | None, bool]:
         (code for start, code in _BEGINNINGS.items() if key.startswith(start)), None
     )
     if key.endswith(_BAHT):
-        # Thai sets no space between words.
+        # Thai has no spaces between words, so the name ends a longer word.
         by_beginning = "THB"
     return _CURRENCY.get(key, by_beginning), key in _ORDINARY
 
 
 def is_number_word(word: str) -> bool:
-    """Whether a word is a number, or letters that look like one."""
+    """Whether a word is a number in words, or letters that look like digits."""
     key = folded(word)
     if key in _NUMBER_WORDS or any(part in key for part in _PARTS_OF_NUMBER_WORDS):
         return True
@@ -280,10 +289,11 @@ MONTH_NAMES = (
     "jan feb mar apr jun jul aug sep sept oct nov dec okt dez"
 ).split()
 MONTHS = frozenset(map(folded, MONTH_NAMES))
+# Words beside a time of day.
 CLOCK = frozenset("am pm uhr h utc gmt cet cest heures ore".split())
-# Of these, what counts hours too.
+# Those of CLOCK that can also count hours.
 COUNTS_HOURS = frozenset(("h", "heures", "ore"))
-# Behind a number: it counts something else than money.
+# After a number: words which say that it counts something else than money.
 COUNTED = _words(
     "% percent prozent pourcent procent st nd rd th second seconds sekunden minute minutes min minuten hour "
     "hours hr hrs stunde stunden std day days tag tage tagen jour jours dia dias giorni dagen working business "
@@ -291,7 +301,7 @@ COUNTED = _words(
     "year years jahr jahre jahren ans año años people persons personen users seats items pieces stück pcs kb "
     "mb gb tb ms km cm kg px"
 )
-# Before a number: it is the name of something.
+# Before a number: words which say that it is the number of something ("invoice 5").
 NAMES = _words(
     "order orders invoice invoices receipt receipts ticket tickets case ref reference no nr num number numbers "
     "id customer account contract booking page step item line room flight version chapter section article "
@@ -299,16 +309,17 @@ NAMES = _words(
     "kundennummer vertrag seite commande facture numéro pedido factura número ordine fattura ordre zamówienie"
 )
 
-# A sum is read up to here.
+# Larger sums count as this one.
 LARGEST = Decimal(10) ** 15
 DIGITS = re.compile(r"[0-9]+")
 _OTHERS = re.compile(r"[^0-9]+")
+# Separators that are equal to another one.
 _SAME = str.maketrans("’‘٬·٫", "'''.,")
 
 
 def value_of(written: str) -> Decimal | None:
-    """Return a number in the reading in which it is largest; None where its parts
-    follow no custom.
+    """Return the largest value that a written number can have: "1.200" is 1200. None if
+    its separators follow no custom.
     """
     groups = DIGITS.findall(written)
     separators = [
@@ -334,7 +345,9 @@ def value_of(written: str) -> Decimal | None:
 
 
 def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
-    """Whether digits are grouped by thousands, or as lakh and crore are."""
+    """Whether groups of digits follow a custom: by thousands (1,000,000), or as in
+    India (10,00,000).
+    """
     first, *others = groups
     if not others:
         return len(first) == 1 or first[0] != "0"

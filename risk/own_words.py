@@ -1,8 +1,9 @@
-"""The words, phrases and patterns that admins look for: how they are written, how they
-are found in a text, and the check of a message for them. Pure.
+"""Own words: the words, phrases and patterns that admins look for in messages. Reads
+how admins write them, finds them in a text, and checks a message for them. Pure: reads
+no tables.
 
-A text is cut into words, without accents, case and invisible characters, and a pattern
-is compared with one word of at most 60 characters at a time. So no pattern and no
+A text is cut into words without accents, case and invisible characters. A pattern is
+compared with one word at a time, of at most MAX_WORD characters, so no pattern and no
 message can keep a process busy.
 """
 
@@ -36,22 +37,26 @@ from risk.findings import (
 )
 from risk.rules import Level
 
+# Limits of a phrase: its characters, its words, and the stars in a word.
 MAX_TYPED = 80
 MAX_WORDS = 8
 MAX_STARS = 3
+# How many letters or digits, other than * and ?, it needs at least.
 MIN_FIXED = 2
-# How many words of the text are shown before and after what was found.
+# How many words of the text are shown before and after a match.
 CONTEXT = 6
 
 _WORD = re.compile(r"[\w*?#]+")
 # Signs that may stand between words; texts are compared without them.
 _BETWEEN = frozenset(" \t.,:;!-–—/\\'’‘\"“”()[]@&_…")
-# From here on a single character may be a whole word.
+# From this code point on, a single character may be a whole word, as in Chinese.
 _IDEOGRAPHS = 0x2E80
 
 
 class Match(NamedTuple):
-    """What fits a phrase, with the words before and after it, as texts are compared."""
+    """A match: the words that fit a phrase, and up to CONTEXT words before and after
+    them, in the form in which texts are compared.
+    """
 
     before: str
     found: str
@@ -62,8 +67,8 @@ class Match(NamedTuple):
 
 
 def read_phrase(text: str) -> Phrase:
-    """Return a phrase as it was typed. Raises ValueError with a sentence for one that
-    cannot be looked for.
+    """Return the phrase that an admin typed. Raises ValueError with a sentence if it
+    cannot be searched for.
     """
     typed = " ".join(stripped(text).split())
     if len(typed) > MAX_TYPED:
@@ -94,7 +99,7 @@ def read_phrase(text: str) -> Phrase:
 
 
 class SearchedText:
-    """A text in which phrases are looked for."""
+    """A text in which phrases can be found; its words are indexed once."""
 
     def __init__(self, text: str) -> None:
         self._words = words_of(stripped(text))
@@ -104,8 +109,8 @@ class SearchedText:
         self._distinct = sorted(self._positions)
 
     def find(self, phrase: Phrase) -> Match | None:
-        """Return the first place in the text that fits the phrase, None where none
-        does.
+        """Return a match of the phrase; None if there is none. The search begins with
+        the word of the phrase that is rarest in the text.
         """
         rarest, starts = min(
             ((number, self._fitting(word)) for number, word in enumerate(phrase.words)),
@@ -126,11 +131,10 @@ class SearchedText:
         return None
 
     def _fitting(self, pattern: str) -> Sequence[int]:
-        """Return the positions of the words that fit, in order."""
+        """Return the positions in the text of the words that fit a pattern, in order."""
         if is_plain(pattern):
             return self._positions.get(pattern, ())
-        # Only words with the pattern's beginning are looked at: a long text has very
-        # many.
+        # Only words that begin like the pattern are compared: a text may have many.
         beginning = _beginning(pattern)
         first = bisect_left(self._distinct, beginning)
         last = bisect_left(self._distinct, f"{beginning}\U0010ffff")
@@ -139,13 +143,13 @@ class SearchedText:
 
 
 def is_plain(pattern: str) -> bool:
-    """Whether a pattern is the word itself."""
+    """Whether a pattern has no wildcards, so that only the word itself fits."""
     return not any(sign in pattern for sign in "*?#")
 
 
 def fits(word: str, pattern: str) -> bool:
-    """Whether a word fits a pattern: `*` is any letters and digits or none, `?` one of
-    them, `#` one digit.
+    """Whether a word fits a pattern, in which `*` is any number of letters and digits
+    or none, `?` one letter or digit, and `#` one digit.
     """
     return fnmatchcase(word, pattern.replace("#", "[0-9]"))
 
@@ -155,8 +159,8 @@ def _beginning(pattern: str) -> str:
 
 
 def search_terms(phrase: Phrase) -> str:
-    """Return what a text must hold at least to fit, as PostgreSQL reads a tsquery;
-    empty where that is nothing.
+    """Return a PostgreSQL tsquery that every text with the phrase fulfils, to search
+    for candidates by an index; empty if no word of the phrase can be searched so.
     """
     terms = []
     for word in phrase.words:
@@ -167,7 +171,7 @@ def search_terms(phrase: Phrase) -> str:
     return " & ".join(terms)
 
 
-# Where a phrase is looked for, by the words for it.
+# The kinds of places in a message in which a phrase is searched, and their words.
 PLACES = {
     "subject": "the subject",
     "text": "the text",
@@ -178,7 +182,9 @@ PLACES = {
 
 @dataclass(frozen=True)
 class Place:
-    """A piece of a message in which phrases are looked for, and its anchor on the page."""
+    """One text of a message in which phrases are searched: its kind (of PLACES), the
+    text, and its anchor on the page.
+    """
 
     kind: str
     text: SearchedText
@@ -186,9 +192,7 @@ class Place:
 
 
 def places_in_words(kinds: Collection[str]) -> str:
-    """Return places for the middle of a sentence: "the subject, the text and file
-    names".
-    """
+    """Return kinds of places in words: "the subject, the text and file names"."""
     *others, last = [words for kind, words in PLACES.items() if kind in kinds] or [""]
     return f"{', '.join(others)} and {last}" if others else last
 
@@ -196,7 +200,7 @@ def places_in_words(kinds: Collection[str]) -> str:
 def own_word(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """The words that admins look for in this mailbox, each with its own points."""
+    """The phrases that admins look for in this mailbox. Each has its own points."""
     if not context.own_phrases:
         return
     places = _places(content, rendered)
@@ -205,6 +209,7 @@ def own_word(
             yield found
 
 
+# The finding about one phrase; None if it is in none of its places.
 def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:
     matches = [
         (place, match)
@@ -219,11 +224,12 @@ def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:
     detail = "" if contexts[0] == phrase else f"{contexts[0]}."
     sentence = f"{phrase} is in {where}."
     anchor = matches[0][0].anchor
-    found = finding("own_word", sentence, detail, contexts, anchor=anchor)
+    result = finding("own_word", sentence, detail, contexts, anchor=anchor)
     level: Level = "high" if one.points >= HIGH else "notice"
-    return replace(found, level=level, points=one.points)
+    return replace(result, level=level, points=one.points)
 
 
+# All texts of a message in which phrases are searched.
 def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
     in_text = PARTS if content.html is not None else SHEET
     addresses = (content.sender, content.reply_to or "", *content.recipients)
@@ -232,7 +238,7 @@ def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
         named.insert(0, (f"{content.sender_name} {content.sender}", content.sender))
     texts = [
         ("subject", content.subject, SUBJECT),
-        # What was left out does not stand in the plain text.
+        # Passages that rendering left out are not in the plain text.
         *(("text", one.passage, mark_anchor(one.mark)) for one in rendered.differences),
         ("text", rendered.plain, SHEET),
         ("text", content.markdown or "", in_text),

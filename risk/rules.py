@@ -1,9 +1,9 @@
-"""The published rules: their names, what they look for in words, and what a finding of
-each counts.
+"""The published rules for findings: name, level, points, and what each looks for in
+words. Pages show them, and docs/findings.md has the same list.
 
-A name never changes. A version is raised with every change that could judge an old
-message differently: findings are stored with the revision they were made for.
-docs/findings.md lists the same.
+A rule's name never changes. Its version is raised with every change after which an old
+message could get another finding, because findings are stored with the revisions that
+they are about.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Level = Literal["high", "notice"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as it is published: `words` are what the list shows, `about` says what a
-    finding means.
+    """A published rule. `words` is its short name on lists, `about` says what a finding
+    means, and `looks_for` how it is found.
 
-    `level` and `points` are those of its worst finding; a rule may call one of its
-    findings milder, never worse.
+    `level` and `points` are those of its worst finding; a check can make a milder
+    finding, but none that is worse.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Rule:
     words: str
     about: str
     looks_for: str
-    # Each finding brings points of its own; then `points` and an admin's weight count
-    # for none.
+    # Whether each finding has points of its own. Then neither `points` nor an admin's
+    # weight for the rule counts.
     points_by_finding: bool = False
 
 
-# In the order of weight: the first is the worst.
+# In the order of weight, the worst first.
 RULES = {
     rule.name: rule
     for rule in (

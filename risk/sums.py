@@ -1,10 +1,13 @@
-"""Reads the sums of money that a text names, for rules on sums, and says where one
-could not be read. Pure and linear.
+"""Reads the sums of money in a message, for rules such as "names an amount of at least
+1000", and reports passages in which a sum could not be read. Pure, and in linear time.
 
-Strict: of several readings the largest counts (1.200 is one thousand two hundred), and
-a number near money that is not read for certain makes the sum unknown. Case, width,
-script of the digits, invisible characters, signs of Markdown and all kinds of space and
-line break are folded first.
+Senders may hide a sum from the rules, so reading is strict: if a number can be read in
+several ways, the largest counts (1.200 is one thousand two hundred); and a number near
+money that cannot be read for certain makes the sum unknown.
+
+How it works: `_fold` brings a text into one form, `_tokens` cuts it into items
+(numbers, money, words, links), `_classified` says what each is worth, and `_Reading`
+pairs numbers with money and looks for doubtful items nearby.
 """
 
 import re
@@ -45,25 +48,27 @@ from risk.money import (
 )
 from simple_form.html_reading import decode
 
-# What is longer is not read to its end, and its sum is unknown. Addresses count little.
+# How many characters of a folded text are read. If it is longer, its sum is unknown.
 MOST_READ = 60_000
+# Links are shortened to this many characters first, so they fill little of that.
 _MOST_ADDRESS = 40
-# So many words from money a number is near: from money with a number of its own, and
-# from money without.
+# A number is near money within this many items: if the money has a number next to it,
+# and if it has none.
 _NEAR = 3
 _NEAR_WITHOUT = 6
+# How many unread passages are kept, and how many characters of each.
 MOST_UNREAD = 3
 _MOST_PASSAGE = 60
 
 
 @dataclass(frozen=True)
 class Sums:
-    """The sums that texts name: each in its order, and the largest by the code of its
-    currency, as decimal texts.
+    """The sums that texts name, as decimal texts: all of them in order (`named`), and
+    the largest by currency code. The empty code stands for sums whose currency is not
+    certain, such as "$5".
 
-    By the empty code those whose currency is not certain, such as "$5". `unread` are
-    passages with a number near money that is not among them: where there is one, the
-    sum is unknown.
+    `unread` are passages with a number near money that could not be read for certain.
+    If there is one, rules must take the sum as unknown.
     """
 
     named: tuple[str, ...] = ()
@@ -72,15 +77,15 @@ class Sums:
 
 
 def sums_of(content: Content, parsed: ParsedContent) -> Sums:
-    """Return the sums that a message names: its subject, its text as it is written and
-    as it is shown, its HTML.
+    """Return the sums that a message names in its subject, its text (as written and as
+    shown) and its HTML.
 
-    Where words may look different to its recipient or it is shown as its source, they
-    may read another sum.
+    Passages that may look different to the recipient, and a message that is only shown
+    as its source, count as unread.
     """
     as_text = parsed.shown if content.html is None else parsed.text_part
-    shown = [parsed.shown] if as_text is None else [parsed.shown, as_text]
-    found = read_sums(
+    renderings = [parsed.shown] if as_text is None else [parsed.shown, as_text]
+    sums = read_sums(
         (
             content.subject,
             content.markdown or "",
@@ -88,10 +93,10 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
             as_text.plain if as_text else "",
         )
     )
-    passages = [part.passage for one in shown for part in one.word_differences]
-    passages += ["" for one in shown if one.doubt]
-    unread = (*found.unread, *(_short(one) for one in passages))
-    return replace(found, unread=unread[:MOST_UNREAD])
+    passages = [part.passage for one in renderings for part in one.word_differences]
+    passages += ["" for one in renderings if one.doubt]
+    unread = (*sums.unread, *(_short(one) for one in passages))
+    return replace(sums, unread=unread[:MOST_UNREAD])
 
 
 def read_sums(texts: Iterable[str]) -> Sums:
@@ -101,13 +106,13 @@ def read_sums(texts: Iterable[str]) -> Sums:
     largest: dict[str, Decimal] = {}
     for text in map(decode, texts):
         folded_text = _fold(text[:MAX_TEXT])
-        found = _Reading(folded_text[:MOST_READ])
-        for currency, value in found.sums:
+        reading = _Reading(folded_text[:MOST_READ])
+        for currency, value in reading.sums:
             named.append(f"{value.normalize():f}")
             largest[currency] = max(value, largest.get(currency, Decimal(0)))
-        unread += found.unread
+        unread += reading.unread
         if _RIGHT_TO_LEFT in text:
-            # What follows is shown backwards.
+            # The text after this character is shown backwards.
             unread.append(_short(text.partition(_RIGHT_TO_LEFT)[2][:_MOST_PASSAGE]))
         if len(text) > MAX_TEXT or len(folded_text) > MOST_READ:
             unread.append(_short(folded_text[MOST_READ : MOST_READ + _MOST_PASSAGE]))
@@ -120,15 +125,17 @@ def _short(passage: str) -> str:
 
 
 class _Plain(dict[int, str]):
-    """What each character is read as: a digit as 0 to 9, another numeral behind a mark,
-    the rest in its usual form.
+    """A table for `str.translate`: by character, what it is read as. A digit of any
+    script becomes 0 to 9, another numeral (such as "½") gets the mark \\x01 before it,
+    and other characters get their usual form. Entries are made when they are first
+    needed.
     """
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
         usual = unicodedata.normalize("NFKC", character)
         if character in "*_~`\\":
-            # Signs of Markdown, inside which a number goes on.
+            # Signs of Markdown, which may be within a number.
             usual = ""
         elif character.isdecimal():
             usual = str(unicodedata.decimal(character))
@@ -146,7 +153,7 @@ class _Plain(dict[int, str]):
 
 _PLAIN = _Plain()
 _BLANKS = re.compile(r"\s+")
-# Between two words of a line; at its start it is the sign of a list.
+# A star within a line is a sign of multiplication; at its start it begins a list item.
 _STAR = re.compile(r"(?<=\S) \* (?=\S)")
 _PARAGRAPH = "\n\n"
 _RIGHT_TO_LEFT = "\u202e"
@@ -157,6 +164,8 @@ _ADDRESS = re.compile(
 )
 
 
+# Returns a text in the one form that is read: links shortened, digits as 0 to 9, one
+# blank for every gap, paragraphs kept.
 def _fold(text: str) -> str:
     written = _ADDRESS.sub(r"\1", unicodedata.normalize("NFC", stripped(text)))
     written = _STAR.sub(" × ", written)
@@ -184,11 +193,13 @@ _PART_OF_SIGN = "part of a sign"
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """A part of a text that matters, of one of these kinds, between two others. `gap`
-    is what stands before it.
+    """One piece of a text: a number, money (a name, code or sign of a currency), a word
+    for zeros ("million"), a link, or another word. `gap` is the text between the item
+    and the one before it.
 
-    A number without a `value` cannot be read; `sums` is what it is in the currencies
-    beside it. Words for zeros have `zeros`, and so has money such as "kEUR".
+    `value` is that of a number; None if it cannot be read. `sums` are its values by
+    code of the currencies next to it. `zeros` is how many zeros a word adds; money such
+    as "kEUR" has them too. `code` is that of money, empty if it is not certain.
     """
 
     kind: str
@@ -200,19 +211,19 @@ class _Item:
     code: str = ""
     zeros: int = 0
     sums: dict[str, Decimal] = field(default_factory=dict)
-    # The number of its sentence.
+    # How many sentences of the text come before it.
     sentence: int = 0
     before: "_Item" = field(init=False)
     after: "_Item" = field(init=False)
 
 
-# Stands where there is no item.
+# The neighbour of the first and of the last item.
 _NOTHING = _Item("", "", "", 0, 0)
 _NOTHING.before = _NOTHING.after = _NOTHING
 
 
 def _linked(items: list[_Item]) -> list[_Item]:
-    """Return items of which each knows its neighbours."""
+    """Set the neighbours (`before`, `after`) of each item, and return the items."""
     around = [_NOTHING, *items, _NOTHING]
     for before, item, after in zip(around, items, around[2:], strict=False):
         item.before = before
@@ -220,14 +231,15 @@ def _linked(items: list[_Item]) -> list[_Item]:
     return items
 
 
+# Within a number: a separator between digits; and with blanks, before three digits.
 _SEPARATOR = "[.,'’‘٬٫·]"
 _TIGHT = re.compile(_SEPARATOR)
 _LOOSE = re.compile(f" | ?{_SEPARATOR} ?")
 
 
 def _tokens(text: str) -> list[_Item]:
-    """Cut a folded text into numbers, signs of money, addresses, and words."""
-    found: list[_Item] = []
+    """Cut a folded text into items: numbers, signs of money, links, and words."""
+    items: list[_Item] = []
     after = 0
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup or ""
@@ -239,12 +251,12 @@ def _tokens(text: str) -> list[_Item]:
             continue
         gap = text[after : token.start()]
         after = token.end()
-        if kind in ("date", "digits") and found and found[-1].kind == _NUMBER:
-            # Behind a separator they belong to the number before them, and three of
-            # them behind a blank.
+        if kind in ("date", "digits") and items and items[-1].kind == _NUMBER:
+            # Digits after a separator belong to the number before them, and so do three
+            # digits after a blank.
             goes_on = _TIGHT.fullmatch(gap) or (len(one) == 3 and _LOOSE.fullmatch(gap))
             if goes_on:
-                found[-1].end = after
+                items[-1].end = after
                 continue
         item = _Item(_WORD, one, gap, token.start(), after)
         if is_money:
@@ -253,18 +265,18 @@ def _tokens(text: str) -> list[_Item]:
             item.kind = _NUMBER
         elif kind == "url":
             item.kind = _URL
-        found.append(item)
-    for item in found:
+        items.append(item)
+    for item in items:
         item.text = text[item.start : item.end]
-    return found
+    return items
 
 
 _BETWEEN_LETTERS = frozenset(("", ".", "-", "|", '"', "״"))
 
 
 def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
-    """Join letters that stand apart and spell money: "E U R", "U.S.", "EU R"."""
-    found: list[_Item] = []
+    """Join letters that are set apart and spell a currency: "E U R", "U.S.", "EU R"."""
+    joined: list[_Item] = []
     at = 0
     while at < len(items):
         letters = items[at].text
@@ -280,21 +292,22 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
         is_code = len(letters) == 3 and letters.upper() in CODES
         is_spelled = is_code and (letters.isupper() or end - at == 3)
         if end - at > 1 and (is_spelled or letters in JOINED):
-            found.append(
+            joined.append(
                 _Item(
                     _WORD, letters, items[at].gap, items[at].start, items[end - 1].end
                 )
             )
             at = end
         else:
-            found.append(items[at])
+            joined.append(items[at])
             at += 1
-    return found
+    return joined
 
 
 def _classified(items: list[_Item]) -> list[_Item]:
-    """Say which words are money or add zeros, and give each number its value, with the
-    zeros behind it.
+    """Set for each word whether it is money or adds zeros, and for each number its
+    value, including the zeros after it. Items that were merged into others are left
+    out.
     """
     for item in _linked(items):
         if item.kind == _NUMBER:
@@ -302,20 +315,20 @@ def _classified(items: list[_Item]) -> list[_Item]:
         elif item.kind == _WORD:
             _classify_word(item)
     for item in items:
-        # "5OOO", "x5", "5000ff": a token with another letter in it is no number.
+        # "5OOO", "x5", "5000ff": digits directly next to letters cannot be read.
         kinds = {item.before.kind, item.kind}
         if not item.gap and kinds in ({_NUMBER, _WORD}, {_NUMBER}):
             item.before.value = item.value = None
-    found: list[_Item] = []
+    kept: list[_Item] = []
     for item in items:
-        last = found[-1] if found else _NOTHING
+        last = kept[-1] if kept else _NOTHING
         if item.kind == _ZEROS and last.kind == _NUMBER:
             if last.value is not None:
                 last.value = min(last.value.scaleb(item.zeros), LARGEST)
             last.end = item.end
             continue
         if item.kind == _MONEY and last.kind == _WORD:
-            # Which currency "dollars" are behind "US".
+            # "US" before "dollars" says which currency it is.
             name = folded(item.text)
             named = [
                 code
@@ -327,31 +340,33 @@ def _classified(items: list[_Item]) -> list[_Item]:
                 item.gap = last.gap
                 item.start = last.start
                 item.zeros = 0
-                found[-1] = item
+                kept[-1] = item
                 continue
         if item.kind != _PART_OF_SIGN:
-            found.append(item)
-    return found
+            kept.append(item)
+    return kept
 
 
-# "5000,-": money of a currency that is not named.
+# "5000,-": a sum without the name of a currency.
 _DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
 
 
 def _with_dashes(items: list[_Item], text: str) -> list[_Item]:
-    """Add money behind each number that ends as a sum does, where no other money stands
-    beside it.
+    """Add an item of money, without a currency, after each number such as "5000,-" that
+    has no money next to it.
     """
-    found: list[_Item] = []
+    with_money: list[_Item] = []
     for item in _linked(items):
-        found.append(item)
+        with_money.append(item)
         dashes = _DASHED.match(text, item.end)
         beside = (item.before.kind, item.after.kind)
         if dashes and item.kind == _NUMBER and _MONEY not in beside:
-            found.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
-    return _linked(found)
+            with_money.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
+    return _linked(with_money)
 
 
+# Makes a word an item of zeros, of money, or the part of a sign such as "US$", if it is
+# one. It may also change the money after it.
 def _classify_word(item: _Item) -> None:
     before = item.before
     after = item.after
@@ -371,7 +386,7 @@ def _classify_word(item: _Item) -> None:
         item.zeros = zeros
         return
     if after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
-        # "k€", where the number follows.
+        # "k€ 5"
         after.zeros = 3 if zeros == 12 else zeros
     is_spaced = after.gap == " " and item.text.isupper() and len(key) > 1
     if after.text == "$" and key in DOLLARS and (is_spaced or not after.gap):
@@ -406,21 +421,25 @@ def _code(letters: str) -> str | None:
     return letters if letters in CODES else None
 
 
-# Between a number and money, or two numbers: the one does not belong to the other.
+# A gap with one of these separates a number from money, so they are no sum together.
 _APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•×⋅∙✕✖]")
+# Ends a sentence: the search near money stops here.
 _STOP = re.compile(r"\n\n|[!?;…] ")
+# Two numbers with such a gap may be one number.
 _ONE_NUMBER = re.compile(r"[ .,'’]+")
 _SIGNS_ONLY = re.compile(r"[^\s]+")
 _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]| @ ")
+# Ends a sentence, when sentences are counted.
 _SENTENCE = re.compile(r"\n\n|[.!?…] ")
 _THREE_DIGITS = re.compile(r"[0-9]{3}(?![0-9])")
 _BLANK_OR_CELL = re.compile(r"[\s|]*")
+# Gaps between a number and the word that explains it, as in "Invoice: 22".
 _BESIDE_WORD = frozenset(("", ".", ":", "-", ".:", "°"))
 
 
 class _Reading:
-    """The sums of one text, by the codes of their currencies, and the passages in which
-    one could not be read.
+    """Reads one folded text. Afterwards `sums` has (currency code, value) of each sum,
+    and `unread` the passages in which a sum could not be read.
     """
 
     def __init__(self, folded_text: str) -> None:
@@ -439,18 +458,17 @@ class _Reading:
                     self._note(number, named)
                     continue
                 value = min(number.value.scaleb(named.zeros), LARGEST)
-                known = number.sums.get(named.code, value)
-                number.sums[named.code] = max(value, known)
-        # Each number as a sum in the currencies beside it; one without a name only
-        # where no other names it.
+                so_far = number.sums.get(named.code, value)
+                number.sums[named.code] = max(value, so_far)
+        # A number counts in each currency next to it. An uncertain currency (empty
+        # code) counts only if the number has no other.
         self.sums = [
             (code, value)
             for item in items
             for code, value in item.sums.items()
             if code or len(item.sums) == 1
         ]
-        # The sentences in which a number stands that is no sum, and may say how many
-        # times one is meant.
+        # The sentences with a number that may say how often a sum is to be paid.
         self._counting: set[int] = set()
         for item in items:
             counts = item.kind == _WORD and is_number_word(item.text)
@@ -462,7 +480,9 @@ class _Reading:
             self._look_around(named, numbers)
 
     def _look_around(self, money: _Item, own: Sequence[_Item]) -> None:
-        """Note each number near money that is neither read nor says what else it is."""
+        """Note each item near money that may change its sum. `own` are the numbers that
+        were read as sums of this money.
+        """
         largest = max((sum for one in own for sum in one.sums.values()), default=None)
         for is_forward in (False, True):
             beside = money
@@ -485,8 +505,10 @@ class _Reading:
         largest: Decimal | None,
         distance: int,
     ) -> bool:
-        """Whether an item near money may change its sum. `beside` is the item towards
-        the money, `second` the later one of the two.
+        """Whether an item near money may change the sum. `beside` is its neighbour on
+        the side of the money, and `second` the one of these two that comes later in the
+        text. `largest` is the largest sum of the money, None if it has none; `distance`
+        is that from the money, in items.
         """
         gap = second.gap
         if (
@@ -513,7 +535,7 @@ class _Reading:
         if item.kind != _NUMBER:
             return False
         word = folded(beside.text)
-        # Two cells of a table may hold one number: 5 and 000.
+        # A number may be split over two cells of a table: 5 and 000.
         goes_on_in_cell = (
             beside.sums
             and gap
@@ -529,8 +551,9 @@ class _Reading:
         ):
             return True
         if self._is_explained(item):
-            # "5000 days of EUR", "EUR number 5000"; "3 May 2026" is a date all the
-            # same.
+            # Money without a number, and a number that is explained by the word between
+            # them: "5000 days of EUR", "EUR number 5000". A date such as "3 May 2026"
+            # is no doubt.
             is_date = word in MONTHS and beyond.kind == _NUMBER
             is_explained_by_word = word in NAMES | CLOCK | COUNTED | MONTHS
             return (
@@ -544,8 +567,9 @@ class _Reading:
         return largest is None or item.value is None or item.value > largest
 
     def _is_factor(self, item: _Item, *, is_beside: bool) -> bool:
-        """Whether a word near a sum makes it larger: adds zeros, or takes it as many
-        times as its sentence says.
+        """Whether a word near a sum may make it larger: it adds zeros, or it says that
+        the sum is paid several times, and the sentence has a number that may say how
+        often.
         """
         if item.gap in ("'", "’"):
             # "I'm"
@@ -561,8 +585,9 @@ class _Reading:
     def _is_explained(
         self, item: _Item, counts: frozenset[str] = CLOCK | COUNTED
     ) -> bool:
-        """Whether a number says that it is no sum: a date, a time, a percentage, a
-        count of something, or a name.
+        """Whether it is clear that a number is no sum: it is a date, a time, a
+        percentage, a count of something (of the words in `counts`), or belongs to a
+        name ("invoice 5").
         """
         before = item.before
         after = item.after
@@ -578,7 +603,7 @@ class _Reading:
         is_counted = after.kind == _WORD and folded(after.text) in counts
         if is_counted and after.gap.strip() in _BESIDE_WORD:
             return True
-        # A number that was read as a sum is no part of a date or time.
+        # Neighbours that were read as sums are not part of a date or time.
         around = [one for one in (before, after) if not one.sums]
         if any(one.kind == _WORD and folded(one.text) in MONTHS for one in around):
             return _is_in_date(item)
@@ -600,8 +625,8 @@ class _Reading:
 
 
 def _numbers_of(money: _Item) -> list[_Item]:
-    """Return the numbers on both sides of money; those set apart from it only where
-    there is no other.
+    """Return the numbers directly before and after money. A number that is separated
+    from the money, such as by a full stop, is returned only if there is no other.
     """
     sides = [one for one in (money.before, money.after) if one.kind == _NUMBER]
     # "on 30.11.2026 EUR 20"
@@ -615,8 +640,9 @@ def _numbers_of(money: _Item) -> list[_Item]:
 
 
 def _ends_nearness(item: _Item, second: _Item) -> bool:
-    """Whether a sentence ends between an item and its neighbour, of which `second` is
-    the later one; a number right behind "!" or a line end still belongs to it.
+    """Whether a sentence ends between an item and its neighbour. `second` is the one of
+    the two that comes later in the text. A number directly after "!" or a line end
+    still belongs to the sentence.
     """
     if ". " in second.gap and second.text[:1].isupper():
         # "Mio. EUR 5"
@@ -628,8 +654,8 @@ def _ends_nearness(item: _Item, second: _Item) -> bool:
 
 
 def _is_spelled(item: _Item, beside: _Item, second: _Item) -> bool:
-    """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month and
-    day is not meant.
+    """Whether a number is spelled with signs between its digits, as in 5-0-0-0. A date
+    of year, month and day is not.
     """
     three = (beside, item, item.after)
     if second is beside:

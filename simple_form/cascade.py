@@ -1,5 +1,5 @@
-"""How an element is styled: which declarations hold for it, which may hold instead,
-and what they could do to words.
+"""Works out the CSS cascade for one element of a message: which declarations apply,
+which may apply instead in some mail programs, and what they could do to its words.
 """
 
 import re
@@ -32,25 +32,25 @@ from simple_form.style_sheets import (
     written_name,
 )
 
-# Values of rules that may hold for one element.
+# The most declarations, of rules that perhaps apply, for one element.
 MAX_UNSURE = 200
-# Elements whose words only some recipients see, or elsewhere.
-_BY_ITSELF = {
+# What an element does to the words in it, whatever its style, by tag.
+_HARM_BY_TAG = {
     name: does
     for does, names in {
-        # The last five are new ones, which draw something of their own in its place.
+        # In place of the last five, new browsers draw something of their own.
         "hide it": "datalist rp details slot template select frameset math object applet video audio canvas meter "
         "progress option optgroup noscript comment xml geolocation permission fencedframe portal model",
         "move it": "marquee legend bdo rt",
         "cut it off": "textarea plaintext",
-        # Outlook draws its own kind of drawing ("v:").
+        # "v:" stands for all tags of VML, the drawings of Outlook.
         "cover other words": "dialog svg v:",
     }.items()
     for name in names.split()
 }
-# What follows may be taken for a part of these.
-_REACHING = frozenset("template select frameset math dialog svg v:".split())
-# Of `<font size>`, from 1 on.
+# Elements of which a browser may take what follows for a part.
+_OPEN_ENDED = frozenset("template select frameset math dialog svg v:".split())
+# For `<font size="1">` to `<font size="7">`.
 _FONT_SIZES = ("10px", "13px", "16px", "18px", "24px", "32px", "48px")
 _LIST_TYPES = {
     "1": "decimal",
@@ -59,33 +59,40 @@ _LIST_TYPES = {
     "i": "lower-roman",
     "I": "upper-roman",
 }
+# Elements whose `bgcolor` counts.
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
+# Old attributes of `<body>`, and the margins that they set.
 _MARGINS = {
     **{f"{side}margin": (side,) for side in ("left", "right", "top", "bottom")},
     "marginwidth": ("left", "right"),
     "marginheight": ("top", "bottom"),
 }
+# Elements that float with align="left" or "right".
 _FLOATED = frozenset({"table", "object", "iframe", "img"})
 _SIDES = ("-top", "-right", "-bottom", "-left")
-# How far the number of an item may stand before it, in pixels.
+# How far a text-indent below zero may pull the number of an item to the left in these
+# elements, in pixels.
 _MOST_HANGING = 100.0
 _HANGING = frozenset("p div li blockquote dd dt h1 h2 h3 h4 h5 h6".split())
 _PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot"))
+# Elements that grow with what is in them, or have no words.
 _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
-# With these, a part of a table is none any more, and the cells around it move.
+# With such a display, an element is no part of its table any more, and the cells around
+# it move.
 _NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".split())
-# Values of these are those of the four sides.
-_OF_FOUR = frozenset("margin padding border-width border-style border-color".split())
+# Shorthands whose values are those of the four sides.
+_FOUR_SIDED = frozenset("margin padding border-width border-style border-color".split())
 _SHORTHAND_BORDERS = frozenset(("border", *(f"border{side}" for side in _SIDES)))
 _LINES = frozenset(
     "none hidden solid dotted dashed double groove ridge inset outset".split()
 )
 _COLOURS = frozenset(("color", "background-color"))
-_WITHOUT = {
+# What the keywords `initial` and `unset` stand for.
+_KEYWORD_VALUES = {
     ("display", "initial"): "inline", ("display", "unset"): "inline", ("font-size", "initial"): "medium",
     ("line-height", "initial"): "normal", ("white-space", "initial"): "normal", ("direction", "initial"): "ltr",
 }  # fmt: skip
-# What is followed from element to element where it may hold.
+# Properties of which values that only may apply are kept too (`Element.unsure`).
 _FOLLOWED = re.compile(
     r"color|background-color|font-size|line-height|direction|display|white-space|opacity"
     r"|(?:margin|padding|border)-(?:top|right|bottom|left)(?:-width)?|border-(?:[a-z-]+-)?radius"
@@ -93,50 +100,52 @@ _FOLLOWED = re.compile(
     r"|float|table-layout|text-(?:indent|decoration)|letter-spacing"
 )
 
-
+# Possible values by property.
 Choices = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of the tree and how it is styled, or a place where something was left
-    out: then `change` is its number.
+    """An element of a message and how it is styled, or the place of something left out:
+    then `change` is the index of that change.
 
-    `held` is what holds. `unsure` are the values that may hold instead, by name, of
-    what is followed. `dark` has the colours of dark mode, where they differ; what else
-    dark mode changes is unsure. `harms` are all declarations that could do something to
-    words.
+    `held` has the values that apply, by property, and `unsure` those that may apply
+    instead. `dark` is the element with the colours of dark mode, if they differ; what
+    else dark mode changes is in `unsure`. `harms` is what the element and its
+    declarations could do to words.
     """
 
     name: str
     attributes: Values = field(default_factory=Values)
     labels: tuple[str, ...] = ()
     change: int | None = None
-    # The names by which rules for what lies in it know it.
+    # Its tag, classes and id, if any rule for the elements inside of it names them.
     names: frozenset[str] = frozenset()
-    # Whether a comment hides it from Outlook.
+    # Whether a conditional comment hides it from Outlook.
     is_for_others: bool = False
     held: Values = field(default_factory=Values)
     unsure: Choices = field(default_factory=dict)
     dark: "Element | None" = None
     harms: tuple[Harm, ...] = ()
-    # Whether a style displays it, where it is not displayed otherwise.
+    # Whether a style displays it; some elements are displayed only then.
     shows: bool = False
 
     def all_of(self, name: str) -> tuple[str, ...]:
-        """Return the value that holds, if any, and those that may hold instead."""
+        """Return the value of a property that applies, if any, and those that may."""
         held = (self.held[name],) if name in self.held else ()
         return (*held, *self.unsure.get(name, ()))
 
     def lengths(
         self, *names: str, size: float = ROOT_SIZE, whole: float | None = None
     ) -> list[float]:
-        """Return the lengths in pixels that these may have; 0 for what is none."""
+        """Return all lengths in pixels that these properties may have; 0 for a value
+        that is no length. `size` and `whole` are those of `length`.
+        """
         values = (value for name in names for value in self.all_of(name))
         return [length(value, size, whole) or 0.0 for value in values]
 
     def pixels(self, name: str, size: float = ROOT_SIZE) -> float:
-        """Return the length that holds, in pixels; 0 where none does."""
+        """Return the length that applies for a property, in pixels, or 0."""
         return length(self.held[name], size) or 0.0
 
     @property
@@ -148,8 +157,10 @@ class Element:
 def styled_inside(
     element: Element, around: frozenset[str] | None, sheets: StyleSheets
 ) -> Element:
-    """Return an element as it is styled inside of elements with these names; None where
-    they are not known.
+    """Return `element` with its style worked out.
+
+    `around` has the tags, classes and ids of the elements that it is in; None if they
+    are not known.
     """
     name = element.name
     attributes = element.attributes
@@ -163,12 +174,12 @@ def styled_inside(
     own = declarations_of(attributes["style"])
     declared = (*old, *own, *(one for rule in rules for one in rule.declared))
     held = _cascaded(old, [rule for rule in sure if not rule.dark], own)
-    unsure = _by_name(rule for rule in perhaps if not rule.dark)
-    in_dark = _by_name(rule for rule in rules if rule.dark)
+    unsure = _followed_values(rule for rule in perhaps if not rule.dark)
+    in_dark = _followed_values(rule for rule in rules if rule.dark)
     dark = None
     if in_dark:
         dark = replace(
-            element, held=_cascaded(old, sure, own), unsure=_by_name(perhaps)
+            element, held=_cascaded(old, sure, own), unsure=_followed_values(perhaps)
         )
     for one, values in in_dark.items():
         if one not in _COLOURS:
@@ -199,16 +210,18 @@ def styled_inside(
 
 
 def _old_style(name: str, attributes: Values) -> dict[str, str]:
-    """Return what the attributes that came before CSS say, as CSS."""
-    said = Values({one: value.strip().lower() for one, value in attributes.items()})
-    align = said["align"]
+    """Return the values that old attributes such as `bgcolor` and `align` stand for, by
+    CSS property.
+    """
+    lowered = Values({one: value.strip().lower() for one, value in attributes.items()})
+    align = lowered["align"]
     style: dict[str, str] = {}
     if "bgcolor" in attributes and name in _PAINTED:
         style["background-color"] = attribute_colour(attributes["bgcolor"])
     if name == "font":
         style["color"] = attribute_colour(attributes["color"])
-        style["font-family"] = " ".join(said["face"].split())
-        # 1 to 7, or so much more or less than 3.
+        style["font-family"] = " ".join(lowered["face"].split())
+        # From 1 to 7, or with a sign: so many steps from 3.
         size = re.match(r"\s*([+-]?)([0-9]{1,3})", attributes["size"])
         if size is not None:
             step = int(size[1] + size[2]) + (3 if size[1] else 0)
@@ -216,11 +229,11 @@ def _old_style(name: str, attributes: Values) -> dict[str, str]:
     if name == "body":
         style["color"] = attribute_colour(attributes["text"])
         for attribute, sides in _MARGINS.items():
-            if re.fullmatch("[0-9]{1,5}", said[attribute]):
-                style |= {f"margin-{side}": f"{said[attribute]}px" for side in sides}
-    if said["dir"] in ("rtl", "ltr"):
-        style["direction"] = said["dir"]
-    if said["dir"] == "auto" and name == "table":
+            if re.fullmatch("[0-9]{1,5}", lowered[attribute]):
+                style |= {f"margin-{side}": f"{lowered[attribute]}px" for side in sides}
+    if lowered["dir"] in ("rtl", "ltr"):
+        style["direction"] = lowered["dir"]
+    if lowered["dir"] == "auto" and name == "table":
         style["direction"] = "rtl"
     if name in _FLOATED and align in ("left", "right"):
         style["float"] = align
@@ -230,16 +243,18 @@ def _old_style(name: str, attributes: Values) -> dict[str, str]:
         style["text-align"] = align
     if name == "center":
         style["text-align"] = "center"
-    if name == "img" and re.fullmatch("[0-9]{1,5}", said["hspace"]):
-        style |= {f"margin-{side}": f"{said['hspace']}px" for side in ("left", "right")}
+    if name == "img" and re.fullmatch("[0-9]{1,5}", lowered["hspace"]):
+        style |= {
+            f"margin-{side}": f"{lowered['hspace']}px" for side in ("left", "right")
+        }
     if name == "caption" and align in ("bottom", "left", "right"):
         style["caption-side"] = align
-    if said["valign"] in ("top", "middle", "bottom", "baseline"):
-        style["vertical-align"] = said["valign"]
+    if lowered["valign"] in ("top", "middle", "bottom", "baseline"):
+        style["vertical-align"] = lowered["valign"]
     for one in ("width", "height"):
-        found = re.fullmatch(r"([0-9]{1,5})(%|px)?", attributes[one].strip())
-        if found and name in ("td", "th", "table", "tr", "img", "hr"):
-            style[one] = f"{found[1]}{found[2] or 'px'}"
+        match = re.fullmatch(r"([0-9]{1,5})(%|px)?", attributes[one].strip())
+        if match and name in ("td", "th", "table", "tr", "img", "hr"):
+            style[one] = f"{match[1]}{match[2] or 'px'}"
     if name in ("ol", "li", "ul"):
         style["list-style-type"] = _LIST_TYPES.get(attributes["type"], "")
     if "nowrap" in attributes or name == "nobr":
@@ -257,14 +272,18 @@ def _harms_of_declarations(
             length(held["margin-left"]) or 0.0, length(held["padding-left"]) or 0.0
         )
     is_box = name in _HANGING and held.get("display", "block") in ("block", "list-item")
-    for one in declared:
-        harm = harm_of(one.name, one.value)
-        if harm is None or _is_usual(name, one):
+    for declaration in declared:
+        harm = harm_of(declaration.name, declaration.value)
+        if harm is None or _is_usual(name, declaration):
             continue
-        if one.name == "text-indent" and is_box and not one.value.endswith("em"):
-            indent = length(one.value)
+        if (
+            declaration.name == "text-indent"
+            and is_box
+            and not declaration.value.endswith("em")
+        ):
+            indent = length(declaration.value)
             if indent is not None and -min(inset, _MOST_HANGING) <= indent < 0:
-                # The number of a list stands before its item.
+                # It puts the number of a list before its item.
                 continue
         yield harm
 
@@ -273,8 +292,8 @@ def _harms_of_attributes(name: str, attributes: Values) -> Iterator[Harm]:
     """Yield what an element and its attributes could do to words."""
     kind = "v:" if name.startswith("v:") else name
     is_open = name == "details" and "open" in attributes and "name" not in attributes
-    if kind in _BY_ITSELF and not is_open:
-        yield Harm(f"inside <{name}>", _BY_ITSELF[kind], reaches=kind in _REACHING)
+    if kind in _HARM_BY_TAG and not is_open:
+        yield Harm(f"inside <{name}>", _HARM_BY_TAG[kind], reaches=kind in _OPEN_ENDED)
     for one in ("hidden", "popover", "autofocus"):
         if one in attributes:
             yield Harm(f"{one} attribute", "hide it", reaches=one == "autofocus")
@@ -294,8 +313,8 @@ def _harms_of_attributes(name: str, attributes: Values) -> Iterator[Harm]:
 def _harms_of_mixtures(
     name: str, declared: Sequence[Declaration], unsure: Choices
 ) -> Iterator[Harm]:
-    """Yield what declarations that are harmless elsewhere could do in this element, or
-    together.
+    """Yield what declarations could do to words that are harmless by themselves, but
+    not in this kind of element or together.
     """
     values = defaultdict(set)
     for one in declared:
@@ -330,82 +349,88 @@ def _harms_of_mixtures(
             yield Harm("columns that are narrower than their words", "cut it off")
 
 
-def _is_usual(name: str, one: Declaration) -> bool:
-    """Whether a size is harmless here: cells grow with what is in them, and a picture
-    has no words.
+def _is_usual(name: str, declaration: Declaration) -> bool:
+    """Whether a declaration is harmless in this element: table cells grow with their
+    words, and a picture has no words.
     """
     if name in ("html", "body"):
-        return one.name == "height" and one.value == "100%"
+        return declaration.name == "height" and declaration.value == "100%"
     if name not in _GROWING:
         return False
-    if one.name in ("height", "min-height"):
+    if declaration.name in ("height", "min-height"):
         return True
-    is_size = one.name in ("width", "max-width", "min-width")
-    pixels = length(one.value, whole=800)
-    if one.name == "width" and name == "table":
+    is_size = declaration.name in ("width", "max-width", "min-width")
+    pixels = length(declaration.value, whole=800)
+    if declaration.name == "width" and name == "table":
         return pixels is not None and pixels <= 800
     if name in ("img", "hr"):
-        if is_size and one.value not in ("auto", "none", "inherit"):
+        if is_size and declaration.value not in ("auto", "none", "inherit"):
             return pixels is not None and 0 <= pixels <= 1200
-        if one.name == "filter":
-            return "shadow" not in one.value and "url" not in one.value
-        return is_size or one.name in ("max-height", "float", "display")
-    if one.name == "min-width":
+        if declaration.name == "filter":
+            return "shadow" not in declaration.value and "url" not in declaration.value
+        return is_size or declaration.name in ("max-height", "float", "display")
+    if declaration.name == "min-width":
         return pixels is not None and pixels <= 800
-    if one.name == "max-width":
-        return one.value.endswith("%") or (length(one.value) or 100) >= 100
+    if declaration.name == "max-width":
+        return (
+            declaration.value.endswith("%") or (length(declaration.value) or 100) >= 100
+        )
     if not is_size:
         return False
-    return one.value.endswith("%") or (
-        name != "table" and not re.match(r"1?[0-9]px|0|-", one.value)
+    return declaration.value.endswith("%") or (
+        name != "table" and not re.match(r"1?[0-9]px|0|-", declaration.value)
     )
 
 
 def _cascaded(
     old: Sequence[Declaration], rules: Sequence[Rule], own: Sequence[Declaration]
 ) -> Values:
-    """Return what holds of these, as mail programs cascade it."""
-    sheet = [one for rule in rules for one in rule.declared]
+    """Return the values that apply, by property. In the order of the cascade these are:
+    `old` attributes, rules, and the `own` style attribute.
+    """
+    sheet = [declaration for rule in rules for declaration in rule.declared]
     ordered = [
         *old,
-        *(one for one in sheet if not one.important),
-        *(one for one in own if not one.important),
-        *(one for one in sheet if one.important),
-        *(one for one in own if one.important),
+        *(declaration for declaration in sheet if not declaration.important),
+        *(declaration for declaration in own if not declaration.important),
+        *(declaration for declaration in sheet if declaration.important),
+        *(declaration for declaration in own if declaration.important),
     ]
     held = Values()
-    for one in _expanded(ordered):
-        if one.value.startswith("-ms-"):
+    for declaration in _expanded(ordered):
+        if declaration.value.startswith("-ms-"):
             continue
-        held.pop(one.name, None)
-        value = _WITHOUT.get((one.name, one.value), one.value)
-        # Otherwise as if it were not declared.
-        if value not in WIDE or one.name in {*_COLOURS, "text-align"}:
-            held[one.name] = value
+        held.pop(declaration.name, None)
+        value = _KEYWORD_VALUES.get(
+            (declaration.name, declaration.value), declaration.value
+        )
+        # Any other such keyword counts as if nothing were declared.
+        if value not in WIDE or declaration.name in {*_COLOURS, "text-align"}:
+            held[declaration.name] = value
     return held
 
 
-def _by_name(rules: Iterable[Rule]) -> dict[str, tuple[str, ...]]:
-    """Return the values of what is followed, by name."""
-    found: dict[str, dict[str, None]] = {}
-    for one in _expanded(d for rule in rules for d in rule.declared):
-        if _FOLLOWED.fullmatch(one.name):
-            found.setdefault(one.name, {})[one.value] = None
-    return {name: tuple(values) for name, values in found.items()}
+def _followed_values(rules: Iterable[Rule]) -> dict[str, tuple[str, ...]]:
+    """Return the values of properties in `_FOLLOWED`, by property."""
+    values_of: dict[str, dict[str, None]] = {}
+    for declaration in _expanded(d for rule in rules for d in rule.declared):
+        if _FOLLOWED.fullmatch(declaration.name):
+            values_of.setdefault(declaration.name, {})[declaration.value] = None
+    return {name: tuple(values) for name, values in values_of.items()}
 
 
 def _expanded(declared: Iterable[Declaration]) -> Iterator[Declaration]:
-    """Yield declarations with each shorthand as what it sets."""
-    for one in declared:
-        name = one.name
-        value = one.value
+    """Yield the declarations, with the properties that it sets for each shorthand."""
+    for declaration in declared:
+        name = declaration.name
+        value = declaration.value
         if name.startswith("-webkit-") and name.endswith(("radius", "opacity")):
-            yield one._replace(name=name.removeprefix("-webkit-"))
-        elif name in _OF_FOUR:
+            yield declaration._replace(name=name.removeprefix("-webkit-"))
+        elif name in _FOUR_SIDED:
             box, dash, what = name.partition("-")
             parts = parts_of(value)
             if 0 < len(parts) <= 4:
-                # Without a right side it is as the top, the others as those opposite.
+                # A missing right side is as the top, others as the opposite side.
                 top, right = (*parts, parts[0])[:2]
                 parts += (top, right, top, right)[len(parts) :]
                 for side, part in zip(_SIDES, parts, strict=True):
@@ -424,35 +449,40 @@ def _expanded(declared: Iterable[Declaration]) -> Iterator[Declaration]:
         elif name == "list-style-type":
             yield Declaration(name, value.replace("-latin", "-alpha"))
         elif name in _SHORTHAND_BORDERS:
-            said = {"width": "medium", "style": "none", "color": "currentcolor"}
+            border_values = {
+                "width": "medium",
+                "style": "none",
+                "color": "currentcolor",
+            }
             for part in parts_of(value):
                 if part in _LINES:
-                    said["style"] = part
+                    border_values["style"] = part
                 elif colour_of(part) is not None:
-                    said["color"] = part
+                    border_values["color"] = part
                 else:
-                    said["width"] = part
+                    border_values["width"] = part
             sides = _SIDES if name == "border" else (name.removeprefix("border"),)
             for side in sides:
-                for what, part in said.items():
+                for what, part in border_values.items():
                     yield Declaration(f"border{side}-{what}", part)
         else:
-            yield one
+            yield declaration
 
 
+# Yields the declarations that the shorthand `font` sets; none if it cannot be read.
 def _expanded_font(value: str) -> Iterator[Declaration]:
-    found = font_parts(value)
-    said = {}
+    parts = font_parts(value)
+    values = {}
     if value in WIDE:
         names = ("font-style", "font-weight", "font-size", "line-height", "font-family")
-        said = dict.fromkeys(names, value)
-    elif found is not None:
-        words = found["style"].split()
-        said = {
+        values = dict.fromkeys(names, value)
+    elif parts is not None:
+        words = parts["style"].split()
+        values = {
             "font-style": next((one for one in words if one in SLANTS), "normal"),
             "font-weight": next((one for one in words if one in WEIGHTS), "normal"),
-            "font-size": found["size"],
-            "line-height": found["line"] or "normal",
-            "font-family": found["family"],
+            "font-size": parts["size"],
+            "line-height": parts["line"] or "normal",
+            "font-family": parts["family"],
         }
-    return starmap(Declaration, said.items())
+    return starmap(Declaration, values.items())

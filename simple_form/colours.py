@@ -1,5 +1,5 @@
-"""Reads colours as CSS and old HTML attributes write them, and works out their
-contrast.
+"""Reads colours as CSS and old HTML attributes write them, and computes the contrast of
+two colours as WCAG defines it.
 """
 
 import re
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from tinycss2.color4 import parse_color
 
-# Below this contrast nobody can read a text; the simple form keeps colours from the
-# second on.
+# Contrasts: below the first nobody can read a text. The simple form keeps colours from
+# the second on, and replaces others.
 UNREADABLE = 1.5
 READABLE = 2.2
 
@@ -34,12 +34,12 @@ LINK = Colour(0, 0, 238 / 255)
 
 @lru_cache(maxsize=2048)
 def colour_of(value: str) -> Colour | None:
-    """Return the colour that a CSS value is; None for another value, and for one that
-    is not of sRGB.
+    """Return the colour that a CSS value names; None if it is no colour, or none that
+    can be given in sRGB.
     """
     if "," in value:
-        # With commas it must be written as browsers require: no `none`, percentages
-        # throughout or nowhere.
+        # In the form with commas, browsers accept no `none`, and percentages for all
+        # parts or for none.
         parts = value.partition("(")[2].split(",")[:3]
         shares = sum("%" in one for one in parts)
         usual = (2,) if value.startswith("hsl") else (0, 3)
@@ -62,8 +62,8 @@ def colour_of(value: str) -> Colour | None:
 def over(colour: Colour, background: Colour) -> Colour:
     """Return what a colour looks like when it is laid over an opaque background."""
     mixed = (
-        a * colour.alpha + b * (1 - colour.alpha)
-        for a, b in zip(colour[:3], background[:3], strict=True)
+        upper * colour.alpha + lower * (1 - colour.alpha)
+        for upper, lower in zip(colour[:3], background[:3], strict=True)
     )
     return Colour(*mixed)
 
@@ -84,8 +84,8 @@ def _luminance(colour: Colour) -> float:
 
 
 def attribute_colour(value: str) -> str:
-    """Return the CSS form of an old `color` or `bgcolor` attribute; browsers make a
-    colour of any word there.
+    """Return the CSS form of an old `color` or `bgcolor` attribute. Browsers read any
+    word there as some colour, by a rule of the HTML standard.
     """
     if value and not value.strip(" \t\n\f\r"):
         return "#000000"

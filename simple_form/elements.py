@@ -1,9 +1,9 @@
-"""Reads HTML into a regular tree: which elements it has, how each is styled, and what
-is left out of it.
+"""Reads a message's HTML into a regular tree: its elements, how each is styled, and
+what is left out.
 
-Scripts, frames, forms and whatever loads or acts is left out here and noted. Each
-element that stays is written with a number, under which `Tree.elements` has what is
-known of it; nh3 then builds the tree that a browser would build.
+Scripts, frames, forms and everything else that loads or acts is left out here and noted
+as a change. Each element that stays is written with its number, the index in
+`Tree.elements`, as its only attribute. nh3 then builds the tree that a browser would.
 """
 
 import html
@@ -37,78 +37,93 @@ from simple_form.style_sheets import (
     written_name,
 )
 
+# Limits of the HTML of one message. References are those such as "&amp;".
 MAX_TAGS = 20_000
 MAX_TEXT = 2_000_000
 MAX_REFERENCES = 200_000
-# Rows or columns that one cell has at most.
+# The most rows or columns that one cell spans.
 MOST_SPANNED = 100
 # Characters in all style attributes.
 MAX_STYLES = 400_000
+# Characters of the words that a change quotes.
 _MOST_PASSAGE = 300
-# What keeps its name until the tree is built: it has a meaning of its own to a parser.
+# Tags that keep their name until the tree is built, because a parser has rules for
+# them.
 _KEPT = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code dd del dfn div dl dt em figcaption "
     "figure font footer h1 h2 h3 h4 h5 h6 header hr i ins kbd li main mark nav ol p pre q s samp section small span "
     "strike strong sub sup table tbody td tfoot th thead time tr tt u ul var applet button fieldset form marquee nobr "
     "object details summary dialog menu dir listing".split()
 )
+# Tags that are written as <div>. All others become <span>.
 _BLOCKS = frozenset(
     "hgroup search template datalist legend textarea xmp plaintext".split()
 )
+# Tags that are left out. `_pass_over` notes what they could do.
 _PASSED_OVER = frozenset(
     "html head body base link meta script style param source track img image input area title iframe noembed noframes "
     "frame embed bgsound keygen basefont col colgroup wbr".split()
 )
-# These end a drawing or formula they stand in, by the standard.
+# Tags that by the standard end a drawing (svg) or formula (math) in which they stand.
 _BREAKS_OUT = frozenset(
     "b big blockquote body br center code dd div dl dt em embed font h1 h2 h3 h4 h5 h6 head hr i img li listing menu "
     "meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var".split()
 )
+# Attributes with a text for people.
 _LABELS = ("alt", "title", "aria-label")
+# The inside of `[if mso]>...<![endif]` in a comment, which Outlook reads.
 _CONDITIONAL = re.compile(
     r"\[\s{0,20}if\b[^\]]{0,200}\]\s{0,20}>(.*?)(?:<!\s{0,20}\[\s{0,20}endif|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
+# A comment that begins a part for all programs but Outlook: `[if !mso]`.
 _NOT_OUTLOOK = re.compile(
     r"\s*\[\s{0,20}if\s{1,20}!\s{0,20}\(?(?:mso|ie|vml)\b", re.IGNORECASE
 )
 _ANY_TAG = re.compile(r"<[^<>]*>")
-# Without one of these, browsers draw a page as those of 1996 did (quirks mode).
+# Document types. Without one of these, browsers draw a page in quirks mode, as those of
+# the nineties did.
 _STANDARD = re.compile(
     r"!doctype html ?(?:$|system|public ?.-//w3c//dtd (?:xhtml 1|html 4\.01.*http))"
 )
-# What a style of a paragraph may have without an effect on a table in it.
+# Properties of a paragraph that have no effect on a table in it.
 _OF_PARAGRAPHS = re.compile(
     r"margin|padding|text-|font|line-height|color$|direction|white-space"
 )
-# Fields that say something by themselves.
+# Types of <input> in which browsers draw words even without a value.
 _WITH_WORDS = frozenset(
     "submit reset button file date time month week datetime-local color".split()
 )
+# Tags that browsers do not display unless a style says so.
 _NEVER_DRAWN = frozenset(
     "head base link meta script style param source track title".split()
 )
+# Control characters that separate lines in Unicode.
 _SEPARATORS = re.compile("[\x1c-\x1f\x85]")
+# <meta http-equiv> that changes which styles apply.
 _SWITCHES = frozenset(("content-security-policy", "default-style"))
+# Harmless settings of <meta name="viewport">.
 _VIEWPORT = re.compile(
     r"(?:width=(?:device-width|[3-9][0-9]{2})|(?:initial|maximum|minimum)-scale=(?:0\.[5-9][0-9]*|[1-9](?:\.[0-9]+)?)"
     r"|user-scalable=[a-z0-9]+|shrink-to-fit=[a-z]+|height=device-height|minimal-ui|viewport-fit=[a-z]+|target-.*)?"
 )
+# Properties that give an element a box with an extent.
 _OF_BOXES = re.compile("margin|padding|border|width")
+# Harmless attributes of <col>.
 _OF_COLUMNS = frozenset(("span", "width", "align", "valign", "style", "class", "id"))
 
 
 def without_tags(text: str) -> str:
-    """Return the text of some markup, on one line."""
+    """Return the text of some HTML, on one line."""
     return " ".join(decode(_ANY_TAG.sub(" ", text)).split())
 
 
 class Tree:
-    """The elements of a message's HTML, its page's own style, and what was left out.
+    """The elements of a message's HTML, the style of its page, and what was left out.
 
-    Goes through the tokens once for the style sheets, and once to write `html`: what a
-    browser would build of it, with the number of an element for its attributes. Raises
-    TooComplex.
+    `html` is the tree that a browser would build, with an element's number (`data-n`)
+    in place of its attributes. Reads the tokens once for the style sheets and once to
+    write `html`. Raises TooComplex.
     """
 
     def __init__(self, source: str) -> None:
@@ -130,7 +145,7 @@ class Tree:
         self.sheets = StyleSheets(
             name for token in started for name in _names_of(token.decoded())
         )
-        # What a page says at its beginning, before any tag.
+        # The document type, which counts only before the first tag.
         for token in self._tokens:
             is_blank = token.kind == "text" and token.data.isspace()
             if token.kind != "comment" and not is_blank:
@@ -148,12 +163,12 @@ class Tree:
         self._numbers: dict[Any, int] = {}
         self._styled: dict[tuple[int, frozenset[str]], Element] = {}
         self._not_in_outlook = False
-        # The number of the last paragraph.
+        # The number of the <p> that began last.
         self._paragraph = 0
-        # Whether the element whose raw text comes next is displayed by a style, as a
-        # title or script may be.
+        # Whether a style displays the element whose raw text comes next, such as a
+        # title or script.
         self._is_displayed = False
-        self._all_text = _folded(" ".join(texts))
+        self._all_text = _one_lower_line(" ".join(texts))
         self._read_sheets()
         self.changes = [*self.sheets.changes]
         self._read_page()
@@ -169,47 +184,50 @@ class Tree:
         )
 
     def styled(self, number: int, around: frozenset[str]) -> Element:
-        """Return an element as it is styled inside of elements with these names."""
+        """Return an element, styled inside elements with these tags, classes, ids."""
         if (number, around) not in self._styled:
             styled = styled_inside(self.elements[number], around, self.sheets)
             self._styled[number, around] = styled
         return self._styled[number, around]
 
+    # Collects the style sheets of the message, and has them read.
     def _read_sheets(self) -> None:
-        inside = False
+        in_style = False
         media = ""
-        unread = 0
+        foreign_depth = 0
         sheets: list[tuple[str, str]] = []
         for token in self._tokens:
             is_tag = token.kind in ("start", "end")
             if is_tag and token.name in ("template", "svg", "math"):
-                unread = max(0, unread + (1 if token.kind == "start" else -1))
+                foreign_depth = max(
+                    0, foreign_depth + (1 if token.kind == "start" else -1)
+                )
             elif is_tag and token.name == "style":
-                inside = token.kind == "start"
+                in_style = token.kind == "start"
                 attributes = token.decoded()
-                # Programs differ in whether they follow these.
+                # Mail programs differ in whether they apply such a style sheet.
                 is_odd = (
-                    unread
+                    foreign_depth
                     or "title" in attributes
                     or attributes["type"].lower() not in ("", "text/css")
                 )
                 media = "(perhaps)" if is_odd else attributes["media"]
             elif (token.kind == "raw" and token.name == "style") or (
-                token.kind == "text" and inside
+                token.kind == "text" and in_style
             ):
                 sheets.append((token.data, media))
             elif token.kind == "comment":
-                # What only Outlook follows may hold or not.
+                # Outlook alone applies these: so they may apply or not.
                 sheets += [
                     (one.data, "(outlook)")
-                    for one in _tags_in_conditions(token.data)
+                    for one in _tokens_for_outlook(token.data)
                     if one.kind == "raw" and one.name == "style"
                 ]
         self.sheets.read(sheets)
 
     def _read_page(self) -> None:
-        """Read html and body: a later tag of each adds what the first lacks, as in
-        browsers.
+        """Read the attributes and styles of <html> and <body>. As in browsers, a second
+        such tag adds the attributes that the first lacks.
         """
         parts = []
         for name in ("html", "body"):
@@ -225,12 +243,13 @@ class Tree:
         self.names = parts[0].names | parts[1].names
         self.page = [styled_inside(one, self.names, self.sheets) for one in parts]
 
+    # Returns the element of a start tag, without its style.
     def _element(self, token: Token) -> Element:
         attributes = token.decoded()
         own = declarations_of(attributes["style"])
         self.sheets.has_dark_scheme |= has_dark_scheme(own)
         labels = tuple(attributes[one] for one in _LABELS if attributes[one].strip())
-        # In lower case, as rules are kept.
+        # In lower case, as in the rules.
         names = (
             frozenset(
                 (written_name(token.name), *map(str.lower, _names_of(attributes)))
@@ -246,8 +265,8 @@ class Tree:
         )
 
     def _number_of(self, token: Token) -> int:
-        """Equal elements share a number, so that what the standard takes for equal
-        stays equal.
+        """Return the number of an element. Equal tags get the same number, because
+        parsers treat formatting with equal attributes in a special way.
         """
         key = (
             token.name,
@@ -261,49 +280,53 @@ class Tree:
 
     def _on_text(self, token: Token) -> None:
         if _SEPARATORS.search(token.data):
-            self._left_out("characters that part lines", "move it", token.data)
+            self._note_left_out("characters that part lines", "move it", token.data)
         if not token.data.isspace():
             self._nesting.text()
         self._out.append(html.escape(token.data, quote=False))
 
+    # Notes words that only Outlook reads, unless all others read them too.
     def _on_comment(self, token: Token) -> None:
         if _NOT_OUTLOOK.match(token.data) and token.data.rstrip().endswith(
             ("]", "<!", "<!--")
         ):
-            # What follows is no comment to others than Outlook.
+            # Programs other than Outlook read what follows.
             self._not_in_outlook = True
             return
         if "endif" in token.data.lower():
             self._not_in_outlook = False
         words: list[str] = []
         targets: list[str] = []
-        # Word does not draw its settings, which are XML.
+        # Settings for Word are XML, and are not displayed.
         is_settings = False
-        for one in _tags_in_conditions(token.data):
-            if one.name == "xml":
-                is_settings = one.kind == "start"
+        for part in _tokens_for_outlook(token.data):
+            if part.name == "xml":
+                is_settings = part.kind == "start"
             elif is_settings:
                 continue
-            elif one.kind in ("text", "lost"):
-                words += one.data.split()
-            elif one.name == "a" and "href" in one.attributes:
-                targets.append(f"<{one.decoded()['href']}>")
-        if words and _folded(" ".join(words)) not in self._all_text:
+            elif part.kind in ("text", "lost"):
+                words += part.data.split()
+            elif part.name == "a" and "href" in part.attributes:
+                targets.append(f"<{part.decoded()['href']}>")
+        if words and _one_lower_line(" ".join(words)) not in self._all_text:
             passage = " ".join([*words, *targets])
-            self._left_out("in a comment that only Outlook reads", "add words", passage)
+            self._note_left_out(
+                "in a comment that only Outlook reads", "add words", passage
+            )
 
     def _on_lost(self, token: Token) -> None:
         if text := without_tags(token.data):
-            self._left_out(f"inside {token.name}", "hide it", text)
+            self._note_left_out(f"inside {token.name}", "hide it", text)
 
+    # Keeps the text of xmp and textarea. Notes other raw text that may be read.
     def _on_raw(self, token: Token) -> None:
         if token.name in ("xmp", "textarea"):
             self._on_text(Token("text", "", token.data))
         elif token.name == "script" and "<!--" in token.data:
-            # Another script in its comment would end elsewhere.
-            self._left_out("a script with a comment", "add words")
+            # With "<script" in such a comment, the script would end elsewhere.
+            self._note_left_out("a script with a comment", "add words")
         elif self._is_displayed:
-            self._left_out(
+            self._note_left_out(
                 f"words of <{token.name}> that a style displays",
                 "add words",
                 token.data,
@@ -312,7 +335,7 @@ class Tree:
         elif token.name in ("noembed", "noframes", "iframe") and (
             text := without_tags(token.data)
         ):
-            self._left_out(f"inside <{token.name}>", "hide it", text)
+            self._note_left_out(f"inside <{token.name}>", "hide it", text)
 
     def _on_end(self, token: Token) -> None:
         if token.name == "br":
@@ -323,6 +346,7 @@ class Tree:
         if self._nesting.end(token.name, written):
             self._out.append(f"</{written}>")
 
+    # Writes a start tag, after the end tags and table parts that it implies.
     def _on_start(self, token: Token) -> None:
         if token.name in ("img", "image"):
             self._nesting.prepare("img", "img")
@@ -336,7 +360,7 @@ class Tree:
         if token.name != "font" or token.attributes.keys() & {"color", "face", "size"}:
             self._break_out(token.name)
         if token.name == "form" and (url := token.decoded()["action"]):
-            self._left_out(f"a form that would be sent to {url[:80]}")
+            self._note_left_out(f"a form that would be sent to {url[:80]}")
         written = _written_as(token.name)
         if written in ("a", "nobr") and self._nesting.end(written, written):
             self._out.append(f"</{written}>")
@@ -367,11 +391,11 @@ class Tree:
                 or styled.unsure
                 or any(not _OF_PARAGRAPHS.match(one) for one in styled.held)
             ):
-                self._left_out("a table in a paragraph with a style", "hide it")
+                self._note_left_out("a table in a paragraph with a style", "hide it")
 
     def _break_out(self, name: str) -> None:
-        """End a drawing at an ordinary tag inside it, except where HTML may continue
-        inside the drawing.
+        """End the drawing or formula around a tag that ends it, unless HTML may stand
+        inside of it there.
         """
         if name not in _BREAKS_OUT or not self._nesting.count["span"]:
             return
@@ -384,7 +408,7 @@ class Tree:
                 return
 
     def _pass_over(self, token: Token) -> None:
-        """Leave a tag out, and note what it would have done."""
+        """Leave a tag out, and note what it could do to words."""
         name = token.name
         attributes = token.decoded()
         said = Values({one: value.strip().lower() for one, value in attributes.items()})
@@ -392,17 +416,19 @@ class Tree:
         styled = styled_inside(element, None, self.sheets)
         self._is_displayed = name in _NEVER_DRAWN and styled.shows
         if self._is_displayed and name not in RAW:
-            self._left_out(f"words of <{name}> that a style displays", "add words")
+            self._note_left_out(f"words of <{name}> that a style displays", "add words")
         if name == "base":
             self.base = self.base or attributes["href"]
         elif name == "link" and "stylesheet" in said["rel"]:
             url = attributes["href"]
             if not is_of_font_library(url):
-                self._left_out(f"a style sheet loaded from {url[:80]}", "change it")
+                self._note_left_out(
+                    f"a style sheet loaded from {url[:80]}", "change it"
+                )
         elif name == "basefont" and attributes:
-            self._left_out("another font for all words", "hide it")
+            self._note_left_out("another font for all words", "hide it")
         elif name == "script":
-            self._left_out(f"a script {attributes['src'][:80]}".rstrip())
+            self._note_left_out(f"a script {attributes['src'][:80]}".rstrip())
         elif name == "meta":
             self._pass_over_meta(attributes["content"], said)
         elif name == "area" and "href" in attributes:
@@ -419,12 +445,14 @@ class Tree:
             has_words = value.strip() or attributes["type"].lower() in _WITH_WORDS
             is_wide = len(attributes["size"]) > 1
             does = "add words" if has_words else "move it" if is_wide else ""
-            self._left_out("a form field", does, value)
+            self._note_left_out("a form field", does, value)
         elif name in ("iframe", "frame", "embed"):
             url = attributes.get("src", "srcdoc")[:80]
-            self._left_out(f"an embedded page or object ({url})", "add words")
+            self._note_left_out(f"an embedded page or object ({url})", "add words")
         elif name == "source" and attributes.get("srcset"):
-            self._left_out("another picture for other screens (source)", "change it")
+            self._note_left_out(
+                "another picture for other screens (source)", "change it"
+            )
         elif name in ("col", "colgroup"):
             usual = {"width", "text-align", "vertical-align"}
             width = (
@@ -433,40 +461,47 @@ class Tree:
                 else styled.held["width"]
             )
             if (length(width) or 100.0) < 20:
-                self._left_out("a narrow column", "cover other words")
+                self._note_left_out("a narrow column", "cover other words")
             if (
                 attributes.keys() - _OF_COLUMNS
                 or styled.held.keys() - usual
                 or styled.unsure
                 or styled.harms
             ):
-                self._left_out(f"a style of a whole column (<{name}>)", "hide it")
+                self._note_left_out(f"a style of a whole column (<{name}>)", "hide it")
         if name not in _NEVER_DRAWN | {"html", "body", "col", "colgroup"}:
             if name not in ("wbr", "area") and (
                 styled.unsure or any(map(_OF_BOXES.match, styled.held))
             ):
-                self._left_out(f"a box of its own (of <{name}>)", "cover other words")
+                self._note_left_out(
+                    f"a box of its own (of <{name}>)", "cover other words"
+                )
             for harm in styled.harms:
                 if harm.reaches:
-                    self._left_out(f"{harm.how} (of <{name}>)", harm.does)
+                    self._note_left_out(f"{harm.how} (of <{name}>)", harm.does)
 
+    # Notes what a <meta> could do: jump to another page, or change styles or sizes.
     def _pass_over_meta(self, content: str, said: Values) -> None:
         if said["http-equiv"] == "refresh":
-            self._left_out(f"a jump to another page ({content[:80]})")
+            self._note_left_out(f"a jump to another page ({content[:80]})")
         elif said["http-equiv"] in _SWITCHES:
-            self._left_out(f"a switch for styles ({said['http-equiv']})", "hide it")
+            self._note_left_out(
+                f"a switch for styles ({said['http-equiv']})", "hide it"
+            )
         elif said["name"] == "viewport" and not all(
             map(_VIEWPORT.fullmatch, re.split("[,; ]+", said["content"]))
         ):
-            self._left_out(f"another size of the window ({content[:80]})", "hide it")
+            self._note_left_out(
+                f"another size of the window ({content[:80]})", "hide it"
+            )
         elif said["name"] == "color-scheme":
             schemes = said.get("content", "light")
             if "light" not in schemes:
-                self._left_out("a dark colour scheme", "hide it")
+                self._note_left_out("a dark colour scheme", "hide it")
             self.sheets.has_dark_scheme |= "dark" in schemes
 
-    def _left_out(self, how: str, does: str = "", passage: str = "") -> None:
-        """Note something that is left out here."""
+    def _note_left_out(self, how: str, does: str = "", passage: str = "") -> None:
+        """Note a change, and write its place in the HTML as an <img> with a number."""
         passage = " ".join(passage.split())[:_MOST_PASSAGE]
         self.changes.append(Change(how, does, passage))
         self.elements.append(Element("", change=len(self.changes) - 1))
@@ -474,23 +509,23 @@ class Tree:
         self._out.append(f'<img data-n="{len(self.elements) - 1}">')
 
 
-def _folded(text: str) -> str:
+def _one_lower_line(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _tags_in_conditions(comment: str) -> list[Token]:
-    """Return what stands in the conditional parts of a comment."""
+def _tokens_for_outlook(comment: str) -> list[Token]:
+    """Return the tokens in the parts of a comment that Outlook reads."""
     if "if" not in comment:
         return []
     try:
         return list(tokens(" ".join(_CONDITIONAL.findall(comment))))
     except TooComplex:
-        # Its text is noted all the same.
+        # A tag in the comment has too many attributes: the comment is left out unread.
         return []
 
 
 def _names_of(attributes: Values) -> list[str]:
-    """Return the id and the classes of a tag as selectors write them."""
+    """Return the classes and the id of a tag as selectors write them."""
     names = [f".{written_name(one)}" for one in classes_in(attributes["class"])]
     return [*names, f"#{written_name(attributes['id'])}"] if attributes["id"] else names
 
@@ -505,8 +540,9 @@ def cleaned(
     values: Mapping[str, re.Pattern[str]] | None = None,
     **settings: Any,
 ) -> str:
-    """Return HTML as nh3 writes it with these settings, and of its attributes those
-    whose values are as they may be. Raises TooComplex where it cannot.
+    """Return HTML as nh3 cleans it with these settings. `values` has patterns by
+    attribute: an attribute whose value does not match is left out. Raises TooComplex if
+    nh3 fails.
     """
 
     def checked(tag: str, attribute: str, value: str) -> str | None:
@@ -522,7 +558,7 @@ def cleaned(
             **settings,
         )
     except BaseException as error:
-        # A panic in Rust arrives as a BaseException of its own.
+        # A panic in Rust arrives as a BaseException with this name.
         if type(error).__name__ == "PanicException":
             raise TooComplex("it could not be made safe to show") from error
         raise

@@ -1,8 +1,8 @@
-"""Which CSS declarations cannot hide, cover, cut off, move or add words: an allowlist
-of properties and their values.
+"""Says which CSS declarations cannot hide, cover, cut off, move or add words: an
+allowlist of properties and values. `harm_of` returns what any other one may do.
 
-What is not on it counts, whatever it does. Colours, sizes of letters and heights of
-lines depend on what is around an element; `simplify` follows these.
+Colours, font sizes and line heights are allowed here, because their effect depends on
+the elements around: `simplify` works it out from element to element.
 """
 
 import re
@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 from simple_form.colours import BLACK, READABLE, WHITE, Colour, colour_of, contrast
 
+# In pixels: the usual font size, and the largest fonts and window for which lengths are
+# checked.
 ROOT_SIZE = 16.0
 LARGEST_LETTERS = 48.0
 LARGEST_WINDOW = 800.0
+# Pixels of each unit.
 _UNITS = {
     "px": 1.0,
     "pt": 4 / 3,
@@ -24,6 +27,7 @@ _UNITS = {
     "in": 96.0,
     "q": 0.945,
 }
+# Units that depend on the font size, as shares of it.
 _SIZED = {"em": 1.0, "ex": 0.5, "ch": 0.5}
 _LENGTH = re.compile(
     r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)"
@@ -35,23 +39,21 @@ _IN_BRACKETS = re.compile(r"\([^()]*+\)")
 
 
 def parts_of(value: str) -> list[str]:
-    """Return what a value consists of: words, and functions with what is in their
-    brackets.
-    """
+    """Return the parts of a value: words, and functions such as "rgb(0 0 0)" whole."""
     return _PARTS.findall(value)
 
 
 def length(
     value: str, size: float = ROOT_SIZE, whole: float | None = None
 ) -> float | None:
-    """Return a length in pixels; None for what is none. `size` is that of the letters,
-    `whole` what 100 % is.
+    """Return a CSS length in pixels; None if the value is none. `size` is the font size
+    and `whole` the length of 100 %, both in pixels.
     """
-    found = _LENGTH.fullmatch(value)
-    if found is None:
+    match = _LENGTH.fullmatch(value)
+    if match is None:
         return None
-    number = float(found[1])
-    unit = found[2]
+    number = float(match[1])
+    unit = match[2]
     if unit == "":
         return 0.0 if number == 0 else None
     if unit == "%":
@@ -63,36 +65,42 @@ def length(
 
 
 def attribute_length(value: str) -> float:
-    """Return the pixels that an old attribute of a table gives; 0 where it gives none."""
+    """Return the pixels of an old attribute such as `cellpadding`, or 0."""
     return length(f"{value.strip()}px") or 0.0
 
 
 class Harm(NamedTuple):
-    """How something may do what to words, and whether to those of other elements too."""
+    """What something in a message may do to words.
+
+    `how` names it ("display: none"), and `does` says what it may do ("hide it").
+    `reaches`: it may do so to the words of other elements too.
+    """
 
     how: str
     does: str
     reaches: bool = False
 
 
+# Whether a value of a property is harmless.
 Check = Callable[[str], bool]
 
 
+# Returns a check that a value is one of these words.
 def _one_of(words: str) -> Check:
     allowed = frozenset(words.split())
     return lambda value: value in allowed
 
 
 def _lengths(low: float, high: float, words: str = "", most: int = 1) -> Check:
-    """At most so many parts, each one of the words or a length between these, in
-    pixels, whatever size letters have.
+    """Return a check that a value has at most `most` parts, each one of `words` or a
+    length from `low` to `high` pixels, whatever the font size.
     """
     allowed = frozenset(words.split())
 
     def check(value: str) -> bool:
         parts = value.split()
         return len(parts) <= most and all(
-            one in allowed or _is_between(one, low, high) for one in parts
+            part in allowed or _is_between(part, low, high) for part in parts
         )
 
     return check
@@ -104,29 +112,30 @@ def _is_between(value: str, low: float, high: float) -> bool:
         return False
     if pixels == 0 or not value.endswith(("em", "ex", "ch", "%")):
         return low <= pixels <= high
-    # What depends on the size of letters or of the window is worked out for the
-    # largest.
+    # A length that depends on the font or the window is computed for the largest.
     largest = length(value, LARGEST_LETTERS, LARGEST_WINDOW) or 0.0
     return (low >= 0 or pixels >= 0) and low <= pixels and largest <= high
 
 
-def _like(pattern: re.Pattern[str]) -> Check:
+def _matching(pattern: re.Pattern[str]) -> Check:
     return lambda value: pattern.fullmatch(value) is not None
 
 
 _SHADOWS = re.compile(r"(?:[^,(]|\([^()]*+\)?)++")
 
 
-def _faint(value: str, of_text: bool = False) -> bool:
-    """One or two shadows that lie close by, or through which words can be read."""
+def _is_faint_shadow(value: str, of_text: bool = False) -> bool:
+    """Whether a value is at most two shadows that are so close or so faint that words
+    can be read.
+    """
     shadows = _SHADOWS.findall(value)
     for shadow in shadows:
         parts = parts_of(shadow)
         alpha = next(
-            (colour.alpha for one in parts if (colour := colour_of(one)) is not None),
+            (colour.alpha for part in parts if (colour := colour_of(part)) is not None),
             1.0,
         )
-        sizes = [abs(pixels) for one in parts if (pixels := length(one)) is not None]
+        sizes = [abs(pixels) for part in parts if (pixels := length(part)) is not None]
         most = 4 if alpha > 0.15 else 30
         if alpha > 0.35 or of_text or "inset" in parts:
             most = 2
@@ -136,11 +145,13 @@ def _faint(value: str, of_text: bool = False) -> bool:
 
 
 def _is_border(value: str, most: float = 40) -> bool:
-    """Widths, kinds of lines and colours, and nothing else."""
+    """Whether a border has only widths up to `most` pixels, line styles and colours."""
     parts = parts_of(value)
     return all(
-        one in _LINE_STYLES or _is_between(one, 0, most) or colour_of(one) is not None
-        for one in parts
+        part in _LINE_STYLES
+        or _is_between(part, 0, most)
+        or colour_of(part) is not None
+        for part in parts
     )
 
 
@@ -152,20 +163,20 @@ _LINE_STYLES = frozenset(
         "initial",
     )
 )
-_LINES = frozenset(
+_DECORATION_WORDS = frozenset(
     "none underline overline line-through solid dotted dashed auto from-font initial inherit unset".split()
 )
 
 
 def _is_decoration(value: str) -> bool:
-    """A line of the usual thickness, in a colour."""
-    for one in parts_of(value):
-        thickness = length(one)
-        colour = colour_of(one)
+    """Whether a text decoration is a thin line in a colour that can be seen."""
+    for part in parts_of(value):
+        thickness = length(part)
+        colour = colour_of(part)
         most = 1 if "line-through" in value else 2.5
         is_usual = thickness is not None and 0 <= thickness <= most
         is_strong = colour is not None and colour.alpha >= 0.6
-        if one not in _LINES and not is_usual and not is_strong:
+        if part not in _DECORATION_WORDS and not is_usual and not is_strong:
             return False
     return True
 
@@ -173,6 +184,7 @@ def _is_decoration(value: str) -> bool:
 _SIZES = frozenset(
     "xx-small x-small small medium large x-large xx-large xxx-large smaller larger".split()
 )
+# The value of `font`: its size, with line height, and family.
 _FONT = re.compile(
     r"(?P<style>(?:(?!(?:xx?-)?(?:small(?:er)?|larger?) |medium )[a-z-]++ |[1-9]00 )*+)"
     r"(?P<size>[0-9.]++[a-z%]*+|(?:xx?-)?(?:small|large)|medium|smaller|larger)"
@@ -184,13 +196,13 @@ _SYSTEM_FONTS = frozenset(
 
 
 def _is_size(value: str) -> bool:
-    """A size of letters that is worked out."""
+    """Whether a value is a font size of at most 60 pixels."""
     size = length(value, whole=16)
     return value in _SIZES or (size is not None and size <= 60)
 
 
-def _is_line(value: str) -> bool:
-    """A height of lines that is worked out, and that pushes nothing out of sight."""
+def _is_line_height(value: str) -> bool:
+    """Whether a value is a line height that pushes nothing out of sight."""
     if re.fullmatch(r"[0-9]{0,4}\.?[0-9]{1,6}", value):
         return float(value) <= 3
     high = length(value, whole=16)
@@ -198,23 +210,26 @@ def _is_line(value: str) -> bool:
 
 
 def font_parts(value: str) -> re.Match[str] | None:
-    """Return the style, size, line and family of a `font`; None where it is no such."""
+    """Return a match with style, size, line and family of a `font`, or None."""
     return _FONT.fullmatch(value)
 
 
+# Whether a `font` has only harmless parts.
 def _is_font(value: str) -> bool:
-    found = font_parts(value)
-    if found is None:
+    parts = font_parts(value)
+    if parts is None:
         return value in _SYSTEM_FONTS
-    words = found["style"].split()
-    line = found["line"]
+    words = parts["style"].split()
+    line_height = parts["line"]
     is_style = len(words) <= 4 and all(one in _FONT_STYLES for one in words)
     is_once = (
         sum(one in WEIGHTS for one in words) <= 1
         and sum(one in SLANTS for one in words) <= 1
     )
-    is_drawn = _is_size(found["size"]) and (line is None or _is_line(line))
-    return is_style and is_once and is_drawn and _is_family(found["family"])
+    is_drawn = _is_size(parts["size"]) and (
+        line_height is None or _is_line_height(line_height)
+    )
+    return is_style and is_once and is_drawn and _is_family(parts["family"])
 
 
 SLANTS = frozenset(("italic", "oblique"))
@@ -228,32 +243,40 @@ _FAMILIES = re.compile(
 
 
 def _is_family(value: str) -> bool:
-    """Families whose letters look like what they are."""
-    at = 0
-    is_found = False
-    while at < len(value):
-        found = _FAMILIES.match(value, at)
-        family = found[0].strip(" ,") if found else "inherit"
-        if found is None or family in WIDE or (not is_found and _SIGNS.search(family)):
+    """Whether a list of font families draws letters as what they are."""
+    position = 0
+    has_usual_family = False
+    while position < len(value):
+        match = _FAMILIES.match(value, position)
+        family = match[0].strip(" ,") if match else "inherit"
+        if (
+            match is None
+            or family in WIDE
+            or (not has_usual_family and _SYMBOL_FONTS.search(family))
+        ):
             return False
-        # Those after one that every machine has draw only what it lacks.
-        is_found = is_found or family in _GENERIC or family.strip("\"'") in _EVERYWHERE
-        at = found.end()
+        # Families after one that every machine has draw only letters that it lacks.
+        has_usual_family = (
+            has_usual_family
+            or family in _GENERIC
+            or family.strip("\"'") in _FONTS_EVERYWHERE
+        )
+        position = match.end()
     return True
 
 
 _GENERIC = frozenset(("serif", "sans-serif", "monospace"))
-_EVERYWHERE = frozenset(("arial", "helvetica", "times new roman", "courier new"))
-# Families that draw signs, or nothing, in the place of letters.
-_SIGNS = re.compile(
+_FONTS_EVERYWHERE = frozenset(("arial", "helvetica", "times new roman", "courier new"))
+# Names of families that draw symbols, or nothing, in place of letters.
+_SYMBOL_FONTS = re.compile(
     r"wingding|webding|symbol|dingbat|marlett|outlook|mt extra|ornament|barcode|icon|redacted|blank|^.?flow |specialty"
     r"|awesome|glyph|braille"
 )
 
 
-# The parts of a background besides its colour, by kind; each may stand once, and
+# The words of a background other than colours, with their kind. A kind may occur once,
 # positions twice.
-_LAID = {
+_BACKGROUND_WORDS = {
     word: kind
     for kind, words in {
         "picture": "none",
@@ -268,30 +291,38 @@ _LAID = {
 
 
 def _is_background(value: str) -> bool:
-    """One colour, and where a picture would be."""
+    """Whether a background is one colour at most, without a picture."""
     parts = parts_of(value)
     kinds = [
-        _LAID.get(one) or ("place" if length(one, whole=100) is not None else "colour")
+        _BACKGROUND_WORDS.get(one)
+        or ("place" if length(one, whole=100) is not None else "colour")
         for one in parts
     ]
     colours = [one for one, kind in zip(parts, kinds, strict=True) if kind == "colour"]
     is_once = all(kinds.count(one) <= 1 for one in kinds if one != "place")
-    places = sum(one in ("across", "down", "place") for one in kinds)
-    # The two positions stand together.
-    at = [n for n, one in enumerate(kinds) if one in ("across", "down", "place")]
-    is_together = not at or at[-1] - at[0] == len(at) - 1
-    is_one = "," not in _IN_BRACKETS.sub("", value)
+    positions = sum(one in ("across", "down", "place") for one in kinds)
+    # The two positions must be next to each other.
+    position_indexes = [
+        n for n, one in enumerate(kinds) if one in ("across", "down", "place")
+    ]
+    is_together = (
+        not position_indexes
+        or position_indexes[-1] - position_indexes[0] == len(position_indexes) - 1
+    )
+    has_one_layer = "," not in _IN_BRACKETS.sub("", value)
     return value == "initial" or (
-        is_one
+        has_one_layer
         and is_once
-        and places <= 2
+        and positions <= 2
         and is_together
         and all(map(colour_of, colours))
     )
 
 
 def _stands_out(other: Colour, value: str) -> bool:
-    """A colour on which, or in which, words can be read together with the other one."""
+    """Whether words can be read if one of these colours is behind them and the other is
+    theirs.
+    """
     colour = colour_of(value)
     return value in ("auto", "none", "windowtext") or (
         colour is not None and contrast(colour, other) >= READABLE
@@ -304,18 +335,20 @@ def _is_colour(value: str) -> bool:
 
 _PAINTS = frozenset(("color", "background", "background-color"))
 WIDE = frozenset("inherit initial unset revert".split())
-# Not inherited, and what it is around may add up.
+# Properties that are not inherited. `inherit` repeats the value of the element around,
+# and the two may add up.
 _ADDING_UP = re.compile(
     r"(?:margin|padding|border|outline|flex|overflow)(?:-.*)?"
     r"|(?:min-|max-)?(?:width|height)|opacity|display|position|gap"
     r"|top|right|bottom|left|float|transform|filter|clip|clip-path"
 )
+# Keywords for widths and heights.
 _ROOM = "auto none normal min-content fit-content"
-# By the names of properties, with blanks between.
+# By property; one check for several has their names with spaces between.
 _CHECKS_OF_SEVERAL: dict[str, Check] = {
-    # Followed by `simplify`, in all their values.
+    # `simplify` works out the effect of all allowed values of these.
     "font-size": _is_size,
-    "line-height": _is_line,
+    "line-height": _is_line_height,
     "direction": _one_of("ltr rtl"),
     "color": lambda value: (
         value in ("inherit", "initial", "unset", "currentcolor") or _is_colour(value)
@@ -337,9 +370,9 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "letter-spacing": _lengths(0, 10, "normal"),
     "word-spacing": _lengths(0, 6, "normal"),
     "text-indent": _lengths(0, 100),
-    "text-shadow": partial(_faint, of_text=True),
-    "box-shadow": _faint,
-    "list-style": _like(
+    "text-shadow": partial(_is_faint_shadow, of_text=True),
+    "box-shadow": _is_faint_shadow,
+    "list-style": _matching(
         re.compile(
             r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+"
         )
@@ -374,7 +407,7 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "unicode-bidi": _one_of("normal isolate embed"),
     "content": _one_of("none normal \"\" ''"),
     "outline": _one_of("none 0"),
-    "flex": _like(
+    "flex": _matching(
         re.compile(
             r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?"
         )
@@ -384,7 +417,7 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "gap": _lengths(0, 20, "normal", most=2),
     "align-items": _one_of("normal start flex-start center stretch baseline"),
     "background-clip": _one_of("border-box padding-box"),
-    "color-scheme": _like(
+    "color-scheme": _matching(
         re.compile(r"normal|(?:only )?light(?: only)?|light dark|dark light")
     ),
     "font-feature-settings font-variation-settings font-size-adjust": _one_of(
@@ -393,15 +426,15 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "text-stroke-width": _lengths(0, 0.4),
     "mso-text-indent-alt": _lengths(-100, 100),
     "mso-line-height-alt": _lengths(8, 60),
-    # Other colours for Outlook alone.
+    # Colours that Outlook alone uses.
     "mso-highlight": partial(_stands_out, BLACK),
     "mso-color-alt mso-style-textfill-fill-color": partial(_stands_out, WHITE),
 }
 _CHECKS = {
     name: check for names, check in _CHECKS_OF_SEVERAL.items() for name in names.split()
 }
-# Any value of these is harmless; what a browser's maker calls its own stands here
-# without the prefix.
+# Properties of which any value is harmless. Those with a prefix ("-webkit-") are here
+# without it.
 _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
     r"|text-size-adjust|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)"
@@ -416,7 +449,7 @@ _HARMLESS = re.compile(
     r"|nbsp-mode|user-(?:modify|drag|select)|premailer-[a-z-]+|caps"
     r"|panose-1|layout-grid(?:-[a-z]+)?|punctuation-wrap|print-color-adjust|color-adjust|accent-color|caret-color"
 )
-# What Office writes about printing, lists, languages and tables.
+# Harmless properties that Office writes, about printing, lists, languages and tables.
 _OFFICE = re.compile(
     r"mso-(?:element(?:-(?:wrap|anchor-[a-z]+|frame-[a-z]+))?|style-(?!textfill)[a-z-]+|style-textfill-type"
     r"|style-textfill-fill-(?:themecolor|alpha)|(?:list|level|yfti|displayed|page|table|border)(?:-[a-z-]+)?"
@@ -429,7 +462,7 @@ _OFFICE = re.compile(
 )
 _VENDOR = re.compile(r"-(?:(?:webkit|moz|ms|o|khtml)-|(?=premailer-))")
 
-# What the others may do, by how their names begin.
+# What all other properties may do, by how their names begin.
 _DOES = {
     "add words": "content counter list-style quotes hyphenate",
     "hide it": "display visibility opacity color background text-fill text-security mso-hide filter mask clip "
@@ -440,8 +473,8 @@ _DOES = {
     "cover other words": "box-shadow outline text-decoration text-shadow",
     "draw other letters": "font text-transform",
 }
-# Of these only the words of the element itself are concerned.
-_OWN = re.compile(
+# Properties that concern only the words of the element itself.
+_OWN_WORDS_ONLY = re.compile(
     r"display|visibility|opacity|color|background|text-fill|text-security|mso-hide|clip|zoom|font|overflow|height"
     r"|max-|min-height|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space"
     r"|vertical-align|content-visibility|flex-basis|hyphen|columns"
@@ -455,16 +488,16 @@ def _is_of_office(name: str, value: str) -> bool:
         return (length(value) or 0) >= 8
     is_near = all(
         -1 <= pixels <= 120
-        for one in parts_of(value)
-        if (pixels := length(one)) is not None
+        for part in parts_of(value)
+        if (pixels := length(part)) is not None
     )
     return is_near and _OFFICE.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=4096)
 def harm_of(name: str, value: str) -> Harm | None:
-    """Return what a declaration may do to words; None where it is harmless. Both in
-    lower case.
+    """Return what a declaration may do to words; None if it is harmless. Name and value
+    are in lower case.
     """
     plain = _VENDOR.sub("", name, count=1)
     if value in ("initial", "unset") and plain not in (*_PAINTS, "all"):
@@ -485,4 +518,4 @@ def harm_of(name: str, value: str) -> Harm | None:
         ),
         "change it",
     )
-    return Harm(f"{name}: {value[:80]}", does, reaches=not _OWN.match(plain))
+    return Harm(f"{name}: {value[:80]}", does, reaches=not _OWN_WORDS_ONLY.match(plain))

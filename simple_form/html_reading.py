@@ -1,11 +1,11 @@
-"""Reads HTML as its standard says: cuts it into tokens, and follows which elements are
-open.
+"""Reads HTML by the rules of its standard: `tokens` cuts it into tags and texts, and
+`Nesting` follows which elements are open.
 
-The tokens come in one pass that never goes back: linear for any input. Where the
-standard lets text vanish (a tag that never ends), the text is handed on as "lost", so
-that it can be announced. A parser of the standard takes quadratic time for deep
-nesting, for formatting that is carried from block to block or closed across blocks, and
-for text that is moved out of tables. Each is counted here and bounded.
+The tokens come in one pass that never goes back, so the time is linear for any input.
+Text that the standard drops (in a tag that never ends) becomes a "lost" token, so that
+it can be noted. A standard parser takes quadratic time for deep nesting, for formatting
+that is carried from block to block or closed across blocks, and for text that is moved
+out of tables. `Nesting` counts each of these and sets limits.
 """
 
 import html
@@ -19,6 +19,7 @@ from typing import NamedTuple
 from simple_form.result import TooComplex
 
 MAX_ATTRIBUTES = 100
+# A depth that no number of end tags reduces to 0.
 _TO_THE_END = 10**9
 
 _SPACE = "\t\n\f\r "
@@ -35,14 +36,15 @@ _REFERENCE = re.compile(
 )
 
 FOREIGN = frozenset({"svg", "math"})
-# Inside of these, HTML may stand in a drawing or formula.
+# Elements of a drawing (svg) or formula (math) in which HTML may stand.
 HTML_INSIDE = frozenset(
     "foreignobject desc title annotation-xml mi mo mn ms mtext".split()
 )
+# Elements whose inside is text up to their end tag: tags in it are not read.
 RAW = frozenset(
     {"script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea"}
 )
-# Raw text in which character references count.
+# Of these, character references ("&amp;") are still resolved.
 _DECODED = frozenset({"title", "textarea"})
 _RAW_END = {
     name: re.compile(f"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for name in RAW
@@ -50,7 +52,7 @@ _RAW_END = {
 
 
 class Values(dict[str, str]):
-    """Values by name; empty for a name that has none."""
+    """A dict that has an empty text for every name that it lacks."""
 
     def __missing__(self, name: str) -> str:
         return ""
@@ -60,11 +62,11 @@ NO_VALUES = Values()
 
 
 class Token(NamedTuple):
-    """`kind` is start, end, text, raw (the inside of a raw text element), comment or
-    lost.
+    """A piece of HTML. `kind` is start, end, text, raw (the inside of a `RAW` element),
+    comment, or lost (text that the standard drops; `name` says why).
 
-    A document type is a comment with the name "declaration", as are other tags that
-    begin with `<!` or `<?`.
+    Document types and other tags that begin with `<!` or `<?` are comments with the
+    name "declaration".
     """
 
     kind: str
@@ -73,8 +75,8 @@ class Token(NamedTuple):
     attributes: Values = NO_VALUES
 
     def decoded(self) -> Values:
-        """Return its attributes with their character references resolved; `&copy=1`
-        stays, as in browsers.
+        """Return the attributes with character references resolved as in browsers:
+        `&copy=1` stays as it is.
         """
         values = self.attributes.items()
         return Values({name: decode(value, attribute=True) for name, value in values})
@@ -92,8 +94,8 @@ def decode(text: str, *, attribute: bool = False) -> str:
             if len(digits) > 7:
                 return "\ufffd"
             # Python leaves out control characters, which browsers keep.
-            known = html.unescape(f"&#{'x' if hexadecimal else ''}{digits};")
-            return known or chr(int(digits, 16 if hexadecimal else 10))
+            character = html.unescape(f"&#{'x' if hexadecimal else ''}{digits};")
+            return character or chr(int(digits, 16 if hexadecimal else 10))
         if not attribute:
             return html.unescape(match.group())
         if not name.endswith(";") and (
@@ -108,9 +110,9 @@ def decode(text: str, *, attribute: bool = False) -> str:
 def tokens(source: str) -> Iterator[Token]:
     """Yield the tokens of `source`. Inside svg and math no element is read as raw text.
 
-    There, the standard reads style, title and script as ordinary markup. Where HTML may
-    stand inside again, only the whole tree tells where it ends: everything from there
-    on is read as markup, which shows too much rather than too little.
+    In svg and math, the standard reads style, title and script as ordinary markup. If
+    HTML stands inside of these again, only the whole tree tells where that ends: so all
+    that follows is read as markup, which shows too much rather than too little.
     """
     text = source.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
     at = 0
@@ -154,8 +156,8 @@ def tokens(source: str) -> Iterator[Token]:
 
 
 def _markup(text: str, at: int, foreign: bool) -> tuple[Token | None, int]:
-    """Read what starts with the `<` at `at`; return its token, if any, and where to go
-    on.
+    """Read what starts with the `<` at `at`. Return its token, if any, and the position
+    after it.
     """
     following = text[at + 1 : at + 2]
     if following.isascii() and following.isalpha():
@@ -174,13 +176,15 @@ def _markup(text: str, at: int, foreign: bool) -> tuple[Token | None, int]:
             return Token("lost", "a comment that never ends", text[at + 4 :]), len(text)
         return Token("comment", "", text[at + 4 : closing.start()]), closing.end()
     if foreign and text.startswith("<![CDATA[", at):
-        # Its inside is text there; read on as markup, which shows all of it.
+        # The standard reads its inside as text. Reading it as markup shows all of it
+        # too.
         return None, at + 9
     if following in ("!", "?"):
         return _bogus(text, at + 1)
     return Token("text", "", "<"), at + 1
 
 
+# Reads a tag that the standard takes for a comment, such as `<!...>` or `</3>`.
 def _bogus(text: str, at: int) -> tuple[Token | None, int]:
     closing = text.find(">", at)
     if closing == -1:
@@ -190,6 +194,7 @@ def _bogus(text: str, at: int) -> tuple[Token | None, int]:
     return Token("comment", "declaration", text[at:closing]), closing + 1
 
 
+# Reads a start or end tag with its attributes. Returns it and the position after it.
 def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
     name = _TAG_NAME.match(text, at)
     assert name is not None
@@ -200,15 +205,15 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
         at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
         if text.startswith(">", at):
             return Token(kind, name.group().lower(), "", attributes), at + 1
-        found = _ATTRIBUTE.match(text, at)
-        if found is None or found["unended"]:
+        match = _ATTRIBUTE.match(text, at)
+        if match is None or match["unended"]:
             return Token("lost", "a tag that never ends", text[opening:]), len(text)
         count += 1
         if count > MAX_ATTRIBUTES:
             raise TooComplex(f"a tag has more than {MAX_ATTRIBUTES} attributes")
-        value = found["double"] or found["single"] or found["bare"] or ""
-        attributes.setdefault(found["name"].lower(), value)
-        at = found.end()
+        value = match["double"] or match["single"] or match["bare"] or ""
+        attributes.setdefault(match["name"].lower(), value)
+        at = match.end()
 
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
@@ -216,16 +221,16 @@ _WRITTEN_ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
 
 
 def pieces_of(regular: str) -> Iterator[Token]:
-    """Yield the tags and texts of HTML as nh3 and `simplify` write it. Raises
-    TooComplex at any other.
+    """Yield the tags and texts of HTML in the regular form that nh3 and `simplify`
+    write. Raises TooComplex for any other.
     """
-    at = 0
-    while at < len(regular):
-        found = _PIECE.match(regular, at)
-        if found is None:
+    position = 0
+    while position < len(regular):
+        match = _PIECE.match(regular, position)
+        if match is None:
             raise TooComplex("its structure is ambiguous")
-        at = found.end()
-        closing, tag, attributes, text = found.groups()
+        position = match.end()
+        closing, tag, attributes, text = match.groups()
         if text is not None:
             yield Token("text", "", html.unescape(text))
         elif closing:
@@ -237,6 +242,8 @@ def pieces_of(regular: str) -> Iterator[Token]:
             yield Token("start", tag, "", values)
 
 
+# Limits of one message: open elements, elements opened again by `_carry`, tags closed
+# across each other, and formatting elements open in one cell or object.
 MAX_DEPTH = 200
 MAX_CARRIED = 20_000
 MAX_MISNESTED = 500
@@ -252,12 +259,14 @@ HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 VOID = frozenset("br hr img wbr col".split())
 _SECTIONS = frozenset({"tbody", "thead", "tfoot"})
 _CELLS = frozenset({"td", "th", "caption"})
-# Formatting does not reach into or out of these.
+# Formatting does not reach into or out of these elements.
 _MARKERS = _CELLS | {"object", "marquee", "applet"}
 _SCOPES = _MARKERS | {"table"}
 _IN_SCOPE = BLOCKS | {"object", "marquee", "applet", "button"}
 
 
+# An entry of the standard's list of active formatting elements. It stays in the list
+# with `open` False when the end of a block has closed its element.
 @dataclass(slots=True, eq=False)
 class _Formatting:
     name: str
@@ -267,7 +276,7 @@ class _Formatting:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """An open element: the name it is known by, the name it is written as, and its
+    """An open element: its tag in the message, the tag that is written for it, and its
     formatting entry if it has one.
     """
 
@@ -277,24 +286,25 @@ class _Open:
 
 
 class Nesting:
-    """The elements open at this point of the message. A name is the tag in the message,
-    which may be written as another one.
+    """The elements that are open at one point of a message, by the standard's rules.
+
+    `name` is a tag in the message and `written` the tag that is written in its place.
     """
 
     def __init__(self) -> None:
         self.open: list[_Open] = []
         # None marks the start of a cell or object.
         self.formatting: list[_Formatting | None] = []
-        # Open elements by the name they are written as.
+        # How many elements are open, by the tag that is written.
         self.count: Counter[str] = Counter()
-        # Formatting that is waiting to be carried on.
+        # How many formatting entries are closed and wait to be opened again.
         self.cut_off = 0
         self.carried = 0
         self.misnested = 0
 
     def prepare(self, name: str, written: str) -> bool:
-        """Close what an element closes by starting, and carry formatting on; False says
-        that it is ignored here.
+        """Close the elements that this one closes when it starts, and open formatting
+        again. Return whether it may start: False means that the standard ignores it.
         """
         if written in TABLE_PARTS:
             if not self.count["table"]:
@@ -332,9 +342,7 @@ class Nesting:
         return True
 
     def start(self, name: str, written: str, key: str = "") -> None:
-        """Open an element that was prepared. `key` is the same for equal
-        formatting.
-        """
+        """Open an element after `prepare`. Equal formatting elements have one `key`."""
         if written in VOID:
             return
         entry = None
@@ -355,8 +363,8 @@ class Nesting:
             raise TooComplex(f"its parts are nested more than {MAX_DEPTH} deep")
 
     def implied(self, written: str) -> str:
-        """Return the part of a table that the standard puts around this one; empty
-        where it is there.
+        """Return the tag of the table part that the standard adds around this one;
+        empty if that is open already.
         """
         around = {"td": ("tr",), "th": ("tr",), "tr": _SECTIONS}.get(written, ())
         for one in reversed(self.open):
@@ -381,8 +389,8 @@ class Nesting:
         return self._close({written}, stops, name)
 
     def text(self) -> None:
-        """Text that is not only space: carries formatting on, and is moved out of a
-        table that is between cells.
+        """Follow text other than spaces: it opens formatting again, and between the
+        cells of a table the standard moves it out.
         """
         self._leave_table("")
         self._carry()
@@ -390,8 +398,8 @@ class Nesting:
     def _find(
         self, written: Collection[str], stops: Collection[str] = (), name: str = ""
     ) -> int:
-        """Return 1 + the position of the innermost element that is written so, and
-        known by this name if one is given; 0 when there is none before one of `stops`.
+        """Return 1 + the index in `open` of the innermost element written as one of
+        `written`, and named `name` if that is given; 0 if one of `stops` comes first.
         """
         for at in range(len(self.open), 0, -1):
             one = self.open[at - 1]
@@ -404,7 +412,7 @@ class Nesting:
     def _close(
         self, written: Collection[str], stops: Collection[str] = (), name: str = ""
     ) -> bool:
-        """Close the innermost such element before one of `stops`, if any."""
+        """Close the element that `_find` finds; return whether there is one."""
         at = self._find(written, stops, name)
         if at:
             self._pop_to(at - 1)
@@ -426,8 +434,8 @@ class Nesting:
                     self.cut_off -= not entry.open
 
     def _leave_table(self, written: str) -> None:
-        """Count what is put into a table outside of its cells: the standard moves it
-        before the table.
+        """Count an element or text that stands in a table outside of its cells: the
+        standard moves it before the table.
         """
         if not self.open or self.open[-1].written not in ("table", "tr", *_SECTIONS):
             return
@@ -436,6 +444,7 @@ class Nesting:
         else:
             self._misnest()
 
+    # Returns the formatting entries of the innermost cell or object, oldest first.
     def _since_marker(self) -> list[_Formatting]:
         since = []
         for entry in reversed(self.formatting):
@@ -444,6 +453,7 @@ class Nesting:
             since.append(entry)
         return since[::-1]
 
+    # Ends the last formatting element with this name; returns whether there is one.
     def _end_formatting(self, name: str) -> bool:
         entry = next(
             (e for e in reversed(self._since_marker()) if e.name == name), None
@@ -465,8 +475,8 @@ class Nesting:
         return True
 
     def _carry(self) -> None:
-        """Open again, as the standard does, formatting that was cut off by the end of a
-        block.
+        """Open again, as the standard does, the formatting elements that the end of a
+        block closed.
         """
         if not self.cut_off:
             return

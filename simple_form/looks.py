@@ -1,5 +1,7 @@
-"""How words look at each place of a message, computed from the page down to each element
-for every value that a browser might use.
+"""Works out how words look at each place of a message (colours, font size, line height,
+room), from the page down to each element, for every value that a browser might use.
+
+`simplify` asks each `Look` whether its words can be read.
 """
 
 import re
@@ -26,7 +28,7 @@ from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, attribute_length, le
 
 BESIDE = ("left", "right")
 INDENTING = frozenset("blockquote dd ol ul dir menu".split())
-# By how much browsers draw these larger or smaller.
+# By how much browsers change the font size in these elements.
 SCALES = {
     "h1": 2.0, "h2": 1.5, "h3": 1.17, "h5": 0.83, "h6": 0.67, "small": 0.83, "big": 1.2, "sub": 0.83, "sup": 0.83,
     "code": 0.8125, "pre": 0.8125, "tt": 0.8125, "kbd": 0.8125, "samp": 0.8125,
@@ -34,26 +36,32 @@ SCALES = {
 _KEYWORD_SIZES = {
     "xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0, "xx-large": 32.0,
 }  # fmt: skip
+# Values of `background-color` that paint nothing.
 NO_COLOUR = frozenset(
     ("", "inherit", "currentcolor", "unset", "none", "initial", "transparent")
 )
 # The background of a page in dark mode.
 _NIGHT = Colour(0.07, 0.07, 0.07)
 _NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
+# The most colours that words at one place may have, and lines that may go through them.
 MOST_COLOURS = 6
 MOST_STRUCK = 2
+# Elements with a line through their words.
 _STRUCK = frozenset(("s", "strike", "del"))
+# Values of `white-space` with which lines break.
 _WRAPPED = frozenset(("pre-wrap", "pre-line", "break-spaces", "normal"))
+# Elements with a line under their words.
 _LINED = frozenset(("u", "ins"))
-# Smaller letters cannot be read by anybody; where the height of a line is below this
-# share of its letters, lines overlap.
-_TINY = 8.0
-_CROWDED = 1.0
-# Less opaque than this, or so many pixels from the edge, words are not seen.
-_PALE = 0.5
+# Below the first font size, in pixels, nobody can read letters. Below the second line
+# height, as a share of the font size, lines overlap.
+_SMALLEST_FONT = 8.0
+_LEAST_LINE_SHARE = 1.0
+# With less opacity, or more pixels from the left or right edge, words are not seen.
+_LEAST_OPACITY = 0.5
 FAR = 400.0
-# How wide a line is where nothing says so.
+# How many pixels wide a line is if nothing sets a width.
 _WIDEST = 300.0
+# A box with this share of the width or more has room for any word.
 _LARGE_SHARE = 0.5
 _INSETS = tuple(f"{box}-{side}" for box in ("margin", "padding") for side in BESIDE)
 
@@ -62,15 +70,15 @@ Colours = tuple[Colour, ...]
 
 
 class Shades(NamedTuple):
-    """The colours at one place: each of `colours` may be on each of `backs`; the first
-    of each is what holds.
+    """The colours that words and backgrounds may have at one place. The first of each
+    is the one that applies; any of `colours` may be on any of `backs`.
     """
 
     colours: Colours = (BLACK,)
     backs: Colours = (WHITE,)
-    # What is behind a block: the background of words on a line is not drawn behind it.
+    # What is behind a block: backgrounds of inline elements are not drawn behind it.
     block_backs: Colours = (WHITE,)
-    # What is behind the table that it lies in.
+    # What is behind the table around this place.
     outer_backs: Colours = (WHITE,)
 
     def changed(
@@ -81,10 +89,11 @@ class Shades(NamedTuple):
         colours: tuple[str, Iterable[str]],
         backs: tuple[str, Iterable[str]],
     ) -> "Shades":
-        """Return the colours inside of an element: of each kind the value that holds
-        and those that may hold instead.
+        """Return the colours inside of an element with this tag.
 
-        `beside` is what may be behind it besides what it lies in.
+        `colours` and `backs` each have the value that applies and those that may apply
+        instead. `beside` are backgrounds that may be behind the element besides those
+        of the elements around it.
         """
         value, others = colours
         colour = BLACK if value == "initial" else colour_of(value)
@@ -93,7 +102,7 @@ class Shades(NamedTuple):
         value, others = backs
         under = self.block_backs if is_block else self.backs
         if name == "caption":
-            # It lies outside of its table.
+            # A caption is drawn outside of its table.
             under = self.outer_backs
         under += beside
         back = colour_of(value)
@@ -111,18 +120,18 @@ class Shades(NamedTuple):
 
 
 _LIGHT = Shades()
-# In dark mode.
+# The colours of a page without styles in dark mode.
 _DARK = Shades((WHITE,), (_NIGHT,), (_NIGHT,), (_NIGHT,))
 
 
 class LineHeight(NamedTuple):
-    """How high lines are: in pixels, or as a share of the size of their letters."""
+    """How high lines are: in pixels, or if that is None as a share of the font size."""
 
     pixels: float | None = None
     share: float = 1.2
 
     def of(self, size: float) -> float:
-        """Return it in pixels for letters of a size."""
+        """Return the height in pixels for a font size."""
         return self.share * size if self.pixels is None else self.pixels
 
 
@@ -131,70 +140,73 @@ _NORMAL = LineHeight()
 
 @dataclass
 class Look:
-    """How words look at one place, in light and in dark mode."""
+    """How words look at one place, in light and in dark mode. Lengths are in pixels."""
 
     light: Shades = _LIGHT
     dark: Shades = _LIGHT
     size: float = ROOT_SIZE
     least: float = ROOT_SIZE
     line: LineHeight = _NORMAL
-    # What may hold instead.
+    # `size` is the font size, `least` the smallest it may be, and `line` the line
+    # height. Font sizes and line heights that may apply instead:
     other_sizes: tuple[float, ...] = ()
     other_lines: tuple[LineHeight, ...] = ()
     page_back: Colour = WHITE
-    # Where tables do not inherit colours, they have those of the page.
+    # The colours of the page, for tables that do not inherit those around them.
     page_colours: Colours = ()
+    # How much width words have, if a style sets it.
     room: float | None = None
-    # Whether the columns of the table around it are as wide as it says, whatever is in
-    # them.
+    # Whether the table around it has columns of fixed width, whatever is in them.
     is_fixed: bool = False
     is_right_to_left: bool = False
     # The width of the nearest box around it that cuts off what does not fit.
     clip: float | None = None
-    # How far in from its edges that box begins.
+    # The `inset` at which that box begins.
     clip_inset: float = 0.0
-    # Whether it lies in a part of a row, and in a part that is written from right to
-    # left while the page is not.
+    # Whether it is in a row (see `is_row`), and in a part that is written from right to
+    # left in a page that is not.
     is_in_row: bool = False
     is_turned: bool = False
-    # Colour and background as they are written, and whether the element says them.
+    # Colour and background in the simple form, and whether this element sets them
+    # there.
     written: tuple[Colour, Colour] = (BLACK, WHITE)
     is_coloured: bool = False
-    # The backgrounds that words may reach which are wider than the box around them.
+    # The backgrounds that words may lie on if they are wider than the box around them.
     around: Colours = (WHITE,)
+    # Font size, line height and width in the simple form.
     written_size: float = ROOT_SIZE
     written_line: float = 1.2
     written_room: float = LARGEST_WINDOW
     is_one_line: bool = False
-    # Whether it says that its lines break.
+    # Whether this element's own `white-space` lets its lines break.
     is_wrapped: bool = False
     keeps_blanks: bool = False
+    # How many elements around it indent their words, and raise or lower them.
     indented: int = 0
     raised: int = 0
-    # How many lines go through it, and how large the letters are that the largest line
-    # is drawn for.
+    # How many lines go through it; the largest font size for which an element around it
+    # draws lines; and how much width margins and paddings of the simple form take.
     struck: int = 0
     lined: float = 0.0
     spread: float = 0.0
     is_flex: bool = False
-    # How an align attribute, which tables do not inherit, aligns words and tables.
+    # The alignment by an `align` attribute, which tables do not inherit.
     aligned: str = ""
-    # How many letters the corners of its background have room for, where these are
-    # round.
+    # How many letters fit between the round corners of its background; None for any
+    # number.
     rounded: int | None = None
-    # Nothing in it is displayed.
+    # Whether nothing in it is displayed.
     is_gone: bool = False
     opacity: float = 1.0
     # How far in from the left and right edges it begins.
     inset: float = 0.0
-    # How much wider letters are by the room between them, and whether the first line of
-    # what is in it is indented.
+    # The `letter-spacing`, and whether a `text-indent` applies to its first lines.
     spacing: float = 0.0
     is_hanging: bool = False
 
     def is_lost_outside(self) -> bool:
-        """Whether words could not be read beside the box they are in, so that they need
-        its background themselves.
+        """Whether words could not be read if they were wider than the box they are in:
+        then they need its background themselves.
         """
         colour, back = self.written
         return any(
@@ -202,13 +214,13 @@ class Look:
         )
 
     def is_cut_at(self, width: float) -> bool:
-        """Whether a box around it cuts off what is so wide."""
+        """Whether a box around it cuts off words of this width."""
         if self.clip is None:
             return False
         return self.inset - self.clip_inset + width > self.clip
 
     def unreadable(self) -> str:
-        """Return why nobody can read words here; empty where they can be read."""
+        """Return why nobody can read words here; empty if they can be read."""
         for colours, backs, *_ in (self.light, self.dark):
             if len(colours) > MOST_COLOURS or len(backs) > MOST_COLOURS:
                 return "it may have too many different colours"
@@ -219,9 +231,9 @@ class Look:
                 for back in backs
             ):
                 return "its colour is close to its background"
-        if self.least < _TINY:
+        if self.least < _SMALLEST_FONT:
             return "its letters are too small to read"
-        if self.opacity < _PALE:
+        if self.opacity < _LEAST_OPACITY:
             return "it is nearly transparent"
         if self.inset > FAR:
             return "it is pushed out of sight"
@@ -230,29 +242,29 @@ class Look:
         return "its lines lie over each other" if self.is_crowded() else ""
 
     def is_crowded(self) -> bool:
-        """Whether lines may be so low that letters lie over each other."""
+        """Whether line heights may be so small that letters lie over each other."""
         if self.line.pixels is not None and self.line.pixels < self.lined:
             return True
         others = product(
             self.other_sizes or (self.size,), self.other_lines or (self.line,)
         )
         return any(
-            line.of(size) < _CROWDED * size
+            line.of(size) < _LEAST_LINE_SHARE * size
             for size, line in ((self.size, self.line), *others)
         )
 
 
 def look_of_page(tree: Tree) -> Look:
-    """Return how words look where the message has no style."""
+    """Return how words look outside of all elements, without any style."""
     return Look(dark=_DARK) if tree.sheets.has_dark_scheme else Look()
 
 
 def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Look:
-    """Return how words in an element look, from how they look around it."""
+    """Return how words in an element look, if words around it look as in `above`."""
     name = element.name
     held = element.held
     look = copy(above)
-    _follow_letters(element, look)
+    _set_letters(element, look)
     look.light, look.dark = _shades(element, above, tree, is_block)
     look.room = _room(element, above, look.size)
     if name in ("mark", "button") or any(element.all_of("background-color")):
@@ -270,14 +282,14 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
         look.aligned = ""
         look.is_fixed = held["table-layout"] == "fixed"
     if "text-align" in held:
-        said = element.attributes["align"].strip().lower()
-        is_old = name == "center" or said == held["text-align"]
+        align = element.attributes["align"].strip().lower()
+        is_old = name == "center" or align == held["text-align"]
         look.aligned = held["text-align"] if is_old else ""
     if indents := element.all_of("text-indent"):
         look.is_hanging = any(length(one) != 0 for one in indents)
     if "direction" in held:
         look.is_right_to_left = held["direction"] == "rtl"
-    # The whole page can be scrolled to where it is written from right to left.
+    # A page that is all written from right to left can be scrolled to the left.
     if name not in ("html", "body") and not above.is_right_to_left:
         look.is_turned |= "rtl" in element.all_of("direction")
     opacities = [length(f"{one}px") or 1.0 for one in element.all_of("opacity")]
@@ -293,8 +305,8 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
     return look
 
 
-def _follow_letters(element: Element, look: Look) -> None:
-    """Follow how large letters are, how high their lines, and what is drawn at them."""
+def _set_letters(element: Element, look: Look) -> None:
+    """Set the font sizes, line heights and drawn lines of `look` for an element."""
     name = element.name
     held = element.held
     sizes = tuple(_size(one, look.size) for one in element.unsure.get("font-size", ()))
@@ -302,7 +314,7 @@ def _follow_letters(element: Element, look: Look) -> None:
         look.size = look.least = _size(held["font-size"], look.size)
         look.other_sizes = ()
     else:
-        # Each level multiplies the size, and so the smallest that it may have.
+        # The browser scales the inherited size, so also the smallest possible one.
         look.size *= SCALES.get(name, 1.0)
         look.least *= SCALES.get(name, 1.0)
     look.least = min([look.least, *sizes])
@@ -325,7 +337,7 @@ def _follow_letters(element: Element, look: Look) -> None:
 def _shades(
     element: Element, above: Look, tree: Tree, is_block: bool
 ) -> tuple[Shades, Shades]:
-    """Follow the colours, in light and in dark mode."""
+    """Return the colours in an element, in light and in dark mode."""
     name = element.name
     is_link = name == "a" and "href" in element.attributes
     colour = element.held["color"]
@@ -344,7 +356,7 @@ def _shades(
     if name == "button" and not back:
         other_backs = (*other_backs, "#efefef")
 
-    # What floats may lie beyond the box around it.
+    # An element that floats may reach beyond the box around it.
     beside = (above.page_back, *above.around) if element.floats else ()
     if name not in ("table", "td", "th") and any(
         one > _WIDEST for one in _widths(element, 0.0, 0.0)
@@ -354,7 +366,7 @@ def _shades(
     light = above.light
     dark = above.dark
     if name == "table" and not tree.sheets.is_standard:
-        # Where a page is in quirks mode, a table does not inherit colours and sizes.
+        # In quirks mode, a table does not inherit colours and font sizes.
         light = light._replace(colours=(*light.colours, *above.page_colours))
         dark = dark._replace(colours=(*dark.colours, *above.page_colours))
     light = light.changed(name, is_block, beside, (colour, others), (back, other_backs))
@@ -380,6 +392,7 @@ def _shades(
     return light, dark
 
 
+# Returns a font size in pixels. `above` is the size around the element.
 def _size(value: str, above: float) -> float:
     if value in _KEYWORD_SIZES:
         return _KEYWORD_SIZES[value]
@@ -389,6 +402,7 @@ def _size(value: str, above: float) -> float:
     return above if size is None else max(size, 0.0)
 
 
+# Returns a line height. `above` is the one around the element.
 def _line(value: str, size: float, above: LineHeight) -> LineHeight:
     if value in ("normal", "initial"):
         return _NORMAL
@@ -399,8 +413,8 @@ def _line(value: str, size: float, above: LineHeight) -> LineHeight:
 
 
 def around_of(element: Element, size: float) -> float:
-    """Return how many pixels margins, borders and paddings have beside an element at
-    most.
+    """Return how many pixels wide the left and right margins, borders and paddings of
+    an element may be in all.
     """
     return sum(
         max(
@@ -413,8 +427,8 @@ def around_of(element: Element, size: float) -> float:
 
 
 def _rounded(element: Element) -> int | None:
-    """Return how many letters may lie on a background with round corners; None for any
-    number.
+    """Return how many letters fit between the round corners of an element's background;
+    None for any number.
     """
     names = {
         name for name in (*element.held, *element.unsure) if name.endswith("radius")
@@ -440,22 +454,22 @@ def _rounded(element: Element) -> int | None:
 
 
 def _inset(element: Element, size: float) -> float:
-    """Return how many pixels further in what is in an element begins: by its style, by
-    how browsers indent what no style indents, and by the attributes of a table.
+    """Return by how many pixels an element indents what is in it: by its style, by
+    default (as lists do), and by the attributes of a table.
     """
     inset = around_of(element, size)
     if element.name == "table":
         for one in ("cellpadding", "cellspacing", "border"):
             inset += 2 * attribute_length(element.attributes[one])
     elif element.name in INDENTING or element.name == "fieldset":
-        is_said = "margin-left" in element.held or "padding-left" in element.held
-        inset += 0.0 if is_said else 40.0
+        is_set = "margin-left" in element.held or "padding-left" in element.held
+        inset += 0.0 if is_set else 40.0
     return inset
 
 
 def _room(element: Element, above: Look, size: float) -> float | None:
-    """Return how much room words have in pixels, where it is said; a cell is as wide as
-    what is in it.
+    """Return how many pixels of width words have; None if no style sets a width. Table
+    cells grow with their words.
     """
     name = element.name
     if name in ("td", "th") and above.is_fixed:
@@ -466,14 +480,16 @@ def _room(element: Element, above: Look, size: float) -> float | None:
     room = min(widths) if widths else above.room
     if room is None:
         return None
-    inside = ("padding-left", "padding-right") if widths else _INSETS
-    lost = sum(max(element.pixels(one, size), 0.0) for one in (*inside, "text-indent"))
-    return room - lost - (40 if name in INDENTING else 0)
+    taken_names = ("padding-left", "padding-right") if widths else _INSETS
+    taken = sum(
+        max(element.pixels(one, size), 0.0) for one in (*taken_names, "text-indent")
+    )
+    return room - taken - (40 if name in INDENTING else 0)
 
 
 def _clip(element: Element, above: float | None) -> float | None:
-    """Return how wide the narrowest box is that cuts off what is wider; where it does
-    not say so, as wide as a line.
+    """Return the width of the narrowest box that cuts off what is wider; None if no box
+    does. A box without a width counts as wide as a line.
     """
     if all(
         one == "visible"
@@ -485,8 +501,8 @@ def _clip(element: Element, above: float | None) -> float | None:
 
 
 def _widths(element: Element, whole: float, most: float) -> list[float]:
-    """Return the widths in pixels; no share from `most` on, which has room for any
-    word.
+    """Return the widths that an element may have, in pixels. Percentages of `whole`
+    from the share `most` on are left out: they have room for any word.
     """
     values = [one for name in ("width", "max-width") for one in element.all_of(name)]
     values = [
@@ -500,7 +516,7 @@ def _widths(element: Element, whole: float, most: float) -> list[float]:
 
 
 def is_row(element: Element) -> bool:
-    """Whether what is in an element may stand beside each other."""
+    """Whether the children of an element may stand side by side."""
     rows = ("flex", "grid", "box", "table")
     return any(
         row in one

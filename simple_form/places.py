@@ -1,5 +1,6 @@
-"""Where a message is read at: the elements that are open, the line so far, and what an
-element could do there.
+"""Follows the place that `simplify` has reached in a message: the elements that are
+open and the line so far. Yields what an element or words could do at that place
+(`Harm`).
 """
 
 import re
@@ -15,45 +16,55 @@ from simple_form.html_reading import Values
 from simple_form.looks import FAR, Look, around_of
 from simple_form.styles import ALL_SIDES, INLINE_BOXES
 
+# Tags of the simple form that begin a line of their own.
 BLOCKS = frozenset(
     "blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split()
 )
+# How many <sub> or <sup> may be in each other, and how many pixels margins below zero
+# may pull in all.
 MOST_RAISED = 1
 _MOST_PULLED = 1.0
-# So narrow items of a row lie over each other; a table of fixed columns has enough room
-# for so many.
+# Items of a row with a smaller `min-width`, in pixels, may lie over each other. A table
+# of fixed columns has room for this many.
 _NARROW_ITEM = 200.0
 _MOST_FIXED = 3
+# Inline elements.
 _ON_LINES = frozenset(
     "a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup u".split()
 )
 # Elements that are boxes of their own among words.
-_APART = frozenset(("table", "button", "output", "ruby"))
+_BOXES_AMONG_WORDS = frozenset(("table", "button", "output", "ruby"))
+# Tables and their parts.
 _PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "caption"))
-# So many parts a row has at most, and so much room is beside each.
+# The most parts of a row, and the most pixels of margin, border and padding of each.
 _MOST_PARTS = 8
 _MOST_AROUND = 60.0
-# A wider cell leaves little room to the others of a table with fixed columns.
+# In pixels: a wider cell leaves little room to others in a table with fixed columns; no
+# cell is narrower than the second.
 _MOST_CELL = 240.0
 _LEAST_CELL = 10.0
-# Behind so much, words are out of sight, and nobody looks for them.
+# Words after so many pixels on their line are out of sight, and nobody looks for them.
 _MOST_PUSHED = 750.0
 PUSHED = "a long line before it"
+# Columns of a table, and floats, that are followed.
 MOST_COLUMNS = 30
 MOST_FLOATS = 10
-# How much room a table has in a narrow window, and in a wide one.
+# How many pixels of width a message has in a narrow window, and in a wide one.
 _NARROW_WINDOW = 300.0
 _WIDE_WINDOW = 700.0
+# Properties that make an inline element higher than its line.
 _TALL = ("padding-top", "padding-bottom", "border-top-width", "border-bottom-width")
+# Harms that are checked by `Look.clip` instead.
 _CUTTING = frozenset(
     f"overflow{axis}: {value}"
     for axis in ("", "-x", "-y")
     for value in ("hidden", "clip", "auto", "scroll")
 )
-# A letter of a long word is so wide at least, as a share of its height.
+# The least width of a letter in a long word, as a share of the font size.
 _NARROWEST = 0.5
+# Invisible characters that count as written from right to left.
 RIGHT_MARKS = "\u200f\u061c"
-# Where a line may break.
+# Characters at which a line may break.
 BREAKS = re.compile(
     "[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+"
 )
@@ -61,58 +72,70 @@ BREAKS = re.compile(
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """An open element, written as `tag`; empty where it is left out."""
+    """An open element. In the simple form it is written as `tag`; empty if it is left
+    out. Widths are in pixels.
+    """
 
     name: str
     tag: str
     look: Look
     harms: list[Harm]
-    # Where attributes that follow from its words are written.
+    # The index in the output at which attributes that depend on its words are written.
     slot: int = -1
+    # Its words so far, and how many characters these are.
     text: list[str] = field(default_factory=list)
     known: int = 0
-    # Whether its direction is from right to left, or that of its words.
+    # Whether it is written from right to left, or in the direction of its words.
     asks_right: bool = False
     asks_auto: bool = False
     is_block: bool = False
     ends_line: bool = False
+    # Why nobody can read its words; None before it has any, empty if they can be read.
     problem: str | None = None
     # Whether its first letter is of a script that is written from right to left,
-    # whether any is, and whether a line has some but begins with another.
+    # whether any letter is, and whether a line has such letters but begins with
+    # another.
     is_right_first: bool | None = None
     has_right: bool = False
     is_mixed: bool = False
+    # Whether no words come before it in the message.
     is_first: bool = False
 
-    # Whether words in it could not be read beside its background.
+    # Whether words in it could not be read beyond its background.
     is_lost: bool = False
+    # Of a table: whether it has rows or a foot so far, the number of cells in its last
+    # row so far, and whether any row has several.
     has_rows: bool = False
     has_foot: bool = False
-    # The cells of its last row so far, and whether any row has several.
     cells: int = 0
     is_wide: bool = False
-    # How wide the longest word of a cell is, and of a table the cells of its row so
-    # far.
+    # Of a cell: the width of its longest word. Of a table: the sum of these in its row
+    # so far.
     widest: float = 0.0
-    # Of a table: how wide the longest word of its row so far is.
+    # Of a table: the width of the longest word in its row so far.
     longest: float = 0.0
-    # Of a table: whether a cell may leave little room to the others.
+    # Of a table: whether one cell may leave little room to the others.
     is_uneven: bool = False
-    # Of a table: its cellpadding, the next column, and for how many rows each column is
-    # taken.
+    # Of a table: its cellpadding.
     padding: float = 0.0
-    # The names by which rules know it and what it lies in.
+    # Tags, classes and ids by which rules name it and the elements around it.
     names: frozenset[str] = frozenset()
-    # How many parts of a row it has, and how wide what is in it, or in its row so far,
-    # is at least.
+    # How many parts it has if it is a row, and the least width of its content, or of
+    # its table row so far.
     row_parts: int = 0
     extent: float = 0.0
-    # How much room is beside the words of a cell, and between the cells of a table.
+    # The margins, borders and paddings beside its words, and the room between the cells
+    # of a table.
     around: float = 0.0
     spacing: float = 0.0
+    # Of a table: whether a cell spans rows, the next column, and for how many rows
+    # cells above take each column.
     spans_rows: bool = False
     column: int = 0
     taken: list[int] = field(default_factory=list)
+    # Of a list: whether its numbers are letters; its first number and the step to the
+    # next; and of each item the index in the output for its number, the number that its
+    # author chose, and whether it is counted.
     has_letters: bool = False
     number: int | None = None
     step: int = 1
@@ -125,53 +148,53 @@ class Open:
         self.taken = [max(one - 1, 0) for one in self.taken]
 
     def add_cell(self, colspan: int, rowspan: int) -> int:
-        """Add a cell, and return how many columns it may have: none that a cell above
-        it takes.
+        """Add a cell to the row, and return how many columns it spans: only those that
+        no cell above takes.
         """
         self.cells += 1
         self.is_wide = self.is_wide or self.cells > 1
         self.spans_rows = self.spans_rows or rowspan != 1
-        at = self.column
-        while at < len(self.taken) and self.taken[at]:
-            at += 1
+        first = self.column
+        while first < len(self.taken) and self.taken[first]:
+            first += 1
         columns = 1
-        while columns < colspan and not any(self.taken[at + columns :][:1]):
+        while columns < colspan and not any(self.taken[first + columns :][:1]):
             columns += 1
-        self.column = at + columns
+        self.column = first + columns
         if self.column <= MOST_COLUMNS:
             self.taken += [0] * (self.column - len(self.taken))
-            self.taken[at : self.column] = [rowspan or MOST_COLUMNS] * columns
+            self.taken[first : self.column] = [rowspan or MOST_COLUMNS] * columns
         return columns
 
 
 @dataclass
 class Place:
-    """The open elements, the outermost first, and what is known of the line."""
+    """The elements open at a place, the outermost first, and the line so far."""
 
     stack: list[Open] = field(default_factory=list)
-    # Whether the line has words, the parts of it that stand from right to left as
-    # wholes, and a letter that does.
+    # Whether the line has words, how many parts of it are moved as wholes from right to
+    # left, whether it has a letter written so, and whether its first letter is.
     has_words: bool = False
     parts: int = 0
     has_right: bool = False
     begins_right: bool | None = None
-    # How far margins below zero have pulled what follows, and margins have pushed it on
-    # its line, in pixels.
+    # By how many pixels margins below zero have pulled what follows, and by how many
+    # inline elements have pushed it along its line.
     pulled: float = 0.0
     pushed: float = 0.0
-    # How wide what no break has parted from the following words is.
+    # The width of the last words on the line after which no line may break, in pixels.
     unbroken: float = 0.0
-    # What floats, until something is clear of it.
+    # Floats, until an element is clear of them.
     floats: list[Open] = field(default_factory=list)
 
     def end_line(self) -> None:
-        """Begin a line."""
+        """End the line, and begin the next."""
         if self.parts > 1 and self.has_words and not self.has_right:
-            for one in self.stack:
-                one.is_wide |= one.asks_right
+            for opened in self.stack:
+                opened.is_wide |= opened.asks_right
         if self.has_right and self.begins_right is False:
-            for one in self.stack:
-                one.is_mixed = True
+            for opened in self.stack:
+                opened.is_mixed = True
         self.parts = 0
         self.has_words = False
         self.has_right = False
@@ -186,8 +209,8 @@ class Place:
             self.begins_right = begins_right(text)
 
     def add_float(self, one: Open, element: Element) -> None:
-        """Keep what floats without a background of its own, until something is clear of
-        it.
+        """Remember an element that floats without a background of its own, and forget
+        those of which this element is clear.
         """
         if element.floats and "background-color" not in element.held:
             self.floats = [*self.floats[1 - MOST_FLOATS :], one]
@@ -195,15 +218,15 @@ class Place:
             self.floats = [other for other in self.floats if other in self.stack]
 
     def too_wide(self, text: str, look: Look) -> Harm | None:
-        """Return what happens to words that are wider than the box they are in."""
+        """Return what happens to words that are wider than their box, or None."""
         is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
         is_whole = look.is_one_line or is_pre
         words = text.split("\n")
         if not is_whole:
-            words = [one for one in BREAKS.split(text) if len(one) > 1] or [""]
+            words = [word for word in BREAKS.split(text) if len(word) > 1] or [""]
         widths = [
-            (0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size
-            for one in words
+            (0.6 * len(word) + 0.2 * sum(map(str.isupper, word))) * look.size
+            for word in words
         ]
         is_broken = not is_whole and BREAKS.search(text) is not None
         before = self.unbroken
@@ -211,9 +234,10 @@ class Place:
         self.unbroken = widths[-1] if is_broken or len(words) == 1 else 0.0
         spacing = max(map(len, words)) * look.spacing
         widest = max(widths) + spacing
-        # What the narrowest letters need.
+        # The width in the narrowest letters.
         letters = max(
-            _NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one)) for one in words
+            _NARROWEST * len(word) + 0.27 * sum(map(str.isupper, word))
+            for word in words
         )
         least = max(letters * look.size + spacing, widest * _NARROWEST / 0.6)
         cell = self.cell()
@@ -239,19 +263,18 @@ class Place:
     def harms(
         self, element: Element, look: Look, above: Look, *, is_block: bool
     ) -> Iterator[Harm]:
-        """Yield what an element could do here."""
+        """Yield what an element that starts here could do to words."""
         name = element.name
         if above.is_gone:
             return
         for harm in element.harms:
-            # A float to the left that stays where it is written: at the beginning of a
-            # line.
+            # A float to the left at the beginning of a line stays where it is.
             is_in_place = harm.how == "float: left" and not self.has_words
-            # What is in a box that cuts off is looked at by itself.
+            # Each word in a box that cuts off is checked by itself (`Look.clip`).
             is_followed = not look.is_one_line and not above.is_flex
             if not is_in_place and not (is_followed and harm.how in _CUTTING):
                 yield harm
-        # What values could do that may hold.
+        # What values could do that perhaps apply.
         if "fixed" in element.unsure.get("table-layout", ()):
             yield Harm("table-layout: fixed", "cover other words")
         if "rtl" in element.unsure.get("direction", ()):
@@ -265,7 +288,7 @@ class Place:
         displays = element.all_of("display")
         is_apart = (
             any(one in INLINE_BOXES for one in displays)
-            or name in _APART
+            or name in _BOXES_AMONG_WORDS
             or "float" in element.held
         )
         if self.add_pulled(element):
@@ -290,6 +313,7 @@ class Place:
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield Harm("several <sub> or <sup> in each other", "move it", reaches=True)
 
+    # Yields what the widths of an element could do.
     def _of_widths(
         self, element: Element, look: Look, above: Look, is_apart: bool
     ) -> Iterator[Harm]:
@@ -313,7 +337,7 @@ class Place:
             one < _NARROW_ITEM for one in element.lengths("min-width")
         ):
             yield Harm("narrow parts of a row", "cover other words")
-        # What the parts of a row could do that are no cells of a table.
+        # Parts of a row other than cells of a table.
         is_cell = "table-cell" in element.all_of("display") and name not in _PARTS
         if above.is_flex or is_cell:
             row = self.stack[-1]
@@ -338,6 +362,7 @@ class Place:
         if name == "table" and look.is_fixed and look.is_in_row:
             yield Harm("table-layout: fixed in a row", "cover other words")
 
+    # Yields what the background of an element could do.
     def _of_backgrounds(self, look: Look, is_block: bool) -> Iterator[Harm]:
         if not is_block:
             if look.is_crowded():
@@ -346,14 +371,15 @@ class Place:
             return
         if any(
             contrast(over(colour, back), back) < UNREADABLE
-            for one in self.floats
-            if one not in self.stack
-            for colour in one.look.light.colours
+            for floating in self.floats
+            if floating not in self.stack
+            for colour in floating.look.light.colours
             for back in look.light.backs
         ):
             how = "words that float over its background"
             yield Harm(how, "hide it", reaches=True)
 
+    # Yields what a table cell could do.
     def _of_cells(self, element: Element, look: Look) -> Iterator[Harm]:
         table = self.table()
         is_cell = all(one == "table-cell" for one in element.all_of("display"))
@@ -373,6 +399,7 @@ class Place:
             how = "columns that are narrower than their words"
             yield Harm(how, "cover other words", reaches=is_narrow)
 
+    # Yields what directions of writing could do.
     def _from_right_to_left(
         self, element: Element, look: Look, above: Look, is_block: bool, is_apart: bool
     ) -> Iterator[Harm]:
@@ -390,8 +417,7 @@ class Place:
         if not above.is_right_to_left:
             return
         if "inline" in displays and name not in _ON_LINES:
-            # A block that stands on a line is a part of it by itself, and so is what
-            # stands beside it.
+            # An inline block is one part of the line, and what is next to it another.
             self.parts += 2
         elif (
             (is_apart and name != "table")
@@ -405,8 +431,8 @@ class Place:
             yield Harm("<bdi> among words from right to left", "move it")
 
     def add_pulled(self, element: Element) -> bool:
-        """Add up margins below zero, and return whether these pull something over
-        something else.
+        """Add the margins below zero of an element, and return whether these now pull
+        something over something else.
         """
         pulled = 0.0
         for side in ALL_SIDES:
@@ -415,8 +441,8 @@ class Place:
         return pulled > 0 and self.pulled > _MOST_PULLED
 
     def part_of_table(self, name: str, marks: Values) -> int:
-        """Begin a row or cell in its table, and return how many columns the cell has; 0
-        for what is no cell.
+        """Begin a row or cell in its table. Return how many columns the cell spans; 0
+        if it is no cell.
         """
         table = self.table()
         if name == "tr":
@@ -428,10 +454,10 @@ class Place:
         return 0
 
     def beside_box(self, cell: Open) -> Iterator[Harm]:
-        """Yield what happens to words of a cell whose row is wider than the window."""
+        """Yield what happens to the words of a cell, now that its width is known."""
         table = self.table()
         table.widest += cell.widest
-        # The background of what is around the table ends at the window.
+        # Backgrounds around the table end at the edge of the window.
         is_outside = (
             cell.look.light.backs[0] == cell.look.light.outer_backs[0]
             and cell.look.is_lost_outside()
@@ -461,20 +487,21 @@ class Place:
             table.widest = -inf
         elif table.widest > room:
             yield Harm("a row that is wider than the window", "cut it off")
-            # Once for each row.
+            # So that this is noted once for each row.
             table.widest = -inf
 
     def cell(self) -> Open | None:
         """Return the cell around this place, if any."""
-        for one in reversed(self.stack):
-            if one.name in ("td", "th", "table"):
-                return one if one.name != "table" else None
+        for opened in reversed(self.stack):
+            if opened.name in ("td", "th", "table"):
+                return opened if opened.name != "table" else None
         return None
 
     def table(self) -> Open:
-        """Return the table around this place; the page where there is none."""
+        """Return the table around this place; the page if there is none."""
         return next(
-            (one for one in reversed(self.stack) if one.name == "table"), self.stack[0]
+            (opened for opened in reversed(self.stack) if opened.name == "table"),
+            self.stack[0],
         )
 
     def _moved_in_table(self, name: str) -> Iterator[Harm]:
@@ -493,9 +520,12 @@ class Place:
         table.has_foot = table.has_foot or name == "tfoot"
 
 
+# Whether a text has letters that are written from right to left.
 def has_right(text: str) -> bool:
     return not text.isascii() and any(
-        bidirectional(one) in ("R", "AL") for one in text if one not in RIGHT_MARKS
+        bidirectional(character) in ("R", "AL")
+        for character in text
+        if character not in RIGHT_MARKS
     )
 
 
@@ -503,5 +533,7 @@ def begins_right(text: str) -> bool | None:
     """Return whether the first letter is of a script that is written from right to
     left; None without letters.
     """
-    kinds = (bidirectional(one) for one in text if one not in RIGHT_MARKS)
+    kinds = (
+        bidirectional(character) for character in text if character not in RIGHT_MARKS
+    )
     return next((kind != "L" for kind in kinds if kind in ("L", "R", "AL")), None)

@@ -1,26 +1,28 @@
-"""The simple form of a message: plain values."""
+"""The dataclasses that `simplify` returns: the simple form of a message, and what it
+changes of the original.
+"""
 
 from dataclasses import dataclass
 
 
 class TooComplex(Exception):
-    """The HTML cannot be simplified within bounds. The text is a reason for people."""
+    """The HTML is too large or ambiguous. The text says why, for people."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What the simple form leaves out or changes.
+    """Something that the simple form leaves out or changes.
 
     `how` is what the original has, such as "display: none", and `does` what that may do
-    to the words in `passage`, such as "hide it". Both are empty where it changes only
-    the look; `how` then lists what was left out.
+    to the words in `passage`, such as "hide it". If it changes only the look, `does`
+    and `passage` are empty.
     """
 
     how: str
     does: str = ""
     passage: str = ""
-    # Words at the beginning that are hidden in the message and shown in lists of
-    # messages, as newsletters have them.
+    # Whether it hides words at the beginning of the message that inboxes show next to
+    # its subject, as newsletters do.
     is_preheader: bool = False
 
     @property
@@ -29,7 +31,7 @@ class Change:
         return bool(self.does)
 
     def sentence(self) -> str:
-        """Say it to people."""
+        """Return the change as a sentence for people."""
         if self.is_preheader:
             return f"“{self.passage}” is hidden in the original, and shown in lists of messages ({self.how})."
         if not self.does:
@@ -46,12 +48,11 @@ class Change:
 
 @dataclass(frozen=True)
 class SimpleForm:
-    """`html` is what can be sent. `marked` is the same with `data-change` on each
-    element that a change is about.
+    """The result: `html` can be sent, `marked` is for the desk to draw.
 
-    Its value are numbers in `changes`, with blanks between. Further attributes in it:
-    `data-labels` with the titles of an element, and `data-place` on what stands for
-    something that was left out.
+    `marked` is the same HTML with `data-change` on each element that a change is about:
+    indexes in `changes`, with spaces between. An empty `<ins>` with that attribute
+    stands for something left out. `data-labels` has the titles of an element.
     """
 
     html: str

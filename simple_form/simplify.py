@@ -1,9 +1,9 @@
 """Turns any HTML into its simple form: few elements, and styles that cannot hide,
 cover, cut off, move or add words.
 
-No style sheets, positions, floats or sizes that cut off remain. Words that a style
-hides come out visible. What is left out or changed is named, with what it could have
-done to which words. The simple form of a simple form is itself.
+Style sheets, positions, floats and sizes that cut off are left out, and words that a
+style hides become visible. `SimpleForm.changes` lists what was left out or changed, and
+what it could have done to which words. A simple form is its own simple form.
 """
 
 import html
@@ -42,7 +42,8 @@ TAGS = frozenset(
     "a b blockquote br code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody "
     "td th tr u ul".split()
 )
-_SAME = {
+# The tag that is written in place of others.
+_WRITTEN_AS = {
     name: tag
     for tag, names in {
         "div": "article aside section header footer main nav address figure figcaption center form fieldset details "
@@ -57,37 +58,47 @@ _SAME = {
     }.items()
     for name in names.split()
 }
+# Tables and their parts.
 _PARTS = frozenset("td th tr tbody caption table".split())
+# The start of a list, or the number of an item.
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,9})\b")
+# List styles whose items have a number or letters.
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
+# Indenting elements in each other.
 MOST_INDENTED = 5
+# Characters of a line that does not break, and of a line of code (<pre>).
 MOST_ON_ONE_LINE = 40
 MOST_IN_PRE = 120
+# Changes of one message, causes that one change names, and characters of a preheader.
 MOST_NAMED = 200
 MOST_HOWS = 4
 MOST_PREHEADER = 200
+# The last number of a list that is one letter.
 MOST_LETTERED = 26
+# In pixels: pictures in a row, and elements in a table row with several cells.
 MOST_PICTURE = 100
 MOST_WIDE = 300
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
-# Characters that turn the direction of writing round, carry hidden text, or stand for
-# others.
-_TURNING = re.compile(
+# Characters that reverse the direction of writing, spell hidden text, or annotate it.
+# They are left out; a flag may be written in tag characters.
+_REVERSING = re.compile(
     "[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+"
 )
+# A text of spaces and invisible characters alone.
 _UNSEEN = re.compile(
     "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BLANKS = re.compile("[ \t\n\f\r]+")
-# Blanks at which no line breaks.
-_BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
-_LONG = 20
-_BLANK = re.compile(f"[{_BREAKS_NOT}]")
-_WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
-# What the attributes of the simple form are, and what their values may be; those that
-# are not named may have any.
+# Spaces at which no line breaks.
+_UNBREAKABLE = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
+# Characters of a word that is long.
+_LONG_WORD = 20
+_UNBREAKABLE_SPACE = re.compile(f"[{_UNBREAKABLE}]")
+_MANY_UNBREAKABLE = re.compile(f"(?<![{_UNBREAKABLE}])[{_UNBREAKABLE}]{{20,}}+")
+# The attributes of the simple form by tag, and patterns for their values. An attribute
+# without a pattern may have any value.
 ATTRIBUTES = {
     "*": {"style", "dir"}, "a": {"href"}, "img": {"src", "alt", "width", "height"}, "li": {"value"},
     "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}, "table": {"cellpadding", "border"},
@@ -112,8 +123,8 @@ def simplify(source: str) -> SimpleForm:
         raise TooComplex("its styles are nested too deeply") from error
     written = "".join(writer.out)
     changes = writer.changes
-    if found := _TURNING.findall(written):
-        written = _TURNING.sub("", written)
+    if found := _REVERSING.findall(written):
+        written = _REVERSING.sub("", written)
         number = sum(map(len, found))
         plural = "s" if number > 1 else ""
         changes.append(Change(f"{number} invisible character{plural}"))
@@ -127,18 +138,22 @@ def simplify(source: str) -> SimpleForm:
     return SimpleForm(clean, "".join(writer.out), tuple(changes))
 
 
+# Writes the simple form of a tree: `write` fills `out` with HTML and `changes` with
+# what was changed.
 class _Writer:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.changes = list(tree.changes)
         self.out: list[str] = []
+        # Open elements whose words are needed when they end.
         self.collecting: list[Open] = []
         self.place = Place()
         self.stack = self.place.stack
         self.has_words = False
-        # What floats to the right, until more words come on its line.
+        # An element that floats to the right, until more words come on its line.
         self.at_right: Open | None = None
 
+    # Writes the whole form: the page, then each piece of the tree's HTML.
     def write(self) -> None:
         look = look_of_page(self.tree)
         harms: list[Harm] = []
@@ -176,6 +191,8 @@ class _Writer:
         if has_style:
             self.out.append("</div>")
 
+    # Writes one start tag of the tree's HTML: an element, a picture, a line, or a
+    # change.
     def _start(self, written: str, marks: Values) -> None:
         element = Element(written)
         if "data-n" in marks:
@@ -197,6 +214,7 @@ class _Writer:
         else:
             self._open(element, written, marks)
 
+    # Opens an element: writes its tag with style, and collects what it could do.
     def _open(self, element: Element, written: str, marks: Values) -> None:
         above = self.stack[-1].look
         name = element.name
@@ -216,7 +234,7 @@ class _Writer:
         beside = {*INLINE_BOXES, "table-cell"}
         spacings = [length(part) or 0.0 for part in held["border-spacing"].split()]
         attributes = element.attributes
-        one = Open(
+        opened = Open(
             name,
             tag,
             look,
@@ -232,9 +250,9 @@ class _Writer:
             + attribute_length(attributes["cellspacing"])
             + attribute_length(attributes["border"]),
         )
-        if one.ends_line:
+        if opened.ends_line:
             self._end_line()
-        style = self._style(one, element, above, is_box=is_box)
+        style = self._style(opened, element, above, is_box=is_box)
         self.out.append(f"<tr><{tag}" if name == "caption" else f"<{tag}")
         self.out.append(self._attributes(element, name, target, marks))
         if style:
@@ -242,32 +260,32 @@ class _Writer:
         if tag == "li":
             self._item(element)
         if tag == "ol" or (tag == "ul" and held["list-style-type"] in _NUMBERED):
-            self._list(one, element)
+            self._list(opened, element)
         if held["direction"] == "ltr":
             self.out.append(' dir="ltr"')
         elif name != "table":
             is_auto = attributes["dir"].strip().lower() == "auto"
-            one.asks_auto = is_auto or name == "bdi"
-        one.asks_right = held["direction"] == "rtl" or (
+            opened.asks_auto = is_auto or name == "bdi"
+        opened.asks_right = held["direction"] == "rtl" or (
             name == "table" and look.is_right_to_left
         )
-        # What follows from the words in it is added here.
-        one.slot = len(self.out)
+        # Attributes that depend on its words are written here when it ends.
+        opened.slot = len(self.out)
         self.out += ["", ">"]
-        self._push(one)
-        self.place.add_float(one, element)
+        self._push(opened)
+        self.place.add_float(opened, element)
         if name == "q":
             self._text("“")
 
-    def _push(self, one: Open) -> None:
-        self.stack.append(one)
+    def _push(self, opened: Open) -> None:
+        self.stack.append(opened)
         is_asked = (
-            one.look.rounded is not None
-            or one.look.is_one_line
-            or one.tag in ("pre", "td", "th")
+            opened.look.rounded is not None
+            or opened.look.is_one_line
+            or opened.tag in ("pre", "td", "th")
         )
-        if one.harms or is_asked or one.asks_right or one.asks_auto:
-            self.collecting.append(one)
+        if opened.harms or is_asked or opened.asks_right or opened.asks_auto:
+            self.collecting.append(opened)
 
     def _end(self) -> None:
         if len(self.stack) < 2:
@@ -276,110 +294,125 @@ class _Writer:
             self._text("”")
         if self.stack[-1].ends_line:
             self._end_line()
-        one = self.stack.pop()
-        self._close(one)
+        opened = self.stack.pop()
+        self._close(opened)
         self.out.append(
-            f"</{one.tag}></tr>" if one.name == "caption" else f"</{one.tag}>"
+            f"</{opened.tag}></tr>" if opened.name == "caption" else f"</{opened.tag}>"
         )
 
-    def _close(self, one: Open) -> None:
-        """Name what an element could do, now that its words are known."""
-        if self.collecting and self.collecting[-1] is one:
+    def _close(self, opened: Open) -> None:
+        """Note what an element could do, and write the attributes that depend on its
+        words, now that it ends.
+        """
+        if self.collecting and self.collecting[-1] is opened:
             self.collecting.pop()
-        text = " ".join("".join(one.text).split())
+        text = " ".join("".join(opened.text).split())
         has_words = not _is_unseen(text)
         has_letters = any(map(str.isalnum, text))
         harms = [
             harm
-            for harm in one.harms
+            for harm in opened.harms
             if harm.reaches
             or (has_words and (has_letters or harm.does != "draw other letters"))
         ]
-        if one.problem:
-            harms.append(Harm(one.problem, "hide it"))
-        if one.is_lost and len(text) > (one.look.rounded or len(text)):
+        if opened.problem:
+            harms.append(Harm(opened.problem, "hide it"))
+        if opened.is_lost and len(text) > (opened.look.rounded or len(text)):
             harms.append(Harm("round corners of its background", "hide it"))
-        if one.name in ("td", "th"):
-            # Each cell counts for its row, with words or without.
-            beside = [*self.place.beside_box(one)]
+        if opened.name in ("td", "th"):
+            # A cell without words counts for the width of its row too.
+            beside = [*self.place.beside_box(opened)]
             harms += beside if has_words else []
-        if _is_far(one):
+        if _is_far(opened):
             harms.append(Harm("white-space: nowrap", "cut it off"))
-        if one.asks_auto and one.has_right:
-            self.out[one.slot] += ' dir="auto"'
-        if one.asks_right:
-            if one.is_right_first or (one.has_right and not one.is_mixed):
-                self.out[one.slot] += ' dir="rtl"'
-                if one.is_wide and one.name != "table":
+        if opened.asks_auto and opened.has_right:
+            self.out[opened.slot] += ' dir="auto"'
+        if opened.asks_right:
+            if opened.is_right_first or (opened.has_right and not opened.is_mixed):
+                self.out[opened.slot] += ' dir="rtl"'
+                if opened.is_wide and opened.name != "table":
                     harms.append(Harm("direction: rtl", "move it"))
             elif has_words and (
-                one.is_wide
-                or (one.name != "table" and (one.has_right or not text[:1].isalpha()))
+                opened.is_wide
+                or (
+                    opened.name != "table"
+                    and (opened.has_right or not text[:1].isalpha())
+                )
             ):
                 harms.append(Harm("direction: rtl", "move it"))
-                self.out[one.slot] += ' dir="ltr"' if one.name == "table" else ""
-        above = self.stack[-1].look if self.stack else one.look
+                self.out[opened.slot] += ' dir="ltr"' if opened.name == "table" else ""
+        above = self.stack[-1].look if self.stack else opened.look
         floats_right = [harm.how for harm in harms] == ["float: right"]
-        if floats_right and not one.is_block and one.look.size <= above.size:
-            # As words that end their line do.
-            self.at_right = one
+        if floats_right and not opened.is_block and opened.look.size <= above.size:
+            # At the end of its line it makes no difference: see `at_right` in `_text`.
+            self.at_right = opened
         elif harms:
-            self._note(one, harms, text if has_words else "")
-        if one.number is None:
+            self._note(opened, harms, text if has_words else "")
+        if opened.number is None:
             return
-        number = one.number
-        if one.step < 0 and number == 0:
-            number = len(one.items)
+        number = opened.number
+        if opened.step < 0 and number == 0:
+            number = len(opened.items)
         usual = 1
-        for slot, value, is_counted in one.items:
+        for slot, value, is_counted in opened.items:
             number = number if value is None else value
-            shown = number if is_counted else number - one.step
+            shown = number if is_counted else number - opened.step
             if shown != usual:
                 self.out[slot] = f' value="{shown}"'
             usual = shown + 1
-            number = shown + one.step
+            number = shown + opened.step
 
+    # Notes something that an element could do without words in it.
     def _add(self, how: str, does: str, passage: str = "") -> None:
         change = Change(how, does, passage)
         if len(self.changes) < MOST_NAMED and change not in self.changes[-3:]:
             self.changes.append(change)
 
-    def _note(self, one: Open, harms: Iterable[Harm], text: str) -> None:
-        """Name what an element could do to its words, each thing once."""
-        found: dict[str, list[str]] = {}
-        for harm in {one.how: one for one in harms}.values():
-            found.setdefault(harm.does, []).append(harm.how)
-        is_preheader = one.is_first and one.look.is_gone and len(text) <= MOST_PREHEADER
-        is_preheader = is_preheader and found.keys() <= {"hide it", "cut it off"}
+    def _note(self, opened: Open, harms: Iterable[Harm], text: str) -> None:
+        """Note what an element could do to its words, as one change for each harm."""
+        hows_by_harm: dict[str, list[str]] = {}
+        for harm in {harm.how: harm for harm in harms}.values():
+            hows_by_harm.setdefault(harm.does, []).append(harm.how)
+        is_preheader = (
+            opened.is_first and opened.look.is_gone and len(text) <= MOST_PREHEADER
+        )
+        is_preheader = is_preheader and hows_by_harm.keys() <= {"hide it", "cut it off"}
         numbers = []
-        for does, hows in found.items():
+        for does, hows in hows_by_harm.items():
             if len(self.changes) < MOST_NAMED:
                 numbers.append(str(len(self.changes)))
                 self.changes.append(
                     Change(_listed(hows), does, text[:300], is_preheader)
                 )
-        if one.tag and numbers:
-            self.out[one.slot] += f' data-change="{" ".join(numbers)}"'
+        if opened.tag and numbers:
+            self.out[opened.slot] += f' data-change="{" ".join(numbers)}"'
 
+    # Writes text, and notes what could happen to it at this place.
     def _text(self, text: str) -> None:
         here = self.stack[-1]
         look = here.look
-        if _turns(text):
+        if _reverses(text):
             self._harmed("characters that turn words round", "move it")
         if not look.is_gone and not text.isascii():
-            # A word, which no line breaks, may have many of them in it.
-            blanks = max(len(_BLANK.findall(one)) for one in BREAKS.split(text))
-            if blanks > MOST_ON_ONE_LINE or _WIDE_BLANKS.search(text):
+            # Such spaces belong to a word, so count those between two line breaks.
+            blanks = max(
+                len(_UNBREAKABLE_SPACE.findall(one)) for one in BREAKS.split(text)
+            )
+            if blanks > MOST_ON_ONE_LINE or _MANY_UNBREAKABLE.search(text):
                 self._harmed("very many blanks", "move it")
                 is_many = blanks > MOST_ON_ONE_LINE
-                text = (_BLANK if is_many else _WIDE_BLANKS).sub(" ", text)
+                text = (_UNBREAKABLE_SPACE if is_many else _MANY_UNBREAKABLE).sub(
+                    " ", text
+                )
         if look.is_turned and any(
-            len(one) > _LONG and _BLANK.search(one) for one in BREAKS.split(text)
+            len(one) > _LONG_WORD and _UNBREAKABLE_SPACE.search(one)
+            for one in BREAKS.split(text)
         ):
-            # What does not break leaves the window where nobody can scroll.
+            # A line that does not break leaves the window on the side where nobody can
+            # scroll.
             how = "blanks at which a line from right to left does not break"
             self._harmed(how, "cut it off")
-            text = _BLANK.sub(" ", text)
+            text = _UNBREAKABLE_SPACE.sub(" ", text)
         is_kept = here.tag == "pre" or look.keeps_blanks
         if look.is_right_to_left and ("\u2029" in text or (is_kept and "\t" in text)):
             how = "characters that part a line from right to left"
@@ -396,7 +429,7 @@ class _Writer:
                 for one in self.collecting:
                     one.is_lost = True
             if self.at_right is not None:
-                # Words behind it on its line.
+                # Words follow it on its line, so the float does move them.
                 self._note(
                     self.at_right,
                     [Harm("float: right", "move it")],
@@ -429,15 +462,15 @@ class _Writer:
     def _end_line(self) -> None:
         self.place.end_line()
         self.at_right = None
-        for one in self.collecting:
-            one.text.append(" ")
+        for opened in self.collecting:
+            opened.text.append(" ")
 
     def _harmed(self, how: str, does: str) -> None:
         self.stack[-1].harms.append(Harm(how, does))
         self._collect()
 
     def _collect(self) -> None:
-        """Collect the words of the innermost element, which is open already."""
+        """Collect the words of the innermost open element from now on."""
         if self.stack[-1] not in self.collecting:
             self.collecting.append(self.stack[-1])
 
@@ -445,12 +478,13 @@ class _Writer:
         if self.place.add_pulled(element):
             self._add("margins below zero", "move it")
 
-    # What an element is written as.
+    # How each element is written.
 
+    # Returns the tag that is written for an element.
     def _tag(self, name: str, written: str, above: Look, held: Values) -> str:
-        tag = _SAME.get(name, name)
+        tag = _WRITTEN_AS.get(name, name)
         if name == "caption":
-            # A row of its own: anything else would be moved out of the table.
+            # A cell in a row of its own: other tags would be moved out of the table.
             return "td"
         is_narrow = above.room is not None and above.room < 140
         if tag in INDENTING and (above.indented >= MOST_INDENTED or is_narrow):
@@ -463,27 +497,32 @@ class _Writer:
             return "span"
         if tag in ("s", "u") and held["text-decoration"].startswith("none"):
             return "span"
-        if tag in TAGS and _SAME.get(written, written) == tag:
+        if tag in TAGS and _WRITTEN_AS.get(written, written) == tag:
             return tag
-        is_div = written in ("div", "object") or _SAME.get(written) == "div"
+        is_div = written in ("div", "object") or _WRITTEN_AS.get(written) == "div"
         return "div" if is_div else "span"
 
     def _attributes(
         self, element: Element, name: str, target: str, marks: Values
     ) -> str:
-        found = "".join(
-            f' {one}="{marks[one]}"' for one in ("colspan", "rowspan") if one in marks
+        written_attributes = "".join(
+            f' {attribute}="{marks[attribute]}"'
+            for attribute in ("colspan", "rowspan")
+            if attribute in marks
         )
         if element.labels:
-            found += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
+            written_attributes += (
+                f' data-labels="{html.escape(chr(31).join(element.labels))}"'
+            )
         if target:
-            found += f' href="{html.escape(target)}"'
-        for one, most in (("cellpadding", 12), ("border", 8)):
-            value = element.attributes[one]
+            written_attributes += f' href="{html.escape(target)}"'
+        for attribute, most in (("cellpadding", 12), ("border", 8)):
+            value = element.attributes[attribute]
             if name == "table" and re.fullmatch("[0-9]{1,4}", value):
-                found += f' {one}="{min(int(value), most)}"'
-        return found
+                written_attributes += f' {attribute}="{min(int(value), most)}"'
+        return written_attributes
 
+    # Returns the address of a link; empty, with a change noted, if it is not kept.
     def _target(self, href: str) -> str:
         target = re.sub("[\t\n\r]", "", href).strip("".join(map(chr, range(0x21))))
         if self.tree.base and not re.match(
@@ -499,6 +538,7 @@ class _Writer:
             self.changes.append(Change(f"a link to {target[:200]}", "change it"))
         return ""
 
+    # Writes a picture, and notes what it could do.
     def _picture(self, element: Element) -> None:
         attributes = element.attributes
         self._note_pulled(element)
@@ -519,7 +559,7 @@ class _Writer:
             self._add("overflow around a wide picture", "cut it off")
         source = attributes["src"].strip()
         source = f"https:{source}" if source.startswith("//") else source
-        # One that is not seen must not be seen here either.
+        # A picture that is hidden in the original is written one pixel large.
         is_hidden = (
             above.is_gone
             or "hidden" in attributes
@@ -547,19 +587,21 @@ class _Writer:
         self.out.append(f"<img{written}>")
         self.place.has_words = self.place.has_words or bool(alt.strip())
 
-    # Lists keep the numbers that are printed.
+    # Numbered lists keep the numbers that the original prints.
 
-    def _list(self, one: Open, element: Element) -> None:
-        one.has_letters = _is_lettered(element)
+    # Sets the first number of a list, and the step to the next.
+    def _list(self, opened: Open, element: Element) -> None:
+        opened.has_letters = _is_lettered(element)
         start = _NUMBER.match(element.attributes["start"])
-        one.step = -1 if "reversed" in element.attributes else 1
-        if start and one.has_letters and int(start[1]) > MOST_LETTERED:
+        opened.step = -1 if "reversed" in element.attributes else 1
+        if start and opened.has_letters and int(start[1]) > MOST_LETTERED:
             how = f"a list that begins at {start[1]}"
-            one.harms.append(Harm(how, "add words", reaches=True))
+            opened.harms.append(Harm(how, "add words", reaches=True))
             start = None
-        # 0: a list that counts down to 1.
-        one.number = int(start[1]) if start else (0 if one.step < 0 else 1)
+        # 0 stands for the number of items: the list counts down to 1.
+        opened.number = int(start[1]) if start else (0 if opened.step < 0 else 1)
 
+    # Reserves a place in the output for the number of a list item.
     def _item(self, element: Element) -> None:
         around = next(
             (one for one in reversed(self.stack) if one.tag in ("ol", "ul")), None
@@ -577,21 +619,23 @@ class _Writer:
             )
             self.out.append("")
 
-    def _style(self, one: Open, element: Element, above: Look, *, is_box: bool) -> str:
-        """Return the style of an element, and note what follows from it."""
+    def _style(
+        self, opened: Open, element: Element, above: Look, *, is_box: bool
+    ) -> str:
+        """Return the style of an element, and add harms that only its style tells."""
         held = element.held
-        if one.tag == "li" and not _is_item(element):
+        if opened.tag == "li" and not _is_item(element):
             held = Values({**held, "list-style-type": "none"})
         if self.place.cell() is not None and self.place.table().cells > 1:
-            # Wide parts of several cells would push words out of sight.
+            # Wide elements in several cells would push words out of sight.
             held = Values(held)
             for name in ("width", "max-width"):
                 if (length(held[name]) or 0) > MOST_WIDE:
                     del held[name]
-        style = style_of(one.tag, held, one.look, above, is_box=is_box)
-        if not is_box and is_tall(held, one.look.size):
+        style = style_of(opened.tag, held, opened.look, above, is_box=is_box)
+        if not is_box and is_tall(held, opened.look.size):
             how = "padding or border of words on a line"
-            one.harms.append(Harm(how, "cover other words", reaches=True))
+            opened.harms.append(Harm(how, "cover other words", reaches=True))
         return style
 
 
@@ -600,45 +644,45 @@ def _listed(hows: Sequence[str]) -> str:
 
 
 def _is_unseen(text: str) -> bool:
-    """Whether a text has no character that is drawn."""
+    """Whether all characters of a text are spaces or invisible."""
     return _UNSEEN.fullmatch(text) is not None
 
 
 def _is_lettered(element: Element) -> bool:
-    """Whether numbers of a list are printed as letters, which can be words."""
+    """Whether the numbers of a list are letters, which can spell words."""
     return element.held["list-style-type"].endswith(("-alpha", "-roman"))
 
 
 def _is_item(element: Element) -> bool:
-    """Whether an item of a list has a number or a sign."""
+    """Whether a list item has a number or bullet."""
     return element.held.get("display", "list-item") == "list-item"
 
 
-def _turns(text: str) -> bool:
-    """Whether characters of a text turn its direction round, other than around words
-    that are written so.
+def _reverses(text: str) -> bool:
+    """Whether characters of a text reverse its direction, apart from those that words
+    written from right to left need.
     """
     if text.isascii():
         return False
     turning = "\u202d\u202e"
     if not has_right(text):
         turning += f"\u202b\u2067\u2068{RIGHT_MARKS}"
-    return any(one in turning for one in text)
+    return any(character in turning for character in text)
 
 
-def _is_far(one: Open) -> bool:
-    """Whether the end of a line that does not break is far out of sight."""
-    is_pre = one.tag == "pre" and not one.look.is_wrapped
-    if not (is_pre or one.look.is_one_line):
+def _is_far(opened: Open) -> bool:
+    """Whether a line of an element that does not break ends far out of sight."""
+    is_pre = opened.tag == "pre" and not opened.look.is_wrapped
+    if not (is_pre or opened.look.is_one_line):
         return False
-    text = "".join(one.text)
-    keeps_blanks = is_pre or one.look.keeps_blanks
+    text = "".join(opened.text)
+    keeps_blanks = is_pre or opened.look.keeps_blanks
     text = text.replace("\t", " " * 8) if keeps_blanks else _BLANKS.sub(" ", text)
     longest = max(map(len, text.split("\n")))
-    widest = longest * (one.look.size + 2 * one.look.spacing) / ROOT_SIZE
-    # Code has long lines, which can be read where they go on beside their box.
-    is_lost = contrast(one.look.written[0], one.look.page_back) < UNREADABLE
-    is_short = one.look.is_one_line or is_lost
+    widest = longest * (opened.look.size + 2 * opened.look.spacing) / ROOT_SIZE
+    # Lines of code may be long: they can be read beyond their box.
+    is_lost = contrast(opened.look.written[0], opened.look.page_back) < UNREADABLE
+    is_short = opened.look.is_one_line or is_lost
     return widest > (MOST_ON_ONE_LINE if is_short else MOST_IN_PRE)
 
 
@@ -646,7 +690,7 @@ _ENDS_LINE = BLOCKS - {"td", "th"} | {"br", "hr"}
 
 
 def text_of(simple: str) -> str:
-    """Return the text of HTML that `simplify` made, without markup."""
+    """Return the text of HTML that `simplify` returned, without tags."""
     parts: list[str] = []
     for piece in pieces_of(simple):
         if piece.kind == "text":

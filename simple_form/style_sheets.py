@@ -1,5 +1,5 @@
-"""Reads style sheets: rules by element, class and id, and what the others could do to
-an element.
+"""Reads the style sheets of a message, and finds the rules that apply to an element, or
+may apply. Rules whose effect is not worked out are noted as changes.
 """
 
 import re
@@ -14,20 +14,20 @@ import tinycss2
 from simple_form.harmless import Harm, harm_of
 from simple_form.result import Change, TooComplex
 
-# Characters of all sheets, rules, and rules looked at for all elements. Above the first
-# two no sheet is read.
+# Limits of one message: characters of all style sheets, rules, rules checked for all
+# elements, characters of one style attribute, and nesting of rules.
 MAX_SHEETS = 200_000
 MAX_RULES = 2_000
 MAX_MATCHES = 200_000
 MAX_STYLE = 20_000
 MAX_DEPTH = 10
-# What is left out of what is parsed.
+# Options for tinycss2.
 _ONLY_CODE = {"skip_comments": True, "skip_whitespace": True}
 
 
 class Declaration(NamedTuple):
-    """A property and its value, both in lower case, and the texts in it as they are
-    written.
+    """A property and its value, both in lower case. `texts` are the strings in the
+    value as they are written, such as the words of `content`.
     """
 
     name: str
@@ -38,10 +38,12 @@ class Declaration(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rule:
-    """A rule whose last part is an element, classes and an id; `tag` is "*" for any.
+    """A rule with one selector, for elements with this tag ("*" for any), these classes
+    and this id.
 
-    `needs` are the names that what it lies in must have. Not `sure`: whether it holds
-    is not worked out. `dark`: it holds in dark mode only.
+    `needs` are the tags, classes and ids of elements that must be around. If it is not
+    `sure`, it may apply or not. If it is `dark`, it applies in dark mode only. `weight`
+    is its specificity and then its order.
     """
 
     tag: str
@@ -54,13 +56,15 @@ class Rule:
     weight: tuple[int, int, int, int]
 
 
+# Selectors that apply only while somebody points at or selects something, or never.
 _IDLE = re.compile(
     r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)(?![\w-])"
     r"|::-(?:webkit|moz|ms)-(?!scroll|resize)"
 )
+# Selectors for generated content, or for a part of the words.
 _ADDS = re.compile(r"::?(?:before|after|marker|first-letter|first-line)\b")
 _ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)(?![\w-])")
-# The tag of what holds for links alone: an <a> without an address is none.
+# The tag of rules for links alone: an <a> without an address is no link.
 LINK = "a:link"
 _COMPOUNDS = re.compile(r"[ \t\n\f\r>+~|]+")
 _NAME = r"(?:[\w-]|[^\x00-\x7f])+"
@@ -71,7 +75,7 @@ _PARTS_OF_COMPOUND = re.compile(rf"[.#]{_NAME}|^{_TAG}", re.IGNORECASE)
 _COMPOUND = re.compile(
     rf"(?P<tag>{_TAG}|\*)?(?P<names>(?:[.#]{_NAME})*)", re.IGNORECASE
 )
-# Selectors that every browser takes; one that is none voids those beside it.
+# Selectors that every browser understands. Any other one disables the whole rule.
 _IDENT = r"(?:--|-?(?:[a-z_]|[^\x00-\x7f]))(?:[\w-]|[^\x00-\x7f])*"
 _STATES = "first-child|last-child|only-child|empty|root|link|any-link|visited|hover|active|focus|checked|disabled"
 _PLAIN = rf"(?:{_TAG}|\*)(?:[.#]{_IDENT}|:(?:{_STATES})(?![\w-]))*+|(?:[.#]{_IDENT}|:(?:{_STATES})(?![\w-]))++"
@@ -80,16 +84,17 @@ _VALID = re.compile(
     r"(?:::?(?:before|after|first-line|first-letter)|::selection)?",
     re.IGNORECASE,
 )
+# Media that every screen is.
 _SCREEN = frozenset(("", "all", "screen", "only screen"))
 _DARK = re.compile(
     r"(?:(?:only )?(?:screen|all) and )?\( ?prefers-color-scheme ?: ?dark ?\)"
 )
-# What is loaded from here is Google's library of fonts; of these the letters look like
-# what they are.
-_LIBRARY = re.compile(
+# Google's library of fonts, and those families in it that draw letters as what they
+# are.
+_FONT_LIBRARY = re.compile(
     r"(?:https?:)?//fonts\.(?P<kind>googleapis|gstatic)\.com/(?P<rest>.*)", re.DOTALL
 )
-_LETTERS = frozenset(
+_HARMLESS_FONTS = frozenset(
     "abel archivo arimo asap assistant barlow bitter cabin catamaran cormorantgaramond cousine crimsontext dmsans "
     "dosis droidsans droidserif ebgaramond exo2 figtree firasans heebo hind ibmplexmono ibmplexsans ibmplexserif "
     "inconsolata inter josefinsans karla lato librebaskerville librefranklin lora manrope merriweather "
@@ -98,69 +103,72 @@ _LETTERS = frozenset(
     "robotocondensed robotomono robotoslab rubik sourcecodepro sourcesans3 sourcesanspro sourceserif4 sourceserifpro "
     "spacegrotesk tinos titilliumweb ubuntu varelaround worksans zillaslab".split()
 )
-# What a rule for the first line or letter could hide it by.
-_OF_LETTERS = frozenset(
+# Properties by which a rule for the first line or letter could hide it.
+_HIDING_LETTERS = frozenset(
     ("color", "background", "background-color", "font", "font-size", "line-height")
 )
-_ELSEWHERE = re.compile(
+# Media that no screen is.
+_NO_SCREEN = re.compile(
     r"(?:only )?(?:print|speech|handheld|tv|projection|tty|braille|embossed|aural)\b.*"
 )
+# At-rules that change nothing by themselves.
 _NO_EFFECT = frozenset(
     "charset page keyframes viewport list property font-feature-values".split()
 )
-# What generated content without words may have: it makes no box that covers or moves
-# something.
-_OF_NOTHING = frozenset(
+# Properties of empty generated content that make no box, which could cover or move
+# words.
+_WITHOUT_BOX = frozenset(
     ("content", "clear", "color", "visibility", "font", "font-size", "line-height")
 )
 
 
 def is_of_font_library(url: str) -> bool:
-    """Whether an address is one of Google's library, of families whose letters look
-    like what they are.
-    """
-    found = _LIBRARY.match(url.strip().lower())
-    if found is None:
+    """Whether an address loads only harmless families of Google's library of fonts."""
+    match = _FONT_LIBRARY.match(url.strip().lower())
+    if match is None:
         return False
-    query = re.findall(r"[?&]family=([^&]*)", found["rest"])
+    query = re.findall(r"[?&]family=([^&]*)", match["rest"])
     names = (
-        found["rest"].split("/")[1:2]
-        if found["kind"] == "gstatic"
+        match["rest"].split("/")[1:2]
+        if match["kind"] == "gstatic"
         else "|".join(query).split("|")
     )
-    names = [re.sub(r"\+|%20| |-", "", one.partition(":")[0]) for one in names]
-    return all(one in _LETTERS for one in names) and "effect=" not in found["rest"]
+    names = [re.sub(r"\+|%20| |-", "", name.partition(":")[0]) for name in names]
+    return (
+        all(name in _HARMLESS_FONTS for name in names)
+        and "effect=" not in match["rest"]
+    )
 
 
 @lru_cache(maxsize=4096)
 def declarations_of(text: str) -> tuple[Declaration, ...]:
-    """Return what the inside of a style attribute declares, in its order."""
+    """Return the declarations of a style attribute in order. Raises TooComplex."""
     if len(text) > MAX_STYLE:
         raise TooComplex("a style in it is too large to read")
     return tuple(_declared(tinycss2.parse_blocks_contents(text, **_ONLY_CODE)))
 
 
 def has_dark_scheme(declared: Iterable[Declaration]) -> bool:
-    """Whether dark mode may change the colours that nobody sets."""
+    """Whether dark mode may change the colours that no style sets."""
     return any(one.name == "color-scheme" and "dark" in one.value for one in declared)
 
 
 def _declared(parsed: Iterable[Any]) -> Iterator[Declaration]:
-    for one in parsed:
-        if one.type in ("qualified-rule", "at-rule"):
-            # In a style attribute, browsers differ in where it ends.
+    for node in parsed:
+        if node.type in ("qualified-rule", "at-rule"):
+            # Browsers differ in where a rule in a style attribute ends.
             yield Declaration("a rule in a style", "")
-        if one.type == "declaration":
-            value = " ".join(tinycss2.serialize(one.value).lower().split())
-            texts = " ".join(part.value for part in one.value if part.type == "string")
-            yield Declaration(one.lower_name, value, one.important, texts)
+        if node.type == "declaration":
+            value = " ".join(tinycss2.serialize(node.value).lower().split())
+            texts = " ".join(part.value for part in node.value if part.type == "string")
+            yield Declaration(node.lower_name, value, node.important, texts)
 
 
 class StyleSheets:
     """All style sheets of one message.
 
-    `names` are the classes and ids of its elements, as selectors write them. `changes`
-    is what the sheets themselves could do, whatever they hold for.
+    `names` are the classes and ids in the message, as selectors write them. `changes`
+    is what the sheets could do apart from the rules in `matching`.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -170,20 +178,18 @@ class StyleSheets:
         self._rules = 0
         self._matches = 0
         self.has_dark_mode = False
-        # Whether dark mode changes the colours that nobody sets.
+        # Whether dark mode changes the colours that no style sets.
         self.has_dark_scheme = False
-        # Whether the message says which standard it is written by: otherwise tables do
-        # not inherit colours and sizes.
+        # Whether the document type asks for standards mode. In quirks mode, tables do
+        # not inherit colours and font sizes.
         self.is_standard = False
-        # The names that any rule needs of what an element lies in.
+        # Tags, classes and ids that any rule needs around an element (`Rule.needs`).
         self.needed: set[str] = set()
         self._index: dict[str, list[Rule]] = defaultdict(list)
         self._memory: dict[tuple[str, str, str], list[Rule]] = {}
 
     def read(self, sheets: Sequence[tuple[str, str]]) -> None:
-        """Read the style sheets of the message in their order, each with the media that
-        it is for.
-        """
+        """Read the style sheets in order. Each is a pair of its text and its media."""
         if sum(len(text) for text, _ in sheets) > MAX_SHEETS:
             self._note("a style sheet that is too large to read", "change it")
             return
@@ -196,19 +202,21 @@ class StyleSheets:
     def matching(
         self, tag: str, id: str, classes: str, around: frozenset[str] | None
     ) -> list[Rule]:
-        """Return the rules that hold for an element, or could; the weakest first.
+        """Return the rules that apply or may apply to an element, the weakest first.
 
-        `around` are the names of what it lies in that are `needed`; None where they are
-        not known.
+        `around` has those of the `needed` tags, classes and ids that the elements
+        around it have; None if they are not known.
         """
         if not self._index:
             return []
         key = (tag, id, classes)
         if key not in self._memory:
-            held = frozenset(written_name(one).lower() for one in classes_in(classes))
+            own_classes = frozenset(
+                written_name(one).lower() for one in classes_in(classes)
+            )
             id = written_name(id).lower()
             tags = {tag, "*", "a"} if tag == LINK else {tag, "*"}
-            keys = (*tags, f"#{id}", *(f".{one}" for one in held))
+            keys = (*tags, f"#{id}", *(f".{one}" for one in own_classes))
             near = [rule for one in keys for rule in self._index.get(one, ())]
             self._matches += len(near)
             if self._matches > MAX_MATCHES:
@@ -216,22 +224,23 @@ class StyleSheets:
             fits = {
                 r
                 for r in near
-                if r.tag in tags and r.id in ("", id) and r.classes <= held
+                if r.tag in tags and r.id in ("", id) and r.classes <= own_classes
             }
             self._memory[key] = sorted(fits, key=lambda rule: rule.weight)
-        found = self._memory[key]
+        rules = self._memory[key]
         if around is None:
-            return [replace(rule, sure=False) if rule.needs else rule for rule in found]
-        return [rule for rule in found if rule.needs <= around]
+            return [replace(rule, sure=False) if rule.needs else rule for rule in rules]
+        return [rule for rule in rules if rule.needs <= around]
 
+    # Adds the rules of a parsed style sheet.
     def _add(self, parsed: Iterable[Any], sure: bool, dark: bool, depth: int) -> None:
-        for one in parsed:
-            if one.type == "at-rule":
-                self._add_at_rule(one, sure, dark, depth)
-            if one.type != "qualified-rule":
+        for node in parsed:
+            if node.type == "at-rule":
+                self._add_at_rule(node, sure, dark, depth)
+            if node.type != "qualified-rule":
                 continue
-            selectors = _selectors(one.prelude)
-            inside = tinycss2.parse_blocks_contents(one.content, **_ONLY_CODE)
+            selectors = _selectors(node.prelude)
+            inside = tinycss2.parse_blocks_contents(node.content, **_ONLY_CODE)
             for nested in inside:
                 self._add_inner(nested, dark)
             declared = tuple(_declared(d for d in inside if d.type == "declaration"))
@@ -239,6 +248,7 @@ class StyleSheets:
             for written, outside in selectors if declared else ():
                 self._add_selector(written, outside, declared, sure and is_valid, dark)
 
+    # Adds the rules inside of an at-rule that applies, and notes what others could do.
     def _add_at_rule(self, rule: Any, sure: bool, dark: bool, depth: int) -> None:
         word = rule.lower_at_keyword
         condition = " ".join(tinycss2.serialize(rule.prelude).lower().split())
@@ -252,7 +262,7 @@ class StyleSheets:
             is_odd = re.search(
                 r"local\(|size-adjust|-override|unicode-range|\\", content
             )
-            # Outlook describes families that it does not bring along.
+            # Outlook also describes families without loading them: no `src`.
             is_local = "src" in content and not urls
             if is_odd or is_local or not all(map(is_of_font_library, urls)):
                 self._note("a font of its own (@font-face)", "draw other letters")
@@ -263,7 +273,7 @@ class StyleSheets:
             return
         elif word == "media":
             is_sure, is_dark, holds = _media(condition)
-            # Two conditions at once are not worked out.
+            # Two dark-mode conditions, one in the other, count as unsure.
             is_sure = sure and is_sure and not (dark and is_dark)
             if holds:
                 self._add_nested(rule.content, is_sure, dark or is_dark, depth)
@@ -292,7 +302,7 @@ class StyleSheets:
         self._add(rules, sure, dark, depth + 1)
 
     def _add_inner(self, rule: Any, dark: bool) -> None:
-        """Add a rule that stands inside of another: it may hold for any element."""
+        """Add a rule inside of another one, as one that may apply to any element."""
         if rule.type not in ("qualified-rule", "at-rule") or rule.content is None:
             return
         parsed = tinycss2.parse_blocks_contents(rule.content, **_ONLY_CODE)
@@ -307,6 +317,7 @@ class StyleSheets:
         for inner in parsed:
             self._add_inner(inner, dark)
 
+    # Adds a rule for one of its selectors, or notes what it could do.
     def _add_selector(
         self,
         selector: str,
@@ -316,11 +327,10 @@ class StyleSheets:
         dark: bool,
     ) -> None:
         named = set(_NAMES.findall(outside))
-        if any(one.lower() not in self._folded for one in named) or _IDLE.search(
+        if any(name.lower() not in self._folded for name in named) or _IDLE.search(
             outside
         ):
-            # It holds for nothing in the message, or only while something is pointed
-            # at.
+            # It applies to nothing in the message, or only while somebody points at it.
             return
         if _ADDS.search(selector):
             self._note_added(selector, declared)
@@ -328,17 +338,17 @@ class StyleSheets:
         if "::-" in outside:
             self._note(f"a style of scroll bars ({selector[:60]})", "hide it")
             return
-        # Whether case counts depends on the document.
+        # Whether upper and lower case differ depends on the mode of the document.
         sure = sure and all(
-            one in self._present and self._folded[one.lower()] == 1 for one in named
+            name in self._present and self._folded[name.lower()] == 1 for name in named
         )
         plain = _ALWAYS_TRUE.sub("", outside)
         *around, last = _COMPOUNDS.split(plain)
         compound = _COMPOUND.match(last)
         assert compound is not None
         names = _NAMES.findall(compound["names"])
-        ids = [one[1:].lower() for one in names if one[0] == "#"]
-        classes = frozenset(one[1:].lower() for one in names if one[0] == ".")
+        ids = [name[1:].lower() for name in names if name[0] == "#"]
+        classes = frozenset(name[1:].lower() for name in names if name[0] == ".")
         tag = (
             compound["tag"] or ("html" if ":root" in outside and not names else "*")
         ).lower()
@@ -346,9 +356,9 @@ class StyleSheets:
         if tag == "a" and _ALWAYS_TRUE.search(own):
             tag = LINK
         needs = [
-            one.lower() for part in around for one in _PARTS_OF_COMPOUND.findall(part)
+            name.lower() for part in around for name in _PARTS_OF_COMPOUND.findall(part)
         ]
-        # What stands beside an element is not stored, nor the order of what it lies in.
+        # Siblings of an element are not known here.
         needs = [] if set("+~") & set(outside) else needs
         is_simple = (
             last == compound.group()
@@ -357,16 +367,15 @@ class StyleSheets:
             and len(needs) == len(around)
             and not set("+~>:[") & set(plain)
             and ("*" not in plain or plain == "*")
-            # A link without an address, and what is not the page itself, are none of
-            # these.
+            # ":link" and ":root" were removed, which is right only for these tags.
             and (plain == outside or tag in (LINK, "html"))
             and not any(map(_ALWAYS_TRUE.search, beyond))
         )
         weight = (
-            len(ids) + sum(one[0] == "#" for one in needs),
-            sum(one[0] == "." for one in (*names, *needs))
+            len(ids) + sum(name[0] == "#" for name in needs),
+            sum(name[0] == "." for name in (*names, *needs))
             + len(_ALWAYS_TRUE.findall(outside)),
-            int(tag != "*") + sum(one[0] not in "#." for one in needs),
+            int(tag != "*") + sum(name[0] not in "#." for name in needs),
             self._rules,
         )
         self._keep(
@@ -383,29 +392,44 @@ class StyleSheets:
         )
 
     def _note_added(self, selector: str, declared: Sequence[Declaration]) -> None:
-        """Note what a rule for generated content, or for a part of the words, could do."""
+        """Note what a rule for generated content or a part of the words could do."""
         is_empty = any(
-            one.name == "content" and one.value in ('""', "''", "none", "normal")
-            for one in declared
+            declaration.name == "content"
+            and declaration.value in ('""', "''", "none", "normal")
+            for declaration in declared
         )
         is_empty = is_empty and "first-" not in selector
-        for one in declared:
-            harm = harm_of(one.name, one.value)
-            if harm is None and not is_empty and one.name in _OF_LETTERS:
+        for declaration in declared:
+            harm = harm_of(declaration.name, declaration.value)
+            if harm is None and not is_empty and declaration.name in _HIDING_LETTERS:
                 harm = Harm("", "hide it")
             if is_empty:
-                # Such as what ends floats: it has no extent.
-                if one.name in ("height", "width", "max-height", "margin", "padding"):
-                    is_box = one.value not in ("0", "0px")
-                elif one.name == "display":
-                    is_box = one.value not in ("block", "table", "none", "inline")
+                # Empty content is usual to end floats, and harmless without an extent.
+                if declaration.name in (
+                    "height",
+                    "width",
+                    "max-height",
+                    "margin",
+                    "padding",
+                ):
+                    is_box = declaration.value not in ("0", "0px")
+                elif declaration.name == "display":
+                    is_box = declaration.value not in (
+                        "block",
+                        "table",
+                        "none",
+                        "inline",
+                    )
                 else:
-                    is_box = one.name not in _OF_NOTHING
+                    is_box = declaration.name not in _WITHOUT_BOX
                 harm = Harm("", "cover other words") if is_box else None
             if harm is not None:
-                how = f"{selector[:60]} {{{one.name}: {one.value[:60]}}}"
-                self.changes.append(Change(how, harm.does, one.texts[:300]))
+                how = (
+                    f"{selector[:60]} {{{declaration.name}: {declaration.value[:60]}}}"
+                )
+                self.changes.append(Change(how, harm.does, declaration.texts[:300]))
 
+    # Puts a rule into the index, under its id, else one class, else its tag.
     def _keep(self, rule: Rule) -> None:
         self._rules += 1
         if self._rules > MAX_RULES:
@@ -427,50 +451,52 @@ def classes_in(value: str) -> list[str]:
 
 
 def written_name(name: str) -> str:
-    """Return an id or class with one sign for every character that a selector would
-    have to escape.
-    """
+    """Return an id or class with U+FFFD for each character that a selector escapes."""
     return _NOT_IN_NAMES.sub("\ufffd", name)
 
 
 def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
-    """Return each selector as it is written, with escapes resolved, and with a sign for
-    each pair of brackets in it.
+    """Return each selector of a rule twice, with escapes resolved: whole, and with
+    ":[]" in place of each pair of brackets and its content.
     """
     written = [""]
     outside = [""]
-    for one in prelude:
-        if one.type == "literal" and one.value == ",":
+    for token in prelude:
+        if token.type == "literal" and token.value == ",":
             written.append("")
             outside.append("")
             continue
-        if one.type == "ident":
-            text = written_name(one.value)
-        elif one.type == "hash":
-            text = f"#{written_name(one.value)}"
+        if token.type == "ident":
+            text = written_name(token.value)
+        elif token.type == "hash":
+            text = f"#{written_name(token.value)}"
         else:
-            text = tinycss2.serialize([one])
+            text = tinycss2.serialize([token])
         written[-1] += text
-        is_in_brackets = one.type == "function" or one.type.endswith(" block")
+        is_in_brackets = token.type == "function" or token.type.endswith(" block")
         outside[-1] += ":[]" if is_in_brackets else text
-    return [(a.strip(), b.strip()) for a, b in zip(written, outside, strict=True)]
+    return [
+        (whole.strip(), short.strip())
+        for whole, short in zip(written, outside, strict=True)
+    ]
 
 
 def _media(condition: str) -> tuple[bool, bool, bool]:
-    """Return of a media condition whether it surely holds, whether it is dark mode, and
-    whether a screen may be it.
+    """Return three facts about a media condition: whether its rules surely apply (in
+    dark mode, if it is for that), whether it is for dark mode, and whether a screen may
+    meet it.
     """
     condition = " ".join(condition.lower().split())
-    media = [one.strip() for one in condition.split(",")]
+    media = [part.strip() for part in condition.split(",")]
     if (len(media) > 1 and "" in media) or any(
-        one.count("(") != one.count(")") for one in media
+        part.count("(") != part.count(")") for part in media
     ):
         return False, False, True
     if set("[]\"'\\") & set(condition):
         return False, False, True
-    if all(_ELSEWHERE.fullmatch(one) for one in media):
+    if all(_NO_SCREEN.fullmatch(part) for part in media):
         return False, False, False
-    if any(one in _SCREEN for one in media):
+    if any(part in _SCREEN for part in media):
         return True, False, True
     is_dark = all(map(_DARK.fullmatch, media))
     return is_dark, is_dark, True

@@ -1,5 +1,5 @@
-"""Writes the style of an element of the simple form: values that were understood,
-within bounds.
+"""Writes the `style` attribute of an element of the simple form: only properties and
+values that are known to be harmless, within limits.
 """
 
 from itertools import product
@@ -20,18 +20,22 @@ from simple_form.looks import BESIDE, MOST_STRUCK, NO_COLOUR, SCALES, Look
 ALL_SIDES = ("top", "right", "bottom", "left")
 BLOCK_BOXES = frozenset("block table flex grid flow-root table-cell".split())
 INLINE_BOXES = frozenset(("inline-block", "inline-table", "inline-flex", "inline-grid"))
-# Elements of words on a line.
+# Inline elements.
 _WORDS = frozenset("a b code em i s span strong u".split())
+# Parts of tables and lists, which must keep their display.
 _PARTS_OF_TABLES = frozenset("table tbody tr td th li dd dt".split())
-# The sizes of letters of the simple form lie between these.
+# The smallest and largest font size of the simple form, in pixels.
 _SMALLEST = 10.0
 _LARGEST = 48.0
 _WIDTHS = ("width", "max-width")
+# In pixels: the most width that margins and paddings around each other take, and the
+# most height of a cell.
 MOST_SPREAD = 240.0
 MOST_HIGH = 120.0
-# A box around words on a line that is higher lies over the lines next to it.
+# How many pixels a box around inline words may be higher than they. A higher one covers
+# the lines next to it.
 _MOST_AROUND = 3.0
-# So much room words on a line have beside them.
+# The most pixels of margin or padding beside inline words.
 _MOST_BESIDE = 24
 _FONTS = frozenset(
     (
@@ -46,6 +50,7 @@ _FONTS = frozenset(
         "lucida grande",
     )
 )
+# Keywords that are kept, by property.
 _CHOICES = {
     "font-style": {"italic", "oblique", "normal"},
     "font-weight": {"normal", "bold", *(str(n) for n in range(100, 1000, 100))},
@@ -59,13 +64,13 @@ _CHOICES = {
 
 
 def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> str:
-    """Return the style of an element that is written as `tag`: of what holds for it,
-    what may stay. `look` gets how words in it look then.
+    """Return the style of an element that is written as `tag`: the part of the values
+    that apply (`held`) that may stay. Sets in `look` how its words look then.
     """
     back = look.light.backs[0]
     colour = over(look.light.colours[0], back)
     if contrast(colour, back) < READABLE:
-        # What cannot be read together has another colour.
+        # Words that could not be read get another colour.
         colour = max((BLACK, WHITE), key=lambda one: contrast(one, back))
     look.written = (colour, back)
     look.written_size *= SCALES.get(tag, 1.0)
@@ -92,8 +97,8 @@ def _is_plain(above: Look) -> bool:
 
 
 def _is_restated(tag: str, above: Look) -> bool:
-    """Whether a table says colours and size again, for programs in which it does not
-    inherit them.
+    """Whether a table needs colours and font size once more, for mail programs in which
+    tables do not inherit them.
     """
     return tag == "table" and not (_is_plain(above) and above.written_size == ROOT_SIZE)
 
@@ -101,7 +106,7 @@ def _is_restated(tag: str, above: Look) -> bool:
 def _colours(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     written = look.written
     inherited = (LINK, above.written[1]) if tag == "a" else above.written
-    # What may be wider than the box around it has the background of its own.
+    # An element that may be wider than the box around it needs a background of its own.
     is_own = not _is_plain(above) and (
         "width" in held or "max-width" in held or "background-color" in held
     )
@@ -111,7 +116,7 @@ def _colours(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
 
 
 def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
-    """Keep sizes, weights, lines and fonts."""
+    """Return the font, its size and weight, alignment, decoration and line height."""
     kept: dict[str, str] = {}
     size = _clamped(look.size)
     if size != _clamped(look.written_size) or _is_restated(tag, above):
@@ -144,7 +149,7 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
 
 
 def _flow(tag: str, held: Values, above: Look) -> dict[str, str]:
-    """Keep what stands on a line of its own, and what stands beside other words."""
+    """Return the styles that put an element on a line of its own or next to others."""
     kept: dict[str, str] = {}
     display = held["display"]
     white_space = held["white-space"]
@@ -154,7 +159,7 @@ def _flow(tag: str, held: Values, above: Look) -> dict[str, str]:
     if is_beside and tag not in _PARTS_OF_TABLES:
         kept["display"] = "inline-block"
         if held["float"] == "right":
-            # What stood at the other end of the line must not touch the words before
+            # It was at the other end of the line, and must not touch the words before
             # it.
             kept["margin-left"] = "24px"
     elif tag in _WORDS and (above.is_flex or display in BLOCK_BOXES):
@@ -165,8 +170,8 @@ def _flow(tag: str, held: Values, above: Look) -> dict[str, str]:
 def _boxes(
     tag: str, held: Values, look: Look, above: Look, *, is_box: bool
 ) -> dict[str, str]:
-    """Keep what is around the words, within bounds, and add up how much of the width is
-    lost to it.
+    """Return margins, paddings, borders, widths and heights within limits. Adds to
+    `look.spread` how much width the margins and paddings take.
     """
     kept = Values()
     is_moved = tag == "table" and above.aligned in ("center", "right")
@@ -195,7 +200,7 @@ def _boxes(
         share = length(value, whole=100) if value.endswith("%") else None
         if share is not None and (10 if is_table else 50) <= share <= 100:
             kept[name] = f"{share:.0f}%"
-        # A narrow box that does not grow would leave words beside its background.
+        # Words would not fit in a narrow box that does not grow, nor on its background.
         elif (
             pixels is None
             or look.is_right_to_left
@@ -209,14 +214,14 @@ def _boxes(
         and (pixels := length(held["height"])) is not None
         and 0 < pixels <= MOST_HIGH
     ):
-        # Room above and below; a cell grows with what is in it.
+        # A cell grows with its words, so a height only adds room above and below.
         kept["height"] = f"{round(pixels)}px"
     return kept
 
 
 def is_tall(held: Values, size: float) -> bool:
-    """Whether a painted padding, a border and a shadow above or below words on a line
-    are higher than it has room for.
+    """Whether padding with a background, border and shadow of an inline element are too
+    high for its line.
     """
     is_painted = held["background-color"] not in NO_COLOUR
     paddings = [

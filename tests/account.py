@@ -1,5 +1,5 @@
-"""A stand-in for the part of MultiMail that admins see: keys with scopes, and one
-webhook whose secret can change.
+"""A stand-in for the part of MultiMail's API that the desk's admin pages call: keys
+with scopes, and webhooks whose secret can change. `account` serves one over HTTP.
 """
 
 import json
@@ -12,26 +12,28 @@ from tests.serving import standing_in
 
 @dataclass
 class Account:
-    """`scopes` by key. `breaks` maps a path's end to what happens instead of an answer:
-    `before` it was carried out, or `after`; the connection is then closed without a
-    word.
+    """The state of the stand-in, which a test changes.
+
+    `scopes` are by key. `breaks` maps the end of a path to "before" or "after": the
+    connection is then closed without an answer, before or after the request is carried
+    out. `refuses` maps the end of a path to the status of a refusal.
     """
 
     url: str = ""
     scopes: dict[str, Any] = field(default_factory=dict)
     tells_scopes: bool = True
-    # Keys of another account than the others.
+    # Keys that belong to another account.
     foreign: set[str] = field(default_factory=set)
     hooks: dict[str, dict[str, Any]] = field(default_factory=dict)
     breaks: dict[str, str] = field(default_factory=dict)
     refuses: dict[str, int] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
-    # Called with the event's id when a test is asked for.
+    # Called with the event's id when a test event is requested.
     deliver: Callable[[str], None] = lambda event_id: None
     deliveries: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, method, path, key, body):
-        """Return what MultiMail would."""
+        """Return the status and body that MultiMail would answer with."""
         if key not in self.scopes:
             return 401, {"error": "Unknown key."}
         if path == "/v1/account":
@@ -82,9 +84,11 @@ class Account:
 
 
 def account(**scopes):
-    """Serve one on a free port, with these keys by name: `mm_live_<name>`."""
+    """Serve a stand-in on a free port. Each argument makes a key `mm_live_<name>_key`
+    with those scopes.
+    """
     standin = Account(
-        scopes={f"mm_live_{name}_key": found for name, found in scopes.items()}
+        scopes={f"mm_live_{name}_key": reply for name, reply in scopes.items()}
     )
 
     def answer(handler):
@@ -92,15 +96,15 @@ def account(**scopes):
         path = handler.path.partition("?")[0]
         key = handler.headers.get("Authorization", "").removeprefix("Bearer ")
         standin.calls.append((handler.command, path))
-        end = path.rpartition("/")[2]
-        if standin.breaks.get(end) == "before":
+        last_part = path.rpartition("/")[2]
+        if standin.breaks.get(last_part) == "before":
             return
-        status, found = standin.answer(handler.command, path, key, body)
-        if end in standin.refuses:
-            status = standin.refuses[end]
-            found = {"error": "Not now."}
-        if standin.breaks.get(end) == "after":
+        status, reply = standin.answer(handler.command, path, key, body)
+        if last_part in standin.refuses:
+            status = standin.refuses[last_part]
+            reply = {"error": "Not now."}
+        if standin.breaks.get(last_part) == "after":
             return
-        handler.reply(status, found)
+        handler.reply(status, reply)
 
     return standing_in(standin, answer)

@@ -1,16 +1,15 @@
-"""What leaves no entry in the ledger, each with its reason, and which test goes through
-what needs more than a walk.
+"""Lists for the tests that every act leaves an entry in the ledger: which forms and
+tasks leave none and why, and which are covered by a test of their own.
 
-`tests/integration/test_permissions.py` goes through every address that takes a form,
-and `test_ledger_complete.py` through every task. One that stands in none of these lists
-must leave an entry there.
+`tests/integration/test_permissions.py` sends every form and `test_ledger_complete.py`
+runs every task. Each one that is in none of these lists must leave an entry there.
 """
 
 from audit.actions import SETTINGS
 from audit.models import Entry
 from audit.trail import lines
 
-# Takes a form, and does nothing that anybody would look for later.
+# Names of addresses with a form that does nothing worth an entry, with the reason.
 NO_ACTS = {
     "live-reach": "asked by the live process, for a session that is noted where it began",
     "csp-report": "a browser's report, which anybody can send; it goes to the log",
@@ -28,7 +27,8 @@ NO_ACTS = {
     "account_resubmit": "does what was asked for before, which is an act of its own",
     "compare-ledger": "what is no head is refused before anything is compared",
 }
-# A look that hands something out.
+# Names of addresses that only show or hand out something, with the entry that they
+# leave.
 READS = {
     "message": "message.opened",
     "message-body": "message.served",
@@ -37,8 +37,8 @@ READS = {
     "file-page": "attachment.served",
     "file-download": "attachment.served",
 }
-# Needs a device, a provider, a code, or an answer of others. The test named goes
-# through it and looks at the ledger.
+# Names of addresses that need a device, a provider, a code, or somebody else's answer.
+# The test named here uses them and checks the ledger.
 PROVED = {
     "account_login": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
     "account_logout": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
@@ -62,8 +62,8 @@ PROVED = {
     "practice-on": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
     "practice-off": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
 }
-# Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a
-# gateway that answers.
+# Names of addresses that change something at MultiMail: `test_ledger_complete.py` uses
+# them with a gateway that answers.
 AT_MULTIMAIL = {
     *(
         "add-mailbox",
@@ -89,7 +89,7 @@ AT_MULTIMAIL = {
         "replay-delivery",
     ),
 }
-# Do nothing by themselves: others do, or it is no act.
+# Tasks that leave no entry, with the reason.
 QUIET_TASKS = {
     "approvals.tasks.tell_expiry": "copies an expiry to our gateway, whose own log has it",
     "approvals.tasks.execute_due": "wakes execute_decision",
@@ -109,6 +109,7 @@ QUIET_TASKS = {
     "audit.tasks.check_daily": "wakes check",
     "dashboard.tasks.tick": "runs the other tasks",
 }
+# Tasks whose entry is checked by the test named here.
 PROVED_TASKS = {
     "mirror.tasks.survey": "test_hosted.py",
     "policy.tasks.bring_minimum": "test_oversight_minimum.py::"
@@ -141,7 +142,7 @@ def told_since(last):
 
 
 def what_told_lacks(told):
-    """Yield what entries of one act through the web lack."""
+    """Yield what is missing in the ledger lines that one act on a page left."""
     for entry in told:
         details = entry.details
         if not entry.surface or not entry.trace:

@@ -1,5 +1,5 @@
-"""The doors of the admin's side: one's own account, people, connections, mailboxes,
-keys, webhooks, lists, alerts.
+"""Addresses of the site about one's own account, people, connections, mailboxes, keys,
+webhooks and alerts: what each does and who may use it (see `tests/doors.py`).
 """
 
 from alerts.channels.discord.channel import EXAMPLE
@@ -17,7 +17,7 @@ DESTINATION = {
 
 
 def confirmed(does, reach="desk", **more):
-    """A button of admins that asks to confirm who one is."""
+    """A button for admins that requires reauthentication."""
     return ConfirmedButton(does, reach, ADMIN, **more)
 
 

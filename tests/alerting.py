@@ -1,8 +1,8 @@
-"""A stand-in for Discord in the tests' own process: webhooks with their limits, and
-what a test wants to go wrong.
+"""A stand-in for Discord's webhooks in the process of the tests, with Discord's rate
+limits and with errors that a test asks for.
 
-It keeps its own record of every request, by which tests see what was sent, how often
-and in which order.
+It records every request, so that tests can check what was sent, how often and in which
+order. Also runs the delivery worker within a test.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from tests.stack import wait_for
 _PATH = re.compile(
     r"/api/webhooks/(?P<id>[0-9]+)/[\w-]+(/messages/(?P<message>[0-9]+))?"
 )
+# Seconds.
 LONG = 60
 # Alerts do not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
@@ -45,19 +46,20 @@ class Call:
 
     @property
     def title(self):
-        """What the embed is called."""
+        """The title of the embed."""
         return str(self.body["embeds"][0].get("title", ""))
 
     @property
     def alert(self):
-        """The number in the footer, which marks a post that came twice."""
+        """The footer, with the alert's number, by which a repeated post is seen."""
         return str(self.body["embeds"][0].get("footer", {}).get("text", ""))
 
 
 @dataclass
 class Discord:
-    """Webhooks by number: all exist. `next` are answers that come before any other:
-    (status, headers, body).
+    """The state of the stand-in. Webhooks go by number, and each number exists. `posts`
+    maps a post's id to its webhook and body. `next` has by webhook the answers to its
+    next requests: (status, headers, body).
     """
 
     url: str = ""
@@ -66,10 +68,10 @@ class Discord:
     next: dict[str, list[tuple[int, dict[str, str], Any]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    # So many answers are lost after the request was obeyed.
+    # By webhook: how many answers are lost after the request was carried out.
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    # So many requests in so many seconds: the limit of which headers tell, and the one
-    # of which nothing does.
+    # (requests, seconds) of a webhook's two limits: the one that the headers tell, and
+    # a hidden one.
     bucket_limit: tuple[int, float] = (1000, 1.0)
     channel_limit: tuple[int, float] = (1000, 1.0)
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -79,9 +81,7 @@ class Discord:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def destination(self, number, *, actions=(), **fields):
-        """Make a destination of the desk that is one of the webhooks, with a route for
-        these acts.
-        """
+        """Make a destination for a webhook, with a route for these actions."""
         url = f"{self.url}/api/webhooks/{number}/token"
         made = Destination.objects.create(name=f"#{number}", url=url, **fields)
         if actions:
@@ -89,7 +89,7 @@ class Discord:
         return made
 
     def of(self, number, *statuses):
-        """The requests of one webhook, all or those answered so."""
+        """The requests of one webhook: all, or those answered with these statuses."""
         return [
             call
             for call in self.calls
@@ -97,15 +97,15 @@ class Discord:
         ]
 
     def posts_in(self, number):
-        """What people see in the channel."""
+        """The posts that people see in the channel of a webhook."""
         return [body for webhook, body in self.posts.values() if webhook == str(number)]
 
     def answer(self, method, path, body):
-        """Answer one request as Discord does, or as the test wants; return the
-        webhook's number too.
+        """Answer a request as Discord does, or as the test wants. Return the webhook's
+        number, the status, the headers and the body.
         """
-        found = _PATH.fullmatch(urlsplit(path).path)
-        webhook, message = (found["id"], found["message"]) if found else ("?", "")
+        match = _PATH.fullmatch(urlsplit(path).path)
+        webhook, message = (match["id"], match["message"]) if match else ("?", "")
         with self._lock:
             status, headers, reply = self._answer(webhook, message, body)
             self.calls.append(Call(method, path, webhook, status, body))
@@ -125,6 +125,8 @@ class Discord:
         self.posts[key] = (webhook, body)
         return 200, headers, {"id": key, "channel_id": f"9{webhook}"}
 
+    # Counts a request. Returns how long to wait (0.0 if it is allowed), and the
+    # headers.
     def _limit(self, webhook):
         now, (most, window) = time.monotonic(), self.bucket_limit
         start, used = self._windows.get(webhook, (now, 0))
@@ -146,7 +148,7 @@ class Discord:
 
 @contextlib.contextmanager
 def discord():
-    """Serve a stand-in on a free port, which the desk may call."""
+    """Serve a stand-in on a free port. The desk may call it."""
     standin = Discord()
 
     def answer(handler):
@@ -160,15 +162,14 @@ def discord():
         handler.reply(status, reply, **headers)
 
     with standing_in(standin, answer):
-        # A port comes again, and what Redis counted for an earlier stand-in there does
-        # not hold for this one.
+        # An earlier stand-in may have had the same port: forget its counts in Redis.
         for key in quick_redis().scan_iter(f"alerts:{urlsplit(standin.url).netloc}:*"):
             quick_redis().delete(key)
         yield standin
 
 
 def work_to_the_end():
-    """Be the worker, in this thread, until everything was delivered or given up."""
+    """Do the worker's deliveries in this thread, until each is done or given up."""
 
     def turn():
         for destination_id in with_something_due():
@@ -179,8 +180,8 @@ def work_to_the_end():
 
 
 def deliver(*, delivery_id):
-    """Make one attempt at this delivery, the next of its destination, and return what
-    came of it.
+    """Make one attempt at the next delivery of this delivery's destination. Return how
+    it ended.
     """
     destination = Delivery.objects.values_list("destination", flat=True).get(
         pk=delivery_id

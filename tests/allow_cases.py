@@ -1,9 +1,5 @@
-"""Whom allowlists let through, as one table: the desk and the gateway are both held to
-it.
-
-Each case: the mode, the entries (with the seconds until they end, where they do), the
-contacts of the account, who it goes to, and who of them is refused. What the gateway
-takes for no address at all it refuses in another way.
+"""A table of which recipients an allowlist refuses. The tests of the desk and of the
+gateway both use it, so that the two agree.
 """
 
 from typing import NamedTuple
@@ -12,8 +8,12 @@ DAY = 86_400
 
 
 class Case(NamedTuple):
-    """One case; `ends` are the seconds from now at which an entry is over, by its
-    pattern.
+    """One case: an allowlist with a mode and entries, the recipients of a message, and
+    which of them are refused.
+
+    `contacts` are the addresses that the account knows. `ends` maps an entry to the
+    seconds until it ends. `is_no_address`: the gateway refuses the recipient already
+    because it is no valid address.
     """
 
     mode: str
@@ -26,12 +26,12 @@ class Case(NamedTuple):
 
 
 def allows(entries, *recipients, mode="enforce", **more):
-    """Return that a list with these entries, with blanks between, refuses nobody."""
+    """Return the case that a list with these entries (a string) refuses nobody."""
     return Case(mode, tuple(entries.split()), recipients, **more)
 
 
 def refuses(entries, *recipients, mode="enforce", **more):
-    """Return that a list with these entries refuses all of these recipients."""
+    """Return the case that a list with these entries (a string) refuses everybody."""
     return Case(mode, tuple(entries.split()), recipients, recipients, **more)
 
 

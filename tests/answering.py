@@ -1,8 +1,7 @@
-"""A stand-in for the part of Discord that applications answer interactions to, and
-register commands with.
+"""A stand-in for the part of Discord's API with which an application registers commands
+and answers interactions (pressed buttons, typed commands).
 
-It takes what Discord takes, and keeps its own record of each request, with what it was
-answered.
+It refuses what Discord refuses, and records each request with its answer's status.
 """
 
 import json
@@ -22,8 +21,9 @@ _COMMANDS = re.compile(
 
 @dataclass
 class Discord:
-    """`status` to everything, unless `next` says how the next requests are answered:
-    (status, headers, body).
+    """The state of the stand-in for the application `app`. A `status` other than 200 is
+    the answer to everything. `next` has the answers to the next requests: (status,
+    headers, body).
     """
 
     app: str
@@ -34,7 +34,7 @@ class Discord:
     expired: set[str] = field(default_factory=set)
     calls: list[tuple[str, str, Any, str]] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
-    # What is shown to whoever pressed or typed, by the token of the interaction.
+    # What the person who pressed or typed sees, by the interaction's token.
     shown: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -43,7 +43,7 @@ class Discord:
         return str(self.calls[-1][2]["content"])
 
     def answer(self, method, path, body, authorization):
-        """Answer one request, and write down what came of it."""
+        """Record and answer one request. Return status, headers and body."""
         self.calls.append((method, path, body, authorization))
         answer = self._answer(method, path, body)
         self.statuses.append(answer[0])
@@ -54,17 +54,17 @@ class Discord:
             return self.next.pop(0)
         if self.status != 200:
             return self.status, {}, {"message": "so says the test"}
-        found = _ORIGINAL.fullmatch(path)
-        if found is None or method != "PATCH":
-            known = _COMMANDS.fullmatch(path) if method == "PUT" else None
+        original = _ORIGINAL.fullmatch(path)
+        if original is None or method != "PATCH":
+            commands = _COMMANDS.fullmatch(path) if method == "PUT" else None
             return (
                 (200, {}, body)
-                if known and known["app"] == self.app
+                if commands and commands["app"] == self.app
                 else (404, {}, {"code": 0})
             )
-        if found["app"] != self.app:
+        if original["app"] != self.app:
             return 404, {}, {"code": 10015, "message": "Unknown Webhook"}
-        if found["token"] in self.expired:
+        if original["token"] in self.expired:
             return 401, {}, {"code": 50027, "message": "Invalid Webhook Token"}
         content = body.get("content")
         if (
@@ -73,12 +73,12 @@ class Discord:
             or len(content.encode("utf-16-le")) // 2 > 2000
         ):
             return 400, {}, {"code": 50035, "message": "Invalid Form Body"}
-        self.shown[found["token"]] = content
+        self.shown[original["token"]] = content
         return 200, {}, {"id": "1", "type": 20, "content": content, "flags": 64}
 
 
 def discord(app):
-    """Serve a stand-in on a free port, which the desk may call."""
+    """Serve a stand-in on a free port. The desk may call it."""
     standin = Discord(app)
 
     def answer(handler):

@@ -1,4 +1,6 @@
-"""The ledger's own doors: searches, exports, proofs, reports."""
+"""Addresses of the site about the ledger (searches, exports, proofs, reports): what
+each does and who may use it (see `tests/doors.py`).
+"""
 
 from tests.doors_of import A, Button, Door, U, pages, writing_button
 

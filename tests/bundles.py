@@ -1,5 +1,8 @@
-"""Makes bundles and proofs by hand, after docs/ledger.md and with none of the product's
-code, to alter them.
+"""Makes ledger bundles and proofs that tests alter, to see whether the verifier
+notices.
+
+Written after docs/ledger.md, with none of the product's code, so that both check each
+other.
 """
 
 import hashlib
@@ -48,24 +51,28 @@ def fingerprint(key):
 
 @dataclass
 class Book:
-    """A small ledger: what it holds may be altered before it is written."""
+    """A small ledger. A test may alter its entries, details and seals before it writes
+    the files.
+    """
 
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     entries: list[dict[str, Any]] = field(default_factory=list)
     details: list[dict[str, Any]] = field(default_factory=list)
     seals: list[dict[str, Any]] = field(default_factory=list)
-    # Where it is not what the rest makes it.
+    # Values of manifest.json that differ from those that follow from the rest.
     manifest: dict[str, Any] = field(default_factory=dict)
     next_number: int = 1
     next_xid: int = 700
 
     @property
     def size(self):
-        """Entries that are sealed."""
+        """How many entries are sealed."""
         return self.seals[-1]["size"] if self.seals else 0
 
     def write(self, number=1, fields=None, **says):
-        """Append entries, each of a transaction of its own."""
+        """Append this many entries, each with its own transaction id. `says` replaces
+        values of the entry.
+        """
         for _ in range(number):
             salt = bytes([self.next_number % 256] * 16)
             texts = fields or {"actor": "Ana", "reason": f"“ {self.next_number}\n"}
@@ -100,7 +107,7 @@ class Book:
             self.next_xid += 1
 
     def seal(self, *, key=None, **says):
-        """Seal everything that was appended."""
+        """Seal all entries that have no seal. `says` replaces values of the seal."""
         before = self.seals[-1] if self.seals else None
         self.key = key or self.key
         batch = self.entries[self.size :]
@@ -133,14 +140,14 @@ class Book:
         return self.seals[-1]
 
     def change_key(self):
-        """Sign the next key; entries that wait are left to the next seal."""
+        """Append a seal that announces a new key, which signs from now on."""
         after = Ed25519PrivateKey.generate()
         self.seal(kind="key", next_key=raw(after))
         self.key = after
 
     def restore(self, **says):
-        """Seal what is there, and begin an epoch in which transactions count from the
-        beginning.
+        """Append a seal that begins a new epoch, as after a restored backup, in which
+        transaction ids start again.
         """
         self.next_xid = 300
         last = self.next_number - 1
@@ -157,7 +164,7 @@ class Book:
         self.next_xid += 1
 
     def files(self):
-        """The files of the bundle."""
+        """The files of the bundle, as bytes by name."""
         keys = []
         for seal in self.seals:
             if not keys or keys[-1]["key"] != seal["key"]:
@@ -193,7 +200,7 @@ class Book:
         }
 
     def write_to(self, folder, **instead):
-        """Write the files, some of them with other content: `entries_jsonl=...`."""
+        """Write the files to a folder. `entries_jsonl=...` replaces entries.jsonl."""
         folder.mkdir(parents=True)
         for name, data in self.files().items():
             (folder / name).write_bytes(instead.get(name.replace(".", "_"), data))
@@ -208,16 +215,16 @@ class Book:
             begin = seal["size"]
             entries = [
                 {
-                    "index": place - batch[0],
-                    "entry": canonical(self.entries[place]).decode(),
-                    "salt": self.details[place]["salt"],
-                    "fields": dict(self.details[place]["fields"]),
+                    "index": position - batch[0],
+                    "entry": canonical(self.entries[position]).decode(),
+                    "salt": self.details[position]["salt"],
+                    "fields": dict(self.details[position]["fields"]),
                 }
-                for place in batch
-                if self.entries[place]["message"] == message
+                for position in batch
+                if self.entries[position]["message"] == message
             ]
             if entries:
-                hashes = [entry_hash(self.entries[place]) for place in batch]
+                hashes = [entry_hash(self.entries[position]) for position in batch]
                 batches.append(
                     {"seal": dict(seal), "hashes": hashes, "entries": entries}
                 )
@@ -251,7 +258,7 @@ def signed_bytes(seal):
 
 
 def sign(seal, key, **says):
-    """Sign what a seal says, with a key that it then names."""
+    """Return a seal signed with `key`, which it names. `says` replaces its values."""
     made = {**seal, "key": raw(key), **says}
     return {**made, "signature": key.sign(signed_bytes(made)).hex()}
 
@@ -261,7 +268,9 @@ def seal_hash(seal):
 
 
 def book(*turns, unsealed=0):
-    """Return a ledger with a seal after each so many entries."""
+    """Return a ledger with batches of these sizes, each sealed, and entries after them
+    that are not sealed.
+    """
     made = Book()
     for number in turns:
         made.write(number)

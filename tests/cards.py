@@ -1,4 +1,6 @@
-"""Cards as Discord gets them, made straight from what the desk knows."""
+"""Makes alert cards in Discord's form, directly from messages and ledger entries,
+without a delivery.
+"""
 
 from alerts.cards.digest import digest_card
 from alerts.cards.message import (
@@ -18,7 +20,7 @@ from mirror.models import Message, Revision
 
 
 def facts_of(*, cc=(), bcc=(), files=(), text="", facts=(), **fields):
-    """What a card knows of a message of these fields; `facts` are what it says besides."""
+    """The facts of a card about a message with these fields. `facts` adds others."""
     ordinary = {
         "upstream_id": "01E",
         "subject": "Your refund",
@@ -26,7 +28,7 @@ def facts_of(*, cc=(), bcc=(), files=(), text="", facts=(), **fields):
         "recipients": ["dana@northwind.example"],
     }
     message = Message(**ordinary | fields)
-    # No database has half characters.
+    # The database cannot store lone surrogates.
     message.upstream_id = message.upstream_id.encode(errors="replace").decode()
     message.revision = Revision(
         content={
@@ -60,12 +62,12 @@ def notice_body(about, entry, destination):
 
 
 def notice_word(about, entry):
-    """What such a card shows, in a word or two."""
+    """The status word on such a card."""
     return notice_card(about, entry, Destination(), MARKDOWN).word
 
 
 def answer_body(message, entry, destination):
-    """The body of an answer in a channel."""
+    """The body of an answer that the desk posts in a channel."""
     return payload(embeds.embed(answer_card(message, entry, destination, MARKDOWN)))
 
 

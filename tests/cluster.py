@@ -1,10 +1,10 @@
-"""The pytest plugin that gives each test process a PostgreSQL and a Redis of its own,
-in a temporary folder.
+"""A pytest plugin that gives each test process its own PostgreSQL and Redis, in a
+temporary folder.
 
-One cluster a process, because the ledger's horizon counts the transactions of all
-databases of a cluster. It must be loaded with `-p tests.cluster`: pytest-django reads
-the settings before any conftest is looked at. The servers themselves start when the
-tests have been collected, each from a copy of one prepared folder.
+Each process needs its own PostgreSQL, because the ledger's horizon depends on the
+transactions of all databases of a server. Load it with `-p tests.cluster`: a conftest
+would be too late, because pytest-django reads the settings before. The servers start
+after the tests are collected, from a copy of one prepared folder.
 """
 
 import contextlib
@@ -23,8 +23,7 @@ from tests.prepared import preparing
 
 pytest_plugins = ("tests.stack",)
 
-# The folder of servers that run already, for whoever starts many short test processes
-# one after the other.
+# The folder of running servers to use instead, for many short test processes in a row.
 _SERVERS_FOLDER = os.environ.get("COUNTERSIGN_TEST_SERVERS")
 
 _open_servers = contextlib.ExitStack()
@@ -36,7 +35,8 @@ def pytest_load_initial_conftests(early_config):
     # A wrapper comes before pytest-django's hook of the same name, which already needs
     # the settings.
     global _servers
-    # What is imported and collected lasts as long as the run: nothing of it is garbage.
+    # No garbage collection until the tests are collected: all of this lasts for the
+    # run.
     gc.disable()
     if _SERVERS_FOLDER:
         _servers = Servers(Path(_SERVERS_FOLDER), durable=False)
@@ -54,10 +54,10 @@ def pytest_load_initial_conftests(early_config):
 
 
 def pytest_collection_finish(session):
-    """Start the servers, where there is a test to run.
+    """Start the servers, if there is a test to run.
 
-    What lasts as long as the run is left out of each search for garbage: that took a
-    seventh of the time.
+    Objects that exist now last for the run. Garbage collection skips them from now on;
+    otherwise it took a seventh of the time.
     """
     if _SERVERS_FOLDER and _servers is not None and _servers.redis is not None:
         redis.Redis.from_url(_servers.redis.url()).flushall()
@@ -82,8 +82,8 @@ def _only_lists(config):
 
 
 def _runs_tests(config):
-    """Neither the process that only hands out tests to others, nor one that only lists
-    them, needs servers.
+    """Whether this process runs tests, and needs servers: not if it only lists tests or
+    only hands them out to other processes.
     """
     hands_out = "PYTEST_XDIST_WORKER" not in os.environ and getattr(
         config.known_args_namespace, "numprocesses", None
@@ -97,23 +97,23 @@ def _variables(servers):
         if servers and servers.postgres
         else Path("/nonexistent")
     )
-    asked = environment.read({"DATA_DIR": str(data), "DEMO": "0"})
+    settings = environment.read({"DATA_DIR": str(data), "DEMO": "0"})
     return {
-        **asked.variables,
-        # Nothing answers here: whoever asks a database while tests are only collected
-        # gets an error at once.
+        **settings.variables,
+        # Nothing answers at these addresses: code that uses a database while tests are
+        # collected gets an error at once.
         "DATABASE_URL": "postgresql://nobody@/nothing?host=/nonexistent",
         "REDIS_URL": "unix:///nonexistent/redis.sock?db=0",
         **(servers.variables() if servers else {}),
-        # As the owner: tests make and drop databases, and empty tables that the
-        # application may only add to.
+        # The owner's role: tests create and drop databases, and empty tables to which
+        # the application may only add.
         **(
             {"DATABASE_URL": servers.postgres.url(OWNER)}
             if servers and servers.postgres
             else {}
         ),
         **keys.new_keys(),
-        # The browser tests leave an event loop in their process; a database test that
-        # comes after them is no danger.
+        # Browser tests leave an event loop in the process. Django would refuse database
+        # calls after them, which are harmless here.
         "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
     }

@@ -1,5 +1,5 @@
-"""Fixtures shared by all tests: people, a connection, messages; and no network beyond
-this machine.
+"""Fixtures and settings for all tests: people, a connection, the running product, test
+clients. Connections to other machines fail the test.
 """
 
 import functools
@@ -33,9 +33,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Settings of the test run, and how many examples Hypothesis makes."""
-    # The ordinary run makes the same few examples each time, so that what fails there
-    # belongs to the change.
+    """Set Django's settings for tests, and how many examples Hypothesis makes."""
+    # The ordinary run makes the same few examples each time, so that a failure comes
+    # from the change.
     is_ordinary = "not slow" in config.getoption("markexpr")
     quiet = {
         "deadline": None,
@@ -49,24 +49,25 @@ def pytest_configure(config):
         "all", max_examples=200, print_blob=True, **quiet
     )
     hypothesis.settings.load_profile("ordinary" if is_ordinary else "all")
-    # Static files are served from where they are written: the tests collect none.
+    # Static files are served from the source folders: tests do not run collectstatic.
     settings.STORAGES["staticfiles"] = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     }
-    # Unbundled, a page names thirty files: to make their addresses each time took a
-    # twentieth of it.
+    # Without bundles, a page names thirty static files. Making their addresses each
+    # time took a twentieth of its time.
     StaticFilesStorage.url = functools.cache(StaticFilesStorage.url)
     # All migrations have run in the database that this one is copied from.
     settings.DATABASES["default"]["TEST"] |= {"TEMPLATE": DATABASE, "MIGRATE": False}
     settings.WHITENOISE_AUTOREFRESH = True
     settings.WHITENOISE_USE_FINDERS = True
-    # Counts are never of a moment, or a test, before.
+    # No cache in the process: counts of an earlier test must not be shown.
     settings.CACHES["process"] = {
         "BACKEND": "django.core.cache.backends.dummy.DummyCache"
     }
-    # Where nobody listens: MultiMail that is away, not one that may not be called.
+    # Nothing listens at this address. Allowing it makes calls fail as if MultiMail were
+    # down, not as forbidden.
     settings.OUTGOING_ALLOW = [*settings.OUTGOING_ALLOW, "http://127.0.0.1:1"]
-    # Slow on purpose otherwise: a quarter of a second for each person and each sign-in.
+    # The usual hasher is slow on purpose: a quarter of a second for each sign-in.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -84,24 +85,24 @@ def _connect_locally(self, address):
 
 @pytest.fixture(autouse=True, scope="session")
 def _only_this_machine():
-    """Let nothing leave this machine, whatever a test or the code does."""
+    """Fail on every connection to another machine."""
     socket.socket.connect = _connect_locally
     yield
     socket.socket.connect = _connect
 
 
-# What migrations wrote, the same for every test; the desk asks for neither.
+# Tables that migrations filled. No test changes them.
 _MIGRATION_TABLES = {"django_content_type", "auth_permission"}
 
 
 def _flush_what_is_there(
     self, style, tables, *, reset_sequences=False, allow_cascade=False
 ):
-    """Empty the tables between tests: those few that have rows, as TRUNCATE makes new
-    files for all of them.
+    """Return the SQL that empties the tables between tests. Replaces Django's TRUNCATE,
+    which makes new files for each table: few tables have rows.
 
-    Also the ledger, although it refuses it: only a superuser, which tests are, can do
-    this.
+    The ledger is emptied too, although its triggers refuse that: tests are superusers,
+    who can switch triggers off.
     """
     assert not reset_sequences, "no test of ours counts on the numbers of rows"
     # The cache's table, with the counters of sign-in limits, belongs to no model.
@@ -124,7 +125,8 @@ def _flush_what_is_there(
 
 
 DatabaseOperations.sql_flush = _flush_what_is_there
-# It would write again what was kept, in some 150 statements for each test that commits.
+# This signal would write the rows of migrations again, with 150 statements for each
+# test that commits.
 flush.emit_post_migrate_signal = lambda *_, **__: None
 
 
@@ -133,16 +135,16 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def django_db_keepdb():
-    """Leave the database to the servers, which go with the run: it cannot be dropped
-    while a session is ending.
+    """Do not drop the database: its server is removed after the run, and a session that
+    is still ending would prevent it.
     """
     return True
 
 
 @pytest.fixture(autouse=True)
 def _own_seals_file():
-    """Give each test a seals' file of its own: what an emptied database does not know
-    would stop the sealer.
+    """Give each test a new file of seals. Seals that are in the file but not in the
+    emptied database would stop the sealer.
     """
     settings.SEAL_FILE = (
         settings.DATA_DIR / f"seals-{os.getpid()}-{next(_numbers)}.jsonl"
@@ -151,13 +153,13 @@ def _own_seals_file():
 
 @pytest.fixture(scope="session")
 def product(stack):
-    """The running product, shared by all that only use it; cards are posted for those
-    alone that take `alerts` too.
+    """The running product, shared by all tests that use it. Alerts are posted only in
+    tests that use the fixture `alerts`.
     """
     shared = Product(stack)
     shared.set_undo_window("300 milliseconds")
-    # The second one is for the tests that undo: a slow machine is given a minute where
-    # a person has five seconds.
+    # The second mailbox is for tests that undo. A person has five seconds, a slow test
+    # machine gets a minute.
     shared.set_undo_window("60 seconds", "MAILBOX2_ID")
     shared.hold_alerts()
     return shared
@@ -165,7 +167,7 @@ def product(stack):
 
 @pytest.fixture(scope="module")
 def alerts(product):
-    """Let the product post the cards of what comes from now on."""
+    """Let the product post alerts while the tests of this module run."""
     product.post_alerts()
     yield
     product.hold_alerts()
@@ -189,9 +191,7 @@ def connection(db):
 
 @pytest.fixture
 def sent_tasks(monkeypatch):
-    """The names of tasks with their arguments, in order, as they are to be sent after
-    the commit; none is sent.
-    """
+    """A list of (task name, *arguments): tasks are added, not sent."""
     sent = []
 
     def note(task, args, kwargs=None, **options):
@@ -223,7 +223,7 @@ def auditor(db):
 
 @pytest.fixture
 def people_shown(db):
-    """Figures of single people are shown, as an admin of everything allowed."""
+    """Allow reports with the figures of single people, as an admin can."""
     from people.models import OrganisationSettings
 
     OrganisationSettings.objects.update_or_create(
@@ -232,8 +232,8 @@ def people_shown(db):
 
 
 class PageClient(Client):
-    """Django's test client; what it gets of templates is told without their
-    indentation.
+    """Django's test client. It removes the indentation of templates from HTML pages, so
+    that tests need not repeat it.
     """
 
     def request(self, **request):
@@ -254,8 +254,6 @@ def client():
 
 @pytest.fixture
 def signed_in(client):
-    """Return a function that gives a browser-like client in which the person signed in
-    `minutes` ago.
-    """
+    """Return a function that signs a person in, `minutes` ago, in the client."""
 
     return functools.partial(resume, client)

@@ -1,5 +1,5 @@
-"""Drives the running product from outside, over HTTP, as people, agents and MultiMail
-do.
+"""Uses the running product from outside, over HTTP, as people (`Browser`) and as
+agents, customers and MultiMail do (`Product`).
 """
 
 import base64
@@ -18,15 +18,15 @@ import requests
 from tests.markup import compact
 from upstream.signatures import HEADER, sign
 
-# A bound, not a wait: a busy machine answers late.
+# Seconds. So many because a busy machine answers late.
 TIMEOUT = 60
-# Where the desk asks once more who somebody is.
+# The page for reauthentication.
 AGAIN = "/accounts/reauthenticate/"
 
 
 def some_words():
-    """Words that no other letter has: one like what was rejected is of high risk, those
-    that are alike are gathered.
+    """Return random words that no other message has. A text like a rejected one would
+    be high risk, and messages with the same text would be grouped.
     """
     return (
         " ".join(
@@ -37,9 +37,7 @@ def some_words():
 
 
 def _read(answer):
-    """Return a page without the indentation of its templates; anything else, files
-    included, as it is.
-    """
+    """Return an answer, without the indentation of templates if it is a page."""
     if (
         answer.headers.get("Content-Type", "").startswith("text/html")
         and "Content-Disposition" not in answer.headers
@@ -50,7 +48,7 @@ def _read(answer):
 
 
 class Browser:
-    """Somebody signed in to the desk with a plain HTTP client, without scripts."""
+    """A person signed in to the desk with a plain HTTP client, without scripts."""
 
     def __init__(self, base_url, email, password):
         self.base_url = base_url
@@ -72,7 +70,7 @@ class Browser:
         )
 
     def post(self, path, page, **fields):
-        """Post a form of `page`, with its token."""
+        """Post a form of `page` with its token, and reauthenticate if the desk asks."""
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token, f"{path}: the page has no form token"
         data = {"csrfmiddlewaretoken": token[1], **fields}
@@ -87,17 +85,17 @@ class Browser:
             else answer
         )
 
-    def _confirmed(self, asked):
-        """Type the password where it is asked for once more, and go on with what was
-        posted: a run may be long.
+    def _confirmed(self, redirect):
+        """Reauthenticate with the password, and submit the form again that led to it:
+        in a long run the last sign-in is too old.
         """
-        wanted = parse_qs(urlsplit(asked.headers["Location"]).query)["next"][0]
-        page = self.get(asked.headers["Location"])
-        answer = self.post(AGAIN, page, password=self._password, next=wanted)
-        assert answer.headers["Location"] == wanted, (
+        next_path = parse_qs(urlsplit(redirect.headers["Location"]).query)["next"][0]
+        page = self.get(redirect.headers["Location"])
+        answer = self.post(AGAIN, page, password=self._password, next=next_path)
+        assert answer.headers["Location"] == next_path, (
             f"the confirmation answered {answer.status_code}"
         )
-        page = self.get(wanted)
+        page = self.get(next_path)
         action = re.search(
             r'<form method="post" action="([^"]+)" data-go-on', page.text
         )
@@ -115,7 +113,7 @@ class Browser:
         return self.session.post(url, data=data, timeout=TIMEOUT, allow_redirects=False)
 
     def queue(self, tab="waiting"):
-        """The messages of a tab, on all its pages, from its twin for scripts."""
+        """Return the messages of a tab, from all its pages in JSON."""
         messages = []
         after = ""
         while after is not None:
@@ -144,13 +142,13 @@ class Browser:
 
 
 class Product:
-    """The running stack by what its credentials file names."""
+    """The running product, used with the addresses and keys of its credentials file."""
 
     def __init__(self, stack):
         self.stack = stack
         self.known = stack.credentials
         self.wait_for = stack.wait_for
-        # Tests of other things send more than agents do; those of the caps are in
+        # No caps: tests send more than agents do. Tests of the caps are in
         # tests/integration/test_brake.py.
         self.sql(
             "INSERT INTO approvals_cap (kind, an_hour, a_day) SELECT kind, 0, 0"
@@ -158,9 +156,7 @@ class Product:
         )
 
     def set_undo_window(self, window, mailbox="MAILBOX_ID"):
-        """Shorten a mailbox's undo window, so that tests need not wait for what they
-        are not about.
-        """
+        """Set a mailbox's undo window; tests of other things shorten it."""
         change = "UPDATE mirror_mailbox SET undo_window = %s WHERE upstream_id = %s"
         self.sql(change, window, self.known[mailbox])
 
@@ -184,8 +180,8 @@ class Product:
         )
 
     def send(self, subject=None, *, key="AGENT_KEY", **fields):
-        """Send a message of a subject of its own by the flat call; return its id and
-        subject.
+        """Send a message by `send_email`, by default with a unique subject. Return its
+        id and subject.
         """
         subject = subject or f"Line {uuid.uuid4().hex[:10]}"
         body = {
@@ -205,14 +201,14 @@ class Product:
         return answer.json()["message_id"], subject
 
     def hold_alerts(self):
-        """Let cards be planned and not posted: that is most of the work about a
-        message, and few tests look at it.
+        """Let alerts be planned but not posted: posting is most of the work for a
+        message, and few tests need it.
         """
         self.sql("UPDATE alerts_destination SET waits_until = now() + interval '1 day'")
 
     def post_alerts(self):
-        """Post cards from now on, and none of what was planned before: a channel takes
-        thirty a minute.
+        """Post alerts from now on, but none that were planned before: a channel accepts
+        only thirty a minute.
         """
         self.sql(
             "UPDATE alerts_delivery SET state = 'delivered', last_attempt_at = now() WHERE state = 'due'"
@@ -220,8 +216,8 @@ class Product:
         self.sql("UPDATE alerts_destination SET waits_until = NULL")
 
     def make_room(self, *, but):
-        """Reject what waits if it is more than so much, so that a new message stands on
-        the queue's first page.
+        """Reject all waiting messages if they are more than `but`, so that a new
+        message is on the first page of the queue.
         """
         waiting = self.call("GET", "/v1/oversight/pending", key="OVERSIGHT_KEY").json()[
             "pending"
@@ -239,9 +235,11 @@ class Product:
         )
 
     def held(self, browser, upstream_id):
-        """Wait until the desk shows the message with its content, and return its row."""
-        # The row itself is looked at meanwhile: a page each time would keep the product
-        # from working.
+        """Wait until the desk shows the message with its content, and return its
+        row.
+        """
+        # Wait by the row in the database: loading a page each time would slow the
+        # product.
         read = "SELECT 1 FROM mirror_message WHERE upstream_id = %s AND revision_id IS NOT NULL"
         self.wait_for(
             lambda: self.sql(read, upstream_id),
@@ -258,12 +256,14 @@ class Product:
         )
 
     def hold(self, browser, subject=None, **fields):
-        """Send a message, and return its row once the desk shows it with its content."""
+        """Send a message, and return its row once the desk shows it with its
+        content.
+        """
         return self.held(browser, self.send(subject, **fields)[0])
 
     def hold_with_files(self, browser, files):
-        """Hold a message with these files, as (name, content, type), wait until the
-        desk has them all.
+        """Hold a message with these files (name, content, type), wait until the desk
+        has them all, and return its row.
         """
         attachments = [
             {
@@ -289,19 +289,19 @@ class Product:
         return f"{self.known['DASHBOARD_URL']}/queue/{row['id']}/{rest}"
 
     def sql(self, query, *values):
-        """Run a statement as the application: for what no person and no agent can bring
-        about.
+        """Run a statement in the application's database role, for what no person and no
+        agent can do.
         """
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
             cursor = database.execute(query, values)
             return cursor.fetchall() if cursor.description else []
 
     def mails(self, subject):
-        """What really left with this subject."""
+        """Return the sent mails with this subject."""
         return [mail for mail in self.all_mails() if mail["Subject"] == subject]
 
     def all_mails(self):
-        """Everything that really left."""
+        """Return all sent mails."""
         folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
         keys = list(folder.keys())
         return [
@@ -309,16 +309,16 @@ class Product:
         ]
 
     def cards(self, subject):
-        """The cards in the stand-in's channel whose title is this subject."""
+        """Return the cards with this title, from the stand-in for Discord."""
         messages = requests.get(
             f"{self.known['DISCORD_URL']}/messages.json", timeout=TIMEOUT
         ).json()["messages"]
-        plain = re.compile(r"\\(.)")
+        escapes = re.compile(r"\\(.)")
         return [
-            m
-            for m in messages
-            if m["embeds"]
-            and plain.sub(r"\1", m["embeds"][0].get("title", "")) == subject
+            message
+            for message in messages
+            if message["embeds"]
+            and escapes.sub(r"\1", message["embeds"][0].get("title", "")) == subject
         ]
 
     def post_webhook(self, body):

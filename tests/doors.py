@@ -1,8 +1,8 @@
-"""Every address of the desk as a door: what it does, who may go through, and what is
-posted to go through it.
+"""Every address of the desk as a `Door`, by its URL name: what it does, who may use it,
+and what a test posts to it.
 
-`tests/integration/test_permissions.py` walks through them, and docs/permissions.md is
-written from them.
+`tests/integration/test_permissions.py` visits each of them, and docs/permissions.md is
+written from this table.
 """
 
 from functools import partial
@@ -59,7 +59,7 @@ _CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays":
 
 
 def _plan(walk):
-    """A plan with one target."""
+    """A review plan with one target."""
     return {"version": 0, "decision-other": "4 h"}
 
 
@@ -82,7 +82,7 @@ def _standing(walk):
 
 
 def _word(walk):
-    """A word of the mailbox that counts less than the one that is there."""
+    """A word of the mailbox, with fewer points than the present one."""
     scope = walk.mailbox.pk
     shown = {"act": "save", "previewed": f"tulip / text / 5 / {scope}"}
     return {

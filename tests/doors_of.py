@@ -1,4 +1,6 @@
-"""What a door is: one address of the desk, with what it does and who may go through it."""
+"""Defines `Door`: one address of the desk, what it does, and who may use it. The tables
+of doors are in `doors.py`, `admin_doors.py` and `audit_doors.py`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,8 +12,11 @@ R = Role.REVIEWER
 A = Role.ADMIN
 U = Role.AUDITOR
 EVERYBODY = (R, A, U)
+# Returns the fields of a form. Its argument is the walk of tests/walk.py, which has
+# rows.
 Fields = Callable[[Any], Mapping[str, Any]]
-_HOW_FAR = {
+# How docs/permissions.md names where a role must be given.
+_REACH_TEXT = {
     "own": "",
     "mailbox": " of the mailbox",
     "connection": " of the connection",
@@ -21,25 +26,26 @@ _HOW_FAR = {
 
 
 def nothing(walk):
-    """Of a form with a button alone."""
+    """Return the fields of a form that has only a button: none."""
     return {}
 
 
 @dataclass(frozen=True)
 class Door:
-    """One address. `roles` may go through it, where they reach:
+    """One address. People with one of `roles` may use it, depending on `reach`:
 
-    - public: whoever knows the address; host: programs on the same host, or with a
+    - public: anybody who knows the address; host: programs on the same host, or with a
       token;
-    - own: whoever is signed in, for themselves alone; where it `covers` a place, only
-      with a role that reaches it;
-    - mailbox, connection: with a role for that of the row at hand, or for what it is
-      in; others must not even learn that there is such a row (404);
-    - some connection: with a role for any connection; desk: with a role for everything.
+    - own: anybody signed in, for themselves alone; if it `covers` a mailbox, only with a
+      role for that;
+    - mailbox, connection: people with a role for the mailbox or connection of the row, or
+      for what contains it; others must not learn that the row exists (404);
+    - some connection: people with a role for any connection; desk: people with a role for
+      everything.
 
-    `fields` are what a form would post, and `query` what its address asks for, from the
-    rows of the walk; `needs` names the row that must be there first. A door that `writes` changes something for whoever
-    may; one that is `sure` asks to confirm who one is.
+    `fields` returns what a form posts and `query` the parameters of its address, from
+    the rows of the walk. `needs` names the row that must exist first. `writes`: it
+    changes something. `sure`: it requires reauthentication.
     """
 
     does: str
@@ -52,15 +58,15 @@ class Door:
     fields: Fields | None = None
     query: Fields | None = None
     needs: str = ""
-    # It refuses by showing the page again, for instance because what was chosen was not
-    # there to be chosen.
+    # Whether it refuses by showing the page again, for instance because the posted
+    # choice was not offered.
     is_gentle: bool = False
     covers: Literal["", "mailbox"] = ""
     is_post_only: ClassVar[bool] = False
 
     @property
     def who(self):
-        """In words, who may go through."""
+        """Who may use it, in words."""
         if self.reach == "public":
             return "anybody who knows the address"
         if self.reach == "host":
@@ -73,22 +79,22 @@ class Door:
             )
         else:
             named = " or ".join(role.value for role in self.roles)
-        return named + _HOW_FAR[self.covers or self.reach]
+        return named + _REACH_TEXT[self.covers or self.reach]
 
 
 def pages(reach, does):
-    """Doors that only show something, to anybody who reaches."""
+    """Return doors that only show something, to all roles within `reach`."""
     return {name: Door(what, reach) for name, what in does.items()}
 
 
 def writing_button(does, reach, roles=EVERYBODY, **more):
-    """A button that changes something for whoever may."""
+    """Return a button that changes something."""
     return Button(does, reach, roles, writes=True, **more)
 
 
 @dataclass(frozen=True)
 class Button(Door):
-    """A door that takes a POST alone; most have no fields."""
+    """A door that accepts only POST; most have no fields."""
 
     fields: Fields | None = nothing
     is_post_only: ClassVar[bool] = True
@@ -96,7 +102,7 @@ class Button(Door):
 
 @dataclass(frozen=True)
 class ConfirmedButton(Button):
-    """A button that changes something, and asks to confirm who one is."""
+    """A button that changes something and requires reauthentication."""
 
     writes: bool = True
     sure: bool = True

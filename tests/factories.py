@@ -1,5 +1,5 @@
-"""Makes the rows that tests start from, through the product's own commands where there
-is one.
+"""Makes the database rows that tests start with (people, connections, messages, lists),
+by the product's own commands if there is one.
 """
 
 import itertools
@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 
 
 def make_person(email, name, role="", **scope):
-    """Make somebody with a role for everything, or for `connection=` or `mailbox=`."""
+    """Make a person, with a role for everything, or for `connection=` or `mailbox=`."""
     person = Person.objects.create_user(
         email=email, name=name, password="correct horse battery"
     )
@@ -42,7 +42,7 @@ def make_person(email, name, role="", **scope):
 
 
 def actor_of(person):
-    """Return the actor of a page's command, with the roles that the person has by now."""
+    """Return a person as the actor of a page's command, with the present roles."""
     return Person.objects.get(pk=person.pk).actor(surface="web")
 
 
@@ -84,7 +84,7 @@ def event_body(name="oversight.pending", **fields):
         **fields,
     }
     top = {"event": name, "type": name, "event_type": name, "event_id": f"evt{number}"}
-    # Told just now: what is long past is taken in as late.
+    # The present time: an event that is long past would count as late.
     top["timestamp"] = datetime.now(UTC).isoformat()
     return json.dumps({**top, **inner, "data": inner}, ensure_ascii=False).encode()
 
@@ -101,8 +101,8 @@ def post_event(client, connection, body, **headers):
 
 
 def post_confirmed(client, connection, body):
-    """Post a signed webhook, and let a read confirm what it reports of the message's
-    end.
+    """Post a signed webhook that reports the end of a message, and confirm it as a read
+    of MultiMail would.
     """
     answer = post_event(client, connection, body)
     confirm_reports()
@@ -110,8 +110,8 @@ def post_confirmed(client, connection, body):
 
 
 def confirm_reports():
-    """Let a read find that MultiMail knows none of the messages whose end webhooks
-    reported.
+    """Confirm what webhooks reported about ended messages, as a read would that finds
+    them gone at MultiMail.
     """
     for message in Message.objects.reported_unconfirmed().select_related("connection"):
         closing.close(message, UpstreamStatus(), clock())
@@ -150,8 +150,8 @@ def pending_row(upstream_id, **fields):
 
 
 def make_message(connection, *, hydrated=True, **fields):
-    """Make a held message by the webhook that announces it and, unless told otherwise,
-    the row that fills it.
+    """Make a held message, by the webhook that announces it and, if it is to be
+    `hydrated`, the pending row with its content.
     """
     body = event_body(
         **{
@@ -185,27 +185,25 @@ def show_row(message, **fields):
 
 
 def change_row(row, **fields):
-    """Write columns of a stored row, past its commands; the object stays as it is."""
+    """Update columns of a row directly in the database; the object does not change."""
     type(row).objects.filter(pk=row.pk).update(**fields)
 
 
 @contextmanager
 def rolled_back():
-    """Undo what the block wrote to the database: for each case of a table that shares
-    its set-up with the others.
-    """
+    """Undo what the block wrote, so that several cases can share a set-up."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
 def make_list(*patterns, mode="enforce", **scope):
-    """Let the restriction list for all, or for `connection=` or `mailbox=`, have this
-    mode and these entries too.
+    """Make or change the restriction list for all, or for `connection=` or `mailbox=`:
+    set its mode and add these entries.
     """
-    where = {"connection": None, "mailbox": None, **scope}
+    scope_fields = {"connection": None, "mailbox": None, **scope}
     made, _ = Allowlist.objects.update_or_create(
-        kind="restriction", **where, defaults={"mode": mode, "version": 1}
+        kind="restriction", **scope_fields, defaults={"mode": mode, "version": 1}
     )
     for pattern in patterns:
         AllowEntry.objects.get_or_create(allowlist=made, pattern=read_pattern(pattern))
@@ -222,19 +220,21 @@ def change_list(
     remove=(),
     **wanted,
 ):
-    """Change an allowlist as it is now, as its page does."""
-    at = Allowlist.objects.filter(connection=connection, mailbox=mailbox, kind=kind)
-    put = tuple(WantedEntry(one, **wanted) for one in patterns)
+    """Change the present version of an allowlist, as its page does."""
+    present = Allowlist.objects.filter(
+        connection=connection, mailbox=mailbox, kind=kind
+    )
+    added = tuple(WantedEntry(pattern, **wanted) for pattern in patterns)
     return apply_change(
         scope=ListScope(connection, mailbox),
         kind=kind,
-        change=Change(mode, put, tuple(remove)),
-        version=at.values_list("version", flat=True).first() or 0,
+        change=Change(mode, added, tuple(remove)),
+        version=present.values_list("version", flat=True).first() or 0,
         actor=by if isinstance(by, Actor) else actor_of(by),
     )
 
 
 def listed_patterns(**which):
-    """The patterns of the entries that lists have, or these have."""
+    """Return the patterns of all list entries, or of those that match these fields."""
     entries = AllowEntry.objects.not_removed().filter(**which)
     return sorted(entries.values_list("pattern", flat=True))

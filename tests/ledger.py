@@ -1,7 +1,6 @@
-"""Appends to the ledger and checks its seals, for tests.
+"""Appends entries to the ledger, seals them and verifies all seals, for tests.
 
-The verifier that checks is itself tested on ledgers that share no code with it:
-tests/bundles.py.
+It verifies with the product's verifier, which is itself tested with tests/bundles.py.
 """
 
 import base64
@@ -29,7 +28,7 @@ def new_key():
 
 
 def append(number=1, **says):
-    """Append so many entries, each in a transaction of its own."""
+    """Append this many entries, each in its own transaction, and return them."""
     made = []
     for _ in range(number):
         with transaction.atomic():
@@ -47,8 +46,8 @@ def latest_details(action):
 
 
 def seal_here(**of):
-    """Seal what there is of this, within the test's own transaction, which no horizon
-    of the sealer would let in.
+    """Seal the unsealed entries that match these fields, in the test's transaction. The
+    sealer itself would wait for the end of that transaction.
     """
     with override_settings(
         SEAL_KEYS=[base64.urlsafe_b64encode(bytes(range(32))).decode()]
@@ -65,7 +64,7 @@ def seal_here(**of):
 
 @contextmanager
 def another_session(**options):
-    """A session beside the application's, as its own role."""
+    """Open a second database session in the application's role."""
     settings = connection.get_connection_params()
     keep = {
         name: settings[name]
@@ -77,8 +76,8 @@ def another_session(**options):
 
 
 def as_superuser(sql, parameters=()):
-    """Alter the database beneath the application, past every trigger. Tests are its
-    owner, and a superuser.
+    """Run SQL with all triggers switched off, to alter what the application cannot.
+    Tests are superusers of the database.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = 'replica'")
@@ -90,9 +89,7 @@ def batch_hash(hashes):
 
 
 def check_chain():
-    """Return all seals, after the verifier of auditors has checked every one, and every
-    entry under them.
-    """
+    """Check all seals and entries with the auditors' verifier; return the seals."""
     if findings := check_database().findings:
         raise AssertionError(findings)
     return list(Seal.objects.order_by("number"))

@@ -1,5 +1,5 @@
-"""Whether work costs time in proportion to what it is given: by processor time,
-whatever else the machine does.
+"""Checks that the time of some work grows in proportion to its input. It measures
+processor time, so other processes on the machine do not count.
 """
 
 import time
@@ -7,22 +7,23 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# What takes less cannot be told from noise.
+# Seconds. Shorter times cannot be told from noise.
 LEAST = 0.001
 
 
 def seconds(work, value):
-    """Return the processor time of one call."""
+    """Return the processor time of one call, in seconds."""
     began = time.process_time()
     work(value)
     return time.process_time() - began
 
 
 def is_linear(work, small, large, *, most=24):
-    """Whether `large`, eight times as much as `small`, takes at most `most` times as
-    long; quadratic work takes 64.
+    """Whether `large`, which is eight times `small`, takes at most `most` times as
+    long. Quadratic work takes 64 times as long.
 
-    The quickest of three counts: what a machine does besides only adds to it.
+    Each is tried three times and the shortest time counts, because disturbances only
+    add to it.
     """
     least = max(min(seconds(work, small) for _ in range(3)), LEAST)
     return any(seconds(work, large) <= most * least for _ in range(3))

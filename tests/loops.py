@@ -1,12 +1,12 @@
-"""Runs a coroutine to its end, for tests without a loop."""
+"""Runs a coroutine to its end, for tests that are not async."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 
 def in_own_loop(coroutine, timeout=60):
-    """Return its result, from a thread of its own: browser tests leave a loop running
-    in theirs.
+    """Run a coroutine in a new thread and return its result. In the test's own thread,
+    browser tests may have left a running event loop.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, asyncio.wait_for(coroutine, timeout)).result()

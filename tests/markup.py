@@ -1,11 +1,11 @@
-"""Pages as tests read them: without the indentation of their templates, or only their
-words.
+"""Reads pages for tests: removes the indentation of templates, returns only the words,
+or checks what an answer says.
 """
 
 import html
 import re
 
-# What htmx says of itself in each request.
+# The header that htmx sends with each request.
 HTMX = {"HX-Request": "true"}
 
 _ATTRIBUTES = r"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*"
@@ -14,7 +14,7 @@ _BLOCKS = (
     "dl dt dd form fieldset legend table caption thead tbody tfoot tr th td details summary figure figcaption hr "
     "iframe option datalist svg desc g rect path"
 ).replace(" ", "|")
-# White space counts inside these.
+# Elements in which white space is kept.
 _VERBATIM = "pre|textarea|script|style"
 _VERBATIM_BLOCK = re.compile(
     rf"(<(?:{_VERBATIM})\b{_ATTRIBUTES}>)(.*?)(?=</(?:{_VERBATIM})>)", re.DOTALL
@@ -33,7 +33,7 @@ def words_of(page):
 
 
 def compact(page):
-    """Return the page with white space only where a browser shows it."""
+    """Return the page without white space that a browser would not show."""
     pieces = []
     end = 0
     for match in _VERBATIM_BLOCK.finditer(page):
@@ -49,7 +49,7 @@ def text_of(answer):
 
 
 def says(answer, status, *parts):
-    """Check that an answer has this status and all of these in its words or source."""
+    """Check that an answer has this status, and all `parts` in its words or source."""
     page = f"{words_of(answer)}\n{answer.text}"
     missing = [one for one in parts if one not in page]
     assert answer.status_code == status, page
@@ -57,7 +57,7 @@ def says(answer, status, *parts):
 
 
 def leads_to(answer):
-    """Return where an answer redirects to."""
+    """Return the address to which an answer redirects."""
     assert answer.status_code == 302, answer.content
     return str(answer["Location"])
 

@@ -7,7 +7,7 @@ from django.db import connection
 
 @contextlib.contextmanager
 def moved_to(target):
-    """`target` has `host`, `user` and `dbname`."""
+    """Use the database `target` (`host`, `user`, `dbname`) in the block."""
     settings_before = dict(connection.settings_dict)
     connection.close()
     connection.settings_dict.update(

@@ -1,5 +1,5 @@
-"""Small Office files, made of the parts that a test names, and PDFs that are odd in one
-way.
+"""Makes small Office files from parts that a test gives, and unusual PDFs, as
+attachments for tests.
 """
 
 import io
@@ -16,8 +16,8 @@ _MAIN = {
 
 
 def relations(*listed):
-    """Return a part that names others: (id, kind, target), or with a fourth word what
-    is elsewhere.
+    """Return the XML part that lists relationships: each is (id, kind, target), with a
+    fourth item if the target is outside of the file.
     """
     rows = "".join(
         f'<Relationship Id="{key}" Type="{OFFICE}/{kind}" Target="{target}"'
@@ -28,22 +28,22 @@ def relations(*listed):
 
 
 def office_file(kind, parts):
-    """Return a file of this kind with these parts, by name."""
-    whole = {
+    """Return a file of this kind ("docx" or "xlsx") with these parts, by name."""
+    all_parts = {
         "[Content_Types].xml": "<Types/>",
         "_rels/.rels": relations(("r1", "officeDocument", _MAIN[kind])),
         **parts,
     }
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in whole.items():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in all_parts.items():
             archive.writestr(name, content)
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 def workbook(*, sheet="", strings=""):
-    """Return a workbook of a shown sheet, with a hidden row and column, and of a hidden
-    sheet.
+    """Return a workbook with a visible sheet, which has a hidden row and column, and a
+    hidden sheet.
     """
     rows = sheet or (
         '<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1"><v>1200</v></c><c r="C1" s="1"><v>45000</v></c></row>'
@@ -110,7 +110,7 @@ def open_sheet():
 
 
 def pdf_of(pages, *, box="0 0 595 842", action=b""):
-    """Return a PDF of so many empty pages; `action` runs when it is opened."""
+    """Return a PDF with this many empty pages. `action` runs when it is opened."""
     kids = b" ".join(b"%d 0 R" % (number + 3) for number in range(pages))
     page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] >>".encode()
     objects = [
@@ -121,7 +121,7 @@ def pdf_of(pages, *, box="0 0 595 842", action=b""):
     out = b"%PDF-1.4\n" + b"".join(
         b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(objects, start=1)
     )
-    # Without a table of its objects: PDFium looks for them.
+    # There is no table of the objects: PDFium searches for them.
     return out + b"trailer\n<< /Size %d /Root 1 0 R >>\n%%%%EOF\n" % (len(objects) + 1)
 
 

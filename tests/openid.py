@@ -1,5 +1,5 @@
-"""An OpenID Connect provider that answers, signs and claims what a test tells it to,
-over real HTTP.
+"""A stand-in for an OpenID Connect provider, over real HTTP. A test sets its answers,
+the claims in its tokens and how they are signed.
 """
 
 import base64
@@ -22,20 +22,22 @@ RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def published(key, algorithm, kid="k1", **more):
-    """The public half of a key, as a JSON Web Key."""
+    """Return the public half of a key, as a JSON Web Key."""
     row = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
     return {**row, "kid": kid, "alg": algorithm, "use": "sig", **more}
 
 
 def sign(claims, key=KEY, algorithm="ES256", kid="k1"):
-    """A token of these claims."""
+    """Return a signed token with these claims."""
     return jwt.encode(
         claims, key, algorithm=algorithm, headers={"kid": kid} if kid else None
     )
 
 
 def spliced(header, claims, signature):
-    """A token that no library would make."""
+    """Return a token with any header and signature, which no library would make.
+    `signature` is a function of the signed bytes.
+    """
     parts = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
         for part in (header, claims)
@@ -45,7 +47,7 @@ def spliced(header, claims, signature):
 
 
 def trust(settings, url):
-    """Let the desk trust this provider."""
+    """Set the desk up to accept sign-ins from the provider at this address."""
     settings.OIDC_ISSUER = url
     settings.OIDC_NAME = "Acme"
     app = {
@@ -62,23 +64,24 @@ def trust(settings, url):
 
 @dataclass
 class Issuer:
-    """`answers` maps a path to a body that replaces the usual one; bytes go out as they
-    are.
+    """The state of the provider. `answers` maps a path to a body that replaces the
+    usual one; bytes are sent as they are.
     """
 
     url: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
     keys: list[Any] = field(default_factory=lambda: [published(KEY, "ES256")])
-    # What a code is exchanged for.
+    # The token for each code.
     tokens: dict[str, Any] = field(default_factory=dict)
 
     def come_in(self, client, **claims):
-        """Sign in with a token of these claims."""
+        """Sign in at the desk with a token with these claims. Return the answer."""
         return client.get(BACK, self.begin(client, **claims))
 
     def begin(self, client, *, make=sign, then="", **claims):
-        """Begin a sign-in; return the query with which the browser comes back for a
-        token of these claims. Those that are None are left out.
+        """Begin a sign-in. Return the query with which the provider sends the browser
+        back; its code stands for a token with these claims, without those that are
+        None.
         """
         began = client.get(BEGIN, {"next": then} if then else {})
         assert began.status_code == 302, began.content
@@ -101,7 +104,7 @@ class Issuer:
         return {"code": state, "state": state}
 
     def answer(self, path, form):
-        """What it says at this path."""
+        """Return the body of the answer at a path."""
         if path in self.answers:
             return self.answers[path]
         if path == "/.well-known/openid-configuration":

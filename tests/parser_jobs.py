@@ -1,4 +1,6 @@
-"""Jobs of a parser under test: what hostile bytes could make the real ones do."""
+"""Jobs for tests of the parser. They do what hostile bytes could make the real jobs do:
+spin, take all memory, fail, or try what is forbidden.
+"""
 
 import os
 import socket
@@ -23,7 +25,7 @@ def _fail(content):
 
 
 def _tries(content):
-    """Try what no process of a request may do; return what of it could be done."""
+    """Try what a confined process must not do; return what worked."""
     acts = {
         "socket": socket.socket,
         "unix": lambda: socket.socket(socket.AF_UNIX),
@@ -49,7 +51,7 @@ JOBS = {
     "hoard": Job(_hoard, memory=64 * MEGABYTE),
     "fail": Job(_fail),
     "tries": Job(_tries),
-    # The names of two real ones.
+    # In place of two real jobs, to see what the desk does when these are killed.
     "parse_content": Job(_spin, seconds=1),
     "detect_file": Job(_spin, seconds=1),
 }

@@ -1,5 +1,5 @@
-"""A device with one passkey, in software: it answers what a page asks, as a browser at
-any origin would pass it on.
+"""A device with one passkey, in software, for tests of sign-in. It answers the options
+of a page as a browser would, at any origin.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ VERIFIED = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.UV
 
 
 class Device:
-    """Its passkey is for the host of the options that made it."""
+    """A device with one key pair, which stands for its passkey."""
 
     def __init__(self):
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -28,28 +28,30 @@ class Device:
         self.user = ""
 
     def make(self, options, *, origin):
-        """Answer the options for a new passkey."""
-        asked = options["publicKey"]
-        self.user = asked["user"]["id"]
+        """Return the browser's answer to the options for a new passkey."""
+        wanted = options["publicKey"]
+        self.user = wanted["user"]["id"]
         public = ES256.from_cryptography_key(self.key.public_key())
         credential = AttestedCredentialData.create(b"\0" * 16, self.id, public)
         data = AuthenticatorData.create(
-            _host_hash(asked["rp"]["id"]),
+            _host_hash(wanted["rp"]["id"]),
             VERIFIED | AuthenticatorData.FLAG.AT,
             0,
             credential,
         )
         client_data = CollectedClientData.create(
-            "webauthn.create", asked["challenge"], origin
+            "webauthn.create", wanted["challenge"], origin
         )
         attested = AttestationObject.create("none", data, {})
         return self._answer(clientDataJSON=client_data, attestationObject=attested)
 
     def use(self, options, *, origin, kind="webauthn.get"):
-        """Answer the options for signing in or confirming."""
-        asked = options["publicKey"]
-        data = AuthenticatorData.create(_host_hash(asked["rpId"]), VERIFIED, 1)
-        client_data = CollectedClientData.create(kind, asked["challenge"], origin)
+        """Return the browser's answer to the options for a sign-in or
+        reauthentication.
+        """
+        wanted = options["publicKey"]
+        data = AuthenticatorData.create(_host_hash(wanted["rpId"]), VERIFIED, 1)
+        client_data = CollectedClientData.create(kind, wanted["challenge"], origin)
         signature = self.key.sign(data + client_data.hash, ec.ECDSA(SHA256()))
         parts = {
             "clientDataJSON": client_data,
@@ -63,10 +65,10 @@ class Device:
             name: part if isinstance(part, str) else websafe_encode(part)
             for name, part in parts.items()
         }
-        mine = websafe_encode(self.id)
+        credential_id = websafe_encode(self.id)
         return {
-            "id": mine,
-            "rawId": mine,
+            "id": credential_id,
+            "rawId": credential_id,
             "type": "public-key",
             "clientExtensionResults": {},
             "response": response,

@@ -1,8 +1,8 @@
-"""Finds every regular expression of the product, makes its worst inputs, and runs them
-in a process that is killed.
+"""Finds every regular expression of the product, makes bad inputs for it, and runs them
+in a child process that is killed if it takes too long.
 
-Backtracking is slow on what nearly matches, so an input repeats texts that parts of the
-pattern itself match.
+Backtracking is slow on texts that nearly match. So an input repeats a text that a part
+of the pattern matches.
 """
 
 import ast
@@ -21,13 +21,15 @@ from re import _constants as sre
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+# Characters of an input.
 LARGEST = 32_768
 # Seconds of processor time after which an input is killed.
 SECONDS = 0.3
 _SKIPPED = ("tests/", "benchmarks/", "docs/")
+# Methods that try a pattern at every position of a text.
 _SCANNING = frozenset({"search", "sub", "subn", "findall", "finditer", "split"})
 _METHODS = _SCANNING | {"match", "fullmatch"}
-# Functions that get their pattern from the caller: what callers pass.
+# Functions that get their pattern from a caller (file and variable), and such patterns.
 _PASSED = {
     "audit/search/filters.py:form": [
         r"0*[1-9][0-9]*",
@@ -42,8 +44,8 @@ _PASSED = {
 
 @dataclass(frozen=True)
 class Found:
-    """A pattern and where it stands. `scans`: it is tried at every position of a text,
-    not only at the first.
+    """A pattern with its file and line. `scans`: it is tried at every position of a
+    text, not only at the first.
     """
 
     place: str
@@ -53,8 +55,8 @@ class Found:
 
 @cache
 def find_patterns():
-    """Return every pattern of the product, and calls of `re` whose pattern is not
-    known.
+    """Return all patterns of the product, and the calls of `re` whose pattern could not
+    be found out.
     """
     listed = subprocess.run(
         ["git", "ls-files", "*.py"],
@@ -69,7 +71,7 @@ def find_patterns():
         if not name.startswith(_SKIPPED) and "/migrations/" not in name
     }
     uses = _methods_used(trees)
-    found = []
+    patterns = []
     unknown = []
     for name, tree in trees.items():
         calls = [node for node in ast.walk(tree) if _is_call_of_re(node)]
@@ -77,15 +79,15 @@ def find_patterns():
             module = importlib.import_module(
                 name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
             )
-            held = {id(one): one for one in _patterns_in(vars(module).values())}
-            found += [Found(name, one) for one in held.values()]
+            by_id = {id(one): one for one in _patterns_in(vars(module).values())}
+            patterns += [Found(name, one) for one in by_id.values()]
             for call in calls:
-                _add(name, call, module, tree, uses, found, unknown)
-    return _each_once(found), unknown
+                _add(name, call, module, tree, uses, patterns, unknown)
+    return _each_once(patterns), unknown
 
 
 def _each_once(found):
-    """Return each pattern of a file once: where its use is known, with that."""
+    """Return each pattern of a file once, with how it is used if known."""
     known = {}
     for one in found:
         known[one.place.partition(":")[0], one.pattern.pattern, one.pattern.flags] = one
@@ -103,8 +105,8 @@ def _patterns_in(values, depth=0):
 
 
 def _methods_used(trees):
-    """Return which methods are called on the variables of each name: private ones by
-    file, others anywhere.
+    """Return the methods of patterns that are called on each variable name, by (file,
+    name). The file is empty for names that are not private.
     """
     used = defaultdict(set)
     for place, tree in trees.items():
@@ -127,6 +129,7 @@ def _is_call_of_re(node):
     )
 
 
+# Adds the patterns of one call of `re` to `found`, or the call to `unknown`.
 def _add(name, call, module, tree, uses, found, unknown):
     method = call.func.attr
     arguments = call.args if method == "compile" else call.args[:1]
@@ -134,8 +137,7 @@ def _add(name, call, module, tree, uses, found, unknown):
     try:
         patterns = [eval(compiled, dict(vars(module)))]
     except NameError as error:
-        # What a comprehension of the module compiles is found among the module's
-        # values.
+        # A pattern compiled in a comprehension is found among the module's values.
         key = f"{name}:{error.name}"
         if _is_in_function(call, tree) and key not in _PASSED:
             unknown.append(f"{key} in {ast.unparse(call.args[0])}")
@@ -173,10 +175,10 @@ def _is_in_function(call, tree):
 
 @cache
 def parts_of(pattern):
-    """Return texts that parts of the pattern match: each part alone, and with what
-    stands before it.
+    """Return texts that parts of a pattern match: each part alone, and together with
+    the parts before it.
     """
-    found = {}
+    texts = {}
 
     def visit(tree):
         before = ""
@@ -184,15 +186,15 @@ def parts_of(pattern):
             sample = _sample([(operator, argument)])
             for one in (sample, before + sample):
                 if 0 < len(one) <= 400:
-                    found.setdefault(one)
+                    texts.setdefault(one)
             before += sample
             for inner in _inner(operator, argument):
                 visit(inner)
 
-    # The flags of a compiled pattern have what its kind of text implies, which the
-    # parser refuses for bytes.
+    # Without the flag UNICODE: compiled patterns for text have it, and the parser
+    # refuses it for bytes.
     visit(_parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE))
-    return tuple(found)
+    return tuple(texts)
 
 
 def _inner(operator, argument):
@@ -208,7 +210,7 @@ def _inner(operator, argument):
 
 
 def _sample(tree):
-    """Return a short text that this matches, whatever surrounds it."""
+    """Return a short text that these parts of a pattern match."""
     text = ""
     for operator, argument in tree:
         if operator is sre.LITERAL:
@@ -231,7 +233,7 @@ def _sample(tree):
 
 
 def _member_of(members):
-    """Return a character of a set."""
+    """Return a character that a set such as [a-z] matches."""
     operator, argument = members[0]
     if operator is sre.LITERAL:
         return chr(argument)
@@ -242,7 +244,9 @@ def _member_of(members):
 
 
 def repeated(one):
-    """Return an input that nearly matches: what is repeated, and what ends it."""
+    """Return an input that nearly matches: a text many times, and a character at its
+    end that no pattern expects.
+    """
     return one * max(1, (LARGEST - 1) // len(one)) + "\x00"
 
 
@@ -250,14 +254,15 @@ def repeated(one):
 
 
 def first_too_slow(cases):
-    """Run each pattern on its input in a child; return the number of the first that
-    takes long, None for none.
+    """Run each pattern on its input in a child process. Return the index of the first
+    that takes too long; None if none does.
     """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        # Its default action ends the process, also within one call of the matcher.
+        # The signal's default action ends the process even within one call of the
+        # matcher.
         signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
         for number, (found, text) in enumerate(cases):
             is_bytes = isinstance(found.pattern.pattern, bytes)

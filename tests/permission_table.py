@@ -1,5 +1,5 @@
-"""Writes docs/permissions.md from the doors that
-`tests/integration/test_permissions.py` walks through.
+"""Makes the text of docs/permissions.md from the table of doors in tests/doors.py,
+which `tests/integration/test_permissions.py` checks.
 """
 
 import re
@@ -30,7 +30,7 @@ allows it; a test tries each task with decisions that are not allowed any more, 
 
 
 def addresses(resolver=None, before="/"):
-    """Return the name of every address of the desk, and how it is written whole."""
+    """Yield the name and the whole path pattern of every address of the desk."""
     from django.urls import get_resolver
 
     for pattern in (resolver or get_resolver()).url_patterns:
@@ -42,7 +42,7 @@ def addresses(resolver=None, before="/"):
 
 
 def text():
-    """Return the page."""
+    """Return the text of docs/permissions.md."""
     from tests.doors import DOORS, TASKS
 
     paths = {name: re.sub(r"<\w+:(\w+)>", r"<\1>", path) for name, path in addresses()}

@@ -1,7 +1,7 @@
-"""Makes pictures of every page, at three widths, in light and dark, and those of
+"""Takes screenshots of every page, at three widths, in light and dark, and those of
 docs/images: `python -m tests.pictures FOLDER [names...]`.
 
-It starts a product with its demo for itself, and takes everything away again.
+It starts its own product with the demo, and removes that at the end.
 """
 
 import html
@@ -22,11 +22,12 @@ from tests.stack import Stack
 
 WIDTHS = {1440: 900, 768: 1024, 390: 844}
 SCHEMES = ("light", "dark")
+# Messages in the queue before the first picture is taken.
 ENOUGH = 12
 WIDE = {"viewport": {"width": 1440, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
-# Those of docs/images: who looks, where, what is pressed there, what is there then, and
-# in which window.
+# The pictures of docs/images: person, address, keys to press, element that is there
+# then, and window.
 DOCS = {
     "desk": ("REVIEWER", "{crowded}?order=riskiest", (), "#message", WIDE),
     "desk-dark": (
@@ -40,7 +41,7 @@ DOCS = {
     "high-risk": ("REVIEWER", "{crowded}approve/", (), "#careful", WIDE),
     "bulk": ("REVIEWER", "/queue/", *OPENED["sheet of several"][1:], WIDE),
 }
-# The same after some decisions, and with a policy in force.
+# The same, taken after some decisions, and with an active policy.
 DOCS_HOME = {"home": ("REVIEWER", "/", (), "h1", WIDE)}
 DOCS_POLICY = {
     name: (person, path, (), "h1", WIDE)
@@ -62,7 +63,7 @@ iframe{{width:100%;height:372px;margin-top:8px;border:1px solid #bbb}}</style>
 
 
 def main(folder, wanted):
-    """Take the pictures, all or those of these names; say how many."""
+    """Take all pictures, or those with these names, and print how many."""
     with tempfile.TemporaryDirectory(prefix="countersign-pictures-") as temporary:
         stack = Stack(Path(temporary), DEMO="1").start()
         try:
@@ -99,7 +100,7 @@ def _read(reader):
 
 
 def _decide_some(reader):
-    """Approve a few messages and reject one, so that there is something to tell of."""
+    """Approve a few messages and reject one, for the pages that show decisions."""
     rows = [row for row in _read(reader)[2:] if row["risk_level"] != "high"]
     for number, row in enumerate(rows[:5]):
         outcome = ("approve", "") if number else ("reject", "The amount is wrong.")
@@ -107,8 +108,8 @@ def _decide_some(reader):
 
 
 def _demo_messages(product, reader):
-    """Return what stands in braces in addresses: a message of high risk, another one,
-    and the mailbox of both.
+    """Return values for the braces in addresses: of a high-risk message, of another
+    one, and of its mailbox.
     """
     by_subject = {row["subject"]: row["id"] for row in reader.queue()}
     pay, report = (
@@ -139,14 +140,14 @@ class _Pictures:
         self._states = {"": None}
 
     def know(self, **values):
-        """Fill in what the addresses of pages have in braces."""
+        """Set values for the braces in the addresses of pages."""
         self.known |= values
 
     def is_wanted(self, name):
         return not self.wanted or any(word in name for word in self.wanted)
 
     def take_all(self):
-        """Take every page, and what opens on one, in every window."""
+        """Take every page, and the parts that open on pages, in every window."""
         pages = {name: (path, (), "body") for name, path in PAGES.items()} | OPENED
         for_admins = {name: (path, (), "body") for name, path in ADMIN_PAGES.items()}
         sign_in = {"sign-in": pages.pop("sign-in")}
@@ -173,7 +174,7 @@ class _Pictures:
                 self._take(f"docs/{name}.png", *shot)
 
     def take_simple_form(self):
-        """Take the picture of a designed newsletter beside its simple form."""
+        """Take the picture of a designed newsletter next to its simple form."""
         if not self.is_wanted("docs simple-form"):
             return
         source = DESIGNED.read_text()
@@ -206,7 +207,7 @@ class _Pictures:
         return self.product.known["DASHBOARD_URL"] + path
 
     def _signed_in(self, prefix):
-        """Return somebody's cookies, from one sign-in."""
+        """Return the cookies of a person, who signs in once."""
         if prefix not in self._states:
             page = self.browser.new_context().new_page()
             sign_in(page, self.product, prefix)

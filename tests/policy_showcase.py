@@ -1,14 +1,13 @@
-"""A policy in force with a draft, groups, plans, changes that wait and a flood, for
-pictures of their pages.
+"""Fills the product with an active policy, a draft, groups, review plans, pending
+changes and a flood, for the screenshots of their pages (tests/pictures.py).
 
-Made in the product's rows; a message that needs two approvals has one, and the oldest
-ones are late. Nothing is taken away again: the product of the pictures is not used for
-anything else afterwards.
+Most rows are written directly into the database. Nothing is removed afterwards, because
+the product is used only for screenshots.
 """
 
 import json
 
-# Changes that wait: kind, title, before, after, reason.
+# Pending changes: command, title, before, after, reason.
 _CHANGES = (
     (
         "loosen",
@@ -25,13 +24,16 @@ _CHANGES = (
         "She sets the review plan of her mailbox.",
     ),
 )
-# So many messages go to the queue in an hour; what comes after that is set apart.
+# The cap of messages in an hour, and how many are sent. Those past the cap are set
+# apart.
 _CAP = 3
 _FLOOD = 8
 
 
 def make_policy(product, reader):
-    """Make it all, and return the addresses of the message and of the flood."""
+    """Make all of it. Return the addresses of a message with one of two approvals, and
+    of the flood, for the braces in addresses.
+    """
     group = _group(product)
     calendar = _calendar(product)
     _versions(product, group, calendar)
@@ -75,7 +77,7 @@ def _group(product):
 
 
 def _rules(group, calendar, *, amount):
-    """Return the rules of a version; amounts from `amount` need two approvals."""
+    """Return a version's rules. Amounts from `amount` need two approvals."""
     return [
         {
             "id": "risk",
@@ -104,7 +106,7 @@ def _rules(group, calendar, *, amount):
 
 
 def _versions(product, group, calendar):
-    """Store the version that is active, and a draft."""
+    """Store an active version of the policy and a draft."""
     active = _rules(group, calendar, amount="1000")
     versions = (
         (1, "active", active, "What the auditors asked for in March", "1 day"),
@@ -133,7 +135,9 @@ def _calendar(product):
 
 
 def _plan(product, calendar):
-    """Make a plan of all mailboxes with a ladder, and people on duty."""
+    """Make a review plan for all mailboxes with a ladder, people on duty, and messages
+    that are late.
+    """
     plan = _one(
         product,
         "INSERT INTO policy_reviewplan (calendar_id, targets, assigns_in_turn, version)"
@@ -165,8 +169,8 @@ def _plan(product, calendar):
 
 
 def _changes(product):
-    """Let two admins be wanted, one of whom asked for changes, and let mailboxes be
-    below the minimum.
+    """Require a second admin, store pending changes of two admins, and set a minimum
+    oversight mode that some mailboxes do not meet.
     """
     admin = _person(product, "ADMIN")
     other = _person(product, "REVIEWER2")
@@ -191,7 +195,7 @@ def _changes(product):
 
 
 def _flood(product):
-    """Let an agent send more than the cap allows; return the key of the flood."""
+    """Send more messages than the cap allows. Return the id of the flood."""
     product.sql(
         "UPDATE approvals_cap SET an_hour = %s WHERE kind = 'key' AND mailbox_id IS NULL",
         _CAP,

@@ -1,8 +1,8 @@
-"""One PostgreSQL folder in which all migrations have run, made once and copied by
-everything that needs a database.
+"""Makes one PostgreSQL data folder in which all migrations have run, which test
+processes copy in place of running migrations.
 
-Making one costs seconds of processor time, and a run needs a dozen. It is kept beside
-the server packages, under a name that stands for all that it is made from.
+Running them takes seconds, and a test run needs a dozen databases. The folder is stored
+next to the server packages. Its name has a hash of all that it is made from.
 """
 
 import hashlib
@@ -21,19 +21,20 @@ from launcher.postgres import OWNER
 from launcher.servers import Servers
 
 _CACHE_FOLDER = servers_folder().parent
+# How long a test process waits for the folder.
 _SECONDS = 120
 
 
 class Preparing:
-    """The folder, which may still be in the making by another process."""
+    """The prepared folder, which another process may still be making."""
 
     def __init__(self):
         self.folder = _CACHE_FOLDER / f"prepared-{_digest()}"
         self._maker = None
 
     def begin(self):
-        """Let it be made beside what this process does, where it is not there yet; by
-        one process of a run.
+        """Start making the folder in another process, if it is missing and this is the
+        main process of the test run.
         """
         if not self.folder.exists() and "PYTEST_XDIST_WORKER" not in os.environ:
             self._maker = subprocess.Popen(
@@ -41,7 +42,7 @@ class Preparing:
             )
 
     def copy_to(self, target):
-        """Copy the folder, as soon as it is there."""
+        """Wait until the folder exists, and copy it."""
         if self._maker is None:
             self.begin()
         deadline = time.monotonic() + _SECONDS
@@ -58,7 +59,9 @@ class Preparing:
 
 
 def _digest():
-    """Stands for every migration, of ours and of the packages, and for what runs them."""
+    """Return a hash of all migrations, of the package versions, and of the code that
+    runs the migrations.
+    """
     files = sorted(ROOT.glob("*/migrations/*.py"))
     made_by = [
         ROOT / "requirements.txt",
@@ -82,8 +85,8 @@ preparing = Preparing()
 
 
 def make():
-    """Make the folder beside its place, and move it there whole; of several who do so
-    at once the first one counts.
+    """Make the folder under another name and then rename it, so that it is never seen
+    half made. If several processes do this at once, the first wins. Delete old ones.
     """
     with tempfile.TemporaryDirectory(
         prefix="countersign-", ignore_cleanup_errors=True
@@ -102,17 +105,18 @@ def make():
             (part / "whole").rename(preparing.folder)
         shutil.rmtree(part, ignore_errors=True)
     for old in _CACHE_FOLDER.glob("prepared-*"):
-        # Of a branch that was left; one from today may be somebody's.
+        # It belongs to an older state of the code. A newer one may be in use by another
+        # checkout.
         if old != preparing.folder and time.time() - old.stat().st_mtime > 24 * 60 * 60:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def _migrate(servers, folder):
     assert servers.postgres is not None
-    asked = environment.read({"DATA_DIR": str(folder), "DEMO": "0"})
+    settings = environment.read({"DATA_DIR": str(folder), "DEMO": "0"})
     variables = {
         **_environment(),
-        **asked.variables,
+        **settings.variables,
         **servers.variables(),
         **keys.new_keys(),
         "DEMO": "0",

@@ -1,5 +1,5 @@
-"""A program that is told of events: a real server that keeps what it got, and answers
-as a test says.
+"""A small HTTP server that receives webhooks in tests: it records each request, and
+answers as the test says.
 """
 
 import json
@@ -13,7 +13,7 @@ from tests.serving import standing_in
 
 @dataclass(frozen=True)
 class Post:
-    """One request as it came."""
+    """One received request."""
 
     path: str
     headers: Mapping[str, str]
@@ -27,7 +27,9 @@ class Post:
 
 @dataclass
 class Program:
-    """`status`, `headers` and `body` are its answer; `statuses` those of some paths."""
+    """The state of the server. `status`, `headers` and `body` are its answer;
+    `statuses` has another status for some paths.
+    """
 
     url: str = ""
     status: int = 200
@@ -37,12 +39,12 @@ class Program:
     statuses: dict[str, int] = field(default_factory=dict)
 
     def posts_to(self, path):
-        """What came to a path."""
+        """The requests to a path."""
         return [post for post in self.posts if post.path == path]
 
 
 def program():
-    """Serve one on a free port."""
+    """Serve such a program on a free port."""
     standin = Program()
 
     def answer(handler):

@@ -1,6 +1,4 @@
-"""Runs a small HTTP server in a thread, for the servers that are not ours and stand
-around the product in tests.
-"""
+"""Runs small HTTP servers in threads, for the stand-ins of other services in tests."""
 
 import contextlib
 import json
@@ -11,9 +9,7 @@ from django.conf import settings
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A handler that reads and answers whole bodies, and writes no line for each
-    request.
-    """
+    """A request handler that reads and answers whole bodies, and logs nothing."""
 
     def body(self):
         """Read the body of the request."""
@@ -28,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        # Whoever asked may have gone before the end.
+        # The client may have closed the connection already.
         with contextlib.suppress(OSError):
             self.wfile.write(content)
 
@@ -38,8 +34,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def named(origin):
-    """Let the desk call this place of this machine, as an operator would who names it
-    in OUTGOING_ALLOW.
+    """Let the desk call this address of this machine: add it to OUTGOING_ALLOW, as an
+    operator would.
     """
     allow = settings.OUTGOING_ALLOW
     allow.append(origin)
@@ -51,8 +47,8 @@ def named(origin):
 
 @contextlib.contextmanager
 def standing_in(standin, answer):
-    """Serve a stand-in on a free port, which it knows as its `url`: `answer` is what
-    its handler does with each request.
+    """Serve a stand-in on a free port and set its `url`. `answer` is called with the
+    handler for each request.
     """
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
     answers = {f"do_{method}": answer for method in methods}
@@ -62,9 +58,7 @@ def standing_in(standin, answer):
 
 @contextlib.contextmanager
 def serving(handler, port=0):
-    """Serve on this port of the loopback, or a free one, and give the origin, which the
-    desk may call.
-    """
+    """Serve on this port or a free one; yield the origin. The desk may call it."""
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True

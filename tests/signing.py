@@ -1,5 +1,5 @@
-"""Signs people in as browsers do, with passwords, codes and what a second step asks
-for.
+"""Signs people in to the desk in tests: by the sign-in form, or directly by a session.
+Also makes authenticator apps and their codes.
 """
 
 import time
@@ -18,14 +18,14 @@ SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 def give_app(person, secret=SECRET):
-    """Let somebody have an authenticator app that was never used."""
+    """Give a person an authenticator app that was never used."""
     return Authenticator.objects.create(
         user=person, type="totp", data={"secret": encrypt(secret), "used": 0}
     )
 
 
 def code_now(secret=SECRET, *, steps=0):
-    """The code that an app shows now, or so many half minutes later."""
+    """Return the code that an app shows now, or `steps` half minutes later."""
     return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
 
 
@@ -37,8 +37,8 @@ def sign_in(client, person, **more):
 
 
 def resume(client, person, *, minutes=0):
-    """Let a client be a browser in which the person signed in `minutes` ago."""
-    # As force_login does it, which stores the session twice as often.
+    """Make a test client a browser in which the person signed in `minutes` ago."""
+    # As `force_login` does, which would save the session twice.
     cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
     request = HttpRequest()
     request.session = session = SessionStore(cookie.value if cookie else None)

@@ -12,14 +12,14 @@ from tests.serving import standing_in
 HOOK = "/services/T0123/B0123/tokenthatnobodymaysee"
 TOKEN = "xoxb-1-token-that-nobody-may-see"
 CHANNEL = "C0123456789"
-# What documented limits refuse.
+# Documented limits: characters of a text, and blocks of a message.
 _TEXT = 3000
 _BLOCKS = 50
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request, and whether it came with the bot's token."""
+    """One request, with the bot's token if it came with that."""
 
     path: str
     body: dict[str, Any]
@@ -28,8 +28,8 @@ class Call:
 
 @dataclass
 class Slack:
-    """`next` are answers that come before any other: (status, headers, body); `posts`
-    is what the channel shows.
+    """The state of the stand-in. `posts` are the messages in the channel. `next` has
+    the answers to the next requests: (status, headers, body).
     """
 
     url: str = ""
@@ -38,7 +38,7 @@ class Slack:
     next: list[tuple[int, dict[str, str], Any]] = field(default_factory=list)
 
     def answer(self, call):
-        """Answer as Slack does."""
+        """Return the answer (status, headers, body) that Slack would give."""
         if self.next:
             return self.next.pop(0)
         error = find_error(call.body)
@@ -63,7 +63,9 @@ class Slack:
 
 
 def find_error(body):
-    """Return what Slack refuses a body for, as far as its limits are documented."""
+    """Return the error with which Slack refuses a body, by its documented limits; empty
+    if it does not.
+    """
     if not body.get("text"):
         return "no_text"
     for block in body.get("blocks", []):
@@ -88,7 +90,7 @@ def find_error(body):
 
 
 def texts_of(value):
-    """Every text object's text in a body, and the text for notifications."""
+    """Yield the text of every text object in a body, and the text for notifications."""
     if isinstance(value, dict):
         for key, one in value.items():
             yield from (
@@ -100,7 +102,7 @@ def texts_of(value):
 
 
 def controls_in(body):
-    """What Slack would read as a link, a mention or a moment."""
+    """Return the parts of a body that Slack would read as a link, mention or date."""
     return re.findall(r"<[^>]*>", "\n".join(texts_of(body)))
 
 

@@ -1,8 +1,8 @@
-"""The product as a person starts it, for the tests that need all of it: `./run` with a
-data folder of its own.
+"""Runs the whole product as a person does, with `./run` and a separate data folder, for
+tests that need all of it.
 
-The fixture `stack` is shared by all tests of one process that only use the product. A
-test that breaks it on purpose makes one of its own with `running_stack`.
+Tests of one process that only use the product share the fixture `stack`. A test that
+breaks it on purpose starts its own with `running_stack`.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from tests.prepared import preparing
 
 
 def wait_for(function, timeout, what, *, report=lambda: ""):
-    """Asks until the answer is true and returns it; when it is late, fails with a
-    sentence and what `report` finds.
+    """Call `function` until it returns something true, and return that. After `timeout`
+    seconds, fail with `what` and the text of `report`.
 
-    An assertion or a connection error counts as "not yet". The pauses grow: to ask
-    takes processor time from whoever answers.
+    An AssertionError or OSError counts as "not yet". The pauses between calls grow,
+    because calls take processor time from the product.
     """
     deadline = time.monotonic() + timeout
     pause = 0.03
@@ -51,35 +51,37 @@ class Stack:
     """One `./run` and its data folder; it can be stopped, killed and started again."""
 
     def __init__(self, folder, *arguments, prepared=True, **variables):
-        """Unless it is to be a first start from nothing, its database is a copy of the
-        prepared one.
+        """`variables` are set in the environment of `./run`. If it is `prepared`, its
+        database is a copy of the prepared one; otherwise it starts from nothing.
         """
         self._arguments = arguments
         self._is_prepared = prepared and "DATABASE_URL" not in variables
-        # What starts ./run in its place, such as `unshare`; it must end by becoming it.
+        # A command that starts ./run, such as `unshare`. It must replace itself by
+        # ./run.
         self.before = []
         self.data = folder / "data"
         self.output = folder / "run.out"
         self.launcher = None
-        # Nothing that tests/cluster.py sets for this process may reach the product.
-        ours = {
+        # Variables that tests/cluster.py sets for this process must not reach the
+        # product.
+        excluded = {
             *environment.PRODUCT_VARIABLES,
             "DJANGO_SETTINGS_MODULE",
             "DJANGO_ALLOW_ASYNC_UNSAFE",
         }
-        outer = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
-            if name not in ours and not name.startswith("MALLOC_")
+            if name not in excluded and not name.startswith("MALLOC_")
         }
-        # Where a test may listen for webhooks, and as proxies: the product reaches no
-        # other private address.
-        self.hook_port, *self.proxy_ports = listening = pick_free_ports(3)
+        # Ports at which a test may receive webhooks and run proxies. The product may
+        # call no other private address.
+        self.hook_port, *self.proxy_ports = ports = pick_free_ports(3)
         allow = {
-            "OUTGOING_ALLOW": ",".join(f"http://127.0.0.1:{port}" for port in listening)
+            "OUTGOING_ALLOW": ",".join(f"http://127.0.0.1:{port}" for port in ports)
         }
         self._outer = {
-            **outer,
+            **inherited,
             **dict.fromkeys(environment.PORTS, "0"),
             "DEMO": "quiet",
             "DATA_DIR": str(self.data),
@@ -88,12 +90,12 @@ class Stack:
         }
 
     def start(self):
-        """Returns when the product says that it is ready."""
+        """Start the product, and return when it says that it is ready."""
         parent = os.getpid()
         if self._is_prepared and not self.data.exists():
             self.data.mkdir(mode=0o700, parents=True)
             preparing.copy_to(self.data / "postgres")
-            # As a run before this one would have left it.
+            # The file that an earlier run would have left.
             (self.data / "run.lock").touch(mode=0o600)
         with self.output.open("wb") as output:
             self.launcher = subprocess.Popen(
@@ -109,18 +111,18 @@ class Stack:
         return self
 
     def stop(self, signum=signal.SIGINT):
-        """Ends it as a person would, and returns the launcher's exit status."""
+        """End the product as a person would. Return the launcher's exit status."""
         with contextlib.suppress(ProcessLookupError):
             self.launcher.send_signal(signum)
         return self.launcher.wait(60)
 
     def is_running(self):
-        """Whether its launcher lives."""
+        """Whether its launcher runs."""
         return self.launcher is not None and self.launcher.poll() is None
 
     def run(self, *arguments, timeout=120):
-        """Calls `./run` with arguments and the same environment, for instance
-        `run("manage", "doctor")`.
+        """Run `./run` with arguments and the same environment, such as `run("manage",
+        "doctor")`. Return the completed process.
         """
         return subprocess.run(
             [str(ROOT / "run"), *arguments],
@@ -133,8 +135,8 @@ class Stack:
         )
 
     def converse(self, *arguments):
-        """As `run`, but leaves it running, with pipes to talk to it line by line.
-        Closing its input ends it.
+        """Start `./run` as `run` does, but return the running process, with pipes for
+        input and output. Closing its input ends it.
         """
         parent = os.getpid()
         return subprocess.Popen(
@@ -148,14 +150,12 @@ class Stack:
 
     @property
     def credentials(self):
-        """What `credentials.env` holds: addresses, keys, people and their passwords."""
+        """The values of `credentials.env`: addresses, keys, people and passwords."""
         return read_credentials(self.data / "credentials.env")
 
     @property
     def env(self):
-        """The environment that the product's processes got: ports, DATABASE_URL,
-        REDIS_URL and so on.
-        """
+        """The environment of the product's processes: ports, DATABASE_URL, ..."""
         variables = self._state().get("environment")
         assert variables, "the product does not run"
         return variables
@@ -172,7 +172,7 @@ class Stack:
         return self._state().get("processes", {})
 
     def kill(self, name, signum=signal.SIGKILL):
-        """Sends a signal to one process and returns its id; the launcher starts another
+        """Send a signal to one process, and return its id. The launcher starts another
         in its place.
         """
         pid = self.pids()[name]
@@ -180,24 +180,22 @@ class Stack:
         return pid
 
     def processes(self):
-        """Every process of this data folder that exists, however it came to be: its id
-        and its command line.
-        """
+        """Return all processes that belong to this data folder: command line by id."""
         return dict(_processes_of(self.data))
 
     def log(self, name):
-        """The whole log of a process of this run."""
+        """Return the whole log of one of the product's processes."""
         try:
             return (self.data / "log" / f"{name}.log").read_text(errors="replace")
         except FileNotFoundError:
             return ""
 
     def wait_for(self, function, timeout, what):
-        """As `wait_for`, with the ends of all logs in the failure."""
+        """Call the function `wait_for`, with the ends of all logs in its failure."""
         return wait_for(function, timeout, what, report=self.report)
 
     def report(self):
-        """What was printed, and the ends of the logs."""
+        """Return the end of the launcher's output and of each log."""
         files = [self.output, *sorted((self.data / "log").glob("*.log"))]
         return "\n".join(
             f"--- {file.name}\n{child.tail(file, lines=12)}"
@@ -225,8 +223,8 @@ _open = []
 
 @contextlib.contextmanager
 def running_stack(tmp_path_factory, *arguments, **variables):
-    """A product of one's own, ready: `./run` with `arguments`, and `variables` in its
-    environment (`DEMO="0"`).
+    """Run a separate product until the block ends: `./run` with `arguments`, and
+    `variables` in its environment (`DEMO="0"`).
     """
     stack = Stack(tmp_path_factory.mktemp("stack"), *arguments, **variables)
     try:
@@ -239,31 +237,31 @@ def running_stack(tmp_path_factory, *arguments, **variables):
 
 def _end(stack):
     if stack.is_running():
-        # As a person ends it, with Ctrl-C: nothing of it may be left.
+        # End it as Ctrl-C does. No process of it may remain.
         assert stack.stop() == 130
         assert stack.processes() == {}
 
 
 def _prepare_launcher(parent):
-    """Prepare the launcher's process, before it becomes `./run`.
+    """Prepare the launcher's process before it becomes `./run`.
 
-    It ends with the test run, also when that is killed. Under `nohup` it would inherit
-    that SIGHUP is ignored.
+    It then ends with the test process, even if that is killed, and reacts to SIGHUP,
+    which would be ignored if the tests run under `nohup`.
     """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     die_with_parent(signal.SIGTERM, parent=parent)
 
 
 def group_of(item):
-    """The group whose tests one process runs, one after the other."""
+    """Return a test's xdist group, which runs in one process, or None."""
     mark = item.get_closest_marker("xdist_group") if item else None
     return mark.args[0] if mark else None
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
-    """End a product after the last test of the group that shares it: also one that does
-    nothing takes time.
+    """End the products after the last test of the group that shares them, because an
+    idle product takes processor time too.
     """
     if "PYTEST_XDIST_WORKER" in os.environ and group_of(item) not in (
         None,
@@ -275,8 +273,8 @@ def pytest_runtest_teardown(item, nextitem):
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    """The shared product with its demo, whose agent writes nothing by itself. Do not
-    kill what others use.
+    """The shared product with its demo, whose agent sends nothing by itself. Other
+    tests use it too, so do not break it.
     """
     with running_stack(tmp_path_factory) as shared:
         yield shared
@@ -284,8 +282,8 @@ def stack(tmp_path_factory):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """All that use the shared product go to one test process, or each process would
-    start one.
+    """Put all tests that use the shared product into one xdist group, so that only one
+    process starts a product.
     """
     for item in items:
         if (
@@ -296,17 +294,17 @@ def pytest_collection_modifyitems(items):
 
 
 def _processes_of(data):
-    """By the marker in the environment, or for servers, which write over theirs, by the
-    working folder.
+    """Yield (id, command line) of the processes of a data folder. They have a marker in
+    the environment; servers overwrite that, but their working folder is inside.
     """
     marker = f"COUNTERSIGN_RUN={data.resolve()}".encode()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            marked = marker in (folder / "environ").read_bytes().split(b"\0")
-            inside = (folder / "cwd").readlink().is_relative_to(data.resolve())
-            if marked or inside:
+            has_marker = marker in (folder / "environ").read_bytes().split(b"\0")
+            is_inside = (folder / "cwd").readlink().is_relative_to(data.resolve())
+            if has_marker or is_inside:
                 yield (
                     int(folder.name),
                     (folder / "cmdline")

@@ -1,6 +1,4 @@
-"""A stand-in for MultiMail that answers what a test puts into it, over real HTTP, and
-keeps what it was asked.
-"""
+"""A stand-in for MultiMail over HTTP: answers as a test says, records requests."""
 
 import json
 from collections.abc import Callable
@@ -13,11 +11,11 @@ from tests.serving import standing_in
 
 @dataclass
 class MultiMail:
-    """`answers` maps a path to (status, body); a body that is bytes goes out as it is.
-    Ids in `unknown` are 404.
+    """The state of the stand-in.
 
-    `pages` maps a cursor to the page of the held messages that it leads to, or to an
-    answer; `single` is the answer to each question for one message.
+    `answers` maps a path to (status, body); bytes are sent as they are. `pages` maps a
+    cursor to the page of held messages that it stands for, or to an answer. `single` is
+    the answer to each read of one message. Messages in `unknown` are answered with 404.
     """
 
     url: str = ""
@@ -30,16 +28,16 @@ class MultiMail:
     pages: dict[str, Any] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     single: tuple[int, Any] | None = None
-    # What happens elsewhere, by method, after a request arrived and before it is
-    # answered.
+    # By HTTP method, a function that is called after a request has arrived and before
+    # it is answered.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     def forget(self):
-        """Be as new, at the same address."""
+        """Reset everything but the address."""
         self.__init__(url=self.url)
 
     def holds(self, *rows, **more):
-        """Answer every read of what is held with these rows."""
+        """Answer every read of held messages with these rows."""
         self.pages = {}
         self.answers["/v1/oversight/pending"] = (
             200,
@@ -47,12 +45,12 @@ class MultiMail:
         )
 
     def decides(self, status, /, **body):
-        """Answer every decision so."""
+        """Answer every decision with this status and body."""
         self.answers["/v1/oversight/decide"] = (status, body)
 
     @property
     def paths(self):
-        """The addresses that were asked, in order."""
+        """The paths of all requests, in order."""
         return [path for _, path, _ in self.calls]
 
     @property

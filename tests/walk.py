@@ -1,5 +1,5 @@
-"""Walks through the addresses of the desk: everybody who may try one, and the rows that
-stand behind it.
+"""Visits the addresses of the desk (tests/doors.py) for permission tests: with people
+of every role, and with the rows that each address needs.
 """
 
 import copy
@@ -107,7 +107,8 @@ PUBLIC = {
     "discord-interactions",
     "join",
 }
-# What a look at their address must not do; those of practice messages stand apart.
+# Addresses that accept only POST. Those of practice messages are no `Button`, so they
+# are added.
 POST_ONLY = {name for name, door in DOORS.items() if door.is_post_only}
 POST_ONLY |= {"practice-on", "practice-off"}
 
@@ -133,8 +134,8 @@ PATHS = {name: path.lstrip("/") for name, path in addresses()}
 
 
 class Persona(NamedTuple):
-    """Somebody who tries: with a role, and how far it reaches. Without a role: signed
-    in, or not even that.
+    """A person who visits addresses: with a role and what it is for, or without a role,
+    signed in or not.
     """
 
     role: Role | None = None
@@ -155,6 +156,7 @@ SOMEBODY = [
         Role, ("everything", "connection", "mailbox", "elsewhere")
     )
 ]
+# For what a role must be given, by `Door.reach`.
 _FITS = {
     "mailbox": {"everything", "connection", "mailbox"},
     "connection": {"everything", "connection"},
@@ -174,8 +176,8 @@ def may(persona, door):
 
 
 class Walk:
-    """The rows that stand behind the doors, and somebody who signed in just now and a
-    while ago.
+    """The rows that the addresses need, and the person who visits them, with a session
+    from just now and one from 11 minutes ago.
     """
 
     def __init__(self, client, signed_in):
@@ -194,7 +196,7 @@ class Walk:
             client.cookies = SimpleCookie()
 
     def with_rows(self, needs):
-        """A copy, as it keeps the rows that were made for some addresses only."""
+        """Return a copy of the walk with the rows that `needs` names."""
         walk = copy.copy(self)
         if needs:
             getattr(walk, f"_need_{needs}")()
@@ -206,19 +208,19 @@ class Walk:
         return str(self.message.public_id)
 
     def become(self, persona, minutes=0):
-        """Let somebody with this role ask from now on, who signed in so many minutes
-        ago.
+        """Give the person this role, and use the session from `minutes` ago (0 or
+        11).
         """
         self.client.cookies = SimpleCookie()
         if persona.is_signed_in:
             self.client.cookies = copy.deepcopy(self.sessions[minutes])
-        where = {
+        grants = {
             "connection": {"connection": self.connection},
             "mailbox": {"mailbox": self.mailbox},
             "elsewhere": {"connection": self.elsewhere},
         }
         if persona.role:
-            reach = where.get(persona.reach, {})
+            reach = grants.get(persona.reach, {})
             Grant.objects.create(person=self.person, role=persona.role, **reach)
 
     @cached_property
@@ -240,7 +242,7 @@ class Walk:
         )
 
     def _need_brake(self):
-        """A flood that this message came in."""
+        """Make a flood that has the message."""
         self.brake = Brake.objects.create(
             connection=self.connection,
             mailbox=self.mailbox,
@@ -265,7 +267,7 @@ class Walk:
         decide(self.message, self.decider)
 
     def _need_approval(self):
-        """An approval of the walker's, where others have to approve too."""
+        """Approve the message as the person; a policy needs others too."""
         self._need_policy()
         Verdict.objects.create(
             outcome="approve",
@@ -283,7 +285,7 @@ class Walk:
         )
 
     def _need_half(self):
-        """An edit whose first message was not rejected."""
+        """Make an edit of which the original is not rejected yet."""
         self._record("message.edit_asked")
         Replacement.objects.create(
             message=self.message,
@@ -372,7 +374,7 @@ class Walk:
         )
 
     def _need_person(self):
-        # A second admin of everything, so that nobody is the last.
+        # Another admin of everything, so that the person is not the last one.
         make_person("second@yourteam.example", "Sam", "admin")
         self.other = make_person("other@yourteam.example", "Olga", "reviewer")
         self.other_grant = self.other.grants.get()
@@ -392,12 +394,13 @@ class Walk:
         )
 
     def asked_change(self):
-        """A change of the desk's settings of the mailbox."""
+        """Return a requested change of the desk's settings of the mailbox."""
         arguments = {
             "mailbox": self.mailbox,
             "undo_window": timedelta(seconds=5),
             "expire_after": None,
             "editor_may_approve": True,
+            "loads_pictures": False,
             "actor": operator("walk", Role.ADMIN),
         }
         with transaction.atomic():
@@ -508,7 +511,7 @@ class Walk:
         PolicyVersion.objects.update(state="active", activated_at=Now())
 
     def _need_standing(self):
-        """A standing approval of the mailbox, and one message that people approved."""
+        """Make a standing approval of the mailbox, and an approved message."""
         OrganisationSettings.objects.update_or_create(
             pk=1, defaults={"standing_since": Now()}
         )
@@ -595,13 +598,13 @@ class Walk:
 
     @property
     def key(self):
-        """The key of the group of what cannot be applied."""
-        found = attention_for(operator("walk", Role.ADMIN), timezone.now())
-        groups = grouped(found)
+        """The key of the group of webhooks that cannot be applied (page Attention)."""
+        items = attention_for(operator("walk", Role.ADMIN), timezone.now())
+        groups = grouped(items)
         return next(one.key for one in groups if one.first.kind == "poison")
 
     def address(self, name):
-        known = {
+        values = {
             "public_id": self.message.public_id,
             "upstream_id": self.message.upstream_id,
             "webhook_id": self.connection.webhook_id,
@@ -622,12 +625,12 @@ class Walk:
         }
         arguments = {}
         for key in re.findall(r"<\w+:(\w+)>", PATHS[name]):
-            if key in known:
-                arguments[key] = known[key]
+            if key in values:
+                arguments[key] = values[key]
             elif key == "person_id":
                 arguments[key] = self.other.pk
             elif key.endswith("_id"):
-                # The row that was made for it.
+                # The row that `with_rows` made.
                 arguments[key] = getattr(self, key.removesuffix("_id")).pk
             else:
                 arguments[key] = getattr(self, key)
@@ -647,8 +650,8 @@ def takes_a_form(name):
 
 
 def what_it_wrongly_takes(walk, name):
-    """Say what an address does not refuse, although its door says so: to be looked at,
-    or to be sent a form.
+    """Return what an address accepts against its door, as a sentence: a GET or a form;
+    empty if it refuses both.
     """
     path = walk.address(name)
     if name in POST_ONLY:
@@ -670,7 +673,7 @@ def directives(answer):
 
 
 def walks(client, signed_in, names):
-    """Yield the rows that some of these addresses need, and those addresses."""
+    """Yield (walk, names) for each group of these addresses that need the same rows."""
     by_need = defaultdict(list)
     for name in names:
         by_need[DOORS[name].needs].append(name)
@@ -681,8 +684,8 @@ def walks(client, signed_in, names):
 
 
 def standing_before(client, signed_in, names):
-    """Yield each of these addresses, with the rows that it needs; what is done there is
-    undone before the next one.
+    """Yield each of these addresses with a walk that has its rows. All changes are
+    rolled back before the next one.
     """
     for walk, alike in walks(client, signed_in, names):
         for name in alike:

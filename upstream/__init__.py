@@ -1,6 +1,6 @@
-"""MultiMail as this product calls it and is called by it: clients by kind of key,
-webhooks' events, typed errors.
+"""Speaks with MultiMail: clients that call its API, one for each kind of key; the
+events of its webhooks; and errors that say what the caller should do.
 
-It knows no models and no Django app, only `common`. Start in `client.py`; `wire.py`
-says what a failed call means.
+It imports no models and no app, only `common`. Start in `client.py`; `wire.py` says
+what a failed call means.
 """

@@ -1,9 +1,9 @@
-"""Calls that MultiMail takes from an admin key: webhooks, mailboxes, domains, API keys
-and allowlists of an account.
+"""Calls of MultiMail's API that need an admin key: the webhooks, mailboxes, API keys
+and allowlists of an account. docs/multimail.md describes them.
 
-Each call has one time for all of it, because somebody waits for it on a page. None is
-repeated: after an unknown outcome of one that makes something, whoever asked lists
-first. What they mean: docs/multimail.md.
+Each call has one time limit in total, because a person waits for it on a page. No call
+is repeated. If a call that creates something has an unknown outcome, the caller must
+list what exists before it tries again.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,13 +15,15 @@ from upstream import errors
 from upstream.client import Client, Json, path, rows_in
 from upstream.refused_fields import OF_A_MAILBOX, OF_A_WEBHOOK
 
+# The longest answer, in bytes.
 MAX_LIST = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class ListAtGate:
-    """One list as the gate has it. `waits_for` is what it says while an operator has to
-    confirm a change.
+    """One allowlist of a mailbox as MultiMail has it. If a change waits until an
+    operator confirms it, `waits_for` is MultiMail's sentence about that, and there are
+    no entries.
     """
 
     mode: str
@@ -31,17 +33,18 @@ class ListAtGate:
 
 
 class AdminClient(Client):
-    """MultiMail's API with an admin key; a read key may list mailboxes, an oversight
-    key refusals.
+    """MultiMail's API with an admin key. A read key may also list mailboxes, and an
+    oversight key may list refusals.
 
-    Every call answers with the JSON object, or raises an error of upstream.
+    Every call returns the JSON object of the answer, or raises an error of
+    upstream.errors.
     """
 
     def __init__(
         self, *, base_url: str, key: str, within: float, approval_code: str = ""
     ) -> None:
-        """`approval_code` is an operator's code for the change that this client asks
-        for.
+        """`within`: the seconds for each call. `approval_code`: an operator's code that
+        confirms the change for which this client is made.
         """
         super().__init__(base_url=base_url, key=key)
         self._within = within
@@ -57,11 +60,11 @@ class AdminClient(Client):
         optional: Collection[str] = (),
         without: Collection[str] = (),
     ) -> Json:
-        """Make one call to the path that `template` and its parts make.
+        """Make one call. Its path is `template`, filled in with `parts`.
 
-        `optional` names fields and parameters that the call can do without, and
-        `without` what MultiMail has refused here. Raises FieldsRefused for more of
-        those.
+        `optional` names fields and parameters that the call can do without. Those that
+        this MultiMail has refused before (`without`) are left out. Raises FieldsRefused
+        if it refuses more of the optional ones.
         """
         left_out = set(optional) & set(without)
         params = params and {
@@ -71,7 +74,7 @@ class AdminClient(Client):
             name: value for name, value in body.items() if name not in left_out
         }
         if self._approval and method == "DELETE":
-            # In the address: not everything on the way lets a DELETE have a body.
+            # As a parameter: some proxies do not pass on the body of a DELETE.
             params = (params or {}) | self._approval
         elif self._approval and method != "GET":
             body = (body or {}) | self._approval
@@ -131,14 +134,16 @@ class AdminClient(Client):
         return self.ask("GET", "/v1/webhooks/{}", webhook_id)
 
     def test_webhook(self, webhook_id: str) -> Json:
-        """Have one signed event sent that is about no message, and return its delivery."""
+        """Have our gateway send one signed test event, which is about no message.
+        Return its delivery.
+        """
         return self.ask("POST", "/v1/webhooks/{}/test", webhook_id)
 
     def rotate_webhook(
         self, webhook_id: str, *, overlap_s: int, secret: str = ""
     ) -> Json:
-        """Give a subscription this secret, or one that our gateway makes; it signs
-        alone after so many seconds.
+        """Give a subscription at our gateway a new secret: this one, or one that the
+        gateway makes. For `overlap_s` seconds, it still signs with the old one.
         """
         body = {"overlap_s": overlap_s} | ({"secret": secret} if secret else {})
         return self.ask("POST", "/v1/webhooks/{}/rotate", webhook_id, body=body)
@@ -176,8 +181,8 @@ class AdminClient(Client):
     def change_mailbox(
         self, mailbox_id: str, changes: Json, *, without: Collection[str] = ()
     ) -> Json:
-        """Change settings; a stricter oversight mode is one of them, a looser one is
-        refused.
+        """Change settings of a mailbox. MultiMail accepts a stricter oversight mode
+        here, and refuses a looser one.
         """
         return self.ask(
             "PATCH",
@@ -189,18 +194,18 @@ class AdminClient(Client):
         )
 
     def delete_mailbox(self, mailbox_id: str) -> Json:
-        """Delete a mailbox for good; what waits in it is cancelled."""
+        """Delete a mailbox for good. Messages that wait in it are cancelled."""
         return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id)
 
     def list_upgrade_requests(self) -> list[Json]:
-        """Read which looser modes were asked for, with the codes that allow them (our
-        gateway).
+        """Read the requests for looser oversight modes, with the codes that allow them
+        (our gateway only).
         """
         return self._rows("/v1/upgrade-requests", "requests")
 
     def request_upgrade(self, mailbox_id: str, *, target_mode: str) -> Json:
-        """Ask for a looser mode. An older request of the mailbox ends by this, and
-        three an hour are taken.
+        """Ask for a looser oversight mode. This ends an older request of the mailbox.
+        MultiMail accepts three requests an hour.
         """
         return self.ask(
             "POST",
@@ -210,7 +215,7 @@ class AdminClient(Client):
         )
 
     def upgrade(self, mailbox_id: str, *, code: str) -> Json:
-        """Loosen the mode as the request says that this code is for."""
+        """Loosen the oversight mode to the one of the request that has this code."""
         return self.ask(
             "POST", "/v1/mailboxes/{}/upgrade", mailbox_id, body={"code": code}
         )
@@ -260,8 +265,8 @@ class AdminClient(Client):
     # --- allowlists at the gate -------------------------------------------------------
 
     def read_allowlist(self, *, mailbox_id: str, kind: str) -> ListAtGate:
-        """Read one list of a mailbox. Raises NotFound or FieldsRefused where lists are
-        not replaced as a whole.
+        """Read one allowlist of a mailbox. Raises NotFound or FieldsRefused if this
+        MultiMail does not let a list be replaced as a whole.
         """
         answer = self.ask(
             "GET",
@@ -275,8 +280,8 @@ class AdminClient(Client):
         return _list_in(answer)
 
     def replace_allowlist(self, mailbox_id: str, wanted: Json) -> ListAtGate:
-        """Replace one list whole: its `kind`, `mode` and `entries`, if it still is at
-        `version`. Raises Conflict where it is not.
+        """Replace a whole allowlist. `wanted` has its `kind`, `mode` and `entries`, and
+        the `version` that was read. Raises Conflict if the list has changed since.
         """
         answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=wanted)
         if answer.get("status") == "pending_approval":
@@ -290,14 +295,15 @@ class AdminClient(Client):
         return _list_in(answer)
 
     def list_refusals(self, *, cursor: str = "") -> tuple[list[Json], str]:
-        """Read one page of what restrictions kept out, newest first, and the cursor of
-        the next page.
+        """Read one page of the messages that a restriction refused, newest first.
+        Return it with the cursor of the next page.
         """
         return self._page(
             "/v1/refusals", "refusals", {"limit": "100", "cursor": cursor}
         )
 
 
+# Returns the allowlist in an answer.
 def _list_in(answer: Mapping[str, Any]) -> ListAtGate:
     mode = answer.get("mode")
     version = answer.get("version")

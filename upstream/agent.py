@@ -1,5 +1,5 @@
-"""Calls that MultiMail takes from an agent's key: what a bot would do. The idempotency
-key makes two sends one.
+"""Calls of MultiMail's API that need an agent's key: send, reply, and list unread mail,
+as a bot does. Two sends with the same idempotency key have the effect of one.
 """
 
 from collections.abc import Collection
@@ -9,15 +9,17 @@ from upstream.client import Client, Json, path, rows_in
 from upstream.errors import OutcomeUnknown
 from upstream.refused_fields import OF_A_MESSAGE
 
+# The longest answers, in bytes: to a send, and for the inbox.
 MAX_SENT = 256 * 1024
 MAX_INBOX = 4 * 1024 * 1024
-# Somebody waits for the answer, and the worker's lease ends at some point.
+# Seconds for one call. A person waits for the answer, and a worker must be done before
+# its lease ends.
 WITHIN = 15.0
 
 
 class Agent(Client):
-    """MultiMail's API with a key that sends and reads. Each call answers with the JSON
-    object, or raises.
+    """MultiMail's API with a key that may send and read. Each call returns the JSON
+    object of the answer, or raises an error of upstream.errors.
     """
 
     def send_email(
@@ -31,8 +33,8 @@ class Agent(Client):
         idempotency_key: str,
         without: Collection[str] = (),
     ) -> Json:
-        """Send one message from the mailbox of this address, in the dialect that takes
-        metadata.
+        """Send one message from the mailbox with this address. It uses the path whose
+        documentation mentions `metadata`.
         """
         message = {
             "from": mailbox,
@@ -54,13 +56,13 @@ class Agent(Client):
         idempotency_key: str,
         without: Collection[str] = (),
     ) -> Json:
-        """Send a whole message from this mailbox so that it waits for review, also
-        where the mailbox would send it.
+        """Send a message so that it waits for review, even if the mailbox would send it
+        at once.
 
-        With files it goes by MultiMail's current path, the only one that is documented
-        to take them. `without` names fields that MultiMail has refused here; without
-        `oversight_mode` the mailbox alone decides whether it waits. Raises
-        FieldsRefused for more of those.
+        A message with files uses MultiMail's current path, the only one that is
+        documented to accept them. `without` names fields to leave out, because this
+        MultiMail has refused them; without `oversight_mode`, the mailbox alone decides
+        whether the message waits. Raises FieldsRefused if it refuses more fields.
         """
         held = {"oversight_mode": "gated_send", "idempotency_key": idempotency_key}
         target = path("/v1/mailboxes/{}/send", mailbox_id)
@@ -90,8 +92,8 @@ class Agent(Client):
         )
 
     def unread(self, *, mailbox: str, most: int) -> list[Json]:
-        """Read what came to the mailbox of this address and is unread, the newest
-        first. It marks nothing as read.
+        """Read the unread messages of the mailbox with this address, at most `most`,
+        the newest first. They stay unread.
         """
         params = {"mailbox": mailbox, "unread": "true", "limit": str(most)}
         deadline = Deadline.after(WITHIN)
@@ -104,6 +106,7 @@ class Agent(Client):
             if isinstance(row, dict)
         ][:most]
 
+    # Sends a message, and returns the answer with the message's id under `id`.
     def _send(self, target: str, message: Json, without: Collection[str]) -> Json:
         body = {name: value for name, value in message.items() if name not in without}
         answer = self._call(

@@ -1,9 +1,9 @@
-"""Learns what the MultiMail at an address can do with these keys, by reads alone:
+"""Finds out what the MultiMail at an address can do with these keys. It only reads:
 nothing is changed or sent there.
 
-Only an answer proves something. 403, 404, 405, 501 and a 422 say "not here, or not with
-this key"; after every other failure the question stays open. Reads that would mark
-received mail as read are not made.
+A successful answer shows that a capability is there. 403, 404, 405, 422 and 501 mean
+"not here, or not with this key". After any other failure, the capability is unknown.
+Reads that would mark received mail as read are not made.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,14 @@ from upstream.client import Client, Json, path
 
 # Seconds for all reads together.
 WITHIN = 30.0
+# The longest answer, in bytes.
 _LIMIT = 64 * 1024 * 1024
+# The HTTP statuses that mean "not here, or not with this key".
 _IS_MISSING = (403, 404, 405, 422, 501)
 # No message has this id.
 _NO_ID = "00000000000000000000000000"
 
-# What each capability is called on pages, and the key that it is asked with.
+# Each capability: its name on pages, and the slot of the key that is needed for it.
 WORDS = {
     "gateway": ("a gateway of this product", "oversight"),
     "one_pending": ("questions for one held message", "oversight"),
@@ -37,6 +39,8 @@ WORDS = {
     "minimum_mode": ("a minimum oversight mode", "admin"),
     "require_fingerprint": ("requiring the fingerprint of decisions", "admin"),
 }
+# What shows a capability: a path that answers, a field of held messages, a field of the
+# account.
 _LISTS = {"contacts": "/v1/contacts", "audit_log": "/v1/audit-log"}
 _ROW_FIELDS = {
     "pending_cc": "cc",
@@ -48,14 +52,15 @@ _ACCOUNT_FIELDS = {
     "minimum_mode": "minimum_oversight_mode",
     "require_fingerprint": "require_fingerprint",
 }
+# The names under which a message of a thread may have its text.
 _BODIES = ("body_markdown", "markdown", "text_body", "body", "text")
 
 
 def read_capabilities(
     *, api_url: str, keys: Mapping[str, str]
 ) -> dict[str, bool | None]:
-    """Return what this MultiMail can do with these keys by slot: oversight, read,
-    admin; None where no answer showed it. It never raises.
+    """Return for each capability of WORDS whether this MultiMail has it; None if no
+    answer showed it. `keys` are by slot: oversight, read, admin. Never raises.
     """
     return _Survey(api_url, keys, Deadline.after(WITHIN)).capabilities()
 
@@ -65,7 +70,7 @@ class _Survey:
     api_url: str
     keys: Mapping[str, str]
     deadline: Deadline
-    # MultiMail asked to wait, or cannot be reached: nothing more is asked.
+    # True when MultiMail asked to wait or cannot be reached: no more calls are made.
     is_over: bool = False
     is_gateway: bool | None = None
     found: dict[str, bool | None] = field(default_factory=dict)
@@ -76,38 +81,40 @@ class _Survey:
         found["gateway"] = self.is_gateway
         rows = _rows(body, "pending", "emails", "messages")
         outgoing = [row for row in rows if row.get("direction") != "inbound"]
-        for name, shown in _ROW_FIELDS.items():
-            found[name] = any(shown in row for row in outgoing) if outgoing else None
+        for name, key in _ROW_FIELDS.items():
+            found[name] = any(key in row for row in outgoing) if outgoing else None
         if rows:
-            body, is_there = self._read(
+            body, is_supported = self._read(
                 "oversight", "/v1/oversight/pending", email_id=_NO_ID
             )
-            if is_there:
-                is_there = not _rows(body, "pending", "emails", "messages")
-            elif is_there is False:
-                # Our gateway says 404 of a message that it does not know.
-                is_there = self.is_gateway
-            found["one_pending"] = is_there
+            if is_supported:
+                is_supported = not _rows(body, "pending", "emails", "messages")
+            elif is_supported is False:
+                # Our gateway can do this, and answers 404 for an unknown message.
+                is_supported = self.is_gateway
+            found["one_pending"] = is_supported
         self._learn_one_message(outgoing)
         for name, target in _LISTS.items():
             _, found[name] = self._read(WORDS[name][1], target)
-        body, is_there = self._read("admin", "/v1/account")
-        for name, shown in _ACCOUNT_FIELDS.items():
-            found[name] = shown in body if body else is_there
-        boxes = _rows(self._read("admin", "/v1/mailboxes")[0], "mailboxes")
-        if boxes:
+        body, is_supported = self._read("admin", "/v1/account")
+        for name, key in _ACCOUNT_FIELDS.items():
+            found[name] = key in body if body else is_supported
+        mailboxes = _rows(self._read("admin", "/v1/mailboxes")[0], "mailboxes")
+        if mailboxes:
             template = "/v1/mailboxes/{}/allowlist"
-            mailbox = str(boxes[0]["id"])
-            body, is_there = self._read("admin", template, mailbox, kind="restriction")
+            mailbox = str(mailboxes[0]["id"])
+            body, is_supported = self._read(
+                "admin", template, mailbox, kind="restriction"
+            )
             is_whole = isinstance(body.get("version"), int)
-            found["whole_allowlists"] = is_whole if body else is_there
+            found["whole_allowlists"] = is_whole if body else is_supported
         return {name: found.get(name) for name in WORDS}
 
     def _read(
         self, slot: str, template: str, *parts: str, **params: str
     ) -> tuple[Json, bool | None]:
-        """Return the JSON object of a read, empty where none came, and whether that
-        shows that it is there.
+        """Make one read. Return its JSON object, and whether it shows that MultiMail
+        supports this read. The object is empty if that is False or unknown (None).
         """
         key = self.keys.get(slot)
         if not key or self.is_over:
@@ -125,30 +132,34 @@ class _Survey:
         self.is_gateway = is_gateway
         return body, True
 
+    # Reads a held message and its thread by their ids, to learn what such reads give.
     def _learn_one_message(self, rows: list[Json]) -> None:
         row = next((one for one in rows if one.get("mailbox_id")), None)
         if row is None:
             return
         mailbox = str(row["mailbox_id"])
         email = str(row["id"])
-        body, is_there = self._read(
+        body, is_supported = self._read(
             "read", "/v1/mailboxes/{}/emails/{}", mailbox, email
         )
-        self.found["single_read"] = is_there
-        self.found["read_cc"] = "cc" in body if body else is_there
+        self.found["single_read"] = is_supported
+        self.found["read_cc"] = "cc" in body if body else is_supported
         thread = str(row.get("thread_id") or body.get("thread_id") or "")
         if not thread:
             return
         template = "/v1/mailboxes/{}/threads/{}"
-        # A strict host does not know the question for bodies.
-        body, is_there = self._read("read", template, mailbox, thread, bodies="true")
-        if is_there:
+        # A host that does not know `bodies` refuses it, or ignores it and returns none.
+        body, is_supported = self._read(
+            "read", template, mailbox, thread, bodies="true"
+        )
+        if is_supported:
             emails = _rows(body, "emails")
             has_bodies = any(one.get(name) for one in emails for name in _BODIES)
-            is_there = has_bodies if emails else None
-        self.found["thread_bodies"] = is_there
+            is_supported = has_bodies if emails else None
+        self.found["thread_bodies"] = is_supported
 
 
+# Returns the objects with an id in the list under the first of these names.
 def _rows(body: Json, *names: str) -> list[Json]:
     for name in names:
         listed = body.get(name)

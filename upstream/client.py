@@ -1,8 +1,8 @@
-"""Calls MultiMail's API: pending messages, one decision, the account. One fresh
-connection a call, no hidden retries.
+"""Calls MultiMail's API: held messages, threads and attachments, decisions, the
+account. Each call has a connection of its own, and is not repeated.
 
-A 2xx is the only success. What is not proved to have had no effect ends in
-OutcomeUnknown, and the caller must read before it acts again.
+Only a 2xx is a success. If it is not certain that a failed call had no effect, it
+raises OutcomeUnknown, and the caller must read the state before it acts again.
 """
 
 import json
@@ -19,14 +19,17 @@ from upstream.events import storable
 from upstream.refused_fields import OF_A_DECISION, refused_fields
 from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
-# The limit for all pages of one list.
+# Seconds for all pages of one list together.
 WHOLE_TIMEOUT = 25.0
+# The longest answers, in bytes.
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_DECISION_ANSWER = 256 * 1024
 MAX_THREAD = 32 * 1024 * 1024
-# An object as MultiMail writes and reads it.
+# A JSON object that MultiMail sends or receives.
 Json = dict[str, Any]
+# The characters that a key may have: those that an HTTP header can carry.
 _KEY = re.compile(r"[\x21-\x7e]+")
+# The error for each status of an answer; some more are in _error_for.
 _KINDS: dict[int, type[errors.UpstreamError]] = {
     **dict.fromkeys((400, 413, 422), errors.Rejected),
     401: errors.KeyRefused,
@@ -37,12 +40,12 @@ _KINDS: dict[int, type[errors.UpstreamError]] = {
 
 @dataclass(frozen=True)
 class Pending:
-    """Answer of list_pending. `rows` are as given; `closed` is what became of the one
-    message that was asked for.
+    """The answer of list_pending. `rows` are as MultiMail gave them. If one message was
+    asked for and is not held any more, `closed` says what became of it.
 
-    `unreadable` counts rows that name no message: what is absent from such an answer
-    may still be held. Of an answer of several `pages` the same is true: a row can slip
-    from one page to another between the calls.
+    `unreadable` counts rows without a message id. If there are any, a message that is
+    absent from the answer may still be held. The same is true if there are several
+    `pages`: a row can move from one page to another between the calls.
     """
 
     rows: list[Json]
@@ -53,9 +56,7 @@ class Pending:
 
 
 class Client:
-    """MultiMail's API with one key. `base_url` has no path; the key is never part of an
-    error.
-    """
+    """MultiMail's API with one key. `base_url` has no path. No error contains the key."""
 
     def __init__(self, *, base_url: str, key: str) -> None:
         self._base_url = base_url.rstrip("/")
@@ -64,64 +65,68 @@ class Client:
     def list_pending(
         self, *, email_id: str = "", without: Collection[str] = ()
     ) -> Pending:
-        """Read what is held: everything, or (our gateway only) one message.
+        """Read the held messages: all of them, or (our gateway only) the one with this
+        id.
 
-        Everything is all pages of it, or an error. Our gateway is asked for the list
-        once: MultiMail gives it under three names, and of thousands of messages that is
-        a hundred megabytes on both sides. `without` is as in `decide_email`.
+        It returns all pages of the list, or raises an error. MultiMail repeats the list
+        under three names, which for thousands of messages makes a hundred megabytes.
+        Therefore our gateway is asked to give it once (`only`). `without` is as in
+        `decide_email`.
         """
         deadline = Deadline.after(TOTAL_TIMEOUT if email_id else WHOLE_TIMEOUT)
-        asked = {}
+        query = {}
         if email_id:
-            asked["email_id"] = email_id
+            query["email_id"] = email_id
         elif "only" not in without:
-            asked["only"] = "pending"
+            query["only"] = "pending"
         rows: dict[str, Json] = {}
         cursor = ""
-        seen = {""}
+        cursors = {""}
         unreadable = 0
         size = 0
         while True:
             answer = self._exchange(
                 "GET",
                 "/v1/oversight/pending",
-                params=asked | ({"cursor": cursor} if cursor else {}),
+                params=query | ({"cursor": cursor} if cursor else {}),
                 limit=MAX_ANSWER - size,
                 deadline=deadline,
             )
-            body = _object_in(answer, sent=asked, optional=("only",))
+            body = _object_in(answer, sent=query, optional=("only",))
             listed = rows_in(
                 body, "pending", "emails", "messages", what="list of held messages"
             )
-            named = [row for row in listed if isinstance(row, dict) and row.get("id")]
-            unreadable += len(listed) - len(named)
+            rows_with_id = [
+                row for row in listed if isinstance(row, dict) and row.get("id")
+            ]
+            unreadable += len(listed) - len(rows_with_id)
             # If a row moved from one page to the next, the later copy is the newer one.
-            before = len(rows)
+            count_before = len(rows)
             rows |= {
                 str(row["id"]): row
-                for row in named
+                for row in rows_with_id
                 if not email_id or str(row["id"]) == email_id
             }
             size += len(answer.body)
             cursor = "" if email_id else str(body.get("cursor") or "")
             if not cursor:
                 break
-            if cursor in seen or len(rows) == before:
+            if cursor in cursors or len(rows) == count_before:
                 raise errors.OutcomeUnknown(
                     "MultiMail's list of held messages repeated a page."
                 )
-            seen.add(cursor)
+            cursors.add(cursor)
         return Pending(
             rows=list(rows.values()),
             closed=body if email_id and not listed and body.get("status") else None,
             is_our_gateway=_is_of_our_gateway(answer),
             unreadable=unreadable,
-            pages=len(seen),
+            pages=len(cursors),
         )
 
     def read_email(self, *, email_id: str, mailbox_id: str) -> Json:
-        """Read one message with all that is known of it. It marks received mail as
-        read! docs/multimail.md, Reading.
+        """Read one message with all its fields. Careful: MultiMail then marks received
+        mail as read (docs/multimail.md, Reading).
         """
         target = path("/v1/emails/{}", email_id)
         if mailbox_id:
@@ -131,21 +136,20 @@ class Client:
     def read_thread(
         self, *, thread_id: str, mailbox_id: str, without: Collection[str] = ()
     ) -> Json:
-        """Read the messages of one thread, where MultiMail gives that with their
-        bodies. Nothing is marked as read.
+        """Read the messages of one thread. Nothing is marked as read.
 
-        Only our gateway supports `bodies`; others ignore or refuse it. `without` is as
-        in `decide_email`.
+        The parameter `bodies` asks for the messages' text. Only our gateway knows it;
+        hosted MultiMail ignores or refuses it. `without` is as in `decide_email`.
         """
         thread_path = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
-        asked = {"bodies": "true"} if "bodies" not in without else {}
+        params = {"bodies": "true"} if "bodies" not in without else {}
         return self._call(
-            "GET", thread_path, params=asked, optional=("bodies",), limit=MAX_THREAD
+            "GET", thread_path, params=params, optional=("bodies",), limit=MAX_THREAD
         )
 
     def read_original(self, *, email_id: str) -> Json:
-        """Read the HTML of a message before our gateway simplified it, and what that
-        changed.
+        """Read the HTML that a message had before our gateway simplified it, and what
+        was changed (our gateway only).
         """
         return self._call("GET", path("/v1/oversight/pending/{}/original", email_id))
 
@@ -161,8 +165,8 @@ class Client:
         )
 
     def download_held(self, *, email_id: str, name: str, limit: int) -> bytes:
-        """Fetch one attachment of a held message with an oversight key, which only our
-        gateway gives.
+        """Fetch one attachment of a held message with an oversight key (our gateway
+        only). Raises TooLarge beyond `limit` bytes.
         """
         return self._bytes(
             path("/v1/oversight/pending/{}/attachments/{}", email_id, name), limit
@@ -180,15 +184,16 @@ class Client:
         without: Collection[str] = (),
         before_write: Callable[[], None] | None = None,
     ) -> Json:
-        """Approve or reject one held message: not idempotent, an approval sends mail at
-        once.
+        """Approve or reject one held message. Not idempotent: an approval sends the
+        mail at once.
 
-        `feedback` is what the agent gets as data beside the reason (our gateway):
-        `suggested_markdown` and others. `without` names fields that MultiMail has
-        refused here. Raises FieldsRefused for more of those.
+        `feedback` has fields for the agent in addition to the reason, such as
+        `suggested_markdown` (our gateway only). `without` names fields to leave out,
+        because this MultiMail has refused them. Raises FieldsRefused if it refuses
+        more.
 
-        `before_write` runs when MultiMail is reached and not told anything yet: the
-        last moment to stop it, by raising.
+        `before_write` is called when the connection is made and nothing has been sent:
+        the last moment to stop the call, by raising an exception.
         """
         body = {
             "email_id": email_id,
@@ -210,9 +215,7 @@ class Client:
         return _object_in(answer, sent=body, optional=OF_A_DECISION)
 
     def set_expiry(self, *, email_id: str, expires_at: datetime) -> None:
-        """Set until when a held message may be approved, which only our gateway knows.
-        Idempotent.
-        """
+        """Set until when a held message may be approved (our gateway only). Idempotent."""
         moment = (
             expires_at.astimezone(UTC)
             .replace(tzinfo=None)
@@ -223,7 +226,7 @@ class Client:
         self._call("POST", "/v1/oversight/expiry", body=body, limit=MAX_DECISION_ANSWER)
 
     def account(self, *, within: float = TOTAL_TIMEOUT) -> Json:
-        """Read the account with the scopes and mailboxes of this key, in so many
+        """Read the account, with the scopes and mailboxes of this key. `within`:
         seconds.
         """
         return self._call(
@@ -234,8 +237,8 @@ class Client:
         )
 
     def hold_all(self, *, on: bool, within: float = TOTAL_TIMEOUT) -> Json:
-        """Stop everything that would leave the account without a new approval, or let
-        it go again (our gateway).
+        """Switch "hold all" on or off (our gateway only). While it is on, no message
+        leaves the account without a new approval.
         """
         return self._call(
             "PATCH",
@@ -246,8 +249,8 @@ class Client:
         )
 
     def list_suppressed(self, *, most: int, page: int) -> list[Json]:
-        """Read the suppressed addresses, the newest first, about so many at most, and
-        `page` in one call.
+        """Read the newest suppressed addresses, at most `most`. Each call asks for
+        `page` rows; if that is 0, MultiMail chooses how many it returns.
         """
         return self._pages(
             "/v1/suppression",
@@ -258,27 +261,28 @@ class Client:
         )
 
     def list_contacts(self, *, most: int, page: int) -> list[Json]:
-        """Read the contacts of the account with a read key, the newest first, about so
-        many at most.
+        """Read the newest contacts of the account with a read key; the arguments are as
+        in `list_suppressed`.
         """
         return self._pages("/v1/contacts", "contacts", "list of contacts", most, page)
 
     def read(
         self, target: str, params: dict[str, str], *, limit: int, deadline: Deadline
     ) -> tuple[Json, bool]:
-        """Make one read, and return its JSON object and whether our gateway answered."""
+        """Make one GET call. Return its JSON object, and whether our gateway answered."""
         answer = self._exchange(
             "GET", target, params=params, limit=limit, deadline=deadline
         )
         return _object_in(answer), _is_of_our_gateway(answer)
 
+    # Returns the rows of all pages of a list, at most `most`.
     def _pages(
         self, target: str, name: str, what: str, most: int, page: int
     ) -> list[Json]:
         deadline = Deadline.after(WHOLE_TIMEOUT)
         rows: list[Json] = []
         cursor = ""
-        seen = {""}
+        cursors = {""}
         while len(rows) < most:
             params = {}
             if page:
@@ -290,9 +294,9 @@ class Client:
                 row for row in rows_in(body, name, what=what) if isinstance(row, dict)
             ]
             cursor = str(body.get("cursor") or "")
-            if cursor in seen:
+            if cursor in cursors:
                 break
-            seen.add(cursor)
+            cursors.add(cursor)
         return rows[:most]
 
     def _call(
@@ -303,10 +307,10 @@ class Client:
         optional: Collection[str] = (),
         **options: Any,
     ) -> Json:
-        """Make one call and return the JSON object of its answer; the options are those
-        of `_exchange`.
+        """Make one call and return the JSON object of its answer. `options` are further
+        arguments of `_exchange`.
 
-        `optional` names the fields and parameters that it can do without: see
+        `optional` names the fields and parameters that the call can do without: see
         FieldsRefused.
         """
         sent = {**(options.get("params") or {}), **(options.get("body") or {})}
@@ -314,6 +318,7 @@ class Client:
             self._exchange(method, target, **options), sent=sent, optional=optional
         )
 
+    # Returns the body of a 2xx as it is. Raises the error that any other answer means.
     def _bytes(self, target: str, limit: int) -> bytes:
         answer = self._exchange("GET", target, limit=limit, accept="*/*")
         if 200 <= answer.status < 300:
@@ -348,15 +353,15 @@ class Client:
 
 
 def path(template: str, *parts: str) -> str:
-    """Return the path of a call, with each part, which may come from elsewhere, as one
-    segment of it.
+    """Return the path of a call: the template with its parts. A part may come from
+    outside, so it is escaped and cannot be more than one segment of the path.
     """
     return template.format(*(quote(part, safe="") for part in parts))
 
 
 def rows_in(body: Json, *names: str, what: str) -> list[Any]:
-    """Return the list under the first of these names. Raises OutcomeUnknown where there
-    is none.
+    """Return the list under the first of these names that has one. Raises
+    OutcomeUnknown if none has.
     """
     for name in names:
         if isinstance(body.get(name), list):
@@ -376,24 +381,23 @@ def _object_in(
     sent: Mapping[str, Any] | None = None,
     optional: Collection[str] = (),
 ) -> Json:
-    """Return the JSON object of a 2xx. Raises the error that any other answer stands
-    for.
-
-    That is FieldsRefused for a 422 that names fields of `sent` that are `optional`.
+    """Return the JSON object of a 2xx. Raises the error that any other answer means:
+    for a 422 that names fields of `sent` which are `optional`, FieldsRefused.
     """
-    found = _parsed(answer)
-    if 200 <= answer.status < 300 and found is not None:
-        return found
+    parsed = _parsed(answer)
+    if 200 <= answer.status < 300 and parsed is not None:
+        return parsed
     if (
         answer.status == 422
-        and found
+        and parsed
         and sent
-        and (fields := refused_fields(sent, found, optional))
+        and (fields := refused_fields(sent, parsed, optional))
     ):
-        raise errors.FieldsRefused(_error_for(answer, found).sentence, fields=fields)
-    raise _error_for(answer, found)
+        raise errors.FieldsRefused(_error_for(answer, parsed).sentence, fields=fields)
+    raise _error_for(answer, parsed)
 
 
+# Returns the JSON object in the body, or None if it is none.
 def _parsed(answer: Answer) -> Json | None:
     try:
         body = storable(json.loads(answer.body))
@@ -402,9 +406,10 @@ def _parsed(answer: Answer) -> Json | None:
     return body if isinstance(body, dict) else None
 
 
-def _error_for(answer: Answer, found: Json | None) -> errors.UpstreamError:
+# Returns the error that an answer other than a success means.
+def _error_for(answer: Answer, parsed: Json | None) -> errors.UpstreamError:
     status = answer.status
-    body = found or {}
+    body = parsed or {}
     sentence = f"MultiMail answered {status}."
     if message := str(body.get("error") or "")[:300]:
         sentence = f"MultiMail answered {status}: {message}"
@@ -414,7 +419,7 @@ def _error_for(answer: Answer, found: Json | None) -> errors.UpstreamError:
             sentence,
             retry_after=min(float(header), 3600) if header.isdecimal() else 30.0,
         )
-    if found is None and status != 401:
+    if parsed is None and status != 401:
         # MultiMail's errors are JSON. This one comes from a proxy, which does not know
         # what the call did.
         return errors.OutcomeUnknown(sentence, status=status)

@@ -1,10 +1,10 @@
-"""What a call to MultiMail can end in, split by what the caller should do."""
+"""The errors of calls to MultiMail: one class for each thing that the caller should do."""
 
 from common.references import with_reported
 
 
 class UpstreamError(Exception):
-    """Root; `status` is the HTTP status where there was one."""
+    """The root of these errors. `status` is the HTTP status, if there was an answer."""
 
     def __init__(self, sentence: str, *, status: int | None = None) -> None:
         super().__init__(sentence)
@@ -13,13 +13,13 @@ class UpstreamError(Exception):
 
 
 class NotSent(UpstreamError):
-    """Nothing was written to the wire (name look-up, connection refused, TLS): trying
+    """No byte was sent (the name look-up, the connection or TLS failed), so trying
     again is harmless.
     """
 
 
 class Throttled(UpstreamError):
-    """429: the whole connection waits `retry_after` seconds."""
+    """429: the desk must not call this MultiMail for `retry_after` seconds."""
 
     def __init__(self, sentence: str, *, retry_after: float) -> None:
         super().__init__(sentence, status=429)
@@ -27,8 +27,8 @@ class Throttled(UpstreamError):
 
 
 class KeyRefused(UpstreamError):
-    """401: the key is missing, unknown or revoked. Nothing works until somebody puts
-    another one in.
+    """401: the key is missing, unknown or revoked. No call with it will work until
+    somebody enters another key.
     """
 
 
@@ -41,8 +41,8 @@ class NotFound(UpstreamError):
 
 
 class Conflict(UpstreamError):
-    """409: not pending, or changed. The attributes have what MultiMail reports of the
-    message, or are empty.
+    """409: the message is not pending, or has changed. The attributes have what
+    MultiMail says about the message; they are empty if it says nothing.
     """
 
     def __init__(self, sentence: str, *, body: dict[str, object]) -> None:
@@ -58,12 +58,12 @@ class Conflict(UpstreamError):
 
 
 class Rejected(UpstreamError):
-    """400, 413 or 422: the request itself was not accepted; the same one never will be."""
+    """400, 413 or 422: MultiMail does not accept the request. Repeating it is useless."""
 
 
 class FieldsRefused(Rejected):
-    """422 that names fields of this call that MultiMail does not take: nothing
-    happened, repeat it without them.
+    """422 that names `fields` of the call which this MultiMail does not accept. Nothing
+    happened: repeat the call without them.
     """
 
     def __init__(self, sentence: str, *, fields: tuple[str, ...]) -> None:
@@ -73,9 +73,9 @@ class FieldsRefused(Rejected):
 
 class OutcomeUnknown(UpstreamError):
     """The call may have taken effect: a time-out, a reset, a 5xx, an answer that cannot
-    be read. Ask before acting.
+    be read. Read the state before acting again.
     """
 
 
 class TooLarge(OutcomeUnknown):
-    """The answer has more bytes than were asked for; reading it ended there."""
+    """The answer is longer than the caller allowed, so it was not read to its end."""

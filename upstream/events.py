@@ -1,5 +1,6 @@
-"""Reads every spelling of MultiMail's webhooks into one small object. The names:
-docs/multimail.md, Webhooks.
+"""Parses the body of a MultiMail webhook into an `Event`. MultiMail's documentation
+spells events and fields in several ways, and all of them are understood
+(docs/multimail.md, Webhooks).
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 from common.references import with_reported
 from common.unique_keys import DuplicateKey, unique_keys
 
-# Every spelling of each kind.
+# Each kind of event, and all names that MultiMail's documentation gives it.
 _SPELLINGS = {
     "received": "message.received email.received inbound",
     "sent": "message.sent email.sent",
@@ -28,25 +29,30 @@ _SPELLINGS = {
 }
 _NAMES = {name: kind for kind, names in _SPELLINGS.items() for name in names.split()}
 PENDING_NAMES = tuple(_SPELLINGS["pending"].split())
+# The kind of an `email.decided` event, by its decision.
 _DECISIONS = {
     "approve": "approved",
     "approved": "approved",
     "reject": "rejected",
     "rejected": "rejected",
 }
-# Not about a stored message: refusals are read from the gate's list of refusals.
+# This event is about no stored message: the desk reads MultiMail's list of refusals
+# instead.
 REFUSED = "message.refused"
-# Asked for to see whether events arrive; it is about no message.
+# The test event, sent on request to see whether events arrive. It is about no message.
 TEST = "webhook.test"
+# The status of received mail that waits for approval.
 _AWAITS_INBOUND = "pending_inbound_approval"
+# Levels of objects and lists in a body.
 MAX_DEPTH = 40
+# U+0000 and halves of surrogate pairs, which PostgreSQL cannot store.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `kind` is empty for a name (or a decision) that is not known; such a
-    one need not name a message.
+    """One event. `kind` is empty if its name (or its decision) is not known; such an
+    event need not name a message.
     """
 
     kind: str
@@ -64,22 +70,22 @@ class Event:
     reason: str = ""
     decided_by: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    # The key that it was sent with, and the key's name; only this product's gateway
-    # sends them.
+    # The API key that the message was sent with, and the key's name; only our gateway
+    # gives them.
     key: str = ""
     key_name: str = ""
-    # Sent with a test key: nobody receives it.
+    # Whether the message was sent with a test key: then nobody receives it.
     sandbox: bool = False
     at: datetime | None = None
 
 
 class UnreadableEvent(Exception):
-    """The body is signed, but it is not a JSON object that can be stored and read."""
+    """The body is not a JSON object that can be stored and read."""
 
 
 class MisshapenEvent(Exception):
-    """The event has a known name, but a field of it cannot be read or is missing;
-    `event` is what could be read.
+    """The event has a known name, but one of its fields cannot be read or is missing.
+    `event` has what could be read.
     """
 
     def __init__(self, sentence: str, event: Event) -> None:
@@ -90,8 +96,8 @@ class MisshapenEvent(Exception):
 def parse(body: bytes) -> Event:
     """Read the raw body of a webhook.
 
-    Raises UnreadableEvent or, for a known event with a field of the wrong kind or
-    without its message, MisshapenEvent, each with a sentence.
+    Raises UnreadableEvent; or MisshapenEvent, if a known event has a field of the wrong
+    type or does not name its message. Each has a sentence.
     """
     try:
         text = body.decode("utf-8")
@@ -100,7 +106,8 @@ def parse(body: bytes) -> Event:
         if brackets > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
             raise RecursionError
         if "\\u" in text:
-            # Only an escape can bring in half a surrogate pair or U+0000.
+            # Refuse halves of surrogate pairs and replace U+0000. Both can only come
+            # from a \u escape.
             json.dumps(payload, ensure_ascii=False).encode("utf-8")
             payload = storable(payload)
     except DuplicateKey as error:
@@ -154,7 +161,7 @@ def parse(body: bytes) -> Event:
         reason=with_reported(reason, reader.find("decision_reference"), decided_by),
         decided_by=decided_by,
         metadata=metadata if isinstance(metadata, dict) else {},
-        # Of no event's making: whatever else stands there is no fault of the event.
+        # An unexpected type here is ignored: it does not make the event misshapen.
         key=_text(reader.find("sent_by_key"))[:200],
         key_name=_text(reader.find("sent_by_key_name"))[:200],
         sandbox=reader.find("sandbox") is True,
@@ -171,8 +178,8 @@ def parse(body: bytes) -> Event:
 
 
 def direction_of(direction: Any, status: Any) -> str:
-    """Return a message's direction. Only received mail waits for an inbound approval,
-    whatever direction is named.
+    """Return a message's direction. A message that waits for inbound approval is
+    inbound, whatever its field `direction` says.
     """
     if direction == "inbound" or status == _AWAITS_INBOUND:
         return "inbound"
@@ -180,14 +187,16 @@ def direction_of(direction: Any, status: Any) -> str:
 
 
 class _Reader:
-    """Reads fields from the inner object first, then from the top; `wrong` names those
-    of a kind that nobody sends.
+    """Reads fields from the first object that has them: the event's inner object, then
+    the whole event. `wrong` collects the names of fields whose value has an unexpected
+    type.
     """
 
     def __init__(self, *objects: Mapping[str, Any]) -> None:
         self.objects = objects
         self.wrong: list[str] = []
 
+    # Returns the first value under one of these names that is not empty, or None.
     def find(self, *keys: str) -> Any:
         for fields in self.objects:
             for key in keys:
@@ -226,8 +235,8 @@ def read_time(value: Any) -> datetime | None:
     """Return a time given as ISO text or as an epoch in seconds or milliseconds; None
     for anything else.
 
-    Nothing was mailed here before 2000, and a time before the year 1 in UTC could be
-    stored but never read again.
+    A time before 2000 is refused: no message is that old, and PostgreSQL could store a
+    time before the year 1 in UTC, which Python could not read again.
     """
     try:
         if isinstance(value, str) and not value.isdecimal():
@@ -246,8 +255,8 @@ def read_time(value: Any) -> datetime | None:
 
 
 def storable(value: Any) -> Any:
-    """Return parsed JSON as PostgreSQL keeps it: without U+0000, half a surrogate pair,
-    or numbers without end.
+    """Return parsed JSON as PostgreSQL can store it: U+0000 and halves of surrogate
+    pairs become a replacement character, and NaN and infinite numbers become null.
     """
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
@@ -261,7 +270,9 @@ def storable(value: Any) -> Any:
 
 
 def _number(text: str) -> float:
-    """Return a number; refuse NaN and Infinity, and what is too large for one."""
+    """Return a number. Raises ValueError for NaN, Infinity and what is too large for a
+    float.
+    """
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
@@ -280,6 +291,7 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
+# Returns a text or whole number as text; empty for anything else.
 def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""

@@ -1,5 +1,5 @@
-"""Which addresses MultiMail may have: the hosted one, our gateway's, and what the
-operator names.
+"""At which addresses the desk may call MultiMail: the hosted service, the gateway of
+this installation, and those that the operator names in OUTGOING_ALLOW.
 """
 
 from django.conf import settings
@@ -10,14 +10,16 @@ HOSTED = "https://api.multimail.dev"
 
 
 def is_named(url: str) -> bool:
-    """Whether the operator named this origin: it may be private, and speak plain http."""
+    """Whether a setting names the origin of this address. Such an address may be
+    private and use plain http.
+    """
     named = [settings.MULTIMAIL_API_URL, *settings.OUTGOING_ALLOW]
     return origin_of(url) in {origin_of(one) for one in named}
 
 
 def not_allowed_reason(url: str) -> str:
     """Return why this desk may not call MultiMail at this address, as a sentence; empty
-    where it may.
+    if it may.
     """
     if is_named(url) or origin_of(url) == origin_of(HOSTED):
         return ""

@@ -1,11 +1,11 @@
-"""Finds the fields that a 422 of MultiMail refuses, so that the desk makes the call again
-without them.
+"""Finds the fields that a 422 of MultiMail refuses, so that the desk makes the call
+again without them.
 
 A hosted MultiMail may know fewer optional fields than our gateway, and then answers
 with an error that names those it does not know. The form of that error is not
-documented, so the names are looked for in its text. A field that is missed here ends
-the call with an error; one that is found wrongly drops what a reviewer wrote. Therefore
-a complaint about a field's value is not one about the field.
+documented, so the names are looked for in its text. If a field is missed here, the call
+ends with an error. If a field is found that was not refused, what a reviewer wrote is
+dropped. Therefore a complaint about a field's value does not count.
 """
 
 import re
@@ -41,6 +41,7 @@ _NAMED = re.compile(
     r"""\b(?=\w*_)(\w++)(?!@)|^(\w+)$|["'`](\w+)["'`]"""
     r"""|\b(?:field|property|parameter|key)s?:? (\w++)(?!@)|[./:](\w++)(?!@)"""
 )
+# How many levels of objects and lists in the answer are searched.
 MAX_DEPTH = 8
 
 
@@ -73,13 +74,13 @@ def refused_fields(
         if key not in optional or not isinstance(value, str)
     }
     texts = list(_texts(complaint, sent, MAX_DEPTH))
-    found = {
+    mentioned = {
         name
         for text in texts
         for match in _NAMED.finditer(text)
         for name in match.groups()
     }
-    named = [name for name in optional if name in sent and name in found]
+    named = [name for name in optional if name in sent and name in mentioned]
     if any(_ABOUT_TEXT.search(text.lower()) for text in texts):
         # "The reason is too long" is about the text of `reason`.
         named = [name for name in named if "_" in name]

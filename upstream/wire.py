@@ -1,8 +1,8 @@
-"""One HTTP exchange with MultiMail: where it may go, how long and large it may be, and
-what its failure means.
+"""Sends one HTTP request to MultiMail and returns the answer. It limits time and size,
+and turns a failure into an error that says whether the request may have had an effect.
 
-It calls only hosts that MultiMail may have, and private addresses only where the
-operator named them.
+It calls only the addresses that hosts.py allows, and private ones only if the operator
+named them.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +13,11 @@ from common import exchange as http
 from common.exchange import Deadline
 from upstream import errors, hosts
 
+# In seconds.
 CONNECT_TIMEOUT = 3.0
 SILENCE_TIMEOUT = 10.0
-# All of one exchange, look-up of the name included. Far below the lease of a decision
-# (60 s).
+# For the whole exchange, including the look-up of the name. Far below the lease of a
+# decision (60 s).
 TOTAL_TIMEOUT = 20.0
 
 
@@ -42,9 +43,9 @@ def exchange(
     """Send one request and return the answer, whatever its status, if it has at most
     `limit` bytes.
 
-    Raises NotSent where it is sure that no byte of the request was written,
-    OutcomeUnknown for all that comes later. `before_write` is called when the
-    connection is there and nothing was written yet; what it raises ends the exchange.
+    Raises NotSent if it is certain that no byte of the request was written, and
+    OutcomeUnknown for every later failure. `before_write` is called when the connection
+    is made and nothing has been written; an exception from it ends the exchange.
     """
     try:
         reason = hosts.not_allowed_reason(url)
@@ -69,14 +70,16 @@ def exchange(
         with http.exchange(
             method, url, headers=headers, body=body, limits=limits
         ) as response:
-            read = bytearray()
-            while chunk := http.read_raw(response, min(65536, limit + 1 - len(read))):
-                read += chunk
-                if len(read) > limit or (response.raw.length_remaining or 0) > limit:
+            content = bytearray()
+            while chunk := http.read_raw(
+                response, min(65536, limit + 1 - len(content))
+            ):
+                content += chunk
+                if len(content) > limit or (response.raw.length_remaining or 0) > limit:
                     raise errors.TooLarge(
                         "MultiMail's answer was too large.", status=response.status_code
                     )
-            return Answer(response.status_code, response.headers, bytes(read))
+            return Answer(response.status_code, response.headers, bytes(content))
     except http.PrivateAddress as error:
         raise errors.NotSent(
             f"{error} is a private address that is not in OUTGOING_ALLOW."

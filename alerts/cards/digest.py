@@ -1,5 +1,5 @@
-"""One card for many messages: how many are in each state, the newest few, and a link to
-all of them.
+"""Builds the card of a digest, one post in place of many cards: how many messages are
+in each state, the subjects of the newest few, and a link to the queue.
 """
 
 from collections import Counter
@@ -16,9 +16,11 @@ from approvals.desk_messages import desk_messages
 from mirror.models import Message
 from mirror.states import MessageState
 
+# How many messages the card lists by subject, and how many are read at all. The others
+# are only counted.
 MAX_LISTED = 10
 MAX_READ = 200
-# A field takes 1,024 units, and "and 12 more" follows.
+# In UTF-16 units: a field takes 1,024, and a line such as "and 12 more" follows.
 _MAX_LINES = 980
 # The card has the colour of the most serious state.
 _WORST_FIRST = ("orange", "amber", "violet", "rose", "blue", "plain", "green")
@@ -27,12 +29,12 @@ _RISKS = {"high": "high risk", "notice": "notice"}
 
 @dataclass(frozen=True)
 class Row:
-    """A message on a digest, or `number` messages that are only counted; without
-    `title` where none may be shown.
-    """
+    """A message on a digest, or `number` messages that are only counted."""
 
+    # The status of the message, and its colour.
     word: str
     tone: str
+    # The subject; empty if it may not be shown.
     title: str = ""
     risk_level: str = ""
     number: int = 1
@@ -40,11 +42,10 @@ class Row:
 
 
 def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
-    """Return the messages that a digest stands for: those that wait first, then the
-    newest.
+    """Return the messages of a digest: the held ones first, each part newest first.
 
-    Of a storm the first MAX_READ are read, and the others counted: each edit of the
-    digest asks for all of it.
+    Only the first MAX_READ get a row of their own. The others are counted by state,
+    because all of this is read again for each edit of the digest.
     """
     all_messages = desk_messages().filter(cards__digest=digest)
     is_over = Case(When(state=MessageState.HELD, then=0), default=1)
@@ -71,7 +72,7 @@ def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
 
 
 def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
-    """Return the card of a digest, which is built again whenever one of its messages
+    """Return the card of a digest. It is built again whenever one of its messages
     changes.
     """
     waiting = [row for row in rows if row.tone in OPEN_TONES]
@@ -89,7 +90,7 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
             Field("Risk of waiting messages", _counts(risks, markup), inline=True)
         )
     total = sum(row.number for row in rows)
-    number = sum(row.number for row in waiting)
+    number_waiting = sum(row.number for row in waiting)
     if listed:
         lines: list[str] = []
         for row in listed:
@@ -99,13 +100,13 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
             if sum(units(one) + 1 for one in (*lines, line)) > _MAX_LINES:
                 break
             lines.append(line)
-        if rest := (number or total) - len(lines):
-            lines.append(f"and {rest} more")
+        if number_left := (number_waiting or total) - len(lines):
+            lines.append(f"and {number_left} more")
         name = "Newest waiting" if waiting else "Newest"
         fields.append(Field(name, "\n".join(lines)))
     title = f"{total} message{'' if total == 1 else 's'}, "
-    if number:
-        title += f"{'all' if number == total else number} waiting"
+    if number_waiting:
+        title += f"{'all' if number_waiting == total else number_waiting} waiting"
     else:
         title += "none of them waiting"
     why = "They arrived too quickly for separate cards, so this card lists them all."
@@ -122,6 +123,7 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
 
 
 def _counts(words: Iterable[tuple[str, int]], markup: Markup) -> str:
+    # Lines such as "12 · Held", the highest number first.
     counted: Counter[str] = Counter()
     for word, number in words:
         counted[word] += number

@@ -1,6 +1,7 @@
-"""A card and its fields, and the markup in which a channel writes them.
+"""The data of a card and its fields, and the markup in which a channel writes them:
+`Markup` has a subclass for each chat service.
 
-Lengths are counted in UTF-16 units, the strictest way in which chat clients count.
+Lengths are counted in UTF-16 units, because the strictest chat services count so.
 """
 
 import re
@@ -13,22 +14,23 @@ from rendering.invisibles import Tally, pieces
 
 MAX_TITLE = 256
 MAX_VALUE = 1024
-# Short values of others; all parts of a card together stay under Discord's 6,000, the
-# lowest limit of any channel.
+# For short values. The limits are chosen so that a whole card stays under the 6,000 of
+# Discord, the lowest limit of any channel.
 MAX_SHORT = 256
-# Discord accepts no longer address under a button.
+# Discord does not accept a longer address for a button.
 MAX_LINK = 512
+# The colours of messages that wait for a decision.
 OPEN_TONES = ("amber", "orange")
-# A cut must not leave a lone joiner, combining mark or half an escape: it would change
-# the character before it.
+# Text that is cut must not end in a joiner or half an escape sequence, which would
+# change how the character beside it is shown.
 _HALF = re.compile(r"(?<![\\\u200d\ufe0f])[\\\u200d\ufe0f]++$")
 _LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
 class Field:
-    """A name and its value; with `is_formatted` the value holds markup, otherwise plain
-    text.
+    """A name and its value. With `is_formatted` the value contains markup, else it is
+    plain text.
     """
 
     name: str
@@ -39,17 +41,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Card:
-    """What a channel shows, with every text in its markup. `word` is the status;
-    buttons need `message`.
-    """
+    """What a post shows. Every text is already in the markup of its channel."""
 
     title: str
     url: str
     description: str
+    # The colour, by a name such as "amber".
     tone: str
     fields: Sequence[Field]
     footer: str = "Countersign"
+    # The status, as a word or two.
     word: str = ""
+    # The message and its version; a card without them has no buttons to decide.
     message: UUID | None = None
     revision: int | None = None
 
@@ -73,33 +76,33 @@ class Markup:
     """
 
     def literal(self, text: str, limit: int = MAX_SHORT) -> str:
-        """Return text for use within formatted text, escaped so that none of it acts as
-        markup.
+        """Return text to put into formatted text, escaped so that it is shown as it is
+        written.
         """
         return self.plain(text, limit)
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:
-        """Return text for a title or a field's value, which have no markup around them."""
+        """Return text for a title or the value of a field, where no markup surrounds it."""
         return cut(text, limit)
 
     def bold(self, text: str) -> str:
-        """Return our own text in bold."""
+        """Return text in bold. It is not escaped, so it must be the desk's own."""
         return text
 
     def link(self, label: str, url: str) -> str:
-        """Return a link to the desk."""
+        """Return a link to a page of the desk."""
         return label
 
     def quote(self, text: str) -> str:
-        """Return a line as a quotation, written the same everywhere."""
+        """Return a line as a quotation, which all channels write in the same way."""
         return f"> {text}"
 
     def aligned(self, lines: Sequence[str]) -> str:
-        """Return lines of others in letters of one width, literally."""
+        """Return lines in a font whose letters have one width, shown as written."""
         return "\n".join(map(visible, lines))
 
     def moment(self, at: datetime) -> str:
-        """Return a moment that the channel shows relative to now."""
+        """Return a time that the channel shows relative to now, if it can."""
         return "2 minutes ago"
 
 
@@ -117,8 +120,8 @@ def units(text: str) -> int:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return `text` within `limit` UTF-16 units, never ending in half a character or an
-    escape.
+    """Return `text` cut to `limit` UTF-16 units, never in the middle of a character or
+    an escape sequence.
     """
     if units(text) <= limit:
         return text
@@ -128,7 +131,7 @@ def cut(text: str, limit: int) -> str:
 
 
 class Fields(list[Field]):
-    """The fields of a card, as its channel writes them."""
+    """The list of a card's fields, with methods that add one in the channel's markup."""
 
     def __init__(self, markup: Markup) -> None:
         super().__init__()
@@ -143,14 +146,15 @@ class Fields(list[Field]):
         rest: int = 0,
         inline: bool = False,
     ) -> None:
-        """Add text of others, and how many more there are: there is always space for
-        their number. Channels accept no field without a value.
+        """Add a field with text that other people wrote. With `rest`, "and 3 more"
+        follows, for which space is kept.
         """
         more = f" and {rest} more" if rest > 0 else ""
+        # Channels refuse a field without a value.
         shown = self.markup.plain(value, limit - len(more)).strip() or "—"
         self.append(Field(name, shown + more, inline))
 
     def moment(self, name: str, at: datetime) -> None:
-        """Add a moment."""
+        """Add a field with a time."""
         value = self.markup.moment(at)
         self.append(Field(name, value, inline=True, is_formatted=True))

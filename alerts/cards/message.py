@@ -1,5 +1,6 @@
-"""The card of a message: what it may say at a destination's level of privacy, and where
-the message is; and what is posted back in the channel where a command began.
+"""Builds the card of a message: its status, addresses, findings and a link, as far as a
+destination's level of privacy allows. Also builds the short answer that is posted in
+the channel whose command started the message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,14 +40,17 @@ from mirror.terms import TOLD_BEFORE
 from risk.findings import score_of
 from risk.lookalikes import alike_pairs, compare_names
 
+# In UTF-16 units, for one field each.
 MAX_FINDINGS = 512
 MAX_NAME = 100
-# Characters of the message's text at the fullest level: enough to recognise it.
-# Reviewers read it on the desk.
+# Of the message's text, at the level that shows it: enough to recognise the message.
+# Reviewers read the text on the desk.
 MAX_EXCERPT = 400
+# How many of each a card names.
 MAX_RISK_WORDS = 3
 MAX_RECIPIENTS = 5
 MAX_FILES = 5
+# Oversight modes in which mail is sent without review.
 _UNREVIEWED_MODES = ("monitored", "autonomous")
 _SENT = (
     MessageState.SENT,
@@ -55,12 +59,12 @@ _SENT = (
     MessageState.COMPLAINED,
 )
 _WENT_WRONG = (MessageState.BOUNCED, MessageState.COMPLAINED, MessageState.FAILED)
-# Actions after which a reviewer was asked, or may have been.
+# Actions in the ledger which show that the message was reviewed, or may have been.
 _REVIEW_ACTIONS = ("message.held", "message.approved", "decision.recorded")
+# In UTF-16 units: the title of an answer, and the reason that it quotes.
 _ANSWER_TITLE = 150
 MAX_REASON = 600
-# What an act is called here, its colour, and what it means; decisions also say who made
-# them.
+# What an answer says of each act: a word, a colour, and what the word means.
 _ACTIONS = {
     "message.approved": ("Approved", "green", "It is being sent."),
     "message.released": ("Released", "green", "The agent can read it."),
@@ -76,23 +80,25 @@ _ACTIONS = {
     "message.failed": ("Failed", "rose", "It could not be sent."),
     "message.cancelled": ("Cancelled", "plain", "Nothing was sent."),
 }
+# Of these acts an answer also says who decided.
 _DECISIONS = ("message.approved", "message.released", "message.rejected")
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """A message, and what its card says besides, at a level of privacy."""
+    """What the card of a message is built from, at one level of privacy."""
 
     message: Message
     privacy: str = Destination.Privacy.HEADERS
+    # The findings in words, and "high", "notice" or empty.
     risk: str = ""
     risk_level: str = ""
-    # The first address that looks like a known name, and that name.
+    # The first address that looks like a known one, and the known one.
     alike: tuple[str, str] | None = None
     claimed_by: str = ""
-    # "1 of 2, by Ana Ferreira", where several people have to approve it.
+    # Such as "1 of 2, by Ana Ferreira", if several people have to approve it.
     approvals: str = ""
-    # Whether a standing approval approved it and anybody can stop it.
+    # Whether a rule approved it without a person, and it can still be stopped.
     is_stoppable: bool = False
 
     @property
@@ -102,7 +108,7 @@ class CardFacts:
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """The content of the message, as far as it is here."""
+        """The fields of the message's current version; empty before they were read."""
         return self.message.revision.content if self.message.revision else {}
 
 
@@ -115,7 +121,7 @@ def card_of_message(message: Message, destination: Destination, markup: Markup) 
 
 
 def message_facts(message: Message, destination: Destination) -> CardFacts:
-    """Return what the card of `message` may say there."""
+    """Read what the card of `message` is built from, for this destination."""
     findings = message.revision.findings if message.revision else []
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     facts = CardFacts(
@@ -139,16 +145,16 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
 
 
 def desk_link(message: Message) -> str:
-    """Return the address of the message on the desk, or of the queue where that is too
-    long for a button.
+    """Return the address of the message's page on the desk; that of the queue, if it is
+    too long for a button.
     """
     link = f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/"
     return link if len(link) <= MAX_LINK else f"{settings.PUBLIC_URL}/queue/"
 
 
 def card_status(message: Message) -> Status:
-    """Return the status, with what only a card shows: that the time is nearly over, or
-    that nobody was asked.
+    """Return the message's status. A card also says if a held message expires soon, and
+    if a sent one was not reviewed.
     """
     status = shown_status(message)
     if message.state == MessageState.HELD and status.tone == "amber":
@@ -162,11 +168,11 @@ def card_status(message: Message) -> Status:
         and message.direction != "inbound"
         and not message.decisions.all()
     )
-    # A mailbox's mode may have changed since: whatever once waited was reviewed.
+    # The ledger is asked, because the mailbox's mode may have changed since then.
     if is_sent and not last_of(message=message.public_id, actions=_REVIEW_ACTIONS):
         mode = message.mailbox.oversight_mode if message.mailbox else ""
-        # In other modes too mail is sent unread: by an allowlist, or where a call may
-        # ask for a looser mode.
+        # In other modes mail can be sent without review too: by a bypass allowlist, or
+        # if a call asked for a looser mode.
         label = mode if mode in _UNREVIEWED_MODES else "not reviewed"
         detail = (
             f"{status.detail}; sent without review"
@@ -181,8 +187,8 @@ def card_status(message: Message) -> Status:
 
 
 def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
-    """Return the card: amber while the message is held, and its outcome in colour and
-    words afterwards.
+    """Return the card of a message in this status, with a link to decide while it is
+    held.
     """
     title = facts.message.subject.strip() or "(no subject)"
     detail = status.detail
@@ -219,17 +225,19 @@ def triggered_by(trigger: dict[str, Any]) -> str:
     channel = trigger.get("discord_channel")
     guild = trigger.get("discord_guild")
     if user:
-        where = f" in #{str(channel).lstrip('#')}" if channel else ""
+        channel_words = f" in #{str(channel).lstrip('#')}" if channel else ""
         # Discord gives programs a server's id instead of its name; the id means nothing
         # to people.
         is_named = guild and not str(guild).isdigit()
-        return f"{user}{where}{f' ({guild})' if is_named else ''}"
+        return f"{user}{channel_words}{f' ({guild})' if is_named else ''}"
     run = trigger.get("run_id") or trigger.get("runId")
     return f"run {run}" if run else "an agent, through the API"
 
 
 def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
-    """Return who and what, then for an open card how it waits, then the content."""
+    """Return the fields in this order: addresses, files, and who started the message;
+    if it is held, since when; then findings, text and ids.
+    """
     minimal = facts.is_minimal
     message = facts.message
     revision = message.revision
@@ -248,7 +256,8 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     fields.text("From", sender, MAX_SHORT, inline=True)
     recipients = message.recipients
     add_addresses("To", recipients, MAX_VALUE, inline=len(recipients) < 2)
-    # On rows of their own, as all below: three columns are too narrow for addresses.
+    # Not inline, so that each field has the whole width: a column is too narrow for
+    # several addresses.
     if revision and (cc := copied_to(revision, "cc")):
         add_addresses("Cc", cc, MAX_FINDINGS, inline=False)
     if revision and (bcc := copied_to(revision, "bcc")):
@@ -257,8 +266,8 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     if files and minimal:
         fields.text("Files", str(len(files)), MAX_SHORT, inline=True)
     elif files:
-        named = ", ".join(files[:MAX_FILES])
-        fields.text("Files", named, MAX_FINDINGS, rest=len(files) - MAX_FILES)
+        file_names = ", ".join(files[:MAX_FILES])
+        fields.text("Files", file_names, MAX_FINDINGS, rest=len(files) - MAX_FILES)
     started = triggered_by(message.trigger)
     shown = without_addresses(started) if minimal else started
     fields.text("Triggered by", shown, MAX_SHORT)
@@ -274,15 +283,15 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
         fields.text(name, facts.risk, MAX_FINDINGS)
     if facts.alike and not minimal:
-        # The address's domain over the known one, with a caret under each letter that
-        # differs.
+        # Three lines: the domain as written, a caret under each letter that differs,
+        # and the known domain.
         names = compare_names(*facts.alike)
-        written = "".join(text for _, text in names.written).rstrip()
-        known = "".join(text for _, text in names.known).rstrip()
+        written_line = "".join(text for _, text in names.written).rstrip()
+        known_line = "".join(text for _, text in names.known).rstrip()
         carets = "".join(
             " ^"[differs] * len(text) for differs, text in names.written
         ).rstrip()
-        lines = markup.aligned((written, carets, known))
+        lines = markup.aligned((written_line, carets, known_line))
         fields.append(Field("Look-alike", lines, is_formatted=True))
     text = str(facts.content.get("markdown") or "").strip()
     if facts.privacy == Destination.Privacy.FULL and text:
@@ -310,30 +319,32 @@ def read_message(key: int | None) -> Message:
 
 
 def approvals_of(message: Message) -> str:
-    """Return how many have approved a held message, and who: "1 of 2, by Ana Ferreira";
-    empty where one is enough.
+    """Return how many people have approved a held message, and who, such as "1 of 2, by
+    Ana Ferreira"; empty if one approval is enough.
     """
     demand = demands_for([message], worker("alerts"), timezone.now()).get(message.pk)
     if demand is None or not (demand.takes_several or demand.warning):
         return ""
-    given = f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"
-    return f"{given}. {demand.warning}" if demand.warning else given
+    progress = f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"
+    return f"{progress}. {demand.warning}" if demand.warning else progress
 
 
 def answer_card(
     message: Message, entry: Entry, destination: Destination, markup: Markup
 ) -> Card:
-    """Return the answer about this act on the message: short, and nobody is pinged."""
+    """Return the short card that answers whoever started the message by a command: what
+    the act of this entry did to it. It mentions nobody.
+    """
     minimal = destination.privacy == Destination.Privacy.MINIMAL
     decision: Decision | None = None
     if entry.action in _DECISIONS:
-        # The desk's own decision that took effect, if there is one.
+        # The decision of this desk that took effect, if there is one.
         applied = message.decisions.filter(
             state__in=(DecisionState.APPLIED, DecisionState.CALLING)
         )
         decision = applied.select_related("given_by").order_by("-pk").first()
-    if (known := _ACTIONS.get(entry.action)) is not None:
-        word, tone, meaning = known
+    if (action_words := _ACTIONS.get(entry.action)) is not None:
+        word, tone, meaning = action_words
     else:
         status = card_status(message)
         word = status.word
@@ -347,7 +358,7 @@ def answer_card(
     elif decision and decision.reason:
         reason = decision.reason
     else:
-        # What MultiMail repeats of the reviewer's words.
+        # The message was decided elsewhere: the reason as MultiMail reports it.
         reason = without_references(message.upstream_reason)
     recipients = [
         masked_address(str(one)) if minimal else str(one)

@@ -1,5 +1,6 @@
-"""Cards that are about no message of the mirror: a connection, the desk, mail refused
-at the gate, a change.
+"""Builds the cards that are not about a message of the desk: about a connection, a
+flood of messages, the desk, mail that an allowlist refused, or a change that waits for
+a second admin.
 """
 
 from django.conf import settings
@@ -15,11 +16,12 @@ from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Connection
 
+# In UTF-16 units.
 MAX_NAME = 80
 MAX_EXPLANATION = 700
 
 
-# Like a message's status; the detail says what the effect is and what to do.
+# By action: a title, a colour, and a sentence about the effect and what to do.
 _PAUSED = Status(
     "Paused", "orange", "Its decisions are not carried out until it is resumed."
 )
@@ -66,8 +68,8 @@ _UNKNOWN = Status("Changed", "plain", "Open the desk.")
 def notice_card(
     about: str, entry: Entry | None, destination: Destination, markup: Markup
 ) -> Card:
-    """Return the card about `about`, such as "connection/4" or "desk", after the act of
-    `entry`.
+    """Return the card of what `about` names, such as "connection/4" or "brake/9".
+    `entry` is the act that it shows.
     """
     minimal = destination.privacy == Destination.Privacy.MINIMAL
     details = entry.details if entry is not None else {}
@@ -82,7 +84,7 @@ def notice_card(
     if entry:
         fields.moment("Since", entry.at)
     if kind == "brake":
-        # One card for a flood, however many messages it has.
+        # A brake holds a flood of messages apart; all of them have this one card.
         brake = Brake.objects.filter(pk=number).first() if number else None
         is_over = brake is not None and brake.ended_at is not None
         notice = _NOTICES["brake.ended" if is_over else "brake.opened"]
@@ -120,8 +122,10 @@ def notice_card(
 
 
 def newest_entry(about: str, planned: int | None) -> Entry | None:
-    """Return the act that the card shows: the newest, because several may have asked
-    for one post.
+    """Return the entry of the act that a card shows.
+
+    For a connection it is the newest, since several acts may be waiting for one post;
+    for everything else, `planned` is the key of the entry.
     """
     entries = Entry.objects.with_details()
     kind, _, key = about.partition("/")
@@ -130,13 +134,13 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
         newest = entries.filter(connection=number, message=None, action__in=_NOTICES)
         return newest.newest_first().first()
     # Each refusal and each change has its own card.
-    wanted = number if kind in ("refusal", "change") else planned
-    return entries.filter(pk=wanted).first() if wanted is not None else None
+    entry_id = number if kind in ("refusal", "change") else planned
+    return entries.filter(pk=entry_id).first() if entry_id is not None else None
 
 
 def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
-    """Show mail that an allowlist refused: it was never held, so nobody can decide
-    about it.
+    """Return the card of mail that an allowlist refused. It was never held, so there is
+    nothing to decide.
     """
     details = entry.details
     started = triggered_by(entry.trigger)
@@ -170,9 +174,10 @@ def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
 
 
 def _change_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
-    """Show a change of policy that waits for a second admin; a card cannot accept it.
+    """Return the card of a change that waits for a second admin, who accepts it on the
+    desk and not on the card.
 
-    At the minimal level only of which kind it is: a change may name people.
+    At the minimal level it shows only the kind of the change, which may name people.
     """
     details = entry.details
     fields = Fields(markup)

@@ -1,9 +1,10 @@
-"""The kinds of destinations: a file or folder each that has CHANNELS, found by being
-here. docs/contributing-channels.md says how to add one.
+"""The kinds of destinations, such as Slack or a signed webhook. Each is a file or
+folder in here with a list CHANNELS, which `all_channels` finds by itself.
+docs/contributing-channels.md says how to add one.
 
-A kind knows its own protocol, its fields in the form and its wording. It must not know
-routes, deliveries or pages. Start reading at base.py, then slack.py or
-signed_webhook.py, the smallest with cards and with events.
+A channel knows its own protocol, its fields in the form and its wording. It must not
+know routes, deliveries or pages. Start reading at base.py, then slack.py, the smallest
+one with cards, or signed_webhook.py, the smallest one with events.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ DEFAULT_KIND = "discord_webhook"
 
 @cache
 def all_channels() -> Mapping[str, Channel]:
-    """Return every channel by its kind, in the order in which the form offers them."""
+    """Return every channel by its kind, in the order of the form's choices."""
     channels: dict[str, Channel] = {}
     for name in sorted(found.name for found in iter_modules(__path__)):
         module = import_module(f"{__name__}.{name}")
@@ -28,7 +29,7 @@ def all_channels() -> Mapping[str, Channel]:
 
 
 def channel_of(kind: str) -> Channel:
-    """Return the channel of a destination's kind; one that refuses everything where the
-    kind's file was removed.
+    """Return the channel of this kind. If the kind's file was removed, it is a
+    placeholder that refuses everything.
     """
     return all_channels().get(kind) or NotInstalled()

@@ -1,8 +1,8 @@
-"""What a kind of destination is: its fields in the form, how it posts, what can come of
-it, and how it is tested.
+"""The base classes of channels: which fields the form of a destination has, how a
+channel posts to it, which errors posting can raise, and how a destination is tested.
 
-`CardChannel` posts cards that people read; `EventChannel` posts each event by itself,
-for programs.
+`CardChannel` posts cards that people read, and edits them. `EventChannel` posts each
+event once, for programs.
 """
 
 import json
@@ -34,8 +34,8 @@ TEST_CARD = Card(
 
 
 class NotPosted(Exception):
-    """It was not accepted; `status` and `answer` are what the other side answered, if
-    anything.
+    """The post was not accepted. `status` and `answer` are what the service answered,
+    if it did.
     """
 
     def __init__(
@@ -47,28 +47,30 @@ class NotPosted(Exception):
 
 
 class Refused(NotPosted):
-    """The other side refused, and the same request would be refused again."""
+    """The service refused, and would refuse the same request again."""
 
 
 class DestinationGone(Refused):
-    """The destination does not exist any more, or takes nothing from us: it is switched
-    off.
+    """The destination does not exist any more, or accepts nothing from the desk. The
+    caller switches it off.
     """
 
 
 class CardGone(Refused):
-    """Somebody deleted the card."""
+    """The card to edit does not exist any more: somebody deleted it."""
 
 
 class CardRefused(Refused):
-    """This body is not accepted."""
+    """The service does not accept this body."""
 
 
 class RetryLater(NotPosted):
-    """Not now. `seconds` is how long everything for this destination waits, where the
-    destination or our own count of its limit says so. Without it something failed.
+    """Posting failed now, and may work later.
 
-    With `whole_service` every destination of the same service waits.
+    With `seconds`, everything for this destination waits so long: the service asked for
+    it, or the desk's own count shows that its limit is reached. With `whole_service`
+    every destination of the same service waits. Without `seconds` it is a failure, and
+    the usual back-off applies.
     """
 
     def __init__(
@@ -86,24 +88,24 @@ class RetryLater(NotPosted):
 
 @dataclass(frozen=True)
 class Posted:
-    """What a destination accepted: the id by which the post can be edited, if it has
-    one, and the answer for the log.
+    """A post that a destination accepted."""
 
-    `pause` is how long the destination is left alone now; `channel` the id of the
-    channel that has the post.
-    """
-
+    # The id by which the service can edit the post; empty if it gave none.
     message_id: str
     status: int
+    # The answer for the log.
     answer: str = ""
+    # For how many seconds the destination gets no other request.
     pause: float = 0.0
+    # The id of the channel in which the post is, if the service says so.
     channel: str = ""
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """Whether a test was accepted, and a sentence for whoever sent it."""
+    """Whether a test was accepted, and a sentence for the person who sent it."""
 
+    # It is no class of tests, whatever pytest concludes from its name.
     __test__ = False
 
     accepted: bool
@@ -113,16 +115,13 @@ class TestResult:
 
 @dataclass(frozen=True)
 class FormField:
-    """A field of the form, stored in the column of Destination that it names: url,
-    channel or secret.
+    """A field of the form. A secret is stored encrypted, and never shown again."""
 
-    Secrets are encrypted, and never shown again. `required` is what is said where it is
-    empty.
-    """
-
+    # The column of Destination that stores it: url, channel or secret.
     name: str
     label: str
     note: str
+    # The error if it is left empty; empty if it may be.
     required: str = ""
     is_secret: bool = False
     max_length: int = 500
@@ -130,34 +129,35 @@ class FormField:
 
 
 class Channel(ABC):
-    """One kind of destination. `kind` is stored with each destination, and never
-    changes.
-    """
+    """One kind of destination."""
 
+    # Stored with each destination, so it must never change.
     kind: str
     label: str
     # What it posts and what it needs, for the form.
     summary: str
-    # Who answers, in sentences: "Discord did not answer in time."
+    # The subject of sentences such as "Discord did not answer in time."
     service: str
     fields: tuple[FormField, ...]
     posts_cards: bool
-    # How many deliveries may be under way at the same time.
+    # How many deliveries one destination may have under way at the same time.
     parallel: int = 1
-    # Whether it can answer where a command began, keep the ledger's heads, and whether
-    # the desk makes its secret.
+    # Whether it can post answers in the channel where a command began.
     answers_commands: bool = False
+    # Whether it can post checkpoints of the ledger.
     keeps_heads: bool = False
+    # Whether the desk makes its secret, which nobody types.
     makes_secret: bool = False
-    # Its hosts, so that a signed webhook is not sent there by mistake.
+    # The service's hosts. The form refuses them as addresses of a signed webhook.
     hosts: tuple[str, ...] = ()
     # A module with URL patterns of its own.
     urls: str = ""
-    # What each refused status means for whoever sends a test, and what to do about it.
+    # By HTTP status: why a test was refused, and what to do about it.
     refusals: Mapping[int, str] = {}
-    # Where to look for a test that was accepted. Where every answer has an id, one
-    # without is not the service's.
+    # What somebody whose test was accepted reads: where to look for it.
     when_accepted: str
+    # Whether the service gives each post an id. Then an answer without an id is not
+    # the service's.
     answers_with_id: bool = False
     redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
     when_late = "Check that it is running, then test again."
@@ -167,14 +167,14 @@ class Channel(ABC):
 
     @property
     def not_ready(self) -> str:
-        """What an operator has to set before this kind works, in words; empty where it
-        works.
+        """What an operator has to set before this kind works, as a sentence; empty if
+        it works.
         """
         return ""
 
     def clean(self, typed: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
-        """Return the fields' values as they are stored, empty for a secret that stays.
-        Raises ValidationError.
+        """Return the fields' values as they are stored. A field that was left empty is
+        missing, so that a stored secret stays. Raises ValidationError.
         """
         values = {}
         errors = {}
@@ -192,14 +192,14 @@ class Channel(ABC):
         return values
 
     def url_error(self, url: str) -> str:
-        """Return in words why an address cannot be one of this kind, and what to do;
-        empty where it can.
+        """Return why this cannot be an address of this kind, and what to do, as a
+        sentence; empty if it can.
         """
         return ""
 
     def clean_field(self, name: str, value: str) -> str:
-        """Return one value as it is stored. Raises ValidationError with a sentence that
-        does not repeat it.
+        """Return one value as it is stored. Raises ValidationError; its sentence does
+        not repeat the value, which may be a secret.
         """
         if error := self.url_error(value):
             raise ValidationError(error)
@@ -207,31 +207,31 @@ class Channel(ABC):
 
     @abstractmethod
     def address(self, destination: Destination) -> str:
-        """Return the address without its secret part."""
+        """Return the destination's address to show, without its secret part."""
 
     def command_channel(self, typed: str) -> str:
-        """Return a channel in which commands begin as it is stored, where the kind can
-        answer there.
+        """Return, as it is stored, the channel that somebody typed whose commands are
+        to be answered.
         """
         return typed.strip()
 
     def new_secret(self) -> str:
-        """Return a secret for a new destination, where the desk makes one."""
+        """Return a secret for a new destination; empty if the desk makes none."""
         return ""
 
     def duties(self) -> Mapping[str, Duty]:
-        """Return what finds work of this kind for which no task was sent; asked every
-        few seconds.
+        """Return by name what the sweep does for this kind every few seconds, to find
+        work whose task was lost.
         """
         return {}
 
     @abstractmethod
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
-        """Post what says that it is a test. Raises as every post does."""
+        """Post a test that says it is one. Raises as every post does."""
 
     def test(self, destination: Destination, *, within: float) -> TestResult:
-        """Post a test for somebody who waits for it, and say in words what came of it
-        and what to do.
+        """Post a test for a person who waits, and return how it ended, with a sentence
+        that says what to do.
         """
         try:
             posted = self.post_test(destination, limit=within)
@@ -245,6 +245,7 @@ class Channel(ABC):
         return TestResult(True, self.when_accepted, posted.channel)
 
     def _why_not(self, error: NotPosted) -> str:
+        # Why a test was not accepted, and what to do, as a sentence.
         status = error.status
         if refusal := self.refusals.get(status or 0):
             return refusal
@@ -255,6 +256,7 @@ class Channel(ABC):
             plural = "" if seconds == 1 else "s"
             return f"{self.service} asks to wait {seconds} second{plural}. The address works; test it then."
         if status is None and error.answer:
+            # Slack: an error of its own, in an answer with status 200.
             return f"{error} Test again in a few minutes."
         if status is None:
             if "within" in str(error) or "Timeout" in str(error):
@@ -268,8 +270,8 @@ class Channel(ABC):
 
 
 class CardChannel(Channel):
-    """A kind where people read cards. `post` and `edit` raise RetryLater,
-    DestinationGone, CardRefused or CardGone.
+    """A kind of destination where people read cards. `post` and `edit` raise
+    RetryLater, DestinationGone, CardRefused or CardGone.
     """
 
     posts_cards = True
@@ -278,17 +280,17 @@ class CardChannel(Channel):
 
     @abstractmethod
     def body(self, card: Card) -> dict[str, Any]:
-        """Return what is posted to show this card."""
+        """Return the request's body that shows this card."""
 
     @abstractmethod
     def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return a minimal body that is certainly accepted, to replace a body that was
-        refused.
+        """Return a minimal body in place of one that was refused; this one must be
+        accepted.
         """
 
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
-        """Return what is posted to show these lines, the first in bold, where the kind
-        keeps heads of the ledger.
+        """Return the request's body that shows these lines, the first in bold. Only
+        kinds with `keeps_heads` have it.
         """
         raise NotImplementedError
 
@@ -300,21 +302,21 @@ class CardChannel(Channel):
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
-        """Post it."""
+        """Post this body as a new post."""
 
     @abstractmethod
     def edit(
         self, destination: Destination, message_id: str, body: dict[str, Any]
     ) -> Posted:
-        """Edit what was posted, in place. Called only with an id that `post` returned."""
+        """Edit a post in place. `message_id` is an id that `post` returned."""
 
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
         return self.post(destination, self.body(TEST_CARD), limit=limit)
 
 
 class EventChannel(Channel):
-    """A kind that receives each event by itself. `post_event` raises RetryLater,
-    DestinationGone or CardRefused.
+    """A kind of destination that receives each event as one request, for programs.
+    `post_event` raises RetryLater, DestinationGone or CardRefused.
     """
 
     posts_cards = False
@@ -323,14 +325,16 @@ class EventChannel(Channel):
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the body of an event, as Standard Webhooks recommends it."""
+        """Return the body of an event, in the form that Standard Webhooks recommends."""
         return {"type": name, "timestamp": at.isoformat(), "data": data}
 
     @abstractmethod
     def post_event(
         self, destination: Destination, body: bytes, *, event_id: str, limit: float
     ) -> Posted:
-        """Post one event; every attempt has the same id and body."""
+        """Post one event. Every attempt has the same id and body, so that the receiver
+        can drop a repeated one.
+        """
 
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
         event_id = f"evt_{uuid4().hex}"
@@ -347,8 +351,8 @@ class EventChannel(Channel):
 
 
 class NotInstalled(CardChannel, EventChannel):
-    """Placeholder for a kind whose file was removed. The next due delivery switches
-    the destination off.
+    """Placeholder for a kind whose file was removed. It refuses every post, so the next
+    delivery switches the destination off.
     """
 
     kind = ""

@@ -1,8 +1,8 @@
-"""Inngest: each event is posted to its event API, with an id by which a second one is
-dropped. It must not know cards.
+"""The channel for Inngest, a service that runs functions: posts each event to Inngest's
+event API, with an id by which Inngest drops a repeated event. It must not know cards.
 
-Whoever has the event key can post, and it is part of the address: no sentence and no
-log contains it.
+The address contains the event key, and whoever has the key can post. So no sentence and
+no log contains the key.
 """
 
 import re
@@ -35,16 +35,17 @@ from alerts.models import Destination
 from common.origins import origin_of
 
 EXAMPLE = "https://inn.gs/e/an-event-key"
-# Inngest's names have the product in front, as MultiMail's page on it shows.
+# The beginning of each event's name, as in MultiMail's documentation about Inngest.
 FAMILY = "multimail/"
 _ORIGIN = "https://inn.gs:443"
 _PATH = re.compile(r"/e/(?P<key>[A-Za-z0-9_-]{1,200})/?")
 _HINT = "In Inngest, open Manage, Event Keys, and copy an address that events are posted to."
-# Of a key that is long enough to spare them, so many characters are shown.
+# The last 4 characters of a key are shown, if it has at least 24.
 _SHOWN = 4
 _LONG = 24
+# Statuses that mean that the key is not accepted.
 _GONE = (401, 403, 404, 410)
-# What is wrong with the event itself stays wrong.
+# Statuses that mean that this event will never be accepted.
 _REFUSED = (400, 406, 409, 412, 413, 422)
 
 
@@ -90,22 +91,22 @@ class Inngest(EventChannel):
                 f"This is not an address of Inngest: one looks like {EXAMPLE}. For a server of your own, an operator "
                 f"can name its origin in OUTGOING_ALLOW. {_HINT}"
             )
-        found = _PATH.fullmatch(parts.path)
-        if not found:
+        path = _PATH.fullmatch(parts.path)
+        if not path:
             return f"This is not an event URL such as {EXAMPLE}. {_HINT}"
-        if found["key"].startswith("signkey"):
+        if path["key"].startswith("signkey"):
             return f"This contains a signing key, which is only for your functions. {_HINT}"
         return "Remove everything after the question mark." if parts.query else ""
 
     def address(self, destination: Destination) -> str:
-        # Of a long key the end is shown.
+        # The address without its key; of a long key, the end is shown.
         parts = split_address(destination.url)
-        found = _PATH.fullmatch(parts.path) if parts else None
-        if parts is None or found is None:
+        path = _PATH.fullmatch(parts.path) if parts else None
+        if parts is None or path is None:
             return masked_host(destination.url)
-        key = found["key"]
-        shown = f"…{key[-_SHOWN:]}" if len(key) >= _LONG else MASK
-        return f"{parts.netloc}/e/{shown}"
+        key = path["key"]
+        masked_key = f"…{key[-_SHOWN:]}" if len(key) >= _LONG else MASK
+        return f"{parts.netloc}/e/{masked_key}"
 
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
@@ -122,30 +123,33 @@ class Inngest(EventChannel):
     ) -> Posted:
         url = destination.url
         if error := self.url_error(url):
-            # It may have been accepted because of an origin that is no longer allowed.
+            # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
         answer = send("POST", url, body, limit=limit)
-        stored = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
+        logged_answer = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
         status = answer.status
         if 200 <= status < 300:
-            # Such as {"ids": ["01H..."], "status": 200}; others have no id.
+            # Inngest's answer is such as {"ids": ["01H..."], "status": 200}. If it has
+            # no id, something else answered.
             ids = json_object(answer).get("ids")
             first = ids[0] if isinstance(ids, list) and ids else ""
             event_id = first[:64] if isinstance(first, str) else ""
-            return Posted(event_id, status, answer=stored)
-        answered: dict[str, Any] = {"status": status, "answer": stored}
+            return Posted(event_id, status, answer=logged_answer)
+        answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
         if status == 429:
             raise RetryLater(
-                "Inngest asked to wait.", seconds=retry_after(answer), **answered
+                "Inngest asked to wait.", seconds=retry_after(answer), **answer_fields
             )
         sentence = f"Inngest answered {status}."
         if status in _GONE:
             raise DestinationGone(
-                f"{sentence} It does not accept this event key.", **answered
+                f"{sentence} It does not accept this event key.", **answer_fields
             )
         if status in _REFUSED:
-            raise CardRefused(f"{sentence} It does not accept this event.", **answered)
-        raise RetryLater(sentence, **answered)
+            raise CardRefused(
+                f"{sentence} It does not accept this event.", **answer_fields
+            )
+        raise RetryLater(sentence, **answer_fields)
 
 
 CHANNELS = (Inngest(),)

@@ -1,5 +1,6 @@
-"""Signed webhook: each event is posted to a program's address, signed as the Standard
-Webhooks specification asks. It must not import what builds cards for chat channels.
+"""The channel for signed webhooks: posts each event to the address of a program that
+the organisation runs, signed as the Standard Webhooks specification asks. It must not
+import what builds cards for chat channels.
 """
 
 import base64
@@ -34,7 +35,7 @@ from common.postgres import clock
 
 EXAMPLE = "https://hooks.yourteam.example/countersign"
 PREFIX = "whsec_"
-# The specification asks for 24 to 64.
+# The specification asks for 24 to 64 bytes.
 _SECRET_BYTES = 32
 
 
@@ -72,7 +73,7 @@ class SignedWebhook(EventChannel):
         parts = urlsplit(url)
         if origin_of(url) == origin_of(settings.PUBLIC_URL):
             return "This is the desk's own address. Enter the address of the receiving program."
-        # An operator listed it in OUTGOING_ALLOW: plain HTTP and private addresses too.
+        # An operator allowed this origin, even if it is private or uses plain http.
         if is_allowed(url):
             return ""
         if parts.scheme != "https":
@@ -83,7 +84,8 @@ class SignedWebhook(EventChannel):
         ):
             takes = f"This is an address of {other.service}, which takes no signed webhooks."
             return f"{takes} Choose “{other.label}” instead."
-        # What a name resolves to is checked at each request.
+        # Only the address as typed is checked here. What a name resolves to is checked
+        # at each request.
         host = (parts.hostname or "").rstrip(".")
         try:
             is_private = not is_public(host)
@@ -103,8 +105,8 @@ class SignedWebhook(EventChannel):
     def post_event(
         self, destination: Destination, body: bytes, *, event_id: str, limit: float
     ) -> Posted:
-        """Post one event. After any answer but a 2xx it is posted again; a 410 ends the
-        destination.
+        """Post one event. A 410 switches the destination off; after any other answer
+        than a 2xx the event is posted again later.
         """
         if error := self.url_error(destination.url):
             raise DestinationGone(error)
@@ -120,29 +122,31 @@ class SignedWebhook(EventChannel):
             limit=limit,
         )
         parts = urlsplit(destination.url)
-        stored = redacted(answer, (parts.query, parts.path.strip("/")))
+        logged_answer = redacted(answer, (parts.query, parts.path.strip("/")))
         if 200 <= answer.status < 300:
-            return Posted("", answer.status, answer=stored)
+            return Posted("", answer.status, answer=logged_answer)
         sentence = f"The receiver answered {answer.status}."
         if answer.status == 410:
             raise DestinationGone(
-                f"{sentence} It no longer accepts webhooks.", status=410, answer=stored
+                f"{sentence} It no longer accepts webhooks.",
+                status=410,
+                answer=logged_answer,
             )
         if answer.status == 429:
             raise RetryLater(
                 "The receiver asked to wait.",
                 seconds=retry_after(answer),
                 status=429,
-                answer=stored,
+                answer=logged_answer,
             )
-        raise RetryLater(sentence, status=answer.status, answer=stored)
+        raise RetryLater(sentence, status=answer.status, answer=logged_answer)
 
 
 def signed_headers(
     destination: Destination, *, event_id: str, body: bytes
 ) -> dict[str, str]:
-    """Return the three headers of a signature made now. While the previous secret is
-    valid too, they have two signatures, one by each secret.
+    """Return the three headers that sign this body at the present time. While the
+    previous secret is still valid, they contain a second signature, made with it.
     """
     at = datetime.fromtimestamp(int(time.time()), UTC)
     keys = [destination.secret]

@@ -1,10 +1,11 @@
-"""Slack: Block Kit cards by an incoming webhook, where each change is a new post, or by a
-bot's token, with which cards are edited in place. It must not know routes or
-deliveries, and no sentence and no log contains the webhook's token or the bot's.
+"""The channel for Slack: posts cards in Slack's format, Block Kit. With a bot's token
+it edits a card in place; with an incoming webhook it cannot, so each change is a new
+post. It must not know routes or deliveries. No sentence and no log contains the
+webhook's token or the bot's.
 
-Slack reads & < > as the beginning of links, mentions and moments in every text object,
-so all three become entities. What needs no formatting goes into plain_text objects,
-where nothing else is read as markup either.
+In every text, Slack reads the signs & < > as markup for links, mentions and times, so
+all three are escaped. Text that needs no formatting goes into plain_text objects, in
+which Slack reads no other markup.
 """
 
 import json
@@ -44,7 +45,7 @@ from outgoing.guarded import TOTAL_TIMEOUT, Answer
 HOST = "hooks.slack.com"
 EXAMPLE = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"
 API = "https://slack.com/api"
-# Slack allows a channel about one post a second.
+# In seconds: Slack allows about one post a second in a channel.
 PAUSE = 1.0
 _PATH = re.compile(
     r"/services/(?P<team>[A-Z0-9]{1,30})/(?P<hook>[A-Z0-9]{1,30})/(?P<token>[A-Za-z0-9]{1,100})"
@@ -55,8 +56,9 @@ _TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,10}")
 _ERROR = re.compile(r"[a-z_]{1,60}")
 _HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
 
-# Errors of both ways to post, by what they mean for us. What is not named here is tried
-# again.
+# Slack's words for errors, of webhooks and of the Web API, by what they mean here: the
+# destination is gone, the card is gone, this card is refused, or wait. After any other
+# error the desk tries again.
 _GONE = {
     "no_service",
     "no_service_id",
@@ -103,8 +105,8 @@ MAX_FIELD = 2000
 MAX_FIELDS = 10
 MAX_URL = 3000
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# Within formatted text there is no escape for these, so characters that look like them
-# stand there.
+# In formatted text these signs cannot be escaped, so signs that look like them replace
+# them.
 _LOOKALIKES = str.maketrans({"*": "∗", "_": "＿", "~": "∼", "`": "ˋ"})
 _HALF_ENTITY = re.compile(r"&[a-z]{0,3}…$")
 
@@ -135,8 +137,8 @@ class Mrkdwn(Markup):
 
 
 def card_body(card: Card) -> dict[str, Any]:
-    """Return the body for Slack: a header, the status, the fields, a button to the
-    desk, and a footer.
+    """Return the body that shows a card: a header, the status, the fields, a button
+    that opens the desk, and a footer.
     """
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": _plain_text(card.title, MAX_HEADER)},
@@ -168,8 +170,8 @@ def short_body(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a body: `text` is for notifications, and nothing in it becomes a link or a
-    mention by itself.
+    """Return a body with these blocks. Notifications show `text`, in which Slack makes
+    no links or mentions of its own.
     """
     quiet = {
         "unfurl_links": False,
@@ -181,7 +183,7 @@ def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def cut_entities(text: str, limit: int) -> str:
-    """Return `text` within `limit`, never ending in half an entity."""
+    """Return `text` cut to `limit`, never in the middle of an entity such as &amp;."""
     return _HALF_ENTITY.sub("…", cut(text, limit))
 
 
@@ -196,12 +198,12 @@ def _plain_text(text: str, limit: int) -> dict[str, Any]:
 
 
 def _mrkdwn(text: str, limit: int) -> dict[str, Any]:
-    # Verbatim: names of channels and people are not looked for.
+    # Verbatim: Slack does not turn names of channels and people into links.
     return {"type": "mrkdwn", "text": cut_entities(text, limit), "verbatim": True}
 
 
 class Slack(CardChannel):
-    """Cards with links."""
+    """Cards with links, posted by a bot or by an incoming webhook."""
 
     kind = "slack"
     label = "Slack"
@@ -281,10 +283,10 @@ class Slack(CardChannel):
         if destination.channel:
             return f"channel {destination.channel}"
         parts = split_address(destination.url)
-        found = _PATH.fullmatch(parts.path) if parts else None
-        if parts is None or found is None:
+        path = _PATH.fullmatch(parts.path) if parts else None
+        if parts is None or path is None:
             return masked_host(destination.url)
-        return f"{parts.netloc}/services/…{found['hook'][-4:]}/{MASK}"
+        return f"{parts.netloc}/services/…{path['hook'][-4:]}/{MASK}"
 
     body = staticmethod(card_body)
     shorten = staticmethod(short_body)
@@ -299,14 +301,16 @@ class Slack(CardChannel):
         if destination.secret and destination.channel:
             return _call(destination, "chat.postMessage", body, limit=limit)
         if error := webhook_error(destination.url):
-            # It may have been accepted because of an origin that is no longer allowed.
+            # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
         answer = send("POST", destination.url, json.dumps(body).encode(), limit=limit)
         token = urlsplit(destination.url).path.rpartition("/")[2]
-        stored = redacted(answer, [token], headers=["Retry-After"])
+        logged_answer = redacted(answer, [token], headers=["Retry-After"])
         if answer.status == 200 and answer.body.strip() == b"ok":
-            return Posted("", 200, answer=stored, pause=PAUSE)
-        raise _failure(answer, answer.body.decode(errors="replace").strip(), stored)
+            return Posted("", 200, answer=logged_answer, pause=PAUSE)
+        raise _failure(
+            answer, answer.body.decode(errors="replace").strip(), logged_answer
+        )
 
     def edit(
         self, destination: Destination, message_id: str, body: dict[str, Any]
@@ -319,8 +323,8 @@ class Slack(CardChannel):
 
 
 def webhook_error(url: str) -> str:
-    """Return in words why this cannot be one of Slack's incoming webhooks, and what to
-    do; empty where it can.
+    """Return why this cannot be the address of an incoming webhook of Slack, and what
+    to do, as a sentence; empty if it can.
     """
     if error := address_error(url, example=EXAMPLE, hint=_HINT):
         return error
@@ -338,21 +342,21 @@ def webhook_error(url: str) -> str:
 def _call(
     destination: Destination, method: str, body: dict[str, Any], *, limit: float
 ) -> Posted:
-    """Call Slack's Web API as the bot. It answers 200 with "ok": false to what it
-    refused.
+    """Call a method of Slack's Web API as the bot. Raises NotPosted if it was refused:
+    then Slack answers 200 too, with "ok": false.
     """
-    api = API
-    # A stand-in answers at the origin of an address that OUTGOING_ALLOW names.
+    api_url = API
+    # A stand-in for tests: OUTGOING_ALLOW names the origin of the webhook's address.
     if destination.url and is_allowed(destination.url):
         parts = urlsplit(destination.url)
-        api = f"{parts.scheme}://{parts.netloc}/api"
+        api_url = f"{parts.scheme}://{parts.netloc}/api"
     headers = {
         "Authorization": f"Bearer {destination.secret}",
         "Content-Type": "application/json; charset=utf-8",
     }
     request = json.dumps({**body, "channel": destination.channel}).encode()
-    answer = send("POST", f"{api}/{method}", request, headers=headers, limit=limit)
-    stored = redacted(answer, [destination.secret], headers=["Retry-After"])
+    answer = send("POST", f"{api_url}/{method}", request, headers=headers, limit=limit)
+    logged_answer = redacted(answer, [destination.secret], headers=["Retry-After"])
     result = json_object(answer)
     timestamp = str(result.get("ts") or "")
     if (
@@ -360,13 +364,13 @@ def _call(
         and result.get("ok") is True
         and _TIMESTAMP.fullmatch(timestamp)
     ):
-        return Posted(timestamp, 200, answer=stored, pause=PAUSE)
-    raise _failure(answer, str(result.get("error") or ""), stored)
+        return Posted(timestamp, 200, answer=logged_answer, pause=PAUSE)
+    raise _failure(answer, str(result.get("error") or ""), logged_answer)
 
 
-def _failure(answer: Answer, error: str, stored: str) -> Exception:
-    """Return the exception for an answer; Slack's own error word says more than the
-    status.
+def _failure(answer: Answer, error: str, logged_answer: str) -> Exception:
+    """Return the exception to raise for an answer. `error` is Slack's word for the
+    error, which says more than the status; `logged_answer` is the answer for the log.
     """
     if not _ERROR.fullmatch(error):
         error = ""
@@ -377,15 +381,16 @@ def _failure(answer: Answer, error: str, stored: str) -> Exception:
             "Slack asked to wait.",
             seconds=retry_after(answer),
             status=429,
-            answer=stored,
+            answer=logged_answer,
         )
     if error in _CARD_GONE:
         return CardGone(
-            "Somebody deleted the card in Slack.", status=404, answer=stored
+            "Somebody deleted the card in Slack.", status=404, answer=logged_answer
         )
     if error in _GONE or status in (401, 403, 404, 410):
         if status == 200:
-            # The Web API refuses by the error's word alone.
+            # The Web API answers 200 to everything, so the word is turned into the
+            # status that a webhook would have got, for the wording of a test's result.
             if error.endswith("is_archived"):
                 status = 410
             elif error in ("channel_not_found", "not_in_channel"):
@@ -393,13 +398,17 @@ def _failure(answer: Answer, error: str, stored: str) -> Exception:
             else:
                 status = 403 if "permission" in error else 401
         return DestinationGone(
-            f"{sentence} It does not accept posts there.", status=status, answer=stored
+            f"{sentence} It does not accept posts there.",
+            status=status,
+            answer=logged_answer,
         )
     if error in _REFUSED or status == 400:
         return CardRefused(
-            f"Slack refused the card ({error or status}).", status=400, answer=stored
+            f"Slack refused the card ({error or status}).",
+            status=400,
+            answer=logged_answer,
         )
-    return RetryLater(sentence, status=None if error else status, answer=stored)
+    return RetryLater(sentence, status=None if error else status, answer=logged_answer)
 
 
 CHANNELS = (Slack(),)

@@ -1,7 +1,7 @@
-"""What every destination receives, and each attempt at it: planned with the act that
-asks for it, then delivered.
+"""Plans and delivers what destinations receive. An act in the ledger is planned as rows
+of deliveries, and workers deliver these rows with as many attempts as needed.
 
-It knows kinds of destinations only through alerts.channels, and nothing of pages. Start
-reading at planning.py (rows in the transaction of the act), then drain.py and
-deliver.py (a worker delivers them).
+No file here knows a kind of destination except through alerts.channels, or anything of
+pages. Start reading at planning.py (which makes the rows), then drain.py and deliver.py
+(which deliver them).
 """

@@ -1,10 +1,10 @@
-"""Claims the next delivery of a destination, makes one attempt at it, of whatever kind,
-and records what came of it.
+"""Makes one attempt at the next delivery of a destination: claims its row, builds what
+to post, sends it, and records the outcome.
 
-The oldest comes first, and none before an earlier one of the same message. When more
-cards wait than a channel accepts, one digest post replaces them and is edited in place.
-A card has its own post or is on one digest, never both: one whose post may have been
-sent keeps its own.
+The oldest delivery comes first, except that events and answers about one message keep
+their order. If more cards wait than a channel accepts, one post, the digest, replaces
+them and is edited in place. A card has a post of its own or is on one digest, never
+both: a card whose own post may have been sent already does not go on a digest.
 """
 
 import json
@@ -44,64 +44,68 @@ from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
 
+# The seconds that a delivery waits after each failed attempt.
 BACKOFF = (5, 15, 60, 300, 900, 3600)
-# After more attempts than this the worker died each time: something is wrong with the
-# row itself.
+# A failure of the last of these attempts ends the delivery. If the row is claimed once
+# more, the worker died instead: something is wrong with the row itself.
 MAX_ATTEMPTS = len(BACKOFF) + 1
-# Seconds of rest by failures in a row: one that is down costs others no worker, and
-# what waits is not tried all at once. The first failure may be the fault of one card.
+# The seconds that a destination rests after so many failures in a row, so that one that
+# is down does not occupy workers. After the first there is no rest: that failure may be
+# due to one card.
 REST_AFTER = (0, 5, 15, 30, 60)
-# A card has at most 6,000 characters, and each may take six in JSON.
+# In characters: a card has at most 6,000, and each may take six in JSON.
 MAX_STORED = 40_000
-# More than these, waiting for a post of their own, become a digest.
+# If more cards than this wait for a post of their own, they go on a digest.
 MAX_WAITING = 20
-# So long a digest accepts more cards; a later burst gets one of its own, at the
-# channel's end, where people look.
+# How long a digest accepts more cards. Later ones get a new digest, at the end of the
+# channel, where people look.
 OPEN_FOR = timedelta(minutes=15)
 
 
 @transaction.atomic
 def claim(destination_id: int) -> tuple[Delivery | None, str]:
-    """Claim the next delivery of a destination for one attempt, or say why not.
+    """Claim the next delivery of a destination for one attempt, and return it; or None,
+    and why nothing was claimed, which is empty if nothing is due.
 
-    Empty where nothing is due. Where too many cards are due, a digest replaces them
-    first.
+    If too many cards are due, they are put on a digest first.
     """
-    waits = Q(waits_until__gt=Now(), switched_off_at=None)
+    is_waiting = Q(waits_until__gt=Now(), switched_off_at=None)
     destination: Any = (
-        Destination.objects.locked().annotate(is_waiting=waits).get(pk=destination_id)
+        Destination.objects.locked()
+        .annotate(is_waiting=is_waiting)
+        .get(pk=destination_id)
     )
     due = Delivery.objects.due().filter(destination=destination)
     if destination.is_waiting:
         return None, "not due"
     channel = channel_of(destination.kind)
     if channel.posts_cards:
-        _fold(destination)
+        _put_on_digests(destination)
     key = due.in_turn().order_by("pk").values_list("pk", flat=True).first()
     if key is None:
         return None, ""
-    # Expired leases do not count: otherwise two dead workers' rows would block each
-    # other.
+    # Expired leases do not count: otherwise the rows of dead workers would block the
+    # destination.
     sending = Delivery.objects.filter(
         destination=destination, state="sending", lease_until__gte=Now()
     )
-    # What is sent on a digest is no request of its own.
-    alone = sending.filter(card__digest=None)[: channel.parallel]
-    if alone.count() == channel.parallel:
+    # The cards on a digest are sent with it, not as requests of their own.
+    requests = sending.filter(card__digest=None)[: channel.parallel]
+    if requests.count() == channel.parallel:
         return None, "another one is under way"
-    # None where its row was locked, and whoever did so ended or postponed it.
+    # None if another transaction had locked the row, and ended or postponed it.
     delivery = Delivery.objects.select_related("card", "digest").claim(key)
     if delivery is None:
         return None, "not due"
     delivery.destination = destination
     if delivery.digest_id:
-        # What the digest covers now, for the same time. What is planned at this moment
-        # stays for its next edit.
+        # The due deliveries of the cards on it are claimed for the same time, because
+        # this post delivers them too. Those planned from now on are for its next edit.
         cards = Delivery.objects.due().filter(
             kind=Delivery.Kind.CARD, card__digest=delivery.digest_id
         )
-        free = cards.select_for_update(of=("self",), skip_locked=True)
-        keys = list(free.values_list("pk", flat=True))
+        not_locked = cards.select_for_update(of=("self",), skip_locked=True)
+        keys = list(not_locked.values_list("pk", flat=True))
         Delivery.objects.filter(pk__in=keys).update(
             state=Delivery.State.SENDING,
             attempts=F("attempts") + 1,
@@ -110,53 +114,51 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     return delivery, ""
 
 
-def _fold(destination: Destination) -> None:
-    """Put cards on a digest where too many wait, and see to it that each digest will
-    show what its cards ask for.
+def _put_on_digests(destination: Destination) -> None:
+    """Put the due cards on a digest if they are too many, and plan a delivery for each
+    digest on which a card has changed.
 
-    The caller has locked the destination.
+    The caller must have locked the destination.
     """
     due = Delivery.objects.due().filter(
         destination=destination, kind=Delivery.Kind.CARD
     )
-    digests = list(due.values_list("card__digest", flat=True)[: MAX_WAITING + 1])
-    if len(digests) <= MAX_WAITING and not any(digests):
+    digests_of_due = list(due.values_list("card__digest", flat=True)[: MAX_WAITING + 1])
+    if len(digests_of_due) <= MAX_WAITING and not any(digests_of_due):
         return
-    # Only cards that have no post yet, and of which none can have left.
+    # Only cards that have no post, and of which no attempt may have posted one.
     unposted = due.filter(
         card__digest=None, card__discord_message_id="", card__removed=False
     )
-    tried = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
-    cards = list(unposted.exclude(Exists(tried)).values_list("card", flat=True))
+    attempted = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
+    cards = list(unposted.exclude(Exists(attempted)).values_list("card", flat=True))
     if len(cards) > MAX_WAITING:
-        taking = Digest.objects.filter(
+        open_digests = Digest.objects.filter(
             destination=destination, removed=False, closed_at=None
         )
-        taking.filter(opened_at__lt=Now() - OPEN_FOR).update(closed_at=Now())
-        digest = taking.order_by("-pk").first() or Digest.objects.create(
+        open_digests.filter(opened_at__lt=Now() - OPEN_FOR).update(closed_at=Now())
+        digest = open_digests.order_by("-pk").first() or Digest.objects.create(
             destination=destination
         )
         Card.objects.filter(pk__in=cards, discord_message_id="").update(digest=digest)
-    planned = Delivery.objects.unfinished().filter(
+    digest_deliveries = Delivery.objects.unfinished().filter(
         kind=Delivery.Kind.DIGEST, digest=OuterRef("card__digest")
     )
-    behind = due.exclude(card__digest=None).exclude(Exists(planned))
-    for digest in behind.values_list("card__digest", flat=True).distinct():
+    not_covered = due.exclude(card__digest=None).exclude(Exists(digest_deliveries))
+    for digest_id in not_covered.values_list("card__digest", flat=True).distinct():
         Delivery.objects.create(
             kind=Delivery.Kind.DIGEST,
             destination=destination,
-            digest_id=digest,
+            digest_id=digest_id,
             action="alerts.collapsed",
         )
 
 
 def deliver(*, destination_id: int) -> str:
-    """Make one attempt at the next delivery of a destination, and return what came of
-    it.
-
-    Empty where nothing is due.
+    """Make one attempt at the next delivery of a destination, and return in a word how
+    it ended; empty if nothing is due.
     """
-    # Most looks find nothing, and this costs them no lock.
+    # Mostly nothing is due, and this query needs no lock.
     if not Delivery.objects.due().filter(destination=destination_id).exists():
         return ""
     delivery, why_not = claim(destination_id)
@@ -166,8 +168,8 @@ def deliver(*, destination_id: int) -> str:
     post = delivery.card or delivery.digest
     error_sentence = ""
     if destination.switched_off_at:
-        did = "removed" if destination.removed_at else "switched off"
-        error_sentence = f"It was {did}."
+        how = "removed" if destination.removed_at else "switched off"
+        error_sentence = f"It was {how}."
     elif post is not None and post.removed:
         error_sentence = "Its post no longer exists."
     elif delivery.attempts > MAX_ATTEMPTS:
@@ -193,8 +195,8 @@ def deliver(*, destination_id: int) -> str:
             _give_up(delivery, str(refused), status=refused.status)
             return outcome
         except Exception as error:
-            # An error of our own. The destination must not stay claimed until the lease
-            # ends.
+            # An error in the desk's code. The delivery is postponed at once, so that it
+            # does not occupy the destination until its lease ends.
             log.exception("alert not built", extra={"delivery": delivery.pk})
             return _retry_later(
                 delivery,
@@ -205,8 +207,8 @@ def deliver(*, destination_id: int) -> str:
 
 
 def card_content(delivery: Delivery) -> CardContent:
-    """Return the card that a delivery posts, built from what is true now; its footer
-    has the delivery's number.
+    """Return the card that a delivery posts, built from the present state of what it is
+    about. Its footer has the number of the delivery.
     """
     destination = delivery.destination
     channel: Any = channel_of(destination.kind)
@@ -224,7 +226,8 @@ def card_content(delivery: Delivery) -> CardContent:
             about, newest_entry(about, delivery.entry), destination, markup
         )
     else:
-        # The entry about the delivery names it too.
+        # Set on the delivery too: the ledger entry about the delivery names the
+        # message.
         message = delivery.message = read_message(delivery.card.message_id)
         card = card_of_message(message, destination, markup)
     # The number identifies a post that arrived twice.
@@ -232,6 +235,8 @@ def card_content(delivery: Delivery) -> CardContent:
 
 
 def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
+    # Posts a card or an event. Returns the card, None for an event, and what was
+    # accepted. Raises as the channel does.
     if delivery.kind == Delivery.Kind.EVENT:
         return None, send_event(delivery, delivery.destination)
     card = card_content(delivery)
@@ -240,7 +245,7 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
     try:
         return card, _post_or_edit(channel, delivery, body)
     except CardRefused:
-        # Send a minimal card instead.
+        # The service refused the card, so a minimal one is sent instead.
         return card, _post_or_edit(channel, delivery, channel.shorten(body))
 
 
@@ -248,7 +253,8 @@ def _post_or_edit(
     channel: CardChannel, delivery: Delivery, body: dict[str, Any]
 ) -> Posted:
     request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
-    # Stored before it is sent, so that what an erasure removes meanwhile stays removed.
+    # Stored before it is sent: if the message is erased meanwhile, this must not bring
+    # its text back.
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(request=request)
     destination = delivery.destination
     post = delivery.card or delivery.digest
@@ -259,8 +265,8 @@ def _post_or_edit(
     except CardGone:
         if not (isinstance(post, Card) and post.about.startswith("connection/")):
             raise
-    # Somebody deleted the card about a connection's earlier trouble: what happens to it
-    # now is news.
+    # Somebody deleted the card about earlier trouble of a connection. What happens to
+    # the connection now is news, so it gets a new post.
     Card.objects.filter(pk=post.pk).update(discord_message_id="")
     post.discord_message_id = ""
     return channel.post(destination, body)
@@ -268,8 +274,9 @@ def _post_or_edit(
 
 @transaction.atomic
 def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> str:
+    # Stores that the delivery was accepted, with the post's id, and records it.
     destination = Destination.objects.locked().get(pk=delivery.destination_id)
-    shown = card.word if card else delivery.action
+    status = card.word if card else delivery.action
     if card and delivery.card_id:
         Card.objects.filter(pk=delivery.card_id).update(
             discord_message_id=posted.message_id, revision_shown=card.revision
@@ -290,12 +297,12 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     details = {
         "destination": destination.name,
         "card": posted.message_id,
-        "shows": shown,
+        "shows": status,
     }
     record("alert.delivered", actor=ACTOR, details=details, **delivery.ledger_subject)
     log.info(
         "alert delivered",
-        extra={"delivery": delivery.pk, "card": posted.message_id, "shows": shown},
+        extra={"delivery": delivery.pk, "card": posted.message_id, "shows": status},
     )
     return "delivered"
 
@@ -304,11 +311,12 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
 def _retry_later(
     delivery: Delivery, later: RetryLater, *, is_ours: bool = False
 ) -> str:
+    # Postpones the delivery, or gives it up after the last attempt. With `is_ours` the
+    # error was in the desk's code, so it is no failure of the destination.
     destination = Destination.objects.locked().get(pk=delivery.destination_id)
     delivery.answer = later.answer
     if later.seconds is not None:
-        # Being asked to wait is no failure, and it holds for everything at the same
-        # destination.
+        # To be asked to wait is no failure, and the whole destination waits.
         delivery.postponed(
             seconds=later.seconds, error=str(later), status=later.status, counts=False
         )
@@ -331,6 +339,7 @@ def _retry_later(
 
 @transaction.atomic
 def _give_up(delivery: Delivery, sentence: str, *, status: int | None = None) -> None:
+    # Ends the delivery as failed, and records it; also for the cards on a digest.
     lost = [delivery, *delivery.on_digest().select_related("message").order_by("pk")]
     delivery.failed(error=sentence, status=status)
     for one in lost:

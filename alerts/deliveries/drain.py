@@ -1,10 +1,10 @@
-"""Delivers what is due at a destination, one after the other, until nothing is left or
-it must wait.
+"""Delivers what is due at a destination, one delivery after the other, until nothing is
+left or the destination must wait. Also has the sweep of alerts, which finds due rows
+whose task was lost.
 
-A task names one destination or more: the first does all of it, and those that come
-meanwhile only make it look once more. No worker sleeps: a wait is stored in the
-destination's row, and a task is enqueued for its end. `sweep` finds what no task was
-sent for.
+If a task for the same destination comes while one is running, it only makes the running
+one look once more when it is done. No worker sleeps: a wait is stored in the
+destination's row, and a task is enqueued for the time when it ends.
 """
 
 import threading
@@ -22,47 +22,47 @@ from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination, UnplannedAct
 from common.sweeps import do_all, duty
 
-# So many destinations are delivered to at once in one process: its other threads are
-# for decisions. Without a free slot a task ends at once; the sweep comes soon.
+# How many tasks of one process deliver at the same time: its other threads are for
+# decisions. If there is no free slot a task ends at once, and the sweep sends it again.
 AT_ONCE = 6
 _slots = threading.BoundedSemaphore(AT_ONCE)
-# After that other destinations have their turn.
+# After this time it is the turn of other destinations.
 TURN_SECONDS = 10.0
-# Longer waits are left to the sweep.
+# No task is enqueued for the end of a longer wait: the sweep finds what is due then.
 _SHORT_SECONDS = 90.0
-# What `deliver` returns where it made no attempt that counts.
+# What `deliver` returns if it made no attempt that counts.
 _NOT_ATTEMPTED = ("", "not due", "another one is under way", "asked to wait")
-# What runs in this process, by destination, and where something came meanwhile that its
-# last look may have missed.
+# By destination, how many tasks of this process deliver to it; and the destinations for
+# which another task came meanwhile, so that something due may have been missed.
 _running: Counter[int] = Counter()
 _asked_again: set[int] = set()
 _guard = threading.Lock()
 
 
 def drain(*, destination_id: int) -> str:
-    """Deliver what is due at a destination for one turn at most, and return how many
-    attempts that took.
+    """Deliver what is due at a destination, for one turn at most. Return a text for the
+    log, such as "3 tried, then nothing left".
     """
     if not _slots.acquire(blocking=False):
         return "no room now"
-    ends = time.monotonic() + TURN_SECONDS
+    until = time.monotonic() + TURN_SECONDS
     result = "left to the one that runs"
     try:
-        most = _parallel(destination_id)
-        is_asked_again = True
-        while is_asked_again:
+        parallel = _parallel(destination_id)
+        looks_again = True
+        while looks_again:
             with _guard:
-                if _running[destination_id] >= most:
+                if _running[destination_id] >= parallel:
                     _asked_again.add(destination_id)
                     break
                 _running[destination_id] += 1
             try:
-                result = _drain(destination_id, ends)
+                result = _drain(destination_id, until)
             finally:
                 with _guard:
                     _running[destination_id] -= 1
-                    # Something came meanwhile, for which nobody else looks.
-                    is_asked_again = destination_id in _asked_again
+                    # Another task came meanwhile and left its work to this one.
+                    looks_again = destination_id in _asked_again
                     _asked_again.discard(destination_id)
     finally:
         _slots.release()
@@ -76,11 +76,13 @@ def _parallel(destination_id: int) -> int:
     return channel_of(kinds.first() or "").parallel
 
 
-def _drain(destination_id: int, ends: float) -> str:
+def _drain(destination_id: int, turn_ends: float) -> str:
+    # Delivers until nothing is left, the destination must wait, or the turn is over.
+    # Sends a task for what is left, to run at once or when the wait ends.
     tried = 0
     while (outcome := deliver(destination_id=destination_id)) not in _NOT_ATTEMPTED:
         tried += 1
-        if time.monotonic() > ends:
+        if time.monotonic() > turn_ends:
             tasks.drain.delay_on_commit(destination_id)
             break
     if outcome == "asked to wait" or (tried and outcome == "not due"):
@@ -95,16 +97,18 @@ def _drain(destination_id: int, ends: float) -> str:
 
 
 def with_something_due() -> list[int]:
-    """The destinations where something is due, and that need not wait."""
+    """Return the keys of the destinations that have something due and need not wait."""
     due = Delivery.objects.due().filter(destination=OuterRef("pk"))
     waiting = Destination.objects.filter(waits_until__gt=Now(), switched_off_at=None)
-    found = Destination.objects.filter(Exists(due)).exclude(pk__in=waiting.values("pk"))
-    return list(found.order_by("pk").values_list("pk", flat=True))
+    destinations = Destination.objects.filter(Exists(due)).exclude(
+        pk__in=waiting.values("pk")
+    )
+    return list(destinations.order_by("pk").values_list("pk", flat=True))
 
 
 def sweep() -> str:
-    """Do every duty, and say how many destinations had something due, and which duties
-    failed.
+    """Find rows whose task was lost, and send their tasks again. Return a text for the
+    log: how many destinations had something due, and which parts of the sweep failed.
     """
 
     def send_due(_: list[int]) -> int:

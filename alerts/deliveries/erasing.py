@@ -1,5 +1,5 @@
-"""Removes what deliveries store of one message, when somebody asks for its erasure.
-Posts in a channel stay there.
+"""Removes the stored requests and answers of deliveries about one message, when an
+admin has the message erased. Posts that are in a channel already stay there.
 """
 
 from django.db.models import Q
@@ -12,23 +12,24 @@ ENDED = "The message was erased before this was sent."
 
 
 def erase_bodies(message: Message) -> int:
-    """Remove what went out about a locked message and what came back, in the caller's
-    transaction; return of how many.
+    """Remove the requests and answers of all deliveries about a locked message, in the
+    caller's transaction; return from how many they were removed.
 
-    Waiting deliveries are given up. A waiting digest stays: it is about other messages
-    too, and stores no text.
+    Deliveries that are still due are given up. The due delivery of a digest stays,
+    because it is about other messages too; its last request and answer are removed.
     """
-    mine = Delivery.objects.filter(message=message)
-    mine.unfinished().update(
+    about_message = Delivery.objects.filter(message=message)
+    about_message.unfinished().update(
         state=Delivery.State.FAILED,
         lease_until=None,
         last_error=ENDED,
         last_attempt_at=Now(),
     )
-    on_digests = Delivery.objects.filter(digest__in=message.cards.values("digest"))
-    on_digests.unfinished().update(request="", answer="")
+    of_digests = Delivery.objects.filter(digest__in=message.cards.values("digest"))
+    of_digests.unfinished().update(request="", answer="")
     stored = Delivery.objects.filter(
-        Q(pk__in=mine.values("pk")) | Q(pk__in=on_digests.values("pk")), erased_at=None
+        Q(pk__in=about_message.values("pk")) | Q(pk__in=of_digests.values("pk")),
+        erased_at=None,
     )
     return stored.exclude(state__in=("due", "sending")).update(
         request="", answer="", erased_at=Now()

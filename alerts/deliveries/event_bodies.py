@@ -1,9 +1,10 @@
-"""One act as an event for a program: what it contains at each level of privacy, and
-that every attempt sends the same.
+"""Builds the event that a program receives for one act in the ledger, and posts it. The
+event is stored, so that every attempt sends the same one.
 
-minimal: which message, and what became of it; no subject, no free text, addresses
-masked, people named by role alone. headers: also subject, addresses, who decided and
-why, and the sender's metadata. full: also the text of the message.
+What it contains depends on the destination's level of privacy. minimal: which message,
+and what became of it, without subject or free text; addresses are masked, and people
+named only by their role. headers: also subject, addresses, who decided and why, and the
+sender's metadata. full: also the text of the message.
 """
 
 import json
@@ -27,15 +28,19 @@ from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
 from policy.models import standing_words
 
-# Together they stay under Inngest's 256 KB for an event, however much of it has to be
-# escaped.
+# With these limits an event stays under the 256 KB that Inngest accepts, even if much
+# of it has to be escaped.
 MAX_RECIPIENTS = 100
+# In characters of JSON.
 MAX_METADATA = 16_000
+# In characters, for each piece of free text.
 MAX_WORDS = 2_000
+# In bytes of JSON, for the text of the message.
 MAX_TEXT = 64_000
 # The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
-# What was decided, by an act, by the state of a message, or by our own decision.
+# The event's word for a decision, by the action of an entry, the state of a message, or
+# the outcome of a decision of this desk.
 _DECIDED: dict[str, str] = {
     "message.approved": "approved",
     "message.released": "approved",
@@ -51,10 +56,11 @@ _DECIDED: dict[str, str] = {
 
 
 def send_event(delivery: Delivery, destination: Destination) -> Posted:
-    """Post the event of this delivery once, the same at every attempt. Raises as every
-    channel does.
+    """Make one attempt to post the event of this delivery. Raises what the channel's
+    `post_event` raises.
     """
-    # Made for another level of privacy, it could reveal more than it may now.
+    # An event that was stored for another level of privacy is built again: it could
+    # reveal more than the destination may get now.
     if (
         not delivery.request
         or json.loads(delivery.request)["data"]["privacy"] != destination.privacy
@@ -77,8 +83,8 @@ def send_event(delivery: Delivery, destination: Destination) -> Posted:
 
 
 def event_body(entry: Entry, message: Message | None, destination: Destination) -> str:
-    """Return what the destination receives for this act, as it is posted: with the
-    names of MultiMail's own events; of the message, as it is now.
+    """Return the body that the destination receives for this act. It names events as
+    MultiMail does, and shows the message as it is now.
     """
     event = event_of(entry.action)
     name = event.name if event else entry.action
@@ -106,13 +112,14 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
 
 
 def _event_id(entry: Entry) -> str:
-    """The id of an act is the same at every destination, and unique across desks: its
-    hash is salted.
+    """Return the id of an event: the same at every destination, and unique among all
+    desks, because the entry's hash is salted.
     """
     return f"evt_{entry.hash[:32]}"
 
 
 def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:
+    # What an event says about a message, at this level of privacy.
     data = {
         # The programs in MultiMail's documentation read either name.
         "id": message.upstream_id,
@@ -136,7 +143,7 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
     if privacy != Destination.Privacy.MINIMAL:
         data["subject"] = message.subject[:MAX_WORDS]
     if privacy == Destination.Privacy.FULL and message.revision:
-        # As much as fits, counted in bytes as it is sent.
+        # Cut until it fits, counted in the bytes in which it is sent.
         text = str(message.revision.content.get("markdown") or "")[:MAX_TEXT]
         while len(json.dumps(text, ensure_ascii=False).encode()) > MAX_TEXT:
             text = text[: len(text) * 3 // 4]
@@ -145,8 +152,8 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
 
 
 def _details_data(entry: Entry, privacy: str) -> dict[str, Any]:
-    """Return what the ledger has about no message of the mirror, such as a refusal at
-    the gate.
+    """Return the data of an act that is about no message of the desk, such as mail that
+    an allowlist refused.
     """
     details = entry.details
     data: dict[str, Any] = {}
@@ -161,7 +168,8 @@ def _details_data(entry: Entry, privacy: str) -> dict[str, Any]:
     if details.get("rule"):
         data["rule"] = _words(details["rule"], privacy)
     for name in ("change", "before", "after", "asked_by", "reason"):
-        # At the minimal level only of which kind it is: a change may name people.
+        # At the minimal level only the kind of a change is named: the change itself may
+        # name people.
         if details.get(name) and privacy != Destination.Privacy.MINIMAL:
             data[name] = details[name][:MAX_WORDS]
     if details.get("kind"):
@@ -174,17 +182,17 @@ def _details_data(entry: Entry, privacy: str) -> dict[str, Any]:
 def _decision_data(
     action: str, message: Message, privacy: str
 ) -> dict[str, str | None]:
-    """Return what was decided, by whom and why; our own decision says more than what
-    MultiMail repeats of it.
+    """Return what was decided, by whom and why. If the desk decided, its own row is
+    used, which says more than MultiMail reports.
     """
-    ended = [
+    carried_out = [
         one for one in message.decisions.all() if one.state == DecisionState.APPLIED
     ]
-    applied = max(ended, key=lambda one: one.pk, default=None)
-    ours = _DECIDED[applied.outcome] if applied else None
-    decision = _DECIDED.get(action) or _DECIDED.get(message.state) or ours
+    applied = max(carried_out, key=lambda one: one.pk, default=None)
+    our_word = _DECIDED[applied.outcome] if applied else None
+    decision = _DECIDED.get(action) or _DECIDED.get(message.state) or our_word
     reason = name = role = ""
-    if applied and decision == ours:
+    if applied and decision == our_word:
         reason = applied.reason
         name = applied.giver
         role = (
@@ -197,32 +205,32 @@ def _decision_data(
         name = message.upstream_decided_by
         role = "somebody elsewhere"
     # A role contains no name.
-    shown = role if privacy == Destination.Privacy.MINIMAL else name[:200]
+    decided_by = role if privacy == Destination.Privacy.MINIMAL else name[:200]
     return {
         "decision": decision,
         "reason": _words(reason, privacy) or None,
-        "decided_by": shown or None,
+        "decided_by": decided_by or None,
     }
 
 
 def _metadata(trigger: Mapping[str, Any], privacy: str) -> dict[str, Any]:
-    """Return what the sender claimed about the cause, by which a waiting function
-    recognises its own message.
+    """Return the metadata that the sender gave with the message. A program that waits
+    for the event recognises its own message by it.
     """
     if (
         privacy != Destination.Privacy.MINIMAL
         and len(json.dumps(trigger)) <= MAX_METADATA
     ):
         return dict(trigger)
-    # Names that every sender uses. What else a sender puts there may be anything.
-    shown: dict[str, Any] = {}
+    # Only the names that the desk knows: other metadata may contain anything.
+    metadata: dict[str, Any] = {}
     for name in NAMED:
         value = trigger.get(name)
         if isinstance(value, str):
-            shown[name] = _words(value, privacy)[:500]
+            metadata[name] = _words(value, privacy)[:500]
         elif isinstance(value, int):
-            shown[name] = value
-    return shown
+            metadata[name] = value
+    return metadata
 
 
 def _address(address: str, privacy: str) -> str:
@@ -232,7 +240,7 @@ def _address(address: str, privacy: str) -> str:
 
 
 def _words(text: str, privacy: str) -> str:
-    """Return what somebody wrote, without the addresses in it at the minimal level."""
+    """Return free text, cut, and at the minimal level without email addresses."""
     if privacy == Destination.Privacy.MINIMAL:
         text = without_addresses(text)
     return text[:MAX_WORDS]

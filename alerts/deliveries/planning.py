@@ -1,8 +1,9 @@
-"""Plans deliveries from what the ledger records; nobody calls this app to announce
-things.
+"""Plans deliveries: decides for each act in the ledger which destinations receive what
+about it, and makes the rows of cards and deliveries.
 
-An act and the note that it has to be planned are committed together; a worker plans it
-a moment later.
+This app listens to the ledger; nobody calls it to announce something. An act and the
+note that it has to be planned (`UnplannedAct`) are committed together. A worker plans
+the act a moment later.
 """
 
 import logging
@@ -26,17 +27,17 @@ from mirror.models import Mailbox, Message
 
 log = logging.getLogger(__name__)
 
-# A held card waits this long for the content, so that one post shows the fingerprint
-# and the risk too.
+# How long the card of a newly held message waits for the message's content, so that the
+# first post shows the fingerprint and the findings too.
 CONTENT_PAUSE = timedelta(seconds=1)
-# Seconds until a worker looks for the cards of an act. A decision that is carried out
-# makes three acts within a second: one edit shows them all.
+# In seconds, until a worker looks for the cards of an act. A decision that is carried
+# out makes three acts within a second, and one edit of the card shows all of them.
 CARD_PAUSE = CONTENT_PAUSE.total_seconds() + 0.05
-# Content that arrives later edits a card that shows nothing of it, and so has no
-# buttons.
+# Content that arrives later than that edits the card, which so far shows no content and
+# has no buttons.
 FETCHED = "message.fetched"
-# What changes an existing card. A destination's routes say which of these make a new
-# one.
+# Actions that update an existing card. Which of them make a new card, a destination's
+# routes say.
 CARD_ACTIONS = (
     "message.held",
     FETCHED,
@@ -73,8 +74,7 @@ CARD_ACTIONS = (
     "claim.taken",
     "claim.released",
 )
-# What makes no card whatever a route says: the content, what is long past, who claimed
-# a message, or an end.
+# Actions that never make a new card, even if a route names them.
 UPDATES_ONLY = (
     FETCHED,
     "message.named",
@@ -84,16 +84,16 @@ UPDATES_ONLY = (
     "claim.released",
     *ENDS,
 )
-# Alerts' own actions are not among these; otherwise each delivery would cause another
-# one.
+# All actions that are planned. Those of alerts themselves are not among them: otherwise
+# each delivery would cause another one.
 PLANNED_ACTIONS = frozenset(
     (*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions))
 )
-# So many acts are planned in one transaction. What fails for longer is given up: it
-# would always fail.
+# How many acts are planned in one transaction, and for how long an act that cannot be
+# planned is tried again.
 AT_ONCE = 50
 TRIED_FOR = timedelta(minutes=10)
-# What is answered in the channel whose command started the message.
+# Actions that are answered in the channel whose command started the message.
 ANSWERED = (
     "message.approved",
     "message.rejected",
@@ -102,38 +102,37 @@ ANSWERED = (
     "message.failed",
 )
 
+# A held message turned out to be part of a flood.
 SET_APART = "message.set_apart"
 
 
 @dataclass(frozen=True)
 class Act:
-    """An act of the ledger, and what it is about: a message, or what has a card by the
-    key `about`.
-    """
+    """An act in the ledger, and what it is about."""
 
     entry: Entry
     message: Message | None
+    # What it is about if it is about no message, such as "connection/4".
     about: str
+    # The key of the mailbox, if there is one.
     mailbox: int | None
 
 
 def on_recorded(entry: Entry, **_: Any) -> None:
-    """Note with an act that it has to be planned. A mistake in an alert can cost no
-    decision and no webhook.
+    """Store that an act has to be planned, in the transaction of the act. Planning
+    comes later, so that an error in it cannot roll the act back.
     """
     if entry.action in PLANNED_ACTIONS or entry.action == SET_APART:
         UnplannedAct.objects.create(entry=entry.pk)
-        # What is held is read at once, and planned with what that records; where it
-        # cannot be read, the sweep plans it.
+        # The content of a held message is read at once, and the act that records this
+        # sends the task. If the content cannot be read, the sweep plans the act.
         if entry.action != HELD:
             tasks.plan.delay_on_commit()
 
 
 def plan_waiting() -> int:
-    """Plan the acts that wait for it, in the order of the ledger, and return how many
-    were planned.
-
-    One that fails is logged, and tried again by the sweep.
+    """Plan all acts that are not planned yet, in the order of the ledger; return how
+    many were planned. One that fails is logged, and the sweep tries it again.
     """
     planned = 0
     waiting = UnplannedAct.objects.order_by("pk").values_list("pk", flat=True)
@@ -146,7 +145,8 @@ def plan_waiting() -> int:
 
 @transaction.atomic
 def _plan_some(keys: Collection[int]) -> int:
-    # One at a time, so that the deliveries of a message stand in the order of its acts.
+    # Only one worker plans at a time, so that the deliveries of a message are in the
+    # order of its acts.
     take_lock("planning of alerts")
     waiting = UnplannedAct.objects.filter(pk__in=keys)
     planned = []
@@ -167,26 +167,30 @@ def _plan_some(keys: Collection[int]) -> int:
 
 
 def plan(entry: Entry) -> None:
-    """Plan what each destination wants of a committed act, and have it delivered."""
-    there = list(Destination.objects.for_planning(at=entry.at))
-    if not there:
+    """Make the rows of what each destination receives about a committed act, and wake
+    workers to deliver them.
+    """
+    destinations = list(Destination.objects.for_planning(at=entry.at))
+    if not destinations:
         return
     [act] = read_acts([entry])
     if act.message is None and not act.about:
         return
-    asking = [
-        one for one in there if any(asks(route, act) for route in one.routes.all())
+    interested = [
+        one
+        for one in destinations
+        if any(asks(route, act) for route in one.routes.all())
     ]
-    made = [
+    new_cards = [
         Card(destination=one, message=act.message, about=act.about)
-        for one in asking
+        for one in interested
         if _has_cards(one)
     ]
-    # A message of a flood has no card: the flood has one.
-    if made and (act.message is None or act.message.review.brake_id is None):
-        Card.objects.bulk_create(made, ignore_conflicts=True)
+    # The messages of a flood have no cards of their own; the flood has one.
+    if new_cards and (act.message is None or act.message.review.brake_id is None):
+        Card.objects.bulk_create(new_cards, ignore_conflicts=True)
     is_held = entry.action == HELD
-    due: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "message": act.message,
         "entry": entry.pk,
         "action": entry.action,
@@ -194,37 +198,37 @@ def plan(entry: Entry) -> None:
         "next_attempt_at": Now() + (CONTENT_PAUSE if is_held else timedelta(0)),
     }
     cards = Card.objects.filter(
-        destination__in=there, message=act.message, about=act.about
+        destination__in=destinations, message=act.message, about=act.about
     )
     if entry.action == FETCHED:
         cards = cards.filter(revision_shown=None)
-    # Whoever claims a delivery that is due anyway builds the card from what is true
-    # then, this act included.
+    # A card with a due delivery needs no other: the card is built when it is sent, and
+    # shows this act too.
     unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
     deliveries = [
-        Delivery(kind="card", destination_id=card.destination_id, card=card, **due)
+        Delivery(kind="card", destination_id=card.destination_id, card=card, **columns)
         for card in cards.exclude(Exists(unsent)).order_by("pk")
     ]
     deliveries += [
-        Delivery(kind="answer", destination=one, **due)
-        for one in _answering(act, there)
+        Delivery(kind="answer", destination=one, **columns)
+        for one in _answering(act, destinations)
     ]
     deliveries += [
-        Delivery(kind="event", destination=one, **due)
-        for one in asking
+        Delivery(kind="event", destination=one, **columns)
+        for one in interested
         if not _has_cards(one)
     ]
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
-    # Those that fail come last.
-    in_turn = [one.pk for one in sorted(there, key=lambda one: one.failures)]
-    for waits, pause in ((False, None), (True, CARD_PAUSE)):
-        wanted = {
+    # Those with the most failures in a row come last.
+    in_turn = [one.pk for one in sorted(destinations, key=lambda one: one.failures)]
+    for is_paused, pause in ((False, None), (True, CARD_PAUSE)):
+        destination_keys = {
             one.destination_id
             for one in deliveries
-            if (is_held or one.kind == "card") == waits
+            if (is_held or one.kind == "card") == is_paused
         }
-        if keys := [str(key) for key in in_turn if key in wanted]:
-            # One task for all of them, which costs less than a task for each.
+        if keys := [str(key) for key in in_turn if key in destination_keys]:
+            # One task for all destinations costs less than a task for each.
             tasks.drain.apply_async_on_commit((",".join(keys),), countdown=pause)
 
 
@@ -259,14 +263,14 @@ def read_acts(entries: Collection[Entry]) -> list[Act]:
 
 
 def asks(route: Route, act: Act) -> bool:
-    """Whether a route asks for an act: by its action, and by where that happened."""
+    """Whether a route includes an act: its action, and its connection or mailbox."""
     action = act.entry.action
     connection = act.entry.connection
-    wanted = {action}
+    actions = {action}
     if action == BRAKE and _has_cards(route.destination):
-        # Whoever is told of held messages by cards is told of a flood of them too.
-        wanted.add(HELD)
-    if action in UPDATES_ONLY or not wanted.intersection(route.actions):
+        # A destination with cards about held messages gets the card of a flood too.
+        actions.add(HELD)
+    if action in UPDATES_ONLY or not actions.intersection(route.actions):
         return False
     if route.connection_id not in (None, connection):
         return False
@@ -284,14 +288,15 @@ def _has_cards(destination: Destination) -> bool:
 
 
 def _answering(act: Act, destinations: Collection[Destination]) -> list[Destination]:
-    """Return what answers in the channel where the message began: what names it, or
-    else the first that posts there.
+    """Return the destinations that answer the command that started the message: those
+    set to answer commands of its channel; if there is none, the first of the others
+    that answer commands and that posts in this channel itself.
     """
     if act.message is None or act.entry.action not in ANSWERED:
         return []
     trigger = act.message.trigger
-    named = (trigger.get("discord_channel"), trigger.get("discord_channel_id"))
-    began_in = {one_spelling(str(name)) for name in named if name} - {""}
+    channels = (trigger.get("discord_channel"), trigger.get("discord_channel_id"))
+    began_in = {one_spelling(str(name)) for name in channels if name} - {""}
     mapped = [one for one in destinations if one.answers_channel and _has_cards(one)]
     answering = [one for one in mapped if one_spelling(one.answers_channel) in began_in]
     posting = [one for one in mapped if (one.channel or one.posts_in) in began_in]
@@ -299,8 +304,8 @@ def _answering(act: Act, destinations: Collection[Destination]) -> list[Destinat
 
 
 def _drop_cards(entry: Entry) -> None:
-    """Drop the cards of a message that turned out to be one of a flood, where nothing
-    can have been posted.
+    """Delete the cards of a message that turned out to be part of a flood, except those
+    that may have been posted.
     """
     unposted = Card.objects.filter(
         message__public_id__in=[entry.message], discord_message_id=""
@@ -310,5 +315,7 @@ def _drop_cards(entry: Entry) -> None:
         .order_by("pk")
         .select_for_update()
     )
-    tried = [one.card_id for one in deliveries if one.state != Delivery.State.DUE]
-    unposted.exclude(pk__in=tried).delete()
+    may_be_posted = [
+        one.card_id for one in deliveries if one.state != Delivery.State.DUE
+    ]
+    unposted.exclude(pk__in=may_be_posted).delete()

@@ -1,4 +1,4 @@
-"""Sends again what was given up, on request."""
+"""Makes deliveries that were given up due again, when an admin asks for it."""
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -16,17 +16,17 @@ MAX_AGAIN = 100
 
 @transaction.atomic
 def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
-    """Make the oldest of these that were given up due again, and return how many can
-    be. Raises DestinationNotAllowed.
+    """Make the oldest of these deliveries that were given up due again, at most
+    MAX_AGAIN; return how many. Raises DestinationNotAllowed.
 
-    A card is edited in place; one that was deleted is posted again. An event keeps its
-    id and body, so that its receiver can tell.
+    A card is edited in place; one that was deleted in the channel is posted again. An
+    event keeps its id and body, so that its receiver can recognise a repeated one.
     """
     if not actor.acting_as(Role.ADMIN).sees_all():
         raise DestinationNotAllowed(
             "Only an admin of everything can send alerts again."
         )
-    with_a_way = (
+    can_be_sent = (
         deliveries.filter(
             state=Delivery.State.FAILED,
             erased_at=None,
@@ -37,17 +37,18 @@ def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
         .select_for_update(of=("self",), no_key=True)
         .order_by("pk")
     )
-    found = list(with_a_way[:MAX_AGAIN])
-    for one in found:
+    failed = list(can_be_sent[:MAX_AGAIN])
+    for one in failed:
         Card.objects.filter(pk=one.card_id, removed=True).update(
             removed=False, discord_message_id="", digest=None
         )
-        # One attempt stays counted: a card of which one may have left goes on no digest.
+        # One attempt stays counted, so that the card goes on no digest: it may have a
+        # post of its own.
         Delivery.objects.filter(pk=one.pk).update(
             state=Delivery.State.DUE, attempts=1, next_attempt_at=Now(), last_error=""
         )
         details = {"destination": one.destination.name}
         record("alert.sent_again", actor=actor, details=details, **one.ledger_subject)
-    for destination in {one.destination_id for one in found}:
+    for destination in {one.destination_id for one in failed}:
         tasks.drain.delay_on_commit(destination)
-    return len(found)
+    return len(failed)

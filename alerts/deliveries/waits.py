@@ -1,4 +1,7 @@
-"""Pauses a destination, or switches it off; its due deliveries wait in their rows."""
+"""Makes a destination wait, or switches it off, and records changes of destinations.
+Nobody sleeps for a wait: it is stored with the destination, and its due deliveries stay
+due.
+"""
 
 from datetime import timedelta
 
@@ -17,16 +20,16 @@ ACTOR = worker("alerts")
 def hold_back(
     destination: Destination, seconds: float, *, whole_service: bool = False
 ) -> None:
-    """Pause this destination for this many seconds, or all of the same service, where
-    that asked for it. A longer wait stays.
+    """Make a destination wait for so many seconds; with `whole_service` all
+    destinations of its service. A wait that ends later stays.
     """
-    held = Destination.objects.filter(pk=destination.pk)
+    destinations = Destination.objects.filter(pk=destination.pk)
     if whole_service:
         service = channel_of(destination.kind).service
         kinds = [one.kind for one in all_channels().values() if one.service == service]
-        held = Destination.objects.filter(kind__in=kinds)
+        destinations = Destination.objects.filter(kind__in=kinds)
     until = Now() + timedelta(seconds=seconds)
-    held.filter(Q(waits_until=None) | Q(waits_until__lt=until)).update(
+    destinations.filter(Q(waits_until=None) | Q(waits_until__lt=until)).update(
         waits_until=until
     )
 
@@ -34,8 +37,8 @@ def hold_back(
 @transaction.atomic
 def switch_off(destination: Destination, because: str, *, actor: Actor = ACTOR) -> None:
     """Switch a destination off, and record it in the ledger."""
-    on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
-    if on.update(switched_off_at=Now(), switched_off_because=because):
+    switched_on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
+    if switched_on.update(switched_off_at=Now(), switched_off_because=because):
         record_change(
             "destination.switched_off",
             destination,
@@ -55,7 +58,7 @@ def record_change(
     after: str,
     **more: str,
 ) -> None:
-    """Record a destination's settings before and after a change."""
+    """Record in the ledger a destination's settings before and after a change."""
     details = {"destination": destination.name} | more
     details |= changed(before=before, after=after)
     record(action, actor=actor, details=details)

@@ -1,9 +1,11 @@
-"""Posts the ledger's newest checkpoint where a third party keeps it, once an hour where
-it is newer.
+"""Posts the newest checkpoint of the ledger to destinations that are witnesses, about
+once an hour if there is a newer one. A witness is a channel at a third party: its copy
+shows if the ledger was changed later.
 
-A post holds the signed checkpoint, which the verifier takes with --head: no word of any
-message, nor anybody's name. It is not recorded in the ledger, or each would ask for the
-next; where a checkpoint was posted is in Anchor and at the destination.
+The post has the signed checkpoint, which the verifier takes with --head, and no words
+of messages or names of people. It is not recorded in the ledger, because each entry
+would cause a new checkpoint; an Anchor and the destination's row say where it was
+posted.
 """
 
 import logging
@@ -23,12 +25,14 @@ from audit.sealing.signing import latest_seal
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
-# After a failure, or when the worker that claimed the post died, it is tried again.
+# When the post is tried again after a failure, or if the worker that claimed it died.
 _CLAIM = timedelta(minutes=5)
 
 
 def post_heads() -> int:
-    """Post the newest checkpoint wherever it is due, and return how many were accepted."""
+    """Post the newest checkpoint to the witnesses that are due and do not have it;
+    return how many accepted it.
+    """
     seal = latest_seal()
     if seal is None:
         return 0
@@ -37,6 +41,8 @@ def post_heads() -> int:
 
 
 def _post(destination: Destination, seal: Seal) -> bool:
+    # Posts the checkpoint to one witness, and stores where it was posted. Returns
+    # whether the witness accepted it.
     due = Destination.objects.due_witnesses().filter(pk=destination.pk)
     if not due.update(witness_due_at=Now() + _CLAIM):
         return False

@@ -1,6 +1,6 @@
-"""What admins set: destinations, their routes and secrets, and samples of what would be
-delivered.
+"""What admins set about alerts: destinations, their routes and their secrets. Has the
+commands that change them, the forms, and their descriptions in words.
 
-It knows kinds of destinations only through alerts.channels, and nothing of requests.
-Start reading at commands.py.
+No file here knows a kind of destination except through alerts.channels, or anything of
+HTTP requests. Start reading at commands.py.
 """

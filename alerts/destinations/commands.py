@@ -1,5 +1,9 @@
-"""Adds, changes, tests and removes destinations. An admin of everything may: alerts are
-about all mail.
+"""The commands that add, change, test, switch and remove destinations and their routes.
+Only an admin of everything may run them, because alerts are about all mail.
+
+A command that is decorated with `second_admin` may have to wait for a second admin. It
+checks the change, yields a description of it, and then makes the change. If it has to
+wait it ends at the `yield`, and is called again when the second admin has accepted.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -31,43 +35,43 @@ from common.postgres import atomic_with_retry, clock
 from mirror.states import MessageState
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 
+# The constraint of Destination that `_answering_alone` turns into a sentence.
 _ONE_ANSWERS = "one_place_answers_a_channel"
-# The time limit of a test, because a person waits for the page.
+# The time limit of a test: short, because a person waits for the page.
 TEST_SECONDS = 4.0
-# So long an old secret signs too.
+# How long events are signed with the old secret too, after a new one was made.
 OVERLAP = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A destination's settings as the form returns them. No connections means all, also
-    those added later.
-    """
+    """A destination's settings as the form returns them."""
 
     name: str
     privacy: str
-    # Its first route; more can be added.
+    # The first routes of a new destination: events, and keys of connections. No
+    # connections means all, also those added later.
     events: Sequence[str] = ()
     connections: Collection[int] = ()
-    # Whether the ledger's newest head is posted there too.
+    # Whether checkpoints of the ledger are posted there.
     witnesses: bool = False
     kind: str = DEFAULT_KIND
-    # The id of the channel that a bot posts to, and the channel whose commands are
-    # answered.
+    # The id of the channel that a bot posts to; and the channel whose commands are
+    # answered at this destination.
     channel: str = ""
     answers_channel: str = ""
-    # Both are secrets: an address, and a bot's token.
+    # Both are secrets: the address of a webhook, and a bot's token.
     url: str = ""
     secret: str = ""
 
 
 def may_manage(actor: Actor) -> bool:
-    """Whether the actor may say where alerts go."""
+    """Whether the actor may add, change and remove destinations."""
     return actor.acting_as(Role.ADMIN).sees_all()
 
 
 def check_may_manage(actor: Actor) -> None:
-    """Raise DestinationNotAllowed for whoever may not say where alerts go."""
+    """Raise DestinationNotAllowed if the actor may not manage destinations."""
     if not may_manage(actor):
         raise DestinationNotAllowed(
             "Only an admin of everything can set where alerts go."
@@ -75,16 +79,18 @@ def check_may_manage(actor: Actor) -> None:
 
 
 def managed_destination(destination_id: int, actor: Actor) -> Destination:
-    """Return a destination that the actor may change, locked for this transaction;
-    deliveries can still be planned.
+    """Return a destination that the actor may change, locked for this transaction.
+    Deliveries can still be planned for it.
 
     Raises DestinationNotAllowed and DestinationMissing.
     """
     check_may_manage(actor)
-    found = Destination.objects.not_removed().locked().filter(pk=destination_id).first()
-    if found is None:
+    destination = (
+        Destination.objects.not_removed().locked().filter(pk=destination_id).first()
+    )
+    if destination is None:
         raise DestinationMissing("This destination was removed in the meantime.")
-    return found
+    return destination
 
 
 @atomic_with_retry
@@ -94,8 +100,8 @@ def managed_destination(destination_id: int, actor: Actor) -> Destination:
     made=lambda destination: destination.secret,
 )
 def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]:
-    """Add a destination, whose address a form has checked; alerts begin at once. Some
-    kinds get a new secret.
+    """Add a destination; alerts go there at once. The form has checked its address. If
+    the desk makes the secret of this kind, the destination gets a new one.
     """
     check_may_manage(actor)
     hidden = {"url": "", "secret": "", "address": urlsplit(settings.url).hostname}
@@ -117,13 +123,15 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
             witnesses=settings.witnesses,
         )
     if settings.events:
-        wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
+        connection_ids: list[int | None] = [*dict.fromkeys(settings.connections)] or [
+            None
+        ]
         actions = actions_of(settings.events)
         Route.objects.bulk_create(
             Route(destination=destination, connection_id=key, actions=actions)
-            for key in wanted
+            for key in connection_ids
         )
-    _enqueue_head(destination, was=False)
+    _enqueue_head(destination, was_witness=False)
     waits.record_change(
         "destination.added", destination, actor, before="", after=describe(destination)
     )
@@ -131,8 +139,8 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
 
 
 def _in_words(destination: Destination, did: str, **arguments: Any) -> ChangeInWords:
-    """Return what a command does with a destination as a change, with its arguments
-    except those that are secrets.
+    """Describe a change of a destination to the second admin. `did` says what the
+    command does; the arguments must not contain secrets.
     """
     return ChangeInWords(
         title=f"{destination}: {did}",
@@ -147,12 +155,12 @@ def _in_words(destination: Destination, did: str, **arguments: Any) -> ChangeInW
 def change_destination(
     *, destination_id: int, settings: Settings, actor: Actor
 ) -> CanWait[Destination]:
-    """Change a destination's settings, and its address where one is given, which then
-    has to be tested again.
+    """Change a destination's settings. If the settings have a new address, channel or
+    token, it has to be tested again, and gets new posts.
     """
     destination = managed_destination(destination_id, actor)
-    moves = "another one" if settings.url or settings.secret else ""
-    hidden = {"url": "", "secret": "", "address": moves}
+    new_address_note = "another one" if settings.url or settings.secret else ""
+    hidden = {"url": "", "secret": "", "address": new_address_note}
     yield lambda: _in_words(destination, "change it", **vars(settings) | hidden)
     before = describe(destination)
     was_witness = destination.witnesses
@@ -162,22 +170,22 @@ def change_destination(
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel = settings.answers_channel
         destination.told_since = clock()
-    where = attrgetter("url", "channel", "secret")
-    was_at = where(destination)
+    address_parts = attrgetter("url", "channel", "secret")
+    old_address = address_parts(destination)
     destination.url = settings.url or destination.url
     destination.channel = settings.channel or destination.channel
     destination.secret = settings.secret or destination.secret
-    if where(destination) != was_at:
+    if address_parts(destination) != old_address:
         destination.tested_at = None
         destination.posts_in = ""
         _reset_failures(destination)
-        # Another channel has no head yet.
+        # No checkpoint was posted at the new address yet.
         destination.witnessed_seal = None
         destination.witnessed_at = None
         was_witness = False
-        # No post at the old address is edited, which cannot be reached from the new
-        # one. What still waits, and each connection, gets a card at the new address
-        # with whatever happens to it next.
+        # Posts at the old address cannot be edited from the new one. Held messages and
+        # connections get a new card at the new address when something happens to them
+        # next; the other cards are not edited any more.
         cards = Card.objects.filter(destination=destination, removed=False)
         is_held = Q(message__state=MessageState.HELD)
         goes_on = is_held | Q(about__startswith="connection/")
@@ -188,15 +196,15 @@ def change_destination(
         Digest.objects.filter(destination=destination).update(removed=True)
     with _answering_alone(settings.answers_channel):
         destination.save()
-    _enqueue_head(destination, was=was_witness)
-    moved = {"webhook": "another one"} if settings.url else {}
+    _enqueue_head(destination, was_witness=was_witness)
+    address_note = {"webhook": "another one"} if settings.url else {}
     waits.record_change(
         "destination.changed",
         destination,
         actor,
         before=before,
         after=describe(destination),
-        **moved,
+        **address_note,
     )
     return destination
 
@@ -204,8 +212,8 @@ def change_destination(
 @atomic_with_retry
 @second_admin("Destination")
 def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
-    """Switch the destination on again and reset its failures. Deliveries that were
-    given up stay given up.
+    """Switch a destination on again, and reset its failures. Deliveries that were given
+    up meanwhile are not sent.
     """
     destination = managed_destination(destination_id, actor)
     yield lambda: _in_words(destination, "switch it on")
@@ -216,7 +224,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
         destination.told_since = clock()
         _reset_failures(destination)
         destination.save()
-        _enqueue_head(destination, was=False)
+        _enqueue_head(destination, was_witness=False)
         waits.record_change(
             "destination.switched_on",
             destination,
@@ -231,7 +239,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
 @atomic_with_retry
 @second_admin("Destination")
 def switch_off(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
-    """Switch the destination off. Waiting deliveries are given up, and stay in the log."""
+    """Switch a destination off. Its due deliveries are given up, and stay in the log."""
     destination = managed_destination(destination_id, actor)
     yield lambda: _in_words(destination, "switch it off")
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
@@ -242,11 +250,10 @@ def switch_off(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
 @atomic_with_retry
 @second_admin("Destination")
 def remove_destination(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
-    """Remove a destination: its address is forgotten and nothing goes there. Its
-    deliveries stay to be looked up.
+    """Remove a destination: its address and secrets are deleted, and nothing is sent
+    there any more. Its posts stay in their channel, and its deliveries in the log.
 
-    The posts stay in their channel. The row stays too, because an act may be planning a
-    card for it.
+    Its row stays too, because a card may be planned for it at this moment.
     """
     destination = managed_destination(destination_id, actor)
     yield lambda: _in_words(destination, "remove it")
@@ -270,12 +277,12 @@ def remove_destination(*, destination_id: int, actor: Actor) -> CanWait[Destinat
 def rotate_secret(
     *, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP
 ) -> CanWait[str]:
-    """Sign with a new secret from now on, and with the old one too for the overlap;
-    return the new one, to show once.
+    """Sign events with a new secret from now on, and return it, to be shown once. Until
+    the overlap is over, events are signed with the old secret too.
 
-    With no overlap (it leaked) the old one signs nothing more. Raises NotChanged
-    while an earlier overlap lasts: a third secret would end one that the receiver may
-    still use.
+    If the old secret leaked, the overlap is zero, and the old secret is not used any
+    more. Raises NotChanged while an earlier overlap lasts: with a third secret, the one
+    that the receiver still uses could become invalid.
     """
     destination = managed_destination(destination_id, actor)
     yield lambda: _in_words(destination, "make another secret", overlap=overlap)
@@ -319,17 +326,17 @@ def add_route(
     mailbox: int | None = None,
     actor: Actor,
 ) -> CanWait[Route]:
-    """Add a route; without connection and mailbox, everywhere. Raises NotChanged where
-    another includes all of it.
+    """Add a route: for these events in one connection or one mailbox, or without both
+    in all connections. Raises NotChanged if an existing route has all its events.
     """
     destination = managed_destination(destination_id, actor)
-    shown = {"events": events, "connection": connection, "mailbox": mailbox}
-    yield lambda: _in_words(destination, "add a route", **shown)
+    arguments = {"events": events, "connection": connection, "mailbox": mailbox}
+    yield lambda: _in_words(destination, "add a route", **arguments)
     actions = actions_of(events)
-    there = destination.routes.filter(connection=connection, mailbox=mailbox)
-    same = there.filter(actions__contains=actions).first()
-    if same is not None:
-        raise NotChanged(f"This route exists already: {sentence(same)}.")
+    routes = destination.routes.filter(connection=connection, mailbox=mailbox)
+    existing = routes.filter(actions__contains=actions).first()
+    if existing is not None:
+        raise NotChanged(f"This route exists already: {sentence(existing)}.")
     added = destination.routes.create(
         connection_id=connection, mailbox_id=mailbox, actions=actions
     )
@@ -346,7 +353,7 @@ def add_route(
 @atomic_with_retry
 @second_admin("Destination")
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> CanWait[None]:
-    """Remove a route. Existing cards still follow their messages."""
+    """Remove a route. Existing cards are still edited when their message changes."""
     destination = managed_destination(destination_id, actor)
     yield lambda: _in_words(destination, "remove a route", route_id=route_id)
     routes = destination.routes.select_related("connection", "mailbox")
@@ -364,8 +371,8 @@ def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> CanWait
 
 
 def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
-    """Post a test and say what came of it. The post is made outside of any transaction,
-    within TEST_SECONDS.
+    """Post a test, and return whether it was accepted, with a sentence. The post is
+    made outside of any transaction, and takes TEST_SECONDS at most.
     """
     check_may_manage(actor)
     destination = Destination.objects.not_removed().filter(pk=destination_id).first()
@@ -374,9 +381,13 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
     result = channel_of(destination.kind).test(destination, within=TEST_SECONDS)
     with transaction.atomic():
         # A destination whose address changed meanwhile has not been tested.
-        where = attrgetter("url", "channel", "secret")
-        now = Destination.objects.filter(pk=destination_id).first()
-        if result.accepted and now and where(now) == where(destination):
+        address_parts = attrgetter("url", "channel", "secret")
+        current = Destination.objects.filter(pk=destination_id).first()
+        if (
+            result.accepted
+            and current
+            and address_parts(current) == address_parts(destination)
+        ):
             Destination.objects.filter(pk=destination_id).update(
                 tested_at=Now(), posts_in=result.channel
             )
@@ -390,8 +401,8 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
 
 
 def _reset_failures(destination: Destination) -> None:
-    """Reset the failures, so that the next attempt is at once. A wait that the
-    destination asked for stays.
+    """Reset the failures of a destination, with the wait that they caused, so that the
+    next attempt is made at once. The caller saves it.
     """
     if destination.failures:
         destination.failures = 0
@@ -400,11 +411,11 @@ def _reset_failures(destination: Destination) -> None:
 
 @contextmanager
 def _answering_alone(channel: str) -> Iterator[None]:
-    """Save inside this block: raises NotChanged where another destination answers
-    commands from this channel.
+    """A block to save a destination in. Raises NotChanged if another destination
+    already answers commands from this channel.
 
-    The constraint finds it, also where another transaction saves the same at this
-    moment; a query could not.
+    The database's constraint detects this even if another transaction saves at the same
+    moment, which a query would not see.
     """
     try:
         with transaction.atomic():
@@ -423,8 +434,8 @@ def _answering_alone(channel: str) -> Iterator[None]:
         ) from error
 
 
-def _enqueue_head(destination: Destination, *, was: bool) -> None:
-    """Post a head at once to a destination that became a witness."""
-    if destination.witnesses and not was:
+def _enqueue_head(destination: Destination, *, was_witness: bool) -> None:
+    """Have a checkpoint posted at once to a destination that became a witness."""
+    if destination.witnesses and not was_witness:
         Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
         tasks.witness.delay_on_commit()

@@ -1,5 +1,5 @@
-"""All parsing of what admins send about alerts. Addresses and tokens go in and never
-come out again.
+"""The forms of the alerts pages: a destination, a route, and the filters of the log.
+Addresses and tokens can be typed in, and are never shown again.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from common.pages import SentenceForm, same_error
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
-# What most people want: that somebody must decide, and that something went wrong.
+# What most people want to be notified about: a message waits, or something went wrong.
 _DEFAULT_EVENTS = (
     "email.held",
     "email.bounced",
@@ -25,14 +25,15 @@ _DEFAULT_EVENTS = (
     "email.failed",
     "decision.unknown",
 )
+# The columns of Destination with which the form of an existing one is filled.
 _SHOWN = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
 
 
 class DestinationForm(SentenceForm):
-    """A destination as it is added or changed; a secret that is left empty stays as it
-    is.
+    """The form that adds or changes a destination. A secret that is left empty stays as
+    it is.
 
-    The fields of its kind (url, channel, secret) are checked by its channel.
+    Each kind has its own fields (of url, channel and secret), which its channel checks.
     """
 
     kind = forms.ChoiceField(
@@ -85,13 +86,13 @@ class DestinationForm(SentenceForm):
         super().__init__(*args, **kwargs)
         self.choices = [(str(key), name) for key, name in connections]
         self.is_new = destination is None
-        wanted = self.initial.get("kind", "")
+        kind = self.initial.get("kind", "")
         if self.is_new:
             # A destination's kind never changes.
-            wanted = self.data.get("kind") or wanted
-        if self.is_new and wanted not in all_channels():
-            wanted = DEFAULT_KIND
-        self.channel = channel_of(wanted)
+            kind = self.data.get("kind") or kind
+        if self.is_new and kind not in all_channels():
+            kind = DEFAULT_KIND
+        self.channel = channel_of(kind)
         self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]
         for one in self.channel.fields:
             self.fields[one.name] = forms.CharField(
@@ -101,14 +102,14 @@ class DestinationForm(SentenceForm):
             )
 
     def clean_answers_channel(self) -> str:
-        """Return the channel as it is shown: its id where its address was typed, its
-        name without the # before it.
+        """Return the channel as it is stored: its id if its address was typed, else its
+        name without the #.
         """
         return self.channel.command_channel(self.cleaned_data["answers_channel"] or "")
 
     def clean(self) -> dict[str, Any]:
-        """Check the fields of the kind; refuse what the kind cannot do, and a
-        destination that nothing is posted to.
+        """Check the fields of the kind. Refuse settings that the kind cannot have, and
+        a new destination to which nothing would be posted.
         """
         values = super().clean() or self.cleaned_data
         typed = {
@@ -142,18 +143,18 @@ class DestinationForm(SentenceForm):
         return values
 
     def settings(self) -> Settings:
-        """Return what was chosen, for a command."""
+        """Return the valid values, for a command."""
         return Settings(**self.cleaned_data)
 
     def channel_fields(self) -> list[tuple[FormField, forms.BoundField]]:
-        """Return the fields of the kind, each with what was typed in it. The values of
-        secrets are never shown.
-        """
+        """Return the fields of the kind, each with its field of the form."""
         return [(one, self[one.name]) for one in self.channel.fields]
 
 
 class RouteForm(SentenceForm):
-    """A route: which events, and where they happen."""
+    """The form that adds a route: events, and the connection or mailbox where they
+    happen.
+    """
 
     events = forms.MultipleChoiceField(
         choices=_EVENTS,
@@ -175,17 +176,15 @@ class RouteForm(SentenceForm):
         self.fields["place"].choices = self.scopes  # type: ignore[attr-defined]
 
     def chosen_place(self) -> dict[str, int]:
-        """Return the key of the connection or mailbox that was chosen, by its name;
-        nothing for everywhere.
+        """Return what was chosen as an argument of `add_route`, such as {"mailbox": 4};
+        empty for all connections.
         """
         kind, _, key = str(self.cleaned_data["place"]).partition("-")
         return {kind: int(key)} if key else {}
 
 
 class LogForm(forms.Form):
-    """The filters of the log. Invalid values are ignored: the address may have been
-    typed.
-    """
+    """The filters of the log, from the query of its URL. Invalid values are ignored."""
 
     destination = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
     state = forms.ChoiceField(required=False, choices=Delivery.State.choices)

@@ -1,5 +1,5 @@
-"""Destinations and routes in words: for pages, and for the ledger without what would
-let somebody post there.
+"""Describes destinations and routes in words, for pages and for the ledger. No
+description contains a secret with which somebody could post.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -45,8 +45,8 @@ def privacy_summary(destination: Destination) -> str:
 
 
 def describe(destination: Destination) -> str:
-    """Return a destination's settings in words, for the ledger; its address is a secret
-    and shown by its end alone.
+    """Return a destination's settings in words, for the ledger, with its address
+    masked.
     """
     routes = destination.routes.select_related("connection", "mailbox").order_by("pk")
     notified_about = "; or ".join(sentence(one) for one in routes) or "never"
@@ -61,13 +61,14 @@ def describe(destination: Destination) -> str:
 
 @dataclass(frozen=True)
 class DestinationStatus:
-    """`word` and `tone` for a chip, `reason` in a sentence; with `until`, nothing goes
-    there before.
-    """
+    """Whether deliveries arrive at a destination, as a page shows it."""
 
+    # A word, and the name of its colour.
     word: str
     tone: str
+    # Why, as sentences.
     reason: str = ""
+    # Nothing is sent there before this time.
     until: datetime | None = None
 
 
@@ -93,7 +94,7 @@ def destination_status(destination: Destination, now: datetime) -> DestinationSt
 
 
 def hidden_routes(actor: Actor) -> set[int]:
-    """Return the routes whose connection or mailbox the actor may not know."""
+    """Return the keys of the routes whose connection or mailbox the actor may not see."""
     if actor.sees_all():
         return set()
     mailboxes = Mailbox.objects.visible_to(actor)
@@ -108,24 +109,23 @@ def hidden_routes(actor: Actor) -> set[int]:
 
 
 def sentence(route: Route) -> str:
-    """Return what follows “Notifies about”.
-
-    Relies on `connection` and `mailbox` being loaded.
+    """Return a route in words, such as “a message is sent, in all connections”. Its
+    `connection` and `mailbox` should be loaded already.
     """
     events, where = event_words(route)
     return f"{listed(events) or 'nothing happens'}, {where}"
 
 
 def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str], str]:
-    """Return the words of a route's events, and of its connection or mailbox, which
-    hidden routes do not name.
+    """Return a route's events in words, and where they happen, such as "in the mailbox
+    a@b.example". The routes in `hidden` do not name their connection or mailbox.
     """
     events = [
         event.words
         for event in EVENTS
         if not set(event.actions).isdisjoint(route.actions)
     ]
-    # Actions in routes of earlier versions belong to no event.
+    # A route of an earlier version may have only actions that belong to no event now.
     events = events or [
         action.replace(".", " ").replace("_", " ") for action in route.actions
     ]
@@ -140,5 +140,5 @@ def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return these as one part of a sentence: a, b or c."""
+    """Return these words joined as in "a, b or c"."""
     return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -1,5 +1,6 @@
-"""Destinations with their routes, deliveries, cards, and what people did on Discord.
-Rows and queries alone: they know no channel. Start reading at destinations.py.
+"""The tables of alerts: destinations with their routes, cards, deliveries, and what
+people pressed and typed on Discord. Only rows and queries: no file here knows a
+channel. Start reading at destinations.py.
 """
 
 from alerts.models.deliveries import (

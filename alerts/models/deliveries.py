@@ -1,5 +1,6 @@
-"""What is posted in a channel, cards and digests; what must be delivered to a
-destination, with its attempts; and what came from Discord and must be answered.
+"""The tables of cards and digests (posts in a channel), of deliveries (what is due at a
+destination, with its attempts), of acts that wait to be planned, and of interactions
+(what came from Discord and must be answered).
 """
 
 from collections.abc import Mapping
@@ -20,19 +21,21 @@ from people.models import Person
 
 
 class Digest(models.Model):
-    """One post for many cards, because more came than a channel accepts; edited in
-    place.
+    """One post in place of many cards, made if more cards are due than a channel
+    accepts. It is edited in place.
     """
 
     destination = models.ForeignKey(
         Destination, on_delete=models.CASCADE, related_name="digests"
     )
-    # The id in whichever channel it is: Discord's, or Slack's time stamp. Empty where
-    # it cannot be edited.
+    # The id of the post: Discord's id, or Slack's time stamp. Empty if there is no post
+    # yet, or the service gave it no id.
     discord_message_id = models.CharField(max_length=32)
     opened_at = models.DateTimeField(db_default=Now())
-    # It accepts no more cards from then on; those that it has still change it.
+    # Since when it accepts no more cards. It is still edited when one of its cards
+    # changes.
     closed_at = models.DateTimeField(null=True)
+    # Whether somebody deleted the post, so that it is not edited any more.
     removed = models.BooleanField(default=False)
 
     def __str__(self) -> str:
@@ -40,24 +43,25 @@ class Digest(models.Model):
 
 
 class Card(models.Model):
-    """The one card of a message at a destination, or of something else that is `about`:
-    a connection, the desk.
+    """The one card of a message at a destination; or of something that is no message,
+    which `about` names.
     """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
     message = models.ForeignKey(
         Message, null=True, on_delete=models.CASCADE, related_name="cards"
     )
-    # Such as "connection/4" or "desk"; empty where there is a message.
+    # Such as "connection/4"; empty for a message.
     about = models.CharField(max_length=80)
-    # Where it is shown instead of in a post of its own.
+    # The digest that shows it, if it has no post of its own.
     digest = models.ForeignKey(
         Digest, null=True, on_delete=models.SET_NULL, related_name="cards"
     )
+    # The id of its own post, as of a digest.
     discord_message_id = models.CharField(max_length=32)
-    # A person deleted the card: it is not posted again.
+    # A person deleted the post: it is not posted again.
     removed = models.BooleanField(default=False)
-    # The version of the message that it showed last, which a press on it is about.
+    # The key of the version of the message that it showed last.
     revision_shown = models.BigIntegerField(null=True)
 
     class Meta:
@@ -84,11 +88,11 @@ class Card(models.Model):
 
 
 class DeliveryQuerySet(CourierDeliveryQuerySet):
-    """Reads of card deliveries."""
+    """Queries of deliveries."""
 
     def overdue(self) -> Self:
-        """Those that should have been tried a while ago, at a destination that need not
-        wait.
+        """Deliveries that should have been tried a while ago, at destinations that need
+        not wait.
         """
         waits = Q(destination__waits_until__gt=Now() - STUCK_AFTER)
         return (
@@ -103,51 +107,59 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.filter(state__in=("due", "sending"))
 
     def in_turn(self) -> Self:
-        """Deliveries that wait for no other: no earlier event or answer of the same
-        message, no digest.
+        """Deliveries that wait for no other one. An event or an answer waits for the
+        earlier ones about the same message; a card on a digest is sent with the digest.
         """
-        ordered = ("event", "answer")
+        kinds_in_order = ("event", "answer")
         earlier = self.model._default_manager.unfinished().filter(
             destination=models.OuterRef("destination"),
             message=models.OuterRef("message"),
-            kind__in=ordered,
+            kind__in=kinds_in_order,
             pk__lt=models.OuterRef("pk"),
         )
-        behind = Q(kind__in=ordered, message__isnull=False) & models.Exists(earlier)
-        return self.exclude(behind).exclude(kind="card", card__digest__isnull=False)
+        has_to_wait = Q(kind__in=kinds_in_order, message__isnull=False) & models.Exists(
+            earlier
+        )
+        return self.exclude(has_to_wait).exclude(
+            kind="card", card__digest__isnull=False
+        )
 
     def dead_lately(self) -> Self:
-        """Those that were given up in the last 24 hours."""
+        """Deliveries that were given up in the last 24 hours."""
         return self.filter(
             state="failed", last_attempt_at__gt=Now() - timedelta(hours=24)
         )
 
     def for_list(self, actor: Any) -> Self:
-        """The newest first, of messages that the actor may see, with everything a line
-        shows.
+        """Deliveries about messages that the actor may see, newest first, with all that
+        a row of a list shows.
         """
-        # Requests and answers are long, and shown only on the page of one delivery.
-        listed = (
+        # Requests and answers are long, and only the page of one delivery shows them.
+        deliveries = (
             self.select_related("destination", "message")
             .defer("request", "answer")
             .order_by("-pk")
         )
         if actor.sees_all():
-            return listed
-        return listed.filter(message__in=Message.objects.visible_to(actor))
+            return deliveries
+        return deliveries.filter(message__in=Message.objects.visible_to(actor))
 
     def for_log(self, actor: Any, filters: Mapping[str, Any]) -> Self:
-        """What the filters ask for, of what the actor may see, newest first."""
-        found = self.for_list(actor)
+        """Deliveries that match the filters and that the actor may see, newest first."""
+        deliveries = self.for_list(actor)
         for name, value in filters.items():
-            found = found.filter(**{"pk__lt" if name == "before" else name: value})
-        return found
+            deliveries = deliveries.filter(
+                **{"pk__lt" if name == "before" else name: value}
+            )
+        return deliveries
 
 
 class UnplannedAct(models.Model):
-    """An act of the ledger that waits to be planned: this row is made with it, and goes
-    when it is planned.
+    """An act in the ledger whose deliveries are not planned yet. The row is made in the
+    transaction of the act, and deleted when the act was planned.
     """
+
+    # The key of the act's entry.
 
     entry = models.BigIntegerField(primary_key=True)
     recorded_at = models.DateTimeField(db_default=Now())
@@ -157,8 +169,8 @@ class UnplannedAct(models.Model):
 
 
 class Delivery(CourierDelivery):
-    """Something due at a destination. What a card or a digest shows is decided when it
-    is sent.
+    """One thing to deliver to a destination: a card, a digest, an answer or an event.
+    What a card or a digest shows is built when it is sent.
     """
 
     class Kind(models.TextChoices):
@@ -186,22 +198,22 @@ class Delivery(CourierDelivery):
         on_delete=models.CASCADE,
         related_name="deliveries",
     )
-    # The act that it is about, by the number of its entry in the ledger.
+    # The act that caused it, by the key of its entry in the ledger.
     entry = models.BigIntegerField(null=True)
     action = models.CharField(max_length=40)
-    # The last request and its answer, for the log. Every attempt of an event has the
-    # same id and body.
+    # The last request and its answer, for the log. All attempts of an event have the
+    # same id and request.
     event_id = models.CharField(max_length=64)
     request = models.TextField()
     answer = models.TextField()
-    # When request and answer were erased with the message.
+    # When request and answer were removed because the message was erased.
     erased_at = models.DateTimeField(null=True)
 
     objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         indexes = [
-            # What was given up, few among many.
+            # Deliveries that were given up: few among many.
             models.Index(
                 fields=["id"], condition=Q(state="failed"), name="delivery_dead"
             ),
@@ -237,8 +249,8 @@ class Delivery(CourierDelivery):
         return f"{self.action} {self.state}"
 
     def on_digest(self) -> DeliveryQuerySet:
-        """The deliveries that were claimed with this one: of the cards on it, where it
-        is a digest.
+        """The deliveries that were claimed together with this one: if it is a digest,
+        those of the cards on it.
         """
         if self.digest_id is None:
             return Delivery.objects.none()
@@ -254,7 +266,9 @@ class Delivery(CourierDelivery):
 
     @property
     def ledger_subject(self) -> dict[str, Any]:
-        """What an entry about this delivery says of its message, if it has one."""
+        """The arguments of `audit.recording.record` that name the delivery's message;
+        empty if it has none.
+        """
         message = self.message
         if message is None:
             return {}
@@ -266,8 +280,8 @@ class Delivery(CourierDelivery):
 
     @property
     def is_tried_again(self) -> bool:
-        """Whether it failed and waits for another try. One that was only asked to wait
-        has not failed.
+        """Whether an attempt failed and another one follows. To be asked to wait is no
+        failure.
         """
         return (
             self.state == self.State.DUE and self.attempts > 0 and bool(self.last_error)
@@ -275,12 +289,12 @@ class Delivery(CourierDelivery):
 
 
 class Interaction(CourierDelivery):
-    """One signed interaction on Discord: a button, a form or a command, by the id that
-    Discord gave it. It is processed once, and stored until it is answered: while it is
-    due, its answer is still owed.
+    """One signed interaction on Discord: a press of a button, a form, or a command. It
+    is stored by Discord's id, so that it is processed once. While it is due, its answer
+    has not been sent.
 
-    Discord takes answers for 15 minutes. Then, or once it was answered, token and
-    options are forgotten.
+    Discord accepts answers for 15 minutes. After that, or once it is answered, its
+    token and options are deleted.
     """
 
     class Kind(models.TextChoices):
@@ -290,7 +304,7 @@ class Interaction(CourierDelivery):
 
     discord_id = models.CharField(max_length=32, unique=True)
     kind = models.CharField(max_length=8, choices=Kind)
-    # Of a button or a form what it asks for; of a command its name.
+    # The name of a command; of a button or a form, its kind.
     name = models.CharField(max_length=40)
     discord_user_id = models.CharField(max_length=32)
     discord_user = models.CharField(max_length=100)
@@ -299,13 +313,15 @@ class Interaction(CourierDelivery):
     discord_guild_id = models.CharField(max_length=32)
     person = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL)
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL)
-    # JSON, as it came: the text of a mail may stand there.
+    # What was typed or pressed, as JSON; encrypted, because it may be the text of a
+    # mail.
     options = EncryptedTextField()
+    # With it Discord accepts the answer.
     token = EncryptedTextField()
-    # How it ended, in a word.
+    # How it ended, in a word or two.
     outcome = models.CharField(max_length=40)
-    # The answer to a press, as JSON: a repeated press gets the same answer, and has no
-    # other effect.
+    # The answer, as JSON. A press that Discord sends again gets the same answer, and
+    # has no other effect.
     answer = EncryptedTextField()
 
     class Meta:

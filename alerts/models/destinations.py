@@ -1,4 +1,6 @@
-"""Where alerts go, and about what each destination is notified."""
+"""The tables of destinations (where alerts go) and routes (about what each of them is
+notified).
+"""
 
 import re
 from datetime import datetime
@@ -11,19 +13,19 @@ from django.db.models.functions import Now
 from common.encryption import EncryptedTextField
 from mirror.models import Connection, Mailbox
 
-# When two spellings of a Discord channel mean the same one: a # before the name, blanks
-# around it and letters' case do not count, and a blank inside is the hyphen that
-# Discord makes of it.
+# What is removed from the name of a Discord channel, and what becomes a hyphen, to
+# compare two spellings: a # before the name, blanks around it and upper case do not
+# matter, and Discord writes a blank within it as a hyphen.
 _AROUND, _BLANKS = r"^[#\s]+|\s+$", r"\s+"
 
 
 def one_spelling(channel: str) -> str:
-    """Return the one spelling of a channel."""
+    """Return the name of a channel in the form in which names are compared."""
     return re.sub(_BLANKS, "-", re.sub(_AROUND, "", channel)).lower()
 
 
 class OneSpelling(models.Func):
-    """The one spelling of a channel, in queries and constraints."""
+    """The same as `one_spelling`, for queries and constraints."""
 
     template = f"lower(regexp_replace(regexp_replace(%(expressions)s, '{_AROUND}', '', 'g'), '{_BLANKS}', '-', 'g'))"
     arity = 1
@@ -31,33 +33,36 @@ class OneSpelling(models.Func):
 
 
 class DestinationQuerySet(models.QuerySet["Destination"]):
-    """Reads of destinations."""
+    """Queries of destinations."""
 
     def switched_off(self) -> Self:
-        """Those that were switched off, but not removed."""
+        """Destinations that are switched off, but not removed."""
         return self.not_removed().exclude(switched_off_at=None).order_by("name")
 
     def locked(self) -> Self:
-        """Those found, locked for this transaction; deliveries can still be planned for
-        them.
+        """Lock these destinations for this transaction. Deliveries can still be planned
+        for them.
 
-        Whoever locks their deliveries too locks them first.
+        To lock deliveries too, lock their destination first; the fixed order prevents
+        deadlocks.
         """
         return self.select_for_update(no_key=True)
 
     def for_planning(self, *, at: datetime | None = None) -> Self:
-        """Those that are on, with their routes: all of them, or only what was there at
-        an earlier time.
+        """Destinations that are switched on, with their routes. With `at`, only those
+        that were on at that time, and the routes that existed then.
         """
-        # Without its secrets, because decrypting them costs more than the rest.
-        found = self.filter(switched_off_at=None).only(
+        # Without the secrets, because decrypting them takes longer than all the rest.
+        destinations = self.filter(switched_off_at=None).only(
             "kind", "answers_channel", "channel", "posts_in", "failures"
         )
         routes = Route.objects.prefetch_related("mailbox")
         if at is not None:
-            found = found.filter(told_since__lte=at)
+            destinations = destinations.filter(told_since__lte=at)
             routes = routes.filter(since__lte=at)
-        return found.order_by("pk").prefetch_related(models.Prefetch("routes", routes))
+        return destinations.order_by("pk").prefetch_related(
+            models.Prefetch("routes", routes)
+        )
 
     def not_removed(self) -> Self:
         """Destinations that are not removed."""
@@ -67,22 +72,22 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         """Destinations that answer commands from this channel, in any spelling of its
         name.
         """
-        found = (
+        with_spelling = (
             self.not_removed()
             .exclude(answers_channel="")
             .annotate(spelling=OneSpelling("answers_channel"))
         )
-        return found.filter(spelling=OneSpelling(Value(channel)))
+        return with_spelling.filter(spelling=OneSpelling(Value(channel)))
 
     def due_witnesses(self) -> Self:
-        """Those to which the ledger's newest head may be posted now."""
+        """Witnesses to which the newest checkpoint may be posted now."""
         due = self.filter(
             witnesses=True, switched_off_at=None, witness_due_at__lte=Now()
         )
         return due.filter(Q(waits_until=None) | Q(waits_until__lte=Now()))
 
     def for_list(self) -> Self:
-        """All of them by name, each with its routes."""
+        """All destinations that are not removed, by name, with their routes."""
         return (
             self.not_removed()
             .prefetch_related("routes__connection", "routes__mailbox")
@@ -105,44 +110,46 @@ class Destination(models.Model):
         HEADERS = "headers", "Headers"
         MINIMAL = "minimal", "Minimal"
 
-    # A kind of alerts.channels; a new one needs no migration.
+    # The kind of a channel in alerts.channels. It has no choices, so that a new kind
+    # needs no migration.
     kind = models.CharField(max_length=20, default="discord_webhook")
     name = models.CharField(max_length=80)
-    # Empty for a bot, which needs the channel's id alone.
+    # The address of a webhook; empty for a bot, which needs only the channel's id.
     url = EncryptedTextField()
     channel = models.CharField(max_length=32)
-    # A bot's token, or the key that signs; with the key before it, which is valid until
-    # that date too.
+    # A bot's token, or the key that signs events. After a change of the key, the
+    # previous one signs too until the given time.
     secret = EncryptedTextField()
     secret_before = EncryptedTextField()
     secret_before_until = models.DateTimeField(null=True)
-    # What a command in this Discord channel started is answered here: its id, or its
-    # name as the trigger has it.
+    # The Discord channel whose commands are answered at this destination: its id, or
+    # its name as messages' triggers have it.
     answers_channel = models.CharField(max_length=100)
-    # The id of the channel that it posts in, known from its first post on. What answers
-    # a channel answers this one too: some programs send the channel's id, others its
-    # name.
+    # The id of the channel in which it posts, as the answer to a post says. A
+    # destination that answers commands answers those of this channel too, because some
+    # programs send a channel's id, and others its name.
     posts_in = models.CharField(max_length=32, db_default="")
     privacy = models.CharField(max_length=10, choices=Privacy, default=Privacy.HEADERS)
     switched_off_at = models.DateTimeField(null=True)
     switched_off_because = models.TextField()
     # When it last accepted a test at its present address.
     tested_at = models.DateTimeField(null=True)
-    # Keeps the newest head of the ledger: which was posted last, when, and when the
-    # next may be.
+    # Whether checkpoints of the ledger are posted here; the seal that was posted last,
+    # and when; and when the next may be posted.
     witnesses = models.BooleanField(default=False)
     witnessed_seal = models.BigIntegerField(null=True)
     witnessed_at = models.DateTimeField(null=True)
     witness_due_at = models.DateTimeField(db_default=Now())
-    # Nothing goes there before: it asked to wait, its limit is used up, or it failed
-    # `failures` times in a row.
+    # Nothing is sent before this time: the destination asked to wait, its limit is used
+    # up, or attempts failed.
     waits_until = models.DateTimeField(null=True)
+    # How many attempts failed in a row.
     failures = models.PositiveIntegerField(db_default=0)
-    # Its address is forgotten then; its cards stay to be looked up.
+    # When it was removed, and its address and secrets deleted. Its deliveries stay.
     removed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
-    # Earlier acts are not delivered: the destination did not exist, was off, or
-    # answered another channel.
+    # Acts before this time are not delivered: the destination did not exist, was
+    # switched off, or answered another channel.
     told_since = models.DateTimeField(db_default=Now())
 
     objects = DestinationQuerySet.as_manager()
@@ -161,10 +168,10 @@ class Destination(models.Model):
 
 
 class Route(models.Model):
-    """The acts of the ledger about which a destination is notified; without connection
-    or mailbox, everywhere.
+    """Which actions of the ledger a destination is notified about, in a connection, in
+    a mailbox, or without both in all connections.
 
-    An existing card follows its message whatever the routes are.
+    An existing card is edited when its message changes, whatever the routes are.
     """
 
     destination = models.ForeignKey(
@@ -173,7 +180,7 @@ class Route(models.Model):
     connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     actions = models.JSONField(default=list)
-    # What happened before is not delivered.
+    # Acts before this time are not delivered.
     since = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
-"""Destinations for an admin of everything: the list, adding, testing and changing one,
-and its routes.
+"""The pages of destinations: the list, the forms that add and change a destination and
+its routes, and the buttons that test, switch and remove one. Everybody who signed in
+can see the list; only an admin of everything can change something.
 """
 
 from collections.abc import Callable
@@ -47,12 +48,12 @@ MAX_ACTS = 100
 
 
 def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Run a view only for users who may manage destinations; a removed destination is a
-    404.
+    """Decorate a view so that only users who may manage destinations get it; others get
+    a page that says why. A removed destination is a 404.
     """
 
     @wraps(view)
-    def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def guarded(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             commands.check_may_manage(request.actor)
             return view(request, *args, **kwargs)
@@ -63,11 +64,11 @@ def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
         except DestinationMissing as error:
             raise Http404(error.sentence) from error
 
-    return asked
+    return guarded
 
 
 def find_destination(destination_id: int) -> Destination:
-    """Return a destination with its routes; one that was removed is a 404."""
+    """Return a destination with its routes. Raises Http404 if it was removed."""
     return first_or_404(
         Destination.objects.for_list().filter(pk=destination_id),
         "There is no such destination. Somebody may have removed it.",
@@ -86,9 +87,9 @@ def alerts(request: DeskRequest) -> HttpResponse:
 @managing
 @reauthenticated
 def edit(request: DeskRequest, destination_id: int | None = None) -> HttpResponse:
-    """Add a destination, or change one's settings, and its address or token where
-    another one is typed. The list then offers to test a new one; one that signs shows
-    its secret first, this once.
+    """The form that adds or changes a destination. Its address or token stay as they
+    are if none is typed. After adding, the list offers a test; if the desk made a
+    secret, a page shows it first, this once.
     """
     destination = find_destination(destination_id) if destination_id else None
     form = _form(request, destination)
@@ -118,8 +119,8 @@ def edit(request: DeskRequest, destination_id: int | None = None) -> HttpRespons
 @require_POST
 @managing
 def test(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Post a test and say what came of it. Waits for the other side, four seconds at
-    most.
+    """Post a test, and say whether it was accepted. Waits for the service, four seconds
+    at most.
     """
     destination = find_destination(destination_id)
     result = commands.test_destination(
@@ -168,8 +169,8 @@ def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 @reauthenticated
 def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Sign with a new secret, shown this once; the old one signs too for a day, unless
-    it leaked.
+    """Make a new secret, and show it this once. Events are signed with the old one too
+    for a day, unless it leaked.
     """
     destination = find_destination(destination_id)
     leaked = request.POST.get("leaked") == "yes"
@@ -287,6 +288,7 @@ def _route_page(
 def _secret(
     request: DeskRequest, destination: Destination, secret: str, **more: bool
 ) -> HttpResponse:
+    # The page that shows a new secret, this once.
     context = {
         "destination": destination,
         "secret": secret,
@@ -317,6 +319,7 @@ def _page(
     *,
     error: str = "",
 ) -> HttpResponse:
+    # The page with the form of a destination, and its routes if it exists.
     context: dict[str, Any] = {
         "destination": destination,
         "channel": form.channel,
@@ -341,6 +344,8 @@ def _page(
 def _list(
     request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")
 ) -> HttpResponse:
+    # The page with all destinations and the newest deliveries. `failed` is the key of a
+    # destination whose test failed, and why.
     hidden = hidden_routes(request.actor)
     rows = []
     for destination in Destination.objects.for_list():
@@ -366,14 +371,14 @@ def _list(
 
 
 def _next(request: DeskRequest) -> str:
-    """Return the page of the desk that sent somebody here, to lead back to; empty where
-    none did.
+    """Return the path of the desk's page to lead back to, from the request's `next`;
+    empty if there is none, or it would leave the desk.
     """
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    is_ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts=None
+    path = request.POST.get("next") or request.GET.get("next") or ""
+    is_ours = path.startswith("/") and url_has_allowed_host_and_scheme(
+        path, allowed_hosts=None
     )
-    return wanted if is_ours else ""
+    return path if is_ours else ""
 
 
 def _to_list(

@@ -1,4 +1,6 @@
-"""The log of deliveries, with filters, and sending again what was given up."""
+"""The pages of the log: all deliveries with filters, one delivery, and the button that
+sends deliveries again that were given up.
+"""
 
 from urllib.parse import urlencode
 
@@ -14,17 +16,18 @@ from alerts.models import Delivery, Destination
 from alerts.views.destinations import managing
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 
+# How many deliveries one page shows.
 PAGE = 50
 
 
 @require_safe
 def log(request: DeskRequest) -> HttpResponse:
-    """Show what was delivered, newest first."""
+    """Show the deliveries, newest first."""
     filters = LogForm(request.GET).filters()
-    found = list(Delivery.objects.for_log(request.actor, filters)[: PAGE + 1])
-    shown = found[:PAGE]
+    deliveries = list(Delivery.objects.for_log(request.actor, filters)[: PAGE + 1])
+    shown = deliveries[:PAGE]
     older = ""
-    if len(found) > PAGE:
+    if len(deliveries) > PAGE:
         older = urlencode({**filters, "before": shown[-1].pk})
     context = {
         "deliveries": shown,
@@ -40,27 +43,29 @@ def log(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def one(request: DeskRequest, alert_id: int) -> HttpResponse:
-    """Show one delivery; to who manages where alerts go, with what went out and what
-    came back.
+    """Show one delivery. People who may manage destinations also see the request and
+    the answer.
     """
     may_manage = actor_may_manage(request.actor)
-    shown = Delivery.objects.for_list(request.actor)
+    deliveries = Delivery.objects.for_list(request.actor)
     if may_manage:
-        shown = shown.defer(None)
-    found = first_or_404(shown.filter(pk=alert_id), "There is no such delivery.")
-    context = {"one": found, "may_manage": may_manage}
+        deliveries = deliveries.defer(None)
+    delivery = first_or_404(
+        deliveries.filter(pk=alert_id), "There is no such delivery."
+    )
+    context = {"one": delivery, "may_manage": may_manage}
     return render(request, "alerts/alert.html", context)
 
 
 @require_POST
 @managing
 def again(request: DeskRequest, alert_id: int | None = None) -> HttpResponse:
-    """Send again what was given up: one delivery, or the oldest that the filters ask
-    for.
+    """Send deliveries again that were given up: one, or the oldest that match the
+    filters.
     """
     filters = LogForm(request.POST).filters()
-    asked = filters if alert_id is None else {"pk": alert_id}
-    count = resend(Delivery.objects.for_log(request.actor, asked), request.actor)
+    selection = filters if alert_id is None else {"pk": alert_id}
+    count = resend(Delivery.objects.for_log(request.actor, selection), request.actor)
     notice = f"{count} sent again."
     if not count:
         notice = "Nothing can be sent again: it was not given up, or its destination is switched off."

@@ -1,5 +1,5 @@
-"""What people do about floods: put messages that were set apart back into the queue, and
-set caps.
+"""Commands about floods: put messages that were set apart back into the queue, and set
+the caps, for which a second admin may have to agree.
 """
 
 from collections.abc import Mapping
@@ -16,19 +16,20 @@ from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
+# The highest number that can be entered as a cap.
 MOST_CAP = 1_000_000
 
 
 @atomic_with_retry
 def put_back(*, brake: Brake, actor: Actor) -> int:
-    """Put the messages of a flood into the queue, those that the actor may decide or
-    administer; return how many.
+    """Put the messages of a flood back into the queue, as far as the actor is reviewer
+    or admin of their mailboxes; return how many. Raises ActNotAllowed if there are
+    none.
 
-    They get no cards of their own, because hundreds of alerts are what the brake is
-    against. Raises ActNotAllowed.
+    They get no alert cards, because the brake is there to prevent hundreds of alerts.
     """
-    able = actor.acting_as(Role.REVIEWER, Role.ADMIN)
-    apart = desk_messages().visible_to(able).filter(review__brake=brake).set_apart()
+    acting = actor.acting_as(Role.REVIEWER, Role.ADMIN)
+    apart = desk_messages().visible_to(acting).filter(review__brake=brake).set_apart()
     keys = list(apart.values_list("pk", flat=True))
     number = Review.objects.filter(pk__in=keys, is_apart=True).update(is_apart=False)
     if not number:
@@ -43,23 +44,24 @@ def check_may_set_caps(actor: Actor) -> None:
         raise ActNotAllowed("Only an admin of everything can set the caps.")
 
 
+# By kind: messages an hour, messages a day; 0 is no cap.
 Caps = Mapping[str, tuple[int, int]]
 
 
 def _raises_no_cap(before: Caps, after: Caps) -> bool:
-    """Whether no cap is higher after it, or removed."""
+    """Whether the change raises or removes no cap."""
     pairs = [
         pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)
     ]
-    return all(
-        (becomes or MOST_CAP + 1) <= (was or MOST_CAP + 1) for was, becomes in pairs
-    )
+    return all((new or MOST_CAP + 1) <= (old or MOST_CAP + 1) for old, new in pairs)
 
 
 @atomic_with_retry
 @second_admin("Caps")
 def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
-    """Set the caps of all mailboxes. Raises ActNotAllowed."""
+    """Set the caps, which count for all mailboxes. If a cap is raised or removed, a
+    second admin may have to accept it first. Raises ActNotAllowed.
+    """
     check_may_set_caps(actor)
     before = caps_now()
     yield lambda: ChangeInWords(

@@ -1,4 +1,7 @@
-"""The pages of floods that were set apart, and of the caps."""
+"""The pages about floods, which are messages set apart because a cap was passed: the
+list of floods, one flood with the button to put its messages back, and the form of the
+caps.
+"""
 
 from typing import Any
 
@@ -33,6 +36,7 @@ from people.sign_in.reauthentication import reauthenticated
 _WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
 
 
+# The name and a note for each kind of cap.
 _LABELS = {
     Kind.KEY: ("Of one API key", "All that one agent sends, in all mailboxes."),
     Kind.ALIKE: (
@@ -45,7 +49,9 @@ _LABELS = {
 
 
 class CapsForm(SentenceForm):
-    """Eight numbers, an hour and a day for each kind; empty and 0 are no cap."""
+    """Eight numbers: for each kind of cap, messages an hour and messages a day. Empty
+    or 0 is no cap.
+    """
 
     def __init__(self, data: Any, caps: Caps) -> None:
         super().__init__(data)
@@ -68,7 +74,9 @@ class CapsForm(SentenceForm):
         ]
 
     def caps(self) -> dict[str, tuple[int, int]]:
-        """Return the caps by kind: an hour, a day; 0 for none."""
+        """Return the entered caps by kind: messages an hour, messages a day; 0 is no
+        cap.
+        """
         typed = self.cleaned_data
         return {
             str(kind): (typed[f"{kind}_hour"] or 0, typed[f"{kind}_day"] or 0)
@@ -76,19 +84,20 @@ class CapsForm(SentenceForm):
         }
 
 
+# How many messages of a flood a page shows.
 PAGE = 50
 
 
 @require_safe
 def brakes(request: DeskRequest) -> HttpResponse:
-    """List the floods with messages that stand apart, the newest first, and those whose
-    cap is still passed.
+    """List the floods that have messages set apart or whose cap is still passed, the
+    newest first.
     """
     actor = request.actor
     numbers = desk_messages().visible_to(actor).set_apart().numbers_by_brake()
-    found = Brake.objects.visible_to(actor).with_all().filter_shown(numbers)
+    floods = Brake.objects.visible_to(actor).with_all().filter_shown(numbers)
     context = {
-        "floods": [(one, numbers.get(one.pk, 0)) for one in found],
+        "floods": [(one, numbers.get(one.pk, 0)) for one in floods],
         "may_set_caps": actor.has(Role.ADMIN),
     }
     return render(request, "approvals/brake/brakes.html", context)
@@ -96,7 +105,7 @@ def brakes(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def brake(request: DeskRequest, brake_id: int) -> HttpResponse:
-    """Show one flood with its messages and what can be done."""
+    """Show one flood with its messages, and what the person can do about it."""
     return _page(request, _visible(request, brake_id))
 
 
@@ -109,33 +118,33 @@ def _visible(request: DeskRequest, brake_id: int) -> Brake:
 
 def _page(
     request: DeskRequest,
-    found: Brake,
+    flood: Brake,
     error: DeskError | None = None,
 ) -> HttpResponse:
     actor = request.actor
-    apart = desk_messages().visible_to(actor).filter(review__brake=found).set_apart()
-    after = request.GET.get("after", "")
-    position = int(after) if after.isdecimal() and len(after) < 19 else 0
+    apart = desk_messages().visible_to(actor).filter(review__brake=flood).set_apart()
+    page_after = request.GET.get("after", "")
+    position = int(page_after) if page_after.isdecimal() and len(page_after) < 19 else 0
     found_rows = list(
         apart.filter(pk__gt=position).for_rows().order_by("pk")[: PAGE + 1]
     )
-    shown = found_rows[:PAGE]
+    page_rows = found_rows[:PAGE]
     context = {
-        "brake": found,
+        "brake": flood,
         "number": apart.count(),
-        "next_after": shown[-1].pk if len(found_rows) > PAGE else None,
+        "next_after": page_rows[-1].pk if len(found_rows) > PAGE else None,
         "is_first_page": not position,
         "rows": rows_of(
-            shown, filters=Filters(), actor=actor, now=timezone.now(), weights={}
+            page_rows, filters=Filters(), actor=actor, now=timezone.now(), weights={}
         ),
-        "may_put_back": any(may_handle(actor, one) for one in shown),
-        "may_decide": any(is_reviewer(actor, one) for one in shown),
-        "may_pause": may_handle(actor, found)
-        and bool(found.sent_by_key)
-        and found.connection.is_our_gateway,
-        "has_admin_key": bool(found.connection.admin_key),
+        "may_put_back": any(may_handle(actor, one) for one in page_rows),
+        "may_decide": any(is_reviewer(actor, one) for one in page_rows),
+        "may_pause": may_handle(actor, flood)
+        and bool(flood.sent_by_key)
+        and flood.connection.is_our_gateway,
+        "has_admin_key": bool(flood.connection.admin_key),
         "administers": actor.is_a(
-            Role.ADMIN, connection=found.connection_id, mailbox=None
+            Role.ADMIN, connection=flood.connection_id, mailbox=None
         ),
         "error": error.sentence if error else "",
     }
@@ -146,26 +155,26 @@ def _page(
 
 @require_POST
 def put_back(request: DeskRequest, brake_id: int) -> HttpResponse:
-    """Put the messages of a flood back into the queue."""
-    found = _visible(request, brake_id)
+    """Put the messages of a flood back into the queue, as far as the person may."""
+    flood = _visible(request, brake_id)
     try:
-        number = commands.put_back(brake=found, actor=request.actor)
+        number = commands.put_back(brake=flood, actor=request.actor)
     except ActNotAllowed as error:
-        return _page(request, found, error)
+        return _page(request, flood, error)
     notice = f"{number} message{'' if number == 1 else 's'} put back into the queue."
     return redirect_with_notice(request, notice, "brakes")
 
 
 @require_safe
 def caps(request: DeskRequest) -> HttpResponse:
-    """Show the caps."""
+    """Show the caps, with the form to set them."""
     return _caps(request, CapsForm(None, caps_now()))
 
 
 @require_POST
 @reauthenticated
 def set_caps(request: DeskRequest) -> HttpResponse:
-    """Set the caps."""
+    """Set the caps from the form; invalid numbers show it again with 422."""
     form = CapsForm(request.POST, caps_now())
     try:
         commands.check_may_set_caps(request.actor)

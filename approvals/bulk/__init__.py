@@ -1,5 +1,5 @@
-"""Deciding many messages at once: what may be chosen, the sheet that shows each of
-them, and the outcomes.
+"""Bulk review: a person decides many messages on one page, the sheet, and then sees the
+outcome of each.
 
-Each message is decided separately, by `decisions`. Start with `views.py`.
+Each message is decided separately, by `approvals.decisions`. Start with `views.py`.
 """

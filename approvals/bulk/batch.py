@@ -1,11 +1,12 @@
-"""Decides many messages at once, each separately: a failure is named and does not stop
-the others.
+"""The commands of bulk review: decide the messages that were ticked on one sheet, undo
+them, and remember the outcomes in the session for the page that shows them.
 
-Only messages that were shown and ticked on one sheet are decided, in the version shown.
-One counts as read, by the ledger, when its version was open on its own page, or on
-screen on a sheet with all of it in view; that a sheet was loaded counts for nothing.
-A message with high risk, or with newer messages in its thread, cannot be approved here:
-`give_verdict` requires answers that only its page collects.
+Each message is decided separately, in the version that the sheet showed: a failure is
+reported with its reason and does not stop the others. A message counts as read if the
+ledger says that this version was open on its own page, or wholly on screen on a sheet;
+loading a sheet alone does not count. A message with high risk, or with newer messages
+in its thread, cannot be approved on a sheet, because `give_verdict` requires answers
+that only the message's own page collects.
 """
 
 import logging
@@ -40,10 +41,10 @@ from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 
-# Each message of a batch lengthens the undo window: somebody who decides fifty has
-# fifty outcomes to read.
+# The undo window of a batch is longer by this much per message, because the person has
+# that many outcomes to read.
 READING = timedelta(milliseconds=100)
-# Undoing a whole batch takes less than this, also on a busy machine.
+# Undoing a whole batch takes less time than this, also on a busy machine.
 UNDOING = timedelta(seconds=30)
 
 _NOT_SAVED = (
@@ -54,14 +55,16 @@ log = logging.getLogger(__name__)
 
 
 def read_on(items: Sequence[OnSheet], *, actor: Actor) -> frozenset[UUID]:
-    """Return which of these messages the actor has read, each in the version that
-    stands on the sheet.
+    """Return the ids of those messages that the actor has read in the version that is
+    on the sheet.
     """
     opened = recorded_versions(
-        messages=[one.message for one in items], actions=[OPENED], actor_id=actor.id
+        messages=[item.message for item in items], actions=[OPENED], actor_id=actor.id
     )
     return frozenset(
-        one.message for one in items if (OPENED, one.message, one.fingerprint) in opened
+        item.message
+        for item in items
+        if (OPENED, item.message, item.fingerprint) in opened
     )
 
 
@@ -69,25 +72,25 @@ def read_on(items: Sequence[OnSheet], *, actor: Actor) -> frozenset[UUID]:
 def note_loaded(
     messages: Sequence[Message], *, sheet: Sheet, actor: Actor
 ) -> frozenset[UUID]:
-    """Record that the actor's browser loaded these messages, each once a person and
-    version; return those read before.
+    """Record that the actor's browser loaded these messages, once for each person and
+    version. Return the ids of the messages that the actor has read before.
 
-    Nobody may have looked at the sheet yet.
+    Loaded does not mean read: the sheet may never have been looked at.
     """
-    known = recorded_versions(
-        messages=[one.public_id for one in messages],
+    recorded = recorded_versions(
+        messages=[message.public_id for message in messages],
         actions=[SERVED, OPENED],
         actor_id=actor.id,
     )
     read = set()
-    for one in messages:
-        version = one.fingerprint
-        if (OPENED, one.public_id, version) in known:
-            read.add(one.public_id)
-        elif (SERVED, one.public_id, version) not in known:
+    for message in messages:
+        version = message.fingerprint
+        if (OPENED, message.public_id, version) in recorded:
+            read.add(message.public_id)
+        elif (SERVED, message.public_id, version) not in recorded:
             record_about(
                 SERVED,
-                one,
+                message,
                 actor=actor,
                 fingerprint=version,
                 details={"sheet": sheet.id},
@@ -97,18 +100,19 @@ def note_loaded(
 
 @transaction.atomic
 def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
-    """Record that these messages of the sheet were on the actor's screen, with their
-    links; each once a version.
+    """Record that the actor has read these messages of the sheet, and seen their links;
+    once for each version.
 
-    One that stands there by its differences counts only after the message that is shown
-    whole in its place was read.
+    A message of which only the differences were shown counts as read only if the
+    message that was shown whole for it was read too.
     """
-    known = read_on(sheet.items, actor=actor)
-    whole = known | {one.message for one in shown if one.like is None}
+    already_read = read_on(sheet.items, actor=actor)
+    whole = already_read | {item.message for item in shown if item.like is None}
     new = {
-        one.message: one
-        for one in shown
-        if one.message not in known and (one.like is None or one.like in whole)
+        item.message: item
+        for item in shown
+        if item.message not in already_read
+        and (item.like is None or item.like in whole)
     }
     messages = (
         desk_messages()
@@ -118,14 +122,14 @@ def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
     )
     links = []
     for message in messages.order_by("pk"):
-        one = new[message.public_id]
-        details = {"sheet": sheet.id, "like": str(one.like or "")}
+        item = new[message.public_id]
+        details = {"sheet": sheet.id, "like": str(item.like or "")}
         record_about(
-            OPENED, message, actor=actor, fingerprint=one.fingerprint, details=details
+            OPENED, message, actor=actor, fingerprint=item.fingerprint, details=details
         )
         if (
             message.revision
-            and message.revision.fingerprint == one.fingerprint
+            and message.revision.fingerprint == item.fingerprint
             and has_links(message.revision.content)
         ):
             links.append(
@@ -144,28 +148,31 @@ def approvable(
     with_unread: bool,
     typed: int,
 ) -> tuple[OnSheet, ...]:
-    """Return the ticked messages to approve: those `read` and counted on the page, or
-    all with the number of unread.
+    """Return the ticked messages to approve.
 
-    Raises InvalidInput where none is read, or where `typed` is not how many of them
-    are unread now. Messages that have to be opened by themselves are returned too: each
-    is refused with its reason.
+    These are the messages that are `read` and that the page `counted` as read; with
+    `with_unread` all of them, if `typed` is the number of unread ones. Raises
+    InvalidInput if that number is wrong, or if none is read. Messages that can only be
+    approved on their own page (`why_alone`) are returned too, so that `decide_batch`
+    refuses each with its reason.
     """
-    unread = sum(one.message not in read for one in ticked if not one.why_alone)
+    unread = sum(item.message not in read for item in ticked if not item.why_alone)
     if with_unread:
         if typed == unread:
             return tuple(ticked)
-        are = f"{unread} of the ticked messages {'is' if unread == 1 else 'are'} unread"
-        asked = f"{are}. Type that number to approve them too."
+        unread_count = (
+            f"{unread} of the ticked messages {'is' if unread == 1 else 'are'} unread"
+        )
+        error = f"{unread_count}. Type that number to approve them too."
         if typed:
-            asked = f"you typed {typed}, and {are}."
-        raise InvalidInput(f"Nothing was approved: {asked}")
+            error = f"you typed {typed}, and {unread_count}."
+        raise InvalidInput(f"Nothing was approved: {error}")
     chosen = tuple(
-        one
-        for one in ticked
-        if one.why_alone or (one.message in read and one.message in counted)
+        item
+        for item in ticked
+        if item.why_alone or (item.message in read and item.message in counted)
     )
-    if unread and all(one.why_alone for one in chosen):
+    if unread and all(item.why_alone for item in chosen):
         raise InvalidInput(
             "You have not read any of the ticked messages, so nothing was approved. Read them here or open them, or "
             "type how many are unread."
@@ -175,11 +182,12 @@ def approvable(
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What became of one message: its decision's key or, without one, a sentence that
-    says why.
+    """What became of one message of a batch: the key of its decision, or a sentence
+    that says why there is none.
 
-    `kind` is decided, counted (an approval was given, and others have to approve before
-    it is decided), local (only this desk had the message, and it is over) or failed.
+    `kind` is "decided", "counted" (the approval was saved, and the message needs more
+    approvals), "local" (the verdict ended a message that only this desk had) or
+    "failed".
     """
 
     message: str
@@ -200,9 +208,9 @@ def decide_batch(
     """Give the same verdict on each message that was ticked on a sheet, each in a
     transaction of its own.
 
-    `unread` is how many of them the actor has not read, for the ledger. Returns one
-    result per message, in the sheet's order. Raises VerdictNotAllowed for more than a
-    sheet holds.
+    `unread` is how many of the messages the actor has not read; it goes into the
+    ledger. Returns one result per message, in the sheet's order. Raises
+    VerdictNotAllowed for more messages than a sheet holds.
     """
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
@@ -210,23 +218,23 @@ def decide_batch(
         desk_messages()
         .visible_to(actor)
         .for_list()
-        .filter(public_id__in=[one.message for one in ticked])
+        .filter(public_id__in=[item.message for item in ticked])
     )
-    known = {message.public_id: message for message in visible}
-    ended = []
-    for one in ticked:
-        message = known.get(one.message)
+    message_by_id = {message.public_id: message for message in visible}
+    results = []
+    for item in ticked:
+        message = message_by_id.get(item.message)
         kind = "failed"
         sentence = ""
         decision = None
         try:
-            if outcome == Outcome.APPROVE and one.why_alone:
-                raise VerdictNotAllowed(one.why_alone)
+            if outcome == Outcome.APPROVE and item.why_alone:
+                raise VerdictNotAllowed(item.why_alone)
             result = give_verdict(
-                message=one.message,
+                message=item.message,
                 actor=actor,
                 outcome=outcome,
-                fingerprint=one.fingerprint,
+                fingerprint=item.fingerprint,
                 reason=reason,
                 sheet=sheet.id,
                 longer=READING * len(ticked),
@@ -239,7 +247,7 @@ def decide_batch(
                 kind = "counted"
                 sentence = f"{result.progress} approvals are given."
         except DeskError as error:
-            decision = _own_decision(error, one, actor, outcome, reason)
+            decision = _own_decision(error, item, actor, outcome, reason)
             if decision is None:
                 sentence = error.sentence
                 if message is not None:
@@ -249,52 +257,56 @@ def decide_batch(
         except DatabaseError:
             log.exception(
                 "a verdict of a sheet could not be written",
-                extra={"message_id": str(one.message)},
+                extra={"message_id": str(item.message)},
             )
             sentence = _NOT_SAVED
         if decision is not None:
             kind = "decided"
         key = decision.pk if decision else None
-        ended.append(ItemResult(str(one.message), kind, sentence, key))
-    done = sum(one.kind != "failed" for one in ended)
+        results.append(ItemResult(str(item.message), kind, sentence, key))
+    done = sum(item.kind != "failed" for item in results)
     details = {
         "sheet": sheet.id,
         "outcome": outcome,
         "reason": reason,
         "on_sheet": str(len(sheet.items)),
         "decided": str(done),
-        "not_decided": str(len(ended) - done),
+        "not_decided": str(len(results) - done),
         "unread": str(unread),
     }
     with transaction.atomic():
         record("bulk.decided", actor=actor, details=details)
-    return ended
+    return results
 
 
 def _own_decision(
-    error: DeskError, one: OnSheet, actor: Actor, outcome: str, reason: str
+    error: DeskError, item: OnSheet, actor: Actor, outcome: str, reason: str
 ) -> Decision | None:
-    """Return the decision that came first where it is the same one by the same person,
-    as after a double press.
+    """Return the decision that made this verdict fail, if the same person gave it with
+    the same outcome, reason and version, as after a double click; otherwise None.
     """
     first = error.decision if isinstance(error, AlreadyDecided) else None
     if not isinstance(first, Decision) or first.state not in LIVE_DECISIONS:
         return None
-    said = (
+    first_verdict = (
         str(first.given_by_id),
         first.outcome,
         first.reason,
         first.revision.fingerprint,
     )
-    return first if said == (actor.id, outcome, reason, one.fingerprint) else None
+    return (
+        first
+        if first_verdict == (actor.id, outcome, reason, item.fingerprint)
+        else None
+    )
 
 
 def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:
-    """Undo those of these decisions that have not left, each separately; return how
-    many.
+    """Undo the decisions on these messages that have not been sent to MultiMail yet,
+    each separately. Return how many were undone.
 
-    All of them are postponed first, so that the last one is not sent while the others
-    are undone.
+    All of them are postponed first, so that the last decision is not sent while the
+    others are undone.
     """
     ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(
         public_id__in=messages
@@ -309,15 +321,19 @@ def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:
     return undone
 
 
+# The session's key for its batches.
 _KEY = "bulk"
-# Older batches are found in the history.
+# How many batches a session keeps; older ones are in the history.
 KEPT = 3
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What was decided together, as the person's session keeps it for the page that
-    shows it.
+    """One posted sheet and its results, as the person's session stores it for the page
+    of outcomes.
+
+    `typed` are the form's fields by name, and `query` is the query string of the queue
+    to go back to.
     """
 
     sheet: str
@@ -325,15 +341,17 @@ class Batch:
     typed: Mapping[str, str]
     query: str
     items: Sequence[ItemResult]
-    # Those that were ticked and not approved, because nobody had read them.
+    # The ids of messages that were ticked but not approved, because this person had not
+    # read them.
     unread: Sequence[str]
     id: str = field(default_factory=lambda: uuid7().hex)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One message of the batch as it stands now. `kind` is that of the result; undone
-    where its decision was undone since.
+    """One message of a batch as it is now. `kind` is the result's kind, or "undone" if
+    the decision was undone since. `is_moving` says that its status will soon change by
+    itself.
     """
 
     message: Message
@@ -354,11 +372,11 @@ def store_batch(session: MutableMapping[str, Any], batch: Batch) -> None:
 
 
 def stored_batches(session: MutableMapping[str, Any]) -> list[Batch]:
-    """Return the newest batches of this session."""
+    """Return the batches of this session, the oldest first."""
     stored = session.get(_KEY, [])
     return [
-        Batch(**{**one, "items": [ItemResult(**item) for item in one["items"]]})
-        for one in stored
+        Batch(**{**batch, "items": [ItemResult(**item) for item in batch["items"]]})
+        for batch in stored
     ]
 
 
@@ -370,29 +388,29 @@ def find_repeat(
     outcome: str,
     actor: Actor,
 ) -> Batch | None:
-    """Return the batch that already decided exactly this, as after a double click; None
-    where none has.
+    """Return the batch of the same sheet that already decided all these messages with
+    this outcome, as after a double click; None if there is none.
     """
-    asked = {one.message for one in ticked}
+    wanted = {item.message for item in ticked}
     for batch in stored_batches(session):
         if (batch.sheet, batch.outcome) == (sheet.id, outcome):
-            done = {
-                one.message.public_id
-                for one in _lines(batch, actor)
-                if one.kind not in ("failed", "undone")
+            decided = {
+                item.message.public_id
+                for item in _lines(batch, actor)
+                if item.kind not in ("failed", "undone")
             }
-            if asked <= done:
+            if wanted <= decided:
                 return batch
     return None
 
 
 def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch | None:
-    """Return a stored batch; None where this session has none with that id (any more)."""
+    """Return the stored batch with this id; None if the session does not have it."""
     return next((one for one in stored_batches(session) if one.id == batch), None)
 
 
 def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
-    """Return what the page of outcomes shows."""
+    """Return the template context of the page of outcomes."""
     lines: dict[str, list[Line]] = {
         kind: [] for kind in ("decided", "undone", "counted", "local", "failed")
     }
@@ -404,7 +422,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
     return {
         **lines,
         "batch": batch,
-        # Decided, and no longer visible to this person.
+        # How many messages of the batch this person can no longer see.
         "unseen": len(batch.items) - sum(map(len, lines.values())),
         "waiting": waiting,
         "seconds": seconds,
@@ -421,20 +439,22 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 
 
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
-    found = (
+    # Messages that this person may no longer see are left out.
+    visible = (
         desk_messages()
         .visible_to(actor)
         .for_rows()
-        .filter(public_id__in=[one.message for one in batch.items])
+        .filter(public_id__in=[item.message for item in batch.items])
     )
-    known = {str(message.public_id): message for message in found}
+    message_by_id = {str(message.public_id): message for message in visible}
     lines = []
     for result in batch.items:
-        message = known.get(result.message)
+        message = message_by_id.get(result.message)
         if message is None:
             continue
         decision = next(
-            (one for one in our_decisions(message) if one.pk == result.decision), None
+            (item for item in our_decisions(message) if item.pk == result.decision),
+            None,
         )
         newest = latest_decision(message)
         actions = available_actions(

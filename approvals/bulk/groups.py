@@ -1,12 +1,12 @@
-"""Groups the alike messages of a sheet, so that a person reads one of them whole, and of
-each of the others only how it differs.
+"""Groups the alike messages of a bulk sheet: a person reads one message of a group
+whole, and of the others only how they differ from it.
 
-Alike means what it means in the queue: the same text except for names, numbers,
-amounts, dates and addresses. Everything in which a message differs from the one shown
-whole is shown beside it. A place in the text is one of two kinds. If more than half of
-the messages say the same there, those that say something else are "odd", and are shown
-whole too. Otherwise each message has its "own" value there, such as a name or an order
-number. The effort of comparing is bounded, since texts may be hostile.
+Alike means the same as in the queue: the same text except for names, numbers, amounts,
+dates and addresses. The places in which alike messages differ are of two kinds. If more
+than half of the messages have the same value in a place, the messages with another
+value are "odd" and are shown whole too. Otherwise each message has its "own" value
+there, such as a name or an order number. The comparison has a limit of steps, because
+texts may be hostile.
 """
 
 from collections import Counter
@@ -25,58 +25,66 @@ from approvals.message_page.content.word_diff import (
     words_in,
 )
 
-# Two messages are read as quickly one after the other.
+# Messages in the smallest group: grouping two would save no reading.
 FEWEST = 3
-# A message with more differences, or longer ones, is shown whole.
+# A message with more differences than this, or with more characters in them, is shown
+# whole.
 MAX_DIFFERENCES = 12
 MAX_DIFFERENT = 600
 # How many characters before a difference are shown with it.
 BEFORE = 40
-# The kinds of places; templates use them as CSS classes.
+# The kinds of differing places; templates use them as CSS classes.
 ODD = "odd"
 OWN = "own"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Alike messages in the order shown: first the odd ones, then the one that is shown
-    whole for all others, then these. Or one message that is like no other.
+    """Alike messages in the order in which the sheet shows them: the odd ones, the
+    model (the one that is shown whole for the rest), the rest. A message that is like
+    no other is a group of one.
     """
 
     items: Sequence[Item]
-    # How many are odd.
+    # How many of the items are odd.
     odd: int = 0
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place in which the messages differ: by message what it says there, and at which
-    character of its text that begins.
+    """A place in which alike messages differ. `values` has what each message says
+    there, and `starts` at which character of its text the value begins.
     """
 
     values: tuple[str, ...]
     starts: tuple[int, ...]
-    # What more than half of them say; None if no value is that common.
+    # The value of more than half of the messages; None if no value is that common.
     most: str | None
-    # The name of the line, as "Subject" or "Files"; empty for a place in the text.
+    # The name of a line outside the text, such as "Subject" or "Files"; empty for a
+    # place in the text.
     line: str = ""
 
     def is_odd(self, index: int) -> bool:
-        """Whether the message of this index says something else than most."""
+        """Whether most messages share a value and the message of this index has
+        another.
+        """
         return self.most is not None and self.values[index] != self.most
 
 
 def grouped(items: Sequence[Item]) -> list[Group]:
-    """Return the messages in groups, in the order of their first messages. A message
-    that is like no other has a group of its own.
+    """Return the messages in groups, in the order of their first messages.
+
+    Also set on each grouped message how it differs (`_compare`). Messages that are too
+    few to group, or too costly to compare, get a group each.
     """
     effort = Effort()
-    found: dict[Hashable, list[Item]] = {}
+    alike: dict[Hashable, list[Item]] = {}
     for item in items:
         message = item.message
         content = item.content
         rendered = item.rendered
-        # Messages are compared only with those that have all of this in common.
+        # Only messages for which all these values are equal are compared. A message
+        # without a shape is compared with none.
         in_common = (
             message.shape or message.pk,
             item.score.points,
@@ -89,12 +97,12 @@ def grouped(items: Sequence[Item]) -> list[Group]:
             tuple(content.unseen),
             rendered and (len(rendered.word_differences), len(rendered.blocked)),
         )
-        found.setdefault(in_common, []).append(item)
+        alike.setdefault(in_common, []).append(item)
     groups = []
-    for members in found.values():
+    for members in alike.values():
         places = _places_in(members, effort) if len(members) >= FEWEST else None
         if places is None:
-            groups += [Group([one]) for one in members]
+            groups += [Group([member]) for member in members]
             continue
         indexes = range(len(members))
         odd = [
@@ -114,16 +122,17 @@ def grouped(items: Sequence[Item]) -> list[Group]:
 
 
 def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
-    """Return the places in which alike messages differ: lines beside the text, places
-    in the subject, places in the text. None if comparing would cost too much.
+    """Return the places in which alike messages differ: the lines beside the text, then
+    places in the subject, then places in the text. None if comparing would cost too
+    much.
     """
-    texts = places_of([one.text for one in members], effort)
+    texts = places_of([member.text for member in members], effort)
     subjects = places_of(
-        [one.content.subject for one in members], effort, line="Subject"
+        [member.content.subject for member in members], effort, line="Subject"
     )
     if texts is None or subjects is None:
         return None
-    lines_by_message = [_lines_beside_text(one) for one in members]
+    lines_by_message = [_lines_beside_text(member) for member in members]
     places = []
     for name in dict.fromkeys(name for lines in lines_by_message for name in lines):
         values = tuple(lines.get(name, "") for lines in lines_by_message)
@@ -132,37 +141,41 @@ def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
 
 
 def _lines_beside_text(item: Item) -> dict[str, str]:
-    """Return by name the addresses, links and files of a message. Of its recipients
-    only the domains count: each message may go to another person.
+    """Return the addresses, links and files of a message, as text by the name of the
+    line. Of the To line only the domains are compared, because each message of a group
+    may go to another person.
     """
-    found = {}
-    for line in item.fields:
+    lines = {}
+    for field in item.fields:
         values = [
-            f"{one.value} ({one.name})" if one.name else one.value
-            for one in line.addresses
+            f"{address.value} ({address.name})" if address.name else address.value
+            for address in field.addresses
         ]
-        if line.label == "To":
+        if field.label == "To":
             domains = Counter(
-                one.value.rpartition("@")[2].lower() for one in line.addresses
+                address.value.rpartition("@")[2].lower() for address in field.addresses
             )
             values = [
                 f"{number} at {domain}" if number > 1 else domain
                 for domain, number in domains.items()
             ]
-        found[line.label] = ", ".join(sorted(values))
+        lines[field.label] = ", ".join(sorted(values))
     links = item.rendered.links if item.rendered else ()
-    found["Links"] = ", ".join(sorted({link.host or link.target for link in links}))
-    found["Files"] = ", ".join(
-        f"{one.name} {one.sha256[:10]}" for one in item.content.attachments
+    lines["Links"] = ", ".join(sorted({link.host or link.target for link in links}))
+    lines["Files"] = ", ".join(
+        f"{file.name} {file.sha256[:10]}" for file in item.content.attachments
     )
-    return found
+    return lines
 
 
 def _compare(
     index: int, members: Sequence[Item], places: Sequence[Place], *, whole: int
 ) -> None:
-    """Set on the message of this index how it differs: where it is odd, from most; if
-    its differences suffice to read it, from the message of the index `whole`.
+    """Set `spans` and `differences` on the message of this index.
+
+    If it is enough to read how the message differs from the model, the message of the
+    index `whole`, then `like`, `changed_parts` and `fields` are set too, and the sheet
+    shows only the differences. Otherwise `differences` has only what makes it odd.
     """
     item = members[index]
     model = members[whole]
@@ -178,8 +191,8 @@ def _compare(
     changed_parts = frozenset(
         name for name in parts if parts[name] != parts_of_model[name]
     )
-    # If only the model has, say, files, there is nothing to show beside this message
-    # that would say so.
+    # If the model has, say, files and this message has none, no line beside this
+    # message would show that. Then this message is shown whole.
     is_like = (
         index != whole
         and not odd
@@ -206,21 +219,23 @@ def _compare(
     if is_like:
         item.like = model.message.public_id
         item.changed_parts = changed_parts
-        # Its recipients are always shown, other address lines if they differ from the
-        # model's. A line that only the model has is shown empty.
+        # The message's recipients are always shown, other address lines only if they
+        # differ from the model's. A line that only the model has is shown empty.
         lines_of_model = {line.label: line for line in model.fields}
-        shown = [
+        shown_fields = [
             line
             for line in item.fields
             if line.label == "To" or line != lines_of_model.get(line.label)
         ]
         labels = [line.label for line in item.fields]
         missing = [Field(label, ()) for label in lines_of_model if label not in labels]
-        item.fields = shown + missing
+        item.fields = shown_fields + missing
 
 
 def _parts(item: Item) -> dict[str, Sequence[Any]]:
-    """Return the parts of the sheet that are shown beside the text of a message."""
+    """Return what the sheet shows beside the text of a message, by the name of the
+    part, in a form that can be compared.
+    """
     links = item.rendered.links if item.rendered else ()
     trigger = item.message.trigger
     key = item.message.sent_by_key_name
@@ -249,8 +264,9 @@ def places_of(
     """Return the places in which the texts differ, in order; None if comparing would
     cost too much.
 
-    Each text is compared with the first. A gap is what lies between two blocks of words
-    that both have; it is counted in words of the first text.
+    Each text is compared with the first. A gap is the words of the first text between
+    two blocks that both texts share: the index of its first word, and of the word after
+    it.
     """
     words_by_text = [words_in(text) for text in texts]
     first = words_by_text[0]
@@ -273,8 +289,9 @@ def places_of(
         for words, common, offsets in zip(
             words_by_text, blocks_by_text, offsets_by_text, strict=True
         ):
-            # Every gap lies whole inside of a place, so that both edges of a place are
-            # in or beside a block. Words inserted at an edge belong to the place.
+            # Gaps were joined, so a place never cuts a gap in two, and both ends of a
+            # place lie in a block or at its edge. Words inserted at an edge belong to
+            # the place.
             begin = next(
                 y + start - x for x, y, length in common if x <= start <= x + length
             )
@@ -292,8 +309,8 @@ def places_of(
 def _joined(
     gaps: Iterable[tuple[int, int]], words: Sequence[str]
 ) -> list[tuple[int, int]]:
-    """Return the gaps in order. Gaps that overlap, touch, or have only a blank between
-    them, as first and last name have, are joined to one.
+    """Return the gaps in order, as start and end word. Gaps that overlap, touch, or
+    have only blanks between them, as a first and a last name have, are joined to one.
     """
     spans: list[tuple[int, int]] = []
     for start, end in sorted(set(gaps)):

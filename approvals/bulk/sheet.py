@@ -1,8 +1,8 @@
-"""A sheet of messages to decide at once: each complete enough to be judged, or left out
-with the reason.
+"""Builds the sheet of bulk review: for each chosen message what a reviewer needs to
+judge it, or the reason why it cannot be decided or approved there.
 
-The number of queries does not grow with the number of messages. The sheet travels
-signed through the browser, so that nothing is decided that was not on it.
+The number of queries does not grow with the number of messages. The browser posts the
+list of what was on the sheet back, signed, so that only what was shown can be decided.
 """
 
 from collections import defaultdict
@@ -37,20 +37,20 @@ from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 from risk.findings import Score
 
-# A page of the queue has as many rows.
+# The most messages on a sheet; a page of the queue has as many rows.
 MAX_ITEMS = 50
-# As long as anybody stays signed in.
+# How long a sheet can be decided from: as long as a session lasts.
 LASTS = timedelta(hours=12)
 _SALT = "approvals.bulk.sheet"
 
 
 @dataclass(frozen=True)
 class OnSheet:
-    """One message as it stood there. `why_alone` says why it must be opened by itself
-    to be approved, if it must.
+    """One message of a sheet that was shown: its id and the version that was shown.
 
-    `like` is the message from which only its differences were shown; None where it was
-    shown whole.
+    `why_alone` says why it can only be approved on its own page; empty if the sheet can
+    approve it. `like` is the message that was shown whole for this one, of which only
+    the differences from it were shown; None if this message was shown whole.
     """
 
     message: UUID
@@ -61,71 +61,73 @@ class OnSheet:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that was shown: what stood on it, in order, and its id, which the ledger
-    repeats with each verdict.
+    """A sheet that was shown: its messages in order, and its id, which the ledger notes
+    with each verdict.
     """
 
     items: Sequence[OnSheet]
     id: str = field(default_factory=lambda: uuid7().hex)
 
     def only(self, ticked: Sequence[tuple[str, str]]) -> tuple[OnSheet, ...]:
-        """Return the ticked items, by id and fingerprint. Raises InvalidInput for one
-        that was not on the sheet.
+        """Return the ticked items; `ticked` are pairs of message id and fingerprint.
+        Raises InvalidInput if one of them was not on the sheet.
         """
-        asked = set(ticked)
-        found = tuple(
+        wanted = set(ticked)
+        chosen = tuple(
             item
             for item in self.items
-            if (str(item.message), item.fingerprint) in asked
+            if (str(item.message), item.fingerprint) in wanted
         )
-        if len(found) != len(asked):
+        if len(chosen) != len(wanted):
             raise InvalidInput(
                 "A ticked message was not on this sheet, so nothing was decided. Open it again."
             )
-        return found
+        return chosen
 
 
 def sign_sheet(sheet: Sheet, *, person: str) -> str:
-    """Return the sheet as text for this person's browser."""
+    """Return the sheet as signed text, which only this person can post back."""
     items = [
         [
-            one.message.hex,
-            one.fingerprint,
-            one.why_alone or 0,
-            one.like.hex if one.like else 0,
+            item.message.hex,
+            item.fingerprint,
+            item.why_alone or 0,
+            item.like.hex if item.like else 0,
         ]
-        for one in sheet.items
+        for item in sheet.items
     ]
     return signing.dumps([person, sheet.id, items], salt=_SALT, compress=True)
 
 
 def read_sheet(signed: str, *, person: str) -> Sheet:
-    """Return the signed sheet. Raises InvalidInput where it is another person's, too
-    old, or not signed here.
+    """Return the sheet that was signed. Raises InvalidInput if it is another person's,
+    too old, or not signed by this desk.
     """
     try:
-        whose, sheet, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
+        owner, sheet_id, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
     except signing.BadSignature:
-        whose = ""
-        sheet = ""
+        owner = ""
+        sheet_id = ""
         items = ()
-    if not person or whose != person:
+    if not person or owner != person:
         raise InvalidInput(
             "This sheet is too old to decide from, so nothing was decided. Open it again."
         )
     return Sheet(
         [
-            OnSheet(UUID(key), fingerprint, why or "", UUID(like) if like else None)
-            for key, fingerprint, why, like in items
+            OnSheet(
+                UUID(message_id), fingerprint, why or "", UUID(like) if like else None
+            )
+            for message_id, fingerprint, why, like in items
         ],
-        sheet,
+        sheet_id,
     )
 
 
-# How much of each message is shown; the rest is behind one click.
+# About how many characters of each message are open; the rest is behind one click.
 BEGUN = 1200
-# Longer messages cannot be approved on a sheet, nor can those that make the whole sheet
-# longer than that.
+# Limits in characters of one message and of all on a sheet together. Messages beyond
+# them are not shown whole and cannot be approved on the sheet.
 MAX_MESSAGE = 20_000
 MAX_SHEET = 400_000
 MAX_SUBJECT = 2000
@@ -134,11 +136,11 @@ MAX_LINKS = 60
 
 @dataclass(frozen=True)
 class Difference:
-    """What one of several alike messages says where they differ, and the words before
-    that.
+    """What one of several alike messages has in a place in which they differ, and the
+    words before that place.
 
-    `most` is what most of them say there; None where each has a value of its own, such
-    as a name.
+    `most` is the value that most of the messages have there; None if each has a value
+    of its own, such as a name.
     """
 
     before: str
@@ -151,10 +153,10 @@ class Item:
     """One message on the sheet. `why_alone` says why it cannot be approved here; empty
     if it can. `text` is what its recipient reads.
 
-    `like` is the message that is shown whole for this one; then only `differences` from
-    it are shown, and of the findings, links, files and origin those named in
-    `changed_parts`. `spans` are places in the text: begin, end, and "odd" or "own" (see
-    `groups`).
+    `like` is the message that is shown whole for this one, if there is one. Then only
+    the `differences` from it are shown, and of the findings, links, files and origin
+    only those named in `changed_parts`. `spans` are the places of the text in which
+    alike messages differ: begin, end, and "odd" or "own" (see `groups`).
     """
 
     message: Message
@@ -166,10 +168,10 @@ class Item:
     expiry: Expiry | None
     fields: Sequence[Field] = ()
     files: Sequence[FilePreview] = ()
-    # Who else has claimed it.
+    # "Claimed by" or "Assigned to", with the other person; empty if nobody else has it.
     holder: str = ""
     why_alone: str = ""
-    # None where it is too long for the sheet.
+    # None if the message is too long for the sheet.
     rendered: RenderedMessage | None = None
     text: str = ""
     like: UUID | None = None
@@ -179,14 +181,14 @@ class Item:
 
     @property
     def kind(self) -> str:
-        """What an approval does: send, schedule or release."""
+        """What an approval does: "send", "schedule", or "release" to the agent."""
         if self.message.is_inbound:
             return "release"
         return "schedule" if self.content.send_at else "send"
 
     @property
     def reason(self) -> str:
-        """Why the agent says that it writes."""
+        """The agent's stated reason for this message."""
         return stated_reason(self.message.trigger)
 
     @property
@@ -196,8 +198,8 @@ class Item:
 
     @cached_property
     def cut(self) -> int:
-        """Where the open part of the text ends: at the end of a line or word, and never
-        for a few words more.
+        """After how many characters the open part of the text ends: at the end of a
+        line or word, or of the whole text if only a few words would be left.
         """
         if len(self.text) <= BEGUN + BEGUN // 4:
             return len(self.text)
@@ -209,12 +211,14 @@ class Item:
 
     @property
     def begun(self) -> list[tuple[str, Stretch]]:
-        """The open part of the text, in runs."""
+        """The open part of the text, as pairs of kind and text. The kind is "odd" or
+        "own" in a place where alike messages differ, else empty.
+        """
         return self._runs(0, self.cut)
 
     @property
     def rest(self) -> list[tuple[str, Stretch]]:
-        """The part of the text behind one click, in runs."""
+        """The part of the text behind one click, as such pairs."""
         return self._runs(self.cut, len(self.text))
 
     @property
@@ -223,6 +227,7 @@ class Item:
         return len(self.text) - self.cut
 
     def _runs(self, start: int, end: int) -> list[tuple[str, Stretch]]:
+        # The text from `start` to `end`, split at the spans.
         runs = []
         at = start
         for begin, stop, kind in self.spans:
@@ -236,7 +241,7 @@ class Item:
 
     @property
     def pair(self) -> str:
-        """What its tick sends: which message, in which version."""
+        """The value of the message's tick box: its id and its fingerprint."""
         return f"{self.message.public_id}.{self.revision.fingerprint}"
 
     @property
@@ -246,8 +251,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The sheet: what can be approved, what must be opened separately, and what is left
-    out and why: None where this person may not see it.
+    """What goes on a sheet: messages that can be approved there (`ready`), messages
+    that can only be approved on their own page (`alone`), and what is left out, with
+    the reason. The message is None if this person may not see it.
     """
 
     ready: Sequence[Item]
@@ -260,10 +266,12 @@ class Gathered:
 
 
 def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
-    """Return the sheet of these messages, in their order."""
-    found = desk_messages().visible_to(actor).for_list().filter(public_id__in=chosen)
-    known = {message.public_id: message for message in found}
-    messages = [known[one] for one in chosen if one in known]
+    """Return the sheet of the chosen messages: the `ready` ones in the order chosen,
+    the `alone` ones riskiest first.
+    """
+    visible = desk_messages().visible_to(actor).for_list().filter(public_id__in=chosen)
+    message_by_id = {message.public_id: message for message in visible}
+    messages = [message_by_id[one] for one in chosen if one in message_by_id]
     ruled = rulings(messages, actor, now=now)
     weights = RuleWeight.objects.points_by_rule()
     left_out: list[tuple[Message | None, str]] = []
@@ -289,7 +297,7 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
                 item.holder = f"{claim.words} {claim.person}"
             items.append(item)
     for one in chosen:
-        if one not in known:
+        if one not in message_by_id:
             left_out.append((None, "It does not exist, or you may not see it."))
     fields = lines_of_many([(one.message, one.content) for one in items], actor=actor)
     late = came_since([one.message for one in items])
@@ -300,15 +308,18 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
         files[file.revision_id].append(FilePreview(file))
     ready = []
     alone = []
-    left = MAX_SHEET
+    characters_left = MAX_SHEET
     for item in items:
         content = item.content
         item.fields = fields[item.message.pk]
         item.files = files[item.revision.pk]
         add_lists(item.fields, item.ruling.judged)
         size = len(content.html or "") + len(content.markdown or "")
-        if size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT:
-            left -= size
+        if (
+            size <= min(MAX_MESSAGE, characters_left)
+            and len(content.subject) <= MAX_SUBJECT
+        ):
+            characters_left -= size
             item.rendered = rendered_message_of(item.revision, content)
             item.text = without_surrogates(
                 item.rendered.read or item.rendered.text
@@ -322,7 +333,7 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
 
 
 def _why_not(message: Message, ruling: Ruling) -> str:
-    """Return why a message cannot be decided on a sheet at all; empty where it can."""
+    """Return why a message cannot be decided on a sheet at all; empty if it can."""
     if message.revision is None:
         return (
             "Its content is still being fetched."
@@ -341,7 +352,9 @@ def _why_not(message: Message, ruling: Ruling) -> str:
 
 
 def _why_alone(item: Item, late: ThreadMessage | None) -> str:
-    """Return why a message cannot be approved on a sheet; empty where it can."""
+    """Return why a message cannot be approved on a sheet; empty if it can. `late` is a
+    message that came in its thread after it was written.
+    """
     if not item.ruling.may_approve:
         return item.ruling.reasons[0]
     if why := why_not_in_bulk(item.ruling.demand):

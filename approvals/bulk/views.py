@@ -1,8 +1,8 @@
-"""Deciding many messages at once: the sheet that shows each of them, the verdict on
-what was ticked, the outcomes.
+"""The pages of bulk review: the sheet of chosen messages, the verdict on the ticked
+ones, and their outcomes with Undo.
 
-Opening a sheet decides nothing. A message that was not on it, or has changed since, is
-not decided.
+Opening a sheet decides nothing. A message that was not on the sheet, or has changed
+since it was shown, is not decided.
 """
 
 from collections.abc import Sequence
@@ -76,22 +76,23 @@ def chosen_messages(ids: Sequence[str]) -> tuple[list[UUID], int]:
     """Return the messages to put on a sheet, and how many did not fit. Invalid ids are
     left out.
     """
-    # Twice as many are read, to count how many did not fit.
-    found = list(dict.fromkeys(filter(None, map(_as_id, ids[: 2 * MAX_ITEMS]))))
-    return found[:MAX_ITEMS], len(found[MAX_ITEMS:])
+    # Twice as many ids as fit are read, to count how many did not fit.
+    message_ids = list(dict.fromkeys(filter(None, map(_as_id, ids[: 2 * MAX_ITEMS]))))
+    return message_ids[:MAX_ITEMS], len(message_ids[MAX_ITEMS:])
 
 
-# Approves what is ticked and unread as well, if its number is typed.
+# The outcome of the button that also approves ticked messages which were not read, if
+# their number is typed.
 WITH_UNREAD = "approve_unread"
 
 
 class BatchForm(SentenceForm):
-    """One verdict for all that is ticked on a sheet. Each act has a field of its own
-    for its words.
+    """One verdict for all ticked messages of a sheet. Reject and request changes have a
+    text field each for their reason.
 
-    An approval is of what is read; with `with_unread` also of the rest, whose number
-    was typed: `number_unread`, 0 for none. `counted` are the messages that the page
-    counted as read.
+    An approval is only of the messages that were read. With `with_unread` it is also of
+    the others, whose number the person typed (`number_unread`; 0 if none was typed).
+    `counted` are the messages that the page counted as read.
     """
 
     with_unread = False
@@ -117,7 +118,8 @@ class BatchForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        # What is no number is refused by `approvable`, which knows the right one.
+        # If this is no number, `approvable` refuses it, with the right number in the
+        # error.
         self.errors.pop("unread", None)
         outcome = cleaned.get("outcome", "")
         if outcome == WITH_UNREAD:
@@ -159,19 +161,19 @@ def _as_id(value: str) -> UUID | None:
 
 
 def as_pair(value: str) -> tuple[str, str]:
-    """Return id and fingerprint of a ticked message; an invalid value matches nothing
-    on any sheet.
+    """Return the id and the fingerprint of a ticked message. For an invalid value the
+    id is empty, which matches no message of any sheet.
     """
     key, _, version = value.partition(".")
-    found = _as_id(key)
+    message_id = _as_id(key)
     return (
-        (str(found), version)
-        if found and FINGERPRINT.match(version)
+        (str(message_id), version)
+        if message_id and FINGERPRINT.match(version)
         else ("", value[:10])
     )
 
 
-# What is typed into a sheet's form beside the ticks.
+# The fields of a sheet's form apart from the ticks.
 TYPED = (
     "outcome",
     "reject_reason",
@@ -184,9 +186,7 @@ TYPED = (
 
 @require_get_or_post
 def sheet(request: DeskRequest) -> HttpResponse:
-    """Show the chosen messages, each complete enough to be judged. Without a choice,
-    redirect to the list.
-    """
+    """Show the sheet of the chosen messages. If none is chosen, redirect to the queue."""
     chosen, too_many = chosen_messages(request.POST.getlist("id"))
     if not chosen:
         if request.method == "POST":
@@ -207,14 +207,14 @@ def _answer_with_sheet(
     error: InvalidInput | None = None,
     ticked: set[str] | None = None,
 ) -> HttpResponse:
-    """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise
-    all that can be approved are.
+    """Show a sheet, and record which messages were loaded. `ticked` are the pairs to
+    tick again after an error; if it is None, all that can be approved are ticked.
     """
     actor = request.actor
     gathered = gather(chosen, actor=actor, now=timezone.now())
     groups = grouped(gathered.ready)
     items = [*(one for group in groups for one in group.items), *gathered.alone]
-    shown = Sheet(
+    shown_sheet = Sheet(
         [
             OnSheet(
                 one.message.public_id, one.revision.fingerprint, one.why_alone, one.like
@@ -223,7 +223,7 @@ def _answer_with_sheet(
         ]
     )
     loaded = [one.message for one in items if one.rendered is not None]
-    read = note_loaded(loaded, sheet=shown, actor=actor)
+    read = note_loaded(loaded, sheet=shown_sheet, actor=actor)
     ticked = {one.pair for one in gathered.ready} if ticked is None else ticked
     ready = [one for one in gathered.ready if one.pair in ticked]
     number_read = sum(one.message.public_id in read for one in ready)
@@ -231,7 +231,7 @@ def _answer_with_sheet(
     context = {
         "sheet": gathered,
         "groups": groups,
-        "signed": sign_sheet(shown, person=actor.id),
+        "signed": sign_sheet(shown_sheet, person=actor.id),
         "ticked": ticked,
         "read": read,
         "has_read": all_read > 0,
@@ -254,17 +254,17 @@ def _answer_with_sheet(
 
 @require_POST
 def decide(request: DeskRequest) -> HttpResponse:
-    """Decide what was ticked on a sheet: 422 for a bad form, with all that was ticked
-    and typed; else the outcomes.
+    """Decide the ticked messages and redirect to their outcomes. For an invalid form,
+    show the sheet again with status 422 and all that was ticked and typed.
     """
     actor = request.actor
     form = BatchForm(request.POST)
     is_valid = form.is_valid()
-    shown: Sheet | None = None
+    valid_sheet: Sheet | None = None
     try:
         posted = read_sheet(form.data.get("sheet", ""), person=actor.id)
         ticked = chosen = posted.only(form.ticked)
-        shown = posted
+        valid_sheet = posted
         if not is_valid:
             raise InvalidInput(form.first_error())
         outcome = form.cleaned_data["outcome"]
@@ -277,31 +277,31 @@ def decide(request: DeskRequest) -> HttpResponse:
                 typed=form.number_unread,
             )
     except InvalidInput as error:
-        # The sheet again, with all that was ticked and typed; without a valid sheet, only
-        # what was ticked.
-        again = [UUID(key) for key, _ in form.ticked if key]
+        # Show the same sheet again with its ticks. If the posted sheet is not valid,
+        # show one of the ticked messages.
+        message_ids = [UUID(key) for key, _ in form.ticked if key]
         still_ticked: set[str] = set()
-        if shown:
-            again = [one.message for one in shown.items]
+        if valid_sheet:
+            message_ids = [one.message for one in valid_sheet.items]
             still_ticked = {f"{key}.{version}" for key, version in form.ticked}
-        if not again:
+        if not message_ids:
             messages.error(request, error.sentence, extra_tags="desk")
             return redirect(_queue_address(request))
         return _answer_with_sheet(
             request,
-            again[:MAX_ITEMS],
+            message_ids[:MAX_ITEMS],
             error=error,
             ticked=still_ticked,
         )
-    # Only an approval makes many messages leave at once; a rejected message can be sent
-    # again by its agent.
+    # Only an approval requires recent authentication: it sends many messages at once.
+    # After a wrong reject, the agent can send the message again.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
         return ask_first(request)
     if repeated := find_repeat(
         request.session, posted, chosen, outcome=outcome, actor=actor
     ):
         return redirect(_done_address(repeated))
-    ended = decide_batch(
+    results = decide_batch(
         sheet=posted,
         ticked=chosen,
         actor=actor,
@@ -314,7 +314,7 @@ def decide(request: DeskRequest) -> HttpResponse:
         outcome=outcome,
         typed={**_typed(request), "outcome": outcome, "unread": ""},
         query=filters_of(request).suffix,
-        items=ended,
+        items=results,
         unread=[str(one.message) for one in ticked if one not in chosen],
     )
     store_batch(request.session, batch)
@@ -323,14 +323,14 @@ def decide(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def seen(request: DeskRequest) -> HttpResponse:
-    """Record which messages of a sheet are on screen; 422 for a sheet that is not this
-    person's.
+    """Record which messages of a sheet the person has had on screen. 422 if the sheet
+    is not this person's, or too old.
     """
     actor = request.actor
     pairs = [as_pair(value) for value in request.POST.getlist("item")[:MAX_ITEMS]]
     try:
-        shown = read_sheet(request.POST.get("sheet", ""), person=actor.id)
-        note_read(shown, shown.only(pairs), actor=actor)
+        posted_sheet = read_sheet(request.POST.get("sheet", ""), person=actor.id)
+        note_read(posted_sheet, posted_sheet.only(pairs), actor=actor)
     except InvalidInput as error:
         return HttpResponse(
             error.sentence, status=422, content_type="text/plain; charset=utf-8"
@@ -340,7 +340,9 @@ def seen(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def done(request: DeskRequest) -> HttpResponse:
-    """Show the outcome of each message of a batch, with Undo while it has not left."""
+    """Show the outcome of each message of a batch, with Undo for decisions that have
+    not been sent yet.
+    """
     batch = stored_batch(request.session, UndoForm(request.GET).value("of"))
     if batch is None:
         return redirect("queue")
@@ -355,7 +357,9 @@ def done(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def undo(request: DeskRequest) -> HttpResponse:
-    """Undo one message of a batch, or all of it that has not left."""
+    """Undo the decision on one message of a batch, or all its decisions that have not
+    been sent yet.
+    """
     form = UndoForm(request.POST)
     batch = stored_batch(request.session, form.value("of"))
     if batch is None:
@@ -379,7 +383,7 @@ def undo(request: DeskRequest) -> HttpResponse:
 
 
 def _typed(request: DeskRequest) -> dict[str, str]:
-    """Return what was typed and chosen, to fill the form again."""
+    """Return the posted fields of the form, to fill it again."""
     typed = {name: request.POST.get(name, "") for name in TYPED}
     return {**typed, "preset": typed.get(f"{typed['outcome']}_preset", "")}
 

@@ -1,5 +1,6 @@
-"""Verdicts and decisions: made, carried out, undone, expired, settled. No pages.
+"""Commands for verdicts and decisions: to give them, carry them out, undo them, and end
+them when MultiMail reports. Their pages are elsewhere.
 
-`decide.py` makes a decision, `execute.py` carries it out, and `settle.py` alone writes
-its states.
+`decide.py` makes a decision, `execute.py` carries it out, and only `settle.py` changes
+its state.
 """

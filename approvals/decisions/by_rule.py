@@ -1,10 +1,10 @@
-"""Decides messages without a person: rejects what has expired, follows the policy, and
-approves by standing approvals that two admins signed.
+"""Decides messages without a person, as duties of the sweep. Expired messages are
+rejected, the policy may reject messages or set an earlier expiry, and standing
+approvals, which two admins have signed, approve messages that fit them.
 
-Expiry and policy never approve. Our gateway is told until when a message may be
-approved, so that it refuses a late approval by anybody. Of what fits a standing
-approval, one in ten is given to people as a sample, and they are not told that it is
-one.
+Only standing approvals approve. Of the messages that fit one, one in ten is left to
+people as a sample, without telling them so. Our gateway is told when each message
+expires, so that it refuses anybody's approval after that.
 """
 
 import logging
@@ -39,12 +39,14 @@ from upstream import errors
 
 log = logging.getLogger(__name__)
 
+# The actors in the ledger.
 _EXPIRY = rule("expiry")
 _POLICY = rule("policy")
+# How many messages one sweep takes of each kind.
 _BATCH = 200
 _HOUR = timedelta(hours=1)
-# The gateway will never take it: the message is not held there any more, or is not to
-# be decided with this key.
+# After these errors the gateway will never take an expiry: it does not hold the message
+# any more, or this key may not decide it.
 _FINAL = (errors.NotFound, errors.Conflict, errors.Rejected, errors.Forbidden)
 
 
@@ -55,10 +57,11 @@ def _do_due(
     order: tuple[str, ...] = (),
     failure: str,
 ) -> int:
-    """Lock some of the messages that are due, one by one, and call `do` with each that
-    still is; return how many times it did something.
+    """Call `do` with each message that is due, up to _BATCH, each locked and in a
+    transaction of its own. Return for how many it returned True.
 
-    One that fails keeps no other waiting: it is logged, and stays due.
+    If it fails for a message, that is logged as `failure`; the message stays due, and
+    the others are still done.
     """
     done = 0
     for message in due().select_related("connection").order_by(*order)[:_BATCH]:
@@ -73,12 +76,14 @@ def _do_due(
 
 
 def expiring() -> DeskMessageQuerySet:
-    """Return the held messages that are about to expire, which was not announced yet."""
+    """Return the held messages that expire soon, which was not announced yet."""
     return desk_messages().nearly_over()
 
 
 def announce_expiring() -> int:
-    """Record once for each held message that it is about to expire; return how many."""
+    """Record in the ledger, once for each held message, that it expires soon, so that
+    alerts announce it; return how many.
+    """
     return _do_due(expiring, _announce, failure="expiry not announced")
 
 
@@ -93,48 +98,49 @@ def _announce(locked: Message) -> bool:
 
 
 def expire_due() -> int:
-    """Reject every held message that is expired by the database's clock; return how
-    many were processed.
+    """Reject held messages that have expired by the database's clock; return how many.
 
-    A message for which this fails stays overdue, and is listed as stuck.
+    If this fails for a message, it stays overdue, and is listed under Needs attention.
     """
     return _do_due(expired, _expire, failure="message not expired")
 
 
 def expired() -> DeskMessageQuerySet:
-    """Return the held messages that are expired by the database's clock."""
+    """Return the held messages that have expired by the database's clock."""
     return desk_messages().past_expiry()
 
 
 def _expire(locked: Message) -> bool:
-    """Stop what would still send the message, then reject it. Under the kill switch the
-    reject waits.
+    """Stop an approval that has not taken effect yet, then decide to reject the
+    message; return whether that was done.
+
+    Under a kill switch it is decided too, but the call to MultiMail waits.
     """
-    over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
+    expired_at = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
     for decision in locked.decisions.live().under_lock():
-        # Leave it to a call that is running, or to a rejection that was decided.
+        # The message is left to a rejection, and to a call that is being made.
         if not decision.is_approval or decision.state not in CAN_EXPIRE:
             return False
         settle.advance(
             decision,
             DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.REFUSE,
             _EXPIRY,
-            f"The time to approve this message was over at {over}.",
+            f"The time to approve this message was over at {expired_at}.",
             seen_held=0,
             seen_absent=0,
         )
     decide_by_rule(
         locked,
         rule="expiry",
-        reason=f"Expired: it was not approved before {over}.",
+        reason=f"Expired: it was not approved before {expired_at}.",
         actor=_EXPIRY,
     )
     return True
 
 
 def tell_expiry(message_id: int) -> str:
-    """Tell the gateway the expiry of one message. Where it cannot be reached the sweep
-    tries again.
+    """Tell our gateway when one message expires; return what came of it as a word. If
+    the gateway cannot be reached, the sweep tries again.
     """
     message = (
         Message.objects.expiry_to_tell()
@@ -164,23 +170,24 @@ def tell_expiry(message_id: int) -> str:
             extra={"email": message.upstream_id, "reason": type(error).__name__},
         )
         return "not told"
-    # What was told, or refused for good: the expiry may have been extended meanwhile.
+    # Store the expiry that was told, not the current one: it may have been extended in
+    # the meantime, and then is told again.
     Message.objects.filter(pk=message.pk).update(gate_expires_at=expires_at)
     return outcome
 
 
 def not_asked() -> DeskMessageQuerySet:
-    """Return the held messages that the active version of the policy was not asked
-    about yet.
+    """Return the held messages to which the active version of the policy was not
+    applied yet.
     """
     return desk_messages().not_asked_by(PolicyVersion.objects.active().values("pk")[:1])
 
 
 def apply_policy() -> int:
-    """Apply the active policy to some of these messages; return how many were
-    processed.
+    """Apply the active policy to messages to which it was not applied yet; return their
+    number.
 
-    Where this fails for a message, the policy is asked when somebody approves it.
+    If this fails for a message, the policy still counts when somebody approves it.
     """
     return _do_due(
         not_asked, _follow_policy, order=("pk",), failure="policy not applied"
@@ -188,7 +195,9 @@ def apply_policy() -> int:
 
 
 def _follow_policy(locked: Message) -> bool:
-    """Shorten the time of a message as the policy says, and reject it if a rule does."""
+    """Set an earlier expiry for a message, and reject it, if the policy says so; return
+    whether the policy was applied.
+    """
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     if active is None:
         return False
@@ -197,15 +206,15 @@ def _follow_policy(locked: Message) -> bool:
     if demand is None or not demand.is_readable:
         return False
     effects = demand.effects
-    ends = locked.expires_at
+    expires_at = locked.expires_at
     if effects.expire_minutes is not None:
         sooner = locked.held_at + timedelta(minutes=effects.expire_minutes)
-        ends = sooner if ends is None else min(ends, sooner)
-    Message.objects.filter(pk=locked.pk).update(expires_at=ends)
+        expires_at = sooner if expires_at is None else min(expires_at, sooner)
+    Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
     if effects.reject:
-        spoke = next(one for one in demand.requirement.spoke if one.then.reject)
-        name = f"policy {demand.requirement.version}: {spoke.id}"
+        rejecting = next(one for one in demand.requirement.spoke if one.then.reject)
+        name = f"policy {demand.requirement.version}: {rejecting.id}"
         policy = policy_details(demand, demand.progress)
         decide_by_rule(
             locked, rule=name, reason=effects.reject, actor=_POLICY, policy=policy
@@ -214,26 +223,25 @@ def _follow_policy(locked: Message) -> bool:
 
 
 def not_met() -> DeskMessageQuerySet:
-    """Return the held messages with the mailbox, key and text of a standing approval
-    that it was not asked about yet.
+    """Return the held messages with the mailbox, API key and text of a standing
+    approval to which none was applied yet (relies on review_alike).
 
-    Fast by the index review_alike. A message with a verdict or an earlier decision is
-    left to people.
+    A message with a verdict or an earlier decision is left to people.
     """
     in_force = StandingApproval.objects.in_force()
-    same = in_force.filter(
+    fitting = in_force.filter(
         mailbox=OuterRef("mailbox"),
         sent_by_key=OuterRef("sent_by_key"),
         shape=OuterRef("shape"),
     )
-    held = (
+    alike = (
         desk_messages()
         .real()
         .filter(review__is_held=True, review__shape__in=in_force.values("shape"))
     )
-    held = held.filter(standing_use=None)
-    fetched = held.exclude(hydrated_at=None).filter(
-        Exists(same), connection__is_our_gateway=True
+    alike = alike.filter(standing_use=None)
+    fetched = alike.exclude(hydrated_at=None).filter(
+        Exists(fitting), connection__is_our_gateway=True
     )
     has_verdict = Exists(Verdict.objects.filter(message=OuterRef("pk")))
     return fetched.exclude(has_verdict).exclude(
@@ -242,11 +250,9 @@ def not_met() -> DeskMessageQuerySet:
 
 
 def approve_due() -> int:
-    """Let standing approvals decide some of these messages; return for how many one was
-    found.
+    """Apply standing approvals to messages that may fit one; return their number.
 
-    A message for which this fails is left to people as if there were no standing
-    approval.
+    If this fails for a message, people decide it, as without a standing approval.
     """
     return _do_due(
         not_met, _meet_standing, order=("pk",), failure="standing approval not applied"
@@ -254,37 +260,40 @@ def approve_due() -> int:
 
 
 def _meet_standing(locked: Message) -> bool:
-    """Approve one message, send it to a person as a sample, or leave it to people."""
+    """Apply standing approvals to a locked message, and store what came of it as a
+    StandingUse: approved, left to people as a sample, or left to people because the cap
+    is reached or no standing approval fits. Return whether that was stored.
+    """
     if conversation_of(locked).is_being_read:
-        # Threads are read when somebody opens a message. One that cannot be read is
-        # left to people.
+        # Normally the thread is read when somebody opens the message. If it cannot be
+        # read, the message is left to people.
         enqueue_freshen(locked)
         return False
-    same = StandingApproval.objects.in_force().filter(
+    with_same_text = StandingApproval.objects.in_force().filter(
         mailbox=locked.mailbox, sent_by_key=locked.sent_by_key, shape=locked.shape
     )
-    # Locked, so that the cap and the sample count each message once.
-    found = list(
-        same.select_related("asked_by", "accepted_by")
+    # Locked, so that two workers count neither cap nor samples at the same time.
+    candidates = list(
+        with_same_text.select_related("asked_by", "accepted_by")
         .select_for_update(of=("self",))
         .order_by("pk")
     )
     kinds = StandingUse.Kind
-    for standing in found:
+    for standing in candidates:
         why = why_not(standing, locked)
         if why:
             continue
         if standing.uses.approved_within(_HOUR).count() >= standing.cap_an_hour:
             kind = kinds.OVER_CAP
         else:
-            place = standing.met % SAMPLE_OF
-            if place == 0:
-                # Drawn for each ten, so that no agent can tell which message no
-                # person sees.
+            number_in_ten = standing.met % SAMPLE_OF
+            if number_in_ten == 0:
+                # Drawn again for every ten messages, so that no agent can tell which of
+                # them no person sees.
                 standing.sample_at = secrets.randbelow(SAMPLE_OF)
             standing.met += 1
             standing.save(update_fields=["met", "sample_at"])
-            is_sample = place == standing.sample_at
+            is_sample = number_in_ten == standing.sample_at
             kind = kinds.SAMPLED if is_sample else kinds.APPROVED
         StandingUse.objects.create(standing=standing, message=locked, kind=kind)
         if kind == kinds.APPROVED:
@@ -302,16 +311,16 @@ def _meet_standing(locked: Message) -> bool:
                 due_at=at + standing.delay,
             )
         return True
-    if found:
+    if candidates:
         StandingUse.objects.create(
             standing=standing, message=locked, kind=kinds.LEFT, why=why[:500]
         )
-    return bool(found)
+    return bool(candidates)
 
 
 def actor_of(standing: StandingApproval, message: Message) -> Actor:
-    """Return the actor of a standing approval's decision: not a person, so no message
-    is its own, and it is in no group.
+    """Return the actor that decides for a standing approval. It has the role of a
+    reviewer of the mailbox, but is no person, and so neither an author nor in a group.
     """
     scope = Scope(
         Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
@@ -323,11 +332,11 @@ def actor_of(standing: StandingApproval, message: Message) -> Actor:
 
 
 def why_not(standing: StandingApproval, message: Message) -> str:
-    """Return why a standing approval does not approve a message now, as sentences;
-    empty where it does.
+    """Return why a standing approval may not approve a message now, as sentences; empty
+    if it may.
 
-    By the database's clock, from what is stored now. Everything that would keep a
-    person from approving counts too.
+    Whatever would keep a person from approving the message counts too. Times are
+    compared with the database's clock.
     """
     now = clock()
     ruling = rulings([message], actor_of(standing, message), now=now)[message.pk]
@@ -352,7 +361,7 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         or message.sent_by_key_name != standing.key_name
     ):
         return "The API key's name or owner has changed since the standing approval was signed."
-    known = facts_of(message, message.review, now=now, key_owners=owners)
+    facts = facts_of(message, message.review, now=now, key_owners=owners)
     assert message.revision is not None, "only what was fetched is asked about"
     content = store.stored_content(message.revision)
     conversation = conversation_of(message)
@@ -370,14 +379,14 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         is_followed=bool(conversation.late) or not is_read,
     )
     try:
-        return " ".join(StandingScope.from_json(standing.scope).misfits(known, draft))
+        return " ".join(StandingScope.from_json(standing.scope).misfits(facts, draft))
     except ValueError as error:
         return str(error)
 
 
 def why_no_longer(decision: Decision) -> str:
-    """Return why a standing approval no longer carries its decision; empty where it
-    does. Asked before each call.
+    """Return why a decision of a standing approval may no longer be carried out, as a
+    sentence; empty if it may. Asked before each call.
     """
     standing = StandingApproval.objects.in_force().filter(decisions=decision).first()
     if standing is None:
@@ -388,25 +397,30 @@ def why_no_longer(decision: Decision) -> str:
 
 
 def to_stop() -> DecisionQuerySet:
-    """Return the decisions not yet sent whose standing approval has ended, that the kill
-    switch holds back, or whose message has changed.
+    """Return decisions of standing approvals that must not be carried out: their call
+    was not made yet, and the standing approval has ended, a kill switch stops them, or
+    the message has changed.
     """
-    mine = Decision.objects.filter(
+    waiting = Decision.objects.filter(
         standing__isnull=False, state="recorded", may_have_left=False
     )
-    lives = StandingApproval.objects.in_force().filter(pk=OuterRef("standing"))
+    in_force = StandingApproval.objects.in_force().filter(pk=OuterRef("standing"))
     return (
-        mine.filter(~Exists(lives))
-        | mine.held_back_by_switch()
-        | mine.exclude(revision=F("message__revision"))
+        waiting.filter(~Exists(in_force))
+        | waiting.held_back_by_switch()
+        | waiting.exclude(revision=F("message__revision"))
     )
 
 
 @transaction.atomic
 def give_to_people(decision_id: int) -> None:
-    """Undo a decision that is to be stopped, so that people decide the message."""
-    found = Decision.objects.select_related("message__connection").get(pk=decision_id)
-    locked = store.lock_current(found.message)
+    """Undo a decision of a standing approval, if `to_stop` returns it, so that people
+    decide the message.
+    """
+    unlocked = Decision.objects.select_related("message__connection").get(
+        pk=decision_id
+    )
+    locked = store.lock_current(unlocked.message)
     decision = to_stop().filter(pk=decision_id).select_for_update(of=("self",)).first()
     if locked is None or decision is None:
         return

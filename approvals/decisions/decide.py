@@ -1,5 +1,6 @@
-"""Gives verdicts on what was shown, from any surface, and makes the decisions that
-follow from them.
+"""Commands that record verdicts and make decisions. A verdict is one person's answer to
+the version of a message that they were shown, on the web or in Discord; when enough
+people have approved, or one has rejected, a decision is made and enqueued.
 """
 
 import secrets
@@ -29,10 +30,12 @@ from mirror.states import DecisionState, MessageState, Outcome
 from mirror.threads import conversation_of
 from policy.rules.demand import Demand, Progress
 
+# The length of a random reference, in bits.
 REFERENCE_BITS = 50
-# After a decision in one of these states the message may get another. A withdrawn one
-# may still take effect.
+# After a decision in one of these states the message may be decided again. A withdrawn
+# decision may still take effect.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
+# The ledger actions with which a decision ends.
 _ENDED = (
     "decision.applied",
     "decision.superseded",
@@ -43,15 +46,15 @@ _ENDED = (
 
 @dataclass(frozen=True)
 class VerdictResult:
-    """A verdict with the decision it led to; None while more approvals are needed, as
-    `progress` says.
+    """A verdict with the decision that it led to. `decision` is None while more
+    approvals are needed; `progress` counts them.
     """
 
     verdict: Verdict
     decision: Decision | None
     progress: Progress
-    # What the person is told of a message that only this desk has: the verdict is then
-    # no row, and nothing is carried out.
+    # The notice for the person about a local message. Then the verdict is not stored,
+    # and there is no decision.
     told: str = ""
 
 
@@ -71,33 +74,36 @@ def give_verdict(
     later: LaterChoice | None = None,
     is_reauthenticated: bool = False,
 ) -> VerdictResult:
-    """Record one person's verdict on the revision they were shown, and the decision
-    when enough people agree.
+    """Record one person's verdict on the revision that they were shown, and make the
+    decision if it is complete.
 
-    One rejection or request for changes is enough; an approval decides where it is the
-    last that the rules ask for.
+    One rejection or request for changes is enough. An approval makes a decision if it
+    is the last one that the rules ask for.
 
-    `thread_read` is the message of the thread up to which the person said that they
-    read what came after the draft; `risk_read` are the rules whose findings they
-    ticked, asked for where the message is high risk; `sheet` names the one on which they
-    decided many messages at once, each of which can be undone so much `longer`;
-    `feedback` is what the agent gets as data beside the reason of a rejection; `later`
-    is the time chosen for an approval; `is_reauthenticated` says that the person has
-    just proved who they are.
+    - `fingerprint`: of the revision that the person was shown
+    - `thread_read`: the newest message of the thread that they say they have read;
+      asked for if messages came after the draft
+    - `risk_read`: the rules whose findings they ticked; asked for if the risk is high
+    - `sheet`: the bulk sheet on which they decided many messages at once, if they did
+    - `longer`: how much longer than usual the decision can be undone
+    - `feedback`: what the agent gets as data besides the reason of a rejection
+    - `later`: the time chosen for an approval
+    - `is_reauthenticated`: whether the person has just confirmed who they are
 
-    Locks the message: of two people at once the first valid verdict wins, and the
-    second gets AlreadyDecided with the winner. Raises VerdictNotAllowed when the ruling
-    refuses, ReauthenticationNeeded, ContentChanged, and ThreadMovedOn or RiskUnread
-    when an approval does not confirm newer messages of the thread, or serious findings.
+    The message is locked: of two people at once the first valid verdict counts, and the
+    second gets AlreadyDecided with that decision. Raises VerdictNotAllowed if the
+    ruling refuses, ReauthenticationNeeded, ContentChanged, ThreadMovedOn if newer
+    messages of the thread were not read, and RiskUnread if serious findings were not
+    ticked.
     """
     locked = lock_visible(message, actor)
-    at = clock()
+    now = clock()
     _refuse_if_decided(locked, outcome)
     is_approval = outcome == Outcome.APPROVE
-    ruling = rulings([locked], actor, now=at)[locked.pk]
+    ruling = rulings([locked], actor, now=now)[locked.pk]
     if not (ruling.may_approve if is_approval else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
-    # Its sender is outside the desk and gets none of these words.
+    # A received message comes from an outsider, who never sees a request for changes.
     if outcome == Outcome.SEND_BACK and locked.is_inbound:
         raise VerdictNotAllowed(
             "Received messages cannot be changed: release or reject it."
@@ -111,13 +117,13 @@ def give_verdict(
         reached = demand.after()
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, risk_read, demand.effects)
-        _check_how(
+        _check_way_of_approving(
             demand, sheet=sheet, later=later, is_reauthenticated=is_reauthenticated
         )
     window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
     if window:
         window += longer
-    timing = timing_of(later, locked, at, window, thread_read)
+    timing = timing_of(later, locked, now, window, thread_read)
     seen = shown_context(
         locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read
     )
@@ -128,7 +134,9 @@ def give_verdict(
         actor_id=actor.id,
         fingerprint=fingerprint,
     )
-    seconds_shown = max(0, int((at - opened_at).total_seconds())) if opened_at else None
+    seconds_shown = (
+        max(0, int((now - opened_at).total_seconds())) if opened_at else None
+    )
     if locked.is_local:
         told = local_messages.feature().answer(
             locked,
@@ -157,7 +165,7 @@ def give_verdict(
     decision = make_decision(
         locked,
         actor,
-        at,
+        now,
         policy,
         outcome=outcome,
         reason=reason,
@@ -165,11 +173,11 @@ def give_verdict(
         given_by_id=verdict.person_id,
         **timing,
     )
-    # The sweep finds what is due much later: the queue would hold it, and lose it, for
-    # days.
+    # A decision for later is left to the sweep: a task would stay in the queue for
+    # days, and could be lost there.
     if decision.later_at is None:
         # Both times come from the database: this host's clock may be wrong.
-        seconds = (decision.due_at - at).total_seconds()
+        seconds = (decision.due_at - now).total_seconds()
         tasks.execute_decision.apply_async_on_commit(
             (decision.pk,), countdown=seconds + 0.05 if seconds > 0 else None
         )
@@ -185,10 +193,10 @@ def _add_verdict(
     policy: Mapping[str, str],
     **fields: Any,
 ) -> Verdict:
-    """Store a verdict on a locked message and record it; those of earlier versions, and
-    the person's own earlier one, count no more.
+    """Store a verdict on a locked message, and record it in the ledger. Verdicts on
+    earlier versions, and an earlier one of this person, count no more.
 
-    Once it is decided, no approval waits for others.
+    If this verdict decides the message, earlier approvals no longer wait for others.
     """
     if message.verdicts.filter(live=True).exists():
         outdated = ~Q(revision=message.revision) | Q(person=int(actor.id))
@@ -236,14 +244,16 @@ def _add_verdict(
     return verdict
 
 
-def _check_how(
+def _check_way_of_approving(
     demand: Demand,
     *,
     sheet: str | None,
     later: LaterChoice | None,
     is_reauthenticated: bool,
 ) -> None:
-    """Raise where the rules do not let it be approved in this way."""
+    """Raise an error if the rules do not let the message be approved in this way: in
+    bulk, for later, or without having signed in again.
+    """
     if sheet is not None and (why := why_not_in_bulk(demand)):
         raise VerdictNotAllowed(why)
     if later is not None and not demand.is_last:
@@ -258,8 +268,8 @@ def _check_how(
 
 
 def why_not_in_bulk(demand: Demand) -> str:
-    """Return why the rules do not let a message be approved together with others; empty
-    where they do.
+    """Return why the rules do not let a message be approved together with others, as
+    sentences; empty if they do.
     """
     if demand.effects.never_in_bulk:
         return (
@@ -275,8 +285,8 @@ def why_not_in_bulk(demand: Demand) -> str:
 
 
 def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
-    """Return for the ledger which version of the policy was asked, which rules spoke,
-    and how many approvals count.
+    """Return as details of a ledger entry the version of the policy, the rules that
+    applied, and how many approvals there are. Empty without an active policy.
     """
     if not demand.requirement.version:
         return {}
@@ -290,8 +300,9 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
 
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:
+    # Raises AlreadyDecided if the message can get no further verdict with this outcome.
     decision = None
-    # Asked first: for the newest of none PostgreSQL may read the whole table.
+    # Asked first: to find the newest of none, PostgreSQL may read the whole table.
     if message.decisions.exists():
         decision = message.decisions.order_by("-pk").first()
     if decision is not None and decision.state not in _OPEN_AGAIN:
@@ -316,7 +327,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
 
 
 def who_was_first(decision: Decision) -> str:
-    """Return who decided a message and when, as far as it is known."""
+    """Return as a sentence who decided a message and when, as far as it is known."""
     if decision.state == DecisionState.SUPERSEDED and decision.explanation:
         return decision.explanation
     later = ""
@@ -329,11 +340,11 @@ def who_was_first(decision: Decision) -> str:
 
 
 def came_back(message: Message, outcome: str) -> bool:
-    """Whether the message was considered gone after its decision had ended, and a read
-    lists it again.
+    """Whether a message that was decided is held again, by a read after its decision
+    had ended, and may get a verdict with this outcome.
 
-    It must not be lost then. But where an approval took effect, it is not approved
-    again: MultiMail may have sent it.
+    If an approval took effect before, it may not be approved again: MultiMail may have
+    sent it.
     """
     newest = last_of(message=message.public_id, actions=("message.held", *_ENDED))
     if newest != "message.held" or message.decisions.live().exists():
@@ -352,10 +363,10 @@ def decide_by_rule(
     actor: Actor,
     policy: Mapping[str, str] | None = None,
 ) -> Decision:
-    """Reject a locked message because a rule says so, in the caller's transaction. Such
-    a rule never approves.
+    """Reject a locked message because of a rule, in the caller's transaction; such a
+    rule never approves.
 
-    `policy` names for the ledger the version of the policy and the rules that spoke.
+    `policy` are the details of `policy_details` for the ledger.
     """
     at = clock()
     decision = make_decision(
@@ -373,7 +384,7 @@ def decide_by_rule(
 
 
 def new_reference() -> str:
-    """Return a random name for a decision or an edit."""
+    """Return a new random reference for a decision or an edit."""
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
@@ -384,10 +395,11 @@ def make_decision(
     policy: Mapping[str, str],
     **fields: Any,
 ) -> Decision:
-    """Store and record a decision on the current version of a locked message.
+    """Store a decision on the current version of a locked message, and record it in the
+    ledger.
 
-    `at` is the time by the database; `policy` names for the ledger what the decision
-    rests on besides a person.
+    `at` is the database's time; `policy` are details for the ledger about the rules or
+    the standing approval on which the decision rests; `fields` are columns of its row.
     """
     assert message.revision is not None, "only what was fetched is decided"
     decision = Decision.objects.create(
@@ -424,7 +436,7 @@ def make_decision(
 def note_refusal(
     message: Message, *, actor: Actor, outcome: str, sentence: str
 ) -> None:
-    """Record that a verdict did not count; the sentence says why."""
+    """Record in the ledger that a verdict was refused; the sentence says why."""
     record_about(
         "verdict.refused",
         message,

@@ -1,8 +1,9 @@
-"""Carries decisions out: the only caller of decide_email.
+"""Carries out decisions at MultiMail: the only caller of `decide_email`.
 
-`run_decision` spans several transactions: it claims the row, commits, calls MultiMail
-with no database lock held, and ends the row by compare-and-set. A crash at any point
-leaves a row that the sweep finds.
+`run_decision` takes several transactions. It claims the decision's row and commits;
+reads once more what MultiMail holds, and compares it with what was decided; calls
+MultiMail while it holds no database lock; and stores the result by compare-and-set. If
+the worker dies at any point, the sweep finds the row.
 """
 
 import logging
@@ -44,29 +45,29 @@ from upstream.client import Client, Pending
 
 log = logging.getLogger(__name__)
 
-# Above all that one attempt may take on the wire (30 s to read, 20 s to decide), so
-# that a lease expires only when its worker is dead or stopped.
+# Longer than the calls of one attempt can take (30 s to read, 20 s to decide), so that
+# a lease expires only if its worker is dead or stopped.
 LEASE = timedelta(seconds=60)
-# After a longer pause the answer of the last check may be out of date.
+# Seconds. If a worker pauses for longer between its last check and the call, the check
+# may be out of date.
 FRESH_FOR = 1.0
-# Seconds between tries to store the result while PostgreSQL is away; in total far below
-# a lease.
+# Seconds between tries to store the result while PostgreSQL is away; together far less
+# than LEASE.
 _PAUSES = (0.1, 0.5, 2.0)
-# A row without these fields says too little to be compared.
+# If the content that was decided on has one of these fields, and MultiMail does not
+# show the field now, the two are not compared.
 _ESSENTIAL = {"to", "subject", "markdown", "html"}
 
 
 def on_released(**_: Any) -> None:
-    """Have carried out what waited for a kill switch, which is released in this
+    """Enqueue the decisions that a kill switch held back; it is released in this
     transaction.
     """
     tasks.execute_due.delay_on_commit()
 
 
 def run_decision(decision_id: int) -> str:
-    """Carry one due decision out and return the state it ended in, or why there was
-    nothing to do.
-    """
+    """Carry out one due decision. Return its state afterwards, or "not due"."""
     decision = _claim(decision_id)
     if decision is None:
         return "not due"
@@ -74,19 +75,23 @@ def run_decision(decision_id: int) -> str:
         return decision.state
     had_left = decision.may_have_left
     with traced(decision.message.trace):
-        # What stores the result.
-        end: Callable[[], Decision]
+        # Stores the result of the call, and returns the decision as it is then.
+        store_result: Callable[[], Decision]
         try:
-            answer, window = _call(decision)
+            answer, seconds_before = _call(decision)
         except errors.UpstreamError as error:
-            end = partial(outcomes.end_with_error, decision, error, had_left=had_left)
+            store_result = partial(
+                outcomes.end_with_error, decision, error, had_left=had_left
+            )
         except _DecisionOutdated as reason:
-            end = partial(outcomes.end_without_call, decision, str(reason))
+            store_result = partial(outcomes.end_without_call, decision, str(reason))
         except _NotPendingUpstream:
-            end = partial(outcomes.settle_missing_upstream, decision)
+            store_result = partial(outcomes.settle_missing_upstream, decision)
         else:
-            end = partial(outcomes.end_with_success, decision, answer, window=window)
-        decision = _written(end)
+            store_result = partial(
+                outcomes.end_with_success, decision, answer, window=seconds_before
+            )
+        decision = _store_with_retry(store_result)
         log.info(
             "decision carried out",
             extra={"decision": decision.reference, "state": decision.state},
@@ -94,36 +99,42 @@ def run_decision(decision_id: int) -> str:
     return decision.state
 
 
-def _written(end: Callable[[], Decision]) -> Decision:
-    """Store a result, and retry after a PostgreSQL restart or a deadlock; the call
-    itself is made once.
+def _store_with_retry(store_result: Callable[[], Decision]) -> Decision:
+    """Call `store_result`, and again if PostgreSQL restarts or reports a deadlock;
+    return the decision. The call to MultiMail is not repeated.
 
-    If storing fails for good, the lease expires and reconciliation finds the outcome.
+    If storing fails for good, the lease expires, and reconciliation finds the outcome.
     """
     for pause in _PAUSES:
         try:
-            return end()
+            return store_result()
         except (OperationalError, InterfaceError) as error:
             log.warning(
                 "end not written at once", extra={"reason": type(error).__name__}
             )
             close_old_connections()
             time.sleep(pause)
-    return end()
+    return store_result()
 
 
 class _DecisionOutdated(Exception):
-    """What is held is not what was decided; the text says how they differ."""
+    """The decision must not be carried out: MultiMail holds other content than was
+    decided on, or the decision is no longer allowed. The text says why.
+    """
 
 
 class _NotPendingUpstream(Exception):
-    """A complete read lacks the message, and nothing says why."""
+    """A complete list of what MultiMail holds lacks the message, and MultiMail does not
+    say what became of it.
+    """
 
 
 @transaction.atomic
 def _claim(decision_id: int) -> Decision | None:
-    """Claim a due decision in a transaction of its own, after checking once more that
-    it is still allowed.
+    """Claim a due decision for one attempt, and return it. If it is no longer allowed,
+    it is ended instead, and returned in its new state.
+
+    Return None if it is not due, or another worker has it.
     """
     due = Decision.objects.due().select_for_update(of=("self",), skip_locked=True)
     decision = due.select_related("given_by").filter(pk=decision_id).first()
@@ -161,8 +172,8 @@ def _claim(decision_id: int) -> Decision | None:
 
 
 def _refusal(decision: Decision, *, now: datetime) -> str:
-    """Return why the decision is no longer allowed, or an empty text: the ruling is
-    evaluated again before the call.
+    """Return why the decision is no longer allowed, as a sentence; empty if it is. The
+    ruling is evaluated again, with the current roles of whoever decided.
     """
     message = decision.message
     person = decision.given_by
@@ -183,18 +194,19 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
     ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
     if ruling.may_approve if decision.is_approval else ruling.may_reject:
         return ""
-    # Of the rules of the policy, several people stand behind it.
+    # These rules are about all who approved, so the sentence names no single person.
     if ruling.rule in ("policy", "hours", "approvals"):
         return ruling.reasons[0]
     return f"{person} may no longer decide this: {ruling.reasons[0]}"
 
 
 def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
-    """Read the content once more, then call. The decision's row changes only by the
-    mark before the call.
+    """Read the message at MultiMail once more, compare, then call `decide_email`. In
+    the database only `may_have_left` of the decision is set, just before the call.
 
-    Returns the answer, and the seconds from that read to the call where MultiMail
-    itself compares nothing.
+    Return MultiMail's answer, and how many seconds before the call the message was
+    read. The seconds are None if MultiMail itself compared the content, or the content
+    did not matter.
     """
     message = decision.message
     connection = message.connection
@@ -223,7 +235,8 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
         raise _NotPendingUpstream
     if decision.judges_content:
         _compare(decision, row)
-        # During a slow read an allowlist entry may have expired.
+        # Checked again, since for instance an allowlist entry may have expired during a
+        # slow read.
         try:
             refusal = _refusal(decision, now=clock())
         except (OperationalError, InterfaceError):
@@ -232,27 +245,32 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
             ) from None
         if refusal:
             raise _DecisionOutdated(refusal)
-        told = message.gate_expires_at
+        known_expiry = message.gate_expires_at
         expires_at = message.expires_at
-        if told is not None and expires_at is not None and told < expires_at:
-            # The expiry was extended: until our gateway knows, it refuses an approval
-            # after the old one.
+        if (
+            known_expiry is not None
+            and expires_at is not None
+            and known_expiry < expires_at
+        ):
+            # The expiry was extended, and our gateway does not know that yet: it would
+            # refuse an approval after the old expiry.
             tasks.tell_expiry.delay_on_commit(message.pk)
             raise errors.NotSent(
                 "The gateway does not know of the extended expiry yet."
             )
-    expected = None
+    expected_fingerprint = None
     if connection.is_our_gateway and decision.judges_content:
-        expected = decision.revision.fingerprint
+        expected_fingerprint = decision.revision.fingerprint
     elif connection.is_our_gateway:
-        # A rule that looks at no words rejects what is held now.
-        expected = fingerprint(store.content_of(row))
+        # A rule that rejects whatever the message says, as expiry does, rejects the
+        # content that is held now.
+        expected_fingerprint = fingerprint(store.content_of(row))
     answer = client.decide_email(
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
-        expected_fingerprint=expected,
+        expected_fingerprint=expected_fingerprint,
         feedback=decision.feedback if connection.is_our_gateway else {},
         without=connection.refused_fields,
         before_write=mark,
@@ -267,12 +285,12 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
 
 
 def _read_pending(client: Client, message: Message) -> Pending:
-    """Read the content once more. A read has no effect, so an error in it never ends
-    the decision.
+    """Return what MultiMail holds now: of our gateway only this message, of hosted
+    MultiMail the whole list, which other callers may share.
 
-    Our gateway is asked for this one message; hosted MultiMail for the whole list,
-    shared with other callers. Raises errors about the key, the rate or this message as
-    they are, and all others as NotSent.
+    Errors about the key, the rate limit or this message are raised as they are. All
+    others are raised as NotSent: since a read has no effect, the decision can be tried
+    again.
     """
     connection = message.connection
     try:
@@ -287,55 +305,59 @@ def _read_pending(client: Client, message: Message) -> Pending:
     except errors.NotFound as error:
         if connection.is_our_gateway:
             raise
-        # The list itself is missing: a wrong address or a proxy; that says nothing
-        # about the message.
+        # The list itself was not found, perhaps because of a wrong address or a proxy.
+        # That says nothing about the message.
         raise errors.NotSent(error.sentence, status=error.status) from error
     if not pending.is_our_gateway:
-        # Another MultiMail answers at this address now, which does not support this
-        # query.
+        # Our gateway answered at this address before; now it is a MultiMail that does
+        # not support asking for one message.
         raise errors.NotSent("MultiMail did not answer for this message.")
     return pending
 
 
 def _compare(decision: Decision, row: dict[str, Any]) -> None:
-    """Compare what was decided with what is held now, in the fields that both show; new
-    fields must be empty.
+    """Compare the content that was decided on with what MultiMail holds now (`row`),
+    and raise _DecisionOutdated if they differ.
 
-    Also what only the read key shows. As above, an error in reading has no effect.
+    Fields that both show must be equal, and fields that only MultiMail shows now must
+    be empty. Fields that only the read key shows are read first. If they cannot be
+    read, the error is raised as NotSent.
     """
     connection = decision.message.connection
     try:
-        whole = reads.completed(connection, row)
+        complete_row = reads.completed(connection, row)
     except errors.Throttled:
         raise
     except errors.UpstreamError as error:
         raise errors.NotSent(error.sentence, status=error.status) from error
-    shown = store.stored_content(decision.revision)
-    held = store.content_of(whole)
-    if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
+    decided = store.stored_content(decision.revision)
+    held = store.content_of(complete_row)
+    if _ESSENTIAL & (set(decided.coverage) - set(held.coverage)):
         raise errors.NotSent(
             "MultiMail shows too little of the message to compare it with the version that was read."
         )
-    unread = set(held.coverage) - set(shown.coverage)
-    if fingerprint(within(shown, held.coverage)) != fingerprint(
-        within(held, shown.coverage)
+    new_fields = set(held.coverage) - set(decided.coverage)
+    if fingerprint(within(decided, held.coverage)) != fingerprint(
+        within(held, decided.coverage)
     ):
         difference = "The content at MultiMail is no longer the one that was read."
-    elif fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
-        # A hidden recipient may be old or new; either way nobody has read it.
+    elif fingerprint(within(held, new_fields)) != fingerprint(
+        within(Content(), new_fields)
+    ):
+        # For instance a bcc that was hidden before: nobody has read it.
         difference = "MultiMail shows more of the message now than what was read."
     else:
         return
-    if whole is not row:
-        # The list does not show what differs, so the next read of it would not find
-        # that.
-        mirror_row(connection, whole, clock(), examination)
+    if complete_row is not row:
+        # Mirror it now: if the list does not show the difference, the next read of the
+        # list would not find it.
+        mirror_row(connection, complete_row, clock(), examination)
     raise _DecisionOutdated(difference)
 
 
 def _mark(decision: Decision) -> None:
-    """Mark that the call may have left: the last step before its first byte, and the
-    last chance to stop it.
+    """Mark the decision as `may_have_left`, just before the first byte of the call is
+    sent. Raise NotSent if the call must not be made any more: this is the last check.
     """
     began = time.monotonic()
     message = decision.message
@@ -357,8 +379,8 @@ def _mark(decision: Decision) -> None:
 
 
 def upstream_reason(decision: Decision) -> str:
-    """Return the reason as it goes upstream: the reviewer's words, then who they are
-    and our reference.
+    """Return the reason that is sent to MultiMail: the reviewer's words, a suggested
+    text, then who decided and the reference of the decision.
     """
     heading = (
         "Corrected text" if decision.feedback.get("replaced_by") else "Suggested text"
@@ -373,8 +395,8 @@ def _who(decision: Decision) -> str:
 
 @transaction.atomic
 def refuse_outdated(decision_id: int) -> None:
-    """Refuse an approval for later whose time will be too late, so that a person learns
-    of it before that time.
+    """Refuse an approval for later that could not be carried out at its time, so that
+    people learn of it now: the content has changed, or the message expires earlier.
     """
     decision = (
         Decision.objects.outdated_for_later()
@@ -394,7 +416,9 @@ def refuse_outdated(decision_id: int) -> None:
 
 @transaction.atomic
 def abandon(decision_id: int) -> None:
-    """Put a decision whose worker died in doubt: its call may have left."""
+    """End the attempt of a worker that died: the decision is in doubt if its call may
+    have left, else it is tried again.
+    """
     decision = (
         Decision.objects.abandoned()
         .select_for_update(of=("self",), skip_locked=True)

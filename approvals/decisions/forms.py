@@ -1,4 +1,7 @@
-"""Forms for deciding a message."""
+"""Forms with which people decide a message: the ordinary verdict, the page for high
+risk, and recording an outcome by hand; with the preset reasons and the questions that
+these forms ask.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -31,20 +34,20 @@ def with_preset(outcome: str, name: str, text: str, presets: Presets = BUILT_IN)
     )
 
 
-# MultiMail's limit, and what the reviewer's name and our reference take of it
-# (common/references.py).
+# Characters. MultiMail takes 2,000; the reviewer's name and the reference are added to
+# the reason (common/references.py).
 MAX_REASON = 2000 - 150
 
 
-# A text that is suggested instead. It travels in webhooks, whose receivers read 256
+# Characters of a suggested text. It is sent in webhooks, of which receivers read 256
 # KiB.
 MAX_SUGGESTION = 20_000
 _CUT = "\n[shortened: suggested_markdown has the whole text]"
 
 
 def with_suggestion(reason: str, suggestion: str, heading: str) -> str:
-    """Return the reason with the suggested text behind it, cut to what MultiMail takes
-    as a reason.
+    """Return the reason, followed by the suggested text under a heading. The text is
+    shortened, or left out, if the whole would be longer than MAX_REASON.
     """
     if not suggestion:
         return reason
@@ -57,6 +60,7 @@ def with_suggestion(reason: str, suggestion: str, heading: str) -> str:
     return f"{begin}{suggestion}" if suggestion else reason
 
 
+# The errors of a verdict without a reason.
 _LACKING: dict[str, str] = {
     Outcome.REJECT: "Give a reason: it is sent to the agent.",
     Outcome.SEND_BACK: "Say what should change: the agent gets this note.",
@@ -118,27 +122,27 @@ class VerdictForm(LaterForm):
 
 
 class SettleForm(forms.Form):
-    """A person's statement of a decision's outcome."""
+    """A person's statement whether a decision was carried out."""
 
     took_effect = forms.ChoiceField(
         choices=[("yes", "It was carried out"), ("no", "It was not")]
     )
 
 
-# With more recipients than these, their number is asked for instead of a domain.
+# If a message has more recipients than this, their number is asked for, not a domain.
 FEW = 3
-# Stands among the findings to be read where a rule of the policy asks for the page; no
-# risk rule has this name.
+# The rule of a finding that is shown if a rule of the policy asks for the page. No rule
+# of the risk package has this name.
 ASKED_BY_RULE = "policy"
 _RULE_SENTENCE = "A rule of the policy asks to check this message with care."
 
 
 def serious_findings(message: Message) -> tuple[Finding, ...]:
     """Return the findings that must be read before a high-risk message is approved;
-    none where the risk is not high.
+    none if its risk is not high.
 
-    These are the findings that are high by themselves; where only their sum is high,
-    all that count.
+    These are the findings with enough points to be high by themselves. If only the sum
+    is high, they are all findings with points.
     """
     stored = message.revision.findings if message.revision else []
     if not stored:
@@ -152,11 +156,10 @@ def serious_findings(message: Message) -> tuple[Finding, ...]:
 
 
 def check_risk_read(message: Message, read: Collection[str], effects: Effects) -> None:
-    """Raise RiskUnread where a serious finding of the message is not among the rules
-    that the person says were read.
+    """Raise RiskUnread if the rule of a serious finding is not in `read`, the rules
+    whose findings the person has ticked.
 
-    Also where a rule of the policy asks for the page, and `read` does not name what
-    that page says.
+    The same if a rule of the policy asks for the page, and its finding was not ticked.
     """
     unread = [one for one in serious_findings(message) if one.rule not in read]
     if unread:
@@ -170,10 +173,10 @@ def check_risk_read(message: Message, read: Collection[str], effects: Effects) -
 
 
 def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
-    """Return what the page asks to read: the serious findings, and that a rule of the
-    policy asks for the page.
+    """Return the findings that the page asks to tick: the serious ones and, if a rule
+    of the policy asks for the page, one that says so.
     """
-    asked = Finding(
+    asked_by_rule = Finding(
         ASKED_BY_RULE,
         1,
         "high",
@@ -181,12 +184,14 @@ def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
         "Check whom it goes to and what it says before you approve.",
     )
     serious = serious_findings(message)
-    return (*serious, asked) if effects.high_risk_page else serious
+    return (*serious, asked_by_rule) if effects.high_risk_page else serious
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What must be typed to approve: the question, and the accepted answers."""
+    """What must be typed to approve: the question, and the accepted answers. `of` is
+    the address that the question is about, if it is about one.
+    """
 
     question: str
     answers: tuple[str, ...]
@@ -196,31 +201,32 @@ class Asked:
 def recipient_question(
     content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()
 ) -> Asked:
-    """Return what the page asks for: the domain of the recipient in question, or the
-    number of many recipients.
+    """Return the question that the page asks: for the number of recipients if they are
+    many, else for a recipient's domain, of a suspicious one first. Of a received
+    message the domain of its sender is asked for.
     """
     addresses = (
         (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
     )
     people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
-    asked = next((one for one in people if one in suspicious), next(iter(people), ""))
-    domain = asked.rpartition("@")[2]
+    address = next((one for one in people if one in suspicious), next(iter(people), ""))
+    domain = address.rpartition("@")[2]
     if len(people) > FEW or not domain:
         return Asked("How many people get it?", (str(len(people)),))
     whose = "sender" if is_inbound else "recipient"
     return Asked(
         f"What is the {whose}'s domain?",
         tuple({domain, unicode_host(domain)}),
-        of=asked,
+        of=address,
     )
 
 
 class HighRiskForm(LaterForm):
-    """The page's form: each serious finding ticked, the recipient typed, and the
-    version they are about.
+    """The form of the page for high risk: each serious finding must be ticked, and the
+    answer to a question about the recipients typed.
 
-    `has_late` says that messages came into the thread after the draft, which must be
-    ticked as well.
+    `has_late` says that messages came into the thread after the draft. Then that these
+    were read must be ticked as well.
     """
 
     fingerprint = forms.RegexField(
@@ -251,8 +257,8 @@ class HighRiskForm(LaterForm):
         self.fields["risk_read"].choices = list(self.rules.items())  # type: ignore[attr-defined]
 
     def problem(self) -> str:
-        """Return what is wrong with the page as a whole, as a sentence; empty for a
-        form that was not sent.
+        """Return a sentence about all errors for the top of the page; empty if there
+        are none or the form was not sent.
         """
         wrong = self.errors_by_field()
         if not wrong or "fingerprint" in wrong:

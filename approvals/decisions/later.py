@@ -1,8 +1,9 @@
-"""Approving for later: the times that a reviewer can choose, and the words for them.
+"""Approval for later: the form fields for the time that a reviewer chooses, the time at
+which the decision is carried out, and that time in words.
 
-The desk does not know where a recipient is. Working hours are 09:00 to 17:00, Monday to
-Friday, in a time zone that the reviewer chooses. The message stays held at MultiMail
-until then: MultiMail's own scheduling is not used.
+The reviewer also chooses the time zone, because the desk does not know where a
+recipient is. Working hours are 09:00 to 17:00, Monday to Friday, in that zone. Until
+then the message stays held at MultiMail, whose own scheduling is not used.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ BEGINS = time(9)
 ENDS = time(17)
 _WEEKEND = (5, 6)
 MOST = timedelta(days=30)
-# What is carried out so much after its time is said to be late.
+# A decision that is carried out later than this after the chosen time is called late.
 LATE = timedelta(hours=1)
 WHENS = {
     "tomorrow": "Tomorrow, 09:00",
@@ -71,8 +72,8 @@ class LaterChoice:
 
 
 class LaterForm(SentenceForm):
-    """A form that can approve for later. Without `later` its other fields are ignored,
-    but a typed time is refused.
+    """The fields with which a form approves for later. If `later` is not ticked, the
+    others are ignored; but if a time was entered all the same, that is an error.
     """
 
     later = forms.BooleanField(required=False)
@@ -89,8 +90,8 @@ class LaterForm(SentenceForm):
     zone = forms.CharField(required=False, max_length=64)
 
     def choice_of(self, cleaned: dict[str, Any]) -> LaterChoice | None:
-        """Take these fields out of the cleaned ones and return what was chosen; errors
-        are added to the form.
+        """Remove these fields from `cleaned`, and return what was chosen; None for an
+        approval now or if a field is wrong. Errors are added to the form.
         """
         is_later, when, typed, at = (
             cleaned.pop(name, None) for name in ("later", "when", "zone", "at")
@@ -99,8 +100,8 @@ class LaterForm(SentenceForm):
             for name in ("when", "at", "zone"):
                 self.errors.pop(name, None)
             if at is not None:
-                # Enter in that field presses the first button of the page where no
-                # script runs.
+                # Without scripts, Enter in that field presses the first button of the
+                # page, which approves at once.
                 self.add_error(
                     "at", "You entered a time: press “Approve for later”, or clear it."
                 )
@@ -117,7 +118,7 @@ class LaterForm(SentenceForm):
             self.add_error("at", both if at else "Enter the day and time to send it.")
         elif (
             at is not None
-            # When daylight saving begins, an hour is skipped.
+            # At the beginning of daylight saving time an hour does not exist.
             and at.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
             != at.replace(tzinfo=zone)
         ):
@@ -136,12 +137,13 @@ def timing_of(
     window: timedelta,
     thread_read: int,
 ) -> dict[str, Any]:
-    """Return the fields of a decision that say when it is carried out: after the undo
-    window, or at the chosen time.
+    """Return the columns of a decision that say when it is carried out: at the chosen
+    time, or without a choice after the undo window.
 
-    By the database's time `now`. A choice that means "now" leaves `later_at` empty.
-    Raises VerdictNotAllowed for received mail, for a time in the past or beyond 30
-    days, and for one at which the message has expired.
+    `now` is the database's time, `window` the undo window, `thread_read` the newest
+    message of the thread that the reviewer has read. If the chosen time is within the
+    undo window, `later_at` is None. Raises VerdictNotAllowed for received mail, and for
+    a time that is in the past, more than 30 days ahead, or after the message expires.
     """
     if choice is None:
         return {"due_at": now + window}
@@ -185,17 +187,17 @@ def _in_working_hours(here: datetime) -> bool:
 
 
 def time_in_words(at: datetime | None, zone: str) -> str:
-    """Return a chosen time in the zone that was chosen with it: `Wed 25 Nov, 09:00
-    (Europe/Berlin)`; empty for none.
+    """Return a chosen time in the time zone that was chosen with it, as `Wed 25 Nov,
+    09:00 (Europe/Berlin)`; empty without a time.
     """
-    # This machine may not know the zone any more.
-    there = zone_named(zone) or UTC
-    return f"{at.astimezone(there):%a %-d %b, %H:%M} ({zone})" if at else ""
+    # If this machine no longer knows the zone, the time is shown in UTC.
+    known_zone = zone_named(zone) or UTC
+    return f"{at.astimezone(known_zone):%a %-d %b, %H:%M} ({zone})" if at else ""
 
 
 def delay_in_words(decision: Decision, at: datetime) -> str:
-    """Return how much later than chosen a decision is carried out at this time; empty
-    up to an hour.
+    """Return in words how much later than chosen a decision is carried out at this
+    time; empty if it is not late.
     """
     if decision.later_at is None or at - decision.later_at <= LATE:
         return ""

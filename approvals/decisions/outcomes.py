@@ -1,9 +1,10 @@
-"""Ends an attempt to carry a decision out: classifies its result as
-docs/architecture.md, Decision states, says.
+"""Stores the result of an attempt to carry out a decision: MultiMail's answer, an
+error, or why no call was made. Each result leads to one event, as described in
+docs/architecture.md, Decision states.
 
-The row may have changed while the call ran: a webhook settled it, a person withdrew it,
-or its lease expired. The answer still counts unless a newer attempt has claimed the
-row.
+While the call ran, the row may have changed: a webhook settled the decision, a person
+withdrew it, or its lease expired. The result still counts, unless a newer attempt has
+claimed the row.
 """
 
 from datetime import timedelta
@@ -30,12 +31,13 @@ from mirror.sync import account, health
 from outgoing.backoff import retry_after_attempt
 from upstream import errors
 
+# Seconds until the next attempt, by the number of the attempt, if nothing was sent.
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
 NO_REASON_TAKEN = (
     "MultiMail takes no reasons here, so the sender was not told this one."
 )
 ACTOR = worker("decisions")
-# The states in which the answer of a call can still find its decision.
+# The states in which the result of a call still counts for its decision.
 _OPEN = (
     DecisionState.CALLING,
     DecisionState.UNKNOWN,
@@ -48,11 +50,11 @@ _OPEN = (
 def end_with_success(
     decision: Decision, answer: dict[str, Any], *, window: float | None = None
 ) -> Decision:
-    """End a decision that MultiMail carried out, and supersede our other open decisions
-    on the message.
+    """End a decision that MultiMail has carried out, and supersede the other open
+    decisions on its message.
 
-    `window` is how many seconds before the call the content was read and compared,
-    where only the desk compared it.
+    `window` is how many seconds before the call the desk read and compared the content;
+    None if MultiMail compared it itself.
     """
     message, current = _lock(decision)
     if current is None:
@@ -82,10 +84,11 @@ def end_with_success(
 def end_with_error(
     decision: Decision, error: errors.UpstreamError, *, had_left: bool
 ) -> Decision:
-    """Classify the error as docs/architecture.md, Decision states, says.
+    """Store that an attempt ended with an error: the decision is refused, tried again,
+    in doubt or settled by what the error reports.
 
-    `had_left` says whether an earlier attempt may have left: some answers prove only
-    that this one had no effect.
+    `had_left` says whether the call of an earlier attempt may have left. Then some
+    errors prove only that the call of this attempt had no effect.
     """
     message, current = _lock(decision)
     health.wait(message.connection, error)
@@ -96,8 +99,8 @@ def end_with_error(
     if isinstance(error, errors.Conflict) and (
         reported := reported_of(error.decision, error.message_status)
     ):
-        # It was decided before this call, so only an earlier call of ours can have done
-        # it.
+        # The message was decided before this call. So of our calls only an earlier one
+        # can have decided it.
         Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
         settle.settle_by_report(
             message,
@@ -120,10 +123,10 @@ def end_with_error(
             return _advance(
                 current, DecisionEvent.REFUSE, sentence, status=error.status
             )
-        # It stays in doubt; reconciliation finds the outcome.
+        # Otherwise it stays as it is; reconciliation finds the outcome.
         return current
     if isinstance(error, errors.FieldsRefused):
-        # It is carried out again without what MultiMail does not take here.
+        # Try again at once, without the fields that this MultiMail does not take.
         account.note_refused(message.connection, error, actor=ACTOR)
         tasks.execute_decision.delay_on_commit(current.pk)
         return _postpone(current, error, had_left)
@@ -136,24 +139,28 @@ def end_with_error(
 
 
 def event_for(error: errors.UpstreamError, had_left: bool) -> DecisionEvent:
-    """Return the event that an error without an outcome causes."""
+    """Return the event for an error that does not report how the message was decided.
+
+    `had_left` says whether the call of an earlier attempt may have left.
+    """
     if isinstance(error, errors.Throttled | errors.KeyRefused | errors.NotSent):
         return DecisionEvent.POSTPONE
     if isinstance(error, errors.NotFound):
-        # Not known there any more: proves nothing if an earlier call may have left.
+        # MultiMail does not know the message any more. If an earlier call may have
+        # left, that proves nothing about the decision.
         return DecisionEvent.DOUBT if had_left else DecisionEvent.REFUSE
     is_still_held = isinstance(error, errors.Conflict) and (
         error.code == "content_changed" or error.message_status.startswith("pending")
     )
     if isinstance(error, errors.Forbidden | errors.Rejected) or is_still_held:
-        return _stop(had_left)
+        return _stopping_event(had_left)
     return DecisionEvent.DOUBT
 
 
-def _stop(had_left: bool) -> DecisionEvent:
-    # A refusal is about this call only. An earlier one may be under way still: "not
-    # carried out" could turn out false, and going on by itself could repeat it for
-    # ever. Withdrawn says what is true, and lets a person reject.
+def _stopping_event(had_left: bool) -> DecisionEvent:
+    # A refusal is about this call only. If an earlier call may still be under way,
+    # "refused" could turn out false, and trying again could go on for ever. "Withdrawn"
+    # is true in any case, and lets a person reject the message.
     return DecisionEvent.WITHDRAW if had_left else DecisionEvent.REFUSE
 
 
@@ -162,7 +169,7 @@ def refuse(decision: Decision, sentence: str) -> Decision:
     had_left = decision.may_have_left
     if had_left:
         sentence += " An earlier call may still arrive."
-    return _advance(decision, _stop(had_left), sentence)
+    return _advance(decision, _stopping_event(had_left), sentence)
 
 
 def end_after_close(decision: Decision) -> Decision:
@@ -170,8 +177,7 @@ def end_after_close(decision: Decision) -> Decision:
     transaction.
     """
     if decision.may_have_left:
-        # An earlier call of ours may have ended it; reconciliation finds out whose it
-        # was.
+        # An earlier call of ours may have ended it; reconciliation finds out.
         return _advance(
             decision,
             DecisionEvent.DOUBT,
@@ -185,8 +191,8 @@ def end_after_close(decision: Decision) -> Decision:
 
 @transaction.atomic
 def end_without_call(decision: Decision, sentence: str) -> Decision:
-    """End an attempt whose call must not happen, because what is held is not what was
-    decided.
+    """End an attempt that made no call, because MultiMail holds other content than was
+    decided on, or the decision is no longer allowed. The sentence says which.
     """
     message, current = _lock(decision)
     _enqueue_read(message)
@@ -197,8 +203,8 @@ def end_without_call(decision: Decision, sentence: str) -> Decision:
 
 @transaction.atomic
 def settle_missing_upstream(decision: Decision) -> Decision:
-    """End an attempt that found the message gone, and nothing that says how it was
-    decided.
+    """End an attempt that made no call, because MultiMail no longer holds the message
+    and does not say how it was decided.
     """
     message, current = _lock(decision)
     if current is None or current.state != DecisionState.CALLING:
@@ -215,18 +221,18 @@ def settle_missing_upstream(decision: Decision) -> Decision:
 
 
 def _lock(decision: Decision) -> tuple[Message, Decision | None]:
-    """Lock the message, then the decision; None where it has ended or a newer attempt
-    has claimed it.
+    """Lock the message, then the decision, and return both. The decision is None if it
+    has ended, or a newer attempt has claimed it.
 
-    Webhooks and people lock in the same order, so no two transactions deadlock.
+    Webhooks and people lock in the same order, so that no transactions deadlock.
     """
-    # Not the advisory lock of `store.lock_message`: it is for ids of which no message
-    # is stored yet. Whoever takes it locks the message's row too, so this row's lock
-    # excludes them; and nothing below takes it, so none can deadlock. PostgreSQL locks
-    # the rows in this order, and returns both as they are once it has their locks.
+    # The advisory lock of `store.lock_message` is not needed: it is for ids of messages
+    # that are not stored yet, and whoever takes it locks the message's row too.
+    # PostgreSQL locks the two rows in the order of `of`, and returns both as they are
+    # once it has the locks.
     locked = Decision.objects.select_for_update(of=("message", "self"), no_key=True)
     current = locked.select_related("message").get(pk=decision.pk)
-    # These never change.
+    # These never change, so they need not be loaded again.
     current.revision = decision.revision
     current.given_by = decision.given_by
     is_ours = current.attempt == decision.attempt and current.state in _OPEN
@@ -245,6 +251,7 @@ def _advance(decision: Decision, event: str, sentence: str, **fields: Any) -> De
 def _postpone(
     decision: Decision, error: errors.UpstreamError, had_left: bool
 ) -> Decision:
+    # This call had no effect, so `may_have_left` is again what it was before it.
     seconds = 0.0
     if isinstance(error, errors.Throttled):
         seconds = error.retry_after
@@ -264,19 +271,19 @@ def _postpone(
 
 
 def _enqueue_read(message: Message) -> None:
-    """Enqueue a read of the content that MultiMail holds now, which differs from the
-    stored one.
+    """Enqueue a read of the message, because MultiMail holds other content than the
+    mirror.
     """
     if message.connection.is_our_gateway:
         tasks.ask_about.delay_on_commit(message.pk)
     else:
-        # There, only the list shows contents.
+        # Hosted MultiMail shows contents only in its list of all held messages.
         tasks.read_connection.delay_on_commit(message.connection_id)
 
 
 def mark_gone(message: Message, actor: Actor) -> None:
-    """Close a locked message that MultiMail does not hold any more; a read that lists
-    it opens it again.
+    """Close a locked message that MultiMail does not hold any more. If a read lists it
+    again, it is reopened.
     """
     if store.move(message, event=MessageEvent.GONE, now=clock()):
         record_about("message.gone", message, actor=actor)

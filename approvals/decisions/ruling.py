@@ -1,6 +1,9 @@
-"""Gathers the facts about messages and a person, and lets `policy.evaluation` rule on
-them: what the active policy asks and what is given of it, who started and edited the
-messages, kill switches, allowlists and files.
+"""Answers whether a person may approve or reject messages now, and why not (a
+"ruling"). It reads the facts from the database: what the active policy asks, which
+approvals there are, who started and edited the messages, kill switches, allowlists and
+files. From these facts `policy.evaluation` computes the ruling.
+
+It also has the checks of roles, and the locks on messages, that commands share.
 """
 
 from collections import defaultdict
@@ -39,20 +42,20 @@ from rendering import named
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
-    """Return who started and who edited each message, by the messages' keys, in three
-    queries at most.
+    """Return by the messages' keys who started and who edited each; in at most three
+    queries.
     """
     connections = {one.connection_id for one in messages}
-    # The owners of the programs that sent these messages, by connection and API key.
+    # The owners of the API keys that sent these messages, by connection and key.
     owners: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
     if keys := {key for one in messages if (key := _proven_key(one))}:
         for owner in KeyOwner.objects.filter(
             connection__in=connections, upstream_key_id__in=keys
         ):
             owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
-    # Who gave the commands, by connection and the id of message or interaction. Either
-    # is enough: a message that names somebody else's interaction only keeps that person
-    # from approving it.
+    # Who gave the chat commands that created these messages, by connection and the id
+    # of the message or of the interaction. The sender of a message can claim any
+    # interaction, but this only keeps the person of that interaction from approving it.
     commanders: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
     upstream_ids = {one.upstream_id for one in messages if one.upstream_id}
     interactions = {_interaction_of(one) for one in messages} - {""}
@@ -65,7 +68,7 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     edits = Replacement.objects.that_made(messages).only(
         "connection", "upstream_id", "reference", "person", "editors", "authors"
     )
-    found = {}
+    contributors = {}
     for message in messages:
         connection = message.connection_id
         key_owners = owners[connection, _proven_key(message)]
@@ -74,29 +77,29 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             authors |= commanders[connection, key]
         editors: set[int] = set()
         last_editor = 0
-        # The oldest first.
+        # Edits come the oldest first.
         for edit in edits:
-            names_it = (
+            made_message = (
                 edit.upstream_id == message.upstream_id
                 if edit.upstream_id
                 else edit.reference == edit_of(message)
             )
-            if edit.connection_id == connection and names_it:
+            if edit.connection_id == connection and made_message:
                 authors.update(edit.authors)
                 editors.update(edit.editors)
                 last_editor = last_editor or edit.person_id
-        found[message.pk] = Contributors(
+        contributors[message.pk] = Contributors(
             key_owners=frozenset(key_owners),
             authors=frozenset(authors),
             editors=frozenset(editors),
             last_editor=last_editor,
         )
-    return found
+    return contributors
 
 
 def _proven_key(message: Message) -> str:
-    """Return the API key that a message was sent with; empty unless our own gateway
-    reports it.
+    """Return the API key that a message was sent with. Empty unless our gateway reports
+    it, whose reports are trusted.
     """
     is_proven = message.direction == "outbound" and message.connection.is_our_gateway
     return message.sent_by_key if is_proven else ""
@@ -108,10 +111,12 @@ def _interaction_of(message: Message) -> str:
 
 @dataclass(frozen=True)
 class PolicyInForce:
-    """The active policy, the calendars and groups that its rules name, and the groups
-    that the actor is in.
+    """The active policy, with what its rules need. If it cannot be read, `is_readable`
+    is False, and nothing may be approved.
     """
 
+    # By key, the names of all groups, if its rules name groups; and the keys of the
+    # groups that the actor is in.
     policy: Policy = NO_POLICY
     groups: Mapping[int, str] = field(default_factory=dict)
     own_groups: frozenset[int] = frozenset()
@@ -121,7 +126,9 @@ class PolicyInForce:
 
 @dataclass(frozen=True)
 class _Reviewers:
-    """What each active reviewer reviews, and who is in which groups."""
+    """The active reviewers: by person, what they may review, and which groups they are
+    in.
+    """
 
     scopes: defaultdict[int, list[Scope]] = field(
         default_factory=lambda: defaultdict(list)
@@ -137,7 +144,7 @@ class _Reviewers:
 
 
 def policy_in_force(actor: Actor) -> PolicyInForce:
-    """Return the active policy. What cannot be read holds every message."""
+    """Return the active policy, with the groups and calendars that its rules need."""
     try:
         policy = active_policy()
     except RuleError:
@@ -162,12 +169,12 @@ def demands_for(
     contributors: Mapping[int, Contributors] | None = None,
     is_decided: bool = False,
 ) -> dict[int, Demand]:
-    """Return what the policy asks of each message, by the messages' keys; nothing where
-    no policy is active.
+    """Return by the messages' keys what the policy asks of each, and how much of it has
+    been given. Empty if no policy is active.
 
-    In a fixed number of queries. `in_force` and `contributors` are passed by callers
-    that have read them already. `is_decided`: the approvals are there, and are asked
-    again before they are carried out.
+    The number of queries is fixed. Callers that have read the policy or the
+    contributors already pass them. `is_decided` says that the message is decided, and
+    is only checked again before the decision is carried out.
     """
     in_force = in_force or policy_in_force(actor)
     if not messages or (in_force.is_readable and not in_force.policy.number):
@@ -175,11 +182,11 @@ def demands_for(
     contributors = contributors or contributors_of(messages)
     lists = _lists_naming(messages, in_force.policy, now)
     # The live approvals of each message's current version, the oldest first.
-    given = Verdict.objects.given_on(messages).filter(
+    approvals_given = Verdict.objects.given_on(messages).filter(
         live=True, outcome=Outcome.APPROVE, revision=F("message__revision")
     )
     verdicts: defaultdict[int, list[Verdict]] = defaultdict(list)
-    for verdict in given.defer("seen"):
+    for verdict in approvals_given.defer("seen"):
         verdicts[verdict.message_id].append(verdict)
     reviewers = _Reviewers()
     if verdicts or in_force.policy.asks_people:
@@ -187,9 +194,9 @@ def demands_for(
             reviewers.scopes[grant.person_id].append(grant.scope)
         for member in Group.members.through.objects.all():
             reviewers.groups[member.person_id].add(member.group_id)
-    found = {}
+    demands = {}
     for message in messages:
-        behind = contributors[message.pk]
+        people_behind = contributors[message.pk]
         requirement = Requirement(version=in_force.policy.number)
         unread_sums: tuple[str, ...] = ()
         if in_force.policy.rules:
@@ -197,7 +204,7 @@ def demands_for(
                 message,
                 message.review,
                 now=now,
-                key_owners=behind.key_owners,
+                key_owners=people_behind.key_owners,
                 lists=lists.get(message.pk, ()),
                 calendars=in_force.calendars,
             )
@@ -205,7 +212,8 @@ def demands_for(
             unread_sums = facts.unread_sums
         approvals = []
         for one in verdicts[message.pk]:
-            # It counts as long as its giver is an active reviewer of the mailbox.
+            # `may`: an approval counts only while its giver is an active reviewer of
+            # the mailbox.
             approvals.append(
                 Approval(
                     person=one.person_id,
@@ -221,9 +229,9 @@ def demands_for(
             approvals=tuple(approvals),
             person=key_of(actor),
             own_groups=in_force.own_groups,
-            authors=behind.authors,
-            editors=barred_editors(message, behind),
-            last_editor=behind.last_editor,
+            authors=people_behind.authors,
+            editors=barred_editors(message, people_behind),
+            last_editor=people_behind.last_editor,
             groups=in_force.groups,
             calendars=in_force.calendars,
             now=now,
@@ -231,15 +239,15 @@ def demands_for(
             is_readable=in_force.is_readable,
             unread_sums=unread_sums,
         )
-        found[message.pk] = replace(
+        demands[message.pk] = replace(
             demand, is_possible=_is_possible(demand, message, reviewers)
         )
-    return found
+    return demands
 
 
 def barred_editors(message: Message, contributors: Contributors) -> frozenset[int]:
-    """Return who edited the message and may not approve it, because its mailbox wants
-    somebody else to.
+    """Return the people who edited the message and therefore may not approve it. Empty
+    if its mailbox lets editors approve.
     """
     own_edits_count = message.mailbox is not None and message.mailbox.editor_may_approve
     return frozenset() if own_edits_count else contributors.editors
@@ -253,8 +261,8 @@ def key_of(actor: Actor) -> int:
 def _lists_naming(
     messages: Sequence[Message], policy: Policy, now: datetime
 ) -> dict[int, Collection[int]]:
-    """Return by message the allowlists that rules ask for and that name one of its
-    recipients.
+    """Return by message key those allowlists that the policy's rules ask about and that
+    contain one of the message's recipients.
     """
     if not policy.asked_lists:
         return {}
@@ -269,14 +277,14 @@ def _lists_naming(
     }
     by_entry = lists_by_entry(policy.asked_lists, set().union(*entries.values()), now)
     return {
-        key: {one for entry in own for one in by_entry.get(entry, ())}
-        for key, own in entries.items()
+        key: {one for entry in entries_of_message for one in by_entry.get(entry, ())}
+        for key, entries_of_message in entries.items()
     }
 
 
 def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> bool:
-    """Whether the reviewers of a held message's mailbox could together give what is
-    asked for.
+    """Whether there are enough reviewers of a held message's mailbox, in the right
+    groups, to give all approvals that are asked for.
     """
     if demand.is_decided or not demand.asks_people or not message.is_held:
         return True
@@ -292,7 +300,7 @@ def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> boo
     return can_be_completed(demand.effects, people, members)
 
 
-# How much of an address a sentence shows.
+# How many characters of an address a sentence shows.
 _LONGEST = 254
 
 
@@ -303,17 +311,15 @@ def rulings(
     now: datetime | None = None,
     is_decided: bool = False,
 ) -> dict[int, Ruling]:
-    """Return what the rules say about this person deciding each of these messages, by
-    the messages' keys, in a fixed number of queries.
+    """Return by the messages' keys whether this person may approve and reject each, and
+    why not; in a fixed number of queries.
 
-    For a decision no `now` is given, so that the database's clock counts: a host's
-    wrong clock must not expire a message early or keep an allowlist entry alive.
-    `is_decided`: the approvals are there, and are asked again before they are carried
-    out.
+    Commands give no `now` or the database's: a host whose clock is wrong must not let a
+    message expire early, or keep an allowlist entry alive. `is_decided` says that a
+    message is decided, and is only checked again before the decision is carried out.
     """
     now = now or clock()
-    # What is decided waits by itself while a switch is pulled, and nobody reads these
-    # words.
+    # The execution of decisions checks kill switches itself.
     pulled = KillSwitch.objects.none() if is_decided else KillSwitch.objects.pulled()
     switches = list(pulled.prefetch_related("pulled_by", "mailbox").order_by("pk"))
     # The names of up to three files of each version whose bytes are known to differ.
@@ -333,17 +339,17 @@ def rulings(
         messages, actor, now, contributors=contributors, is_decided=is_decided
     )
     person = key_of(actor)
-    found = {}
+    rulings_by_message = {}
     for message in messages:
         stop = next((one for one in switches if switch_stops(one, message)), None)
-        allowed = judged[message.pk]
-        can_be_allowed = any(map(allowable, allowed.refused))
+        judgement = judged[message.pk]
+        can_be_allowed = any(map(allowable, judgement.refused))
         doubt = ""
-        if allowed.lacks_contacts:
+        if judgement.lacks_contacts:
             doubt = "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
-        elif any(one in UNSEEN.values() for one in allowed.refused):
+        elif any(one in UNSEEN.values() for one in judgement.refused):
             doubt = "With a read key the connection would show who that is."
-        elif allowed.refused and not can_be_allowed:
+        elif judgement.refused and not can_be_allowed:
             doubt = "No allowlist entry can match it: reject it or request changes."
         facts = RulingFacts(
             is_held=message.is_held,
@@ -355,32 +361,34 @@ def rulings(
             mailbox=str(message.mailbox or ""),
             files_that_differ=tuple(differing[message.revision_id][:3]),
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
-            off_list=_shown(allowed.refused),
-            would_be_off_list=_shown(allowed.would_be_refused),
+            off_list=_shown(judgement.refused),
+            would_be_off_list=_shown(judgement.would_be_refused),
             list_words=f"no allowlist for {message.mailbox or message.connection}"
-            if allowed.mode != OFF
+            if judgement.mode != OFF
             else "",
             list_doubt=doubt,
             can_be_allowed=can_be_allowed,
-            judged=allowed,
+            judged=judgement,
             contributors=contributors[message.pk],
             demand=demands.get(message.pk, Demand()),
         )
-        found[message.pk] = rule(facts)
-    return found
+        rulings_by_message[message.pk] = rule(facts)
+    return rulings_by_message
 
 
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return addresses as a sentence can show them: shortened, and with nothing
-    invisible in them.
+    """Return addresses as sentences show them: shortened, and without invisible
+    characters.
     """
     return tuple(named(one)[:_LONGEST] for one in addresses)
 
 
 def switch_stops(switch: KillSwitch, message: Message) -> bool:
-    """Whether a switch stops this message, as `KillSwitchQuerySet.stopping` defines it.
+    """Whether a kill switch stops this message; the same rule as in the query
+    `KillSwitchQuerySet.stopping`.
 
-    A message whose mailbox is not known is stopped with any mailbox of its connection.
+    If the message's mailbox is not known, the switch of any mailbox of its connection
+    stops it.
     """
     if switch.mailbox is None:
         return switch.connection_id in (None, message.connection_id)
@@ -391,7 +399,9 @@ def switch_stops(switch: KillSwitch, message: Message) -> bool:
 
 
 def stop_of(message: Message) -> KillSwitch | None:
-    """Return a kill switch that keeps decisions on this message from being carried out."""
+    """Return a kill switch that keeps decisions on this message from being carried out;
+    None if there is none.
+    """
     stops = KillSwitch.objects.stopping(
         connection=message.connection_id, mailbox=message.mailbox_id
     )
@@ -417,7 +427,9 @@ def may_handle(actor: Actor, about: Message | Brake) -> bool:
 
 
 def content_changed(message: Message, shown: str) -> ContentChanged:
-    """Return the error for a message whose content is not the one that was shown."""
+    """Return the error to raise if the message no longer has the content with the
+    fingerprint `shown`.
+    """
     current = message.fingerprint
     before, now = (
         short_fingerprint(one) if one else "none" for one in (shown, current)
@@ -430,12 +442,12 @@ def content_changed(message: Message, shown: str) -> ContentChanged:
 
 
 def lock_visible(message: UUID, actor: Actor) -> Message:
-    """Return a message that the actor may see with its content, locked for the rest of
-    the transaction.
+    """Return a message with its content, locked until the transaction ends. Raises
+    VerdictNotAllowed if the actor may not see it.
     """
-    # In two statements: rows joined in the first would be as old as before the wait for
-    # the lock, or missing if the message has a new revision by then. no_key: rows that
-    # refer to the message can be inserted meanwhile.
+    # In two statements, since the first may wait for the lock: rows joined in it would
+    # be as old as before the wait, or missing if the message has got a new revision.
+    # no_key: other transactions can insert rows that refer to the message.
     visible = Message.objects.visible_to(actor).select_for_update(
         of=("self",), no_key=True
     )
@@ -446,8 +458,8 @@ def lock_visible(message: UUID, actor: Actor) -> Message:
 
 
 def lock_for_reviewer(message: UUID, actor: Actor, *, to: str) -> Message:
-    """Return a message as `lock_visible` does. Raises VerdictNotAllowed, which says
-    that only a reviewer of its mailbox can do this.
+    """Return a message as `lock_visible` does. Raises VerdictNotAllowed if the actor is
+    no reviewer of its mailbox; `to` says in the sentence what they wanted to do.
     """
     locked = lock_visible(message, actor)
     if not is_reviewer(actor, locked):

@@ -1,5 +1,5 @@
-"""Ends decisions. Every change of a decision's state goes through `advance`, by
-compare-and-set.
+"""Changes the state of decisions, and ends them by what MultiMail reports about their
+messages. Every change of state is made by `advance`, as a compare-and-set.
 """
 
 from datetime import datetime
@@ -21,18 +21,19 @@ from mirror.states import (
 )
 from mirror.terms import UNSETTLED, VOID
 
-# Where the action is not named for the new state.
+# The ledger actions of events; those of other events are named for the new state.
 _ACTIONS: dict[str, str] = {
     DecisionEvent.POSTPONE: "decision.postponed",
     DecisionEvent.SEEN_HELD: "decision.postponed",
     DecisionEvent.CONFIRM: "decision.confirmed",
     DecisionEvent.FOUND: "decision.found_again",
 }
-# Ended without an effect, as far as the desk knew.
+# Decisions in these states ended without an effect, as far as the desk knows.
 _ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 LOST_TO_OURS = "Another decision of this desk took effect."
 WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest is assumed."
-# How the explanation begins where a person settled it, because MultiMail said nothing.
+# The beginning of the explanation if a person settled a decision, because MultiMail did
+# not report its outcome.
 SETTLED_BY_HAND = "MultiMail does not say; "
 NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here: whether it was by this decision is not known."
 LEFT_AFTER_ALL = (
@@ -50,13 +51,16 @@ def advance(
     at: datetime | None = None,
     **fields: Any,
 ) -> Decision:
-    """Move a decision by `event`, in the caller's transaction, and record it.
+    """Move a decision to the state that follows from `event`, and record that in the
+    ledger, in the caller's transaction. Return the decision.
 
-    `at` is the time by the database, where the caller has read it; `fields` are further
-    values of its row, among them the lease of a call: without one it has none. The
-    write expects the state and the attempt number that the caller saw: a worker that
-    wakes up late cannot overwrite a newer attempt. Raises StaleDecision when the row
-    has moved on, InvalidTransition for an impossible step.
+    `status` is the HTTP status of MultiMail's answer, `at` the database's time if the
+    caller has read it. `fields` are further values of the row; the lease ends unless
+    they contain one.
+
+    Raises InvalidTransition if the event is not possible in this state. Raises
+    StaleDecision if the row has another state or attempt number than the caller saw: so
+    a worker that was too slow cannot overwrite a newer attempt.
     """
     before = DecisionState(decision.state)
     state = DecisionState(next_decision_state(before, event))
@@ -70,7 +74,7 @@ def advance(
         action = "decision.left_after_all"
     elif state == DecisionState.SUPERSEDED and explanation.startswith(SETTLED_BY_HAND):
         action = "decision.without_effect"
-    seen = Decision.objects.filter(
+    unchanged = Decision.objects.filter(
         pk=decision.pk, state=before, attempt=decision.attempt
     )
     changed = {
@@ -79,7 +83,7 @@ def advance(
         "lease_until": None,
         **fields,
     }
-    if not seen.update(state=state, **changed):
+    if not unchanged.update(state=state, **changed):
         raise StaleDecision("This decision has moved on in the meantime.")
     decision.state = state
     for name, value in changed.items():
@@ -106,13 +110,15 @@ def advance(
 
 
 def is_settled_by_hand(decision: Decision) -> bool:
-    """Whether a person settled it by hand, because MultiMail reported nothing."""
+    """Whether a person settled the decision by hand, because MultiMail did not report
+    its outcome.
+    """
     return decision.explanation.startswith(SETTLED_BY_HAND)
 
 
 def report_expected(decision: Decision) -> str:
-    """Return what MultiMail will report of the message once this decision has taken
-    effect.
+    """Return what MultiMail reports of the message if this decision has taken effect:
+    "approved" or "rejected".
     """
     return "approved" if decision.is_approval else "rejected"
 
@@ -120,96 +126,102 @@ def report_expected(decision: Decision) -> str:
 def settle_by_report(
     message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor
 ) -> None:
-    """Settle every open decision on a locked message by what MultiMail reports; at most
-    one of them took effect.
+    """End the open decisions on a locked message by what MultiMail reports about it: at
+    most one of them took effect, the others are superseded.
 
-    `reported` comes from `reported_of`. Besides the live decision there may be
-    withdrawn ones whose calls had left.
+    `reported` is "approved", "rejected" or "cancelled", as from `reported_of`; `reason`
+    and `decided_by` are what MultiMail gives with it. Besides the live decision there
+    may be withdrawn ones whose calls may have left.
     """
-    every = _decisions_under_lock(message)
-    decisions = [one for one in every if one.state in UNSETTLED]
-    named = references_in(reason)
-    ended = None
+    all_decisions = _decisions_under_lock(message)
+    open_decisions = [one for one in all_decisions if one.state in UNSETTLED]
+    references = references_in(reason)
+    # An approval that had ended here without an effect, but that MultiMail names: it
+    # was sent after all.
+    ended_approval = None
     if reported == "approved":
-        ended = next(
+        ended_approval = next(
             (
                 one
-                for one in every
-                if one.state in _ENDED and one.reference in named and one.is_approval
+                for one in all_decisions
+                if one.state in _ENDED
+                and one.reference in references
+                and one.is_approval
             ),
             None,
         )
-    if ended and not last_of(
+    if ended_approval and not last_of(
         message=message.public_id, actions=("decision.left_after_all",)
     ):
-        # The end state itself never changes.
-        was = DecisionState(ended.state).label.lower()
+        # Only recorded: a decision that has ended keeps its state.
+        ended_state = DecisionState(ended_approval.state).label.lower()
         record_about(
             "decision.left_after_all",
             message,
             actor=actor,
-            fingerprint=ended.revision.fingerprint,
+            fingerprint=ended_approval.revision.fingerprint,
             details={
-                "reference": ended.reference,
-                "explanation": f"MultiMail names this decision, which had ended here: {was}.",
+                "reference": ended_approval.reference,
+                "explanation": f"MultiMail names this decision, which had ended here: {ended_state}.",
             },
         )
     if reported == "cancelled":
-        lost = "The message was withdrawn by its sender first."
+        why_lost = "The message was withdrawn by its sender first."
     else:
         who = f" by {decided_by}" if decided_by else ""
-        lost = f"The message was {reported}{who} outside this desk first."
-    # Our gateway stores a reason unchanged and reports it wherever it reports who
-    # decided; each of our calls has one. Hosted MultiMail may drop or shorten it, and
-    # some reports name neither.
+        why_lost = f"The message was {reported}{who} outside this desk first."
+    # Find the decisions that may have had this outcome. Each of our calls has a reason
+    # that contains the decision's reference. Our gateway stores the reason unchanged,
+    # and reports it whenever it reports who decided. Hosted MultiMail may drop or
+    # shorten it, and some reports have neither.
     takes_reasons = "reason" not in message.connection.refused_fields
     is_named_always = message.connection.is_our_gateway and takes_reasons
-    is_nameless = not named and not (is_named_always and reason + decided_by)
-    claims = []
-    for one in decisions:
+    names_nobody = not references and not (is_named_always and reason + decided_by)
+    candidates = []
+    for one in open_decisions:
         is_named = one.reference in reason
-        # Cancelled after it was decided, as scheduled mail can be.
+        # Decided by this decision, and cancelled later, as scheduled mail can be.
         is_cancelled = is_named and reported == "cancelled"
-        may_be_this = is_named or (is_nameless and one.may_have_left)
+        may_be_this = is_named or (names_nobody and one.may_have_left)
         if is_cancelled or (may_be_this and reported == report_expected(one)):
-            claims.append(one)
-    if claims and not named and not takes_reasons:
-        # Our reference is part of the reason, so no report can tell whether it was one
-        # of these.
-        for decision in decisions:
-            if decision not in claims:
-                advance(decision, DecisionEvent.LOSE, actor, lost)
+            candidates.append(one)
+    if candidates and not references and not takes_reasons:
+        # MultiMail takes no reasons here, and the reference is part of the reason. So
+        # no report can tell whether one of these decisions took effect.
+        for decision in open_decisions:
+            if decision not in candidates:
+                advance(decision, DecisionEvent.LOSE, actor, why_lost)
             elif decision.state == DecisionState.UNKNOWN:
                 advance(decision, DecisionEvent.SEEN_ABSENT, actor, NOT_NAMED)
         return
-    # Where the report names none, the newest call that may have left is the most
-    # likely; only one can have won.
-    winner = claims[-1] if claims else None
+    # Only one decision can have taken effect. If the report names none, it is most
+    # likely the newest whose call may have left.
+    winner = candidates[-1] if candidates else None
     if winner:
         advance(
             winner,
             DecisionEvent.SUCCEED,
             actor,
-            WINNER_UNKNOWN if len(claims) > 1 else "",
+            WINNER_UNKNOWN if len(candidates) > 1 else "",
         )
-    if winner or ended:
-        lost = LOST_TO_OURS
-    for decision in decisions:
+    if winner or ended_approval:
+        why_lost = LOST_TO_OURS
+    for decision in open_decisions:
         if decision != winner:
             advance(
                 decision,
                 DecisionEvent.LOSE,
                 actor,
-                WINNER_UNKNOWN if decision in claims else lost,
+                WINNER_UNKNOWN if decision in candidates else why_lost,
             )
 
 
 def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
-    """Whether an event about a locked message tells what a decision of ours did, so no
-    read has to confirm it.
+    """Whether an event about a locked message follows from a decision of this desk, so
+    that no read has to confirm it.
 
-    MultiMail has answered that it carried the decision out, which alone leads to the
-    event, or the event names a call that may have left.
+    Either MultiMail has answered that it carried out a decision that leads to this
+    event, or the event's reason names a decision whose call may have left.
     """
     outcome = decision_behind(event)
     for one in _decisions_under_lock(message):
@@ -227,24 +239,24 @@ def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
 
 
 def supersede_others(winner: Decision, message: Message, actor: Actor) -> None:
-    """End every other open decision on a locked message, because this one took effect."""
+    """End the other open decisions on a locked message, since `winner` took effect."""
     for decision in decisions_to_settle(message):
         if decision.pk != winner.pk:
             advance(decision, DecisionEvent.LOSE, actor, LOST_TO_OURS)
 
 
 def decisions_to_settle(message: Message) -> list[Decision]:
-    """Return those that a report of MultiMail on a locked message can end, locked, the
-    oldest first.
+    """Return the open decisions on a locked message, which a report of MultiMail can
+    end; locked, the oldest first.
     """
     return [one for one in _decisions_under_lock(message) if one.state in UNSETTLED]
 
 
 def _decisions_under_lock(message: Message) -> list[Decision]:
-    found = Decision.objects.filter(message=message).select_related(
+    decisions = Decision.objects.filter(message=message).select_related(
         "revision", "given_by"
     )
-    locked = list(found.select_for_update(of=("self",)).order_by("pk"))
+    locked = list(decisions.select_for_update(of=("self",)).order_by("pk"))
     for decision in locked:
         decision.message = message
     return locked

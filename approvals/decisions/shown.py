@@ -1,8 +1,9 @@
-"""What a person was shown of a message: noted in the ledger when it is loaded or
-opened, and stored with a verdict.
+"""What a person was shown of a message. That they loaded or opened it is recorded in
+the ledger; which parts they opened, such as files and links, is stored; and what the
+page showed is stored with their verdict.
 
-Parts that nobody opened do not block a decision; they are counted, shown beside it and
-recorded.
+Parts that a person has not opened do not keep them from deciding. They are listed
+beside the decision and recorded with it.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from policy.evaluation import Ruling
 from rendering import named
 from risk.findings import Finding, level_of, points_of, restored, score
 
+# The ledger actions: a browser loaded the version, perhaps ahead; it is on screen.
 SERVED = "message.served"
 OPENED = "message.opened"
 _LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
@@ -34,8 +36,8 @@ _LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class UnreadPart:
-    """One part: the key under which it is noted, its name for people, and its anchor on
-    the page.
+    """A part that was not opened: the key under which opening it is stored, its name
+    for people, and its anchor on the page.
     """
 
     key: str
@@ -60,10 +62,11 @@ def unread_parts(
     files: Iterable[AttachedFile],
     opened: Collection[str],
 ) -> list[UnreadPart]:
-    """Return the parts of the current version that are not among those that a person
-    opened.
+    """Return the parts of the current version, among files, links and thread, whose
+    keys are not in `opened`.
 
-    They are keyed by content: changed bytes or a newer message are unread again.
+    The keys depend on the content, so a file with changed bytes, or a thread with a
+    newer message, is unread again.
     """
     if message.revision is None:
         return []
@@ -85,19 +88,21 @@ def opened_parts(message: Message, actor: Actor) -> set[str]:
 
 
 def has_links(content: Mapping[str, Any]) -> bool:
-    """Whether a stored content may hold links."""
+    """Whether a stored content may contain links."""
     return bool(
         _LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}")
     )
 
 
 def key_of(file: AttachedFile) -> str:
-    """Return the key of a file: of its bytes, which a next version may have too."""
+    """Return the key of a file. It is made of its bytes, so that the same file in the
+    next version counts as opened.
+    """
     return f"file:{file.found_sha256 or file.pk}"
 
 
 def links_key(message: Message) -> str:
-    """Return the key of the links: of this version."""
+    """Return the key of a message's links; each version has its own."""
     return f"links:{message.revision_id}"
 
 
@@ -170,8 +175,8 @@ def note_opened_part(
     details: Mapping[str, Any] | None = None,
     each_time: bool = False,
 ) -> None:
-    """Note that the actor loaded a part; with `action`, also in the ledger, the first
-    time or each time.
+    """Store that the actor opened a part. With `action`, record that in the ledger too:
+    the first time, or with `each_time` every time.
     """
     if actor.kind != "person":
         return
@@ -189,11 +194,11 @@ def note_opened_part(
 
 
 def note_opened(message: Message, actor: Actor, *, fingerprint: str = "") -> None:
-    """Record that the version with this fingerprint, or the current one, is on the
-    actor's screen.
+    """Record in the ledger that the version with this fingerprint, or without one the
+    current version, is on the actor's screen.
 
-    A page may report this after the message has changed; a fingerprint of no version of
-    this message is ignored.
+    The page may report a version that is no longer current. A fingerprint that no
+    version of this message has is ignored.
     """
     if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
         note_served(message, actor, fingerprint=fingerprint, actions=(OPENED,))
@@ -206,11 +211,14 @@ def note_served(
     fingerprint: str = "",
     actions: Sequence[str] = (SERVED,),
 ) -> None:
-    """Record that the actor's browser loaded this version, else the current one, where
-    that is new; perhaps nobody has read it yet, unless it was opened as well.
+    """Record in the ledger, once for each person and version, that the actor's browser
+    loaded the version with this fingerprint, or without one the current version.
+
+    Loaded (SERVED) does not mean read: a browser may load a page ahead. That it is on
+    screen is recorded as OPENED.
     """
     fingerprint = fingerprint or message.fingerprint
-    known = recorded_actions(
+    recorded = recorded_actions(
         message=message.public_id,
         actions=actions,
         actor_id=actor.id,
@@ -218,7 +226,7 @@ def note_served(
     )
 
     # An open page reloads often, and mostly nothing is new.
-    if missing := [action for action in actions if action not in known]:
+    if missing := [action for action in actions if action not in recorded]:
         _record_each(missing, message, actor, fingerprint)
 
 
@@ -230,6 +238,7 @@ def _record_each(
         record_about(action, message, actor=actor, fingerprint=fingerprint)
 
 
+# The version of the format of `shown_context`, which is stored.
 VERSION = 1
 # How many findings a ledger detail names; the verdict stores all of them.
 MAX_LISTED = 20
@@ -243,8 +252,8 @@ def shown_context(
     *,
     risk_read: Collection[str],
 ) -> dict[str, Any]:
-    """Return what a locked message's page shows at the moment of a verdict: version,
-    findings, ruling, unread parts.
+    """Return what the page of a locked message shows at the moment of a verdict, to be
+    stored with it: version, findings, ruling and unread parts.
 
     The findings count by the current weights, which an admin may change later. `opened`
     are the parts that the person opened or ticked; findings of the rules in `risk_read`
@@ -255,9 +264,9 @@ def shown_context(
     unread = unread_parts(message, conversation, files, opened)
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
-    found = [restored(one) for one in revision.findings]
-    weights = RuleWeight.objects.points_by_rule() if found else {}
-    total = score(found, weights)
+    stored_findings = [restored(one) for one in revision.findings]
+    weights = RuleWeight.objects.points_by_rule() if stored_findings else {}
+    total = score(stored_findings, weights)
     findings = [
         {
             "rule": one.rule,
@@ -268,7 +277,7 @@ def shown_context(
             "detail": one.detail,
             "viewed": finding_name(one) in viewed or one.rule in risk_read,
         }
-        for one in found
+        for one in stored_findings
     ]
     return {
         "v": VERSION,
@@ -302,7 +311,9 @@ def viewed_counts(seen: Mapping[str, Any]) -> str:
 
 
 def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
-    """Return the same as details of an entry, one finding or sentence a line."""
+    """Return the result of `shown_context` as details of a ledger entry, with one
+    finding or sentence a line.
+    """
     findings = [
         f"{one['sentence']} ({one['rule']}, {one['points']})"
         for one in seen["findings"]

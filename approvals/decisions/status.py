@@ -1,6 +1,9 @@
-"""Where a message is, in one sentence, and what the person who looks at it may do.
+"""What pages and cards show about the state of a message: its status in words, with a
+colour, computed from the mirror's state and this desk's decisions; and which actions a
+person is offered.
 
-The commands check everything again; this only avoids offering what would be refused.
+The commands check permissions again. `available_actions` only avoids offering actions
+that they would refuse.
 """
 
 from collections.abc import Iterable
@@ -26,8 +29,9 @@ from mirror.states import DecisionState, MessageState
 
 @dataclass(frozen=True)
 class Status:
-    """`word` is a word or two, `tone` one of amber, green, rose, blue, violet, plain;
-    `detail` may be empty.
+    """The status of a message in words. `word` is one to a few words, `tone` the
+    colour: amber, green, rose, blue, violet or plain. `detail` is a sentence without
+    its full stop, or empty.
     """
 
     word: str
@@ -67,7 +71,9 @@ _STATES: dict[str, Status] = {
         "Decided elsewhere", "violet", "No longer held; how it was decided is not known"
     ),
 }
+# Added to what a webhook reported and no read has confirmed yet.
 BEING_CHECKED = "being checked with MultiMail"
+# Word and tone of a message whose newest decision is in one of these states.
 _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.RECORDED: ("Sending", "blue"),
     DecisionState.CALLING: ("Sending", "blue"),
@@ -82,19 +88,19 @@ _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 
 
 def status_of(message: Message, decision: Decision | None) -> Status:
-    """Return where `message` is, given its newest decision."""
-    plain = _STATES[message.state]
-    if said := reported_in_words(message):
-        plain = replace(plain, detail=f"{said}; {BEING_CHECKED}")
+    """Return the status of a message, given its newest decision of this desk."""
+    by_state = _STATES[message.state]
+    if report := reported_in_words(message):
+        by_state = replace(by_state, detail=f"{report}; {BEING_CHECKED}")
     if message.is_local and not message.is_held:
         word = local_messages.feature().word
         return Status(word, "blue", "It is over; nothing was sent")
     if decision is None:
-        return _with_upstream(message, plain)
+        return _with_upstream(message, by_state)
     who = decision.giver
     if decision.explanation == LEFT_AFTER_ALL:
         return Status(
-            decision.result if _is_mirror_behind(message, decision) else plain.word,
+            decision.result if _is_mirror_behind(message, decision) else by_state.word,
             "rose",
             LEFT,
         )
@@ -111,9 +117,9 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return Status("Not carried out", "violet", decision.explanation)
     if message.is_held:
         if decision.state == DecisionState.REFUSED:
-            return replace(plain, detail=f"Held again: {decision.explanation}")
+            return replace(by_state, detail=f"Held again: {decision.explanation}")
         if decision.state != DecisionState.APPLIED:
-            return plain
+            return by_state
         if _is_mirror_behind(message, decision):
             return Status(
                 decision.result,
@@ -121,10 +127,10 @@ def status_of(message: Message, decision: Decision | None) -> Status:
                 f"By {who}{_for_later(decision)}",
             )
         return replace(
-            plain, detail=f"Held again, although it was {decision.word} by {who}"
+            by_state, detail=f"Held again, although it was {decision.word} by {who}"
         )
     if decision.state == DecisionState.APPLIED:
-        word = "Changes requested" if decision.outcome == "send_back" else plain.word
+        word = "Changes requested" if decision.outcome == "send_back" else by_state.word
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
         detail = f"{decision.result} by {who}{_for_later(decision)}"
@@ -133,24 +139,24 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if decision.explanation.startswith(NO_REASON_TAKEN):
             detail += f". {NO_REASON_TAKEN}"
         if message.state == MessageState.DELIVERED:
-            # A mail server accepted it; whether it was read is not known.
-            detail += f". {plain.detail}"
-        return Status(word, plain.tone, detail)
+            # Say that delivered does not mean read.
+            detail += f". {by_state.detail}"
+        return Status(word, by_state.tone, detail)
     if decision.state == DecisionState.UNATTRIBUTED:
-        return Status(plain.word, "violet", decision.explanation)
-    # A person's statement counts until MultiMail reports.
+        return Status(by_state.word, "violet", decision.explanation)
+    # What a person recorded by hand counts only until MultiMail reports.
     if (
         decision.state == DecisionState.SUPERSEDED
         and decision.explanation
         and not is_settled_by_hand(decision)
     ):
-        return Status(plain.word, plain.tone, decision.explanation)
-    return _with_upstream(message, plain)
+        return Status(by_state.word, by_state.tone, decision.explanation)
+    return _with_upstream(message, by_state)
 
 
 def reported_in_words(message: Message) -> str:
-    """Return what a webhook reported of a held message and no read has confirmed yet;
-    empty where it did not.
+    """Return in words that a webhook reported the end of a held message, which no read
+    has confirmed yet; empty if none did.
     """
     if not message.reported or not message.is_held:
         return ""
@@ -158,14 +164,14 @@ def reported_in_words(message: Message) -> str:
 
 
 def _is_mirror_behind(message: Message, decision: Decision) -> bool:
-    """Whether the mirror does not show the effect of this applied decision yet."""
+    """Whether the mirror does not show yet that this decision took effect."""
     is_behind = message.is_held and decision.changed_at >= message.changed_at
     return is_behind or message.state == MessageState.GONE
 
 
 def _for_later(decision: Decision) -> str:
-    """Return the time that was chosen, and how late it was carried out; empty where
-    none was.
+    """Return in words for when a decision was chosen to be carried out, and how late it
+    was, to be added to a sentence; empty if it was not for later.
     """
     if decision.later_at is None:
         return ""
@@ -175,6 +181,7 @@ def _for_later(decision: Decision) -> str:
 
 
 def _under_way(decision: Decision, who: str) -> Status:
+    # The status while the decision of `who` was not carried out, or may not have been.
     if decision.is_for_later:
         when = time_in_words(decision.later_at, decision.later_zone)
         return Status(FOR_LATER, "blue", f"Sends {when}, approved by {who}")
@@ -206,6 +213,7 @@ def _under_way(decision: Decision, who: str) -> Status:
 
 
 def _with_upstream(message: Message, plain: Status) -> Status:
+    # Adds who decided the message outside this desk, if MultiMail reports that.
     who = message.upstream_decided_by
     if not who or message.state not in _DECIDED:
         return plain
@@ -213,7 +221,8 @@ def _with_upstream(message: Message, plain: Status) -> Status:
     return replace(plain, detail=f"Decided outside this desk by {who}{how}")
 
 
-# States that a decision alone leads to; what came later is said first.
+# The states in which it matters who decided. In others, such as bounced, what happened
+# later is more important.
 _DECIDED = (
     MessageState.APPROVED,
     MessageState.REJECTED,
@@ -221,13 +230,23 @@ _DECIDED = (
     MessageState.DELIVERED,
     MessageState.RELEASED,
 )
+# After a decision in these states the message can be decided again.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED)
 
 
 @dataclass(frozen=True)
 class AvailableActions:
-    """`kind` is open, later, leaving, calling, again, unknown, confirm, unattributed,
-    withdrawn or ended.
+    """What the page of a message offers, and as `kind` how far its decision is:
+
+    - open: the message can be decided
+    - later, leaving: the decision waits for its chosen time, or to be carried out now
+    - calling: the call to MultiMail is being made
+    - again: the call is to be repeated, and an earlier one may have left
+    - unknown, confirm: the outcome is not known; with confirm, reads have shown that
+      the message is still held, so that an approval can be sent again
+    - unattributed: the message is no longer held, and nothing says why
+    - withdrawn: the decision was stopped, but may still take effect
+    - ended: nothing is left to decide
     """
 
     kind: str
@@ -255,9 +274,10 @@ def available_actions(
     may_look: bool,
     came_back: bool = False,
 ) -> AvailableActions:
-    """Return what may be done with the message, given its newest decision.
+    """Return what the page of a message offers, given its newest decision of this desk.
 
-    `came_back`: it was decided and considered gone, and a read lists it as held again.
+    `may_look` says whether the person may have MultiMail asked about it. `came_back`
+    says that it was decided, and is held again according to a read.
     """
     is_held = message.is_held
     is_approval = decision is not None and decision.is_approval
@@ -272,7 +292,7 @@ def available_actions(
             can_approve=not (came_back and is_approval),
             can_look=may_look and message.hydrated_at is None,
         )
-    # What a standing approval decided, whoever sees it may stop.
+    # Everybody who sees the message may stop what a standing approval decided.
     can_stop = decision.standing_id is not None or (is_reviewer and not decision.rule)
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
         if decision.state == DecisionState.CALLING:
@@ -281,7 +301,7 @@ def available_actions(
             kind = "again"
         else:
             kind = "later" if decision.is_for_later else "leaving"
-        # Before a call may have left it can be undone, afterwards only be withdrawn.
+        # It can be undone until a call may have left, and after that only be withdrawn.
         return AvailableActions(
             kind,
             can_undo=can_stop and not decision.may_have_left,
@@ -310,31 +330,31 @@ def available_actions(
 
 
 def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
-    """Return the approval that was withdrawn and took effect all the same, if there is
-    one.
+    """Return the approval that was withdrawn and took effect all the same; None if
+    there is none.
     """
     return next((one for one in decisions if one.explanation == LEFT_AFTER_ALL), None)
 
 
 def shown_status(message: Message) -> Status:
-    """Return where the message is; that it left although it was withdrawn overrides its
-    later decisions.
+    """Return the status of a message. If it was sent although the approval was
+    withdrawn, the status says so, whatever was decided later.
     """
     newest = latest_decision(message)
     left = left_after_all(our_decisions(message))
     if left is None:
         return status_of(message, newest)
-    lost = newest is not None and newest.state == DecisionState.SUPERSEDED
+    newest_lost = newest is not None and newest.state == DecisionState.SUPERSEDED
     return replace(
-        status_of(message, left if lost else newest), tone="rose", detail=LEFT
+        status_of(message, left if newest_lost else newest), tone="rose", detail=LEFT
     )
 
 
 def still_withdrawn(
     decisions: Iterable[Decision], newest: Decision | None
 ) -> Decision | None:
-    """Return an older decision that was withdrawn and may still take effect, beside the
-    newest one.
+    """Return a withdrawn decision, other than the newest, that may still take effect;
+    None if there is none.
     """
     return next(
         (
@@ -347,8 +367,8 @@ def still_withdrawn(
 
 
 def how_lost(decision: Decision | None) -> str:
-    """Return, for the middle of a sentence, why a decision that was not refused had no
-    effect.
+    """Return why a decision was superseded, in words for the middle of a sentence;
+    empty if it was not.
     """
     if decision is None or decision.state != DecisionState.SUPERSEDED:
         return ""

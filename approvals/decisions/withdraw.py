@@ -1,5 +1,6 @@
-"""Commands that go back on a decision: take an approval back, undo what has not left,
-and withdraw, send again or settle by hand what may have.
+"""Commands of people about a verdict or decision that was given already: take back an
+approval, undo a decision before its call, withdraw one whose call may have left, send
+an approval again, or record by hand what became of a decision.
 """
 
 from uuid import UUID
@@ -26,11 +27,10 @@ from mirror.terms import READS_THAT_PROVE
 
 @atomic_with_retry
 def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
-    """Take back one's own approval while more are needed, and return it.
+    """Take back the actor's own approval while the message is undecided, and return it.
 
-    Raises AlreadyDecided where the message is decided, or where the actor has given no
-    approval that still stands, and VerdictNotAllowed for people who are no reviewers of
-    its mailbox.
+    Raises AlreadyDecided if the message is decided or the actor has no approval that
+    counts, and VerdictNotAllowed if they are no reviewer of its mailbox.
     """
     locked = lock_for_reviewer(message, actor, to="take an approval back")
     decision = locked.decisions.live().first()
@@ -38,10 +38,10 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
         raise AlreadyDecided(
             "It is decided by now: undo the decision instead.", decision=decision
         )
-    own = locked.verdicts.filter(
+    approvals = locked.verdicts.filter(
         live=True, person=int(actor.id), outcome=Outcome.APPROVE
     )
-    verdict = own.select_related("revision").first()
+    verdict = approvals.select_related("revision").first()
     if verdict is None:
         raise AlreadyDecided("You have no approval here to take back.")
     verdict.live = False
@@ -60,8 +60,8 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
 
 @atomic_with_retry
 def undo_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too
-    late.
+    """Undo a decision before its call may have left. Raises AlreadyDecided if it is too
+    late, VerdictNotAllowed if the actor may not.
     """
     decision = lock_to_stop(message, actor)
     if decision is None or decision.may_have_left:
@@ -81,10 +81,12 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
 
 
 def lock_to_stop(message: UUID, actor: Actor) -> Decision | None:
-    """Return the decision of a message that the actor may undo or withdraw, under the
-    locks of both; None where there is none. Raises VerdictNotAllowed.
+    """Lock a message and its decision, and return the decision, which the actor may
+    undo or withdraw; None if there is none.
 
-    Whoever sees the message can stop what a standing approval decided.
+    Raises VerdictNotAllowed if the actor is no reviewer of the mailbox, or a rule
+    decided. But what a standing approval decided can be stopped by everybody who may
+    see the message.
     """
     locked = lock_visible(message, actor)
     decision = locked.decisions.live().under_lock().first()
@@ -99,11 +101,11 @@ def lock_to_stop(message: UUID, actor: Actor) -> Decision | None:
 
 @atomic_with_retry
 def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Stop a decision whose call may have left. It may still take effect, and is shown
-    so until MultiMail reports.
+    """Stop a decision. If its call may have left, it is withdrawn: it may still take
+    effect, and is shown so until MultiMail reports. Otherwise it is undone.
 
-    Where no call has left, it is undone. Raises AlreadyDecided when there is nothing
-    left to stop.
+    Raises AlreadyDecided if there is nothing left to stop, VerdictNotAllowed if the
+    actor may not.
     """
     decision = lock_to_stop(message, actor)
     if decision is None:
@@ -127,8 +129,11 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
 
 @atomic_with_retry
 def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
-    """Send an approval of unknown outcome again, once two reads have shown that
-    MultiMail still holds the message.
+    """Send an approval again whose outcome is unknown. This needs two reads that showed
+    that MultiMail still holds the message.
+
+    Raises AlreadyDecided, VerdictNotAllowed or ContentChanged if it cannot be sent
+    again.
     """
     locked = lock_for_reviewer(message, actor, to="do this")
     decision = locked.decisions.live().under_lock().first()
@@ -165,31 +170,37 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
 
 @atomic_with_retry
 def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decision:
-    """Settle a decision that MultiMail no longer reports on: by a reviewer of the
-    mailbox, or an admin.
+    """Record what became of a decision about which MultiMail does not report, by the
+    word of a reviewer or admin of the mailbox.
+
+    Raises VerdictNotAllowed for other people, AlreadyDecided if there is no such
+    decision.
     """
     locked = lock_visible(message, actor)
     if not may_handle(actor, locked):
         raise VerdictNotAllowed(
             "Only a reviewer or an admin of this mailbox can record what happened to it."
         )
-    # Those whose message MultiMail no longer holds without reporting why.
-    untold = {DecisionState.UNATTRIBUTED}
+    # The states of decisions on a message that MultiMail no longer holds, without
+    # having reported why.
+    unreported = {DecisionState.UNATTRIBUTED}
     if not locked.is_held:
-        untold.add(DecisionState.WITHDRAWN)
-    found = [one for one in settle.decisions_to_settle(locked) if one.state in untold]
-    if not found:
+        unreported.add(DecisionState.WITHDRAWN)
+    decisions = [
+        one for one in settle.decisions_to_settle(locked) if one.state in unreported
+    ]
+    if not decisions:
         raise AlreadyDecided("There is no decision here that a person has to settle.")
     became = "took effect" if took_effect else "did not take effect"
     settled = settle.advance(
-        found[-1],
+        decisions[-1],
         DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
         actor,
         f"{settle.SETTLED_BY_HAND}{actor.label} says that it {became}.",
     )
     if took_effect:
         settle.supersede_others(settled, locked, actor)
-    # Two reads lacked it and none has closed it yet; a read that lists it again must be
-    # able to reopen it.
+    # Close the message now if no read has done so yet. It is marked as gone, so that a
+    # read that lists it can reopen it.
     mark_gone(locked, actor)
     return settled

@@ -1,5 +1,5 @@
-"""A person corrects a held message: it is sent as a new held one, and the first is
-rejected as replaced by it.
+"""A person edits a held message: the edited version is sent to MultiMail as a new held
+message, and the first one is rejected as replaced.
 
-Start in `commands.py`; `send.py` makes the two calls.
+Start in `commands.py`. A worker sends and rejects in `send.py`.
 """

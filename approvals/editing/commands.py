@@ -1,8 +1,9 @@
-"""Commands of the person who edits: send a corrected message in place of a held one,
-suggest a text, finish; when a message can be edited, and what an edit changed in words.
+"""Commands for editing a held message: replace it by an edited version, suggest the
+edited text to its agent, or finish a replacement that stopped half-way. It also says
+whether a message can be edited, and describes what an edit changed.
 
-Nothing is sent here: the row is stored with its reference, and a worker makes the calls
-(`send.py`).
+Nothing is sent here. The edit is stored as a `Replacement` row, and a worker makes the
+calls to MultiMail (`send.py`).
 """
 
 import difflib
@@ -36,9 +37,10 @@ from mirror.store import stored_content
 from policy.evaluation import Ruling
 from policy.rules.rules import listed
 
-# In these modes of its mailbox, hosted MultiMail would send the new message without
-# review.
+# If its mailbox has one of these oversight modes, hosted MultiMail would send the
+# edited version without review.
 _UNREVIEWED = ("monitored", "autonomous")
+# The fields that an edited version lacks if the desk cannot see them, in words.
 _LOSES = {
     "cc": "Cc",
     "bcc": "Bcc",
@@ -49,11 +51,11 @@ _LOSES = {
 
 @dataclass(frozen=True)
 class Editability:
-    """Why a message cannot be sent again as corrected, as a sentence that says what to
-    do; empty where it can.
+    """Whether a message can be replaced by an edited version. `why_not` says why it
+    cannot and what to do instead, and is empty if it can.
 
-    `may_suggest`: changes can be requested with a suggested text all the same. `notes`
-    say what an edit loses.
+    `may_suggest` says whether an edited text can at least be suggested to the agent.
+    `notes` are sentences about what the edited version loses.
     """
 
     why_not: str = ""
@@ -68,8 +70,8 @@ def editability(
     ruling: Ruling,
     files: Sequence[AttachedFile],
 ) -> Editability:
-    """Return whether this person can edit this message now; `files` are those of its
-    current version.
+    """Return whether a message can be edited now, by the person of the ruling; `files`
+    are the attached files of its current version.
     """
     if message.is_inbound:
         return Editability("Received mail cannot be edited: release it, or reject it.")
@@ -98,8 +100,8 @@ def editability(
 
 
 def set_up_problem(message: Message) -> str:
-    """Return why its connection or mailbox cannot send the corrected message for
-    review; empty where it can.
+    """Return why the message's connection or mailbox cannot send an edited version for
+    review, as sentences; empty if it can.
     """
     connection = message.connection
     mailbox = message.mailbox
@@ -124,6 +126,7 @@ def set_up_problem(message: Message) -> str:
 
 
 def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
+    # Why the attached files cannot be sent again, as a sentence; empty if they can.
     if len(files) < len(content.attachments):
         return "It has more attachments than this desk fetches, so they cannot be included. Request changes."
     for file in files:
@@ -137,39 +140,44 @@ def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
 
 
 _LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
-# How much of a difference the ledger keeps as text; the two versions are kept whole.
+# How many characters of a difference the ledger stores; both versions are stored whole.
 MAX_DIFFERENCE = 50_000
-# Lines of both texts together; comparing takes time that grows with their square.
+# The most lines of both texts together that are compared: the time grows with the
+# square of their number.
 MOST_LINES = 6_000
 
 
 def changed_fields(first: Content, edited: Replacement) -> list[dict[str, str]]:
-    """Return the header fields that differ, each with its value before and after;
-    recipients are one line.
+    """Return the header fields that differ, each as a dict of `field`, `before` and
+    `after`. Recipients are joined to one line.
     """
-    found = []
+    changes = []
     for name in _LABELS:
         before = _one_line(getattr(first, name))
         after = _one_line(getattr(edited, name))
         if before != after:
-            found.append({"field": name, "before": before, "after": after})
-    return found
+            changes.append({"field": name, "before": before, "after": after})
+    return changes
 
 
 def _one_line(value: str | Sequence[str]) -> str:
-    """Return a subject as it is, and addresses as the fingerprint compares them."""
+    """Return a subject as it is, and addresses in the form in which fingerprints
+    compare them, separated by commas.
+    """
     return value if isinstance(value, str) else ", ".join(map(normalise_address, value))
 
 
 def is_text_changed(first: Content, edited: Replacement) -> bool:
-    """Whether the body differs, but for how its lines end."""
+    """Whether the text of the body differs, apart from line endings and blanks at its
+    end.
+    """
     text = (first.markdown or "").replace("\r\n", "\n")
     return text.rstrip() != edited.markdown.rstrip()
 
 
 def difference_in_words(first: Content, edited: Replacement) -> str:
-    """Return the whole difference as text: fields before and after, and the changed
-    lines of the body.
+    """Return all changes as text for the ledger: header fields before and after, and
+    the changed lines of the body.
     """
     lines = [
         f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
@@ -191,7 +199,7 @@ def difference_in_words(first: Content, edited: Replacement) -> str:
 
 
 def reason_of(first: Content, edited: Replacement) -> str:
-    """Return the reason with which the first message is rejected: the agent reads it."""
+    """Return the reason with which the first message is rejected. Its agent gets it."""
     names = [one["field"] for one in changed_fields(first, edited)]
     parts = ["subject" if name == "subject" else "recipients" for name in names]
     if is_text_changed(first, edited):
@@ -205,8 +213,8 @@ def reason_of(first: Content, edited: Replacement) -> str:
 
 
 def fields_in_words(first: Content, edited: Replacement) -> str:
-    """Return the changed header fields as lines, each with its new value, cut where it
-    is long.
+    """Return the changed header fields with their new values, one on each line; long
+    values are cut.
     """
     return "".join(
         f"\n{_LABELS[one['field']]} is now: {one['after'][:200] or 'nobody'}"
@@ -215,8 +223,8 @@ def fields_in_words(first: Content, edited: Replacement) -> str:
 
 
 def suggestion_of(first: Content, edited: Replacement) -> dict[str, Any]:
-    """Return the changed fields and the changed text as data; a text that is too long
-    is left out.
+    """Return the changes as data for the agent: `suggested_markdown` if the text
+    changed and is not too long, and `changes` if header fields did.
     """
     feedback: dict[str, Any] = {}
     if is_text_changed(first, edited) and len(edited.markdown) <= MAX_SUGGESTION:
@@ -236,18 +244,22 @@ def replace_message(
     content: Mapping[str, Any],
     note: str,
 ) -> Replacement:
-    """Store a corrected copy of a held message, to be sent as a new held one, and
-    return it.
+    """Store an edited version of a held message, enqueue that it replaces the message,
+    and return its row.
 
-    `reference` identifies the press: the same one again returns the same row. A
-    local message ends with it, and the row is not stored. Raises VerdictNotAllowed
-    where the person may not decide the message, AlreadyDecided where somebody did or
-    edits it, ContentChanged where it is not the one that was shown any more, and
-    EditNotPossible where it cannot be sent from here, or nothing was changed.
+    `reference` identifies the press of the button: if it is repeated, the row of the
+    first press is returned. `content` has the edited fields, `note` is for the agent. A
+    local message ends instead, and no row is stored.
+
+    Raises VerdictNotAllowed if the person may not decide the message, AlreadyDecided if
+    it is decided or being edited, ContentChanged if it is not the version that was
+    shown, and EditNotPossible if it cannot be replaced or nothing was changed.
     """
     locked = lock_visible(message, actor=actor)
-    known = locked.replacements.filter(reference=reference, person_id=int(actor.id))
-    if (row := known.first()) is not None:
+    same_press = locked.replacements.filter(
+        reference=reference, person_id=int(actor.id)
+    )
+    if (row := same_press.first()) is not None:
         return row
     decision = (
         locked.decisions.filter(state__in=LIVE_DECISIONS)
@@ -286,7 +298,8 @@ def replace_message(
     if not changed_fields(first, row) and not is_text_changed(first, row):
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
     if locked.is_local:
-        # Whoever corrects it has seen what is wrong, or at least sends nothing of it.
+        # Editing counts as an answer: the person has seen what is wrong with it, or at
+        # least does not send it as it is.
         local_messages.feature().answer(
             locked,
             actor=actor,
@@ -322,11 +335,10 @@ def suggest_changes(
     content: Mapping[str, Any],
     note: str,
 ) -> VerdictResult:
-    """Request changes of the agent, with the corrected text as data and as words.
-    Raises as `give_verdict`.
+    """Request changes from the agent, with the edited text as a suggestion.
 
-    `first` is the content that was corrected. Raises EditNotPossible where nothing was
-    changed.
+    `first` is the content that was edited. Raises EditNotPossible if nothing was
+    changed or the text is too long, and the errors of `give_verdict`.
     """
     row = Replacement(note=note, **content)
     if not changed_fields(first, row) and not is_text_changed(first, row):
@@ -348,30 +360,34 @@ def suggest_changes(
 
 @transaction.atomic
 def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
-    """Have a worker go on with the newest edit of this message, or the one that made
-    it: reject the first one.
+    """Have a worker finish a replacement that stopped half-way, so that both messages
+    are held. The message may be either of the two.
 
-    Raises VerdictNotAllowed for people who are no reviewers of its mailbox,
-    EditNotPossible where nothing is to finish.
+    Raises VerdictNotAllowed if the actor is no reviewer of its mailbox, EditNotPossible
+    if there is nothing to finish.
     """
     locked = lock_for_reviewer(message, actor=actor, to="finish this")
-    ours = (
+    half_done = (
         locked.replacements.left_half().first()
         or Replacement.objects.that_made([locked]).left_half().first()
     )
     row = (
-        Replacement.objects.select_for_update(of=("self",)).filter(pk=ours.pk).first()
-        if ours
+        Replacement.objects.select_for_update(of=("self",))
+        .filter(pk=half_done.pk)
+        .first()
+        if half_done
         else None
     )
     if row is None or row.state == Replacement.State.UNKNOWN:
         raise EditNotPossible("There is nothing left to finish. Check both messages.")
-    # A rejection that was undone or refused is given once more.
+    # If the first message was rejected and that was undone or refused, it is rejected
+    # once more.
     state = Replacement.State.SENT if row.upstream_id else Replacement.State.SENDING
     Replacement.objects.move(
         row, to=state, next_attempt_at=Now(), lease_until=None, problem=""
     )
-    # What the first message was edited from may have changed since: finishing says so.
+    # Whether the first message has changed since it was edited is found out when the
+    # worker rejects it.
     record_about(
         "message.edit_finished",
         locked,

@@ -1,10 +1,12 @@
-"""Sends a corrected message and rejects the one that it replaces: the only caller of
+"""Sends an edited message to MultiMail, and rejects the message that it replaces; run
+by a Celery task for each `Replacement` row. This is the only caller of
 `Agent.send_held`.
 
-`run_replacement` spans several transactions: it claims the row, commits, calls
-MultiMail with no lock held, stores the new message's id, and gives the rejection. A
-crash at any point leaves a row that the sweep goes on with: the call is repeated with
-the same idempotency key, which makes one message however often it arrives.
+`run_replacement` takes several transactions. It claims the row and commits; calls
+MultiMail while it holds no lock; stores the id of the new message; and gives the
+verdict that rejects the first one. If the worker dies at any point, the sweep goes on
+with the row. The call is then repeated with the same idempotency key, so that MultiMail
+makes only one message of it.
 """
 
 import base64
@@ -49,10 +51,11 @@ log = logging.getLogger(__name__)
 
 ACTOR = worker("edits")
 _State = Replacement.State
-# Above all that the call may take on the wire.
+# Longer than the call can take.
 LEASE = timedelta(seconds=60)
+# Seconds until the next attempt, by the number of attempts.
 BACKOFF = (2, 5, 10, 30, 60, 120, 300)
-# MultiMail answered, and made nothing.
+# With these errors MultiMail answered that it made no message.
 _REFUSALS = (
     errors.KeyRefused,
     errors.Forbidden,
@@ -60,13 +63,14 @@ _REFUSALS = (
     errors.NotFound,
     errors.Conflict,
 )
+# The oversight modes in which a mailbox holds what it sends.
 _GATED = ("gated_all", "gated_send")
 _NOT_MADE = "Nothing was sent, and the message is still held unchanged."
 
 
 def run_replacement(*, replacement_id: int) -> str:
-    """Go on with one replacement: send the new message, reject the first, note who
-    edited it. Return its state.
+    """Do the next steps of one replacement that is due: send the new message, reject
+    the first one, record on the new one who edited it. Return its state, or "not due".
     """
     row = _claim(replacement_id)
     if row is None:
@@ -86,6 +90,7 @@ def run_replacement(*, replacement_id: int) -> str:
 
 
 def _read(pk: int) -> Replacement:
+    # Loads a row with all that its steps need.
     with_all = (
         "message__connection",
         "message__mailbox",
@@ -99,22 +104,24 @@ def _read(pk: int) -> Replacement:
 
 @transaction.atomic
 def _claim(replacement_id: int) -> Replacement | None:
-    """Claim a due row after checking once more that its message may be replaced."""
+    """Claim a due row, and return it; None if it is not due or another worker has it.
+    If its message may no longer be replaced, the row is ended instead, and returned.
+    """
     locked = (
         Replacement.objects.due()
         .select_for_update(of=("self",), skip_locked=True)
         .filter(pk=replacement_id)
     )
-    found = locked.first()
-    if found is None:
+    due = locked.first()
+    if due is None:
         return None
-    row = _read(found.pk)
+    row = _read(due.pk)
     if row.state == _State.SENDING:
         if row.called_at is None and (refusal := _refusal(row)):
             return _end(row, _State.REFUSED, f"{refusal} {_NOT_MADE}")
         if row.called_at is not None and (problem := set_up_problem(row.message)):
-            # Also a repeated call may be the first to arrive, at a mailbox that sends
-            # without review by now.
+            # A repeated call may be the first that arrives. By now the mailbox may send
+            # without review.
             words = f"{problem} An earlier call may have created the edited version."
             return _end(row, _State.UNKNOWN, words)
         if row.created_at < clock() - REPEAT_FOR:
@@ -128,8 +135,8 @@ def _claim(replacement_id: int) -> Replacement | None:
 
 
 def _refusal(row: Replacement) -> str:
-    """Return why the first message may not be replaced any more, before anything was
-    sent.
+    """Return why the first message may no longer be replaced, as a sentence; empty if
+    it may. Asked before the first call.
     """
     message = row.message
     decision = (
@@ -154,12 +161,12 @@ def _refusal(row: Replacement) -> str:
 
 
 def _editor(row: Replacement) -> Actor:
-    """Return the person who edited, with the roles that they have now."""
+    """Return as an actor the person who edited, with their current roles."""
     return row.person.actor(surface="web", scopes=row.person.current_scopes())
 
 
 def _send(row: Replacement) -> Replacement:
-    """Make the call, and store what came of it."""
+    """Send the new message to MultiMail, store the result, and return the row."""
     may_have_left = row.called_at is not None
     try:
         body = _body(row)
@@ -187,19 +194,22 @@ def _send(row: Replacement) -> Replacement:
         )
         tasks.send_replacement.apply_async_on_commit((row.pk,), countdown=seconds + 0.1)
         return _read(row.pk)
-    made = str(answer["id"])
+    new_id = str(answer["id"])
     status = str(answer.get("oversight_status") or answer.get("status") or "")[:40]
-    details = {"replaced_by": made, "status": status}
+    details = {"replaced_by": new_id, "status": status}
     return _move(
-        row, _State.SENT, "message.edit_sent", details, upstream_id=made, problem=""
+        row, _State.SENT, "message.edit_sent", details, upstream_id=new_id, problem=""
     )
 
 
 def _send_held(
     row: Replacement, body: dict[str, Any], without: Collection[str]
 ) -> dict[str, Any]:
-    """Hand in the new message. Where MultiMail lets no call ask to be held, its mailbox
-    must hold it, as read now.
+    """Call MultiMail to send the new message as held, and return the answer; `without`
+    are fields that this MultiMail does not take.
+
+    If it does not take the field that asks to be held, the mailbox is read first, and
+    must have an oversight mode that holds what it sends.
     """
     mailbox = row.message.mailbox
     assert mailbox is not None, "only what has a mailbox is edited"
@@ -222,8 +232,8 @@ def _send_held(
 
 
 def _body(row: Replacement) -> dict[str, Any]:
-    """Return the message as MultiMail gets it: what was corrected, and all else as the
-    first one had it.
+    """Return the new message as data for MultiMail: the edited fields, and all others
+    as in the first message.
     """
     first = stored_content(row.revision)
     body: dict[str, Any] = {
@@ -253,7 +263,8 @@ def _body(row: Replacement) -> dict[str, Any]:
             body["attachments"].append(attached)
     send_at = read_time(first.send_at)
     if send_at is not None and send_at > clock():
-        # Approved first, sent at its time: otherwise it would be held only then.
+        # Have it held now, and sent at its time after approval. Without this, MultiMail
+        # may hold it only at that time.
         body |= {"send_at": first.send_at, "gate_timing": "gate_first"}
     if row.connection.is_our_gateway:
         body["replaces"] = row.message.upstream_id
@@ -266,7 +277,7 @@ def _body(row: Replacement) -> dict[str, Any]:
 
 
 def _end(row: Replacement, state: str, problem: str) -> Replacement:
-    """End a row whose new message was not made, or of which nobody knows."""
+    """End a row whose new message was not made, or of which that is not known."""
     return _move(
         row,
         state,
@@ -282,8 +293,8 @@ def _end(row: Replacement, state: str, problem: str) -> Replacement:
 def _move(
     row: Replacement, state: str, action: str, details: dict[str, str], **fields: Any
 ) -> Replacement:
-    """Give the row another state and record why, if nobody else has since; return it as
-    it is then.
+    """Give the row another state and record that in the ledger, unless its state has
+    changed since it was read. Return the row as it is then.
     """
     if Replacement.objects.move(row, to=state, **fields):
         record_about(
@@ -298,8 +309,8 @@ def _move(
 
 
 def _reject_first(row: Replacement) -> None:
-    """Reject the first message as replaced, in its editor's name; where that is
-    refused, a person has to look.
+    """Reject the first message as replaced, in the name of whoever edited it. If that
+    is refused, store why, so that a person can finish it.
     """
     first = stored_content(row.revision)
     try:
@@ -316,8 +327,8 @@ def _reject_first(row: Replacement) -> None:
     except DeskError as error:
         fields: dict[str, Any] = {"problem": error.sentence, "lease_until": None}
         state = _State.DONE
-        # What is done still waits for its new message to arrive, so that who edited it
-        # is recorded there.
+        # If the first message was decided otherwise, the replacement is done: only who
+        # edited it is still to be recorded, once the new message has arrived.
         if not isinstance(error, AlreadyDecided):
             state = _State.SENT
             fields["next_attempt_at"] = None
@@ -327,15 +338,17 @@ def _reject_first(row: Replacement) -> None:
 
 @transaction.atomic
 def _note_edit(row: Replacement) -> None:
-    """Record on the new message, once it is here, who edited it and what."""
-    made = Message.objects.filter(
+    """Record on the new message, once the mirror has it, who edited it and what they
+    changed.
+    """
+    new_messages = Message.objects.filter(
         connection=row.connection_id, upstream_id=row.upstream_id or None
     )
-    message = made.select_related("revision").first()
-    free = Replacement.objects.filter(
+    message = new_messages.select_related("revision").first()
+    unrecorded = Replacement.objects.filter(
         pk=row.pk, noted_at=None, state__in=(_State.SENT, _State.DONE)
     )
-    if message is None or not free.update(noted_at=Now()):
+    if message is None or not unrecorded.update(noted_at=Now()):
         return
     details = {
         "replaces": row.message.upstream_id,

@@ -1,5 +1,5 @@
-"""What the review plan of a mailbox does for its held messages: deadlines, reminders
-and assignment.
+"""Carries out the review plans of mailboxes for their held messages: deadlines,
+reminders and assignments.
 
 Start with `handling.py`.
 """

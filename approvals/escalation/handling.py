@@ -1,14 +1,15 @@
-"""Does what the review plan says is due for held messages: marks late ones, reminds and
-assigns; people assign by hand, and extend deadlines. A person who is away is passed
-over.
+"""Carries out the review plan of a mailbox for its held messages: marks late ones, and
+does the steps of the plan's ladder, which remind people or assign messages to them.
+People can also assign messages by hand, and extend deadlines. People who are out of
+office are passed over.
 
-An assignment is a claim that somebody else made; it informs, and keeps nobody else from
-deciding. An extension asks for a reason, and is recorded.
+An assignment is a claim that somebody else made. It keeps nobody from deciding. An
+extension needs a reason, which is recorded.
 
 The sweep calls `watch` for messages whose `watch_at` has come, by the database's clock.
-Each message has a transaction of its own under its lock, and a step is done once
-(`StepDone`), however many workers run it. Of several steps that became due during a
-pause only the last is done.
+Each message is locked and has a transaction of its own. A step is done only once
+(`StepDone`), however many workers run. If several steps became due during a pause, only
+the last of them is done.
 """
 
 from collections.abc import Sequence
@@ -39,12 +40,16 @@ from policy.models import DutyTurn, LadderStep, ReviewPlan
 from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
 
 ACTOR = rule("review plan")
+# Characters of the reason for an extension.
 MAX_REASON = 500
+# How far from now a deadline can be extended.
 LONGEST = timedelta(days=90)
 
 
 def on_duty(message: Message, now: datetime) -> QuerySet[Person]:
-    """Return who is on duty for a message's mailbox now and is not away."""
+    """Return the people who are on duty for a message's mailbox now and not out of
+    office.
+    """
     turns = DutyTurn.objects.filter(
         Q(mailbox=message.mailbox_id) | Q(mailbox=None)
     ).select_related("calendar")
@@ -53,12 +58,12 @@ def on_duty(message: Message, now: datetime) -> QuerySet[Person]:
 
 
 def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
-    """Return those who can review the message, whoever was assigned something longest
-    ago first; the rows are locked.
+    """Return those of the people who can review the message, and lock their rows.
 
-    Those who may approve it come before those who may not, such as its author.
+    First come people who may approve it, then those who may not, such as its author; in
+    both groups, whoever was assigned a message longest ago comes first.
     """
-    # Locked, so that two workers do not choose the same person at one moment.
+    # Locked, so that two workers do not choose the same person at the same time.
     ordered = people.order_by(
         F("assigned_at").asc(nulls_first=True), "pk"
     ).select_for_update(no_key=True)
@@ -74,8 +79,8 @@ def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
 
 
 def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person | None:
-    """Assign a locked message to the first of these people who can review it; None
-    where nobody can.
+    """Assign a locked message to the first of these people in the order of
+    `able_to_review`, and return that person; None if nobody can review it.
     """
     chosen = next(iter(able_to_review(people, message)), None)
     if chosen is not None:
@@ -84,6 +89,9 @@ def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person
 
 
 def _lock_waiting(message: UUID, actor: Actor, *, act: str, cannot: str) -> Message:
+    # Locks a message that awaits review. Raises ActNotAllowed if the actor is neither
+    # reviewer nor admin of its mailbox, AlreadyDecided if it awaits no review; `act`
+    # and `cannot` complete the sentences.
     locked = lock_visible(message, actor)
     if not may_handle(actor, locked):
         raise ActNotAllowed(f"Only a reviewer or admin of this mailbox can {act}.")
@@ -94,10 +102,11 @@ def _lock_waiting(message: UUID, actor: Actor, *, act: str, cannot: str) -> Mess
 
 @atomic_with_retry
 def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
-    """Assign a message to a reviewer of its mailbox, instead of whoever has it.
+    """Assign a message to a reviewer of its mailbox, and return the claim. A claim of
+    somebody else ends.
 
-    Raises ActNotAllowed where the actor may not assign, or the person cannot review it
-    or is away; AlreadyDecided where nothing is left to decide.
+    Raises ActNotAllowed if the actor may not assign, or the person cannot review it or
+    is out of office; AlreadyDecided if it awaits no decision.
     """
     locked = _lock_waiting(
         message, actor, act="assign its messages", cannot="it cannot be assigned"
@@ -120,26 +129,26 @@ def left_by_the_absent() -> QuerySet[Claim]:
 
 @atomic_with_retry
 def pass_on(claim_id: int) -> None:
-    """Give what is assigned to somebody who is away to those on duty; without any,
-    release it.
+    """Assign a message anew whose assignee is out of office: to somebody on duty who
+    can review it. If there is nobody, only end the assignment.
     """
-    found = (
+    claim = (
         left_by_the_absent()
         .filter(pk=claim_id)
         .select_related("message", "person")
         .first()
     )
-    if found is None:
+    if claim is None:
         return
     locked = (
         Message.objects.select_for_update(of=("self",), no_key=True)
         .with_content()
-        .get(pk=found.message_id)
+        .get(pk=claim.message_id)
     )
     # Checked again under the lock.
     if not left_by_the_absent().filter(pk=claim_id).exists():
         return
-    why = f"{found.person} is out of office."
+    why = f"{claim.person} is out of office."
     if assign_first(locked, on_duty(locked, clock()), why) is None:
         collaboration.end_claims(Claim.objects.on(locked), actor=ACTOR, why=why)
 
@@ -148,10 +157,10 @@ def pass_on(claim_id: int) -> None:
 def extend_deadline(
     *, message: UUID, actor: Actor, until: datetime, reason: str
 ) -> Message:
-    """Extend every deadline of a message that is earlier than `until` to that time.
+    """Extend the deadlines of a message, among them its expiry, to `until`; those that
+    are later stay.
 
-    Of an extension and the expiry at one moment the first counts: what has expired
-    stays so. Raises ActNotAllowed, AlreadyDecided.
+    A message that has expired cannot be extended. Raises ActNotAllowed, AlreadyDecided.
     """
     locked = _lock_waiting(
         message,
@@ -175,7 +184,7 @@ def extend_deadline(
     if before is not None:
         locked.expires_at = max(before, until)
     locked.save(update_fields=["expires_at"])
-    # It is warned of the new expiry too.
+    # With `expiry_told_at` empty, the new expiry is announced too.
     Review.objects.filter(pk=locked.pk).update(
         extended_to=until, expiry_told_at=None, late_since=None, watch_at=Now()
     )
@@ -192,7 +201,9 @@ def extend_deadline(
 
 
 def deadline_of(message: Message) -> datetime | None:
-    """Return the earliest deadline that a message has."""
+    """Return the earliest of a message's expiry and its targets by the review plan;
+    None if it has none.
+    """
     return min(
         filter(
             None, (message.expires_at, message.review.decide_by, message.review.look_by)
@@ -205,14 +216,17 @@ def _moment(at: datetime | None) -> str:
     return f"expires: {at:%Y-%m-%d %H:%M} UTC" if at else "expires: never"
 
 
-# How soon a message is watched again that waits for something other than a time: a
-# look, an undo, somebody on duty.
+# How soon a message is checked again that waits for something without a known time: for
+# its first look, for an undo, for somebody to come on duty.
 SOON = timedelta(minutes=1)
+# The `StepDone` that a message was assigned in turn.
 IN_TURN = "assigned in turn"
 
 
 def to_watch() -> DeskMessageQuerySet:
-    """Return the messages for which something is due; none without a plan."""
+    """Return the messages for which something may be due, the longest due first; none
+    if there is no review plan.
+    """
     return (
         desk_messages()
         .to_watch()
@@ -222,8 +236,8 @@ def to_watch() -> DeskMessageQuerySet:
 
 
 def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> None:
-    """Have the held messages of a mailbox, or all, watched anew; without a plan they
-    have no deadlines.
+    """Have the sweep check the held messages of a mailbox, or of all, after its plan
+    was changed. If the plan was removed, their deadlines are removed too.
     """
     reviews = Review.objects.filter(is_held=True)
     if mailbox is not None:
@@ -235,15 +249,15 @@ def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> N
 
 @transaction.atomic
 def watch(message_id: int) -> None:
-    """Do what is due for one. For a local message no step is taken and nobody is
-    reminded.
+    """Do what the review plan says is due for one message, and store its deadlines and
+    when to check it again. For a local message no step is done and nobody is reminded.
     """
-    locked = (
+    to_lock = (
         to_watch()
         .select_for_update(of=("self",), no_key=True, skip_locked=True)
         .filter(pk=message_id)
     )
-    message = locked.with_content().select_related("connection", "review").first()
+    message = to_lock.with_content().select_related("connection", "review").first()
     if message is None:
         return
     plan = plan_for(message.mailbox_id)
@@ -253,7 +267,7 @@ def watch(message_id: int) -> None:
         review.update(watch_at=None, look_by=None, decide_by=None, late_since=None)
         return
     if not awaits_review(message.pk):
-        # Decided: it may be undone, or held again.
+        # It is decided, but the decision may be undone, or the message held again.
         review.update(watch_at=now + SOON)
         return
     risk = message.review.risk_level
@@ -267,7 +281,7 @@ def watch(message_id: int) -> None:
     done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
     is_unassigned = False
     if plan.assigns_in_turn and IN_TURN not in done:
-        # Once, unless somebody has claimed it already.
+        # In turn it is assigned once, and not if somebody has claimed it.
         is_unassigned = (
             not Claim.objects.on(message).live().exists()
             and assign_first(
@@ -294,8 +308,8 @@ def watch(message_id: int) -> None:
         local_messages.feature().end_late(message)
         late_since = None
     times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
-    # Late for its first look, it is late no more once somebody looks; and somebody may
-    # come on duty.
+    # If it is late only for its first look, it stops being late once somebody looks. If
+    # nobody could be assigned, somebody may come on duty.
     if is_unassigned or (late_since and late_since != deadlines.decide_by):
         times.append(now + SOON)
     review.update(
@@ -307,8 +321,8 @@ def watch(message_id: int) -> None:
 
 
 def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
-    """Do the last of the steps that are due. The others are passed over: after a pause
-    they would come in a burst.
+    """Do the last of the steps that are due, and mark all as done. The others are
+    skipped, because after a pause they would come all at once.
     """
     if not due:
         return
@@ -317,32 +331,33 @@ def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
     )
     step = due[-1].step
     kind = "its first look" if step.basis == LadderStep.Basis.LOOK else "its decision"
-    when = f"The target for {kind} has passed"
+    when_in_words = f"The target for {kind} has passed"
     if step.minutes:
         side = "after" if step.minutes > 0 else "before"
         lasting = minutes_in_words(abs(step.minutes))
-        when = f"{lasting} {side} the target for {kind}"
-    details = {"subject": message.subject, "explanation": f"{when}."}
+        when_in_words = f"{lasting} {side} the target for {kind}"
+    details = {"subject": message.subject, "explanation": f"{when_in_words}."}
     if step.whom != LadderStep.Whom.DESTINATIONS:
         duty = on_duty(message, now)
-        # Whom it names and who is not away, else those on duty.
+        # The people whom the step names and who are not out of office; if none of them
+        # can review the message, those on duty.
         present = Person.objects.present()
-        named = duty
+        addressees = duty
         if step.whom == LadderStep.Whom.HOLDER:
             holder = Claim.objects.on(message).live().values("person")
-            named = present.filter(pk__in=holder)
+            addressees = present.filter(pk__in=holder)
         elif step.person is not None:
-            named = present.filter(pk=step.person.pk)
+            addressees = present.filter(pk=step.person.pk)
         elif step.group is not None:
-            named = present.filter(policy_groups=step.group)
-        for people in (named, duty):
+            addressees = present.filter(policy_groups=step.group)
+        for people in (addressees, duty):
             if step.act == LadderStep.Act.ASSIGN:
-                whom = step.get_whom_display()
+                assignees = step.get_whom_display()
                 if step.whom == LadderStep.Whom.PERSON:
-                    whom = str(step.person)
+                    assignees = str(step.person)
                 elif step.whom == LadderStep.Whom.GROUP:
-                    whom = f"the group {step.group}"
-                why = f"{when}: assigned to {whom}."
+                    assignees = f"the group {step.group}"
+                why = f"{when_in_words}: assigned to {assignees}."
                 if assign_first(message, people, why):
                     return
             elif reminded := able_to_review(people, message):

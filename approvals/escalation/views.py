@@ -1,4 +1,6 @@
-"""The page on which a message is assigned and its deadline is extended."""
+"""The page of a message on which reviewers and admins assign it to a person and extend
+its deadlines.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,7 +37,7 @@ from people.models import Person
 
 
 class AssignForm(SentenceForm):
-    """The person who gets a message."""
+    """The person to whom a message is assigned, by primary key."""
 
     to = forms.IntegerField(
         min_value=1,
@@ -45,7 +47,7 @@ class AssignForm(SentenceForm):
 
 
 class ExtendForm(SentenceForm):
-    """The new deadline and why."""
+    """The new deadline, in the time zone of whoever enters it, and the reason."""
 
     until = forms.DateTimeField(
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
@@ -60,7 +62,7 @@ class ExtendForm(SentenceForm):
     )
 
     def moment(self) -> datetime:
-        """Return the chosen time, by the clock of whoever asks."""
+        """Return the entered time with the time zone of the person."""
         at: Any = self.cleaned_data["until"]
         moment: datetime = at.replace(tzinfo=ZoneInfo(zone_name()))
         return moment
@@ -68,7 +70,7 @@ class ExtendForm(SentenceForm):
 
 @require_safe
 def handling(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show who has a message and its deadlines, with the forms to assign and to extend."""
+    """Show who has claimed a message, its deadlines, and the forms to change both."""
     return _page(request, get_visible_message_or_404(request, public_id))
 
 

@@ -1,5 +1,5 @@
-"""Where MultiMail's webhooks come in: signature, storing, applying, and what an admin
-does with one that failed.
+"""Receives MultiMail's webhooks: checks the signature, stores and applies the event,
+and lets an admin replay or dismiss one that could not be applied.
 
-It never calls MultiMail. Start with `webhooks.py`, then `ingest.py`.
+Nothing here calls MultiMail. Start with `webhooks.py`, then `ingest.py`.
 """

@@ -1,5 +1,10 @@
-"""Takes webhooks in: stored as received and applied in the same transaction; what
-cannot be applied keeps its row.
+"""Stores webhooks whose signature was checked, and applies their events: the mirror's
+message moves to its new state, and a decision that the event speaks of is settled. A
+webhook is stored as it was received, in the same transaction; if it cannot be applied,
+its row is kept as "poison", for an admin to replay or dismiss.
+
+An event that ends a message changes nothing until a read of MultiMail confirms it,
+because anybody who knows the signing secret could have sent it.
 """
 
 import hashlib
@@ -39,19 +44,20 @@ from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEven
 log = logging.getLogger(__name__)
 
 Result = WebhookEvent.Result
-# MultiMail retries for minutes. An event that is older than this is stored and applied,
-# but announced to nobody.
+# MultiMail repeats a webhook for some minutes. An event that is older than this is
+# stored and applied, but no alert is sent for it.
 LONG_PAST = timedelta(hours=2)
 _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The result of one webhook. `fetch`: a message whose content to fetch; `ask`: a
-    message to ask MultiMail about.
+    """The result of one webhook, and what the caller has to enqueue: a fetch of the
+    content of `fetch`, a question to MultiMail about `ask`, and if the result is
+    CHECKING, a read that confirms what was reported.
 
-    A result of CHECKING asks for a read of what was reported. `problem` says why the
-    body is not an event of MultiMail, and is returned to the sender.
+    `event` is None for a webhook that came before. `problem` says why the body is no
+    event of MultiMail; it is returned to the sender.
     """
 
     event: WebhookEvent | None
@@ -63,8 +69,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class Applied:
-    """What one event did. `contradicts`: the message is in a state that no such event
-    leads to; MultiMail is asked.
+    """What applying one event did; `fetch` and `ask` as in `Stored`. `contradicts` says
+    that the event does not fit the state of its message, so that MultiMail is asked.
     """
 
     result: WebhookEvent.Result
@@ -74,17 +80,18 @@ class Applied:
 
     @property
     def is_open(self) -> bool:
-        """Whether a read or a person has to deal with the event."""
+        """Whether a read or a person still has to deal with the event."""
         return self.contradicts or self.result in (Result.CHECKING, Result.POISON)
 
 
 def receive_webhook(
     *, connection: Connection, body: bytes, secret_used: str, address: str = ""
 ) -> Stored:
-    """Store and apply one webhook whose signature was checked. One transaction; never
-    raises for what a body holds.
+    """Store and apply one webhook whose signature was checked, in one transaction.
 
-    Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
+    `secret_used` names the secret that signed it, `address` is the sender's. No content
+    of a body raises an error. Raises OperationalError or InterfaceError if the database
+    failed; then nothing is stored.
     """
     event = Event(kind="", name="")
     error = ""
@@ -112,11 +119,12 @@ def receive_webhook(
     try:
         stored = _store_once(row, event, actor)
     except (OperationalError, InterfaceError):
-        # A lost database connection is not the event's fault. Nothing is stored, and
-        # MultiMail sends it again.
+        # The database failed, not the event. Nothing is stored, and MultiMail sends it
+        # again.
         raise
     except Exception as failure:
         log.exception("webhook not applied", extra={"connection": connection.slug})
+        # Store the webhook as poison.
         row.error = _failed(failure)
         stored = _store_once(row, event, actor)
     return replace(stored, problem=problem)
@@ -127,11 +135,12 @@ def _failed(failure: Exception) -> str:
 
 
 def _store_once(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
-    """Store and apply it, unless it came before."""
+    """Store and apply a webhook, unless the same one is stored already."""
     try:
         return _store(row, event, actor)
     except IntegrityError:
-        # When the same webhook comes twice at once, the second waited for the first.
+        # Raised for the second of two equal webhooks, also if both came at the same
+        # time.
         if not WebhookEvent.objects.same_as(row).exists():
             raise
         return Stored(None, Result.DUPLICATE)
@@ -139,6 +148,7 @@ def _store_once(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
 
 @atomic_with_retry
 def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
+    # Not the key of an earlier try, whose transaction was aborted.
     row.pk = None
     row.result = Result.POISON if row.error else Result.APPLIED
     row.save(force_insert=True)
@@ -155,7 +165,7 @@ def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
 
 
 def write_result(row: WebhookEvent, applied: Applied, error: str = "") -> None:
-    """Store what applying an event did, or why it could not be applied."""
+    """Store on the row of a webhook what applying it did, or why it failed."""
     row.result = applied.result
     row.error = error
     handled_at = None if applied.is_open else Now()
@@ -167,11 +177,11 @@ def write_result(row: WebhookEvent, applied: Applied, error: str = "") -> None:
 def apply_event(
     *, connection: Connection, event: Event, actor: Actor, is_confirmed: bool = False
 ) -> Applied:
-    """Move the mirror by one event and settle a decision of ours that it speaks of, in
-    the caller's transaction.
+    """Apply one event in the caller's transaction: move its message in the mirror, and
+    settle a decision of this desk that it speaks of.
 
-    An event that ends a message changes nothing until a read confirms it: then it is
-    applied again, perhaps as `is_confirmed`. What tells of a decision of ours needs no
+    An event that ends a message is only noted until a read confirms it, unless it
+    follows from a decision of this desk. With `is_confirmed`, it is applied without a
     read.
     """
     if event.name in (REFUSED, TEST):
@@ -184,15 +194,15 @@ def apply_event(
             details={"event": event.name},
         )
         return Applied(Result.UNKNOWN)
-    # By the database's clock, as all stored times: this host's clock may be wrong.
+    # The database's time, like all stored times: this host's clock may be wrong.
     now = store.lock_upstream_id(connection, event.email_id)
     message = store.locked_message(connection, event.email_id)
     is_old = event.at is not None and event.at < now - LONG_PAST
     if message is None:
         return _begin(connection, event, actor, now, is_old=is_old)
     if not is_confirmed and needs_read(message, event):
-        # It is noted what was reported of the message, which stays as it is; nothing
-        # else of the event is used.
+        # Only note what was reported. The message stays as it is, and nothing else of
+        # the event is used.
         message.reported = _kind(event, message.direction)
         message.save(update_fields=["reported"])
         details = {
@@ -202,24 +212,25 @@ def apply_event(
         }
         _record("webhook.unconfirmed", message, actor, details=details)
         return Applied(Result.CHECKING)
-    was = message.state
+    state_before = message.state
     applied = _apply_to_known(message, event, actor, now, is_old=is_old)
-    if not is_correction(was, _kind(event, message.direction)):
+    if not is_correction(state_before, _kind(event, message.direction)):
         return applied
-    # No read has told which is true, so a person has to know of both.
+    # The event says that a message was sent which had ended without being sent. No read
+    # has shown which is true, so a person has to know.
     return Applied(Result.LATE, ask=message, contradicts=True)
 
 
 def _begin(
     connection: Connection, event: Event, actor: Actor, now: datetime, *, is_old: bool
 ) -> Applied:
-    """Create the message from the first event about it; past a cap it is set apart, and
-    has no card.
+    """Create a message from the first event about it. If it is past a cap, it is set
+    apart.
     """
     kind = _kind(event, event.direction)
     is_pending = kind == MessageEvent.PENDING
-    # It was held then. Whether it still is, only MultiMail knows; a read that finds it
-    # held announces it.
+    # An old event says that the message was held; it may not be any more. So it begins
+    # as gone, and MultiMail is asked: if it is still held, the read reopens it.
     is_doubtful = is_old and is_pending
     begins = MessageEvent.GONE if is_doubtful else kind
     message = store.begin_message(connection, event, begins=begins, now=now)
@@ -239,11 +250,12 @@ def _begin(
 
 
 def needs_read(message: Message, event: Event) -> bool:
-    """Whether an event ends a locked message or a decision in doubt, nothing but the
-    event says so, and a read can.
+    """Whether a read must confirm an event before it is applied: it ends a locked
+    message or settles a decision, it does not follow from a decision of this desk, and
+    a read can show whether it is true.
 
-    Where MultiMail cannot be asked about one message, only what the whole list shows
-    can be checked: held messages.
+    If MultiMail cannot be asked about a single message, only events about held messages
+    can be confirmed, by its list of all held messages.
     """
     kind = _kind(event, message.direction)
     is_held = message.is_held
@@ -260,25 +272,26 @@ def needs_read(message: Message, event: Event) -> bool:
 def _apply_to_known(
     message: Message, event: Event, actor: Actor, now: datetime, *, is_old: bool
 ) -> Applied:
-    """Apply an event to a message that is known: forward, or only what it adds and what
-    it says of a decision.
+    """Apply an event to a message that the mirror has. If the event is too late to move
+    it, it may still add fields or settle a decision.
     """
-    before = message.state
-    was_called = _called(message)
+    state_before = message.state
+    fields_before = _identifying_fields(message)
     store.fill_from_event(message, event)
     kind = _kind(event, message.direction)
-    if kind == MessageEvent.PENDING and before == MessageState.HELD:
-        # A read of MultiMail found it before its webhook came: nothing is new, unless
-        # it names other content.
+    if kind == MessageEvent.PENDING and state_before == MessageState.HELD:
+        # A read found the message before its webhook came. So nothing is new, unless
+        # the event names other content.
         ask = message if _names_other_content(message, event) else None
         return Applied(Result.LATE if is_old else Result.APPLIED, ask=ask)
     moved = store.move(message, event=kind, now=now, status=event.status)
     if message.is_inbound and message.state == MessageState.APPROVED:
-        # Its direction was not known when it was reported as approved.
+        # It was reported as approved before its direction was known; received mail is
+        # released.
         moved = store.move(message, event=MessageEvent.RELEASED, now=now)
     if kind in _DECIDING:
-        # Also for an event that comes too late to move the message: what it says about
-        # the decision is still true.
+        # Also for an event that is too late to move the message: what it says about the
+        # decision is true all the same.
         settle.settle_by_report(
             message,
             reported=reported_of(event.kind, ""),
@@ -287,16 +300,17 @@ def _apply_to_known(
             actor=actor,
         )
     if not moved:
-        if _called(message) == was_called:
+        if _identifying_fields(message) == fields_before:
             _record_late(message, event, actor)
         else:
-            # It moved nothing but says what the message is: cards show that.
+            # It did not move the message, but added its subject or addresses, which
+            # cards show.
             details = _details(message, event)
             details["event"] = event.name
             _record("message.named", message, actor, details=details)
         is_other = contradicts(message.state, kind)
-        # Only a read may reopen what was considered gone, or of which only webhooks
-        # told the end.
+        # Only a read may reopen a message that was considered gone, or whose end is
+        # known only from webhooks.
         may_be_held = kind == MessageEvent.PENDING and (
             message.state == MessageState.GONE or message.hydrated_at is None
         )
@@ -304,7 +318,7 @@ def _apply_to_known(
         return Applied(Result.LATE, ask=ask, contradicts=is_other)
     if kind == MessageEvent.PENDING and not message.is_held:
         kind = MessageEvent.RELEASED
-    if implied := implied_event(before, kind):
+    if implied := implied_event(state_before, kind):
         _record_event(
             message,
             event,
@@ -320,6 +334,7 @@ def _apply_to_known(
 
 
 def _kind(event: Event, direction: str) -> str:
+    # The event as one of `MessageEvent`: received mail is not approved but released.
     is_inbound = "inbound" in (direction, event.direction)
     if event.kind == MessageEvent.APPROVED and is_inbound:
         return MessageEvent.RELEASED
@@ -327,19 +342,21 @@ def _kind(event: Event, direction: str) -> str:
 
 
 def _names_other_content(message: Message, event: Event) -> bool:
-    """Whether an event gives a held message another subject or other recipients than
-    were read; only a read counts.
+    """Whether an event gives a held message another subject, or other recipients, than
+    the last read. Then MultiMail is asked, since only a read changes the content.
     """
     if message.hydrated_at is None:
         return False
     if event.subject and event.subject != message.subject:
         return True
-    named = addresses_of(event.to, sender=event.sender, direction=event.direction)
-    return not set(named) <= set(message.addresses)
+    named_addresses = addresses_of(
+        event.to, sender=event.sender, direction=event.direction
+    )
+    return not set(named_addresses) <= set(message.addresses)
 
 
-def _called(message: Message) -> tuple[object, ...]:
-    """The fields by which people recognise the message."""
+def _identifying_fields(message: Message) -> tuple[object, ...]:
+    """Return the fields by which people recognise the message."""
     return message.subject, message.sender, message.recipients, message.trigger
 
 
@@ -382,8 +399,8 @@ def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
 def _details(
     message: Message, event: Event, is_apart: bool | None = None
 ) -> dict[str, str]:
-    """Return what the ledger keeps of a message; where `is_apart` is not known, its
-    review is read.
+    """Return the details of a message for a ledger entry, with its brake if it is set
+    apart. Without `is_apart`, its review is read to find out.
     """
     details = details_of(message, key=event.key_name or event.key)
     if message.review.is_apart if is_apart is None else is_apart:
@@ -393,11 +410,11 @@ def _details(
 
 @transaction.atomic
 def replay_event(*, event_id: int, actor: Actor) -> str:
-    """Apply a stored event again and return its new result; if it worked, the event
+    """Apply a stored event again, and return its new result. If that worked, the event
     counts as handled.
 
-    Raises EventAlreadyHandled where nothing is left to replay, and ActNotAllowed for
-    anybody but an admin there.
+    Raises EventAlreadyHandled if nothing is left to do, and ActNotAllowed if the actor
+    is no admin of the connection.
     """
     row = _lock_event(event_id, actor)
     applied, error = apply_again(row, actor=actor)
@@ -420,7 +437,7 @@ def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
 
 
 def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
-    # Lock only the event's row, so that webhooks for its connection do not wait.
+    # Locks only the event's row, so that webhooks for its connection need not wait.
     rows = WebhookEvent.objects.to_look_at().select_for_update(
         of=("self",), no_key=True
     )
@@ -439,8 +456,8 @@ def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
 def apply_again(
     row: WebhookEvent, *, actor: Actor, is_confirmed: bool = False
 ) -> tuple[Applied, str]:
-    """Apply a stored event in the caller's transaction, and return what it did and why
-    it could not be applied.
+    """Apply a stored event in the caller's transaction. Return what that did, and an
+    error, empty if it was applied.
     """
     try:
         event = parse(bytes(row.body))

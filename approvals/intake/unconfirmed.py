@@ -1,9 +1,9 @@
-"""What webhooks reported of the end of messages, and a read then confirmed or refuted.
-A webhook alone ends nothing.
+"""Commands that confirm or refute what webhooks reported about the end of messages,
+after a read of MultiMail.
 
-Whoever has a connection's signing secret can sign anything. So an event that ends a
-message waits as CHECKING; the message stays as it is, and the commands here end the
-event by what a read showed.
+A webhook alone ends no message, because whoever has the signing secret of a connection
+can sign anything. So an event that ends a message waits with the result CHECKING, and
+the message stays as it is, until a read has shown whether the event is true.
 """
 
 from datetime import datetime
@@ -18,6 +18,7 @@ from mirror.sync.health import ACTOR
 from upstream.events import parse
 
 Result = WebhookEvent.Result
+# The fields of a message that applying an event may change.
 _MOVED = (
     "state",
     "changed_at",
@@ -28,7 +29,8 @@ _MOVED = (
 
 
 _STILL_HELD = "A read found that MultiMail still holds it."
-# What a read that answered proves of the events that still wait after it was applied.
+# What a read found: MultiMail does not know the message; it told the message's state,
+# which has been applied; or there was no read.
 ABSENT = "absent"
 TOLD = "told"
 NO_READ = "no read"
@@ -37,13 +39,15 @@ NO_READ = "no read"
 def apply_waiting(
     message: Message, *, read: str, before: datetime | None = None
 ) -> None:
-    """Apply or refute what webhooks reported of a locked message, in the caller's
-    transaction.
+    """Apply or refute the events about a locked message that wait to be confirmed, in
+    the caller's transaction; `read` is what a read found.
 
-    What a read TOLD has been applied before: an event that would still need a read is
-    refuted, if it came `before` that read began. Where MultiMail does not know the
-    message (ABSENT), the events are the best that is known. With NO_READ, only what
-    needs no read by now is applied. What cannot be ended yet waits on.
+    - TOLD: an event that would still need a read is refuted if it came `before` the
+      read began, and waits on otherwise; the others are applied.
+    - ABSENT: all events are applied, since nothing better is known.
+    - NO_READ: events that no longer need a read are applied; the others wait on.
+
+    An event that was applied but contradicts the state of the message is refuted too.
     """
     actor = webhook(message.connection.slug)
     refuted: list[int] = []
@@ -56,10 +60,10 @@ def apply_waiting(
             if read == TOLD and (before is None or row.received_at < before):
                 refuted.append(row.pk)
             continue
-        was = message.state
+        state_before = message.state
         applied, error = apply_again(row, actor=actor, is_confirmed=read == ABSENT)
         message.refresh_from_db(fields=_MOVED)
-        if applied.contradicts and message.state == was:
+        if applied.contradicts and message.state == state_before:
             refuted.append(row.pk)
             continue
         write_result(row, applied, error)
@@ -72,23 +76,25 @@ def apply_waiting(
 
 
 def refute(message: Message, *, before: datetime) -> None:
-    """Refute what webhooks reported of a locked message until then: a read that began
-    later still found it held.
+    """Refute the events about the end of a locked message that came `before` a time: a
+    read that began then found that MultiMail still holds it.
     """
     events = WebhookEvent.objects.unconfirmed_about(message)
     _refute(message, events.filter(received_at__lt=before), _STILL_HELD)
 
 
 def overrule(message: Message) -> None:
-    """Refute what webhooks reported of the end of a locked message that a read has just
-    reopened.
+    """Refute all events about the end of a locked message, because a read has just
+    reopened it.
     """
     _refute(message, WebhookEvent.objects.ends_of(message), _STILL_HELD)
     _forget_report(message)
 
 
 def _refute(message: Message, events: WebhookEventQuerySet, explanation: str) -> None:
-    """Refute these events; once none waits, nothing is reported of the message."""
+    """Refute these events of a message. If no other event waits to be confirmed, clear
+    what was reported of it.
+    """
     names = list(events.order_by("pk").values_list("name", flat=True))
     if names:
         events.update(result=Result.REFUTED, handled_at=None)

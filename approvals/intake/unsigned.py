@@ -1,8 +1,8 @@
-"""Counts webhooks without a valid signature: a sender that keeps sending them gets 429,
-and people are told of a day's.
+"""Counts webhooks without a valid signature. A sender who keeps sending them gets 429,
+and the number of the last day is shown under Needs attention.
 
-Redis counts them, so that a forged webhook costs no statement; a periodic task stores
-the sums with the connections.
+They are counted in Redis, so that a forged webhook costs no SQL statement. A periodic
+task stores the number of the day on each connection.
 """
 
 import time
@@ -14,21 +14,26 @@ from django.db.models.functions import Now
 from common.redis import is_resting, quick_redis, rest
 from mirror.models import Connection
 
-# The Redis key that changes with any connection; read together with the count.
+# The Redis key whose value is new after each change of a connection. It is read
+# together with the count.
 CHANGED = "countersign:connections-changed"
+# Seconds: the window of the limits below, and an hour.
 WINDOW = 60
 HOUR = 3600
 HOURS = 24
-# A sender with a wrong secret tries each event four times; beyond these numbers the
-# answer is 429.
+# With more than these in a window, the answer is 429. A sender with a wrong secret
+# sends each event four times.
 FROM_ONE_ADDRESS = 60
 TO_ONE_CONNECTION = 600
+# The Redis key of the number since the beginning, for metrics.
 TOTAL = "countersign:unsigned-total"
 
 
 @dataclass(frozen=True)
 class Counted:
-    """The result of counting: `wait` is the Retry-After in seconds, or 0."""
+    """The result of counting a webhook. `wait` is how many seconds its sender has to
+    wait; 0 if the limits are not reached.
+    """
 
     wait: int
     # The value of CHANGED in Redis; `is_known` is false while Redis is away.
@@ -36,12 +41,15 @@ class Counted:
     is_known: bool = False
 
 
+# The counts of the current window in this process, while Redis is away.
 _local: dict[str, int] = {}
 _local_window = 0
 
 
 def count_unsigned(*, connection: int, address: str) -> Counted:
-    """Count one more webhook without a valid signature; here while Redis is away."""
+    """Count one webhook without a valid signature, for its connection and the address
+    of its sender; in this process while Redis is away.
+    """
     global _local_window
     now = int(time.time())
     window, second = divmod(now, WINDOW)
@@ -61,8 +69,8 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
                 pipeline.expire(key, seconds)
             pipeline.incr(TOTAL)
             pipeline.get(CHANGED)
-            from_there, _, to_it, *_, found = pipeline.execute()
-            change = found.decode() if found else None
+            from_there, _, to_it, *_, value = pipeline.execute()
+            change = value.decode() if value else None
             is_known = True
         except redis.RedisError as error:
             rest(error)
@@ -79,7 +87,7 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
 
 
 def unsigned_lately(connection: int) -> int:
-    """Return the number for a connection in the last minute or two; 0 while Redis is
+    """Return how many a connection got in the last one to two minutes; 0 while Redis is
     away.
     """
     window = int(time.time()) // WINDOW
@@ -91,42 +99,47 @@ def unsigned_lately(connection: int) -> int:
 
 
 def _of_hour(hour: int, connection: int) -> str:
+    # The Redis key of a connection's number in an hour.
     return f"countersign:unsigned-in:{hour}:connection:{connection}"
 
 
 def store_day_counts() -> None:
-    """Store with each connection how many came in the last day, by full hours; nothing
-    while Redis is away.
+    """Store on each connection how many it got in the last 24 full hours and the
+    current one. While Redis is away the stored numbers stay.
     """
     hour = int(time.time()) // HOUR
-    for connection, before in Connection.objects.at_work().values_list(
+    for connection, stored_number in Connection.objects.at_work().values_list(
         "pk", "unsigned_count"
     ):
         counts = _numbers(
             [_of_hour(hour - ago, connection) for ago in range(HOURS + 1)]
         )
-        number = before if counts is None else sum(counts)
-        if number == before:
+        number = stored_number if counts is None else sum(counts)
+        if number == stored_number:
             continue
         since = (
-            {} if before and number else {"unsigned_since": Now() if number else None}
+            {}
+            if stored_number and number
+            else {"unsigned_since": Now() if number else None}
         )
         Connection.objects.filter(pk=connection).update(unsigned_count=number, **since)
 
 
 def unsigned_total() -> int | None:
-    """Return the total since the beginning; None while Redis is away."""
-    found = _numbers([TOTAL])
-    return None if found is None else found[0]
+    """Return how many came to all connections since counting began; None while Redis is
+    away.
+    """
+    numbers = _numbers([TOTAL])
+    return None if numbers is None else numbers[0]
 
 
 def _numbers(keys: list[str]) -> list[int] | None:
-    """Return the numbers of these keys; None while Redis is away."""
+    """Return the numbers under these Redis keys; None while Redis is away."""
     if is_resting():
         return None
     try:
-        found: list[bytes | None] = quick_redis().mget(keys)
+        values: list[bytes | None] = quick_redis().mget(keys)
     except redis.RedisError as error:
         rest(error)
         return None
-    return [int(number or 0) for number in found]
+    return [int(number or 0) for number in values]

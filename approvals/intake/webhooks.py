@@ -1,19 +1,19 @@
-"""Where MultiMail's webhooks arrive: signature over the raw body, then one transaction,
-then an answer.
+"""The view to which MultiMail sends its webhooks. It checks the signature over the raw
+body, has the webhook stored and applied in one transaction, enqueues what follows from
+it, and answers.
 
-It uses no cookies and no sessions, only the signature; so this is the one address
-without a CSRF token.
+The view has no CSRF token, because only the signature counts, and no cookie or session.
 
-Connections are cached for KEEP_SECONDS by the id in their webhook's address:
+Connections are cached for KEEP_SECONDS, by the id in the address of their webhook:
 
-- a removed secret works for at most KEEP_SECONDS longer;
-- an id that is not cached is always looked up, so a new connection is known at once;
-- before a signature is refused, Redis is asked whether any connection has changed since
-  this process last read one, so a new secret is accepted at once. While Redis is away,
-  or after a change past Django, it may take KEEP_SECONDS, and MultiMail sends again
-  what was refused.
+- A secret that was removed works for up to KEEP_SECONDS longer.
+- An id that is not cached is always looked up, so a new connection is known at once.
+- Before a signature is refused, Redis is asked whether any connection has changed since
+  this process last read one, so a new secret is accepted at once. If Redis is away, or
+  the change was not made through Django, that may take KEEP_SECONDS; MultiMail sends
+  refused webhooks again.
 
-So a forged webhook costs no statement of its own.
+So forged webhooks cost no SQL statements.
 """
 
 import hashlib
@@ -47,8 +47,10 @@ from upstream.signatures import HEADER, verify
 
 log = logging.getLogger(__name__)
 
+# Bytes.
 MAX_BODY = 256 * 1024
 KEEP_SECONDS = 1.0
+# The annotation of a connection whose previous secret still counts beside the new one.
 _OVERLAPS = "previous_secret_is_valid"
 
 
@@ -56,10 +58,10 @@ _OVERLAPS = "previous_secret_is_valid"
 @csrf_exempt
 @require_POST
 def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
-    """Take one webhook in. 2xx means stored; any other status means not stored, and
-    says what to do.
+    """Receive one webhook. 2xx means that it is stored; any other status means that it
+    is not, and the answer says what to do.
 
-    The one exception is a 400 for a signed body that is no event: it is stored for
+    There is one exception: a signed body that is no event gets 400, and is stored for
     admins to see.
     """
     try:
@@ -73,12 +75,14 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
         )
         sentence = f"The desk's {why}. Nothing was stored. Send it again."
         answer = _refused(503, sentence, wait=10)
-        # Logged above; Django's own log line would contain the path, which is secret.
+        # Already logged above. Django's own log line would contain the path, which is
+        # secret.
         answer._has_been_logged = True  # type: ignore[attr-defined]
         return answer
 
 
 def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
+    # Checks the request and its signature, then has the webhook stored.
     if settings.HTTPS and came_unencrypted(request):
         return _refused(
             403, "Send webhooks to the https address; this one was sent unencrypted."
@@ -89,9 +93,9 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
             404,
             "No connection has this webhook address. Copy it again from the connection's page.",
         )
-    kind = request.content_type or ""
-    is_json = kind == "application/json" or (
-        kind.startswith("application/") and kind.endswith("+json")
+    content_type = request.content_type or ""
+    is_json = content_type == "application/json" or (
+        content_type.startswith("application/") and content_type.endswith("+json")
     )
     if not is_json:
         return _refused(415, "Send the event as application/json.")
@@ -108,16 +112,21 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     signature = request.headers.get(HEADER, "")
     secret_used = verify(body, signature, secrets_of(connection))
     if not secret_used:
+        # Perhaps the connection's secret has just been changed.
         counted = count_unsigned(
             connection=connection.pk, address=client_address(request)
         )
-        changed = (
+        changed_connection = (
             sender_if_changed(webhook_id, counted.change) if counted.is_known else None
         )
-        secret_used = verify(body, signature, secrets_of(changed)) if changed else ""
-        if not changed or not secret_used:
+        secret_used = (
+            verify(body, signature, secrets_of(changed_connection))
+            if changed_connection
+            else ""
+        )
+        if not changed_connection or not secret_used:
             if counted.wait:
-                # Without a line in the log, of which there would be too many.
+                # Not logged, because there would be too many lines.
                 return _refused(
                     429,
                     "Too many webhooks without a valid signature came from there or for this address.",
@@ -132,13 +141,14 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
                 f"The signature in {HEADER} does not match the body. Check that the signing secret of this webhook is "
                 "the one on the connection's page, and that nothing on the way changes the body.",
             )
-        connection = changed
+        connection = changed_connection
     return _store(connection, body, secret_used, client_address(request))
 
 
 def _store(
     connection: Connection, body: bytes, secret_used: str, address: str
 ) -> HttpResponse:
+    # Stores and applies the webhook, enqueues what follows from it, and answers.
     with traced(hashlib.sha256(body).hexdigest()[:16]):
         stored = ingest.receive_webhook(
             connection=connection, body=body, secret_used=secret_used, address=address
@@ -173,13 +183,16 @@ def _json(status: int, content: dict[str, object]) -> HttpResponse:
     return answer
 
 
-# By the webhook's id: the connection, and when it was read.
+# By the webhook's id: the connection, and when it was read, by the monotonic clock.
 _remembered: dict[str, tuple[Connection, float]] = {}
+# What Redis held under CHANGED when this process last read a changed connection.
 _seen_change: str | None = None
 
 
 def sender(webhook_id: str) -> Connection | None:
-    """Return the connection with this webhook id; None where there is none."""
+    """Return the connection with this webhook id, perhaps from the cache; None if there
+    is none.
+    """
     connection, read_at = _remembered.get(webhook_id, (None, 0.0))
     if connection is not None and time.monotonic() - read_at < KEEP_SECONDS:
         return connection
@@ -187,7 +200,9 @@ def sender(webhook_id: str) -> Connection | None:
 
 
 def secrets_of(connection: Connection) -> dict[str, str]:
-    """Return the secrets that sign for this connection now, by name."""
+    """Return by name the secrets with which webhooks of this connection may be signed
+    now.
+    """
     secrets = {"current": connection.webhook_secret}
     if getattr(connection, _OVERLAPS, False):
         secrets["previous"] = connection.previous_webhook_secret
@@ -195,10 +210,10 @@ def secrets_of(connection: Connection) -> dict[str, str]:
 
 
 def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
-    """Return the connection as it is now, if one has changed since this process looked;
-    else None.
+    """Return the connection as it is now, if any connection has changed since this
+    process last looked; otherwise None.
 
-    `change` is what Redis holds under CHANGED.
+    `change` is the value of CHANGED in Redis, which is new after each change.
     """
     global _seen_change
     if change == _seen_change:
@@ -210,8 +225,8 @@ def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
 
 
 def announce_change(**_: Any) -> None:
-    """Clear the cache here at once and, after commit, in all processes: a connection
-    has changed.
+    """Clear the cache of connections after one has changed: in this process at once,
+    and after the commit in all processes.
     """
     _remembered.clear()
 
@@ -223,19 +238,21 @@ def announce_change(**_: Any) -> None:
 
 
 def _read(webhook_id: str) -> Connection | None:
+    # Reads the connection with this webhook id from the database, and caches it.
     began = time.monotonic()
-    # By the database's clock: a host's wrong clock would refuse valid signatures.
+    # By the database's clock: a host whose clock is wrong would refuse valid
+    # signatures.
     overlaps = ExpressionWrapper(
         Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None),
         output_field=BooleanField(),
     )
-    found = (
+    matching = (
         Connection.objects.at_work()
         .annotate(**{_OVERLAPS: overlaps})
         .filter(webhook_id=webhook_id)
     )
     # PostgreSQL rejects U+0000 in parameters.
-    connection = None if "\0" in webhook_id else found.first()
+    connection = None if "\0" in webhook_id else matching.first()
     if connection is None:
         _remembered.pop(webhook_id, None)
     elif webhook_id not in _remembered or _remembered[webhook_id][1] < began:

@@ -1,5 +1,5 @@
-"""The page of one message, and its actions.
+"""The page of one message: the views that show it, and those for every action on it.
 
-It decides nothing itself: the commands are in `decisions` and `collaboration`. Start
-with `views.py`.
+The commands that change something are in `approvals.decisions`, `approvals.editing` and
+`approvals.collaboration`. Start with `views.py`.
 """

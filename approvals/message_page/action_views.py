@@ -1,5 +1,7 @@
-"""What people do with a message besides deciding it: claim, snooze, comment, correct it,
-or suggest another text to its agent. Forms get a page, htmx gets fragments.
+"""Views for what people do with a message besides deciding it: claim, snooze, comment,
+edit it, or suggest another text to its agent.
+
+Plain form posts are answered with a page or redirect, htmx requests with a fragment.
 """
 
 from collections.abc import Mapping
@@ -76,12 +78,14 @@ from mirror.store import stored_content
 from policy.rules.rules import listed
 from rendering import render_message
 
+# The time of day, in the person's zone, when a snooze until tomorrow ends.
 MORNING = time(9, 0)
+# The choices for how long to snooze.
 WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}
 
 
 def tomorrow_morning(now: datetime, zone: ZoneInfo) -> datetime:
-    """Return nine o'clock of the next day there."""
+    """Return nine o'clock of the next day in this zone."""
     return datetime.combine(
         (now.astimezone(zone) + timedelta(days=1)).date(), MORNING, zone
     )
@@ -96,7 +100,7 @@ class SnoozeForm(SentenceForm):
     )
     at = forms.DateTimeField(
         required=False,
-        # ISO 8601 is read without one.
+        # No format is needed: Django also tries ISO 8601.
         input_formats=[],
         error_messages={"invalid": "Enter day and time as 2026-11-20 14:30."},
     )
@@ -112,7 +116,7 @@ class SnoozeForm(SentenceForm):
         return cleaned
 
     def until(self, *, now: datetime, zone: ZoneInfo) -> datetime:
-        """Return the chosen time."""
+        """Return the time at which the snooze ends; a typed time is in this zone."""
         wait = self.cleaned_data["wait"]
         if wait == "hour":
             return now + timedelta(hours=1)
@@ -161,14 +165,16 @@ class NameForm(LenientForm):
 
 
 class ClaimForm(LenientForm):
-    """The current holder, when a claimed message is taken over."""
+    """The key of the current holder, if the person takes their claim over."""
 
     take_over = forms.IntegerField(required=False, min_value=1)
 
 
 @require_POST
 def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Claim the message. Where somebody else has it, 409 with a button that names them."""
+    """Claim the message. If somebody else has claimed it, answer 409 with a button to
+    take the claim over.
+    """
     message = get_bare_message_or_404(request, public_id)
     from_holder = ClaimForm(request.POST).value("take_over")
     try:
@@ -182,7 +188,9 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def end_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Release the message; a person whose claim was taken over sees who has it."""
+    """Release the person's claim, and show the panel; if the claim was taken over, it
+    shows by whom.
+    """
     message = get_bare_message_or_404(request, public_id)
     release_claim(message=public_id, actor=request.actor)
     return _answer(request, message)
@@ -190,8 +198,8 @@ def end_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Snooze the message, and go to the next of the list, or to the list where there is
-    none, with a notice.
+    """Snooze the message, and go to the next message of the list with a notice, or to
+    the list if there is no other.
     """
     message = get_bare_message_or_404(request, public_id)
     form = SnoozeForm(request.POST)
@@ -199,12 +207,12 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         if not form.is_valid():
             raise InvalidInput(form.first_error())
         zone = ZoneInfo(zone_name())
-        asked = form.until(now=clock(), zone=zone)
-        until = snooze_message(message=public_id, actor=request.actor, until=asked)
+        wanted = form.until(now=clock(), zone=zone)
+        until = snooze_message(message=public_id, actor=request.actor, until=wanted)
     except InvalidInput as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
         return _refuse(request, message, error, typed=typed)
-    why = ", an hour before it expires" if until < asked else ""
+    why = ", an hour before it expires" if until < wanted else ""
     at = until.astimezone(zone)
     notice = f"Snoozed until {at:%-d %b, %H:%M} ({zone}){why}."
     filters = filters_of(request)
@@ -232,7 +240,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """End the snooze early, and show the list or page that the request came from."""
+    """End the snooze early, and go back to the list or the message."""
     message = get_bare_message_or_404(request, public_id)
     unsnooze_message(message=public_id, actor=request.actor)
     if request.POST.get("to") == "list" and not request.htmx:
@@ -244,7 +252,7 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_safe
 def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show claims, history and comments, for a page that was notified that they
+    """Show claims, history and comments again, for an open page that was told that they
     changed.
     """
     message = get_bare_message_or_404(request, public_id)
@@ -265,7 +273,7 @@ def _refuse(
     typed: Mapping[str, str],
     fragment: str = "_side_panel",
 ) -> HttpResponse:
-    """Say what is wrong, and leave what was typed in its place."""
+    """Answer with the error's sentence, and keep what was typed."""
     if request.htmx:
         return _fragment(request, message, fragment, error, typed=typed)
     return answer_with_message(request, message.public_id, error, typed=typed)
@@ -289,14 +297,16 @@ def _fragment(
 
 @require_POST
 def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Store a comment; 422 for an invalid one, with everything that was typed."""
+    """Store a comment, and show the comments. For an invalid one, answer 422 and keep
+    what was typed.
+    """
     message = get_visible_message_or_404(request, public_id)
     presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
     form = CommentForm(request.POST, presets=presets)
     try:
         if not form.is_valid():
             raise InvalidInput(form.first_error())
-        asked, remarks = add_comment(
+        people, remarks = add_comment(
             message=public_id, actor=request.actor, text=form.cleaned_data["text"]
         )
     except (ActNotAllowed, InvalidInput) as error:
@@ -315,8 +325,8 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not request.htmx:
         return redirect(f"{message_address(request, public_id)}#comments")
     notice = "Comment posted. Whoever opens this message sees it."
-    if asked:
-        names = [str(one) for one in asked]
+    if people:
+        names = [str(one) for one in people]
         notice = f"Comment posted. {listed(names)} will see it under Mine."
     return _fragment(
         request, message, "_comments", comment_notice=notice, comment_remarks=remarks
@@ -342,16 +352,16 @@ def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
 MAX_SUBJECT = 998
 MAX_BODY = 262_144
 MAX_RECIPIENTS = 50
-# What stands around a note in the reason of the rejection.
+# The note goes into the reason of a rejection, which has up to 350 other characters.
 MAX_NOTE = MAX_REASON - 350
 
 
-# What a person may correct.
+# The fields that a person may edit.
 EDITED = ("to", "cc", "bcc", "subject", "markdown")
 
 
 class RecipientsField(forms.CharField):
-    """Addresses with commas or line ends between them."""
+    """Addresses, separated by commas, semicolons or line ends."""
 
     def prepare_value(self, value: Any) -> Any:
         return ", ".join(value) if isinstance(value, tuple) else value
@@ -359,20 +369,20 @@ class RecipientsField(forms.CharField):
     def clean(self, value: Any) -> list[str]:
         typed = str(super().clean(value) or "").replace("\n", ",").replace(";", ",")
         try:
-            found = clean_addresses(typed)
+            addresses = clean_addresses(typed)
         except ValueError as error:
             raise forms.ValidationError(
                 str(error)[:1].upper() + str(error)[1:]
             ) from None
-        if len(found) > MAX_RECIPIENTS:
+        if len(addresses) > MAX_RECIPIENTS:
             raise forms.ValidationError(
-                f"At most {MAX_RECIPIENTS} addresses, and there are {len(found)}."
+                f"At most {MAX_RECIPIENTS} addresses, and there are {len(addresses)}."
             )
-        return found
+        return addresses
 
 
 class TextForm(SentenceForm):
-    """The text alone, for its preview."""
+    """Only the text of a message, for its preview."""
 
     markdown = MultilineField(
         max_length=MAX_BODY,
@@ -385,8 +395,8 @@ class TextForm(SentenceForm):
 
 
 class EditForm(TextForm):
-    """A corrected message. `reference` was made for the page, so that a second press
-    sends nothing twice.
+    """An edited message. `reference` is made when the page is shown, so that a double
+    click does not send the message twice.
     """
 
     to = RecipientsField(error_messages={"required": "Enter at least one recipient."})
@@ -424,7 +434,7 @@ class EditForm(TextForm):
         return text
 
     def clean_subject(self) -> str:
-        """Refuse line ends: in a header, another header could follow them."""
+        """Refuse line ends, after which somebody could add another header."""
         subject = str(self.cleaned_data["subject"])
         if not subject.isprintable():
             raise forms.ValidationError(
@@ -448,8 +458,8 @@ class EditForm(TextForm):
 
 @require_get_or_post
 def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the message as a form; on POST have the corrected one sent for review, or
-    suggest it to the agent.
+    """Show the message as a form. On POST, have the edited message sent for review in
+    its place, or suggest the text to the agent.
     """
     message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
@@ -479,7 +489,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if content is not None and form.is_valid():
         typed = form.cleaned_data
         is_suggested = typed["do"] == "suggest"
-        asked: dict[str, Any] = {
+        command_arguments: dict[str, Any] = {
             "message": public_id,
             "actor": request.actor,
             "fingerprint": typed["fingerprint"],
@@ -488,10 +498,10 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         }
         try:
             if is_suggested:
-                suggest_changes(**asked, first=content)
+                suggest_changes(**command_arguments, first=content)
                 notice = "Changes requested, with your text."
             else:
-                replace_message(**asked, reference=typed["reference"])
+                replace_message(**command_arguments, reference=typed["reference"])
                 notice = "The edited version is being sent for review."
             if message.is_local:
                 notice = ""
@@ -518,8 +528,8 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Serve the typed text as its recipient would see it, framed as every mail is. It
-    changes nothing.
+    """Serve the typed text as its recipient would see it, for the frame. Nothing is
+    stored.
     """
     message = get_visible_message_or_404(request, public_id)
     form = TextForm(request.POST)
@@ -527,8 +537,8 @@ def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
         words = form.first_error() or "The content is still being fetched."
         return framed(words, content_type="text/plain; charset=utf-8", status=422)
     content = stored_content(message.revision)
-    # Text that was not changed keeps the message's own HTML, as in the corrected
-    # message.
+    # If the text was not changed, the message's own HTML is shown, as the edited
+    # message would keep it.
     is_same = (
         form.cleaned_data["markdown"].rstrip()
         == (content.markdown or "").replace("\r\n", "\n").rstrip()
@@ -543,8 +553,8 @@ def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @message_action
 def finish(request: DeskRequest, public_id: UUID) -> str:
-    """Have the first message of an edit rejected, where a crash or a refusal left both
-    held.
+    """Have the original message of an edit rejected, if a crash or a refusal left both
+    the original and the edited message held.
     """
     finish_replacement(message=public_id, actor=request.actor)
     return "The original message is being rejected as replaced."

@@ -1,8 +1,8 @@
-"""Views of one message's content: its tabs, the framed HTML, attached files, the
-thread, and past verdicts.
+"""Views of one message's content: its tabs (rendered, text, source …), the framed HTML,
+attached files, the thread, and past verdicts.
 
-Nothing here is fetched from MultiMail or from anybody else, and no file is served as a
-type that a browser would open.
+Stored content is shown. Only the source tab may ask our gateway for the original of
+simplified HTML. Files are served as previews that the desk made, or as a download.
 """
 
 from typing import Any
@@ -70,7 +70,9 @@ from rendering import stripped
 
 @require_safe
 def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the sheet with the requested tab; without htmx, the whole page."""
+    """Show the message's content in the requested tab; without htmx, redirect to the
+    whole page.
+    """
     if not request.htmx:
         get_visible_message_or_404(request, public_id)
         query = request.GET.urlencode()
@@ -83,7 +85,9 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
     message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
-    shown = rendered_message_of(message.revision, content) if message.revision else None
+    rendered = (
+        rendered_message_of(message.revision, content) if message.revision else None
+    )
     if message.revision and request.method != "HEAD":
         note_served(message, request.actor)
     query = filters_of(request).suffix
@@ -91,11 +95,11 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
         "message": message,
         "revision": message.revision,
         "content": content,
-        "rendered": shown,
+        "rendered": rendered,
         **sheet_context(
             message,
             content,
-            shown,
+            rendered,
             way=way,
             sent_back=changes_since_sent_back(message),
             query=query,
@@ -106,8 +110,8 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
 
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads
-    or runs.
+    """Serve the sanitised mail as the document of its frame, with a CSP of its own
+    under which nothing loads or runs.
     """
     message = get_bare_message_or_404(request, public_id)
     if message.revision is None:
@@ -122,7 +126,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Set whether messages open as text for this person, or rendered."""
+    """Set whether messages first open as text or rendered for this person."""
     get_visible_message_or_404(request, public_id)
     wanted = request.POST.get("wanted") == "on"
     set_text_first(actor=request.actor, wanted=wanted)
@@ -149,28 +153,28 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_safe
 def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
-    """Show one file in a frame in which nothing loads or runs, or say why it is not
-    shown.
+    """Serve a preview of one file for a frame in which nothing loads or runs, or the
+    reason why there is none.
     """
     message, file = _find_file(request, public_id, place)
-    shown = document_of(file)
-    if shown.is_shown:
+    document = document_of(file)
+    if document.is_shown:
         _note_opened_file(request, message, file, "looked at")
-    return framed(shown.html, headers={"Content-Disposition": "inline"})
+    return framed(document.html, headers={"Content-Disposition": "inline"})
 
 
 @require_safe
 def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show pages of a PDF as pictures with their text, or say why they are not shown."""
     message, file = _find_file(request, public_id, place)
-    shown = pdf_pages(file, first=ViewForm(request.GET).value("page") or 1)
-    if shown.pages:
+    preview = pdf_pages(file, first=ViewForm(request.GET).value("page") or 1)
+    if preview.pages:
         _note_opened_file(request, message, file, "looked at")
     return page_or_fragment(
         request,
         page="approvals/message_page/file_pages.html",
         fragment="approvals/message_page/_file_pages.html",
-        context={"message": message, "file": file, "shown": shown},
+        context={"message": message, "file": file, "shown": preview},
     )
 
 
@@ -178,8 +182,8 @@ def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpRespons
 def file_page(
     request: DeskRequest, public_id: UUID, place: int, page: int
 ) -> HttpResponse:
-    """Serve one page of a PDF as a PNG picture; where it cannot be drawn, a picture of
-    the sentence that says why.
+    """Serve one page of a PDF as a PNG picture. If it cannot be drawn, serve an SVG
+    picture of the sentence that says why, with status 404.
     """
     message, file = _find_file(request, public_id, place)
     try:
@@ -199,7 +203,8 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
     if file.content is None:
         raise Http404("This file has not been fetched.")
     _note_opened_file(request, message, file, "downloaded")
-    # The saved name must not contain characters that make it read as another one.
+    # Remove characters that make a file name look like another, such as those that
+    # reverse the writing direction.
     name = stripped(file.name).strip() or "file"
     disposition = content_disposition_header(as_attachment=True, filename=name)
     headers = {
@@ -261,7 +266,9 @@ def picture_view(request: DeskRequest, public_id: UUID, place: int) -> HttpRespo
 
 @require_safe
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show which parts were not opened, as named next to the decision."""
+    """Show which parts of the message this person has not opened; the page shows the
+    list beside the decision.
+    """
     message = get_visible_message_or_404(request, public_id)
     conversation = conversation_of(message)
     parts = unread_parts(
@@ -276,8 +283,8 @@ def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Note that the links of this version were on the person's screen, as the page
-    reports.
+    """Record that the links of the current version were on the person's screen, as the
+    page reports.
     """
     message = get_visible_message_or_404(request, public_id)
     if request.POST.get("part") == "links" and message.revision_id is not None:
@@ -321,7 +328,7 @@ def _find_file(
 def _note_opened_file(
     request: DeskRequest, message: Message, file: AttachedFile, how: str
 ) -> None:
-    """Record a file as opened where its bytes were served to a person."""
+    """Record that a person opened a file, if a browser really got its bytes."""
     if request.method == "HEAD" or is_prefetch(request) or file.content is None:
         return
     note_opened_part(
@@ -337,7 +344,9 @@ def _note_opened_file(
 
 @require_safe
 def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the messages of the thread, newest first, and note that they were opened."""
+    """Show the messages of the thread, newest first, and record that the person opened
+    them.
+    """
     message = get_visible_message_or_404(request, public_id)
     conversation = conversation_of(message)
     if request.method != "HEAD" and not is_prefetch(request):
@@ -363,8 +372,8 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def seen_decision(
     request: DeskRequest, public_id: UUID, verdict_id: int
 ) -> HttpResponse:
-    """Show one verdict with what was on screen. Opening it is recorded, as for a
-    message.
+    """Show a past verdict with what was on screen when it was given. The ledger records
+    that it was opened.
     """
     message, verdict = _find_verdict(request, public_id, verdict_id)
     if request.method != "HEAD" and not is_prefetch(request):
@@ -380,11 +389,18 @@ def seen_decision(
     rendered = rendered_message_of(verdict.revision, content)
     version = verdict.revision.fingerprint
     entries = Entry.objects.of_message(message.public_id)
-    given = entries.of_person(verdict.person_id).of_action("verdict.given")
-    found = [one for one in lines(given.oldest_first()) if one.fingerprint == version]
-    # By the verdict's key, or where the entry is older than that, by its action.
+    verdict_entries = entries.of_person(verdict.person_id).of_action("verdict.given")
+    entries_of_version = [
+        one
+        for one in lines(verdict_entries.oldest_first())
+        if one.fingerprint == version
+    ]
+    # Old entries do not name their verdict; such an entry is taken if it is the only
+    # one.
     key = str(verdict.pk)
-    named = next((one for one in found if one.details.get("verdict") == key), None)
+    entry_of_verdict = next(
+        (one for one in entries_of_version if one.details.get("verdict") == key), None
+    )
     opened_at = first_at(
         message=message.public_id,
         action="message.opened",
@@ -394,7 +410,8 @@ def seen_decision(
     context: dict[str, Any] = {
         "message": message,
         "verdict": verdict,
-        "line": named or (found[0] if len(found) == 1 else None),
+        "line": entry_of_verdict
+        or (entries_of_version[0] if len(entries_of_version) == 1 else None),
         "opened_at": opened_at,
         "seen": verdict.seen,
         "revision": verdict.revision,
@@ -410,7 +427,9 @@ def seen_decision(
 
 @require_safe
 def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
-    """Serve the framed mail of that version, with the same CSP as the current one."""
+    """Serve the mail of the verdict's version for its frame, like `body` for the
+    current version.
+    """
     message, verdict = _find_verdict(request, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, request.actor, fingerprint=verdict.revision.fingerprint)

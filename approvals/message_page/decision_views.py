@@ -1,5 +1,5 @@
-"""Deciding one message: verdict, the page for high risk, undo, and actions on an
-unconfirmed decision.
+"""Views that decide one message: the verdict, the page for high risk, undo, and actions
+on an unconfirmed decision.
 
 GET never decides. After a verdict the next message of the same list is shown, under a
 notice with Undo.
@@ -78,7 +78,7 @@ from policy.allowlists.changes import allow_for_days
 
 @require_POST
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Record one verdict; 422 for an invalid form, in which typed text stays."""
+    """Record one verdict. For an invalid form, answer 422 and keep what was typed."""
     message = get_bare_message_or_404(request, public_id)
     typed = defaultdict(str, request.POST.dict())
     presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
@@ -88,10 +88,10 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     form = VerdictForm(request.POST, presets=presets)
     if form.is_valid():
         return _decide(request, message, form.cleaned_data, typed=typed)
-    seen = ShownForm(request.POST).value("fingerprint")
-    wrong = InvalidInput(form.first_error())
+    seen_fingerprint = ShownForm(request.POST).value("fingerprint")
+    error = InvalidInput(form.first_error())
     return answer_with_message(
-        request, public_id, wrong, typed=typed, seen_fingerprint=seen
+        request, public_id, error, typed=typed, seen_fingerprint=seen_fingerprint
     )
 
 
@@ -102,14 +102,15 @@ def _decide(
     *,
     typed: Mapping[str, str],
 ) -> HttpResponse:
-    """Give a verdict: 403 where it is not allowed, 409 if somebody was first or the
-    message changed; typed text stays.
+    """Give a verdict and answer with the next message. A refused verdict is answered
+    with the same message: 403 if it is not allowed, 409 if somebody was first or the
+    message has changed.
 
-    What changed since the version that was posted is shown in the same answer.
+    The refusal keeps what was typed and shows what changed since the posted version.
     """
     actor = request.actor
     try:
-        given = give_verdict(
+        result = give_verdict(
             message=message.public_id,
             actor=actor,
             is_reauthenticated=is_recently_authenticated(request),
@@ -128,10 +129,10 @@ def _decide(
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
         )
-    if given.told:
-        # The message stays on screen, with what was wrong with it.
+    if result.told:
+        # A local message, such as a practice message, stays on screen with its answer.
         return back_to_message(request, message.public_id)
-    # The next message of the list, or the empty pane where nothing is left of it.
+    # Show the next message of the list, or the empty pane if the list has none.
     filters = filters_of(request)
     following = next_in(actor, filters, message)
     if not request.htmx:
@@ -154,15 +155,17 @@ def _decide(
 
 @message_action
 def undo(request: DeskRequest, public_id: UUID) -> str:
-    """Undo a decision that has not left, and show the message, which is held again."""
+    """Undo a decision that has not been sent to MultiMail, and show the message, which
+    is held again.
+    """
     undo_decision(message=public_id, actor=request.actor)
     return ""
 
 
 @message_action
 def take_back(request: DeskRequest, public_id: UUID) -> str:
-    """Take back one's own approval while others still have to approve, and show the
-    message.
+    """Take back the person's own approval while others still have to approve, and show
+    the message.
     """
     take_back_approval(message=public_id, actor=request.actor)
     return "Your approval is taken back. The message is held."
@@ -170,8 +173,8 @@ def take_back(request: DeskRequest, public_id: UUID) -> str:
 
 @require_safe
 def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the state of one's own decision; the notice above the next message polls
-    this.
+    """Show the notice about the person's own decision as it is now; the notice above
+    the next message polls this.
     """
     get_bare_message_or_404(request, public_id)
     if not request.htmx:
@@ -185,25 +188,25 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_get_or_post
 def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Ask for confirmation with all serious findings; on POST approve if all of them
-    were read, else 422.
+    """Show the confirmation page with all serious findings. On POST, approve if all of
+    them were ticked as read, else answer 422.
 
-    A rule of the policy can ask for this page where the findings do not.
+    A rule of the policy can ask for this page without serious findings.
     """
     message = get_visible_message_or_404(request, public_id)
     ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
     findings = to_be_read(message, ruling.demand.effects)
     if message.revision is None or not findings:
-        # Without serious findings it is decided on the message's own page.
+        # Nothing to confirm: the message is approved on its own page.
         return redirect(message_address(request, public_id))
     conversation = conversation_of(message)
-    pieces = {piece.lower() for one in findings for piece in one.evidence}
+    suspicious = {piece.lower() for one in findings for piece in one.evidence}
     content = stored_content(message.revision)
     is_inbound = message.is_inbound
     form = HighRiskForm(
         request.POST if request.method == "POST" else None,
         findings=findings,
-        asked=recipient_question(content, is_inbound=is_inbound, suspicious=pieces),
+        asked=recipient_question(content, is_inbound=is_inbound, suspicious=suspicious),
         has_late=bool(conversation.late),
     )
     if form.is_valid():
@@ -218,8 +221,8 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
     lines = address_lines(message, content, actor=request.actor)
     add_lists(lines, ruling.judged)
-    wanted = ("From",) if is_inbound else ("To", "Cc", "Bcc")
-    fields = [line for line in lines if line.label in wanted]
+    labels = ("From",) if is_inbound else ("To", "Cc", "Bcc")
+    fields = [line for line in lines if line.label in labels]
     context: dict[str, Any] = {
         "message": message,
         "revision": message.revision,
@@ -248,21 +251,23 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @message_action
 def withdraw(request: DeskRequest, public_id: UUID) -> str:
-    """Stop a decision whose call may have left; it may still take effect."""
+    """Withdraw a decision whose call may have left already. It may still take effect."""
     withdraw_decision(message=public_id, actor=request.actor)
     return ""
 
 
 @message_action
 def send_again(request: DeskRequest, public_id: UUID) -> str:
-    """Send an approval again that reads have shown to have had no effect."""
+    """Send an unconfirmed approval again, after reads have shown that MultiMail still
+    holds the message.
+    """
     confirm_approval(message=public_id, actor=request.actor)
     return ""
 
 
 @message_action
 def settle(request: DeskRequest, public_id: UUID) -> str:
-    """Settle a decision by hand where MultiMail reports nothing."""
+    """Settle a decision by hand, if MultiMail does not report what became of it."""
     form = SettleForm(request.POST)
     if not form.is_valid():
         raise InvalidInput("Say whether it was carried out or not.")
@@ -273,7 +278,7 @@ def settle(request: DeskRequest, public_id: UUID) -> str:
 
 @message_action
 def look(request: DeskRequest, public_id: UUID) -> str:
-    """Ask MultiMail about this message now, and stay on its page."""
+    """Have MultiMail asked about this message now, and stay on its page."""
     look_again(message=public_id, actor=request.actor)
     return "Checking with MultiMail. The result appears here."
 
@@ -289,26 +294,29 @@ def have_asked(request: DeskRequest, public_id: UUID) -> None:
     look_again(message=public_id, actor=request.actor)
 
 
+# How long a recipient is allowed from the message page.
 DAYS = 7
 
 
 @require_POST
 @reauthenticated
 def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Allow one recipient for this mailbox for seven days, and show the message again."""
+    """Add a refused recipient to this mailbox's allowlist for seven days, and show the
+    message again.
+    """
     message = get_visible_message_or_404(request, public_id)
-    asked = compared(request.POST.get("address", "")[:1000])
+    address = compared(request.POST.get("address", "")[:1000])
     judged = rulings([message], request.actor, now=timezone.now())[message.pk].judged
-    is_refused = asked in map(compared, judged.refused)
+    is_refused = address in map(compared, judged.refused)
     try:
-        if asked is None or message.mailbox_id is None or not is_refused:
+        if address is None or message.mailbox_id is None or not is_refused:
             raise InvalidInput(
                 "No allowlist refuses this recipient now. Check the message again."
             )
         allow_for_days(
-            address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor
+            address=address, mailbox=message.mailbox_id, days=DAYS, actor=request.actor
         )
     except (ActNotAllowed, InvalidInput) as error:
         return answer_with_message(request, public_id, error)
-    notice = f"{message.mailbox} may write to {asked} for {DAYS} days. Nothing is decided yet."
+    notice = f"{message.mailbox} may write to {address} for {DAYS} days. Nothing is decided yet."
     return back_to_message(request, public_id, notice=notice)

@@ -1,5 +1,7 @@
-"""The sheet of a message: the rendered message, cached for a moment, its tabs, and what
-the open one shows. Only that one is computed.
+"""The sheet of the message page: the message's content in one of several views, which
+are its tabs (rendered, text, HTML against text, source, headers, changes).
+
+Only the open tab is computed. Rendered messages are cached in this process.
 """
 
 from collections import OrderedDict
@@ -35,6 +37,7 @@ from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 from risk.addresses import everybody
 
+# Limits of the cache of this process: messages, and characters of all together.
 MAX_MESSAGES = 64
 MAX_CHARACTERS = 8_000_000
 
@@ -45,14 +48,14 @@ _cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 def rendered_message_of(
     revision: Revision, content: Content | None = None
 ) -> RenderedMessage:
-    """Return the rendered message of a version, cached by its fingerprint, which covers
-    all that is shown.
+    """Return the rendered message of a version. It is cached by the fingerprint, which
+    covers everything that is shown.
     """
     return _cached(revision.fingerprint, revision, content)
 
 
 def rendered_text_of(revision: Revision, content: Content) -> RenderedMessage:
-    """Return the text part of a version that has HTML too, rendered by itself and
+    """Return the text part of a version that also has HTML, rendered by itself. It is
     cached in the same way.
     """
     text = replace(content, html=None)
@@ -71,6 +74,7 @@ def _cached(key: str, revision: Revision, content: Content | None) -> RenderedMe
             len(one.document) + len(one.text) + len(one.plain) + len(one.read)
             for one in _cache.values()
         ]
+        # The least recently used messages are dropped first.
         while len(_cache) > MAX_MESSAGES or (
             len(_cache) > 1 and sum(sizes) > MAX_CHARACTERS
         ):
@@ -79,24 +83,26 @@ def _cached(key: str, revision: Revision, content: Content | None) -> RenderedMe
     return rendered
 
 
+# Characters of the preview that a mail program shows behind the subject.
 PREVIEW = 90
-# How many lines of text are drawn; the whole text is under "Text".
+# Lines shown of the plain text, and characters of each. The "Text" tab has all of it.
 LINES = 12
 LINE = 300
+# Lines shown of what an agent that gets the message would read.
 AGENT_LINES = 40
 
 
 def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
-    """Return how a mail program would list and draw the message.
+    """Return the template context for how a mail program lists and shows the message.
 
-    The words that lists show behind the subject are the first of the message, also
-    those that it hides from its reader (`is_hidden`). `words` are all of its words, in
-    the order of its source.
+    `preview` is what lists show behind the subject: the first words of the message,
+    even if it hides them from its reader (`is_hidden`). `plain` is what programs
+    without HTML show, and `words` all words in the order of the source, as an agent
+    reads them.
     """
     words = " ".join(rendered.plain.split())
     preview = words[:PREVIEW]
-    # What the recipient's program has for those who read plain text only; an agent gets
-    # what is hidden as well.
+    # What a mail program without HTML shows.
     text = (
         text_part(content.markdown, content.additions)
         if content.markdown
@@ -120,14 +126,17 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
 
 
 def _head(text: str, *, lines: int = LINES) -> str:
-    """Return the first lines of a text with long ones cut; an ellipsis marks each cut."""
+    """Return the first lines of a text, and the beginning of long lines. An ellipsis
+    marks each cut.
+    """
     rows = text[: lines * LINE * 4].strip().splitlines()
-    shown = "\n".join(
+    head = "\n".join(
         line[:LINE] + ("…" if len(line) > LINE else "") for line in rows[:lines]
     )
-    return shown + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")
+    return head + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")
 
 
+# The views of a message, by their names in the URL.
 WAYS = {
     "rendered": "Rendered",
     "text": "Text",
@@ -140,29 +149,29 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Way:
-    """The chosen view of the message, and its page number."""
+    """The chosen view of the message (a key of `WAYS`), and its page number."""
 
     name: str
     page: int = 1
 
 
 class ViewForm(LenientForm):
-    """What the address asks of the view of a message: which one, and from which page
-    on.
-    """
+    """The parameters of the URL that choose the view of a message and its page."""
 
     view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
     page = forms.IntegerField(min_value=1, max_value=100_000, required=False)
 
 
-# How much of the text is included next to the frame, for print and for browsers without
-# frames.
+# Characters of the text that is included next to the frame, for print and for browsers
+# without frames.
 TWIN = 20_000
 
 
 @dataclass(frozen=True)
 class Tab:
-    """One view of the message: its URL, and a short mark of what it shows."""
+    """The tab of one view: its URLs with and without htmx, and a short mark, such as
+    the number of differences, with its meaning for screen readers.
+    """
 
     name: str
     label: str
@@ -174,8 +183,8 @@ class Tab:
 
 
 def way_asked(request: DeskRequest) -> Way:
-    """Return the view that the URL asks for; without one, text for people who prefer
-    it, else the rendered message.
+    """Return the view that the URL asks for. If it asks for none, this is the text for
+    people who prefer it, else the rendered message.
     """
     form = ViewForm(request.GET)
     usual = "text" if getattr(request.user, "text_first", False) else "rendered"
@@ -191,8 +200,8 @@ def sheet_context(
     sent_back: Changes | None,
     query: str,
 ) -> dict[str, Any]:
-    """Return what the sheet shows; `query` is the queue's query string, question mark
-    included.
+    """Return the template context of the sheet. `query` is the queue's query string
+    with its question mark; `sent_back` is what changed since changes were requested.
     """
     if content is None or rendered is None:
         return {"way": replace(way, name="rendered"), "ways": []}
@@ -242,8 +251,8 @@ def sheet_context(
 
 
 def twin_of(rendered: RenderedMessage) -> Stretch:
-    """Return the text of the frame as it is read: without Markdown syntax, and with
-    hidden text marked.
+    """Return the text of the frame as a person reads it: without Markdown syntax, and
+    with hidden text marked.
     """
     return stretch_of(rendered.read or rendered.text, size=TWIN)
 
@@ -280,10 +289,11 @@ def _tabs(
 
 
 def approve_label(content: Content | None, message: Message, demand: Demand) -> str:
-    """Return the words on the button: what happens when it is pressed, and to how many.
+    """Return the label of the approve button: what happens to how many people, such as
+    "Approve and send to 3 people, 1 outside".
 
-    Where others have to approve too, that is only the number of approvals: "Approve (1
-    of 2)".
+    If others have to approve after this person, it is the number of approvals: "Approve
+    (1 of 2)".
     """
     if demand.takes_several and not demand.is_last:
         return f"Approve ({demand.after()})"
@@ -292,17 +302,20 @@ def approve_label(content: Content | None, message: Message, demand: Demand) -> 
     if content is None:
         return "Approve"
     people = len(everybody(content))
-    least = "" if {"cc", "bcc"} <= set(content.coverage) else "at least "
+    at_least = "" if {"cc", "bcc"} <= set(content.coverage) else "at least "
     verb = "Approve and schedule" if content.send_at else "Approve and send"
     outside = ""
-    # How many recipients are external; without addresses that was never computed.
+    # `outside` counts recipients outside the organization. It is not computed yet while
+    # the message has no stored addresses.
     if message.addresses and message.outside >= people:
         outside = " outside"
     elif message.addresses:
         outside = f", {message.outside} outside" if message.outside else " inside"
-    return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}{outside}"
+    return (
+        f"{verb} to {at_least}{people} {'person' if people == 1 else 'people'}{outside}"
+    )
 
 
 def has_undo_window(message: Message) -> bool:
-    """Return whether an approval of this message can be undone for a while."""
+    """Whether an approval of this message can be undone for a while."""
     return message.mailbox is None or message.mailbox.undo_window > timedelta(0)

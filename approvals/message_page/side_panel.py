@@ -1,7 +1,9 @@
-"""What stands beside the content of a message: claims, history and comments, attached
-files, its findings (worst first, each with a link to its place), and where it came from.
+"""What the message page shows beside the content: claims, history and comments,
+attached files, findings (worst first, each with a link to its evidence), and who or
+what started the message.
 
-A sender's claim of that counts as verified only where the desk saw it signed.
+A sender's claim that a Discord command started the message counts as verified only if
+the desk itself received that command, signed by Discord.
 """
 
 import re
@@ -50,15 +52,17 @@ from risk.findings import (
 )
 from risk.rules import RULES
 
+# How many comments, and how many ledger entries, the history shows at most.
 MOST_COMMENTS = 50
 MOST_LINES = 12
-# Entries shown as comments, or not of interest to others.
+# Actions that the history leaves out: comments are shown as such, and the others
+# interest only the person who acted.
 _HIDDEN_ACTIONS = ("comment.added", "snooze.set", "snooze.ended", "claim.released")
 
 
 def actions_on(message: Message) -> set[str]:
-    """Return what the ledger says has happened to the message: what never did needs no
-    query.
+    """Return the actions that the ledger has of a message. Callers skip queries about
+    an action that never happened.
     """
     entries = Entry.objects.of_message(message.public_id)
     return set(entries.values_list("action", flat=True).distinct())
@@ -71,8 +75,9 @@ def panel_context(
     presets: Presets,
     happened: Collection[str],
 ) -> dict[str, Any]:
-    """Return the claim, the possible actions, and the history. `happened` are the
-    `actions_on` the message.
+    """Return the template context of the panel: the claim, the person's snooze and open
+    question, what they may do, and the history with comments. `happened` is the result
+    of `actions_on`.
     """
     actor = request.actor
     person = int(actor.id)
@@ -84,7 +89,7 @@ def panel_context(
     if waits:
         if "snooze.set" in happened:
             snooze = Snooze.objects.on(message).of_person(person).in_force().first()
-        # Only offered: the chosen time is checked by the database's clock.
+        # By this server's clock; the command checks the chosen time by the database's.
         latest = message.expires_at - BACK_BEFORE if message.expires_at else None
         snooze_choices = {
             "zone": zone_name(),
@@ -119,7 +124,9 @@ def panel_context(
 
 
 def _awaits_review(message: Message) -> bool:
-    """Whether `awaiting_review` finds the message, by its decisions as they were read."""
+    """Whether the query `awaiting_review` would find the message, computed from the
+    decisions that were read with it.
+    """
     if not message.is_held:
         return False
     for decision in our_decisions(message):
@@ -147,21 +154,26 @@ def ticks_shown(
 def files_shown(
     message: Message, files: Sequence[AttachedFile], opened: Collection[str]
 ) -> dict[str, Any]:
-    """Return how the attached files of a message are shown."""
-    shown = [
+    """Return the template context of the attached files. `opened` are the keys of the
+    parts that the person has opened.
+    """
+    previews = [
         FilePreview(file, name=file_name(file), is_opened=key_of(file) in opened)
         for file in files
     ]
-    listed = stored_content(message.revision).attachments if message.revision else ()
+    attachments = (
+        stored_content(message.revision).attachments if message.revision else ()
+    )
     return {
-        "files": shown,
-        # Only what the bytes reveal; what the names reveal is among the findings.
-        "files_that_lie": [one for one in shown if one.file.differs or one.serious],
-        # Beyond the limit of stored files, or of a message that was decided before
-        # files were fetched.
-        "not_stored": listed[len(files) :],
+        "files": previews,
+        # Files whose bytes are not what they claim to be. Suspicious file names are
+        # findings.
+        "files_that_lie": [one for one in previews if one.file.differs or one.serious],
+        # Attachments beyond the limit of stored files, or of a message that was decided
+        # before its files were fetched.
+        "not_stored": attachments[len(files) :],
         "files_wait": message.is_held
-        and any(one.file.state == "waiting" for one in shown),
+        and any(one.file.state == "waiting" for one in previews),
     }
 
 
@@ -171,8 +183,8 @@ MAX_EVIDENCE = 20
 
 @dataclass(frozen=True)
 class Jump:
-    """Where a finding leads: an address that works without scripts, and the mark in the
-    message's frame for scripts.
+    """The link of a finding to its evidence: a URL that works without scripts, its
+    words, and for scripts the id of the mark in the message's frame.
     """
 
     url: str
@@ -182,8 +194,8 @@ class Jump:
 
 @dataclass(frozen=True)
 class FoundLine:
-    """One finding. `level` is what it counts for now: "high", "notice", or empty where
-    an admin gave it no points.
+    """One finding, as the page shows it. `level` follows from the present weights:
+    "high", "notice", or empty if an admin gave the rule no points.
     """
 
     rule: str
@@ -201,29 +213,34 @@ class FoundLine:
 def findings_of(
     message: Message, weights: Mapping[str, int], *, query: str = ""
 ) -> tuple[list[FoundLine], Score]:
-    """Return the findings of a message's current version, those that count most first,
-    and what they add up to.
+    """Return the findings of a message's current version, those with most points first,
+    and their total score.
 
-    Jumps keep `query`, the queue's part of the address, with its question mark.
+    `weights` are the points by rule. `query` is the queue's query string with its
+    question mark, which the links keep.
     """
     findings = (
-        [restored(one) for one in message.revision.findings] if message.revision else []
+        [restored(finding) for finding in message.revision.findings]
+        if message.revision
+        else []
     )
     page = reverse("message", args=[message.public_id]) + query
     lines = []
-    for one in findings:
-        rule = RULES.get(one.rule)
-        points = points_of(one, weights)
+    for finding in findings:
+        rule = RULES.get(finding.rule)
+        points = points_of(finding, weights)
         line = FoundLine(
-            rule=one.rule,
-            words=rule.words if rule else one.rule.replace("_", " "),
+            rule=finding.rule,
+            words=rule.words if rule else finding.rule.replace("_", " "),
             level=level_of(points),
-            sentence=one.sentence,
-            detail=one.detail,
+            sentence=finding.sentence,
+            detail=finding.detail,
             points=points,
-            name=finding_name(one),
-            jump=jump_to(one, page),
-            evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
+            name=finding_name(finding),
+            jump=jump_to(finding, page),
+            evidence=finding.evidence[:MAX_EVIDENCE]
+            if len(finding.evidence) > 3
+            else (),
         )
         lines.append(line)
     lines.sort(key=lambda line: (-line.points, rule_order(line.rule)))
@@ -231,7 +248,9 @@ def findings_of(
 
 
 def jump_to(one: Finding, page: str) -> Jump | None:
-    """Return the link to a finding's evidence, from the message's page."""
+    """Return the link to a finding's evidence; None if it has none. `page` is the URL
+    of the message's page.
+    """
     if one.rule == "rejected_before":
         if not one.evidence:
             return None
@@ -245,16 +264,20 @@ def jump_to(one: Finding, page: str) -> Jump | None:
     return Jump(one.anchor, "Show it") if one.anchor else None
 
 
+# How far other messages of the same trigger are counted.
 COUNTED = 100
-# Discord's ids are numbers of this length; a link is built of nothing else.
+# Discord's ids have this many digits; a link is built from such ids only.
 _ID = re.compile(r"[0-9]{17,20}")
+# The metadata keys in which agents state their reason, the preferred one first.
 _REASONS = ("reason", "stated_reason", "purpose", "intent", "why")
+# Characters of a stated reason that are shown.
 MAX_STATED_REASON = 2000
 
 
 def origin_of(message: Message, *, actor: Actor) -> dict[str, Any]:
-    """Return what is said of who started a message, and how many others wait from the
-    same trigger, with the queue that lists them. The count is bounded.
+    """Return the template context about who or what started a message: the link to
+    Discord, the agent's stated reason, and how many other messages of the same trigger
+    wait, with the query string that lists them in the queue.
     """
     others = 0
     query = ""
@@ -273,21 +296,21 @@ def origin_of(message: Message, *, actor: Actor) -> dict[str, Any]:
 
 
 def is_verified(message: Message) -> bool:
-    """Whether the interaction that the sender names is a signed command that made this
-    message.
+    """Whether the Discord interaction that the sender names is one that the desk
+    received signed, and that made this message.
     """
-    named = str(message.trigger.get("discord_interaction_id") or "")
-    if not named:
+    interaction_id = str(message.trigger.get("discord_interaction_id") or "")
+    if not interaction_id:
         return False
-    made = CommandedMail.objects.filter(
+    commands = CommandedMail.objects.filter(
         connection=message.connection_id, upstream_id=message.upstream_id
     )
-    return made.filter(interaction_id=named).exists()
+    return commands.filter(interaction_id=interaction_id).exists()
 
 
 def discord_address(trigger: Mapping[str, Any]) -> str:
-    """Return the address of the Discord channel or message that is named by its ids;
-    empty where one is missing.
+    """Return the link to the Discord message that the trigger names, or to its channel
+    if the message is not named. Empty if server or channel are missing.
     """
     guild = _id(trigger, "discord_guild_id", "discord_guild")
     channel = _id(trigger, "discord_channel_id", "discord_channel")
@@ -298,18 +321,18 @@ def discord_address(trigger: Mapping[str, Any]) -> str:
 
 
 def stated_reason(trigger: Mapping[str, Any]) -> str:
-    """Return why the agent says that it writes; empty where it says nothing."""
-    found = (trigger.get(name) for name in _REASONS)
+    """Return the reason that the agent states for its message; empty if it has none."""
+    values = (trigger.get(name) for name in _REASONS)
     return next(
         (
-            one.strip()[:MAX_STATED_REASON]
-            for one in found
-            if isinstance(one, str) and one.strip()
+            value.strip()[:MAX_STATED_REASON]
+            for value in values
+            if isinstance(value, str) and value.strip()
         ),
         "",
     )
 
 
 def _id(trigger: Mapping[str, Any], *names: str) -> str:
-    found = (str(trigger.get(name) or "") for name in names)
-    return next((one for one in found if _ID.fullmatch(one)), "")
+    values = (str(trigger.get(name) or "") for name in names)
+    return next((value for value in values if _ID.fullmatch(value)), "")

@@ -1,5 +1,5 @@
-"""One message: what its recipients would get, why it may be risky, and the bar to
-decide from.
+"""The page of one message: what its recipients would get, why it may be risky, and the
+bar to decide from. Also what the other views of a message share.
 """
 
 from collections import defaultdict
@@ -100,22 +100,22 @@ class ViewedForm(forms.Form):
 
 
 class ShownForm(LenientForm):
-    """The version that was on a person's screen."""
+    """The form field with the fingerprint of the version that was on screen."""
 
     fingerprint = forms.RegexField(FINGERPRINT, required=False)
 
 
 @require_safe
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show one message beside the queue. Reading it is recorded in the ledger and
-    changes nothing else.
+    """Show one message beside the queue. The ledger records that it was loaded or
+    opened; the message does not change.
     """
-    asked = MessageForm(request.GET)
+    parameters = MessageForm(request.GET)
     return answer_with_message(
         request,
         public_id,
-        seen_fingerprint=asked.value("since"),
-        decided=asked.value("decided"),
+        seen_fingerprint=parameters.value("since"),
+        decided=parameters.value("decided"),
     )
 
 
@@ -129,12 +129,12 @@ def answer_with_message(
     seen_fingerprint: str | None = None,
     decided: UUID | None = None,
 ) -> HttpResponse:
-    """Show the message, with what went wrong and what was typed where a verdict was
-    refused.
+    """Show the message. After a refused action, `error` is shown and the form keeps
+    what was `typed`.
 
-    Where the version that the reader has seen, `seen_fingerprint`, is not the current
-    one, the page shows what changed since, and asks to read that before it is decided.
-    `decided` is what they have just decided.
+    If `seen_fingerprint`, the version that the reader has seen, is not the current one,
+    the page shows what changed since, and asks them to read that first. `decided` is
+    the message that they have just decided, for the notice with Undo.
     """
     actor = request.actor
     message = get_visible_message_or_404(request, public_id)
@@ -146,8 +146,8 @@ def answer_with_message(
     context |= {
         "error": error.sentence if error else "",
         "notice": notice,
-        # Templates ask a hundred times for what was typed, and a missing key costs
-        # Django an exception each time.
+        # A defaultdict, because templates look up what was typed a hundred times, and
+        # Django is slow for missing keys: it raises an exception for each.
         "typed": defaultdict(str, typed or {}),
         "changed": changes_since(message, seen_fingerprint),
     }
@@ -156,8 +156,8 @@ def answer_with_message(
         request, message, presets=context["presets"], happened=happened
     )
     if message.revision is not None and request.method != "HEAD":
-        # With scripts the page reports itself that it was opened; a prefetched page was
-        # seen by nobody.
+        # An htmx page reports by itself when it is on screen (`opened`), and a
+        # prefetched page was seen by nobody, so these are recorded as loaded only.
         is_ahead = is_prefetch(request)
         is_opened = not (request.htmx or is_ahead)
         acts = (SERVED, OPENED) if is_opened else (SERVED,)
@@ -182,7 +182,9 @@ def answer_with_message(
 def back_to_message(
     request: DeskRequest, public_id: UUID, *, notice: str = ""
 ) -> HttpResponse:
-    """After an action: the current fragment for htmx, else a redirect to the page."""
+    """Answer an action with the message as it is now: the fragment for htmx, else a
+    redirect to its page.
+    """
     if request.htmx:
         return answer_with_message(request, public_id, notice=notice)
     if notice:
@@ -193,11 +195,12 @@ def back_to_message(
 def message_action(
     act: Callable[[DeskRequest, UUID], str],
 ) -> Callable[[DeskRequest, UUID], HttpResponse]:
-    """Make a view of a function that acts on a message that the person sees, and
-    returns a notice for its page.
+    """Decorator: make a POST view of a function that acts on a message and returns a
+    notice for its page.
 
-    What it raises is answered with the message and a sentence: 403 for who may not, 409
-    where the message has moved on.
+    The person must be able to see the message. If the function raises a DeskError, the
+    answer is the message with the error's sentence and status, such as 403 if the
+    person may not act, or 409 if the message has changed.
     """
 
     @require_POST
@@ -214,13 +217,13 @@ def message_action(
 
 
 def message_address(request: DeskRequest, public_id: UUID) -> str:
-    """Return the address of a message's page, with the list that the request came from."""
+    """Return the URL of a message's page, with the queue's filters of the request."""
     return reverse("message", args=[public_id]) + filters_of(request).suffix
 
 
 def framed(content: str | bytes, **options: Any) -> HttpResponse:
-    """Return a response that gets the frame's CSP from the middleware: nothing in it
-    loads or runs.
+    """Return a response for the frame that shows mail. The middleware gives it a CSP
+    under which nothing in it loads or runs.
     """
     response = HttpResponse(content, **options)
     response.is_mail_frame = True  # type: ignore[attr-defined]
@@ -235,8 +238,8 @@ def is_prefetch(request: DeskRequest) -> bool:
 
 
 def get_visible_message_or_404(request: DeskRequest, public_id: UUID) -> Message:
-    """Return the message with the rows that its page shows, or raise Http404 where the
-    actor may not see it.
+    """Return the message with the related rows that its page shows. Raise Http404 if
+    the actor may not see it.
     """
     message = shown_message(request.actor, public_id)
     if message is None:
@@ -245,7 +248,9 @@ def get_visible_message_or_404(request: DeskRequest, public_id: UUID) -> Message
 
 
 def get_bare_message_or_404(request: DeskRequest, public_id: UUID) -> Message:
-    """Return the message with its content alone, for actions on it."""
+    """Return the message with only its current version, for actions on it. Raise
+    Http404 if the actor may not see it.
+    """
     visible = Message.objects.visible_to(request.actor).select_related("revision")
     return first_or_404(visible.filter(public_id=public_id), _NO_MESSAGE)
 
@@ -258,8 +263,10 @@ def message_context(
     happened: Collection[str],
     way: Way,
 ) -> dict[str, Any]:
-    """Return what the message pane shows; its position and the next message are those
-    of the list beside it.
+    """Return the template context of the message pane.
+
+    `filters` are those of the list beside it, which give the message's place and the
+    next message. `happened` are the actions of the ledger on the message.
     """
     now = timezone.now()
     revision = message.revision
@@ -301,8 +308,8 @@ def message_context(
         "max_reason": MAX_REASON,
         "findings": findings,
         "score": score,
-        # The approve key approves at once only where undo is possible; elsewhere it
-        # focuses the button.
+        # The keyboard shortcut approves at once only if that can be undone; otherwise
+        # it focuses the button.
         "has_undo_window": has_undo_window(message),
         "ruling": ruling,
         "to_allow": to_allow(message, ruling.judged, actor=actor),
@@ -355,7 +362,7 @@ def message_context(
 
 @require_POST
 def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Note that the message is on the person's screen."""
+    """Record that the message is on the person's screen, as its page reports."""
     actor = request.actor
     message = get_bare_message_or_404(request, public_id)
     note_opened(
@@ -370,20 +377,20 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_safe
 def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
-    """Redirect from MultiMail's message id to the message, or offer a choice where
-    several have it.
+    """Redirect from MultiMail's message id to the message's page, or offer a choice if
+    messages of several connections have this id.
     """
     visible = desk_messages().visible_to(request.actor).for_list()
     # PostgreSQL rejects U+0000 in parameters.
-    found = list(visible.filter(upstream_id=upstream_id.replace("\0", " ")))
-    if not found:
+    matches = list(visible.filter(upstream_id=upstream_id.replace("\0", " ")))
+    if not matches:
         raise Http404(
             "No message with this id has reached this desk, or you may not see its mailbox."
         )
-    if len(found) == 1:
-        return redirect("message", public_id=found[0].public_id)
+    if len(matches) == 1:
+        return redirect("message", public_id=matches[0].public_id)
     return render(
         request,
         "approvals/message_page/choose.html",
-        {"messages": found, "upstream_id": upstream_id},
+        {"messages": matches, "upstream_id": upstream_id},
     )

@@ -1,4 +1,6 @@
-"""The tables of the desk. Each QuerySet stands beside its model."""
+"""The review desk's models: decisions, verdicts, reviews, claims, edits and the like.
+Each model's QuerySet is in the same file.
+"""
 
 from approvals.models.collaboration import (
     Claim,

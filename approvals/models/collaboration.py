@@ -1,5 +1,5 @@
-"""Who works on which message: claims, snoozes, comments, questions, opened parts,
-saved views, and what was done about messages that are late.
+"""What people do with messages besides deciding them: claims, snoozes, comments,
+questions, opened parts and saved views; and reminders about late messages.
 """
 
 from collections.abc import Iterable
@@ -23,43 +23,43 @@ class PersonalQuerySet(OfMessagesQuerySet[_Model]):
     """Reads of rows that tie one person to a message."""
 
     def of_person(self, person: int) -> Self:
-        """Those of one person; of questions, those that ask them (relies on
-        question_once).
+        """Rows of one person: their claims and snoozes, and the questions to them
+        (relies on question_once).
         """
         return self.filter(person=person)
 
     def on(self, message: Message) -> Self:
-        """Those on this message."""
+        """Rows about this message."""
         return self.filter(message=message)
 
     def among(self, messages: Iterable[int]) -> Self:
-        """Those on messages of a list."""
+        """Rows about messages with these keys."""
         return self.filter(message__in=list(messages))
 
     def under_lock(self) -> Self:
-        """Locked, with the rows that ledger entries need; rows that another transaction
-        has locked are skipped.
+        """Lock the rows, and read the related rows that ledger entries need. Rows that
+        another transaction has locked are skipped.
         """
         rows = self.select_related("person", "message", "message__mailbox")
         return rows.select_for_update(of=("self",), skip_locked=True)
 
 
 class ClaimQuerySet(PersonalQuerySet["Claim"]):
-    """Reads of claims; how long one lasts is judged by the database's clock."""
+    """Reads of claims. The database's clock decides whether a claim has expired."""
 
     def live(self) -> Self:
-        """Those that last, of active people, on held messages."""
+        """Claims that have not expired, by active people, on held messages."""
         return self.lasting().filter(
             person__is_active=True, message__state=MessageState.HELD
         )
 
     def lasting(self) -> Self:
-        """Those that were assigned, or whose holder had the message on screen recently."""
+        """Claims that were assigned, or whose holder recently saw the message."""
         return self.filter(Q(is_assigned=True) | Q(seen_at__gt=Now() - CLAIM_LASTS))
 
     def over(self) -> Self:
-        """Those that ended but still have a row: idle, of a deactivated person, or on a
-        message no longer held.
+        """Claims that have ended but are not deleted yet: expired, by a deactivated
+        person, or on a message that is no longer held.
         """
         idle = Q(seen_at__lte=Now() - CLAIM_LASTS, is_assigned=False)
         return self.filter(
@@ -68,17 +68,17 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
 
 
 class Claim(models.Model):
-    """Who works on a message. It informs others and prevents nobody from deciding."""
+    """A note that a person works on a message. Others can still decide it."""
 
     message = models.OneToOneField(
         Message, on_delete=models.CASCADE, related_name="claim"
     )
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="claims")
     claimed_at = models.DateTimeField(db_default=Now())
-    # When its holder last had the message on screen; an idle claim expires.
+    # When its holder last had the message on screen. The claim expires some time after.
     seen_at = models.DateTimeField(db_default=Now())
-    # By somebody else, or in turn; it then lasts until it is decided, released or
-    # assigned to somebody else.
+    # Whether somebody else or the review plan chose the holder. Such a claim does not
+    # expire: it lasts until the message is decided, released or assigned to another.
     is_assigned = models.BooleanField(default=False, db_default=False)
 
     objects = ClaimQuerySet.as_manager()
@@ -88,7 +88,7 @@ class Claim(models.Model):
 
     @property
     def words(self) -> str:
-        """How the holder got it, before their name."""
+        """The words before the holder's name."""
         return "Assigned to" if self.is_assigned else "Claimed by"
 
 
@@ -96,21 +96,21 @@ class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
     """Reads of what people have snoozed."""
 
     def running(self) -> Self:
-        """Those whose time has not come, by the database's clock."""
+        """Snoozes whose end is in the future, by the database's clock."""
         return self.filter(until__gt=Now())
 
     def in_force(self) -> Self:
-        """Those that still hide their message, by the database's clock; never in its
-        last hour.
+        """Snoozes that still hide their message, by the database's clock. In the last
+        hour before it expires a message is not hidden.
         """
-        far = Q(message__expires_at=None) | Q(
+        not_soon = Q(message__expires_at=None) | Q(
             message__expires_at__gt=Now() + BACK_BEFORE
         )
-        return self.running().filter(far)
+        return self.running().filter(not_soon)
 
     def over(self) -> Self:
-        """Those whose time has come, or that no longer hide a held message from
-        anybody.
+        """Snoozes that can be deleted: past their end, in the last hour before the
+        message expires, or on a message that is no longer held.
         """
         soon = Q(message__expires_at__lte=Now() + BACK_BEFORE)
         return self.filter(
@@ -119,7 +119,7 @@ class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
 
 
 class Snooze(models.Model):
-    """Hides a message from one person's list for a while; everybody else still sees it."""
+    """Hides a message from one person's Waiting tab for a time. Others still see it."""
 
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="snoozes"
@@ -144,13 +144,13 @@ class CommentQuerySet(models.QuerySet["Comment"]):
     """Reads of comments."""
 
     def newest_first(self) -> Self:
-        """With who wrote them (relies on comment_of_message)."""
+        """Newest first, with their authors (relies on comment_of_message)."""
         return self.select_related("person").order_by("-created_at", "-pk")
 
 
 class Comment(models.Model):
-    """A comment to colleagues on a message. It never leaves the desk, and never
-    changes.
+    """A comment on a message, for colleagues. It is never sent anywhere and never
+    changed.
     """
 
     message = models.ForeignKey(
@@ -178,16 +178,18 @@ class QuestionQuerySet(PersonalQuerySet["Question"]):
     """Reads of the mentions that nobody has answered yet."""
 
     def with_comments(self) -> Self:
-        """With who asks."""
+        """With the comment, and the person who wrote it."""
         return self.select_related("comment__person")
 
     def past(self) -> Self:
-        """Those on messages that are not held any more."""
+        """Questions about messages that are not held any more."""
         return self.exclude(message__state=MessageState.HELD)
 
 
 class Question(models.Model):
-    """A mention that awaits the person's answer. Answered ones are deleted."""
+    """A mention of a person in a comment, which awaits their answer. The row is deleted
+    when they answer.
+    """
 
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="questions"
@@ -211,8 +213,8 @@ class Question(models.Model):
 
 
 class OpenedPart(models.Model):
-    """One part of a message that one person opened: a file, the thread as it was then,
-    the links.
+    """A part of a message that a person opened: a file, the links, or the thread up to
+    its newest message of that time.
     """
 
     message = models.ForeignKey(
@@ -259,14 +261,14 @@ class SavedView(Saved):
 
 
 class StepDone(models.Model):
-    """A step of the review plan that was done for a message, or passed over for a later
-    one: once, whoever runs it.
+    """A step of the review plan that was done for a message, or skipped because a later
+    step is due. The row keeps a step from being done twice.
     """
 
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="steps_done"
     )
-    # What the step says, with the deadline where that was extended.
+    # The step in words, with the deadline if that was extended.
     step = models.CharField(max_length=120)
     at = models.DateTimeField(db_default=Now())
 
@@ -280,8 +282,8 @@ class StepDone(models.Model):
 
 
 class Reminder(models.Model):
-    """A person was reminded of a message that is late, or nearly; it stands in their
-    list until it is decided.
+    """A reminder to a person about a message that is late or nearly so. The message is
+    in their Mine tab until it is decided.
     """
 
     message = models.ForeignKey(

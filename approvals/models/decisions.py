@@ -1,5 +1,8 @@
-"""Decisions: what the desk must carry out, at most once, and what happened at each
-attempt.
+"""Decisions, which the desk must carry out at MultiMail at most once, and their
+attempts.
+
+The QuerySet has the queries of the workers: decisions that are due, abandoned, in
+doubt.
 """
 
 from collections import Counter
@@ -27,38 +30,38 @@ from policy.models import KillSwitch, StandingApproval, standing_words
 
 
 def _stops() -> QuerySet[KillSwitch]:
-    """The kill switches that keep a decision from being carried out."""
+    """Return the kill switches that stop a decision, as a subquery of decisions."""
     return KillSwitch.objects.stopping(
         connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox")
     )
 
 
 class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
-    """Reads of decisions; due times and leases are judged by the database's clock."""
+    """Reads of decisions. Due times and leases follow the database's clock."""
 
     def of_the_week(self) -> Self:
-        """Made in the last seven days (relies on decision_recorded_brin)."""
+        """Decisions of the last seven days (relies on decision_recorded_brin)."""
         return self.filter(recorded_at__gte=Now() - WEEK)
 
     def by_people(self) -> Self:
-        """Made by a person, and not undone."""
+        """Decisions of people, except undone ones."""
         return self.filter(rule="").exclude(state=DecisionState.UNDONE)
 
     def times(self) -> dict[str, Any]:
-        """Return how many were decided, and the median and 95th percentile of seconds
-        from held on.
+        """Return the `number` of decisions, and the `median` and the 95th percentile
+        (`most`) of the seconds from hold to decision.
         """
         newest = self.order_by("-pk").values("pk")[:MOST]
-        found = self.model.objects.filter(pk__in=newest).with_decision_time()
-        return found.aggregate(
+        decisions = self.model.objects.filter(pk__in=newest).with_decision_time()
+        return decisions.aggregate(
             number=Count("pk"),
             median=Percentile("took", 0.5),
             most=Percentile("took", 0.95),
         )
 
     def caught_by_rule(self) -> list[tuple[str, int, int]]:
-        """Return for each published rule how many messages with a finding of it were
-        rejected and sent back.
+        """Return for each risk rule: its name, and of the messages with its findings
+        how many were rejected, and for how many changes were requested.
 
         Messages without findings are counted under an empty name.
         """
@@ -78,19 +81,23 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         ]
 
     def between(self, since: datetime, until: datetime) -> Self:
-        """Made in a time span, without its end (relies on decision_recorded_brin)."""
+        """Decisions from `since` until before `until`.
+
+        Relies on decision_recorded_brin.
+        """
         return self.filter(recorded_at__gte=since, recorded_at__lt=until)
 
     def with_decision_time(self) -> Self:
-        """With `took`, the seconds between hold and decision."""
+        """Annotate with `took`, the seconds from hold to decision."""
         waited = F("recorded_at") - F("message__held_at")
         return self.annotate(took=Cast(Extract(waited, "epoch"), FloatField()))
 
     def postpone(self, wait: timedelta) -> int:
-        """Postpone those that are due before this time from now, and not yet, by the
-        database's clock; return how many.
+        """Postpone decisions that are due within `wait` until then; return how many.
 
-        What is due later keeps its time: it may be an approval for tomorrow.
+        Decisions that are due already, by the database's clock, are left alone: a
+        worker can take them at any moment. Decisions due after that time, such as
+        approvals for tomorrow, are left alone too.
         """
         waiting = self.filter(
             state=DecisionState.RECORDED, may_have_left=False, due_at__gt=Now()
@@ -99,27 +106,28 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         return waiting.update(due_at=Now() + wait)
 
     def live(self) -> Self:
-        """Those that still count."""
+        """Decisions that are not over: to be carried out, or of unknown outcome."""
         return self.filter(state__in=LIVE_DECISIONS)
 
     def going(
         self, states: Collection[str] = (DecisionState.RECORDED, DecisionState.CALLING)
     ) -> Self:
-        """Those in one of these states: to be carried out, or not yet reported although
-        they took effect.
+        """Decisions in one of these states, which are to be carried out; and decisions
+        that took effect while the mirror still has their message as held.
 
-        Of those that took effect only recent ones are searched, since shortly before
-        the last whole reads: a whole read updates the mirror. On a connection that was
-        not read for longer, nothing took effect. Relies on decision_to_do and
-        decision_applied.
+        Only decisions are searched that took effect since shortly before the oldest
+        last whole read of a connection, because a whole read updates the mirror.
+        Connections that were not read for longer than LATELY do not count: nothing took
+        effect there. Relies on decision_to_do and decision_applied.
         """
         lately = timezone.now() - LATELY
-        read = Connection.objects.exclude(complete_as_of__lt=lately).values_list(
+        read_times = Connection.objects.exclude(complete_as_of__lt=lately).values_list(
             "complete_as_of", flat=True
         )
-        first = min((at or lately for at in read), default=timezone.now())
+        oldest_read = min((at or lately for at in read_times), default=timezone.now())
         not_reported = Q(
-            state=DecisionState.APPLIED, changed_at__gt=max(lately, first - WORD_AFTER)
+            state=DecisionState.APPLIED,
+            changed_at__gt=max(lately, oldest_read - WORD_AFTER),
         )
         not_reported &= Q(
             message__state=MessageState.HELD, message__changed_at__lte=F("changed_at")
@@ -127,38 +135,46 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         return self.filter(Q(state__in=states) | not_reported)
 
     def on(self, messages: QuerySet[Message]) -> Self:
-        """Those on these messages."""
+        """Decisions on these messages."""
         return self.filter(message__in=messages)
 
     def recorded_since(self, at: datetime | Combinable) -> Self:
-        """Those made at that time or later."""
+        """Decisions made at that time or later."""
         return self.filter(recorded_at__gte=at)
 
     def applied_as(self, *outcomes: str) -> Self:
-        """Those that took effect, with one of these outcomes."""
+        """Decisions with one of these outcomes that took effect."""
         return self.filter(state=DecisionState.APPLIED, outcome__in=outcomes)
 
     def in_doubt(self) -> Self:
-        """Those whose effect is not known."""
+        """Decisions for which it is not known whether, or how, they took effect."""
         return self.filter(state__in=IN_DOUBT)
 
     def left_in_doubt(self) -> Self:
-        """In doubt, and a person has to end it, or reads should have ended it (relies
-        on decision_to_look_at).
+        """Decisions in doubt that need a person, because reads cannot resolve them or
+        should have by now (relies on decision_to_look_at).
 
-        Listed at once where only a person can act: send again what two reads showed as
-        held, or reject at MultiMail what was withdrawn.
+        Two kinds are listed at once, because only a person can act: unknown approvals
+        of messages that two reads showed as held, which can be sent again; and
+        withdrawn approvals of held messages, which can be rejected at MultiMail.
         """
         approve = Q(outcome=Outcome.APPROVE)
-        again = Q(state=DecisionState.UNKNOWN, seen_held__gte=READS_THAT_PROVE)
-        again &= Q(message__connection__repeats_unknown_approvals=False)
-        may_leave = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
+        can_be_repeated = Q(
+            state=DecisionState.UNKNOWN, seen_held__gte=READS_THAT_PROVE
+        )
+        can_be_repeated &= Q(message__connection__repeats_unknown_approvals=False)
+        may_still_leave = Q(
+            state=DecisionState.WITHDRAWN, message__state=MessageState.HELD
+        )
         return self.in_doubt().filter(
-            approve & (again | may_leave) | Q(changed_at__lt=Now() - STUCK_AFTER)
+            approve & (can_be_repeated | may_still_leave)
+            | Q(changed_at__lt=Now() - STUCK_AFTER)
         )
 
     def under_lock(self) -> Self:
-        """Locked, in a fixed order; waits for transactions that are ending one."""
+        """Lock the rows in a fixed order, which avoids deadlocks. Waits for
+        transactions that are ending one of them.
+        """
         return (
             self.select_related("message", "revision")
             .select_for_update(of=("self",))
@@ -166,24 +182,24 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
 
     def sent_back_between(self, since: datetime, until: datetime) -> Self:
-        """Requests for changes whose next version nobody has approved yet (relies on
-        decision_sent_back).
+        """Requests for changes that are not answered yet by a message that was approved
+        (relies on decision_sent_back).
         """
         answered = Exists(
             Message.objects.filter(answers=OuterRef("message"), state__in=LET_GO)
         )
-        asked = self.filter(
+        requests = self.filter(
             outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until
         )
-        return asked.exclude(state__in=VOID).exclude(answered)
+        return requests.exclude(state__in=VOID).exclude(answered)
 
     def to_settle(self) -> Self:
-        """Those that a report of MultiMail on the message can end."""
+        """Decisions that MultiMail's report about the message can end."""
         return self.filter(state__in=UNSETTLED)
 
     def may_still_take_effect(self) -> Self:
-        """Approvals that were stopped when their call may have left, and that may still
-        take effect: MultiMail was not read twice yet as holding the message.
+        """Approvals that were withdrawn after their call may have left, and that may
+        still take effect: two reads that show the message as held are still missing.
         """
         return self.filter(
             state=DecisionState.WITHDRAWN,
@@ -192,8 +208,8 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
 
     def due(self) -> Self:
-        """Ready to be carried out now, with nothing stopping them. No decision on a
-        local message, which MultiMail does not have, is ever carried out.
+        """Decisions to carry out now, which nothing stops. Decisions on local messages
+        are never due, because MultiMail does not have those.
         """
         ready = self.filter(
             state=DecisionState.RECORDED, due_at__lte=Now(), message__is_local=False
@@ -206,58 +222,60 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
 
     def still_allowed(self, attempt: "Decision") -> Self:
-        """The row of a running attempt, as long as its call may be made.
+        """The row of a running attempt, if its call may still be made; otherwise
+        nothing.
 
-        It is unchanged, and its lease has not expired. No kill switch, pause, wait or
-        expiry stops the call. An active person who still is a reviewer of the mailbox
-        made it, or a standing approval in force, or a rule; which of them it was never
-        changes.
+        The call may be made if the row is unchanged and its lease has not expired; if
+        no kill switch, pause, wait or expiry stops it; and if whoever decided still
+        may: an active person who is a reviewer of the mailbox, a standing approval in
+        force, or a rule that rejects.
 
-        Each condition is a subquery of its own. Joined in, they would make Django wrap
-        the row's own conditions into a subquery too, and PostgreSQL does not look at
-        those again when the row changed while the update waited for it.
+        Each condition on another table is a subquery. With joins, Django would wrap the
+        conditions on the row itself into a subquery too, and PostgreSQL does not check
+        those again if the row changed while the update waited for it.
         """
         message = attempt.message
-        # At the address that the call goes to: it may have been changed meanwhile.
-        here = Connection.objects.filter(
+        # The address must be the one that the call goes to. An admin may have changed
+        # it in the meantime.
+        connections = Connection.objects.filter(
             pk=message.connection_id, api_url=message.connection.api_url, paused_at=None
         )
-        in_time = Message.objects.real().filter(pk=message.pk)
+        unexpired = Message.objects.real().filter(pk=message.pk)
         if attempt.is_approval:
-            in_time = in_time.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
-        stops = KillSwitch.objects.stopping(
+            unexpired = unexpired.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+        switches = KillSwitch.objects.stopping(
             connection=message.connection_id, mailbox=message.mailbox_id
         )
-        mine = self.filter(
-            Exists(here.rested()),
-            ~Exists(stops),
-            Exists(in_time),
+        own_row = self.filter(
+            Exists(connections.rested()),
+            ~Exists(switches),
+            Exists(unexpired),
             pk=attempt.pk,
             attempt=attempt.attempt,
             state=DecisionState.CALLING,
             lease_until__gt=Now(),
         )
         if attempt.rule and not attempt.is_approval:
-            return mine
+            return own_row
         if attempt.standing_id is not None:
             standing = StandingApproval.objects.in_force()
-            return mine.filter(Exists(standing.filter(pk=attempt.standing_id)))
-        roles = Q(connection=None, mailbox=None) | Q(
+            return own_row.filter(Exists(standing.filter(pk=attempt.standing_id)))
+        scope = Q(connection=None, mailbox=None) | Q(
             connection=message.connection_id, mailbox=None
         )
         if message.mailbox_id is not None:
-            roles |= Q(mailbox=message.mailbox_id)
+            scope |= Q(mailbox=message.mailbox_id)
         grants = Grant.objects.filter(
-            roles,
+            scope,
             role=Role.REVIEWER,
             person=attempt.given_by_id,
             person__is_active=True,
         )
-        return mine.filter(Exists(grants))
+        return own_row.filter(Exists(grants))
 
     def approved_by_people_like(self, *, mailbox: int, key: str, shape: str) -> Self:
-        """Applied approvals of people, of messages with this mailbox, key and text; the
-        newest first.
+        """Approvals by people that took effect, of messages with this mailbox, API key
+        and text (`shape`); newest first.
         """
         alike = self.filter(
             message__mailbox=mailbox, message__sent_by_key=key, message__shape=shape
@@ -268,23 +286,25 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         return approved.select_related("message__revision").order_by("-pk")
 
     def being_carried_out(self) -> Self:
-        """Those whose call may be on its way now."""
+        """Decisions whose call may be under way now."""
         return self.filter(state=DecisionState.CALLING, lease_until__gt=Now())
 
     def abandoned(self) -> Self:
-        """Those whose lease expired during the call, which may have left."""
+        """Decisions whose worker's lease expired during the call. The call may have
+        left.
+        """
         return self.filter(state=DecisionState.CALLING, lease_until__lt=Now())
 
     def with_message(self) -> Self:
-        """With what a sentence about each needs."""
+        """With the message, its connection and its mailbox, as sentences need them."""
         return self.select_related("message__connection", "message__mailbox")
 
     def stalled(self) -> Self:
-        """Overdue for being carried out, whatever stops them (relies on
-        decision_to_do).
+        """Decisions that should have been carried out by now, whatever stops them
+        (relies on decision_to_do).
 
-        Those that a kill switch stops are listed at once, because only a person can end
-        that.
+        Decisions that a kill switch stops are listed as soon as they are due, because
+        only a person can release the switch.
         """
         late = Now() - STUCK_AFTER
         recorded = Q(state=DecisionState.RECORDED)
@@ -296,17 +316,15 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
 
     def held_back_by_switch(self) -> Self:
-        """Those that would be carried out, but for a kill switch (relies on
-        decision_to_do).
+        """Decisions that only wait for a kill switch to be released, except approvals
+        for later (relies on decision_to_do).
         """
         waits = Q(later_at__gt=Now())
         return self.filter(~waits, Exists(_stops()), state=DecisionState.RECORDED)
 
     def outdated_for_later(self) -> Self:
-        """Approvals for later that could not be carried out when their time comes
-        (relies on decision_to_do).
-
-        The content changed, or the message expires before.
+        """Approvals for later that cannot be carried out when their time comes, because
+        the content changed or the message expires before (relies on decision_to_do).
         """
         waiting = self.filter(
             state=DecisionState.RECORDED,
@@ -321,8 +339,8 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
 
     def refused_lately(self) -> Self:
-        """Not carried out, lately, with nothing decided since: held again (relies on
-        decision_to_look_at).
+        """Decisions that were recently refused, on messages that are held again and
+        were not decided since (relies on decision_to_look_at).
         """
         newer = self.model.objects.filter(
             message=OuterRef("message"), pk__gt=OuterRef("pk")
@@ -333,35 +351,39 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         return refused.filter(~Exists(newer), message__state=MessageState.HELD)
 
     def to_resolve(self) -> Self:
-        """In doubt, and due to be looked up: often until two reads agree, then rarely.
+        """Decisions in doubt that are to be looked up at MultiMail now: often until two
+        reads agree, then rarely.
 
-        Not while the connection cannot be read. Withdrawn ones on a message that is
-        gone, and unattributed ones, wait for a report or a person. Relies on
-        decision_to_look_at.
+        Decisions whose connection cannot be read are left out, and those that a read
+        cannot resolve (`resolvable`). Relies on decision_to_look_at.
         """
-        leisurely = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
-        old = self.resolvable().filter(
-            leisurely, changed_at__lt=Now() - timedelta(seconds=2)
+        is_due = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
+        settled_down = self.resolvable().filter(
+            is_due, changed_at__lt=Now() - timedelta(seconds=2)
         )
-        return old._on_well_connections()
+        return settled_down._on_well_connections()
 
     def resolvable(self) -> Self:
-        """In doubt, and resolvable by a read of this decision, not only of its message."""
-        moved = ~Q(message__state__in=(MessageState.HELD, MessageState.GONE))
-        # Where MultiMail takes no reasons, no later read tells more of an unattributed
-        # one.
-        moved &= ~Q(
+        """Decisions in doubt that a read of MultiMail can resolve. The others wait for
+        a report of MultiMail or for a person.
+        """
+        has_moved = ~Q(message__state__in=(MessageState.HELD, MessageState.GONE))
+        # Reads recognise a decision by the reference in its reason. If MultiMail takes
+        # no reasons, they tell no more about an unattributed one.
+        has_moved &= ~Q(
             state=DecisionState.UNATTRIBUTED,
             message__connection__refused_fields__contains=["reason"],
         )
         withdrawn = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
         return self.in_doubt().filter(
-            Q(state=DecisionState.UNKNOWN) | withdrawn | moved
+            Q(state=DecisionState.UNKNOWN) | withdrawn | has_moved
         )
 
 
 class Decision(models.Model):
-    """What the desk has decided and must carry out, at most once."""
+    """What a person or a rule decided about a message. The desk carries it out at
+    MultiMail, at most once.
+    """
 
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="decisions"
@@ -369,19 +391,20 @@ class Decision(models.Model):
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
     outcome = models.CharField(max_length=10, choices=Outcome)
     reason = models.TextField()
-    # Sent at the end of the reason: the only identifier of ours that MultiMail returns.
+    # Sent at the end of the reason, because it is the only identifier of ours that
+    # MultiMail returns.
     reference = models.CharField(max_length=24, unique=True)
     state = models.CharField(
         max_length=14, choices=DecisionState, default=DecisionState.RECORDED
     )
-    # What the agent gets as data beside the reason (our gateway): `suggested_markdown`,
-    # `replaced_by`, `changes`.
+    # Data for the agent besides the reason, if our gateway holds the message:
+    # `suggested_markdown`, `replaced_by`, `changes`.
     feedback = models.JSONField(default=dict, db_default={})
     given_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT)
-    # The rule that decided where no person did, such as "expiry".
+    # The rule that decided, such as "expiry"; empty if a person did.
     rule = models.CharField(max_length=40)
-    # The standing approval that approved it where no person did; `rule` names its
-    # number and version.
+    # The standing approval that approved the message; `rule` then names its number and
+    # version.
     standing = models.ForeignKey(
         "policy.StandingApproval",
         null=True,
@@ -389,13 +412,13 @@ class Decision(models.Model):
         related_name="decisions",
         db_index=False,
     )
-    # Who signed that standing approval, by their names of then: every row of the queue
-    # shows it.
+    # The names of those who signed the standing approval, copied because every row of
+    # the queue shows them.
     signed_by = models.CharField(max_length=400, default="", db_default="")
     recorded_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
-    # The time that whoever approved it chose, and the time zone in which; None: as soon
-    # as it cannot be undone.
+    # For an approval for later: the chosen time, and the time zone in which it was
+    # chosen. None: it is carried out at the end of the undo window.
     later_at = models.DateTimeField(null=True)
     later_zone = models.CharField(max_length=64, default="", db_default="")
     # The recipient's domain, for which that zone is offered the next time.
@@ -408,11 +431,11 @@ class Decision(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(db_default=Now())
-    # Set once a call may have left: from then on undo is impossible, and no answer
-    # proves nothing.
+    # Set before the call is made. From then on the decision cannot be undone, and a
+    # missing answer does not prove that it had no effect.
     may_have_left = models.BooleanField(default=False)
-    # How many complete reads have shown the message still held, or absent, since the
-    # doubt began.
+    # While the outcome is in doubt: how many complete reads have shown the message as
+    # still held, and how many as absent.
     seen_held = models.PositiveSmallIntegerField(default=0)
     seen_absent = models.PositiveSmallIntegerField(default=0)
     upstream_answer = models.JSONField(default=dict)
@@ -454,7 +477,7 @@ class Decision(models.Model):
                 condition=Q(outcome="send_back"),
                 name="decision_sent_back",
             ),
-            # Applied at MultiMail, perhaps not yet reported to the mirror.
+            # For decisions that took effect and that the mirror may not know yet.
             models.Index(
                 fields=["changed_at"],
                 condition=Q(state="applied"),
@@ -471,7 +494,7 @@ class Decision(models.Model):
                 condition=Q(standing__isnull=False),
                 name="decision_standing",
             ),
-            # For people to check: in doubt, or not carried out.
+            # For decisions that people have to check: in doubt, or refused.
             models.Index(
                 fields=["changed_at"],
                 condition=Q(
@@ -479,7 +502,8 @@ class Decision(models.Model):
                 ),
                 name="decision_to_look_at",
             ),
-            # Those of the last week, for the home page; rows come in the order of time.
+            # For the decisions of the last week on the home page. A BRIN index
+            # suffices, because rows are added in the order of time.
             BrinIndex(fields=["recorded_at"], name="decision_recorded_brin"),
         ]
 
@@ -492,31 +516,31 @@ class Decision(models.Model):
 
     @property
     def says_all(self) -> bool:
-        """Whether no other decision of its message counts beside it: it is live, or the
-        only one.
+        """Whether the message's state follows from this decision alone: it is live, or
+        the only decision of its message.
         """
         others = Decision.objects.filter(message=self.message_id).exclude(pk=self.pk)
         return self.state in LIVE_DECISIONS or not others.exists()
 
     @property
     def is_stoppable(self) -> bool:
-        """Whether a standing approval decided it and it waits, so that anybody can stop
-        it; by this host's clock.
+        """Whether a standing approval made it and it still waits for its time, by this
+        host's clock, so that people can stop it.
         """
         waits = self.state == DecisionState.RECORDED and not self.may_have_left
         return bool(self.standing_id) and waits and self.due_at > timezone.now()
 
     @property
     def judges_content(self) -> bool:
-        """Whether it rests on what the message says: a rule that rejects looks at no
-        words.
+        """Whether the decision depends on the message's content. That of a rule that
+        rejects does not.
         """
         return not self.rule or self.standing_id is not None
 
     @property
     def is_for_later(self) -> bool:
-        """Whether it still waits for the time that was chosen, by this host's clock:
-        for pages only.
+        """Whether it is an approval for later that still waits for its time. This uses
+        the host's clock, so it is for pages only.
         """
         is_waiting = (
             self.state == DecisionState.RECORDED
@@ -527,8 +551,8 @@ class Decision(models.Model):
 
     @property
     def has_been_read_as_held(self) -> bool:
-        """Whether complete reads have shown, often enough, that MultiMail still holds
-        the message.
+        """Whether enough complete reads have shown that MultiMail still holds the
+        message.
         """
         return self.seen_held >= READS_THAT_PROVE
 
@@ -545,8 +569,8 @@ class Decision(models.Model):
 
     @property
     def suggestion(self) -> str:
-        """The text that the reviewer suggested instead, in Markdown; empty where there
-        is none.
+        """The text in Markdown that the reviewer suggested instead; empty if there is
+        none.
         """
         return str(self.feedback.get("suggested_markdown") or "")
 
@@ -570,12 +594,12 @@ class Decision(models.Model):
 
     @property
     def deed(self) -> str:
-        """The outcome as what its giver did with the message: "sent it back"."""
+        """The outcome as a verb with its object: "approved it", "requested changes"."""
         return "requested changes" if self.outcome == "send_back" else f"{self.word} it"
 
 
 class DecisionAttempt(models.Model):
-    """What happened at one attempt to carry a decision out: rows are only added."""
+    """What happened at one attempt to carry out a decision. Rows are only added."""
 
     decision = models.ForeignKey(
         Decision, on_delete=models.CASCADE, related_name="attempts"

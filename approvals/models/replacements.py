@@ -1,4 +1,6 @@
-"""Edits: a new message that replaces a held one."""
+"""Edits, in which a person sends a corrected copy in place of a held message; and mail
+that people created with a Discord command.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,52 +19,60 @@ from mirror.states import LIVE_DECISIONS, MessageState
 from mirror.terms import LATELY
 from people.models import Person
 
-# The entry of a message's metadata that names the edit that made it.
+# The key in a message's metadata with the reference of the edit that made it.
 EDIT = "countersign_edit"
+# The states in which a worker still has something to do.
 _OPEN = ("sending", "sent")
-# MultiMail forgets an idempotency key after 24 hours: docs/multimail.md.
+# How long the call that sends the copy is repeated. MultiMail forgets an idempotency
+# key after 24 hours (docs/multimail.md), and a later call could send a second copy.
 REPEAT_FOR = timedelta(hours=20)
 
 
 def edit_of(message: Message) -> str:
-    """Return the reference of the edit that the message names in its metadata, as
-    anybody could; empty for none.
+    """Return the reference of the edit that the message names in its metadata; empty if
+    it names none. It is no proof: any sender could write it there.
     """
     return str(message.trigger.get(EDIT) or "")[:24]
 
 
 class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
-    """Reads of replacements; leases and due times are judged by the database's clock."""
+    """Reads of replacements. Leases and due times are compared with the database's
+    clock.
+    """
 
     def that_made(self, messages: Sequence[Message]) -> Self:
-        """Those whose new message is one of these, or that one of these names while no
-        id is known yet; the oldest first.
+        """Replacements that made one of these messages, oldest first: by the new
+        message's id or, while that is not known yet, by the reference in its metadata.
         """
-        ids = [one.upstream_id for one in messages if one.upstream_id]
-        references = [edit for one in messages if (edit := edit_of(one))]
-        named = Q(reference__in=references, upstream_id="")
-        connections = {one.connection_id for one in messages}
+        ids = [message.upstream_id for message in messages if message.upstream_id]
+        references = [edit for message in messages if (edit := edit_of(message))]
+        by_reference = Q(reference__in=references, upstream_id="")
+        connections = {message.connection_id for message in messages}
         return self.filter(
-            Q(upstream_id__in=ids) | named, connection__in=connections
+            Q(upstream_id__in=ids) | by_reference, connection__in=connections
         ).order_by("pk")
 
     def move(self, row: "Replacement", *, to: str, **fields: Any) -> bool:
-        """Give a row another state, if nobody else has since it was read; return
-        whether that was so.
+        """Change a row's state, if nobody else has changed it since it was read. Return
+        whether it was changed.
         """
         changes = {"state": to, **fields}
         return bool(self.filter(pk=row.pk, state=row.state).update(**changes))
 
     def open(self) -> Self:
-        """Those that are being sent, or whose first message is still to be rejected."""
+        """Replacements whose copy is being sent, or whose original message is still to
+        be rejected.
+        """
         return self.filter(state__in=_OPEN)
 
     def free(self) -> Self:
-        """Those that no worker has."""
+        """Replacements that no worker holds a lease on."""
         return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
     def due(self) -> Self:
-        """Those that a worker can go on with now (relies on replacement_to_do)."""
+        """Replacements that a worker can carry on with now (relies on
+        replacement_to_do).
+        """
         arrived = Message.objects.filter(
             connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
         )
@@ -75,51 +85,54 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         return ready.filter(Q(state__in=_OPEN) | to_note)
 
     def left_half(self) -> Self:
-        """Those after which both messages are held, or may be: a person finishes them,
-        or a worker should have.
+        """Replacements that stopped halfway: the original is held, and the copy is or
+        may be held too. A person has to finish them, or a worker should have.
 
         Relies on replacement_recent, and on replacement_to_do for older ones.
         """
-        made = Message.objects.filter(
+        copies = Message.objects.filter(
             connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
         )
-        dropped = Exists(
-            made.filter(state__in=(MessageState.REJECTED, MessageState.CANCELLED))
+        copy_is_over = Exists(
+            copies.filter(state__in=(MessageState.REJECTED, MessageState.CANCELLED))
         )
         newer = self.model.objects.filter(
             message=OuterRef("message"), pk__gt=OuterRef("pk")
         )
-        half = Q(state__in=("sent", "done", "unknown")) | Q(
+        is_sent = Q(state__in=("sent", "done", "unknown")) | Q(
             state="sending", called_at__lt=Now()
         )
         stuck = Q(state="sending", created_at__lt=Now() - STUCK_AFTER)
         recent = self.free().filter(
             Q(created_at__gt=Now() - LATELY) | Q(state__in=_OPEN)
         )
-        both = recent.filter(
-            half | stuck, ~dropped, ~Exists(newer), message__state=MessageState.HELD
+        halfway = recent.filter(
+            is_sent | stuck,
+            ~copy_is_over,
+            ~Exists(newer),
+            message__state=MessageState.HELD,
         )
-        return both.exclude(message__decisions__state__in=LIVE_DECISIONS)
+        return halfway.exclude(message__decisions__state__in=LIVE_DECISIONS)
 
 
 class Replacement(models.Model):
-    """A corrected copy of a held message that a person has sent as a new one; the first
-    is rejected as replaced by it.
+    """A corrected copy of a held message, which a person has sent as a new message. The
+    original message is then rejected as replaced.
 
-    The row with its reference is stored before MultiMail is called. The idempotency key
-    is made of the reference, so that however often the call is repeated, it makes one
-    message.
+    The row is stored before MultiMail is called. The call's idempotency key contains
+    the row's reference, so that a repeated call does not create a second message.
     """
 
     class State(models.TextChoices):
         # The call is to be made, or to be repeated because its outcome is not known.
         SENDING = "sending"
-        # MultiMail has the new message; the first one is to be rejected.
+        # MultiMail has the new message; the original one is to be rejected.
         SENT = "sent"
         DONE = "done"
-        # Nothing was made.
+        # No new message was created.
         REFUSED = "refused"
-        # Not known, and too old to repeat the call.
+        # Whether there is a new message is not known, and the call is too old to
+        # repeat.
         UNKNOWN = "unknown"
 
     message = models.ForeignKey(
@@ -131,8 +144,8 @@ class Replacement(models.Model):
         Connection, on_delete=models.CASCADE, related_name="+"
     )
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
-    # Keys of people: who edited this text or a version before it, and who started the
-    # first one.
+    # Keys of people: those who edited this text or an earlier version of it, and those
+    # who started the first message.
     editors = ArrayField(models.BigIntegerField(), default=list)
     authors = ArrayField(models.BigIntegerField(), default=list)
     to = ArrayField(models.TextField())
@@ -140,21 +153,21 @@ class Replacement(models.Model):
     bcc = ArrayField(models.TextField(), default=list)
     subject = models.TextField()
     markdown = models.TextField()
-    # What the person wrote to the agent.
+    # What the person wrote to the agent about the edit.
     note = models.TextField()
     reference = models.CharField(max_length=24, unique=True)
     state = models.CharField(max_length=8, choices=State, default=State.SENDING)
     # MultiMail's id of the new message.
     upstream_id = models.CharField(max_length=200)
-    # Set before the first call: from then on the new message may exist.
+    # Set before the first call. Once it is set, the new message may exist.
     called_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
-    # None: nothing is tried by itself any more.
+    # None if no worker tries again.
     next_attempt_at = models.DateTimeField(null=True, db_default=Now())
-    # Why it was refused, or why the first message is held still.
+    # Why the copy was refused, or why the original message is still held.
     problem = models.TextField()
-    # When an entry on the new message recorded who edited it.
+    # When the ledger got an entry on the new message that says who edited it.
     noted_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -180,7 +193,7 @@ class Replacement(models.Model):
                 condition=~Q(upstream_id=""),
                 name="replacement_made",
             ),
-            # For the sweep, and for people to finish.
+            # For the sweep, and for the list of edits that people have to finish.
             models.Index(
                 fields=["next_attempt_at"],
                 condition=Q(state__in=("sending", "sent"))
@@ -195,23 +208,23 @@ class Replacement(models.Model):
 
     @property
     def idempotency_key(self) -> str:
-        """The key of every call that sends it."""
+        """The idempotency key of every call that sends the copy."""
         return f"countersign-edit-{self.reference}"
 
 
 class CommandedMail(models.Model):
-    """The person who gave a command that creates mail, by its signed interaction's id.
-    They may not approve that mail.
+    """Mail that a person created with a Discord command, which the desk received as a
+    signed interaction. This person may not approve the message.
 
-    The row is stored before MultiMail is called, with the id that is sent in the
-    message's trigger, so it is there however soon the message arrives. MultiMail's id
-    of the message is added from its answer.
+    The row is stored before MultiMail is called, so that it exists however soon the
+    message arrives: the message's trigger has the same interaction id. MultiMail's id
+    of the message is added from the answer.
     """
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="commanded"
     )
-    # From where: chosen once, so that a second run of the command asks for the same.
+    # The mailbox that sends. It is chosen once, so that a repeated call is the same.
     mailbox = models.ForeignKey(
         Mailbox, null=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -221,7 +234,7 @@ class CommandedMail(models.Model):
     discord_user = models.CharField(max_length=100)
     discord_user_id = models.CharField(max_length=32)
     upstream_id = models.CharField(max_length=200)
-    # When an entry on the message recorded that this command created it.
+    # When the ledger got an entry on the message that says which command created it.
     noted_at = models.DateTimeField(null=True)
     given_at = models.DateTimeField(db_default=Now())
 

@@ -1,5 +1,5 @@
-"""What the desk makes of a message: its risk, its deadlines, and whether it stands
-apart. One row for each message.
+"""What the desk works out about each message (`Review`): its risk, its deadlines, and
+whether a flood set it apart from the queue. Also the caps and counts behind floods.
 """
 
 from collections.abc import Collection
@@ -35,8 +35,8 @@ DAY = timedelta(days=1)
 
 
 class Kind(models.TextChoices):
-    """What is counted. In the order in which a flood is named where several caps are
-    passed.
+    """What messages of a cap have in common: the API key, the text, the mailbox, or a
+    recipient. If several caps are passed, the first kind in this order names the flood.
     """
 
     KEY = "key"
@@ -46,7 +46,9 @@ class Kind(models.TextChoices):
 
 
 class Cap(models.Model):
-    """The most messages of one kind in an hour and in a day; 0: no cap."""
+    """The most messages with the same key, text, mailbox or recipient in an hour, and
+    in a day. 0 means no cap.
+    """
 
     kind = models.CharField(max_length=10, choices=Kind, unique=True)
     an_hour = models.PositiveIntegerField(default=0)
@@ -64,10 +66,10 @@ class Cap(models.Model):
 
 
 class ArrivalQuerySet(models.QuerySet["Arrival"]):
-    """Reads of what came."""
+    """Reads of arrivals."""
 
     def of_message(self, message: "Message") -> Self:
-        """What a message counts for (arrival_once)."""
+        """The arrivals of one message (relies on arrival_once)."""
         return self.filter(
             connection=message.connection_id, upstream_id=message.upstream_id
         )
@@ -75,28 +77,30 @@ class ArrivalQuerySet(models.QuerySet["Arrival"]):
     def numbers(
         self, message: "Message", *, within: timedelta, most: int
     ) -> dict[str, int]:
-        """Return how many came lately for the same as a message, itself included, by
-        what it counts for.
+        """Return, for each thing that a message counts for (`Arrival.what`), how many
+        messages came within this time that count for the same, itself included.
 
-        They are counted up to `most`, so that a flood costs no more than its cap
-        (arrival_counted).
+        They are counted up to `most`, so that a large flood does not take longer
+        (relies on arrival_counted).
         """
-        same = self.filter(
+        arrivals = self.filter(
             connection=message.connection_id,
             what=OuterRef("what"),
             at__gt=Now() - within,
         )
-        number = Func(ArraySubquery(same.values("pk")[:most]), function="cardinality")
+        number = Func(
+            ArraySubquery(arrivals.values("pk")[:most]), function="cardinality"
+        )
         return dict(self.of_message(message).values_list("what", number))
 
     def past(self) -> Self:
-        """Those that no cap counts any more (arrival_old)."""
+        """Arrivals that are too old for any cap (relies on arrival_old)."""
         return self.filter(at__lt=Now() - DAY)
 
 
 class Arrival(models.Model):
-    """One held message, as it counts for one thing: a key, a mailbox, a recipient, or a
-    text. Kept for a day.
+    """One held message, counted for one thing that caps limit: a key, a text, a mailbox
+    or a recipient. Rows are kept for a day.
     """
 
     connection = models.ForeignKey(
@@ -116,7 +120,7 @@ class Arrival(models.Model):
             )
         ]
         indexes = [
-            # How many came since.
+            # For counting how many came since a time.
             models.Index(fields=["connection", "what", "at"], name="arrival_counted"),
             models.Index(fields=["at"], name="arrival_old"),
         ]
@@ -129,62 +133,66 @@ class BrakeQuerySet(models.QuerySet["Brake"]):
     """Reads of floods."""
 
     def over(self) -> Self:
-        """Open ones of which fewer than the cap came within its window, by the
-        database's clock (arrival_counted).
+        """Open floods that have ended: fewer messages than the cap came within its
+        window, by the database's clock (relies on arrival_counted).
         """
         arrivals = Arrival.objects.order_by()
         since = ExpressionWrapper(Now() - OuterRef("window"), DateTimeField())
-        came = arrivals.filter(
+        recent = arrivals.filter(
             connection=OuterRef("connection"), what=OuterRef("what"), at__gt=since
         )
-        number = came.values("what").annotate(number=Count("pk"))
-        lately = Coalesce(Subquery(number.values("number")), 0)
-        counted = self.filter(ended_at=None).annotate(lately=lately)
-        return counted.filter(lately__lt=F("cap")).order_by("pk")
+        number = recent.values("what").annotate(number=Count("pk"))
+        number_lately = Coalesce(Subquery(number.values("number")), 0)
+        open_brakes = self.filter(ended_at=None).annotate(lately=number_lately)
+        return open_brakes.filter(lately__lt=F("cap")).order_by("pk")
 
     def with_all(self) -> Self:
-        """With what a page shows of each, newest first."""
+        """With the related rows that pages show, newest first."""
         return self.select_related("connection", "mailbox").order_by(
             "-opened_at", "-pk"
         )
 
     def filter_shown(self, apart: Collection[int]) -> Self:
-        """Those with messages that stand apart, by key, and those that are open."""
+        """Floods that the page shows: the open ones, and those that still have messages
+        set apart (`apart` are their keys).
+        """
         return self.filter(Q(pk__in=list(apart)) | Q(ended_at=None))
 
     def visible_to(self, actor: Actor) -> Self:
-        """Those of a connection or mailbox that the actor may see, or with a message of
-        theirs that is set apart.
+        """Floods in a connection or mailbox that the actor may see, or that set apart a
+        message which the actor may see.
         """
         if actor.sees_all():
             return self
         held = Message.objects.filter(visible_condition(actor), state=MessageState.HELD)
-        theirs = held.filter(review__brake=OuterRef("pk"), review__is_apart=True)
-        return self.filter(visible_condition(actor) | Exists(theirs))
+        visible_apart = held.filter(review__brake=OuterRef("pk"), review__is_apart=True)
+        return self.filter(visible_condition(actor) | Exists(visible_apart))
 
 
 class Brake(models.Model):
-    """A flood: messages that came after a cap was passed, and stand apart from the
+    """A flood: messages that came after a cap was passed. They are set apart from the
     queue until somebody looks at them.
 
-    It is open while what came within its window is not below the cap. Its messages stay
-    apart after that.
+    A flood stays open until fewer messages than the cap came within its window. Its
+    messages stay apart after that.
     """
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="brakes"
     )
-    # Of the first message that was set apart, as are the keys.
+    # The mailbox of the first message that was set apart. `sent_by_key` and
+    # `sent_by_key_name` are the API key of the same message.
     mailbox = models.ForeignKey(
         Mailbox, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     kind = models.CharField(max_length=10, choices=Kind)
     # As in Arrival.
     what = models.TextField()
-    # What people call it: the key's name, an address, a subject.
+    # The name that pages show: the key's name, an address, or a subject.
     name = models.CharField(max_length=200)
     sent_by_key = models.CharField(max_length=200)
     sent_by_key_name = models.CharField(max_length=200)
+    # The cap that was passed: so many messages within this time.
     window = models.DurationField()
     cap = models.PositiveIntegerField()
     opened_at = models.DateTimeField(db_default=Now())
@@ -217,45 +225,45 @@ class Brake(models.Model):
         return f"{self.cap} {'an hour' if self.window == HOUR else 'a day'}"
 
 
-# What the queue is ordered by, ascending; indexes are made from them.
+# Expressions for the queue's orders, all ascending; indexes are made from them.
 CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
 LATE = or_never("late_since")
 
 
 class Review(models.Model):
-    """What the desk makes of one message.
+    """What the desk works out about one message.
 
-    A trigger inserts it with its message, and keeps `is_held`, `held_at` and `shape` in
-    step with that (approvals/migrations/0001_initial.py): the queue's indexes need them
-    in this table.
+    A database trigger inserts the row with its message, and copies `is_held`, `held_at`
+    and `shape` from there (approvals/migrations/0001_initial.py), because the queue's
+    indexes need them in this table.
     """
 
     message = models.OneToOneField(Message, primary_key=True, on_delete=models.CASCADE)
     is_held = models.BooleanField(db_default=False, editable=False)
     held_at = models.DateTimeField(db_default=Now(), editable=False)
     shape = models.CharField(max_length=32, db_default="", editable=False)
-    # What the queue sorts and filters by, from the findings of the current revision;
-    # used for nothing else.
+    # Points, level and rules of the current revision's findings, for queries that sort
+    # and filter by them.
     risk = models.PositiveIntegerField(default=0, db_default=0)
     risk_level = models.CharField(max_length=6, default="", db_default="")
     rules = ArrayField(models.CharField(max_length=40), default=list, db_default=[])
-    # What rules ask of the current revision: `policy.rules.facts.stored_facts` says
-    # what. None: not worked out yet, so nothing of it is known.
+    # Facts about the current revision that rules of the policy test
+    # (`policy.rules.facts.stored_facts`). None if they were not worked out yet.
     policy_facts = models.JSONField(null=True)
-    # The version of the policy that last rejected it or set its expiry, or could have;
-    # 0: none since it was stored.
+    # The version of the policy that was last applied to the message, which can set its
+    # expiry or reject it. 0 if the policy has to be applied again.
     policy_applied = models.BigIntegerField(default=0, db_default=0)
-    # When the review plan asks next what is due; None: never. The plan's targets, and
-    # since when it is late.
+    # When the sweep of the review plan looks at the message next; None for never.
     watch_at = models.DateTimeField(null=True, db_default=Now())
+    # The plan's targets, and since when the message has missed one.
     look_by = models.DateTimeField(null=True)
     decide_by = models.DateTimeField(null=True)
     late_since = models.DateTimeField(null=True)
     # Until when a person extended its deadlines.
     extended_to = models.DateTimeField(null=True)
-    # When its approaching expiry was announced: once.
+    # When people were notified of its coming expiry, which happens once.
     expiry_told_at = models.DateTimeField(null=True)
-    # The flood that it came in, past a cap: such a message has no card of its own.
+    # The flood that the message belongs to. Such a message has no card of its own.
     brake = models.ForeignKey(
         Brake,
         null=True,
@@ -263,7 +271,7 @@ class Review(models.Model):
         related_name="reviews",
         db_index=False,
     )
-    # Whether it stands apart from the queue, until somebody puts it back.
+    # Whether it is set apart from the queue, until somebody puts it back.
     is_apart = models.BooleanField(default=False, db_default=False)
 
     class Meta:
@@ -291,25 +299,26 @@ class Review(models.Model):
                 condition=Q(is_held=True),
                 name="review_at_risk",
             ),
-            # The first of each that is alike, and how many there are.
+            # The first of similar messages, and how many there are.
             models.Index(
                 fields=["shape", "risk", "held_at", "message"],
                 condition=Q(is_held=True),
                 name="review_alike",
             ),
-            # What a flood set apart: mostly none.
+            # Messages that a flood set apart: mostly none.
             models.Index(
                 fields=["brake", "held_at", "message"],
                 condition=Q(is_held=True, is_apart=True),
                 name="review_apart",
             ),
-            # Whom the active version of the policy was not asked about: few.
+            # Messages about which the active version of the policy was not asked yet:
+            # few.
             models.Index(
                 fields=["policy_applied"],
                 condition=Q(is_held=True),
                 name="review_policy",
             ),
-            # What the review plan has to look at, and what is late.
+            # Messages that the review plan has to look at, and late ones.
             models.Index(
                 fields=["watch_at"], condition=Q(is_held=True), name="review_watch"
             ),

@@ -1,4 +1,6 @@
-"""Weights of the published risk rules, and own words."""
+"""What admins change about risk findings: the points of published rules, and own words
+and patterns to look for.
+"""
 
 from typing import Self
 
@@ -13,27 +15,27 @@ from people.models import Person
 
 
 class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
-    """Reads of the points that admins gave rules."""
+    """Reads of the points that admins gave to rules."""
 
     def points_by_rule(self) -> dict[str, int]:
-        """Return the points that admins gave rules; a rule that is not among them
-        counts as published.
+        """Return the points that admins gave to rules, by name of the rule. A rule that
+        is missing has its published points.
         """
         weights = self.values_list("rule", "points")
         return {rule: points for rule, points in weights if points is not None}
 
 
 class RuleWeight(models.Model):
-    """The points that admins give a published risk rule instead of its own; without
-    points, it counts as published.
+    """The points that an admin gave to a published risk rule. If `points` is None, the
+    published ones count.
     """
 
     rule = models.CharField(max_length=40, unique=True)
     points = models.PositiveSmallIntegerField(null=True)
     changed_by = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL)
     changed_at = models.DateTimeField(db_default=Now())
-    # Up to which message, oldest first, the held ones have been weighed again; None:
-    # all of them.
+    # After a change the held messages are weighed again, oldest first. Up to which one
+    # that was done: its `held_at`, and its key. None if all were weighed.
     weighed_to = models.DateTimeField(null=True)
     weighed_to_key = models.BigIntegerField(default=0)
 
@@ -54,23 +56,23 @@ class OwnWordQuerySet(models.QuerySet["OwnWord"]):
     """Reads of the words that admins look for."""
 
     def of_connection(self, connection: int) -> Self:
-        """Those that count in any mailbox of a connection."""
+        """Words that are looked for in any mailbox of a connection."""
         return self.filter(Q(mailbox=None) | Q(mailbox__connection=connection))
 
     def visible_to(self, actor: Actor) -> Self:
-        """Those for all mailboxes, and those of mailboxes that the actor may see."""
+        """Words for all mailboxes, and words of mailboxes that the actor may see."""
         return self.filter(
             Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(actor))
         )
 
     def heaviest_first(self) -> Self:
-        """Those with the most points first."""
+        """Order by points, the most first."""
         return self.order_by("-points", "pk")
 
 
 class OwnWord(models.Model):
-    """A word, phrase or pattern that makes a finding: in one mailbox or, without one,
-    in all of them.
+    """A word, phrase or pattern of the organization. A message that contains it gets a
+    finding: in one mailbox or, if `mailbox` is None, in all.
     """
 
     mailbox = models.ForeignKey(
@@ -80,7 +82,7 @@ class OwnWord(models.Model):
         related_name="own_words",
     )
     text = models.CharField(max_length=80)
-    # How it is compared: two that find the same are one.
+    # The normalized form of `text`. Two texts that find the same have the same one.
     spelling = models.CharField(max_length=500)
     looks_in = ArrayField(models.CharField(max_length=10))
     points = models.PositiveSmallIntegerField()

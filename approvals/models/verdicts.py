@@ -1,4 +1,6 @@
-"""Verdicts: what each person said of which revision."""
+"""Verdicts: which person approved, rejected or requested changes to which revision, and
+what they had seen of it.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -16,13 +18,13 @@ from mirror.states import Outcome
 from people.models import Person
 
 WEEK = timedelta(days=7)
-# Medians and shares use at most this many of the newest; the page says so where a week
-# has more.
+# Medians and shares are computed from at most this many of the newest rows; the page
+# says so if a week has more.
 MOST = 3_000
 
 
 class Percentile(Aggregate):
-    """A percentile, interpolated between two values."""
+    """PostgreSQL's `percentile_cont`: `part` is 0.5 for the median."""
 
     function = "percentile_cont"
     template = "%(function)s(%(part)s) WITHIN GROUP (ORDER BY %(expressions)s)"
@@ -36,22 +38,22 @@ class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
     """Reads of verdicts."""
 
     def awaiting_others(self, person: int) -> Self:
-        """This person's approvals of what others still have to approve (relies on
-        verdict_awaiting).
+        """This person's approvals of messages that others have to approve too, before
+        they are decided (relies on verdict_awaiting).
         """
         return self.filter(person=person, awaits_others=True)
 
     def void(self) -> None:
-        """Let those that still count do so no more."""
+        """Mark these verdicts as not live any more."""
         self.filter(live=True).update(live=False, awaits_others=False)
 
     def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
-        """Return by message the key of the newest verdict on it."""
+        """Return the key of the newest verdict on each message, by message key."""
         verdicts = self.filter(message__in=list(messages)).order_by("pk")
         return dict(verdicts.values_list("message_id", "pk"))
 
     def given_on(self, messages: Iterable[Message]) -> Self:
-        """Those on these messages with their people, the oldest first."""
+        """Verdicts on these messages, with the people who gave them, oldest first."""
         return (
             self.filter(message__in=list(messages))
             .select_related("person")
@@ -65,13 +67,14 @@ class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
         return self.filter(live=True, given_at__gte=Now() - WEEK)
 
     def approvals_read(self) -> dict[str, Any]:
-        """Return how the newest approvals of these were read (relies on
+        """Return counts of how the newest approvals were read (relies on
         verdict_given_brin).
 
-        `unread` counts those that were open for less than it takes to read subject and
-        text (2 seconds, or 60 characters a second), or with a part never opened;
-        `known` those of which either was recorded. The texts stay in the database.
-        Markup is not read: about half of an HTML message is text.
+        `unread` counts approvals of messages that were on screen for less time than it
+        takes to read them (60 characters a second, at least 2 seconds), or of which the
+        person never opened a part. `known` counts approvals for which one of these was
+        recorded. The lengths of the texts are computed in the database. Half of a
+        message's HTML is assumed to be markup, which nobody reads.
         """
         approvals = (
             self.filter(outcome=Outcome.APPROVE).order_by("-pk").values("pk")[:MOST]
@@ -132,17 +135,17 @@ class Verdict(models.Model):
     outcome = models.CharField(max_length=10, choices=Outcome)
     reason = models.TextField()
     surface = models.CharField(max_length=16)
-    # Whole seconds since this revision was first on the person's screen, by the ledger;
-    # None: not recorded.
+    # Whole seconds from the first time that this revision was on the person's screen,
+    # by the ledger, to the verdict. None if that was not recorded.
     seconds_shown = models.PositiveIntegerField(null=True)
-    # How many parts of the message (files, links, thread) the person never opened;
-    # None: not recorded then.
+    # How many parts of the message (files, links, thread) the person had not opened.
+    # None if that was not recorded yet.
     parts_unread = models.PositiveSmallIntegerField(null=True)
-    # What was on screen with it, as `decisions.shown.shown_context` writes it.
+    # What was on the person's screen, as `decisions.shown.shown_context` returns it.
     seen = models.JSONField(default=dict)
     # False once the decision that it led to was undone or refused.
     live = models.BooleanField(default=True)
-    # An approval for which there is no decision yet, because more people have to
+    # Whether it is an approval that led to no decision yet, because more people have to
     # approve.
     awaits_others = models.BooleanField(default=False, db_default=False)
     given_at = models.DateTimeField(db_default=Now())
@@ -160,10 +163,11 @@ class Verdict(models.Model):
                 condition=Q(outcome__in=Outcome.values), name="verdict_outcome_known"
             ),
         ]
-        # Those of the last week, for the home page; rows come in the order of time.
         indexes = [
+            # For the verdicts of the last week on the home page. A BRIN index suffices,
+            # because rows are added in the order of time.
             BrinIndex(fields=["given_at"], name="verdict_given_brin"),
-            # What a person has approved and others still have to: hardly any.
+            # For a person's approvals that await others: hardly any.
             models.Index(
                 fields=["person"],
                 condition=Q(awaits_others=True),

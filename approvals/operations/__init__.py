@@ -1,4 +1,5 @@
-"""Items that need a person, and the one safe action for each.
+"""The page Needs attention: what is stuck and needs a person, with one safe action for
+each item.
 
 Start with `attention.py`.
 """

@@ -1,8 +1,9 @@
-"""The items that need a person: nothing else ends them, or they should have ended by
-now (common/grace.py).
+"""Collects the items of the page Needs attention: decisions, messages, connections,
+webhooks and other things that only a person can deal with, or that should have ended by
+themselves by now (common/grace.py).
 
-Read only. Each item says since when and why, with one safe action, offered only to
-people who may take it.
+Each item says what is stuck, since when and why, and has one safe action, offered only
+to people who may take it. Nothing is changed here.
 """
 
 from collections.abc import Callable
@@ -41,18 +42,21 @@ from people.models import OrganisationSettings
 from people.second_admin.setting import organisation_settings
 from policy.models import KillSwitch
 
-# How many items of one kind are read, and one action covers; the count includes all.
+# How many items of one kind are read at most, and so are covered by one action. The
+# count includes all.
 READ = 200
-# Seconds for which the rail shows the same number: what it counts has been stuck for a
-# minute at least.
+# Seconds for which the number on the rail is cached.
 COUNT_SECONDS = 10
+# Who may act on items about the ledger, in words.
 OPERATOR = "whoever runs the desk"
 _UNREAD = "It cannot be decided until its content is fetched. Try again."
 
 
 @dataclass
 class _Viewer:
-    """Who looks, and when; what the items of several rows need is read once."""
+    """The person for whom items are made, and when; with what several items need, each
+    read from the database once.
+    """
 
     actor: Actor
     now: datetime
@@ -71,34 +75,36 @@ class _Viewer:
         return set(readable_by(self.actor).values_list("pk", flat=True))
 
     def open_page(self, message: Message, label: str) -> Act | None:
-        """Return the link to a message's page, for reviewers of its mailbox."""
+        """Return the link to a message's page; None unless the person is a reviewer of
+        its mailbox.
+        """
         if not is_reviewer(self.actor, message):
             return None
         return Act(label, reverse("message", args=[message.public_id]))
 
     def ask_again(self, message: Message, label: str) -> Act | None:
-        """Return the action that asks MultiMail about a message, where the viewer may
-        do that.
+        """Return the action that asks MultiMail about a message; None if the person may
+        not do that.
         """
         if not may_handle(self.actor, message):
             return None
         return Act(label, reverse("look-again", args=[message.public_id]), posts=True)
 
 
-# Makes the item of a row, as this person sees it at this moment.
+# A function that makes the item of a database row for this person.
 ItemOf = Callable[[Any, _Viewer], AttentionItem]
 
 
 def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
-    """Return what is stuck and visible to the actor, the most urgent kind first, the
-    oldest of a kind first.
+    """Return the items that the actor may see: the most urgent kind first, and the
+    oldest of each kind first.
     """
     items: list[AttentionItem] = []
     viewer = _Viewer(actor, now)
     for rows, item_of in _stuck(viewer):
         items.extend(item_of(row, viewer) for row in rows[:READ])
     if actor.sees_all():
-        # That sealing is late is one item, however many entries wait.
+        # Late sealing is one item, however many ledger entries wait.
         state = sealing_state(now)
         if state.is_on and state.is_late and state.waits_since:
             what = "The ledger is not sealed"
@@ -118,9 +124,7 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
 
 
 def attention_count(actor: Actor) -> int:
-    """Return how many things are stuck within the actor's reach, up to a thousand and
-    one.
-    """
+    """Return how many items the actor may see; counting stops above a thousand."""
     if not actor.scopes:
         return 0
     kinds = [rows for rows, _ in _stuck(_Viewer(actor, timezone.now()))]
@@ -131,8 +135,8 @@ def attention_count(actor: Actor) -> int:
 
 
 def recent_attention_count(actor: Actor) -> int:
-    """Return that number as it was some seconds ago, for the rail of every page:
-    counting takes as long as a page.
+    """Return `attention_count` as it was up to COUNT_SECONDS ago, for the rail of every
+    page: counting each time would take as long as a page does.
     """
     key = f"stuck-{hash((actor.scopes, bool(signing.public_keys())))}"
     return int(
@@ -142,8 +146,8 @@ def recent_attention_count(actor: Actor) -> int:
 
 
 def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
-    """Return what is stuck, kind by kind, each with the function that makes an item of
-    a row.
+    """Return for each kind of items, the most urgent first, the query for its rows and
+    the function that makes an item of a row.
     """
     actor = viewer.actor
     decisions = Decision.objects.visible_to(actor).with_message()
@@ -191,6 +195,7 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
 
 
 def _stalled(decision: Decision, viewer: _Viewer) -> AttentionItem:
+    # A decision that is due but not carried out, because something stops it.
     message = decision.message
     connection = message.connection
     switch = next((one for one in viewer.switches if switch_stops(one, message)), None)
@@ -223,6 +228,7 @@ def _stalled(decision: Decision, viewer: _Viewer) -> AttentionItem:
 
 
 def _overdue(message: Message, viewer: _Viewer) -> AttentionItem:
+    # A message that has expired but was not rejected.
     assert message.expires_at is not None, "only a message with an expiry is overdue"
     return AttentionItem(
         "overdue",
@@ -238,6 +244,7 @@ def _overdue(message: Message, viewer: _Viewer) -> AttentionItem:
 
 
 def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
+    # A connection that is paused or cannot be read.
     if connection.paused_at:
         what = f"{connection} is paused, so its decisions are not carried out"
         since = connection.paused_at
@@ -264,8 +271,8 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
 
 
 def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
-    """Return that a mailbox is looser than the organisation's minimum: MultiMail or an
-    API key set it so.
+    """Return the item of a mailbox whose oversight mode is looser than the
+    organisation's minimum, because it was set at MultiMail or with an API key.
     """
     set_at = viewer.minimum.minimum_set_at
     assert set_at is not None, "nothing is below a minimum that was never set"
@@ -288,7 +295,9 @@ def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
 
 
 def _lacking_minimum(connection: Connection, viewer: _Viewer) -> AttentionItem:
-    """Return that the organisation's minimum has not arrived at a gateway."""
+    """Return the item of a gateway at which the organisation's minimum oversight could
+    not be set.
+    """
     set_at = viewer.minimum.minimum_set_at
     assert set_at is not None, "nothing lacks a minimum that was never set"
     return AttentionItem(
@@ -305,6 +314,7 @@ def _lacking_minimum(connection: Connection, viewer: _Viewer) -> AttentionItem:
 
 
 def _unfetchable(message: Message, viewer: _Viewer) -> AttentionItem:
+    # A message whose content was given up after several tries.
     return AttentionItem(
         "unfetchable",
         f"The content of {named(message)} cannot be fetched",
@@ -318,6 +328,7 @@ def _unfetchable(message: Message, viewer: _Viewer) -> AttentionItem:
 
 
 def _unread(message: Message, viewer: _Viewer) -> AttentionItem:
+    # A message whose content has not arrived for too long.
     connection = message.connection
     return AttentionItem(
         "unread",
@@ -334,6 +345,7 @@ def _unread(message: Message, viewer: _Viewer) -> AttentionItem:
 
 
 def _without_word(message: Message, viewer: _Viewer) -> AttentionItem:
+    # An approved message that MultiMail has not reported as sent.
     return AttentionItem(
         "silent",
         f"{named(message)} was approved, but MultiMail has not reported it as sent",
@@ -347,6 +359,7 @@ def _without_word(message: Message, viewer: _Viewer) -> AttentionItem:
 
 
 def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
+    # A webhook that could not be applied, or contradicts what is known.
     name = event.name or "without a name"
     connection = event.connection
     act = Act(
@@ -386,6 +399,7 @@ def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
 
 
 def _unsigned(connection: Connection, viewer: _Viewer) -> AttentionItem:
+    # A connection that got webhooks without a valid signature.
     number = connection.unsigned_count
     is_admin = viewer.actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
     address = f"{reverse('connection', args=[connection.pk])}#webhook"
@@ -402,6 +416,7 @@ def _unsigned(connection: Connection, viewer: _Viewer) -> AttentionItem:
 
 
 def _broken_ledger(check: Check, viewer: _Viewer) -> AttentionItem:
+    # A verification of the ledger that failed.
     return AttentionItem(
         "ledger_broken",
         "The ledger failed verification",
@@ -414,6 +429,7 @@ def _broken_ledger(check: Check, viewer: _Viewer) -> AttentionItem:
 
 
 def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
+    # A decision whose effect is not known.
     message = decision.message
     connection = message.connection
     why = decision.explanation
@@ -441,9 +457,9 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
             )
     elif decision.state == DecisionState.UNATTRIBUTED:
         what = f"{named(message)} was decided; by whom is not known"
-        gone = "MultiMail no longer holds it, and what happened is not known."
-        if gone not in why:
-            why = f"{why} {gone}".strip()
+        not_held = "MultiMail no longer holds it, and what happened is not known."
+        if not_held not in why:
+            why = f"{why} {not_held}".strip()
         advice = "Look it up at MultiMail, then record on its page what happened."
         act = viewer.open_page(message, "Record what happened")
         several = f"messages of {connection} were decided; by whom is not known"
@@ -475,6 +491,7 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
 
 
 def _refused(decision: Decision, viewer: _Viewer) -> AttentionItem:
+    # A decision that was not carried out, so that its message is held again.
     message = decision.message
     when = time_in_words(decision.later_at, decision.later_zone)
     chosen = f"{decision.giver} approved it for {when}. " if when else ""
@@ -492,6 +509,7 @@ def _refused(decision: Decision, viewer: _Viewer) -> AttentionItem:
 
 
 def _half_replaced(edit: Replacement, viewer: _Viewer) -> AttentionItem:
+    # An edit after which both versions of a message are held, or may be.
     message = edit.message
     both = f"{named(message)} and its edited version are both held"
     if edit.upstream_id:

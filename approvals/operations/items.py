@@ -1,5 +1,5 @@
-"""An item that needs a person, and groups of items with one cause: each with one safe
-action.
+"""The data of the page Needs attention: an item that needs a person, with its action,
+and groups of items that have the same cause and can be handled at once.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ REVIEWER = "a reviewer of its mailbox"
 REVIEWER_OR_ADMIN = "a reviewer or an admin"
 # How many items of one group a page lists.
 SHOWN = 50
-# The label of an item's action for all items of its group.
+# The label of an action on a whole group, by its label on a single item.
 _FOR_ALL = {
     "Replay": "Replay all {}",
     "Try again": "Try all {} again",
@@ -26,8 +26,8 @@ _FOR_ALL = {
 
 @dataclass(frozen=True)
 class Act:
-    """The one safe action: a button that posts, or a link to a page to read before
-    deciding.
+    """The one safe action of an item: a button that posts to `url` if `posts`, else a
+    link to a page on which to read and decide.
     """
 
     label: str
@@ -37,11 +37,11 @@ class Act:
 
 @dataclass(frozen=True)
 class AttentionItem:
-    """One item. `advice` says what to do as a sentence; `act` is None for those who may
-    not do it.
+    """One item: `what` is stuck, `since` when, `why`, and as `advice` what to do about
+    it. `act` is None if the person may not do it.
 
-    `several` is what more of one cause are called after their number: "contents of Acme
-    have not come yet". An item without it stands by itself.
+    `several` follows the number of a group of such items: "contents of Acme have not
+    come yet". An item without it is in no group.
     """
 
     kind: str
@@ -52,25 +52,25 @@ class AttentionItem:
     act: Act | None = None
     message: Message | None = None
     event: WebhookEvent | None = None
-    # Who may act, where the actor may not.
+    # Who may act, in words for those who may not.
     whose: str = REVIEWER_OR_ADMIN
     several: str = ""
 
     @property
     def cause(self) -> tuple[str, ...]:
-        """Return what items of one group have in common."""
+        """Return what the items of one group have in common."""
         return self.kind, self.several, self.why, self.advice
 
 
 @dataclass(frozen=True)
 class Group:
-    """Items of one cause, the oldest first; a single item is a group too."""
+    """Items with the same cause, the oldest first; or a single item."""
 
     items: list[AttentionItem]
 
     @property
     def key(self) -> str:
-        """Return the cause's key in URLs: the same as long as there are items of it."""
+        """Return the key of the group in URLs: a hash of its cause."""
         return hashlib.sha256("\0".join(self.first.cause).encode()).hexdigest()[:24]
 
     @property
@@ -83,7 +83,7 @@ class Group:
 
     @property
     def shown(self) -> list[AttentionItem]:
-        """Return the oldest items, as far as a page lists them."""
+        """Return the items that a page lists: the oldest ones."""
         return self.items[:SHOWN]
 
     @property
@@ -104,8 +104,8 @@ class Group:
 
     @property
     def act(self) -> Act | None:
-        """Return the one action for the group; where items must be read one by one, for
-        the oldest.
+        """Return the action for the whole group. If its items must be read one by one,
+        it is the action of the oldest; None if the person may do nothing.
         """
         acts = [one.act for one in self.items if one.act is not None]
         if len(set(acts)) < 2 or not acts[0].posts:
@@ -118,11 +118,11 @@ class Group:
 
 
 def grouped(items: Iterable[AttentionItem]) -> list[Group]:
-    """Return items by their cause, in the order in which the first of each came."""
+    """Return the items in groups of one cause, in the order of their first items."""
     groups: dict[object, list[AttentionItem]] = {}
     for number, one in enumerate(items):
         groups.setdefault(one.cause if one.several else number, []).append(one)
-    return [Group(found) for found in groups.values()]
+    return [Group(members) for members in groups.values()]
 
 
 def named(message: Message) -> str:

@@ -1,6 +1,5 @@
-"""The page of items that need a person, and the one safe action for each item or group.
-
-Actions are: ask MultiMail again, replay or dismiss a webhook, and try a decision now.
+"""The page Needs attention, and the actions on its items and groups: ask MultiMail
+about a message again, and replay, compare or dismiss a webhook.
 """
 
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
 
 P = ParamSpec("P")
+# The notice after a replay, by the new result of the webhook.
 _REPLAYED = {
     "applied": "The webhook was applied.",
     "late": "The webhook was read but changes nothing: its message already had a later status.",
@@ -41,26 +41,26 @@ _REPLAYED = {
 
 @require_safe
 def attention(request: DeskRequest) -> HttpResponse:
-    """List what is stuck and visible to the person."""
+    """Show the items that need a person and that the actor may see, in groups."""
     return _answer(request)
 
 
 def _answer(request: DeskRequest, error: DeskError | None = None) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
-    found = attention_for(actor, now)
-    groups = grouped(found)
-    total = len(found)
+    items = attention_for(actor, now)
+    groups = grouped(items)
+    total = len(items)
     if total >= READ:
-        # Of some kind there may be more than was read.
+        # There may be more items of a kind than were read.
         total = max(attention_count(actor), total)
     context = {
         "found": groups,
         "groups": len(groups),
-        "read": len(found),
+        "read": len(items),
         "read_of_a_kind": READ,
         "total": total,
-        "more": total - len(found),
+        "more": total - len(items),
         # The rail shows the same number.
         "desk_stuck": total,
         "error": error.sentence if error else "",
@@ -78,8 +78,8 @@ def _answer(request: DeskRequest, error: DeskError | None = None) -> HttpRespons
 def _action(
     act: Callable[Concatenate[DeskRequest, P], str],
 ) -> Callable[Concatenate[DeskRequest, P], HttpResponse]:
-    """Make a view of a function that does something and returns a notice for the page;
-    what it raises is shown there too.
+    """Decorate a function that does something and returns a notice, to make it a view:
+    the notice, or the error that it raises, is shown on the page.
     """
 
     @require_POST
@@ -98,15 +98,15 @@ def _action(
 
 @_action
 def look(request: DeskRequest, public_id: UUID) -> str:
-    """Ask MultiMail about one message of the list."""
+    """Enqueue a question to MultiMail about the message of an item."""
     have_asked(request, public_id)
     return "Checking with MultiMail. The result appears here in a few seconds."
 
 
 @_action
 def settle_group(request: DeskRequest, key: str) -> str:
-    """Do a group's action for each item that the person may act on, or dismiss its
-    webhooks.
+    """Do the action of a group for each of its items that the actor may act on; with
+    do=dismiss, dismiss its webhooks instead.
     """
     actor = request.actor
     groups = grouped(attention_for(actor, timezone.now()))
@@ -131,6 +131,8 @@ def settle_group(request: DeskRequest, key: str) -> str:
 
 
 def _compare(event: WebhookEvent, actor: Actor) -> None:
+    # Dismisses a webhook, and enqueues a question to MultiMail about its message; if
+    # the mirror does not have it, a whole read.
     dismiss_event(event_id=event.pk, actor=actor)
     about = (
         Message.objects.visible_to(actor)

@@ -1,3 +1,4 @@
-"""The pages of the policy: rules and their draft, the editor, groups, the playground
-and ready-made policies.
+"""The admin pages of the policy, whose rules say which messages need more than one
+approval: its versions and draft, the rule editor, groups, the playground, and
+ready-made policies. Start with `views.py`.
 """

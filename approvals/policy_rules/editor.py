@@ -1,5 +1,6 @@
-"""The editor of one rule of the draft, and the buttons that switch and delete one. The
-pages of groups: people whose approval a rule can ask for, or who may not give it.
+"""Admin pages that edit the policy's draft: the editor of one rule, and the buttons
+that switch a rule on or off or delete it. Also the pages of groups: people whose
+approval a rule can ask for, or who may not approve.
 """
 
 import hashlib
@@ -60,6 +61,7 @@ from policy.rules.changes import (
 from policy.rules.names import names_for
 from policy.rules.rules import ACTS, PolicyRule, as_sentence, find, with_rule
 
+# How the notice about an arranged rule goes on, by act.
 _DONE = {
     "off": "is switched off.",
     "on": "is switched on.",
@@ -68,7 +70,7 @@ _DONE = {
 
 
 class ArrangeForm(SeenForm):
-    """What one of the buttons beside a rule does."""
+    """Which of the buttons beside a rule was pressed."""
 
     act = forms.ChoiceField(
         choices=list(ACTS.items()),
@@ -99,7 +101,7 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
 
 @require_POST
 def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
-    """Switch or delete one rule of the draft."""
+    """Switch one rule of the draft on or off, or delete it."""
     actor = admin_or_403(request)
     form = ArrangeForm(request.POST)
     try:
@@ -135,17 +137,19 @@ def _edit(
     if typed is None or not form.is_valid():
         return _page(request, now, rule, form)
     wanted = form.rule(rule_id=rule_id or "new")
-    # Only what was previewed is saved.
+    # Only a rule that was previewed is saved.
     is_previewed = form.cleaned_data["previewed"] == digest(wanted)
     if typed.get("act") != "save" or not is_previewed:
         return _page(request, now, rule, form, preview=wanted)
-    seen = SeenForm(typed)
-    if not seen.is_valid():
-        error = seen.first_error()
+    seen_form = SeenForm(typed)
+    if not seen_form.is_valid():
+        error = seen_form.first_error()
         return _page(request, now, rule, form, preview=wanted, error=error)
     stored = wanted if rule_id else replace(wanted, id=new_rule_id())
     try:
-        draft = save_rule(actor=actor, edits=seen.cleaned_data["edits"], rule=stored)
+        draft = save_rule(
+            actor=actor, edits=seen_form.cleaned_data["edits"], rule=stored
+        )
     except StalePolicy as stale:
         return _page(
             request, policies(), rule, form, preview=wanted, stale=stale.sentence
@@ -168,12 +172,12 @@ def _page(
     error: str = "",
     stale: str = "",
 ) -> HttpResponse:
-    """Show the form; where it is `stale`, because somebody changed the draft meanwhile,
-    with the rule as it stands in the draft now.
+    """Show the form. If somebody has changed the draft in the meantime, `stale` is the
+    sentence that says so, and the rule is shown as it is in the draft now.
     """
     actor = request.actor
-    # A form that was shown before somebody else's change must not become one that was
-    # shown after it.
+    # Keep the posted number: otherwise a form from before somebody else's change would
+    # pass for one that was shown after it.
     edits = request.POST.get("edits", "")
     if stale or not edits.isdecimal():
         edits = str(now.draft.edits if now.draft else 0)
@@ -189,10 +193,10 @@ def _page(
         context["digest"] = digest(preview)
         context["sentence"] = as_sentence(preview, names_for(actor, (preview,)))
         context["problems"] = _problems(now, preview, actor)
-        found = find(now.draft_rules, preview.id)
-        if stale and found:
-            sentence = as_sentence(found, names_for(actor, (found,)))
-            context["stored"] = f"{found.name}: {sentence}"
+        rule_in_draft = find(now.draft_rules, preview.id)
+        if stale and rule_in_draft:
+            sentence = as_sentence(rule_in_draft, names_for(actor, (rule_in_draft,)))
+            context["stored"] = f"{rule_in_draft.name}: {sentence}"
     status = 422 if error or form.errors else 200
     if stale:
         error = stale
@@ -209,7 +213,7 @@ def _problems(now: Policies, rule: PolicyRule, actor: Actor) -> Sequence[str]:
 
 
 def digest(rule: PolicyRule) -> str:
-    """Return what tells whether a rule is the one that was previewed."""
+    """Return a hash of the rule, to recognise the rule that was previewed."""
     return hashlib.sha256(
         json.dumps(rule.as_json(), sort_keys=True).encode()
     ).hexdigest()
@@ -235,7 +239,7 @@ class GroupForm(SentenceForm):
         if group:
             members = list(group.members.all())
             initial = {"name": group.name, "members": [one.pk for one in members]}
-            # Those who left and still are members, too.
+            # Members who have left the desk stay choices.
             people |= {
                 str(one.pk): f"{one} (left)" for one in members if not one.is_active
             }
@@ -251,7 +255,7 @@ def _groups_page(request: DeskRequest, *, error: str = "") -> HttpResponse:
     """List the groups with their members and the rules that name them."""
     now = policies()
     rules = visible_rules(request.actor, (*now.active_rules, *now.draft_rules))
-    found = (
+    all_groups = (
         Group.objects.prefetch_related("members").order_by("name")
         if request.actor.scopes
         else ()
@@ -263,7 +267,7 @@ def _groups_page(request: DeskRequest, *, error: str = "") -> HttpResponse:
                 one.members.all(),
                 dict.fromkeys(rule.name for rule in rules_naming(one.pk, rules)),
             )
-            for one in found
+            for one in all_groups
         ],
         "may_change": request.actor.is_admin_of_all,
         "error": error,
@@ -277,40 +281,42 @@ groups = require_safe(_groups_page)
 
 @require_get_or_post
 def new_group(request: DeskRequest) -> HttpResponse:
-    """Show the form of a new group; make it."""
+    """Show the form of a new group. On POST, create the group."""
     return _save_group(request, None)
 
 
 @require_get_or_post
 def group(request: DeskRequest, group_id: int) -> HttpResponse:
-    """Show one group; rename it or change its members. That asks to confirm who one is:
-    it changes who may approve.
+    """Show one group. On POST, rename it or change its members, which requires recent
+    authentication because it changes who may approve.
     """
     admin_or_403(request)
-    found = first_or_404(Group.objects.filter(pk=group_id), "There is no such group.")
-    return _save_group(request, found)
+    existing = first_or_404(
+        Group.objects.filter(pk=group_id), "There is no such group."
+    )
+    return _save_group(request, existing)
 
 
-def _save_group(request: DeskRequest, found: Group | None) -> HttpResponse:
+def _save_group(request: DeskRequest, existing: Group | None) -> HttpResponse:
     actor = admin_or_403(request)
-    form = GroupForm(request.POST if request.method == "POST" else None, group=found)
+    form = GroupForm(request.POST if request.method == "POST" else None, group=existing)
     if not form.is_valid():
-        return _group_page(request, found, form)
-    if found and not is_recently_authenticated(request):
+        return _group_page(request, existing, form)
+    if existing and not is_recently_authenticated(request):
         return ask_first(request)
     wanted = form.cleaned_data
     seen = wanted.pop("seen")
     try:
-        if found:
-            change_group(actor=actor, group_id=found.pk, seen=seen, **wanted)
+        if existing:
+            change_group(actor=actor, group_id=existing.pk, seen=seen, **wanted)
         else:
             add_group(actor=actor, **wanted)
     except StalePolicy as error:
-        return _group_page(request, found, form, error=error.sentence)
+        return _group_page(request, existing, form, error=error.sentence)
     except PolicyRefused as error:
         form.add_error("name", error.sentence)
-        return _group_page(request, found, form)
-    words = "is saved" if found else "is there"
+        return _group_page(request, existing, form)
+    words = "is saved" if existing else "is there"
     return redirect_with_notice(
         request, f"The group “{wanted['name']}” {words}.", "policy-groups"
     )
@@ -330,17 +336,19 @@ def remove_group(request: DeskRequest, group_id: int) -> HttpResponse:
 
 
 def _group_page(
-    request: DeskRequest, found: Group | None, form: GroupForm, *, error: str = ""
+    request: DeskRequest, existing: Group | None, form: GroupForm, *, error: str = ""
 ) -> HttpResponse:
-    """Show the form of a group, after a conflict (`error`) with its members of now."""
-    stored = Group.objects.filter(pk=found.pk).first() if found else None
+    """Show the form of a group. After a conflict, `error` says so, and the present
+    members are shown as well.
+    """
+    stored = Group.objects.filter(pk=existing.pk).first() if existing else None
     people = dict(form.fields["members"].choices)  # type: ignore[attr-defined]
     members = (
         sorted(stored.members.values_list("pk", flat=True)) if stored and error else []
     )
     seen = seen_state(stored) if stored else ""
-    # After a conflict the form is one of the group as it is now, and still has what was
-    # typed.
+    # After a conflict the form keeps what was typed and can be sent again: `seen` is
+    # then the group's present state.
     if request.method == "POST" and not error:
         seen = request.POST.get("seen", "")[:16] or seen
     context = {

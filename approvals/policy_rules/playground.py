@@ -1,5 +1,7 @@
-"""The playground: one message, real or pasted, run through the active version or the
-draft by what a decision asks. Nothing is stored.
+"""The playground: a page that runs one message, past or typed in, through the rules of
+the policy's active version or draft, and shows which rules apply and what they ask for.
+
+It evaluates rules in the same way as a decision does. Nothing is stored.
 """
 
 import re
@@ -34,7 +36,9 @@ from policy.rules.names import names_for
 from policy.rules.rules import outcome_in_words
 from rendering import parse_content
 
+# Characters of the typed text.
 MAX_TEXT = 20_000
+# The metadata of a message by what started it.
 _TRIGGERS = {
     "agent": {},
     "discord": {"discord_user": "playground"},
@@ -50,18 +54,18 @@ _NOT_FOUND = "There is no message with this id or address, or you may not see it
 
 
 class LinesField(MultilineField):
-    """Values one a line, or with commas between."""
+    """A list of values, one on each line or separated by commas."""
 
     widget = forms.Textarea(attrs={"spellcheck": "false"})
 
     def clean(self, value: Any) -> list[str]:
         typed = super().clean(value).replace(",", "\n").split("\n")
-        return [one.strip() for one in typed if one.strip()]
+        return [line.strip() for line in typed if line.strip()]
 
 
 class PlaygroundForm(SentenceForm):
-    """A message to run through the rules: the id or address of a past one, or what is
-    pasted.
+    """A message to run through the rules: the id or URL of a past message, or the
+    fields of a made-up one.
     """
 
     message = forms.CharField(
@@ -132,7 +136,7 @@ class PlaygroundForm(SentenceForm):
 
 @require_get_or_post
 def playground(request: DeskRequest) -> HttpResponse:
-    """Show the form; run a message through the rules."""
+    """Show the form. On POST, run the message through the rules and show the result."""
     actor = request.actor
     now = policies()
     form = PlaygroundForm(
@@ -149,15 +153,15 @@ def playground(request: DeskRequest) -> HttpResponse:
             rules = visible_rules(actor, rules)
             at = timezone.now()
             facts = lookups_for(rules, at).facts(message, message.review, at)
-            asked = required(rules, facts)
+            requirement = required(rules, facts)
             names = names_for(actor, rules)
-            silent = [one for one in rules if one not in asked.spoke]
+            silent = [one for one in rules if one not in requirement.spoke]
             context |= {
                 "which": which,
                 "message": message,
-                "spoken": lines_of(asked.spoke, names, {}),
+                "spoken": lines_of(requirement.spoke, names, {}),
                 "silent": lines_of(silent, names, {}),
-                "needed": outcome_in_words(asked.effects, names),
+                "needed": outcome_in_words(requirement.effects, names),
             }
         else:
             form.add_error("message", _NOT_FOUND)
@@ -173,14 +177,15 @@ def playground(request: DeskRequest) -> HttpResponse:
 
 
 def _message_of(cleaned: dict[str, Any], actor: Actor) -> Message | None:
-    """Return the message that was named, None where it is not visible; or one made of
-    what was pasted, which is not stored, examined as one that comes in would be.
+    """Return the past message that the form names, or None if the actor cannot see it.
+    If it names none, return an unsaved message with the typed fields, with findings and
+    columns as for a message that comes in.
     """
-    if named := cleaned["message"]:
+    if reference := cleaned["message"]:
         visible = Message.objects.visible_to(actor).select_related("review")
-        if found := _ID.search(named.lower()):
-            return visible.filter(public_id=UUID(found[0])).first()
-        return visible.filter(upstream_id=named[:200]).order_by("-pk").first()
+        if match := _ID.search(reference.lower()):
+            return visible.filter(public_id=UUID(match[0])).first()
+        return visible.filter(upstream_id=reference[:200]).order_by("-pk").first()
     mailbox = Mailbox.objects.select_related("connection").get(pk=cleaned["mailbox"])
     content = Content(
         sender=mailbox.address,

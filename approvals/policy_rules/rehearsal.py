@@ -1,7 +1,8 @@
-"""Rehearses a change of the rules on the newest messages of the last 30 days: what it
-would have asked of each of them.
+"""Rehearses a change of the policy's rules: compares what the old and the new rules ask
+of the newest messages of the last 30 days.
 
-Hours are those at which a message was held; owners and lists are those of now.
+Rules about hours are evaluated for the time when each message was held, but with the
+present allowlists and key owners.
 """
 
 from collections import Counter
@@ -16,16 +17,17 @@ from policy.rules.facts import COLUMNS, lookups_for
 from policy.rules.rules import Effects, PolicyRule
 
 DAYS = 30
-# How many messages are asked about, and how many of those that change are shown.
+# How many messages are evaluated, and how many of those with another result are shown.
 MOST = 5000
 SHOWN = 20
+# The columns of the review that rules need.
 EXAMINED = ("review__risk_level", "review__rules", "review__policy_facts")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One thing that can be asked of a message, with words for more and for less of it,
-    and how much of it is asked.
+    """One thing that rules can ask for, such as approvals. `measure` returns how much
+    of it is asked; `more` and `less` are the words if a change asks for more or less.
     """
 
     more: str
@@ -72,11 +74,12 @@ POINTS = (
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a change would have done: how many messages it would have asked something
-    else of, by what in words.
+    """What a change of the rules would have done to past messages.
 
-    `rows` are the newest of them, each with what is asked before and after.
-    `is_partial`: there are more messages than were asked about.
+    `changed` is for how many of the `looked_at` messages other things are asked; `more`
+    and `less` count them by what is asked, in words. `rows` are the newest of them,
+    with what is asked before and after. `is_partial` says that only the newest messages
+    were evaluated.
     """
 
     looked_at: int
@@ -94,19 +97,17 @@ def rehearse(
     actor: Actor,
     now: datetime,
 ) -> Rehearsal:
-    """Return what these rules in place of those would have asked of the messages that
-    the actor may see.
-
-    Nothing is written.
+    """Return what the rules `after` would have asked of past messages that the actor
+    may see, compared with the rules `before`. Nothing is written.
     """
     since = now - timedelta(days=DAYS)
     recent = Message.objects.visible_to(actor).held_since(since)
-    asked = recent.select_related("review").only("held_at", *COLUMNS, *EXAMINED)
-    found = list(asked.order_by("-pk")[: MOST + 1])
+    with_columns = recent.select_related("review").only("held_at", *COLUMNS, *EXAMINED)
+    messages = list(with_columns.order_by("-pk")[: MOST + 1])
     lookups = lookups_for((*before, *after), now)
     counts: Counter[str] = Counter()
     changed: dict[int, tuple[Effects, Effects]] = {}
-    for message in found[:MOST]:
+    for message in messages[:MOST]:
         facts = lookups.facts(message, message.review, message.held_at)
         was, becomes = (required(rules, facts).effects for rules in (before, after))
         if asks(was) == asks(becomes):
@@ -117,17 +118,19 @@ def rehearse(
             if difference:
                 counts[point.more if difference > 0 else point.less] += 1
     rows = Message.objects.filter(pk__in=[*changed][:SHOWN])
-    named = rows.select_related("mailbox", "connection").order_by("-pk")
+    newest_changed = rows.select_related("mailbox", "connection").order_by("-pk")
     return Rehearsal(
-        min(len(found), MOST),
-        len(found) > MOST,
+        min(len(messages), MOST),
+        len(messages) > MOST,
         len(changed),
         {one.more: counts[one.more] for one in POINTS if counts[one.more]},
         {one.less: counts[one.less] for one in POINTS if counts[one.less]},
-        [(one, *changed[one.pk]) for one in named],
+        [(one, *changed[one.pk]) for one in newest_changed],
     )
 
 
 def asks(then: Effects) -> tuple[object, ...]:
-    """Return what is asked, equal where the same is asked in other words."""
+    """Return what is asked in a form for comparison. It is equal if the same approvals
+    are asked for in another way.
+    """
     return then.total, then.named_groups, replace(then, approvals={})

@@ -1,5 +1,5 @@
-"""The form of one rule, in sections: what is typed becomes a rule, with a sentence
-beside each entry that is wrong.
+"""The form for one rule of the policy, in sections. A valid form gives a `PolicyRule`;
+each wrong entry gets a sentence that says why.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,11 +37,16 @@ from policy.rules.rules import (
     RuleError,
 )
 
+# Characters of a field with one address on each line.
 MAX_LINES = 20_000
+# The units of an expiry, by their minutes.
 UNITS = {"1": "minutes", "60": "hours", "1440": "days"}
 RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
-# A list of more options than these scrolls.
+# A list with more options than this scrolls.
 LONG = 12
+# The fields of a rule with their labels, by the kind of field: calendars that limit
+# when it applies, effects that are on or off, conditions with a list of choices, help
+# texts of these, and effects with a list of choices.
 _HOURS = {"during": "During the hours of", "outside": "Outside the hours of"}
 _FLAGS = {
     "bar_editor": "Not whoever edited it last",
@@ -67,15 +72,16 @@ _EFFECTS = {
     "barred_groups": "Nobody of these groups",
     "office_hours": "Only within the hours of",
 }
+# The lists whose choices are primary keys; those of the others are text.
 _OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
-# Conditions that are as the form cleans them.
+# The conditions that a rule stores as the form cleans them.
 _AS_TYPED = (
     *("recipients", "recipients_except", "recipients_from", "first_contact"),
     *("risk", "amount", "during", "outside", "tries_from"),
 )
-# The sections of the editor, first what the rule is called, then when it applies, then
-# what it asks for: of each its name, title, part, note and fields. Those of approvals
-# are as many as there are groups.
+# The sections of the editor: what the rule is called ("about"), when it applies
+# ("when"), what it asks for ("then"). Each has its name, title, part, note and fields.
+# The section "approvals" gets a field for each group.
 _SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
     ("about", "The rule", "about", "", ("name", "owner", "note")),
     (
@@ -135,8 +141,8 @@ _ADDRESSES = "An address, a domain or *.domain on each line."
 def offered_to(
     actor: Actor, rule: PolicyRule | None, names: Names
 ) -> dict[str, dict[str, str]]:
-    """Return what each field offers, with labels; what the rule names stays in it, even
-    where it is gone.
+    """Return the choices of each field, by the field's name: values with their labels.
+    What the rule names stays a choice, even if it no longer exists.
     """
     mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
     keys = sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
@@ -171,7 +177,7 @@ def offered_to(
     }
     if rule is None:
         return offered
-    named: Mapping[str, Mapping[Any, str]] = {
+    known_labels: Mapping[str, Mapping[Any, str]] = {
         "mailboxes": names.mailboxes,
         "keys": names.keys,
         "key_owners": names.people,
@@ -179,14 +185,16 @@ def offered_to(
         "barred_groups": names.groups,
         **dict.fromkeys((*_HOURS, "office_hours"), names.calendars),
     }
-    stored: dict[str, Iterable[Any]] = {
+    values_in_rule: dict[str, Iterable[Any]] = {
         name: getattr(rule.when, name) for name in _LISTS
     }
-    stored |= {name: getattr(rule.then, name) for name in _EFFECTS}
-    stored |= {name: filter(None, [getattr(rule.when, name)]) for name in _HOURS}
-    for name, values in stored.items():
+    values_in_rule |= {name: getattr(rule.then, name) for name in _EFFECTS}
+    values_in_rule |= {
+        name: filter(None, [getattr(rule.when, name)]) for name in _HOURS
+    }
+    for name, values in values_in_rule.items():
         for value in values:
-            label = named.get(name, {}).get(value) or str(value)
+            label = known_labels.get(name, {}).get(value) or str(value)
             offered[name].setdefault(str(value), f"{label} (gone)")
     if rule.owner is not None:
         left = f"{names.people.get(rule.owner, rule.owner)} (left)"
@@ -196,8 +204,8 @@ def offered_to(
 
 @dataclass(frozen=True)
 class Section:
-    """Fields of the editor under one heading. It is open where something in it is set
-    or wrong.
+    """The fields of the editor under one heading. It is open if a field in it is set or
+    wrong.
     """
 
     name: str
@@ -208,20 +216,22 @@ class Section:
 
     @property
     def is_open(self) -> bool:
-        """Whether its fields are shown at once. Of choices only a calendar counts:
-        others always have a value.
+        """Whether its fields are shown at once. Drop-down lists are ignored, except for
+        calendars, because they always have a value.
         """
         if self.name in ("about", "approvals"):
             return True
-        for one in self.fields:
-            counts = one.widget_type != "select" or one.name in _HOURS
-            if one.errors or (counts and one.value()):
+        for field in self.fields:
+            counts = field.widget_type != "select" or field.name in _HOURS
+            if field.errors or (counts and field.value()):
                 return True
         return False
 
 
 class PatternsField(MultilineField):
-    """Entries of a rule, one a line, in the form in which rules compare them."""
+    """Addresses and domains, one on each line, cleaned to the form in which rules
+    compare them.
+    """
 
     widget = forms.Textarea(attrs={"spellcheck": "false"})
 
@@ -242,7 +252,7 @@ class PatternsField(MultilineField):
 
 
 class ChecksField(forms.TypedMultipleChoiceField):
-    """Boxes to tick."""
+    """A list of choices as checkboxes."""
 
     widget = forms.CheckboxSelectMultiple
 
@@ -251,7 +261,7 @@ class ChecksField(forms.TypedMultipleChoiceField):
 
 
 def tick_first(field: forms.BoundField) -> None:
-    """Put the boxes that are ticked first, in a list that scrolls."""
+    """Put the ticked choices first, if the list is so long that it scrolls."""
     boxes: Any = field.field
     ticked = field.value() or ()
     if len(boxes.choices) > LONG:
@@ -259,7 +269,7 @@ def tick_first(field: forms.BoundField) -> None:
 
 
 class RuleForm(SentenceForm):
-    """A rule as it is typed. `rule()` returns it, once the form is valid."""
+    """The form of one rule. Once it is valid, `rule()` returns the rule."""
 
     name = forms.CharField(
         label="Name",
@@ -324,7 +334,7 @@ class RuleForm(SentenceForm):
         choices=list(UNITS.items()),
         error_messages=CHOOSE,
     )
-    # The digest of the rule that the page before showed as a preview.
+    # The digest of the rule that was previewed: only that rule can be saved.
     previewed = forms.CharField(required=False, max_length=64)
 
     def __init__(
@@ -384,9 +394,7 @@ class RuleForm(SentenceForm):
         )
 
     def sections(self) -> list[Section]:
-        """Return the editor: first what the rule is called, then when it applies, then
-        what it asks for.
-        """
+        """Return the sections of the editor with their fields, in order."""
         approvals = [f"approvals_{group}" for group in self.approvals]
         return [
             Section(name, title, part, [self[one] for one in fields or approvals], note)
@@ -398,14 +406,14 @@ class RuleForm(SentenceForm):
         if not typed:
             return None
         try:
-            found = Decimal(typed)
+            amount = Decimal(typed)
         except InvalidOperation:
-            found = Decimal("NaN")
-        if not found.is_finite() or not 0 <= found < 10**15:
+            amount = Decimal("NaN")
+        if not amount.is_finite() or not 0 <= amount < 10**15:
             raise forms.ValidationError(
                 "Write an amount such as 1000 or 49.90; 0 is any amount."
             )
-        return found
+        return amount
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -441,7 +449,7 @@ class RuleForm(SentenceForm):
         return cleaned
 
     def rule(self, *, rule_id: str) -> PolicyRule:
-        """Return the rule that was typed. Raises RuleError for what no rule can say."""
+        """Return the rule that was typed. Raises RuleError if it is no valid rule."""
         cleaned = self.cleaned_data
         chosen: dict[str, Any] = {name: frozenset(cleaned[name]) for name in _LISTS}
         chosen |= {name: cleaned[name] for name in _AS_TYPED}
@@ -477,7 +485,7 @@ def _number(
 
 
 def typed_of(rule: PolicyRule) -> dict[str, Any]:
-    """Return what stands in the form for a stored rule."""
+    """Return the initial values of the form for a stored rule."""
     when = rule.when
     then = rule.then
     typed: dict[str, Any] = {

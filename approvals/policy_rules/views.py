@@ -1,5 +1,5 @@
-"""The pages of the policy: the active version with the draft, past versions, ready-made
-policies, and activating.
+"""Pages of the policy: its active version and draft, past versions, and ready-made
+policies; and the actions that begin, discard and activate a draft.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,9 @@ _NOT_YOURS = "Only an admin of everything can change the policy."
 
 
 class SeenForm(SentenceForm):
-    """What a button says of the state that its page showed."""
+    """The number of edits of the draft that the page showed, by which a button that was
+    shown before somebody else's change is refused.
+    """
 
     edits = forms.IntegerField(
         min_value=0, error_messages={"required": "Reload the page, and try again."}
@@ -65,7 +67,9 @@ class SeenForm(SentenceForm):
 
 
 class ActivateForm(SeenForm):
-    """What the page of the activation showed, and why it is done."""
+    """The state that the activation page showed, and a note why the draft is activated.
+    `active` is the number of the version that was active.
+    """
 
     active = forms.IntegerField(min_value=0)
     note = forms.CharField(
@@ -78,7 +82,9 @@ class ActivateForm(SeenForm):
 def lines_of(
     rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
-    """Return rules for a page, in their order."""
+    """Return what pages show about each rule, in order: the rule, its sentence, its
+    owner and its problems.
+    """
     return [
         {
             "rule": rule,
@@ -95,19 +101,19 @@ def lines_of(
 def problems_of(
     rules: Sequence[PolicyRule], actor: Actor
 ) -> Mapping[str, Sequence[str]]:
-    """Return sentences about rules, by their ids, for those who can change them: they
-    name people and mailboxes.
+    """Return sentences about what is wrong with rules, by the rules' ids. Only people
+    who can change the rules get them, because they name people and mailboxes.
     """
-    found: dict[str, list[str]] = {}
+    sentences: dict[str, list[str]] = {}
     if rules and actor.is_admin_of_all:
-        for one in problems(rules, read_staff()):
-            found.setdefault(one.rule, []).append(one.sentence)
-    return found
+        for problem in problems(rules, read_staff()):
+            sentences.setdefault(problem.rule, []).append(problem.sentence)
+    return sentences
 
 
 def _base_changes(now: Policies, actor: Actor) -> list[Difference]:
-    """Return what became active since the draft was begun from another version; nothing
-    where none did.
+    """Return what changed in the active version since the draft was begun. Empty if the
+    draft was begun from the version that is active.
     """
     if now.draft is None or now.draft.based_on == now.active_number:
         return []
@@ -118,12 +124,12 @@ def _base_changes(now: Policies, actor: Actor) -> list[Difference]:
 
 
 def visible_rules(actor: Actor, rules: Rules) -> Rules:
-    """Return the rules; none for somebody without a role."""
+    """Return the rules, or none for people without any role."""
     return rules if actor.scopes else ()
 
 
 def admin_or_403(request: DeskRequest) -> Actor:
-    """Return the actor. Raises PermissionDenied for all but admins of everything."""
+    """Return the actor. Raises PermissionDenied if they are no admin of everything."""
     actor = request.actor
     if not actor.is_admin_of_all:
         raise PermissionDenied(_NOT_YOURS)
@@ -133,7 +139,7 @@ def admin_or_403(request: DeskRequest) -> Actor:
 def answer_policy(
     request: DeskRequest, error: PolicyError | None = None
 ) -> HttpResponse:
-    """Show the active version and the draft, with what was wrong where something was."""
+    """Show the active version and the draft; after a refused action with its error."""
     actor = request.actor
     now = policies()
     active = visible_rules(actor, now.active_rules)
@@ -153,8 +159,8 @@ def answer_policy(
 
 
 def status_of(error: PolicyError | None) -> int:
-    """Return 409 where the draft or a group was changed meanwhile, 422 for what is
-    refused.
+    """Return the HTTP status: 409 if somebody changed the draft or the group in the
+    meantime, 422 for other refusals, 200 without an error.
     """
     if error is None:
         return 200
@@ -174,14 +180,14 @@ def begin(request: DeskRequest) -> HttpResponse:
     kind, _, name = source.partition("-")
     try:
         if kind == "ready":
-            found = _ready_made_or_404(name)
-            made = begin_ready_made(actor=actor, policy=found)
+            chosen = _ready_made_or_404(name)
+            new_groups = begin_ready_made(actor=actor, policy=chosen)
             notice = (
-                f"“{found.title}” is the draft now. Change what does not fit; nothing "
+                f"“{chosen.title}” is the draft now. Change what does not fit; nothing "
                 "changes until it is activated."
             )
-            if made:
-                notice += f" Add members to the new group{'s' if len(made) > 1 else ''} {listed(made)}."
+            if new_groups:
+                notice += f" Add members to the new group{'s' if len(new_groups) > 1 else ''} {listed(new_groups)}."
             return redirect_with_notice(request, notice, "policy")
         if kind == "version":
             version = _version_or_404(
@@ -202,7 +208,7 @@ def begin(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def discard(request: DeskRequest) -> HttpResponse:
-    """Discard the draft; the ledger keeps what it said."""
+    """Discard the draft. Its rules stay in the ledger."""
     actor = admin_or_403(request)
     form = SeenForm(request.POST)
     try:
@@ -218,7 +224,9 @@ def discard(request: DeskRequest) -> HttpResponse:
 
 @require_get_or_post
 def activate(request: DeskRequest) -> HttpResponse:
-    """Show what the draft changes and what it would have done; activate it."""
+    """Show what the draft changes, and what it would have done to past messages. On
+    POST, activate it.
+    """
     actor = admin_or_403(request)
     form = ActivateForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
@@ -227,7 +235,7 @@ def activate(request: DeskRequest) -> HttpResponse:
         return ask_first(request)
     cleaned = form.cleaned_data
     try:
-        done = activate_draft(
+        activated = activate_draft(
             actor=actor,
             edits=cleaned["edits"],
             active=cleaned["active"],
@@ -235,7 +243,7 @@ def activate(request: DeskRequest) -> HttpResponse:
         )
     except StalePolicy as error:
         return _activate_page(request, form, error)
-    notice = f"Version {done.number} is active. Waiting messages are decided by its rules from now on."
+    notice = f"Version {activated.number} is active. Waiting messages are decided by its rules from now on."
     return redirect_with_notice(request, notice, "policy")
 
 
@@ -250,26 +258,28 @@ def _activate_page(
         messages.info(request, "There is no draft to activate.", extra_tags="desk")
         return redirect("policy")
     names = names_for(actor, (*now.active_rules, *now.draft_rules))
-    tried = rehearse(
+    rehearsal = rehearse(
         before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now()
     )
-    told = problems_of(now.draft_rules, actor)
+    problems_by_rule = problems_of(now.draft_rules, actor)
     context = {
         "now": now,
         "changed": differences(now.active_rules, now.draft_rules, names),
         "meanwhile": _base_changes(now, actor),
         "problems": [
-            sentence for one in now.draft_rules for sentence in told.get(one.id, ())
+            sentence
+            for one in now.draft_rules
+            for sentence in problems_by_rule.get(one.id, ())
         ],
         "days": DAYS,
-        "tried": tried,
+        "tried": rehearsal,
         "rows": [
             (
                 message,
                 outcome_in_words(before, names),
                 outcome_in_words(after, names),
             )
-            for message, before, after in tried.rows
+            for message, before, after in rehearsal.rows
         ],
         "form": form,
         "error": error.sentence if error else "",
@@ -280,8 +290,8 @@ def _activate_page(
 
 @require_safe
 def versions(request: DeskRequest) -> HttpResponse:
-    """List every version that is or was active, the newest first: what each changed,
-    who activated it, and when.
+    """List every version that is or was active, newest first, with what it changed, who
+    activated it, and when.
     """
     past = list(PolicyVersion.objects.activated()) if request.actor.scopes else []
     rules = [rules_in(one) for one in past]
@@ -299,10 +309,10 @@ def versions(request: DeskRequest) -> HttpResponse:
 @require_safe
 def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     """Show the rules of one version."""
-    found = _version_or_404(policy_number)
-    rules = visible_rules(request.actor, rules_in(found))
+    past_version = _version_or_404(policy_number)
+    rules = visible_rules(request.actor, rules_in(past_version))
     context = {
-        "version": found,
+        "version": past_version,
         "lines": lines_of(rules, names_for(request.actor, rules), {}),
         "may_change": request.actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),
@@ -319,7 +329,7 @@ def _version_or_404(number: int) -> PolicyVersion:
 
 @require_safe
 def ready_made_policies(request: DeskRequest) -> HttpResponse:
-    """List the policies to begin with."""
+    """List the ready-made policies, from which a draft can begin."""
     return render(
         request, "policy/rules/ready_made.html", {"policies": READY_MADE.values()}
     )
@@ -327,16 +337,16 @@ def ready_made_policies(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
-    """Show the rules of one policy to begin with."""
-    found = _ready_made_or_404(ready_made)
+    """Show the rules of one ready-made policy."""
+    chosen = _ready_made_or_404(ready_made)
     context: dict[str, Any] = {
-        "policy": found,
+        "policy": chosen,
         "lines": lines_of(
-            found.rules,
+            chosen.rules,
             Names(groups=GROUPS, findings=names_for(request.actor, ()).findings),
             {},
         ),
-        "groups": listed(list(found.groups.values())),
+        "groups": listed(list(chosen.groups.values())),
         "may_change": request.actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),
     }
@@ -344,7 +354,7 @@ def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
 
 
 def _ready_made_or_404(name: str) -> ReadyMade:
-    found = READY_MADE.get(name)
-    if found is None:
+    chosen = READY_MADE.get(name)
+    if chosen is None:
         raise Http404("There is no such ready-made policy.")
-    return found
+    return chosen

@@ -1,7 +1,7 @@
-"""The address of the queue: its filters, its order and where a page begins; read from a
-request and written back.
+"""The queue's URL: reads its query string into a `Filters` object (tab, filters, order,
+grouping, and where the page begins) and writes it back.
 
-`QueueQuerySet.matching` applies the filters.
+Nothing here queries messages: `QueueQuerySet.matching` applies the filters.
 """
 
 import re
@@ -24,23 +24,27 @@ from common.words import words_of
 from mirror.models import Mailbox
 from risk.rules import RULES
 
+# One value of a written position; "x" stands for a missing value.
 _NUMBER = re.compile(r"x|[0-9]{1,18}")
-# Fields of a review; the others are of its message.
+# The compared fields that are on the Review; the others are on the Message.
 OF_REVIEW = ("late_since", "risk")
-# What each order compares before the key.
+# The fields that each order compares, before the primary key.
 COMPARED: Mapping[str, tuple[str, ...]] = {
     "oldest": ("late_since", "held_at"),
     "newest": ("changed_at",),
     "riskiest": ("risk", "held_at"),
     "soonest": ("expires_at", "held_at"),
-    # For work through all that is held, which nothing may overtake.
+    # Not offered on the page, but used to go through all held messages: newly held ones
+    # come last, so that none is skipped.
     "held": ("held_at",),
 }
 
 
 @dataclass(frozen=True)
 class Position:
-    """`values` are what the order compares, times as numbers."""
+    """The place of a message in an order; a page begins after it. `values` are the
+    compared fields, with times as microseconds since 1970.
+    """
 
     values: tuple[int | None, ...]
     key: int
@@ -51,8 +55,8 @@ class Position:
 
 
 def read_position(written: str, *, order: str) -> Position | None:
-    """Read a position in this order; None, which is the first page, for what is
-    ill-formed.
+    """Return the position that an address wrote for this order. None, which means the
+    first page, if it is malformed.
     """
     names = (*COMPARED[order], "key")
     parts = written.split("-")
@@ -60,20 +64,20 @@ def read_position(written: str, *, order: str) -> Position | None:
         return None
     numbers = [None if part == "x" else int(part) for part in parts]
     for name, number in zip(names, numbers, strict=True):
-        # Only the expiry, and since when it is late, may be missing; PostgreSQL compares
-        # no larger numbers.
-        may_be = name in ("expires_at", "late_since")
+        # Only these two fields may be missing. Numbers beyond what PostgreSQL can
+        # compare are refused.
+        is_valid = name in ("expires_at", "late_since")
         if number is not None:
-            may_be = number <= _LARGEST.get(name, _LATEST)
-        if not may_be:
+            is_valid = number <= _LARGEST.get(name, _LATEST)
+        if not is_valid:
             return None
     *values, key = numbers
     return Position(tuple(values), key or 0)
 
 
 def at_time(microseconds: int) -> datetime:
-    """Return the time that an address wrote as a number; exactly, so that no row is
-    shown twice or left out.
+    """Return the time of a number in an address. It is exact to the microsecond, so
+    that no row is shown twice or left out.
     """
     return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(
         microsecond=microseconds % 1_000_000
@@ -81,7 +85,7 @@ def at_time(microseconds: int) -> datetime:
 
 
 def as_number(at: datetime) -> int:
-    """Return a time as the address writes it."""
+    """Return a time as the address writes it: microseconds since 1970."""
     return int(at.timestamp()) * 1_000_000 + at.microsecond
 
 
@@ -98,7 +102,7 @@ TABS = {
 }
 # Decided messages are shown newest first.
 NEWEST_FIRST = ("failed", "done")
-# What is late comes before the oldest.
+# "oldest" puts messages that are late for their review plan first.
 ORDERS = {
     "oldest": "Late, then oldest",
     "riskiest": "Riskiest first",
@@ -114,7 +118,7 @@ GROUPS = {
 }
 RISKS = {"high": "High", "notice": "Notice", "none": "No findings"}
 
-# The fields of an address that narrow a tab, by what they are called there.
+# The filters: parameter of the address to field of `Filters`.
 NARROWING = {
     "q": "text",
     "to": "to",
@@ -132,7 +136,7 @@ NARROWING = {
     "since": "since",
     "until": "until",
 }
-# Those that can be typed into the search field, as `to:dana`.
+# The filters that can be typed into the search field, such as `to:dana`.
 TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule", "since", "until", "on")
 _KNOWN = "Filters are to:, from:, mailbox:, risk:, by:, has:attachment, rule:, on:, since: and until:."
 _GRAMMAR = Grammar(tokens=TOKENS, gathered=("to", "from", "by"), known=_KNOWN)
@@ -140,7 +144,9 @@ _GRAMMAR = Grammar(tokens=TOKENS, gathered=("to", "from", "by"), known=_KNOWN)
 
 @dataclass(frozen=True)
 class Filters:
-    """The state of the queue as its URL holds it; an empty field does not filter."""
+    """What the queue's URL asks for: tab, filters, order, grouping and the page's
+    position. An empty field does not filter.
+    """
 
     tab: str = "waiting"
     text: str = ""
@@ -151,16 +157,17 @@ class Filters:
     risk: str = ""
     mailbox: int | None = None
     has: str = ""
-    # One group's own: exactly this one.
+    # The messages of exactly one group: with the same trigger, thread, run, or shape.
     started: str = ""
     thread: str = ""
     run: str = ""
     alike: str = ""
-    # "yes": what leaves by standing approvals.
+    # "yes": only messages that standing approvals send.
     standing: str = ""
-    # Times as they were asked for, and what that means where and when it is asked.
+    # Times as they were typed, such as "yesterday".
     since: str = ""
     until: str = ""
+    # What `since` and `until` mean now, in the reader's time zone.
     begins: datetime | None = None
     ends: datetime | None = None
     order: str = "oldest"
@@ -181,17 +188,17 @@ class Filters:
 
     @property
     def newest_first(self) -> bool:
-        """Whether the tab has an order of its own."""
+        """Whether the tab is always shown newest first, whatever order was asked for."""
         return self.tab in NEWEST_FIRST
 
     @property
     def row_order(self) -> str:
-        """The order of its rows: the tab's own, or the one that was asked for."""
+        """The order of the rows: "newest" on a tab that fixes it, else `order`."""
         return "newest" if self.newest_first else self.order
 
     @property
     def shows_all_waiting(self) -> bool:
-        """Whether its first pages have every message that waits, one a row."""
+        """Whether this list, from its first page on, has every waiting message."""
         return (
             self.tab == "waiting"
             and self.group in ("", "none")
@@ -201,13 +208,19 @@ class Filters:
 
     @property
     def gathers_floods(self) -> bool:
-        """Whether many similar messages are gathered in one row without being asked to."""
-        plain = self.tab == "waiting" and not self.group and self.order != "soonest"
-        return plain and not (self.searches or self.alike or self.thread or self.run)
+        """Whether the list gathers a flood of similar messages in one row, although no
+        grouping was asked for.
+        """
+        is_by_default = (
+            self.tab == "waiting" and not self.group and self.order != "soonest"
+        )
+        return is_by_default and not (
+            self.searches or self.alike or self.thread or self.run
+        )
 
     def query(self, **changes: Any) -> str:
-        """Return the canonical query string; a changed filter goes back to the first
-        page.
+        """Return the query string, without defaults. With `changes`, return it with
+        these fields changed and, unless `after` is one of them, for the first page.
         """
         if changes:
             return replace(self, **{"after": None, **changes}).query()
@@ -222,17 +235,17 @@ class Filters:
 
     @property
     def suffix(self) -> str:
-        """The query string with its question mark, to stand behind a path; empty for
-        the queue as it opens.
+        """The query string with its question mark, to append to a path; empty if
+        everything has its default.
         """
         return f"?{query}" if (query := self.query()) else ""
 
     def without(self, name: str) -> str:
-        """Return the query string with one filter less, named as the address names it."""
+        """Return the query string without one filter; `name` is its parameter."""
         return self.query(**{NARROWING[name]: None if name == "mailbox" else ""})
 
     def cleared(self) -> str:
-        """Return the query string of the same tab and order without filters."""
+        """Return the query string of the same tab, order and grouping without filters."""
         return Filters(tab=self.tab, order=self.order, group=self.group).query()
 
 
@@ -253,26 +266,26 @@ _RULES = {
 def read_filters(
     data: Mapping[str, Any], *, mailboxes: Sequence[Mailbox] = ()
 ) -> Filters:
-    """Return what an address asks the queue for. It is never refused: each invalid
-    filter is left out, with a remark.
+    """Return the filters of a query string. An invalid filter is left out with a
+    remark; nothing is an error.
 
-    What is typed as a token, such as `to:dana`, counts like the field of that name, and
-    before it.
+    A token in the search field, such as `to:dana`, wins over the parameter of the same
+    name.
     """
-    # `on` is both ends of a time.
+    # `on` sets both `since` and `until`.
     names = ("tab", "order", "group", "after", "on", *NARROWING)
-    asked = {name: as_asked(data.get(name)) for name in names}
-    # One more than is searched, to see that there was more.
+    parameters = {name: as_asked(data.get(name)) for name in names}
+    # One character more than is searched, so that `read_typed` notices a longer text.
     typed = read_typed(as_asked(data.get("q"), MAX_TYPED + 1), _GRAMMAR)
     remarks = typed.remarks
-    values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
+    values = {name: typed.values.get(name) or parameters[name] for name in TOKENS}
     since, until = (
         _span(name, values[name], remarks) or _span("on", values["on"], remarks)
         for name in ("since", "until")
     )
-    tab = _known_or(asked["tab"], TABS, "waiting")
-    order = _known_or(asked["order"], ORDERS, "oldest")
-    found = Filters(
+    tab = _known_or(parameters["tab"], TABS, "waiting")
+    order = _known_or(parameters["order"], ORDERS, "oldest")
+    filters = Filters(
         tab=tab,
         text=" ".join(typed.words),
         to=values["to"],
@@ -282,26 +295,26 @@ def read_filters(
         risk=_one_of("risk", values["risk"], _RISK_WORDS, remarks),
         has=_one_of("has", values["has"], _HAS, remarks),
         mailbox=_mailbox(values["mailbox"], mailboxes, remarks),
-        standing="yes" if asked["standing"] else "",
+        standing="yes" if parameters["standing"] else "",
         since=since.written if since else "",
         until=until.written if until else "",
         begins=since.begins if since else None,
         ends=until.ends if until else None,
         order=order,
-        group=_known_or(asked["group"], GROUPS, ""),
+        group=_known_or(parameters["group"], GROUPS, ""),
         after=read_position(
-            asked["after"], order="newest" if tab in NEWEST_FIRST else order
+            parameters["after"], order="newest" if tab in NEWEST_FIRST else order
         ),
-        started=asked["started"],
-        thread=asked["thread"],
-        run=asked["run"],
-        alike=asked["alike"],
+        started=parameters["started"],
+        thread=parameters["thread"],
+        run=parameters["run"],
+        alike=parameters["alike"],
     )
-    if found.text and not words_of(found.text):
+    if filters.text and not words_of(filters.text):
         remarks.append(
-            f"“{found.text[:40]}” has no letter or digit, so nothing was searched."
+            f"“{filters.text[:40]}” has no letter or digit, so nothing was searched."
         )
-    return replace(found, remarks=tuple(dict.fromkeys(remarks)))
+    return replace(filters, remarks=tuple(dict.fromkeys(remarks)))
 
 
 def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
@@ -309,7 +322,9 @@ def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
 
 
 def _span(token: str, value: str, remarks: list[str]) -> Span | None:
-    """Read a time by the clock of whoever asks."""
+    """Return the time span of a typed date in the reader's time zone; None for an empty
+    or invalid one. An invalid one adds a remark.
+    """
     if not value:
         return None
     try:
@@ -324,6 +339,7 @@ def _span(token: str, value: str, remarks: list[str]) -> Span | None:
 def _one_of(
     token: str, value: str, known: Mapping[str, str], remarks: list[str]
 ) -> str:
+    # `known` has spellings of a value; an unknown one adds a remark.
     if not value:
         return ""
     if (meant := known.get(value.lower().replace("_", " "))) is None:
@@ -337,31 +353,31 @@ def _one_of(
 def _mailbox(
     value: str, mailboxes: Sequence[Mailbox], remarks: list[str]
 ) -> int | None:
-    """Find a mailbox by its key, its address, or what stands before the @."""
+    """Return the key of the mailbox with this key, address, or part before the @."""
     if not value:
         return None
     names = {one.short_name.lower(): one.pk for one in reversed(mailboxes)}
     names |= {one.address.lower(): one.pk for one in reversed(mailboxes)}
     names |= {str(one.pk): one.pk for one in mailboxes}
-    found = names.get(value.lower())
-    if found is None:
+    key = names.get(value.lower())
+    if key is None:
         remarks.append(
             f"No mailbox of yours is called “{value[:40]}”, so all of them are shown."
         )
-    return found
+    return key
 
 
 def with_query(address: str, query: str) -> str:
-    """Return an address that asks for `query` too."""
+    """Return an address with a query string added."""
     return f"{address}{'&' if '?' in address else '?'}{query}"
 
 
 class MessageForm(LenientForm):
-    """What an address says of messages: the version that the reader has read, to see
-    what changed since, the message that they have just decided, and the one that is
-    open on the page that asks for the pulse.
-    """
+    """The parameters of an address that name a message or a version of it."""
 
+    # The fingerprint that the reader has seen: the page shows what changed after it.
     since = forms.RegexField(FINGERPRINT, required=False)
+    # The message that the reader has just decided.
     decided = forms.UUIDField(required=False)
+    # The message that is open on the page that polls for news.
     open = forms.UUIDField(required=False)

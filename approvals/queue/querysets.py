@@ -1,5 +1,8 @@
-"""Reads of the queue as a list: filtered, ordered, from a position on, and with similar
-messages gathered in rows.
+"""The queue's database queries: the messages of a tab, filtered, ordered, from a
+position on, and with similar messages gathered in one row.
+
+Queries whose docstring names an index in parentheses, such as (review_alike), rely on
+that index to be fast.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,6 +43,7 @@ from mirror.terms import ENDS, or_never
 # This many similar messages are a flood, which is gathered in one row by default.
 FLOOD = 5
 
+# The grouping that was asked for, to the column that its messages have in common.
 _GROUPS = {
     "thread": "thread_id",
     "run": "run_id",
@@ -47,8 +51,8 @@ _GROUPS = {
     "alike": "shape",
 }
 
-# All ascending: PostgreSQL compares rows as a whole only where all columns run the same
-# way.
+# Within an order all columns run the same way, because PostgreSQL can only then compare
+# rows as a whole. So the risk is negated, and a missing time is infinite.
 _NEVER = Func(template="timestamptz 'infinity'", output_field=DateTimeField())
 _ORDERS: Mapping[str, tuple[Any, ...]] = {
     "oldest": (or_never("review__late_since"), F("review__held_at"), F("review__pk")),
@@ -68,7 +72,9 @@ _ORDERS: Mapping[str, tuple[Any, ...]] = {
 
 
 class _KindsOf(Subquery):
-    """The number of rows of a query, and of those without the most common amounts."""
+    """The number of messages in a query, and how many of them do not have its most
+    common amounts, as an array of two. "Amounts" are the sums of money in a text.
+    """
 
     template = (
         "(SELECT ARRAY[coalesce(sum(n), 0), coalesce(sum(n) - max(n), 0)]::int[] FROM"
@@ -78,7 +84,7 @@ class _KindsOf(Subquery):
 
 
 class QueueQuerySet(DeskMessageQuerySet):
-    """The queue as people look at it."""
+    """Reads of messages for the queue and the history."""
 
     def of_tab(self, actor: Actor, tab: str) -> Self:
         """Return the messages of a tab for this person."""
@@ -92,54 +98,57 @@ class QueueQuerySet(DeskMessageQuerySet):
         }[tab]()
 
     def in_queue(self) -> Self:
-        """As for all messages, asked of their reviews: a list needs those, and they
-        have its orders (review_by_…).
+        """As in DeskMessageQuerySet, but joined to the reviews: a list needs them
+        anyway, and their indexes have its orders (review_by_…).
         """
         return self.awaiting_review().filter(
             review__is_held=True, review__is_apart=False
         )
 
     def matching(self, filters: Filters) -> Self:
-        """Only what the filters ask for (relies on message_search, review_rules and the
-        indexes of the held).
+        """Only messages that match all filters (relies on message_search, review_rules
+        and the indexes of held messages).
 
-        Times are those by which a tab is sorted: when something last happened, or since
-        when it is held.
+        A time is compared with what the tab is sorted by: when the message last
+        changed, or since when it is held.
         """
         if not filters.narrows:
             return self
-        at = "changed_at" if filters.newest_first else "held_at"
-        equal = {
-            f"{at}__gte": filters.begins,
-            f"{at}__lt": filters.ends,
+        time_field = "changed_at" if filters.newest_first else "held_at"
+        conditions = {
+            f"{time_field}__gte": filters.begins,
+            f"{time_field}__lt": filters.ends,
             "mailbox": filters.mailbox,
             "started_by": filters.started,
             "thread_id": filters.thread,
             "run_id": filters.run,
             "shape": filters.alike,
         }
-        found = self.filter(**{name: value for name, value in equal.items() if value})
+        messages = self.filter(
+            **{name: value for name, value in conditions.items() if value}
+        )
         if filters.risk:
-            # What nobody has read yet has nothing seen in it either.
+            # A message whose content was not fetched yet has no findings, but not
+            # because it is harmless.
             level = "" if filters.risk == "none" else filters.risk
-            found = found.filter(review__risk_level=level, revision__isnull=False)
+            messages = messages.filter(review__risk_level=level, revision__isnull=False)
         if filters.has:
-            found = found.filter(has_attachments=True)
+            messages = messages.filter(has_attachments=True)
         if filters.rule:
-            found = found.filter(review__rules__contains=[filters.rule])
+            messages = messages.filter(review__rules__contains=[filters.rule])
         if filters.standing:
-            found = found.leaving_by_standing()
+            messages = messages.leaving_by_standing()
         words = (
             asked(filters.text, ""),
             asked(filters.to, TO),
             asked(filters.from_, FROM),
             asked(filters.by, BY),
         )
-        return found.holding(" & ".join(filter(None, words)))
+        return messages.holding(" & ".join(filter(None, words)))
 
     def holding(self, words: str) -> Self:
-        """Only those that hold these words, written as PostgreSQL reads them; all for
-        none (message_search).
+        """Only messages that contain these words, written as a PostgreSQL tsquery. All
+        messages if it is empty (message_search).
         """
         if not words:
             return self
@@ -150,16 +159,18 @@ class QueueQuerySet(DeskMessageQuerySet):
         return self.filter(_condition(F("search"), query, "@@"))
 
     def unsearched(self) -> Self:
-        """Those whose content is still being fetched, so that no word of it is found."""
+        """Messages whose content was not fetched yet, so that a search cannot find its
+        words.
+        """
         return self.filter(revision=None)
 
     def in_order(self, order: str) -> Self:
-        """Sort as one of ORDERS or, as "newest", by when something last happened."""
+        """Sort by one of the orders in `filters.COMPARED`."""
         return self.order_by(*_sorted(order))
 
     def following(self, order: str, position: Position | None) -> Self:
-        """What comes after a position in this order (keyset; relies on the index of the
-        order).
+        """The messages after a position in this order (keyset pagination; relies on the
+        order's index).
         """
         if position is None:
             return self
@@ -171,7 +182,7 @@ class QueueQuerySet(DeskMessageQuerySet):
                 values.append(Value(-number))
             else:
                 values.append(Value(at_time(number), output_field=DateTimeField()))
-        # PostgreSQL compares rows as a whole, of which an index can make use.
+        # Compared as whole rows, because PostgreSQL can use an index for that.
         rows = (_row(*_ORDERS[order]), _row(*values, Value(position.key)))
         return self.filter(_condition(*rows, "<" if order == "newest" else ">"))
 
@@ -184,15 +195,15 @@ class QueueQuerySet(DeskMessageQuerySet):
         """
         if filters.gathers_floods:
             first = Subquery(self._alike().values("pk")[:1])
-            # Compared as values, because PostgreSQL would turn EXISTS into a join of
-            # everything. By columns of reviews alone: as a condition of a join,
-            # PostgreSQL would ask it of all that waits.
-            apart = self.filter(
+            # The subquery returns a key and not EXISTS, which PostgreSQL would turn
+            # into a join of all messages. The conditions use only columns of the
+            # review; otherwise PostgreSQL would check them for every waiting message.
+            kept = self.filter(
                 Q(review__shape="")
                 | Q(review__pk=first)
                 | Q(IsNull(self._last_of_flood(), True))
             )
-            return apart._counted(self._alike())
+            return kept._counted(self._alike())
         key = _GROUPS.get(filters.group)
         if key is None:
             return self
@@ -202,31 +213,32 @@ class QueueQuerySet(DeskMessageQuerySet):
             .distinct(key)
             .values("pk")
         )
-        apart = self.filter(Q(**{key: ""}) | Q(pk__in=one_of_each))
-        return apart._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
+        kept = self.filter(Q(**{key: ""}) | Q(pk__in=one_of_each))
+        return kept._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
 
     def in_floods(self, messages: Iterable[Message]) -> Self:
-        """Those of these messages that are in floods (review_alike)."""
+        """Only those of the given messages that belong to a flood (review_alike)."""
         return self.filter(
             IsNull(self._last_of_flood(), False), pk__in=[one.pk for one in messages]
         )
 
     def _alike(self) -> Self:
-        same = self.filter(
+        # A subquery: the messages of the same shape and risk as the outer row.
+        alike = self.filter(
             review__shape=OuterRef("review__shape"),
             review__risk=OuterRef("review__risk"),
         )
-        return same.exclude(review__shape="").order_by("review__held_at", "review__pk")
+        return alike.exclude(review__shape="").order_by("review__held_at", "review__pk")
 
     def _last_of_flood(self) -> Subquery:
-        """Return the key of the message that makes similar ones a flood; NULL where
-        there are too few.
+        """Return the key of the message with which the similar ones are enough for a
+        flood; NULL if they are too few.
         """
         return Subquery(self._alike().values("pk")[FLOOD - 1 : FLOOD])
 
     def _counted(self, others: Self) -> Self:
-        """Annotate each row with its group's counts, which PostgreSQL computes only for
-        the page's rows.
+        """Annotate each row with `kinds`, the two counts of its group (`_KindsOf`).
+        PostgreSQL computes them only for the rows of the page.
         """
         return self.annotate(
             kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1])
@@ -234,12 +246,12 @@ class QueueQuerySet(DeskMessageQuerySet):
 
 
 def queue_messages() -> QueueQuerySet:
-    """Return all messages, for the reads above."""
+    """Return all messages, as the QuerySet with the queries above."""
     return QueueQuerySet(Message).defer("search")
 
 
 def position_at(message: Any, order: str) -> Position:
-    """Return a message's position in an order."""
+    """Return the position of a message, which was read with its review, in an order."""
     values = [
         getattr(message.review if name in OF_REVIEW else message, name)
         for name in COMPARED[order]
@@ -259,6 +271,7 @@ def _row(*values: Any) -> Func:
 
 
 def _condition(left: Combinable, right: Combinable, sign: str) -> Func:
+    # Django has no lookup for these operators of PostgreSQL, such as > between rows.
     return Func(
         left,
         right,

@@ -1,7 +1,8 @@
-"""The rows of the queue, ready to show: what each message says of itself in one line.
+"""What the queue's templates show: a `Row` for each message, the chips of the filters,
+and the notice above the list.
 
-Above them stands the notice of what a person has just decided, with Undo; the state of
-that decision is read each time, so that an old page or link is correct too.
+The notice tells the person what they have just decided, with Undo. The decision is read
+again each time, so that the notice is right on an old page or link too.
 """
 
 from collections import defaultdict
@@ -37,20 +38,19 @@ from policy.rules.rules import listed
 from risk.findings import Score, score_of
 from risk.rules import RULES
 
-# How close to expiry the remaining time is shown in red, or shown at all where there is
-# little room.
+# A message is near its expiry if less time is left than this, or than this share of its
+# whole time. The time left is then shown in red.
 NEAR = timedelta(minutes=15)
 NEAR_SHARE = 0.1
-
-
+# Likewise for expiring soon, which is shown in amber.
 SOON = timedelta(hours=1)
 SOON_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Expiry:
-    """When the message expires. `is_over`: that time has passed, and the expiry rule is
-    about to reject it.
+    """When a message expires. `is_over` means that this time has passed and the expiry
+    rule is about to reject the message.
     """
 
     at: datetime
@@ -60,7 +60,7 @@ class Expiry:
 
 
 def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
-    """Return when the message expires; None where it does not, or where that is past."""
+    """Return when the message expires; None if it does not expire or is not held."""
     if message.expires_at is None or not message.is_held:
         return None
     left = message.expires_at - now
@@ -75,13 +75,16 @@ def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
     )
 
 
+# The most reasons for its risk that a row names.
 MAX_WORDS = 3
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """A group behind one row: its size, how many have other amounts, and where they are
-    listed.
+    """The group of messages that one row stands for.
+
+    `number` is its size, `odd` how many of them name other sums of money than most,
+    `words` what they have in common, and `query` the query string that lists them.
     """
 
     number: int
@@ -91,13 +94,14 @@ class Gathered:
 
     @property
     def shown(self) -> str:
-        """How many, as people see it."""
+        """The size of the group, as people see it."""
         return counted(self.number)
 
 
 def approvals_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
-    """Return by message how many approved what was decided, and who, where more than
-    one person had to. The verdicts are in their order.
+    """Return, by key of the message, how many people approved it and their names, such
+    as "2 of 2 approved: Ana and Ben". Messages that needed one approval are left out.
+    The verdicts come in the order in which they were given.
     """
     progress: dict[int, str] = {}
     names: dict[int, list[str]] = defaultdict(list)
@@ -115,24 +119,26 @@ def approvals_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
 
 @dataclass
 class Row:
-    """One line of the list: a message that was read with `for_rows`, and what belongs
-    to it for the viewing person.
+    """One row of the list: a message that was read with `for_rows`, and what this
+    person sees about it.
     """
 
     message: Message
     actor: Actor
     now: datetime
+    # Points by name of the finding's rule.
     weights: Mapping[str, int]
-    # What the policy asks of a held message; None where it asks nothing.
+    # What the policy asks of a held message; None if it asks nothing.
     demand: Demand | None = None
+    # The group that the row stands for; None if the row is one message.
     gathered: Gathered | None = None
-    # In Mine: until when it is snoozed, who asks about it, and whether it is a
-    # reminder.
+    # Only in Mine: this person's snooze, who asked them about the message, and whether
+    # they have a reminder of it.
     snooze: Snooze | None = None
     asked_by: str = ""
     is_reminded: bool = False
-    # In history: the newest verdict on it, to be opened as it was seen; who approved
-    # it, where several had to.
+    # Only in the history: the key of the newest verdict, whose page shows what was
+    # seen; and who approved, if several had to (`approvals_in_words`).
     verdict: int | None = None
     approved: str = ""
 
@@ -161,7 +167,7 @@ class Row:
 
     @property
     def holder(self) -> str:
-        """Who has claimed it, or to whom it is assigned, in words."""
+        """ "Claimed by" or "Assigned to" with the person; empty if nobody has it."""
         if self.claim is None:
             return ""
         is_own = str(self.claim.person_id) == self.actor.id
@@ -169,18 +175,20 @@ class Row:
 
     @property
     def address(self) -> str:
-        """The URL of the message; composed by hand, because `reverse` takes longer."""
+        """The URL of the message; put together by hand, because `reverse` is slower."""
         return f"{_queue_address()}{self.message.public_id}/"
 
     @property
     def reported(self) -> str:
-        """What a webhook says of it and no read has confirmed yet."""
+        """What a webhook reported about the message, while no read of MultiMail has
+        confirmed it.
+        """
         return reported_in_words(self.message)
 
     @property
     def others(self) -> int:
-        """How many get it besides the one whose address is shown, with Cc and Bcc if they
-        are known.
+        """How many recipients it has besides the one whose address is shown, with Cc
+        and Bcc if they are known.
         """
         if self.message.is_inbound:
             return 0
@@ -188,12 +196,16 @@ class Row:
 
     @property
     def late_since(self) -> datetime | None:
-        """Since when it is past a target of its review plan; None once it is decided."""
+        """Since when the message is late for its review plan; None if it is not late,
+        or not held any more.
+        """
         return self.message.review.late_since if self.is_held else None
 
     @property
     def is_held_again(self) -> bool:
-        """Whether it is held again after a decision that was not carried out."""
+        """Whether the message is held although it was decided, because MultiMail
+        refused the decision.
+        """
         return (
             self.decision is not None
             and self.decision.state == DecisionState.REFUSED
@@ -202,42 +214,44 @@ class Row:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is simply held, with no other status to show."""
+        """Whether the row's status is "Held"."""
         return self.status.word == "Held"
 
     @property
     def since(self) -> datetime:
-        """Since when it has its status: when it was decided here, or when MultiMail
-        reported it.
+        """Since when the message has its status: when it was decided here, or when
+        MultiMail reported the change.
         """
         return self.decision.recorded_at if self.decision else self.message.changed_at
 
     @property
     def is_over(self) -> bool:
-        """Whether it needs no attention any more; a withdrawn decision still does."""
+        """Whether the message is no longer held and needs no attention. After a
+        withdrawn decision it still does, since that may yet take effect.
+        """
         return not self.is_held and not (
             self.decision and self.decision.state == DecisionState.WITHDRAWN
         )
 
     @property
     def shape(self) -> str:
-        """The shape and the colour of its word."""
-        ended = (
+        """The CSS classes for shape and colour of the status."""
+        ended_class = (
             " ended"
             if self.status.word in ("Rejected", "Changes requested", "Expired")
             else ""
         )
-        return f"{self.status.tone}{ended}"
+        return f"{self.status.tone}{ended_class}"
 
     @property
     def reasons(self) -> str:
-        """Up to three reasons for that, in words."""
+        """Up to three reasons for the message's risk, in words."""
         return ", ".join(tuple(dict.fromkeys(self.score.words))[:MAX_WORDS])
 
     @property
     def starter(self) -> str:
-        """Who or what started it, as the sending program claims; empty if it is not
-        known.
+        """Who or what started the message, as the sending program claims; empty if it
+        is not known.
         """
         if not self.discord_user:
             return self.message.started_by.partition(":")[2]
@@ -251,8 +265,8 @@ class Row:
 
     @property
     def discord_user(self) -> str:
-        """The name or id of the person in Discord who started it; empty where it was
-        none.
+        """The name or id of the Discord user who started the message; empty if none
+        did.
         """
         return str(
             self.message.trigger.get("discord_user")
@@ -275,17 +289,19 @@ def rows_of(
     weights: Mapping[str, int],
     demands: Mapping[int, Demand] | None = None,
 ) -> list[Row]:
-    """Return a line for each message; `demands` are what the policy asks of each."""
+    """Return a row for each message. `weights` are the points by rule, `demands` what
+    the policy asks, by key of the message.
+    """
     rows = []
-    for one in messages:
-        row = Row(one, actor, now, weights, (demands or {}).get(one.pk))
-        number, odd = getattr(one, "kinds", (0, 0))
+    for message in messages:
+        row = Row(message, actor, now, weights, (demands or {}).get(message.pk))
+        number, odd = getattr(message, "kinds", (0, 0))
         if number > 1:
             words, members = {
-                "thread": ("in this thread", {"thread": one.thread_id}),
-                "run": ("of this run", {"run": one.run_id}),
-                "trigger": ("started by the same", {"started": one.started_by}),
-            }.get(filters.group, ("like this", {"alike": one.shape}))
+                "thread": ("in this thread", {"thread": message.thread_id}),
+                "run": ("of this run", {"run": message.run_id}),
+                "trigger": ("started by the same", {"started": message.started_by}),
+            }.get(filters.group, ("like this", {"alike": message.shape}))
             query = filters.query(**{"group": "none", **members})
             row.gathered = Gathered(number, odd, words, query)
         rows.append(row)
@@ -293,8 +309,8 @@ def rows_of(
 
 
 def live_claim(message: Message, *, now: datetime) -> Claim | None:
-    """Return the claim on a message that was read with it, as `ClaimQuerySet.live`
-    would find it.
+    """Return the claim of a message that was read with its claim; None if the claim has
+    ended. The same rules as in `ClaimQuerySet.live`.
     """
     claim: Claim | None = getattr(message, "claim", None)
     if claim is None or not message.is_held or not claim.person.is_active:
@@ -302,6 +318,7 @@ def live_claim(message: Message, *, now: datetime) -> Claim | None:
     return claim if claim.is_assigned or claim.seen_at >= now - CLAIM_LASTS else None
 
 
+# What the chip of each filter begins with.
 _CHIPS = {
     "to": "To",
     "from": "From",
@@ -323,14 +340,12 @@ _CHIPS = {
 def chips_of(
     filters: Filters, mailboxes: Iterable[Mailbox]
 ) -> list[tuple[str, str, str]]:
-    """Return each filter that is on: what it is called, what it asks for, and the query
-    string without it.
-
-    The searched words are in the search field already.
+    """Return, for each active filter: its name, its value, and the query string without
+    it. The searched words have no chip, because the search field shows them.
     """
     names = {one.pk: str(one) for one in mailboxes}
     rule = RULES.get(filters.rule)
-    # What a chip shows in place of what the address holds.
+    # What a chip shows instead of the value in the address.
     words = {
         "rule": rule.words if rule else "",
         "risk": RISKS.get(filters.risk, ""),
@@ -343,14 +358,14 @@ def chips_of(
     }
     chips = []
     for name, label in _CHIPS.items():
-        asked = getattr(filters, NARROWING[name])
-        if asked and (value := words.get(name, asked)):
+        value_in_url = getattr(filters, NARROWING[name])
+        if value_in_url and (value := words.get(name, value_in_url)):
             chips.append((label, value, filters.without(name)))
     return chips
 
 
 def as_json(message: Message) -> dict[str, Any]:
-    """Return a message for scripts."""
+    """Return what the queue's JSON form has about a message."""
     decision = latest_decision(message)
     return {
         "id": str(message.public_id),
@@ -364,35 +379,41 @@ def as_json(message: Message) -> dict[str, Any]:
 
 
 def note_people(rows: Sequence[Row], *, actor: Actor) -> None:
-    """Note on the rows of Mine why each is there, in three queries."""
+    """Set on the rows of Mine why each is there (`snooze`, `asked_by`, `is_reminded`),
+    in three queries.
+    """
     if not rows:
         return
-    shown = [row.message.pk for row in rows]
+    keys = [row.message.pk for row in rows]
     person = int(actor.id)
     snoozed = {
-        one.message_id: one
-        for one in Snooze.objects.of_person(person).in_force().among(shown)
+        record.message_id: record
+        for record in Snooze.objects.of_person(person).in_force().among(keys)
     }
-    asked = Question.objects.of_person(person).among(shown).with_comments()
-    asking = {one.message_id: str(one.comment.person) for one in asked}
-    reminders = Reminder.objects.filter(person=person, message__in=shown)
+    questions = Question.objects.of_person(person).among(keys).with_comments()
+    asker_by_message = {
+        record.message_id: str(record.comment.person) for record in questions
+    }
+    reminders = Reminder.objects.filter(person=person, message__in=keys)
     reminded = set(reminders.values_list("message", flat=True))
     for row in rows:
         row.is_reminded = row.message.pk in reminded
         row.snooze = snoozed.get(row.message.pk)
-        row.asked_by = asking.get(row.message.pk, "")
+        row.asked_by = asker_by_message.get(row.message.pk, "")
 
 
 # No notice is shown for an older decision, whatever the address asks for.
 NEWS_LASTS = timedelta(minutes=10)
-# The kinds of actions of decisions that are still to be carried out.
+# The `AvailableActions.kind` of a decision that is still to be carried out.
 _TO_BE_SENT = ("leaving", "again")
 
 
 def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
-    """Return the notice's context: this person's decision, how long it can be undone,
-    and what it waits for otherwise. It is empty where there is none, or an old or
-    undone one.
+    """Return the template context of the notice about this person's decision on a
+    message: how long it can be undone, and what else it waits for.
+
+    If the person's approval waits for others, `just_approved` is set instead. Empty if
+    the person decided nothing, undid it, or decided too long ago.
     """
     if public_id is None:
         return {}
@@ -406,15 +427,15 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
         or timezone.now() - decision.recorded_at >= NEWS_LASTS
         or decision.state == DecisionState.UNDONE
     ):
-        # Perhaps an approval that waits for others, as "1 of 2".
+        # The person may have given an approval that waits for others, such as "1 of 2".
         if actor.kind != "person" or not message.is_held:
             return {}
-        own = message.verdicts.filter(
+        own_approval = message.verdicts.filter(
             person=int(actor.id), awaits_others=True, revision=message.revision_id
         ).first()
-        if own is None or timezone.now() - own.given_at >= NEWS_LASTS:
+        if own_approval is None or timezone.now() - own_approval.given_at >= NEWS_LASTS:
             return {}
-        approvals = own.seen.get("approvals") or ""
+        approvals = own_approval.seen.get("approvals") or ""
         return {"just_approved": {"message": message, "approvals": approvals}}
     actions = available_actions(
         message, decision, is_reviewer=is_reviewer(actor, message), may_look=False
@@ -429,7 +450,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     status = shown_status(message)
     word = decision.result
     verb = "Takes effect"
-    # When the undo time is over, a message is sent; everything else takes effect.
+    # What the countdown says will happen when the undo window ends.
     if decision.outcome == Outcome.APPROVE:
         verb = "Sends"
         if message.is_inbound:
@@ -463,11 +484,8 @@ def delay_of(
     *,
     now: datetime,
 ) -> tuple[int, str]:
-    """Return in how many seconds a decision is carried out, and what it waits for as a
-    sentence.
-
-    That sentence says nothing of its undo window, and is empty where nothing else keeps
-    it.
+    """Return in how many seconds a decision is carried out, and a sentence about what
+    else delays it. The sentence is empty if only the undo window does.
     """
     if decision is not None and actions.kind == "later":
         return 0, f"Sends {time_in_words(decision.later_at, decision.later_zone)}."

@@ -1,5 +1,8 @@
-"""The queue as a list: filtered by its URL, fifty rows a page, as HTML or JSON;
-and its filters saved under a name, for one person or for everybody.
+"""The pages of the queue, as HTML or JSON, and of the history: filtered by the URL,
+fifty rows a page. People can save filters under a name, for themselves or for
+everybody.
+
+The message page shows the same list beside the message (`queue_context`).
 """
 
 from collections import Counter
@@ -52,21 +55,21 @@ from mirror.models import Mailbox, Message
 from policy.rules.demand import Demand
 from risk.rules import RULES
 
+# Rows on a page.
 PAGE = 50
 # What the fields of the search form offer.
 _CHOICES = {"risks": RISKS, "rules": RULES.values()}
-# The filters that no field of the search form has.
+# The filters that the search form has no field for.
 _GROUPS_OWN = ("started", "thread", "run", "alike", "standing")
-# So many of the last that came are named to open pages.
+# An open page gets the ids of this many newest messages, to tell which it does not
+# show.
 NEWEST = 20
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waits for a person: how many, since when the oldest, and the ids of the last
-    that came.
-
-    By those an open page tells what it does not show yet.
+    """The messages that wait for a person: how many, since when the oldest is held, and
+    the ids of the newest, by which an open page notices messages that it does not show.
     """
 
     number: int
@@ -76,15 +79,15 @@ class Waiting:
 
 @require_safe
 def queue(request: DeskRequest) -> HttpResponse:
-    """Show the queue without a message beside it."""
+    """Show the queue without a message beside it; with `format=json`, as JSON."""
     actor = request.actor
     filters = filters_of(request)
     if request.GET.get("format") == "json":
-        # Each message by itself: a script counts on it.
-        found = page_of(actor, filters)
+        # Floods are not gathered: scripts expect every message.
+        messages = page_of(actor, filters)
         answer = {
-            "messages": [as_json(one) for one in found[:PAGE]],
-            "next_after": str(_next_position(found, filters) or ""),
+            "messages": [as_json(one) for one in messages[:PAGE]],
+            "next_after": str(_next_position(messages, filters) or ""),
             "remarks": list(filters.remarks),
         }
         return JsonResponse(answer)
@@ -101,8 +104,8 @@ def queue(request: DeskRequest) -> HttpResponse:
 
 
 def filters_of(request: DeskRequest) -> Filters:
-    """Return what the address of this page asks the queue for; the page of one message
-    has the same address.
+    """Return the queue's filters from the query string. The pages of single messages
+    carry the same query string.
     """
     if not request.GET:
         return Filters()
@@ -110,45 +113,43 @@ def filters_of(request: DeskRequest) -> Filters:
 
 
 def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
-    """Return the mailboxes that the person may look into; asked for once a request."""
-    known: list[Mailbox] | None = getattr(request, "desk_mailboxes", None)
-    if known is None:
-        known = list(
+    """Return the mailboxes that the person may see; queried once per request."""
+    mailboxes: list[Mailbox] | None = getattr(request, "desk_mailboxes", None)
+    if mailboxes is None:
+        mailboxes = list(
             Mailbox.objects.visible_to(request.actor).order_by("address", "pk")
         )
-        request.desk_mailboxes = known  # type: ignore[attr-defined]
-    return known
+        request.desk_mailboxes = mailboxes  # type: ignore[attr-defined]
+    return mailboxes
 
 
 def queue_context(
     actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]
 ) -> dict[str, Any]:
-    """Return what the list shows; the message page shows the same list beside the
-    message.
-    """
-    found = page_of(actor, filters, is_gathered=not filters.gathers_floods)
-    # Mostly one page has all that waits, and nothing has to be counted.
-    is_whole = filters.shows_all_waiting and len(found) <= PAGE
-    waiting = waiting_among(found) if is_whole else waiting_of(actor)
-    # By default only floods are gathered; most pages have none, so that is checked
-    # first.
-    if filters.gathers_floods and _has_flood(actor, filters, found):
-        found = page_of(actor, filters, is_gathered=True)
+    """Return the template context of the list, which the message page shows too."""
+    messages = page_of(actor, filters, is_gathered=not filters.gathers_floods)
+    # Mostly one page has every waiting message, and no query has to count them.
+    is_whole = filters.shows_all_waiting and len(messages) <= PAGE
+    waiting = waiting_among(messages) if is_whole else waiting_of(actor)
+    # By default only floods are gathered. Most pages have none, so check that before
+    # the slower query.
+    if filters.gathers_floods and _has_flood(actor, filters, messages):
+        messages = page_of(actor, filters, is_gathered=True)
     clock_now = clock()
     rows = rows_of(
-        found[:PAGE],
+        messages[:PAGE],
         filters=filters,
         actor=actor,
         now=clock_now,
         weights=RuleWeight.objects.points_by_rule(),
-        demands=_demands(actor, found[:PAGE], clock_now),
+        demands=_demands(actor, messages[:PAGE], clock_now),
     )
     if filters.tab == "mine":
         note_people(rows, actor=actor)
-    following = _next_position(found, filters)
+    following = _next_position(messages, filters)
     last_decision = None
     if not rows and filters.tab == "waiting" and not filters.narrows:
-        # Nothing is left to decide.
+        # The empty queue shows the last decision.
         decisions = Decision.objects.visible_to(actor).order_by("-pk")
         last_decision = decisions.select_related("given_by", "message").first()
     return {
@@ -174,8 +175,8 @@ def queue_context(
 def _demands(
     actor: Actor, messages: Sequence[Message], now: datetime
 ) -> dict[int, Demand]:
-    """Return what the active policy asks of the held messages of a page; nothing is
-    read where none is active.
+    """Return what the active policy asks of the held messages of a page, by key of the
+    message. Empty, without reading messages, if no rule is active.
     """
     in_force = policy_in_force(actor)
     if not in_force.policy.rules:
@@ -190,13 +191,13 @@ def _demands(
 
 
 def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]:
-    """Return the numbers around the rows."""
+    """Return the counts that the page shows around the rows, and the tabs."""
     visible = desk_messages().visible_to(actor)
     tabs = tab_counts(actor, waiting=waiting.number)
     by_standing = count_of(visible.leaving_by_standing()) if tabs["leaving"] else 0
-    found = {
+    numbers = {
         "waiting": counted(waiting.number),
-        # The rail shows the same numbers; they are not read twice.
+        # For the navigation rail, which would otherwise query the same numbers again.
         "desk_waiting": _shown(waiting.number),
         "desk_asked": count_asked_of(actor),
         "oldest": waiting.oldest,
@@ -217,12 +218,12 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         ],
     }
     if filters.narrows:
-        found["matching"] = counted(count_of(_asked_for(actor, filters)))
+        numbers["matching"] = counted(count_of(_asked_for(actor, filters)))
     if filters.searches:
-        found["unsearched"] = count_of(
+        numbers["unsearched"] = count_of(
             queue_messages().of_tab(actor, filters.tab).unsearched()
         )
-    return found
+    return numbers
 
 
 @lru_cache(maxsize=1000)
@@ -233,8 +234,8 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
     other = "waiting" if filters.tab == "done" else "done"
-    # The search form's hidden fields; the dates have none in the queue, only in the
-    # history.
+    # The search form's hidden fields. They include the dates, because only the history
+    # has visible fields for those.
     sent_along = ("tab", "order", "group", *_GROUPS_OWN, "since", "until")
     carried = parse_qsl(filters.query(after=None))
     return {
@@ -251,19 +252,21 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     }
 
 
-def _has_flood(actor: Actor, filters: Filters, found: Sequence[Message]) -> bool:
-    """Whether any message of a page is one of a flood."""
-    alike = Counter((one.shape, one.review.risk) for one in found if one.shape)
+def _has_flood(actor: Actor, filters: Filters, messages: Sequence[Message]) -> bool:
+    """Whether any message of a page belongs to a flood. `messages` are the page's
+    messages, and the first of the next page if there is one.
+    """
+    alike = Counter((one.shape, one.review.risk) for one in messages if one.shape)
     if not alike:
         return False
-    if filters.after is None and len(found) <= PAGE:
+    if filters.after is None and len(messages) <= PAGE:
         return max(alike.values()) >= FLOOD
-    return _asked_for(actor, replace(filters, after=None)).in_floods(found).exists()
+    return _asked_for(actor, replace(filters, after=None)).in_floods(messages).exists()
 
 
 def tab_counts(actor: Actor, *, waiting: int) -> dict[str, int]:
-    """Return the number in each tab, up to a thousand and one. Decided messages only
-    grow and need nobody: no count.
+    """Return the number of messages in each tab, up to a thousand and one. Done has no
+    count: it only grows, and its messages need nobody.
     """
     decisions = Decision.objects.visible_to(actor)
     visible = desk_messages().visible_to(actor)
@@ -277,7 +280,7 @@ def tab_counts(actor: Actor, *, waiting: int) -> dict[str, int]:
 
 
 def waiting_of(actor: Actor) -> Waiting:
-    """Return what waits for a person."""
+    """Return the messages that wait for a person, counted by queries."""
     waiting = desk_messages().waiting_for(actor)
     newest = waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)
     return Waiting(
@@ -288,7 +291,9 @@ def waiting_of(actor: Actor) -> Waiting:
 
 
 def waiting_among(messages: Sequence[Message]) -> Waiting:
-    """Return the same where these are all that wait."""
+    """Return the same as `waiting_of`, without a query, if these are all the messages
+    that wait.
+    """
     newest = sorted(messages, key=lambda one: (one.held_at, one.pk), reverse=True)
     return Waiting(
         number=len(messages),
@@ -308,9 +313,7 @@ def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
 def page_of(
     actor: Actor, filters: Filters, *, is_gathered: bool = False
 ) -> list[Message]:
-    """Return the messages of a page, and one more, which shows that there is a next
-    page.
-    """
+    """Return the messages of a page, and one more if there is a next page."""
     messages = _asked_for(actor, filters)
     if is_gathered:
         messages = messages.gathered(filters)
@@ -320,16 +323,16 @@ def page_of(
     )
 
 
-def _next_position(found: Sequence[Message], filters: Filters) -> Position | None:
-    """Return where the next page begins; None on the last one."""
-    if len(found) <= PAGE:
+def _next_position(messages: Sequence[Message], filters: Filters) -> Position | None:
+    """Return the position after which the next page begins; None on the last page."""
+    if len(messages) <= PAGE:
         return None
-    return position_at(found[PAGE - 1], filters.row_order)
+    return position_at(messages[PAGE - 1], filters.row_order)
 
 
 def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
-    """Return the message to go on with: the next in this list, or its first when this
-    was the last.
+    """Return the id of the message to review next: the one after this in the list, or
+    the first if this was the last.
     """
     order = filters.row_order
     others = (
@@ -338,13 +341,15 @@ def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
         .in_order(order)
     )
     following = others.following(order, position_at(message, order))
-    found = following.values_list("public_id", flat=True).first()
-    return found or others.values_list("public_id", flat=True).first()
+    next_id = following.values_list("public_id", flat=True).first()
+    return next_id or others.values_list("public_id", flat=True).first()
 
 
 @dataclass(frozen=True)
 class Place:
-    """A message's place in a list, in words, and the message to go on with."""
+    """A message's place in a list, such as "3" of "12", and the id of the message to
+    review next.
+    """
 
     number: str
     of: str
@@ -352,57 +357,62 @@ class Place:
 
 
 def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
-    """Return where a message stands in this list; without numbers where it does not."""
-    asked = _asked_for(actor, replace(filters, after=None))
-    ordered = asked.in_order(filters.row_order).values_list("public_id", flat=True)
+    """Return the place of a message in this list. The numbers are empty if the message
+    is not in the list.
+    """
+    listed = _asked_for(actor, replace(filters, after=None))
+    ordered = listed.in_order(filters.row_order).values_list("public_id", flat=True)
     keys = list(ordered[: COUNTED + 1])
     if message.public_id in keys:
-        at = keys.index(message.public_id)
-        others = keys[at + 1 :] or keys[:at]
-        return Place(counted(at + 1), counted(len(keys)), others[0] if others else None)
-    is_further = len(keys) > COUNTED and asked.filter(pk=message.pk).exists()
+        index = keys.index(message.public_id)
+        others = keys[index + 1 :] or keys[:index]
+        return Place(
+            counted(index + 1), counted(len(keys)), others[0] if others else None
+        )
+    is_further = len(keys) > COUNTED and listed.filter(pk=message.pk).exists()
     number = counted(len(keys)) if is_further else ""
     return Place(number, number, next_in(actor, filters, message))
 
 
 @require_safe
 def history(request: DeskRequest) -> HttpResponse:
-    """Show what was decided, newest first, page by page; searched and filtered as the
-    queue is.
+    """Show the decided messages, newest first, with the search and filters of the
+    queue.
     """
     actor = request.actor
     mailboxes = mailboxes_of(request)
-    asked = read_filters({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes)
-    filters = replace(asked, order="oldest", group="")
-    found = page_of(actor, filters)
+    requested = read_filters({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes)
+    filters = replace(requested, order="oldest", group="")
+    messages = page_of(actor, filters)
     rows = rows_of(
-        found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={}
+        messages[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={}
     )
-    verdicts = list(Verdict.objects.given_on(found[:PAGE]))
+    verdicts = list(Verdict.objects.given_on(messages[:PAGE]))
     newest = {one.message_id: one.pk for one in verdicts}
     approved = approvals_in_words(verdicts)
     for row in rows:
         row.verdict = newest.get(row.message.pk)
         row.approved = approved.get(row.message.pk, "")
-    # The page is a tab of its own, which its addresses need not name.
-    here = replace(filters, tab="waiting")
-    following = _next_position(found, filters)
+    # The history has its own path, so its links leave out the tab; "waiting" is the
+    # default, which is not written.
+    link_filters = replace(filters, tab="waiting")
+    following = _next_position(messages, filters)
     number = count_of(_asked_for(actor, filters)) if filters.narrows else 0
     context = {
         "rows": rows,
         "filters": filters,
-        "chips": chips_of(here, mailboxes),
+        "chips": chips_of(link_filters, mailboxes),
         "choices": _CHOICES,
         "mailboxes": mailboxes,
         "dates": (("since", "Since", filters.since), ("until", "Until", filters.until)),
         "matching": counted(number),
         "carried": [
             (name, value)
-            for name, value in parse_qsl(here.query(after=None))
+            for name, value in parse_qsl(link_filters.query(after=None))
             if name in _GROUPS_OWN
         ],
-        "first_query": here.query(after=None),
-        "next_query": here.query(after=following) if following else "",
+        "first_query": link_filters.query(after=None),
+        "next_query": link_filters.query(after=following) if following else "",
     }
     return page_or_fragment(
         request,
@@ -414,14 +424,14 @@ def history(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def save_view(request: DeskRequest) -> HttpResponse:
-    """Save the queue's current filters, and go back to it."""
-    asked = QueryDict(request.POST.get("query", "")[:4000])
-    filters = read_filters(asked, mailboxes=mailboxes_of(request))
+    """Save the queue's current filters under a name, and go back to the queue."""
+    posted = QueryDict(request.POST.get("query", "")[:4000])
+    filters = read_filters(posted, mailboxes=mailboxes_of(request))
     query = filters.query(after=None)
     return saved.save(request, SavedView, query)
 
 
 @require_POST
 def delete_view(request: DeskRequest, view_id: int) -> HttpResponse:
-    """Delete a view of one's own; somebody else's is not there to be deleted."""
+    """Delete a saved view of this person. For somebody else's the answer is 404."""
     return saved.delete(request, SavedView, view_id)

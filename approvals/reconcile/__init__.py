@@ -1,5 +1,5 @@
-"""Keeps mirror and decisions in step with MultiMail by reads: of everything, one
-message, or a decision in doubt.
+"""Brings the mirror and the decisions up to date by reading from MultiMail: everything
+that it holds, one message, or the outcome of a decision in doubt.
 
-It never calls `decide_email`. Start with `reads.py`.
+Nothing here calls `decide_email`. Start with `reads.py`.
 """

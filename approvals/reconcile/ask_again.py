@@ -1,5 +1,5 @@
-"""Commands by which a person has MultiMail asked again, about a message or a whole
-account.
+"""Commands with which a person has the desk ask MultiMail again: about one message, or
+for everything that a connection holds. They enqueue the task that does it.
 """
 
 from uuid import UUID
@@ -19,8 +19,8 @@ from mirror.terms import FETCH_TRIES
 
 
 def readable_by(actor: Actor) -> ConnectionQuerySet:
-    """The accounts that the actor may have read: as reviewer or admin of any part of
-    one.
+    """Return the connections that the actor may have read again: those of which they
+    are reviewer or admin, if only of one mailbox.
     """
     return Connection.objects.at_work().visible_to(
         actor.acting_as(Role.REVIEWER, Role.ADMIN)
@@ -29,44 +29,48 @@ def readable_by(actor: Actor) -> ConnectionQuerySet:
 
 @transaction.atomic
 def look_again(*, message: UUID, actor: Actor) -> None:
-    """Record that the actor has MultiMail asked about a message, and enqueue it;
-    given-up content gets new tries.
+    """Enqueue a question to MultiMail about a message, and record in the ledger that
+    the actor asked for it. If its content was given up, fetching it is tried again.
 
-    Raises ActNotAllowed for people who may only read, or do not see the message.
+    Raises ActNotAllowed if the actor is neither reviewer nor admin of the mailbox.
     """
     visible = Message.objects.visible_to(actor).select_related(
         "connection", "mailbox", "revision"
     )
-    found = visible.filter(public_id=message).first()
-    if found is None or not may_handle(actor, found):
+    visible_message = visible.filter(public_id=message).first()
+    if visible_message is None or not may_handle(actor, visible_message):
         raise ActNotAllowed(
             "Only a reviewer or an admin of this mailbox can check with MultiMail."
         )
-    if found.fetch_tries >= FETCH_TRIES:
+    if visible_message.fetch_tries >= FETCH_TRIES:
         retry_fetch(message=message, actor=actor)
     else:
-        fingerprint = found.fingerprint
-        record_about("message.asked_about", found, actor=actor, fingerprint=fingerprint)
-    decision = found.decisions.resolvable().first()
+        fingerprint = visible_message.fingerprint
+        record_about(
+            "message.asked_about", visible_message, actor=actor, fingerprint=fingerprint
+        )
+    decision = visible_message.decisions.resolvable().first()
     if decision is not None:
         tasks.resolve_decision.delay_on_commit(decision.pk)
-    elif found.hydrated_at is None and found.is_held:
-        tasks.hydrate.delay_on_commit(found.pk)
-    elif found.fetch_tries:
-        # A newer content could not be stored; only a whole read brings it.
-        tasks.read_connection.delay_on_commit(found.connection_id)
+    elif visible_message.hydrated_at is None and visible_message.is_held:
+        tasks.hydrate.delay_on_commit(visible_message.pk)
+    elif visible_message.fetch_tries:
+        # A newer version could not be stored. Only a whole read fetches it again.
+        tasks.read_connection.delay_on_commit(visible_message.connection_id)
     else:
-        tasks.ask_about.delay_on_commit(found.pk)
+        tasks.ask_about.delay_on_commit(visible_message.pk)
 
 
 @transaction.atomic
 def read_again(*, connection_id: int, actor: Actor) -> Connection:
-    """Enqueue a whole read of an account. Raises ActNotAllowed for people who may not."""
-    found = readable_by(actor).filter(pk=connection_id).first()
-    if found is None:
+    """Enqueue a whole read of a connection, and return it. Raises ActNotAllowed if it
+    is not among `readable_by`.
+    """
+    connection = readable_by(actor).filter(pk=connection_id).first()
+    if connection is None:
         raise ActNotAllowed(
             "Only a reviewer or an admin of this connection can start a read."
         )
-    record("connection.read_asked", actor=actor, connection=found.pk)
-    tasks.read_connection.delay_on_commit(found.pk)
-    return found
+    record("connection.read_asked", actor=actor, connection=connection.pk)
+    tasks.read_connection.delay_on_commit(connection.pk)
+    return connection

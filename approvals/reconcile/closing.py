@@ -1,5 +1,8 @@
-"""Updates the mirror and our decisions from MultiMail's answer: no webhook has come, or
-one that needs a read, or a decision is in doubt. It never calls decide_email.
+"""Applies what a read of MultiMail shows to the mirror and to this desk's decisions:
+ends messages that are no longer held, reopens those that are, confirms or refutes what
+webhooks reported, and settles decisions in doubt. It never calls `decide_email`.
+
+In all functions `began` is when the read began, and `now` the time of the change.
 """
 
 from datetime import datetime, timedelta
@@ -32,11 +35,12 @@ from mirror.terms import LET_GO, READS_THAT_PROVE
 # Longer than MultiMail may take to finish a call that timed out here: only then does
 # "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
-# What a row of the list says of itself anyway; `gone` is reopened where the row is
-# stored.
+# The states of a message that need no `reopen` if a list contains it: storing its row
+# also holds again a message that was considered gone.
 AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
-# MultiMail's word for mail that waits for its time, before review or after.
+# MultiMail's status of mail that waits for its time, before review or after.
 _SCHEDULED = "scheduled"
+# The events of a message for what MultiMail reports of it.
 _EVENTS = {
     "approved": MessageEvent.APPROVED,
     "rejected": MessageEvent.REJECTED,
@@ -51,8 +55,9 @@ def close(
     now: datetime,
     began: datetime | None = None,
 ) -> str:
-    """End a held message by what a read that began then tells, else by our decision or
-    by webhooks, else as gone.
+    """End a held message that MultiMail no longer holds: by what a read told
+    (`upstream`); else by this desk's decision that took effect; else by what webhooks
+    reported; else as gone. Return a text for the log.
     """
     locked = store.lock_current(message)
     if locked is None or not locked.is_held or locked.is_local:
@@ -69,7 +74,8 @@ def close(
             DecisionState.UNKNOWN,
         )
         if in_doubt and not locked.reported:
-            # Our own call may have ended it; `execute` or `resolve` will know more.
+            # The call of this decision may have ended the message. `execute` or
+            # `resolve` finds that out.
             return "left to its decision"
         if decision and decision.state == DecisionState.APPLIED:
             upstream = UpstreamStatus(reported=settle.report_expected(decision))
@@ -91,8 +97,8 @@ def catch_up(
     now: datetime,
     began: datetime | None = None,
 ) -> str:
-    """Apply what a read that began then tells of a message that is not held; "nothing
-    new" where all is known.
+    """Apply what a read told about a message that is no longer held. Return the events
+    that were applied as a text for the log, or "nothing new".
     """
     locked = store.lock_current(message)
     if locked is None or locked.is_local:
@@ -108,8 +114,8 @@ def catch_up(
         contradicts(locked.state, event) for event in _events_in(locked, upstream)
     )
     if upstream.reported and agrees and locked.asked_at:
-        # MultiMail confirms what the mirror shows, so older contradicting events need
-        # no person.
+        # MultiMail confirms what the mirror shows. So no person has to look at older
+        # events that contradict it.
         WebhookEvent.objects.late_about(locked, until=locked.asked_at).update(
             handled_at=Now()
         )
@@ -117,6 +123,8 @@ def catch_up(
 
 
 def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str]:
+    # Applies MultiMail's answer to the message and its decisions, and records it.
+    # Returns the events that moved the message.
     if locked.is_unnamed and upstream.answer.get("subject"):
         store.fill_from_event(locked, store.event_from_answer(upstream.answer))
         _record(locked, "named")
@@ -145,7 +153,7 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
 
 
 def _events_in(message: Message, upstream: UpstreamStatus) -> list[str]:
-    """Return MultiMail's report as events of the message, in order."""
+    """Return MultiMail's answer as events of the message, in their order."""
     events = [str(_EVENTS[upstream.reported])] if upstream.reported else []
     if events == [MessageEvent.APPROVED] and message.is_inbound:
         events = [MessageEvent.RELEASED]
@@ -169,8 +177,8 @@ def _record(message: Message, event: str) -> None:
 
 @transaction.atomic
 def refute_reports(message: Message, began: datetime) -> None:
-    """Note that a read which began at that time found a message held, whatever webhooks
-    had reported of it.
+    """Refute what webhooks reported about the end of a message, because a read found it
+    still held.
     """
     locked = store.lock_current(message)
     if locked is None or not locked.is_held or not locked.reported:
@@ -180,9 +188,9 @@ def refute_reports(message: Message, began: datetime) -> None:
 
 
 def _proves_until(message: Message, began: datetime | None) -> datetime | None:
-    """Return until when the webhooks came that a read which began then can refute."""
-    # Hosted MultiMail may be a moment behind, for instance list a message that it holds
-    # no longer.
+    """Return the time before which webhooks must have come to be refuted by a read."""
+    # Hosted MultiMail may be a little behind, and list a message that it no longer
+    # holds.
     return (
         began - SETTLE_TIME
         if began and not message.connection.is_our_gateway
@@ -192,8 +200,8 @@ def _proves_until(message: Message, began: datetime | None) -> datetime | None:
 
 @transaction.atomic
 def apply_reports(message: Message) -> bool:
-    """Apply what no longer needs a read, of a message that is not held; return whether
-    a read must come.
+    """Apply those events about a message that is not held that waited for a read and no
+    longer need one. Return whether others still need a read.
     """
     locked = store.lock_current(message)
     if locked is None or not locked.reported or locked.is_held:
@@ -206,10 +214,8 @@ def apply_reports(message: Message) -> bool:
 def reopen(
     connection: Connection, upstream_id: str, began: datetime, now: datetime
 ) -> None:
-    """Hold a message again that a read which began at that time lists, although its end
-    had been reported.
-
-    The queue has to be complete.
+    """Hold a message again that a read found held, although its end had been reported.
+    Nothing is done if the message or its decision changed after the read began.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
     if (
@@ -225,10 +231,10 @@ def reopen(
         or ours.filter(changed_at__gte=began - SETTLE_TIME).exists()
     ):
         return
-    was = MessageState(locked.state).label.lower()
+    state_before = MessageState(locked.state).label.lower()
     store.move(locked, event=MessageEvent.FOUND, now=now)
     details = details_of(
-        locked, found=f"by reading, although it had been reported as {was}"
+        locked, found=f"by reading, although it had been reported as {state_before}"
     )
     record_about("message.held", locked, actor=ACTOR, details=details)
     unconfirmed.overrule(locked)
@@ -238,13 +244,13 @@ def reopen(
 def hold_again(
     connection: Connection, upstream_id: str, began: datetime, now: datetime
 ) -> None:
-    """Let a message await review again that a read which began then lists, although our
-    decision on it was answered with success: that answer was wrong.
+    """Let a message await review again that a whole read lists as held, although
+    MultiMail had answered that it carried out our decision: that answer was wrong.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
     if locked is None or not locked.is_held or locked.changed_at >= began:
         return
-    # A decision counts only since the message last changed.
+    # A decision that took effect before the message last changed counts no more.
     locked.changed_at = now
     locked.save(update_fields=["changed_at"])
     record_about(
@@ -260,8 +266,8 @@ def hold_again(
 
 @atomic_with_retry
 def leave_behind(message: Message, now: datetime) -> str:
-    """Remove a message from the queue that came in while its connection was being
-    removed.
+    """Take a message out of the queue that came in while its connection was being
+    removed. Return a text for the log.
     """
     locked = store.lock_current(message)
     if locked is not None and locked.is_held:
@@ -270,6 +276,7 @@ def leave_behind(message: Message, now: datetime) -> str:
 
 
 def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
+    # Closes a locked message whose connection was removed: the desk cannot decide it.
     store.move(message, event=MessageEvent.GONE, now=now)
     record_about(
         "message.left_behind",
@@ -280,8 +287,8 @@ def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
 
 
 def resolve(decision_id: int) -> str:
-    """Find out by reading what became of a decision in doubt; it never calls
-    decide_email.
+    """Find out by a read what became of a decision in doubt. Return its state, or why
+    nothing was found out.
     """
     doubtful = Decision.objects.to_resolve().select_related(
         "message__connection", "message__mailbox"
@@ -289,43 +296,46 @@ def resolve(decision_id: int) -> str:
     decision = doubtful.filter(pk=decision_id).first()
     if decision is None:
         return "nothing to resolve"
-    # By the database's clock, as all the times that it is compared with.
+    # The database's time, like the times that it is compared with.
     began = clock()
-    upstream = _ask(decision.message)
+    upstream = _ask_upstream(decision.message)
     if upstream is not None and upstream.reported:
         catch_up(decision.message, upstream, clock(), began)
         decision.refresh_from_db()
         return decision.state
     if upstream is None:
-        # MultiMail may say who decided once it answers, so do not guess from the mirror
-        # before.
+        # Do not go by the mirror yet: MultiMail may report who decided once it answers.
         return "not known"
     if decision.message.state not in (MessageState.HELD, MessageState.GONE):
         return _follow_the_mirror(decision)
     try:
-        return _weigh(decision, upstream.held, began)
+        return _count_read(decision, upstream.held, began)
     except StaleDecision:
         return "settled meanwhile"
 
 
 @transaction.atomic
 def _follow_the_mirror(decision: Decision) -> str:
-    """End it by the mirror's state from later webhooks, where the one about the
-    decision itself did not come.
+    """Settle a decision by the state of its message, which later webhooks have moved,
+    because MultiMail reports no outcome. Return the decision's state.
     """
     message = store.lock_current(decision.message)
     assert message is not None, "a decision keeps its message"
-    ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
+    reported_by_state = {
+        MessageState.REJECTED: "rejected",
+        MessageState.CANCELLED: "cancelled",
+    }
     reported = (
         "approved"
         if message.state in LET_GO
-        else ended.get(MessageState(message.state), "")
+        else reported_by_state.get(MessageState(message.state), "")
     )
     reason = message.upstream_reason
     who = message.upstream_decided_by
     is_nameless = message.connection.is_our_gateway and not reason + who
     if reported and is_nameless and reported == settle.report_expected(decision):
-        # Our gateway has forgotten the message, so only people can say who decided.
+        # Our gateway no longer knows the message, so only people can say who decided
+        # it.
         locked = (
             Decision.objects.to_resolve()
             .filter(pk=decision.pk, state=DecisionState.UNKNOWN)
@@ -347,8 +357,10 @@ def _follow_the_mirror(decision: Decision) -> str:
     return decision.state
 
 
-def _ask(message: Message) -> UpstreamStatus | None:
-    """Return MultiMail's answer about the message; None where it proves nothing."""
+def _ask_upstream(message: Message) -> UpstreamStatus | None:
+    """Return MultiMail's answer about the message; None if it proves nothing. Our
+    gateway is asked for the message, hosted MultiMail for the whole list.
+    """
     connection = message.connection
     if connection.is_our_gateway:
         return reads.ask_status(message)
@@ -360,20 +372,22 @@ def _ask(message: Message) -> UpstreamStatus | None:
     if pending.unreadable or pending.pages > 1:
         return None
     if not connection.read_key or message.is_inbound:
-        # This connection can only show absence.
+        # The list shows that it is not held. Nothing else can be asked without a read
+        # key or about received mail.
         return UpstreamStatus()
     upstream = reads.ask_status(message)
-    # One source lacks it and the other says that it is held: neither counts as proof.
+    # If the list lacks the message and the other answer says that it is held, neither
+    # is proof.
     return None if upstream is None or upstream.held else upstream
 
 
 @transaction.atomic
-def _weigh(decision: Decision, held: bool, began: datetime) -> str:
-    """Count one complete read; two that agree, a settle time apart, settle the
-    decision.
+def _count_read(decision: Decision, held: bool, began: datetime) -> str:
+    """Count a complete read that found the message `held` or not. Two such reads in a
+    row, a settle time apart, settle the decision. Return its state, or what is missing.
 
-    A read that `began` before the doubt does not count: the decision was called once
-    more meanwhile.
+    A read that began before the decision last changed does not count: another call may
+    have been made since.
     """
     store.lock_current(decision.message)
     locked = (
@@ -384,8 +398,9 @@ def _weigh(decision: Decision, held: bool, began: datetime) -> str:
     )
     if locked is None:
         return "settled meanwhile"
-    # How many reads in a row have shown this. Reads less than a settle time apart count
-    # once: of a decision in doubt, due_at is when a further read counts.
+    # How many reads in a row have found this. Reads less than a settle time apart count
+    # once: for a decision in doubt, `due_at` is the time from which a further read
+    # counts.
     count = locked.seen_held if held else locked.seen_absent
     if not count or locked.due_at <= began:
         count = min(count + 1, READS_THAT_PROVE)
@@ -397,8 +412,8 @@ def _weigh(decision: Decision, held: bool, began: datetime) -> str:
     if count < READS_THAT_PROVE:
         return "read once"
     if locked.state == DecisionState.WITHDRAWN:
-        # Absent, it is closed by the next read of everything; held, people know now
-        # that it has not left until now.
+        # If the message is absent, the next whole read closes it. If it is held, people
+        # now see that it was not sent so far.
         return "still withdrawn"
     if not held:
         return settle.advance(

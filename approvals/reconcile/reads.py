@@ -1,5 +1,8 @@
-"""Keeps the mirror complete: fetches content, reads everything that is held, and finds
-out what became of the rest.
+"""Keeps the mirror complete by reading from MultiMail. It fetches the content of single
+messages, compares the mirror with the whole list of held messages (a "whole read"), and
+finds out what became of messages that are no longer held. It decides nothing.
+
+Functions that tasks call return a short text for the log.
 """
 
 import logging
@@ -35,23 +38,29 @@ from upstream.events import read_time
 
 log = logging.getLogger(__name__)
 
-# Longer than reading the list takes; processing the rows renews it.
+# How long a worker holds a connection for a whole read: longer than reading the list
+# takes. While the rows are stored, the lease is renewed.
 READ_LEASE = timedelta(seconds=35)
-# Seconds after which the remaining rows are left to the next read.
+# Seconds after which the remaining rows are left to the next whole read.
 WORK_TIME = 45.0
+# Seconds after which the lease is renewed.
 _RENEW_AFTER = 5.0
 _WAITS = (MessageState.HELD, MessageState.SCHEDULED)
+# The states of messages that somebody has decided.
 _DECIDED = set(MessageState) - {*_WAITS, MessageState.CANCELLED}
-# Up to so many messages are asked about one by one.
+# Up to so many messages are asked about one by one; for more, the whole list is read.
 FEW = 3
-# From so many on, messages that were decided elsewhere are named together.
+# If a whole read finds so many messages that were decided elsewhere, they get one
+# common entry in the ledger.
 BURST = 5
-# A gateway stores an expiry by the millisecond.
+# Expiries that differ less are equal: a gateway stores them only to the millisecond.
 _SAME_EXPIRY = timedelta(seconds=1)
 
 
 def hydrate(message_id: int, now: datetime) -> str:
-    """Fetch the content of one held message."""
+    """Fetch the content of one held message. Hosted MultiMail shows contents only in
+    its whole list, so there everything is read.
+    """
     message = (
         Message.objects.not_hydrated()
         .select_related("connection")
@@ -61,7 +70,7 @@ def hydrate(message_id: int, now: datetime) -> str:
     if message is None or message.fetch_tries >= FETCH_TRIES:
         return "nothing to fetch"
     if message.connection.removed_at:
-        # Its webhook arrived while the connection was being removed.
+        # Its webhook came while the connection was being removed.
         return closing.leave_behind(message, now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
@@ -75,14 +84,15 @@ def hydrate(message_id: int, now: datetime) -> str:
             log.info("content fetched", extra={"email": message.upstream_id})
             return "fetched"
         if pending.closed is None:
-            # Not known there: a whole read shows what that means.
+            # MultiMail does not know the message, perhaps only for this key: a whole
+            # read shows whether it is held.
             return read_everything(message.connection_id, now)
         return closing.close(message, reads.status_in(pending.closed, message), now)
 
 
 def ask_about(message_id: int, now: datetime) -> str:
-    """Ask what became of a message whose next event is late, and move the mirror and
-    its decision by the answer.
+    """Ask MultiMail for the status of one message, for instance because its next event
+    is late, and bring the mirror and its decision up to date.
     """
     message = (
         Message.objects.select_related("connection", "mailbox")
@@ -93,9 +103,10 @@ def ask_about(message_id: int, now: datetime) -> str:
         return "gone"
     if message.is_local:
         return "local"
-    # Only one caller wins this update; by the database's clock, as the next time is.
-    mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
-    if not mine.update(asked_at=Now()):
+    # Of several callers at once only one succeeds with this update. The next question
+    # is due by the same clock, the database's.
+    unasked = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
+    if not unasked.update(asked_at=Now()):
         return "being asked"
     began = clock()
     with traced(message.trace):
@@ -106,8 +117,8 @@ def ask_about(message_id: int, now: datetime) -> str:
             if message.is_held:
                 if upstream.reported or upstream.later_events:
                     return closing.close(message, upstream, now, began)
-                # Not known there, maybe only to this key: a whole read shows whether it
-                # is held.
+                # MultiMail does not know the message, perhaps only for this key: a
+                # whole read shows whether it is held.
                 return read_everything(message.connection_id, now)
             return closing.catch_up(message, upstream, now, began)
         if not message.is_held:
@@ -122,13 +133,15 @@ def ask_about(message_id: int, now: datetime) -> str:
 
 
 def check_reports(connection_id: int, now: datetime) -> str:
-    """Find out whether what webhooks reported is true: a few are asked about, many held
-    messages are read at once.
+    """Find out whether what webhooks reported about the end of messages is true. Up to
+    FEW messages are asked about one by one; if more held ones are reported, the whole
+    list is read.
 
-    What is not held can only be asked about one by one; the sweep asks about the rest.
+    Messages that are not held can only be asked about one by one; those beyond FEW are
+    left to the sweep.
 
-    "again" asks for one more read: absence from one list alone proves nothing where no
-    message can be asked about.
+    Return "again" if one more whole read is needed: if no single message can be asked
+    about, being absent from one list proves nothing.
     """
     began = clock()
     reported = (
@@ -136,40 +149,40 @@ def check_reports(connection_id: int, now: datetime) -> str:
         .filter(connection=connection_id)
         .select_related("connection")
     )
-    rest = [
+    to_ask_about = [
         message
         for message in reported.reported_and_ended()
         if closing.apply_reports(message)
     ]
-    asked = ", ".join(ask_about(message.pk, now) for message in rest[:FEW])
+    outcomes = ", ".join(ask_about(message.pk, now) for message in to_ask_about[:FEW])
     reported = reported.filter(state=MessageState.HELD)
-    few = list(reported[: FEW + 1])
-    if not few:
-        return asked or "nothing to check"
-    if len(few) <= FEW and all(map(reads.can_ask, few)):
-        return ", ".join(ask_about(message.pk, now) for message in few)
+    held = list(reported[: FEW + 1])
+    if not held:
+        return outcomes or "nothing to check"
+    if len(held) <= FEW and all(map(reads.can_ask, held)):
+        return ", ".join(ask_about(message.pk, now) for message in held)
     outcome = read_everything(connection_id, now)
     is_first = reported.filter(missing_since__gte=began).exists()
     return "again" if outcome == "not now" or is_first else outcome
 
 
 def read_everything(connection_id: int, now: datetime) -> str:
-    """Reconcile one connection with everything that MultiMail holds. A failed or
-    partial read closes nothing.
+    """Compare the mirror with everything that MultiMail holds for one connection, and
+    bring it up to date. If the read fails or is incomplete, no message is closed.
 
-    Unchanged rows cost no write and no query of their own.
+    Rows that have not changed take no write and no query each.
     """
-    # By the database's clock, which is the row's `began`. A lease that ends too far in
-    # the future is left from before the clock was set back.
+    # Times are the database's. A lease that ends too far in the future was taken before
+    # that clock was set back, and counts as free.
     free = (
         Q(reading_until=None)
         | Q(reading_until__lt=Now())
         | Q(reading_until__gt=Now() + READ_LEASE * 2)
     )
-    mine = Connection.objects.at_work().filter(pk=connection_id)
-    if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
+    this_connection = Connection.objects.at_work().filter(pk=connection_id)
+    if not this_connection.filter(free).update(reading_until=Now() + READ_LEASE):
         return "not now"
-    connection = mine.annotate(began=Now()).get()
+    connection = this_connection.annotate(began=Now()).get()
     claimed_at = time.monotonic()
     try:
         pending = reads.ask(connection)
@@ -185,18 +198,22 @@ def read_everything(connection_id: int, now: datetime) -> str:
 
 @dataclass
 class _Reading:
-    """One whole read, being stored in the mirror."""
+    """A whole read whose list was fetched, and is now stored in the mirror."""
 
     connection: Connection
     pending: Pending
     now: datetime
-    # By the database's clock.
+    # When the read began, by the database's clock.
     began: datetime
-    # When the lease was renewed last.
+    # When the lease was renewed last, by this process's monotonic clock.
     renewed: float
+    # Whether rows are left to the next read.
     is_unfinished: bool = False
+    # Whether another worker has begun to read this connection.
     is_overtaken: bool = False
+    # Whether MultiMail did not answer about a single message.
     has_failed: bool = False
+    # The keys of messages that were closed.
     closed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -208,12 +225,12 @@ class _Reading:
         self.unreadable = self.pending.unreadable
 
     def reconcile(self) -> str:
-        """Mirror what is new or changed, close what is gone, and record how complete
-        the queue is.
+        """Store new and changed messages, close those that are no longer listed, and
+        record until when the queue is complete. Return a text for the log.
         """
         if self.connection.is_our_gateway != self.pending.is_our_gateway:
-            # Our gateway can be asked about each message; what answers here may have
-            # been another one before.
+            # The address now belongs to our gateway instead of another MultiMail, or
+            # the reverse. What was learnt about the previous one counts no more.
             self.row.update(
                 is_our_gateway=self.pending.is_our_gateway,
                 refused_fields=[],
@@ -226,17 +243,17 @@ class _Reading:
             "missing_since", "gate_expires_at", "reported", "revision__coverage", named=True,
         )  # fmt: skip
         held: dict[str, Any] = {one.upstream_id: one for one in fields}
-        news = self._news(held)
-        # Which of these the mirror shows as ended.
+        changed_ids = self._changed_ids(held)
+        # Which of the listed messages the mirror shows as ended.
         shown_as_ended = self.messages.exclude(state__in=closing.AS_LISTED).filter(
-            upstream_id__in=set(news) - set(held)
+            upstream_id__in=set(changed_ids) - set(held)
         )
-        ended = set(shown_as_ended.values_list("upstream_id", flat=True))
-        for upstream_id in news:
-            if self._is_over():
+        ended_ids = set(shown_as_ended.values_list("upstream_id", flat=True))
+        for upstream_id in changed_ids:
+            if self._must_stop():
                 break
             with traced(uuid.uuid4().hex[:16]):
-                if upstream_id in ended:
+                if upstream_id in ended_ids:
                     closing.reopen(self.connection, upstream_id, self.began, self.now)
                 row: Mapping[str, Any] = self.rows[upstream_id]
                 try:
@@ -251,80 +268,84 @@ class _Reading:
                 self.unreadable += not mirror_row(
                     self.connection, row, self.now, examination
                 )
-        self._undo_what_absence_meant(
+        self._restore_listed(
             [one for one in held.values() if one.upstream_id in self.rows]
         )
         self._compare_expiries(held)
         if not self.pending.unreadable:
             for one in held.values():
-                # Messages seen after this read began must not be closed by it.
+                # A message that was mirrored after this read began may be missing in
+                # its list, and must not be closed.
                 is_older = one.seen_at < self.began
                 if (
                     one.upstream_id not in self.rows
                     and is_older
                     and not self.has_failed
-                    and not self._is_over()
+                    and not self._must_stop()
                 ):
                     self._close(one)
         self._record_burst()
         return self._record_result()
 
-    def _news(self, held: dict[str, Any]) -> list[str]:
-        """Return the ids of the rows that the mirror does not show yet. What others
-        read since this began is newer than these.
+    def _changed_ids(self, held: dict[str, Any]) -> list[str]:
+        """Return the ids of the listed messages that the mirror lacks, or has with
+        other content. Messages that were stored or closed after this read began are
+        left out, because the mirror is newer than the list.
         """
-        # By id, with the version to compare with; None where the row is news anyway.
-        others: dict[str, int | None] = {}
+        # By id, the revision to compare the row with; None if it is to be stored
+        # anyway.
+        candidates: dict[str, int | None] = {}
         closed = self.messages.exclude(state__in=_WAITS).filter(
             changed_at__gte=self.began
         )
-        since_closed = set(closed.values_list("upstream_id", flat=True))
+        closed_since = set(closed.values_list("upstream_id", flat=True))
         connection = self.connection
         reads_cc = connection.read_key and connection.capabilities.get("read_cc")
         for upstream_id, row in self.rows.items():
-            known = held.get(upstream_id)
-            if known is None:
-                if upstream_id not in since_closed:
-                    others[upstream_id] = None
-            elif known.fetch_tries > FETCH_TRIES:
-                # Given up.
+            mirrored = held.get(upstream_id)
+            if mirrored is None:
+                if upstream_id not in closed_since:
+                    candidates[upstream_id] = None
+            elif mirrored.fetch_tries > FETCH_TRIES:
+                # Its content was given up.
                 continue
-            elif known.hydrated_at is None or (
-                # The read key can show more than was read: the message came before the
-                # key, or it failed then.
+            elif mirrored.hydrated_at is None or (
+                # The read key can show a cc that was not read: the message came before
+                # the key was entered, or reading with it failed then.
                 reads_cc
                 and row.get("direction") == "outbound"
                 and "cc" not in row
-                and "cc" not in known.revision__coverage
+                and "cc" not in mirrored.revision__coverage
             ):
-                others[upstream_id] = None
-            elif known.seen_at < self.began and not _is_read_as(
-                row, known.revision__fingerprint
+                candidates[upstream_id] = None
+            elif mirrored.seen_at < self.began and not _has_fingerprint(
+                row, mirrored.revision__fingerprint
             ):
-                others[upstream_id] = known.revision
+                candidates[upstream_id] = mirrored.revision
         revisions = Revision.objects.in_bulk(
-            [revision for revision in others.values() if revision]
+            [revision for revision in candidates.values() if revision]
         )
         return [
             upstream_id
-            for upstream_id, revision in others.items()
+            for upstream_id, revision in candidates.items()
             if revision is None
-            or _has_news(self.rows[upstream_id], revisions[revision])
+            or _has_other_content(self.rows[upstream_id], revisions[revision])
         ]
 
-    def _undo_what_absence_meant(self, listed: list[Any]) -> None:
-        """Undo what was concluded from absence, or reported by webhooks alone, for held
-        messages that are listed.
+    def _restore_listed(self, listed: list[Any]) -> None:
+        """For held messages that are listed, undo what was concluded because they were
+        missing from a list, or reported only by webhooks.
         """
         for one in listed:
-            if one.reported and not self._is_over():
+            if one.reported and not self._must_stop():
                 closing.refute_reports(
                     Message.objects.select_related("connection").get(pk=one.pk),
                     self.began,
                 )
-        if back := [one.pk for one in listed if one.missing_since]:
-            Message.objects.filter(pk__in=back).update(missing_since=None)
-        # MultiMail said a settle time ago that it had carried these out.
+        if no_longer_missing := [one.pk for one in listed if one.missing_since]:
+            Message.objects.filter(pk__in=no_longer_missing).update(missing_since=None)
+        # MultiMail answered, longer than a settle time ago, that it carried out these
+        # decisions; but the messages are still held.
         without_effect = Decision.objects.filter(
             state=DecisionState.APPLIED,
             changed_at__lt=self.began - closing.SETTLE_TIME,
@@ -334,7 +355,7 @@ class _Reading:
         ).values_list("message__upstream_id", flat=True)
         for upstream_id in self.rows.keys() & set(without_effect):
             closing.hold_again(self.connection, upstream_id, self.began, self.now)
-        # Those that only absence had settled are open again.
+        # Decisions about which only absence was known are in doubt again.
         unattributed = Decision.objects.filter(
             state=DecisionState.UNATTRIBUTED,
             message__connection=self.connection,
@@ -342,53 +363,64 @@ class _Reading:
             changed_at__lt=self.began,
         )
         ids = unattributed.values_list("message__upstream_id", flat=True)
-        if again := self.rows.keys() & set(ids):
+        if listed_again := self.rows.keys() & set(ids):
             with transaction.atomic():
                 for decision in unattributed.filter(
-                    message__upstream_id__in=again
+                    message__upstream_id__in=listed_again
                 ).under_lock():
                     settle.advance(
                         decision, DecisionEvent.FOUND, ACTOR, seen_held=0, seen_absent=0
                     )
 
     def _compare_expiries(self, held: dict[str, Any]) -> None:
-        """Have an expiry told again that our gateway was told and does not know: it was
-        restored from a backup.
+        """Have expiries told to our gateway again that it was told but no longer knows,
+        because it was restored from a backup.
         """
         if not self.connection.is_our_gateway:
             return
-        lost = []
+        with_lost_expiry = []
         for one in held.values():
             row = self.rows.get(one.upstream_id, {})
             if one.gate_expires_at and "expires_at" in row:
-                shown = read_time(row["expires_at"])
-                if shown is None or abs(shown - one.gate_expires_at) > _SAME_EXPIRY:
-                    lost.append(one.pk)
-        if lost:
+                expiry_there = read_time(row["expires_at"])
+                if (
+                    expiry_there is None
+                    or abs(expiry_there - one.gate_expires_at) > _SAME_EXPIRY
+                ):
+                    with_lost_expiry.append(one.pk)
+        if with_lost_expiry:
             log.warning(
                 "expiries are told again",
-                extra={"number": len(lost), "connection": self.connection.slug},
+                extra={
+                    "number": len(with_lost_expiry),
+                    "connection": self.connection.slug,
+                },
             )
-            Message.objects.filter(pk__in=lost).update(gate_expires_at=None)
+            Message.objects.filter(pk__in=with_lost_expiry).update(gate_expires_at=None)
 
-    def _close(self, one: Any) -> None:
-        message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)
+    def _close(self, mirrored: Any) -> None:
+        # Closes a held message that is not listed, if MultiMail's answer about it, or a
+        # second list without it, proves that it is no longer held.
+        message = Message.objects.select_related("connection", "mailbox").get(
+            pk=mirrored.pk
+        )
         upstream = reads.ask_status(message)
         if upstream is not None and upstream.held:
             return
         if upstream is None:
             if reads.can_ask(message):
-                # It can be asked but did not answer: absence alone closes nothing, and
-                # the next message would fail too.
+                # MultiMail can be asked about a message but did not answer. Then being
+                # absent closes nothing, and asking about the next would fail too.
                 self.has_failed = self.connection.is_our_gateway
                 return
-            # One list is no proof where a message can move between pages, or where
-            # somebody may want it closed.
-            is_doubtful = self.pending.pages > 1 or one.reported
+            # A message may be missing because it moved between two pages of the list,
+            # or a forged webhook may have reported its end. Then a second list is
+            # needed.
+            is_doubtful = self.pending.pages > 1 or mirrored.reported
             if is_doubtful and (
-                one.missing_since is None or one.missing_since >= self.began
+                mirrored.missing_since is None or mirrored.missing_since >= self.began
             ):
-                Message.objects.filter(pk=one.pk, missing_since=None).update(
+                Message.objects.filter(pk=mirrored.pk, missing_since=None).update(
                     missing_since=self.began
                 )
                 return
@@ -397,8 +429,8 @@ class _Reading:
         self.closed.append(message.pk)
 
     def _record_burst(self) -> None:
-        """Record in one entry that several messages were decided elsewhere at once, and
-        by whom.
+        """If this read found many messages that were decided elsewhere, record that in
+        one ledger entry, with who decided them.
         """
         if len(self.closed) < BURST:
             return
@@ -409,13 +441,13 @@ class _Reading:
         number = elsewhere.count()
         if number < BURST:
             return
-        named = set(
+        deciders = set(
             elsewhere.exclude(upstream_decided_by="").values_list(
                 "upstream_decided_by", flat=True
             )
         )
         ids = set(elsewhere.values_list("upstream_id", flat=True))
-        who = sorted(named or reads.deciding_keys(self.connection, ids))[:FEW]
+        who = sorted(deciders or reads.deciding_keys(self.connection, ids))[:FEW]
         by = f" by {', '.join(who)}" if who else ""
         sentence = f"{number} messages were decided at MultiMail{by}, not at this desk."
         with transaction.atomic():
@@ -426,20 +458,20 @@ class _Reading:
                 details={"explanation": sentence},
             )
 
-    def _is_over(self) -> bool:
-        """Whether the rest is left to the next read; otherwise renew the lease when
-        due.
+    def _must_stop(self) -> bool:
+        """Return whether to stop and leave the remaining rows to the next read. If not,
+        renew the lease when that is due.
         """
         now = time.monotonic()
         if now > self.ends:
             self.is_unfinished = True
         elif now > self.renewed + _RENEW_AFTER:
-            mine = self.row.filter(reading_until=self.connection.reading_until)
-            if mine.update(reading_until=Now() + READ_LEASE):
+            own_lease = self.row.filter(reading_until=self.connection.reading_until)
+            if own_lease.update(reading_until=Now() + READ_LEASE):
                 self.connection.refresh_from_db(fields=["reading_until"])
                 self.renewed = now
             else:
-                # This worker was paused, and another one is reading now.
+                # This worker was suspended for so long that another one reads now.
                 self.is_unfinished = True
                 self.is_overtaken = True
         return self.is_unfinished
@@ -456,11 +488,12 @@ class _Reading:
         if self.is_overtaken:
             return "overtaken"
         if self.is_unfinished:
-            # The list was read, so MultiMail is healthy; only some rows are not stored
-            # yet.
+            # The list was read, so the connection is healthy, though some rows are not
+            # stored yet.
             health.note_recovery(self.connection, began=self.began)
             return "to be continued"
-        # Never move it backwards: a newer read may have ended first.
+        # Never set `complete_as_of` to an earlier time: a read that began later may
+        # have ended first.
         older = self.row.filter(
             Q(complete_as_of=None) | Q(complete_as_of__lt=self.began)
         )
@@ -471,16 +504,17 @@ class _Reading:
         return f"{len(self.rows)} held"
 
 
-def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
+def _has_fingerprint(row: dict[str, Any], known: str | None) -> bool:
+    # Whether the content of a row has the known fingerprint.
     try:
         return fingerprint(store.content_of(row)) == known
     except UNREADABLE:
         return False
 
 
-def _has_news(row: dict[str, Any], revision: Revision) -> bool:
-    """Whether a row has news for its message; one that cannot be compared has, so
-    mirroring it reports the error.
+def _has_other_content(row: dict[str, Any], revision: Revision) -> bool:
+    """Whether a row has other content than a revision. True if it cannot be compared:
+    then storing it reports the error.
     """
     try:
         return store.changed_content(revision, store.content_of(row)) is not None

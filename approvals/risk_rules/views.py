@@ -1,6 +1,6 @@
-"""The published rules: what each counts and found lately, and the form by which an
-admin weighs one. Own words: the list, and the page on which an admin sees what one
-would have found, and saves it.
+"""Pages of the published risk rules, with their points and how often each found
+something; and of the organization's own words, with a preview of what a word would have
+found. Admins change points and words here.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ _RULE_POINTS = "Give it 0 to 100 points, in whole numbers."
 
 
 class RuleForm(SentenceForm):
-    """What a risk rule shall count, or that it shall count as it was published."""
+    """The new points of a risk rule, or that it gets its published points again."""
 
     points = forms.IntegerField(
         min_value=0,
@@ -77,19 +77,21 @@ class RuleForm(SentenceForm):
         return cleaned
 
     def wanted(self) -> int | None:
-        """Return the points, None for the published ones."""
+        """Return the points; None for the published ones."""
         return (
             None if self.cleaned_data["as_published"] else self.cleaned_data["points"]
         )
 
 
-# How many messages are counted at most, so that the cost does not grow with traffic.
+# The most messages in which findings are counted, so that the list stays fast.
 MOST = 100_000
 
 
 @dataclass(frozen=True)
 class WeighedRule:
-    """A published rule with what it counts here."""
+    """A published rule with its points at this desk, and in how many messages it found
+    something (`hits`).
+    """
 
     rule: Rule
     weight: RuleWeight | None
@@ -97,30 +99,29 @@ class WeighedRule:
 
     @property
     def points(self) -> int:
-        """What a finding of it counts, by an admin's points or as published."""
+        """The points of one finding: an admin's, or else the published ones."""
         if self.weight is None or self.weight.points is None:
             return self.rule.points
         return self.weight.points
 
     @property
     def is_as_published(self) -> bool:
-        """Whether it counts as it was published."""
+        """Whether the points are the published ones."""
         return self.points == self.rule.points
 
     @property
     def level(self) -> str:
-        """What one finding of it alone makes of a message."""
+        """The risk level of a message with one finding of this rule only."""
         return level_of(self.points)
 
 
 @require_safe
 def findings(request: DeskRequest) -> HttpResponse:
-    """List the rules in their order of weight, with how often each saw something in the
-    last 30 days.
+    """List the rules by points, with the number of messages in which each found
+    something in the last 30 days.
     """
     weights = RuleWeight.objects.select_related("changed_by").in_bulk(field_name="rule")
-    # How many messages have a finding of each rule, by one scan (relies on
-    # message_changed).
+    # One query counts the messages of every rule (relies on message_changed).
     newest = lately(queue_messages().visible_to(request.actor)).in_order("newest")
     by_rule = Review.objects.filter(pk__in=newest.values("pk")[:MOST]).values(
         rule=Func("rules", function="unnest")
@@ -130,7 +131,7 @@ def findings(request: DeskRequest) -> HttpResponse:
         WeighedRule(rule, weights.get(rule.name), hits.get(rule.name, 0))
         for rule in RULES.values()
     ]
-    rules.sort(key=lambda one: -one.points)
+    rules.sort(key=lambda weighed: -weighed.points)
     return render(
         request,
         "approvals/risk_rules/rules.html",
@@ -163,10 +164,10 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
 
 
 def _published(name: str) -> Rule:
-    found = RULES.get(name)
-    if found is None:
+    published = RULES.get(name)
+    if published is None:
         raise Http404("No rule of this name is published.")
-    return found
+    return published
 
 
 def _answer(
@@ -237,10 +238,10 @@ class WordForm(SentenceForm):
         self, request: DeskRequest, word: OwnWord | None, *, data: Any = None
     ) -> None:
         scopes = _scopes(request.actor, word)
-        asked = request.GET.get("mailbox", "")
+        requested = request.GET.get("mailbox", "")
         initial: dict[str, Any] = {
             "points": 20,
-            "mailbox": asked if asked in scopes else next(iter(scopes), ""),
+            "mailbox": requested if requested in scopes else next(iter(scopes), ""),
             "looks_in": ["subject", "text"],
         }
         if word:
@@ -261,7 +262,7 @@ class WordForm(SentenceForm):
         return self.phrase.text
 
     def wanted(self) -> WantedWord:
-        """Return the word as it is to be."""
+        """Return the word that was typed. The form must be valid."""
         cleaned = self.cleaned_data
         mailbox = None
         if cleaned["mailbox"] != _ALL:
@@ -271,21 +272,23 @@ class WordForm(SentenceForm):
 
 
 def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
-    """Return the mailboxes whose words the actor may set, by what the form sends."""
+    """Return the choices for the word's mailbox: the mailboxes whose words the actor
+    may set, and "all" for admins of everything.
+    """
     administered = (
         Mailbox.objects.at_work().active().visible_to(actor.acting_as(Role.ADMIN))
     )
-    found = {_ALL: "All mailboxes"} if actor.is_admin_of_all else {}
-    found |= choices_by_pk(administered)
+    scopes = {_ALL: "All mailboxes"} if actor.is_admin_of_all else {}
+    scopes |= choices_by_pk(administered)
     if word and word.mailbox:
-        found[str(word.mailbox.pk)] = str(word.mailbox)
-    return found
+        scopes[str(word.mailbox.pk)] = str(word.mailbox)
+    return scopes
 
 
 @require_safe
 def own_words(request: DeskRequest) -> HttpResponse:
-    """List the words of the mailboxes that the actor sees, those with the most points
-    first.
+    """List the own words of the mailboxes that the actor may see, those with the most
+    points first.
     """
     actor = request.actor
     words = (
@@ -309,7 +312,7 @@ def own_words(request: DeskRequest) -> HttpResponse:
 
 @require_get_or_post
 def add_word(request: DeskRequest) -> HttpResponse:
-    """Show the form for a new word; preview what was typed, or save it."""
+    """Show the form for a new word. On POST, preview the word, or save it."""
     if not _scopes(request.actor, None):
         return _page(request, None, ActNotAllowed("Only an admin can set words."))
     return _save_or_preview(request, None)
@@ -323,8 +326,8 @@ def own_word(request: DeskRequest, word_id: int) -> HttpResponse:
 
 @require_POST
 def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
-    """Preview a change of a word, or save it; one that loosens asks to confirm who one
-    is.
+    """Preview a change of a word, or save it. A change that loosens requires recent
+    authentication.
     """
     word = _get_visible_word_or_404(request, word_id)
     if not may_set(request.actor, word.mailbox):
@@ -365,7 +368,7 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
     if not form.is_valid():
         return _page(request, word, form=form)
     wanted = form.wanted()
-    # Only what was previewed is saved.
+    # Only a word that was previewed is saved.
     is_previewed = form.cleaned_data["previewed"] == str(wanted)
     if request.POST.get("act") != "save" or not is_previewed:
         sample = form.cleaned_data["sample"]

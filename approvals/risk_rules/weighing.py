@@ -1,10 +1,11 @@
-"""Changes the points of a published rule, and the words, phrases and patterns that make
-a finding of a chosen weight; then weighs or judges held messages again, from where the
-last batch ended. Rehearses a word on the messages of the last 30 days.
+"""Commands that change the points of a published risk rule, and the organization's own
+words; and the job that applies a change to held messages, in batches.
 
-For a rehearsal PostgreSQL picks the messages that hold the words at all; each of those
-is then read. Messages are not laid out for it, so a word that is split by formatting,
-or that only a picture shows, may be missed.
+"Weighing again" computes a message's risk from its stored findings. "Judging again"
+also searches its text for the own words. A rehearsal shows what a word would have found
+in the last 30 days: PostgreSQL's full-text search picks the messages, and their texts
+are then searched. It does not render messages, so it can miss a word that formatting
+splits.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -40,18 +41,20 @@ from risk.own_words import (
 )
 from risk.rules import RULES
 
-# The rule with which findings of own words are stored.
+# The name of the rule in findings of own words.
 RULE = "own_word"
+# Messages in a batch that is weighed again; and in one that is judged again, which is
+# smaller because each message is rendered.
 BATCH = 500
-# Of those that are judged again, because each is laid out for it.
 JUDGED = 50
 LATELY = timedelta(days=30)
+# `weighed_to` of a rule for which no held message was weighed again yet.
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def lately(messages: QueueQuerySet) -> QueueQuerySet:
-    """Return those held first in the last 30 days; what happened to none of them lately
-    bounds how far is looked.
+    """Return the messages held in the last 30 days. The condition on `changed_at`,
+    which all of them meet, is there for the index.
     """
     return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
 
@@ -59,10 +62,8 @@ def lately(messages: QueueQuerySet) -> QueueQuerySet:
 @transaction.atomic
 @second_admin("Points")
 def weigh(*, rule: str, points: int | None, actor: Actor) -> CanWait[RuleWeight]:
-    """Set a rule's points, or reset them to the published ones; held messages are
-    weighed again soon after.
-
-    Raises ActNotAllowed.
+    """Set a rule's points, or reset them to the published ones (None). Held messages
+    are weighed again soon after. Raises ActNotAllowed.
     """
     if rule not in RULES:
         raise ActNotAllowed("This rule is not published any more.")
@@ -70,11 +71,13 @@ def weigh(*, rule: str, points: int | None, actor: Actor) -> CanWait[RuleWeight]
         raise ActNotAllowed(
             "Only an admin of all mailboxes can change the points: they apply to everybody."
         )
-    # Nobody else can weigh one until the transaction ends.
+    # Nobody else can change points until the transaction ends.
     take_lock(WEIGHTS_LOCK)
     published = RULES[rule].points
     before = RuleWeight.objects.points_by_rule().get(rule, published)
     after = published if points is None else points
+    # A change that has to wait for a second admin ends here, and the whole command is
+    # called again once it is accepted.
     yield lambda: ChangeInWords(
         title=f"Points of “{RULES[rule].words}”",
         before=f"{before} of 100 points",
@@ -95,27 +98,27 @@ def weigh(*, rule: str, points: int | None, actor: Actor) -> CanWait[RuleWeight]
 
 
 def _begin(rule: str, actor: Actor, *, points: int | None = None) -> RuleWeight:
-    """Have held messages weighed again, or judged by the own words of now, from the
-    first on.
+    """Enqueue weighing all held messages again, or judging them again by the present
+    own words.
     """
-    begun = {
+    values = {
         "points": points,
         "weighed_to": _BEGINNING,
         "weighed_to_key": 0,
         "changed_by_id": int(actor.id),
         "changed_at": timezone.now(),
     }
-    weight, _ = RuleWeight.objects.update_or_create(rule=rule, defaults=begun)
+    weight, _ = RuleWeight.objects.update_or_create(rule=rule, defaults=values)
     tasks.reweigh.delay_on_commit(weight.pk)
     return weight
 
 
 def reweigh(*, weight_id: int) -> bool:
-    """Weigh a batch of held messages with findings of a rule, oldest first; return
-    whether there may be more.
+    """Weigh the next batch of held messages with findings of a rule again, oldest
+    first. Return whether there may be more.
 
-    It waits for locked rows, and continues from where the last batch ended. After a
-    change of own words each held message is judged again.
+    After a change of own words, a batch of all held messages is judged again. Waits for
+    locked rows.
     """
     if RuleWeight.objects.filter(
         pk=weight_id, rule=RULE, weighed_to=_BEGINNING
@@ -148,7 +151,7 @@ def reweigh(*, weight_id: int) -> bool:
 
 
 def _weigh_again(batch: list[Message], weights: dict[str, int]) -> None:
-    # Locked, so that none gets another version meanwhile.
+    # The messages are locked, so that none gets another version in the meantime.
     current = dict(
         Message.objects.filter(pk__in=[one.pk for one in batch])
         .order_by("pk")
@@ -165,8 +168,8 @@ def _weigh_again(batch: list[Message], weights: dict[str, int]) -> None:
         if is_same or current[message.pk] != message.revision_id:
             continue
         if review.risk_level != total.level:
-            # It has other deadlines by its review plan, which is followed anew, and
-            # other rules apply.
+            # At another risk level, the review plan has other deadlines and other rules
+            # of the policy apply, so both are evaluated again.
             review.watch_at = Now()
             review.policy_applied = 0
         review.risk = total.points
@@ -178,12 +181,12 @@ def _weigh_again(batch: list[Message], weights: dict[str, int]) -> None:
 
 
 def _judge_again(batch: list[Message], weights: dict[str, int]) -> None:
-    """Give held messages, which come with their version, the findings of the words of
-    now.
+    """Search held messages, which were read with their version, for the present own
+    words and store the findings.
     """
     words = {
         connection: list(OwnWord.objects.of_connection(connection).heaviest_first())
-        for connection in {one.connection_id for one in batch}
+        for connection in {message.connection_id for message in batch}
     }
     for message in batch:
         assert message.revision is not None, "only what was fetched can be judged"
@@ -193,19 +196,20 @@ def _judge_again(batch: list[Message], weights: dict[str, int]) -> None:
 def _judge(
     message: Message, revision: Revision, words: list[OwnWord], weights: dict[str, int]
 ) -> None:
+    # Replaces the findings of own words, and the risk that follows, if they changed.
     phrases = own_phrases(words, message.mailbox_id)
     others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
-    found = []
+    findings = []
     if phrases:
         content = stored_content(revision)
         rendered = rendered_content(revision, content)
-        found = list(own_word(content, rendered, RiskContext(own_phrases=phrases)))
+        findings = list(own_word(content, rendered, RiskContext(own_phrases=phrases)))
     before = [restored(one) for one in revision.findings]
-    after = worst_first((*others, *found))
+    after = worst_first((*others, *findings))
     if list(after) == before:
         return
-    # The message first: who stores another version holds its row, and then this finds
-    # the version no more.
+    # Lock the message first. Whoever stores another version locks it too; after that,
+    # this query finds nothing.
     current = Message.objects.filter(
         pk=message.pk, revision=revision, state=MessageState.HELD
     )
@@ -234,20 +238,20 @@ def _judge(
     Revision.objects.filter(pk=revision.pk).update(findings=stored)
 
 
-# How many words each mailbox may have, and how many may count in all of them.
+# How many words each mailbox may have; and how many there may be for all mailboxes.
 MOST = 100
-# How many messages a rehearsal reads, and how many of those it names.
+# How many messages a rehearsal searches, and how many with the word it lists.
 READ = 500
 NAMED = 10
 
 
 class WordRefused(DeskError):
-    """A word cannot be stored."""
+    """A word cannot be saved or removed; `sentence` says why."""
 
 
 @dataclass(frozen=True)
 class WantedWord:
-    """A word as an admin wants it: in one mailbox or, without one, in all of them."""
+    """A word as an admin wants it: for one mailbox or, if `mailbox` is None, for all."""
 
     phrase: Phrase
     mailbox: Mailbox | None
@@ -255,19 +259,19 @@ class WantedWord:
     points: int
 
     def __str__(self) -> str:
-        """Everything that a preview depends on, in one spelling."""
+        """Everything that a preview depends on, as text for comparison."""
         scope = self.mailbox.pk if self.mailbox else "all"
         return f"{self.phrase.spelling} / {' '.join(sorted(self.looks_in))} / {self.points} / {scope}"
 
     @property
     def text(self) -> str:
-        """How it is spelled in the list."""
+        """The word as the list shows it."""
         return self.phrase.text
 
 
 def loosens(before: OwnWord, wanted: WantedWord) -> bool:
-    """Whether a change may let messages through with less than before: anything but
-    more points or more places.
+    """Whether a change of a word may give some messages fewer points than before: any
+    change except more points, more places or more mailboxes.
     """
     return (
         wanted.points < before.points
@@ -282,16 +286,16 @@ def loosens(before: OwnWord, wanted: WantedWord) -> bool:
 def save_word(
     *, wanted: WantedWord, actor: Actor, word: OwnWord | None = None
 ) -> CanWait[OwnWord]:
-    """Add a word, or change one; held messages are judged again soon after.
-
-    Raises ActNotAllowed, WordRefused.
+    """Add a word, or change an existing `word`. Held messages are judged again soon
+    after. Raises ActNotAllowed, WordRefused.
     """
     _check(actor, wanted.mailbox)
     stored = _locked(word, actor) if word else OwnWord()
     before = _in_words(stored) if word else ""
     stays = stored.mailbox_id == (wanted.mailbox.pk if wanted.mailbox else None)
+    # A change that has to wait for a second admin ends here (see `weigh`).
     yield lambda: replace(
-        # One that moves to another mailbox is accepted by an admin of everything.
+        # If the word moves to another mailbox, an admin of everything has to accept it.
         _as_change(stored, before, stored.mailbox if stays else None),
         after=_in_words(wanted),
         # A new word only adds findings.
@@ -322,18 +326,21 @@ def save_word(
 @transaction.atomic
 @second_admin("Own word")
 def remove_word(*, word: OwnWord, actor: Actor) -> CanWait[None]:
-    """Remove a word; its findings go from held messages soon after. Raises
+    """Remove a word. Its findings disappear from held messages soon after. Raises
     ActNotAllowed, WordRefused.
     """
     stored = _locked(word, actor)
     before = _in_words(stored)
+    # A change that has to wait for a second admin ends here (see `weigh`).
     yield lambda: _as_change(stored, before, stored.mailbox)
     _note("own_word.removed", stored, before, "", actor)
     stored.delete()
 
 
 def _as_change(stored: OwnWord, before: str, place: Mailbox | None) -> ChangeInWords:
-    """Return that a word is removed, as a change of this mailbox or of everything."""
+    """Return the removal of a word as a change for a second admin, of the mailbox
+    `place` or, without one, of everything.
+    """
     return ChangeInWords(
         title=f"Own word “{stored.text}”",
         before=before,
@@ -346,11 +353,11 @@ def _as_change(stored: OwnWord, before: str, place: Mailbox | None) -> ChangeInW
 
 def _locked(word: OwnWord, actor: Actor) -> OwnWord:
     take_lock("approvals.own_words")
-    found = OwnWord.objects.select_related("mailbox").filter(pk=word.pk).first()
-    if found is None:
+    stored = OwnWord.objects.select_related("mailbox").filter(pk=word.pk).first()
+    if stored is None:
         raise WordRefused("Somebody removed this word meanwhile.")
-    _check(actor, found.mailbox)
-    return found
+    _check(actor, stored.mailbox)
+    return stored
 
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:
@@ -376,9 +383,10 @@ def _note(action: str, word: OwnWord, before: str, after: str, actor: Actor) -> 
 
 @dataclass(frozen=True)
 class WordRehearsal:
-    """How many of `total` messages would have had the finding, and the newest of those.
+    """How many of `total` messages would have had the finding, and the newest of them.
 
-    `is_partial`: only the newest READ that hold the words of the phrase were read.
+    `is_partial` says that the full-text search found READ messages or more, and only
+    the newest were searched.
     """
 
     total: int
@@ -388,23 +396,23 @@ class WordRehearsal:
 
     @property
     def is_common(self) -> bool:
-        """Whether so many would have had it that the finding says little."""
+        """Whether so many messages would have had the finding that it says little."""
         return self.found >= 10 and self.found * 2 > self.total
 
 
 def rehearse_word(*, wanted: WantedWord, actor: Actor) -> WordRehearsal:
-    """Return what a word would have found in the mail of the last 30 days that the
-    actor may see. Nothing is written.
+    """Return which messages of the last 30 days that the actor may see would have had
+    the finding. Nothing is written.
     """
     recent = queue_messages().visible_to(actor).filter(revision__isnull=False)
     recent = lately(recent)
     if wanted.mailbox is not None:
         recent = recent.filter(mailbox=wanted.mailbox)
     holding = recent.holding(search_terms(wanted.phrase)).in_order("newest")
-    read = holding.select_related("revision", "mailbox")[:READ]
-    found = [
+    searched = holding.select_related("revision", "mailbox")[:READ]
+    matches = [
         message
-        for message in read
+        for message in searched
         if message.revision
         and any(
             SearchedText(text).find(wanted.phrase)
@@ -412,7 +420,7 @@ def rehearse_word(*, wanted: WantedWord, actor: Actor) -> WordRehearsal:
         )
     ]
     return WordRehearsal(
-        recent.count(), len(found), found[:NAMED], is_partial=len(read) == READ
+        recent.count(), len(matches), matches[:NAMED], is_partial=len(searched) == READ
     )
 
 

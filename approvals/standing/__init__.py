@@ -1,5 +1,5 @@
-"""Standing approvals at the desk: what the record proposes, how two admins sign one,
-and what ends it.
+"""Standing approvals, by which messages of one class are approved without a person: how
+the desk proposes them, how two admins sign one, and what ends it.
 
-`approvals.decisions.by_rule` approves by them.
+The approving itself is in `approvals.decisions.by_rule`. Start with `commands.py`.
 """

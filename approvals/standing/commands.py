@@ -1,10 +1,11 @@
-"""Signs standing approvals, switches them on, and ends them.
+"""Commands that sign standing approvals, switch them on or off for the organisation,
+and end them.
 
 Signing and switching on always take two admins: one asks, another accepts. Ending one,
-or switching all off, is one admin's act and works at once; one also ends by itself with
-anything that speaks against its class of messages. It lets nothing leave: its recorded
-decisions are asked again before their calls, and the sweep gives their messages to
-people.
+or switching all off, takes one admin and works at once. A standing approval also ends
+by itself, for instance when a person rejects a message of its class (`on_recorded`,
+`over`). After its end none of its recorded decisions is carried out: each is checked
+again before its call, and the sweep gives the messages to people.
 """
 
 from collections.abc import Mapping
@@ -33,17 +34,20 @@ from people.second_admin.setting import lock_settings, organisation_settings
 from policy.models import StandingApproval, StandingUse
 from policy.rules.conditions import as_json
 
+# How far ahead the end of a standing approval can be.
 LONGEST = timedelta(days=180)
-# Minutes in which anybody can stop a message.
+# Limits of the delay, in minutes, in which anybody can stop a message.
 SHORTEST_DELAY = 1
 LONGEST_DELAY = 1440
+# Limits of the messages an hour, and of the percentage of bounces that ends one.
 MOST_AN_HOUR = 1000
 MOST_PERCENT = 50
+# The switch in words, off and on.
 _WORDS = ("Standing approvals are off", "Standing approvals are on")
 
 
 class StandingRefused(InvalidInput):
-    """A standing approval cannot be signed or switched so; the sentence says why and
+    """A standing approval cannot be signed with these terms; the sentence says why and
     what to do.
     """
 
@@ -51,11 +55,13 @@ class StandingRefused(InvalidInput):
 def _signable(
     actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None
 ) -> tuple[Proposal, StandingApproval | None]:
-    """Return what may be signed, and what it replaces. Raises ActNotAllowed,
-    StandingRefused.
+    """Return the proposal that may be signed now, and the standing approval that it
+    replaces, if any. Raises ActNotAllowed, StandingRefused.
     """
-    found = Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
-    if found is None or not found.is_administered_by(actor):
+    mailbox_row = (
+        Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
+    )
+    if mailbox_row is None or not mailbox_row.is_administered_by(actor):
         raise ActNotAllowed(
             "Only an admin of this mailbox can sign a standing approval for it."
         )
@@ -65,8 +71,8 @@ def _signable(
         )
     check_terms(terms)
     same = StandingApproval.objects.active().like(mailbox=mailbox, key=key, shape=shape)
-    named = same.select_related("mailbox", "asked_by", "accepted_by")
-    before = named.select_for_update(of=("self",)).first()
+    with_people = same.select_related("mailbox", "asked_by", "accepted_by")
+    before = with_people.select_for_update(of=("self",)).first()
     if replaces is None and before is not None:
         raise StandingRefused(
             f"Standing approval {before.number} is for these messages already: change that."
@@ -78,8 +84,8 @@ def _signable(
     proposal = proposal_for(mailbox, key, shape, terms=terms, before=before)
     if proposal is None:
         raise StandingRefused("Nobody has approved such a message lately.")
-    # While one is in force, people decide its samples only; anything against it has
-    # ended it.
+    # A new version needs no record: while a standing approval is in force, people
+    # decide only its samples, and anything against it would have ended it.
     if before is None and (lacking := proposal.evidence.lacking(clock())):
         raise StandingRefused(lacking)
     return proposal, before
@@ -97,15 +103,15 @@ def sign_standing(
     replaces: int | None = None,
 ) -> CanWait[StandingApproval]:
     """Sign a standing approval for a class of messages, or a new version of the one
-    that it `replaces`.
+    with the key `replaces`.
 
-    It takes two admins, whatever the organisation has set. The record is read again for
-    each signature, so what was signed is what the record says now. Raises
-    ActNotAllowed, StandingRefused.
+    This always takes two admins, whatever the organisation has set. The command runs
+    once for each of them and reads the record again, so both sign what the record says
+    at that time. Raises ActNotAllowed, StandingRefused.
     """
     proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
     evidence = proposal.evidence
-    decided = (
+    record_in_words = (
         f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
         f"{evidence.approved} approved unchanged, {evidence.rejected} rejected, {evidence.returned} returned for "
         f"changes, {evidence.edited} edited."
@@ -113,14 +119,16 @@ def sign_standing(
     title = f"Standing approval: {proposal.subject}"
     if before is not None:
         title = f"{before}: version {before.version + 1}"
+    # The command of the admin who asks ends here. When the second admin accepts, it is
+    # called again and goes on.
     yield lambda: ChangeInWords(
         title=title[:200],
         before=before.sentence if before else "Each such message waits for a person.",
-        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{decided}",
+        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{record_in_words}",
         page=reverse("standing"),
         connection=proposal.mailbox.connection_id,
         mailbox=mailbox,
-        # What was shown is what is signed.
+        # The acceptance is refused if the scope has changed since it was shown.
         based_on=proposal.scope.as_json(),
     )
     if before is not None:
@@ -131,7 +139,7 @@ def sign_standing(
         highest = StandingApproval.objects.aggregate(most=Max("number"))["most"] or 0
         number = highest + 1
         version = 1
-    made = StandingApproval.objects.create(
+    signed = StandingApproval.objects.create(
         number=number,
         version=version,
         mailbox=proposal.mailbox,
@@ -154,22 +162,22 @@ def sign_standing(
         actor=actor,
         connection=proposal.mailbox.connection_id,
         details={
-            "standing": made.rule,
+            "standing": signed.rule,
             "mailbox": str(proposal.mailbox),
-            "signed_by": made.signatories,
+            "signed_by": signed.signatories,
             **changed(
                 before=before.sentence if before else "Each waits for a person.",
-                after=made.sentence,
+                after=signed.sentence,
             ),
             "explanation": terms.in_words,
         },
-        about=made,
+        about=signed,
     )
-    return made
+    return signed
 
 
 def check_terms(terms: Terms) -> None:
-    """Raise StandingRefused with a sentence for terms that nobody can sign."""
+    """Raise StandingRefused if the terms are not within their limits."""
     now = clock()
     if not now < terms.ends_at <= now + LONGEST:
         raise StandingRefused(f"Choose an end in the next {LONGEST.days} days.")
@@ -186,11 +194,12 @@ def check_terms(terms: Terms) -> None:
 @atomic_with_retry
 @second_admin("Standing approvals", always=True)
 def switch_standing(*, actor: Actor, on: bool) -> CanWait[bool]:
-    """Switch standing approvals on or off for the organisation; return whether that
+    """Switch standing approvals on or off for the organisation. Return whether that
     changed. Raises ActNotAllowed.
 
-    Off, none approves anything, and what they decided and has not left goes to people.
-    On, only those count that two admins sign.
+    When they are off, none approves anything, and people decide the messages that were
+    approved but not sent yet. Switching on approves nothing by itself: each standing
+    approval has to be signed by two admins.
     """
     if not actor.is_admin_of_all:
         raise ActNotAllowed(
@@ -198,6 +207,7 @@ def switch_standing(*, actor: Actor, on: bool) -> CanWait[bool]:
         )
     locked = lock_settings()
     is_on = locked.standing_since is not None
+    # Switching on ends here until a second admin accepts (see `sign_standing`).
     yield lambda: ChangeInWords(
         title="Standing approvals: switch on",
         before=_WORDS[is_on],
@@ -218,18 +228,22 @@ def switch_standing(*, actor: Actor, on: bool) -> CanWait[bool]:
     return True
 
 
+# The actor in the ledger when a standing approval ends by itself.
 ACTOR = rule("standing approval")
-# The share of bounces is of at least so many messages, within this time: one of three
-# says little.
+# The percentage of bounces is computed for the messages approved within this time. It
+# counts as if at least this many were sent, because one bounce of three says little.
 LEAST_SENT = 20
 BOUNCES_WITHIN = timedelta(days=30)
+# How long samples are watched for findings and decisions.
 _SAMPLES_WITHIN = timedelta(days=30)
+# Changes of an API key, which end the standing approvals of the key.
 _KEY_ACTIONS = (
     "api_key.changed",
     "api_key.revoked",
     "api_key.paused",
     "api_key.owner_set",
 )
+# Characters of the reason for ending one.
 MAX_REASON = 500
 
 
@@ -237,21 +251,21 @@ MAX_REASON = 500
 def end_standing(
     *, standing_id: int, actor: Actor, because: str
 ) -> StandingApproval | None:
-    """End a standing approval by hand; None where it has ended already. Raises
-    ActNotAllowed.
+    """End a standing approval by hand, and return it; None if it has ended already.
+    Raises ActNotAllowed.
 
-    That tightens policy, so any admin of its mailbox may, alone and at once.
+    This tightens policy, so any one admin of its mailbox can do it at once.
     """
-    found = _lock(StandingApproval.objects.filter(pk=standing_id))
-    if not found:
+    locked = _lock(StandingApproval.objects.filter(pk=standing_id))
+    if not locked:
         return None
-    if not found[0].is_for(actor):
+    if not locked[0].is_for(actor):
         raise ActNotAllowed(
             "Only an admin of this mailbox can end its standing approvals."
         )
     if not because.strip():
         raise ActNotAllowed("Give a reason: it stays in the record.")
-    return end(found[0], because=because.strip()[:MAX_REASON], actor=actor)
+    return end(locked[0], because=because.strip()[:MAX_REASON], actor=actor)
 
 
 def end(
@@ -282,8 +296,8 @@ def end(
 
 
 def over() -> QuerySet[StandingApproval]:
-    """Return those that end by their date, because who signed them is no admin any
-    more, or by a sample's finding.
+    """Return the active standing approvals that have to end: their date has come, an
+    admin who signed is no longer one, or a sample got a finding.
     """
     active = StandingApproval.objects.active()
     sampled = StandingUse.objects.filter(
@@ -297,21 +311,23 @@ def over() -> QuerySet[StandingApproval]:
 
 
 def _admins(signatory: str) -> QuerySet[Grant]:
-    """Return the roles by which a signatory is an admin of the mailbox."""
-    own = Grant.objects.filter(
+    """Return the grants that make a signatory an admin of the mailbox, as a subquery.
+    `signatory` is the field: "asked_by" or "accepted_by".
+    """
+    grants = Grant.objects.filter(
         person=OuterRef(signatory), person__is_active=True, role=Role.ADMIN
     )
-    here = Q(connection=None, mailbox=None) | Q(
+    scope = Q(connection=None, mailbox=None) | Q(
         connection=OuterRef("mailbox__connection"), mailbox=None
     )
-    return own.filter(here | Q(mailbox=OuterRef("mailbox")))
+    return grants.filter(scope | Q(mailbox=OuterRef("mailbox")))
 
 
 @transaction.atomic
 def end_over(standing_id: int) -> None:
-    """End one if it is still over."""
+    """End this standing approval, if it still has to end, with the reason."""
     for standing in _lock(over().filter(pk=standing_id)):
-        # The last of these that applies counts.
+        # If several reasons apply, the last of these is given.
         why = "A finding came up in a message that had gone to a person as a sample."
         for person in (standing.accepted_by, standing.asked_by):
             if not standing.is_for(person.actor(surface="worker")):
@@ -322,8 +338,8 @@ def end_over(standing_id: int) -> None:
 
 
 def undecided_samples() -> QuerySet[StandingUse]:
-    """Return the samples of the last 30 days that a person has decided, for which that
-    is not noted yet.
+    """Return the samples of the last 30 days that a person has decided, and whose
+    outcome was not noted yet.
     """
     decided = Decision.objects.filter(
         message=OuterRef("message"), rule="", state=DecisionState.APPLIED
@@ -336,13 +352,13 @@ def undecided_samples() -> QuerySet[StandingUse]:
 
 @transaction.atomic
 def note_outcome(use_id: int) -> None:
-    """Note what people decided about one."""
+    """Note what a person decided about a sample: whether they approved it too."""
     use = StandingUse.objects.filter(pk=use_id, outcome="").first()
     if use is None:
         # Another worker noted it.
         return
-    own = use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
-    decided = own.order_by("-pk").first()
+    by_people = use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
+    decided = by_people.order_by("-pk").first()
     if decided is not None:
         is_agreed = decided.outcome == Outcome.APPROVE
         outcomes = StandingUse.Outcome
@@ -355,30 +371,33 @@ def note_outcome(use_id: int) -> None:
 def on_recorded(
     entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
 ) -> None:
-    """End what an entry speaks against, in the transaction that wrote it."""
+    """End the standing approvals that a ledger entry speaks against, in the entry's
+    transaction: a rejection, request for changes, edit, spam complaint, too many
+    bounces, or a change of the API key.
+    """
     if entry.action == "decision.recorded" and isinstance(about, Decision):
         if about.given_by_id is None or about.outcome == Outcome.APPROVE:
             return
         what = "rejected" if about.outcome == Outcome.REJECT else "returned"
-        found = _like(about.message)
+        affected = _like(about.message)
         because = f"{about.given_by} {what} a message of this kind."
     elif entry.action == "message.edit_asked" and isinstance(about, Replacement):
-        found = _like(about.message)
+        affected = _like(about.message)
         because = f"{about.person} edited a message of this kind."
     elif entry.action in ("message.complained", "message.bounced") and entry.message:
         uses = StandingUse.objects.filter(kind=StandingUse.Kind.APPROVED)
-        found = StandingApproval.objects.filter(
+        affected = StandingApproval.objects.filter(
             uses__in=uses.filter(message__public_id=entry.message)
         )
         because = "A recipient marked a message that it approved as spam."
     elif entry.action in _KEY_ACTIONS and details.get("key"):
-        found = StandingApproval.objects.filter(
+        affected = StandingApproval.objects.filter(
             mailbox__connection=entry.connection, sent_by_key=details["key"]
         )
         because = "The API key was changed."
     else:
         return
-    for standing in _lock(found):
+    for standing in _lock(affected):
         if entry.action == "message.bounced":
             approved = standing.uses.approved_within(BOUNCES_WITHIN)
             sent = approved.count()
@@ -392,8 +411,8 @@ def on_recorded(
 
 
 def _like(message: Message) -> QuerySet[StandingApproval]:
-    """Return those with the mailbox, key and text of a message, whether or not they
-    would have admitted it.
+    """Return the standing approvals for the message's mailbox, key and text, whether or
+    not they admit this message.
     """
     if message.mailbox_id is None or not message.shape or not message.sent_by_key:
         return StandingApproval.objects.none()
@@ -402,11 +421,11 @@ def _like(message: Message) -> QuerySet[StandingApproval]:
     )
 
 
-def _lock(found: QuerySet[StandingApproval]) -> list[StandingApproval]:
-    named = found.active().select_related("asked_by", "accepted_by", "mailbox")  # type: ignore[attr-defined]
-    return list(named.select_for_update(of=("self",)).order_by("pk"))
+def _lock(standings: QuerySet[StandingApproval]) -> list[StandingApproval]:
+    rows = standings.active().select_related("asked_by", "accepted_by", "mailbox")  # type: ignore[attr-defined]
+    return list(rows.select_for_update(of=("self",)).order_by("pk"))
 
 
 def connect() -> None:
-    """Listen to the ledger."""
+    """Have `on_recorded` called for every entry of the ledger."""
     recorded.connect(on_recorded, dispatch_uid="approvals.standing")

@@ -1,8 +1,10 @@
-"""What the record of decisions says about a class of messages, and the standing
-approvals that it proposes.
+"""What people decided about a class of messages in the last 60 days (the record), and
+the standing approvals that the desk proposes from it.
 
-A class is proposed where people approved many such messages and nothing speaks against
-it. Nothing is written.
+A class is the messages of one mailbox and one API key whose text has the same shape,
+with bounds for recipients and sums. It is proposed if people approved nearly all of
+many such messages. Also what a standing approval would have done, and has done. Nothing
+is written.
 """
 
 from collections import Counter
@@ -28,14 +30,16 @@ from policy.rules.facts import amounts_in, facts_of
 from policy.standing import MOST_RECIPIENTS, Draft, StandingScope, sentence
 from risk.lookalikes import PROVIDERS
 
+# How many days the record goes back.
 DAYS = 60
-# A class is proposed from so many messages on, approved on so many days, with so many
-# in a hundred approved.
+# A class is proposed if it has at least this many messages, approved on this many days,
+# and this percentage of them was approved.
 LEAST = 20
 LEAST_DAYS = 5
 LEAST_SHARE = 95
-# Nor within so many days of a rejection or a request for changes.
+# It is not proposed for this many days after such a message was not approved.
 QUIET_DAYS = 14
+# How many classes are proposed, and how many messages of a class are read.
 MOST_PROPOSED = 10
 MOST_READ = 1000
 
@@ -43,10 +47,11 @@ MOST_READ = 1000
 @dataclass(frozen=True)
 class Evidence:
     """What people decided about the messages of a class in the last `DAYS` days.
-    `median` is in seconds.
 
-    `against` are the public ids of those that were not approved, the newest first, at
-    most twenty.
+    `days` is on how many days they approved some, and `median` the median time from
+    first seeing a message to approving it, in seconds. `against` are the public ids of
+    messages that were not approved, at most twenty, newest first; `last_against` is
+    when the last of them was decided.
     """
 
     messages: int = 0
@@ -61,13 +66,13 @@ class Evidence:
 
     @property
     def share(self) -> float:
-        """How many of a hundred were approved unchanged."""
+        """The percentage that was approved unchanged."""
         return 100 * self.approved / self.messages if self.messages else 0.0
 
     @property
     def in_words(self) -> str:
-        """The record: "212 such messages in 60 days, 211 approved unchanged in a median
-        of 9 s, 1 rejected".
+        """The record as text: "212 such messages in 60 days, 211 approved unchanged in
+        a median of 9 s, 1 rejected".
         """
         took = ""
         if self.median is not None:
@@ -87,8 +92,8 @@ class Evidence:
         )
 
     def lacking(self, now: datetime) -> str:
-        """Return why a class with this record is not proposed, as a sentence; empty
-        where it is.
+        """Return why a class with this record is not proposed, as a sentence; empty if
+        it is.
         """
         if self.messages < LEAST or self.days < LEAST_DAYS:
             return f"People have not approved {LEAST} such messages on {LEAST_DAYS} days in the last {DAYS}."
@@ -105,7 +110,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A standing approval that could be signed, with the record that speaks for it."""
+    """A standing approval that two admins could sign, with the record behind it."""
 
     scope: StandingScope
     mailbox: Mailbox
@@ -116,7 +121,7 @@ class Proposal:
 
     @property
     def sentence(self) -> str:
-        """What it would approve."""
+        """What it would approve, as a sentence."""
         key = self.key_name or self.scope.key
         return sentence(
             self.scope, key=key, mailbox=str(self.mailbox), subject=self.subject
@@ -125,8 +130,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class StandingRehearsal:
-    """What a scope would have done with the messages of its key and text; `left` counts
-    by reason what it would have left to people.
+    """What a standing approval with this scope would have done with past messages of
+    its mailbox, key and text.
+
+    `left` counts, by the first reason, the messages that do not fit the scope and would
+    have been left to people.
     """
 
     approved: int
@@ -138,11 +146,11 @@ class StandingRehearsal:
 
 @dataclass(frozen=True)
 class Terms:
-    """What two admins sign besides the class: until when, how many an hour, and how
-    long anybody can stop a message.
+    """What two admins sign besides the class: until when, how many messages an hour,
+    and how long each message waits so that anybody can stop it.
 
-    `recipients` and `sums` bound the class as whoever asked chose, within what the
-    record had then; empty recipients and no sums (None): as it does now.
+    `recipients` and `sums` are narrower bounds of the class, which the asking admin
+    chose. Empty recipients, or None for sums, mean those of the record.
     """
 
     ends_at: datetime
@@ -174,8 +182,8 @@ class Terms:
 
 
 def proposals(actor: Actor) -> list[Proposal]:
-    """Return what the record proposes for the mailboxes that the actor administers or
-    audits, most frequent first.
+    """Return the proposals for the mailboxes that the actor administers or audits;
+    those with the most approved messages first.
     """
     visible = Message.objects.visible_to(reader_of(actor))
     decided = Decision.objects.filter(
@@ -205,16 +213,16 @@ def proposals(actor: Actor) -> list[Proposal]:
         .filter(number__gte=LEAST, days__gte=LEAST_DAYS)
         .order_by("-number", "newest")[:MOST_PROPOSED]
     )
-    found = []
+    proposed = []
     now = clock()
     for row in frequent:
         class_ = {name: row[name] for name in ("mailbox", "key", "shape")}
         if StandingApproval.objects.active().like(**class_).exists():
             continue
-        made = proposal_for(**class_)
-        if made is not None and not made.evidence.lacking(now):
-            found.append(made)
-    return found
+        proposal = proposal_for(**class_)
+        if proposal is not None and not proposal.evidence.lacking(now):
+            proposed.append(proposal)
+    return proposed
 
 
 def proposal_for(
@@ -225,32 +233,34 @@ def proposal_for(
     terms: Terms | None = None,
     before: StandingApproval | None = None,
 ) -> Proposal | None:
-    """Return the proposal for one mailbox, key and text, from what people approved;
-    None where nothing was.
+    """Return the proposal for one mailbox, key and text. None if people have approved
+    no such message or, for a new version, if there is none.
 
-    `terms` can have narrower bounds, where somebody chose them. A new version of
-    `before` has those of `before` otherwise.
+    The bounds for recipients and sums come from the approved messages or, for a new
+    version of a standing approval, from the one `before`. `terms` can narrow them.
     """
-    like = _messages_like(mailbox, key, shape)
-    approved = [one for one in like if one.outcome == Outcome.APPROVE]
-    if not approved and (before is None or not like):
+    alike = _messages_like(mailbox, key, shape)
+    approved = [one for one in alike if one.outcome == Outcome.APPROVE]
+    if not approved and (before is None or not alike):
         return None
-    newest = (approved or like)[0]
+    newest = (approved or alike)[0]
     if before:
         scope = StandingScope.from_json(before.scope)
     else:
-        most: dict[str, Decimal] = {}
+        largest_sums: dict[str, Decimal] = {}
         for message in approved:
             facts = message.review.policy_facts or {}
             for one in amounts_in(facts.get("amounts")) or ():
-                most[one.currency] = max(one.value, most.get(one.currency, Decimal(0)))
+                largest_sums[one.currency] = max(
+                    one.value, largest_sums.get(one.currency, Decimal(0))
+                )
         scope = StandingScope(
             connection=newest.connection_id,
             mailbox=mailbox,
             key=key,
             shape=shape,
             recipients=_usual_recipients(approved),
-            sums=tuple(sorted(most.items())),
+            sums=tuple(sorted(largest_sums.items())),
             sender_name=newest.named or "",
             reply_to=newest.answered_to or "",
         )
@@ -261,8 +271,8 @@ def proposal_for(
     owners = KeyOwner.objects.filter(
         connection=newest.connection_id, upstream_key_id=key
     )
-    # What people decided about those of these messages that the scope admits.
-    decided = [one for one in like if one.outcome and not _misfits(scope, one)]
+    # The decided messages that the scope admits.
+    decided = [one for one in alike if one.outcome and not _misfits(scope, one)]
     approved = [one for one in decided if one.outcome == Outcome.APPROVE]
     against = [one for one in decided if one.outcome != Outcome.APPROVE]
     verdicts = Verdict.objects.filter(message__in=approved, outcome=Outcome.APPROVE)
@@ -290,52 +300,56 @@ def proposal_for(
 
 
 def rehearse(scope: StandingScope, cap_an_hour: int) -> StandingRehearsal:
-    """Return what a scope would have done with the messages of its key and text in the
-    last `DAYS` days.
+    """Return what a standing approval with this scope would have done in the last
+    `DAYS` days.
     """
-    left: Counter[str] = Counter()
+    left_by_reason: Counter[str] = Counter()
     hours: Counter[datetime] = Counter()
-    for one in _messages_like(scope.mailbox, scope.key, scope.shape):
-        if reasons := _misfits(scope, one):
-            left[reasons[0]] += 1
+    for message in _messages_like(scope.mailbox, scope.key, scope.shape):
+        if reasons := _misfits(scope, message):
+            left_by_reason[reasons[0]] += 1
         else:
-            hours[one.held_at.replace(minute=0, second=0, microsecond=0)] += 1
+            hours[message.held_at.replace(minute=0, second=0, microsecond=0)] += 1
     within = sum(min(number, cap_an_hour) for number in hours.values())
     samples = within // SAMPLE_OF
     return StandingRehearsal(
         approved=within - samples,
         samples=samples,
         over_cap=hours.total() - within,
-        left_to_people=left.total(),
-        left=dict(left.most_common()),
+        left_to_people=left_by_reason.total(),
+        left=dict(left_by_reason.most_common()),
     )
 
 
 def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
-    """Return messages with this mailbox, key and text, the newest first, each with what
-    people decided about it.
+    """Return the messages of the last `DAYS` days with this mailbox, key and text,
+    newest first.
+
+    Each has as attributes the last decision that a person made about it and that took
+    effect (`outcome`, `decided_at`, `replaced`), and its sender's name (`named`) and
+    Reply-To (`answered_to`).
     """
-    own = Decision.objects.filter(
+    by_people = Decision.objects.filter(
         message=OuterRef("pk"), rule="", state=DecisionState.APPLIED
     ).order_by("-pk")
     since = Now() - timedelta(days=DAYS)
-    found = Message.objects.real().filter(
+    recent = Message.objects.real().filter(
         changed_at__gte=since, held_at__gte=since, revision__isnull=False
     )
-    like = found.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
-    decided = like.select_related("connection").annotate(
+    alike = recent.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
+    with_decision = alike.select_related("connection").annotate(
         named=F("revision__content__sender_name"),
         answered_to=F("revision__content__reply_to"),
-        outcome=Subquery(own.values("outcome")[:1]),
-        decided_at=Subquery(own.values("recorded_at")[:1]),
-        replaced=Subquery(own.values("feedback__replaced_by")[:1]),
+        outcome=Subquery(by_people.values("outcome")[:1]),
+        decided_at=Subquery(by_people.values("recorded_at")[:1]),
+        replaced=Subquery(by_people.values("feedback__replaced_by")[:1]),
     )
-    return list(decided.order_by("-pk")[:MOST_READ])
+    return list(with_decision.order_by("-pk")[:MOST_READ])
 
 
 def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:
-    """Return why a past message would not have belonged to the class; what its thread
-    was then is not asked.
+    """Return the reasons why a past message does not belong to the class; empty if it
+    does. Whether its thread had gone on is not known any more and not checked.
     """
     facts = facts_of(message, message.review, now=message.held_at)
     draft = Draft(
@@ -349,28 +363,38 @@ def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:
 
 
 def _usual_recipients(approved: Iterable[Any]) -> tuple[str, ...]:
-    """Return the addresses that approved messages went to; many of one organisation's
-    as its domain.
+    """Return the addresses that approved messages went to, the most frequent ones. If
+    there are more than three and all are of one domain, return the domain, unless it is
+    a mail provider's.
     """
-    times = Counter(
-        one for message in approved for one in message.written_to or () if "@" in one
+    messages_by_address = Counter(
+        address
+        for message in approved
+        for address in message.written_to or ()
+        if "@" in address
     )
-    domains = {one.rpartition("@")[2] for one in times}
-    if len(times) > 3 and len(domains) == 1 and not domains & PROVIDERS:
+    domains = {address.rpartition("@")[2] for address in messages_by_address}
+    if len(messages_by_address) > 3 and len(domains) == 1 and not domains & PROVIDERS:
         return tuple(domains)
-    # The most frequent, so that the sentence can be read.
-    return tuple(sorted(address for address, _ in times.most_common(MOST_RECIPIENTS)))
+    # Not all of them, so that the sentence of the standing approval stays readable.
+    return tuple(
+        sorted(
+            address for address, _ in messages_by_address.most_common(MOST_RECIPIENTS)
+        )
+    )
 
 
+# How many reasons for leaving messages to people are shown.
 MOST_REASONS = 6
 
 
 @dataclass
 class StandingLine:
-    """One standing approval as the list shows it, with what it did so far.
+    """One standing approval as the list shows it, with what it has done so far.
 
-    Samples count once a person has decided them: until then nothing tells which they
-    are, or how many.
+    `agreed` and `disagreed` are samples that a person approved or did not approve.
+    Samples that nobody has decided yet are not counted, because nobody may learn which
+    they are.
     """
 
     standing: StandingApproval
@@ -383,12 +407,12 @@ class StandingLine:
 
     @property
     def delay(self) -> str:
-        """In how long anybody can stop a message, in words."""
+        """How long anybody can stop a message, in words."""
         return minutes_in_words(int(self.standing.delay.total_seconds()) // 60)
 
     @property
     def record(self) -> str:
-        """The record as whoever signed saw it, as a sentence."""
+        """The record that the signing admins saw, as text."""
         evidence: Evidence = from_json(Evidence, self.standing.evidence)
         return evidence.in_words
 
@@ -399,18 +423,20 @@ class StandingLine:
 
     @property
     def left_to_people(self) -> int:
-        """How many were left to people."""
+        """How many messages were left to people."""
         return self.left.total()
 
     @property
     def reasons(self) -> list[tuple[str, int]]:
-        """Why messages were left to people, and how many, the most frequent first."""
+        """Why messages were left to people, with the number of messages; the most
+        frequent reasons first.
+        """
         return self.left.most_common(MOST_REASONS)
 
 
-def lines_of(found: Iterable[StandingApproval], actor: Actor) -> list[StandingLine]:
-    """Return a line for each standing approval."""
-    lines = {one.pk: StandingLine(one, one.is_for(actor)) for one in found}
+def lines_of(standings: Iterable[StandingApproval], actor: Actor) -> list[StandingLine]:
+    """Return a line for each standing approval. `actor` may change some of them."""
+    lines = {one.pk: StandingLine(one, one.is_for(actor)) for one in standings}
     kinds = StandingUse.Kind
     for standing, kind, outcome, why, number in StandingUse.objects.numbers(lines):
         line = lines[standing]
@@ -419,7 +445,7 @@ def lines_of(found: Iterable[StandingApproval], actor: Actor) -> list[StandingLi
         elif kind == kinds.OVER_CAP:
             line.over_cap += number
         elif kind == kinds.LEFT:
-            # Each reason is a sentence; the first one is what kept it.
+            # `why` has a sentence for each reason; the first one is counted.
             line.left[f"{why.partition('. ')[0].rstrip('.')}."] += number
         elif outcome == StandingUse.Outcome.AGREED:
             line.agreed += number
@@ -429,7 +455,7 @@ def lines_of(found: Iterable[StandingApproval], actor: Actor) -> list[StandingLi
 
 
 def reader_of(actor: Actor) -> Actor:
-    """Return the actor with the roles that read about standing approvals: admin and
-    auditor.
+    """Return the actor with only those of their roles that may read about standing
+    approvals: admin and auditor.
     """
     return actor.acting_as(Role.ADMIN, Role.AUDITOR)

@@ -1,5 +1,6 @@
-"""The pages of standing approvals: the list with its switch, and a proposal with its
-terms and what they would have done.
+"""Pages of standing approvals for admins and auditors: the list with the proposals and
+the switch, and the page of one proposal, with the terms to sign and what they would
+have done to past messages.
 """
 
 import re
@@ -60,8 +61,8 @@ from policy.standing import MOST_RECIPIENTS, StandingScope
 
 
 class ClassForm(SentenceForm):
-    """Which messages a page is about; `replaces` is the standing approval that a new
-    version is made of.
+    """The class of messages that a page is about. `replaces` is the key of the standing
+    approval that gets a new version, if any.
     """
 
     mailbox = forms.IntegerField(min_value=1, max_value=2**63 - 1)
@@ -71,7 +72,7 @@ class ClassForm(SentenceForm):
 
 
 class ChangeForm(SentenceForm):
-    """Whose waiting change a page shows."""
+    """The key of the change, waiting for a second admin, that a page shows."""
 
     change = forms.IntegerField(min_value=1, max_value=2**63 - 1)
 
@@ -88,7 +89,7 @@ class EndForm(SentenceForm):
     )
 
 
-def _whole(least: int, most: int, words: str) -> forms.IntegerField:
+def _whole_number(least: int, most: int, words: str) -> forms.IntegerField:
     return forms.IntegerField(
         min_value=least,
         max_value=most,
@@ -97,14 +98,16 @@ def _whole(least: int, most: int, words: str) -> forms.IntegerField:
 
 
 class TermsForm(SentenceForm):
-    """The terms of a standing approval; recipients and sums within those of a scope."""
+    """The terms of a standing approval. Recipients and sums must be within those of the
+    proposed scope.
+    """
 
     ends_on = forms.DateField(
         error_messages=same_error(f"Choose a day in the next {LONGEST.days} days.")
     )
-    cap_an_hour = _whole(1, MOST_AN_HOUR, "messages")
-    delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
-    bounce_percent = _whole(0, MOST_PERCENT, "percent")
+    cap_an_hour = _whole_number(1, MOST_AN_HOUR, "messages")
+    delay_minutes = _whole_number(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
+    bounce_percent = _whole_number(0, MOST_PERCENT, "percent")
 
     recipients = MultilineField(
         max_length=10_000,
@@ -119,15 +122,15 @@ class TermsForm(SentenceForm):
     ) -> None:
         super().__init__(data, initial=initial)
         self.scope = scope
-        for currency, most in scope.sums:
+        for currency, largest in scope.sums:
             self.fields[f"sum_{currency}"] = forms.DecimalField(
                 label=currency or "uncertain currency",
                 required=False,
-                initial=f"{most:f}",
+                initial=f"{largest:f}",
                 min_value=Decimal(0),
-                max_value=most,
+                max_value=largest,
                 decimal_places=4,
-                error_messages=same_error(f"Enter at most {most:f}, or nothing."),
+                error_messages=same_error(f"Enter at most {largest:f}, or nothing."),
             )
 
     def clean_recipients(self) -> tuple[str, ...]:
@@ -137,23 +140,23 @@ class TermsForm(SentenceForm):
                 f"Name at most {MOST_RECIPIENTS} addresses and domains."
             )
         try:
-            found = tuple(dict.fromkeys(map(read_pattern, typed)))
+            patterns = tuple(dict.fromkeys(map(read_pattern, typed)))
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
-        for one in found:
-            if set(self.scope.recipients).isdisjoint(patterns_for(one)):
+        for pattern in patterns:
+            if set(self.scope.recipients).isdisjoint(patterns_for(pattern)):
                 raise forms.ValidationError(
-                    f"{one} is not among the recipients of the record."
+                    f"{pattern} is not among the recipients of the record."
                 )
-        return found
+        return patterns
 
     def sums(self) -> list[forms.BoundField]:
-        """Return the fields of the largest sums."""
+        """Return the fields of the largest sums, one for each currency."""
         return [self[f"sum_{currency}"] for currency, _ in self.scope.sums]
 
     def terms(self) -> Terms:
-        """Return what was filled in; the last day counts whole, in the time zone of
-        whoever asks.
+        """Return the typed terms. They end at the end of the last day, in the time zone
+        of the person who asks.
         """
         typed = self.cleaned_data
         zone = ZoneInfo(zone_name())
@@ -164,28 +167,34 @@ class TermsForm(SentenceForm):
             delay_minutes=typed["delay_minutes"],
             bounce_percent=typed["bounce_percent"],
             recipients=typed["recipients"],
-            sums=tuple((currency, most) for currency, most in sums if most is not None),
+            sums=tuple(
+                (currency, largest) for currency, largest in sums if largest is not None
+            ),
         )
 
 
+# How many ended standing approvals a page lists.
 ENDED = 20
+# How many approved messages a proposal links to, and how many characters of the newest
+# one's text it shows.
 MOST_EXAMPLES = 5
 MOST_TEXT = 2000
+# What the form of a new standing approval has at first: messages an hour, and duration.
 _USUAL_CAP = 20
 _USUAL_TIME = timedelta(days=90)
 
 
 @require_safe
 def standing(request: DeskRequest) -> HttpResponse:
-    """List the standing approvals of the mailboxes that one administers or audits, and
-    what the record proposes.
+    """List the standing approvals, and the proposals, of the mailboxes that the person
+    administers or audits.
     """
     return _page(request)
 
 
 def _reader_or_403(request: DeskRequest) -> Actor:
-    """Return the actor with the roles that read here. Raises PermissionDenied where
-    they have none of them.
+    """Return the actor with only their roles as admin and auditor. Raises
+    PermissionDenied if they have neither.
     """
     reader = reader_of(request.actor)
     if not reader.scopes:
@@ -196,8 +205,8 @@ def _reader_or_403(request: DeskRequest) -> Actor:
 def _page(
     request: DeskRequest, error: DeskError | None = None, *, at: int = 0
 ) -> HttpResponse:
-    """Render the list; `error` is about ending the standing approval `at`, or about the
-    switch.
+    """Show the list. `error` is why the standing approval with the key `at` could not
+    be ended.
     """
     reader = _reader_or_403(request)
     actor = request.actor
@@ -232,13 +241,13 @@ def _page(
 @require_POST
 @reauthenticated
 def switch_on(request: DeskRequest) -> HttpResponse:
-    """Switch standing approvals on; always waits for a second admin."""
+    """Ask a second admin to switch standing approvals on."""
     return _switch(request, on=True)
 
 
 @require_POST
 def switch_off(request: DeskRequest) -> HttpResponse:
-    """Switch standing approvals off, at once."""
+    """Switch standing approvals off at once."""
     return _switch(request, on=False)
 
 
@@ -253,7 +262,7 @@ def _switch(request: DeskRequest, *, on: bool) -> HttpResponse:
 @require_POST
 def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     """End one standing approval, with a reason."""
-    found = first_or_404(
+    existing = first_or_404(
         StandingApproval.objects.visible_to(reader_of(request.actor)).filter(
             pk=standing_id
         ),
@@ -272,21 +281,21 @@ def end(request: DeskRequest, standing_id: int) -> HttpResponse:
         return _page(request, error, at=standing_id)
     words = "has ended" if ended else "had ended already"
     return redirect_with_notice(
-        request, f"Standing approval {found.number} {words}.", "standing"
+        request, f"Standing approval {existing.number} {words}.", "standing"
     )
 
 
 @require_get_or_post
 def propose(request: DeskRequest) -> HttpResponse:
-    """Show a proposal with its terms, or one that waits for a second admin, and what
-    the terms would have done, also those that were filled in; nothing is stored.
+    """Show a proposal, or one that waits for a second admin, with its terms and what
+    they would have done. A POST shows that for the typed terms. Nothing is stored.
     """
     if request.method == "POST":
         return _on_terms(request)
     _reader_or_403(request)
     change = None
     if "change" in request.GET:
-        # What waits for a second admin, as whoever may accept it reads it.
+        # Show the waiting change as it was asked for, to the admin who can accept it.
         asked_for = ChangeForm(request.GET)
         waiting = PendingChange.objects.visible_to(request.actor).at("standing")
         missing = "This change is not waiting any more, or you may not see it."
@@ -298,21 +307,23 @@ def propose(request: DeskRequest) -> HttpResponse:
             ),
             missing,
         )
-        asked = change.change["arguments"]
-        which = _which_or_404(request, {**asked, "replaces": asked["replaces"] or ""})
-        terms = from_json(Terms, asked["terms"])
-        found = _proposal_or_404(which, terms)
+        arguments = change.change["arguments"]
+        which = _which_or_404(
+            request, {**arguments, "replaces": arguments["replaces"] or ""}
+        )
+        terms = from_json(Terms, arguments["terms"])
+        proposal = _proposal_or_404(which, terms)
     else:
         which = _which_or_404(request, request.GET)
         terms = Terms(timezone.now() + _USUAL_TIME, _USUAL_CAP)
         if which["before"]:
             terms = Terms.of(which["before"])
-        found = _proposal_or_404(which)
+        proposal = _proposal_or_404(which)
     last_day = f"{local_time(terms.ends_at):%Y-%m-%d}"
-    recipients = "\n".join(found.scope.recipients)
+    recipients = "\n".join(proposal.scope.recipients)
     initial = asdict(terms) | {"ends_on": last_day, "recipients": recipients}
-    form = TermsForm(found.scope, initial=initial)
-    return _proposal_page(request, which, found, form, terms=terms, waiting=change)
+    form = TermsForm(proposal.scope, initial=initial)
+    return _proposal_page(request, which, proposal, form, terms=terms, waiting=change)
 
 
 @require_POST
@@ -325,31 +336,33 @@ def ask(request: DeskRequest) -> HttpResponse:
 def _on_terms(request: DeskRequest, *, asks: bool = False) -> HttpResponse:
     _reader_or_403(request)
     which = _which_or_404(request, request.POST)
-    found = _proposal_or_404(which)
-    if asks and not found.mailbox.is_administered_by(request.actor):
+    proposal = _proposal_or_404(which)
+    if asks and not proposal.mailbox.is_administered_by(request.actor):
         raise PermissionDenied
-    form = TermsForm(found.scope, request.POST)
+    form = TermsForm(proposal.scope, request.POST)
     if not form.is_valid():
-        return _proposal_page(request, which, found, form)
+        return _proposal_page(request, which, proposal, form)
     terms = form.terms()
     error: DeskError | None = None
     if asks:
-        classed = {
+        class_arguments = {
             name: which[name] for name in ("mailbox", "key", "shape", "replaces")
         }
         try:
-            sign_standing(actor=request.actor, terms=terms, **classed)
+            sign_standing(actor=request.actor, terms=terms, **class_arguments)
         except (StandingRefused, ActNotAllowed) as refusal:
             error = refusal
-    found = _proposal_or_404(which, terms)
-    return _proposal_page(request, which, found, form, error, terms=terms)
+    proposal = _proposal_or_404(which, terms)
+    return _proposal_page(request, which, proposal, form, error, terms=terms)
 
 
-def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
-    """Return mailbox, key and text of the messages that a page is about, as the actor
-    may read it.
+def _which_or_404(request: DeskRequest, parameters: Any) -> dict[str, Any]:
+    """Return the class of messages that the parameters name: "mailbox", "key", "shape"
+    and "replaces" of ClassForm, and "before", the standing approval to replace.
+
+    Raises Http404 if the parameters are invalid or the actor may not see the mailbox.
     """
-    form = ClassForm(asked)
+    form = ClassForm(parameters)
     reader = reader_of(request.actor)
     if not form.is_valid():
         raise Http404("Open the proposal from the list of standing approvals.")
@@ -358,7 +371,7 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
         Mailbox.objects.at_work().visible_to(reader).filter(pk=which["mailbox"]),
         "There is no such mailbox, or you may not see it.",
     )
-    # What a new version is made of.
+    # The standing approval that gets a new version.
     same = StandingApproval.objects.active().like(
         mailbox=which["mailbox"], key=which["key"], shape=which["shape"]
     )
@@ -367,22 +380,22 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
 
 
 def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Proposal:
-    found = record.proposal_for(
+    proposal = record.proposal_for(
         which["mailbox"],
         which["key"],
         which["shape"],
         terms=terms,
         before=which["before"],
     )
-    if found is None:
+    if proposal is None:
         raise Http404("Nobody has approved such a message lately.")
-    return found
+    return proposal
 
 
 def _proposal_page(
     request: DeskRequest,
     which: dict[str, Any],
-    found: Proposal,
+    proposal: Proposal,
     form: TermsForm,
     error: DeskError | None = None,
     *,
@@ -391,7 +404,7 @@ def _proposal_page(
 ) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
-    # The newest ones of this kind that people approved, and how the newest begins.
+    # The newest messages of the class that people approved, and the text of the newest.
     examples = [
         decision.message
         for decision in Decision.objects.approved_by_people_like(
@@ -406,20 +419,22 @@ def _proposal_page(
     context: dict[str, Any] = {
         "which": which,
         "before": which["before"],
-        "found": found,
+        "found": proposal,
         "against": Message.objects.visible_to(actor)
-        .filter(public_id__in=found.evidence.against)
+        .filter(public_id__in=proposal.evidence.against)
         .order_by("-pk"),
         "examples": examples,
         "text": text,
-        "lacking": "" if which["before"] else found.evidence.lacking(now),
-        "rehearsed": record.rehearse(found.scope, terms.cap_an_hour) if terms else None,
+        "lacking": "" if which["before"] else proposal.evidence.lacking(now),
+        "rehearsed": record.rehearse(proposal.scope, terms.cap_an_hour)
+        if terms
+        else None,
         "days": record.DAYS,
         "form": form,
         "error": error.sentence if error else "",
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
-        "may_ask": waiting is None and found.mailbox.is_administered_by(actor),
+        "may_ask": waiting is None and proposal.mailbox.is_administered_by(actor),
         "first_day": f"{local_time(now):%Y-%m-%d}",
         "last_day": f"{local_time(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,

@@ -1,8 +1,9 @@
-"""Writes checkpoints outside the database, out of reach of anybody who alters it.
+"""Writes each seal as a line (checkpoint) into a file outside the database, the seals'
+file (SEAL_FILE), which somebody who alters the database cannot reach. Also reads the
+file.
 
-The file's last line says how far the ledger was. A database that does not know that
-seal is older than what was sealed; then nothing more is sealed until an operator has
-said why.
+If the database does not have the seal of the file's last line, entries were deleted or
+a backup was restored. Then nothing more is sealed until an operator says why.
 """
 
 import fcntl
@@ -25,12 +26,12 @@ from audit.sealing.signing import SEALER, SealingRefused
 
 log = logging.getLogger(__name__)
 
-# Only the end of the file is read, far more than the seals between two writes: each
-# seal covers all earlier entries.
+# How many bytes at the end of the file are read. That is enough: it is far more than
+# the seals between two writes, and each seal covers all earlier entries.
 _TAIL = 4 * 1024 * 1024
-# The most checkpoints that are written at once.
+# How many checkpoints are written at a time.
 _AT_ONCE = 500
-# How long a seal may be missing in the file before the status page says so.
+# How long a new seal may be missing in the file before the status page says so.
 PATIENCE = timedelta(minutes=1)
 _FAILED = "ledger.anchor_failed"
 
@@ -38,8 +39,8 @@ _FAILED = "ledger.anchor_failed"
 def add_anchor(
     seal: Seal, kind: str, place: str, reference: str = "", *, previous: int = 0
 ) -> Anchor:
-    """Store where a seal was written outside the database, and the seal that was
-    written there before it.
+    """Store that a seal was written to a place outside the database, and the number of
+    the seal that was written there before it.
     """
     return Anchor.objects.create(
         seal=seal.number,
@@ -51,8 +52,8 @@ def add_anchor(
 
 
 def write_anchors() -> int:
-    """Write the seals that are not in the seals' file yet; return how many. A failure
-    here does not stop sealing.
+    """Write new seals to the seals' file, and store an anchor for each. Return how
+    many. If the file cannot be written, that is recorded, and sealing goes on.
     """
     pending = list(_after_newest_anchor()[:_AT_ONCE])
     if not pending:
@@ -62,24 +63,26 @@ def write_anchors() -> int:
         with _locked(path) as file:
             end, tail = _read_tail(file)
             heads = heads_in(tail)
-            # What may follow the file's end: all of it, or, where that is not known
-            # here, what a restore began.
+            # Which seals may follow the last line: all pending ones; but if the
+            # database does not have the seal of that line, only those since a restore.
             wanted = pending
             if heads and not _is_stored(heads[-1]["number"], heads[-1]["signature"]):
                 at = datetime.fromisoformat(heads[-1]["at"])
                 begins = [
-                    place
-                    for place, seal in enumerate(pending)
+                    index
+                    for index, seal in enumerate(pending)
                     if seal.kind == Seal.Kind.RESTORED and seal.at > at
                 ]
                 wanted = pending[begins[0] :] if begins else []
-            there = [(head["number"], head["signature"]) for head in heads]
+            lines_before = [(head["number"], head["signature"]) for head in heads]
             new = [
-                seal for seal in wanted if (seal.number, seal.signature) not in there
+                seal
+                for seal in wanted
+                if (seal.number, seal.signature) not in lines_before
             ]
             if new:
-                # An incomplete line that a crash left is cut off: its seal has no
-                # anchor, and is written again.
+                # A crash may have left an incomplete line. It is cut off, and written
+                # again, since its seal has no anchor yet.
                 end -= len(tail) - tail.rfind(b"\n") - 1
                 file.truncate(end)
                 file.seek(end)
@@ -89,17 +92,17 @@ def write_anchors() -> int:
     except OSError as error:
         sentence = f"The seals' file {path} cannot be written: {error.strerror}."
         log.error("no anchor", extra={"reason": sentence})
-        # Into the ledger once, until a seal is written again.
+        # Recorded once for all seals that are pending now.
         failures = Entry.objects.of_action(_FAILED).filter(at__gt=pending[0].at)
         with transaction.atomic():
             if not failures.exists():
                 record(_FAILED, SEALER, details={"reason": sentence})
         return 0
-    lines = there + [(seal.number, seal.signature) for seal in new]
-    before = dict(zip(lines[1:], lines, strict=False))
+    lines_now = lines_before + [(seal.number, seal.signature) for seal in new]
+    previous_line = dict(zip(lines_now[1:], lines_now, strict=False))
     for seal in wanted:
-        previous, signature = before.get((seal.number, seal.signature), (0, ""))
-        # A line from before a restore has no anchor here.
+        previous, signature = previous_line.get((seal.number, seal.signature), (0, ""))
+        # The line before may be from before a restore, so its seal is not stored.
         add_anchor(
             seal,
             Anchor.Kind.FILE,
@@ -110,8 +113,8 @@ def write_anchors() -> int:
 
 
 def unknown_heads() -> list[dict[str, Any]]:
-    """Return the checkpoints at the end of the file, the newest first, up to the first
-    that the database knows.
+    """Return the checkpoints at the end of the file that the database does not have,
+    the newest first; none if a restore was sealed since they were written.
     """
     try:
         heads = heads_in(end_of_file())
@@ -119,7 +122,7 @@ def unknown_heads() -> list[dict[str, Any]]:
         return []
     unknown: list[dict[str, Any]] = []
     for head in reversed(heads):
-        # Or a restore was sealed after it was written.
+        # A newer `restored` seal explains that the checkpoint is missing.
         restored = Seal.objects.filter(
             kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])
         )
@@ -130,15 +133,15 @@ def unknown_heads() -> list[dict[str, Any]]:
 
 
 def end_of_file() -> bytes:
-    """Return the whole lines at the end of the seals' file. Raises OSError."""
+    """Return the last 4 MB of the seals' file, beginning at a line. Raises OSError."""
     with Path(settings.SEAL_FILE).open("rb") as file:
         end, tail = _read_tail(file)
     return tail if end == len(tail) else tail.partition(b"\n")[2]
 
 
 def heads_in(tail: bytes) -> list[dict[str, Any]]:
-    """Return the checkpoints in the end of the file, in its order. Lines that are
-    incomplete, or none, are left out.
+    """Return the checkpoints (parsed lines) in the end of the file, in its order. Lines
+    that are incomplete or malformed are left out.
     """
     heads = []
     for line in tail.splitlines(keepends=True):
@@ -153,18 +156,18 @@ def heads_in(tail: bytes) -> list[dict[str, Any]]:
 
 
 def check_not_rolled_back(last: Seal | None) -> None:
-    """Raise SealingRefused where the file has a seal that the database does not have."""
+    """Raise SealingRefused if the database lacks a seal at the end of the file."""
     unknown = unknown_heads()
     if not unknown:
         return
     head = unknown[0]
-    here = (
+    ends = (
         f"the database ends at seal {last.number}" if last else "the database has none"
     )
     if last and last.number >= head["number"]:
-        here = "the database has another one of that number"
+        ends = "the database has another one of that number"
     raise SealingRefused(
-        f"The seals' file knows seal {head['number']} of {head['at']}, and {here}: the database is older than what was "
+        f"The seals' file knows seal {head['number']} of {head['at']}, and {ends}: the database is older than what was "
         'sealed, or was altered. If a backup was restored, run ./run manage audit_restored --because "...".'
     )
 
@@ -180,7 +183,7 @@ def _after_newest_anchor() -> Any:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[IO[bytes]]:
-    """Open the file and lock it against other writers. Only its owner may read it."""
+    """Open the file, locked against other writers. Only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with open(descriptor, "rb+") as file:
@@ -195,6 +198,6 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
 
 
 def oldest_without_file(now: datetime) -> Seal | None:
-    """Return the oldest seal that is overdue in the file."""
-    found: Seal | None = _after_newest_anchor().filter(at__lt=now - PATIENCE).first()
-    return found
+    """Return the oldest seal that should be in the file by now and is not; or None."""
+    overdue: Seal | None = _after_newest_anchor().filter(at__lt=now - PATIENCE).first()
+    return overdue

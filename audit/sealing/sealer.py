@@ -1,10 +1,14 @@
-"""Seals entries that no open transaction can precede any more: one seal per
-transaction, one sealer at a time.
+"""Seals new entries, and continues the ledger after a backup was restored.
 
-It writes nothing before it has read the horizon, so that it never waits for itself.
-Whoever kills it leaves a whole seal or none; the keys of seals and sealed entries keep
-two from forking the chain even without the lock. Before an entry is sealed, it is
-checked that the desk wrote it and that its time fits.
+Entries are sealed in the order of their transaction ids. So only entries below the
+horizon (the oldest open transaction) are sealed: no earlier entry can appear any more.
+The horizon is read before anything is written; otherwise the sealer would wait for its
+own transaction.
+
+Each seal is made in one transaction, and only one sealer runs at a time, by a lock.
+Even without the lock, unique keys would keep two sealers from making the same seal
+twice. Before an entry is sealed, it is checked that the desk wrote it and that its time
+fits.
 """
 
 import hashlib
@@ -36,21 +40,21 @@ from common.postgres import clock, cluster_id, current_snapshot, try_lock
 
 log = logging.getLogger(__name__)
 
-# Seconds after which the rest is left to the next run: a task has a limit of its own.
+# After so many seconds, the rest is left to the next run, since tasks have a time
+# limit.
 LONGEST = 30.0
-# Held to the end of the transaction, never longer: a pooler may hand the session to
-# somebody else.
+# The name of the sealers' lock. It is held until the end of a transaction, and not for
+# a session, because a connection pooler may give the session to another process.
 LOCK = "audit.sealing"
 
 
 def seal_all() -> int:
-    """Return how many entries were sealed. Does nothing while another seals, or where
-    there is no key.
+    """Seal the entries that can be sealed now, and return their number. Does nothing
+    while another sealer runs, or if there is no key.
     """
     sealed = 0
     ends = time.monotonic() + LONGEST
-    # Later entries wait for the next run; otherwise a busy desk would keep this loop
-    # running.
+    # Read once: if it moved with each seal, a busy desk would keep this loop running.
     horizon = current_snapshot().xmin
     while signing.public_keys() and time.monotonic() < ends:
         try:
@@ -68,32 +72,34 @@ def seal_all() -> int:
 
 
 def _seal_next(horizon: int) -> int | None:
-    """Make one seal, of transactions below the horizon; return over how many entries,
-    None where there are none.
+    """Make the next seal, over entries of transactions below the horizon. Return how
+    many entries it covers; None if there are none to seal.
+
+    The seal may also begin a new epoch, or announce a new key.
     """
     at = clock()
     cluster = cluster_id()
     last = latest_seal()
     anchors.check_not_rolled_back(last)
     if last is not None:
-        signer = last.expected_key
-        if signer not in signing.public_keys():
-            raise SealingRefused(signing.missing_key(signer), is_breach=False)
+        current_key = last.expected_key
+        if current_key not in signing.public_keys():
+            raise SealingRefused(signing.missing_key(current_key), is_breach=False)
         if why := why_not_automatic(last, cluster):
             raise SealingRefused(why, is_breach=False)
         if is_other_cluster(last, cluster):
             return begin_epoch(last, because=OTHER_CLUSTER, actor=SEALER)
-        new = signing.public_key()
-        if signer != new:
-            # Seal, with the old key, which key comes next.
+        newest_key = signing.public_key()
+        if current_key != newest_key:
+            # SEAL_KEY has a newer key: a seal signed with the old key announces it.
             check_end(last)
             seal = Batch(last).seal(
-                at=at, cluster=cluster, kind=Seal.Kind.KEY, next_key=new
+                at=at, cluster=cluster, kind=Seal.Kind.KEY, next_key=newest_key
             )
             details = {
                 "seal": str(seal.number),
-                "before": fingerprint_of(signer),
-                "after": fingerprint_of(new),
+                "before": fingerprint_of(current_key),
+                "after": fingerprint_of(newest_key),
             }
             record("ledger.key_changed", SEALER, details=details)
             return 0
@@ -122,7 +128,10 @@ AT_MOST = 1000
 
 
 class Batch:
-    """The entries that the next seal takes."""
+    """Collects and checks the entries of the next seal, then makes the seal.
+
+    `misdated` are the numbers of entries whose time does not fit.
+    """
 
     def __init__(self, last: Seal | None) -> None:
         self.last = last
@@ -134,11 +143,11 @@ class Batch:
         self._end = (last.end_xid, last.end_id) if last else (0, 0)
 
     def take(self, entries: Sequence[Entry], *, at: datetime | None = None) -> None:
-        """Add these entries, and note which were not written between the last seal and
-        `at`.
+        """Add these entries to the batch. If `at` is given, those that were not written
+        between the last seal and `at` are noted as misdated.
 
-        Raises SealingRefused for one that is not as the desk wrote it, or that repeats
-        another one.
+        Raises SealingRefused if an entry is not as the desk wrote it, or repeats
+        another.
         """
         if at is not None:
             begin, end = window(
@@ -149,7 +158,7 @@ class Batch:
                 for entry in entries
                 if not begin <= entry.at.isoformat(timespec="microseconds") <= end
             ]
-        first: dict[str, int] = {}
+        number_by_mac: dict[str, int] = {}
         for entry in entries:
             if entry_hash(entry) != entry.hash:
                 raise SealingRefused(
@@ -159,15 +168,15 @@ class Batch:
                 raise SealingRefused(
                     f"Entry {entry.pk} was not written by the desk: it has no code that fits."
                 )
-            if entry.mac in first:
+            if entry.mac in number_by_mac:
                 raise SealingRefused(
-                    f"Entry {entry.pk} repeats entry {first[entry.mac]}."
+                    f"Entry {entry.pk} repeats entry {number_by_mac[entry.mac]}."
                 )
-            first[entry.mac] = entry.pk
-        repeated = Entry.objects.filter(mac__in=list(first))
-        if earlier := repeated.exclude(pk__in=first.values()).first():
+            number_by_mac[entry.mac] = entry.pk
+        with_same_mac = Entry.objects.filter(mac__in=list(number_by_mac))
+        if earlier := with_same_mac.exclude(pk__in=number_by_mac.values()).first():
             raise SealingRefused(
-                f"Entry {first[earlier.mac]} repeats entry {earlier.pk}."
+                f"Entry {number_by_mac[earlier.mac]} repeats entry {earlier.pk}."
             )
         sealed = []
         for position, entry in enumerate(entries, start=self.size):
@@ -184,7 +193,9 @@ class Batch:
         self.size += len(entries)
 
     def seal(self, *, at: datetime, cluster: str, key: str = "", **fields: Any) -> Seal:
-        """Sign the batch as it is now. What `fields` leave out is as in the last seal."""
+        """Make, sign and save the seal over the batch. `fields` replace values of the
+        seal that otherwise follow from the batch and the last seal.
+        """
         last = self.last
         key = key or (last.expected_key if last else public_key())
         end_xid, end_id = self._end
@@ -213,24 +224,25 @@ class Batch:
 
 
 OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
-# Longer ledgers are compared for longer than a task may run: about a minute for a
-# million entries.
+# How many sealed entries can be compared within the time limit of a task; a million
+# take about a minute.
 LONGEST_IN_TASK = 1_500_000
-# Seconds to wait for transactions that were open when the restore was noticed.
+# How many seconds to wait for transactions that are open when the new epoch begins, and
+# how often to look whether they have ended.
 PATIENCE = 10.0
 LOOK_EVERY = 0.05
 
 
 def is_other_cluster(last: Seal, cluster: str) -> bool:
-    """Whether the database is in another cluster than when it was last sealed, as far
-    as that may be read.
+    """Whether the database is in another cluster than when it was last sealed. False if
+    either cluster's identifier could not be read.
     """
     return bool(last.cluster and cluster and last.cluster != cluster)
 
 
 def why_not_automatic(last: Seal, cluster: str) -> str:
-    """Return why the ledger is not continued automatically: a long one needs the
-    command, which has no time limit.
+    """Return why a ledger in another cluster is not continued automatically; empty if
+    it is. A long one needs the command, which has no time limit.
     """
     if not is_other_cluster(last, cluster) or last.size <= LONGEST_IN_TASK:
         return ""
@@ -241,24 +253,25 @@ def why_not_automatic(last: Seal, cluster: str) -> str:
 
 
 def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int:
-    """Seal every entry that is there and in no seal, and begin the next epoch; return
-    how many there were.
+    """Continue the ledger after a restore: seal every entry that no seal covers, and
+    begin the next epoch. Return the number of these entries.
 
-    What was sealed is compared with the entries first, all of it, whose time is the
-    ledger's length. Must be called by whoever holds the sealers' lock and has written
-    nothing yet.
+    First all sealed entries are compared with the seals, which takes the longer the
+    longer the ledger is. The caller must hold the sealers' lock, and must not have
+    written anything in this transaction yet.
     """
     check_end(last)
     _check_entries(last)
-    # Where the next epoch begins. An entry's number and its transaction's id are taken
-    # together (audit.recording), the id first. So whoever took a number up to `last_id`
-    # has an id below `everybody`, and is waited for; and whoever takes a later number
-    # was still open, or not there yet, when `begin` was read.
+    # Determine where the next epoch begins. A transaction gets its id before it takes
+    # an entry's number (audit.recording.next_position). So a transaction that took a
+    # number up to `last_id` has an id below `begun_before`, and is waited for. A
+    # transaction that takes a later number was still open, or had not begun, when
+    # `begin` was read.
     begin = current_snapshot().xmin
     last_id = max(last_number(), Entry.objects.aggregate(last=Max("pk"))["last"] or 0)
-    everybody = current_snapshot().xmax
+    begun_before = current_snapshot().xmax
     ends = time.monotonic() + PATIENCE
-    while current_snapshot().xmin < everybody:
+    while current_snapshot().xmin < begun_before:
         if time.monotonic() > ends:
             raise SealingRefused(
                 "The restore waits for a transaction that is still open.",
@@ -269,7 +282,8 @@ def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int
     unsealed = Entry.objects.unsealed().filter(pk__lte=last_id).iterator(AT_ONCE)
     while entries := list(islice(unsealed, AT_ONCE)):
         batch.take(entries)
-    # The new epoch's entries have greater numbers, and transactions from `begin` on.
+    # The entries of the new epoch have numbers above `last_id`, and transactions from
+    # `begin` on.
     seal = batch.seal(
         at=clock(),
         cluster=cluster_id(),
@@ -292,8 +306,8 @@ def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int
 
 
 def _check_entries(last: Seal) -> None:
-    """Compare what was sealed with the entries of the backup. Raise SealingRefused for
-    the first entry that is not what was sealed, or the first seal that is out of place.
+    """Compare all sealed entries with the seals. Raise SealingRefused at the first
+    entry that is missing or was altered, and at the first seal that does not fit.
     """
     sealed = enumerate(SealedEntry.objects.with_entries(Entry.objects.all()))
     previous = ""

@@ -1,8 +1,8 @@
-"""The keys that seals are signed with, and what must hold for the newest seal before
-the next one is signed. A seal is a signed hash over the entries since the one before.
+"""Signs seals and checks their signatures, checks the newest seal before the next one
+is made, and records in the ledger why the sealer refuses to go on.
 
-The keys are the Ed25519 keys of SEAL_KEY, the newest first. They are never in the
-database. A public key is written as in a seal: 32 bytes in hex.
+The keys are the Ed25519 keys of the setting SEAL_KEY, the newest first. They are never
+in the database. Public keys are texts here, as in seals: 32 bytes in hex.
 """
 
 import base64
@@ -26,34 +26,34 @@ from common.actors import Actor
 
 
 class NoKey(Exception):
-    """There is nothing to sign with."""
+    """SEAL_KEY is not set."""
 
     def __init__(self) -> None:
         super().__init__("SEAL_KEY is not set, so the ledger is not sealed.")
 
 
 def public_keys() -> list[str]:
-    """Return the public keys, the newest first; none where the ledger is not sealed.
+    """Return the public keys, the newest first; none if SEAL_KEY is not set.
 
-    Raises ImproperlyConfigured if one is malformed; the sentence does not contain it.
+    Raises ImproperlyConfigured if a key is malformed; the message does not contain it.
     """
     return list(_keys(tuple(settings.SEAL_KEYS)))
 
 
 def public_key() -> str:
-    """Return the public key that seals are signed with now. Raises NoKey."""
-    if found := public_keys():
-        return found[0]
+    """Return the newest public key. Raises NoKey if there is none."""
+    if keys := public_keys():
+        return keys[0]
     raise NoKey
 
 
 def sign(seal: Seal) -> str:
-    """Return the signature of a seal by our key that it names."""
+    """Return the signature of a seal, made with the key that the seal names."""
     return _keys(tuple(settings.SEAL_KEYS))[seal.key].sign(seal.signed_bytes).hex()
 
 
 def is_signed(seal: Seal) -> bool:
-    """Whether the signature is valid for the seal's key and content."""
+    """Whether the signature of a seal is valid for its key and content."""
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(seal.key))
         key.verify(bytes.fromhex(seal.signature), seal.signed_bytes)
@@ -63,7 +63,7 @@ def is_signed(seal: Seal) -> bool:
 
 
 def missing_key(key: str) -> str:
-    """Return the sentence for the case that the key that should sign is not among ours."""
+    """Return the sentence that SEAL_KEY lacks the key for the next seal."""
     return (
         f"The next seal is signed with the key {fingerprint_of(key)}, and SEAL_KEY does not contain it. "
         "Put it back into SEAL_KEY, after the newest one. If it is lost: ./run manage audit_restored "
@@ -73,7 +73,7 @@ def missing_key(key: str) -> str:
 
 @cache
 def _keys(texts: tuple[str, ...]) -> dict[str, Ed25519PrivateKey]:
-    """Private keys by their public keys, in the order of the setting."""
+    """Return private keys by their public keys, in the order of the setting."""
     keys = {}
     for text in texts:
         padded = text + "=" * (-len(text) % 4)
@@ -81,7 +81,7 @@ def _keys(texts: tuple[str, ...]) -> dict[str, Ed25519PrivateKey]:
             seed = base64.b64decode(padded, altchars=b"-_", validate=True)
             key = Ed25519PrivateKey.from_private_bytes(seed)
         except ValueError:
-            # The key itself is not repeated: this sentence may end up in a log.
+            # Without the key itself, because this message may be logged.
             raise ImproperlyConfigured(
                 "SEAL_KEY must hold keys of 32 random bytes in URL-safe base64, separated by commas, the newest first."
             ) from None
@@ -97,8 +97,8 @@ SEALER = Actor("worker", "sealer", "the sealer", "worker")
 
 
 class SealingRefused(Exception):
-    """Sealing stops until a person has looked into it. `is_breach`: the ledger or its
-    seals were altered.
+    """The sealer must not go on until a person has looked into it. `is_breach`: entries
+    or seals were altered, so that it is recorded in the ledger.
     """
 
     def __init__(self, sentence: str, *, is_breach: bool = True) -> None:
@@ -107,7 +107,7 @@ class SealingRefused(Exception):
 
 
 def refusal_since(last: Seal | None) -> Entry | None:
-    """Return the entry in which the sealer refused to go on from this seal."""
+    """Return the entry about the sealer's refusal to go on after this seal; or None."""
     refusals = Entry.objects.of_action(BROKEN).filter(
         actor_kind=SEALER.kind, actor_id=SEALER.id
     )
@@ -118,19 +118,19 @@ def refusal_since(last: Seal | None) -> Entry | None:
 
 @transaction.atomic
 def record_refusal(sentence: str, last: Seal | None) -> None:
-    """Write the refusal into the ledger, unless that was done since the last seal."""
+    """Record a refusal of the sealer, unless one was recorded since the last seal."""
     if refusal_since(last) is None:
         record(BROKEN, SEALER, details={"reason": sentence})
 
 
 def latest_seal() -> Seal | None:
-    """Return the newest seal."""
+    """Return the newest seal; None if there is none."""
     return Seal.objects.order_by("-number").first()
 
 
 def check_end(last: Seal | None) -> None:
-    """Raise SealingRefused where the last seal does not fit the entries under it or the
-    seal before it.
+    """Raise SealingRefused if the last seal does not fit the hashes of its entries, or
+    does not follow the seal before it.
     """
     number = size = 0
     if last is not None:
@@ -153,15 +153,15 @@ def check_end(last: Seal | None) -> None:
     newest = SealedEntry.objects.aggregate(position=Max("position"))["position"]
     sealed = 0 if newest is None else newest + 1
     if sealed != size:
-        what = (
+        difference = (
             "more are listed as sealed"
             if sealed > size
             else "fewer are listed as sealed"
         )
-        raise SealingRefused(f"Seal {number} covers {size} entries, but {what}.")
+        raise SealingRefused(f"Seal {number} covers {size} entries, but {difference}.")
     if last is None:
         return
-    # The digest is over the hashes of its entries, as they were sealed.
+    # Over the hashes of its entries when they were sealed; entries are not read here.
     digest = hashlib.sha256()
     for sealed_hash in SealedEntry.objects.under(last).iterator():
         digest.update(sealed_hash)

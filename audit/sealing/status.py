@@ -1,7 +1,6 @@
-"""How far the ledger is sealed, and what delays it, in sentences for pages, the doctor
-and Prometheus.
-
-It reads rows and settings only, so that it says the same on every host.
+"""Tells how far the ledger is sealed, and what delays sealing, for pages, the doctor
+and Prometheus. It reads only rows and settings, so that every host gets the same
+result.
 """
 
 from dataclasses import dataclass
@@ -17,35 +16,38 @@ from audit.sealing.signing import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
 from common.postgres import cluster_id, current_snapshot, oldest_writer
 
-# Entries are counted up to this many.
+# Unsealed entries are counted up to this number.
 COUNTED = 10_000
 
 
 @dataclass(frozen=True)
 class SealingState:
-    """How far the ledger is sealed. `why` is empty while nothing is wrong."""
+    """How far the ledger is sealed. `why` says what is wrong, and `advice` what to do;
+    both are empty if nothing is wrong.
+    """
 
     last: Seal | None
-    # Up to COUNTED + 1.
+    # How many entries are not sealed yet, up to COUNTED + 1.
     unsealed: int
-    # Since when the oldest unsealed entry waits.
+    # When the oldest of these was written, and how long ago.
     waits_since: datetime | None
     age: timedelta
     # Whether there is a key to sign with.
     is_on: bool
-    # The sealer refused to continue.
+    # Whether the sealer refuses to go on.
     is_stopped: bool
+    # Whether an entry has waited for longer than STUCK_AFTER.
     is_late: bool
-    # An open transaction keeps new entries from being sealed.
+    # Whether an open transaction keeps entries from being sealed.
     is_blocked: bool
     why: str
     advice: str
 
 
 def sealing_state(now: datetime) -> SealingState:
-    """Return the state at this moment, by the database's clock."""
+    """Return the state; `now` is the time of the database's clock."""
     last = latest_seal()
-    # What began after this moment cannot be sealed yet.
+    # Without entries of transactions that begin after this moment.
     entries = Entry.objects.after_seal(last).filter(xid__lt=current_snapshot().xmax)
     waiting = entries[: COUNTED + 1].aggregate(number=Count("pk"), oldest=Min("at"))
     oldest = waiting["oldest"]
@@ -67,8 +69,8 @@ def sealing_state(now: datetime) -> SealingState:
         why = stopped
         advice = "Nothing is sealed until this is resolved; see docs/operators/ledger-seals.md."
     elif is_late:
-        # Nothing that began after the oldest open transaction that has written can be
-        # sealed before it ends.
+        # Entries of transactions that began after the oldest open one cannot be sealed
+        # until that has ended.
         if holder is None:
             why = "No open transaction blocks it."
             advice = "The sealing worker is not running, or it fails: see its log."
@@ -105,6 +107,6 @@ def sealing_state(now: datetime) -> SealingState:
 
 
 def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
-    """Return the oldest entry that no seal covers, where it has waited for longer."""
+    """Return the oldest unsealed entry, if it has waited for longer than this."""
     oldest = Entry.objects.after_seal(latest_seal()).values("pk")[:1]
     return Entry.objects.filter(pk=Subquery(oldest), at__lt=Now() - longer_than)

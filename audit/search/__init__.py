@@ -1,5 +1,5 @@
-"""Finding entries: the ledger's page with its filters, counts and saved searches.
+"""The search of the ledger: its page, with filters, counts and saved searches.
 
-Filters are pure values, which exports share. It must not know how entries are sealed.
-Start reading at `views.ledger`.
+Filters are pure values, which exports use too. This package must not know how entries
+are sealed. Start reading at `views.ledger`.
 """

@@ -1,8 +1,9 @@
-"""The filters of the ledger's search: one value, read from a query string and written
-back into one; dates in it as people ask for them.
+"""The filters of the ledger's search as one value (`Filters`), which is read from a
+query string and written back into one. Also reads what people type: dates such as "last
+7 days", actions, fingerprints.
 
-Pure: no models and no database. `results.matching` applies it; pages, exports and saved
-searches share it.
+Pure: no models and no database. `results.matching` applies the filters; pages, exports
+and saved searches use them.
 """
 
 import re
@@ -22,9 +23,11 @@ from common.words import words_of
 
 EXAMPLES = "Dates are 2026-11-21, 2026-11, 2026, today, yesterday, 7d or “last 7 days”, and 2026-11-21T10:42."
 
+# "7d", "last 7 days"; a year, month or day; a time with an optional "z" for UTC.
 _LAST = re.compile(r"(?:last[\s+_-]*)?(\d{1,4})[\s+_-]*d(?:ays?)?")
 _DAY = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[t ](\d\d:\d\d)(:\d\d)?(\.\d{1,6})?(z?)")
+# The first and the last day that these words mean.
 _WORDS: dict[str, Callable[[date], tuple[date, date]]] = {
     "today": lambda today: (today, today),
     "yesterday": lambda today: (today - timedelta(days=1), today - timedelta(days=1)),
@@ -36,8 +39,8 @@ _WORDS: dict[str, Callable[[date], tuple[date, date]]] = {
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time from `begins`, up to and without `ends`, and the one spelling
-    of what was asked.
+    """A time from `begins` up to `ends`, without `ends` itself. `written` is what was
+    typed, in its normal spelling.
     """
 
     begins: datetime
@@ -46,38 +49,35 @@ class Span:
 
 
 def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
-    """Return the time that the words mean in this zone. Raises ValueError where they
-    mean none.
-    """
+    """Return the time that typed words mean in this zone. Raises ValueError if none."""
     words = " ".join(asked.strip().lower().replace("+", " ").replace("_", " ").split())
-    if found := _MOMENT.fullmatch(words):
-        # A moment begins and ends at once: what is asked for begins with it, or stops
-        # before it.
-        text = f"{found[1]}T{found[2]}{found[3] or ':00'}"
-        fraction = found[4] or ""
+    if match := _MOMENT.fullmatch(words):
+        # An exact time is an empty span: `since:` begins and `until:` ends there.
+        text = f"{match[1]}T{match[2]}{match[3] or ':00'}"
+        fraction = match[4] or ""
         at = datetime.fromisoformat(text + (fraction.ljust(7, "0") if fraction else ""))
         _check_year(at.year)
-        at = at.replace(tzinfo=UTC if found[5] else zone).astimezone(UTC)
-        return Span(at, at, spelled(at) if found[5] else text + fraction)
+        at = at.replace(tzinfo=UTC if match[5] else zone).astimezone(UTC)
+        return Span(at, at, spelled(at) if match[5] else text + fraction)
     today = now.astimezone(zone).date()
     if words.replace("-", " ") in _WORDS:
         words = words.replace("-", " ")
         first, last = _WORDS[words](today)
-    elif days := _LAST.fullmatch(words):
-        number = int(days[1])
+    elif number_of_days := _LAST.fullmatch(words):
+        number = int(number_of_days[1])
         if not number:
             raise ValueError(asked)
         first = today - timedelta(days=number - 1)
         last = today
         words = f"last {number} days"
-    elif found := _DAY.fullmatch(words):
-        year = int(found[1])
-        day = int(found[3] or 0)
+    elif match := _DAY.fullmatch(words):
+        year = int(match[1])
+        day = int(match[3] or 0)
         _check_year(year)
-        first = date(year, int(found[2] or 1), day or 1)
-        last = date(year, int(found[2] or 12), day or 1)
+        first = date(year, int(match[2] or 1), day or 1)
+        last = date(year, int(match[2] or 12), day or 1)
         words = f"{year:04d}"
-        if found[2]:
+        if match[2]:
             words += f"-{first.month:02d}"
         if day:
             words += f"-{day:02d}"
@@ -88,21 +88,23 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
         raise ValueError(asked)
     try:
         return Span(
-            _midnight(first, zone), _midnight(last + timedelta(days=1), zone), words
+            _midnight(first, zone),
+            _midnight(last + timedelta(days=1), zone),
+            words,
         )
     except OverflowError:
         raise ValueError(asked) from None
 
 
 def spelled(at: datetime) -> str:
-    """Return an exact moment as `read_span` reads it in any zone."""
+    """Return an exact time as text that `read_span` reads the same in any zone."""
     utc = at.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S}{f'.{utc.microsecond:06d}' if utc.microsecond else ''}Z"
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:
-    """Return when the day began there, which where clocks change need not be 24 hours
-    after the day before did.
+    """Return when the day begins in this zone. That is not always 24 hours after the
+    day before began, because clocks are changed.
     """
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
@@ -112,8 +114,8 @@ def _check_year(year: int) -> None:
         raise ValueError(year)
 
 
-# The fields of an address that narrow, in the order in which they are written, and what
-# the page calls them.
+# The fields of the query string that narrow the search, in the order in which they are
+# written; and what the page calls them.
 NARROWING = {
     "q": "Words",
     "to": "To",
@@ -128,8 +130,8 @@ NARROWING = {
     "since": "Since",
     "until": "Until",
 }
-# Those that can be typed into the search field, as `to:dana`; `on:` stands for both
-# ends of a time.
+# The filters that can be typed into the search field, such as `to:dana`; `on:` means
+# both `since:` and `until:`.
 TOKENS = (*list(NARROWING)[1:], "on")
 SURFACES = ("web", "discord", "webhook", "worker", "command")
 _GRAMMAR = Grammar(
@@ -144,7 +146,7 @@ _GRAMMAR = Grammar(
 
 # --- Actions --------------------------------------------------------------------------
 
-# Groups of actions; each with its label and its areas or actions.
+# Groups of actions: (label, areas or single actions).
 _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "decisions": ("Decisions", ("verdict", "decision", "bulk")),
     "mail": ("Delivery of mail", ("message", "attachment", "thread")),
@@ -165,13 +167,13 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ledger": ("The ledger itself", ("ledger",)),
 }
 GROUPS = {name: label for name, (label, _) in _GROUPS.items()}
-# The part of an action before the dot.
+# An area is the part of an action before the dot.
 AREAS = frozenset(action.partition(".")[0] for action in ACTIONS)
 
 
 def read_kind(text: str) -> str:
-    """Return a group, an area or an action in its one spelling. Raises ValueError for
-    what is none of these.
+    """Return a typed group, area or action in its normal spelling. Raises ValueError if
+    it is none of these.
     """
     kind = "_".join(text.strip().lower().replace("_", " ").split())
     if kind in _GROUPS or kind in AREAS or kind in ACTIONS:
@@ -193,22 +195,22 @@ def actions_of(kind: str) -> list[str]:
 
 
 def kind_label(kind: str) -> str:
-    """Return a kind as people read it."""
+    """Return the label of a group, an area or an action."""
     return GROUPS.get(kind) or kind.replace(".", " ").replace("_", " ").capitalize()
 
 
 # --- Fingerprints ---------------------------------------------------------------------
 
-# Fewer characters would match too much.
+# How many characters of a fingerprint are needed. Fewer would match too much.
 _LEAST = 4
 _HEX = re.compile(r"[0-9a-f]{1,64}")
-# Letters that people mistake for digits.
+# Letters that people type in place of digits.
 _LOOKALIKES = str.maketrans("ILO", "110")
 
 
 def normalize_fingerprint(typed: str) -> str:
-    """Return the short form in capitals, hex in small letters. Raises ValueError for
-    what is neither.
+    """Return a typed fingerprint, or the beginning of one, in its normal spelling: the
+    short form in capitals, hex in small letters. Raises ValueError if it is neither.
     """
     text = "".join(typed.split())
     if len(text) >= _LEAST and _HEX.fullmatch(text.lower()):
@@ -221,22 +223,24 @@ def normalize_fingerprint(typed: str) -> str:
 
 
 def fingerprint_prefixes(written: str) -> list[str]:
-    """Return with which hex digits the fingerprints begin that are meant: `7f3a` can be
-    either form.
+    """Return the hex prefixes of the fingerprints that may be meant. A text such as
+    `7f3a` can be hex or the short form, so there may be prefixes for both.
     """
-    found = [written] if _HEX.fullmatch(written) else []
+    prefixes = [written] if _HEX.fullmatch(written) else []
     digits = written.upper().replace("-", "")
     if len(digits) > 12 or digits.strip(CROCKFORD):
-        return found
-    # Five bits a digit and four a hex digit: the last of those may be known in part,
-    # which leaves a few.
+        return prefixes
+    # A digit of the short form has five bits, a hex digit four. If only some bits of
+    # the last hex digit are known, all digits with these bits are possible.
     value = sum(
         CROCKFORD.index(digit) << (5 * place)
         for place, digit in enumerate(reversed(digits))
     )
     spare = -5 * len(digits) % 4
     width = (5 * len(digits) + spare) // 4
-    return found + [f"{(value << spare) + end:0{width}x}" for end in range(1 << spare)]
+    return prefixes + [
+        f"{(value << spare) + end:0{width}x}" for end in range(1 << spare)
+    ]
 
 
 # --- Filters --------------------------------------------------------------------------
@@ -244,8 +248,8 @@ def fingerprint_prefixes(written: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Filters:
-    """The state of the ledger's page as its address holds it; what is left out narrows
-    nothing.
+    """The filters of the ledger's page, as its query string has them. An empty field
+    does not narrow the search.
     """
 
     text: str = ""
@@ -253,40 +257,42 @@ class Filters:
     by: str = ""
     # A group, an area or an action.
     action: str = ""
-    # "person/5"
+    # Kind and id, such as "person/5".
     actor: str = ""
     surface: str = ""
     connection: int | None = None
     message: UUID | None = None
     fingerprint: str = ""
     trace: str = ""
-    # As they were asked for, and what that means where and when it is asked.
+    # The words of a time as they were typed, such as "today"; and the times that they
+    # mean.
     since: str = ""
     until: str = ""
     begins: datetime | None = None
     ends: datetime | None = None
-    # Whether technical entries are shown too. It narrows nothing: exports have all that
-    # match.
+    # Whether the page shows technical entries too. Exports always have them.
     technical: bool = False
-    # Keyset: entries older than this one, or the page of those just newer than it.
+    # For the pages: show entries older than the entry with this number, or newer ones.
     before: int | None = None
     after: int | None = None
-    # Sentences about what was typed and could not be understood.
+    # Sentences about typed filters that could not be understood.
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_query(
         cls, query: Any, zone: tzinfo | str = UTC, *, now: datetime | None = None
     ) -> "Filters":
-        """Return what a query string, or a QueryDict, asks for by the clock of `zone`,
-        field by field; what is typed as a token counts before the field of that name.
-        What cannot be read is left out, and a remark says so.
+        """Return the filters of a query string or QueryDict; dates are in the time zone
+        `zone`.
+
+        A filter that is typed into the search field, such as `to:dana`, replaces the
+        field of that name. What cannot be read is left out, and a remark says so.
         """
         if isinstance(query, str):
             query = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
         if isinstance(zone, str):
             zone = ZoneInfo(zone)
-        # One more than is searched, to find out whether there was more.
+        # One character more than is searched, so that a longer text is noticed.
         typed = read_typed(as_asked(query.get("q"), MAX_TYPED + 1), _GRAMMAR)
         remarks = typed.remarks
         given = {
@@ -319,7 +325,7 @@ class Filters:
             for name in ("since", "until")
         )
         before = _page_key(as_asked(query.get("before")))
-        found = cls(
+        filters = cls(
             text=words(" ".join(typed.words)),
             to=words(given["to"]),
             by=words(given["by"]),
@@ -335,11 +341,11 @@ class Filters:
             before=before,
             after=None if before else _page_key(as_asked(query.get("after"))),
         )
-        if found.begins and found.ends and found.begins >= found.ends:
+        if filters.begins and filters.ends and filters.begins >= filters.ends:
             remarks.append(
                 "The end of this time is before its start, so nothing can match."
             )
-        return replace(found, remarks=tuple(dict.fromkeys(remarks)))
+        return replace(filters, remarks=tuple(dict.fromkeys(remarks)))
 
     @property
     def narrows(self) -> bool:
@@ -348,20 +354,20 @@ class Filters:
 
     @property
     def searches(self) -> bool:
-        """Whether words are looked up."""
+        """Whether it searches for words."""
         return bool(self.text or self.to or self.by)
 
     @property
     def folds(self) -> bool:
-        """Whether the page folds technical entries: unless they are shown, or what was
-        asked for may be one.
+        """Whether the page folds technical entries. It does not if they should be
+        shown, or if the filters may be meant to find them.
         """
         is_asked = self.technical or self.action or self.trace or self.actor
         return not is_asked and self.surface not in ("webhook", "worker")
 
     def query(self, **changes: Any) -> str:
-        """Return the address's query string in its one spelling; a change goes back to
-        the first page.
+        """Return the filters as a query string. With changed fields, it leads to the
+        first page.
         """
         changed = self
         if changes:
@@ -376,7 +382,7 @@ class Filters:
         return urlencode(pairs)
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return the filters that are on, by their names in the query string."""
+        """Return (name in the query string, value) of each filter that is on."""
         return [
             (name, str(value))
             for name in NARROWING
@@ -384,16 +390,14 @@ class Filters:
         ]
 
     def without(self, *names: str) -> str:
-        """Return the query string with some filters less, named as the address names
-        them.
-        """
+        """Return the query string without these filters, given by their names in it."""
         return self.query(
             **{_attribute(name): _DEFAULTS[_attribute(name)] for name in names}
         )
 
     def pinned(self) -> "Filters":
-        """Return the same with its times as moments, so that it means the same in
-        another zone and tomorrow.
+        """Return the same filters with exact times in place of words such as "today",
+        so that they mean the same later and in another time zone.
         """
         return replace(
             self,
@@ -434,7 +438,7 @@ def _page_key(text: str) -> int | None:
         return None
 
 
-# How each field is parsed, and the remark where it cannot be.
+# For each field, the function that parses it, and the hint if that fails.
 _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "action": (
         read_kind,

@@ -1,9 +1,9 @@
-"""Reads one page of the ledger for a filter, with its facets: how many entries match,
-by kind.
+"""Runs the search of the ledger: one page of the entries that match the filters, and
+the facets, which count the matches by action, actor, surface and connection.
 
-PostgreSQL does not know how rare a word is by its beginning, nor that a time is a
-stretch of entry numbers; guessing wrong, it would walk through the whole ledger for the
-newest hundred. So `readable` looks up both first.
+PostgreSQL cannot estimate how rare a word is by its first letters, nor does it know
+that a range of time is a range of entry numbers. If it guesses wrong, it reads the
+whole ledger to find the newest hundred matches. So `readable` looks up both first.
 """
 
 from collections import Counter
@@ -26,23 +26,27 @@ from common.actors import Actor
 from common.postgres import statements_within
 from common.words import BY, TO, asked
 
+# Entries of a page.
 PAGE = 100
-# Counted up to here; beyond it the page says that there are more.
+# How many matches are counted; if there are more, the page says so.
 COUNTED = 2_000
-# A search whose statements take more milliseconds than this asks for too much at once.
+# How many milliseconds each statement of a search may take.
 LONGEST = 4_000
-# A word that is found this often is met soon enough by walking through the entries,
-# newest first.
+# If more entries than this match a word, PostgreSQL finds enough of them quickly by
+# reading the entries from the newest one.
 RARE = 20_000
+# How many strays (see `_numbers_of`) are looked up.
 MOST_STRAYS = 10_000
 
+# PostgreSQL's error code for a statement that took too long.
 _CANCELLED = "57014"
 
 
 class SearchTooLongError(Exception):
-    """The ledger could not be searched for this within the time that a page has."""
+    """The search took longer than a page may take."""
 
 
+# Turns the database's error for a statement that took too long into SearchTooLongError.
 @contextmanager
 def _noticing_cancelled() -> Iterator[None]:
     try:
@@ -55,8 +59,8 @@ def _noticing_cancelled() -> Iterator[None]:
 
 @contextmanager
 def within_time() -> Iterator[None]:
-    """Run the block in a transaction. Raises SearchTooLongError where a statement of it
-    took too long.
+    """Run the block in a transaction. Raises SearchTooLongError if one of its
+    statements takes longer than LONGEST.
     """
     with _noticing_cancelled(), statements_within(LONGEST):
         yield
@@ -66,7 +70,7 @@ def within_time() -> Iterator[None]:
 
 
 def _has_words(column: str, words: str) -> Func:
-    """Whether a column of words has these, written as PostgreSQL reads a tsquery."""
+    """Return the condition that a tsvector column matches these words, a tsquery."""
     return Func(
         column,
         Value(words, output_field=CharField()),
@@ -77,8 +81,9 @@ def _has_words(column: str, words: str) -> Func:
 
 
 def _is_among(keys: list[int]) -> Func:
-    """Whether a key is in a list, sent as one array: Django takes 30 milliseconds to
-    write a thousand into IN.
+    """Return the condition that the primary key is in this list. The list is sent as
+    one array, because Django takes 30 milliseconds to write a thousand keys into IN
+    (...).
     """
     array = Value("{" + ",".join(map(str, keys)) + "}", output_field=CharField())
     return Func(
@@ -91,8 +96,8 @@ def _is_among(keys: list[int]) -> Func:
 
 
 def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
-    """Return those of the entries that match (relies on the indexes of each field; of
-    times, on their BRIN).
+    """Return those of the entries that match the filters. Each field has an index;
+    times have entry_at_brin.
     """
     kind, _, key = filters.actor.partition("/")
     equal = {
@@ -104,23 +109,23 @@ def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
         "at__gte": filters.begins,
         "at__lt": filters.ends,
     }
-    found = entries.filter(**{name: value for name, value in equal.items() if value})
+    matches = entries.filter(**{name: value for name, value in equal.items() if value})
     if filters.action:
         actions = actions_of(filters.action)
         is_one = len(actions) == 1
         wanted = Q(action=actions[0]) if is_one else Q(action__in=actions)
-        found = found.filter(wanted)
+        matches = matches.filter(wanted)
     if filters.fingerprint:
         forms = [
             Q(fingerprint__startswith=one)
             for one in fingerprint_prefixes(filters.fingerprint)
         ]
-        # The condition of the index, repeated.
-        found = found.filter(reduce(or_, forms), ~Q(fingerprint=""))
+        # PostgreSQL uses the index only if the query repeats the index's condition.
+        matches = matches.filter(reduce(or_, forms), ~Q(fingerprint=""))
     if filters.trace:
-        found = found.filter(~Q(trace=""), trace__startswith=filters.trace)
+        matches = matches.filter(~Q(trace=""), trace__startswith=filters.trace)
     words = _tsquery(filters)
-    return found.filter(_has_words("detail__words", words)) if words else found
+    return matches.filter(_has_words("detail__words", words)) if words else matches
 
 
 def _tsquery(filters: Filters) -> str:
@@ -129,13 +134,13 @@ def _tsquery(filters: Filters) -> str:
 
 
 def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
-    """Return every entry that the actor may read and that matches, found by the rarest
-    of what is asked for.
+    """Return all entries that match the filters and that the actor may read. Rare words
+    and fingerprints are looked up at once, and replaced by the entries' keys.
     """
     entries = Entry.objects.readable_by(actor)
     if words := _tsquery(filters):
         keys = _all_keys(EntryDetail.objects.filter(_has_words("words", words)))
-        # If these are all matches, a second look-up would take as long again.
+        # The keys are all matches, so the words need not be searched again.
         if keys is not None:
             entries = entries.filter(_is_among(keys))
             filters = replace(filters, text="", to="", by="")
@@ -146,24 +151,24 @@ def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
         if keys is not None:
             entries = entries.filter(_is_among(keys))
             filters = replace(filters, fingerprint="")
-    found = matching(entries, filters)
+    matches = matching(entries, filters)
     if filters.begins or filters.ends:
-        found = found.filter(_numbers_of(filters))
-    return found
+        matches = matches.filter(_numbers_of(filters))
+    return matches
 
 
 def _all_keys(rows: Any) -> list[int] | None:
-    """Return the keys of these rows, None where they are too many."""
+    """Return the keys of these rows; None if there are more than RARE."""
     keys = list(rows.values_list("pk", flat=True)[: RARE + 1])
     return keys if len(keys) <= RARE else None
 
 
 def _numbers_of(filters: Filters) -> Q:
-    """Return the condition on the numbers that entries of this time have.
+    """Return a condition on entry numbers that all entries of the filters' time meet.
 
-    Strays are entries of the time whose number says otherwise: written by a clock that
-    was set, or by somebody's hand. Finding them relies on entry_at_brin, which knows
-    the least and the largest of both columns in each stretch.
+    Normally the numbers follow the times. Strays are entries of this time whose numbers
+    are outside the range, because the clock was set or somebody altered them. The index
+    entry_at_brin finds them: it has the minimum and maximum of both columns per block.
     """
     within = Q()
     outside = Q()
@@ -181,14 +186,14 @@ def _numbers_of(filters: Filters) -> Q:
     outsiders = at_the_time.filter(outside).values_list("pk", flat=True)
     strays = list(outsiders[:MOST_STRAYS])
     if len(strays) == MOST_STRAYS:
-        # The entries' numbers do not follow their times here.
+        # Numbers do not follow times here, so they cannot be used.
         return Q()
     return within | Q(_is_among(strays)) if strays else within
 
 
 def _first_since(moment: datetime) -> int:
-    """Return the number of the first entry that is no older, by halving the ledger:
-    some twenty looks at its key.
+    """Return the number of the first entry from this moment on, by binary search; some
+    twenty queries by primary key.
     """
     ends = Entry.objects.aggregate(low=Min("pk"), high=Max("pk"))
     if ends["low"] is None:
@@ -207,8 +212,8 @@ def _first_since(moment: datetime) -> int:
 
 
 def shown_of(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
-    """Return those of the matches that the page shows: without technical ones where
-    these are folded.
+    """Return the matches that the page shows: without technical entries if the filters
+    fold them.
     """
     return entries.without_technical() if filters.folds else entries
 
@@ -218,8 +223,8 @@ def shown_of(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the ledger, newest first, with the keys of the previous and the next
-    page.
+    """A page of the ledger, newest first. `older` and `newer` are the keys with which
+    the next and the previous page begin; None if there is none.
     """
 
     lines: list[Entry]
@@ -228,20 +233,20 @@ class Page:
 
 
 def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
-    """Return the page that the filters name; whatever is appended meanwhile moves
-    nothing on it.
+    """Return the page of these entries that the filters name by `before` or `after`.
+    New entries do not shift the pages.
     """
     if filters.after:
-        found = lines(entries.after(filters.after).oldest_first()[: PAGE + 1])
-        if len(found) > PAGE:
-            shown = found[PAGE - 1 :: -1]
+        found_entries = lines(entries.after(filters.after).oldest_first()[: PAGE + 1])
+        if len(found_entries) > PAGE:
+            shown = found_entries[PAGE - 1 :: -1]
             return Page(with_subjects(shown), older=shown[-1].pk, newer=shown[0].pk)
-    # Less than a page before the newest entries: show the newest page.
+    # If fewer entries than a page are newer, the newest page is shown.
     if filters.before:
         entries = entries.before(filters.before)
-    found = lines(entries.newest_first()[: PAGE + 1])
-    shown = found[:PAGE]
-    older = shown[-1].pk if len(found) > PAGE else None
+    found_entries = lines(entries.newest_first()[: PAGE + 1])
+    shown = found_entries[:PAGE]
+    older = shown[-1].pk if len(found_entries) > PAGE else None
     newer = None
     if filters.before:
         newer = shown[0].pk if shown else filters.before - 1
@@ -249,29 +254,27 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
 
 
 def decision_of(page: Page, *, actor: Actor) -> Entry | None:
-    """Return a person's newest decision, where every entry of the page is about one and
-    the same message.
-
-    None where it stands first anyway.
+    """Return the newest verdict by a person, if all entries of the page are about the
+    same message, to be shown at the top. None if it is the first entry anyway.
     """
-    about = {line.message for line in page.lines}
-    if len(about) != 1 or None in about:
+    messages = {entry.message for entry in page.lines}
+    if len(messages) != 1 or None in messages:
         return None
-    found = lines(
+    verdicts = lines(
         Entry.objects.readable_by(actor)
-        .of_message(about.pop())
+        .of_message(messages.pop())
         .of_action("verdict.given")
         .filter(actor_kind="person")
         .newest_first()[:1]
     )
-    if not found or found[0].pk == page.lines[0].pk:
+    if not verdicts or verdicts[0].pk == page.lines[0].pk:
         return None
-    return with_subjects(found)[0]
+    return with_subjects(verdicts)[0]
 
 
 def hidden_by_filters(actor: Actor, filters: Filters) -> int:
-    """Count the entries that only the other filters keep from a search for words, up to
-    one more than COUNTED.
+    """Return how many entries match the words of a search if its other filters are left
+    out, counted up to COUNTED + 1.
     """
     words = Filters(text=filters.text, to=filters.to, by=filters.by)
     if not words.narrows or words.pairs() == filters.pairs():
@@ -282,52 +285,55 @@ def hidden_by_filters(actor: Actor, filters: Filters) -> int:
 # --- Counts beside it -----------------------------------------------------------------
 
 
-# A value, how many of the newest matches have it, and its label.
+# One value of a facet: (value, how many of the newest matches have it, label).
 Count = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
 class Facets:
-    """The values of the newest matches with their counts, the most frequent first."""
+    """The counts of the newest matches by several fields, the most frequent values
+    first. `total` is the number of matches; `is_cut`: there are more than COUNTED.
+    """
 
     total: int = 0
     is_cut: bool = False
-    # How many entries that match are folded.
+    # How many technical entries match, and are folded.
     folded: int = 0
-    # By the field of `Filters` that narrows by them.
+    # By the field of `Filters` with which the search can be narrowed to a value.
     counts: dict[str, list[Count]] = field(default_factory=dict)
 
     @property
     def is_one(self) -> bool:
-        """Whether there is exactly one entry."""
+        """Whether exactly one entry matches."""
         return self.total == 1 and not self.is_cut
 
     @property
     def shown(self) -> str:
-        """The number as people read it."""
+        """The number of matches, for people."""
         return f"more than {COUNTED:,}" if self.is_cut else f"{self.total:,}"
 
     @property
     def folded_shown(self) -> str:
-        """The number of folded entries as people read it."""
+        """The number of folded entries, for people."""
         return f"{COUNTED:,}+" if self.folded > COUNTED else f"{self.folded:,}"
 
 
-# The most values of a facet that are named.
+# How many values of a facet are returned.
 _MOST_VALUES = 30
 
 
 def facets_of(
     entries: EntryQuerySet, filters: Filters, *, actor: Actor
 ) -> Facets | None:
-    """Count the values of the newest matches that are shown, and those that are folded;
-    None if that takes too long.
+    """Return the facets of these entries, as far as the page shows them; None if
+    counting takes too long.
     """
     with suppress(SearchTooLongError), _noticing_cancelled(), transaction.atomic():
         return _count(entries, filters, actor)
     return None
 
 
+# Reads the newest matches, and counts their values in Python.
 def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
     shown = shown_of(entries, filters).newest_first()[: COUNTED + 1]
     newest = list(
@@ -339,22 +345,21 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
     actors: Counter[str] = Counter()
     surfaces: Counter[str] = Counter()
     connections: Counter[str] = Counter()
-    # The newest entry of each actor, which has the name, unless its details were
-    # removed.
-    last: dict[str, int] = {}
+    # By actor, the number of their newest entry, whose details have the name.
+    newest_of: dict[str, int] = {}
     for pk, action, kind, key, surface, connection in newest[:COUNTED]:
-        who = f"{kind}/{key}"
-        last.setdefault(who, pk)
+        actor_key = f"{kind}/{key}"
+        newest_of.setdefault(actor_key, pk)
         actions[action] += 1
-        actors[who] += 1
+        actors[actor_key] += 1
         surfaces[surface] += 1
         if connection:
             connections[str(connection)] += 1
-    # Of those that are as frequent, the newest come first, as they were counted.
+    # Of equally frequent ones, those with the newest entry come first.
     frequent = actors.most_common(_MOST_VALUES)
     names = dict(
         EntryDetail.objects.filter(
-            pk__in=[last[who] for who, _ in frequent]
+            pk__in=[newest_of[actor_key] for actor_key, _ in frequent]
         ).values_list("pk", "fields__actor")
     )
     counts: dict[str, list[Count]] = {
@@ -363,8 +368,12 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
             for action, number in actions.most_common(_MOST_VALUES)
         ],
         "actor": [
-            (who, number, names.get(last[who]) or who.replace("/", " "))
-            for who, number in frequent
+            (
+                actor_key,
+                number,
+                names.get(newest_of[actor_key]) or actor_key.replace("/", " "),
+            )
+            for actor_key, number in frequent
         ],
         "surface": [
             (surface, number, surface)
@@ -372,14 +381,18 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
         ],
         "connection": [],
     }
-    # A single connection needs no name.
+    # With a single connection there is nothing to narrow.
     if len(connections) > 1 or filters.connection:
         frequent = connections.most_common(_MOST_VALUES)
         visible = visible_connections(actor).filter(pk__in=[key for key, _ in frequent])
-        known = {str(key): name for key, name in visible.values_list("pk", "name")}
-        # Those that the actor may not see are not named at all.
+        names_of_connections = {
+            str(key): name for key, name in visible.values_list("pk", "name")
+        }
+        # Connections that the actor may not see are left out.
         counts["connection"] = [
-            (key, number, known[key]) for key, number in frequent if key in known
+            (key, number, names_of_connections[key])
+            for key, number in frequent
+            if key in names_of_connections
         ]
     folded = 0
     if filters.folds:

@@ -1,5 +1,6 @@
-"""Saves addresses of lists under a name, for oneself or for everybody, and deletes
-them: searches of the ledger, and views of the queue.
+"""Saves the filters of a list under a name, for oneself or for everybody, and deletes
+them. It is used for searches of the ledger and for views of the queue (`kind` says
+which).
 """
 
 from django import forms
@@ -15,13 +16,14 @@ from audit.recording import changed, record
 from common.actors import Actor
 from common.pages import DeskRequest, SentenceForm, redirect_with_notice
 
-# More than so many are not found again by their names.
+# How many a person can save.
 MOST = 50
+# In characters.
 MAX_QUERY = 1000
 
 
 class SavedForm(SentenceForm):
-    """A name for what a list shows now."""
+    """The name under which the present filters are saved, and whether others see it."""
 
     name = forms.CharField(
         max_length=60,
@@ -35,27 +37,28 @@ class SavedForm(SentenceForm):
 
 @transaction.atomic
 def save(request: DeskRequest, kind: type[Saved], query: str) -> HttpResponse:
-    """Save what the list shows now, and lead back to it; one of the same name of this
-    person's is replaced.
+    """Save the list's query string, and redirect back to the list. A saved one of this
+    person with the same name is replaced.
 
-    Words such as `today` are saved as words: they mean another day tomorrow.
+    Words such as `today` are saved as they are, so they mean the day on which they are
+    used.
     """
     form = SavedForm(request.POST)
     error = form.first_error()
     name = form.cleaned_data.get("name", "")
-    mine = kind.objects.of(request.actor)
-    found = mine.filter(name__iexact=name).first()
+    own = kind.objects.of(request.actor)
+    replaced = own.filter(name__iexact=name).first()
     if len(query) > MAX_QUERY:
         error = f"This {kind.noun} is too long to save. Shorten it."
-    elif found is None and mine.count() >= MOST:
+    elif replaced is None and own.count() >= MOST:
         error = f"You have {MOST} saved already: delete one first."
     back = reverse(kind.page) + (f"?{query}" if query else "")
     if error:
         messages.error(request, error, extra_tags="desk")
         return redirect(back)
     values = {"person_id": int(request.actor.id), "query": query, **form.cleaned_data}
-    row, _ = mine.update_or_create(name__iexact=name, defaults=values)
-    before = found.in_words if found else ""
+    row, _ = own.update_or_create(name__iexact=name, defaults=values)
+    before = replaced.in_words if replaced else ""
     details = {"name": name, **changed(before, row.in_words)}
     record(kind.saved, request.actor, details=details)
     notice = f"Saved as “{name}”{', for everybody' if row.shared else ''}."
@@ -64,21 +67,21 @@ def save(request: DeskRequest, kind: type[Saved], query: str) -> HttpResponse:
 
 @transaction.atomic
 def delete(request: DeskRequest, kind: type[Saved], key: int) -> HttpResponse:
-    """Delete one of the person's own; somebody else's is a 404."""
-    found = kind.objects.of(request.actor).filter(pk=key).select_for_update().first()
-    if found is None:
+    """Delete one that this person saved. Raises Http404 if it is somebody else's."""
+    row = kind.objects.of(request.actor).filter(pk=key).select_for_update().first()
+    if row is None:
         raise Http404(f"You have no such {kind.noun}.")
-    details = {"name": found.name, **changed(found.in_words, "")}
+    details = {"name": row.name, **changed(row.in_words, "")}
     record(kind.deleted, request.actor, details=details)
-    found.delete()
+    row.delete()
     notice = f"The {kind.noun} was deleted. Nothing else was changed."
     return redirect_with_notice(request, notice, kind.page)
 
 
 def searches_of(actor: Actor) -> list[SavedSearch]:
-    """Return the searches of the ledger that the person may use, with owners."""
-    found = list(SavedSearch.objects.usable_by(actor))
-    owners = get_user_model().objects.in_bulk({one.person_id for one in found})
-    for one in found:
+    """Return the saved searches that the person can use, with their owners' names."""
+    searches = list(SavedSearch.objects.usable_by(actor))
+    owners = get_user_model().objects.in_bulk({one.person_id for one in searches})
+    for one in searches:
         one.owner = str(owners.get(one.person_id, "somebody who left"))
-    return found
+    return searches

@@ -1,5 +1,5 @@
-"""The ledger for people: searched by any field, newest first, with counts beside it;
-and searches saved by a name.
+"""The page of the ledger: entries that match a search, newest first, next to counts by
+which it can be narrowed (facets). Also saves and deletes searches.
 """
 
 from contextlib import suppress
@@ -29,7 +29,7 @@ from audit.search.results import (
 from common.pages import DeskRequest, page_or_fragment
 from common.time_zones import zone_name
 
-# A facet shows so many values, and the others behind "more".
+# How many values of a facet are shown at once; the others are behind "more".
 SHOWN = 6
 # The filters for which the search form has fields.
 _IN_FORM: dict[str, Any] = dict.fromkeys(
@@ -39,7 +39,9 @@ _IN_FORM: dict[str, Any] = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of a facet: its label, its count and its link."""
+    """One value of a facet: its label, its count, and the query string that narrows the
+    search to it, or if it `is_on` ends that.
+    """
 
     label: str
     number: int
@@ -49,8 +51,8 @@ class Choice:
 
 @require_safe
 def ledger(request: DeskRequest) -> HttpResponse:
-    """Show what happened, newest first, a hundred entries a page; technical ones only
-    where they are asked for.
+    """Show a page of entries, newest first, as HTML or JSON. The HTML page shows
+    technical entries only if they are asked for.
     """
     filters = Filters.from_query(request.GET, zone_name())
     if request.GET.get("format") == "json":
@@ -111,8 +113,8 @@ def ledger(request: DeskRequest) -> HttpResponse:
         context=context,
         status=status,
     )
-    # Fields that were left empty, and tokens that were typed, go into the address in
-    # its one spelling.
+    # The browser shows the query string in its normal spelling, without empty fields,
+    # and with typed filters as fields.
     answer["HX-Push-Url"] = _address(filters.query())
     return answer
 
@@ -121,6 +123,7 @@ def _address(query: str, name: str = "audit") -> str:
     return f"{reverse(name)}?{query}" if query else reverse(name)
 
 
+# A page of entries as JSON, for scripts; `next` is the address of the next page.
 def _as_json(request: DeskRequest, filters: Filters) -> HttpResponse:
     remarks = list(filters.remarks)
     try:
@@ -139,16 +142,14 @@ def _as_json(request: DeskRequest, filters: Filters) -> HttpResponse:
 def _chips(
     filters: Filters, counts: dict[str, list[Count]]
 ) -> list[tuple[str, str, str]]:
-    """Return each filter that is on: what it is called, its value, and the address
-    without it.
-    """
-    # The names of people and connections, from the newest entries.
+    """Return (name, value, query string without it) of each filter that is on."""
+    # For people and connections, the facets have the names.
     labels = {
         "action": {filters.action: kind_label(filters.action)},
         "actor": {filters.actor: filters.actor.replace("/", " ")},
     }
-    for name, found in counts.items():
-        labels.setdefault(name, {}).update((value, label) for value, _, label in found)
+    for name, values in counts.items():
+        labels.setdefault(name, {}).update((value, label) for value, _, label in values)
     is_one_day = bool(filters.since) and filters.since == filters.until
     chips = [
         (NARROWING[name], labels.get(name, {}).get(value, value), filters.without(name))
@@ -163,7 +164,7 @@ def _chips(
 def _facet_groups(
     filters: Filters, counts: dict[str, list[Count]]
 ) -> list[tuple[str, list[Choice], list[Choice]]]:
-    """Return the facets, each with what it shows at once and what it shows on demand."""
+    """Return (label, values shown at once, values behind "more") of each facet."""
     labels = {
         "action": "Actions",
         "actor": "Who",
@@ -190,7 +191,7 @@ def _facet_groups(
 
 @require_POST
 def save(request: DeskRequest) -> HttpResponse:
-    """Save what the ledger is searched for now, and lead back to it."""
+    """Save the present search, and redirect back to it."""
     filters = Filters.from_query(request.POST.get("query", "")[:4000], zone_name())
     query = filters.query(before=None, after=None)
     return saved.save(request, SavedSearch, query)

@@ -1,1 +1,1 @@
-"""Tags of the ledger."""
+"""The template tags of the ledger."""

@@ -1,4 +1,4 @@
-"""The line about the newest seal on the ledger's pages."""
+"""The template tag for the line about the newest seal, on the ledger's pages."""
 
 from typing import Any
 

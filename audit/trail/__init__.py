@@ -1,8 +1,8 @@
-"""The audit trail of a message, from its entries alone, so that it outlives every row
-of the mirror; here are the reads of the ledger for other apps.
+"""The audit trail of a message: a page of all its entries, with answers in sentences,
+and proofs as files. This module has the queries of the ledger that other apps use.
 
-It must not query anything but the ledger. Start reading at `views.message_trail`, then
-`answers`.
+Everything here reads only the ledger, so that a trail can still be shown when the
+message itself was deleted. Start reading at `views.message_trail`, then `answers`.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from audit.models import Entry, EntryQuerySet
 def recorded_actions(
     *, message: UUID, actions: Sequence[str], actor_id: str, fingerprint: str
 ) -> set[str]:
-    """Return which of these actions of the actor on this version of the message are
-    recorded already.
+    """Return which of these actions the actor has already done to the version of the
+    message with this fingerprint.
     """
     done = _of_actor(message, actor_id, fingerprint).filter(action__in=actions)
     return set(done.values_list("action", flat=True).distinct())
@@ -25,8 +25,8 @@ def recorded_actions(
 def recorded_versions(
     *, messages: Sequence[UUID], actions: Sequence[str], actor_id: str
 ) -> set[tuple[str, UUID | None, str]]:
-    """Return which of these actions of the actor are recorded for which versions of
-    these messages, in one query.
+    """Return (action, message, fingerprint) for each of these actions that the actor
+    has done to a version of these messages, in one query.
     """
     return set(
         Entry.objects.of_messages(set(messages))
@@ -38,7 +38,7 @@ def recorded_versions(
 def first_at(
     *, message: UUID, action: str, actor_id: str, fingerprint: str
 ) -> datetime | None:
-    """Return when the actor first did this to this version of the message."""
+    """Return when the actor first did this to this version of the message; or None."""
     done = _of_actor(message, actor_id, fingerprint).of_action(action)
     return done.oldest_first().values_list("at", flat=True).first()
 
@@ -50,8 +50,8 @@ def _of_actor(message: UUID, actor_id: str, fingerprint: str) -> EntryQuerySet:
 
 
 def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
-    """Return the last of these actions on the message, by the order of entries and not
-    by any clock; empty for none.
+    """Return which of these actions was recorded last for the message; empty if none
+    was. The order of entries counts, not their times.
     """
     return (
         Entry.objects.of_message(message)
@@ -64,26 +64,26 @@ def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
 
 
 def lines(entries: EntryQuerySet) -> list[Entry]:
-    """Return entries with their details."""
+    """Return entries as a list, with their details."""
     return list(entries.with_details())
 
 
 def with_subjects(shown: list[Entry]) -> list[Entry]:
-    """Add the subjects of their messages, which most entries do not repeat, in one more
-    query.
+    """Set the subject of its message (`about`) on each entry, in one query. Most
+    entries do not have it in their details.
     """
     wanted = {
-        line.message
-        for line in shown
-        if line.message and not line.details.get("subject")
+        entry.message
+        for entry in shown
+        if entry.message and not entry.details.get("subject")
     }
     actions = ("message.held", "message.fetched", "message.changed", "message.named")
-    known = dict(
+    subjects = dict(
         Entry.objects.of_messages(wanted)
         .filter(action__in=actions)
         .oldest_first()
         .values_list("message", "detail__fields__subject")
     )
-    for line in shown:
-        line.about = known.get(line.message) or ""
+    for entry in shown:
+        entry.about = subjects.get(entry.message) or ""
     return shown

@@ -1,6 +1,7 @@
-"""What an audit trail says at its top, from the entries of the message, oldest first:
-who started it, what was sent to whom, who decided it, what they saw, and what became of
-it.
+"""The answers at the top of a message's audit trail, as sentences: who started it, what
+was sent to whom, who decided it, who saw what, and what became of it.
+
+They are computed from the entries of the message alone, the oldest first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +15,10 @@ from audit.trail import lines
 from audit.trail.sentences import Sentence, duration, sentence
 from common.references import without_references
 
-# The answers rest on at most so many entries; a message with more of them was not
-# written for people.
+# How many entries of a message are read for the answers. An ordinary message has far
+# fewer.
 MOST = 5000
-# The answers do not use these, and there may be very many of them.
+# Actions that the answers do not use, and of which there may be very many.
 _NOT_ASKED = (
     "message.served",
     "message.asked_about",
@@ -28,43 +29,47 @@ _NOT_ASKED = (
 
 
 def summary_of(message: UUID) -> dict[str, Any]:
-    """Return the summary at the top of a message's page, from its entries."""
-    entries = Entry.objects.of_message(message)
-    found = lines(entries.exclude(action__in=_NOT_ASKED).oldest_first()[:MOST])
-    marks = (line.fingerprint for line in reversed(found) if line.fingerprint)
+    """Return the template context of the summary at the top of an audit trail."""
+    of_message = Entry.objects.of_message(message)
+    entries = lines(of_message.exclude(action__in=_NOT_ASKED).oldest_first()[:MOST])
+    fingerprints = (
+        entry.fingerprint for entry in reversed(entries) if entry.fingerprint
+    )
     return {
-        "subject": _first(found[::-1], "subject"),
-        "fingerprint": next(marks, ""),
-        "answers": answers_of(found),
-        "entries": entries.count(),
-        "sealed": SealedEntry.objects.filter(entry__in=entries.values("pk")).count(),
-        "removed": sum(line.is_redacted for line in found),
-        "is_cut": len(found) == MOST,
+        "subject": _first(entries[::-1], "subject"),
+        "fingerprint": next(fingerprints, ""),
+        "answers": answers_of(entries),
+        "entries": of_message.count(),
+        "sealed": SealedEntry.objects.filter(entry__in=of_message.values("pk")).count(),
+        "removed": sum(entry.is_redacted for entry in entries),
+        "is_cut": len(entries) == MOST,
     }
 
 
-def answers_of(found: Sequence[Entry]) -> tuple[tuple[str, list[Sentence]], ...]:
-    """Return each question with the sentences that these entries answer."""
+def answers_of(entries: Sequence[Entry]) -> tuple[tuple[str, list[Sentence]], ...]:
+    """Return (question, sentences that answer it) for each question."""
     return (
-        ("Who started it?", list(_who_started(found))),
-        ("What was sent, and to whom?", list(_what_was_sent(found))),
-        ("Who decided it, and when?", list(_who_decided(found))),
-        ("Who saw what?", list(_what_they_saw(found))),
-        ("What became of it?", list(_what_became(found))),
+        ("Who started it?", list(_who_started(entries))),
+        ("What was sent, and to whom?", list(_what_was_sent(entries))),
+        ("Who decided it, and when?", list(_who_decided(entries))),
+        ("Who saw what?", list(_what_they_saw(entries))),
+        ("What became of it?", list(_what_became(entries))),
     )
 
 
-def _first(found: Sequence[Entry], name: str) -> str:
-    return next((line.details[name] for line in found if line.details.get(name)), "")
+def _first(entries: Sequence[Entry], name: str) -> str:
+    return next(
+        (entry.details[name] for entry in entries if entry.details.get(name)), ""
+    )
 
 
-def _of_action(found: Sequence[Entry], *actions: str) -> list[Entry]:
-    return [line for line in found if line.action in actions]
+def _of_action(entries: Sequence[Entry], *actions: str) -> list[Entry]:
+    return [entry for entry in entries if entry.action in actions]
 
 
 # --- Who started it -------------------------------------------------------------------
 
-# The evidence of a fact: the sender claimed it, or it was verified.
+# The evidence for a fact: the sender claimed it, or it was verified.
 SAYS = "says"
 PROVED = "proved"
 _TRIGGER_NAMES = {
@@ -77,7 +82,7 @@ _TRIGGER_NAMES = {
     "run_id": "Run",
     "runId": "Run",
 }
-# What the entry of a signed command calls the same.
+# The names of the same fields in the entry of a signed Discord command.
 _SIGNED = {
     "discord_user": "discord",
     "discord_user_id": "discord_id",
@@ -88,31 +93,32 @@ _SIGNED = {
 }
 
 
-def message_origin(found: Sequence[Entry]) -> dict[str, Any]:
-    """Return the content of the first chapter: names and values with their evidence as
-    `facts`, and as `line` the entry that has them.
+def message_origin(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return who started a message, for the page: `facts` as (name, value, evidence),
+    and the entry that has them as `line`.
 
-    What a program wrote into its own message is claimed. It is verified where the desk
-    carried out a command that says the same, because Discord signed that.
+    What the sender wrote into the message is claimed. It is verified if the desk
+    carried out a Discord command that says the same, because Discord signed the
+    command.
     """
-    line = next((one for one in found if one.trigger), found[0])
+    entry = next((one for one in entries if one.trigger), entries[0])
     facts = [
         (
             _TRIGGER_NAMES.get(name, name.replace("_", " ")),
             value,
-            PROVED if _is_signed(name, value, found) else SAYS,
+            PROVED if _is_signed(name, value, entries) else SAYS,
         )
-        for name, value in line.trigger.items()
+        for name, value in entry.trigger.items()
     ]
-    if key := _first(found, "key"):
+    if key := _first(entries, "key"):
         facts.append(("API key", key, PROVED))
-    if sender := _first(found, "sender"):
+    if sender := _first(entries, "sender"):
         facts.append(("From", sender, ""))
-    return {"line": line, "facts": facts}
+    return {"line": entry, "facts": facts}
 
 
-def _is_signed(name: str, value: str, found: Sequence[Entry]) -> bool:
-    commands = _of_action(found, "message.commanded")
+def _is_signed(name: str, value: str, entries: Sequence[Entry]) -> bool:
+    commands = _of_action(entries, "message.commanded")
     return bool(commands) and commands[0].details.get(_SIGNED.get(name, "")) == value
 
 
@@ -122,29 +128,29 @@ _ASKED = (
 )
 
 
-def _who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
-    trigger = next((line.trigger for line in found if line.trigger), {})
+def _who_started(entries: Sequence[Entry]) -> Iterator[Sentence]:
+    trigger = next((entry.trigger for entry in entries if entry.trigger), {})
     named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
-    is_inbound = _first(found, "direction") == "inbound"
+    is_inbound = _first(entries, "direction") == "inbound"
     if is_inbound:
         form = "It was received by email[, from {sender} as the email claims]."
-        yield sentence(form, sender=_first(found, "sender"))
+        yield sentence(form, sender=_first(entries, "sender"))
     elif named["discord_user"] or named["discord_user_id"]:
-        given = [(name, value) for name, value in named.items() if value]
-        is_proved = all(_is_signed(name, value, found) for name, value in given)
+        claims = [(name, value) for name, value in named.items() if value]
+        is_proved = all(_is_signed(name, value, entries) for name, value in claims)
         evidence = "verified" if is_proved else "claimed by the sender"
         yield sentence(_ASKED, evidence=evidence, **named)
-    elif any(line.is_redacted for line in found):
+    elif any(entry.is_redacted for entry in entries):
         yield sentence("Who asked for it was removed with the personal details.")
     else:
         yield sentence(
             "An agent sent it through the API and named no person who asked for it."
         )
-    for line in _of_action(found, "message.commanded"):
+    for entry in _of_action(entries, "message.commanded"):
         form = "{actor} gave this desk the command[ {command:code}], signed by Discord."
-        yield sentence(form, line)
+        yield sentence(form, entry)
     form = "It was sent with the API key “{key}” (verified)."
-    if key := _first(found, "key"):
+    if key := _first(entries, "key"):
         yield sentence(form, key=key)
     elif not is_inbound:
         yield sentence("The API key that sent it is not known.")
@@ -168,16 +174,18 @@ _CONTENT_FIELDS = (
 )
 
 
-def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield each version of the content, or what was reported of it."""
-    versions = _of_action(found, "message.fetched", "message.changed")
-    for number, line in enumerate(versions, 1):
-        version = f"Version {line.details.get('version') or number}"
-        yield _content(line, version)
+def _what_was_sent(entries: Sequence[Entry]) -> Iterator[Sentence]:
+    """Yield a sentence for each version of the content; or one about what MultiMail
+    reported, if the content was never fetched.
+    """
+    versions = _of_action(entries, "message.fetched", "message.changed")
+    for number, entry in enumerate(versions, 1):
+        version = f"Version {entry.details.get('version') or number}"
+        yield _content(entry, version)
     if versions:
         return
     reported = [
-        line for line in found if line.subject or line.details.get("recipients")
+        entry for entry in entries if entry.subject or entry.details.get("recipients")
     ]
     if reported:
         what = "The content never reached this desk. MultiMail reported"
@@ -188,16 +196,18 @@ def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
         )
 
 
-def _content(line: Entry, what: str) -> Sentence:
-    if line.is_redacted:
+# The sentence about one version of the content; `what` is how it begins.
+def _content(entry: Entry, what: str) -> Sentence:
+    if entry.is_redacted:
         form = "{what:words}[ ({mark:code})], {at}: the details were removed."
-        return sentence(form, line, what=what)
-    # Of several files, each has a line.
+        return sentence(form, entry, what=what)
+    # Several attachments are on a line each.
     texts: dict[str, Any] = {
-        name: line.details.get(name, "").replace("\n", ", ") for name in _CONTENT_FIELDS
+        name: entry.details.get(name, "").replace("\n", ", ")
+        for name in _CONTENT_FIELDS
     }
-    texts["to"] = texts["to"] or line.details.get("recipients", "")
-    return sentence(_CONTENT, line, what=what, **texts)
+    texts["to"] = texts["to"] or entry.details.get("recipients", "")
+    return sentence(_CONTENT, entry, what=what, **texts)
 
 
 # --- Who decided ----------------------------------------------------------------------
@@ -213,7 +223,7 @@ _VERDICT = (
     "{actor} {did:words}[ version {version:words}][ ({mark:code})], {at}, through {through:words}"
     "[, from {address:code}][, {approvals:words} approvals][, to be sent {later:words}][. Reason: “{reason}”]."
 )
-# What else people did about a decision.
+# Other things that people did about a decision.
 _ALSO = (
     "verdict.taken_back",
     "decision.undone",
@@ -222,38 +232,38 @@ _ALSO = (
 )
 
 
-def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield every verdict, every decision of a rule, who took one back, and who was
-    refused one.
+def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
+    """Yield a sentence for each verdict, each decision by a rule, and each time that
+    one was taken back or refused.
     """
     is_decided = False
-    for line in found:
-        did = _DID.get(line.details.get("outcome", ""), "decided")
-        if line.action == "verdict.given":
+    for entry in entries:
+        did = _DID.get(entry.details.get("outcome", ""), "decided")
+        if entry.action == "verdict.given":
             is_decided = True
-            through = _SURFACES.get(line.surface, line.surface)
-            yield sentence(_VERDICT, line, did=did, through=through)
-        elif line.action == "decision.recorded" and line.actor_kind != "person":
+            through = _SURFACES.get(entry.surface, entry.surface)
+            yield sentence(_VERDICT, entry, did=did, through=through)
+        elif entry.action == "decision.recorded" and entry.actor_kind != "person":
             is_decided = True
             by = "[ by the rule “{rule}”][ by {actor}, signed by {signed_by}]"
             form = f"The desk {did} it{by}, {{at}}[. Reason: “{{reason}}”]."
-            yield sentence(form, line)
-        elif line.action in _ALSO:
+            yield sentence(form, entry)
+        elif entry.action in _ALSO:
             yield sentence(
-                f"{{actor}} {line.sentence}, {{at}}[: {{explanation}}]", line
+                f"{{actor}} {entry.sentence}, {{at}}[: {{explanation}}]", entry
             )
-        is_press = line.action in ("verdict.given", "interaction.refused")
-        if is_press and line.details.get("interaction"):
+        is_press = entry.action in ("verdict.given", "interaction.refused")
+        if is_press and entry.details.get("interaction"):
             who = "[: {discord}][, user {discord_id:code}]"
             form = f"Discord signed who pressed{who}, interaction {{interaction:code}}."
-            yield sentence(form, line)
+            yield sentence(form, entry)
     if is_decided:
         return
     elsewhere = ("message.approved", "message.rejected", "message.gone")
-    if reported := _of_action(found, *elsewhere):
+    if reported := _of_action(entries, *elsewhere):
         form = f"Nobody decided it on this desk. MultiMail {reported[0].sentence}, {{at}}[. Reason: “{{reason}}”]."
         yield sentence(form, reported[0])
-    elif _of_action(found, "message.held"):
+    elif _of_action(entries, "message.held"):
         yield sentence("Nobody has decided it.")
     else:
         yield sentence("Nobody. It was never held for review.")
@@ -262,35 +272,37 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
 # --- What they saw --------------------------------------------------------------------
 
 
-def _what_they_saw(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield for each verdict what its reviewer had opened and was told; then who else
-    opened the message.
+def _what_they_saw(entries: Sequence[Entry]) -> Iterator[Sentence]:
+    """Yield for each verdict what the reviewer had opened, and which risk, findings and
+    ruling were shown to them; then who else opened the message.
     """
-    verdicts = _of_action(found, "verdict.given")
-    opened = _of_action(found, "message.opened")
-    for line in verdicts:
-        yield _opened_before(line, opened)
-        if line.is_redacted:
+    verdicts = _of_action(entries, "verdict.given")
+    opened = _of_action(entries, "message.opened")
+    for entry in verdicts:
+        yield _opened_before(entry, opened)
+        if entry.is_redacted:
             yield sentence("What they were told was removed with the personal details.")
             continue
-        told = sentence(
+        shown_to_them = sentence(
             "[Risk {risk:words}. ][The findings: “{findings}”. ]"
             "[Ticked as viewed: {viewed}. ][The ruling: “{ruling}”.]",
-            line,
-            viewed=line.details.get("viewed", "").partition("\n")[0],
-            findings=line.details.get("findings", "").replace("\n", " "),
-            ruling=line.details.get("ruling", "").replace("\n", " "),
-            risk=line.details.get("risk", ""),
+            entry,
+            viewed=entry.details.get("viewed", "").partition("\n")[0],
+            findings=entry.details.get("findings", "").replace("\n", " "),
+            ruling=entry.details.get("ruling", "").replace("\n", " "),
+            risk=entry.details.get("risk", ""),
         )
-        yield told or sentence("What they were told was not recorded.")
-    deciders = {line.actor_id for line in verdicts}
-    readers = {line.actor: line for line in opened if line.actor_id not in deciders}
-    for line in readers.values():
-        yield sentence("{actor} opened it, {at}, and gave no verdict.", line)
+        yield shown_to_them or sentence("What they were told was not recorded.")
+    deciders = {entry.actor_id for entry in verdicts}
+    readers = {entry.actor: entry for entry in opened if entry.actor_id not in deciders}
+    for entry in readers.values():
+        yield sentence("{actor} opened it, {at}, and gave no verdict.", entry)
     if not verdicts and not readers:
         yield sentence("Nobody opened it on this desk.")
 
 
+# The sentence that says whether, and how long before, the reviewer had opened the
+# version that they decided.
 def _opened_before(verdict: Entry, opened: Sequence[Entry]) -> Sentence:
     same = (verdict.actor_id, verdict.fingerprint)
     before = (
@@ -305,12 +317,14 @@ def _opened_before(verdict: Entry, opened: Sequence[Entry]) -> Sentence:
             "{actor} never opened that version on the desk, as far as the ledger shows."
         )
         return sentence(form + unread, verdict)
-    shown = verdict.details.get("seconds_shown") or (verdict.at - since).total_seconds()
+    seconds = (
+        verdict.details.get("seconds_shown") or (verdict.at - since).total_seconds()
+    )
     return sentence(
         "{actor} opened that version {since}, {shown:words} before deciding." + unread,
         verdict,
         since=since,
-        shown=duration(float(shown)),
+        shown=duration(float(seconds)),
     )
 
 
@@ -341,24 +355,23 @@ _STEPS = (
     "decision.left_after_all",
     "decision.found_again",
 )
-# The most attempts to carry a decision out that are listed here; the story has all of
-# them.
+# How many steps are listed here, the newest ones; the story below has all of them.
 _MOST_STEPS = 12
 
 
-def _what_became(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield the newest things that happened after the message was decided or bypassed
-    the desk, in order.
+def _what_became(entries: Sequence[Entry]) -> Iterator[Sentence]:
+    """Yield a sentence for each of the newest steps of carrying out the decision,
+    sending and delivery, in order.
     """
-    steps = _of_action(found, *_STEPS)
+    steps = _of_action(entries, *_STEPS)
     if len(steps) > _MOST_STEPS:
         yield sentence("Earlier steps are listed below.")
-    for line in steps[-_MOST_STEPS:]:
-        details = line.details
+    for entry in steps[-_MOST_STEPS:]:
+        details = entry.details
         why = without_references(
             details.get("explanation") or details.get("reason") or ""
         )
-        form = f"{{who}} {line.sentence}, {{at}}[: “{{why}}”]."
-        yield sentence(form, line, who=capfirst(line.actor), why=why)
+        form = f"{{who}} {entry.sentence}, {{at}}[: “{{why}}”]."
+        yield sentence(form, entry, who=capfirst(entry.actor), why=why)
     if not steps or steps[-1].action == "message.sent":
         yield sentence("Nothing has been reported since.")

@@ -1,8 +1,8 @@
-"""The proof of one message: its sealed entries, with the hashes of their batches and
-the seals over them.
+"""Makes the proof of one message: a JSON file with its sealed entries, the hashes of
+all entries of their batches, and the seals over these.
 
-docs/ledger.md has its form. It is checked by `countersign_verify.py`; `readable_proof`
-makes a page of it for people.
+docs/ledger.md describes the file, and `countersign_verify.py` checks it.
+`readable_proof` makes an HTML page of it for people.
 """
 
 import base64
@@ -29,26 +29,26 @@ from common.actors import Actor
 from common.postgres import clock
 
 VERSION = 2
-# What a proof may have, as the verifier has it; a proof of more would be a bundle.
+# The verifier's limits for a proof. A message with more needs a bundle of the ledger.
 MOST_ENTRIES = 10_000
 MOST_HASHES = 200_000
 MOST_BYTES = 16 * 1024 * 1024
 
 
 class NotProvable(Exception):
-    """There is no proof of this message; the sentence says why."""
+    """No proof of this message can be made; the message says why."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A proof as the text of its file, and what it is about."""
+    """A proof: the text of its file, and the entries in it (`lines`)."""
 
     text: str
     message: UUID
-    # The newest seal.
+    # The newest of the seals in it.
     seal: Seal
     lines: list[Entry]
-    # The numbers of later entries, which nothing proves.
+    # The numbers of entries of the message that are not sealed yet, so not proved.
     not_sealed: list[int]
     has_details: bool
 
@@ -56,15 +56,17 @@ class Proof:
 def prove(
     message: UUID, *, actor: Actor, form: str, with_details: bool = True
 ) -> Proof:
-    """Return the proof of one message as it is now, and record who took it in which
-    form. Raises NotProvable.
+    """Return the proof of one message as it is now, and record that the actor took it.
+    `form` is "json" or "html". Raises NotProvable.
     """
-    found = lines(Entry.objects.of_message(message).oldest_first()[: MOST_ENTRIES + 1])
-    if len(found) > MOST_ENTRIES:
+    of_message = lines(
+        Entry.objects.of_message(message).oldest_first()[: MOST_ENTRIES + 1]
+    )
+    if len(of_message) > MOST_ENTRIES:
         raise NotProvable(
             f"This message has more than {MOST_ENTRIES:,} entries. Export a bundle of the ledger instead."
         )
-    by_number = {line.pk: line for line in found}
+    by_number = {line.pk: line for line in of_message}
     sealed = list(
         SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position")
     )
@@ -79,10 +81,10 @@ def prove(
         raise NotProvable(
             "The entries of this message are under too many seals. Export a bundle of the ledger instead."
         )
-    shown = [by_number[one.entry] for one in sealed]
+    proved_lines = [by_number[one.entry] for one in sealed]
     proved = {one.entry for one in sealed}
     details = EntryDetail.objects.defer("words").in_bulk(proved) if with_details else {}
-    placed: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    entries_by_seal: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for one in sealed:
         detail = details.get(one.entry)
         entry: dict[str, Any] = {
@@ -91,24 +93,24 @@ def prove(
             "salt": bytes(detail.salt).hex() if detail else None,
             "fields": detail.fields if detail else None,
         }
-        placed[one.seal].append(entry)
+        entries_by_seal[one.seal].append(entry)
     batches = []
     for seal in seals:
-        for entry in placed[seal.number]:
+        for entry in entries_by_seal[seal.number]:
             entry["index"] -= seal.size - seal.count
         hashes = SealedEntry.objects.under(seal)
         batch = {
             "seal": seal.as_json(),
             "hashes": [bytes(one).hex() for one in hashes],
-            "entries": placed[seal.number],
+            "entries": entries_by_seal[seal.number],
         }
         batches.append(batch)
-    # The heading, which the verifier compares with the entry that it names. A decision
-    # is what a proof is wanted for; of other acts, the newest that is no step of a
-    # program.
-    decisions = [line for line in shown if line.action == "verdict.given"]
-    acts = [line for line in shown if line.actor_kind == "person"]
-    about = (decisions or acts or shown)[-1]
+    # The entry for the proof's heading, which the verifier compares with the heading.
+    # That is the newest decision; without one, the newest act of a person, or the last
+    # entry.
+    decisions = [line for line in proved_lines if line.action == "verdict.given"]
+    acts = [line for line in proved_lines if line.actor_kind == "person"]
+    heading = (decisions or acts or proved_lines)[-1]
     data: dict[str, Any] = {
         "v": VERSION,
         "kind": "message",
@@ -116,10 +118,10 @@ def prove(
         "made_at": clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "message": str(message),
         "about": {
-            "action": about.action,
-            "actor": f"{about.actor_kind} {about.actor_id}",
-            "at": about.at.astimezone(UTC).isoformat(timespec="microseconds"),
-            "entry": about.pk,
+            "action": heading.action,
+            "actor": f"{heading.actor_kind} {heading.actor_id}",
+            "at": heading.at.astimezone(UTC).isoformat(timespec="microseconds"),
+            "entry": heading.pk,
         },
         "batches": batches,
         "not_sealed": sorted(by_number.keys() - proved),
@@ -129,7 +131,7 @@ def prove(
         raise NotProvable(
             "The proof of this message would be too large. Export a bundle of the ledger instead."
         )
-    connections = (line.connection for line in shown if line.connection)
+    connections = (line.connection for line in proved_lines if line.connection)
     with transaction.atomic():
         record(
             "ledger.proof_taken",
@@ -143,11 +145,13 @@ def prove(
                 "personal details": "with" if with_details else "without",
             },
         )
-    return Proof(text, message, seals[-1], shown, data["not_sealed"], with_details)
+    return Proof(
+        text, message, seals[-1], proved_lines, data["not_sealed"], with_details
+    )
 
 
 def readable_proof(proof: Proof) -> str:
-    """Return the page of a proof, as one file."""
+    """Return a proof as an HTML page in one file, for people."""
     style = (Path(settings.BASE_DIR) / "static/css/proof.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     rows = []
@@ -160,9 +164,9 @@ def readable_proof(proof: Proof) -> str:
         for question, sentences in answers_of(proof.lines)
     ]
     context = {
-        # The file loads nothing and runs nothing, also where a browser would.
+        # Forbids the browser to load or run anything, whatever is in the file.
         "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        # Ours, from our own file.
+        # Safe: it is our own file.
         "style": SafeString(f"<style>{style}</style>"),
         "proof": proof,
         "made_at": in_utc(clock()),

@@ -1,4 +1,7 @@
-"""Sentences made of typed pieces: our own words, moments, and text that others wrote."""
+"""Builds the sentences of an audit trail from pieces, so that templates can show each
+piece in its own way: our own words, times, and text that others wrote, which may be
+hostile.
+"""
 
 import re
 from dataclasses import dataclass
@@ -11,10 +14,9 @@ from common.fingerprint import short_fingerprint
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece: `words` of our own, a `moment`, `code` for machines, or `theirs`.
-
-    The last was written by a person or a program that may be lying, or that may hide
-    characters.
+    """One piece of a sentence. Its kind is "words" (our own text), "moment" (the time
+    `at`), "code" (such as an id), or "theirs": text of a person or program that may lie
+    or contain hidden characters.
     """
 
     kind: str
@@ -29,13 +31,14 @@ _FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
 def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentence:
-    """Return a sentence of this form. Only words of our own may stand in the template
-    itself.
+    """Return the sentence of a template, which may contain only our own words.
 
-    `{name}` is a value: text counts as written by others, unless `{name:code}` or
-    `{name:words}` says otherwise; a time is shown in the reader's zone. `[...]` is left
-    out where one of its values is empty. An entry's line gives its details, `actor`,
-    `at`, and `mark`, the short fingerprint.
+    `{name}` inserts a value. Its text counts as written by others, unless `{name:code}`
+    or `{name:words}` gives another kind; a time becomes a "moment". A part in `[...]`
+    is left out if one of its values is empty.
+
+    Values are the keyword arguments and those of the entry `line`: its details,
+    `actor`, `at`, and `mark`, the short fingerprint.
     """
     if line is not None:
         mark = short_fingerprint(line.fingerprint) if line.fingerprint else ""
@@ -50,7 +53,7 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
     for optional, fixed in _PARTS.findall(template):
         if not all(values.get(name) for name, _ in _FIELD.findall(optional)):
             continue
-        # Split by two groups: words, the name of a value, its kind, words, and so on.
+        # The pattern has two groups, so this is: words, name, kind, words, name, ...
         parts = _FIELD.split(optional or fixed)
         pieces.append(Piece("words", parts[0]))
         for name, kind, words in zip(
@@ -66,17 +69,17 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
 
 
 def plain(one: Sentence) -> str:
-    """Return a sentence as text alone, for a file."""
+    """Return a sentence as plain text, for a file."""
     return "".join(in_utc(piece.at) if piece.at else piece.text for piece in one)
 
 
 def in_utc(at: datetime) -> str:
-    """Return a moment for a file, which may be read in any time zone."""
+    """Return a time in UTC, for a file that may be read in any time zone."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
 
 
 def duration(seconds: float) -> str:
-    """Return how long, as people say it: `40 seconds`, `2 h 5 min`, `3 days`."""
+    """Return a duration for people: "40 seconds", "2 h 5 min", "3 days"."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} second{'' if whole == 1 else 's'}"

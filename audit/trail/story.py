@@ -1,5 +1,5 @@
-"""The story of a message: all its entries in chapters, in the order in which they were
-written, each with its seal.
+"""The story of a message on its audit trail: its entries in their order, grouped into
+chapters such as "Held" and "Decided", each entry with its seal.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,7 @@ from datetime import datetime, timedelta
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
 
-# The chapter of an act, and the word for it in the chapter's heading. A heading has the
-# words of what the chapter holds, in the order in which it happened; without any, the
-# chapter's own. An act of no chapter stays where it is.
+# The kinds of chapters, and the word for each.
 CHAPTERS = {
     "held": "Held",
     "read": "Read",
@@ -20,6 +18,9 @@ CHAPTERS = {
     "became": "Sent",
     "after": "Afterwards",
 }
+# By kind of chapter and by action, the word for the action in the chapter's heading;
+# empty for none. A heading consists of the words of its entries, in order, or if there
+# are none, of the word of its kind.
 _WORDS: dict[str, dict[str, str]] = {
     "held": {
         "message.held": "held",
@@ -89,7 +90,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "ledger.seen_again": "",
         "ledger.details_erased": "personal details removed",
     },
-    # Of no chapter.
+    # Actions that belong to no kind of chapter, and begin no new one.
     "": {
         "webhook.refuted": "false webhook",
         "alert.failed": "alert failed",
@@ -105,9 +106,9 @@ _VERDICTS = {
     "reject": "rejected",
     "send_back": "changes requested",
 }
+# How many words a heading has.
 _MOST_WORDS = 4
-# Technical steps, which are folded: another entry of the same act says the same, or no
-# person acted.
+# Actions whose entries are folded: another entry says the same, or no person acted.
 STEPS = frozenset(
     """
     message.served message.asked_about webhook.late webhook.unconfirmed alert.delivered
@@ -115,13 +116,14 @@ STEPS = frozenset(
     decision.calling claim.released snooze.ended ledger.seen_again
     """.split()
 )
+# A gap between two entries is shown from this length on.
 _LONG = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class StoryEntry:
-    """One entry of the story: how long after the one before, and where it is sealed, if
-    it is.
+    """One entry of the story: `gap` says how long after the one before it was written
+    ("5 min later"), `seal` is the number of its seal.
     """
 
     line: Entry
@@ -132,9 +134,7 @@ class StoryEntry:
 
 @dataclass
 class Run:
-    """Entries that are shown one by one, or technical steps between them that are
-    folded together.
-    """
+    """Consecutive entries that are all shown, or all folded."""
 
     is_folded: bool
     entries: list[StoryEntry] = field(default_factory=list)
@@ -142,7 +142,7 @@ class Run:
 
 @dataclass
 class Chapter:
-    """A part of the story. `is_again`: there was one of its kind before."""
+    """A part of the story. `is_again`: an earlier chapter has the same kind."""
 
     kind: str
     is_again: bool = False
@@ -150,18 +150,19 @@ class Chapter:
 
     @property
     def title(self) -> str:
-        """What happened in it, in words."""
-        found: dict[str, None] = {}
+        """The heading, such as "Read, claimed and discussed"."""
+        # A dict instead of a set, to keep the order.
+        words_used: dict[str, None] = {}
         for run in self.runs:
             for one in () if run.is_folded else run.entries:
                 action = one.line.action
                 word = _WORD_OF.get(action, "other entries")
                 if action == "verdict.given":
                     word = _VERDICTS.get(one.line.details.get("outcome", ""), word)
-                # Its chapter says it already where there is no word.
+                # An empty word: the kind of the chapter says enough.
                 if word:
-                    found[word] = None
-        words = list(found) or [CHAPTERS[self.kind]]
+                    words_used[word] = None
+        words = list(words_used) or [CHAPTERS[self.kind]]
         if len(words) > _MOST_WORDS:
             words = [*words[: _MOST_WORDS - 1], "more"]
         title = f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
@@ -169,39 +170,39 @@ class Chapter:
 
 
 def chapters_of(
-    found: Sequence[Entry], *, before: Entry | None = None
+    entries: Sequence[Entry], *, before: Entry | None = None
 ) -> list[Chapter]:
-    """Return the story of these entries, oldest first; `before` is the entry before the
-    first of them.
+    """Return the chapters of the story of these entries, which are sorted, oldest
+    first. `before` is the entry before the first of them.
     """
     seals = dict(
-        SealedEntry.objects.filter(entry__in=[line.pk for line in found]).values_list(
-            "entry", "seal"
-        )
+        SealedEntry.objects.filter(
+            entry__in=[entry.pk for entry in entries]
+        ).values_list("entry", "seal")
     )
     times = dict(
         Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at")
     )
     chapters: list[Chapter] = []
     kind = ""
-    seen = set[str]()
-    for line in found:
-        is_step = line.action in STEPS
+    kinds_so_far = set[str]()
+    for entry in entries:
+        is_step = entry.action in STEPS
         next_kind = kind
         if not (is_step and kind):
-            next_kind = _KIND_OF.get(line.action) or kind or "held"
+            next_kind = _KIND_OF.get(entry.action) or kind or "held"
         if next_kind != kind:
-            chapters.append(Chapter(next_kind, is_again=next_kind in seen))
+            chapters.append(Chapter(next_kind, is_again=next_kind in kinds_so_far))
             kind = next_kind
-            seen.add(kind)
-        gap = line.at - before.at if before else timedelta()
+            kinds_so_far.add(kind)
+        gap = entry.at - before.at if before else timedelta()
         later = f"{duration(gap.total_seconds())} later" if gap >= _LONG else ""
         runs = chapters[-1].runs
         if not runs or runs[-1].is_folded != is_step:
             runs.append(Run(is_step))
-        seal = seals.get(line.pk)
+        seal = seals.get(entry.pk)
         runs[-1].entries.append(
-            StoryEntry(line, later, seal, times.get(seal) if seal else None)
+            StoryEntry(entry, later, seal, times.get(seal) if seal else None)
         )
-        before = line
+        before = entry
     return chapters

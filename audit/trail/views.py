@@ -1,5 +1,5 @@
-"""The audit trail of one message: answers in sentences, then all entries from the
-first; and proofs of it as files.
+"""The page with the audit trail of one message (answers in sentences, then all its
+entries, the oldest first), and the download of proofs of the message.
 """
 
 from typing import Any
@@ -16,25 +16,25 @@ from audit.trail.proof import NotProvable, prove, readable_proof
 from audit.trail.story import chapters_of
 from common.pages import DeskRequest, LenientForm, page_or_fragment
 
+# Entries of a page.
 PAGE = 500
 _UNKNOWN = "No such message is recorded, or it is in a mailbox that you may not see."
 _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 
 
 class PageForm(LenientForm):
-    """After which entry a page of the trail begins."""
+    """The number of the entry after which a page of the trail begins."""
 
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
 
 
 @require_safe
 def message_trail(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show everything that happened to one message, oldest first, so many entries a
-    page.
-    """
+    """Show everything that happened to one message, oldest first, PAGE entries a page."""
     return _page(request, public_id, after=PageForm(request.GET).value("after") or 0)
 
 
+# The page or its fragment, or JSON if it is asked for.
 def _page(
     request: DeskRequest,
     public_id: UUID,
@@ -44,18 +44,18 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     entries = _readable(request, public_id)
-    found = lines(entries.after(after).oldest_first()[: PAGE + 1])
-    if not found:
+    found_entries = lines(entries.after(after).oldest_first()[: PAGE + 1])
+    if not found_entries:
         raise Http404(_UNKNOWN)
-    shown = found[:PAGE]
-    next_after = shown[-1].pk if len(found) > PAGE else None
+    shown = found_entries[:PAGE]
+    next_after = shown[-1].pk if len(found_entries) > PAGE else None
     if request.GET.get("format") == "json":
-        found_json = {
+        answer = {
             "message": str(public_id),
             "entries": [line.as_json() for line in shown],
             "next_after": next_after,
         }
-        return JsonResponse(found_json)
+        return JsonResponse(answer)
     before = lines(entries.before(shown[0].pk).newest_first()[:1]) if after else []
     context: dict[str, Any] = {
         "public_id": public_id,
@@ -82,9 +82,9 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     """
     if not _readable(request, public_id).exists():
         raise Http404(_UNKNOWN)
-    # With the personal details, or with their hashes only.
-    asked = (request.GET or request.POST).get("details") or "yes"
-    with_details = asked == "yes"
+    # Whether personal details are in the proof, or only their hashes.
+    details = (request.GET or request.POST).get("details") or "yes"
+    with_details = details == "yes"
     try:
         made = prove(
             public_id, actor=request.actor, form=form, with_details=with_details

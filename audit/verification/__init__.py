@@ -1,7 +1,6 @@
-"""Checks of the whole ledger, bundles for auditors, and comparisons with a checkpoint
-that somebody saved.
+"""Checks the whole ledger, writes bundles for auditors, and compares the ledger with a
+checkpoint that somebody saved.
 
-Uses the offline verifier on the rows of the database; must not write to the ledger
-anything but entries about itself. Start reading at `checks.check_database`, then
-`bundle.write_bundle`.
+It runs the offline verifier on the rows of the database, and writes only entries about
+these checks. Start reading at `checks.check_database`, then `bundle.write_bundle`.
 """

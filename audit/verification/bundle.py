@@ -1,5 +1,5 @@
-"""Writes the whole ledger into a folder or a .zip that can be checked without the desk:
-docs/ledger.md.
+"""Writes a bundle: the whole ledger as files in a folder or a .zip, with the program
+that checks them without the desk. docs/ledger.md describes the files.
 
 It is written to a temporary folder next to the target and moved when it is complete, so
 no partial bundle is left.
@@ -28,24 +28,25 @@ from common.postgres import clock, one_moment
 
 VERIFIER = Path(verifier.__file__)
 _README = Path(__file__).with_name("readme.txt")
+# How many entries are between two reports of progress.
 _REPORT_EVERY = 10_000
 
 
 class BundleFailed(Exception):
-    """The bundle was not written; the sentence says why."""
+    """The bundle was not written; the message says why."""
 
 
 @dataclass
 class BundleSummary:
-    """What a bundle holds."""
+    """What a bundle contains. `size` is the number of its sealed entries."""
 
     made_at: datetime
     entries: int = 0
     seals: int = 0
     size: int = 0
-    # The last seal's hash, empty without a seal.
+    # The hash of the last seal; empty if there is no seal.
     last: str = ""
-    # Key and the number of the first seal that it signed.
+    # (public key, number of the first seal that it signed), in the order of their use.
     keys: list[tuple[str, int]] = field(default_factory=list)
 
     @property
@@ -54,17 +55,18 @@ class BundleSummary:
 
     @property
     def fingerprint(self) -> str:
-        """The newest key's, empty without a seal."""
+        """The fingerprint of the newest key; empty if there is no seal."""
         return verifier.fingerprint_of(self.keys[-1][0]) if self.keys else ""
 
 
 def write_bundle(
     target: Path, *, details: bool = True, progress: Callable[[int], None] | None = None
 ) -> BundleSummary:
-    """Write everything that the ledger holds at this moment; raise BundleFailed, and
-    leave nothing, where it fails.
+    """Write the ledger as it is at this moment; without `details`, personal texts are
+    left out. A target that ends in .zip becomes one file.
 
-    Must not be called within a transaction. A name that ends in .zip makes one file.
+    Raises BundleFailed, and leaves no files behind, if it cannot be written. Must not
+    be called within a transaction.
     """
     if os.path.lexists(target):
         raise BundleFailed(f"{target} already exists and is not overwritten.")
@@ -92,7 +94,8 @@ def write_bundle(
             for path in [whole] if whole.is_file() else whole.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-            # Neither replaces what somebody else wrote there meanwhile.
+            # Neither `rename` of a folder nor `link` replaces a file that was made
+            # there meanwhile.
             if whole.is_dir():
                 whole.rename(target)
             else:
@@ -107,6 +110,7 @@ def write_bundle(
     return summary
 
 
+# Writes the files of the bundle into the folder.
 def _fill(
     folder: Path, *, details: bool, progress: Callable[[int], None] | None
 ) -> BundleSummary:
@@ -134,11 +138,11 @@ def _fill(
             (entry.pk, entry.hash, entry)
             for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE)
         )
-        # The row of an entry is None where it is gone.
+        # (number, hash when it was sealed, entry); the entry is None if it was deleted.
         rows: Iterator[tuple[int, str, Any]] = chain(sealed, unsealed)
         for number, sealed_hash, entry in rows:
-            # An entry that is gone stays listed by its hash, so that a verifier names
-            # it.
+            # A deleted entry is still listed with its hash, so that the verifier can
+            # say which one is missing.
             has_details = details and entry is not None and entry.salt is not None
             line = {
                 "id": number,

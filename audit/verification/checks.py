@@ -1,9 +1,10 @@
-"""The desk's own check of the whole ledger: once a day, and whenever somebody asks.
+"""The desk's own check of the whole ledger, once a day and whenever somebody asks for
+it.
 
-Rows of Check say what is to be done and how far it is. A check runs in a process of its
-own, because it takes longer than any task may; a process that dies leaves a row that
-makes no progress, and the check is started again. It reads the whole ledger as one
-moment saw it, and checks it with the code that checks a bundle.
+A row of Check says that a check should run, and how far it is. The check runs in a
+separate process, because it takes longer than a task may. If that process dies, the row
+makes no more progress, and the check is started again. It reads the whole ledger in one
+snapshot, and uses the code that checks bundles.
 """
 
 import logging
@@ -35,16 +36,16 @@ log = logging.getLogger(__name__)
 
 CHECKER = Actor("worker", "checker", "the ledger's check", "worker")
 EVERY = timedelta(days=1)
-# A check without progress for so long has lost its process.
+# If a check makes no progress for this long, its process has died.
 LOST_AFTER = timedelta(minutes=10)
 # Seconds between two reports of progress.
 _PAUSE = 1.0
-# The most findings that are stored: the first ones show where to look.
+# How many findings are stored, the first ones.
 _FINDINGS = 100
 
 
 class CheckRefused(Exception):
-    """The check was not started; the sentence says why."""
+    """The check was not started; the message says why. `is_denied`: the actor may not."""
 
     def __init__(self, sentence: str, *, is_denied: bool) -> None:
         super().__init__(sentence)
@@ -52,16 +53,14 @@ class CheckRefused(Exception):
 
 
 def may_ask(actor: Actor) -> bool:
-    """Whether the actor may have the whole ledger checked: auditors and admins of
-    everything.
-    """
+    """Whether the actor is an auditor or admin of everything, who may start a check."""
     return actor.acting_as(Role.ADMIN, Role.AUDITOR).sees_all()
 
 
 @transaction.atomic
 def ask_for_check(actor: Actor) -> Check:
-    """Have the whole ledger checked now; return the running check, which may be
-    another's.
+    """Start a check of the whole ledger because the actor asks for it. Return the
+    running check; if there was one already, that one. Raises CheckRefused.
     """
     if not may_ask(actor):
         raise CheckRefused(
@@ -81,8 +80,9 @@ def ask_for_check(actor: Actor) -> Check:
 
 @transaction.atomic
 def begin_daily_check() -> str:
-    """Start a check where the last is a day old, again where one was lost, and wake a
-    worker where none began.
+    """Start a check if the last one is a day old, or if the process of a check has
+    died. If a check waits for a process, enqueue it again. Return the result in a few
+    words.
     """
     ended = _end_lost()
     running = Check.objects.running().first()
@@ -98,28 +98,28 @@ def begin_daily_check() -> str:
 
 
 def start_check(check_id: int) -> str:
-    """Check in a separate process with the lowest priority; return at once."""
+    """Start the separate process that runs a check, and return at once."""
     manage = str(settings.BASE_DIR / "manage.py")
     command = [sys.executable, manage, "audit_check", str(check_id)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    # The parent has to wait for it, or it stays as a zombie.
+    # Unless its parent waits for it, the ended process would stay as a zombie.
     threading.Thread(target=process.wait, daemon=True, name="ledger-check").start()
     return f"process {process.pid}"
 
 
 def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str:
-    """Check the whole ledger for one row, which one caller gets; `alive` is called with
-    each report of progress.
+    """Check the whole ledger for one row of Check. If several processes are started for
+    the row, only one of them checks. `alive` is called with each report of progress.
     """
     last = latest_seal()
-    mine = Check.objects.running().filter(pk=check_id)
+    this_check = Check.objects.running().filter(pk=check_id)
     up_to = last.number if last else 0
-    if not mine.filter(up_to=None).update(up_to=up_to, moved_at=Now()):
+    if not this_check.filter(up_to=None).update(up_to=up_to, moved_at=Now()):
         return "not to be done"
     next_report = time.monotonic() + _PAUSE
 
     def store_progress(entries: int) -> None:
-        mine.update(entries=entries, moved_at=Now())
+        this_check.update(entries=entries, moved_at=Now())
         connection.close()
 
     def report_progress(entries: int) -> None:
@@ -127,8 +127,8 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
         if time.monotonic() < next_report:
             return
         alive()
-        # By a thread: its connection is not in the transaction in which the check
-        # reads.
+        # In a thread, because it has its own database connection: this one is in the
+        # transaction in which the check reads.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(store_progress, entries).result()
         next_report = time.monotonic() + _PAUSE
@@ -136,12 +136,12 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     try:
         report = check_database(report_progress)
     except Exception:
-        mine.update(state=Check.State.ENDED, ended_at=Now())
+        this_check.update(state=Check.State.ENDED, ended_at=Now())
         raise
     findings = report.findings
     state = Check.State.BROKEN if findings else Check.State.HOLDS
     with transaction.atomic():
-        is_stored = mine.update(
+        is_stored = this_check.update(
             state=state,
             entries=report.entries,
             seals=report.seals,
@@ -167,8 +167,10 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     return str(state)
 
 
+# Returns the new check, or the one that is running already.
 def _begin(*, asked_by: int | None) -> Check:
-    # Two at once make one: the database allows one that runs.
+    # If two callers begin at once, there is one check: a unique constraint allows only
+    # one that runs.
     Check.objects.bulk_create([Check(asked_by=asked_by)], ignore_conflicts=True)
     check = Check.objects.running().get()
     tasks.check.delay_on_commit(check.pk)
@@ -176,15 +178,15 @@ def _begin(*, asked_by: int | None) -> Check:
 
 
 def _end_lost() -> Check | None:
-    """End a check without progress, and return it. One that no process began only wakes
-    a worker again.
+    """End the running check if its process has died, and return it; otherwise None. A
+    check that no process has begun is left running.
     """
-    still = Check.objects.running().exclude(up_to=None).idle_for(LOST_AFTER).first()
-    if still and Check.objects.running().filter(pk=still.pk).update(
+    stalled = Check.objects.running().exclude(up_to=None).idle_for(LOST_AFTER).first()
+    if stalled and Check.objects.running().filter(pk=stalled.pk).update(
         state=Check.State.ENDED, ended_at=Now()
     ):
-        log.warning("a check did not end", extra={"check": still.pk})
-        return still
+        log.warning("a check did not end", extra={"check": stalled.pk})
+        return stalled
     return None
 
 
@@ -192,15 +194,14 @@ def _end_lost() -> Check | None:
 
 
 def check_database(progress: Callable[[int], None] | None = None) -> verifier.Report:
-    """Check all entries and seals in one snapshot; must not be called within a
-    transaction.
+    """Check all entries and seals in one snapshot. The ledger is intact if the report
+    has no findings. Must not be called within a transaction.
 
-    It holds where the report has no findings. `progress` is called now and then with
-    the number of entries that were checked.
+    `progress` is called now and then with the number of entries checked so far.
     """
     report = verifier.Report(progress)
-    # Read first: what is written there later may be of seals that the snapshot does not
-    # see.
+    # The file is read before the snapshot is taken: later lines may be about seals that
+    # the snapshot does not have.
     heads = verifier.Heads()
     try:
         data = end_of_file()
@@ -229,20 +230,20 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
 
 
 def _items(report: verifier.Report) -> Iterator[verifier.Item]:
-    """Yield all entries in the order of the seals; find what only the database can
-    have wrong: positions, and the seal that an entry is listed under.
+    """Yield all entries in the sealing order, for the verifier. Report what it cannot
+    check: the positions of sealed entries, and the seal under which each is listed.
     """
     seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
     seal, size = next(seals, (0, 0))
-    taken = 0
+    next_position = 0
     for sealed, entry in SealedEntry.objects.with_entries(Entry.objects.with_salts()):
-        for position in range(taken, sealed.position):
+        for position in range(next_position, sealed.position):
             report.find(f"No entry is listed as sealed at position {position}.")
             yield verifier.Item(None)
-        taken = sealed.position + 1
-        while taken > size and (following := next(seals, None)):
+        next_position = sealed.position + 1
+        while next_position > size and (following := next(seals, None)):
             seal, size = following
-        if taken <= size and sealed.seal != seal:
+        if next_position <= size and sealed.seal != seal:
             report.find(
                 f"Entry {sealed.entry} is listed under seal {sealed.seal}, and seal {seal} covers it."
             )
@@ -255,15 +256,17 @@ def _items(report: verifier.Report) -> Iterator[verifier.Item]:
                 f"Entry {entry.pk} and the list of sealed entries do not have the same hash."
             )
         yield _item(entry, sealed_hash, report)
-    if taken > size:
+    if next_position > size:
         report.find(
-            f"{taken} entries are listed as sealed, and the last seal covers {size}: seals were removed."
+            f"{next_position} entries are listed as sealed, and the last seal covers {size}: seals were removed."
         )
     for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
         listed = bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None
         yield _item(entry, listed, report)
 
 
+# Returns an entry in the form that the verifier checks. Also checks its search words,
+# which the verifier does not know.
 def _item(
     entry: Any, sealed_hash: bytes | None, report: verifier.Report
 ) -> verifier.Item:
@@ -277,18 +280,19 @@ def _item(
     )
 
 
-# --- Anchors: whether what was written outside the database is still there ------------
+# --- Anchors --------------------------------------------------------------------------
 
 
 def _check_anchors(report: verifier.Report) -> None:
-    """Find anchors and lines of the seals' file that were removed."""
+    """Report anchors, and lines of the seals' file, that were removed."""
     newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
     last = report.last.number if report.last else 0
     if newest > last:
         report.find(
             f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted."
         )
-    # Each anchor names the seal that was written to the same place before it.
+    # Each anchor names the seal that was written to the same place before it. If that
+    # seal has no anchor, the anchor was removed.
     earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
     removed = Anchor.objects.filter(~Exists(earlier), previous__gt=0)
     for anchor in removed.order_by("previous").iterator():
@@ -297,17 +301,18 @@ def _check_anchors(report: verifier.Report) -> None:
         report.find(
             f"Seal {anchor.previous} was written to {where} before seal {anchor.seal}, and its anchor was removed."
         )
-    # The file is read after the anchors: a line is written before its anchor.
+    # The file is read again, after the anchors were: a line is written before its
+    # anchor, so every anchor must have its line by now.
     try:
         heads = heads_in(end_of_file())
     except OSError:
         return
     if not heads:
         return
-    places = {
-        (head["number"], head["signature"]): place for place, head in enumerate(heads)
+    index_by_line = {
+        (head["number"], head["signature"]): index for index, head in enumerate(heads)
     }
-    lowest = min(number for number, _ in places)
+    lowest = min(number for number, _ in index_by_line)
     pairs = list(
         Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest).values_list(
             "previous", "seal"
@@ -318,19 +323,19 @@ def _check_anchors(report: verifier.Report) -> None:
             number__in={number for pair in pairs for number in pair}
         ).values_list("number", "signature")
     )
-    gone = set()
-    # Several hosts may have a file each: a pair counts where one of the two is in this
-    # one.
+    missing = set()
+    # Several hosts may have a file each. A pair of seals is about this file if it has
+    # the line of one of them; then it must have both.
     for previous, seal in pairs:
         if previous not in signatures or seal not in signatures:
             continue
-        first = places.get((previous, signatures[previous]))
-        second = places.get((seal, signatures[seal]))
+        first = index_by_line.get((previous, signatures[previous]))
+        second = index_by_line.get((seal, signatures[seal]))
         if first is not None and second is None:
-            gone.add(seal)
+            missing.add(seal)
         elif first is None and second:
-            gone.add(previous)
-    for number in sorted(gone):
+            missing.add(previous)
+    for number in sorted(missing):
         report.find(
             f"Seal {number} was written to the seals' file, and its line is gone."
         )

@@ -1,5 +1,5 @@
-"""Compares the ledger with a checkpoint that somebody saved, and checks proofs that
-somebody received.
+"""Compares the ledger with a checkpoint that somebody saved, and checks a proof that
+somebody received. People paste or upload them on the page of the ledger's status.
 """
 
 import json
@@ -15,20 +15,20 @@ from common.actors import Actor
 from parsing.client import ParserKilled, ParserUnavailable, parse
 from parsing.jobs import pack
 
-# Seconds that a request waits.
+# How many seconds a request waits for the process that reads the evidence.
 PATIENCE = 20.0
-# The newest seals, whose chain a comparison follows; checks follow all of it.
+# How many of the newest seals a comparison follows; a full check follows all.
 MOST_SEALS = 10_000
 
 
 class EvidenceUnreadable(Exception):
-    """What was pasted is neither a checkpoint nor a proof; the sentence says why."""
+    """The text is no checkpoint or proof, or unreadable; the message says why."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A `checkpoint` or a `proof`, and what was found: it holds where no finding speaks
-    against it. `lines` are what a proof proves.
+    """The result for a "checkpoint" or a "proof" (`kind`): it holds if there are no
+    findings. `lines` say what a proof proves.
     """
 
     kind: str
@@ -38,14 +38,15 @@ class Evidence:
 
 
 def check_evidence(content: bytes, *, actor: Actor) -> Evidence:
-    """Compare a checkpoint or check a proof, and record that and what came of it.
+    """Compare a checkpoint or check a proof, and record the result in the ledger.
     Raises EvidenceUnreadable.
 
-    Must not be called within a transaction: another process reads it.
+    Must not be called within a transaction, because it waits for another process, which
+    reads the content.
     """
     request = pack({"keys": list(known_keys())}, content)
     try:
-        found = json.loads(parse("read_evidence", request, tries=1, patience=PATIENCE))
+        parsed = json.loads(parse("read_evidence", request, tries=1, patience=PATIENCE))
     except ParserKilled:
         raise EvidenceUnreadable(
             "This takes too much time or memory to read. Check it with the verifier."
@@ -54,14 +55,14 @@ def check_evidence(content: bytes, *, actor: Actor) -> Evidence:
         raise EvidenceUnreadable(
             "This cannot be read at this moment. Try again."
         ) from None
-    if error := found.get("error"):
+    if error := parsed.get("error"):
         raise EvidenceUnreadable(error)
     with transaction.atomic():
         details = {}
-        if "proof" in found:
-            evidence = Evidence("proof", **found["proof"])
+        if "proof" in parsed:
+            evidence = Evidence("proof", **parsed["proof"])
         else:
-            checkpoint = found["checkpoint"]
+            checkpoint = parsed["checkpoint"]
             details["seal"] = str(checkpoint["number"])
             evidence = _compare(**checkpoint)
         record(
@@ -77,18 +78,18 @@ def check_evidence(content: bytes, *, actor: Actor) -> Evidence:
 
 
 def known_keys() -> set[str]:
-    """Return every key that signed a seal here, and those that sign now."""
+    """Return all public keys that signed a seal of this ledger, and those of SEAL_KEY."""
     first = Seal.objects.filter(number=1).values_list("key", flat=True)
     special = Seal.objects.exclude(kind=Seal.Kind.SEAL).values_list("key", "next_key")
     return set(signing.public_keys()).union(first, *special) - {""}
 
 
 def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
-    """Compare the seal of a checkpoint with the database, and follow the chain from
-    there to the newest seal.
+    """Compare the seal of a checkpoint with the seal of that number in the database,
+    and check that each seal from there to the newest one follows the one before.
     """
     last = signing.latest_seal()
-    here = Seal.objects.filter(number=number).first()
+    stored = Seal.objects.filter(number=number).first()
     first = max(number, last.number - MOST_SEALS + 1) if last else number
     why = ""
     if not is_signed:
@@ -98,13 +99,13 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
             f"It is signed with the key {fingerprint_of(key)}, which signed no seal here: "
             "it is another desk's, or this ledger was replaced."
         )
-    elif here is None or last is None:
+    elif stored is None or last is None:
         ends = f"ends at seal {last.number}" if last else "has none"
         why = (
             f"It is seal {number}, and the database {ends}: "
             "newer entries were deleted, or an old backup was restored."
         )
-    elif here.hash != hash:
+    elif stored.hash != hash:
         why = (
             f"Seal {number} in the database is another one: what it covers was altered."
         )
@@ -123,7 +124,9 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
 
 
 def _break_after(first: int) -> str:
-    """Say where a seal after this one is missing, or does not follow the one before."""
+    """Return a sentence about the first seal, from this number on, that is missing or
+    does not follow the one before; empty if there is none.
+    """
     before: Seal | None = None
     seals = Seal.objects.filter(number__gte=first).order_by("number")
     for expected, seal in enumerate(seals.iterator(), start=first):

@@ -1,7 +1,7 @@
-"""What the parser does for the ledger's pages: reads a checkpoint, or checks a proof,
-that somebody pasted or uploaded.
+"""The job of the confined parser process for the ledger's pages: reads a checkpoint, or
+checks a proof, that somebody pasted or uploaded.
 
-Both may be anybody's bytes. The verifier is the one that auditors run.
+The bytes may be hostile. They are read with the verifier that auditors run.
 """
 
 import json
@@ -12,15 +12,15 @@ from parsing.jobs import MEGABYTE, Job, unpack
 
 
 def _read(request: bytes) -> bytes:
-    """Return what was pasted: `error`, a sentence; or `checkpoint`; or `proof`, what
-    the verifier says of it.
+    """Return JSON with one of the keys `error` (a sentence), `checkpoint` (its fields),
+    or `proof` (the verifier's result).
     """
-    asked, (content,) = unpack(request)
+    options, (content,) = unpack(request)
     try:
-        found = _found(content.strip(), asked["keys"])
+        result = _found(content.strip(), options["keys"])
     except verifier.Unreadable as error:
-        found = {"error": str(error)}
-    return json.dumps(found).encode()
+        result = {"error": str(error)}
+    return json.dumps(result).encode()
 
 
 def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
@@ -33,7 +33,8 @@ def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
         report, lines = verifier.check_proof(content, verifier.Trust(keys))
         checked = {"findings": report.findings, "notes": report.notes, "lines": lines}
         return {"proof": checked}
-    # Of several lines the last one counts; a witness channel shows it among others.
+    # Of several lines with a checkpoint, the last one counts. A post in a Discord
+    # channel has other lines too.
     seals = [line for line in content.splitlines() if line.startswith(b"{")]
     if not seals:
         error = (

@@ -1,5 +1,7 @@
-"""The ledger's status: how far it is sealed, where checkpoints are stored, what checks
-found, and how a saved checkpoint compares with it.
+"""The page of the ledger's status: how far it is sealed, where checkpoints are stored,
+and the result of the last check. On it people start a full check, compare the ledger
+with a saved checkpoint, check a proof, and download the newest checkpoint and the
+verifier.
 """
 
 from dataclasses import dataclass
@@ -27,15 +29,16 @@ from common.pages import (
 )
 from common.postgres import clock
 
+# Seals of a page.
 SEALS = 25
 
 
 @dataclass(frozen=True)
 class LedgerStatus:
-    """The ledger at one moment."""
+    """The status of the ledger at one moment."""
 
     sealing: SealingState
-    # The last finished check, the running one, and one that was given up after both.
+    # The last finished check, the running one, and the newest if it was given up.
     check: Check | None
     running: Check | None
     given_up: Check | None
@@ -44,8 +47,9 @@ class LedgerStatus:
 
     @property
     def condition(self) -> str:
-        """The most urgent state; `inside`: sealed, but not all checkpoints are stored
-        outside the database.
+        """The most urgent of the states that apply, as a word for the template.
+        "inside": the ledger is sealed, but the newest checkpoints are only inside the
+        database.
         """
         state = self.sealing
         if self.check and self.check.is_broken:
@@ -62,13 +66,13 @@ class LedgerStatus:
 
     @property
     def unsealed(self) -> str:
-        """How many entries no seal covers, as far as they are counted."""
+        """How many entries are not sealed yet, for people."""
         number = self.sealing.unsealed
         return f"more than {COUNTED:,}" if number > COUNTED else f"{number:,}"
 
     @property
     def to_check(self) -> int:
-        """About how many entries a running check has to go through."""
+        """About how many entries a running check has to check."""
         last = self.sealing.last
         size = (last.size if last else 0) + self.sealing.unsealed
         return max(size, self.running.entries if self.running else 0)
@@ -76,20 +80,20 @@ class LedgerStatus:
     @cached_property
     def asked_by(self) -> str:
         """Who asked for the check that is shown; empty for the daily one."""
-        asked = self.running or self.check
-        if asked is None or asked.asked_by is None:
+        check = self.running or self.check
+        if check is None or check.asked_by is None:
             return ""
-        person = get_user_model()._default_manager.filter(pk=asked.asked_by).first()
-        return str(person) if person else f"person {asked.asked_by}"
+        person = get_user_model()._default_manager.filter(pk=check.asked_by).first()
+        return str(person) if person else f"person {check.asked_by}"
 
 
 class SealsForm(LenientForm):
-    """Before which seal a page of the list begins."""
+    """The number of the seal before which a page of the list begins, newest first."""
 
     before = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
 
-# What is pasted, in characters, and what is uploaded, in bytes.
+# The most that can be pasted, in characters, and uploaded, in bytes.
 MOST_PASTED = 300_000
 MOST_UPLOADED = 3 * 1024 * 1024
 _TOO_LARGE = "This is too large for this page. Check it with countersign_verify.py on your machine."
@@ -110,7 +114,7 @@ class EvidenceForm(SentenceForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a form with neither, and a file that is too large."""
+        """Refuse a form without text and file, and a file that is too large."""
         cleaned = super().clean() or {}
         file = cleaned.get("file")
         if file and file.size > MOST_UPLOADED:
@@ -122,24 +126,26 @@ class EvidenceForm(SentenceForm):
         return cleaned
 
     def content(self) -> bytes:
-        """Return the bytes of the file, or else of what was pasted."""
+        """Return the bytes of the file, or else of the pasted text."""
         if file := self.cleaned_data["file"]:
             return bytes(file.read())
         return str(self.cleaned_data["pasted"]).encode("utf-8", "surrogatepass")
 
 
 def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpResponse:
-    """Show the ledger's status; the part that a check changes is asked for alone while
-    one is running.
+    """Show the ledger's status. While a check runs, the page asks again and again for
+    the fragment that changes.
     """
     before = SealsForm(request.GET).value("before")
     seals = Seal.objects.order_by("-number")
-    found = list((seals.filter(number__lt=before) if before else seals)[: SEALS + 1])
+    found_seals = list(
+        (seals.filter(number__lt=before) if before else seals)[: SEALS + 1]
+    )
     checks = Check.objects.newest_first()
     newest = checks.first()
     given_up = newest if newest and newest.state == Check.State.ENDED else None
-    # Two steps in anchor_place find the newest anchor of each location, however many it
-    # holds.
+    # For each location two queries by the index anchor_place, however many anchors it
+    # has: the newest anchor there, and the next location.
     locations: list[Anchor] = []
     for kind in Anchor.Kind.values:
         anchors = Anchor.objects.filter(kind=kind)
@@ -148,7 +154,7 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
             locations += anchors.filter(place=anchor.place).order_by("-seal")[:1]
             anchor = anchors.filter(place__gt=anchor.place).order_by("place").first()
     locations.sort(key=lambda anchor: (-anchor.seal, anchor.place))
-    now = LedgerStatus(
+    ledger_status = LedgerStatus(
         sealing_state(clock()),
         checks.finished().first(),
         checks.running().first(),
@@ -156,9 +162,11 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
         locations[:50],
     )
     context |= {
-        "now": now,
-        "rows": found[:SEALS],
-        "next_before": found[SEALS - 1].number if len(found) > SEALS else None,
+        "now": ledger_status,
+        "rows": found_seals[:SEALS],
+        "next_before": found_seals[SEALS - 1].number
+        if len(found_seals) > SEALS
+        else None,
         "is_first_page": before is None,
         "may_check": may_ask(request.actor),
     }
@@ -179,7 +187,7 @@ def ledger_state(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def check_ledger(request: DeskRequest) -> HttpResponse:
-    """Have the whole ledger checked."""
+    """Start a check of the whole ledger."""
     try:
         ask_for_check(request.actor)
     except CheckRefused as refused:
@@ -207,8 +215,8 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def newest_head(request: DeskRequest) -> HttpResponse:
-    """Download the newest checkpoint, to be saved where nobody of the desk can change
-    it.
+    """Download the newest checkpoint, to be saved where nobody who runs the desk can
+    change it.
     """
     last = latest_seal()
     if last is None:

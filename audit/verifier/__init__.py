@@ -1,5 +1,6 @@
-"""The offline verifier: one file, which auditors run with nothing but Python 3.9.
+"""The offline verifier, `countersign_verify.py`: one file that auditors run with
+nothing but Python 3.9.
 
-It imports nothing of ours. The rest of the ledger may import it, so that hashes and
-checks are written once.
+It must not import any other module of ours. The rest of the ledger imports it, so that
+hashes and checks are written only once.
 """

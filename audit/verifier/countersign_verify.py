@@ -25,8 +25,8 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__" and not sys.flags.isolated:
-    # Without -I, Python looks for modules beside this file first, where a foreign
-    # json.py may lie.
+    # Without -I, Python first looks for modules in the folder of this file, where
+    # somebody may have put a json.py of their own.
     del sys.path[0]
 
 import argparse
@@ -48,19 +48,21 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 MIB = 1024 * 1024
-# Longer lines and files are refused before they are parsed.
+# In bytes. Longer lines and files are refused before they are parsed.
 LONGEST_LINE = 4 * MIB
 LARGEST_PROOF = 16 * MIB
-# Only the end of a file of checkpoints is read: each covers all before it.
+# Only so many bytes at the end of a file of checkpoints are read: each checkpoint
+# covers all entries before it.
 END_OF_HEADS = 4 * MIB
-# Held in memory: values in a proof, separate ranges of entries whose details were
-# removed, and findings.
+# Limits of what is held in memory: values in a proof, ranges of entries whose details
+# were removed, and findings.
 MOST_VALUES = 1_000_000
 MOST_RANGES = 400_000
 MOST_FINDINGS = 200
-# A .zip whose list of files is larger is no bundle; nor is one that unpacks to more:
-# hashes cannot be compressed.
+# A .zip is no bundle if its list of files is larger than this.
 LARGEST_ZIP_LIST = MIB
+# Nor if a file in it unpacks to more than this many times the size of the .zip: bundles
+# are full of hashes, which cannot be compressed.
 MOST_RATIO = 25
 
 
@@ -72,8 +74,8 @@ class Unreadable(Exception):
 
 
 def shown(value: Any) -> str:
-    """Return foreign text that cannot manipulate a terminal: without control and bidi
-    characters, or wide gaps.
+    """Return a foreign text in a form that cannot manipulate a terminal: without
+    control and bidi characters and wide gaps, and at most about 500 characters long.
     """
     text = re.sub("  +", " ", str(value)[:2000])
     safe = (
@@ -84,20 +86,20 @@ def shown(value: Any) -> str:
 
 
 class Ranges:
-    """A set of numbers, as ranges."""
+    """A set of numbers, stored as ranges (`runs`, pairs of first and last number)."""
 
     def __init__(self, text: str = "") -> None:
-        """Parse what a removal names, such as `3-7 12`. Raises ValueError for anything
-        else.
+        """Parse the numbers that an entry about a removal lists, such as `3-7 12`.
+        Raises ValueError if the text is anything else.
         """
         self.runs: list[tuple[int, int]] = []
         if text.count(" ") >= MOST_RANGES:
             raise ValueError("it names too many ranges")
         end = 0
         for part in text.split(" ") if text else ():
-            found = re.fullmatch("([1-9][0-9]{0,18})(?:-([1-9][0-9]{0,18}))?", part)
-            first = int(found[1]) if found else 0
-            last = int(found[2] or first) if found else 0
+            match = re.fullmatch("([1-9][0-9]{0,18})(?:-([1-9][0-9]{0,18}))?", part)
+            first = int(match[1]) if match else 0
+            last = int(match[2] or first) if match else 0
             if not end < first <= last:
                 raise ValueError("its numbers are none, overlap, or are not in order")
             self.runs.append((first, last))
@@ -105,10 +107,10 @@ class Ranges:
 
     @classmethod
     def over(cls, numbers: Iterable[int]) -> Ranges:
-        made = cls()
+        result = cls()
         for number in sorted(numbers):
-            made.add(number, number)
-        return made
+            result.add(number, number)
+        return result
 
     def __str__(self) -> str:
         return " ".join(
@@ -120,15 +122,15 @@ class Ranges:
         return sum(last - first + 1 for first, last in self.runs)
 
     def add(self, first: int, last: int) -> None:
-        """Add a range; it joins the one before if it begins in it or right after it."""
+        """Add a range; it is joined with the last one if they touch."""
         if self.runs and self.runs[-1][0] <= first <= self.runs[-1][1] + 1:
             first, before = self.runs.pop()
             last = max(last, before)
         self.runs.append((first, last))
 
     def take(self, others: Ranges) -> None:
-        """Add all numbers of the others. Raises ValueError where they become too many
-        ranges to hold.
+        """Add all numbers of the others. Raises ValueError if that makes more ranges
+        than are held in memory.
         """
         self.runs += others.runs
         if len(self.runs) > MOST_RANGES:
@@ -143,42 +145,44 @@ class Ranges:
         return made.runs
 
     def without(self, others: Ranges) -> Ranges:
-        """Return the numbers that are not in the others; looks at each number."""
-        gone = others.merged()
-        begins = [first for first, _ in gone]
+        """Return the numbers that are not in the others. It looks at each number, so it
+        is slow for wide ranges.
+        """
+        excluded = others.merged()
+        begins = [first for first, _ in excluded]
         left = Ranges()
         for first, last in self.merged():
             for number in range(first, last + 1):
                 at = bisect.bisect(begins, number)
-                if not at or gone[at - 1][1] < number:
+                if not at or excluded[at - 1][1] < number:
                     left.add(number, number)
         return left
 
 
 class Report:
-    """Findings in order, notes, and counts."""
+    """The result of a check: findings (what is wrong), notes, and counts."""
 
     def __init__(
         self, progress: Callable[[int], None] | None = None, *, is_strict: bool = False
     ) -> None:
         self.findings: list[str] = []
-        # Findings beyond those that are stored; from then on no more signatures are
-        # checked.
+        # How many further findings there are, which are not stored. From then on, no
+        # more signatures are checked.
         self.more = 0
         self.notes: list[str] = []
-        # Saved checkpoints that are younger than the bundle, so that it cannot have
-        # them.
+        # Sentences about saved checkpoints that are younger than the bundle, which
+        # therefore cannot have them.
         self.younger: list[str] = []
         self.entries = 0
         self.unsealed = 0
         self.with_details = 0
-        # Entries whose details are missing, and entries whose removal of details is
-        # recorded.
+        # Entries whose details are missing; and entries of which another entry says
+        # that their details were removed.
         self.missing = Ranges()
         self.removed = Ranges()
         self.seals = 0
         self.last: Seal | None = None
-        # What a bundle says: that it leaves all details out, and when it was made.
+        # From the manifest: whether all details are left out, and its time.
         self.left_out = False
         self.made_at = ""
         self._progress = progress
@@ -195,8 +199,8 @@ class Report:
             self.notes.append(sentence)
 
     def refuse(self, sentence: str) -> None:
-        """Say that something is malformed: Unreadable in a file, a finding in the
-        desk's own database.
+        """Report that something is malformed: by raising Unreadable for a file
+        (strict), as a finding for the desk's own database.
         """
         if self._is_strict:
             raise Unreadable(sentence)
@@ -236,22 +240,24 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",",
 
 
 def canonical(value: Any) -> bytes:
-    """Return the canonical JSON of RFC 8785, for text, whole numbers, lists, objects
-    and null.
+    """Return the canonical JSON of RFC 8785 for a value of text, whole numbers, lists,
+    objects and null.
     """
     return _ENCODER.encode(value).encode("utf-8")
 
 
 def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
-    """Parse JSON strictly; what is hashed or signed has to be canonical, too.
+    """Parse JSON strictly. With `is_canonical`, which is used for everything that is
+    hashed or signed, the bytes must be in canonical form.
 
     Raises ValueError for duplicate keys, floats, NaN, deep nesting, invalid UTF-8 and
-    half characters.
+    half characters (lone surrogates).
     """
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)
-        # Only an escape can hide half a character.
+        # `canonical` raises UnicodeError for half a character, which only an escape
+        # such as \ud800 can bring in.
         if (
             (is_canonical or "\\u" in text)
             and canonical(value) != data
@@ -267,8 +273,8 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
     return value
 
 
-# What a field may be: functions that return something true, and may raise TypeError for
-# what is of another type.
+# A rule says what a field may be: a function that returns something true if the value
+# is right. It may raise TypeError for a value of a wrong type.
 Rule = Callable[[Any], object]
 MOST = 2**63
 TEXT = re.compile("(?s).*").fullmatch
@@ -307,8 +313,8 @@ def object_of(rule: Rule) -> Rule:
 
 
 def is_time(value: Any) -> bool:
-    """Whether this is a time in the one form that a ledger has, which sorts as time
-    does.
+    """Whether this is a time in the only form that a ledger uses. Such texts sort in
+    the order of time.
     """
     try:
         return bool(LIKE_TIME(value) and datetime.datetime.fromisoformat(value))
@@ -319,7 +325,9 @@ def is_time(value: Any) -> bool:
 def fields_of(
     value: Any, what: str, rules: dict[str, Rule], may_be_absent: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return an object that has these fields and no others. Raises ValueError."""
+    """Return the object if it has the fields of `rules` and no others, with right
+    values. Raises ValueError otherwise; `what` names the object.
+    """
     if (
         not isinstance(value, dict)
         or not rules.keys() - may_be_absent <= value.keys() <= rules.keys()
@@ -343,13 +351,13 @@ P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
-# In extended coordinates.
+# A point of the curve in extended coordinates.
 Point = tuple[int, int, int, int]
 NEUTRAL: Point = (0, 1, 1, 0)
 
 
 def add(p: Point, q: Point) -> Point:
-    """Return the sum of two points; complete for all points of the curve."""
+    """Return the sum of two points. The formula is right for all points of the curve."""
     a = (p[1] - p[0]) * (q[1] - q[0]) % P
     b = (p[1] + p[0]) * (q[1] + q[0]) % P
     c = 2 * p[3] * q[3] * D % P
@@ -362,9 +370,7 @@ def add(p: Point, q: Point) -> Point:
 
 
 def point_of(data: bytes) -> Point | None:
-    """Decode 32 bytes into a point; None where they encode none, or not in the
-    canonical way.
-    """
+    """Decode 32 bytes into a point; None if they are not the canonical encoding of one."""
     number = int.from_bytes(data, "little")
     sign = number >> 255
     y = number & ((1 << 255) - 1)
@@ -389,8 +395,8 @@ def bytes_of(point: Point) -> bytes:
 
 
 def is_small(point: Point) -> bool:
-    """Whether eight times the point is the neutral one: such a key would sign
-    everything.
+    """Whether eight times the point is the neutral point. With such a key, one
+    signature could be valid for any data.
     """
     for _ in range(3):
         point = add(point, point)
@@ -401,7 +407,7 @@ BASE = (4 * pow(5, P - 2, P) % P).to_bytes(32, "little")
 
 
 def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
-    """Whether this is the Ed25519 signature of that key over exactly this data. Keys of
+    """Whether this is the Ed25519 signature of the public key over this data. Keys of
     small order are refused.
     """
     if len(signature) != 64 or len(key) != 32:
@@ -416,7 +422,7 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
         % ORDER
     )
     negative = (P - public[0], public[1], 1, P - public[3])
-    # number * base - digest * public, bit by bit for both.
+    # Compute number * base - digest * public, both products at once, bit by bit.
     addends = {(1, 0): base, (0, 1): negative, (1, 1): add(base, negative)}
     point = NEUTRAL
     for bit in range(252, -1, -1):
@@ -438,8 +444,8 @@ def fingerprint_of(key: str) -> str:
 
 
 class Trust:
-    """The keys that the auditor trusts: fingerprints, short or whole, or the keys
-    themselves.
+    """The keys that the auditor trusts, each given as a short fingerprint, as a whole
+    fingerprint in hex, or as the public key in hex. Empty if none were given.
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
@@ -480,8 +486,8 @@ LONGEST_BATCHES = {"seal": 1000, "key": 0, "restored": MOST}
 
 
 class Seal(types.SimpleNamespace):
-    """One seal: its fields, and what follows from them. Raises ValueError where one is
-    malformed.
+    """One seal: its fields as attributes, and its hash, end and name. Raises ValueError
+    if a field is malformed.
     """
 
     def __init__(self, value: Any) -> None:
@@ -496,7 +502,7 @@ class Seal(types.SimpleNamespace):
         self.name = f"seal {self.number} of {self.at[:19]} UTC"
 
     def check_kind(self, report: Report) -> None:
-        """Find what a seal of its kind does not say."""
+        """Report fields that do not fit the kind of the seal."""
         if bool(self.next_key) != (self.kind == "key") or self.next_key == self.key:
             report.find(
                 f"Seal {self.number} is of the kind {self.kind}, which does not fit its next key."
@@ -513,21 +519,21 @@ class Seal(types.SimpleNamespace):
 
 
 class Chain:
-    """Checks each seal against the one before it, and collects the keys in the order of
-    their use.
+    """Reads the seals in order, checks each against the one before it, and collects the
+    keys in the order of their use.
     """
 
     def __init__(self, report: Report, trust: Trust, signatures: bool = True) -> None:
         self.report = report
         self.trust = trust
         self.signatures = signatures
-        # Each with the number of the first seal under it.
+        # (public key, number of the first seal that it signed)
         self.keys: list[tuple[str, int]] = []
         self._verified: Seal | None = None
 
     def read(self, line: bytes) -> Seal | None:
-        """Check the seal of a line against the one before; None, with a finding, where
-        the line holds none.
+        """Check the seal in a line against the seal before it, and return it. None if
+        the line has no seal, which is reported.
         """
         last = self.report.last
         expected = last.number + 1 if last else 1
@@ -557,8 +563,9 @@ class Chain:
             find("Seal 1 says that there was one before it.")
         seal.check_kind(self.report)
         if seal.kind != "seal":
-            # Whoever has the next key, or found an old one, has not signed what is
-            # before.
+            # A signature covers all seals before it, so it suffices to check the last
+            # one, and those around a restore or a change of the key: whoever has the
+            # later key need not have had the earlier one.
             self._check_signature(last)
             self._check_signature(seal)
         if not self.keys or self.keys[-1][0] != seal.key:
@@ -578,6 +585,7 @@ class Chain:
                 f"Seal {seal.number} is not signed by its key: it, or a seal before it, was edited."
             )
 
+    # Checks that a seal follows the seal before it: hash, key, epoch, numbers, cluster.
     def _check_next(self, last: Seal, seal: Seal) -> None:
         find = self.report.find
         number = seal.number
@@ -586,7 +594,7 @@ class Chain:
             find(
                 f"Seal {number} does not follow the seal {last.number} that is here: one of them was edited."
             )
-            # Their signatures tell which.
+            # The signatures show which of the two.
             self._check_signature(last)
             self._check_signature(seal)
         if seal.key != (last.next_key or last.key):
@@ -624,9 +632,7 @@ class Chain:
             )
 
     def end(self) -> None:
-        """Check the last signature, which covers all, and that one of the trusted keys
-        signed.
-        """
+        """Check the last signature, and that a trusted key signed one of the seals."""
         self._check_signature(self.report.last)
         if (
             self.keys
@@ -654,7 +660,8 @@ _ENTRY: dict[str, Rule] = {
     "outcome": re.compile("[a-z_]{1,16}").fullmatch,
     "mac": HASH,
 }
-# Entries that record a removal, and name the entries whose details were removed.
+# The actions of entries about a removal, which list the entries whose details were
+# removed.
 REMOVALS = ("ledger.details_removed", "ledger.details_erased")
 
 
@@ -663,7 +670,7 @@ def entry_hash(line: bytes) -> bytes:
 
 
 def batch_hash(hashes: Iterable[bytes]) -> str:
-    """Return what a seal calls `entries`: the hash over the hashes of its batch."""
+    """Return the hash over the hashes of a batch, which its seal has as `entries`."""
     return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
@@ -674,13 +681,14 @@ def read_entry(line: bytes) -> dict[str, Any]:
 
 
 class Item(NamedTuple):
-    """One position of the ledger, as it is listed: `line` is None where only the list
-    still has the entry.
+    """One position of the ledger: the entry as canonical JSON (`line`), and what a list
+    says about it: details.jsonl in a bundle, the table of sealed entries in a database.
+
+    `line` is None if the entry was deleted, and only the list still has it.
     """
 
     line: bytes | None
-    # Number and hash by the list: details.jsonl, or what a database stores beside the
-    # entry. None where it has none.
+    # From the list; None if it does not have them.
     number: int | None = None
     hash: bytes | None = None
     salt: bytes | None = None
@@ -688,8 +696,8 @@ class Item(NamedTuple):
 
 
 def check_details(entry: dict[str, Any], item: Item, report: Report) -> None:
-    """Compare the details of an entry, where they were not removed, with the hashes in
-    the entry.
+    """Compare the details of an entry with the hashes in the entry. If they are not
+    there, note the entry in `report.missing`.
     """
     number = entry["id"]
     hashes = entry["detail_hashes"]
@@ -715,14 +723,15 @@ def check_details(entry: dict[str, Any], item: Item, report: Report) -> None:
 
 # --- The ledger -----------------------------------------------------------------------
 
-# An entry is sealed seconds after it was written; this much later if its transaction
-# was still open when a seal was made, or if the clock was corrected.
+# How far the time of an entry may be outside the times of its seal and the seal before.
+# Normally an entry is sealed seconds after it was written. It takes longer if its
+# transaction was still open when a seal was made, or if the clock was corrected.
 TOLERANCE = datetime.timedelta(minutes=10)
 
 
 def window(before: str, after: str) -> tuple[str, str]:
-    """Return the earliest and the latest time of an entry between two seals, given
-    their times; empty for none.
+    """Return the earliest and the latest time that an entry between two seals may have.
+    `before` and `after` are the times of the seals, empty if there is no such seal.
     """
     times = [datetime.datetime.fromisoformat(at) for at in (before, after) if at]
     first = ""
@@ -735,10 +744,11 @@ def window(before: str, after: str) -> tuple[str, str]:
 
 
 class Record(NamedTuple):
-    """What is needed of an entry until its seal has been checked."""
+    """What is kept of an entry until its seal has been checked."""
 
     number: int
-    # Transaction and number; None where the entry is gone, or not as it is listed.
+    # (transaction, number), by which entries are ordered; None if the entry was
+    # deleted, is unreadable, or has another hash than the list says.
     order: tuple[int, int] | None
     at: str
     hash: bytes
@@ -746,16 +756,16 @@ class Record(NamedTuple):
 
 
 def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
-    """Check each entry for everything that may be wrong with it alone."""
-    # Which numbers were seen: a bit each, 256 of them together.
-    seen: dict[int, int] = collections.defaultdict(int)
+    """Check each entry by itself, and yield what is needed to check its seal."""
+    # Which numbers have appeared, as bits, 256 per value, to save memory.
+    appeared: dict[int, int] = collections.defaultdict(int)
     for position, item in enumerate(items, start=1):
-        who = f"The entry at position {position}"
+        entry_name = f"The entry at position {position}"
         if item.number:
-            who = f"Entry {item.number}"
+            entry_name = f"Entry {item.number}"
         if item.line is None:
             listed = ": its hash is still listed" if item.hash else ""
-            report.find(f"{who} was removed{listed}.")
+            report.find(f"{entry_name} was removed{listed}.")
             yield Record(item.number or 0, None, "", item.hash or b"", False)
             continue
         report.count()
@@ -764,14 +774,14 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
         try:
             entry = read_entry(item.line)
         except ValueError as error:
-            report.refuse(f"{who} cannot be read: {error}.")
+            report.refuse(f"{entry_name} cannot be read: {error}.")
             yield Record(item.number or 0, None, "", digest, is_altered)
             continue
         number = entry["id"]
         bit = 1 << (number & 255)
-        if seen[number >> 8] & bit:
+        if appeared[number >> 8] & bit:
             report.find(f"Entry {number} appears twice.")
-        seen[number >> 8] |= bit
+        appeared[number >> 8] |= bit
         check_details(entry, item, report)
         if entry["action"] in REMOVALS:
             _take_removal(number, item.fields, report)
@@ -780,7 +790,9 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
 
 
 def _take_removal(number: int, fields: dict[str, str] | None, report: Report) -> None:
-    """Collect the entries whose removal of details this one records."""
+    """Add the entries whose details were removed, by the entry about the removal, to
+    `report.removed`.
+    """
     if not fields:
         if not report.left_out:
             report.find(
@@ -800,13 +812,13 @@ def _take_removal(number: int, fields: dict[str, str] | None, report: Report) ->
 
 
 class Batch:
-    """What was found of the entries that a seal covers; holds none of them in memory."""
+    """Compares a seal with the entries that it covers, without storing these."""
 
     def __init__(self, seal: Seal, before: Seal | None) -> None:
         self.seal = seal
         self.before = before
-        # A restored seal takes what was left behind, from the beginning, and however
-        # old.
+        # A restored seal covers entries that were never sealed, from any part of the
+        # ledger and of any age.
         self.is_restored = seal.kind == "restored"
         self.end: tuple[int, int] | None = (
             before.end if before and not self.is_restored else (0, 0)
@@ -821,15 +833,16 @@ class Batch:
         self.highest = 0
 
     def fits(self) -> bool:
-        found = (self.taken, self.digest.hexdigest())
-        return found == (self.seal.count, self.seal.entries)
+        taken = (self.taken, self.digest.hexdigest())
+        return taken == (self.seal.count, self.seal.entries)
 
     def wants(self, record: Record) -> bool:
-        """Whether the next entry belongs here by what it says; one that cannot say it,
-        where some are missing.
+        """Whether the next entry belongs to this batch, by its transaction and number.
+        An entry without them belongs to it if the batch is not complete yet.
         """
         if self.taken == self.seal.count and (self.altered or self.fits()):
-            # What follows was put in, or was left behind for a restore to take.
+            # The batch is complete. A further entry was inserted, or belongs to a later
+            # restored seal.
             return False
         if record.order is None:
             return bool(self.taken < self.seal.count)
@@ -838,7 +851,7 @@ class Batch:
         return bool(record.order <= self.seal.end)
 
     def add(self, record: Record, report: Report) -> None:
-        """Take an entry, and check its order and its time."""
+        """Add an entry to the batch, and check its order and its time."""
         seal = self.seal
         is_early = record.number <= seal.after_id and not self.is_restored
         if record.order and self.end and (record.order <= self.end or is_early):
@@ -860,7 +873,9 @@ class Batch:
         self.highest = max(self.highest, record.number)
 
     def close(self, report: Report, *, is_end: bool) -> None:
-        """Compare what was taken with the seal, and name what does not fit."""
+        """Compare the entries of the batch with the seal, and report what does not fit.
+        `is_end`: there are no more entries.
+        """
         seal = self.seal
         fits = self.fits()
         wrong = "is as it was sealed, but listed with another hash"
@@ -895,7 +910,11 @@ def check_ledger(
     *,
     excuse_restored: bool = False,
 ) -> None:
-    """Compare entries with seals, in their order, and seals with the saved checkpoints."""
+    """Check the whole ledger: entries and seals, both in order, and saved checkpoints.
+
+    With `excuse_restored`, a missing checkpoint is only noted if it is older than a
+    restore.
+    """
     batches = _batches(seals, heads)
     batch = next(batches, None)
     for record in _records(items, report):
@@ -925,11 +944,15 @@ def check_ledger(
         batch.close(report, is_end=True)
         batch = next(batches, None)
     heads.end(report, excuse_restored=excuse_restored)
-    # In a bundle without details, nothing records what was removed.
-    gone = Ranges() if report.left_out else report.missing.without(report.removed)
-    if gone.runs:
-        missing = f"The details of {len(gone)} entries are missing"
-        report.find(f"{missing}, and no entry tells of their removal: {shown(gone)}.")
+    # A bundle without details does not list what was removed either.
+    unexplained = (
+        Ranges() if report.left_out else report.missing.without(report.removed)
+    )
+    if unexplained.runs:
+        missing = f"The details of {len(unexplained)} entries are missing"
+        report.find(
+            f"{missing}, and no entry tells of their removal: {shown(unexplained)}."
+        )
 
 
 def _batches(seals: Iterable[Seal], heads: Heads) -> Iterator[Batch]:
@@ -944,17 +967,17 @@ def _batches(seals: Iterable[Seal], heads: Heads) -> Iterator[Batch]:
 
 
 class Heads:
-    """Checkpoints that somebody saved earlier: each must be among the seals."""
+    """Checkpoints that somebody saved earlier. Each must be among the seals."""
 
     def __init__(self, heads: Iterable[Seal] = ()) -> None:
         self._missing = {(head.number, head.hash): head for head in heads}
-        # The latest one.
+        # The latest restored seal.
         self._restored: Seal | None = None
 
     @classmethod
     def read(cls, data: bytes) -> Heads:
-        """Parse a file or a text: one JSON object, or one a line. An incomplete last
-        line is ignored.
+        """Parse checkpoints: one JSON object, or one in each line. An incomplete last
+        line is ignored. Raises Unreadable.
         """
         whole = data.strip()
         if not whole.endswith(b"}"):
@@ -1007,8 +1030,8 @@ class Heads:
 
 
 def open_file(path: str) -> BinaryIO:
-    """Open a file, and nothing that only looks like one: a pipe or a device might never
-    end.
+    """Open a regular file. Raises Unreadable for anything else: a pipe or a device
+    might never end.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -1019,7 +1042,9 @@ def open_file(path: str) -> BinaryIO:
 
 
 class _Archive(io.BufferedReader):
-    """A .zip of which no large part is read at once, such as a huge list of files."""
+    """The file of a .zip. It refuses to read a large part at once, such as a huge list
+    of files.
+    """
 
     def read(self, size: int | None = -1) -> bytes:
         if size and size > LARGEST_ZIP_LIST:
@@ -1040,8 +1065,8 @@ _ZIP_ERRORS = (
 
 
 class Bundle:
-    """The files of a bundle, read as streams: a folder, or a .zip that is never
-    unpacked.
+    """The files of a bundle, which is a folder or a .zip. They are read as streams; a
+    .zip is not unpacked.
     """
 
     def __init__(self, path: str) -> None:
@@ -1070,6 +1095,8 @@ class Bundle:
             )
         self._root = manifests[0][: -len("manifest.json")]
 
+    # Opens a file of the bundle. Raises Unreadable for a member of a .zip that is no
+    # ordinary file.
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator[BinaryIO]:
         try:
@@ -1114,7 +1141,7 @@ class Bundle:
                 yield line[:-1]
 
     def json(self, name: str, rules: dict[str, Rule]) -> dict[str, Any]:
-        """Parse a small file that holds one object with these fields."""
+        """Parse a small file that has one JSON object with these fields."""
         with self._open(name) as file:
             data = file.read(LONGEST_LINE)
         try:
@@ -1144,8 +1171,9 @@ def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
         yield Item(None, listed["id"], digest, salt, listed["fields"])
 
 
-# In canonical JSON only a field is like this: quotation marks in texts are escaped, and
-# details have hashes.
+# Finds the number of an entry in its canonical JSON without parsing it. Only the field
+# `id` can match: quotation marks within texts are escaped, and `detail_hashes` has only
+# hashes as values.
 _NUMBER = re.compile(rb'"id":([1-9][0-9]{0,18}),"(?:mac|message)":')
 
 
@@ -1155,18 +1183,18 @@ def _number_in(line: bytes | None) -> int | None:
 
 
 def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
-    """Yield entries with their details; where the two files do not match, find whose
-    line is missing.
+    """Yield the entries of a bundle with their details. If entries.jsonl and
+    details.jsonl do not match, report which of the two lacks a line.
     """
     listed = _listed(bundle.lines("details.jsonl"))
     lines = bundle.lines("entries.jsonl")
     item = next(listed, None)
     line = next(lines, None)
-    after = next(lines, None)
+    next_line = next(lines, None)
     while line is not None or item is not None:
         number = _number_in(line)
-        if item and number != item.number != _number_in(after):
-            # The line of this entry is gone.
+        if item and number != item.number != _number_in(next_line):
+            # entries.jsonl lacks the line of this entry.
             yield item
             item = next(listed, None)
             continue
@@ -1178,8 +1206,8 @@ def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
                 f"Entry {number} was put in later: details.jsonl does not list it."
             )
             yield Item(line)
-        line = after
-        after = next(lines, None)
+        line = next_line
+        next_line = next(lines, None)
 
 
 _MANIFEST: dict[str, Rule] = {
@@ -1199,7 +1227,7 @@ def check_bundle(
     *,
     signatures: bool = True,
 ) -> Report:
-    """Check one bundle. Raises Unreadable where it is none."""
+    """Check one bundle. Raises Unreadable if it is none."""
     bundle = Bundle(path)
     report = Report(is_strict=True)
     manifest = bundle.json("manifest.json", _MANIFEST)
@@ -1212,7 +1240,7 @@ def check_bundle(
     last = report.last
     size = last.size if last else 0
     is_bare = report.left_out and not report.with_details
-    found = {
+    actual = {
         "entries": report.entries,
         "seals": report.seals,
         "size": size,
@@ -1220,7 +1248,7 @@ def check_bundle(
         "unsealed": max(0, report.entries - size),
         "details": "left out" if is_bare else "included",
     }
-    for name, value in found.items():
+    for name, value in actual.items():
         if manifest[name] != value:
             report.find(
                 f'manifest.json lies: "{name}" is {manifest[name]} there, and {value} here.'
@@ -1270,8 +1298,8 @@ EXISTS = "these entries exist and were sealed; whether others exist, only a whol
 
 
 class Proof(NamedTuple):
-    """A checked proof: the report, and what it proves in lines; none where it does not
-    hold.
+    """A checked proof: the report, and lines that say what it proves; no lines if it
+    does not hold.
     """
 
     report: Report
@@ -1296,7 +1324,7 @@ class Proven(NamedTuple):
 def check_proof(
     data: bytes, trust: Trust | None = None, *, signatures: bool = True
 ) -> Proof:
-    """Check a proof of one message. Raises Unreadable where it is none."""
+    """Check a proof of one message. Raises Unreadable if it is none."""
     report = Report(is_strict=True)
     if (
         len(data) > LARGEST_PROOF
@@ -1357,8 +1385,8 @@ def check_proof(
 def _check_batch(
     value: Any, report: Report, trust: Trust, signatures: bool
 ) -> list[Proven]:
-    """Check one batch of a proof: its seal, that the hashes are what was sealed, and
-    that the entries have them.
+    """Check one batch of a proof: that its seal is signed, that the hashes are those
+    that were sealed, and that the entries have these hashes. Return the entries.
     """
     batch = fields_of(value, "a batch", _BATCH)
     seal = Seal(batch["seal"])
@@ -1433,7 +1461,7 @@ def _check_batch(
 
 
 def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
-    """Return the lines of the result: findings, notes, and what was not checked."""
+    """Return the lines to print: findings, notes, and what was not checked."""
     lines = ["PROBLEM: " + shown(sentence) for sentence in report.findings]
     if report.more:
         lines.append(f"... and {report.more} more.")
@@ -1463,7 +1491,7 @@ def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
 
 
 def _read_heads(values: list[str]) -> Heads | None:
-    """Return the checkpoints of files, or given as they are; None where none are given."""
+    """Return the checkpoints of `--head`, each a file or JSON; None if none are given."""
     parts = []
     for value in values:
         if value.lstrip().startswith("{"):

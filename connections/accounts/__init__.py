@@ -1,5 +1,5 @@
-"""Connections: added, given other keys or another secret, paused, removed; and the
-desk's own webhook.
+"""Connections to MultiMail accounts: adding and removing them, their keys, pausing, and
+the desk's own webhook at each account.
 
 Start with `commands.py`.
 """

@@ -1,7 +1,10 @@
-"""Adds, renames, moves, pauses and removes connections, and sets their keys.
+"""Commands that add, rename, move, pause and remove connections, and set their keys.
+The ledger gets a key's slot and scopes, never the key.
 
-Keys are never written anywhere else. An admin of everything adds and removes
-connections, an admin of one changes it.
+An admin of everything adds and removes connections; an admin of a connection changes
+it. A command with `second_admin` checks, then yields the change in words: if a second
+admin must accept that, the call ends there, and the command is called again when it is
+accepted.
 """
 
 import re
@@ -30,7 +33,7 @@ from policy.models import KillSwitch
 
 
 def check_may_add(actor: Actor) -> None:
-    """Raise ActNotAllowed for everybody else."""
+    """Raise ActNotAllowed unless the actor is an admin of everything."""
     if not actor.is_admin_of_all:
         raise ActNotAllowed(
             "Only an admin of everything can add or remove connections."
@@ -38,7 +41,9 @@ def check_may_add(actor: Actor) -> None:
 
 
 def check_may_change(actor: Actor, connection: Connection) -> None:
-    """Raise ActNotAllowed for everybody else, and for a connection that was removed."""
+    """Raise ActNotAllowed unless the actor is an admin of the connection, and if it was
+    removed.
+    """
     if connection.removed_at:
         raise ActNotAllowed(f"{connection} was removed; only its history is left.")
     if not is_admin(actor, connection):
@@ -46,8 +51,8 @@ def check_may_change(actor: Actor, connection: Connection) -> None:
 
 
 def lock(connection: Connection, actor: Actor) -> Connection:
-    """Lock a connection that the actor may change, and return it as it is now. Raises
-    ActNotAllowed.
+    """Lock the connection's row and return it as it is now. Raises ActNotAllowed unless
+    the actor may change it.
     """
     locked = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
     check_may_change(actor, locked)
@@ -74,24 +79,24 @@ def add_connection(
     is_our_gateway: bool,
     account: str,
 ) -> CanWait[Connection]:
-    """Add a connection with these keys, by slot. The caller has checked them. Only an
-    admin of everything may do this.
+    """Add a connection with these keys, by slot. The caller must have checked the keys.
+    Only an admin of everything may do this.
 
-    `account` is MultiMail's id of the account. An account that is connected twice would
-    show each message twice.
+    `account` is MultiMail's id of the account. Raises AccountConnected if it has a
+    connection already: each of its messages would appear twice.
     """
     check_may_add(actor)
     check_name(name, key=None)
     same = Connection.objects.at_work().filter(api_url=api_url, account_id=account)
-    if account and (known := same.first()):
+    if account and (existing := same.first()):
         raise AccountConnected(
-            f"This account is connected already, as {known}. Change its keys there."
+            f"This account is connected already, as {existing}. Change its keys there."
         )
-    there = ", ".join(slot for slot, key in keys.items() if key)
+    filled_slots = ", ".join(slot for slot, key in keys.items() if key)
     yield lambda: ChangeInWords(
         title=f"Connection {name}: add it",
         before="not connected",
-        after=listed({"name": name, "at": api_url, "keys": there}),
+        after=listed({"name": name, "at": api_url, "keys": filled_slots}),
         page=reverse("connections"),
     )
     base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
@@ -109,23 +114,25 @@ def add_connection(
         is_our_gateway=is_our_gateway,
         webhook_secret=new_secret(),
         account_id=account,
-        key_scopes={slot: found for slot, found in scopes.items() if keys.get(slot)},
+        key_scopes={
+            slot: its_scopes for slot, its_scopes in scopes.items() if keys.get(slot)
+        },
         **{f"{slot}_key": key for slot, key in keys.items()},
     )
     record_entry(
         "connection.added",
         connection,
         actor,
-        explanation=f"{name}, keys: {there}.",
+        explanation=f"{name}, keys: {filled_slots}.",
         before="",
-        after=f"name: {name}; at: {api_url}; keys: {there}",
+        after=f"name: {name}; at: {api_url}; keys: {filled_slots}",
     )
     return connection
 
 
 def check_name(name: str, *, key: int | None) -> None:
-    """Raise ConnectionNotChanged for a name that another active connection has than the
-    one of this key.
+    """Raise ConnectionNotChanged if another connection has this name. `key` is the
+    primary key of the connection to name, None for a new one.
     """
     others = Connection.objects.at_work().filter(name__iexact=name)
     if others.exclude(pk=key or 0).exists():
@@ -137,8 +144,8 @@ def check_name(name: str, *, key: int | None) -> None:
 @atomic_with_retry
 @second_admin("Connection")
 def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[Connection]:
-    """Rename the connection; its history shows the new name too. Raises
-    ConnectionNotChanged for a name in use.
+    """Rename the connection. Its history shows the new name too. Raises
+    ConnectionNotChanged if another connection has the name.
     """
     locked = lock(connection, actor)
     yield lambda: in_words(locked, "rename it", name=name)
@@ -156,12 +163,12 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[Connec
 def set_address(
     *, connection: Connection, api_url: str, account: str, actor: Actor
 ) -> CanWait[Connection]:
-    """Change MultiMail's address. The caller has checked that the account with this id
-    answers there with these keys.
+    """Change the address of a connection's MultiMail. The caller must have checked that
+    the account with this id answers there to the connection's keys.
 
     A read in progress at the old address has no effect, and the next read begins at
-    once. Raises ConnectionNotChanged while a decision is being carried out, and where
-    another connection is to the same account.
+    once. Raises ConnectionNotChanged while a decision is being carried out, and if
+    another connection has the same account.
     """
     locked = lock(connection, actor)
     yield lambda: in_words(
@@ -181,7 +188,8 @@ def set_address(
         )
     before = locked.api_url
     locked.api_url = api_url
-    # Keep the time that pages show: when the account was last read.
+    # Forget what was learnt about the old address. The time of the last read, which
+    # pages show, stays.
     Connection.objects.filter(pk=locked.pk).update(
         api_url=api_url,
         account_id=account,
@@ -213,22 +221,22 @@ def set_key(
     scopes: list[str] | None,
     actor: Actor,
 ) -> CanWait[Connection]:
-    """Put a key into a slot; the caller has checked it. A pause that the old oversight
-    key caused is checked at once, because the next read shows whether MultiMail accepts
-    this key.
+    """Put a key into a slot. The caller must have checked it. A new oversight key is
+    used for a read at once. If MultiMail accepts it, a pause that the old key caused
+    ends.
     """
     locked = lock(connection, actor)
     yield lambda: in_words(locked, "set a key", slot=slot, scopes=scopes)
     for other, held in keys_of(locked).items():
         if held == key and other != slot:
-            # One that sends could decide what it wrote, where MultiMail does not tell
-            # what a key may do.
+            # If MultiMail does not report what a key may do, one key could both send a
+            # message and approve it.
             raise ConnectionNotChanged(
                 f"This is the {other} key already. Each needs its own key."
             )
     _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
-        # MultiMail may have learnt the fields that it refused: they are tried again.
+        # MultiMail may have been updated: fields that it refused before are sent again.
         Connection.objects.filter(pk=locked.pk).update(
             read_at=None, checked_key="", refused_fields=[]
         )
@@ -255,7 +263,9 @@ def remove_key(
 
 
 def _slot_in_words(connection: Connection, slot: str) -> str:
-    """Describe a slot for the ledger: the key's scopes, never its text."""
+    """Return a slot in words for the ledger: the key's scopes, never the key. Empty if
+    there is no key.
+    """
     if not getattr(connection, SLOTS[slot].field):
         return ""
     scopes = connection.key_scopes.get(slot)
@@ -270,11 +280,17 @@ def _store_key(
     actor: Actor,
     action: str,
 ) -> None:
-    """Store a key of a locked connection with its scopes, or that it has none any more."""
+    """Store a key of a locked connection and its scopes by slot; an empty key removes
+    the old one.
+    """
     before = _slot_in_words(locked, slot)
     field = SLOTS[slot].field
     setattr(locked, field, key)
-    others = {name: found for name, found in locked.key_scopes.items() if name != slot}
+    others = {
+        name: its_scopes
+        for name, its_scopes in locked.key_scopes.items()
+        if name != slot
+    }
     locked.key_scopes = others | scopes
     locked.surveyed_at = None
     locked.save(update_fields=[field, "key_scopes", "surveyed_at"])
@@ -294,7 +310,7 @@ MAX_REASON = 500
 @atomic_with_retry
 def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Connection:
     """Pause the connection: no decision is executed until somebody resumes it.
-    Decisions made meanwhile are kept.
+    Decisions that are made meanwhile wait.
     """
     locked = lock(connection, actor)
     reason = reason.strip()
@@ -327,8 +343,8 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
 @atomic_with_retry
 @second_admin("Connection")
 def resume(*, connection: Connection, actor: Actor) -> CanWait[Connection]:
-    """Resume a connection that a person paused. It is read at once, and due decisions
-    are executed.
+    """Resume a connection that a person paused. Decisions that are due are executed,
+    and the next read is due at once.
     """
     locked = lock(connection, actor)
     yield lambda: in_words(locked, "resume it")
@@ -360,14 +376,15 @@ REMOVED = "It was removed from the desk."
 def remove_connection(
     *, connection: Connection, typed_name: str, actor: Actor, now: datetime
 ) -> CanWait[Connection]:
-    """Remove the connection permanently. Waiting mail leaves the queue and stays held
-    at MultiMail; all history stays.
+    """Remove the connection permanently. Its held messages leave the queue and stay
+    held at MultiMail. All history stays.
 
-    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it,
-    or its name was not typed.
+    Raises ConnectionNotChanged if decisions are under way, if a kill switch stops the
+    connection, or if its name was not typed.
     """
     check_may_add(actor)
-    # Lock the whole row and not only its key: nothing may come in during the removal.
+    # A full row lock, not only `no_key`: no row that refers to it may be added
+    # meanwhile.
     locked = Connection.objects.select_for_update().get(pk=connection.pk)
     check_may_change(actor, locked)
     if typed_name.strip() != locked.name:
@@ -389,8 +406,8 @@ def remove_connection(
     for message in held:
         if not message.is_local:
             leave_queue(message, actor, now)
-    # Queries for working connections exclude it by either of two conditions: that it is
-    # removed, or that it is paused.
+    # It is also paused below, because some queries exclude paused connections, and
+    # others removed ones.
     for slot in SLOTS.values():
         setattr(locked, slot.field, "")
     locked.webhook_secret = ""
@@ -404,7 +421,8 @@ def remove_connection(
     locked.upstream_webhook_id = ""
     locked.paused_by_hand = True
     locked.paused_because = REMOVED
-    # A save, not an update: the web processes hear of it and forget the secrets.
+    # `save`, not `update`: it sends a signal, after which the web processes forget the
+    # secrets.
     locked.save()
     Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
     locked.refresh_from_db()
@@ -420,9 +438,7 @@ def remove_connection(
 
 
 def removal_error(connection: Connection) -> str:
-    """Return why a connection cannot be removed now, as a sentence; empty where it can
-    be.
-    """
+    """Return why a connection cannot be removed now, as a sentence; empty if it can."""
     switch = KillSwitch.objects.stopping(connection=connection.pk, mailbox=None).first()
     if switch is not None:
         return f"The {switch} is pulled: {switch.reason} Release it first, then remove the connection."

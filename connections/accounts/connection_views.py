@@ -1,5 +1,5 @@
-"""The pages of one connection: its health, keys and webhook; renaming, moving, pausing
-and removing it.
+"""The page of one connection, with its health, keys and webhook, and the views that
+rename, move, pause and remove it and change its keys and secret.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ from people.sign_in.reauthentication import reauthenticated
 
 @require_safe
 def connection(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show one connection."""
+    """Show the page of a connection."""
     return _connection_page(
         request, get_visible_connection_or_404(request, connection_id)
     )
@@ -67,46 +67,46 @@ def connection(request: DeskRequest, connection_id: int) -> HttpResponse:
 
 def _connection_page(
     request: DeskRequest,
-    found: Connection,
+    connection: Connection,
     *,
     section: str = "",
     failed: DeskError | None = None,
     **more: Any,
 ) -> HttpResponse:
-    """Render the page of a connection; what went wrong is shown in the `section` that
-    it belongs to.
+    """Render the page of a connection. If a change `failed`, the error is shown in the
+    `section` of that change. `more` is added to the context.
     """
     if failed is not None:
         # Some of the change may have been saved before it failed.
-        found = Connection.objects.get(pk=found.pk)
+        connection = Connection.objects.get(pk=connection.pk)
     actor = request.actor
     context = {
-        "one": found,
-        "row": rows_of([found], actor, now=timezone.now())[0],
-        "slots": _slots_of(found),
+        "one": connection,
+        "row": rows_of([connection], actor, now=timezone.now())[0],
+        "slots": _slots_of(connection),
         # Never the secret of the webhook.
         "hook": {
-            "address": own_webhook.address_of(found),
-            "unreachable": own_webhook.unreachable_because(found),
-            "events": WebhookEvent.objects.filter(connection=found).count(),
-            "wanted": own_webhook.wanted_events(found),
-            "is_open": own_webhook.is_open(found),
-            "rotates": found.upstream_webhook_id
-            and found.admin_key
-            and found.is_our_gateway,
+            "address": own_webhook.address_of(connection),
+            "unreachable": own_webhook.unreachable_because(connection),
+            "events": WebhookEvent.objects.filter(connection=connection).count(),
+            "wanted": own_webhook.wanted_events(connection),
+            "is_open": own_webhook.is_open(connection),
+            "rotates": connection.upstream_webhook_id
+            and connection.admin_key
+            and connection.is_our_gateway,
         },
         "overlaps": [
             (name, words) for name, (words, _) in own_webhook.OVERLAPS.items()
         ],
-        "may_change": is_admin(actor, found),
+        "may_change": is_admin(actor, connection),
         "may_remove": actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
-            "connection", found.pk
+            "connection", connection.pk
         ),
         "typed": request.POST,
         # Only a gateway's page has the address section; on other pages the error is
         # shown at the top.
-        "section": section if found.is_our_gateway or section != "address" else "",
+        "section": section if connection.is_our_gateway or section != "address" else "",
         "error": failed.sentence if failed else "",
         **more,
     }
@@ -116,14 +116,14 @@ def _connection_page(
     )
 
 
-def _slots_of(found: Connection) -> list[dict[str, Any]]:
-    """Return what the page shows of each slot, never the key itself."""
+def _slots_of(connection: Connection) -> list[dict[str, Any]]:
+    """Return what the page shows about each slot for a key, never the key itself."""
     rows = []
     for name, slot in SLOTS.items():
-        key = getattr(found, slot.field)
-        is_known = name in found.key_scopes
-        scopes = found.key_scopes.get(name)
-        # Scopes that are not known are no error.
+        key = getattr(connection, slot.field)
+        is_known = name in connection.key_scopes
+        scopes = connection.key_scopes.get(name)
+        # If the scopes are not known, there is no error.
         error = scope_error(slot, scopes) if key else ""
         tone = "green" if is_known else "amber"
         if error:
@@ -143,10 +143,10 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
 
 
 def _changes(section: str) -> Callable[[ChangeView], View]:
-    """Decorate a view that changes the connection of its URL and returns the notice to
-    show.
+    """Return a decorator for views that change a connection. The view gets the
+    connection of its URL, and returns the notice to show.
 
-    An error is shown in the `section` of the connection's page.
+    If the change fails, the error is shown in this `section` of the connection's page.
     """
 
     def decorate(view: ChangeView) -> View:
@@ -154,17 +154,17 @@ def _changes(section: str) -> Callable[[ChangeView], View]:
         def changed(
             request: DeskRequest, connection_id: int, **rest: Any
         ) -> HttpResponse:
-            found = get_visible_connection_or_404(request, connection_id)
+            connection = get_visible_connection_or_404(request, connection_id)
             try:
-                answered = view(request, found, **rest)
+                outcome = view(request, connection, **rest)
             except CHANGE_ERRORS as error:
                 return _connection_page(
-                    request, found, section=section.format(**rest), failed=error
+                    request, connection, section=section.format(**rest), failed=error
                 )
-            if isinstance(answered, HttpResponse):
-                return answered
+            if isinstance(outcome, HttpResponse):
+                return outcome
             return redirect_with_notice(
-                request, answered, "connection", connection_id=found.pk
+                request, outcome, "connection", connection_id=connection.pk
             )
 
         return changed
@@ -174,73 +174,75 @@ def _changes(section: str) -> Callable[[ChangeView], View]:
 
 @require_POST
 @_changes("name")
-def rename_connection(request: DeskRequest, found: Connection) -> str:
+def rename_connection(request: DeskRequest, connection: Connection) -> str:
     """Rename the connection."""
     name = cleaned(NameForm(request.POST))["name"]
-    commands.rename(connection=found, name=name, actor=request.actor)
+    commands.rename(connection=connection, name=name, actor=request.actor)
     return f"Renamed to {name}."
 
 
 @require_POST
 @reauthenticated
 @_changes("address")
-def change_address(request: DeskRequest, found: Connection) -> str:
+def change_address(request: DeskRequest, connection: Connection) -> str:
     """Change a gateway's address, after the same account has answered there."""
-    # Check this before any key is sent there.
-    commands.check_may_change(request.actor, found)
+    # Before check_address sends the keys to the new address.
+    commands.check_may_change(request.actor, connection)
     url = cleaned(AddressForm(request.POST))["address"]
-    account = check_address(connection=found, api_url=url)
+    account = check_address(connection=connection, api_url=url)
     commands.set_address(
-        connection=found, api_url=url, account=account, actor=request.actor
+        connection=connection, api_url=url, account=account, actor=request.actor
     )
-    tasks.read_connection.delay_on_commit(found.pk)
-    return f"{found} is now at {url} and being read."
+    tasks.read_connection.delay_on_commit(connection.pk)
+    return f"{connection} is now at {url} and being read."
 
 
 @require_POST
 @_changes("pause")
-def pause(request: DeskRequest, found: Connection) -> str:
+def pause(request: DeskRequest, connection: Connection) -> str:
     """Pause the connection until somebody resumes it."""
     reason = cleaned(PauseForm(request.POST))["reason"]
-    commands.pause_by_hand(connection=found, reason=reason, actor=request.actor)
-    return f"{found} is paused. Decisions wait here."
+    commands.pause_by_hand(connection=connection, reason=reason, actor=request.actor)
+    return f"{connection} is paused. Decisions wait here."
 
 
 @require_POST
 @_changes("pause")
-def resume(request: DeskRequest, found: Connection) -> str:
+def resume(request: DeskRequest, connection: Connection) -> str:
     """Resume the connection."""
-    commands.resume(connection=found, actor=request.actor)
-    tasks.read_connection.delay_on_commit(found.pk)
-    return f"{found} is resumed. Decisions that are due are carried out now."
+    commands.resume(connection=connection, actor=request.actor)
+    tasks.read_connection.delay_on_commit(connection.pk)
+    return f"{connection} is resumed. Decisions that are due are carried out now."
 
 
 @require_get_or_post
 @reauthenticated
 @_changes("remove")
-def remove(request: DeskRequest, found: Connection) -> HttpResponse:
-    """Show what removing a connection means, and remove it after its name was typed."""
+def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
+    """Show what it means to remove the connection. Remove it when its name is typed."""
     commands.check_may_add(request.actor)
     error = ""
     if request.method == "POST":
         try:
             name = cleaned(RemoveForm(request.POST))["name"]
             commands.remove_connection(
-                connection=found,
+                connection=connection,
                 typed_name=name,
                 actor=request.actor,
                 now=timezone.now(),
             )
-            left = own_webhook.unregister(found)
-            notice = f"{found} was removed. Its history stays. {left}".strip()
+            to_do_by_hand = own_webhook.unregister(connection)
+            notice = (
+                f"{connection} was removed. Its history stays. {to_do_by_hand}".strip()
+            )
             return redirect_with_notice(request, notice, "connections")
         except (FormInvalid, ConnectionNotChanged) as refused:
             error = refused.sentence
     context = {
-        "one": found,
-        "hindrance": commands.removal_error(found),
+        "one": connection,
+        "hindrance": commands.removal_error(connection),
         "waiting": Message.objects.real()
-        .filter(connection=found, state=MessageState.HELD)
+        .filter(connection=connection, state=MessageState.HELD)
         .count(),
         "error": error,
         "typed": request.POST.get("name", ""),
@@ -252,51 +254,54 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
 @require_POST
 @reauthenticated
 @_changes("key-{slot}")
-def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
-    """Put a key into a slot after MultiMail has confirmed its scopes, or remove one."""
+def set_key(request: DeskRequest, connection: Connection, slot: str) -> str:
+    """Put a key into a slot after MultiMail has accepted it, or remove the key."""
     if slot not in SLOTS:
         raise Http404("A connection has no such key.")
     label = SLOTS[slot].label
-    commands.check_may_change(request.actor, found)
+    commands.check_may_change(request.actor, connection)
     if request.POST.get("do") == "remove":
-        commands.remove_key(connection=found, slot=slot, actor=request.actor)
+        commands.remove_key(connection=connection, slot=slot, actor=request.actor)
         return f"The {label.lower()} key was removed."
     key = cleaned(KeyForm(request.POST))["key"]
     checked = check_key(
-        api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id
+        api_url=connection.api_url,
+        key=key,
+        slot=SLOTS[slot],
+        account=connection.account_id,
     )
     if checked.problem:
         raise ConnectionNotChanged(checked.problem)
     commands.set_key(
-        connection=found,
+        connection=connection,
         slot=slot,
         key=key,
         scopes=checked.scopes,
         actor=request.actor,
     )
     if slot == "oversight":
-        tasks.read_connection.delay_on_commit(found.pk)
+        tasks.read_connection.delay_on_commit(connection.pk)
     return f"MultiMail accepts the key. It is now the {label.lower()} key."
 
 
 @require_POST
 @reauthenticated
 @_changes("hook")
-def register(request: DeskRequest, found: Connection) -> str:
+def register(request: DeskRequest, connection: Connection) -> str:
     """Register the desk's webhook at MultiMail."""
     code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
-    own_webhook.register(connection=found, actor=request.actor, code=code)
+    own_webhook.register(connection=connection, actor=request.actor, code=code)
     return "The webhook is registered. Send a test to check it."
 
 
 @require_POST
 @reauthenticated
 @_changes("secret")
-def rotate(request: DeskRequest, found: Connection) -> str:
+def rotate(request: DeskRequest, connection: Connection) -> str:
     """Change the secret here and at our gateway, or finish an interrupted change."""
     _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
     until = own_webhook.rotate(
-        connection=found, overlap=overlap, actor=request.actor
+        connection=connection, overlap=overlap, actor=request.actor
     ).previous_secret_until
     ends = f" The old one is valid until {until:%-d %b, %H:%M} UTC." if until else ""
     return f"MultiMail has the new secret.{ends}"
@@ -305,12 +310,12 @@ def rotate(request: DeskRequest, found: Connection) -> str:
 @require_POST
 @reauthenticated
 @_changes("secret")
-def take_secret(request: DeskRequest, found: Connection) -> str:
-    """Accept a secret that MultiMail made."""
+def take_secret(request: DeskRequest, connection: Connection) -> str:
+    """Save a secret that MultiMail made and the admin copied from there."""
     typed = cleaned(SecretForm(request.POST))
     _, overlap = own_webhook.OVERLAPS[typed["overlap"]]
     own_webhook.take_secret(
-        connection=found,
+        connection=connection,
         secret=typed["secret"],
         overlap=overlap,
         actor=request.actor,
@@ -321,7 +326,7 @@ def take_secret(request: DeskRequest, found: Connection) -> str:
 @require_POST
 @reauthenticated
 @_changes("secret")
-def end_old_secret(request: DeskRequest, found: Connection) -> str:
+def end_old_secret(request: DeskRequest, connection: Connection) -> str:
     """Stop accepting the old secret."""
-    own_webhook.end_overlap(connection=found, actor=request.actor)
+    own_webhook.end_overlap(connection=connection, actor=request.actor)
     return "The old secret is no longer valid."

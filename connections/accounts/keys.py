@@ -1,5 +1,5 @@
-"""The four slots for keys of a connection, and asking MultiMail whether a key belongs
-there: ten seconds at most.
+"""The four slots for keys of a connection, and checks whether a key belongs in a slot,
+for which MultiMail is asked. A check takes ten seconds at most.
 """
 
 import time
@@ -15,7 +15,10 @@ from upstream.admin import AdminClient
 
 @dataclass(frozen=True)
 class Slot:
-    """One of the four keys of a connection. `needs` are its required scopes."""
+    """One of the four places for a key of a connection. Pages show what a key in it
+    `turns_on`, and what happens `without` one. `needs` are the scopes that it must
+    have.
+    """
 
     name: str
     label: str
@@ -80,7 +83,7 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
     implied = {"read"} if "admin" in scopes else set()
     if implied.union(scopes).issuperset(slot.needs):
         return ""
-    # The slot that the strongest of these scopes is for.
+    # Each scope, the strongest first, and the slot that a key with it belongs in.
     strongest = {
         "admin": "admin",
         "send": "agent",
@@ -98,7 +101,9 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
 
 
 def shown_start(key: str) -> str:
-    """Return as much of a key as may be shown: its public prefix, such as mm_live."""
+    """Return the part of a key that pages may show: its prefix, such as mm_live; empty
+    if it has none.
+    """
     return key[:7] if key.startswith(("mm_live_", "mm_test_")) else ""
 
 
@@ -110,10 +115,10 @@ ANOTHER_ACCOUNT = (
 
 @dataclass(frozen=True)
 class KeyCheck:
-    """MultiMail's answer about a key. `scopes` is None if it does not report them;
-    `problem` says what to do.
+    """The result of checking a key. `scopes` is None if MultiMail does not report them.
+    `problem` says what is wrong and what to do; empty if the key fits.
 
-    `is_certain`: MultiMail answered, so `problem` is not just a failed call.
+    `is_certain`: MultiMail answered, so a `problem` is one of the key, not of the call.
     """
 
     scopes: list[str] | None = None
@@ -145,14 +150,14 @@ def check_key(
     ends = time.monotonic() + within
     client = AdminClient(base_url=api_url, key=key, within=within)
     try:
-        found = client.account(within=within)
-        listed = found.get("scopes")
+        account_row = client.account(within=within)
+        listed = account_row.get("scopes")
         scopes = None
         if isinstance(listed, list):
             scopes = [str(one)[:40] for one in listed[:20]]
         if scopes is not None or slot.name != "oversight":
             problem = scope_error(slot, scopes)
-            its_account = text_in(found, "id", most=200)
+            its_account = text_in(account_row, "id", most=200)
             if not problem and account and its_account not in ("", account):
                 problem = ANOTHER_ACCOUNT
             return KeyCheck(scopes, problem, account=its_account)
@@ -161,8 +166,8 @@ def check_key(
             return KeyCheck()
     except errors.UpstreamError as error:
         return _failed(error, api_url)
-    # The answer has no account. A call that only oversight keys may make shows whether
-    # this is one.
+    # MultiMail did not say what the key may do. A call that only oversight keys may
+    # make shows whether it is one.
     left = max(ends - time.monotonic(), 0.5)
     client = AdminClient(base_url=api_url, key=key, within=left)
     try:
@@ -185,10 +190,10 @@ def keys_of(connection: Connection) -> dict[str, str]:
 def check_all(
     *, api_url: str, keys: Mapping[str, str], account: str = ""
 ) -> dict[str, KeyCheck]:
-    """Check each key by slot, the oversight key first. All calls share the time limit
-    of one change.
+    """Check these keys, and return the results by slot. The oversight key is checked
+    first. All calls share the time limit of one change.
 
-    After one call without an answer, the other keys are not checked.
+    If MultiMail does not answer for one key, the others are not checked.
     """
     ends = time.monotonic() + CHANGE_SECONDS
     checks = dict[str, KeyCheck]()
@@ -208,8 +213,8 @@ def check_all(
 
 
 def check_address(*, connection: Connection, api_url: str) -> str:
-    """Check that this connection's account answers at another address with all of its
-    keys; return its id.
+    """Check that the connection's account answers at another address to all of its
+    keys. Return the account's id.
 
     Raises ConnectionNotChanged if it does not, or if that cannot be determined.
     """
@@ -236,7 +241,7 @@ def check_address(*, connection: Connection, api_url: str) -> str:
 
 
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
-    """Return the advice for a failed call."""
+    """Return the result of a check whose call failed: the reason, and what to do."""
     if isinstance(error, errors.KeyRefused):
         return KeyCheck(
             [],

@@ -1,12 +1,12 @@
-"""The desk's own webhook at MultiMail: registering it, and changing its secret without
-a lost event.
+"""The desk's own webhook at MultiMail: commands that register it, and change its secret
+without losing an event.
 
-A new secret is accepted here before MultiMail knows it, and the old one until MultiMail
-has certainly stopped signing with it. So a crash of either side after any step loses no
-event. While MultiMail has not said when it changed, `previous_secret_until` is empty
-and both secrets are accepted. A secret that leaked is the exception: it ends as soon as
-MultiMail knows the new one, and what was signed with it just before is refused, and
-sent again.
+The desk accepts a new secret before MultiMail knows it, and the old one until MultiMail
+has certainly stopped signing with it. So no event is lost if either side crashes after
+any step. While it is not known whether MultiMail has the new secret,
+`previous_secret_until` is empty and both secrets are accepted. The exception is a
+secret that leaked: it is refused as soon as MultiMail knows the new one, and MultiMail
+sends events that were signed with it again.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ from upstream import errors
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
-# The events that the desk subscribes to; only our own gateway sends the last two.
+# The events to which the desk subscribes. Only our own gateway sends OWN_EVENTS.
 EVENTS = (
     "oversight.pending",
     "oversight.approved",
@@ -57,13 +57,13 @@ def address_of(connection: Connection) -> str:
 
 
 def wanted_events(connection: Connection) -> list[str]:
-    """Return the events to subscribe to."""
+    """Return the events to which the desk subscribes for this connection."""
     return [*EVENTS, *(OWN_EVENTS if connection.is_our_gateway else ())]
 
 
 def unreachable_because(connection: Connection) -> str:
-    """Return why MultiMail cannot reach the webhook's address, judged by the address
-    alone; empty otherwise.
+    """Return why MultiMail cannot reach the webhook's address, as a sentence; empty if
+    it may. Only the two addresses are compared; nothing is called.
     """
     is_near = _is_of_this_machine(connection.api_url)
     if is_near or not _is_of_this_machine(settings.PUBLIC_URL):
@@ -74,6 +74,7 @@ def unreachable_because(connection: Connection) -> str:
     )
 
 
+# Whether only this machine, or its network, can reach the host of the address.
 def _is_of_this_machine(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
@@ -102,22 +103,25 @@ def record_registration(
     return locked
 
 
-# An event that was signed just before the change may still be on its way, and the two
-# clocks may differ.
+# The old secret is accepted for so long after the overlap: an event that was signed
+# just before may still be on its way, and the two clocks may differ.
 MARGIN = timedelta(minutes=5)
+# How long an old secret stays valid: the words for the form, and the time.
 OVERLAPS = {
     "day": ("Stays valid for a day", timedelta(days=1)),
     "hour": ("Stays valid for an hour", timedelta(hours=1)),
     "none": ("It leaked: end it at once", timedelta(0)),
 }
-# Which secrets are accepted, as the ledger words it.
+# How the ledger says which secrets are accepted.
 ONE = "one secret is accepted"
 BOTH = "the old and the new secret are accepted"
 _request = partial(request_change, failed="hook.change_failed")
 
 
 def is_open(connection: Connection) -> bool:
-    """Whether a rotation was begun that MultiMail may not have received."""
+    """Whether a change of the secret was begun, and it is not known whether MultiMail
+    has the new one.
+    """
     return (
         bool(connection.previous_webhook_secret)
         and connection.previous_secret_until is None
@@ -128,8 +132,8 @@ def is_open(connection: Connection) -> bool:
 def begin_rotation(
     *, connection: Connection, overlap: timedelta, actor: Actor
 ) -> Connection:
-    """Accept a new secret as well as the old one, which has no expiry yet: MultiMail
-    does not know the new one.
+    """Make a new secret and accept both. The old one has no expiry yet, because
+    MultiMail does not know the new one.
     """
     locked = lock(connection, actor)
     if is_open(locked):
@@ -146,8 +150,8 @@ def begin_rotation(
 def finish_rotation(
     *, connection: Connection, overlap: timedelta, actor: Actor
 ) -> Connection:
-    """MultiMail knows the new secret: accept the old one for the overlap and a margin,
-    or end it now without one.
+    """End a rotation when MultiMail knows the new secret: accept the old one for the
+    overlap and a margin, or no longer if there is no overlap.
     """
     locked = lock(connection, actor)
     if is_open(locked):
@@ -159,7 +163,9 @@ def finish_rotation(
 def cancel_rotation(
     *, connection: Connection, actor: Actor, because: str
 ) -> Connection:
-    """MultiMail does not know the new secret: accept only the old one."""
+    """Abandon a rotation when MultiMail does not know the new secret: accept only the
+    old one.
+    """
     locked = lock(connection, actor)
     if is_open(locked):
         locked.webhook_secret = locked.previous_webhook_secret
@@ -174,7 +180,7 @@ def take_secret(
     *, connection: Connection, secret: str, overlap: timedelta, actor: Actor
 ) -> CanWait[Connection]:
     """Accept a secret that a person copied from MultiMail, and the old one for the
-    overlap, if any.
+    overlap.
     """
     locked = lock(connection, actor)
     did = "set the webhook's secret by hand"
@@ -204,7 +210,9 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
 def _accept_old_for(
     overlap: timedelta, locked: Connection, actor: Actor, how: str = "", *, before: str
 ) -> None:
-    """Accept the old secret only for the overlap and a margin, if any."""
+    """Accept the old secret for the overlap and a margin; no longer if the overlap is
+    0.
+    """
     explanation = f"{how}The old one is no longer accepted."
     until = None
     if overlap:
@@ -219,9 +227,7 @@ def _accept_old_for(
 def _save_secrets(
     locked: Connection, actor: Actor, explanation: str, *, before: str
 ) -> None:
-    """Store which secrets are accepted. An old one without an end is accepted until
-    MultiMail has the new one.
-    """
+    """Save the secrets of the locked connection, and record which are accepted now."""
     fields = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
     locked.save(update_fields=fields)
     after = BOTH if locked.previous_webhook_secret else ONE
@@ -235,7 +241,8 @@ def _check_one_secret(locked: Connection, overlap: timedelta) -> None:
     """Raise ConnectionNotChanged while two secrets are accepted: a third would replace
     one that may still be in use.
 
-    Where a secret leaked, neither of the two counts any more.
+    If the present secret leaked (no overlap), an older one that is still accepted does
+    not prevent the change.
     """
     end = locked.previous_secret_until
     overlaps = locked.previous_webhook_secret and end and end > clock()
@@ -250,8 +257,8 @@ def _check_one_secret(locked: Connection, overlap: timedelta) -> None:
 def register(
     *, connection: Connection, actor: Actor, code: str = ""
 ) -> CanWait[Connection]:
-    """Register the desk's webhook unless it is registered. Raises ActNotAllowed,
-    ChangeRefused and ChangeUnknown.
+    """Register the desk's webhook at MultiMail, unless it is registered already, and
+    store its id. Raises ActNotAllowed, ChangeRefused and ChangeUnknown.
     """
     check_may_change(actor, connection)
     yield lambda: in_words(connection, "register the desk's webhook")
@@ -287,8 +294,8 @@ def register(
             "Registered, but MultiMail did not tell its secret. Copy it there, and enter it here."
         )
     if secret and secret != connection.webhook_secret:
-        # It was registered before, or MultiMail made its own secret: MultiMail signs
-        # with that one.
+        # It was registered before, or MultiMail made a secret itself. MultiMail signs
+        # with that secret, so the desk must accept it.
         connection = take_secret(
             connection=connection,
             secret=secret,
@@ -299,7 +306,7 @@ def register(
 
 
 def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
-    """Return the complete subscription that has this address, or None."""
+    """Return MultiMail's subscription for this address with all its fields, or None."""
     try:
         listed = admin.ask("GET", "/v1/webhooks")
         for row in listed.get("webhooks") or listed.get("subscriptions") or []:
@@ -316,14 +323,14 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
 def rotate(
     *, connection: Connection, overlap: timedelta, actor: Actor
 ) -> CanWait[Connection]:
-    """Change the secret, here and at MultiMail, so that no valid event is refused at
-    any moment.
+    """Change the secret, here and at MultiMail, so that no valid event is refused.
 
-    1. Accept the new secret here as well as the old one. 2. Give it to MultiMail, which
-       keeps signing with the old one for the overlap. 3. Store when the old one
-       expires; without an overlap, forget it. If a step fails, both stay accepted, and
-       the next call continues there. Raises ActNotAllowed, ConnectionNotChanged,
-       ChangeRefused and ChangeUnknown.
+    First, accept the new secret here as well as the old one. Second, give it to
+    MultiMail, which keeps signing with the old one for the overlap. Third, store when
+    the old one expires; without an overlap, forget it. If a step fails, both stay
+    accepted, and the next call continues there.
+
+    Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused and ChangeUnknown.
     """
     check_may_change(actor, connection)
     did = "change the webhook's secret"
@@ -333,53 +340,57 @@ def rotate(
             "The webhook is not registered here. Change the secret by hand."
         )
     admin = admin_client(connection)
-    goes_on = is_open(connection)
-    held = begin_rotation(connection=connection, overlap=overlap, actor=actor)
-    signs_on = _signs_with(admin, held) if goes_on else None
-    if signs_on is None:
+    was_begun = is_open(connection)
+    begun = begin_rotation(connection=connection, overlap=overlap, actor=actor)
+    old_signs_for = _signs_with(admin, begun) if was_begun else None
+    if old_signs_for is None:
         try:
             answer = _request(
                 connection,
                 actor,
                 lambda admin: admin.rotate_webhook(
-                    held.upstream_webhook_id,
-                    secret=held.webhook_secret,
+                    begun.upstream_webhook_id,
+                    secret=begun.webhook_secret,
                     overlap_s=int(overlap.total_seconds()),
                 ),
                 what="change the secret of the webhook",
             )
-            # If somebody else rotated before, the gateway may sign with the old one for
-            # longer than requested.
-            signs_on = max(overlap, _overlap_in(answer))
+            # If the secret was changed before at the gateway, it may sign with the old
+            # one for longer than requested.
+            old_signs_for = max(overlap, _overlap_in(answer))
         except ChangeRefused as error:
-            # Only MultiMail's own answer proves which secret it uses; without it, both
-            # stay accepted.
-            signs_on = _signs_with(admin, held)
-            if signs_on is None:
-                cancel_rotation(connection=held, actor=actor, because=error.sentence)
+            # Only MultiMail's answer proves which secret it uses. If there is none,
+            # this raises an error, and both stay accepted.
+            old_signs_for = _signs_with(admin, begun)
+            if old_signs_for is None:
+                cancel_rotation(connection=begun, actor=actor, because=error.sentence)
                 raise
-    return finish_rotation(connection=held, overlap=overlap and signs_on, actor=actor)
+    return finish_rotation(
+        connection=begun, overlap=overlap and old_signs_for, actor=actor
+    )
 
 
 def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
-    """Return for how long MultiMail still signs with the old secret if it has our new
-    one; otherwise None.
+    """Ask MultiMail which secret it has. If it is our new one, return for how long
+    MultiMail still signs with the old one; otherwise return None. Raises ChangeUnknown
+    if MultiMail does not say.
     """
     try:
-        found = admin.read_webhook(connection.upstream_webhook_id)
+        webhook = admin.read_webhook(connection.upstream_webhook_id)
     except errors.UpstreamError as error:
         raise ChangeUnknown(
             f"{error.sentence} Until that is known, both secrets are valid."
         ) from None
-    if not _secret_in(found):
+    if not _secret_in(webhook):
         raise ChangeUnknown(
             "MultiMail does not report which secret it uses. Until that is known, both are valid."
         )
-    if _secret_in(found) == connection.webhook_secret:
-        return _overlap_in(found)
+    if _secret_in(webhook) == connection.webhook_secret:
+        return _overlap_in(webhook)
     return None
 
 
+# Returns for how long MultiMail still signs with the old secret, from its answer.
 def _overlap_in(answer: dict[str, Any]) -> timedelta:
     now = datetime.now(UTC)
     until = read_time(answer.get("previous_secret_until")) or now
@@ -387,9 +398,10 @@ def _overlap_in(answer: dict[str, Any]) -> timedelta:
 
 
 def unregister(connection: Connection) -> str:
-    """Delete the webhook at MultiMail; if that fails, return what to do by hand.
+    """Delete the webhook at MultiMail. Return what an admin has to do by hand if that
+    fails, as a sentence; empty if it does not.
 
-    `connection` is the row as it was before its keys were blanked.
+    `connection` is the row as it was before its keys were removed.
     """
     if connection.upstream_webhook_id:
         try:

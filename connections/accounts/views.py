@@ -1,7 +1,7 @@
-"""The list of connections with the health of each, and adding one; with the forms of
-connections. For one connection see `connection_views.py`.
+"""The list of connections with the health of each, the page to add a connection, and
+the forms of all pages of connections. For one connection see `connection_views.py`.
 
-Keys and secrets are accepted, and never rendered into a page again.
+Keys and secrets can be typed in, but no page ever shows them again.
 """
 
 import re
@@ -44,6 +44,7 @@ from mirror.tasks import read_account
 from people.sign_in.reauthentication import reauthenticated
 from upstream.hosts import HOSTED
 
+# Where MultiMail is: the built-in gateway, the hosted service, or another address.
 OURS = "ours"
 THERE = "hosted"
 OTHER = "other"
@@ -54,7 +55,7 @@ _NAME_ERRORS = {
 
 
 class SecretField(forms.RegexField):
-    """A secret without spaces, which no page shows again."""
+    """A key or secret without spaces. `word` is what error messages call it."""
 
     def __init__(self, *, word: str = "key", **options: Any) -> None:
         errors = {
@@ -66,7 +67,7 @@ class SecretField(forms.RegexField):
 
 
 class AddConnectionForm(SentenceForm):
-    """A connection to add: which MultiMail, what to call it, and its keys by slot."""
+    """A connection to add: where its MultiMail is, its name, and its keys."""
 
     place = forms.ChoiceField(
         choices=[(OURS, ""), (THERE, ""), (OTHER, "")],
@@ -85,18 +86,20 @@ class AddConnectionForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        location = cleaned.get("place", "")
-        known = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}
-        url = known.get(location, cleaned.get("address", "")).rstrip("/")
-        at = "address" if location == OTHER else "place"
-        if location == OTHER and not url:
+        place_chosen = cleaned.get("place", "")
+        url_by_place = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}
+        url = url_by_place.get(place_chosen, cleaned.get("address", "")).rstrip("/")
+        wrong_field = "address" if place_chosen == OTHER else "place"
+        if place_chosen == OTHER and not url:
             self.add_error(
-                at, "Enter an address, such as https://mail.yourteam.example."
+                wrong_field, "Enter an address, such as https://mail.yourteam.example."
             )
         elif (
-            location and "address" not in self.errors and (error := address_error(url))
+            place_chosen
+            and "address" not in self.errors
+            and (error := address_error(url))
         ):
-            self.add_error(at, error)
+            self.add_error(wrong_field, error)
         cleaned["api_url"] = url
         keys = [key for key in self.keys_of(cleaned).values() if key]
         if len(set(keys)) < len(keys):
@@ -107,14 +110,14 @@ class AddConnectionForm(SentenceForm):
         return cleaned
 
     def keys_of(self, cleaned: dict[str, Any]) -> dict[str, str]:
-        """Return the keys by slot, as they were typed."""
+        """Return the typed keys by slot; empty for slots without a key."""
         return {
             name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()
         }
 
 
 class KeyForm(SentenceForm):
-    """One key for a slot."""
+    """A key to put into a slot."""
 
     key = SecretField()
 
@@ -149,7 +152,7 @@ class AddressForm(SentenceForm):
 
 
 class PauseForm(SentenceForm):
-    """Why a connection is paused."""
+    """The reason to pause a connection."""
 
     reason = forms.CharField(
         max_length=MAX_REASON,
@@ -170,7 +173,7 @@ class OverlapForm(SentenceForm):
 
 
 class SecretForm(OverlapForm):
-    """A secret that MultiMail made."""
+    """A secret that MultiMail made, and how long the old one is accepted too."""
 
     secret = SecretField(word="secret")
 
@@ -185,7 +188,7 @@ class RemoveForm(SentenceForm):
 
 @dataclass(frozen=True)
 class Health:
-    """A connection's health: a word, its tone, and what to do about it, if anything."""
+    """A connection's health as pages show it: a word, its colour, and what to do."""
 
     word: str
     tone: str
@@ -194,7 +197,7 @@ class Health:
 
 @require_safe
 def connections(request: DeskRequest) -> HttpResponse:
-    """Show each account: its address, mailboxes, which keys it has, when it was last
+    """Show each account: its address and mailboxes, which keys it has, when it was last
     read, and what is wrong.
     """
     return connections_page(request)
@@ -224,10 +227,10 @@ def connections_page(
 
 @require_POST
 def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Read a whole account now instead of within half a minute."""
-    found = get_visible_connection_or_404(request, connection_id)
+    """Have a whole account read now instead of within half a minute."""
+    visible = get_visible_connection_or_404(request, connection_id)
     try:
-        connection = read_again(connection_id=found.pk, actor=request.actor)
+        connection = read_again(connection_id=visible.pk, actor=request.actor)
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
     notice = f"{connection} is being read. The result appears here in a moment."
@@ -239,7 +242,7 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
-    """Return what the page shows of each account the actor has a role for."""
+    """Return what the page shows about each connection that the actor may see."""
     visible = Connection.objects.at_work().visible_to(actor).order_by("name")
     return rows_of(visible, actor, now=now)
 
@@ -247,7 +250,7 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
 def rows_of(
     connections: Iterable[Connection], actor: Actor, *, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return what pages show of these connections, without their keys."""
+    """Return what pages show about these connections, without their keys."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
     visible = WebhookEvent.objects.visible_to(actor)
     rows = []
@@ -278,8 +281,8 @@ def rows_of(
 
 
 def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
-    """Return a connection's health in words. It is not shown as healthy before
-    the first read.
+    """Return a connection's health. Before the first read, it does not count as
+    healthy.
     """
     if connection.paused_by_hand:
         return Health(
@@ -309,7 +312,9 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
 @require_get_or_post
 @reauthenticated
 def add(request: DeskRequest) -> HttpResponse:
-    """Add a connection. Nothing is saved before MultiMail has accepted its keys."""
+    """Show the form to add a connection, and add it. Nothing is saved before MultiMail
+    has accepted the keys.
+    """
     if not request.actor.is_admin_of_all:
         return connections_page(
             request,
@@ -336,7 +341,8 @@ def add(request: DeskRequest) -> HttpResponse:
             keys=keys,
             scopes={name: check.scopes for name, check in checks.items()},
             is_our_gateway=cleaned["place"] == OURS,
-            # Hosted MultiMail tells an oversight key nothing about the account.
+            # The first key that gets to know it: hosted MultiMail tells an oversight
+            # key nothing about the account.
             account=next(
                 (check.account for check in checks.values() if check.account), ""
             ),

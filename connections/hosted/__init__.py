@@ -1,3 +1,3 @@
-"""Whether a MultiMail behaves as docs/multimail.md says: the facts that the desk relies
-on, each looked at by calls.
+"""Checks whether a MultiMail behaves as docs/multimail.md says: it has a function for
+each fact that the desk relies on. The command `hosted_check` runs them.
 """

@@ -1,7 +1,9 @@
-"""The facts of docs/multimail.md that reads alone show, by section, with the function
-that looks at each.
+"""The facts of docs/multimail.md that can be checked with reads alone, by section, each
+with the function that checks it.
 
-It returns what is otherwise, without content, or an empty text.
+Such a function gets the MultiMail to check (`Host`). It returns an empty text if the
+fact is true, otherwise what is different, without content of messages. It raises
+NotSeen if the fact cannot be checked.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from connections.hosted.probe import (
     without,
 )
 
+# A function that returns the rows of one list of MultiMail.
 Rows = Callable[[Host], list[dict[str, Any]]]
 _HELD = ("pending_send_approval", "pending_inbound_approval")
 _STATUSES = (
@@ -37,12 +40,15 @@ _STATUSES = (
     "cancelled",
 )
 _MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
+# The fields that can have the text of a message.
 _TEXTS = ("markdown", "body_markdown", "text_body", "html_body", "body", "text")
-# The length of the columns that ids are stored in.
+# The desk's columns for ids have so many characters.
 _MAX_ID = 200
-_OF_NOBODY = "01JNOBODYHASTHISID00000000"
+# No message has this id.
+_UNKNOWN_ID = "01JNOBODYHASTHISID00000000"
 
 
+# Returns a function that reads the list at this path with this kind of key.
 def _rows(kind: str, template: str) -> Rows:
     return lambda host: host.rows(kind, template)
 
@@ -63,10 +69,12 @@ def _emails(host: Host) -> list[dict[str, Any]]:
     return host.rows("read", "/v1/mailboxes/{}/emails", host.mailbox())
 
 
+# Returns held and listed messages. Raises NotSeen if there are none.
 def _messages(host: Host) -> list[dict[str, Any]]:
     return _either(host, _pending) + _either(host, _emails) or _emails(host)
 
 
+# Returns the rows of a list; none if it is empty or cannot be read.
 def _either(host: Host, rows: Rows) -> list[dict[str, Any]]:
     try:
         return rows(host)
@@ -74,18 +82,19 @@ def _either(host: Host, rows: Rows) -> list[dict[str, Any]]:
         return []
 
 
+# Returns the messages of the first thread that a listed message names.
 def _thread(host: Host) -> list[dict[str, Any]]:
     for row in _emails(host):
         if thread := row.get("thread_id"):
             path = "/v1/mailboxes/{}/threads/{}"
-            found = host.object("read", path, host.mailbox(), str(thread))
-            return [row for row in found.get("emails") or [] if isinstance(row, dict)]
+            answer = host.object("read", path, host.mailbox(), str(thread))
+            return [row for row in answer.get("emails") or [] if isinstance(row, dict)]
     raise NotSeen("no message listed has a thread")
 
 
 def _email(host: Host) -> list[dict[str, Any]]:
-    """Read one message, with a file if there is one, that is not marked as read by
-    this: outgoing, or read before.
+    """Read one message and return it in a list. Only a message that this cannot mark as
+    read: outgoing, or read before. If there is one with attachments, it is taken.
     """
     safe = [
         row
@@ -99,14 +108,16 @@ def _email(host: Host) -> list[dict[str, Any]]:
     return [host.object("read", path, host.mailbox(), str(row.get("id")))]
 
 
-# --- kinds of facts -------------------------------------------------------------------
+# --- functions that return the check of a fact, for these rows or this call -----------
 
 
-def _have(rows: Rows, *wanted: str) -> Look:
+# The first row has all these fields.
+def _have_fields(rows: Rows, *wanted: str) -> Look:
     return lambda host: without(rows(host)[0], *wanted)
 
 
-def _hide(rows: Rows, *unwanted: str) -> Look:
+# No row has a value in one of these fields.
+def _lack_fields(rows: Rows, *unwanted: str) -> Look:
     def look(host: Host) -> str:
         shown = names(name for row in rows(host) for name in unwanted if row.get(name))
         return shown and f"shows {shown}"
@@ -114,40 +125,44 @@ def _hide(rows: Rows, *unwanted: str) -> Look:
     return look
 
 
-def _say(rows: Rows, name: str, *known: str) -> Look:
+# In every row, this field has one of the known values.
+def _have_values(rows: Rows, name: str, *known: str) -> Look:
     return lambda host: names({row.get(name) for row in rows(host)} - {*known})
 
 
+# The rows are in the order of their times.
 def _are_ordered(rows: Rows, *, newest_first: bool) -> Look:
     def look(host: Host) -> str:
         times = [str(row.get("received_at")) for row in rows(host)]
         if len(times) < 2:
             raise NotSeen("fewer than two messages are listed")
-        is_so = times == sorted(times, reverse=newest_first)
-        return "" if is_so else "they are not in this order"
+        is_ordered = times == sorted(times, reverse=newest_first)
+        return "" if is_ordered else "they are not in this order"
 
     return look
 
 
-def _lists(call: tuple[str, str], *arrays: str) -> Look:
+# The answer has an array under one of these names.
+def _has_list(call: tuple[str, str], *arrays: str) -> Look:
     def look(host: Host) -> str:
         answer = host.object(*call)
-        found = {name for name, value in answer.items() if isinstance(value, list)}
-        return "" if found & {*arrays} else f"arrays: {names(found) or 'none'}"
+        lists = {name for name, value in answer.items() if isinstance(value, list)}
+        return "" if lists & {*arrays} else f"arrays: {names(lists) or 'none'}"
 
     return look
 
 
-def _is(status: int, kind: str, template: str) -> Look:
+# A GET with this kind of key is answered with this status.
+def _answers_status(status: int, kind: str, template: str) -> Look:
     def look(host: Host) -> str:
-        parts = (host.mailbox(), _OF_NOBODY) if "{}" in template else ()
-        found = host.read(kind, template, *parts).status
-        return "" if found == status else f"answered {found}"
+        parts = (host.mailbox(), _UNKNOWN_ID) if "{}" in template else ()
+        answered = host.read(kind, template, *parts).status
+        return "" if answered == status else f"answered {answered}"
 
     return look
 
 
-# --- facts of their own kind ----------------------------------------------------------
+# --- checks of single facts -----------------------------------------------------------
 
 
 def check_header(host: Host) -> str:
@@ -188,10 +203,10 @@ def check_pages(host: Host) -> str:
 
     def page(**params: str) -> dict[str, Any]:
         path = "/v1/mailboxes/{}/emails"
-        found = host.call("read", "GET", path, host.mailbox(), limit="1", **params)
-        if found.status != 200:
-            raise NotSeen(f"a page of the list answered {found.status}")
-        return parsed(found) or {}
+        answer = host.call("read", "GET", path, host.mailbox(), limit="1", **params)
+        if answer.status != 200:
+            raise NotSeen(f"a page of the list answered {answer.status}")
+        return parsed(answer) or {}
 
     first = page()
     if not first.get("cursor"):
@@ -247,14 +262,14 @@ def check_objects(host: Host) -> str:
 
 
 def check_retry_after(host: Host) -> str:
-    found = [
+    waits = [
         answer.headers.get("Retry-After", "")
         for answer in host.answers.values()
         if answer.status == 429
     ]
-    if not found:
+    if not waits:
         raise NotSeen("no call was throttled")
-    return "" if all(text.isdecimal() for text in found) else "no number"
+    return "" if all(text.isdecimal() for text in waits) else "no number"
 
 
 FACTS: Facts = {
@@ -265,27 +280,35 @@ FACTS: Facts = {
         "The account has id, name and plan.": lambda host: without(
             host.object("read", "/v1/account"), "id", "name", "plan"
         ),
-        "An unknown key is 401.": _is(401, "unknown", "/v1/account"),
-        "A missing scope is 403.": _is(403, "oversight", "/v1/api-keys"),
-        "An unknown id is 404.": _is(404, "read", "/v1/mailboxes/{}/emails/{}"),
-        "API keys have id, prefix and scopes.": _have(_keys, "id", "prefix", "scopes"),
-        "A list of API keys shows no whole key.": _hide(_keys, "api_key", "key"),
+        "An unknown key is 401.": _answers_status(401, "unknown", "/v1/account"),
+        "A missing scope is 403.": _answers_status(403, "oversight", "/v1/api-keys"),
+        "An unknown id is 404.": _answers_status(
+            404, "read", "/v1/mailboxes/{}/emails/{}"
+        ),
+        "API keys have id, prefix and scopes.": _have_fields(
+            _keys, "id", "prefix", "scopes"
+        ),
+        "A list of API keys shows no whole key.": _lack_fields(_keys, "api_key", "key"),
     },
     "Messages": {
         "Ids are text of at most 200 characters.": check_ids,
         "received_at is ISO 8601 in UTC.": check_times,
         "created_at of a mailbox is a number, epoch milliseconds.": check_epochs,
-        "Listed messages have from and subject.": _have(_messages, "from", "subject"),
+        "Listed messages have from and subject.": _have_fields(
+            _messages, "from", "subject"
+        ),
         "Listed messages have an array in to.": lambda host: (
             "" if isinstance(_messages(host)[0].get("to"), list) else "no array"
         ),
-        "Lists of messages carry no bodies.": _hide(_emails, *_TEXTS),
-        "A single read has markdown and attachments.": _have(
+        "Lists of messages carry no bodies.": _lack_fields(_emails, *_TEXTS),
+        "A single read has markdown and attachments.": _have_fields(
             _email, "markdown", "attachments"
         ),
     },
     "Statuses": {
-        "Listed messages have known statuses.": _say(_messages, "status", *_STATUSES)
+        "Listed messages have known statuses.": _have_values(
+            _messages, "status", *_STATUSES
+        )
     },
     "Reading": {
         "Lists of messages have the newest first.": _are_ordered(
@@ -293,38 +316,42 @@ FACTS: Facts = {
         ),
         "A list goes on at its cursor.": check_pages,
     },
-    "Threads": {"A thread carries no bodies.": _hide(_thread, *_TEXTS)},
+    "Threads": {"A thread carries no bodies.": _lack_fields(_thread, *_TEXTS)},
     "Attachments": {"An attachment comes as its raw bytes.": check_file},
     "The pending list": {
-        "What is held stands under pending, emails or messages.": _lists(
+        "What is held stands under pending, emails or messages.": _has_list(
             _PENDING, "pending", "emails", "messages"
         ),
-        "Held messages have id, mailbox_id and body_markdown.": _have(
+        "Held messages have id, mailbox_id and body_markdown.": _have_fields(
             _pending, "id", "mailbox_id", "body_markdown"
         ),
-        "Held messages have one of two statuses.": _say(_pending, "status", *_HELD),
+        "Held messages have one of two statuses.": _have_values(
+            _pending, "status", *_HELD
+        ),
         "The oldest held message comes first.": _are_ordered(
             _pending, newest_first=False
         ),
     },
     "Mailboxes and oversight modes": {
-        "Mailboxes have id and address.": _have(_mailboxes, "id", "address"),
-        "Mailboxes have one of the five modes.": _say(
+        "Mailboxes have id and address.": _have_fields(_mailboxes, "id", "address"),
+        "Mailboxes have one of the five modes.": _have_values(
             _mailboxes, "oversight_mode", *_MODES
         ),
     },
     "Registering a webhook": {
-        "Webhooks stand under webhooks or subscriptions.": _lists(
+        "Webhooks stand under webhooks or subscriptions.": _has_list(
             _WEBHOOKS, "webhooks", "subscriptions"
         ),
-        "Webhooks have id, url and events.": _have(_webhooks, "id", "url", "events"),
-        "A list of webhooks shows no secrets.": _hide(
+        "Webhooks have id, url and events.": _have_fields(
+            _webhooks, "id", "url", "events"
+        ),
+        "A list of webhooks shows no secrets.": _lack_fields(
             _webhooks, "signing_secret", "secret"
         ),
         "A single webhook shows a signing_secret that begins with whsec_.": check_secret,
     },
     "Allowlists at the gate": {
-        "Entries of allowlists have id and pattern.": _have(
+        "Entries of allowlists have id and pattern.": _have_fields(
             lambda host: host.rows(
                 "admin", "/v1/mailboxes/{}/allowlist", host.mailbox("admin")
             ),
@@ -333,19 +360,19 @@ FACTS: Facts = {
         )
     },
     "Account lists": {
-        "Contacts have email.": _have(_contacts, "email"),
-        "Suppressed addresses have email_address and reason.": _have(
+        "Contacts have email.": _have_fields(_contacts, "email"),
+        "Suppressed addresses have email_address and reason.": _have_fields(
             _suppressed, "email_address", "reason"
         ),
-        "Entries of the audit log have action, resource_id and actor_key_id.": _have(
+        "Entries of the audit log have action, resource_id and actor_key_id.": _have_fields(
             _audit_log, "action", "resource_id", "actor_key_id"
         ),
-        "Deliveries have id, event_type and status.": _have(
+        "Deliveries have id, event_type and status.": _have_fields(
             _deliveries, "id", "event_type", "status"
         ),
     },
 }
-# Looked at after all other calls.
+# Checked after all others: they are about the answers to all calls.
 ANSWER_FACTS: Facts = {
     "Errors and limits": {
         "Errors are JSON objects with a sentence in error.": check_errors,

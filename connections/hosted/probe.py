@@ -1,4 +1,6 @@
-"""Calls to a MultiMail that is tried, and what of their answers may be told."""
+"""Calls of the MultiMail that `hosted_check` checks, and helpers that report about its
+answers without showing content of messages.
+"""
 
 import json
 import re
@@ -10,39 +12,42 @@ from upstream import errors
 from upstream.client import Client, path
 from upstream.wire import Answer
 
-# Seconds that MultiMail may ask to wait.
+# After a 429, wait so many seconds at most.
 MAX_WAIT = 60
+# What the name of a field or status looks like.
 _NAME = re.compile(r"[a-z][a-z_]{0,39}")
 
 
-# No answer to one call of MultiMail is larger.
+# The longest answer, in bytes.
 MOST_READ = 8 * 1024 * 1024
 
 
 class NotSeen(Exception):
-    """Why a fact could not be looked at, as a phrase without content."""
+    """A fact cannot be checked. The text says why, without content of messages."""
 
 
 class Probe(Client):
-    """MultiMail's API with one key. Whatever it answers is an answer here."""
+    """MultiMail's API with one key. It returns each answer, whatever its status."""
 
     def exchange(self, *args: Any, **options: Any) -> Answer:
         return self._exchange(*args, **{"limit": MOST_READ, **options})
 
 
 class Host:
-    """One MultiMail, with keys by kind. `answers` has the last answer to each call, by
-    its words and status.
+    """The MultiMail to check, with a client for each kind of key. `answers` has the
+    last answer to each call, by method, path and status.
     """
 
     def __init__(self, address: str, keys: dict[str, str]) -> None:
-        known = keys | {"unknown": "mm_live_of_nobody"}
+        all_keys = keys | {"unknown": "mm_live_of_nobody"}
         self.probes = {
-            kind: Probe(base_url=address, key=key) for kind, key in known.items() if key
+            kind: Probe(base_url=address, key=key)
+            for kind, key in all_keys.items()
+            if key
         }
         self.answers: dict[str, Answer] = {}
         self._reads: dict[tuple[str, ...], Answer | NotSeen] = {}
-        # What the sandbox step sent, and what became of it.
+        # What the checks of the sandbox sent and were answered; see sandbox.py.
         self.sent: dict[str, Any] = {}
 
     def call(
@@ -54,8 +59,8 @@ class Host:
         body: Any = None,
         **params: str,
     ) -> Answer:
-        """Make one call with this kind of key, and once more if MultiMail says how many
-        seconds to wait. Raises NotSeen where no answer comes.
+        """Make one call with this kind of key. After a 429, wait as long as MultiMail
+        asks and call once more. Raises NotSeen if there is no answer or no such key.
         """
         if kind not in self.probes:
             raise NotSeen(f"no {kind} key was given")
@@ -74,30 +79,30 @@ class Host:
         return answer
 
     def read(self, kind: str, template: str, *parts: str) -> Answer:
-        """Return the answer to a GET, which is asked for once."""
-        asked = (kind, template, *parts)
-        if asked not in self._reads:
+        """Return the answer to a GET, which is made only once."""
+        read = (kind, template, *parts)
+        if read not in self._reads:
             try:
-                self._reads[asked] = self.call(kind, "GET", template, *parts)
+                self._reads[read] = self.call(kind, "GET", template, *parts)
             except NotSeen as error:
-                self._reads[asked] = error
-        if isinstance(found := self._reads[asked], NotSeen):
-            raise found
-        return found
+                self._reads[read] = error
+        if isinstance(result := self._reads[read], NotSeen):
+            raise result
+        return result
 
     def object(self, kind: str, template: str, *parts: str) -> dict[str, Any]:
-        """Return the JSON object of a GET. Raises NotSeen where it is refused."""
+        """Return the JSON object of a GET. Raises NotSeen if there is none."""
         answer = self.read(kind, template, *parts)
-        found = parsed(answer)
+        body = parsed(answer)
         if answer.status != 200:
             raise NotSeen(f"GET {template} answered {answer.status}")
-        if found is None:
+        if body is None:
             raise NotSeen(f"GET {template} answered 200 without a JSON object")
-        return found
+        return body
 
     def rows(self, kind: str, template: str, *parts: str) -> list[dict[str, Any]]:
-        """Return the rows of the list in the answer to a GET. Raises NotSeen where it
-        is empty.
+        """Return the rows of the list in the answer to a GET. Raises NotSeen if there
+        are none.
         """
         rows = rows_in(self.object(kind, template, *parts))
         if not rows:
@@ -105,42 +110,43 @@ class Host:
         return rows
 
     def mailbox(self, kind: str = "read") -> str:
-        """Return the id of the first mailbox that a key sees."""
+        """Return the id of the first mailbox that this kind of key sees."""
         return str(self.rows(kind, "/v1/mailboxes")[0].get("id"))
 
 
+# The check of one fact: it returns what is different, or an empty text.
 Look = Callable[[Host], str]
-# The function that looks at each fact, by its section of docs/multimail.md.
+# The facts and their checks, by section of docs/multimail.md.
 Facts = dict[str, dict[str, Look]]
 
 
 def parsed(answer: Answer) -> dict[str, Any] | None:
-    """Return the JSON object of an answer; None where it is something else."""
+    """Return the JSON object of an answer; None if it has none."""
     try:
-        found = json.loads(answer.body)
+        body = json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return body if isinstance(body, dict) else None
 
 
-def rows_in(found: dict[str, Any]) -> list[dict[str, Any]]:
+def rows_in(body: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the objects of the first list in an answer."""
-    listed = (value for value in found.values() if isinstance(value, list))
+    listed = (value for value in body.values() if isinstance(value, list))
     return [row for row in next(listed, []) if isinstance(row, dict)]
 
 
 def names(words: Iterable[Any]) -> str:
-    """Return names of fields and words of states. What does not look like one could be
-    content, and stays unnamed.
+    """Return names of fields and statuses as text, sorted. What does not look like such
+    a name could be content of a message, and is shown as "(no name)".
     """
-    found = {
+    body = {
         word if isinstance(word, str) and _NAME.fullmatch(word) else "(no name)"
         for word in words
     }
-    return ", ".join(sorted(found)[:20])
+    return ", ".join(sorted(body)[:20])
 
 
-def without(found: dict[str, Any], *wanted: str) -> str:
-    """Return which of these fields are missing."""
-    missing = [name for name in wanted if name not in found]
+def without(body: dict[str, Any], *wanted: str) -> str:
+    """Return which of these fields are missing, as text; empty if none is."""
+    missing = [name for name in wanted if name not in body]
     return f"without {', '.join(missing)}" if missing else ""

@@ -1,8 +1,8 @@
-"""The facts that one message shows which a sandbox mailbox sends to itself: sending,
-deciding, reading, in this order.
+"""Facts that are checked with one message, which a sandbox mailbox sends to itself. The
+checks run in the order of SANDBOX_FACTS and build on each other: send, decide, read.
 
-The message is rejected. There are two keys, one that sends and one that decides; both
-begin with mm_test_.
+The message is rejected, never approved. There are two keys, one that sends and one that
+decides; both begin with mm_test_.
 """
 
 import time
@@ -21,31 +21,32 @@ from connections.hosted.probe import (
 from upstream.refused_fields import refused_fields
 from upstream.wire import Answer
 
+# The two kinds of keys.
 AGENT = "sandbox agent"
 OVERSIGHT = "sandbox oversight"
-# How long a message may take to the pending list.
+# Within this time a message has to appear in the list of held messages.
 SCAN_SECONDS = 30
 _REASON = "Countersign hosted_check"
-# The fingerprint of other content: only our gateway compares it, and refuses.
+# A wrong fingerprint. Only our gateway compares it, and then refuses the decision.
 _OTHER = "0" * 64
 
 
 def check_send(host: Host) -> str:
-    box = host.rows(AGENT, "/v1/mailboxes")[0]
-    if box.get("oversight_mode") not in ("gated_all", "gated_send"):
+    mailbox = host.rows(AGENT, "/v1/mailboxes")[0]
+    if mailbox.get("oversight_mode") not in ("gated_all", "gated_send"):
         raise NotSeen("the first mailbox does not hold what it sends")
     host.sent["body"] = {
-        "to": [box.get("address")],
+        "to": [mailbox.get("address")],
         "subject": "Countersign tries this account",
         "markdown": "Nobody has to answer this.",
         "idempotency_key": str(uuid4()),
     }
     answer = _post_message(host)
-    found = parsed(answer) or {}
-    host.sent["id"] = str(found.get("id") or "")
-    if answer.status != 202 or found.get("status") not in ("pending_scan", "queued"):
-        return f"answered {answer.status}, status {names([found.get('status')])}"
-    return without(found, "id", "thread_id")
+    body = parsed(answer) or {}
+    host.sent["id"] = str(body.get("id") or "")
+    if answer.status != 202 or body.get("status") not in ("pending_scan", "queued"):
+        return f"answered {answer.status}, status {names([body.get('status')])}"
+    return without(body, "id", "thread_id")
 
 
 def check_flat_send(host: Host) -> str:
@@ -59,13 +60,14 @@ def _post_message(host: Host) -> Answer:
 
 
 def _decide(host: Host, email_id: str, kind: str = OVERSIGHT, **more: str) -> Answer:
-    """Reject, never approve: only the desk's own decisions may let a message go
-    (promise P1).
+    """Reject a message, and return the answer. Never approve one: only the desk's own
+    decisions may do that (promise P1).
     """
     body = {"email_id": email_id, "action": "reject", **more}
     return host.call(kind, "POST", "/v1/oversight/decide", body=body)
 
 
+# Returns the id of the message that check_send sent.
 def _id(host: Host) -> str:
     if not host.sent.get("id"):
         raise NotSeen("no message was sent")
@@ -74,20 +76,21 @@ def _id(host: Host) -> str:
 
 def check_repeated_send(host: Host) -> str:
     first = _id(host)
-    found = parsed(_post_message(host)) or {}
-    if str(found.get("id")) == first:
-        return without(found, "idempotent")
-    # It must not stay held.
-    _decide(host, str(found.get("id")))
+    body = parsed(_post_message(host)) or {}
+    if str(body.get("id")) == first:
+        return without(body, "idempotent")
+    # A second message was made: reject it, so that it does not stay held.
+    _decide(host, str(body.get("id")))
     return "another id"
 
 
+# The message appears in the list of held messages within SCAN_SECONDS.
 def check_held(host: Host) -> str:
     wanted = _id(host)
     ends = time.monotonic() + SCAN_SECONDS
     while True:
-        found = parsed(host.call(OVERSIGHT, "GET", "/v1/oversight/pending")) or {}
-        if any(str(row.get("id")) == wanted for row in rows_in(found)):
+        body = parsed(host.call(OVERSIGHT, "GET", "/v1/oversight/pending")) or {}
+        if any(str(row.get("id")) == wanted for row in rows_in(body)):
             return ""
         if time.monotonic() > ends:
             return f"not after {SCAN_SECONDS} s"
@@ -100,8 +103,8 @@ def check_agent(host: Host) -> str:
 
 
 def check_rejection(host: Host) -> str:
-    """Reject with every field that the desk sends, and again without those that are
-    refused.
+    """Reject the message with every field that the desk sends. If fields are refused,
+    repeat it without these, and return their names, except `reason`.
     """
     fields = {
         "reason": _REASON,
@@ -111,20 +114,23 @@ def check_rejection(host: Host) -> str:
     refused = host.sent["refused"] = list[str]()
     for _ in range(len(fields) + 1):
         answer = _decide(host, _id(host), **fields)
-        found = parsed(answer) or {}
-        named = refused_fields(fields, found) if answer.status == 422 else ()
-        if found.get("code") == "content_changed":
-            named = ("expected_fingerprint",)
-        if not named:
+        body = parsed(answer) or {}
+        refused_now = refused_fields(fields, body) if answer.status == 422 else ()
+        if body.get("code") == "content_changed":
+            refused_now = ("expected_fingerprint",)
+        if not refused_now:
             break
-        refused += named
-        fields = {name: text for name, text in fields.items() if name not in named}
+        refused += refused_now
+        fields = {
+            name: text for name, text in fields.items() if name not in refused_now
+        }
     if answer.status != 200:
         raise NotSeen(f"the rejection answered {answer.status}")
-    host.sent["rejected"] = found
+    host.sent["rejected"] = body
     return names({*refused} - {"reason"})
 
 
+# Returns MultiMail's answer to the rejection. Raises NotSeen if there was none.
 def _rejected(host: Host) -> dict[str, Any]:
     if "rejected" not in host.sent:
         raise NotSeen("nothing was rejected")
@@ -158,30 +164,31 @@ def check_reason_back(host: Host) -> str:
     _rejected(host)
     path = "/v1/mailboxes/{}/emails/{}"
     read = host.object(AGENT, path, host.mailbox(AGENT), _id(host))
-    for found in (read, host.sent.get("conflict") or {}):
+    for body in (read, host.sent.get("conflict") or {}):
         for name in ("reason", "decision_reason"):
-            if _REASON in str(found.get(name)):
+            if _REASON in str(body.get(name)):
                 return ""
     return "neither has it"
 
 
+# Reads the thread of an unread message, then the message itself.
 def check_marks(host: Host) -> str:
-    box = host.mailbox(AGENT)
+    mailbox = host.mailbox(AGENT)
 
     def unread() -> list[dict[str, Any]]:
-        found = parsed(host.call(AGENT, "GET", "/v1/mailboxes/{}/emails", box)) or {}
+        body = parsed(host.call(AGENT, "GET", "/v1/mailboxes/{}/emails", mailbox)) or {}
         return [
-            row for row in found.get("emails") or [] if row.get("status") == "unread"
+            row for row in body.get("emails") or [] if row.get("status") == "unread"
         ]
 
     row = next(iter(unread()), None)
     if row is None:
         raise NotSeen("the sandbox mailbox has no unread message")
     thread = str(row.get("thread_id"))
-    host.call(AGENT, "GET", "/v1/mailboxes/{}/threads/{}", box, thread)
+    host.call(AGENT, "GET", "/v1/mailboxes/{}/threads/{}", mailbox, thread)
     if row not in unread():
         return "its thread marked it"
-    host.call(AGENT, "GET", "/v1/mailboxes/{}/emails/{}", box, str(row.get("id")))
+    host.call(AGENT, "GET", "/v1/mailboxes/{}/emails/{}", mailbox, str(row.get("id")))
     return "a single read did not mark it" if row in unread() else ""
 
 

@@ -1,4 +1,5 @@
-"""API keys of an account: made, limited, revoked, and whose program each belongs to.
+"""API keys of a MultiMail account: creating, limiting, pausing and revoking them, and
+who owns the program that uses each.
 
 Start with `commands.py`.
 """

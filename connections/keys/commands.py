@@ -1,7 +1,9 @@
-"""Makes, limits and revokes API keys of an account, and stores who owns the program
-that uses each.
+"""Commands that create, limit, pause and revoke API keys of a MultiMail account, and
+that store who owns the program that uses a key.
 
-A key's text is returned once, to whoever made the key, and is never stored.
+The key itself (its text) is returned once, to the admin who made it, and never stored.
+A command with `second_admin` yields the change in words: if a second admin must accept
+that, the call ends there, and the command is called again when it is accepted.
 """
 
 from collections.abc import Mapping
@@ -47,15 +49,15 @@ SCOPES = {
     "oversight_read": "See held mail without deciding it.",
     "admin": "Manage mailboxes, keys, webhooks and lists of the account; read everything.",
 }
-# What a key with a scope may do without the other scope, too.
+# A scope, and the other scope that it includes.
 _INCLUDES = {"oversight": "oversight_read", "admin": "read"}
 _request = partial(request_change, failed="api_key.change_failed")
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as MultiMail lists it. `mailboxes` empty: all of them. Only a new key has
-    its `text`, which is shown once and not stored.
+    """A key as MultiMail lists it. Empty `mailboxes` mean all. `used_as` is the slot in
+    which the desk itself uses the key. Only a key that was just made has its `text`.
     """
 
     id: str
@@ -74,7 +76,7 @@ class ApiKey:
 
     @property
     def label(self) -> str:
-        """What to call it: its name, else whose or what it is for."""
+        """What pages call the key: its name, or if it has none, its owner or use."""
         if self.name:
             return self.name
         if self.owner:
@@ -83,8 +85,8 @@ class ApiKey:
 
 
 def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
-    """Read the keys of an account, those that work first. Raises ActNotAllowed,
-    ChangeRefused, ChangeUnknown.
+    """Read the keys of an account; those that are not revoked come first. Raises
+    ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     rows = read_account(
         connection, actor, lambda admin: admin.list_keys(), may="see its API keys"
@@ -93,8 +95,8 @@ def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
         owner.upstream_key_id: owner.person
         for owner in connection.key_owners.select_related("person")
     }
-    found = [_key(row, connection, owners) for row in rows]
-    return sorted(found, key=lambda one: (not one.is_active, one.name.lower(), one.id))
+    keys = [_key(row, connection, owners) for row in rows]
+    return sorted(keys, key=lambda one: (not one.is_active, one.name.lower(), one.id))
 
 
 def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
@@ -116,11 +118,11 @@ def create_key(
     owner: Person | None = None,
     code: str = "",
 ) -> CanWait[ApiKey]:
-    """Make a key. The call is never repeated: if the answer is lost, the key may exist,
+    """Make a key. The call is never repeated: if its answer is lost, the key may exist,
     but its text is lost.
 
-    Raises ActNotAllowed, ChangeRefused, CodeWanted, and SecretLost with what the list
-    says afterwards.
+    Raises ActNotAllowed, ChangeRefused, CodeWanted; and SecretLost, which tells the
+    admin to check the list and revoke the key.
     """
     check_admin(actor, connection, may="create API keys in it")
     name = wanted["name"]
@@ -171,13 +173,17 @@ def create_key(
 
 
 def _reaches_no_further(key: ApiKey, changes: Mapping[str, Any]) -> bool:
-    """Whether a key only loses scopes or mailboxes. One without mailboxes reaches all."""
+    """Whether these changes only take scopes or mailboxes from a key. A key without
+    mailboxes may use all.
+    """
     if not changes.keys() <= {"scopes", "mailboxes"}:
         return False
     may = {*key.scopes, *(_INCLUDES.get(scope) for scope in key.scopes)}
     mailboxes = changes.get("mailboxes", key.mailboxes)
-    in_more = key.mailboxes and not (mailboxes and set(mailboxes) <= set(key.mailboxes))
-    return may.issuperset(changes.get("scopes", key.scopes)) and not in_more
+    gains_mailboxes = key.mailboxes and not (
+        mailboxes and set(mailboxes) <= set(key.mailboxes)
+    )
+    return may.issuperset(changes.get("scopes", key.scopes)) and not gains_mailboxes
 
 
 @second_admin("Scopes of a key", calls_multimail=True)
@@ -196,7 +202,7 @@ def change_key(
 
     def in_words() -> ChangeInWords:
         tightens = _reaches_no_further(key, changes)
-        # As it is now, not as it was when somebody asked.
+        # What a second admin reads is the key as it is now, not as it was on the page.
         now = key if tightens else read_key(connection, key.id, actor=actor)
         return ChangeInWords(
             title=f"Scopes of the API key {key.label}",
@@ -224,8 +230,8 @@ def change_key(
 def revoke_key(
     *, connection: Connection, key: ApiKey, actor: Actor, code: str = ""
 ) -> None:
-    """Revoke a key at once. Revoking it twice is no error at MultiMail. Raises as
-    create_key.
+    """Revoke a key at once. MultiMail accepts revoking it twice. Raises ActNotAllowed,
+    ChangeRefused, CodeWanted, ChangeUnknown.
     """
     check_admin(actor, connection, may="revoke its API keys")
 
@@ -267,8 +273,8 @@ def _record(
 
 
 def may_pause(actor: Actor, connection: Connection, mailbox: int | None) -> bool:
-    """Whether the actor may pause a key: an admin of the account, or a reviewer of what
-    it floods.
+    """Whether the actor may pause a key: an admin or reviewer of the connection, or of
+    the mailbox that the key floods.
     """
     return any(
         actor.is_a(role, connection=connection.pk, mailbox=mailbox)
@@ -284,11 +290,12 @@ def pause_key(
     actor: Actor,
     mailbox: int | None = None,
 ) -> None:
-    """Pause a key: MultiMail refuses what it sends until somebody resumes it. Doing it
-    twice is no error.
+    """Pause a key: MultiMail refuses what it sends until somebody resumes it. Pausing
+    it twice is no error.
 
-    A reviewer of the `mailbox` that it floods may do that, too. Raises ActNotAllowed,
-    ChangeNotOffered where MultiMail cannot pause a key, ChangeRefused, ChangeUnknown.
+    A reviewer of the `mailbox` that the key floods may do this too. Raises
+    ActNotAllowed, ChangeNotOffered if this MultiMail cannot pause a key, ChangeRefused,
+    ChangeUnknown.
     """
     if not may_pause(actor, connection, mailbox):
         raise ActNotAllowed(
@@ -318,6 +325,7 @@ def resume_key(
     _set_paused(connection, key.id, key.label, actor, on=False, code=code)
 
 
+# Pauses or resumes a key, checks that MultiMail did so, and records it.
 def _set_paused(
     connection: Connection,
     key_id: str,
@@ -356,7 +364,7 @@ def _set_paused(
 
 
 def _paused_by_id(connection: Connection) -> dict[str, bool] | None:
-    """Return whether each key is paused, by its id; None where they cannot be read."""
+    """Return whether each key is paused, by its id; None if the keys cannot be read."""
     try:
         rows = admin_client(connection, within=READ_SECONDS).list_keys()
     except errors.UpstreamError:
@@ -379,20 +387,22 @@ def set_owner(
     """
     check_admin(actor, connection, may="say whose program its API keys are")
     owners = KeyOwner.objects.select_for_update().select_related(None)
-    found = owners.filter(connection=connection, upstream_key_id=key_id).first()
-    was = found.person if found else None
-    was_key = was.pk if was else None
+    key_owner = owners.filter(connection=connection, upstream_key_id=key_id).first()
+    owner_before = key_owner.person if key_owner else None
+    owner_before_id = owner_before.pk if owner_before else None
     yield lambda: ChangeInWords(
         title=f"Owner of the API key {name}",
-        before=f"{was}, who may not approve what it sends" if was else "nobody",
+        before=f"{owner_before}, who may not approve what it sends"
+        if owner_before
+        else "nobody",
         after=f"{person}, who may not approve what it sends" if person else "nobody",
         page=reverse("api-key", args=[connection.pk, key_id]),
         connection=connection.pk,
-        # Nobody lets themselves approve.
-        about=was_key,
-        based_on=was_key,
-        # Nobody stops being the owner, who then could approve.
-        tightens=was in (None, person),
+        # The present owner cannot accept this change: it may let them approve.
+        about=owner_before_id,
+        based_on=owner_before_id,
+        # It only tightens if no owner is removed: a former owner could approve.
+        tightens=owner_before in (None, person),
     )
     if person is None:
         KeyOwner.objects.filter(connection=connection, upstream_key_id=key_id).delete()
@@ -406,18 +416,19 @@ def set_owner(
         actor,
         name=name,
         key=key_id,
-        before=str(was or "nobody"),
+        before=str(owner_before or "nobody"),
         after=str(person or "nobody"),
     )
 
 
+# Returns the key that a row of MultiMail's list describes.
 def _key(
     row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]
 ) -> ApiKey:
     prefix = text_in(row, "prefix")
     key_id = text_in(row, "id")
-    # The slot in which the desk itself may use this key, by the prefix that MultiMail
-    # shows. Only prefixes are compared, so it is no proof.
+    # The slots whose key begins like this one: the desk probably uses it there.
+    # MultiMail shows only the prefix of a key, so this is no proof.
     begins = prefix.rstrip(".…")
     slots = [
         slot
@@ -448,6 +459,7 @@ def _reach_in_words(key: ApiKey) -> str:
     return _in_words({"scopes": key.scopes, "mailboxes": key.mailboxes})
 
 
+# Returns values as text for the ledger; an empty value means all.
 def _in_words(facts: Mapping[str, Any]) -> str:
     words = []
     for name, value in sorted(facts.items()):

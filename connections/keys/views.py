@@ -1,5 +1,5 @@
-"""The pages of API keys with their forms: the list, and making one (its text is shown
-once), limiting and revoking one.
+"""The pages of API keys and their forms: the list of keys; making a key, whose text is
+shown once; and changing, pausing and revoking a key.
 """
 
 from collections.abc import Iterable
@@ -55,7 +55,7 @@ from people.sign_in.reauthentication import reauthenticated
 
 
 class KeyForm(ApprovalCodeForm, ChoicesForm):
-    """What can be changed of a key. No mailbox ticked means all of them."""
+    """What can be changed about a key. If no mailbox is ticked, the key may use all."""
 
     name = forms.CharField(
         max_length=100,
@@ -79,7 +79,7 @@ class KeyForm(ApprovalCodeForm, ChoicesForm):
     )
 
     def clean_scopes(self) -> list[str]:
-        """Refuse the pair of scopes that would let a program approve its own mail."""
+        """Refuse scopes that together would let a program approve its own mail."""
         scopes = list(self.cleaned_data["scopes"])
         if {"send", "oversight"} <= set(scopes):
             raise forms.ValidationError(
@@ -88,7 +88,7 @@ class KeyForm(ApprovalCodeForm, ChoicesForm):
         return scopes
 
     def changes(self, key: ApiKey) -> dict[str, Any]:
-        """Return only what differs from the key as it is."""
+        """Return only the fields that differ from the key."""
         changes: dict[str, Any] = {}
         typed = self.cleaned_data
         if typed["name"] != key.name:
@@ -101,12 +101,12 @@ class KeyForm(ApprovalCodeForm, ChoicesForm):
 
 
 def _mailboxes(connection: Connection) -> dict[str, Iterable[tuple[str, str]]]:
-    there = connection.mailboxes.active()
-    return {"mailboxes": there.values_list("upstream_id", "address")}
+    active = connection.mailboxes.active()
+    return {"mailboxes": active.values_list("upstream_id", "address")}
 
 
 class OwnerForm(SentenceForm):
-    """Who owns the program that uses a key. Empty means nobody."""
+    """The person who owns the program that uses a key; empty for nobody."""
 
     owner = forms.ModelChoiceField(
         Person.objects.filter(is_active=True).order_by("name", "email"),
@@ -116,7 +116,7 @@ class OwnerForm(SentenceForm):
 
 
 class NewKeyForm(KeyForm, OwnerForm):
-    """A key to make, and who owns the program that will use it."""
+    """A key to make, and the person who owns the program that will use it."""
 
     sandbox = forms.BooleanField(required=False)
 
@@ -133,19 +133,19 @@ _LIST = "connections/api_keys.html"
 
 @require_safe
 def api_keys(request: DeskRequest) -> HttpResponse:
-    """List the keys of every account that the actor is an admin of, as MultiMail has
-    them now.
+    """List the keys of every account of which the actor is an admin. MultiMail is asked
+    for them now.
     """
     return _list_page(request)
 
 
 def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
-    """Return what the list shows of an account's keys: each active one with the names
-    of its mailboxes.
+    """Return the context of the list for one account: each active key with the
+    addresses of its mailboxes, and the revoked keys.
     """
-    named = dict(connection.mailboxes.values_list("upstream_id", "address"))
+    address_by_id = dict(connection.mailboxes.values_list("upstream_id", "address"))
     working = [
-        (key, [named.get(one) or one for one in key.mailboxes])
+        (key, [address_by_id.get(one) or one for one in key.mailboxes])
         for key in keys
         if key.is_active
     ]
@@ -158,7 +158,7 @@ _list_page = partial(accounts_page, template=_LIST, read=read_keys, shown=_shown
 @require_get_or_post
 @reauthenticated
 def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show the form for a key; make it, and show its text once."""
+    """Show the form for a new key. Make the key, and show its text once."""
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
@@ -275,7 +275,9 @@ def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> str
 @require_POST
 @reauthenticated
 def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
-    """Pause the key of a flood, for its reviewers too."""
+    """Pause the key that sent a flood. Reviewers of the flooded mailbox may do this
+    too.
+    """
     floods = Brake.objects.visible_to(request.actor).exclude(sent_by_key="")
     flood = first_or_404(
         floods.filter(pk=brake_id).select_related("connection"),
@@ -303,7 +305,7 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
 @reauthenticated
 @_of_key
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
-    """Show what stops working without a key, and revoke it."""
+    """Show what stops working without the key, and revoke it."""
     template = "connections/api_key_revoke.html"
     context = {"connection": connection, "key": key}
     if request.method != "POST":

@@ -1,5 +1,5 @@
-"""Mailboxes of an account: made, changed, deleted, and loosened in MultiMail's two
-steps.
+"""Mailboxes of a MultiMail account: creating, changing and deleting them, and loosening
+their oversight mode.
 
 Start with `commands.py`.
 """

@@ -1,8 +1,11 @@
-"""Makes, changes and deletes mailboxes of an account, and loosens their oversight mode.
+"""Commands that create, change and delete mailboxes of a MultiMail account, loosen
+their oversight mode, and set the organisation's minimum oversight mode.
 
-A looser mode takes two steps at MultiMail: requesting it, then giving the code. Agents
-request looser modes too; such a request waits at MultiMail until an admin grants it or
-it expires.
+A looser mode takes two steps at MultiMail: requesting it, then giving the request's
+code. Agents request looser modes too; such a request waits at MultiMail until an admin
+grants it or it expires. A command with `second_admin` yields the change in words: if a
+second admin must accept that, the call ends there, and the command is called again when
+it is accepted.
 """
 
 from collections.abc import Mapping
@@ -63,13 +66,14 @@ MAX_UNDO = timedelta(minutes=10)
 MIN_EXPIRY = timedelta(hours=1)
 MAX_EXPIRY = timedelta(days=90)
 
-# The values of settings that can only tighten; every other change of a mailbox waits
-# for a second admin.
+# Setting one of these to its value can only tighten. So can a stricter oversight mode.
+# Every other change of a mailbox at MultiMail may wait for a second admin.
 _STRICTER = {
     "allow_looser_per_call": False,
     "require_fingerprint": True,
 }
 
+# The words for each setting of a mailbox.
 _LABELS = {
     "display_name": "name",
     "auto_cc": "copies to",
@@ -92,11 +96,11 @@ _LABELS = {
 def create_mailbox(
     *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = ""
 ) -> CanWait[Mailbox]:
-    """Make a mailbox, and return it as MultiMail made it: its mode may be stricter than
-    requested.
+    """Create a mailbox, and return it as MultiMail created it: its mode may be stricter
+    than requested.
 
-    If the answer is lost, the list shows whether it was made. Raises ActNotAllowed,
-    ChangeRefused, ChangeUnknown.
+    If the answer is lost, MultiMail's list shows whether it was created. Raises
+    ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="create mailboxes in it")
     check_minimum(wanted["oversight_mode"])
@@ -110,8 +114,8 @@ def create_mailbox(
     )
     body = {name: value for name, value in wanted.items() if value not in ("", None)}
     if "@" not in address:
-        # MultiMail's field for a local part: docs/multimail.md, Mailboxes and oversight
-        # modes.
+        # MultiMail's field for only the part before the @: docs/multimail.md, Mailboxes
+        # and oversight modes.
         body["address_local"] = body.pop("address")
     try:
         answer = _request(
@@ -161,10 +165,10 @@ def _check_admin_of(actor: Actor, mailbox: Mailbox, *, may: str) -> None:
 def change_mailbox(
     *, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = ""
 ) -> CanWait[Mailbox]:
-    """Change settings at MultiMail, or tighten the oversight mode.
+    """Change settings of a mailbox at MultiMail, or tighten its oversight mode.
 
     Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`),
-    CodeWanted where the gateway takes a change only with an operator's code,
+    CodeWanted if the gateway accepts the change only with an operator's code,
     ChangeUnknown.
     """
     _check_admin_of(actor, mailbox, may="change it")
@@ -192,7 +196,8 @@ def change_mailbox(
     body = dict(changes)
     for name, value in changes.items():
         if isinstance(value, list):
-            # One string; null clears a setting in every version of the API.
+            # MultiMail wants one string. Only null clears the setting in every version
+            # of its API.
             body[name] = ", ".join(value) or None
     answer = _request(
         connection,
@@ -209,30 +214,31 @@ def change_mailbox(
         for name in changes
         if name in OF_A_MAILBOX and name in connection.refused_fields
     ]
-    kept = {name: value for name, value in changes.items() if name not in refused}
-    # What MultiMail's answer says, otherwise what was requested.
+    accepted = {name: value for name, value in changes.items() if name not in refused}
+    # Store what MultiMail's answer says, and what was requested for settings that the
+    # answer does not have.
     answered = facts_in(answer) if answer.get("address") else {}
-    now = _keep(mailbox, kept | answered)
-    if kept:
+    changed = _store(mailbox, accepted | answered)
+    if accepted:
         record_change(
             "mailbox.loosened" if loosens else "mailbox.changed",
             connection,
             actor,
             mailbox=mailbox.address,
-            before=_in_words({name: getattr(mailbox, name) for name in kept}),
-            after=_in_words(kept),
+            before=_in_words({name: getattr(mailbox, name) for name in accepted}),
+            after=_in_words(accepted),
         )
     if refused:
         left_out = ", ".join(_LABELS[name] for name in refused)
-        rest = "The rest is saved" if kept else "Nothing changed"
+        rest = "The rest is saved" if accepted else "Nothing changed"
         raise ChangeRefused(f"{rest}: MultiMail cannot set this here: {left_out}.")
-    return now
+    return changed
 
 
 @second_admin("Mailbox", calls_multimail=True)
 def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> CanWait[None]:
-    """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises
-    as change_mailbox does.
+    """Delete a mailbox at MultiMail permanently. Its row and history stay at the desk.
+    Raises as change_mailbox does.
     """
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
@@ -303,17 +309,20 @@ def set_desk_settings(
 
 
 def _is_now(mailbox: Mailbox, **facts: Any) -> bool:
-    """Whether MultiMail has the mailbox so now; False if that cannot be read."""
+    """Read the mailboxes again, and return whether this one has these values at
+    MultiMail now; False if they cannot be read.
+    """
     was_read = not read_mailboxes(connection_id=mailbox.connection_id)
     return was_read and Mailbox.objects.filter(pk=mailbox.pk, **facts).exists()
 
 
-def _keep(mailbox: Mailbox, facts: Mapping[str, Any]) -> Mailbox:
-    """Store the new state of a mailbox, and return it."""
+def _store(mailbox: Mailbox, facts: Mapping[str, Any]) -> Mailbox:
+    """Store these values of a mailbox, and return it as it is then."""
     Mailbox.objects.filter(pk=mailbox.pk).update(**facts)
     return Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
 
 
+# Returns settings as text for the ledger.
 def _in_words(facts: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{name}: {_value(value)}" for name, value in sorted(facts.items())
@@ -328,8 +337,8 @@ def _value(value: Any) -> str:
 
 @dataclass(frozen=True)
 class UpgradeRequest:
-    """A request for a looser mode. `code` is empty if MultiMail does not show it to
-    this key.
+    """A request for a looser oversight mode. `code` grants it; empty if MultiMail does
+    not show the code to our key.
     """
 
     mailbox_id: str
@@ -341,8 +350,8 @@ class UpgradeRequest:
 
 
 def read_upgrade_requests(connection: Connection) -> list[UpgradeRequest]:
-    """Read the pending requests for looser modes. The caller must check who may see the
-    codes. Raises ChangeRefused, ChangeUnknown.
+    """Read the pending requests for looser modes. The caller must not show the codes to
+    everybody: they grant the requests. Raises ChangeRefused, ChangeUnknown.
     """
     try:
         rows = admin_client(connection, within=READ_SECONDS).list_upgrade_requests()
@@ -362,23 +371,25 @@ def read_upgrade_requests(connection: Connection) -> list[UpgradeRequest]:
 
 
 def requests_for(mailbox: Mailbox) -> list[UpgradeRequest]:
-    """Return the requests for looser modes of a mailbox, as far as they can be read."""
+    """Return the pending requests for looser modes of a mailbox; none if they cannot be
+    read.
+    """
     try:
-        found = read_upgrade_requests(mailbox.connection)
+        requests = read_upgrade_requests(mailbox.connection)
     except (ChangeRefused, ChangeUnknown):
         return []
-    return [one for one in found if one.mailbox_id == mailbox.upstream_id]
+    return [one for one in requests if one.mailbox_id == mailbox.upstream_id]
 
 
 @second_admin("Oversight mode", calls_multimail=True)
 def loosen(
     *, mailbox: Mailbox, actor: Actor, target: str, code: str = ""
 ) -> CanWait[Mailbox]:
-    """Give a mailbox a looser mode, and return its new state.
+    """Give a mailbox a looser oversight mode, and return the changed mailbox.
 
-    A pending request for the same mode is granted. Raises CodeWanted if MultiMail does
-    not show the code: repeat the call with the `code` that was mailed to the account's
-    oversight address. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
+    If a request for this mode is pending, it is granted. Raises CodeWanted if MultiMail
+    does not show the code: repeat the call with the `code` that was mailed to the
+    account's oversight address. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     _check_admin_of(actor, mailbox, may="loosen its oversight")
     if not is_looser(target, than=mailbox.oversight_mode):
@@ -397,7 +408,7 @@ def loosen(
         has_happened=lambda: _is_now(mailbox, oversight_mode=target),
     )
     answered = facts_in(answer) if answer.get("oversight_mode") else {}
-    loosened = _keep(mailbox, {"oversight_mode": target} | answered)
+    loosened = _store(mailbox, {"oversight_mode": target} | answered)
     record_change(
         "mailbox.loosened",
         connection,
@@ -410,12 +421,13 @@ def loosen(
 
 
 def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
-    """Return the code of the pending request for this mode; make a request if there is
-    none.
+    """Return the code of the pending request for this mode. If there is no request,
+    make one. Raises CodeWanted if MultiMail does not show the code.
     """
     request = _waiting(mailbox, target)
     if request is None:
-        # A request alone loosens nothing; the list shows whether it arrived.
+        # A request alone loosens nothing. If its outcome is unknown, the list of
+        # requests shows whether it was made.
         _request(
             mailbox.connection,
             actor,
@@ -437,12 +449,13 @@ def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:
     return next((one for one in requests_for(mailbox) if one.target == target), None)
 
 
-# --- The minimum of the organisation, and what waits for a second admin ---------------
+# --- The organisation's minimum, and the words that a second admin reads --------------
 
 
 def check_minimum(mode: str, *, per_call: bool = False) -> None:
-    """Raise ChangeRefused for a mode below the organisation's minimum; `per_call`: a
-    call may ask for any other.
+    """Raise ChangeRefused if a mode is looser than the organisation's minimum.
+    `per_call`: with this setting a single call may choose a looser mode than its
+    mailbox has.
     """
     minimum = organisation_settings().minimum_oversight
     if minimum and is_below(mode, per_call=per_call, minimum=minimum):
@@ -461,10 +474,10 @@ _ANY = "any mode"
 @atomic_with_retry
 @second_admin("Minimum oversight")
 def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
-    """Set the loosest mode that a mailbox can have, empty for any; return whether that
-    changed.
+    """Set the loosest oversight mode that a mailbox can have; empty for any mode.
+    Return whether it changed.
 
-    Mailboxes that are below it stay so until an admin makes them stricter. Raises
+    Mailboxes that are looser now stay so until an admin makes them stricter. Raises
     ActNotAllowed, ChangeRefused.
     """
     if not actor.is_admin_of_all:
@@ -510,7 +523,9 @@ def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) ->
 def _as_change(
     mailbox: Mailbox, after: Mapping[str, Any], *, tightens: bool = False
 ) -> ChangeInWords:
-    """Return a change of settings of a mailbox in words."""
+    """Return a change of a mailbox's settings as a second admin reads it. `after` has
+    the new values.
+    """
     before = {name: getattr(mailbox, name) for name in after}
     differs = {name: value for name, value in after.items() if before[name] != value}
     return ChangeInWords(
@@ -525,7 +540,7 @@ def _as_change(
 
 
 def _setting_words(name: str, value: Any) -> str:
-    """Return a setting in words: "oversight mode: Monitored"."""
+    """Return a setting in words, such as "oversight mode: Monitored"."""
     words = _value(value)
     if name == "oversight_mode":
         words = mode_words(value)

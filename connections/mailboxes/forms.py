@@ -1,4 +1,4 @@
-"""What admins fill in about mailboxes."""
+"""The forms with which admins create, change, loosen and delete mailboxes."""
 
 import re
 from datetime import timedelta
@@ -14,9 +14,10 @@ from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import MODES, NAMES
 
-# MultiMail never makes a looser mailbox than this: docs/multimail.md, Mailboxes and
-# oversight modes.
+# The modes that a new mailbox can have. MultiMail never makes a looser one:
+# docs/multimail.md, Mailboxes and oversight modes.
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
+# When a scheduled message is reviewed: MultiMail's value, and its words on the page.
 TIMINGS = (("gate_first", "At once"), ("schedule_first", "At its sending time"))
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _HOUR = timedelta(hours=1)
@@ -37,7 +38,7 @@ class AddressesField(forms.CharField):
 
 
 class NewMailboxForm(ApprovalCodeForm):
-    """A mailbox to make."""
+    """A mailbox to create."""
 
     connection = forms.ModelChoiceField(
         Connection.objects.none(),
@@ -79,8 +80,8 @@ class NewMailboxForm(ApprovalCodeForm):
 
 
 class SettingsForm(ApprovalCodeForm):
-    """Settings of a mailbox at MultiMail. Browsers do not send unticked checkboxes, so
-    absent means off.
+    """Settings of a mailbox at MultiMail. A browser does not send an unticked checkbox,
+    so a checkbox that is absent is off.
     """
 
     display_name = forms.CharField(
@@ -107,14 +108,14 @@ class SettingsForm(ApprovalCodeForm):
     )
 
     def changes(self, mailbox: Mailbox) -> dict[str, Any]:
-        """Return only the changed settings, so that nobody else's change is
-        overwritten.
+        """Return only the settings that differ from the mailbox's, so that another
+        person's change to another setting is not overwritten.
         """
         left_out = {"approval_code"}
         if not self.cleaned_data["default_gate_timing"]:
             left_out.add("default_gate_timing")
         if not mailbox.connection.is_our_gateway:
-            # Hosted MultiMail does not know them, and would ignore them without a word.
+            # Hosted MultiMail does not know these two, and would silently ignore them.
             left_out |= {"require_fingerprint", "commercial"}
         return {
             name: value
@@ -124,8 +125,8 @@ class SettingsForm(ApprovalCodeForm):
 
 
 class DeskForm(SentenceForm):
-    """The desk's own settings for a mailbox. Browsers do not send unticked checkboxes,
-    so absent means off.
+    """The desk's own settings for a mailbox. A browser does not send an unticked
+    checkbox, so a checkbox that is absent is off.
     """
 
     undo_seconds = forms.IntegerField(
@@ -147,7 +148,7 @@ class DeskForm(SentenceForm):
 
     @staticmethod
     def values_of(mailbox: Mailbox) -> dict[str, Any]:
-        """Return the settings that a mailbox has, as the form shows them."""
+        """Return the present settings of a mailbox, as the form shows them."""
         hours = (
             "" if mailbox.expire_after is None else f"{mailbox.expire_after / _HOUR:g}"
         )
@@ -157,8 +158,8 @@ class DeskForm(SentenceForm):
         }
 
     def wanted(self) -> dict[str, Any]:
-        """Return the settings as the mailbox has them; without an expiry mail never
-        expires.
+        """Return the settings by the mailbox's fields. `expire_after` is None if mail
+        never expires.
         """
         wanted = dict(self.cleaned_data)
         hours = wanted.pop("expire_hours")
@@ -175,13 +176,13 @@ def _mode_field() -> forms.ChoiceField:
 
 
 class ModeForm(SentenceForm):
-    """Another oversight mode."""
+    """The oversight mode to change to."""
 
     mode = _mode_field()
 
 
 class LoosenForm(SentenceForm):
-    """The looser mode that was confirmed, and the code if MultiMail sent it to a
+    """The looser mode to change to, and the code for it if MultiMail sent that to a
     person.
     """
 

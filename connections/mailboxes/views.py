@@ -1,5 +1,6 @@
-"""The pages of mailboxes: the list, adding one, one with its settings and mode,
-loosening its mode, deleting it; and the organisation's minimum oversight mode.
+"""The pages of mailboxes: the list, adding a mailbox, a mailbox with its settings,
+loosening its oversight mode, deleting it; and the organisation's minimum oversight
+mode.
 """
 
 from functools import wraps
@@ -74,8 +75,8 @@ from policy.gate_minimum import gate_minimums
 
 @require_safe
 def mailboxes(request: DeskRequest) -> HttpResponse:
-    """List the mailboxes of every account that the actor sees, read now where they are
-    an admin.
+    """List the mailboxes of every account that the actor may see. They are read from
+    MultiMail now if the actor is an admin of them.
     """
     actor = request.actor
     connections = Connection.objects.at_work().visible_to(actor).order_by("name", "pk")
@@ -85,7 +86,7 @@ def mailboxes(request: DeskRequest) -> HttpResponse:
 
 
 def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
-    """Return what the page shows of a connection and its mailboxes; `error` says why
+    """Return what the page shows about a connection and its mailboxes. `error` says why
     they may be out of date.
     """
     visible = connection.mailboxes.visible_to(actor)
@@ -106,17 +107,17 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     held = visible.held_in_each()
     active = [one for one in mailboxes if one.is_active]
     requests = []
-    lists_wishes = True
+    can_list_requests = True
     if administers and connection.admin_key and not error:
         try:
             requests = read_upgrade_requests(connection)
         except ChangeNotOffered:
-            lists_wishes = False
-        except (ChangeRefused, ChangeUnknown) as unread:
-            error = unread.sentence
-    # Only for mailboxes that the actor is an admin of: anyone with the code can loosen
-    # the mode.
-    by_id = {
+            can_list_requests = False
+        except (ChangeRefused, ChangeUnknown) as failure:
+            error = failure.sentence
+    # The page shows only requests for mailboxes of which the actor is an admin: whoever
+    # has the code can loosen the mode.
+    mailbox_by_id = {
         one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)
     }
     return {
@@ -124,25 +125,27 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
         "boxes": [(one, held.get(one.pk, 0)) for one in active],
         "gone": [one for one in mailboxes if not one.is_active],
         "wishes": [
-            (one, by_id[one.mailbox_id]) for one in requests if one.mailbox_id in by_id
+            (one, mailbox_by_id[one.mailbox_id])
+            for one in requests
+            if one.mailbox_id in mailbox_by_id
         ],
         "error": error,
         "may_add": is_admin(actor, connection) and bool(connection.admin_key),
         "lacks_key": administers and not connection.admin_key,
-        "lists_wishes": lists_wishes,
+        "lists_wishes": can_list_requests,
     }
 
 
 @require_get_or_post
 @reauthenticated
 def add_mailbox(request: DeskRequest) -> HttpResponse:
-    """Show the form for a mailbox, and make it."""
+    """Show the form for a new mailbox, and create the mailbox."""
     actor = request.actor
     accounts = administered_connections(actor)
     template = "connections/mailbox_add.html"
     if not accounts:
         return refused(request, template)
-    keys = [one.pk for one in accounts if one.admin_key]
+    connection_ids = [one.pk for one in accounts if one.admin_key]
     typed = request.POST if request.method == "POST" else None
     form = NewMailboxForm(
         typed,
@@ -151,7 +154,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
             "oversight_mode": "gated_send",
         },
     )
-    offered = Connection.objects.filter(pk__in=keys).order_by("name", "pk")
+    offered = Connection.objects.filter(pk__in=connection_ids).order_by("name", "pk")
     form.fields["connection"].queryset = offered  # type: ignore[attr-defined]
     context = {"form": form}
     if typed is None:
@@ -184,17 +187,17 @@ def _mode_words(mailbox: Mailbox) -> str:
 
 
 def _of_mailbox(view: ChangeView) -> View:
-    """Decorate a view of the mailbox in its URL: the notice that it returns, or an
-    error, is shown on the mailbox's page.
+    """Decorate a view of one mailbox: pass it the mailbox of its URL. If it returns a
+    notice or its change fails, that is shown on the mailbox's page.
     """
 
     @wraps(view)
     def answered(request: DeskRequest, mailbox_id: int) -> HttpResponse:
-        found = get_visible_mailbox_or_404(request, mailbox_id)
+        mailbox = get_visible_mailbox_or_404(request, mailbox_id)
         try:
-            outcome = view(request, found)
+            outcome = view(request, mailbox)
         except CHANGE_ERRORS as error:
-            return _mailbox_page(request, found, failed=error)
+            return _mailbox_page(request, mailbox, failed=error)
         if isinstance(outcome, HttpResponse):
             return outcome
         return redirect_with_notice(request, outcome, "mailbox", mailbox_id=mailbox_id)
@@ -204,95 +207,99 @@ def _of_mailbox(view: ChangeView) -> View:
 
 @require_safe
 @_of_mailbox
-def mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
-    """Show a mailbox; the forms are only for its admins."""
-    return _mailbox_page(request, found)
+def mailbox(request: DeskRequest, mailbox: Mailbox) -> HttpResponse:
+    """Show a mailbox. Only its admins see the forms."""
+    return _mailbox_page(request, mailbox)
 
 
 @require_POST
 @_of_mailbox
-def set_windows(request: DeskRequest, found: Mailbox) -> str:
+def set_windows(request: DeskRequest, mailbox: Mailbox) -> str:
     """Set how long a decision can be undone, and when waiting mail expires."""
     form = DeskForm(request.POST)
     cleaned(form)
-    set_desk_settings(mailbox=found, actor=request.actor, **form.wanted())
-    return f"Saved. It applies to {found} from its next message."
+    set_desk_settings(mailbox=mailbox, actor=request.actor, **form.wanted())
+    return f"Saved. It applies to {mailbox} from its next message."
 
 
 @require_POST
 @reauthenticated
 @_of_mailbox
-def change_settings(request: DeskRequest, found: Mailbox) -> str:
-    """Change settings at MultiMail; only what differs is sent."""
+def change_settings(request: DeskRequest, mailbox: Mailbox) -> str:
+    """Change settings at MultiMail. Only those that differ are sent."""
     form = SettingsForm(request.POST)
     code = cleaned(form)["approval_code"]
     changed = change_mailbox(
-        mailbox=found, actor=request.actor, changes=form.changes(found), code=code
+        mailbox=mailbox, actor=request.actor, changes=form.changes(mailbox), code=code
     )
     return f"{changed} was changed at MultiMail."
 
 
 @require_POST
 @_of_mailbox
-def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse | str:
-    """Tighten the mode at once; redirect a looser mode to its confirmation page."""
+def change_mode(request: DeskRequest, mailbox: Mailbox) -> HttpResponse | str:
+    """Set a stricter mode at once. For a looser mode, redirect to the page that asks
+    for confirmation.
+    """
     mode = cleaned(ModeForm(request.POST))["mode"]
-    if is_looser(mode, than=found.oversight_mode):
+    if is_looser(mode, than=mailbox.oversight_mode):
         return redirect(
-            f"{reverse('loosen-mailbox', kwargs={'mailbox_id': found.pk})}?to={mode}"
+            f"{reverse('loosen-mailbox', kwargs={'mailbox_id': mailbox.pk})}?to={mode}"
         )
-    if mode == found.oversight_mode:
-        return redirect("mailbox", mailbox_id=found.pk)
+    if mode == mailbox.oversight_mode:
+        return redirect("mailbox", mailbox_id=mailbox.pk)
     changed = change_mailbox(
-        mailbox=found, actor=request.actor, changes={"oversight_mode": mode}
+        mailbox=mailbox, actor=request.actor, changes={"oversight_mode": mode}
     )
-    return f"{found} is stricter now: {_mode_words(changed)}."
+    return f"{mailbox} is stricter now: {_mode_words(changed)}."
 
 
 @require_get_or_post
 @reauthenticated
 @_of_mailbox
-def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse | str:
+def loosen_mailbox(request: DeskRequest, mailbox: Mailbox) -> HttpResponse | str:
     """Show what a looser mode means for this mailbox, and set it."""
-    if not is_admin(request.actor, found.connection, found.pk):
+    if not is_admin(request.actor, mailbox.connection, mailbox.pk):
         refusal = ActNotAllowed(
             "Only an admin of this mailbox can loosen its oversight."
         )
         return _loosen_page(
-            request, found, found.oversight_mode, failed=refusal, is_refused=True
+            request, mailbox, mailbox.oversight_mode, failed=refusal, is_refused=True
         )
     form = LoosenForm(request.POST if request.method == "POST" else request.GET)
-    to = form.cleaned_data["to"] if form.is_valid() else ""
-    if not to or not is_looser(to, than=found.oversight_mode):
-        return redirect("mailbox", mailbox_id=found.pk)
+    target = form.cleaned_data["to"] if form.is_valid() else ""
+    if not target or not is_looser(target, than=mailbox.oversight_mode):
+        return redirect("mailbox", mailbox_id=mailbox.pk)
     if request.method != "POST":
-        return _loosen_page(request, found, to)
+        return _loosen_page(request, mailbox, target)
     code = form.cleaned_data["code"]
     try:
-        now = loosen(mailbox=found, actor=request.actor, target=to, code=code)
+        loosened = loosen(
+            mailbox=mailbox, actor=request.actor, target=target, code=code
+        )
     except CHANGE_ERRORS as error:
-        return _loosen_page(request, found, to, failed=error)
-    return f"{found} is looser now: {_mode_words(now)}. This was logged."
+        return _loosen_page(request, mailbox, target, failed=error)
+    return f"{mailbox} is looser now: {_mode_words(loosened)}. This was logged."
 
 
 def _loosen_page(
     request: DeskRequest,
-    found: Mailbox,
-    to: str,
+    mailbox: Mailbox,
+    target: str,
     *,
     failed: DeskError | None = None,
     is_refused: bool = False,
 ) -> HttpResponse:
-    may_ask = found.connection.admin_key and not is_refused
-    # First what setting this mode would grant; it would end the others.
-    wishes = requests_for(found) if may_ask else []
-    wishes.sort(key=lambda one: one.target != to)
+    may_ask = mailbox.connection.admin_key and not is_refused
+    # First the request for this mode: setting the mode grants it, and ends the others.
+    upgrade_requests = requests_for(mailbox) if may_ask else []
+    upgrade_requests.sort(key=lambda one: one.target != target)
     context = {
-        "box": found,
-        "to": to,
-        "says": consequences(str(found), before=found.oversight_mode, after=to),
-        "held": _held_in(request, found),
-        "wish": wishes[0] if wishes else None,
+        "box": mailbox,
+        "to": target,
+        "says": consequences(str(mailbox), before=mailbox.oversight_mode, after=target),
+        "held": _held_in(request, mailbox),
+        "wish": upgrade_requests[0] if upgrade_requests else None,
         "is_refused": is_refused,
     }
     return answer(request, "connections/mailbox_loosen.html", context, failed=failed)
@@ -301,23 +308,23 @@ def _loosen_page(
 @require_get_or_post
 @reauthenticated
 @_of_mailbox
-def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
-    """Show what is deleted with a mailbox, and delete it when its address is typed."""
-    if not is_admin(request.actor, found.connection):
+def delete(request: DeskRequest, mailbox: Mailbox) -> HttpResponse:
+    """Show what is deleted with the mailbox. Delete it when its address is typed."""
+    if not is_admin(request.actor, mailbox.connection):
         raise ActNotAllowed(
-            f"Only an admin of {found.connection} can delete its mailboxes."
+            f"Only an admin of {mailbox.connection} can delete its mailboxes."
         )
     template = "connections/mailbox_delete.html"
-    context = {"box": found, "held": _held_in(request, found)}
+    context = {"box": mailbox, "held": _held_in(request, mailbox)}
     if request.method != "POST":
         return render(request, template, context)
     try:
-        code = cleaned(DeleteForm(request.POST, mailbox=found))["approval_code"]
-        delete_mailbox(mailbox=found, actor=request.actor, code=code)
+        code = cleaned(DeleteForm(request.POST, mailbox=mailbox))["approval_code"]
+        delete_mailbox(mailbox=mailbox, actor=request.actor, code=code)
     except CHANGE_ERRORS as error:
         context["typed"] = request.POST
         return answer(request, template, context, failed=error)
-    notice = f"{found} is deleted at MultiMail. Its history stays here."
+    notice = f"{mailbox} is deleted at MultiMail. Its history stays here."
     return redirect_with_notice(request, notice, "mailboxes")
 
 
@@ -326,35 +333,36 @@ def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
 
 
 def _mailbox_page(
-    request: DeskRequest, found: Mailbox, *, failed: DeskError | None = None
+    request: DeskRequest, mailbox: Mailbox, *, failed: DeskError | None = None
 ) -> HttpResponse:
     typed = request.POST
-    has_key = bool(found.connection.admin_key)
+    has_key = bool(mailbox.connection.admin_key)
     context = {
-        "box": found,
+        "box": mailbox,
         "modes": [
-            (mode, is_looser(mode.name, than=found.oversight_mode)) for mode in MODES
+            (mode, is_looser(mode.name, than=mailbox.oversight_mode)) for mode in MODES
         ],
         "timings": TIMINGS,
-        "held": _held_in(request, found),
-        "may_change": is_admin(request.actor, found.connection, found.pk),
-        "may_delete": has_key and is_admin(request.actor, found.connection),
+        "held": _held_in(request, mailbox),
+        "may_change": is_admin(request.actor, mailbox.connection, mailbox.pk),
+        "may_delete": has_key and is_admin(request.actor, mailbox.connection),
         "has_key": has_key,
         "settings": SettingsForm(
-            typed if "display_name" in typed else None, initial=model_to_dict(found)
+            typed if "display_name" in typed else None, initial=model_to_dict(mailbox)
         ),
         "desk": DeskForm(
             typed if "undo_seconds" in typed else None,
-            initial=DeskForm.values_of(found),
+            initial=DeskForm.values_of(mailbox),
         ),
         "waiting_changes": PendingChange.objects.visible_to(request.actor).at(
-            "mailbox", found.pk
+            "mailbox", mailbox.pk
         ),
-        "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
+        "allowlists": f"{reverse('allowlists')}?mailbox={mailbox.pk}",
     }
     return answer(request, "connections/mailbox.html", context, failed=failed)
 
 
+# The form's value for "no minimum".
 ANY = "any"
 
 
@@ -369,15 +377,15 @@ class MinimumForm(SentenceForm):
 
 @require_safe
 def oversight_minimum(request: DeskRequest) -> HttpResponse:
-    """Show the minimum."""
+    """Show the organisation's minimum oversight mode, with the form to change it."""
     return _minimum_page(request)
 
 
 @require_POST
 @reauthenticated
 def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
-    """Set the minimum; a lower one waits for a second admin where the organisation
-    wants that.
+    """Set the minimum. A lower one waits for a second admin if the organisation wants
+    that.
     """
     if not request.actor.is_admin_of_all:
         raise PermissionDenied
@@ -398,20 +406,20 @@ def _minimum_page(
     if not request.actor.looks_after_people:
         raise PermissionDenied
     settings = organisation_settings()
-    now = settings.minimum_oversight
-    choices = [(ANY, "Any mode", "", is_minimum_lower("", than=now))]
+    minimum = settings.minimum_oversight
+    choices = [(ANY, "Any mode", "", is_minimum_lower("", than=minimum))]
     choices += [
-        (mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=now))
+        (mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=minimum))
         for mode in reversed(MODES)
     ]
     connections = Connection.objects.at_work().visible_to(request.actor)
     changes = PendingChange.objects.visible_to(request.actor)
     context = {
         "settings": settings,
-        "minimum": mode_named(now),
-        "chosen": now or ANY,
+        "minimum": mode_named(minimum),
+        "chosen": minimum or ANY,
         "choices": choices,
-        "gateways": gate_minimums(connections.order_by("name"), now),
+        "gateways": gate_minimums(connections.order_by("name"), minimum),
         "may_set": request.actor.is_admin_of_all,
         "waiting_changes": changes.at("oversight-minimum"),
     }

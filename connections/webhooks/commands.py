@@ -1,4 +1,9 @@
-"""Registers, tests and deletes webhooks of an account, and reads their deliveries."""
+"""Commands that register, test, replay and delete webhooks of a MultiMail account and
+change their secrets; and functions that read them and their deliveries.
+
+A command with `second_admin` yields the change in words: if a second admin must accept
+that, the call ends there, and the command is called again when it is accepted.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -33,8 +38,8 @@ _request = partial(request_change, failed="hook.change_failed")
 
 @dataclass(frozen=True)
 class Webhook:
-    """A subscription. `is_ours`: it notifies this desk. Only a new one, or one with
-    another secret, has its `secret`, which is shown once and not stored here.
+    """A subscription. `is_ours`: it notifies this desk. Only a webhook that was just
+    registered or got a new secret has its `secret`, which is shown once and not stored.
     """
 
     id: str
@@ -64,7 +69,7 @@ class Delivery:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is finished, so that it can be sent again."""
+        """Whether the delivery is finished, so that it can be sent again."""
         return bool(self.id) and self.status in ("delivered", "failed")
 
 
@@ -75,13 +80,13 @@ def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
     rows = read_account(
         connection, actor, lambda admin: admin.list_webhooks(), may="see its webhooks"
     )
-    found = [_webhook(row, connection) for row in rows]
-    return sorted(found, key=lambda one: (not one.is_ours, one.url, one.id))
+    webhooks = [_webhook(row, connection) for row in rows]
+    return sorted(webhooks, key=lambda one: (not one.is_ours, one.url, one.id))
 
 
 def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> Webhook:
-    """Read one subscription. Raises ChangeNotOffered if the account has none with this
-    id, or as read_webhooks.
+    """Read one webhook. Raises ChangeNotOffered if the account has none with this id,
+    and as read_webhooks.
     """
     for webhook in read_webhooks(connection, actor=actor):
         if webhook.id == webhook_id:
@@ -106,11 +111,15 @@ def read_deliveries(
     )
     deliveries = []
     for row in rows:
-        # Hosted MultiMail neither names the subscription of a delivery nor can filter
-        # by one.
-        named = row.get("webhook_id") or row.get("subscription_id")
+        # Hosted MultiMail neither says to which webhook a delivery belongs, nor can it
+        # filter by that. Then the URL decides.
+        its_webhook = row.get("webhook_id") or row.get("subscription_id")
         delivery = _delivery(row)
-        if str(named) == webhook.id if named else delivery.url == webhook.url:
+        if (
+            str(its_webhook) == webhook.id
+            if its_webhook
+            else delivery.url == webhook.url
+        ):
             deliveries.append(delivery)
     return deliveries, following
 
@@ -118,8 +127,9 @@ def read_deliveries(
 def _in_words(
     connection: Connection, webhook: Webhook, actor: Actor, did: str, **arguments: Any
 ) -> ChangeInWords:
-    """Return what a command does with a webhook as a change of the webhook as it is
-    now.
+    """Return a change of a webhook as a second admin reads it, with the webhook as it
+    is now at MultiMail. `did` says what the command does; `arguments` are the
+    command's.
     """
     now = read_webhook(connection, webhook.id, actor=actor)
     return ChangeInWords(
@@ -144,8 +154,8 @@ def register_webhook(
     wanted: Mapping[str, Any],
     code: str = "",
 ) -> CanWait[Webhook]:
-    """Subscribe an address to events. The call is never repeated: if the answer is
-    lost, the list shows the outcome.
+    """Register a webhook: MultiMail sends these events to its address. The call is
+    never repeated: if the answer is lost, the list shows whether it was registered.
     """
     check_admin(actor, connection, may="register webhooks in it")
     yield lambda: ChangeInWords(
@@ -183,8 +193,8 @@ def register_webhook(
 def rotate_webhook(
     *, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int
 ) -> CanWait[Webhook]:
-    """Make another secret, which replaces the old one when the overlap is over (our
-    gateway). Raises as the others.
+    """Give a webhook another secret, which replaces the old one when the overlap is
+    over (our gateway only). Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="give its webhooks other secrets")
     did = "make another secret"
@@ -211,8 +221,8 @@ def rotate_webhook(
 
 
 def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
-    """Send one signed test event, which is about no message (our gateway). Raises as
-    the others.
+    """Have our gateway send one signed test event, which is about no message. Raises
+    ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="test its webhooks")
     _request(
@@ -227,8 +237,8 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> None
 def replay(
     *, connection: Connection, webhook: Webhook, delivery_id: str, actor: Actor
 ) -> None:
-    """Send a finished delivery again: the same bytes with the same event id (our
-    gateway). Raises as the others.
+    """Have our gateway send a finished delivery again: the same bytes with the same
+    event id. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="have its webhooks delivered again")
     _request(
@@ -244,16 +254,16 @@ def replay(
 def delete_webhook(
     *, connection: Connection, webhook: Webhook, actor: Actor
 ) -> CanWait[None]:
-    """Delete a subscription. Raises as the others."""
+    """Delete a webhook. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     check_admin(actor, connection, may="delete its webhooks")
     yield lambda: _in_words(connection, webhook, actor, "delete it")
 
     def is_deleted() -> bool:
         try:
-            listed = read_webhooks(connection, actor=actor)
+            webhooks = read_webhooks(connection, actor=actor)
         except (ChangeRefused, ChangeUnknown):
             return False
-        return all(one.id != webhook.id for one in listed)
+        return all(one.id != webhook.id for one in webhooks)
 
     _request(
         connection,
@@ -277,11 +287,12 @@ def _record(
     record_change(action, connection, actor, **details)
 
 
+# Returns the webhook that a row of MultiMail's list describes.
 def _webhook(row: Mapping[str, Any], connection: Connection) -> Webhook:
     url = text_in(row, "url")
     webhook_id = text_in(row, "id")
-    listed = row.get("events")
-    events = tuple(str(one)[:80] for one in listed) if isinstance(listed, list) else ()
+    names = row.get("events")
+    events = tuple(str(one)[:80] for one in names) if isinstance(names, list) else ()
     is_ours = (
         webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
     )
@@ -297,6 +308,7 @@ def _webhook(row: Mapping[str, Any], connection: Connection) -> Webhook:
     )
 
 
+# Returns the delivery that a row of MultiMail's list describes.
 def _delivery(row: Mapping[str, Any]) -> Delivery:
     answered = row.get("response_status")
     attempts = row.get("attempts")

@@ -8,7 +8,7 @@ _OURS = "our gateway"
 _DISCORD = "MultiMail's Discord page"
 _INNGEST = "MultiMail's Inngest page"
 
-# By group and by what happened: each name of the event, and where it comes from.
+# By group, then by what happened: each name of the event, and who uses that name.
 Groups = dict[str, dict[str, dict[str, str]]]
 GROUPS: Groups = {
     "Held mail": {
@@ -65,7 +65,7 @@ GROUPS: Groups = {
         }
     },
 }
-# Only the built-in gateway sends these.
+# Only our own gateway sends these.
 OWN_GROUPS: Groups = {
     "Only our gateway": {
         "It was cancelled": {"message.cancelled": _OURS},
@@ -73,6 +73,7 @@ OWN_GROUPS: Groups = {
         "An allowlist refused it": {"message.refused": _OURS},
     }
 }
+# All names of events.
 EVENTS = [
     name
     for events in (GROUPS | OWN_GROUPS).values()

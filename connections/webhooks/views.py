@@ -1,5 +1,6 @@
-"""The pages of webhooks with their forms: the list, registering one, and one with its
-deliveries, test, secret and deletion.
+"""The pages of webhooks and their forms: the list, registering a webhook, and the page
+of a webhook with its deliveries, from which it is tested, given another secret or
+deleted.
 """
 
 from functools import partial
@@ -52,7 +53,7 @@ from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
-# MultiMail's limit.
+# How long the old secret may stay valid: seconds, and words. MultiMail allows a week.
 OVERLAPS = (
     (0, "at once"),
     (3600, "for an hour"),
@@ -116,7 +117,7 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
 
 
 class OverlapForm(SentenceForm):
-    """How long the old secret keeps signing along with the new one."""
+    """How long the old secret of a webhook stays valid."""
 
     overlap = forms.TypedChoiceField(
         choices=OVERLAPS,
@@ -126,7 +127,7 @@ class OverlapForm(SentenceForm):
 
 
 class DeleteOwnForm(SentenceForm):
-    """Confirms that the consequences of deleting the desk's own webhook were read."""
+    """Confirms that the admin knows what deleting the desk's own webhook means."""
 
     understood = forms.BooleanField(
         error_messages={"required": "Confirm that you understand what this desk loses."}
@@ -141,19 +142,21 @@ _take_ticket = partial(
 
 @require_safe
 def webhooks(request: DeskRequest) -> HttpResponse:
-    """List the webhooks of every account that the actor is an admin of, as MultiMail
-    has them now.
+    """List the webhooks of every account of which the actor is an admin. MultiMail is
+    asked for them now.
     """
     return _list_page(request)
 
 
 def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
-    """Return what the list shows of an account's webhooks: each with the address of its
-    mailbox.
+    """Return the context of the list for one account: each webhook with the address of
+    its mailbox.
     """
-    named = dict(connection.mailboxes.values_list("upstream_id", "address"))
+    address_by_id = dict(connection.mailboxes.values_list("upstream_id", "address"))
     return {
-        "hooks": [(one, named.get(one.mailbox_id) or one.mailbox_id) for one in hooks]
+        "hooks": [
+            (one, address_by_id.get(one.mailbox_id) or one.mailbox_id) for one in hooks
+        ]
     }
 
 
@@ -163,7 +166,7 @@ _list_page = partial(accounts_page, template=_LIST, read=read_webhooks, shown=_s
 @require_get_or_post
 @reauthenticated
 def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show the form for a webhook; register it, and show its secret once."""
+    """Show the form for a new webhook. Register it, and show its secret once."""
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
@@ -201,7 +204,7 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
 def _webhook_page(
     request: DeskRequest,
     connection: Connection,
-    found: Webhook,
+    webhook: Webhook,
     *,
     failed: DeskError | None = None,
 ) -> HttpResponse:
@@ -211,15 +214,15 @@ def _webhook_page(
     log_error = ""
     try:
         deliveries, following = read_deliveries(
-            connection, actor=request.actor, webhook=found, cursor=cursor
+            connection, actor=request.actor, webhook=webhook, cursor=cursor
         )
     except CHANGE_ERRORS as unread:
         log_error = unread.sentence
     context = {
         "connection": connection,
-        "hook": found,
-        "mailbox": connection.mailboxes.known_as(found.mailbox_id)
-        if found.mailbox_id
+        "hook": webhook,
+        "mailbox": connection.mailboxes.known_as(webhook.mailbox_id)
+        if webhook.mailbox_id
         else None,
         "sent": deliveries,
         "following": following,
@@ -244,18 +247,18 @@ _of_webhook = of_account(
 @require_safe
 @_of_webhook
 def webhook(
-    request: DeskRequest, connection: Connection, found: Webhook
+    request: DeskRequest, connection: Connection, webhook: Webhook
 ) -> HttpResponse:
     """Show one webhook with its deliveries."""
-    return _webhook_page(request, connection, found)
+    return _webhook_page(request, connection, webhook)
 
 
 @require_POST
 @reauthenticated
 @_of_webhook
-def test(request: DeskRequest, connection: Connection, found: Webhook) -> str:
+def test(request: DeskRequest, connection: Connection, webhook: Webhook) -> str:
     """Send one signed test event, which is about no message."""
-    send_test(connection=connection, webhook=found, actor=request.actor)
+    send_test(connection=connection, webhook=webhook, actor=request.actor)
     return "A test is on its way. Its outcome appears at the top of the log."
 
 
@@ -263,13 +266,13 @@ def test(request: DeskRequest, connection: Connection, found: Webhook) -> str:
 @reauthenticated
 @_of_webhook
 def rotate(
-    request: DeskRequest, connection: Connection, found: Webhook
+    request: DeskRequest, connection: Connection, webhook: Webhook
 ) -> HttpResponse:
-    """Make another secret, and show it once."""
+    """Give the webhook another secret, and show it once."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
     _take_ticket(request)
     rotated = rotate_webhook(
-        connection=connection, webhook=found, actor=request.actor, overlap_s=overlap
+        connection=connection, webhook=webhook, actor=request.actor, overlap_s=overlap
     )
     context = {
         "connection": connection,
@@ -283,17 +286,17 @@ def rotate(
 @reauthenticated
 @_of_webhook
 def delete(
-    request: DeskRequest, connection: Connection, found: Webhook
+    request: DeskRequest, connection: Connection, webhook: Webhook
 ) -> HttpResponse:
-    """Show who will get no more events, and delete the webhook."""
+    """Show what will get no more events, and delete the webhook."""
     template = "connections/webhook_delete.html"
-    context = {"connection": connection, "hook": found}
+    context = {"connection": connection, "hook": webhook}
     if request.method != "POST":
         return render(request, template, context)
     try:
-        if found.is_ours:
+        if webhook.is_ours:
             cleaned(DeleteOwnForm(request.POST))
-        delete_webhook(connection=connection, webhook=found, actor=request.actor)
+        delete_webhook(connection=connection, webhook=webhook, actor=request.actor)
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
     return redirect_with_notice(
@@ -305,12 +308,12 @@ def delete(
 @reauthenticated
 @_of_webhook
 def replay_delivery(
-    request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str
+    request: DeskRequest, connection: Connection, webhook: Webhook, delivery_id: str
 ) -> str:
     """Send one finished delivery again."""
     replay(
         connection=connection,
-        webhook=found,
+        webhook=webhook,
         delivery_id=delivery_id,
         actor=request.actor,
     )

@@ -1,9 +1,10 @@
-"""The backup file: a zip with the dump, the seals, a manifest, and the keys.
+"""The format of a backup file: a zip with the database dump, the seals, a manifest, and
+the keys.
 
-The keys are encrypted with a passphrase. Beside them stands the checksum of the
-manifest, which has those of all other files: so a backup cannot be altered undetected
-without the passphrase. Nothing here imports Django, because a backup is opened before
-there is a key to configure it with.
+The keys are encrypted with a passphrase. Encrypted with them is the checksum of the
+manifest, which contains the checksums of all other files. So nobody can alter a backup
+undetected without the passphrase. Nothing here imports Django, because a backup is
+opened before there is a key to configure Django with.
 """
 
 import base64
@@ -25,15 +26,20 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+# The version of the format, and the names of the files in the zip.
 FORMAT = 1
 MANIFEST = "manifest.json"
 DUMP = "database.dump"
 SEALS = "seals.jsonl"
 SECRETS = "secrets.json"
+# In characters.
 SHORTEST_PASSPHRASE = 12
+# The environment variable with the passphrase.
 _VARIABLE = "BACKUP_PASSPHRASE"
-# The key derivation of format 1: 128 MB and half a second for each guess.
+# The parameters by which scrypt derives the key in format 1. Each guess of a passphrase
+# takes 128 MB and half a second.
 _COST = {"length": 32, "n": 2**17, "r": 8, "p": 1}
+# How many bytes are read at a time.
 _AT_ONCE = 1024 * 1024
 
 
@@ -63,12 +69,14 @@ class BackupWriter:
     def finish(
         self, facts: Mapping[str, Any], *, secrets: Mapping[str, Any], passphrase: str
     ) -> None:
-        """Write the manifest, which has these facts, and the encrypted secrets."""
+        """Write the manifest, with these facts about the backup, and the encrypted
+        secrets.
+        """
         manifest = json.dumps(
             {"format": FORMAT, **facts, "files": self._files}, indent=1, sort_keys=True
         ).encode()
         self._archive.writestr(MANIFEST, manifest)
-        # The passphrase vouches for the manifest too, and so for all of the backup.
+        # Encrypted with the secrets, the manifest's checksum protects the whole backup.
         checksum = hashlib.sha256(manifest).hexdigest()
         content = json.dumps({**secrets, "manifest": checksum}).encode()
         salt = os.urandom(16)
@@ -81,7 +89,7 @@ class BackupWriter:
 
 
 class CountedFile:
-    """A file to write to, with the size and the SHA-256 of what was written."""
+    """A file to write to, which counts the bytes written and computes their SHA-256."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -96,8 +104,8 @@ class CountedFile:
 
 @contextmanager
 def new_backup(path: Path) -> Iterator[BackupWriter]:
-    """Write a backup to a temporary file, for its owner only, and rename it when
-    complete. Raises BackupError.
+    """Yield a writer for a backup at `path`. It writes a temporary file that only its
+    owner can read, and renames it when it is complete and checked. Raises BackupError.
     """
     if path.exists():
         raise BackupError(f"{path} already exists; choose another file name.")
@@ -120,10 +128,12 @@ def new_backup(path: Path) -> Iterator[BackupWriter]:
 
 
 class Backup:
-    """An existing backup. Raises BackupError for anything wrong with it."""
+    """An existing backup file. Its methods raise BackupError for anything wrong with
+    it.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open it and read its manifest; `check` compares the checksums."""
+        """Open the file and read its manifest. `check` compares the checksums."""
         self.path = path
         try:
             self._archive = zipfile.ZipFile(path)
@@ -144,13 +154,13 @@ class Backup:
 
     def check(self) -> None:
         """Compare every file with its checksum in the manifest."""
-        for name, known in self.manifest["files"].items():
+        for name, expected in self.manifest["files"].items():
             digest = hashlib.sha256()
             try:
                 with self._archive.open(name) as file:
                     while data := file.read(_AT_ONCE):
                         digest.update(data)
-                is_whole = digest.hexdigest() == known["sha256"]
+                is_whole = digest.hexdigest() == expected["sha256"]
             except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError):
                 is_whole = False
             if not is_whole:
@@ -163,16 +173,18 @@ class Backup:
         return self._archive.open(name)
 
     def copy(self, name: str, target: Path) -> None:
-        """Write one of its files to `target`, which must not exist, for its owner only."""
-        opener = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with self.open(name) as source, open(opener, "wb") as file:
+        """Write one of its files to `target`, which must not exist yet. Only the owner
+        of `target` can read it.
+        """
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with self.open(name) as source, open(descriptor, "wb") as file:
             shutil.copyfileobj(source, file)
             file.flush()
             os.fsync(file.fileno())
 
     def secrets(self, passphrase: str) -> dict[str, Any]:
-        """Decrypt the secrets with the passphrase: `keys` and `files`, each a string by
-        name.
+        """Decrypt the secrets with the passphrase. They are `keys` and `files`, each a
+        dict of texts by name.
         """
         try:
             sealed = json.loads(self._archive.read(SECRETS))
@@ -201,11 +213,11 @@ def _key(passphrase: str, salt: bytes) -> bytes:
 
 
 def read_passphrase(*, is_new: bool) -> str:
-    """Return the passphrase of BACKUP_PASSPHRASE, of the file that
-    BACKUP_PASSPHRASE_FILE names, or of a prompt.
+    """Return the passphrase: from BACKUP_PASSPHRASE, from the file that
+    BACKUP_PASSPHRASE_FILE names, or typed at a prompt. A new one is typed twice.
 
-    Never from the command line, which every process of the machine can read. Raises
-    BackupError.
+    It is never taken from the command line, which every process of the machine can
+    read. Raises BackupError.
     """
     passphrase = os.environ.get(_VARIABLE, "")
     if file := os.environ.get(f"{_VARIABLE}_FILE"):

@@ -1,9 +1,9 @@
-"""Dumps the database and loads a dump, by PostgreSQL's own programs. No copy of the
-dump is made on the way.
+"""Dumps the database and loads a dump, with PostgreSQL's own programs. The dump is
+streamed, so no other copy of it is stored on the way.
 
-By SQL, in sessions of the database's owner: Django's own session is the application's
-role, shares no snapshot with pg_dump, and cannot be asked about a database without the
-product's tables.
+SQL is used instead of Django's ORM. Django's session belongs to the application's role,
+cannot share its snapshot with pg_dump, and cannot ask about a database that has none of
+the product's tables.
 """
 
 import contextlib
@@ -24,12 +24,13 @@ from dashboard.backup.archive import BackupError, CountedFile
 from launcher.console import LaunchError
 from launcher.postgres import postgres_clients
 
-# This table exists in the database until a restore is complete; the product does not
-# start while it does.
+# This table exists in the database from the beginning of a restore until it is
+# complete. The product does not start while the table exists.
 MARKER = "countersign_restoring"
-# Sessions are not backed up: everybody signs in again after a restore.
+# The table whose rows are not backed up: everybody signs in again after a restore.
 _WITHOUT_ROWS = "django_session"
-# pg_restore writes it for every server, and those before 17 do not know it.
+# pg_restore writes this line for every server, and servers before 17 refuse it. It is
+# among the first 64 lines of a dump.
 _UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
 _PREAMBLE = 64
 
@@ -37,7 +38,7 @@ _OWN_TABLES = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1
 """
-# The database was empty, so the load created everything that is in it now.
+# Safe only because the database was empty: the load created everything that is in it.
 _DROP_ALL = """
 DO $$ DECLARE one record; BEGIN
   FOR one IN SELECT c.oid::regclass AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -55,13 +56,17 @@ END $$
 
 
 def owner_url() -> str:
-    """Return the address of the role that owns the tables."""
+    """Return the URL by which the role that owns the tables connects to the
+    database.
+    """
     return os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"]
 
 
 @contextmanager
 def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
-    """Yield a session that sees the database at one moment, which a dump can share."""
+    """Yield a session that sees the database as it is at one moment. `dump` uses the
+    same snapshot.
+    """
     with psycopg.connect(url, application_name="countersign backup") as session:
         # This session is idle for as long as the dump takes; it only holds the
         # snapshot.
@@ -75,7 +80,7 @@ def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
 def dump(
     url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[object, ...]]"
 ) -> None:
-    """Write a dump of the snapshot of `session`. Raises BackupError."""
+    """Write a dump of what `session` sees to `target`. Raises BackupError."""
     row = session.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
     programs = _programs(session)
@@ -96,7 +101,7 @@ def dump(
 
 
 def refuse_used(url: str) -> None:
-    """Raise BackupError unless the database is empty: existing data is never
+    """Raise BackupError unless the database is empty, because existing data must not be
     overwritten.
     """
     try:
@@ -121,7 +126,7 @@ def refuse_used(url: str) -> None:
 def load(url: str, source: IO[bytes]) -> None:
     """Load a dump into an empty database, in one transaction. Raises BackupError.
 
-    A table named MARKER comes with it; `forget_marker` takes it away.
+    The transaction also creates the table MARKER; `forget_marker` removes it.
     """
     with psycopg.connect(url) as session:
         programs = _programs(session)
@@ -200,7 +205,7 @@ def _feed(source: IO[bytes], target: IO[bytes]) -> None:
 
 
 def is_being_restored(session: "psycopg.Connection[tuple[object, ...]]") -> bool:
-    """Whether a restore into this database is not complete."""
+    """Whether a restore into this database was begun and is not complete."""
     row = session.execute(
         "SELECT to_regclass(%s) IS NOT NULL", [f"public.{MARKER}"]
     ).fetchone()
@@ -208,7 +213,9 @@ def is_being_restored(session: "psycopg.Connection[tuple[object, ...]]") -> bool
 
 
 def forget_marker(url: str) -> None:
-    """Mark the restore as complete: the desk may be started from now on."""
+    """Mark the restore as complete, so that the desk can be started, and update the
+    planner's statistics.
+    """
     with psycopg.connect(url) as session:
         session.execute(f"DROP TABLE public.{MARKER}")
         session.commit()
@@ -217,7 +224,7 @@ def forget_marker(url: str) -> None:
 
 
 def drop_all(url: str) -> None:
-    """Drop everything that a load has created in an empty database."""
+    """Drop everything that a load created in an empty database."""
     with psycopg.connect(url) as session:
         session.execute(_DROP_ALL)
 
@@ -240,14 +247,15 @@ def _start(
         f"--dbname={make_conninfo('', **parts)}",
         "--no-password",
     ]
-    # Not on the command line, which every process of the machine can read.
+    # The password is not passed on the command line, which every process of the machine
+    # can read.
     environment = _environment({"PGPASSWORD": str(password)} if password else {})
     return subprocess.Popen(command, env=environment, **streams)  # type: ignore[call-overload,no-any-return]
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
-    """Return libpq's variables of this environment, so that TLS is configured as for
-    the desk itself.
+    """Return the environment for PostgreSQL's programs: libpq's variables of this
+    process, so that they use the same TLS settings as the desk, and `more`.
     """
     inherited = {
         name: value

@@ -1,7 +1,8 @@
-"""`python -m dashboard.backup.unpack FILE FOLDER`: checks a backup and puts its keys
+"""`python -m dashboard.backup.unpack FILE FOLDER`: checks a backup and writes its keys
 into an empty data folder.
 
-`./run restore` calls it before anything starts: without the keys there are no settings.
+`./run restore` calls it before anything else starts, because without the keys there are
+no settings.
 """
 
 import os
@@ -22,33 +23,35 @@ def unpack(
     path: Path, folder: Path, *, passphrase: str, environment: Mapping[str, str]
 ) -> None:
     """Check the whole backup and write its keys into `folder`. Raises BackupError, and
-    then has written nothing.
+    has then written nothing.
 
-    Keys in `environment` take precedence over those in the folder, so they must be the
-    same.
+    Keys that are set in `environment` would take precedence over those in the folder,
+    so they have to include the backup's.
     """
     backup = Backup(path)
     backup.check()
     secrets = backup.secrets(passphrase)
     keys = {name: str(secrets["keys"][name]) for name in NAMES}
-    for name, of_backup in keys.items():
+    for name, backed_up in keys.items():
         # SECRET_KEY has a separate variable for older keys; the others list them after
         # the newest.
         older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
-        here = _keys_in(name, environment)
-        if here and not _split(of_backup) <= here | _keys_in(older, environment):
-            way = f"into {older}" if older else "behind it, with a comma between them"
+        set_keys = _keys_in(name, environment)
+        if set_keys and not _split(backed_up) <= set_keys | _keys_in(
+            older, environment
+        ):
+            place = f"into {older}" if older else "behind it, with a comma between them"
             raise BackupError(
                 f"{name} is set and differs from the backup's. Leave it out to use the backup's, or put the backup's "
-                f"{way}."
+                f"{place}."
             )
     write_credentials(folder / FILE, keys)
     for name in DEMO_FILES:
         if text := secrets["files"].get(name):
-            opener = os.open(
+            descriptor = os.open(
                 folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
             )
-            with open(opener, "w", encoding="utf-8") as file:
+            with open(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
 
 
@@ -68,9 +71,7 @@ def _split(keys: str) -> set[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Called with the file and the folder; prints an error and exits with 1 if that
-    fails.
-    """
+    """Unpack the file into the folder. Print an error and return 1 if that fails."""
     path, folder = map(Path, arguments)
     try:
         unpack(

@@ -1,4 +1,4 @@
-"""Shared by every page: middleware, the layout's context, error pages, bundles of
+"""What all pages share: middleware, the layout's context, error pages, and bundles of
 static files.
 
 It does not import the pages of the apps. Start in `middleware.py`.

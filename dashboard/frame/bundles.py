@@ -1,7 +1,8 @@
-"""Bundles the style sheets and scripts of every page, and those of an open message,
+"""Joins the style sheets and the scripts of pages into a few files, called bundles,
 when static files are collected.
 
-A page's template says which files form a bundle.
+The template base.html says which files form a bundle: those between `{% bundle 'NAME'
+%}` and `{% endbundle %}`.
 """
 
 import re
@@ -14,12 +15,15 @@ from django.core.files.base import ContentFile
 from rjsmin import jsmin
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
+# The template that names the bundles, and the folder that they are written to.
 TEMPLATE = "base.html"
 FOLDER = "bundle"
+# Matches a bundle in the template, with its name and its content; and in that a file.
 _BUNDLE = re.compile(
     r"{% bundle '([a-z.]+)' %}((?:[^{]++|\{(?!% (?:end)?bundle))*+){% endbundle %}"
 )
 _NAMED = re.compile(r"{% static '([^']+)' %}")
+# Match white space that a style sheet does not need, and comments on their own lines.
 _AROUND = re.compile(r"([{};,])\s*+|(?<!\s)\s++(?=[{};,])|(?<=[a-z0-9])(:) ++")
 _COMMENT = re.compile(
     r"^[ \t]*+/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/[ \t]*+\n?", re.MULTILINE
@@ -27,8 +31,8 @@ _COMMENT = re.compile(
 
 
 class BundlingStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Collected static files with a bundle for each block of the template, hashed and
-    compressed as all others are.
+    """Collects static files, and adds a file for each bundle, which is hashed and
+    compressed like all others.
     """
 
     def post_process(
@@ -36,21 +40,19 @@ class BundlingStorage(CompressedManifestStaticFilesStorage):  # type: ignore[mis
     ) -> Iterator[Any]:
         if not dry_run:
             for name, files in bundles().items():
-                whole = "\n".join(
+                content = "\n".join(
                     plain(Path(self.path(file)).read_text(), name) for file in files
                 )
                 path = f"{FOLDER}/{name}"
                 if self.exists(path):
                     self.delete(path)
-                self._save(path, ContentFile(whole.encode()))
+                self._save(path, ContentFile(content.encode()))
                 paths[path] = (self, path)
         yield from super().post_process(paths, dry_run, **options)
 
 
 def bundles() -> dict[str, list[str]]:
-    """Return the names of the bundles, each with its files in order, as the template
-    has them.
-    """
+    """Return the files of each bundle by its name, in the order of the template."""
     text = (Path(settings.BASE_DIR) / "templates" / TEMPLATE).read_text()
     return {name: _NAMED.findall(block) for name, block in _BUNDLE.findall(text)}
 
@@ -70,5 +72,5 @@ def plain(text: str, name: str) -> str:
     if name.endswith(".js"):
         return str(jsmin(text))
     return _AROUND.sub(
-        lambda found: found[1] or found[2] or "", _COMMENT.sub("", text)
+        lambda match: match[1] or match[2] or "", _COMMENT.sub("", text)
     ).strip()

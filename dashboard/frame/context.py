@@ -1,5 +1,5 @@
-"""The layout's context on every page: waiting messages, how complete the queue is, what
-is stuck or stopped.
+"""The context processor for the layout of every page: how many messages wait, how
+complete the queue is, and what is stuck or stopped.
 """
 
 from collections.abc import Callable
@@ -26,13 +26,14 @@ from mirror.sync.health import freshness_for
 from people.models import PendingChange
 from policy.models import KillSwitch
 
-# What optional features say above every page, as safe HTML; mostly empty.
+# Optional features add functions here. Each returns safe HTML to show above every page;
+# mostly the HTML is empty.
 STRIPS: list[Callable[[DeskRequest], str]] = []
 
 
 def desk(request: DeskRequest) -> dict[str, Any]:
-    """Return the layout's values. They are lazy, so that only pages that show them run
-    queries.
+    """Return the values that the layout shows. Most are lazy, so that only pages that
+    show a value query for it.
     """
     actor = getattr(request, "actor", None)
     if actor is None or actor.kind != "person":
@@ -40,7 +41,7 @@ def desk(request: DeskRequest) -> dict[str, Any]:
     return {
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
-        # Links of the queue and of its messages keep what the list is filtered by.
+        # For links to the queue and its messages, so that the list stays filtered.
         "queue_query": SimpleLazyObject(lambda: filters_of(request).suffix),
         "desk_waiting": SimpleLazyObject(
             lambda: _count(desk_messages().waiting_for(actor))
@@ -52,7 +53,8 @@ def desk(request: DeskRequest) -> dict[str, Any]:
         "desk_changes": SimpleLazyObject(
             lambda: _count(PendingChange.objects.for_admin(actor))
         ),
-        # Nearly always none is pulled, which costs little to ask.
+        # Nearly always none is pulled, and the first query, which finds that out, is
+        # cheap.
         "desk_switches": SimpleLazyObject(
             lambda: (
                 list(KillSwitch.objects.visible_to(actor))
@@ -72,5 +74,5 @@ def desk(request: DeskRequest) -> dict[str, Any]:
 
 
 def _count(rows: QuerySet[Any, Any]) -> str:
-    """Return a count for the rail, where nothing is shown for zero."""
+    """Return a number of rows for the sidebar, which shows nothing for zero."""
     return counted(number) if (number := count_of(rows)) else ""

@@ -1,6 +1,7 @@
-"""Receives browsers' CSP violation reports, which anybody can send.
+"""Receives the reports that browsers send when they blocked something because of the
+Content-Security-Policy, and logs them. Nothing is stored.
 
-Each process limits the reports it logs a minute. Nothing is stored.
+Anybody can send such reports, so each process limits how many it logs in a minute.
 """
 
 import json
@@ -20,9 +21,11 @@ from common.unique_keys import DuplicateKey, unique_keys
 
 log = logging.getLogger(__name__)
 
+# How many bytes of a report are read.
 MOST_OF_REPORT = 16 * 1024
 # The limit for all addresses together, as a multiple of the limit for one.
 _ADDRESSES = 10
+# How many reports each address sent in the current minute, and which minute that is.
 _counted: Counter[str] = Counter()
 _minute = 0
 
@@ -31,7 +34,7 @@ _minute = 0
 @csrf_exempt
 @require_POST
 def csp_report(request: DeskRequest) -> HttpResponse:
-    """Log a violation: the directive and the URL without its query."""
+    """Log which directive was violated, and the blocked URL without its query."""
     if wait := seconds_to_wait(client_address(request), at=time.time()):
         return HttpResponse(status=429, headers={"Retry-After": str(wait)})
     try:
@@ -54,8 +57,8 @@ def csp_report(request: DeskRequest) -> HttpResponse:
 
 
 def seconds_to_wait(address: str, *, at: float) -> int:
-    """Count one more report at `at` (Unix time); return for how many seconds to send no
-    other, 0 while it is taken.
+    """Count one more report, at the Unix time `at`. Return 0 if it is within the
+    limits, otherwise in how many seconds the next one may be sent.
     """
     global _minute
     minute, second = divmod(int(at), 60)

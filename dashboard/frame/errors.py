@@ -1,4 +1,6 @@
-"""Error pages: each says what is wrong and what to do, none shows a traceback."""
+"""The error pages. Each says what is wrong and what to do, and none shows a
+traceback.
+"""
 
 import logging
 import sys
@@ -30,14 +32,18 @@ def _error(
 
 
 def _plain_error(status: int, title: str, sentence: str) -> HttpResponse:
-    """Render without the request: the layout's context may need what is broken."""
+    """Return the error page rendered without the request. With it, the layout might
+    query the database or whatever else is broken.
+    """
     context = {"status": status, "title": title, "sentence": sentence}
     return HttpResponse(render_to_string("error.html", context), status=status)
 
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, also for a Host that is not in ALLOWED_HOSTS."""
+    """The page for 400. Django also uses it if the Host header is not in
+    ALLOWED_HOSTS.
+    """
     sentence = (
         "Nothing was decided. Go back and try again. If you run this desk: "
         "add the host name in the address to ALLOWED_HOSTS."
@@ -50,7 +56,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @requires_csrf_token
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403."""
+    """The page for 403."""
     return _error(
         request,
         403,
@@ -61,7 +67,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @requires_csrf_token
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 where the form's token is missing or old."""
+    """The page for 403 if a form's CSRF token is missing or old."""
     log.warning("form token refused", extra={"reason": reason})
     return _error(
         request,
@@ -73,7 +79,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 @requires_csrf_token
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404, with the reason if one of our own views gave one."""
+    """The page for 404, with the reason if one of our own views gave one."""
     sentence = "There is no page at this address. Check it, or go to the queue."
     if exception.args and isinstance(exception.args[0], str):
         sentence = exception.args[0] or sentence
@@ -81,8 +87,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def only_pressed(request: HttpRequest) -> HttpResponse:
-    """405, for a POST-only URL that was opened as a page; signing in again can lead
-    there.
+    """The page for 405: a URL that only accepts POST was opened as a page. That can
+    happen after signing in again.
     """
     match = request.resolver_match
     message = match.kwargs.get("public_id") if match else None
@@ -96,8 +102,8 @@ def only_pressed(request: HttpRequest) -> HttpResponse:
 
 
 def too_many_tries(request: HttpRequest) -> HttpResponse:
-    """429, for too many tries to sign in or reauthenticate, or if the tries cannot be
-    counted.
+    """The page for 429: too many attempts to sign in or reauthenticate, or attempts
+    that cannot be counted because the disk is full.
     """
     if is_full(settings.DATA_DIR):
         return _disk_full()
@@ -110,8 +116,8 @@ def too_many_tries(request: HttpRequest) -> HttpResponse:
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 while PostgreSQL or the parser does not answer, or PostgreSQL accepts
-    no writes.
+    """The page for 500; or for 503, while PostgreSQL or the parser does not answer, or
+    PostgreSQL cannot write.
     """
     error = sys.exc_info()[1]
     if isinstance(error, ParserUnavailable):

@@ -1,7 +1,8 @@
 """Find: every page, mailbox, saved view, person and act elsewhere that a person may
 use, found by words.
 
-It only lists addresses. Acts of an open message are buttons of its own page.
+What can be done with an open message is not listed: that message's page has the
+buttons.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,14 +25,14 @@ from common.words import words_of
 from mirror.models import Mailbox
 from people.models import Person
 
-# Of mailboxes, people and the like; whoever has more of one kind finds the rest on its
-# page.
+# How many mailboxes, saved views or people are listed at most. The others are on the
+# pages of their kind.
 MOST = 1000
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list, under the heading `kind`. `more` are other words by which
+    """One link of the list, under the heading `kind`. `more` are other words by which
     it is found.
     """
 
@@ -42,7 +43,9 @@ class Entry:
 
     @property
     def found_by(self) -> str:
-        """The label, the kind and the other words, without accents, case and signs."""
+        """The words by which it is found: label, kind and `more`, without accents, case
+        and punctuation.
+        """
         return " ".join(words_of(f"{self.label} {self.kind} {self.more}"))
 
 
@@ -58,7 +61,8 @@ _looks_after_people = attrgetter("looks_after_people")
 _looks_after_accounts = attrgetter("looks_after_accounts")
 _is_admin_of_all = attrgetter("is_admin_of_all")
 
-# Label, the address's name, other words, and who may use it.
+# A page: its label, its URL's name, other words by which it is found, and a function
+# that tells whether an actor may use it.
 Place = tuple[str, str, str, Callable[[Actor], bool]]
 PAGES: list[Place] = [
     ("Home", "home", "start overview figures", _everybody),
@@ -170,9 +174,9 @@ ACTS: tuple[Place, ...] = (
 
 
 def entries_for(actor: Actor) -> Iterator[Entry]:
-    """Yield every entry that this person may use, kind by kind."""
-    for label, name, more, may in PAGES:
-        if may(actor):
+    """Yield every entry that this actor may use, kind by kind."""
+    for label, name, more, may_use in PAGES:
+        if may_use(actor):
             yield Entry(label, "Pages", reverse(name), more)
     queue = reverse("queue")
     for tab, label in TABS.items():
@@ -182,14 +186,17 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
         if may(actor):
             yield Entry(label, "Actions", reverse(name), more)
     mailboxes = Mailbox.objects.visible_to(actor).filter(connection__removed_at=None)
-    for box in mailboxes.active()[:MOST]:
+    for mailbox in mailboxes.active()[:MOST]:
         yield Entry(
-            f"Messages of {box}", "Mailboxes", f"{queue}?mailbox={box.pk}", "queue"
+            f"Messages of {mailbox}",
+            "Mailboxes",
+            f"{queue}?mailbox={mailbox.pk}",
+            "queue",
         )
         yield Entry(
-            f"Settings of {box}",
+            f"Settings of {mailbox}",
             "Mailboxes",
-            reverse("mailbox", args=[box.pk]),
+            reverse("mailbox", args=[mailbox.pk]),
             "undo expiry oversight",
         )
     for view in SavedView.objects.usable_by(actor)[:MOST]:
@@ -206,7 +213,9 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
 
 @require_safe
 def find(request: DeskRequest) -> HttpResponse:
-    """List what the person may use, or what of it contains every word that was typed."""
+    """List the entries that contain every word that was typed; all of them if nothing
+    was.
+    """
     typed = as_asked(request.GET.get("q"))
     words = words_of(typed)
     entries = [

@@ -1,5 +1,5 @@
-"""Middleware for every response: trace id, security headers, compression, error texts, and
-what of signed-in people was denied.
+"""Middleware of the desk: trace ids, security headers, compression, the actor of a
+request, a page for 405, and records of what signed-in people were denied.
 """
 
 import hashlib
@@ -29,35 +29,40 @@ from people.models import Person
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 
+# The Content-Security-Policy of the frame that shows a message's content.
 _FRAME_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'self'; sandbox"
 )
+# In seconds.
 ONE_YEAR = 365 * 24 * 60 * 60
 
 
 class Middleware:
-    """The base class: Django passes it the next middleware, or the view."""
+    """Base class of the middleware here. Django passes it the next middleware, or the
+    view.
+    """
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
 
 
 class CompressMiddleware(GZipMiddleware):
-    """Compresses responses to requests of the desk's own pages and of people, never of
-    other sites.
+    """Compresses a response only if the browser says, in Sec-Fetch-Site, that a page of
+    the desk made the request, or the person directly, and not another site.
 
-    The size of a compressed response reveals something of its content to anybody who
-    observes it and chooses a part of it. So requests of other sites get uncompressed
-    responses, and so does the frame with a message's content. For the rest the size is
-    random (Django adds up to 100 bytes), and each response has another CSRF token.
+    The size of a compressed response reveals something about its content to an attacker
+    who sees the size and can choose a part of the content. So requests of other sites
+    get uncompressed responses, and so does the frame with a message's content.
+    Otherwise the size is random, because Django adds up to 100 bytes and each response
+    has another CSRF token.
     """
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        asked_by = request.headers.get("Sec-Fetch-Site", "")
-        if asked_by not in ("same-origin", "none") or getattr(
+        site = request.headers.get("Sec-Fetch-Site", "")
+        if site not in ("same-origin", "none") or getattr(
             response, "is_mail_frame", False
         ):
             return response
@@ -73,7 +78,7 @@ class TraceMiddleware(Middleware):
 
 
 class WordsMiddleware(Middleware):
-    """Renders an error page for 405, which a browser would show as an empty page."""
+    """Answers GET with an error page instead of an empty 405."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
@@ -85,8 +90,8 @@ class WordsMiddleware(Middleware):
 
 
 class ActorMiddleware(Middleware):
-    """Gives each request its `actor`, with the client's address, and activates the
-    person's time zone.
+    """Sets `request.actor`, who acts, with their roles and the client's address; and
+    activates the person's time zone.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -109,7 +114,9 @@ class ActorMiddleware(Middleware):
 
 
 class SecurityHeadersMiddleware(Middleware):
-    """Adds the security headers to every response, including errors and static files."""
+    """Adds the security headers to every response, including errors and static
+    files.
+    """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
@@ -141,7 +148,7 @@ class SecurityHeadersMiddleware(Middleware):
         try:
             live = live_origin(request)
         except DisallowedHost:
-            # The error page needs no stream.
+            # The answer is an error page, which needs no live stream.
             live = ""
         return (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -152,20 +159,22 @@ class SecurityHeadersMiddleware(Middleware):
 
 log = logging.getLogger(__name__)
 
-# Seconds.
+# The same denied request of a person is recorded once in so many seconds.
 ONCE_A = 60
+# How many characters of a path are recorded.
 MAX_PATH = 300
 
 
 class DenialsMiddleware(Middleware):
-    """Records what of signed-in people was denied. Inside all middleware that changes
-    responses: it sees the view's own response.
+    """Records in the ledger what signed-in people were denied. It comes after all
+    middleware that changes responses, so that it sees the view's own response.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         match = request.resolver_match
-        # An address without a view denies nothing.
+        # A 404 is a denial only if a view with arguments raised it, as for a message
+        # that the person may not see. An unknown address denies nothing.
         is_denied = match and (
             response.status_code == 403
             or (response.status_code == 404 and match.kwargs)
@@ -177,22 +186,22 @@ class DenialsMiddleware(Middleware):
 
 @transaction.atomic
 def note_denied(request: HttpRequest, status: int) -> None:
-    """Record the denied request, unless this request has an entry already, or the same
-    was recorded within a minute.
+    """Record the denied request, unless this request has recorded a refused verdict
+    already, or the same request was recorded within the last minute.
     """
     actor = request.actor  # type: ignore[attr-defined]
     path = request.path[:MAX_PATH]
-    asked = hashlib.sha256(f"{request.method} {path}".encode()).hexdigest()
+    request_hash = hashlib.sha256(f"{request.method} {path}".encode()).hexdigest()
     refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
-    is_first = cache.add(f"denied:{actor.id}:{asked}", True, ONCE_A)
+    is_first = cache.add(f"denied:{actor.id}:{request_hash}", True, ONCE_A)
     if refused.exists() or not is_first:
         return
     # The requested message, if there is one, so that the attempt is in its audit trail.
     message = None
     match = request.resolver_match
-    named = match.kwargs.get("public_id") if match else None
-    if isinstance(named, UUID):
-        message = Message.objects.filter(public_id=named).first()
+    public_id = match.kwargs.get("public_id") if match else None
+    if isinstance(public_id, UUID):
+        message = Message.objects.filter(public_id=public_id).first()
     log.warning(
         "access denied", extra={"path": path, "status": status, "person": actor.id}
     )

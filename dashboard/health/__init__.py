@@ -1,6 +1,5 @@
-"""Health checks: PostgreSQL, Redis, disk and clock, background jobs that stopped,
-metrics for Prometheus.
+"""Health checks of PostgreSQL, Redis, disk, clock and background jobs, and metrics for
+Prometheus.
 
-It changes nothing and decides nothing. Start in `checks.py`, whose findings the doctor
-prints.
+It only reads. Start in `checks.py`, whose findings the command `doctor` prints.
 """

@@ -1,7 +1,7 @@
-"""Checks PostgreSQL, Redis, the disk, the clock and the background jobs. Each finding is a
-sentence for an operator.
+"""Checks PostgreSQL, Redis, the disk, the clock and the background jobs, for `doctor`,
+readiness and the pages. Each finding is a sentence for an operator.
 
-Nothing here prints, and no finding holds a secret.
+Nothing here prints, and no finding contains a secret.
 """
 
 import os
@@ -30,42 +30,48 @@ from common.postgres import clock, idle_sessions, ping, table_guards
 from dashboard.models import Tick
 from launcher import data_folder
 
+# As PostgreSQL reports its version: 14.0.
 OLDEST_POSTGRESQL = 140_000
+# By how many seconds this host's clock may differ from the database's.
 CLOCK_OFF = 2.0
+# In bytes; on a small disk, a twentieth of it.
 LEAST_FREE = 1024**3
+# How many waiting tasks of a queue are too many.
 MANY_WAITING = 1000
+# How long a transaction may be open while its session is idle.
 IDLE = timedelta(minutes=1)
+# The verbs of ./run that start the desk or the gateway.
 _RUNS = ("start", "gateway")
+# How many migrations a sentence names.
 _FEW = 3
+# The Celery queues.
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and what to do. Not `is_stuck`: worth knowing, and nobody has to do
-    anything about it.
-
-    `hides_more`: because of it the desk could not be examined.
-    """
+    """Something that an operator should know: a sentence, and what to do about it."""
 
     sentence: str
     advice: str = ""
+    # Whether somebody must act; otherwise it is only for information.
     is_stuck: bool = True
+    # Whether the desk could not be checked because of it.
     hides_more: bool = False
 
 
 def is_at_rest() -> bool:
-    """Whether the desk is not running: its own PostgreSQL was started just for this
+    """Whether the desk is not running, and its own PostgreSQL was only started for this
     command.
 
-    With an external PostgreSQL this is not known: the desk may run on other hosts.
+    With an external PostgreSQL this is always False: the desk may run on another host.
     """
     state = _run_state()
     return "postgres" in state.get("processes", {}) and state.get("verb") not in _RUNS
 
 
 def is_starting() -> bool:
-    """Whether the run on this machine is not ready yet."""
+    """Whether the desk is being started on this machine and is not ready yet."""
     state = _run_state()
     return state.get("verb") in _RUNS and not state.get("is_ready")
 
@@ -85,7 +91,7 @@ def database_error() -> str | None:
 
 
 def redis_answers() -> bool:
-    """Whether Redis answers a question within a second."""
+    """Whether Redis answers a ping within a second."""
     try:
         return bool(_redis().ping())
     except redis.RedisError:
@@ -93,7 +99,7 @@ def redis_answers() -> bool:
 
 
 def parser_answers() -> bool:
-    """Whether the parser listens."""
+    """Whether the parser accepts connections."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
@@ -104,7 +110,7 @@ def parser_answers() -> bool:
 
 
 def examine_redis(facts: list[str]) -> Iterator[Finding]:
-    """Yield what is wrong with Redis, and add a line about it to `facts`."""
+    """Yield what is wrong with Redis, and append a line about it to `facts`."""
     try:
         info: dict[str, Any] = _redis().info()
         lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}
@@ -135,7 +141,7 @@ def examine_redis(facts: list[str]) -> Iterator[Finding]:
 
 
 def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
-    """Yield what is wrong with a PostgreSQL that answers, and add a line about it to
+    """Yield what is wrong with a PostgreSQL that answers, and append a line about it to
     `facts`.
     """
     version = connection.pg_version  # type: ignore[attr-defined]
@@ -145,13 +151,13 @@ def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
             f"PostgreSQL is version {version // 10_000}, and at least 14 is needed.",
             "Update it.",
         )
-    before = time.time()
-    at = clock().timestamp()
-    off = (before + time.time()) / 2 - at
-    if abs(off) > CLOCK_OFF:
-        way = "ahead of" if off > 0 else "behind"
+    asked_at = time.time()
+    database_time = clock().timestamp()
+    difference = (asked_at + time.time()) / 2 - database_time
+    if abs(difference) > CLOCK_OFF:
+        direction = "ahead of" if difference > 0 else "behind"
         yield Finding(
-            f"The clock of this host is {abs(off):.0f} s {way} the database's.",
+            f"The clock of this host is {abs(difference):.0f} s {direction} the database's.",
             "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP.",
             is_stuck=False,
         )
@@ -186,8 +192,8 @@ def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
 
 
 def examine_disk() -> Iterator[Finding]:
-    """Yield whether the disk under DATA_DIR is nearly full; an embedded PostgreSQL
-    lives there too.
+    """Yield a finding if the disk of DATA_DIR is full or nearly full. An embedded
+    PostgreSQL stores its data there too.
     """
     try:
         total, _, free = shutil.disk_usage(settings.DATA_DIR)
@@ -211,7 +217,9 @@ def examine_disk() -> Iterator[Finding]:
 
 
 def examine_proxy() -> Iterator[Finding]:
-    """Yield whether all clients count as one address."""
+    """Yield a finding if all clients count as one address, because the proxy in front
+    is not a trusted one.
+    """
     if settings.IS_BEHIND_PROXY and not settings.TRUSTED_PROXIES:
         yield Finding(
             "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address.",
@@ -221,13 +229,15 @@ def examine_proxy() -> Iterator[Finding]:
 
 
 def applied_migrations() -> list[tuple[str, str]]:
-    """Return app and name of every applied migration; none in an empty database."""
+    """Return the app and the name of every applied migration; an empty list for an
+    empty database.
+    """
     recorder = MigrationRecorder(connection)
     return sorted(recorder.applied_migrations()) if recorder.has_table() else []
 
 
 def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:
-    """Return applied migrations that this code does not have."""
+    """Return those of these applied migrations that this version does not have."""
     known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
     replaced = {name for migration in known.values() for name in migration.replaces}
     return [
@@ -238,7 +248,7 @@ def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def first_few(migrations: list[str]) -> str:
-    """Return the first few for a sentence."""
+    """Return the first few migrations for a sentence, and how many more there are."""
     more = len(migrations) - _FEW
     return ", ".join(migrations[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
@@ -257,12 +267,13 @@ def _redis() -> "redis.Redis":
 
 
 def _first_line(error: Exception, secret: object) -> str:
-    """Return the first line of a driver's error, without the password."""
+    """Return the first line of a driver's error, with the password replaced."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].replace(str(secret), "[hidden]") if secret else lines[0]
 
 
-# One job of each worker, and what does not happen without it.
+# A job of each worker that shows that the worker runs, and what does not happen without
+# it.
 _WORK = {
     "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
     "alerts.tasks.sweep": "Alerts are not sent",
@@ -271,29 +282,33 @@ _WORK = {
 
 @dataclass(frozen=True)
 class SilentJob:
-    """A job that stopped; `since` is None if it never ran."""
+    """A background job that stopped: what does not happen without it, and when it last
+    ran, None if it never did.
+    """
 
     what: str
     since: datetime | None
 
 
 def silent_jobs() -> list[SilentJob]:
-    """Return the jobs that last ran too long ago, by the database's clock."""
+    """Return the background jobs that last ran too long ago, by the database's
+    clock.
+    """
     ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
-    seen = dict(ticks.values_list("job", "last"))
-    awake = set(
+    last_run = dict(ticks.values_list("job", "last"))
+    running = set(
         ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True)
     )
     return [
-        SilentJob(what, seen.get(job))
+        SilentJob(what, last_run.get(job))
         for job, what in _WORK.items()
-        if job not in awake
+        if job not in running
     ]
 
 
 def is_warming_up() -> bool:
-    """Whether the jobs have only just started to run again, so that late work may not
-    be done yet.
+    """Whether the background jobs have only just begun to run again, so that work may
+    be late through no fault of theirs.
     """
     ticks = Tick.objects.filter(job__in=_WORK)
     before = ticks.filter(at__lte=Now() - START, at__gt=Now() - START - STUCK_AFTER)

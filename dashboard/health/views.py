@@ -1,7 +1,7 @@
-"""Endpoints for monitoring: liveness, readiness, and the metrics for Prometheus.
+"""The endpoints for monitoring: liveness, readiness, and metrics for Prometheus.
 
-Each scrape reads the metrics from the database into a new registry, so that any web
-process can answer.
+The metrics are read from the database for each request, so that any web process can
+answer.
 """
 
 import hmac
@@ -45,11 +45,11 @@ def healthz(request: DeskRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
-    """Report whether the desk has all that it needs, and whether its workers keep up."""
+    """Report whether all parts of the desk work and its workers keep up; 503 if not."""
     parts = {
         "postgresql": checks.database_error() is None,
         "redis": checks.redis_answers(),
-        # PostgreSQL, where it is our own, and the seals' file grow there.
+        # The seals' file and an embedded PostgreSQL are on this disk.
         "disk": not is_full(settings.DATA_DIR),
         "parser": checks.parser_answers(),
         "beat and worker": False,
@@ -57,7 +57,7 @@ def readyz(request: DeskRequest) -> HttpResponse:
     }
     if parts["postgresql"]:
         parts["beat and worker"] = not checks.silent_jobs()
-        # After a start that was down for long all of it is late at first.
+        # If the desk did not run for long, all work is late when it starts.
         parts["work"] = checks.is_warming_up() or not _has_late_work()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
@@ -67,12 +67,11 @@ def readyz(request: DeskRequest) -> HttpResponse:
 
 
 def _has_late_work() -> bool:
-    """Whether work that should have been done a minute ago is late, which nothing but a
-    worker keeps waiting.
+    """Whether work is late that a worker should have done at least a minute ago.
 
-    What a kill switch, a pause, a failing MultiMail or a slow destination blocks is not
-    late: that is no fault of a worker. The doctor names each item, by what needs
-    attention.
+    Work that a kill switch, a pause, a failing MultiMail or a slow destination blocks
+    is not late, because a restarted worker could not do it either. `doctor` lists what
+    is late.
     """
     long_ago = Now() - STUCK_AFTER
     sealing = sealing_state(clock())
@@ -95,14 +94,14 @@ def _has_late_work() -> bool:
 @login_not_required
 @require_safe
 def metrics(request: DeskRequest) -> HttpResponse:
-    """Answer Prometheus, if it is on this host or has the token."""
+    """Answer Prometheus, if it is on this host or presents METRICS_TOKEN."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     presented = token.strip().encode("utf-8", "surrogateescape")
-    wanted = settings.METRICS_TOKEN.encode()
+    expected = settings.METRICS_TOKEN.encode()
     has_token = (
-        bool(wanted)
+        bool(expected)
         and scheme.lower() == "bearer"
-        and hmac.compare_digest(presented, wanted)
+        and hmac.compare_digest(presented, expected)
     )
     if not (comes_from_this_host(request) or has_token):
         sentence = (
@@ -117,7 +116,9 @@ def metrics(request: DeskRequest) -> HttpResponse:
 
 
 def exposition() -> str:
-    """Return all metrics in Prometheus' text format; ages are by the database's clock."""
+    """Return all metrics in Prometheus' text format. Ages are by the database's
+    clock.
+    """
     registry = CollectorRegistry()
     now = clock()
 
@@ -249,7 +250,7 @@ def _oldest(
 
 
 def _age(at: datetime | None, now: datetime) -> float:
-    # What never was is older than any alert's limit.
+    # What never happened counts as older than any limit of an alert.
     return _seconds(now - at) if at else math.inf
 
 

@@ -1,9 +1,9 @@
-"""Live updates: `hints` publishes to Redis after commit, `stream` is the process that
-passes hints on to open pages.
+"""Live updates of open pages. `hints` publishes a short message to Redis when something
+changes, and `stream` is the process that passes these hints on to open pages.
 
-Nothing depends on them; pages without a stream poll. `stream` knows neither Django nor
+Nothing depends on them: pages without a stream poll. `stream` uses neither Django nor
 the database.
 """
 
-# The name under which hints pass through Redis.
+# The Redis channel through which hints pass.
 CHANNEL = "countersign:hints"

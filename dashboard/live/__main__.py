@@ -1,4 +1,4 @@
-"""Runs the process of the live streams: `python -m dashboard.live PORT`."""
+"""Runs the live process, which serves the streams: `python -m dashboard.live PORT`."""
 
 import sys
 
@@ -8,7 +8,9 @@ from dashboard.live.stream import LiveConnection, application
 
 
 def main(port: str) -> None:
-    """Serve the streams on this port of the loopback interface until a signal comes."""
+    """Serve the streams on this port of the loopback interface, until a signal ends the
+    process.
+    """
     uvicorn.run(
         application,
         host="127.0.0.1",

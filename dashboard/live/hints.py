@@ -1,5 +1,5 @@
-"""Live updates: after commit, a tiny message to Redis. Nothing depends on it; pages
-without it poll.
+"""Publishes hints: when something changes that open pages show, a small JSON message
+goes to Redis after the commit. Nothing depends on hints; pages that get none poll.
 """
 
 import json
@@ -22,9 +22,10 @@ from mirror.models import Message
 from people.sign_in.sessions import access_changed
 from rendering import named
 
-# Reading changes nothing that other pages show. Nor does the start of a call: the mail
-# was leaving before, and a hint would only delay it.
+# Actions without a hint. Reading changes nothing that other pages show. The start of a
+# call to MultiMail does not either, and publishing a hint would only delay the call.
 _QUIET = ("message.served", "message.opened", "decision.calling")
+# The beginnings of actions that change a message's state.
 _CHANGING = (
     "message.",
     "decision.",
@@ -33,29 +34,33 @@ _CHANGING = (
     "webhook.unconfirmed",
     "webhook.refuted",
 )
-# Actions that change every page: the kill-switch banner, and the line on how complete
-# the queue is.
+# The beginnings of actions that change every page: the banner about kill switches, and
+# the line about how complete the queue is.
 _STANDING = ("kill_switch.", "connection.")
-# Claims, snoozes and comments: the message's state does not change, only the people
-# shown with it.
+# The beginnings of actions on claims, snoozes and comments: these change only which
+# people are shown with a message.
 _BESIDE = ("claim.", "snooze.", "comment.")
+# In characters; of a starter's name too.
 MAX_SUBJECT = 120
-# Whom a hint is forwarded to, the live process decides.
+# The actor that reads messages for hints. It sees all, because the live process decides
+# who gets a hint.
 _EVERYBODY = operator("live", Role.AUDITOR)
 
 
 def on_recorded(
     entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
 ) -> None:
-    """Send a hint about a message after the transaction is committed."""
+    """Publish the hint for a new ledger entry after its transaction is committed, if
+    the entry's action has one.
+    """
     if (
         entry.message is not None
         and entry.action.startswith(_CHANGING)
         and entry.action not in _QUIET
     ):
-        known = about if isinstance(about, Message | Decision) else None
+        changed = about if isinstance(about, Message | Decision) else None
         is_apart = bool(details.get("brake"))
-        _after_commit(_send, entry.message, entry.action, known, is_apart)
+        _after_commit(_send, entry.message, entry.action, changed, is_apart)
     elif entry.action.startswith(_BESIDE) and isinstance(
         about, Claim | Snooze | Comment
     ):
@@ -72,7 +77,7 @@ def on_recorded(
 
 
 def _after_commit(call: Callable[..., None], *arguments: Any) -> None:
-    # No `partial`, whose error Django cannot log.
+    # Not a `partial`: Django could not log its error, because it has no name.
     transaction.on_commit(lambda: call(*arguments), robust=True)
 
 
@@ -81,22 +86,22 @@ def _publish(hint: Mapping[str, Any]) -> None:
 
 
 def _send(
-    public_id: UUID, action: str, known: Message | Decision | None, is_apart: bool
+    public_id: UUID, action: str, changed: Message | Decision | None, is_apart: bool
 ) -> None:
     is_new = action == "message.held"
-    if isinstance(known, Decision) and (
-        action == "decision.recorded" or known.says_all
+    if isinstance(changed, Decision) and (
+        action == "decision.recorded" or changed.says_all
     ):
-        message = known.message
-        status = status_of(known.message, known)
-    elif is_new and isinstance(known, Message):
+        message = changed.message
+        status = status_of(changed.message, changed)
+    elif is_new and isinstance(changed, Message):
         # It was held just now, so it has no decision yet.
-        message = known
-        status = status_of(known, None)
-    elif found := shown_message(_EVERYBODY, public_id):
-        message = found
-        status = shown_status(found)
-        is_apart = found.review.is_apart
+        message = changed
+        status = status_of(changed, None)
+    elif shown := shown_message(_EVERYBODY, public_id):
+        message = shown
+        status = shown_status(shown)
+        is_apart = shown.review.is_apart
     else:
         return
     if is_new and is_apart:
@@ -118,7 +123,10 @@ def _send(
         starter = started_by(message).partition(":")[2] or str(
             message.mailbox or message.sender or ""
         )
-        hint |= {"subject": _called(message), "starter": named(starter)[:MAX_SUBJECT]}
+        hint |= {
+            "subject": _subject_of(message),
+            "starter": named(starter)[:MAX_SUBJECT],
+        }
     _publish(hint)
 
 
@@ -134,24 +142,26 @@ def _send_collaboration(entry: Entry, about: Claim | Snooze | Comment) -> None:
         "name": str(about.person),
     }
     if isinstance(about, Comment):
-        asked = [str(key) for key in about.mentions.values_list("pk", flat=True)]
-        hint |= {"asked": asked, "subject": _called(message)}
+        mentioned = [str(key) for key in about.mentions.values_list("pk", flat=True)]
+        hint |= {"asked": mentioned, "subject": _subject_of(message)}
     _publish(hint)
 
 
 def on_access_changed(person: int | None, **_: Any) -> None:
-    """Make a person's streams check the session again: it ended, or the person lost a
-    role.
+    """Publish a hint that a person's session ended or their roles changed; their
+    streams then check the session again.
     """
     hint = {"kind": "reach", "action": "person.reach", "person": str(person)}
     _after_commit(_publish, hint)
 
 
-def _called(message: Message) -> str:
+def _subject_of(message: Message) -> str:
     return named(message.subject)[:MAX_SUBJECT]
 
 
 def connect() -> None:
-    """Connect the receivers for ledger entries and ended sessions."""
+    """Connect the receivers: for new ledger entries, and for changes of people's
+    access.
+    """
     recorded.connect(on_recorded, dispatch_uid="dashboard.live.hints")
     access_changed.connect(on_access_changed, dispatch_uid="dashboard.live.hints.reach")

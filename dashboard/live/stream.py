@@ -1,9 +1,9 @@
-"""The live stream: a small raw-ASGI process that hands hints from Redis to open pages
-as server-sent events.
+"""The live process: a small ASGI application that passes hints from Redis on to open
+pages, as server-sent events.
 
-It uses neither Django nor the database, so that it stays small and a page costs almost
-nothing. It asks the dashboard who may see what, at connect and every half minute. A
-person gets only hints about their own mailboxes.
+It uses neither Django nor the database, so that it stays small and an open page costs
+almost nothing. It asks the dashboard which connections and mailboxes a person may see,
+when a page connects and every half minute. A person gets only hints about these.
 """
 
 import asyncio
@@ -45,38 +45,44 @@ ALLOWED_HOSTS = env_list(
     "ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}"
 )
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+# After so many seconds without a hint, a page is sent a beat.
 HEARTBEAT = 15.0
-# An event and not a comment, so that the page's script sees it and knows that no proxy
-# buffers the stream.
+# An event and not a comment, so that the page's script gets it, and so knows that no
+# proxy buffers the stream.
 BEAT = "event: beat\ndata: 1\n\n"
+# After so many seconds the dashboard is asked again what a page's reader may see.
 RECHECK = 30.0
+# How many hints wait for a page that reads slowly.
 MAX_WAITING = 100
-# One for each browser of a person, as its tabs share one. A browser whose tabs cannot
-# (plain http from another machine) opens six connections to one address at most.
+# The tabs of a browser share one stream. If they cannot (with plain http from another
+# machine), the browser opens at most six connections to one host.
 STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
-# Streams whose reader is being looked up: of one session, and in all, as a client can
-# present any cookie.
+# How many streams may be opening at a time, that is, their reader is being looked up:
+# with the same cookies, and in all, because a client can present any cookies.
 MOST_OPENING_OF_SESSION = STREAMS_PER_PERSON
 MOST_OPENING = 200
+# In seconds, for a client that opens too many streams.
 RETRY_AFTER = 5
-# As many as Django reads elsewhere.
+# How many query parameters an address may have: as many as Django accepts.
 MOST_PARAMETERS = 1000
-# Seconds within which the headers must be complete, and for which a client may read
-# nothing.
+# Within how many seconds a request's headers must be complete, and for how many
+# milliseconds a client may read nothing of what was sent to it.
 HEADER_SECONDS = 30
 UNREAD_MILLISECONDS = 60_000
 
 
 @dataclass(eq=False)
 class Page:
-    """One open page: what its reader may see, and the hints that are not sent yet."""
+    """One open page, with what its reader may see, and the hints that wait to be
+    sent.
+    """
 
     reach: Reach
     person: str = ""
     # Whether the reader's session or roles may have changed: they are checked before
     # the next hint is sent.
     needs_recheck: bool = False
-    # Whether a newer page of the same person replaces it.
+    # Whether the stream ends because the same person has opened too many newer ones.
     is_displaced: bool = False
     opened_at: float = field(default_factory=time.monotonic)
     hints: asyncio.Queue[str] = field(
@@ -84,27 +90,28 @@ class Page:
     )
 
     def recheck(self) -> None:
-        """Make the stream look up the page's reader again, at once."""
+        """Have the stream look up at once what the page's reader may see."""
         self.needs_recheck = True
         self._wake()
 
     def displace(self) -> None:
-        """End the stream; the page polls for a while."""
+        """End the stream. Its page polls for a while."""
         self.is_displaced = True
         self._wake()
 
     def _wake(self) -> None:
-        # An empty hint only wakes the stream; if its queue is full it is awake.
+        # An empty hint only wakes the stream. If the queue is full, it is awake
+        # already.
         with contextlib.suppress(asyncio.QueueFull):
             self.hints.put_nowait("")
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
-        """Queue a hint if the person may see it; a page that does not keep up misses it
-        and polls.
+        """Queue a hint if the page's reader may see it. If the queue is full, because
+        the page reads too slowly, the page misses the hint and polls.
         """
         scope = (hint["connection"], hint["mailbox"])
-        # A hint for all pages contains nothing confidential: each page then fetches
-        # what its reader may see.
+        # A hint of the kind "standing" is for all pages and contains nothing
+        # confidential: each page then fetches what its reader may see.
         if hint.get("kind") == "standing" or any(
             mailbox == scope[1] if mailbox else connection in (None, scope[0])
             for connection, mailbox in self.reach
@@ -119,7 +126,9 @@ _opening: Counter[str] = Counter()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer `/live/` with the stream and `/live/health`; everything else is 404."""
+    """Answer one request: `/live/` with a stream, `/live/health` with the number of
+    open pages, everything else with 404.
+    """
     if scope["type"] == "lifespan":
         await receive()
         tasks = [asyncio.create_task(one) for one in (_read_hints(), keep_beating())]
@@ -144,7 +153,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _read_hints() -> None:
-    """Keep the one subscription to Redis, and reopen it when it fails."""
+    """Subscribe to the channel of hints in Redis, and subscribe again whenever that
+    fails.
+    """
     while True:
         try:
             async with (
@@ -165,9 +176,9 @@ async def _read_hints() -> None:
 def _hand_out(text: str) -> None:
     try:
         hint = json.loads(text)
-        is_reach = hint.get("kind") == "reach"
+        is_about_access = hint.get("kind") == "reach"
         for page in _pages:
-            if not is_reach:
+            if not is_about_access:
                 page.offer(hint, text)
             elif page.person == hint["person"]:
                 page.recheck()
@@ -199,7 +210,7 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         return await _answer(send, 429, {"error": error}, [*cors, wait])
     _opening[session] += 1
     try:
-        # Without a cookie do not ask the dashboard.
+        # Nobody is signed in without a cookie, so there is no need to ask.
         reader = (
             await asyncio.to_thread(_ask_reader, headers)
             if "cookie" in headers
@@ -216,10 +227,10 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         error = "Sign in at the desk first."
         return await _answer(send, 401, {"error": error}, cors)
     page = Page(reader[1], reader[0])
-    own = [one for one in _pages if one.person == page.person]
-    own.sort(key=lambda one: one.opened_at)
-    # The oldest end and poll for a while: somebody looks at the page just opened.
-    for one in own[: max(0, len(own) + 1 - STREAMS_PER_PERSON)]:
+    own_pages = [one for one in _pages if one.person == page.person]
+    own_pages.sort(key=lambda one: one.opened_at)
+    # The person looks at the page that they just opened, so their oldest streams end.
+    for one in own_pages[: max(0, len(own_pages) + 1 - STREAMS_PER_PERSON)]:
         one.displace()
     _pages.add(page)
     try:
@@ -240,42 +251,49 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
 async def _feed(
     page: Page, headers: dict[str, str], receive: Receive, send: Send
 ) -> None:
-    """Write hints and heartbeats until the page is closed or its session ends."""
+    """Send hints and heartbeats until the page is closed, the stream is displaced, or
+    the session ends.
+    """
     clock = asyncio.get_running_loop()
-    gone = asyncio.create_task(_disconnected(receive))
-    checked = clock.time()
+    disconnected = asyncio.create_task(_disconnected(receive))
+    next_hint = asyncio.create_task(page.hints.get())
+    checked_at = clock.time()
     await _write(send, f"retry: 1000\n{BEAT}")
     try:
-        while not gone.done():
-            wait = asyncio.create_task(page.hints.get())
+        while not disconnected.done():
             await asyncio.wait(
-                {wait, gone}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED
+                {next_hint, disconnected},
+                timeout=HEARTBEAT,
+                return_when=asyncio.FIRST_COMPLETED,
             )
             if page.is_displaced:
                 await _write(send, "event: limit\ndata: 1\n\n")
                 return
-            if page.needs_recheck or clock.time() - checked > RECHECK:
-                was_asked = page.needs_recheck
+            if page.needs_recheck or clock.time() - checked_at > RECHECK:
+                access_changed = page.needs_recheck
                 page.needs_recheck = False
                 try:
                     reader = await asyncio.to_thread(_ask_reader, headers)
                 except OSError:
                     # While the dashboard restarts, trust the last answer, unless the
                     # session or roles may have changed.
-                    if was_asked:
+                    if access_changed:
                         return
                 else:
                     if reader is None:
                         return
                     page.person, page.reach = reader
-                checked = clock.time()
-            if not wait.done():
-                wait.cancel()
+                checked_at = clock.time()
+            if not next_hint.done():
                 await _write(send, BEAT)
-            elif wait.result():
-                await _write(send, f"event: hint\ndata: {wait.result()}\n\n")
+                continue
+            hint = next_hint.result()
+            next_hint = asyncio.create_task(page.hints.get())
+            if hint:
+                await _write(send, f"event: hint\ndata: {hint}\n\n")
     finally:
-        gone.cancel()
+        next_hint.cancel()
+        disconnected.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -306,27 +324,27 @@ async def _answer(
 
 
 def _is_own_origin(origin: str, host: str) -> bool:
-    """Whether the request is from a page of the desk: its own origin, or the
-    dashboard's port on this host.
+    """Whether the request is from a page of the desk: its origin is PUBLIC_URL, or the
+    dashboard's port on the host of the request.
     """
     if origin == PUBLIC_URL:
         return True
-    asked = urlsplit(f"//{host}").hostname or ""
+    hostname = urlsplit(f"//{host}").hostname or ""
     allowed = any(
-        asked == name or (name.startswith(".") and asked.endswith(name))
+        hostname == name or (name.startswith(".") and hostname.endswith(name))
         for name in ALLOWED_HOSTS
     )
-    return allowed and origin == f"http://{asked}:{PORT}"
+    return allowed and origin == f"http://{hostname}:{PORT}"
 
 
 def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
-    """Ask the dashboard who has these cookies and what they may see; None if nobody is
-    signed in. Raises OSError.
+    """Ask the dashboard who has these cookies; return the person's key and what they
+    may see, or None if nobody is signed in. Raises OSError.
     """
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
-    sent = {"Host": headers.get("host", ""), "Cookie": headers.get("cookie", "")}
+    forwarded = {"Host": headers.get("host", ""), "Cookie": headers.get("cookie", "")}
     try:
-        connection.request("GET", "/live/reach/", headers=sent)
+        connection.request("GET", "/live/reach/", headers=forwarded)
         response = connection.getresponse()
         if response.status != 200:
             return None
@@ -341,15 +359,17 @@ def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
 
 
 class LiveConnection(H11Protocol):  # type: ignore[misc]
-    """One connection, with time limits for slow headers and slow readers, which uvicorn
-    does not have.
+    """One connection, with time limits for clients that send headers slowly or read
+    slowly. uvicorn has none.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin."""
+        """Set the time limits."""
         super().connection_made(transport)
-        own = transport.get_extra_info("socket")
-        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
+        client_socket = transport.get_extra_info("socket")
+        client_socket.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS
+        )
         self.loop.call_later(HEADER_SECONDS, self._end_without_request)
 
     def _end_without_request(self) -> None:

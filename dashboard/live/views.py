@@ -1,5 +1,5 @@
-"""The dashboard's views for live updates: where the stream is, and what its reader may
-see.
+"""The dashboard's views for live updates: one redirects browsers to the stream, the
+other tells the live process what a person may see.
 """
 
 from urllib.parse import urlsplit
@@ -14,8 +14,8 @@ from common.pages import DeskRequest
 
 
 def live_origin(request: HttpRequest) -> str:
-    """Return the live stream's origin with this browser's host name, so that cookies
-    and the CSP match.
+    """Return the origin of the live stream, with the host name that this browser uses,
+    so that cookies are sent to it and the CSP allows it.
     """
     if settings.LIVE_URL:
         parts = urlsplit(settings.LIVE_URL)
@@ -27,8 +27,8 @@ def live_origin(request: HttpRequest) -> str:
 @login_not_required
 @require_safe
 def live(request: DeskRequest) -> HttpResponse:
-    """Redirect to the live stream, which has a separate port; behind a proxy, the proxy
-    routes it.
+    """Redirect to the live stream, which has its own port. Behind a proxy, the proxy
+    must route this path to that port.
     """
     if settings.LIVE_URL.startswith("/"):
         sentence = "The proxy in front of this desk must pass this path to LIVE_PORT. Until then, pages poll."
@@ -43,8 +43,8 @@ def live(request: DeskRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def live_reach(request: DeskRequest) -> HttpResponse:
-    """Return the connections and mailboxes that the signed-in person may see, for the
-    live process.
+    """Tell the live process who is signed in, and which connections and mailboxes this
+    person may see.
     """
     actor = request.actor
     if actor.kind != "person":

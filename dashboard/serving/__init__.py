@@ -1,5 +1,5 @@
-"""How a web process serves: an event loop for slow clients before the WSGI application,
-and limits on bodies.
+"""How a web process serves requests: an event loop in front of the WSGI application
+waits for slow clients, and limits the bodies and the share of each client.
 
-It does not depend on any page. Start in `bridge.py`.
+Start in `bridge.py`.
 """

@@ -1,9 +1,10 @@
 """Runs a WSGI application in a few threads, behind an event loop that waits for slow
 clients.
 
-A thread gets a request when its body is complete, and is free again when the answer is:
-neither a client that sends slowly nor one that reads slowly holds a thread. A body that
-is too slow is answered 408. How much one client may have in progress is in `usage.py`.
+A thread gets a request when its body is complete, and is free again when the response
+is complete. So neither a client that sends slowly nor one that reads slowly holds a
+thread. A body that comes too slowly is answered 408. `usage.py` limits how much one
+client may have in progress.
 """
 
 import asyncio
@@ -35,15 +36,16 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-# Larger requests and responses are buffered on disk.
+# All in bytes. Larger requests and responses are buffered on disk.
 IN_MEMORY = 256 * 1024
-# A larger body is accepted only from known senders.
+# For a larger body, the rules say how much is accepted from its sender.
 SMALL_BODY = 64 * 1024
+# A response is sent in pieces of this size.
 PIECE = 128 * 1024
 
 
 class WsgiBridge:
-    """An ASGI application that answers by a WSGI application."""
+    """An ASGI application that has a WSGI application answer its requests."""
 
     def __init__(self, application: Application, rules: RequestRules) -> None:
         self._application = application
@@ -59,19 +61,20 @@ class WsgiBridge:
             try:
                 most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
                 if environ["QUERY_STRING"].count("&") >= most:
-                    # Not every view would find out.
+                    # Django checks this only in views that read the parameters.
                     sentence = f"The address has more than {most:,} query parameters."
                     raise Refused(400, "too_many_parameters", sentence)
                 is_read = await self._take_body(environ, request, receive, body)
                 request.begin()
                 await request.take_thread()
-                # What others hold for this client may have become too much meanwhile.
+                # The client's other requests may hold too much by now.
                 request.check_held()
                 body.seek(0)
                 environ["wsgi.input"] = body
                 await self._run(environ, request, send, is_read=is_read)
             except Refused as refusal:
-                # First, as this client may not read the refusal either.
+                # Before the refusal is sent, because the client may not read that
+                # either.
                 request.end()
                 await _refuse(send, refusal)
             finally:
@@ -84,32 +87,30 @@ class WsgiBridge:
         receive: Receive,
         body: "SpooledTemporaryFile[bytes]",
     ) -> bool:
-        """Read the body into `body`, and set its length in `environ`; False if it is
-        not read.
-
-        Raises Refused.
+        """Read the request's body into `body`, and set its length in `environ`. Return
+        False if the body is not read. Raises Refused.
         """
         is_chunked = bool(environ.pop("HTTP_TRANSFER_ENCODING", ""))
         length = environ.get("CONTENT_LENGTH", "")
         declared = int(length) if length.isdecimal() and len(length) < 20 else 0
         if not is_chunked and not declared:
             return True
-        most = self._rules.most_body(environ)
+        max_bytes = self._rules.most_body(environ)
         too_large = Refused(413, "too_large", "The body is too large.")
-        if declared > most > 0:
+        if declared > max_bytes > 0:
             raise too_large
-        if most and (is_chunked or declared > SMALL_BODY):
+        if max_bytes and (is_chunked or declared > SMALL_BODY):
             request.begin()
             await request.take_thread()
             try:
-                most = await asyncio.get_running_loop().run_in_executor(
+                max_bytes = await asyncio.get_running_loop().run_in_executor(
                     self._pool, self._rules.most_of_sender, environ
                 )
             finally:
                 request.give_thread_back()
-        if not most:
-            # The application's response says what is missing; it does not read the
-            # body.
+        if not max_bytes:
+            # The application refuses by the headers, and its response says what is
+            # missing.
             environ.pop("CONTENT_LENGTH", None)
             return False
         began = time.monotonic()
@@ -127,11 +128,11 @@ class WsgiBridge:
                 sentence = "The request body did not arrive in time."
                 raise Refused(408, "request_timeout", sentence) from None
             if message["type"] != "http.request":
-                # The client ended the connection, or its half of it.
+                # The client closed the connection, or stopped sending.
                 sentence = "The body ended before its Content-Length was reached."
                 raise Refused(400, "bad_request", sentence)
             body.write(message.get("body", b""))
-            if body.tell() > most:
+            if body.tell() > max_bytes:
                 raise too_large
             request.hold("body", body.tell())
             request.check_held()
@@ -142,7 +143,9 @@ class WsgiBridge:
     async def _run(
         self, environ: Environ, request: CountedRequest, send: Send, *, is_read: bool
     ) -> None:
-        """Run the application in a thread, and send its response at the client's pace."""
+        """Run the application in a thread, and send its response at the client's
+        pace.
+        """
         answer = BufferedResponse(environ, request, asyncio.get_running_loop())
         self._pool.submit(answer.make, self._application)
         try:
@@ -165,7 +168,7 @@ class WsgiBridge:
                     continue
                 is_last = answer.is_consumed
                 if is_last and answer.has_failed:
-                    # Do not end the response, so that the client sees that it is
+                    # Without a last piece, so that the client sees that the response is
                     # truncated.
                     return
                 body = {"type": "http.response.body", "body": piece}
@@ -174,8 +177,8 @@ class WsgiBridge:
                     return
         finally:
             answer.is_abandoned = True
-            # The request's body must stay open for as long as the application may read
-            # it.
+            # The caller closes the request's body next, which the application may still
+            # be reading.
             while not answer.is_complete:
                 await _wait_for_change(answer)
             answer.close()
@@ -203,7 +206,7 @@ def environ_of(scope: Scope) -> Environ:
     }
     for name, value in scope["headers"]:
         if b"_" in name:
-            # In the environment it would be the same as the name with a dash, which a
+            # In the environment it could not be told from the name with a dash, which a
             # proxy may have set.
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
@@ -214,8 +217,8 @@ def environ_of(scope: Scope) -> Environ:
 
 
 def seconds_allowed(received: int) -> float:
-    """Return the time limit for a body of this size: a fixed time, plus its bytes at
-    the minimum rate.
+    """Return how many seconds a body may take of which so many bytes were received: a
+    fixed time, plus the time that these bytes take at the minimum rate.
     """
     return float(
         settings.REQUEST_BODY_SECONDS + received / max(1, settings.REQUEST_BODY_RATE)
@@ -223,8 +226,8 @@ def seconds_allowed(received: int) -> float:
 
 
 class BufferedResponse:
-    """The application's response: written by its thread at full speed, and read by the
-    event loop.
+    """A response that the application's thread writes at full speed, and that the event
+    loop reads at the client's pace.
     """
 
     def __init__(
@@ -247,7 +250,7 @@ class BufferedResponse:
         self._written = self._read = 0
 
     def make(self, application: Application) -> None:
-        """Run the application. Its thread does this."""
+        """Run the application. This is called in a thread of the pool."""
         try:
             response = application(self._environ, self._start)
             try:
@@ -266,7 +269,7 @@ class BufferedResponse:
             self._notify()
 
     def take(self) -> bytes:
-        """Return the next piece; empty if there is none yet."""
+        """Return the next piece to send; empty if there is none yet."""
         with self._lock:
             self._buffer.seek(self._read)
             piece = self._buffer.read(PIECE)
@@ -276,7 +279,7 @@ class BufferedResponse:
 
     @property
     def is_consumed(self) -> bool:
-        """Whether the whole response was read."""
+        """Whether the response is complete and all of it was taken."""
         return self.is_complete and self._read == self._written
 
     def close(self) -> None:
@@ -298,18 +301,18 @@ class BufferedResponse:
         with self._lock:
             self._buffer.seek(self._written)
             self._buffer.write(chunk)
-            was = self._written
+            before = self._written
             self._written = self._written + len(chunk)
         # A short response is sent in one piece, once it is complete.
-        if was // PIECE != self._written // PIECE:
+        if before // PIECE != self._written // PIECE:
             self._notify()
 
     def _notify(self) -> None:
         self._loop.call_soon_threadsafe(self._has_changed)
 
     def _has_changed(self) -> None:
-        """Note what the thread has done. The event loop does this, also while it waits
-        for the client to read.
+        """Update the counts of what the request uses, and wake whoever waits. The event
+        loop calls this, also while it waits for the client to read.
         """
         self._request.hold("answer", self._written - self._read)
         if self.is_complete:
@@ -323,7 +326,7 @@ async def _wait_for_change(answer: BufferedResponse) -> None:
 
 
 async def _refuse(send: Send, refusal: Refused) -> None:
-    """Answer without the application, and end the connection."""
+    """Send a refusal as JSON, without the application, and end the connection."""
     body = json.dumps({"error": refusal.sentence, "code": refusal.code}).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -1,5 +1,5 @@
-"""What the desk says about requests by their headers: the largest body of each URL, and
-whose request it is.
+"""The desk's rules for requests, by their headers: how large a body each path accepts,
+and to which session a request belongs. `bridge.py` and `usage.py` ask them.
 """
 
 from typing import Any
@@ -13,16 +13,18 @@ from dashboard.frame.csp_reports import MOST_OF_REPORT
 from dashboard.serving.webhooks import PATH
 from upstream.signatures import HEADER
 
-# Forms, and a list of allowed recipients as a file, which may have a megabyte.
+# For all other paths, in bytes. A form can upload a list of allowed recipients, which
+# may have a megabyte.
 _MOST = 4 * 1024 * 1024
 _INTERACTIONS = "/discord/interactions/"
 SIGNED_PATHS = (PATH, _INTERACTIONS)
 HEALTH_PATHS = ("/healthz", "/readyz")
+# How many threads one session may use at a time.
 SESSION_THREADS = 2
-# Python runs one thread at a time, so a browser's pages take no longer one after the
-# other; and others keep half of it.
+# Python runs one thread at a time, so a browser's requests are as fast one after the
+# other as at once, and more is left for other people.
 IS_ONE_BY_ONE = True
-# A path's prefix, the largest body there, and the required headers.
+# The beginning of a path, its largest body in bytes, and the headers it requires.
 _RULES = (
     (PATH, webhooks.MAX_BODY, (HEADER,)),
     (
@@ -35,8 +37,8 @@ _RULES = (
 
 
 def most_body(environ: dict[str, Any]) -> int:
-    """Return how many bytes of body to read; 0 if the headers show that it would be
-    refused anyway.
+    """Return how many bytes of a body to read; 0 if a required header is missing, so
+    that the request is refused anyway.
     """
     for path, most, headers in _RULES:
         if environ["PATH_INFO"].startswith(path):
@@ -46,14 +48,14 @@ def most_body(environ: dict[str, Any]) -> int:
 
 
 def most_of_sender(environ: dict[str, Any]) -> int:
-    """Return the same for a large body: signatures can be checked only after it was
-    read.
+    """Return how many bytes of a large body to read. For the desk that is the same:
+    signatures can only be checked after the body was read.
     """
     return most_body(environ)
 
 
 def session_of(environ: dict[str, Any]) -> str:
-    """Return the session's cookie; empty without one."""
+    """Return the value of the session cookie; empty if there is none."""
     return parse_cookie(environ.get("HTTP_COOKIE", "")).get(
         settings.SESSION_COOKIE_NAME, ""
     )

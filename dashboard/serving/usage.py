@@ -1,15 +1,15 @@
-"""How much of a web process one client may use at a time, so that no session and no
-address keeps it from the others.
+"""Limits how much of a web process one client may use at a time, so that no session and
+no address keeps the process from others.
 
 A request counts against the session or API key that it presents, against its address,
 and against the process. Nothing here asks the database, so a client can present another
-cookie with each request: the address is the limit that holds, and that of a session
-protects its neighbours at the same address.
+cookie with each request. Therefore the limit of the address is the one that holds; that
+of a session protects other sessions at the same address.
 
-Threads are shared out: a client's requests wait for a thread of its own share, and take
-none of the others'. The limits on requests and on bytes bound memory and disk, and
-ordinary use stays far below: a browser opens six connections to one host, and a proxy
-that speaks HTTP/2 to it passes on about a hundred requests at once.
+Threads are shared out: a client's requests wait for a thread of the client's own share,
+and take none of the others'. The limits on requests and on bytes bound memory and disk.
+Ordinary use stays far below them: a browser opens six connections to one host, and a
+proxy that speaks HTTP/2 to it passes on about a hundred requests at once.
 """
 
 import asyncio
@@ -25,19 +25,21 @@ from common.addresses import address_in, network_of
 log = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
+# How many threads run the application.
 THREADS = 4
 MEBIBYTE = 1024 * 1024
-# A larger body or answer counts as this much: whoever exports a year of history can
-# still open pages meanwhile.
+# A larger body or response counts as so many bytes only, so that somebody who exports a
+# year of history can still open pages.
 MOST_COUNTED = 16 * MEBIBYTE
 
 
 class RequestRules(Protocol):
-    """What a product says about its requests, by their headers alone."""
+    """What the desk or the gateway says about its requests, by their headers alone."""
 
-    # So many of the threads one session or API key uses at a time.
+    # How many threads one session or API key may use at a time.
     SESSION_THREADS: int
-    # Whether only requests that take long use more than one.
+    # Whether a session's quick requests run one after the other, so that it uses more
+    # than one thread only for requests that take long.
     IS_ONE_BY_ONE: bool
     # The beginnings of the paths whose requests are signed, and have no session.
     SIGNED_PATHS: tuple[str, ...]
@@ -52,39 +54,42 @@ class RequestRules(Protocol):
         """
 
     def most_of_sender(self, environ: Environ) -> int:
-        """Return the same for a large body. This may query the database."""
+        """Return how many bytes of a large body to read. This may query the
+        database.
+        """
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one client may have in use at a time, and what is answered to whoever wants
-    more.
-    """
+    """How much one client may use at a time, and the answer to requests beyond it."""
 
     requests: int
+    # Bytes of bodies and responses that wait in memory or on disk.
     held: int
     threads: int
     sentence: str
     status: int = 429
-    # A request that takes longer does not count against `threads` any more.
+    # A request that runs for longer does not count against `threads` any more.
     seconds: float | None = None
-    # With more requests in progress, a thread stays unused for as long as the last one
-    # used it.
+    # With more requests in progress than this, a thread is used again only after a
+    # pause as long as its last request took.
     pauses_above: int | None = None
 
 
 _SESSION = "This session or API key has too many requests in progress. Wait for their answers, then try again."
 _ADDRESS = "Your network address has too many requests in progress. Try again in a few seconds."
 _SESSION_SHARE = Share(requests=100, held=64 * MEBIBYTE, threads=2, sentence=_SESSION)
-# Browsers open six connections to one host.
+# By this share a session's requests run one after the other (IS_ONE_BY_ONE). Browsers
+# open six connections to one host.
 _TURN = replace(_SESSION_SHARE, threads=1, seconds=1.0, pauses_above=6)
-# All clients of one address that have no session, such as people in an office who sign
-# in.
+# All clients of one address without a session together, such as people in an office who
+# are signing in.
 _STRANGERS = Share(requests=100, held=64 * MEBIBYTE, threads=2, sentence=_ADDRESS)
-# MultiMail's webhooks and Discord's interactions come from few addresses, and many at
-# once.
+# Signed requests: MultiMail's webhooks and Discord's interactions come from few
+# addresses, and many come at once.
 _SIGNED = Share(requests=200, held=64 * MEBIBYTE, threads=3, sentence=_ADDRESS)
-# An office with a hundred people is one address. One thread is left to all the others.
+# An office with a hundred people is one address. One thread is left for other
+# addresses.
 _ADDRESS_SHARE = Share(
     requests=300, held=192 * MEBIBYTE, threads=THREADS - 1, sentence=_ADDRESS
 )
@@ -105,7 +110,7 @@ _PROCESS = Share(
 
 
 class Refused(Exception):
-    """The request is answered without the application."""
+    """The request is answered with this error, without the application."""
 
     def __init__(
         self, status: int, code: str, sentence: str, *, retry_after: int = 0
@@ -114,12 +119,12 @@ class Refused(Exception):
         self.status = status
         self.code = code
         self.sentence = sentence
-        # Seconds; 0 where the same request would be refused again.
+        # In seconds; 0 if the same request would be refused again.
         self.retry_after = retry_after
 
 
 class Usage:
-    """What one session, one address or the whole process has in use."""
+    """What one client, or the whole process, has in use, and its share."""
 
     def __init__(self, name: str, share: Share) -> None:
         self.name = name
@@ -127,11 +132,11 @@ class Usage:
         self.requests = 0
         self.held = 0
         self.is_reported = False
-        # It lets requests through in the order in which they came.
+        # Requests get their threads in the order in which they came.
         self.threads = asyncio.Semaphore(share.threads)
 
     def refuse(self) -> Refused:
-        """Return the exception, and log it for the first of many."""
+        """Return the exception to raise, and log the first refusal."""
         if not self.is_reported:
             log.warning(
                 "requests refused",
@@ -143,19 +148,19 @@ class Usage:
 
 
 class CountedRequest:
-    """One request and what it uses, from its headers to the end of its answer."""
+    """One request and what it uses, from its headers to the end of its response."""
 
     def __init__(self, usages: list[Usage]) -> None:
-        # The narrowest first.
+        # What it counts against, the narrowest first.
         self._usages = usages
         self._is_counted = False
         self._sizes = {"body": 0, "answer": 0}
         self._held = 0
-        # Since when it has a thread of each.
+        # Of which usages it has a thread, and since when by the loop's clock.
         self._with_thread: dict[Usage, float] = {}
 
     def begin(self) -> None:
-        """Count the request. Raises Refused."""
+        """Count the request, once. Raises Refused if a limit on requests is reached."""
         if self._is_counted:
             return
         for usage in self._usages:
@@ -166,9 +171,7 @@ class CountedRequest:
         self._is_counted = True
 
     def end(self) -> None:
-        """Count neither the request nor its bytes any more, whatever is said of it
-        later.
-        """
+        """Stop counting the request and its bytes. Later calls have no effect."""
         for usage in self._usages:
             usage.held -= self._held
             if self._is_counted:
@@ -177,8 +180,8 @@ class CountedRequest:
         self._usages = []
 
     def hold(self, part: Literal["body", "answer"], size: int) -> None:
-        """Say how many bytes of the body are held now, or of the answer wait for the
-        client.
+        """Set how many bytes of the request's body, or of the response that waits for
+        the client, are held now.
         """
         self._sizes[part] = min(size, MOST_COUNTED)
         held = sum(self._sizes.values())
@@ -187,7 +190,7 @@ class CountedRequest:
         self._held = held
 
     def check_held(self) -> None:
-        """Raise Refused while too much is held."""
+        """Raise Refused if one of the usages holds more bytes than its share."""
         for usage in self._usages:
             if usage.held > usage.share.held:
                 raise usage.refuse()
@@ -195,8 +198,8 @@ class CountedRequest:
     async def take_thread(self) -> None:
         """Wait until a thread is free in every share.
 
-        First in that of the session: then no session has more in its address's queue
-        than that many.
+        The request waits for its session's share first. So no session has more requests
+        waiting for the address's threads than it has threads itself.
         """
         for usage in self._usages:
             await usage.threads.acquire()
@@ -206,12 +209,12 @@ class CountedRequest:
                 loop.call_later(usage.share.seconds, self._give_back, usage)
 
     def give_thread_back(self) -> None:
-        """Let the next one have the thread."""
+        """Let the next request have the thread."""
         for usage in list(self._with_thread):
             self._give_back(usage)
 
     def _give_back(self, usage: Usage) -> None:
-        # Long ones gave it back before.
+        # A request that runs for long has given its thread back before.
         began = self._with_thread.pop(usage, None)
         if began is None:
             return
@@ -224,7 +227,7 @@ class CountedRequest:
 
 
 class Usages:
-    """The usages of a process. Only its event loop may use them."""
+    """All usages of a process. Only the process's event loop may use this."""
 
     def __init__(self, rules: RequestRules) -> None:
         self._rules = rules
@@ -232,7 +235,7 @@ class Usages:
         self._known: WeakValueDictionary[str, Usage] = WeakValueDictionary()
 
     def request(self, environ: Environ) -> CountedRequest:
-        """Return the request, with everything that it counts against."""
+        """Return a request to count, with the usages that it counts against."""
         usages = []
         for name, share in self._shares(environ):
             usage = self._known.get(name)
@@ -244,15 +247,15 @@ class Usages:
     def _shares(self, environ: Environ) -> Iterator[tuple[str, Share]]:
         path = environ["PATH_INFO"]
         if path.rstrip("/") in self._rules.HEALTH_PATHS:
-            # Where nobody counts against an address or the process: the launcher ends a
-            # process that does not answer.
+            # Health checks count against nothing else: the launcher ends a process that
+            # does not answer them.
             yield "health", _HEALTH
             return
         address = network_of(address_in(environ))
         if path.startswith(self._rules.SIGNED_PATHS):
             yield f"signed {address}", _SIGNED
         elif session := self._rules.session_of(environ):
-            # No secret is kept here.
+            # The session or key is a secret, so only its hash is stored.
             digest = hashlib.sha256(session.encode()).hexdigest()
             yield (
                 f"session {digest}",

@@ -1,9 +1,8 @@
-"""A short path for webhooks: the same view and headers as everywhere, without the
-middleware that only people need.
+"""A short way for webhooks through Django: the same view and security headers as usual,
+without the middleware that only people need.
 
-A webhook needs no sessions, sign-in, CSRF tokens or messages: its signature
-authenticates it. MultiMail follows no redirects, so a URL without the trailing slash is
-accepted too.
+A webhook needs no session, sign-in, CSRF token or notices: its signature authenticates
+it. MultiMail follows no redirects, so a URL without the trailing slash is accepted too.
 """
 
 from typing import Any
@@ -18,10 +17,10 @@ PATH = "/webhooks/multimail/"
 
 
 class Intake(WSGIHandler):
-    """Django's own handler with two middlewares and one view."""
+    """Django's own WSGI handler, with only two middlewares and one view."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Build the chain, outermost last."""
+        """Build the chain from the view outwards."""
         chain: Any = convert_exception_to_response(
             lambda request: multimail_webhook(
                 request, request.path_info.removeprefix(PATH).removesuffix("/")

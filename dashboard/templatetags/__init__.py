@@ -1,1 +1,1 @@
-"""Template tags of the desk."""
+"""The template tags and filters of the desk."""

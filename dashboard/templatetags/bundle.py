@@ -1,5 +1,5 @@
-"""The tag around the files that a page names together: one address where they were
-bundled, else each by itself.
+"""The block tag around the style sheets or scripts of a page. If these were joined into
+a bundle (`dashboard.frame.bundles`), one tag for the bundle replaces them.
 """
 
 from django import template
@@ -14,10 +14,11 @@ register = template.Library()
 
 @register.simple_block_tag
 def bundle(content: SafeString, name: str) -> SafeString:
-    """Return the address of a bundle of style sheets or scripts, by the ending of its
-    name: `{% bundle 'desk.css' %}...{% endbundle %}`.
+    """Return the HTML tag for a bundle, or the block's content if no bundle was
+    collected: `{% bundle 'desk.css' %}...{% endbundle %}`. The ending of the name says
+    whether these are style sheets or scripts.
     """
-    # A lazy object is an instance of what it stands for.
+    # This is a lazy object, but isinstance() sees the storage for which it stands.
     address = bundled(name, staticfiles_storage)
     if not address:
         return content

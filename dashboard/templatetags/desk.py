@@ -1,7 +1,7 @@
-"""Small tags for the desk's templates: icons, ages, short fingerprints, text with its
-invisible characters drawn.
+"""Template tags and filters that many pages of the desk use: icons, ages and times,
+short fingerprints, and text with its invisible characters drawn.
 
-They turn values into words and markup; they never query, and never decide what a person
+They turn values into words and markup. They never query, and never decide what a person
 may see.
 """
 
@@ -23,25 +23,26 @@ from dashboard import words
 from rendering.invisibles import Tally, pieces
 
 if TYPE_CHECKING:
-    # Not at run time: the gateway alone has no ledger, and its process finds this
-    # module too.
+    # Not at run time: the gateway's process loads this module too, and has no ledger.
     from audit.models import Entry
 
 register = template.Library()
 
+# Units of time in seconds, and their short names.
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+# The ids of marks in the frame with a message's content.
 _FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
-# The longest value that a page shows; the whole is under a message's Source and
-# Headers.
+# How many characters of a value a page shows. The whole text is in a message's views
+# Source and Headers.
 MAX_INK = 30_000
 
 
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
-    """Draw one icon of the sprite; it is decoration, so the words beside it must say
-    the same.
+    """Return one icon of the sprite. It is only decoration, so the words beside it must
+    say the same.
     """
     return format_html(
         '<svg class="i" aria-hidden="true"><use href="{}#{}"/></svg>',
@@ -52,7 +53,7 @@ def icon(name: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def key(context: Mapping[str, Any], label: str) -> SafeString | str:
-    """Render a shortcut key; nothing if the person's shortcuts are off."""
+    """Return a shortcut's key as HTML; nothing if the person's shortcuts are off."""
     if getattr(context.get("user"), "keys_off", False):
         return ""
     return format_html("<kbd>{}</kbd>", label)
@@ -60,25 +61,29 @@ def key(context: Mapping[str, Any], label: str) -> SafeString | str:
 
 @register.filter
 def thousands(number: int) -> str:
-    """Return a number as people read it, as `12,400`."""
+    """Return a number with separators, as `12,400`."""
     return f"{number:,}"
 
 
 @register.filter
 def short(value: str | None) -> str:
-    """Return a fingerprint's short form; empty for an invalid one."""
+    """Return a fingerprint's short form; empty if it is no valid fingerprint."""
     return short_fingerprint(value) if value and FINGERPRINT.fullmatch(value) else ""
 
 
 @register.filter
 def age(value: datetime | None) -> SafeString | str:
-    """Return how long ago, as `24 min`; the exact time stands in the title."""
+    """Return how long ago a time was, as `24 min`. The element's title has the exact
+    time.
+    """
     return _time(value, distance(value), "age") if value else ""
 
 
 @register.filter
 def lasting(value: datetime | None) -> SafeString | str:
-    """Return for how long, as `24 min`, in the middle of a sentence."""
+    """Return how long something has lasted since a time, or is left until it, as `24
+    min`.
+    """
     if not value:
         return ""
     words = distance(value).replace("just now", "under a minute")
@@ -87,7 +92,7 @@ def lasting(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def ago(value: datetime | None) -> SafeString | str:
-    """Return how long ago, as `24 min ago`."""
+    """Return how long ago a time was, as `24 min ago`."""
     if not value:
         return ""
     words = distance(value)
@@ -96,8 +101,8 @@ def ago(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def clock(value: datetime | None) -> SafeString | str:
-    """Return the time of day, as `10:42:07 UTC`: without the zone it would seem out of
-    date elsewhere.
+    """Return the time of day with its zone, as `10:42:07 UTC`. People elsewhere could
+    take it for an old time without the zone.
     """
     if not value:
         return ""
@@ -106,8 +111,8 @@ def clock(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def moment(value: datetime | None) -> SafeString | str:
-    """Return date and time as `20 Nov, 10:42:07`, where the page says of which zone its
-    times are.
+    """Return date and time as `20 Nov, 10:42:07`, for pages that say in which zone
+    their times are.
     """
     return _time(value, f"{local_time(value):%-d %b, %H:%M:%S}", "") if value else ""
 
@@ -120,16 +125,16 @@ def instant(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def dated(value: datetime | None) -> SafeString | str:
-    """Return date and time with the year, as `20 Nov 2026, 10:42:07`, where the page
-    says of which zone they are.
+    """Return date and time with the year, as `20 Nov 2026, 10:42:07`, for pages that
+    say in which zone their times are.
     """
     return _time(value, f"{local_time(value):%-d %b %Y, %H:%M:%S}", "") if value else ""
 
 
 @register.simple_tag
 def times_are() -> str:
-    """Return of which zone a page's times are, to end a sentence: `UTC`, or `those of
-    Europe/Lisbon`.
+    """Return in which zone a page's times are, for the end of a sentence: `UTC`, or
+    `those of Europe/Lisbon`.
     """
     name = zone_name()
     return name if name == "UTC" else f"those of {name.replace('_', ' ')}"
@@ -137,15 +142,17 @@ def times_are() -> str:
 
 @register.simple_tag
 def zone_now() -> str:
-    """Return how far the person's clock is from UTC, in minutes, and its name, for the
-    page's script.
+    """Return by how many minutes the person's zone differs from UTC now, and the zone's
+    name, for the page's script.
     """
     now = timezone.now()
     return f"{minutes_from_utc(now)} {zone_word(now)}"
 
 
 def distance(value: datetime) -> str:
-    """Return the distance to now in its largest whole unit."""
+    """Return the time between a moment and now, in the largest unit that fits, as `24
+    min`.
+    """
     seconds = abs((timezone.now() - value).total_seconds())
     return next(
         (f"{int(seconds // size)} {unit}" for size, unit in _STEPS if seconds >= size),
@@ -154,8 +161,8 @@ def distance(value: datetime) -> str:
 
 
 def _time(value: datetime, words: str, kind: str) -> SafeString:
-    # A page of the queue holds a few hundred of these: isoformat takes a tenth of what
-    # strftime does.
+    # A page of the queue has a few hundred of these, and isoformat takes a tenth of the
+    # time of strftime.
     utc = value.astimezone(UTC).isoformat(" ", "seconds")
     zone = zone_word(value)
     exact = f"{utc[:19]} UTC"
@@ -163,7 +170,7 @@ def _time(value: datetime, words: str, kind: str) -> SafeString:
         local = local_time(value).isoformat(" ", "seconds")[:19]
         exact = f"{local} {zone}, {utc[11:19]} UTC"
     live = f' data-live="{kind}"' if kind else ""
-    # None of these is anybody's text, so nothing is to be escaped.
+    # No part of this was written by a sender, so nothing has to be escaped.
     return SafeString(
         f'<time datetime="{utc.replace(" ", "T")}" title="{exact}"{live}>{words}</time>'
     )
@@ -171,15 +178,15 @@ def _time(value: datetime, words: str, kind: str) -> SafeString:
 
 @register.filter
 def ink(value: Any) -> SafeString:
-    """Return text from mail with each invisible character drawn as a named box, and its
-    direction kept to itself.
+    """Return text from mail as HTML. Each invisible character is drawn as a named box,
+    and the text cannot change the direction of what is around it.
     """
     text = str(value or "")
     if text.isascii() and text.isprintable() and len(text) <= MAX_INK:
-        # Most text has nothing to draw.
+        # A fast way for most text, which has nothing to draw.
         return SafeString(f"<bdi>{escape(text)}</bdi>")
-    rest = len(text) - MAX_INK
-    left_out = f"… ({rest:,} more characters)" if rest > 0 else ""
+    left_out_count = len(text) - MAX_INK
+    left_out = f"… ({left_out_count:,} more characters)" if left_out_count > 0 else ""
     drawn = format_html_join(
         "",
         "{}",
@@ -193,36 +200,36 @@ def ink(value: Any) -> SafeString:
 
 @register.filter
 def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the sender's claims about who started a message, by short names, and the
-    rest under `others`.
+    """Return what a sender claims about who started a message, by short names, and
+    claims without a short name as a list under `others`.
     """
-    known: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     others: list[tuple[str, str]] = []
     for name, value in (trigger or {}).items():
         if name in words.ORIGIN:
             text = str(value)
             is_channel = name == "discord_channel"
-            known[words.ORIGIN[name]] = text.lstrip("#") if is_channel else text
+            named[words.ORIGIN[name]] = text.lstrip("#") if is_channel else text
         elif isinstance(value, str | int | float | bool):
             others.append((str(name), str(value)))
-    return {**known, "others": others[:20]}
+    return {**named, "others": others[:20]}
 
 
 @register.filter
 def flag_words(flag: str) -> str:
-    """Return what a link's flag means."""
+    """Return in words what is suspicious about a link."""
     return words.FLAGS.get(flag, flag.replace("_", " ").capitalize())
 
 
 @register.filter
 def addition_words(name: str) -> str:
-    """Return what is added when the message is sent."""
+    """Return in words what is added when a message is sent."""
     return words.ADDITIONS.get(name, name.replace("_", " ").capitalize())
 
 
 @register.filter
 def spoken(action: str) -> str:
-    """Return an action's name as words: `message.held` is "message held"."""
+    """Return an action's name as words: `message held` for `message.held`."""
     return action.replace(".", " ").replace("_", " ")
 
 
@@ -236,20 +243,20 @@ def sensitive_act(name: str) -> str:
 
 @register.filter
 def stuck_word(kind: str) -> str:
-    """Return what kind of thing is stuck, in a word or two."""
+    """Return the word for a kind of item that needs attention."""
     return words.STUCK.get(kind, (kind, ""))[0]
 
 
 @register.filter
 def stuck_tone(kind: str) -> str:
-    """Return its colour."""
+    """Return the colour for a kind of item that needs attention."""
     return words.STUCK.get(kind, ("", "plain"))[1]
 
 
 @register.filter
 def head_of_body(head: Any, size: int) -> SafeString:
-    """Return the beginning of a webhook's raw body, which may be anything, as text with
-    its odd characters drawn.
+    """Return the beginning of a webhook's raw body as HTML, with odd characters drawn.
+    The body may be anything.
     """
     raw = bytes(head)
     drawn = ink(raw.decode("utf-8", "replace"))
@@ -260,24 +267,22 @@ def head_of_body(head: Any, size: int) -> SafeString:
 
 @register.filter
 def frame_mark(value: str | None) -> str:
-    """Return what leads to a mark in the message's frame, for the end of its address;
-    empty for an invalid one.
+    """Return the fragment that leads to a mark in the message's frame, for the end of
+    the frame's URL; empty if the mark's id is not valid.
     """
     return f"#{value}" if value and _FRAME_MARK.fullmatch(value) else ""
 
 
 @register.filter
 def tone(action: str) -> str:
-    """Return the colour of an action's mark in the audit trail: good, bad, open or in
-    doubt.
-    """
+    """Return the colour of an action's mark in the audit trail."""
     return words.TONES.get(action, "plain")
 
 
 @register.filter
 def event_sentence(line: "Entry") -> str:
-    """Return what happened, to follow the actor's name, with the verdict or outcome if
-    the details have one.
+    """Return what happened in an entry, to follow the actor's name, with the outcome if
+    the entry has one.
     """
     outcome = words.OUTCOMES.get(line.details.get("outcome", ""), "")
     if outcome and line.action == "verdict.given":
@@ -286,8 +291,8 @@ def event_sentence(line: "Entry") -> str:
 
 
 def facts(line: "Entry") -> list[tuple[str, str]]:
-    """Return the details that the line's sentence does not contain, with the trigger by
-    its short names.
+    """Return the details of an entry that are not shown elsewhere, each as name and
+    value.
     """
     return [
         (name.removeprefix("trigger.").replace("_", " "), value)

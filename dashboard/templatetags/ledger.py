@@ -1,8 +1,7 @@
-"""Tags for the lines of the ledger: through what somebody acted, and what became of a
-setting.
+"""Template tags that show entries of the ledger: an entry as an item of a list, its
+details, and what changed in a setting.
 
-Like those of the desk, they turn values into words, and never decide what a person may
-see.
+They turn values into words and markup, and never decide what a person may see.
 """
 
 from functools import cache, lru_cache
@@ -35,25 +34,25 @@ if TYPE_CHECKING:
 
 register = template.Library()
 
-# How the ledger says that a setting was not there.
+# What the ledger has as the value of a setting that did not exist.
 NOTHING = "nothing"
 
 
 @register.filter
 def surface_word(surface: str) -> str:
-    """Return through what something came, as `Discord`."""
+    """Return the word for a surface, as `Discord`: through what somebody acted."""
     return words.SURFACES.get(surface, surface)
 
 
 @register.filter
 def through(line: "Entry") -> str:
-    """Return through what somebody acted and from where, as `through Discord, from
-    10.0.0.7`.
+    """Return through what somebody acted and from which address, as `through Discord,
+    from 10.0.0.7`.
     """
     surface = line.surface
     address = line.details.get("address", "")
     parts = []
-    # A worker acts through nothing but itself.
+    # A worker is the actor itself, so nothing needs to be said.
     if surface and surface != "worker":
         parts.append(f"through {surface_word(surface)}")
     if address:
@@ -62,17 +61,18 @@ def through(line: "Entry") -> str:
 
 
 def turned(line: "Entry") -> list[tuple[str, str, str]]:
-    """Return what a setting was and is now: by its names where it has names, and of
-    those only what differs.
+    """Return the values of a setting before and after a change: tuples of name, old
+    value and new value. If the setting has several named values, only those that
+    differ; otherwise one tuple without a name.
     """
-    was = line.details.get("before", "")
-    now = line.details.get("after", "")
-    if not was and not now:
+    old = line.details.get("before", "")
+    new = line.details.get("after", "")
+    if not old and not new:
         return []
-    before = _named(was)
-    after = _named(now)
+    before = _named(old)
+    after = _named(new)
     if before is None or after is None:
-        return [("", "" if was == NOTHING else was, "" if now == NOTHING else now)]
+        return [("", "" if old == NOTHING else old, "" if new == NOTHING else new)]
     names = dict.fromkeys((*before, *after))
     return [
         (name, before.get(name, ""), after.get(name, ""))
@@ -82,7 +82,9 @@ def turned(line: "Entry") -> list[tuple[str, str, str]]:
 
 
 def _named(written: str) -> dict[str, str] | None:
-    """Return what `name: value; other: value` says; None for what is written otherwise."""
+    """Parse `name: value; other: value` into values by name. Return None if the text
+    has another form.
+    """
     if written in ("", NOTHING):
         return {}
     parts = [part.partition(": ") for part in written.split("; ")]
@@ -106,7 +108,12 @@ _LINE = """<li id="line-{}" class="{}">
 def ledger_line(
     line: "Entry", *, links: bool = False, brief: bool = False
 ) -> SafeString:
-    """Return an entry as one of a list: a tag, because a page holds a hundred of them."""
+    """Return an entry as an item of a list. This is a tag and not an included template,
+    which would be slow for the hundred entries of a page.
+
+    `links`: with links to the message and to all entries with its fingerprint. `brief`:
+    without details.
+    """
     message: SafeString | str = ""
     if links and line.message:
         subject = ink(Truncator(line.subject).chars(140) or "a message")
@@ -140,7 +147,7 @@ def _audit() -> str:
     return reverse("audit")
 
 
-# A page tells of the same few messages again and again.
+# The entries of a page are about few messages, so their URLs are cached.
 @lru_cache(maxsize=1000)
 def _trace(message: "UUID | None") -> str:
     return reverse("trace", args=[message])
@@ -153,8 +160,9 @@ def line_details(
     *,
     brief: bool = False,
 ) -> SafeString:
-    """Return what an entry says besides its sentence: a tag, because a page holds a
-    hundred of them.
+    """Return what an entry says besides its sentence: reason, explanation, and the
+    details. `change` is what `turned` returns. With `brief` only reason and
+    explanation.
     """
     reason = line.details.get("reason", "")
     explanation = line.details.get("explanation", "")
@@ -180,7 +188,7 @@ def line_details(
     return format_html_join("\n", "{}", ((part,) for part in parts))
 
 
-# The space parts the name from the value: both stand in one line.
+# Name and value are shown in one line, so the space between them matters.
 _FACT = "<div><dt>{}</dt> <dd>{}</dd></div>"
 
 
@@ -198,21 +206,21 @@ def _turn(name: str, old: str, new: str) -> SafeString:
         form += ' <span aria-hidden="true">→</span> '
     if new:
         form += '<ins><span class="sr-only">is </span>{}</ins>'
-    shown = [ink(text) for text in (capfirst(name), old, new) if text]
-    return format_html(f"{form}</span>", *shown)
+    texts = [ink(text) for text in (capfirst(name), old, new) if text]
+    return format_html(f"{form}</span>", *texts)
 
 
 @register.simple_tag
 def sentence(one: "Sentence") -> SafeString:
-    """Return a sentence, each piece shown as its kind is: a tag, because no white space
-    may come between them.
+    """Return a sentence of the ledger as HTML, each piece shown according to its kind.
+    This is a tag, because in a template white space would come between the pieces.
     """
-    shown: list[SafeString | str] = []
+    html: list[SafeString | str] = []
     for piece in one:
         if piece.kind == "moment":
-            shown.append(dated(piece.at))
+            html.append(dated(piece.at))
         elif piece.kind == "code":
-            shown.append(format_html('<span class="mono">{}</span>', ink(piece.text)))
+            html.append(format_html('<span class="mono">{}</span>', ink(piece.text)))
         else:
-            shown.append(ink(piece.text) if piece.kind == "theirs" else piece.text)
-    return format_html_join("", "{}", ((part,) for part in shown))
+            html.append(ink(piece.text) if piece.kind == "theirs" else piece.text)
+    return format_html_join("", "{}", ((part,) for part in html))

@@ -1,4 +1,6 @@
-"""Markup that many pages share: errors of a page or a field, breadcrumbs, status chips."""
+"""Template tags for markup that many pages share: errors of a page or a field, links
+back, status chips.
+"""
 
 from typing import Any
 
@@ -11,12 +13,15 @@ from dashboard.templatetags.desk import icon
 
 register = template.Library()
 
+# The words of states in which a message was not sent and is over.
 ENDED = ("Rejected", "Changes requested", "Expired")
 
 
 @register.simple_tag
 def page_error(sentence: str | None) -> SafeString | str:
-    """Return the notice that an act was refused; nothing where it was not."""
+    """Return a notice with the reason why something was refused; nothing if there is
+    none.
+    """
     if not sentence:
         return ""
     return format_html(
@@ -28,7 +33,7 @@ def page_error(sentence: str | None) -> SafeString | str:
 
 @register.simple_tag
 def field_error(sentence: str | None, element_id: str = "") -> SafeString | str:
-    """Return what is wrong with a field, to stand below it; nothing where nothing is."""
+    """Return the error to show below a field; nothing if there is none."""
     if not sentence:
         return ""
     attribute = format_html(' id="{}"', element_id) if element_id else ""
@@ -42,8 +47,8 @@ def field_error(sentence: str | None, element_id: str = "") -> SafeString | str:
 
 @register.simple_tag
 def invalid(wrong: object, error_id: str, note_id: str = "") -> SafeString | str:
-    """Return the attributes of a field that tie it to its note, and to its error where
-    it has one.
+    """Return the attributes of a field that tie it to its note and, if it is `wrong`,
+    to its error.
     """
     described = " ".join(filter(None, (note_id, error_id if wrong else "")))
     attributes = format_html('aria-describedby="{}"', described) if described else ""
@@ -63,7 +68,7 @@ def crumb(words: str, view: str, *args: Any) -> SafeString:
 
 @register.simple_tag
 def url_with(view: str, query: str | None) -> str:
-    """Return a page's address with a query, where there is one."""
+    """Return a page's URL, with the query if there is one."""
     return f"{reverse(view)}?{query}" if query else reverse(view)
 
 

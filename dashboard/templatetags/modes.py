@@ -1,5 +1,5 @@
-"""Small tags for the pages of mailboxes: the tone of an oversight mode, and durations
-as people say them.
+"""Template filters for the pages of mailboxes: the colour of an oversight mode, and
+durations in words.
 """
 
 from datetime import timedelta
@@ -22,25 +22,29 @@ _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 @register.filter
 def mode_tone(mode: str) -> str:
-    """Return the tone of a mode: the looser, the warmer."""
+    """Return the colour of an oversight mode. Looser modes have warmer colours."""
     return _TONES.get(mode, "plain")
 
 
 @register.filter
 def mode_named(name: str) -> oversight_modes.Mode | None:
-    """Return the mode with this name; None where this version does not know it."""
+    """Return the oversight mode with this name; None if this version does not have
+    it.
+    """
     return oversight_modes.mode_named(name)
 
 
 @register.filter
 def lower_first(text: str) -> str:
-    """Return a sentence as it stands after a colon."""
+    """Return a sentence with a small first letter, to follow a colon."""
     return text[:1].lower() + text[1:]
 
 
 @register.filter
 def lasting_for(value: timedelta | None) -> str:
-    """Return how long, as `2 days` or `5 seconds`, in the largest unit that fits whole."""
+    """Return a duration as `2 days` or `5 seconds`, in the largest unit that gives a
+    whole number.
+    """
     if value is None:
         return ""
     seconds = value.total_seconds()

@@ -1,5 +1,5 @@
-"""The template tag that draws a message's row in the queue. A page holds fifty rows, and
-a tag is faster than an included template.
+"""The template tag for a message's row in the queue. A page has fifty rows, and a tag
+is faster than an included template.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,52 +34,56 @@ _SINCE = '<span class="by became"><span data-detail>{}</span> <span data-when>{}
 @register.simple_tag(takes_context=True)
 def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
     """Return the link to a message, with its correspondent, age, subject and marks, and
-    the checkbox that selects it.
+    before it the checkbox that selects the message.
 
-    Text that a sender wrote goes through `ink`, which draws invisible characters.
+    What a sender wrote goes through `ink`, which draws invisible characters.
     """
-    one = row.message
-    if one.is_inbound:
-        sender = ink(one.sender or "sender not known")
+    message = row.message
+    if message.is_inbound:
+        sender = ink(message.sender or "sender not known")
         correspondent = format_html('<span class="quiet">From</span> {}', sender)
-    elif one.recipients:
-        correspondent = ink(one.recipients[0])
+    elif message.recipients:
+        correspondent = ink(message.recipients[0])
     else:
         correspondent = _span("quiet", "Recipient not known yet")
     address = f"{row.address}{context['queue_query']}"
-    is_open = one == context.get("message")
+    is_open = message == context.get("message")
     link = format_html(
         _LINK,
         " done" if context["tab"] == "waiting" and row.is_over else "",
         address,
         address,
-        one.public_id,
-        "" if one.revision_id else " data-fetching",
+        message.public_id,
+        "" if message.revision_id else " data-fetching",
         format_html(' aria-current="{}"', "true") if is_open else "",
         format_html(
             _FIRST_LINE,
             correspondent,
             _span("faint", f"+{row.others}") if row.others else "",
-            age(one.held_at),
+            age(message.held_at),
         ),
-        ink(_shortened(one.subject, 300)) if one.subject else _span("quiet", str(one)),
+        ink(_shortened(message.subject, 300))
+        if message.subject
+        else _span("quiet", str(message)),
         format_html_join(" ", "{}", ((mark,) for mark in _marks(row))),
     )
     if not context["can_pick"]:
         return link
     return format_html(
         "{}{}",
-        format_html(_PICK, one.public_id, f"Select: {_shortened(str(one), 200)}"),
+        format_html(
+            _PICK, message.public_id, f"Select: {_shortened(str(message), 200)}"
+        ),
         link,
     )
 
 
 def _marks(row: "Row") -> Iterator[SafeString]:
     """Yield the marks under the subject, the most important first."""
-    one = row.message
+    message = row.message
     again = " again" if row.is_held_again else ""
-    # "Held" is what nearly all rows of the queue would say. Scripts show it when it
-    # changes.
+    # Nearly all rows of the queue would say "Held", so that is hidden. Scripts show the
+    # status when it changes.
     is_plainly_held = row.is_held and not row.is_held_again
     yield _formatted(
         _STATUS,
@@ -92,13 +96,15 @@ def _marks(row: "Row") -> Iterator[SafeString]:
     )
     yield from _warnings(row)
     yield from _people(row)
-    if one.mailbox:
-        yield _chip("", one.mailbox.short_name)
-    if one.sandbox:
+    if message.mailbox:
+        yield _chip("", message.mailbox.short_name)
+    if message.sandbox:
         yield _formatted(_TEST, "Test")
-    if row.others and one.revision_id:
-        # Outside of the organization's own domains.
-        yield _span("by", f"{one.outside} outside" if one.outside else "all inside")
+    if row.others and message.revision_id:
+        # How many recipients are outside of the organization's own domains.
+        yield _span(
+            "by", f"{message.outside} outside" if message.outside else "all inside"
+        )
     if row.starter:
         picture = icon("chat" if row.discord_user else "key")
         yield _formatted(
@@ -113,10 +119,10 @@ def _marks(row: "Row") -> Iterator[SafeString]:
 
 
 def _warnings(row: "Row") -> Iterator[SafeString]:
-    """Yield what needs attention: a report that is not confirmed yet, lateness, risk,
-    another try, expiry, missing content.
+    """Yield the marks for what needs attention: a report that is not confirmed yet,
+    lateness, risk, a repeated try, expiry, missing content.
     """
-    one = row.message
+    message = row.message
     expiry = row.expiry
     if row.reported:
         yield _chip("amber shape", f"{row.reported} · being checked")
@@ -129,35 +135,35 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
         yield _chip("shape rose", _span("clip", words))
     elif row.score.level:
         yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Notice"))
-    if one.try_number > 1:
-        yield _chip("violet shape", f"Try {one.try_number}")
+    if message.try_number > 1:
+        yield _chip("violet shape", f"Try {message.try_number}")
     if expiry and expiry.is_over:
         yield _chip("rose", format_html("{}{}", icon("clock"), "Expired"))
     elif expiry and expiry.is_soon:
         form = "{}<span>Expires in {}</span>"
         left = format_html(form, icon("clock"), lasting(expiry.at))
         yield _chip("rose" if expiry.is_near else "amber", left)
-    if not one.revision_id and one.state == "held":
-        if one.fetch_tries >= 3:
+    if not message.revision_id and message.state == "held":
+        if message.fetch_tries >= 3:
             yield _chip("shape rose", "Could not be read")
         else:
             yield _chip("", "Fetching")
 
 
 def _people(row: "Row") -> Iterator[SafeString]:
-    """Yield how many people approved the message, who has claimed it, and whether the
-    viewing person has a reminder or a question about it.
+    """Yield the marks about people: how many approved the message, who has claimed it,
+    and whether the viewer has a reminder or a question about it.
     """
     demand = row.demand if row.is_held else None
     if demand and demand.takes_several:
-        too = ", by you too" if demand.has_approved else ""
-        yield _formatted(_APPROVALS, f"{demand.progress} approved{too}")
+        own_approval = ", by you too" if demand.has_approved else ""
+        yield _formatted(_APPROVALS, f"{demand.progress} approved{own_approval}")
     if demand and demand.warning:
         words = "Too few people may approve: ask an admin"
         yield _chip("shape rose", format_html("{}{}", icon("warn"), words))
     if row.holder:
-        # Scripts update the name of a claim while the page is open, and leave that of
-        # an assignment.
+        # While the page is open, scripts update the name of whoever has claimed the
+        # message, but not that of an assignment.
         mark = (
             "data-assigned" if row.claim and row.claim.is_assigned else "data-held-by"
         )
@@ -177,8 +183,8 @@ def _span(look: str, words: SafeString | str) -> SafeString:
     return _formatted('<span class="{}">{}</span>', look, words)
 
 
-# Most rows of a page have the same marks. `typed` keeps escaped text (SafeString) apart
-# from equal text that has to be escaped.
+# Cached, because most rows of a page have the same marks. With `typed`, escaped text (a
+# SafeString) is not taken for equal text that has yet to be escaped.
 @lru_cache(maxsize=1000, typed=True)
 def _formatted(form: str, *words: SafeString | str) -> SafeString:
     return format_html(form, *words)

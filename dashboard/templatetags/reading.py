@@ -1,7 +1,8 @@
-"""Small tags for the message pages: days, times in a person's time zone, and links that
-may be opened.
+"""Template tags and filters for the pages that show messages: days, links that may be
+opened, domains in punycode, and marked text.
 
-They turn values into words; they never query, and never decide what a person may see.
+They turn values into words and markup. They never query, and never decide what a person
+may see.
 """
 
 import re
@@ -20,14 +21,15 @@ from rendering.links import unicode_host
 
 register = template.Library()
 
-# A page of the desk never links to any other kind of address in a message.
+# The only kinds of links in messages that a page of the desk also makes links.
 _OPENABLE = re.compile(r"(?:https?://[^\s/?#\\]+[^\s]*|mailto:[^\s]+)", re.IGNORECASE)
+# In characters.
 MAX_TARGET = 8_000
 
 
 @register.filter
 def day(value: datetime | None) -> SafeString | str:
-    """Return a day as `20 Nov`, with the year where it is another one."""
+    """Return a day as `20 Nov`, with the year if it is not this year."""
     if value is None:
         return ""
     local = local_time(value)
@@ -42,28 +44,32 @@ def day(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def openable(target: str) -> str:
-    """Return a link's target if it may be opened from here: web pages and mail only."""
+    """Return a link's target if people may open it from the desk, which is so for web
+    pages and mail addresses; otherwise an empty text.
+    """
     return target if len(target) <= MAX_TARGET and _OPENABLE.fullmatch(target) else ""
 
 
 @register.filter
 def reads_as(domain: str) -> str:
-    """Return the decoded form of a punycode domain; empty for others."""
-    read = unicode_host(domain)
-    return read if read != domain else ""
+    """Return how a punycode domain looks when it is decoded; empty for other
+    domains.
+    """
+    decoded = unicode_host(domain)
+    return decoded if decoded != domain else ""
 
 
 @register.filter
 def begun(text: str, length: int) -> str:
-    """Return the beginning of a text, with a note about the rest."""
+    """Return the first `length` characters of a text, and how many more there are."""
     left = len(text) - length
     return f"{text[:length]}… ({left:,} more characters)" if left > 0 else text
 
 
 @register.simple_tag
 def parts(piece: Any, empty: str = "") -> SafeString:
-    """Return a stretch of text with its marks, or words where it is empty. A tag,
-    because white space shows in it.
+    """Return a piece of text as HTML, with its invisible characters drawn; the words
+    `empty` if it is empty. This is a tag, because white space in it is visible.
     """
     if empty and not piece.total:
         return format_html('<span class="quiet">{}</span>', empty)
@@ -77,6 +83,8 @@ def parts(piece: Any, empty: str = "") -> SafeString:
     )
 
 
+# The HTML for the runs of a text, by how they compare with alike messages
+# (approvals.bulk.groups): different from most, individual, or the same.
 _RUNS = {
     "odd": '<mark><span class="sr-only">differs: </span>{}</mark>',
     "own": '<span class="own">{}</span>',
@@ -86,8 +94,8 @@ _RUNS = {
 
 @register.simple_tag
 def text_in_runs(runs: Sequence[tuple[str, Any]]) -> SafeString:
-    """Return a text of a sheet, marked where it says something else than alike
-    messages.
+    """Return a message's text on a bulk sheet as HTML, marked where it differs from
+    alike messages. A run is its kind and its text.
     """
     if not runs:
         return format_html('<span class="quiet">{}</span>', "This message has no text.")
@@ -98,14 +106,15 @@ def text_in_runs(runs: Sequence[tuple[str, Any]]) -> SafeString:
 
 @register.simple_tag
 def runs(row: list[tuple[bool, str]]) -> SafeString:
-    """Return one row of a comparison of two names, with the letters that differ
+    """Return one of two compared names as HTML, with the letters that differ
     underlined.
     """
-    shown: list[SafeString | str] = []
+    html: list[SafeString | str] = []
     for differs, text in row:
-        # One character for each that cannot be seen: the rows must stay aligned.
-        seen = "".join(
+        # Each invisible character becomes one visible one, so that the two names stay
+        # aligned.
+        visible = "".join(
             "\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally())
         )
-        shown.append(format_html("<u>{}</u>", seen) if differs else seen)
-    return format_html_join("", "{}", ((part,) for part in shown))
+        html.append(format_html("<u>{}</u>", visible) if differs else visible)
+    return format_html_join("", "{}", ((part,) for part in html))

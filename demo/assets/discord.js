@@ -1,10 +1,10 @@
-/* Presses buttons, opens and sends forms: the part of Discord's client that talks to an application. */
+/* Plays the part of Discord's client that talks to an application: presses buttons, opens and sends forms. */
 "use strict";
 (() => {
   const composer = document.querySelector("[data-as]");
   if (!composer) return;
   const me = composer.dataset.as;
-  const SETTLED_MS = 300; /* until the answer stands on the page */
+  const SETTLED_MS = 300; /* after so long the page shows the reply */
 
   async function play(act, body) {
     const answer = await fetch(`/play/${act}`, {
@@ -12,12 +12,12 @@
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ as: me, ...body }),
     });
-    const told = await answer.json();
+    const result = await answer.json();
     document.dispatchEvent(new Event("look"));
-    if (answer.status !== 200) throw new Error(told.message);
-    /* What only this member sees stands at the end, wherever the pressed card is. */
-    if (!told.form) toEnd();
-    return told;
+    if (answer.status !== 200) throw new Error(result.message);
+    /* A reply that only this member sees is at the end of the page, so scroll there from the pressed card. */
+    if (!result.form) toEnd();
+    return result;
   }
 
   function toEnd() {
@@ -31,10 +31,10 @@
     if (button.hasAttribute("aria-busy")) return;
     button.setAttribute("aria-busy", "true");
     try {
-      const told = await play("press", { message: button.dataset.message, custom_id: button.dataset.press });
-      if (told.form) open(told.form);
+      const result = await play("press", { message: button.dataset.message, custom_id: button.dataset.press });
+      if (result.form) open(result.form);
     } catch {
-      document.dispatchEvent(new Event("look")); /* the card has changed, and shows what it is now */
+      document.dispatchEvent(new Event("look")); /* the card has changed: show its new content */
     } finally {
       button.removeAttribute("aria-busy");
     }
@@ -52,12 +52,12 @@
     const wrong = form.querySelector(".wrong");
     button.disabled = true;
     try {
-      const told = form.dataset.command
+      const result = form.dataset.command
         ? await play("command", { channel: composer.dataset.channel, name: form.dataset.command, values })
         : await play("submit", { message: form.dataset.message, custom_id: form.dataset.form, values });
-      wrong.hidden = !told.failed;
-      wrong.textContent = told.failed ? "Something went wrong. Try again." : "";
-      if (told.failed) return;
+      wrong.hidden = !result.failed;
+      wrong.textContent = result.failed ? "Something went wrong. Try again." : "";
+      if (result.failed) return;
       form.reset();
       form.closest("dialog").close();
     } catch (error) {

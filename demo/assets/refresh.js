@@ -1,9 +1,9 @@
-/* Fetches a fragment each second while the page is looked at, and shows times in the reader's own zone. */
+/* Fetches the page's list again every second while the page is visible, and shows times in the reader's own zone. */
 "use strict";
 (() => {
   const live = document.querySelector("[data-live]");
   const EVERY_MS = 1000;
-  const NEAR_END = 120;
+  const NEAR_END = 120; /* in pixels: a list scrolled this close to its end stays at the end */
 
   function localTimes(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
@@ -43,12 +43,12 @@
       if (!document.hidden) await refresh();
       document.body.classList.remove("away");
     } catch {
-      document.body.classList.add("away"); /* the server is being started again; the next tick tells */
+      document.body.classList.add("away"); /* the server restarts; the next tick tries again */
     }
     setTimeout(tick, EVERY_MS);
   }
 
-  /* Whoever changed something asks at once, and need not wait for the next tick. */
+  /* A script that has changed something sends this event, so that the page need not wait for the next tick. */
   document.addEventListener("look", () => refresh().catch(() => {}));
   localTimes(document);
   const box = document.querySelector("[data-newest-last]");

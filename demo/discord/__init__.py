@@ -1,3 +1,3 @@
-"""A stand-in for Discord: its webhook protocol, and a page that shows the channel as
-Discord would.
+"""A stand-in for Discord: the parts of its API that the desk uses, and a page that
+shows the channels as Discord would.
 """

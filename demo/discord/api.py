@@ -1,8 +1,8 @@
-"""Discord's API, version 10, as far as the desk uses it: webhooks, the bot's messages,
-the application's commands, and deferred answers. Speaks the protocol; shows nothing.
+"""The parts of Discord's API, version 10, that the desk uses: webhooks, a bot's
+messages, an application's commands, and deferred replies. `page.py` shows the result.
 
-JSON bodies only: a multipart or form body, which Discord takes too, is answered as a
-body that is not JSON.
+Bodies must be JSON. Discord also accepts multipart and form bodies; here these are
+refused as invalid JSON.
 """
 
 import json
@@ -21,10 +21,12 @@ from demo.discord.guild import Guild, Message, channel_with_id, hash_token
 from demo.discord.limits import LINK, ROW, Command, find_errors
 from demo.web import Answer, Request, json_answer
 
+# Who posts, if a webhook's message does not say.
 NAME = "Countersign"
+# Discord's rate limit, which headers report: how many requests in how many seconds.
 LIMIT = 5
 WINDOW_SECONDS = 2.0
-# No header reports this limit.
+# A second limit, which no header reports.
 HIDDEN_LIMIT = 30
 HIDDEN_SECONDS = 60.0
 _API = r"/api(?:/v\d{1,2})?"
@@ -40,20 +42,22 @@ _COMMANDS = re.compile(
 _ORIGINAL = re.compile(
     rf"{_API}/webhooks/(\d{{1,20}})/([\w.-]{{1,300}})/messages/@original/?"
 )
+# Code in Markdown, in which nothing is a mention; and the mentions by their kind.
 _CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 _MENTIONS = {
     "everyone": re.compile(r"@(everyone|here)\b"),
     "users": re.compile(r"<@!?(\d+)>"),
     "roles": re.compile(r"<@&(\d+)>"),
 }
+# The parts of an embed, of which it needs at least one to be visible.
 _SHOWN = ("title", "description", "fields", "footer")
-# The answer, and the message as it is afterwards.
+# The answer, and the message as it is after the request, if there is one.
 Outcome = tuple[Answer, Message | None]
 
 
 class Refused(Exception):
-    """Discord says no: status, its numeric code, its words, and the tree of form
-    errors.
+    """Discord refuses a request: with an HTTP status, its own numeric code, a message,
+    and perhaps the tree of errors of a form.
     """
 
     def __init__(self, status: int, code: int, message: str, **more: Any) -> None:
@@ -62,8 +66,8 @@ class Refused(Exception):
 
 
 class RateLimiter:
-    """Counts requests of each key: in fixed windows that begin with their first
-    request, and in a sliding one.
+    """Counts the requests of each key, against two limits: in fixed windows, which
+    begin with their first request, and in a sliding window.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,8 +77,9 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def take(self, key: str) -> tuple[float, dict[str, str]]:
-        """Count one request, unless one of the limits is reached: then return how long
-        to wait. With it come the headers of every answer.
+        """Count one request of a key. Return how many seconds to wait, 0 if no limit is
+        reached, and the rate limit headers of the answer. A request that has to wait is
+        not counted.
         """
         with self._lock:
             now = self._clock()
@@ -105,16 +110,14 @@ class RateLimiter:
 
 
 def _up(seconds: float) -> float:
-    """Discord rounds up to the millisecond, so that waiting exactly that long is
-    enough.
+    """Round up to the millisecond, as Discord does, so that waiting exactly that long
+    is enough.
     """
     return math.ceil(seconds * 1000) / 1000
 
 
 def _limited(retry_after: float) -> Answer:
-    """Return the answer to a request over a limit, with the headers that only a 429
-    has.
-    """
+    """Return the answer 429, with the headers that only this status has."""
     message = "You are being rate limited."
     body = {"message": message, "retry_after": retry_after, "global": False}
     answer = json_answer(body, 429)
@@ -124,25 +127,27 @@ def _limited(retry_after: float) -> Answer:
 
 
 class DiscordApi:
-    """Answers calls from what the guild holds, within the limits."""
+    """Answers the API's calls by reading and changing the guild."""
 
     def __init__(self, guild: Guild) -> None:
         self.guild = guild
         self._rates = RateLimiter()
 
     def handle(self, request: Request) -> Answer:
-        """Answer one call and write it to the journal."""
+        """Answer one call. Calls about messages are also rate limited and written to
+        the journal.
+        """
         for pattern, act in (
             (_WEBHOOK, self._on_webhook),
             (_MESSAGES, self._in_channel),
         ):
-            if found := pattern.fullmatch(request.path):
-                return self._counted(request, found, act)
+            if match := pattern.fullmatch(request.path):
+                return self._counted(request, match, act)
         try:
-            if found := _ORIGINAL.fullmatch(request.path):
-                return self._on_reply(request, *found.groups())
-            if found := _COMMANDS.fullmatch(request.path):
-                return self._on_commands(request, *found.groups())
+            if match := _ORIGINAL.fullmatch(request.path):
+                return self._on_reply(request, *match.groups())
+            if match := _COMMANDS.fullmatch(request.path):
+                return self._on_commands(request, *match.groups())
         except Refused as refused:
             return refused.answer
         return json_answer({"message": "404: Not Found", "code": 0}, 404)
@@ -150,15 +155,15 @@ class DiscordApi:
     def _counted(
         self,
         request: Request,
-        found: "re.Match[str]",
+        match: "re.Match[str]",
         act: Callable[..., Outcome],
     ) -> Answer:
-        """Answer within Discord's limits; what was asked is in the journal before the
-        answer leaves.
+        """Answer a call within the rate limits, and write it to the journal before the
+        answer is sent.
         """
-        ids = found.groupdict()
+        ids = match.groupdict()
         message: Message | None = None
-        wait, headers = self._rates.take(found[1])
+        wait, headers = self._rates.take(match[1])
         try:
             if wait:
                 answer = _limited(wait)
@@ -167,7 +172,7 @@ class DiscordApi:
         except Refused as refused:
             answer = refused.answer
         answer.headers |= headers
-        # A bot's stands in a header.
+        # A webhook's token is in the URL, a bot's token is in a header.
         token = ids.pop("token", request.headers.get("authorization", ""))
         if answer.status >= 400 and request.body:
             ids["refused_body"] = request.body[:20_000].decode("utf-8", "replace")
@@ -187,16 +192,16 @@ class DiscordApi:
         if self.guild.webhooks.get(webhook_id, hashed) != hashed:
             raise Refused(401, 50027, "Invalid Webhook Token")
         if message_id is not None:
-            found = self.guild.messages.get(message_id)
-            if found is None or found.content.get("webhook_id") != webhook_id:
+            existing = self.guild.messages.get(message_id)
+            if existing is None or existing.content.get("webhook_id") != webhook_id:
                 raise Refused(404, 10008, "Unknown Message")
-            return self._on_message(request, found, only_links=True)
+            return self._on_message(request, existing, only_links=True)
         if request.method != "POST":
             raise Refused(405, 0, "405: Method Not Allowed")
         payload = _payload(request, only_links=True)
         name = str(payload.get("username") or NAME)
-        # A webhook that is named like a channel posts there, all others where approvals
-        # are.
+        # A webhook whose id is that of a channel posts in this channel, any other
+        # webhook in #approvals.
         channel_id = channel_with_id(webhook_id).id
         message = self._post(
             payload, channel_id, webhook_id, name, token, webhook_id=webhook_id
@@ -216,12 +221,12 @@ class DiscordApi:
             token = self.guild.application.bot_token
             message = self._post(_payload(request), channel_id, app_id, NAME, token)
             return json_answer(message.content), message
-        found = self.guild.messages.get(message_id or "")
-        if found is None or found.content["channel_id"] != channel_id:
+        existing = self.guild.messages.get(message_id or "")
+        if existing is None or existing.content["channel_id"] != channel_id:
             raise Refused(404, 10008, "Unknown Message")
-        if found.content["author"]["id"] != app_id:
+        if existing.content["author"]["id"] != app_id:
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
-        return self._on_message(request, found)
+        return self._on_message(request, existing)
 
     def _post(
         self,
@@ -232,8 +237,8 @@ class DiscordApi:
         token: str,
         **more: str,
     ) -> Message:
-        """Store a new message that whoever has this token wrote. Raises Refused where
-        nothing of it would be seen.
+        """Store a new message, whose author has this token. Raises Refused if the
+        message would be empty.
         """
         content: dict[str, Any] = {
             "id": self.guild.snowflake(),
@@ -254,7 +259,7 @@ class DiscordApi:
     def _on_message(
         self, request: Request, message: Message, *, only_links: bool = False
     ) -> Outcome:
-        """Edit a message for its author. Raises Refused."""
+        """Edit an existing message for its author. Raises Refused."""
         if request.method != "PATCH":
             raise Refused(405, 0, "405: Method Not Allowed")
         message = _filled(message, _payload(request, only_links=only_links))
@@ -299,7 +304,9 @@ class DiscordApi:
 
 
 def _json(request: Request) -> Any:
-    """Return the body's JSON. Raises Refused for what Discord does not read as JSON."""
+    """Return the body's JSON. Raises Refused for a body that Discord does not accept as
+    JSON.
+    """
     try:
         content = json.loads(request.body)
     except (ValueError, RecursionError):
@@ -310,11 +317,11 @@ def _json(request: Request) -> Any:
 
 
 def _payload(request: Request, *, only_links: bool = False) -> dict[str, Any]:
-    """Return a message's body. Raises Refused with the tree of errors where Discord's
-    limits do not hold.
+    """Return a message's body. Raises Refused, with the tree of errors, if it is not
+    within Discord's limits.
 
-    Without an application a webhook silently loses components; links need none, and
-    stay if the query has `with_components`.
+    `only_links`: the message is a webhook's. Discord removes its components without an
+    error, except for link buttons, if the query has `with_components`.
     """
     payload = _json(request)
     if not isinstance(payload, dict):
@@ -336,8 +343,8 @@ def _is_on(request: Request, name: str) -> bool:
 
 
 def _filled(message: Message, payload: dict[str, Any]) -> Message:
-    """Return the message with the visible parts that the payload names; the others stay
-    as they are. Raises Refused where nothing of it would be seen.
+    """Return the message with those of its visible parts replaced that the payload has.
+    Raises Refused if it would then be empty.
     """
     content = dict(message.content)
     if "content" in payload:
@@ -353,18 +360,16 @@ def _filled(message: Message, payload: dict[str, Any]) -> Message:
 
 
 def count_pings(content: str, allowed: Mapping[str, Any] | None) -> int:
-    """Return how many people, roles and "everyone" the content pings under its
-    `allowed_mentions`.
-
-    Discord never pings from an embed.
+    """Return how many people, roles and "everyone" a message's text pings, within its
+    `allowed_mentions`. Discord never pings from an embed.
     """
     text = _CODE.sub("", content)
     pings = 0
     for kind, pattern in _MENTIONS.items():
-        found = set(pattern.findall(text))
+        mentioned = set(pattern.findall(text))
         if allowed is not None and kind not in (allowed.get("parse") or []):
-            found &= set(() if kind == "everyone" else allowed.get(kind) or ())
-        pings += len(found)
+            mentioned &= set(() if kind == "everyone" else allowed.get(kind) or ())
+        pings += len(mentioned)
     return pings
 
 

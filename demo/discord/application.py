@@ -1,8 +1,8 @@
-"""The stand-in's application: its id, the key that signs interactions, and the bot's
-token, in a file that keeps them.
+"""The Discord application of the demo: its id, the key that signs interactions, and the
+bot's token. They are stored in a file.
 
-`python -m demo.discord.application FILE` makes the file; it plays the page on which
-Discord shows its content to developers.
+`python -m demo.discord.application FILE` makes the file. Real developers find these
+values on a page of Discord's.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from common.demo import APP_ID
 
 @dataclass(frozen=True)
 class Application:
-    """What only Discord has, and what its developer is told."""
+    """The application's values, with the private key, which only Discord would have."""
 
     id: str
     bot_token: str
@@ -26,8 +26,8 @@ class Application:
 
 
 def load_or_make(file: Path) -> Application:
-    """Return the application that the file describes, or a new one, which is stored
-    there.
+    """Return the application in the file. If there is no file, make a new application
+    and store it there.
     """
     if not file.exists():
         key = Ed25519PrivateKey.generate()

@@ -1,8 +1,9 @@
-"""The stand-in's server: its application, the messages of its channels, and what an
-application answered to one member alone. Of every request a journal is written, from
-which the messages are read at the start.
+"""The server ("guild") of the stand-in for Discord: its application, the messages of
+its channels, and replies that only one member sees.
 
-Keeps no token in clear: a webhook's address is a secret, here as with Discord.
+Changes of messages, refused requests and interactions are written to a journal, from
+which the messages are read at the start. No token is stored, only its hash, because the
+URL of a webhook is a secret.
 """
 
 import hashlib
@@ -26,15 +27,18 @@ from common.demo import (
 )
 from demo.discord.application import load_or_make
 
+# The beginning of 2015, from which Discord's ids count milliseconds.
 DISCORD_EPOCH_MS = 1_420_070_400_000
-# More than anyone scrolls through in a demo, and a bound on memory.
+# How many messages and replies are kept in memory.
 MOST_MESSAGES = 1000
 MOST_REPLIES = 20
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message as Discord's API gives it, and what only the stand-in knows."""
+    """A message, as Discord's API returns it, and what only the stand-in knows: the
+    hash of its author's token, and how often it was edited and pings.
+    """
 
     content: dict[str, Any]
     token_hash: str
@@ -44,8 +48,8 @@ class Message:
 
 @dataclass
 class Reply:
-    """One interaction, and its answer as far as there is one. `asked` says what was
-    done, as Discord shows it.
+    """One interaction and the application's reply to it, which only the member sees.
+    `asked` says in Discord's words what the member did.
     """
 
     id: str
@@ -58,16 +62,18 @@ class Reply:
 
 
 class Guild:
-    """Messages and replies, oldest first. Every method may be called from any thread."""
+    """The messages and replies, oldest first. All methods are safe to call from any
+    thread.
+    """
 
     def __init__(self, data_dir: Path) -> None:
-        """Read the data of an earlier run, and go on writing at the journal's end."""
+        """Read the journal of earlier runs, and open it to append to it."""
         self.application = load_or_make(data_dir / APPLICATION_FILE)
         self.messages: dict[str, Message] = {}
-        # By token.
+        # Replies by the token of their interaction.
         self.replies: dict[str, Reply] = {}
-        # The hash of a webhook's token by its id: it comes into being when it is first
-        # used, and has that token from then on.
+        # The hash of each webhook's token, by the webhook's id. A webhook exists from
+        # the first request to it, and keeps the token of that request.
         self.webhooks: dict[str, str] = {}
         self._commands_file = data_dir / COMMANDS_FILE
         self._started = time.time_ns()
@@ -83,16 +89,16 @@ class Guild:
 
     @property
     def version(self) -> str:
-        """A word that changes whenever the page would look different."""
+        """A text that changes whenever the page would look different."""
         return f"{self._started:x}-{self._changes}"
 
     def touch(self) -> None:
-        """Let pages look again."""
+        """Change the version, so that open pages load their messages again."""
         with self._lock:
             self._changes += 1
 
     def snowflake(self) -> str:
-        """Return a new id: Discord's layout, strictly rising."""
+        """Return a new id in Discord's form, always larger than the one before."""
         with self._lock:
             fresh = (time.time_ns() // 1_000_000 - DISCORD_EPOCH_MS) << 22
             self._last_snowflake = max(fresh, self._last_snowflake + 1)
@@ -115,7 +121,9 @@ class Guild:
             self._changes += 1
 
     def begin_reply(self, member: Member, channel: GuildChannel, asked: str) -> Reply:
-        """Note that somebody used a button or a command."""
+        """Store that a member used a button, form or command, and return the
+        interaction.
+        """
         reply = Reply(self.snowflake(), member, channel, asked)
         with self._lock:
             self.replies[reply.token] = reply
@@ -124,13 +132,15 @@ class Guild:
         return reply
 
     def replies_to(self, member: Member) -> list[Reply]:
-        """Return what this member sees and nobody else does."""
+        """Return the replies that this member sees and nobody else."""
         with self._lock:
-            mine = [one for one in self.replies.values() if one.member == member]
-        return [reply for reply in mine if reply.state != "asked"]
+            own = [one for one in self.replies.values() if one.member == member]
+        return [reply for reply in own if reply.state != "asked"]
 
     def commands(self) -> list[dict[str, Any]]:
-        """Return what was registered last, as Discord gives it back."""
+        """Return the commands that were registered last, with ids, as Discord returns
+        them.
+        """
         if not self._commands_file.exists():
             return []
         commands = json.loads(self._commands_file.read_text(encoding="utf-8"))
@@ -140,18 +150,20 @@ class Guild:
         ]
 
     def register(self, commands: list[dict[str, Any]]) -> None:
-        """Take these commands in place of all others."""
+        """Replace all commands by these."""
         with self._lock:
             replace_private(self._commands_file, json.dumps(commands))
 
     def journal(self, message: Message | None = None, **entry: Any) -> None:
-        """Append one request and its answer's status; `message` as it is afterwards."""
+        """Append a request and the status of its answer to the journal, with the
+        message as it is after the request, if there is one.
+        """
         entry["at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         if message is not None:
             entry |= {"message": message.content}
             entry |= {"edits": message.edits, "pings": message.pings}
         with self._lock:
-            # On a line of its own, also after one that a kill tore.
+            # Begin a new line first: a kill may have cut the last line off.
             self._journal.write(f"\n{json.dumps(entry)}")
             self._journal.flush()
 
@@ -159,7 +171,7 @@ class Guild:
         try:
             entry = json.loads(line)
         except ValueError:
-            return  # empty, or torn by a kill in the middle of a write
+            return  # an empty line, or one that a kill cut off
         if not isinstance(entry, dict) or not 200 <= entry.get("status", 0) < 300:
             return
         if content := entry.get("message"):
@@ -169,10 +181,12 @@ class Guild:
 
 
 def hash_token(token: str) -> str:
-    """Return what is kept in place of a token."""
+    """Return a short hash, which is stored instead of the token."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
 def channel_with_id(channel_id: str) -> GuildChannel:
-    """Return the channel of an id; those of made-up webhooks are shown with approvals."""
+    """Return the channel with this id; for other ids, as those of webhooks,
+    #approvals.
+    """
     return next((one for one in CHANNELS if one.id == channel_id), APPROVALS)

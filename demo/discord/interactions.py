@@ -1,5 +1,5 @@
-"""Buttons, forms and slash commands: what the page posts, and what the desk answers to
-each within three seconds, signed as Discord signs it.
+"""Buttons, forms and slash commands: takes what a member does on the page, and sends it
+to the desk as a signed interaction, which the desk has to answer within three seconds.
 """
 
 import json
@@ -14,8 +14,9 @@ from demo.discord.limits import BUTTON, LABEL, STRING, TEXT_INPUT, Form, find_er
 from demo.discord.page import form_dialog
 from demo.web import Answer, Request, json_answer
 
-# Where the page posts what a member does.
+# The URL to which the page posts what a member does.
 PATH = "/play/"
+# Discord's types of interactions.
 COMMAND = 2
 COMPONENT = 3
 FORM = 5
@@ -23,17 +24,17 @@ ANSWER_SECONDS = 3.0
 
 
 def play(guild: Guild, request: Request, endpoint: str) -> Answer:
-    """Let whoever looks at the page act as one of the members; 400 where that is not
-    there any more, as with a card that changed meanwhile.
+    """Do what somebody did on the page as one of the members. Answer 400 if that is not
+    possible any more, for instance because the card has changed.
     """
     if request.method != "POST" or not request.is_json:
         return json_answer({"message": "Send application/json."}, 415)
     acts = {"press": _press, "submit": _submit, "command": _command}
     try:
-        asked = json.loads(request.body)
-        member = member_of(asked["as"])
+        posted = json.loads(request.body)
+        member = member_of(posted["as"])
         act = acts[request.path.removeprefix(PATH)]
-        kind, reply, about = act(guild, member, asked)
+        kind, reply, about = act(guild, member, posted)
     except (ValueError, KeyError, TypeError, AttributeError):
         return json_answer({"message": "This is not there any more."}, 400)
     result = _ask(guild, endpoint, kind, reply, about)
@@ -52,13 +53,15 @@ def play(guild: Guild, request: Request, endpoint: str) -> Answer:
     return json_answer(result)
 
 
+# The type of the interaction, its reply, and those of its fields that depend on the
+# type.
 Played = tuple[int, Reply, dict[str, Any]]
 
 
-def _press(guild: Guild, member: Member, asked: dict[str, Any]) -> Played:
+def _press(guild: Guild, member: Member, posted: dict[str, Any]) -> Played:
     """Press a button of a message."""
-    custom_id = str(asked["custom_id"])
-    content = guild.messages[str(asked["message"])].content
+    custom_id = str(posted["custom_id"])
+    content = guild.messages[str(posted["message"])].content
     labels = {
         button.get("custom_id"): button["label"]
         for row in content["components"]
@@ -70,28 +73,28 @@ def _press(guild: Guild, member: Member, asked: dict[str, Any]) -> Played:
     return COMPONENT, reply, {"message": content, "data": data}
 
 
-def _submit(guild: Guild, member: Member, asked: dict[str, Any]) -> Played:
-    """Send a form that a press on a message opened."""
-    content = guild.messages[str(asked["message"])].content
+def _submit(guild: Guild, member: Member, posted: dict[str, Any]) -> Played:
+    """Submit a form that opened after a button was pressed."""
+    content = guild.messages[str(posted["message"])].content
     fields = []
-    for name, value in asked["values"].items():
+    for name, value in posted["values"].items():
         text = {"type": TEXT_INPUT, "custom_id": name, "value": str(value)}
         fields.append({"type": LABEL, "component": text})
-    data = {"custom_id": str(asked["custom_id"]), "components": fields}
+    data = {"custom_id": str(posted["custom_id"]), "components": fields}
     channel = channel_with_id(content["channel_id"])
     reply = guild.begin_reply(member, channel, "sent a form")
     return FORM, reply, {"message": content, "data": data}
 
 
-def _command(guild: Guild, member: Member, asked: dict[str, Any]) -> Played:
-    """Use a slash command; the page's form holds its limits."""
-    name = asked["name"]
+def _command(guild: Guild, member: Member, posted: dict[str, Any]) -> Played:
+    """Use a slash command. Lengths were checked by the page's form."""
+    name = posted["name"]
     command = {one["name"]: one for one in guild.commands()}[name]
     options = []
     for option in command.get("options") or []:
-        if value := str(asked["values"].get(option["name"], "")).strip():
+        if value := str(posted["values"].get(option["name"], "")).strip():
             options.append({"name": option["name"], "type": STRING, "value": value})
-    reply = guild.begin_reply(member, channel_named(asked["channel"]), f"used /{name}")
+    reply = guild.begin_reply(member, channel_named(posted["channel"]), f"used /{name}")
     data = {"id": command["id"], "name": name, "type": 1, "options": options}
     return COMMAND, reply, {"data": data}
 
@@ -99,8 +102,8 @@ def _command(guild: Guild, member: Member, asked: dict[str, Any]) -> Played:
 def _ask(
     guild: Guild, endpoint: str, kind: int, reply: Reply, about: dict[str, Any]
 ) -> dict[str, Any]:
-    """Post an interaction, and return what the page is told: the answer's type, the form
-    to fill in, or why Discord took nothing.
+    """Send an interaction to the desk. Return what the page needs: the type of the
+    answer, why it failed, and the form if the answer is one.
     """
     member = reply.member
     channel = reply.channel
@@ -133,7 +136,7 @@ def _ask(
     }
     try:
         with requests.Session() as session:
-            # Proxies are for what is outside.
+            # Ignore proxy settings: the desk is on this machine.
             session.trust_env = False
             response = session.post(
                 endpoint,
@@ -145,7 +148,8 @@ def _ask(
         response.raise_for_status()
         answer = response.json()
     except requests.RequestException as error:
-        # None within three seconds, a refusal, or no JSON.
+        # No answer within three seconds, an error status, or an answer that is not
+        # JSON.
         return {"type": 0, "failed": str(error)}
     data = answer.get("data") or {}
     match answer["type"]:
@@ -162,10 +166,10 @@ def _ask(
 
 
 def member_of(username: str) -> Member:
-    """Return the member of a username; whoever is not on the server is the first."""
+    """Return the member with this username; the first member for any other name."""
     return next((one for one in MEMBERS if one.username == username), MEMBERS[0])
 
 
 def channel_named(name: str) -> GuildChannel:
-    """Return the channel of a name; the first where there is none."""
+    """Return the channel with this name; the first channel for any other name."""
     return next((one for one in CHANNELS if one.name == name), CHANNELS[0])

@@ -1,5 +1,5 @@
-"""Discord's documented limits of messages, buttons, forms and commands, as far as the
-desk uses these, and its tree of errors. Pure.
+"""Discord's documented limits for messages, buttons, forms and commands, as far as the
+desk uses them, and the tree of errors with which Discord answers.
 """
 
 from collections import Counter
@@ -23,6 +23,7 @@ LABEL = 18
 LINK = 5
 # The type of the options of commands.
 STRING = 3
+# In characters: of a text input, and of all embeds of a message together.
 MAX_INPUT = 4000
 MAX_EMBED_CHARACTERS = 6000
 
@@ -33,13 +34,17 @@ CommandName = Annotated[str, StringConstraints(pattern="^[-_a-z0-9]{1,32}$")]
 
 
 class Part(BaseModel):
-    """A part of what is sent to Discord; blanks around a text do not count."""
+    """Base class of everything that is sent to Discord. White space around texts does
+    not count.
+    """
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
 
 def needed(most: int) -> Any:
-    """Return the limits of a text or list that must not be empty."""
+    """Return the limits of a text or list that must not be empty and may have `most`
+    characters or items.
+    """
     return Field(min_length=1, max_length=most)
 
 
@@ -61,7 +66,7 @@ class Embed(Part):
     footer: Footer | None = None
 
     def size(self) -> int:
-        """Return how many characters count for the limit of a message."""
+        """Return how many characters of the embed count for MAX_EMBED_CHARACTERS."""
         texts = [self.title, self.description]
         texts += [text for field in self.fields for text in (field.name, field.value)]
         texts += [self.footer.text] if self.footer else []
@@ -125,7 +130,7 @@ class TextInput(Part):
     custom_id: str = needed(100)
     min_length: int = Field(0, ge=0, le=MAX_INPUT)
     max_length: int = Field(MAX_INPUT, ge=1, le=MAX_INPUT)
-    # An input had its label itself before it stood under one.
+    # An older form of Discord's API had the label here; now a Label contains the input.
     label: None = None
 
 
@@ -164,8 +169,8 @@ class Command(Part):
 
 
 def find_errors(payload: object, kind: Any = Message) -> dict[str, Any]:
-    """Return Discord's tree of errors (that of code 50035) for the body of an execute or
-    edit request, or for another kind of what is sent; empty when it is acceptable.
+    """Return Discord's tree of errors (code 50035) for a message's body, or for
+    something else of type `kind`; empty if it is acceptable.
     """
     tree: dict[str, Any] = {}
     try:
@@ -173,8 +178,8 @@ def find_errors(payload: object, kind: Any = Message) -> dict[str, Any]:
     except ValidationError as error:
         for one in error.errors():
             node = tree
-            for step in one["loc"]:
-                node = node.setdefault(str(step), {})
-            found = {"code": one["type"], "message": one["msg"]}
-            node.setdefault("_errors", []).append(found)
+            for key in one["loc"]:
+                node = node.setdefault(str(key), {})
+            entry = {"code": one["type"], "message": one["msg"]}
+            node.setdefault("_errors", []).append(entry)
     return tree

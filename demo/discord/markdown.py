@@ -1,8 +1,7 @@
-"""Discord's Markdown, as much of it as cards use, to HTML. Pure. Whatever is not markup
-here is escaped.
+"""Converts Discord's Markdown to HTML, as far as cards use it: emphasis, code, quotes,
+links with and without a text, time stamps, mentions. Everything else is escaped.
 
-Emphasis, code, quotes, masked and bare links, time stamps, mentions; a backslash takes
-the meaning of what follows.
+A backslash takes away the special meaning of the character after it.
 """
 
 import re
@@ -11,7 +10,9 @@ from html import escape
 from itertools import groupby
 
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
-_PRIVATE_USE = 0xE000  # escaped characters hide here until all markup has been found
+# While markup is searched, escaped characters are replaced by characters of this
+# private range.
+_PRIVATE_USE = 0xE000
 _HIDDEN = re.compile("[\ue000-\ue0ff]")
 _BLOCK = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
 _TOKENS = re.compile(
@@ -37,11 +38,11 @@ _WRAPS = {
 
 
 def render(text: str, *, links: bool = True) -> str:
-    """Return HTML of a description or a field's value; with `links` off, of a title or
-    a field's name.
+    """Return a description or the value of a field as HTML. Without `links` it is a
+    title or the name of a field, in which Discord makes no links.
     """
-    # Characters of the private range in the text itself would turn into others; no card
-    # needs them.
+    # Characters of the private range in the text itself would become others below. No
+    # card needs them.
     text = _HIDDEN.sub("\ufffd", text)
     out = ""
     for number, piece in enumerate(_BLOCK.split(text)):
@@ -55,7 +56,9 @@ def render(text: str, *, links: bool = True) -> str:
 
 
 def _quotes(text: str, links: bool) -> str:
-    """Turn runs of lines that begin with "> " into quotes, other line ends into breaks."""
+    """Convert runs of lines that begin with "> " to quotes, and other line ends to
+    breaks.
+    """
     out = ""
     lines = text.strip("\n").split("\n")
     for is_quote, run in groupby(lines, key=lambda line: line.startswith("> ")):
@@ -65,8 +68,8 @@ def _quotes(text: str, links: bool) -> str:
 
 
 def _inline(text: str, links: bool) -> str:
-    # Inside code a backslash is a backslash, so code is cut out before escapes are
-    # read.
+    # In code a backslash has no special meaning, so code is split off before escapes
+    # are handled.
     out = []
     for number, piece in enumerate(re.split(r"((?<!\\)`[^`\n]+`)", text)):
         if number % 2:
@@ -79,8 +82,8 @@ def _inline(text: str, links: bool) -> str:
     return "".join(out)
 
 
-def _revealed(found: re.Match[str]) -> str:
-    return chr(ord(found[0]) - _PRIVATE_USE)
+def _revealed(match: re.Match[str]) -> str:
+    return chr(ord(match[0]) - _PRIVATE_USE)
 
 
 def _markup(text: str, links: bool) -> str:
@@ -107,13 +110,13 @@ def _token(token: re.Match[str], links: bool) -> str:
     address = token["quiet"] or token["bare"]
     if address and links:
         return anchor(address, escape(address))
-    # Discord shows a masked link whose text is an address as it was written.
+    # Discord does not make a link if the link's text is a URL: it shows the markup.
     return escape(token[0])
 
 
 def anchor(address: object, inner: str) -> str:
-    """Return a link that opens apart, or the inner HTML alone when the address is not
-    plain http.
+    """Return a link that opens in a new tab; only the inner HTML if the address is not
+    http or https.
     """
     target = _HIDDEN.sub(_revealed, str(address))
     if not re.match(r"https?://[^/?#]", target):
@@ -122,6 +125,8 @@ def anchor(address: object, inner: str) -> str:
 
 
 def time_element(moment: datetime) -> str:
-    """Return a time in UTC, which the page's script turns into the reader's own."""
+    """Return a time in UTC as HTML, which the page's script converts to the reader's
+    zone.
+    """
     moment = moment.astimezone(UTC)
     return f'<time datetime="{moment.isoformat(timespec="seconds")}">{moment:%d %b %Y, %H:%M} UTC</time>'

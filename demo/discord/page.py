@@ -1,6 +1,6 @@
-"""A channel as Discord would show it, with the forms that an application asks for and
-that commands take. Everything that comes from a card is escaped; no inline style or
-script.
+"""The HTML of a channel as Discord would show it, with the forms that an application
+opens and the forms of its commands. Everything that comes from a card is escaped, and
+there are no inline styles or scripts.
 """
 
 from datetime import UTC, datetime
@@ -13,13 +13,13 @@ from demo.discord.limits import LINK, MAX_INPUT
 from demo.discord.markdown import anchor, render, time_element
 from demo.web import fill
 
-# Of a command's option, where it has no limit of its own.
+# The longest value of a command's option, in characters, if the option has no limit.
 MAX_VALUE = 6000
 _NO_COLOUR = "#1e1f22"
-# Discord loads older messages as one scrolls up; here the newest are enough, and quick
-# to fetch each second.
+# How many messages a channel shows. Discord would load older ones on scrolling up; here
+# the newest are enough, and quick to fetch every second.
 MOST_SHOWN = 100
-# From here on a text gets more than one line.
+# A field that may have more characters than this gets several lines.
 _LONG = 1000
 _NO_COMMANDS = "<span>No commands are registered: ./run manage discord_register registers them.</span>"
 
@@ -50,22 +50,22 @@ def channel_page(
 
 
 def message_list(guild: Guild, channel: GuildChannel, member: Member) -> str:
-    """Return the messages alone, oldest first, with a line between days; and what this
-    member alone sees.
+    """Return the channel's messages and the replies to this member, oldest first, with
+    a line between days.
     """
-    shown: list[tuple[int, datetime, str]] = []
+    items: list[tuple[int, datetime, str]] = []
     for message in guild.messages_in(channel.id)[-MOST_SHOWN:]:
         at = datetime.fromisoformat(message.content["timestamp"])
-        shown.append((int(message.content["id"]), at, _message(message, at)))
+        items.append((int(message.content["id"]), at, _message(message, at)))
     for reply in guild.replies_to(member):
         if reply.channel == channel:
             number = int(reply.id)
             milliseconds = (number >> 22) + DISCORD_EPOCH_MS
             at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-            shown.append((number, at, _reply(reply, at)))
+            items.append((number, at, _reply(reply, at)))
     out = []
     day = ""
-    for _, at, html in sorted(shown):
+    for _, at, html in sorted(items):
         if f"{at:%d %B %Y}" != day:
             day = f"{at:%d %B %Y}"
             out.append(f'<li class="day"><span>{day}</span></li>')
@@ -74,7 +74,9 @@ def message_list(guild: Guild, channel: GuildChannel, member: Member) -> str:
 
 
 def form_dialog(form: dict[str, Any], message_id: str) -> str:
-    """Return the dialog of a modal that an application answered a press with."""
+    """Return the dialog for a form with which an application answered the press of a
+    button.
+    """
     fields = ""
     for number, part in enumerate(form["components"]):
         field = part["component"]
@@ -222,8 +224,8 @@ def _item(attributes: str, above: str, author: str, at: datetime, below: str) ->
 
 def _embed(embed: dict[str, Any]) -> str:
     colour = f"#{embed['color']:06x}" if embed.get("color") else _NO_COLOUR
-    # The bar is a drawing because a colour from outside can only be an attribute there,
-    # never a style.
+    # The bar is an SVG, in which the card's colour can be an attribute. The page's
+    # policy allows no inline styles.
     html = (
         f'<article class="embed"><svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{colour}"/>'
         '</svg><div class="embed-body">'

@@ -1,4 +1,4 @@
-"""The demo agent's messages, in the order in which it writes them."""
+"""The messages that the demo's agent writes, in its order."""
 
 from demo.messages.business import BUSINESS, UNASKED
 from demo.messages.message import Message
@@ -9,8 +9,8 @@ _BY_NAME = {
     message.name: message for message in (*UNASKED, *SUPPORT, *BUSINESS, *RISKY)
 }
 
-# Written at once on the first start: what a newcomer sees. The true Acme comes before
-# the look-alike.
+# The messages that are written at once on the first start, for a newcomer to see. The
+# mail to the real Acme comes before the one to its look-alike.
 _OPENING = """
     received-acme moved-northwind backup-contoso
     invoice refund meeting look-alike outage pings-everyone contract mass-mail program lying-pdf return-label

@@ -1,5 +1,5 @@
-"""Messages of the rest of the company: invoices, meetings, contracts, outreach, news.
-Ordinary, with some weight.
+"""Ordinary messages of a company's other departments: invoices, meetings, contracts,
+outreach; and notices that need no approval.
 """
 
 from demo.messages.files import DRAFT_PDF, INVOICE_PDF
@@ -129,8 +129,8 @@ def _notice(name: str, to: str, subject: str, body: str) -> Message:
     )
 
 
-# What the second mailbox sends without approval, so that the desk has known
-# recipients.
+# Notices that the second mailbox sends without approval. Their recipients are then
+# known to the desk.
 UNASKED = (
     _notice(
         "received-acme",

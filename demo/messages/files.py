@@ -1,5 +1,5 @@
-"""Small real files for the messages to carry. The "programs" among them are text with a
-program's name.
+"""Small files that the demo's messages have as attachments. Those that look like
+programs are harmless text.
 """
 
 import io
@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw
 
 
 def small_pdf(lines: tuple[str, ...]) -> bytes:
-    """Return a one-page PDF that any viewer opens."""
-    quoted = str.maketrans({sign: f"\\{sign}" for sign in "\\()"})
-    shown = " ".join(f"({line.translate(quoted)}) Tj 0 -22 Td" for line in lines)
-    stream = f"BT /F1 14 Tf 64 760 Td {shown} ET".encode("latin-1", "replace")
+    """Return a valid PDF of one page with these lines of text."""
+    quoted = str.maketrans({character: f"\\{character}" for character in "\\()"})
+    operators = " ".join(f"({line.translate(quoted)}) Tj 0 -22 Td" for line in lines)
+    stream = f"BT /F1 14 Tf 64 760 Td {operators} ET".encode("latin-1", "replace")
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
@@ -34,7 +34,7 @@ def small_pdf(lines: tuple[str, ...]) -> bytes:
 
 
 def parcel_label() -> bytes:
-    """Return a PNG of a parcel's label: a frame and a dark head."""
+    """Return a PNG that looks like the label of a parcel: a frame with a dark head."""
     label = Image.new("L", (520, 300), "white")
     draw = ImageDraw.Draw(label)
     draw.rectangle((0, 0, 519, 299), outline="black", width=4)

@@ -1,6 +1,7 @@
-"""What a message is, and how its blanks are filled. Data only; sends nothing.
+"""The dataclasses of the demo's messages, and the function that fills the blanks in
+their texts. Nothing here sends anything.
 
-Recipients live under names that RFC 2606 and RFC 6761 reserve, so nothing can reach a
+All recipients have domains that RFC 2606 and RFC 6761 reserve, so nothing can reach a
 real person by mistake.
 """
 
@@ -14,7 +15,7 @@ from common.demo import SUPPORT
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that goes with a message."""
+    """A file that is attached to a message."""
 
     name: str
     content: bytes
@@ -23,8 +24,8 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Question:
-    """What a customer wrote before the message that answers it, and what they write
-    once that waits for approval.
+    """What a customer writes before the message that answers it; and, in `afterwards`,
+    what they write while that answer waits for approval.
     """
 
     sender: str
@@ -36,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Origin:
-    """The Discord command a message was asked for by; such messages take the flat call."""
+    """The Discord command by which somebody asked for a message."""
 
     user: str
     user_id: str
@@ -46,10 +47,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Message:
-    """One message of the small company whose agent the demo plays; `$words` in it are
-    blanks.
+    """One message of the small company that the demo plays. Words such as `$invoice` in
+    its texts are blanks.
 
-    Several addresses stand in one text, with commas between them.
+    Several addresses are one text, with commas between them.
     """
 
     name: str
@@ -61,16 +62,16 @@ class Message:
     bcc: str = ""
     attachments: tuple[Attachment, ...] = ()
     origin: Origin | None = None
-    # Where the message answers somebody, who writes again before it is approved.
+    # The question that the message answers, if it answers one.
     question: Question | None = None
     from_second_mailbox: bool = False
-    # Asks to leave without approval, which only the second mailbox allows.
+    # Whether it asks to be sent without approval, which only the second mailbox allows.
     unasked: bool = False
 
 
 def blanks(sequence: int, now: datetime) -> dict[str, str]:
-    """Return what the blanks of the message with this number say: the same each time it
-    is asked for.
+    """Return what to fill into the blanks of message number `sequence`. For the same
+    number and day this is always the same.
     """
     chance = random.Random(sequence)
     due = now + timedelta(days=14)
@@ -93,21 +94,19 @@ def blanks(sequence: int, now: datetime) -> dict[str, str]:
 
 
 def _weekday(day: datetime) -> datetime:
-    """Return the day, or the Monday after it when people are away or nearly so (Friday
-    to Sunday).
-    """
+    """Return the day if it is Monday to Thursday, otherwise the next Monday."""
     return day if day.weekday() < 4 else day + timedelta(days=7 - day.weekday())
 
 
 def fill_in(text: str, values: dict[str, str]) -> str:
-    """Return the text with its blanks filled; an unknown blank is a mistake in the
-    message and raises.
+    """Return the text with its blanks filled. Raises KeyError for an unknown blank,
+    which is a mistake in the message.
     """
     return Template(text).substitute(values)
 
 
 ANA = Origin("ana#1", "118000000000000101", "outreach")
 BEN = Origin("ben.okoro", "118000000000000102", "support")
-# By its id, as the program on MultiMail's Discord page names the channel; answers come
-# there as to a name.
+# The channel is given by its id, as in the program on MultiMail's page about Discord
+# bots. The desk posts to it as to a channel given by name.
 CLEO = Origin("cleo_m", "118000000000000103", SUPPORT.id)

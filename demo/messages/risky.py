@@ -1,8 +1,8 @@
-"""Messages that exercise a reviewer: each has something wrong with it that a hurried
-eye misses.
+"""Messages that a reviewer should not approve. Each has something wrong with it that is
+easy to miss.
 
-Every trick is spelled out as an escape or in plain markup, so that this file itself
-hides nothing.
+Tricks such as invisible characters are written as escapes or plain markup, so that
+nothing is hidden in this file.
 """
 
 from demo.messages.files import INVOICE_PDF, NOT_A_PDF, NOT_A_PROGRAM
@@ -18,8 +18,8 @@ _STRANGER = Origin(
 RISKY = (
     Message(
         "look-alike",
-        # "acrne": r and n stand together like an m. Earlier invoices went to
-        # acme-corp.example.
+        # "acrne" looks like "acme", because r and n together look like an m. The demo's
+        # earlier invoices went to acme-corp.example.
         to="billing@acrne-corp.example",
         bcc="archive@yourteam.example",
         subject="Updated payment details for invoice 2207",
@@ -148,8 +148,8 @@ Ben
         subject="Corrected invoice $invoice",
         why="Correction of the address on invoice $invoice.",
         attachments=(
-            # U+202E turns the rest around: it reads "invoice_exe.pdf" on a careless
-            # screen.
+            # U+202E reverses the text after it: a program that obeys it shows
+            # "invoice_exe.pdf".
             Attachment(
                 "invoice_\u202efdp.exe", NOT_A_PROGRAM, "application/octet-stream"
             ),

@@ -1,5 +1,5 @@
-"""Messages of the support mailbox: answers, refunds, apologies. Ordinary mail that a
-reviewer lets go quickly.
+"""Ordinary messages of the support mailbox: answers, refunds, apologies. A reviewer can
+approve them quickly.
 """
 
 from demo.messages.files import HOW_TO_RETURN, RETURN_LABEL

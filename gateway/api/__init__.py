@@ -1,7 +1,7 @@
-"""The routes, one file a subject: bodies of requests, documented answers, rows as they
-are shown, and handlers.
+"""The routes of the gateway's API, one file for each subject: bodies of requests,
+documented answers, rows as answers show them, and handlers.
 
-A handler parses, calls one command and shapes the answer; it writes nothing itself, and
-no other folder imports this one. Start at `site.py`, which lists each handler in
-`OPERATION_GROUPS`; sending a message is in `sending.py`.
+A handler parses the request, calls one command and shapes the answer; it writes nothing
+itself. Start at `site.py`, which puts the routes together; sending a message is in
+`sending.py`.
 """

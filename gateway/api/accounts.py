@@ -1,4 +1,6 @@
-"""The account with what the calling key may do, its usage, and its audit log."""
+"""Routes of the account: reading, changing and deleting it, reporting a problem, its
+usage, and its audit log.
+"""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -43,13 +45,13 @@ from gateway.timestamps import epoch_milliseconds, iso
 
 _CLEARABLE = ("oversight_email", "physical_address")
 MAX_DAYS = 366
-# The last millisecond of the year 9998: every later step of arithmetic stays within
-# what a date can hold.
+# The last millisecond of the year 9998, in milliseconds since 1970: calculating with it
+# stays within the dates that Python can hold.
 _LATEST = 253_370_764_799_999
 
 
 class AccountPatch(Confirmable):
-    """What to change. Null clears the address of the overseer and the postal one."""
+    """What to change. Null clears `oversight_email` and `physical_address`."""
 
     model_config = example({"name": "Acme", "oversight_email": "boss@example.com"})
 
@@ -62,7 +64,7 @@ class AccountPatch(Confirmable):
     minimum_oversight_mode: Mode | Literal[""] | None = None
 
     def changes(self) -> Json:
-        """Return the fields of the account that are to change, and to what."""
+        """Return the fields of the account to change, with their new values."""
         values = self.model_dump(
             exclude={"hold_all", "approval_code"}, exclude_unset=True
         )
@@ -85,7 +87,9 @@ _Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, OrNone
 
 
 class UsageFilters(BaseModel):
-    """Which period, and whether by day. MCP clients say `period`, others `breakdown`."""
+    """Which period, and whether by day. MCP clients say `period`, others
+    `breakdown`.
+    """
 
     period: _Breakdown = None
     breakdown: _Breakdown = None
@@ -106,8 +110,8 @@ class UsageFilters(BaseModel):
         return self
 
     def bounds(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return the period: this month so far where nothing is said, never longer than
-        MAX_DAYS.
+        """Return begin and end of the period: this month so far if nothing is given,
+        and never longer than MAX_DAYS.
         """
         end = now if self.end is None else datetime.fromtimestamp(self.end / 1000, UTC)
         if self.begin is None:
@@ -174,8 +178,8 @@ class AuditLog(Answer):
 
 
 def account_json(account: Account) -> Json:
-    """Return an account under the names that all clients read: at the top, and once
-    more nested.
+    """Return an account under the names that all clients read: at the top level, and
+    once more under `account`.
     """
     sent = emails_sent_this_month(account, timezone.now())
     quota = account.monthly_email_quota
@@ -205,7 +209,7 @@ def account_json(account: Account) -> Json:
 
 
 def _plan(account: Account) -> Json:
-    """Return what the account may use and what it uses. Null: no limit."""
+    """Return the limits of the account, and its use of storage. None: no limit."""
     return {
         "plan": "self-hosted",
         "monthly_email_quota": account.monthly_email_quota,
@@ -245,7 +249,7 @@ def sign_up(request: HttpRequest) -> JsonResponse:
 
 @router.post("/feedback", auth=ANY_KEY, response={201: Changed})
 def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
-    """Report a problem of the API. It stands in the account's audit log."""
+    """Report a problem of the API. It is stored in the account's audit log."""
     key = request.auth
     auditing.record("feedback.received", key, key, report=body.root)
     return JsonResponse({"id": key.pk, "status": "received"}, status=201)
@@ -253,37 +257,37 @@ def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
 
 @router.patch("/account", response={200: Changed, 202: PendingApproval})
 def update_account(request: KeyedRequest, body: AccountPatch) -> Json:
-    """Change the account. While `hold_all` is true, nothing leaves that is not approved
-    after it was set.
+    """Change the account. While `hold_all` is true, only messages that were approved
+    after it was set are sent.
 
-    A key that also sends, or a sandbox key, needs an operator's code to end that; every
-    key needs one to change the oversight address, to switch `require_fingerprint` off
-    and to lower `minimum_oversight_mode`.
+    A key that also sends, or a sandbox key, needs an operator's code to switch
+    `hold_all` off; every key needs one to change the oversight address, to switch
+    `require_fingerprint` off and to lower `minimum_oversight_mode`.
     """
     key = request.auth
     check_unlimited(key)
-    parts = []
-    # Whether a person confirms the change, whatever the operator asks codes for.
+    acts = []
+    # Whether the change needs a code, whatever the operator's setting is.
     loosens = False
     account = key.account
     changes = body.changes()
     if body.hold_all is False:
-        parts.append("Stop holding all mail (hold_all)")
+        acts.append("Stop holding all mail (hold_all)")
         loosens = account.hold_all_at is not None and key.has_conflict_of_interest()
     if body.require_fingerprint is False:
-        parts.append("Take decisions without a fingerprint")
+        acts.append("Take decisions without a fingerprint")
         loosens = loosens or account.require_fingerprint
-    if (wanted := body.minimum_oversight_mode) is not None:
-        parts.append(f"Set the minimum oversight mode to {wanted or 'any'}")
+    if (mode := body.minimum_oversight_mode) is not None:
+        acts.append(f"Set the minimum oversight mode to {mode or 'any'}")
         if minimum := account.minimum_oversight_mode:
-            loosens = loosens or not wanted or is_looser(wanted, minimum)
-    if (copies := changes.get("oversight_email")) is not None:
-        parts.append(f"Make the oversight address {copies or 'nobody'}")
-        # Codes, monitored mail and forwarded mail would go to another address from then
-        # on.
-        loosens = loosens or copies != account.oversight_email
+            loosens = loosens or not mode or is_looser(mode, minimum)
+    if (overseer := changes.get("oversight_email")) is not None:
+        acts.append(f"Make the oversight address {overseer or 'nobody'}")
+        # From then on, codes, monitored mail and forwarded mail would go to another
+        # address.
+        loosens = loosens or overseer != account.oversight_email
     with body.confirmed(
-        key, "update_account", "; ".join(parts) or "Change the account", needed=loosens
+        key, "update_account", "; ".join(acts) or "Change the account", needed=loosens
     ):
         account = accounts.change_account(key, changes=changes, hold_all=body.hold_all)
     return account_json(account) | {"status": "updated"}
@@ -295,8 +299,8 @@ def delete_account(
     body: ConfirmIn = ConfirmIn(),  # noqa: B008 - never changed
     approval_code: str = "",
 ) -> Json:
-    """Delete the account: nothing leaves any more, what waits is cancelled, and all its
-    keys are refused.
+    """Delete the account: nothing is sent any more, what waits is cancelled, and all
+    its keys are refused.
     """
     key = request.auth
     check_unlimited(key)
@@ -313,8 +317,8 @@ def delete_account(
 
 @router.get("/usage", tags=["usage"], auth=READ, response=Usage, by_alias=True)
 def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> Json:
-    """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked
-    for, day by day on request.
+    """Count mail, calls and decisions of a period: this month (UTC) if none is given;
+    on request day by day.
     """
     begin, end = filters.bounds(timezone.now())
     days = usage_by_day(request.auth, begin=begin, end=end)

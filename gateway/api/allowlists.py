@@ -1,4 +1,4 @@
-"""Allowlists of mailboxes, and what they refused."""
+"""Routes of the allowlists of mailboxes, and of the messages that were refused."""
 
 from typing import Annotated, Literal, Self
 
@@ -47,6 +47,7 @@ _PATH = "/mailboxes/{mailbox}/allowlist"
 
 
 def _pattern(value: object) -> str:
+    # Returns the pattern in its stored form. Raises ValueError.
     if not isinstance(value, str):
         raise ValueError(
             "must be text such as jane@example.org, example.org or *.example.org."
@@ -61,14 +62,14 @@ def _few(value: object) -> object:
     return value
 
 
-# Words and not the model's classes: the API's document knows a class by its bare name,
-# and has another `Mode`.
+# Words and not the model's classes: the OpenAPI document knows a class by its bare
+# name, and `Mode` is the oversight mode there.
 KindWord = Annotated[Literal["restriction", "bypass"], Lower]
 ListModeWord = Annotated[Literal["off", "monitor", "enforce", "contacts"], Lower]
 
 
 class EntryIn(Body):
-    """Whom to name, and for how long."""
+    """Who is on the list, and until when."""
 
     pattern: Annotated[str, BeforeValidator(_pattern)]
     expires_at: Moment | None = None
@@ -76,8 +77,8 @@ class EntryIn(Body):
 
 
 class AllowlistIn(Confirmable):
-    """A whole list. `version` is the one that the change is made to; a list that was
-    never written is at 0.
+    """A whole list. `version` is the version that you have read; a list that was never
+    written is at 0.
     """
 
     model_config = example(
@@ -152,7 +153,7 @@ class StatusFilters(BaseModel):
 
 
 class AllowlistEntryAnswer(Answer):
-    """One entry; an expired one names nobody any more."""
+    """One entry; an expired one has no effect any more."""
 
     pattern: str
     expires_at: Iso | None
@@ -172,7 +173,7 @@ class AllowlistAnswer(Answer):
 
 
 def _as_multimail_writes(pattern: str) -> str:
-    """Write a whole domain as `*@domain`."""
+    """Return a pattern as MultiMail writes it: a whole domain as `*@domain`."""
     is_domain = "@" not in pattern and not pattern.startswith("*")
     return f"*@{pattern}" if is_domain else pattern
 
@@ -213,7 +214,7 @@ class BypassStatus(Answer):
 
 
 class RefusalAnswer(Answer):
-    """A message that was kept out."""
+    """A message that was refused because of a recipient."""
 
     id: str
     mailbox_id: str
@@ -247,11 +248,11 @@ def read_allowlist(
     """
     box = mailbox_named(request.auth, mailbox)
     if kind is None:
-        found = _found(box, Allowlist.Kind.BYPASS)
-        entries = [BypassEntry.of(one) for one in _live(found)]
+        bypass = _list_of(box, Allowlist.Kind.BYPASS)
+        entries = [BypassEntry.of(entry) for entry in _live_entries(bypass)]
         return {"mailbox_id": box.pk, "count": len(entries), "entries": entries}
     check_scopes(request.auth, Scope.ADMIN)
-    return _allowlist(_found(box, kind))
+    return _allowlist_json(_list_of(box, kind))
 
 
 @router.post(_PATH, response={201: BypassEntry, 202: PendingApproval})
@@ -274,7 +275,8 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
             key, box, pattern=body.pattern, note=body.note or ""
         )
     return JsonResponse(
-        BypassEntry.of(added) | {"notice": _idle(added.allowlist, box)}, status=201
+        BypassEntry.of(added) | {"notice": _why_without_effect(added.allowlist, box)},
+        status=201,
     )
 
 
@@ -285,9 +287,11 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Json
     """
     key = request.auth
     box = mailbox_named(key, mailbox)
-    # In force it lets mail skip the review; both other modes are stricter.
+    # Only in the mode enforce does it let mail skip the review; the other modes are
+    # stricter.
     loosens = (
-        body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
+        body.mode == "enforce"
+        and _list_of(box, Allowlist.Kind.BYPASS).mode != body.mode
     )
     with body.confirmed(
         key,
@@ -297,7 +301,7 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Json
         mailbox=box.pk,
     ):
         changed = allowlists.set_bypass_mode(key, box, body.mode)
-    return _status(changed, box)
+    return _status_json(changed, box)
 
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
@@ -306,7 +310,7 @@ def read_list_status(
 ) -> Json:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
-    return _status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient)
+    return _status_json(_list_of(box, Allowlist.Kind.BYPASS), box, filters.recipient)
 
 
 @router.delete(_PATH + "/{entry_id}", response={200: Changed, 202: PendingApproval})
@@ -339,8 +343,8 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to
     the same `version` one wins; the other gets 409 with the version that the list is at
     now. From a key that also sends, or a sandbox key, it takes an operator's code; so
-    does a bypass by which more mail skips the review, and any bypass where admin acts
-    need codes.
+    does a bypass by which more mail skips the review, and any bypass if admin acts need
+    codes.
     """
     key = request.auth
     box = mailbox_named(key, mailbox)
@@ -366,26 +370,30 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
                 for entry in body.entries
             ],
         )
-    return _allowlist(changed)
+    return _allowlist_json(changed)
 
 
 def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
-    """Whether a person confirms a change of a list; None: where admin acts need codes."""
+    """Return whether a change of a list needs a code; None leaves that to the
+    operator's setting.
+    """
     if key.has_conflict_of_interest():
-        # A key that sends would be widening its own list of recipients.
+        # A key that sends would widen its own list of recipients.
         return True
     if body.kind == "restriction":
-        # It lets no mail skip the review, and desks bring theirs here by themselves.
+        # A restriction lets no mail skip the review, and desks write theirs here
+        # automatically.
         return settings.GATEWAY_APPROVAL_CODES == "1"
-    found = _found(box, Allowlist.Kind.BYPASS)
-    # As with single entries: enforcing it, and each entry that is new or lasts longer.
-    if body.mode == "enforce" and found.mode != body.mode:
+    bypass = _list_of(box, Allowlist.Kind.BYPASS)
+    # As for single entries and the mode: switching to enforce needs a code, and each
+    # entry that is new or lasts longer.
+    if body.mode == "enforce" and bypass.mode != body.mode:
         return True
-    ends = dict(_live(found).values_list("pattern", "expires_at"))
+    expiries = dict(_live_entries(bypass).values_list("pattern", "expires_at"))
     for entry in body.entries:
-        end = ends.get(entry.pattern)
-        if entry.pattern not in ends or (
-            end and (entry.expires_at is None or entry.expires_at > end)
+        expires_at = expiries.get(entry.pattern)
+        if entry.pattern not in expiries or (
+            expires_at and (entry.expires_at is None or entry.expires_at > expires_at)
         ):
             return True
     return None
@@ -397,7 +405,7 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
     response=Refusals,
 )
 def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
-    """List what restrictions kept out, newest first."""
+    """List messages that were refused because of a recipient, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
 
     return page_of(
@@ -414,37 +422,41 @@ def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     )
 
 
-def _found(box: Mailbox, kind: str) -> Allowlist:
-    """Return a list of the mailbox; one that was never written is not stored."""
+def _list_of(box: Mailbox, kind: str) -> Allowlist:
+    """Return the list of this kind of the mailbox, not saved if it was never
+    written.
+    """
     return Allowlist.objects.filter(mailbox=box, kind=kind).first() or Allowlist(
         mailbox=box, kind=kind
     )
 
 
-def _live(found: Allowlist) -> AllowlistEntryQuerySet:
+def _live_entries(allowlist: Allowlist) -> AllowlistEntryQuerySet:
     return (
-        AllowlistEntry.objects.filter(allowlist_id=found.pk).live().order_by("pattern")
+        AllowlistEntry.objects.filter(allowlist_id=allowlist.pk)
+        .live()
+        .order_by("pattern")
     )
 
 
-def _status(found: Allowlist, box: Mailbox, recipient: str | None = None) -> Json:
-    live = _live(found)
+def _status_json(bypass: Allowlist, box: Mailbox, recipient: str | None = None) -> Json:
+    live = _live_entries(bypass)
     listed = None
     if recipient:
         listed = live.filter(pattern__in=patterns_for(recipient)).exists()
     return {
         "mailbox_id": box.pk,
-        "mode": found.mode,
+        "mode": bypass.mode,
         "count": live.count(),
-        "notice": _idle(found, box),
-        "updated_at": iso(found.updated_at),
+        "notice": _why_without_effect(bypass, box),
+        "updated_at": iso(bypass.updated_at),
         "recipient": recipient,
         "listed": listed,
     }
 
 
-def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
-    """Return why the entries of a bypass have no effect now."""
+def _why_without_effect(bypass: Allowlist, box: Mailbox) -> str | None:
+    """Return why the entries of a bypass have no effect now, or None."""
     if bypass.mode != Allowlist.Mode.ENFORCE:
         return (
             f"The mode of the list is {bypass.mode}: no message skips the review because of it. "
@@ -455,20 +467,20 @@ def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
     return None
 
 
-def _allowlist(found: Allowlist) -> Json:
-    entries = found.entries.order_by("pattern") if found.pk else ()
-    box = found.mailbox
+def _allowlist_json(allowlist: Allowlist) -> Json:
+    entries = allowlist.entries.order_by("pattern") if allowlist.pk else ()
+    box = allowlist.mailbox
     notice = None
-    copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
-    if outsiders := allowlists.judge(box, copied).outsiders:
+    copies = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
+    if outsiders := allowlists.judge(box, copies).outsiders:
         notice = f"The mailbox copies everything to {outsiders[0]}, who is not on its list: all mail is refused."
     return {
-        "mailbox_id": found.mailbox_id,
+        "mailbox_id": allowlist.mailbox_id,
         "mailbox": box.address,
-        "kind": found.kind,
-        "mode": found.mode,
-        "version": found.version,
+        "kind": allowlist.kind,
+        "mode": allowlist.mode,
+        "version": allowlist.version,
         "entries": [AllowlistEntryAnswer.of(entry) for entry in entries],
         "notice": notice,
-        "updated_at": iso(found.updated_at),
+        "updated_at": iso(allowlist.updated_at),
     }

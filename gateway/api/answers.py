@@ -1,8 +1,10 @@
-"""What every documented answer has in common.
+"""What the answers of all routes have in common: the documented answers, an email as
+JSON, and the pages of a list.
 
-Answers are documented by classes, for the OpenAPI document. Where one is a row as it is
-stored, its class makes it; elsewhere handlers build plain objects, which may have more
-keys. They are sent as they are (`api.site`).
+The OpenAPI document describes answers by the classes here and in the other files. If an
+answer is a row with its fields as stored, its class also makes it (`Answer.of`).
+Handlers build all other answers as dictionaries, which may have more keys than the
+class. All are sent without validation (`api/site.py`).
 """
 
 import re
@@ -21,14 +23,16 @@ from gateway.models import ApiKey, Email
 from gateway.states import Decision, Direction, Status
 from gateway.timestamps import iso
 
+# The id of most rows: a ULID.
 ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
+# The id of a row with a number.
 _COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,40}")
 
-# An object as clients read it.
+# A JSON object, in a request or an answer.
 Json = dict[str, Any]
 Iso = Annotated[str, BeforeValidator(iso)]
-# What is empty is shown as null.
+# An empty value is shown as null.
 OrNone = BeforeValidator(lambda value: value or None)
 
 
@@ -39,12 +43,12 @@ class Answer(BaseModel):
 
     @classmethod
     def of(cls, row: Model) -> Json:
-        """Return a row as this answer shows it."""
+        """Return a row in the form of this answer."""
         return cls.model_validate(row).model_dump()
 
 
 class Problem(Answer):
-    """Every error of every route."""
+    """An error: `error` is a sentence for people, `code` a word for programs."""
 
     error: str
     code: str
@@ -55,8 +59,8 @@ BY_OPERATOR = "Its operator creates accounts: ./run manage gateway_account --nam
 
 
 def not_offered(request: HttpRequest, *, instead: str, **named: str) -> JsonResponse:
-    """Answer for a route that is left out: what to use instead. What its path names is
-    ignored.
+    """Answer 501 for a route of MultiMail that the gateway does not offer, and say what
+    to use instead. `named` are the parameters of its path, which are ignored.
     """
     return JsonResponse(
         {
@@ -68,7 +72,7 @@ def not_offered(request: HttpRequest, *, instead: str, **named: str) -> JsonResp
 
 
 class Changed(Answer):
-    """Something changed its status."""
+    """The id and the new status of what was changed."""
 
     id: str
     status: str
@@ -82,10 +86,11 @@ class Health(Answer):
 
 
 def is_by_mcp_server(request: HttpRequest) -> bool:
-    """Whether MultiMail's MCP server asks: it names a JSON type even without a body.
+    """Whether MultiMail's MCP server sent the request: it sends a JSON content type
+    even without a body.
 
-    Its model trusts the whole answer except for the keys that the server takes out as
-    body text.
+    The language model behind it trusts the whole answer except the keys that the server
+    takes out as body text.
     """
     return (
         request.headers.get("Content-Type", "").lower().startswith("application/json")
@@ -93,8 +98,8 @@ def is_by_mcp_server(request: HttpRequest) -> bool:
 
 
 class PendingApproval(Answer):
-    """Not done yet: an operator has to confirm it, and the same request is repeated
-    with the code.
+    """Not done yet: an operator has to confirm it. Repeat the same request with the
+    code.
     """
 
     status: str
@@ -103,12 +108,14 @@ class PendingApproval(Answer):
     id: str
 
 
+# Shown as `spam_verdict`, by status.
 _VERDICTS: dict[str, str] = {
     Status.SPAM_FLAGGED: "flagged",
     Status.SPAM_QUARANTINED: "quarantined",
 }
-# Every text in a row that whoever wrote the message chose freely, but for the one
-# address that it is from: lists of addresses can hold whole sentences, too.
+# Replaces what the author of a message chose freely, if the key may not read the
+# message: everything but the sender's address. Even a list of addresses can hold whole
+# sentences.
 _WITHHELD: Json = {
     "subject": "",
     "from_name": "",
@@ -122,13 +129,15 @@ _WITHHELD: Json = {
 
 
 def summary_of(email: Email, *, flat: bool = False) -> Json:
-    """Return an email without its body, for lists."""
+    """Return an email without its body, as lists show it; `flat` is for the flat
+    dialect.
+    """
     bcc = email.bcc if email.direction == Direction.OUTBOUND else []
     received_at = iso(email.created_at)
     send_at = iso(email.send_at)
     decided_at = iso(email.decided_at)
-    told = email.told_reason()
-    approved = email.decision == Decision.APPROVED
+    reason = email.told_reason()
+    is_approved = email.decision == Decision.APPROVED
     return {
         **email.ids(),
         "mailbox_id": email.mailbox_id,
@@ -165,20 +174,20 @@ def summary_of(email: Email, *, flat: bool = False) -> Json:
         "gate_timing": email.gate_timing or None,
         "oversight_mode": email.oversight_mode,
         "decision": email.decision or None,
-        "decision_reason": told["reason"],
-        **told,
+        "decision_reason": reason["reason"],
+        **reason,
         "decided_at": decided_at,
         "decided_by": email.decided_by or None,
-        # A client may take approved_at for "was approved", so these two stay empty on a
-        # rejected message.
-        "approved_at": decided_at if approved else None,
-        "approved_by": email.decided_by if approved else None,
+        # A client may read approved_at as "was approved", so these two stay empty if
+        # the message was rejected.
+        "approved_at": decided_at if is_approved else None,
+        "approved_by": email.decided_by if is_approved else None,
         **delivery_of(email),
     }
 
 
 def delivery_of(email: Email) -> Json:
-    """Return how the sending of an email went."""
+    """Return the fields that say how the sending of an email went."""
     return {
         "sent_at": iso(email.sent_at),
         "delivered_at": iso(email.delivered_at),
@@ -194,7 +203,7 @@ def delivery_of(email: Email) -> Json:
 
 
 def attachment_rows(email: Email) -> list[Json]:
-    """Return what there is to know of the files, without their bytes."""
+    """Return the facts of an email's attachments, without their bytes."""
     if not email.has_attachments:
         return []
     return [
@@ -211,11 +220,12 @@ def attachment_rows(email: Email) -> list[Json]:
 
 
 def full_email(email: Email, *names: str, flat: bool = False) -> Json:
-    """Return a single read, with the text under each of these names.
+    """Return an email for a call that reads a single one, with its text under each of
+    `names`.
 
-    An MCP client puts everything but `markdown` into a block it trusts, so no other key
-    may hold body text there; the caller says which do. What a person who rejected the
-    message gave its agent as data is that person's words.
+    An MCP client puts everything but `markdown` into a block that its model trusts, so
+    no other key may hold body text there; the caller chooses the names. The feedback of
+    a person who rejected the message is that person's text, not its author's.
     """
     return {
         **summary_of(email, flat=flat),
@@ -234,13 +244,14 @@ def pending_row(email: Email, *, flat: bool = False) -> Json:
         "markdown": email.markdown,
         "body_markdown": email.markdown,
         "html_body": email.html,
-        # How many changes; what they are and the original stand in an answer of their
-        # own, as both hold the author's words under names that clients do not know.
+        # Only how many changes simplifying made. The changes and the original have an
+        # answer of their own, as both hold the author's words under names that clients
+        # do not know.
         "simplified": len(email.simplified),
         "attachments": attachment_rows(email),
         "additions": additions_of(email),
-        # A person who decides knows a key by its name; the id beside it stays when that
-        # changes.
+        # Reviewers know a key by its name. The id beside it stays the same if the key
+        # is renamed.
         "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
         "fingerprint": fingerprint_of(email),
         "expires_at": iso(email.expires_at),
@@ -248,20 +259,26 @@ def pending_row(email: Email, *, flat: bool = False) -> Json:
 
 
 def list_row(key: ApiKey, email: Email, *, flat: bool = False) -> Json:
-    """Return the message as a list shows it to the key."""
+    """Return an email as a list shows it to the key: without the author's words if the
+    key may not read the message.
+    """
     result = summary_of(email, flat=flat)
     if may_read(key, email):
         return result
-    own = email.mailbox.address
+    mailbox_address = email.mailbox.address
     return (
         result
         | _WITHHELD
-        | {"to": own if flat else [own], "to_addresses": [own], "recipient": own}
+        | {
+            "to": mailbox_address if flat else [mailbox_address],
+            "to_addresses": [mailbox_address],
+            "recipient": mailbox_address,
+        }
     )
 
 
 class Sent(Answer):
-    """A message was accepted, or had been before."""
+    """A message that was accepted, now or by an earlier request with the same key."""
 
     id: str
     email_id: str
@@ -311,7 +328,7 @@ class PendingMessages(Answer):
 
 
 class Decided(Answer):
-    """A decision was taken."""
+    """A decision that was taken."""
 
     id: str
     status: str
@@ -349,7 +366,7 @@ class TagWords(Answer):
 
 
 class FileLink(Answer):
-    """Where a file can be fetched without a key, for a while."""
+    """A link by which a file can be fetched without a key, for a while."""
 
     url: str
     filename: str
@@ -361,7 +378,9 @@ class FileLink(Answer):
 def clamp(
     value: str | None, *, default: int, most: int, least: int = 1, name: str = "limit"
 ) -> int:
-    """Return a number between `least` and `most`. Raises Invalid for what is none."""
+    """Return the number in `value`, raised to `least` or lowered to `most`; `default`
+    if it is empty. Raises Invalid if it is no whole number.
+    """
     if not value:
         return default
     if not _NUMBER.fullmatch(value):
@@ -370,7 +389,9 @@ def clamp(
 
 
 def read_cursor(value: str | None, *, form: re.Pattern[str] = ID) -> str | None:
-    """Return the id in a cursor. Raises Invalid for what cannot be one."""
+    """Return the id in a cursor, or None if it is empty. Raises Invalid if it cannot be
+    an id.
+    """
     if not value:
         return None
     if not form.fullmatch(value):
@@ -379,8 +400,8 @@ def read_cursor(value: str | None, *, form: re.Pattern[str] = ID) -> str | None:
 
 
 def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | None]:
-    """Return the page of at most `limit` rows, all of them for None, and the cursor of
-    the next page.
+    """Return the first `limit` rows, or all rows if it is None; and the cursor of the
+    next page, or None if there is none.
     """
     if limit is None:
         return list(rows), None
@@ -389,8 +410,8 @@ def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | No
 
 
 class PageFilters(BaseModel):
-    """The parameters of every list. Text, because an empty value means none, and a
-    large number is clamped.
+    """The parameters of every list. They are text, because an empty value means that
+    none is given, and a large number is clamped.
     """
 
     limit: str = ""
@@ -407,10 +428,10 @@ def page_of(
     most: int,
     numbered: bool = False,
 ) -> Json:
-    """Return one page of `rows`, newest first, in the given shape under `name`, and the
-    cursor of the next.
+    """Return one page of `rows`, newest first: under `name` each row in the given
+    shape, and the cursor of the next page.
 
-    Ids of `numbered` rows are integers.
+    The ids of `numbered` rows are integers.
     """
     if before := read_cursor(filters.cursor, form=_COUNT if numbered else ID):
         rows = rows.filter(pk__lt=before)

@@ -1,8 +1,8 @@
-"""How request bodies are read: JSON of a sane size and depth, fields checked so that
-what is stored is sound.
+"""How request bodies are read: JSON of limited size and depth, types of fields that
+allow only what can be stored, and the base classes of all bodies.
 
-Unknown fields are ignored; only a decision with an unknown field is refused. An error
-is a sentence for people, not the validation library's.
+Unknown fields are ignored; only a decision with an unknown field is refused. Errors are
+sentences for people, not those of pydantic.
 """
 
 import json
@@ -37,14 +37,17 @@ from gateway.states import GateTiming, Mode
 from gateway.text import check_header_text
 from gateway.timestamps import parse_iso
 
+# Addresses in one field; characters, if not said otherwise.
 MAX_RECIPIENTS = 50
 MAX_SUBJECT = 998
 MAX_BODY = 262_144
 MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
-# The type of validation error for a header injection; `api.site` also records the key.
+# The type of the validation error for a header injection, which `api/site.py` also
+# records in the audit log.
 INJECTION = "header_injection"
 _GOES_ON = re.compile(r"[\r\n]")
+# Sentences for the types of pydantic's errors.
 _PLAIN = {
     "missing": "is missing.",
     "extra_forbidden": "is no field of a decision. Nothing was decided.",
@@ -69,9 +72,10 @@ _PLAIN = {
     "too_long": "at most {max_length} {unit}.",
     "too_short": "at least {min_length} {unit}.",
 }
+# How deeply a body may be nested, and how many values it may hold.
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
-# The names and places by which a value is reached in a body.
+# The names and list positions that lead to a value in a body.
 Path = tuple[str | int, ...]
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _NO_FORM = (
@@ -80,7 +84,9 @@ _NO_FORM = (
 
 
 def _few(value: object) -> object:
-    """Count before parsing: the list may be as long as a body can be."""
+    """Refuse too many addresses before they are parsed: the list may be as long as a
+    body can be.
+    """
     number = 0
     if isinstance(value, list):
         number = len(value)
@@ -92,6 +98,7 @@ def _few(value: object) -> object:
 
 
 def _small(value: Json) -> Json:
+    # Refuses metadata that is too large.
     if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
         raise ValueError(
             f"at most {MAX_METADATA_BYTES} bytes of JSON, and it has {size}."
@@ -99,15 +106,15 @@ def _small(value: Json) -> Json:
     return value
 
 
-# A word in any case.
+# Makes the value lower case, so that a word is accepted in any case.
 Lower = BeforeValidator(
     lambda value: value.strip().lower() if isinstance(value, str) else value
 )
 
 
 def _keeps_its_header(value: object) -> object:
-    """Refuse text that goes on in another line, where `Bcc:` may stand. Lists in one
-    text may be broken at a comma.
+    """Refuse text with a line break, after which another header such as `Bcc:` could
+    follow. A text with several addresses may be broken at its commas.
     """
     parts = value.split(",") if isinstance(value, str) else value
     if isinstance(parts, list) and any(
@@ -148,7 +155,9 @@ TimingWord = Annotated[GateTiming, Lower]
 
 
 def example(value: JsonDict) -> ConfigDict:
-    """Return the settings of a body that the document shows with this example."""
+    """Return the configuration of a body for which the OpenAPI document shows this
+    example.
+    """
     return ConfigDict(json_schema_extra={"example": value})
 
 
@@ -166,7 +175,7 @@ class NamesEmail(Body):
     id: Id = ""
 
     def names_email(self) -> str:
-        """Return the id of the message, or an empty text."""
+        """Return the id of the message that the body names, or an empty text."""
         return self.email_id or self.message_id or self.id
 
 
@@ -209,30 +218,30 @@ class Confirmable(Body):
         code: str = "",
         **about: str,
     ) -> AbstractContextManager[None]:
-        """Do the act within this `with` only if it needs no code or has the right one
-        (`gateway.accounts.confirmed`).
+        """Return a context manager that does the act inside the `with` only if it needs
+        no code or has the right one (`gateway.accounts.confirmed`).
 
         A code is valid only for the same body and the same `about`.
         """
-        asked = self.model_dump(
+        fields = self.model_dump(
             mode="json", exclude={"approval_code"}, exclude_unset=True
         )
-        # What the address names wins over a field of that name in the body.
-        act = asked | about
+        # Parameters of the path win over fields of the same name in the body.
+        act = fields | about
         return confirmed(
             key, action, act, summary, code=self.approval_code or code, needed=needed
         )
 
 
 class ConfirmIn(Confirmable):
-    """A request that names nothing else."""
+    """A request with no fields but the code."""
 
     model_config = example({})
 
 
 def sentence_of(error: Json) -> str:
-    """Return what is wrong, without the field's name; for our own rules that is what
-    they say themselves.
+    """Return the sentence for a validation error, without the field's name. Errors of
+    our own validators have their own sentence.
     """
     plain = _PLAIN.get(error["type"])
     if plain is None:
@@ -241,21 +250,21 @@ def sentence_of(error: Json) -> str:
     unit = "character"
     if facts.get("field_type") in ("List", "Set", "Dictionary"):
         unit = "item"
-    is_one = 1 in (facts.get("min_length"), facts.get("max_length"))
-    facts["unit"] = unit if is_one else f"{unit}s"
-    # "'a', 'b' or 'c'" reads better without its signs.
+    is_singular = 1 in (facts.get("min_length"), facts.get("max_length"))
+    facts["unit"] = unit if is_singular else f"{unit}s"
+    # "'a', 'b' or 'c'" reads better without its quotes.
     facts["expected"] = str(facts.get("expected", "")).replace("'", "")
     return plain.format(**facts)
 
 
 class StrictParser(Parser):
-    """Parses a body. An empty one is an empty object; refusals are typed, for the error
-    handlers to find.
+    """Parses the JSON body of a request; an empty body is an empty object. Its errors
+    are GatewayErrors, which `api/site.py` answers.
     """
 
     def parse_body(self, request: HttpRequest) -> Json:
-        """Return the object in the body. Raises BadRequest, or Invalid for text that
-        cannot be kept.
+        """Return the object in the body. Raises BadRequest if there is none, or Invalid
+        if the object is too large or holds text that cannot be stored.
         """
         raw = request.body
         try:
@@ -270,39 +279,42 @@ class StrictParser(Parser):
             ) from error
         except ValueError as error:
             hint = _NO_FORM if request.content_type in _FORMS else ""
-            # What is wrong and where, without text of the body.
-            where = "it is not UTF-8, or holds a number that is too long"
+            # Says what is wrong and where, but repeats no text of the body.
+            detail = "it is not UTF-8, or holds a number that is too long"
             if isinstance(error, json.JSONDecodeError):
                 what = f"{error.msg[:1].lower()}{error.msg[1:]}"
-                where = f"{what}, at line {error.lineno}, column {error.colno}"
+                detail = f"{what}, at line {error.lineno}, column {error.colno}"
             raise BadRequest(
-                f"The body is not valid JSON: {where}.", code="invalid_json", hint=hint
+                f"The body is not valid JSON: {detail}.", code="invalid_json", hint=hint
             ) from error
         if not isinstance(value, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
-        # Every value is checked for what cannot be stored, and all for depth and size.
-        number = 0
-        waiting: list[tuple[Path, Json | list[Any]]] = [((), value)]
-        while waiting:
-            path, parts = waiting.pop()
-            number += len(parts)
+        # Checks each value for what cannot be stored, and all together for depth and
+        # number.
+        count = 0
+        unchecked: list[tuple[Path, Json | list[Any]]] = [((), value)]
+        while unchecked:
+            path, container = unchecked.pop()
+            count += len(container)
             if len(path) > MAX_DEPTH:
                 raise Invalid(
                     f"{path[0]}: is nested deeper than {MAX_DEPTH} levels.",
                     field=str(path[0]),
                 )
-            if number > MAX_VALUES:
+            if count > MAX_VALUES:
                 raise Invalid(f"The body holds more than {MAX_VALUES} values.")
-            for name, part in (
-                parts.items() if isinstance(parts, dict) else enumerate(parts)
+            for name, item in (
+                container.items()
+                if isinstance(container, dict)
+                else enumerate(container)
             ):
                 if isinstance(name, str):
                     _refuse_text(name, path)
-                if isinstance(part, str):
-                    _refuse_text(part, (*path, name))
-                elif isinstance(part, dict | list):
-                    waiting.append(((*path, name), part))
-                elif isinstance(part, float) and not math.isfinite(part):
+                if isinstance(item, str):
+                    _refuse_text(item, (*path, name))
+                elif isinstance(item, dict | list):
+                    unchecked.append(((*path, name), item))
+                elif isinstance(item, float) and not math.isfinite(item):
                     raise _invalid((*path, name), "is not a finite number.")
         return value
 

@@ -1,7 +1,8 @@
-"""Other paths to the same calls: the flat dialect (one path a verb, bare and under /v1)
-and Zapier's, and spam.
+"""Other paths to the same calls: the flat dialect (one path for each verb, with and
+without /v1), and the paths of Zapier's app, with reports of spam.
 
-Routes of MultiMail that the gateway does not have answer 501, and what to use instead.
+Routes of MultiMail that the gateway does not have answer 501 and say what to use
+instead.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from gateway.lookups import email_named
 from gateway.messages import labels
 
 _SENT = {202: Sent, 200: Sent}
-# Method, path, checks, answers, handler.
+# Method, path, check of the key, documented answers, handler.
 _Calls = tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...]
 _FLAT: _Calls = (
     ("POST", "/send_email", SEND, _SENT, sending.send_flat),
@@ -65,7 +66,7 @@ def _router(tag: str, calls: _Calls, *, listed: bool = True) -> Router:
             route,
             auth=auth,
             response=response,
-            # Another path of check_inbox.
+            # A second path of check_inbox, which the document leaves out.
             include_in_schema=listed and route != "/inbox",
         )(handler)
     return router
@@ -93,7 +94,7 @@ def read_email(request: KeyedRequest, email: str) -> Json:
 
 @router.post("/emails/{email}/reply", auth=SEND, response=_SENT)
 def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
-    """Answer a message. Answers `queued` for every accepted message."""
+    """Reply to a message. The status is `queued` for every accepted message."""
     return sending.reply_to(request, email, body)
 
 
@@ -122,15 +123,16 @@ def not_spam(request: KeyedRequest, email: str) -> Json:
 
 
 def _label(request: KeyedRequest, email: str, user_label: str) -> Json:
-    found = labels.label(request.auth, email_named(request.auth, email), user_label)
+    labelled = labels.label(request.auth, email_named(request.auth, email), user_label)
     return {
-        "id": found.pk,
-        "email_id": found.pk,
-        "status": found.status,
-        "user_label": found.user_label,
+        "id": labelled.pk,
+        "email_id": labelled.pk,
+        "status": labelled.status,
+        "user_label": labelled.user_label,
     }
 
 
+# What to use instead, by path.
 _NOT_OFFERED = {
     "v1/billing/<path:rest>": "It is self-hosted, so there is no billing.",
     "v1/export": "Use the account's lists instead.",

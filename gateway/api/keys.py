@@ -1,4 +1,4 @@
-"""API keys: listing, making, changing and revoking them."""
+"""Routes of API keys: listing, making, changing and revoking them."""
 
 from typing import Annotated
 
@@ -17,8 +17,8 @@ _NAMES = ", ".join(Scope.values)
 
 
 def known_scopes(scopes: list[str]) -> list[str]:
-    """Return scopes as they are stored. Raises ValueError for an unknown one, and for
-    two that no key has together.
+    """Return scopes as they are stored: in lower case, each once. Raises ValueError for
+    an unknown scope, and for send and oversight together.
     """
     scopes = list(dict.fromkeys(scope.strip().lower() for scope in scopes))
     if unknown := [scope for scope in scopes if scope not in Scope.values]:
@@ -125,11 +125,11 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     """
     key = request.auth
     scopes = body.scopes or [str(Scope.READ)]
-    reach = ", ".join(body.mailboxes or ["all mailboxes"])
+    mailbox_names = ", ".join(body.mailboxes or ["all mailboxes"])
     with body.confirmed(
         key,
         "create_api_key",
-        f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
+        f"Create the API key {body.name} with {', '.join(scopes)} for {mailbox_names}",
         needed=accounts.needs_approval_code(key, scopes) or None,
     ):
         sandbox = key.sandbox if body.sandbox is None else body.sandbox
@@ -148,26 +148,26 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> Json:
     paused key.
     """
     key = request.auth
-    found = accounts.key_named(key, key_id)
+    target = accounts.key_named(key, key_id)
     changes = body.changes()
-    summary = f"Change the API key {found.name}"
+    summary = f"Change the API key {target.name}"
     if "scopes" in changes:
         summary = (
-            f"Give the API key {found.name} the scopes {', '.join(changes['scopes'])}"
+            f"Give the API key {target.name} the scopes {', '.join(changes['scopes'])}"
         )
     elif changes.get("paused") is False:
-        summary = f"Resume the API key {found.name}"
+        summary = f"Resume the API key {target.name}"
     with body.confirmed(
         key,
         "update_api_key",
         summary,
         needed=accounts.needs_approval_code(
-            key, changes.get("scopes", ()), found.scopes
+            key, changes.get("scopes", ()), target.scopes
         )
         or (changes.get("paused") is False and key.has_conflict_of_interest()),
-        id=found.pk,
+        id=target.pk,
     ):
-        changed = accounts.change_key(key, changed=found, changes=changes)
+        changed = accounts.change_key(key, changed=target, changes=changes)
     return KeyAnswer.of(changed) | {"status": "updated"}
 
 
@@ -179,13 +179,13 @@ def revoke_key(
     approval_code: str = "",
 ) -> Json:
     """Revoke a key at once."""
-    found = accounts.key_named(request.auth, key_id)
+    revoked = accounts.key_named(request.auth, key_id)
     with body.confirmed(
         request.auth,
         "revoke_api_key",
-        f"Revoke the API key {found.name}",
+        f"Revoke the API key {revoked.name}",
         code=approval_code,
-        id=found.pk,
+        id=revoked.pk,
     ):
-        accounts.revoke_key(request.auth, revoked=found)
-    return {"id": found.pk, "status": "revoked"}
+        accounts.revoke_key(request.auth, revoked=revoked)
+    return {"id": revoked.pk, "status": "revoked"}

@@ -1,4 +1,6 @@
-"""Mailboxes: reading, making, changing and deleting them."""
+"""Routes of mailboxes (reading, making, changing and deleting them) and of domains,
+with their records in DNS.
+"""
 
 from typing import Annotated, Any, Self
 
@@ -31,6 +33,7 @@ from gateway.timestamps import epoch_milliseconds, iso
 
 _ADDITIONS = ("auto_cc", "auto_bcc")
 _TEXTS = ("display_name", "signature_block")
+# Characters of all addresses of one field.
 MAX_ADDITIONS = 2000
 
 
@@ -42,10 +45,10 @@ class MailboxSettings(Body):
     auto_cc: Addresses = Field(default_factory=list)
     auto_bcc: Addresses = Field(default_factory=list)
     signature_block: ShortText | None = None
-    # 0 and 1 are taken as well.
+    # 0 and 1 are accepted as well.
     forward_inbound: bool | None = None
     commercial: bool | None = None
-    # No setting any more: clients of MultiMail before 0.13 send it.
+    # Always on. Clients of MultiMail before 0.13 still send it.
     ai_disclosure: bool | None = None
     mcp_configured: bool | None = None
     scheduling_enabled: bool | None = None
@@ -66,7 +69,7 @@ class MailboxSettings(Body):
         return self
 
     def changes(self) -> Json:
-        """Return the fields of a mailbox that are to change, and to what; without the
+        """Return the fields of a mailbox to change, with their new values; not the
         oversight mode.
         """
         settings = set(MailboxSettings.model_fields) - {
@@ -84,8 +87,8 @@ class MailboxSettings(Body):
 
 
 class MailboxIn(MailboxSettings, Confirmable):
-    """A mailbox to make: a whole address, or the part before the @ of the account's own
-    domain.
+    """A mailbox to make: its whole address, or the part before the @ under the
+    account's own domain.
     """
 
     model_config = example(
@@ -102,7 +105,7 @@ class MailboxIn(MailboxSettings, Confirmable):
         return self
 
     def wanted(self) -> str:
-        """Return the address, or its local part."""
+        """Return the address, or the part of it that was given."""
         return (self.address or self.address_local or "").strip()
 
 
@@ -171,8 +174,8 @@ def read_mailbox(request: KeyedRequest, mailbox: str) -> Json:
 
 @router.post("/mailboxes", response=MADE)
 def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
-    """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the
-    real one.
+    """Make a mailbox. A mode looser than gated_send is not accepted; the answer shows
+    the mode that it got.
     """
     with body.confirmed(
         request.auth,
@@ -193,23 +196,23 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
     "/mailboxes/{mailbox}", response={200: MailboxAnswer, 202: PendingApproval}
 )
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
-    """Change a mailbox. A stricter oversight mode is taken, a looser one needs
+    """Change a mailbox. A stricter oversight mode is accepted; a looser one needs
     request-upgrade and a code.
 
     Switching `require_fingerprint` off takes an operator's code.
     """
     key = request.auth
-    found = mailbox_named(key, mailbox)
+    box = mailbox_named(key, mailbox)
     with body.confirmed(
         key,
         "update_mailbox",
-        f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
+        f"Change {box.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
         needed=_loosens_own_oversight(key, body)
-        or (found.require_fingerprint and body.require_fingerprint is False),
-        id=found.pk,
+        or (box.require_fingerprint and body.require_fingerprint is False),
+        id=box.pk,
     ):
         changed = mailboxes.change_mailbox(
-            key, found, body.oversight_mode, body.changes()
+            key, box, body.oversight_mode, body.changes()
         )
     return MailboxAnswer.of(changed) | {"status": "updated"}
 
@@ -219,7 +222,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> J
     response={200: MailboxAnswer, 202: PendingApproval},
 )
 def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
-    """Change a mailbox, as MCP clients call it."""
+    """Change a mailbox, on the path that MCP clients call."""
     return update_mailbox(request, mailbox, body)
 
 
@@ -234,24 +237,24 @@ def delete_mailbox(
     out again.
     """
     key = request.auth
-    found = mailbox_named(key, mailbox)
+    box = mailbox_named(key, mailbox)
     with body.confirmed(
         key,
         "delete_mailbox",
-        f"Delete the mailbox {found.address}",
+        f"Delete the mailbox {box.address}",
         code=approval_code,
-        id=found.pk,
+        id=box.pk,
     ):
-        mailboxes.delete_mailbox(key, found)
+        mailboxes.delete_mailbox(key, box)
     decisions.cancel_in_closed_mailboxes(key)
-    return {"id": found.pk, "status": "deleted"}
+    return {"id": box.pk, "status": "deleted"}
 
 
 def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
-    """Whether a key would free calls like its own from oversight; that takes a person,
-    whatever the setting.
+    """Whether the key would free its own mail from oversight by this change. A person
+    has to confirm that, whatever the operator's setting is.
     """
-    # Nor may a sandbox key add somebody who gets live mail.
+    # A sandbox key must not add somebody who gets copies of live mail, either.
     adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
     return adds or (key.has_conflict_of_interest() and bool(body.allow_looser_per_call))
 
@@ -299,13 +302,13 @@ class Domains(Answer):
 
 
 def domain_json(row: Domain) -> Json:
-    """Return a domain with its records, and what DNS said of each when it was last
+    """Return a domain with its records, and for each what was wrong when DNS was last
     asked.
     """
     records = []
     for record in records_of(row):
         is_proved = record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE
-        shown = {
+        record_json = {
             "type": record.type,
             "name": record.name,
             "value": record.value,
@@ -314,8 +317,8 @@ def domain_json(row: Domain) -> Json:
             "problem": row.dns_problems.get(record.key) or None,
         }
         if record.type == "MX":
-            shown["priority"] = 10
-        records.append(shown)
+            record_json["priority"] = 10
+        records.append(record_json)
     return {
         "id": row.pk,
         "domain": row.domain,
@@ -324,7 +327,8 @@ def domain_json(row: Domain) -> Json:
         "spf_verified": row.is_right(SPF),
         "dmarc_verified": row.is_right(DMARC),
         "mx_verified": row.is_right(MX),
-        # The envelope sender is of the domain itself.
+        # The envelope sender is an address of the domain, so its SPF record counts here
+        # too.
         "return_path_verified": row.is_right(SPF),
         "dns_records": records,
         "created_at": iso(row.created_at),
@@ -376,7 +380,7 @@ def rotate_dkim(request: KeyedRequest, domain_id: str) -> Json:
 
 @router.delete("/domains/{domain_id}", response=Changed)
 def delete_domain(request: KeyedRequest, domain_id: str) -> Json:
-    """Give a domain back. 409 while mailboxes live under it."""
+    """Give a domain back. 409 while it has mailboxes."""
     domain = _domain_named(request.auth, domain_id)
     domains.remove_domain(request.auth, domain)
     return {"id": domain_id, "status": "deleted"}

@@ -1,4 +1,4 @@
-"""Reading messages, threads, tags and files, and cancelling a message."""
+"""Routes that list and read messages, threads, tags and files, and cancel a message."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -49,10 +49,11 @@ from gateway.timestamps import iso, parse_loosely
 
 _TagMap = Annotated[dict[str, str], BeforeValidator(parse_tags)]
 _EMAIL = "/mailboxes/{mailbox}/emails/{email}"
+# Messages in the answer for a thread.
 MAX_MESSAGES = 500
-# Each of these may be as long as a message can be.
+# The same for an answer with bodies: each may be as long as a message can be.
 MAX_MESSAGES_WITH_BODIES = 50
-# Replies that were never sent.
+# Mail in these states is no reply in a thread, because it was never sent.
 _NEVER_SENT = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
 _TAGS = "/mailboxes/{mailbox}/emails/{email}/tags"
 _FILE = "/mailboxes/{mailbox}/emails/{email}/attachments/{path:name}"
@@ -100,13 +101,13 @@ class ListFilters(PageFilters):
         return clamp(self.limit, default=20, most=100)
 
     def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
-        """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the
-        order round.
+        """Return `emails` narrowed and ordered. `cursor` wins over `offset`; with
+        `since_id` the oldest come first.
         """
         emails = self._narrow(emails)
         cursor = read_cursor(self.cursor)
         if since := self.since_id:
-            # 0 stands for the beginning.
+            # 0 means the beginning.
             if since != "0" and not ID.fullmatch(since):
                 raise Invalid("since_id: must be the id of a message, or 0.")
             return emails.filter(id__gt=max(since, cursor or "")).order_by("id")
@@ -142,16 +143,16 @@ class ListFilters(PageFilters):
 
 
 class InboxFilters(ListFilters):
-    """The parameters of `check_inbox`: those of a list, whose mailbox is named here,
-    and `unread`.
+    """The parameters of `check_inbox`: those of a list, the name of the mailbox, and
+    `unread`.
     """
 
     mailbox: MailboxName = ""
     unread: _MaybeFlag = None
 
     def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
-        """Take unread mail, unless a status is named or `unread=false` asks for all
-        that can be read.
+        """Keep unread mail only, unless a status is given or `unread=false` asks for
+        read mail too.
         """
         emails = super()._narrow(emails)
         if self.status is not None:
@@ -164,7 +165,7 @@ class InboxFilters(ListFilters):
 
 
 class ZapierFilters(InboxFilters):
-    """The parameters of Zapier's inbox: what can be read, whether it was or not."""
+    """The parameters of Zapier's inbox, which lists read mail too."""
 
     unread: _MaybeFlag = False
 
@@ -174,7 +175,7 @@ class ZapierFilters(InboxFilters):
 
 
 class SpamFilters(ListFilters):
-    """The parameters of the list of spam, of all mailboxes."""
+    """The parameters of the list of spam."""
 
     status: Annotated[
         _MaybeStatus, BeforeValidator(lambda value: value or Status.SPAM_QUARANTINED)
@@ -188,7 +189,9 @@ router = Router(tags=["messages"], auth=READ)
 def list_emails(
     request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
 ) -> Json:
-    """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
+    """List the messages of a mailbox, newest first; with `since_id` only newer ones,
+    oldest first.
+    """
     box = mailbox_named(request.auth, mailbox)
     return _page(request.auth, filters, flat=False, mailbox=box)
 
@@ -204,12 +207,12 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> Json:
 
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
 def cancel(request: KeyedRequest, mailbox: str, email: str) -> Json:
-    """Take back a message that has not left."""
+    """Cancel a message that has not been sent."""
     return _cancel(request.auth, _email(request, mailbox, email))
 
 
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> Json:
-    """List received mail, unread if nothing else is asked for."""
+    """List received mail: unread mail, if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
     return _page(
         request.auth, filters, flat=True, mailbox=box, direction=Direction.INBOUND
@@ -222,8 +225,8 @@ def check_zapier_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> 
 
 
 def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> Json:
-    """List received mail of all mailboxes that was put away as spam; with `status` what
-    has another one.
+    """List received mail of all mailboxes that was put away as spam; with `status`,
+    mail of that status instead.
     """
     return _page(request.auth, filters, flat=True, direction=Direction.INBOUND)
 
@@ -232,17 +235,17 @@ def read_flat(
     request: KeyedRequest, id: str = "", email_id: str = "", message_id: str = ""
 ) -> Json:
     """Read one message whole, by its id alone."""
-    named = id or email_id or message_id
-    if not named:
+    given_id = id or email_id or message_id
+    if not given_id:
         raise Invalid("id: give the id of the message.")
-    found = email_named(request.auth, named)
+    found = email_named(request.auth, given_id)
     lookups.open_email(request.auth, found)
-    whole = full_email(found, "markdown", "text", "body", "text_body", flat=True)
-    return whole | {"html_body": found.html}
+    result = full_email(found, "markdown", "text", "body", "text_body", flat=True)
+    return result | {"html_body": found.html}
 
 
 def cancel_flat(request: KeyedRequest, body: CancelIn) -> Json:
-    """Take back a message that has not left, by its id alone."""
+    """Cancel a message that has not been sent, by its id alone."""
     return _cancel(request.auth, email_named(request.auth, body.names_email()))
 
 
@@ -267,8 +270,8 @@ def _page(key: ApiKey, filters: ListFilters, *, flat: bool, **only: Any) -> Json
 def read_thread(
     request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False
 ) -> Json:
-    """List a thread, oldest first; with `bodies` the newest messages, and what they
-    say. Nothing is marked read.
+    """List a thread, oldest first; with `bodies` only the newest messages, with their
+    text. Nothing is marked read.
     """
     return _thread(
         request.auth,
@@ -297,33 +300,33 @@ def _thread(
     flat: bool,
     bodies: bool = False,
 ) -> Json:
-    found = thread_named(key, thread_id, mailbox)
+    thread = thread_named(key, thread_id, mailbox)
     most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
-    emails = list(found[: most + 1])
+    emails = list(thread[: most + 1])
     if not emails:
         raise NotFound(
             "There is no such thread in this account.", code="unknown_thread"
         )
-    cut = len(emails) > most
-    count = found.count() if cut else len(emails)
+    is_truncated = len(emails) > most
+    count = thread.count() if is_truncated else len(emails)
     emails = emails[:most][::-1]
-    # Who wrote and who was written to openly, in the order in which they came in.
-    people = dict.fromkeys(
-        one
+    # Authors and visible recipients, in the order in which they joined the thread.
+    participants = dict.fromkeys(
+        address
         for email in emails
-        for one in (email.from_address, *email.to, *email.cc)
-        if one
+        for address in (email.from_address, *email.to, *email.cc)
+        if address
     )
-    # An answer that waits for approval counts as one: a second must not be written.
-    sent = [email for email in emails if email.status not in _NEVER_SENT]
+    # A reply that waits for approval counts too, so that no second one is written.
+    in_thread = [email for email in emails if email.status not in _NEVER_SENT]
     result: Json = {
         "thread_id": thread_id,
         "message_count": count,
-        "participants": list(people),
+        "participants": list(participants),
         "last_activity": iso(emails[-1].created_at),
-        "has_unanswered_inbound": bool(sent)
-        and sent[-1].direction == Direction.INBOUND,
-        "truncated": cut,
+        "has_unanswered_inbound": bool(in_thread)
+        and in_thread[-1].direction == Direction.INBOUND,
+        "truncated": is_truncated,
         "emails": [],
     }
     for email in emails:
@@ -342,14 +345,14 @@ def read_tags(request: KeyedRequest, mailbox: str, email: str) -> Json:
 
 @router.put(_TAGS, auth=SEND, response=Tags)
 def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) -> Json:
-    """Add tags to a message; those of the same name are overwritten, all others stay."""
+    """Add tags to a message; tags of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
     return {"tags": labels.add_tags(request.auth, found, body.tags)}
 
 
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=Answer)
 def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Json:
-    """Take one tag away; its name may hold slashes."""
+    """Remove one tag; its name may hold slashes."""
     found = _email(request, mailbox, email)
     return {"deleted": labels.drop_tag(request.auth, found, name)}
 
@@ -370,17 +373,18 @@ def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
     return email_named(request.auth, email, mailbox_named(request.auth, mailbox))
 
 
-# Before the route of the bytes, which would take this suffix for a part of the name.
+# Declared before the route of the bytes, which would take `/url` for a part of the
+# name.
 @router.get(_FILE + "/url", response=FileLink)
 def link_to_file(
     request: KeyedRequest, mailbox: str, email: str, name: str
 ) -> HttpResponse:
     """Get a link to one file that works for an hour and needs no key."""
     found = _email(request, mailbox, email)
-    # Where there is no file of this name, the suffix may be a part of one.
+    # If no file has this name, `/url` may be a part of a file's name.
     file = _file(request.auth, found, name, unless=f"{name}/url")
     if file.name != name:
-        return _bytes(file)
+        return _download(file)
     token = quote(lookups.link_token(request.auth, file))
     result = {
         "url": request.build_absolute_uri(f"/v1/files/{token}"),
@@ -397,7 +401,7 @@ def read_file(
     request: KeyedRequest, mailbox: str, email: str, name: str
 ) -> HttpResponse:
     """Get the bytes of one file."""
-    return _bytes(_file(request.auth, _email(request, mailbox, email), name))
+    return _download(_file(request.auth, _email(request, mailbox, email), name))
 
 
 @router.get(
@@ -406,15 +410,15 @@ def read_file(
     include_in_schema=False,
 )
 def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse:
-    """Get the bytes of one file of a message that waits: whoever decides may read what
-    they decide on.
+    """Get the bytes of one file of a held message, which whoever decides about the
+    message may read.
     """
     found = email_named(request.auth, email)
     if found.status not in AWAITING_DECISION:
         raise NotFound(
             "This message is no longer held. Reading its files needs a key with the scope read."
         )
-    return _bytes(_file(request.auth, found, name))
+    return _download(_file(request.auth, found, name))
 
 
 @router.get("/oversight/pending/{email}/original", auth=SEES_HELD, response=Original)
@@ -433,10 +437,11 @@ def read_original(request: KeyedRequest, email: str) -> Json:
 @router.get("/files/{token}", auth=None, include_in_schema=False)
 def read_file_by_link(request: HttpRequest, token: str) -> HttpResponse:
     """Get the bytes of the file that a link leads to."""
-    return _bytes(lookups.file_of_token(token))
+    return _download(lookups.file_of_token(token))
 
 
 def _file(key: ApiKey, email: Email, name: str, *, unless: str = "") -> Attachment:
+    # Returns the attachment with this name, or else the one named `unless`.
     check_may_read(key, email)
     files = {file.name: file for file in email.attachments.all()}
     file = files.get(name) or files.get(unless)
@@ -445,10 +450,11 @@ def _file(key: ApiKey, email: Email, name: str, *, unless: str = "") -> Attachme
     return file
 
 
-def _bytes(file: Attachment) -> HttpResponse:
+def _download(file: Attachment) -> HttpResponse:
+    # Answers with the bytes of a file.
     response = HttpResponse(bytes(file.content), content_type=file.content_type)
-    # Written by a stranger or an agent: never shown by a browser as a page of this
-    # host.
+    # A stranger or an agent wrote the file, so a browser must not show it as a page of
+    # this host.
     response["Content-Disposition"] = content_disposition_header(
         as_attachment=True, filename=file.name
     )

@@ -1,5 +1,5 @@
-"""What waits for a decision, the decision, and the one-time codes that loosen a
-mailbox's oversight.
+"""Routes for reviewers: the held messages, the decision about one, and the one-time
+codes that loosen a mailbox's oversight mode.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,15 +48,17 @@ from gateway.models import Email, Scope, UpgradeRequest
 from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
+# What a word in a request decides.
 _ACTIONS = {
     "approve": "approved",
     "approved": "approved",
     "reject": "rejected",
     "rejected": "rejected",
 }
-# A suggestion travels in webhooks, whose receivers may read no more than 256 KiB.
+# Characters. A suggestion is part of a webhook event, of which receivers may read no
+# more than 256 KiB.
 MAX_SUGGESTION = 20_000
-# Fifty recipients.
+# Characters: enough for fifty recipients.
 MAX_FIELD = 13_000
 _ASKED = (
     "An operator has the code and decides whether to give it to you. It works once, within 24 hours: send it with "
@@ -86,10 +88,11 @@ class Verdict(NamesEmail):
     action: str = ""
     decision: str = ""
     reason: Annotated[str, MaxLen(2000)] | None = None
-    # Whom the client names as the person behind the key; the audit log keeps the key.
+    # The person behind the key, as the client names them; the audit log has the key
+    # too.
     decided_by: ShortLine | None = None
     expected_fingerprint: Sha256 | None = None
-    # What the agent gets as data beside the reason of a rejection.
+    # Given to the agent as data, beside the reason of a rejection.
     suggested_markdown: Annotated[str, MaxLen(MAX_SUGGESTION)] | None = None
     replaced_by: ShortLine | None = None
     changes: Annotated[list[FieldChange], MaxLen(10)] | None = None
@@ -116,7 +119,7 @@ class Verdict(NamesEmail):
         return self
 
     def feedback(self) -> Json:
-        """Return what the agent gets as data; what was not given is left out."""
+        """Return the data for the agent; fields that were not given are left out."""
         return self.model_dump(
             include={"suggested_markdown", "replaced_by", "changes"}, exclude_none=True
         )
@@ -138,7 +141,7 @@ class DecideIn(MustNameEmail, Verdict):
 
 
 class ExpiryIn(MustNameEmail):
-    """Until when a held message may be approved; null: without end."""
+    """Until when a held message may be approved; null: for ever."""
 
     model_config = example(
         {"email_id": "01JD0000000000000000000000", "expires_at": "2030-01-01T00:00:00Z"}
@@ -148,7 +151,7 @@ class ExpiryIn(MustNameEmail):
 
 
 class UpgradeWish(Body):
-    """Which mode is wanted."""
+    """The oversight mode that is wanted."""
 
     model_config = example({"target_mode": "monitored"})
 
@@ -174,7 +177,7 @@ class UpgradeAnswer(Answer):
 
 
 class UpgradeRequests(Answer):
-    """What waits for a code, with the codes."""
+    """Requests that wait for a code, with their codes."""
 
     requests: list[Json]
 
@@ -192,7 +195,7 @@ class PendingFilters(PageFilters):
     ] = ""
 
     def page_size(self) -> int | None:
-        """Return how many rows a page has; None when all are asked for."""
+        """Return how many rows a page has; None: all rows."""
         return (
             clamp(self.limit, default=100, most=500)
             if self.limit or self.cursor
@@ -208,16 +211,16 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     """List held messages, oldest first, with all that a decision needs; with `email_id`
     only that one.
 
-    To a request that names a JSON type, as the MCP server does, each row gives its body
-    once, as `body_markdown`, and the rows stand under `pending` alone.
+    If the request has a JSON content type, as the MCP server's has, each row has its
+    body only once, as `body_markdown`, and the rows are only under `pending`.
     """
     if not is_by_mcp_server(request):
         return _list_pending(request, filters, pending_row)
     filters.only = "pending"
 
     def with_body_once(email: Email) -> Json:
-        # The server takes bodies out of the rows, and which names it knows is not
-        # public.
+        # The MCP server takes bodies out of the rows, but it is not public which names
+        # it knows.
         result = pending_row(email)
         del result["markdown"], result["html_body"]
         if email.html:
@@ -234,8 +237,8 @@ def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
 def decide_email(request: KeyedRequest, body: DecideIn) -> Json:
-    """Approve or reject a held message. The first decision wins; 409 says what became
-    of it otherwise.
+    """Approve or reject a held message. The first decision wins; a later one gets 409
+    with what became of the message.
 
     A mailbox or account can require `expected_fingerprint`; a field that is not known
     is refused, not ignored.
@@ -291,7 +294,7 @@ def _list_pending(
 
 def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> Json:
     """Approve or reject the held message of this id."""
-    # Ignored, these would decide something else.
+    # Refused, not ignored: the client may mean another message or another decision.
     if body.names_email() not in ("", email_id):
         raise Invalid("email_id: the path names another message. Nothing was decided.")
     if name := next(iter(request.GET), ""):
@@ -306,7 +309,7 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
         expected_fingerprint=body.expected_fingerprint or "",
         feedback=body.feedback(),
     )
-    waits = (
+    waits_for_time = (
         email.send_at is not None
         and email.decided_at is not None
         and email.send_at > email.decided_at
@@ -314,7 +317,7 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
     leaves_now = (
         email.decision == Decision.APPROVED
         and email.direction == Direction.OUTBOUND
-        and not waits
+        and not waits_for_time
     )
     result = {
         **email.ids(),
@@ -337,13 +340,16 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
     response=UpgradeAnswer,
 )
 def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> Json:
-    """Ask for a looser oversight mode; three times an hour at most. The code goes to an
+    """Ask for a looser oversight mode, at most three times an hour. The code goes to an
     operator.
     """
-    asked = mailboxes.request_upgrade(
+    upgrade_request = mailboxes.request_upgrade(
         request.auth, mailbox_named(request.auth, mailbox), body.target_mode
     )
-    return UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED}
+    return UpgradeAnswer.of(upgrade_request) | {
+        "status": "upgrade_requested",
+        "message": _ASKED,
+    }
 
 
 @router.post(
@@ -352,8 +358,8 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> J
     response=MailboxAnswer,
 )
 def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> Json:
-    """Loosen the mode with the code that an operator gave. Dashes and case do not
-    matter.
+    """Loosen the oversight mode with the code that an operator gave. Dashes and case do
+    not matter.
     """
     changed = mailboxes.upgrade(
         request.auth, mailbox_named(request.auth, mailbox), body.code
@@ -363,11 +369,11 @@ def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> Json:
 
 @router.get("/upgrade-requests", auth=ADMIN, response=UpgradeRequests)
 def list_upgrade_requests(request: KeyedRequest) -> Json:
-    """List what waits for a code, newest first, with who asked, and with the codes for
+    """List the requests that wait for a code, newest first: who asked, and the code for
     a person to pass on.
 
-    A key that also sends, or is a sandbox key, gets null for a code: it would loosen
-    oversight in its own favour.
+    A key that also sends, or a sandbox key, gets null for the code: it would loosen
+    oversight of its own mail.
     """
     key = request.auth
     rows = (
@@ -375,14 +381,14 @@ def list_upgrade_requests(request: KeyedRequest) -> Json:
         .waiting()
         .select_related("requested_by_key")
     )
-    shown = not key.has_conflict_of_interest()
+    shows_codes = not key.has_conflict_of_interest()
     result = [
-        UpgradeAnswer.of(one)
+        UpgradeAnswer.of(row)
         | {
-            "requested_by": one.requested_by_key_id,
-            "requested_by_name": one.requested_by_key.name,
-            "code": one.code if shown else None,
+            "requested_by": row.requested_by_key_id,
+            "requested_by_name": row.requested_by_key.name,
+            "code": row.code if shows_codes else None,
         }
-        for one in rows
+        for row in rows
     ]
     return {"requests": result}

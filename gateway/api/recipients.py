@@ -1,5 +1,5 @@
-"""Contacts, which live and sandbox keys share as they share mailboxes, and suppressed
-addresses.
+"""Routes of contacts and of suppressed addresses, and the page on which a recipient
+unsubscribes. Live and sandbox keys share contacts, as they share mailboxes.
 """
 
 from typing import Annotated
@@ -33,8 +33,8 @@ MAX_TAGS = 50
 
 
 def _tags(value: object) -> object:
-    """Read tags in each of the forms that messages have them in: an array, a text with
-    commas, or a map, whose names are the tags.
+    """Return tags as a list, from each of the forms that tags of messages have: a list,
+    a text with commas, or an object, whose names are the tags.
     """
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -89,7 +89,7 @@ class Contacts(Answer):
 
 
 class SuppressionAnswer(Answer):
-    """An address that gets nothing any more."""
+    """An address to which nothing is sent any more."""
 
     id: str
     email_address: str
@@ -109,8 +109,8 @@ router = Router(tags=["recipients"])
 
 
 class ContactFilters(PageFilters):
-    """The parameters of the list. Clients that do not page send no limit, so a page
-    without one is large.
+    """The parameters of the list of contacts. Clients that do not page send no limit,
+    so a page without one is large.
     """
 
     q: ShortText = ""
@@ -126,7 +126,7 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Json
     rows = Contact.objects.visible_to(request.auth)
     if filters.mailbox:
         rows = rows.used_by(mailbox_named(request.auth, bare_address(filters.mailbox)))
-    # Contacts store addresses in this form.
+    # Contacts store addresses in the form that comparable_text returns.
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
     return page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000)
@@ -134,7 +134,7 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Json
 
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
 def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
-    """Add a contact. Where the address is a contact already, 409 names that contact."""
+    """Add a contact. If the address is a contact already, 409 names that contact."""
     name = body.mailbox or body.mailbox_id
     mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
     contact = contacts.add_contact(
@@ -167,8 +167,8 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
     "/suppression", auth=BearerKey(Scope.ADMIN, Scope.SEND), response=Suppressions
 )
 def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
-    """List suppressed addresses, newest first. Mail to one is refused, until it is
-    taken off the list.
+    """List suppressed addresses, newest first. Mail to one is refused until it is taken
+    off the list.
     """
     rows = Suppression.objects.applying_to(request.auth)
     return page_of(
@@ -181,15 +181,19 @@ def lift_suppression(request: KeyedRequest, address: str) -> Json:
     """Take an address off the list, so that it is written to again. It may be
     percent-encoded or not.
     """
-    found = (
+    suppressed = (
         Suppression.objects.visible_to(request.auth)
         .filter(email_address=comparable_text(address))
         .first()
     )
-    if found is None:
+    if suppressed is None:
         raise NotFound("This address is not suppressed.")
-    suppression.lift(request.auth, found)
-    return {"id": found.pk, "email_address": found.email_address, "status": "removed"}
+    suppression.lift(request.auth, suppressed)
+    return {
+        "id": suppressed.pk,
+        "email_address": suppressed.email_address,
+        "status": "removed",
+    }
 
 
 _PAGE = """<!doctype html>

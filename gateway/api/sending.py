@@ -1,5 +1,5 @@
-"""Sending, replying and changing what is scheduled: in MultiMail's current dialect, and
-in the flat one.
+"""Routes that send a message, reply to one, and change a scheduled one, in MultiMail's
+current dialect and in the flat one.
 """
 
 from datetime import datetime
@@ -46,12 +46,15 @@ from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Status
 
-_WORDS = "Dear Jane,\n\nit left this morning."
+_EXAMPLE_TEXT = "Dear Jane,\n\nit left this morning."
+# Characters of a UCAN.
 MAX_UCAN = 11_008
-# Of what simplifying changed, the answer lists so much.
+# The answer lists at most this many of the changes that simplifying the HTML made.
 MOST_WARNINGS = 20
+# The fields of a scheduled message that can be changed, and the names of its text.
 _CONTENT = {"to", "cc", "bcc", "subject"}
 _WRITTEN = {"markdown", "body", "text"}
+# The sentences in `message` of the answer.
 _HELD = (
     "Held for review: a person decides whether this message is sent. This is not an error. Do not send it again; read "
     "the message, or wait for the webhook, to learn the decision."
@@ -74,13 +77,13 @@ class FileIn(Body):
     content: str | None = None
 
     def parts(self) -> tuple[str, str, str | None]:
-        """Return its name, content type, and content where there is any."""
+        """Return name, content type, and content in base64 or None if it is missing."""
         content = self.content if self.content_base64 is None else self.content_base64
         return self.name or self.filename, self.content_type, content
 
 
 class Composed(Body):
-    """What every message of a caller has, whether it is new or answers another."""
+    """The fields that new messages and replies share."""
 
     cc: Addresses = Field(default_factory=list)
     bcc: Addresses = Field(default_factory=list)
@@ -109,7 +112,7 @@ class Composed(Body):
         return self
 
     def written(self) -> str:
-        """Return the body as text, under whichever name it was given."""
+        """Return the text of the body, under whichever name it was given."""
         for text in (self.markdown, self.body, self.text):
             if text is not None:
                 return text
@@ -131,33 +134,37 @@ class SendIn(Composed, NamesMailbox):
 
     to: Addresses = Field(min_length=1)
     subject: Subject
-    # The message that this one is sent in place of: it stands in the thread where that
-    # one stood.
+    # The id of the message in place of which this one is sent: it takes that message's
+    # place in the thread.
     replaces: Id = ""
 
 
 class CancelIn(MustNameEmail):
-    """Which message to cancel, where the path does not say."""
+    """The message to cancel."""
 
     model_config = example({"email_id": "01JD0000000000000000000000"})
 
 
 class ReplyIn(Composed):
-    """An answer; who gets it, its subject and its thread follow from the message that
-    it answers.
+    """A reply. Its recipients, its subject and its thread follow from the message that
+    it replies to.
     """
 
-    model_config = example({"markdown": _WORDS})
+    model_config = example({"markdown": _EXAMPLE_TEXT})
 
 
 class ReplyFromIn(ReplyIn, NamesMailbox):
-    """An answer that may name the mailbox that it is from."""
+    """A reply that may name the mailbox that sends it."""
 
 
 class FlatReplyIn(ReplyFromIn, NamesEmail):
-    """An answer that names the message, or only the thread, in its body."""
+    """A reply that names in its body the message, or only the thread, that it replies
+    to.
+    """
 
-    model_config = example({"thread_id": "01JD0000000000000000000000", "body": _WORDS})
+    model_config = example(
+        {"thread_id": "01JD0000000000000000000000", "body": _EXAMPLE_TEXT}
+    )
 
     thread_id: Id = ""
 
@@ -169,7 +176,7 @@ class FlatReplyIn(ReplyFromIn, NamesEmail):
 
 
 class EditIn(Body):
-    """What to change; what is left out, or null, stays."""
+    """What to change; fields that are left out or null stay as they are."""
 
     model_config = example({"send_at": "2099-01-01T09:00:00Z"})
 
@@ -204,13 +211,13 @@ class EditIn(Body):
         return self
 
     def time(self) -> datetime | None:
-        """Return when it is to be sent from now on; None: that stays."""
+        """Return the new time to send at; None: it stays."""
         return self.send_at or self.scheduled_at
 
     def content(self) -> Json:
-        """Return the fields of the message that are to change, and to what."""
+        """Return the fields of the message to change, with their new values."""
         content = self.model_dump(include=_CONTENT, exclude_unset=True)
-        # Under the first of its names that is given.
+        # The text may be given under several names; the first counts.
         if written := self.model_dump(include=_WRITTEN, exclude_unset=True):
             content["markdown"] = next(iter(written.values()))
         return content
@@ -219,9 +226,10 @@ class EditIn(Body):
 def accept(
     request: KeyedRequest, mailbox: Mailbox, body: Composed, fields: Json, *, flat: bool
 ) -> JsonResponse:
-    """Store the message, answer for it, and move it on. Raises Invalid or TooLarge.
+    """Store a message, build the answer, and move the message on. Raises Invalid or
+    TooLarge.
 
-    `fields` are its recipients and its subject, and those of the thread that it is in.
+    `fields` are its recipients and its subject, and those that put it into a thread.
     """
     header_key = request.headers.get("Idempotency-Key", "").strip()
     if len(header_key) > MAX_KEY:
@@ -248,17 +256,17 @@ def accept(
         agent_identity=body.ucan or "",
     )
     if email.html is not None:
-        simple = simplify_html(email.html)
-        email.markdown = email.markdown or simple.text
-        email.original_html = email.html if simple.changes else None
-        email.html = simple.html
-        email.simplified = simple.changes
-    asked = body.oversight_mode
+        simplified = simplify_html(email.html)
+        email.markdown = email.markdown or simplified.text
+        email.original_html = email.html if simplified.changes else None
+        email.html = simplified.html
+        email.simplified = simplified.changes
+    asked_mode = body.oversight_mode
     accepted = submission.accept_email(
         key,
         email,
         files=files,
-        asked=asked,
+        asked=asked_mode,
         idempotency_key=body.idempotency_key or header_key,
         is_reply="thread_id" in fields,
     )
@@ -281,10 +289,10 @@ def accept(
         if accepted.mismatch:
             result |= {"idempotency_mismatch": True, "message": _MISMATCH}
         result["current"] = email.outcome()
-    if not accepted.mismatch and asked not in (None, email.oversight_mode):
-        result["requested_oversight_mode"] = asked
+    if not accepted.mismatch and asked_mode not in (None, email.oversight_mode):
+        result["requested_oversight_mode"] = asked_mode
         result["message"] += (
-            f" The call asked for oversight_mode {asked}, but {email.oversight_mode} applies: a call may only be "
+            f" The call asked for oversight_mode {asked_mode}, but {email.oversight_mode} applies: a call may only be "
             f"stricter than its mailbox. POST /v1/mailboxes/{mailbox.address}/request-upgrade requests a looser mode."
         )
     if accepted.repeated:
@@ -311,8 +319,8 @@ def send(request: KeyedRequest, mailbox: str, body: SendIn) -> JsonResponse:
 
 
 def send_flat(request: KeyedRequest, body: SendIn) -> JsonResponse:
-    """Send a message; `from` names the mailbox. Answers `queued` for every accepted
-    message.
+    """Send a message; `from` names the mailbox. The status is `queued` for every
+    accepted message.
     """
     return _new(
         request,
@@ -327,11 +335,11 @@ def _new(
 ) -> JsonResponse:
     fields: Json = {"to": body.to, "subject": body.subject}
     if body.replaces:
-        first = email_named(request.auth, body.replaces, mailbox)
+        replaced = email_named(request.auth, body.replaces, mailbox)
         fields |= {
-            "thread_id": first.thread_id,
-            "in_reply_to": first.in_reply_to,
-            "references": first.references,
+            "thread_id": replaced.thread_id,
+            "in_reply_to": replaced.in_reply_to,
+            "references": replaced.references,
         }
     return accept(request, mailbox, body, fields, flat=flat)
 
@@ -340,8 +348,8 @@ def _new(
 def reply(
     request: KeyedRequest, mailbox: str, email: str, body: ReplyIn
 ) -> JsonResponse:
-    """Answer a message: its author, or the recipients of one of our own. Gated
-    mailboxes hold the answer for review.
+    """Reply to a message's author, or to its recipients if it is one of our own. Gated
+    mailboxes hold the reply for review.
     """
     box = mailbox_named(request.auth, mailbox)
     return _answer(
@@ -357,8 +365,8 @@ def _answer(
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> JsonResponse:
-    """Answer a message, or the newest one received in a thread. Answers `queued` for
-    every accepted message.
+    """Reply to a message, or to the newest one received in a thread. The status is
+    `queued` for every accepted message.
     """
     return reply_to(request, body.names_email(), body, thread_id=body.thread_id)
 
@@ -366,7 +374,9 @@ def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> JsonResponse:
 def reply_to(
     request: KeyedRequest, email: str, body: ReplyFromIn, *, thread_id: str = ""
 ) -> JsonResponse:
-    """Answer the message of this id, or without one the newest received in the thread."""
+    """Reply to the message with this id, or without an id to the newest one received in
+    the thread.
+    """
     key = request.auth
     named = body.names_mailbox()
     box = mailbox_named(key, named) if named else None
@@ -388,7 +398,7 @@ def reply_to(
 def edit_scheduled(
     request: KeyedRequest, mailbox: str, email: str, body: EditIn
 ) -> Json:
-    """Change a scheduled message. Of an approved one only the time can be moved."""
+    """Change a scheduled message. If it is approved, only its time can be changed."""
     key = request.auth
     box = mailbox_named(key, mailbox)
     found = email_named(key, email, box)

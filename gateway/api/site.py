@@ -1,8 +1,9 @@
-"""The whole API: its routers, docs page and OpenAPI document, and the one place where
-errors become answers.
+"""Puts the API together: its routers, the docs page and the OpenAPI document, and the
+handlers that turn exceptions into JSON errors.
 """
 
 import logging
+import re
 from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any
@@ -49,7 +50,7 @@ ABOUT = (
     "A key that begins with `mm_test_` is a sandbox key: nothing it sends is delivered. `{mailbox}` is a mailbox's id "
     "or its address. Every error has `error`, a sentence, and `code`, a word for programs."
 )
-# In the order of the docs page.
+# The groups of calls, in the order of the docs page.
 GROUPS = {
     "send": "Send, reply, and change what is scheduled.",
     "messages": (
@@ -66,7 +67,7 @@ GROUPS = {
     "usage": "How much was sent and received.",
     "health": "Whether the gateway works; needs no key.",
 }
-# The errors that every call can give, and what their status means here.
+# The errors that every call can give: what each status means in this API.
 STATUSES = {
     400: "The body cannot be read, or the request is invalid.",
     401: "No key, or an invalid one.",
@@ -82,30 +83,33 @@ EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.i
 
 
 class Document(OpenAPISchema):
-    """Describes each call by its docstring, and names the scope that its key needs."""
+    """The OpenAPI document. Describes each call by its docstring, and names the scope
+    that its key needs.
+    """
 
     def operation_details(self, operation: Operation) -> Json:
-        """Return one call of the document."""
+        """Return the description of one call."""
         result: Json = super().operation_details(operation)
-        about = str(result.get("description", ""))
-        # The first sentence says more on the closed row than the name of a function.
-        first, _, more = about.partition(". ")
+        description = str(result.get("description", ""))
+        # The docs page shows the summary of a closed row; by default it is the name of
+        # the function.
+        first, *others = re.split(r"\.\s", description, maxsplit=1)
         result["summary"] = first.rstrip(".").replace("`", "")
-        needed = "Needs no key."
+        key_sentence = "Needs no key."
         if checks := operation.auth_callbacks:
-            needed = "Any key will do."
+            key_sentence = "Any key will do."
             if scopes := [f"`{scope}`" for scope in getattr(checks[0], "scopes", ())]:
-                needed = f"Needs a key with the scope {' or '.join(scopes)}."
-        result["description"] = f"{more} {needed}".strip()
+                key_sentence = f"Needs a key with the scope {' or '.join(scopes)}."
+        result["description"] = " ".join([*others, key_sentence])
         return result
 
     def responses(self, operation: Operation) -> dict[int, Any]:
-        """Return the answers of one call, by status: its good ones, and the errors that
-        every call can give.
+        """Return the answers of one call by status: its own, and the errors that every
+        call can give.
         """
         result: dict[int, Any] = super().responses(operation)
-        # Declared on each route they would make one model per status and route, 25 MB
-        # in all.
+        # Not declared on the routes: that would make one model per status and route, 25
+        # MB in all.
         problem = {
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -117,12 +121,14 @@ class Document(OpenAPISchema):
         }
 
     def operation_security(self, operation: Operation) -> list[Json] | None:
-        """Return how to send a key: BearerKey reads the header X-API-Key, too."""
-        ways: list[Json] | None = super().operation_security(operation)
-        return ways and [*ways, {"HeaderKey": []}]
+        """Return how a call can send its key: in the header Authorization, or in
+        X-API-Key, which BearerKey reads too.
+        """
+        schemes: list[Json] | None = super().operation_security(operation)
+        return schemes and [*schemes, {"HeaderKey": []}]
 
     def get_components(self) -> Json:
-        """Return the shapes that the calls refer to."""
+        """Return the schemas and ways to sign in that the calls refer to."""
         result: Json = super().get_components()
         header = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
         result["securitySchemes"]["HeaderKey"] = header
@@ -131,20 +137,18 @@ class Document(OpenAPISchema):
 
 
 class Docs(Swagger):
-    """The docs page, rendered without a request: context processors are the desk's
-    business.
-    """
+    """The docs page, rendered without the desk's context processors."""
 
     def render_page(
         self, request: HttpRequest, api: NinjaAPI, **kwargs: Any
     ) -> HttpResponse:
-        """Return the one HTML page of the gateway."""
+        """Return the docs page."""
         context = {
             "swagger_settings": '{"layout": "BaseLayout", "url": "/openapi.json"}',
             "api": api,
         }
-        # An engine of its own: Django's would import the desk's template tags, whose
-        # models are not here.
+        # An engine of its own: Django's default engine would import the desk's template
+        # tags, whose models are not installed here.
         engine = Engine(
             app_dirs=True, libraries={"static": "django.templatetags.static"}
         )
@@ -157,8 +161,8 @@ class Docs(Swagger):
 
 
 class GatewayAPI(NinjaAPI):
-    """The API. Its document never changes while the process runs, and takes a tenth of
-    a second to make.
+    """The API. Its OpenAPI document is made once per process: making it takes a tenth
+    of a second, and it does not change.
     """
 
     @cached_property
@@ -170,7 +174,9 @@ class GatewayAPI(NinjaAPI):
         return self._document
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
-        """Return the id of an operation: the same whatever the view's module is called."""
+        """Return the id of an operation, from its tags and the handler's name. It stays
+        the same if the handler moves to another module.
+        """
         return "_".join([*(operation.tags or ()), operation.view_func.__name__])
 
 
@@ -186,8 +192,8 @@ api = GatewayAPI(
 
 
 def _as_json(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Send the object that a handler returns as it is: what is ours needs no second
-    validation.
+    """Send a dictionary that a handler returns as JSON, without validation by Ninja:
+    our own code made it.
     """
 
     @wraps(view)
@@ -199,7 +205,7 @@ def _as_json(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 api.add_decorator(_as_json)
-for part in (
+for module in (
     sending,
     messages,
     oversight,
@@ -211,7 +217,7 @@ for part in (
     recipients,
     webhooks,
 ):
-    api.add_router("/v1", part.router)
+    api.add_router("/v1", module.router)
 api.add_router("/v1", flat_router(listed=True))
 api.add_router("", flat_router(listed=False))
 
@@ -269,8 +275,8 @@ def _on_no_key(request: HttpRequest, error: AuthenticationError) -> JsonResponse
 @api.exception_handler(ValidationError)
 def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     first = error.errors[0]
-    # ("body", "body", "to", 0): where it came from, the handler's parameter, and then
-    # the field itself.
+    # The location is such as ("body", "body", "to", 0): the part of the request, the
+    # parameter of the handler, and then the field.
     path = [str(part) for part in first["loc"][1:]]
     if path[:1] in (["body"], ["filters"]):
         path = path[1:]
@@ -282,12 +288,13 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
         field = ""
         sentence = "The request needs a JSON object as its body."
     else:
-        # A rule about several fields begins its sentence with the field to blame.
+        # A validator of several fields begins its sentence with the field that is
+        # wrong.
         named, colon, _ = sentence.partition(": ")
         field = named if colon else ""
     key: ApiKey | None = getattr(request, "auth", None)
     if first["type"] == INJECTION and key:
-        # Without the text that was tried.
+        # The entry does not hold the text that was tried.
         auditing.record("header_injection.refused", key, key, field=field)
     code = "unknown_field" if first["type"] == "extra_forbidden" else ""
     return _problem(Invalid(sentence, field=field, code=code))
@@ -295,7 +302,7 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
 
 @api.exception_handler(HttpError)
 def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
-    # The framework hides what the parser raised behind a 400 of its own.
+    # Ninja answers 400 for any error of the parser; this is the error itself.
     if isinstance(error.__cause__, GatewayError):
         return _problem(error.__cause__)
     return JsonResponse(

@@ -1,5 +1,5 @@
-"""Subscriptions, their secrets, and the log of deliveries. Secrets are shown only by
-WebhookWithSecret.
+"""Routes of webhook subscriptions, their secrets, and the log of deliveries. Only
+WebhookWithSecret shows secrets.
 """
 
 from datetime import timedelta
@@ -29,7 +29,7 @@ from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
 from outgoing.models import Delivery
 
-# The published words, and the states that they stand for.
+# The statuses that the API shows, and the states of a delivery that each means.
 STATUS_WORDS = {
     "pending": (Delivery.State.DUE, Delivery.State.SENDING),
     "delivered": (Delivery.State.DELIVERED,),
@@ -60,7 +60,9 @@ class WebhookIn(Confirmable):
 
 
 class RotateIn(Body):
-    """How long the old secret goes on signing beside the new one; 0 ends it at once."""
+    """How many seconds the old secret goes on signing beside the new one; 0 ends it at
+    once.
+    """
 
     model_config = example({"overlap_s": 3600})
 
@@ -102,7 +104,7 @@ class Webhooks(Answer):
 
 
 class Attempt(Answer):
-    """How one attempt went."""
+    """How one attempt to deliver an event went."""
 
     at: str
     response_status: int | None
@@ -163,11 +165,11 @@ router = Router(tags=["webhooks"], auth=ADMIN)
 @router.get("/webhooks", response=Webhooks)
 def list_webhooks(request: KeyedRequest) -> Json:
     """List subscriptions, without their secrets."""
-    shown = [
+    rows = [
         WebhookAnswer.of(webhook)
         for webhook in Webhook.objects.visible_to(request.auth)
     ]
-    return {"webhooks": shown, "subscriptions": shown}
+    return {"webhooks": rows, "subscriptions": rows}
 
 
 @router.post("/webhooks", response={201: WebhookWithSecret, 202: PendingApproval})
@@ -179,8 +181,8 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
         mailbox = mailbox_named(key, body.mailbox_id)
     else:
         check_unlimited(key)
-    # Many receivers, such as Discord, have a secret in the path, and the summary is
-    # mailed.
+    # Without the path: many receivers, such as Discord, have a secret in it, and the
+    # summary is mailed.
     origin = "/".join(body.url.partition("?")[0].split("/", 3)[:3])
     with body.confirmed(key, "create_webhook", f"Send events to {origin}"):
         webhook = subscriptions.add_webhook(
@@ -270,9 +272,9 @@ def replay(request: KeyedRequest, delivery_id: str) -> Json:
     while it is on its way.
     """
     rows = WebhookDelivery.objects.visible_to(request.auth)
-    known = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18
+    is_id = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18
     delivery = first_or_404(
-        rows.filter(pk=delivery_id) if known else rows.none(), "delivery"
+        rows.filter(pk=delivery_id) if is_id else rows.none(), "delivery"
     )
     return delivery_json(subscriptions.replay_delivery(request.auth, delivery))
 

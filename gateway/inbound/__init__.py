@@ -1,7 +1,7 @@
-"""Mail that comes in: an SMTP listener for the addresses of the mailboxes, and the
-reports of mail servers.
+"""Received mail: an SMTP listener for the addresses of the gateway's mailboxes, and the
+reports of mail servers about sent mail.
 
-It receives and stores, and sends nothing; the API is unknown here. Start at
-`smtp_server.py`, then `mail.py` (bytes to a message) and `receive.py` (a message to
+This folder stores what it receives, sends nothing, and does not import the API. Start
+at `smtp_server.py`, then `mail.py` (bytes to a message) and `receive.py` (a message to
 rows).
 """

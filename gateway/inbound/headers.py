@@ -1,9 +1,9 @@
-"""Headers of received mail, read by the standard library within limits of time and size; and
-reports of mail servers, which are blocks of headers: delivery notices (RFC 3464) and
-complaints (RFC 5965).
+"""Reads headers of received mail with Python's email library, within limits of time and
+size. Also reads the reports of mail servers, which are blocks of headers: delivery
+notices (RFC 3464) and complaints (RFC 5965).
 
-Runs in the parser only. Reading never raises, ends soon, and gives text that the database
-can store.
+Runs in the parser's processes only. Reading never raises, ends soon, and returns text
+that the database can store.
 """
 
 import re
@@ -18,12 +18,14 @@ from typing import Any
 from common.mail_addresses import clean_address
 from gateway.inbound.received_mail import COMPLAINT, RecipientReport, Report
 
-# The library's address parser is quadratic: at this length the worst input takes a
-# tenth of a second.
+# Characters of a header that are read. The library's address parser takes quadratic
+# time: at this length the worst input takes a tenth of a second.
 MAX_HEADER = 4_000
 MAX_MIME_HEADER = 1_000
-# For all headers of a message and its parts; ordinary headers need a hundredth of it.
+# Seconds for all headers of a message and its parts; ordinary headers need a hundredth
+# of that.
 MAX_SECONDS = 1
+# Characters of a subject and of a name; ids and addresses in one header.
 MAX_SUBJECT = 998
 MAX_NAME = 200
 MAX_IDS = 30
@@ -36,7 +38,9 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,19
 
 
 class HeaderCache:
-    """The headers of one message that were parsed so far, and the time spent on them."""
+    """The headers of one message that were parsed so far, and the time spent on
+    them.
+    """
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], Any] = {}
@@ -44,16 +48,17 @@ class HeaderCache:
 
 
 class BoundedPolicy(EmailPolicy):
-    """The library's modern policy, with bounds on what is parsed. The received bytes
-    stay as they are.
+    """The library's modern policy, with bounds on what is parsed. It leaves the
+    received bytes as they are.
     """
 
     reading: Any = None
 
     def header_fetch_parse(self, name: str, value: Any) -> Any:
-        """Return the header, decoded; as plain text where the library fails over it or
-        has taken too long already.
+        """Return the header, decoded. It is plain text if the library cannot parse it
+        or has taken too long already.
         """
+        # It is parsed already.
         if hasattr(value, "name"):
             return value
         text = decoded(str(value))[
@@ -74,7 +79,7 @@ class BoundedPolicy(EmailPolicy):
 
 
 def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
-    """Return the policy for one message. Parts are returned byte for byte as far as
+    """Return the policy for one message. Parts are written out byte for byte as far as
     possible.
     """
     return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
@@ -87,8 +92,8 @@ def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
 
 
 def decoded(text: str) -> str:
-    """Decode text whose bytes beyond ASCII were stored as surrogates, in their most
-    probable encoding.
+    """Return text whose bytes beyond ASCII were stored as surrogates, decoded as UTF-8,
+    or else as Windows-1252.
     """
     try:
         raw = text.encode("ascii", "surrogateescape")
@@ -108,7 +113,7 @@ def storable(text: str) -> str:
 
 
 def line_of(message: Message, name: str, *, most: int = MAX_SUBJECT) -> str:
-    """Return a header as one line of text; empty where there is none."""
+    """Return a header as one line of text; empty if there is none."""
     return one_line(str(message.get(name, "")))[:most]
 
 
@@ -118,28 +123,34 @@ def one_line(text: str) -> str:
 
 
 def people_of(message: Message, name: str) -> list[tuple[str, str]]:
-    """Return the display names and addresses of a header; what is no usable address is
-    left out.
+    """Return the display name and the address of each person in a header, each address
+    once; unusable addresses are left out.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for header in message.get_all(name, [])[:10]:
         if (parsed := getattr(header, "addresses", None)) is None:
             people = [("", address) for address in _ADDRESS.findall(str(header))]
         else:
             people = [
-                (one.display_name, f"{one.username}@{one.domain}") for one in parsed
+                (person.display_name, f"{person.username}@{person.domain}")
+                for person in parsed
             ]
-        for shown, address in people:
+        for display_name, address in people:
             try:
-                found.setdefault(clean_address(address), one_line(shown)[:MAX_NAME])
+                names.setdefault(
+                    clean_address(address), one_line(display_name)[:MAX_NAME]
+                )
             except ValueError:
                 continue
-    return [(shown, address) for address, shown in list(found.items())[:MAX_ADDRESSES]]
+    return [
+        (display_name, address)
+        for address, display_name in list(names.items())[:MAX_ADDRESSES]
+    ]
 
 
 def ids_of(message: Message, name: str) -> list[str]:
-    """Return the message ids in a header: of a long list the last, which are the
-    nearest.
+    """Return the message ids in a header. Of a long list only the last are kept, which
+    belong to the nearest messages of the thread.
     """
     value = next(
         (str(value) for key, value in message.raw_items() if key.lower() == name), ""
@@ -148,14 +159,15 @@ def ids_of(message: Message, name: str) -> list[str]:
 
 
 MAX_RECIPIENTS_REPORTED = 100
+# Characters of a field.
 _MOST_TEXT = 500
-# Of one block, one part's headers, and all parts together.
+# Fields of one block, characters of a part that holds headers, and ids in a report.
 _MOST_FIELDS = 200
 _MOST_HEADERS = 64 * 1024
 _MOST_IDS = 10
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
-# Other feedback is no complaint: a recipient who calls mail wanted, or a server about a
-# signature (RFC 6430, 6591).
+# Kinds of feedback that are complaints. Other kinds are not: a recipient calls mail
+# wanted, or a server reports about a signature (RFC 6430, 6591).
 _COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "virus", "other"})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _MESSAGE_ID = re.compile(
@@ -165,14 +177,14 @@ Fields = dict[str, list[str]]
 
 
 def read_report(message: Message) -> Report | None:
-    """Return the report in a message, which may name no recipient; None for any other
+    """Return the report that a message is; it may name no recipient. None for other
     mail.
     """
     if message.get_content_type() != "multipart/report" or not isinstance(
         message.get_payload(), list
     ):
         return None
-    result: list[RecipientReport] = []
+    reported: list[RecipientReport] = []
     senders: list[str] = []
     ids: list[str] = []
     envelope_id = ""
@@ -192,7 +204,7 @@ def read_report(message: Message) -> Report | None:
                 if not recipient or action not in _ACTIONS:
                     continue
                 code = _STATUS.search(_first(fields, "status"))
-                result.append(
+                reported.append(
                     RecipientReport(
                         recipient,
                         action,
@@ -205,13 +217,16 @@ def read_report(message: Message) -> Report | None:
             feedback = _first(first, "feedback-type")
             if feedback.lower() in _COMPLAINTS:
                 recipients = first.get("original-rcpt-to", [])
-                named = {_address(one) for one in recipients[:MAX_RECIPIENTS_REPORTED]}
-                result += [
-                    RecipientReport(one, COMPLAINT, "", feedback)
-                    for one in sorted(named or {""})
+                complainants = {
+                    _address(recipient)
+                    for recipient in recipients[:MAX_RECIPIENTS_REPORTED]
+                }
+                reported += [
+                    RecipientReport(recipient, COMPLAINT, "", feedback)
+                    for recipient in sorted(complainants or {""})
                 ]
             senders.append(_address(_first(first, "original-mail-from")))
-        # Of the mail that a report brings back, whole or only its headers.
+        # The mail that the report is about, enclosed whole or only with its headers.
         elif kind == "message/rfc822" and blocks:
             ids += ids_of(blocks[0], "message-id")
         elif kind == "text/rfc822-headers":
@@ -219,7 +234,7 @@ def read_report(message: Message) -> Report | None:
     if not is_report:
         return None
     return Report(
-        tuple(result[:MAX_RECIPIENTS_REPORTED]),
+        tuple(reported[:MAX_RECIPIENTS_REPORTED]),
         tuple(dict.fromkeys(ids[:_MOST_IDS])),
         tuple(filter(None, senders[:MAX_RECIPIENTS_REPORTED])),
         envelope_id,
@@ -227,20 +242,23 @@ def read_report(message: Message) -> Report | None:
 
 
 def _blocks(part: Message) -> list[Message]:
+    # The library gives each block of headers in a part as a message of its own.
     inner = part.get_payload()
     if not isinstance(inner, list):
         return []
-    return [one for one in inner if isinstance(one, Message)]
+    return [block for block in inner if isinstance(block, Message)]
 
 
 def _fields(block: Message) -> Fields:
-    """Return the values of the first fields of a block, by their names in lower case."""
-    found: Fields = {}
+    """Return the values of a block's fields by their names in lower case, up to a
+    limit.
+    """
+    values: Fields = {}
     for name, value in islice(block.raw_items(), _MOST_FIELDS):
-        found.setdefault(name.lower(), []).append(
+        values.setdefault(name.lower(), []).append(
             one_line(str(value)[: _MOST_TEXT * 2])[:_MOST_TEXT]
         )
-    return found
+    return values
 
 
 def _first(fields: Fields, name: str) -> str:
@@ -248,8 +266,8 @@ def _first(fields: Fields, name: str) -> str:
 
 
 def _address(text: str) -> str:
-    """Return the address of a field such as `rfc822; ann@x.example`, as addresses are
-    compared.
+    """Return the address in a field such as `rfc822; ann@x.example`, in lower case;
+    empty if it is no address.
     """
     try:
         return clean_address(text.rpartition(";")[2].strip().strip("<>")).lower()

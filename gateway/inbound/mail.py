@@ -1,9 +1,9 @@
-"""Received bytes as a message: its text, HTML and attachments, bounded in time and
-memory, or an SMTP refusal.
+"""Turns the bytes of received mail into a `Mail`, with its text, HTML and attachments,
+within bounds of time and memory; or refuses it with an SMTP reply.
 
-Runs in the parser's processes only. The only exception that leaves `read_mail` is
-NotAccepted. Nothing is trusted: character sets are guessed where they are wrong, and
-file names lose everything that could lead elsewhere.
+Runs in the parser's processes only. `read_mail` raises nothing but NotAccepted, and
+MemoryError, which the parser handles. Nothing in the mail is trusted: if a character
+set is wrong it is guessed, and file names lose everything that could lead elsewhere.
 """
 
 import codecs
@@ -37,13 +37,17 @@ from simple_form import TooComplex, simplify, text_of
 from simple_form.elements import without_tags
 
 MAX_PARTS = 100
-# The usual limit of hops before other servers call it a loop.
+# Mail that passed so many servers is taken for a loop. The limit is the usual one.
 MAX_HOPS = 30
+# Bytes given to the library at a time.
 _PIECE = 64 * 1024
+# A header that each server adds.
 _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+# The words of Auto-Submitted that are stored; another word becomes the first of them.
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
 T = TypeVar("T")
-# A longer body is stored whole as an attachment. The limit is that of sent messages.
+# Characters. A longer body is stored whole as an attachment. The limit is that of sent
+# messages.
 MAX_BODY = 262_144
 MAX_FILE_NAME = 150
 _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
@@ -52,6 +56,7 @@ _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.AS
 _NO_CHARSETS = frozenset(
     {"ascii", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 )
+# For the name of an attachment that has none.
 _EXTENSIONS = {
     "text/plain": ".txt",
     "text/html": ".html",
@@ -66,8 +71,8 @@ _EXTENSIONS = {
 
 
 def read_mail(content: bytes) -> Mail:
-    """Return the message in `content`. Raises NotAccepted for loops and for what is
-    built to cost time or memory.
+    """Return the message in `content`. Raises NotAccepted for a loop and for mail that
+    is built to cost time or memory.
     """
     ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
     if ending is None and len(content) > MAX_HEADERS_BYTES:
@@ -81,14 +86,14 @@ def read_mail(content: bytes) -> Mail:
         raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
     try:
         parser = BytesFeedParser(policy=bounded_policy(_MessageFactory()))
-        # By pieces: as a whole the library would first keep four bytes for each one.
+        # In pieces: as a whole the library would first keep four bytes for each one.
         for start in range(0, len(content), _PIECE):
             parser.feed(content[start : start + _PIECE])
         message = parser.close()
         parts = split_parts(message)
         senders = people_of(message, "from")
         replies = people_of(message, "reply-to")
-        # It was longer than what is read of it.
+        # A header is longer than the part of it that is read.
         if any(len(str(value)) > MAX_HEADER for _, value in message.raw_items()):
             parts.cut.insert(0, "headers")
         automatic = line_of(message, "auto-submitted", most=100)
@@ -121,10 +126,10 @@ def read_mail(content: bytes) -> Mail:
             f"554 5.6.0 The message has more than {MAX_PARTS} parts"
         ) from None
     except MemoryError:
-        # That is for the parser to tell.
+        # The parser reports that it ran out of memory.
         raise
     except Exception as error:
-        # No case is known; such mail must be refused aloud.
+        # No case is known. The mail is refused, so that its sender learns of it.
         raise NotAccepted("554 5.6.0 The message cannot be read") from error
 
 
@@ -133,8 +138,8 @@ class _TooManyParts(Exception):
 
 
 class _MessageFactory:
-    """Makes the parts of one message, and stops when there are too many: each level
-    costs time for every line.
+    """Makes the parts of one message. Raises _TooManyParts if there are too many,
+    because each level of nesting costs time for every line.
     """
 
     def __init__(self) -> None:
@@ -149,7 +154,9 @@ class _MessageFactory:
 
 @dataclass
 class BodyParts:
-    """What a message holds; `cut` names the bodies of which only a beginning is shown."""
+    """The text, HTML and files of a message; `cut` names the bodies that were too
+    long.
+    """
 
     text: str = ""
     html: str | None = None
@@ -158,35 +165,35 @@ class BodyParts:
 
 
 def split_parts(message: Message) -> BodyParts:
-    """Return the parts of a message: plain parts without a name are its text, the first
-    such HTML part its HTML.
+    """Return the text, HTML and files of a message. Plain text parts that are not
+    attachments are its text, and the first such HTML part is its HTML; all other parts
+    are files.
 
-    HTML-only mail gets a text. Bodies of any length are kept, as files where they are
-    too long to be shown.
+    HTML-only mail gets a text. A body that is too long to be shown is kept as a file.
     """
     parts = BodyParts()
     texts: list[str] = []
-    waiting = [message]
-    while waiting:
-        leaf = waiting.pop()
-        inner = leaf.get_payload()
-        # A message inside the message is one part, whole.
-        if isinstance(inner, list) and leaf.get_content_maintype() != "message":
-            waiting += [one for one in reversed(inner) if isinstance(one, Message)]
+    unread = [message]
+    while unread:
+        part = unread.pop()
+        inner = part.get_payload()
+        # An enclosed message is one part, whole.
+        if isinstance(inner, list) and part.get_content_maintype() != "message":
+            unread += [child for child in reversed(inner) if isinstance(child, Message)]
             continue
-        kind = _safely(leaf.get_content_type, "")
-        name = _safely(leaf.get_filename, None) or ""
+        kind = _safely(part.get_content_type, "")
+        name = _safely(part.get_filename, None) or ""
         if not _CONTENT_TYPE.fullmatch(kind):
             kind = "application/octet-stream"
         is_file = (
-            bool(name) or _safely(leaf.get_content_disposition, None) == "attachment"
+            bool(name) or _safely(part.get_content_disposition, None) == "attachment"
         )
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
-            texts.append(_text(leaf))
+            texts.append(_text(part))
         elif not is_file and kind == "text/html" and parts.html is None:
-            parts.html = _text(leaf)
+            parts.html = _text(part)
         else:
-            _attach(parts, file_name(name, kind), kind, _content(leaf))
+            _attach(parts, file_name(name, kind), kind, _content(part))
     parts.text = "\n\n".join(
         text for text in (text.strip("\n") for text in texts) if text.strip()
     )
@@ -209,13 +216,14 @@ def split_parts(message: Message) -> BodyParts:
 
 
 def _text(part: Message) -> str:
+    # Returns the text of a part, with line ends as \n.
     text = decode(_content(part), _safely(part.get_content_charset, None) or "")
     return storable(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def decode(content: bytes, charset: str) -> str:
-    """Return text in its declared character set, or where that is missing or none, in
-    the most probable one.
+    """Return text in its declared character set, or in the most probable one if that is
+    missing or unknown.
     """
     try:
         if codecs.lookup(charset).name not in _NO_CHARSETS:
@@ -226,6 +234,7 @@ def decode(content: bytes, charset: str) -> str:
 
 
 def _content(part: Message) -> bytes:
+    # Returns the decoded bytes of a part, or those of the messages that it encloses.
     inner = part.get_payload()
     if isinstance(inner, list):
         return b"\r\n".join(
@@ -236,16 +245,16 @@ def _content(part: Message) -> bytes:
 
 
 def file_name(name: str, kind: str) -> str:
-    """Return a safe file name: no path, no invisible or bidirectional control
-    characters.
+    """Return a safe file name: without a path and without invisible or bidirectional
+    control characters. `kind` is the content type, for a file without a name.
     """
     last = re.split(r"[/\\]", storable(name))[-1]
-    shown = "".join(
-        one
-        for one in unicodedata.normalize("NFC", last)
-        if unicodedata.category(one)[0] not in "CZ" or one == " "
+    visible = "".join(
+        character
+        for character in unicodedata.normalize("NFC", last)
+        if unicodedata.category(character)[0] not in "CZ" or character == " "
     )
-    clean = " ".join(shown.split()).lstrip(". ")
+    clean = " ".join(visible.split()).lstrip(". ")
     if not clean:
         return "attachment" + _EXTENSIONS.get(kind, ".bin")
     stem, dot, extension = clean.rpartition(".")
@@ -255,7 +264,7 @@ def file_name(name: str, kind: str) -> str:
 
 
 def _attach(parts: BodyParts, name: str, kind: str, content: bytes) -> str:
-    """Add a file, and return the name that it got: no other file has it."""
+    """Add a file under a name that no other file has, and return that name."""
     used = {file.name for file in parts.files}
     stem, dot, extension = name.rpartition(".")
     number = 1
@@ -268,6 +277,7 @@ def _attach(parts: BodyParts, name: str, kind: str, content: bytes) -> str:
 
 
 def _safely(question: Callable[[], T], otherwise: T) -> T:
+    # Returns the answer of `question`, or `otherwise` if the library fails.
     try:
         return question()
     except Exception:  # noqa: BLE001 - over malformed mail the library fails with errors of any kind

@@ -1,12 +1,14 @@
-"""Stores received mail: each message once, in its thread, held or readable; and applies what
-mail servers report of mail that was sent: delivery, bounces and complaints.
+"""Stores received mail: each message once for each mailbox, in its thread, held or
+readable. Also applies what mail servers report about sent mail: delivery, bounces and
+complaints.
 
 The only mail sent because of received mail are copies to the oversight address, and
-`notices.forward` sends none of automatic mail: no mail loop can close inside the gateway.
+`notices.forward` sends none of automatic mail: no mail loop can close inside the
+gateway.
 
-A report is believed where it came to the mail's own return address, or names its message id
-and comes from a mail server, and speaks of somebody whom the mail went to. A forged one is
-refused, or anybody could get addresses suppressed.
+A report is believed if it came to the return address of the mail, or if it names the
+mail's message id and comes from a mail server; and only about recipients of that mail.
+A forged report is refused, because otherwise anybody could get addresses suppressed.
 """
 
 import hashlib
@@ -45,14 +47,14 @@ log = logging.getLogger(__name__)
 def receive_mail(
     mailbox: Mailbox, mail: Mail, *, digest: str, recipient: str, sender: str
 ) -> str:
-    """Store one message for one mailbox; return its id, or why it was not stored:
+    """Store one message for one mailbox. Returns its id, or why it was not stored:
     `known` or `loop`.
 
-    `digest` is of the bytes as received: a server that repeats them, because our answer
-    was lost, changes nothing.
+    `digest` is the hash of the bytes as received: if a server sends them again, because
+    our answer was lost, nothing changes.
     """
-    known = Email.objects.filter(mailbox=mailbox, received_sha256=digest)
-    if known.exists():
+    stored_before = Email.objects.filter(mailbox=mailbox, received_sha256=digest)
+    if stored_before.exists():
         return "known"
     sent = Email.objects.filter(
         mailbox=mailbox, direction=Direction.OUTBOUND, message_id_header=mail.message_id
@@ -65,8 +67,8 @@ def receive_mail(
         sender = clean_address(sender)
     except ValueError:
         sender = ""
-    # Only facts of the envelope and of this server: clients trust metadata, so nothing
-    # of the sender's text is in it.
+    # Only facts of the envelope and of this server. Clients trust metadata, so it holds
+    # nothing of the sender's text.
     facts = {
         "envelope_from": sender,
         "envelope_to": recipient,
@@ -74,14 +76,14 @@ def receive_mail(
         "truncated": list(mail.cut),
     }
     # The thread of the message that this one answers: what In-Reply-To names, else the
-    # nearest reference. Never by subject. Where several messages share an id the oldest
-    # counts, so that nobody can take a thread over.
+    # nearest reference; never by subject. If several messages have the same id, the
+    # oldest counts, so that nobody can take a thread over.
     ids = list(dict.fromkeys([*mail.in_reply_to, *reversed(mail.references)]))
     threads: dict[str, str] = {}
-    answered = Email.objects.filter(
+    parents = Email.objects.filter(
         mailbox=mailbox, sandbox=False, message_id_header__in=ids
     ).order_by("id")
-    for message_id, thread_id in answered.values_list("message_id_header", "thread_id"):
+    for message_id, thread_id in parents.values_list("message_id_header", "thread_id"):
         threads.setdefault(message_id, thread_id)
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
@@ -102,7 +104,7 @@ def receive_mail(
         markdown=mail.text,
         html=mail.html,
         has_attachments=bool(mail.files),
-        # The gateway's own Message-ID where the sender's is missing or unusable, so that
+        # The gateway's own Message-ID if the sender's is missing or unusable, so that
         # an answer can refer to it.
         message_id_header=mail.message_id
         or f"<{pk.lower()}.received@{domain_of(mailbox.address)}>",
@@ -127,16 +129,15 @@ def receive_mail(
             if not held:
                 notices.forward(email)
     except IntegrityError:
-        if known.exists():
+        if stored_before.exists():
             return "known"
         raise
     return pk
 
 
 def digest_of(content: bytes, *, now: datetime) -> str:
-    """Return the hash by which a repeated message is recognised. Mail with a
-    Message-ID, Date or Received line is recognised always, other mail only within the
-    same minute.
+    """Return the hash by which a repeated message is recognised. Mail without a
+    Message-ID, Date or Received line is recognised only within the same minute.
 
     A script that writes the same alert every day sends the same bytes; a mail server
     never does so for two messages.
@@ -147,9 +148,11 @@ def digest_of(content: bytes, *, now: datetime) -> str:
     return digest.hexdigest()
 
 
-# Final: delivered, or handed to servers that do not report.
+# What a recipient's last report can be for mail that arrived: delivered, or passed on
+# to servers that do not report.
 _ARRIVED = ("delivered", "relayed", "expanded", COMPLAINT)
-# Of two reports about one recipient the one with more weight counts, in any order.
+# Of two reports about one recipient the one with more weight counts, whichever came
+# first.
 _WEIGHT = {
     "delayed": 1,
     "relayed": 2,
@@ -161,7 +164,7 @@ _WEIGHT = {
 
 
 class ForgedReport(Exception):
-    """The report claims to be about our mail, and cannot be."""
+    """The report claims to be about our mail, but cannot be genuine."""
 
 
 class ReportTooEarly(Exception):
@@ -173,28 +176,30 @@ class ReportTooEarly(Exception):
 def take_report(
     report: Report, mailbox: Mailbox | None, *, recipient: str, sender: str
 ) -> bool:
-    """Take in a report that came to `recipient` from the envelope sender `sender`;
-    False where it is about no mail of ours, and so mail like any other. Raises
-    ForgedReport or ReportTooEarly.
+    """Apply a report that came to `recipient` from the envelope sender `sender`.
+    Returns False if it is about no mail of ours, so that it is stored like other mail.
+    Raises ForgedReport or ReportTooEarly.
     """
     with transaction.atomic():
         email, is_proved = _email_of(report, mailbox, recipient, sender)
         if email is None:
             return False
-        people = {address.lower(): address for address in all_recipients(email)}
-        result = [
-            (people[one.recipient], one)
-            for one in report.result
-            if one.recipient in people
+        recipients = {address.lower(): address for address in all_recipients(email)}
+        entries = [
+            (recipients[entry.recipient], entry)
+            for entry in report.result
+            if entry.recipient in recipients
         ]
-        if not result and is_proved and len(people) == 1:
+        if not entries and is_proved and len(recipients) == 1:
             # Forwarded mail is reported under another address, and a complaint need not
             # name anybody.
-            result = [
-                (address, one) for address in people.values() for one in report.result
+            entries = [
+                (address, entry)
+                for address in recipients.values()
+                for entry in report.result
             ]
-        if not result:
-            # About mail of ours, but about nobody whom it went to.
+        if not entries:
+            # It is about mail of ours, but about nobody whom that went to.
             if is_proved and report.result:
                 raise ForgedReport
             return is_proved
@@ -202,24 +207,25 @@ def take_report(
             raise ReportTooEarly
         if email.status != Status.SENT:
             raise ForgedReport
-        # Whoever got the mail knows its addresses; that nobody speaks of another
-        # recipient, its mail servers alone can show. What others report is stored, and
-        # suppresses nobody.
-        may_suppress = len(people) == 1 or hmac.compare_digest(
+        # Every recipient knows the other recipients' addresses, and could write a
+        # report about them. Only mail servers know the envelope id. Without it, a
+        # report about mail to several people is stored, but suppresses nobody.
+        may_suppress = len(recipients) == 1 or hmac.compare_digest(
             report.envelope_id, content.envelope_id(email)
         )
-        for address, one in result:
-            _take(email, address, one, may_suppress=may_suppress)
-        # Delivered once every recipient who did not bounce is reported as delivered.
-        waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
+        for address, entry in entries:
+            _apply(email, address, entry, may_suppress=may_suppress)
+        # The email is delivered once every recipient who did not bounce is reported as
+        # delivered.
+        expected = set(all_recipients(email)) - email.refused_recipients.keys()
         arrived = {
             address
-            for address, one in email.reported.items()
-            if one["action"] in _ARRIVED
+            for address, entry in email.reported.items()
+            if entry["action"] in _ARRIVED
         }
         if (
             email.delivered_at is None
-            and waited_for <= arrived
+            and expected <= arrived
             and reaches_a_recipient(email)
         ):
             email.save_fields(delivered_at=timezone.now())
@@ -230,29 +236,30 @@ def take_report(
 def _email_of(
     report: Report, mailbox: Mailbox | None, recipient: str, sender: str
 ) -> tuple[Email | None, bool]:
-    """Return the email that the report is about, locked, and whether its return address
-    says so.
+    """Return the email that a report is about, locked, or None; and whether a return
+    address proves that.
 
     Raises ForgedReport.
     """
-    outgoing = Email.objects.filter(direction=Direction.OUTBOUND, sandbox=False)
-    outgoing = outgoing.with_mailbox().select_for_update(of=("self",))
+    sent = Email.objects.filter(direction=Direction.OUTBOUND, sandbox=False)
+    sent = sent.with_mailbox().select_for_update(of=("self",))
     try:
-        proved = [
-            content.email_id_in(one) for one in (recipient, *report.return_addresses)
+        proved_ids = [
+            content.email_id_in(address)
+            for address in (recipient, *report.return_addresses)
         ]
     except content.ForgedAddress:
         raise ForgedReport from None
-    if named := next(filter(None, proved), ""):
-        return outgoing.filter(pk=named).first(), True
+    if email_id := next(filter(None, proved_ids), ""):
+        return sent.filter(pk=email_id).first(), True
     if mailbox is None:
         return None, False
-    email = outgoing.filter(
+    email = sent.filter(
         mailbox=mailbox, message_id_header__in=report.message_ids
     ).first()
-    reports_delivery = any(one.action != COMPLAINT for one in report.result)
+    reports_delivery = any(entry.action != COMPLAINT for entry in report.result)
     # A mail server reports from the empty sender (RFC 3464, section 2), and to the
-    # return address where there is one.
+    # return address if the mail has one.
     if email is not None and (
         (sender and reports_delivery) or email.has_return_address
     ):
@@ -260,16 +267,18 @@ def _email_of(
     return email, False
 
 
-def _take(
-    email: Email, address: str, result: RecipientReport, *, may_suppress: bool
+def _apply(
+    email: Email, address: str, entry: RecipientReport, *, may_suppress: bool
 ) -> None:
+    # Applies what a report says about one recipient, unless an earlier report counts
+    # more.
     now = timezone.now()
-    before = email.reported.get(address, {}).get("action", "")
-    if _WEIGHT[result.action] <= _WEIGHT.get(before, 0):
+    earlier_action = email.reported.get(address, {}).get("action", "")
+    if _WEIGHT[entry.action] <= _WEIGHT.get(earlier_action, 0):
         return
     email.reported[address] = {
-        "action": result.action,
-        "status": result.status,
+        "action": entry.action,
+        "status": entry.status,
         "at": now.isoformat(),
     }
     email.save(update_fields=["reported"])
@@ -277,22 +286,22 @@ def _take(
         "email.reported",
         email,
         recipient=address,
-        reported=result.action,
-        code=result.status,
-        reason=result.diagnostic,
+        reported=entry.action,
+        code=entry.status,
+        reason=entry.diagnostic,
     )
-    if result.action != "delayed" and email.fate_unknown:
+    if entry.action != "delayed" and email.fate_unknown:
         # The report shows that a mail server has the message.
         email.save_fields(fate_unknown=False, sent_at=now, last_error="")
         events.announce(email, events.SENT, at=now)
-    if result.action == FAILED:
-        is_hard = result.status.startswith("5") or not result.status
-        # Other numbers stand there too, such as those of addresses.
-        found = re.search(
-            rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", result.diagnostic
+    if entry.action == FAILED:
+        is_hard = entry.status.startswith("5") or not entry.status
+        # The text also holds other numbers, such as those of addresses.
+        reply_code = re.search(
+            rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", entry.diagnostic
         )
-        code = int(found[1]) if found else (550 if is_hard else 450)
-        reply = (code, f"{result.status} {result.diagnostic}".strip()[:500])
+        code = int(reply_code[1]) if reply_code else (550 if is_hard else 450)
+        reply = (code, f"{entry.status} {entry.diagnostic}".strip()[:500])
         email.save_fields(
             bounced_at=now,
             bounce_type="hard_bounce" if is_hard else "soft_bounce",
@@ -301,14 +310,14 @@ def _take(
         if is_hard and may_suppress:
             suppression.suppress_gone(email, {address: reply})
         suppression.announce_bounce(email, {address: reply}, now)
-    elif result.action == COMPLAINT:
+    elif entry.action == COMPLAINT:
         if may_suppress:
             suppression.suppress(email, address, Suppression.Reason.COMPLAINT)
         events.announce(
             email,
             events.COMPLAINED,
             complained_recipients=[address],
-            feedback_type=result.diagnostic,
+            feedback_type=entry.diagnostic,
         )
 
 
@@ -316,22 +325,24 @@ _NOT_SAFE = "554 5.6.0 The message cannot be read safely"
 
 
 def read_mail(content: bytes) -> Mail:
-    """Return the message in received bytes. Raises NotAccepted or ParserUnavailable."""
+    """Return the message in received bytes, read by the parser. Raises NotAccepted or
+    ParserUnavailable.
+    """
     try:
-        fields, contents = unpack(parse("read_mail", content))
+        fields, file_contents = unpack(parse("read_mail", content))
     except ParserKilled:
         raise NotAccepted(_NOT_SAFE) from None
     if "refusal" in fields:
         raise NotAccepted(str(fields["refusal"]))
     fields["files"] = tuple(
-        File(**one, content=held)
-        for one, held in zip(fields["files"], contents, strict=True)
+        File(**file, content=file_content)
+        for file, file_content in zip(fields["files"], file_contents, strict=True)
     )
     fields["cut"] = tuple(fields["cut"])
     if report := fields["report"]:
-        result = tuple(RecipientReport(**one) for one in report["result"])
-        lists = {
+        result = tuple(RecipientReport(**entry) for entry in report["result"])
+        tuples = {
             name: tuple(report[name]) for name in ("message_ids", "return_addresses")
         }
-        fields["report"] = Report(**report | lists | {"result": result})
+        fields["report"] = Report(**report | tuples | {"result": result})
     return Mail(**fields)

@@ -1,4 +1,6 @@
-"""What a received message is once it was read: plain values. Nothing is parsed here."""
+"""The values that reading a received message gives: `Mail`, and `Report` if it is a
+mail server's report about sent mail. Nothing is parsed here.
+"""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +8,7 @@ from dataclasses import dataclass
 from gateway.attachments import File
 
 MAX_HEADERS_BYTES = 256 * 1024
-# The library keeps an object for each line: 25 MB of empty ones would fill a gigabyte.
+# The library keeps an object for each line: 25 MB of empty lines would take a gigabyte.
 MAX_LINES = 500_000
 END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 # Headers that differ between two messages of the same content.
@@ -17,10 +19,11 @@ COMPLAINT = "complaint"
 
 @dataclass(frozen=True)
 class RecipientReport:
-    """What is reported of one recipient; `status` is an enhanced code such as 5.1.1, or
+    """What a report says about one recipient. `action` is failed, delayed, delivered,
+    relayed, expanded or complaint; `status` is an enhanced code such as 5.1.1, or
     empty.
 
-    `recipient` is empty where a complaint names nobody.
+    `recipient` is empty if a complaint names nobody.
     """
 
     recipient: str
@@ -31,8 +34,9 @@ class RecipientReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What one report says, and by what it names the mail that it is about: message
-    ids, return addresses, and the envelope id, which mail servers alone know.
+    """A mail server's report. `result` is what it says about each recipient. The other
+    fields name the mail that it is about: by message ids, return addresses, and the
+    envelope id, which only mail servers know.
     """
 
     result: tuple[RecipientReport, ...]
@@ -42,8 +46,8 @@ class Report:
 
 
 class NotAccepted(Exception):
-    """The message is refused for good; the text is the answer that the sending server
-    gets.
+    """The message is refused for good; the text is the SMTP reply for the sending
+    server.
     """
 
 
@@ -63,18 +67,18 @@ class Mail:
     text: str
     html: str | None
     files: tuple[File, ...]
-    # "" for mail that a person wrote, else what Auto-Submitted says: a program should
-    # not answer it.
+    # "" for mail that a person wrote, else what Auto-Submitted says: no program should
+    # answer it.
     automatic: str
-    # Which were longer than the limit: headers, text, html.
+    # What was longer than its limit: headers, text, html.
     cut: tuple[str, ...]
-    # Where it is one of a mail server about mail that was sent.
+    # The report, if the message is one.
     report: Report | None = None
 
 
 def is_marked(content: bytes) -> bool:
-    """Whether anything in the headers belongs to this message alone, as every mail
-    program and server puts in.
+    """Whether the headers have anything that belongs to this message alone. Every mail
+    program and mail server puts that in.
     """
     ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
     return (

@@ -1,14 +1,14 @@
-"""The SMTP listener: a thread with its own event loop, its sessions, and what they ask
-of the database.
+"""The SMTP listener, which takes in mail for the gateway's mailboxes: a thread with its
+own event loop, its sessions with clients, and their queries of the database.
 
-It runs in the worker that the process table chooses (INBOUND), beside its tasks: a process
-of its own would cost as much memory as a worker.
+It runs in the Celery worker that the launcher chooses (INBOUND), beside the worker's
+tasks: a process of its own would cost as much memory as a worker.
 
-No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front does
-those: docs/operators/email.md. Database work runs in one thread and parsing in another,
-one message at a time, so that a hostile one delays neither the network nor other
-sessions. Messages that wait share one budget of memory. No address gets more than its
-share of sessions and memory.
+No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front can add
+these: docs/operators/email.md. Database work runs in one thread and parsing in another,
+one message at a time, so that a hostile message delays neither the network nor other
+sessions. All messages that are being received share one budget of memory, and no client
+address gets more than its share of sessions and memory.
 """
 
 import asyncio
@@ -45,17 +45,17 @@ from gateway.models import Mailbox
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# A message may take five minutes, so there must be more places than a few slow clients
-# take.
+# Sessions at a time. A message may take five minutes, so a few slow clients must not
+# take all places.
 MAX_SESSIONS = 300
-# Postfix's limit for one address is the same. A mail server in front is one address,
-# and opens 20 unless told otherwise.
+# Postfix's limit for one client address is the same. A mail server in front is one
+# address, and opens 20 sessions unless told otherwise.
 MAX_SESSIONS_OF_ADDRESS = 50
-# The last places are for addresses with fewer sessions than FEW: then no handful of
-# addresses takes all.
+# The last RESERVED places are for addresses with fewer sessions than FEW, so that no
+# handful of addresses takes all places.
 RESERVED = 60
 FEW = 3
-# The limits for all messages that are being received or stored, and for those of one
+# Bytes of all messages that are being received or stored, and of those of one client
 # address.
 MAX_BYTES = 64 * 1024 * 1024
 MAX_BYTES_OF_ADDRESS = 32 * 1024 * 1024
@@ -70,15 +70,15 @@ MAX_MESSAGE = 25 * 1024 * 1024
 MAX_RECIPIENTS = 100
 # A client that guesses addresses is disconnected.
 MAX_UNKNOWN = 20
-# For the next command, and for all commands up to DATA. RFC 5321 suggests five minutes,
-# but mail servers need that long only for the message itself: a client that waits before
-# it only occupies a session.
+# Seconds for the next command, and for all commands up to DATA. RFC 5321 suggests five
+# minutes, but mail servers need that long only for the message itself: a client that
+# waits before it only occupies a session.
 COMMAND_SECONDS = 30
 SECONDS_BEFORE_DATA = 60
-# For a whole message, and for storing it.
+# Seconds for a whole message, and for storing it.
 MESSAGE_SECONDS = 300
-# How often each command may come in a session; a pool of connections of a busy server
-# stays well below.
+# How often each command may come in a session; a busy server that reuses its
+# connections stays well below.
 _CALLS = {"*": 50, "MAIL": 1_000, "RCPT": 5_000, "DATA": 1_000, "RSET": 1_000}
 _TOO_LARGE = "552 5.3.4 The message is larger than 25 MB"
 _TOO_BUSY = "452 4.3.1 Too much mail at this moment, try again later"
@@ -90,7 +90,10 @@ _BACKLOG = 100
 
 
 class Reception:
-    """Shared by all sessions of a listener, and used from its event loop alone."""
+    """What all sessions of a listener share: their number, their memory, and the
+    threads that look up recipients, read mail and store it. Used from the listener's
+    event loop alone.
+    """
 
     def __init__(self) -> None:
         self.connections: set[asyncio.WriteTransport] = set()
@@ -105,17 +108,17 @@ class Reception:
 
     def has_room_for(self, address: str) -> bool:
         """Whether one more session of this address may begin."""
-        own = self.sessions_of[address]
+        of_address = self.sessions_of[address]
         free = MAX_SESSIONS - len(self.connections)
         return (
-            own < MAX_SESSIONS_OF_ADDRESS
+            of_address < MAX_SESSIONS_OF_ADDRESS
             and free > 0
-            and (free > RESERVED or own < FEW)
+            and (free > RESERVED or of_address < FEW)
         )
 
     def take_bytes(self, address: str, size: int) -> bool:
-        """Take memory for so many more bytes of this address; return whether there was
-        enough.
+        """Reserve memory for `size` more bytes from this address; return whether there
+        was enough.
         """
         if size > self.bytes or self.bytes_of[address] + size > MAX_BYTES_OF_ADDRESS:
             return False
@@ -124,7 +127,7 @@ class Reception:
         return True
 
     def give_bytes_back(self, address: str, size: int) -> None:
-        """Give memory back."""
+        """Free memory that was reserved."""
         self.bytes += size
         self.bytes_of[address] -= size
         if not self.bytes_of[address]:
@@ -138,8 +141,8 @@ class Reception:
         address: str,
         options: list[str],
     ) -> str:
-        """Accept a recipient that is one of our mailboxes, or the return address of a
-        message that was sent from here.
+        """Answer RCPT. A recipient is accepted if it is one of our mailboxes, or the
+        return address of a message that was sent from here.
         """
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
@@ -159,7 +162,7 @@ class Reception:
             return "250 2.1.5 OK"
         server.unknown += 1
         if server.unknown > MAX_UNKNOWN:
-            # Closed once the answer is out.
+            # Closes the connection once the answer is out.
             server.loop.call_soon(server.transport.close)
             return "421 4.7.0 Too many unknown recipients"
         return UNKNOWN
@@ -167,14 +170,15 @@ class Reception:
     async def take_in(
         self, *, content: bytes, sender: str, recipients: list[str]
     ) -> str:
-        """Store a message for all its recipients; return the answer, which is good only
-        after everything is committed.
+        """Store a message for all its recipients. Returns the SMTP reply, which says
+        that the mail is stored only after everything is committed.
 
-        After a temporary error the sending server tries again; a mailbox that has stored
-        the message gets no second copy.
+        After a temporary error the sending server tries again; a mailbox that has
+        stored the message gets no second copy.
         """
 
         def store(recipient: str) -> str:
+            # Returns what became of the message for this recipient.
             mailbox = mailbox_for(recipient)
             if mail.report and take_report(
                 mail.report, mailbox, recipient=recipient, sender=sender
@@ -214,6 +218,8 @@ class Reception:
         return TAKEN if any(result != "unknown" for result in results) else UNKNOWN
 
     async def _in_database(self, work: Callable[[str], T], recipient: str) -> T:
+        # Returns `work(recipient)`, run in the thread for the database, whose
+        # connection is closed after some idle seconds.
         if self._idle:
             self._idle.cancel()
         loop = asyncio.get_running_loop()
@@ -236,7 +242,9 @@ class Reception:
 
 
 def with_fresh_connection(work: Callable[[str], T], recipient: str) -> T:
-    """Return what `work` does with a recipient in the database."""
+    """Return `work(recipient)`, which uses the database; stale connections are
+    closed.
+    """
     close_old_connections()
     try:
         return work(recipient)
@@ -245,7 +253,7 @@ def with_fresh_connection(work: Callable[[str], T], recipient: str) -> T:
 
 
 class InboundSession(SMTP):  # type: ignore[misc]
-    """One connection."""
+    """One SMTP session with a client."""
 
     # Characters in a line of a message; commands have limits of their own. Mail servers
     # break lines at 1,000, scripts often do not.
@@ -272,14 +280,14 @@ class InboundSession(SMTP):  # type: ignore[misc]
         self._until_data: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.WriteTransport) -> None:
-        """Begin."""
+        """Count the session, and begin it."""
         self._reception.connections.add(transport)
         self._reception.sessions_of[self._address] += 1
         super().connection_made(transport)
         self._expect_data()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End."""
+        """Count the session no more, and end it."""
         self._reception.connections.discard(self.transport)
         self._reception.sessions_of[self._address] -= 1
         if not self._reception.sessions_of[self._address]:
@@ -288,8 +296,8 @@ class InboundSession(SMTP):  # type: ignore[misc]
         super().connection_lost(error)
 
     def _expect_data(self) -> None:
-        """Begin the time within which the next message must begin, whatever commands
-        come before it.
+        """Start the timer within which the client must begin its next message, whatever
+        commands come before it.
         """
         self._stop_expecting_data()
         self._until_data = self.loop.call_later(SECONDS_BEFORE_DATA, self._timeout_cb)
@@ -299,17 +307,17 @@ class InboundSession(SMTP):  # type: ignore[misc]
             self._until_data.cancel()
 
     def _timeout_cb(self) -> None:
-        """Say why, and close."""
+        """Tell the client that it waited too long, and close the connection."""
         self.transport.write(_TOO_LATE)
         super()._timeout_cb()
 
     async def handle_exception(self, error: Exception) -> str:
-        """Answer for a mistake of ours; the sending server tries again."""
+        """Return the reply after a fault of ours; the sending server tries again."""
         log.error("session failed", extra={"reason": type(error).__name__})
         return "451 4.3.0 Something went wrong here, try again later"
 
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
-        """Take a message and answer for it."""
+        """Receive a message, have it stored, and send the reply."""
         if await self.check_helo_needed():
             return
         if arg or not self.envelope.rcpt_tos:
@@ -340,24 +348,26 @@ class InboundSession(SMTP):  # type: ignore[misc]
             self._give_back()
 
     async def _read_message(self) -> tuple[bytes, str]:
-        """Read to the final dot; return the message, or the SMTP reply that refuses it."""
+        """Read to the final dot. Returns the message and an empty reply, or the SMTP
+        reply that refuses it.
+        """
         data = bytearray()
         lines = 0
         reply = ""
-        fresh = True
+        at_line_start = True
         while True:
             # The next line, or a piece of one that is too long.
-            whole = True
+            is_whole_line = True
             try:
                 line = await self._reader.readuntil(b"\r\n")
             except asyncio.LimitOverrunError as error:
-                whole = False
+                is_whole_line = False
                 line = await self._reader.read(error.consumed)
-            if fresh and line == b".\r\n":
+            if at_line_start and line == b".\r\n":
                 return bytes(data), reply
             if not reply:
                 lines += 1
-                if not whole:
+                if not is_whole_line:
                     reply = _LONG_LINE
                 elif len(data) + len(line) > MAX_MESSAGE:
                     reply = _TOO_LARGE
@@ -367,12 +377,12 @@ class InboundSession(SMTP):  # type: ignore[misc]
                     reply = _TOO_BUSY
                 else:
                     self._held += len(line)
-                data += line[1:] if fresh and line.startswith(b".") else line
+                data += line[1:] if at_line_start and line.startswith(b".") else line
             if reply and data:
                 # Read and discard the rest: the reply is due only after the final dot.
                 data.clear()
                 self._give_back()
-            fresh = whole
+            at_line_start = is_whole_line
 
     def _give_back(self) -> None:
         self._reception.give_bytes_back(self._address, self._held)
@@ -380,8 +390,8 @@ class InboundSession(SMTP):  # type: ignore[misc]
 
 
 class NewConnection(asyncio.Protocol):
-    """Begins a session, or answers 421: whether there is room is decided after the
-    connection is made, because its address is not known before.
+    """Begins a session, or answers 421 if there is no room. That is decided only here,
+    because the client's address is not known before the connection is made.
     """
 
     def __init__(
@@ -391,9 +401,9 @@ class NewConnection(asyncio.Protocol):
         self._loop = loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hand the connection to a session, or close it."""
+        """Hand the connection to a new session, or close it."""
         assert isinstance(transport, asyncio.WriteTransport)
-        # There is no address if the connection has already closed.
+        # The address is missing if the connection has closed already.
         address = network_of((transport.get_extra_info("peername") or [""])[0])
         if not self._reception.has_room_for(address):
             transport.write(_TOO_MANY)
@@ -405,12 +415,13 @@ class NewConnection(asyncio.Protocol):
 
 
 class Listener:
-    """Listens from `start` to `stop`; calls `died` when its thread ends in between."""
+    """Listens from `start` to `stop`; calls `died` if its thread ends in between."""
 
     def __init__(
         self, *, host: str, port: int, died: Callable[[], None] = lambda: None
     ) -> None:
-        # Taken at once, so that a port in use is known before anything else starts.
+        # The port is taken at once, so that a port in use is known before anything else
+        # starts.
         version = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server(
             (host, port), family=version, dualstack_ipv6=host == "::"
@@ -428,8 +439,8 @@ class Listener:
         log.info("listening for mail", extra={"port": self.port})
 
     def stop(self) -> None:
-        """End; a message that is being stored is stored, and what is not acknowledged
-        comes again.
+        """End the thread. A message that is being stored is stored; clients send again
+        what was not acknowledged.
         """
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
@@ -453,13 +464,15 @@ class Listener:
         server.close()
         for connection in self._reception.connections:
             connection.abort()
-        # Let the tasks that are cancelled by that end first.
+        # Lets the tasks end that the abort cancels.
         await asyncio.sleep(0)
         self._reception.close()
 
 
 class InboundStep(bootsteps.StartStopStep):
-    """Starts after the pool; its death ends the worker."""
+    """A step of the Celery worker: starts the listener after the pool, and ends the
+    worker if the listener dies.
+    """
 
     requires = ("celery.worker.components:Pool",)
 
@@ -467,7 +480,9 @@ class InboundStep(bootsteps.StartStopStep):
         self.listener: Any = None
 
     def start(self, worker: Any) -> None:
-        """Begin to listen. A port in use ends the worker, with the reason in its log."""
+        """Begin to listen. A port in use ends the worker, with the reason in its
+        log.
+        """
         self.listener = Listener(
             host=settings.INBOUND_HOST,
             port=settings.INBOUND_PORT,
@@ -478,6 +493,6 @@ class InboundStep(bootsteps.StartStopStep):
         self.listener.start()
 
     def stop(self, worker: Any) -> None:
-        """End with the worker."""
+        """End the listener with the worker."""
         if self.listener is not None:
             self.listener.stop()

@@ -1,5 +1,5 @@
-"""The gateway's commands for operators, run with `./run manage`.
+"""The gateway's management commands for operators, run with `./run manage`.
 
-They call the same commands as the API and hold no rules of their own. Start in
+They call the same functions as the API, and have no rules of their own. Start in
 `commands/`.
 """

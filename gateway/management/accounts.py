@@ -1,4 +1,4 @@
-"""Finds the account that an operator names."""
+"""For the management commands: finds the account that an operator names."""
 
 from django.core.management import CommandError
 from django.db.models import QuerySet
@@ -7,8 +7,8 @@ from gateway.models import Account
 
 
 def account_named(slug: str, accounts: QuerySet[Account]) -> Account:
-    """Return the one of `accounts` with this slug. Raises CommandError, which names
-    those there are.
+    """Return the one of `accounts` with this slug. Raises CommandError, which lists
+    their slugs, if there is none.
     """
     found = accounts.filter(slug=slug).first()
     if found is None:

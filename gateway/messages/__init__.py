@@ -1,5 +1,6 @@
-"""The way of a message: draft, admission, submission, decision, outbox.
+"""What happens to a message: it is checked (`admission.py`), stored (`submission.py`),
+decided (`decisions.py`) and sent (`outbox.py`).
 
-Knows nothing of HTTP and of how mail comes in. Start at `submission.py`; what leaves,
-and what happens when a worker or a mail server dies, is in `outbox.py`.
+This folder knows nothing of HTTP or of how mail is received. Start at `submission.py`;
+what happens when a worker or a mail server dies is in `outbox.py`.
 """

@@ -1,10 +1,10 @@
 """Decides whether an email is accepted, before anything of it is stored, and whether it
 waits for a person.
 
-Everything that can refuse an email for its sender or recipients is asked here, in a
-fixed order: the mailbox's restriction, its oversight mode, suppressed addresses, the
-time, and last the bypass. The lists are asked again when a message is approved and when
-it leaves, because they and the mailbox may have changed.
+Everything that can refuse an email because of its sender or recipients is checked here,
+in a fixed order: the mailbox's restriction, its oversight mode, suppressed addresses,
+the time, and last the bypass. The lists are checked again when a message is approved
+and when it is sent, because they and the mailbox may have changed.
 """
 
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ from gateway.messages.content import additions_of
 from gateway.models import ApiKey, Email, Mailbox, Suppression
 from gateway.states import Mode, is_gated
 
-# How many addresses a sentence names, and how many an audit entry.
+# How many addresses a sentence names, and how many an audit entry names.
 _NAMED = 3
 _RECORDED = 50
-# In these modes bypass lists do not count.
+# In these modes a bypass has no effect.
 _NEVER_SKIPPED = (Mode.READ_ONLY, Mode.GATED_ALL)
 _ONE_RECIPIENT = (
     "A message of a commercial mailbox has exactly one recipient, because its link unsubscribes one. Send each "
     "recipient a message."
 )
-# Recipients by field: to, cc, bcc, and the mailbox's auto_cc and auto_bcc.
+# The recipients by field: to, cc, bcc, and the mailbox's auto_cc and auto_bcc.
 Recipients = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Admission:
-    """How an email is accepted: its mode, whether a bypass may let it skip the gate, and
-    what the lists say.
+    """How an email is accepted: its oversight mode, whether it waits for a person
+    (`gated`), whether a bypass may let it skip that, and what the lists say.
     """
 
     mode: Mode
@@ -48,17 +48,18 @@ class Admission:
 
     @property
     def unlisted(self) -> tuple[str, ...]:
-        """The recipients because of whom it is gated, where a bypass in force lets
-        others through.
+        """The recipients because of whom the email waits: a bypass in force does not
+        name them.
         """
         return self.ruling.unlisted if self.may_skip else ()
 
 
 def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
-    """Return how an outgoing email is accepted; `asked` is the mode that the call
-    names. Raises Forbidden or Invalid.
+    """Check an outgoing email, and return how it is accepted. `asked` is the oversight
+    mode that the call asks for. Raises Forbidden or Invalid.
 
-    Must not be called inside a transaction: a refusal is stored in one of its own.
+    Must not be called inside a transaction: a refusal is stored in a transaction of its
+    own.
     """
     mailbox = email.mailbox
     recipients = list(dict.fromkeys(email.addressees()))
@@ -91,17 +92,21 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     suppressed: dict[str, str] = {}
     if not key.sandbox:
         suppressed = Suppression.objects.among(recipients, mailbox.account_id)
-    gone = tuple(
-        one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED
+    unsubscribed = tuple(
+        address
+        for address, reason in suppressed.items()
+        if reason == Suppression.Reason.UNSUBSCRIBED
     )
-    if gone:
-        refusal = refuse(recipients=recipients, refused=gone, rule="unsubscribed")
+    if unsubscribed:
+        refusal = refuse(
+            recipients=recipients, refused=unsubscribed, rule="unsubscribed"
+        )
         raise Forbidden(
-            f"{_named(gone)} unsubscribed from this account's mail. Nothing was queued.",
+            f"{_named(unsubscribed)} unsubscribed from this account's mail. Nothing was queued.",
             code="recipient_unsubscribed",
-            field=_field_of(everyone, gone[0]),
+            field=_field_of(everyone, unsubscribed[0]),
             hint="Remove the recipient. Only an admin key can take it off the suppression list.",
-            recipients=list(gone),
+            recipients=list(unsubscribed),
             refusal_id=refusal.pk,
         )
     if suppressed:
@@ -125,8 +130,9 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
 
 
 def recheck(email: Email) -> tuple[str, bool]:
-    """Return why an accepted email may not go to all its recipients any more, by the
-    lists as they are now, and whether a person has to approve it after all.
+    """Check an accepted email again, by the lists and the mailbox as they are now.
+    Returns why it may not go to all its recipients any more (empty if it may), and
+    whether a person has to approve it after all.
 
     The copy of monitored mail is not checked: it goes to the account's own overseer.
     """
@@ -149,6 +155,7 @@ def recheck(email: Email) -> tuple[str, bool]:
 
 
 def _with_copies(email: Email, auto_cc: str, auto_bcc: str) -> Recipients:
+    # Returns the email's recipients together with the mailbox's automatic copies.
     return {
         "to": email.to,
         "cc": email.cc,
@@ -163,8 +170,8 @@ def _addresses(recipients: Recipients) -> list[str]:
 
 
 def note_admission(admission: Admission, email: Email, key: ApiKey) -> None:
-    """Record what the lists did or would have done, in the transaction that stores the
-    email.
+    """Record what the lists did, or would have done in the mode enforce; in the
+    transaction that stores the email.
     """
     ruling = admission.ruling
     if strangers := ruling.strangers:
@@ -183,7 +190,7 @@ def note_admission(admission: Admission, email: Email, key: ApiKey) -> None:
 
 
 def check_time(mailbox: Mailbox, send_at: datetime | None) -> None:
-    """Check that mail of `mailbox` may wait until `send_at`. Raises Forbidden or
+    """Check that mail of `mailbox` may be scheduled for `send_at`. Raises Forbidden or
     Invalid.
     """
     if send_at is None:
@@ -197,6 +204,7 @@ def check_time(mailbox: Mailbox, send_at: datetime | None) -> None:
 
 
 def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:
+    # Returns why the message is refused because of `outsiders`.
     sentence = f"This mailbox may not write to {_named(outsiders)}: not on its list of allowed recipients."
     if _field_of(everyone, outsiders[0]).startswith("auto_"):
         sentence += " The mailbox adds it automatically."
@@ -204,6 +212,7 @@ def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:
 
 
 def _named(addresses: tuple[str, ...]) -> str:
+    # Returns the first addresses, and how many more there are.
     named = ", ".join(addresses[:_NAMED])
     more = len(addresses) - _NAMED
     return f"{named} and {more} more" if more > 0 else named

@@ -1,14 +1,14 @@
-"""What the recipient of an email gets: its content and what the mailbox adds,
-fingerprinted, and built as MIME.
+"""What the recipient of an email gets: its content and what the mailbox adds, as a
+fingerprint and as a MIME message. Also the email's return address.
 
-Headers stay the same at every attempt. Bcc recipients appear in the envelope only.
-X-MultiMail-Identity states who sends and who watches: a JSON Web Signature (RFC 7515)
-by ES256, whose public key is at /.well-known/multimail-signing-key. Blanks in the
-header do not count.
+Headers are the same at every attempt. Bcc recipients are in the envelope only. The
+header X-MultiMail-Identity states who sends the email and how closely people watch: it
+is a JSON Web Signature (RFC 7515, ES256), and /.well-known/multimail-signing-key has
+its public key. Blanks in the header do not count.
 
-The return address names the email (VERP): bounce+<id>.<mac>@<domain of the mailbox>. So a
-report or bounce to it is known to be about that email, and who has not got the mail cannot
-make one up.
+The return address names the email: bounce+<id>.<mac>@<domain of the mailbox> (VERP). A
+report or bounce that comes to it is therefore about that email, and nobody can make the
+address up who does not have the mail.
 """
 
 import hmac
@@ -38,21 +38,21 @@ from gateway.states import Decision, Direction, Mode
 from gateway.suppression import unsubscribe_link
 from gateway.timestamps import iso
 
-# The visible line of all mail; X-AI-Generated and X-MultiMail-Identity come with it.
+# The line that all mail shows. X-AI-Generated and X-MultiMail-Identity come with it.
 AI_DISCLOSURE = "This message was written by an AI agent and sent through Countersign."
-# Additions that hold recipients.
+# Additions that are recipients.
 _COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
-# 7bit: not every server takes anything else. Long lines: a folded or encoded message id
-# would break threads.
+# 7bit, because not every server takes anything else. Long lines, because a folded or
+# encoded message id would break threads.
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 ALGORITHM = "ES256"
-# A longer word would be folded or encoded.
+# Characters of a word in a header; a longer one would be folded or encoded.
 _LINE = 120
 
 
 def additions_of(email: Email) -> dict[str, str]:
-    """Return what the mailbox adds: as fixed at approval or sending, before that as the
-    mailbox is now.
+    """Return what the mailbox adds, by name: as it was fixed at approval or sending,
+    and before that from the settings as they are now.
     """
     if email.additions is not None or email.direction == Direction.INBOUND:
         return dict(email.additions or {})
@@ -75,21 +75,21 @@ def additions_of(email: Email) -> dict[str, str]:
 
 
 def all_recipients(email: Email) -> list[str]:
-    """Return all recipients of an outgoing email, those that the mailbox adds included."""
+    """Return all recipients of an outgoing email, with those that the mailbox adds."""
     additions = additions_of(email)
     added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
     return list(dict.fromkeys([*email.addressees(), *clean_addresses(added)]))
 
 
 def reaches_a_recipient(email: Email) -> bool:
-    """Whether a recipient of the author has not refused the email; the mailbox's own
-    copies do not count.
+    """Whether a recipient whom the author named has not refused the email; the copies
+    that the mailbox adds do not count.
     """
     return bool(set(email.addressees()) - email.refused_recipients.keys())
 
 
 def content_of(email: Email) -> Content:
-    """Return the whole content of an outgoing email, every field covered."""
+    """Return the whole content of an outgoing email, for its fingerprint."""
     return Content(
         sender=email.from_address,
         sender_name=email.from_name,
@@ -103,12 +103,12 @@ def content_of(email: Email) -> Content:
         in_reply_to=email.in_reply_to or None,
         attachments=tuple(
             AttachmentFacts(
-                name=one.name,
-                content_type=one.content_type,
-                size=one.size,
-                sha256=one.sha256,
+                name=file.name,
+                content_type=file.content_type,
+                size=file.size,
+                sha256=file.sha256,
             )
-            for one in (email.attachments.all() if email.has_attachments else ())
+            for file in (email.attachments.all() if email.has_attachments else ())
         ),
         additions=additions_of(email),
         send_at=iso(email.send_at),
@@ -121,7 +121,7 @@ def fingerprint_of(email: Email) -> str:
 
 
 def build(email: Email) -> bytes:
-    """Return the message of an email whose additions are fixed."""
+    """Return the MIME message of an email whose additions are fixed."""
     additions = email.additions or {}
     cc = dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", "")))
     message = EmailMessage(policy=_POLICY)
@@ -132,8 +132,8 @@ def build(email: Email) -> bytes:
     if email.reply_to:
         message["Reply-To"] = Address(addr_spec=email.reply_to)
     message["Subject"] = email.subject
-    # The time from which it could leave: the same at every attempt, also after a long
-    # review.
+    # When it could be sent first. The date is the same at every attempt, also after a
+    # long review.
     written_at = max(filter(None, (email.created_at, email.decided_at, email.send_at)))
     message["Date"] = format_datetime(written_at)
     message["Message-ID"] = email.message_id_header
@@ -146,7 +146,8 @@ def build(email: Email) -> bytes:
     if identity := additions.get("agent_identity"):
         message["X-Agent-Identity"] = _in_words(identity)
     if link := additions.get("unsubscribe"):
-        # One click of the mail program's own button (RFC 8058).
+        # For the mail program's own button, which unsubscribes with one click (RFC
+        # 8058).
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     if email.html is None:
@@ -162,7 +163,9 @@ def build(email: Email) -> bytes:
 
 
 def statement(email: Email, at: int) -> str:
-    """Return the header of an email; `at` is when it was written, in seconds."""
+    """Return the header X-MultiMail-Identity of an email; `at` is when it was written,
+    in seconds since 1970.
+    """
     claims = {
         "operator": email.account.name,
         "address": email.from_address,
@@ -177,8 +180,8 @@ def statement(email: Email, at: int) -> str:
 
 
 def _in_words(token: str) -> str:
-    """Return a long token in words that a header can be folded between; without blanks
-    it is the token.
+    """Return a long token with blanks in it, at which the header can be folded. Without
+    the blanks it is the token again.
     """
     return " ".join(
         token[start : start + _LINE] for start in range(0, len(token), _LINE)
@@ -194,12 +197,13 @@ def public_key() -> dict[str, Any]:
 @cache
 def _key(secret: str) -> ec.EllipticCurvePrivateKey:
     # More bits than the order of the curve, so that the remainder is not biased.
-    drawn = HKDF(SHA256(), 48, salt=None, info=b"gateway.identity").derive(
+    key_material = HKDF(SHA256(), 48, salt=None, info=b"gateway.identity").derive(
         secret.encode()
     )
+    # Of the curve P-256.
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     return ec.derive_private_key(
-        int.from_bytes(drawn) % (order - 1) + 1, ec.SECP256R1()
+        int.from_bytes(key_material) % (order - 1) + 1, ec.SECP256R1()
     )
 
 
@@ -212,28 +216,30 @@ class ForgedAddress(Exception):
 
 
 def return_address(email: Email) -> str:
-    """Return the envelope sender of an email."""
+    """Return the envelope sender of an email, to which bounces and reports about it
+    come.
+    """
     return f"bounce+{email.pk.lower()}.{_mac(email.pk, settings.SECRET_KEY)}@{domain_of(email.from_address)}"
 
 
 def envelope_id(email: Email) -> str:
-    """Return the envelope id, which only mail servers see and repeat in reports (ENVID,
-    RFC 3461 section 4.4).
+    """Return an id of the email that only mail servers see; they repeat it in reports
+    (ENVID, RFC 3461 section 4.4).
     """
     mac = salted_hmac("gateway.envelope", email.pk, algorithm="sha256")
     return mac.hexdigest()[:32]
 
 
 def email_id_in(address: str) -> str:
-    """Return the id of the email of a return address; empty for any other address.
-    Raises ForgedAddress.
+    """Return the id of the email whose return address this is; empty for any other
+    address. Raises ForgedAddress if the signature is wrong.
     """
-    found = _LOCAL.fullmatch(address.rpartition("@")[0])
-    if found is None:
+    parts = _LOCAL.fullmatch(address.rpartition("@")[0])
+    if parts is None:
         return ""
-    email_id = found[1].upper()
+    email_id = parts[1].upper()
     for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
-        if hmac.compare_digest(_mac(email_id, key), found[2].lower()):
+        if hmac.compare_digest(_mac(email_id, key), parts[2].lower()):
             return email_id
     raise ForgedAddress
 

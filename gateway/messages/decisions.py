@@ -1,9 +1,9 @@
-"""Approves, rejects and cancels messages. The first decision wins; later ones get a 409
-with its result.
+"""Commands that approve, reject and cancel messages. The first decision wins; a later
+one gets 409 with the first one's result.
 
-Also cancels what a closed mailbox or account leaves behind. Nothing of a closed mailbox
-may leave from the moment it is closed, so cancelling can take its time: the caller does
-the first ones, the sweep the rest, one transaction each.
+Also cancels what waits in a closed mailbox or account. From the moment of closing
+nothing of it is sent, so cancelling can take its time: the caller cancels the first
+emails, the sweep the rest, each in a transaction of its own.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,7 @@ from gateway.states import (
 from gateway.timestamps import iso
 from gateway.webhooks import events
 
+# How many emails one call of `cancel_in_closed_mailboxes` cancels.
 BATCH = 200
 
 
@@ -46,21 +47,21 @@ def decide_email(
     decided_by: str = "",
     feedback: Mapping[str, Any] | None = None,
 ) -> Email:
-    """Approve or reject one held email, bound to its content as it is now.
+    """Approve or reject one held email, with the content that it has now.
 
-    `decided_by` is whom the key's owner names as the person who decided; without it the
-    key's name stands there. `feedback` is what the agent gets as data beside the
-    reason. The row is locked while its content is compared, so that what was compared
-    is what is approved: from here on the mailbox's additions are fixed too. Raises
-    NotFound, Forbidden, Invalid without a fingerprint that is required, or Conflict
-    with what became of the email.
+    `decided_by` is the person who decided, as the key's owner names them; without it
+    the key's name is stored. `feedback` is data for the agent beside the reason. The
+    row is locked while its fingerprint is compared with `expected_fingerprint`, so that
+    what was compared is what is approved; approving also fixes the mailbox's additions.
+    Raises NotFound, Forbidden, Invalid if a required fingerprint is missing, or
+    Conflict with what became of the email.
     """
     now = timezone.now()
     approves = outcome == Decision.APPROVED
     with transaction.atomic():
         email = _locked(key, email_id)
         _check_may_decide(key, email, outcome)
-        print_now = fingerprint_of(email)
+        current_fingerprint = fingerprint_of(email)
         required_by = ""
         if email.mailbox.require_fingerprint:
             required_by = "mailbox"
@@ -73,11 +74,11 @@ def decide_email(
                 code="fingerprint_required",
                 hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
             )
-        if expected_fingerprint not in ("", print_now):
+        if expected_fingerprint not in ("", current_fingerprint):
             raise Conflict(
                 "The message has changed since it was read: its content or what the mailbox adds is different.",
                 code="content_changed",
-                fingerprint=print_now,
+                fingerprint=current_fingerprint,
                 **email.outcome(),
             )
         if approves:
@@ -90,10 +91,10 @@ def decide_email(
             "decided_by_key": key,
             "feedback": dict(feedback or {}),
         }
-        waits = email.send_at is not None and email.send_at > now
+        waits_for_time = email.send_at is not None and email.send_at > now
         if approves and email.direction == Direction.OUTBOUND:
             fields["additions"] = additions_of(email)
-            fields["due_at"] = email.send_at if waits else Now()
+            fields["due_at"] = email.send_at if waits_for_time else Now()
         if not Email.objects.move(
             email, Change.APPROVE if approves else Change.REJECT, **fields
         ):
@@ -105,27 +106,26 @@ def decide_email(
             f"email.{outcome}",
             email,
             key,
-            fingerprint=print_now,
+            fingerprint=current_fingerprint,
             reason=reason,
             decided_by=email.decided_by,
         )
         events.announce(email, events.APPROVED if approves else events.REJECTED, at=now)
         if email.status == Status.UNREAD:
-            # Received mail can be read only now.
+            # Received mail can be read from now on, so only now is it announced.
             events.announce(email, events.RECEIVED, at=now)
             notices.forward(email)
-        if email.status == Status.SCHEDULED and not waits:
+        if email.status == Status.SCHEDULED and not waits_for_time:
             tasks.send_email.delay_on_commit(email.pk)
     return email
 
 
 @transaction.atomic
 def set_expiry(key: ApiKey, email_id: str, expires_at: datetime | None) -> Email:
-    """Set until when a held email may be approved; None: without end. A later time
-    extends it.
+    """Set until when a held email may be approved; None: without end.
 
-    Raises NotFound, Forbidden, or Conflict with what became of the email where it is
-    not held any more.
+    Raises NotFound, Forbidden, or Conflict with what became of the email if it is not
+    held any more.
     """
     email = _locked(key, email_id)
     _check_may_decide(key, email, "")
@@ -140,7 +140,7 @@ def set_expiry(key: ApiKey, email_id: str, expires_at: datetime | None) -> Email
 
 
 def cancel_email(key: ApiKey, email: Email) -> Email:
-    """Cancel an email that has not left and is not about to; doing it twice is no
+    """Cancel an email that was not sent and is not about to be; doing it twice is no
     error. Raises Conflict.
     """
     if email.status == Status.CANCELLED:
@@ -163,13 +163,15 @@ def take_back(
     among: EmailQuerySet | None = None,
     **because: Any,
 ) -> bool:
-    """Cancel an unclaimed email; False when its state does not allow it, or another
-    process was faster.
+    """Cancel an email that no worker has claimed. Returns False if its state does not
+    allow it, or if another process was faster.
+
+    Only an email in `among` is cancelled. `because` goes into the audit log.
     """
     with transaction.atomic():
         # A worker that claimed the row may be sending it at this moment.
-        free = (Email.objects.all() if among is None else among).unclaimed()
-        if not allows(email.status, Change.CANCEL) or not free.move(
+        unclaimed = (Email.objects.all() if among is None else among).unclaimed()
+        if not allows(email.status, Change.CANCEL) or not unclaimed.move(
             email, Change.CANCEL, due_at=None
         ):
             return False
@@ -179,6 +181,7 @@ def take_back(
 
 
 def _locked(key: ApiKey, email_id: str) -> Email:
+    # Returns the email, its row locked. Raises NotFound.
     rows = (
         Email.objects.visible_to(key)
         .with_mailbox()
@@ -189,6 +192,7 @@ def _locked(key: ApiKey, email_id: str) -> Email:
 
 
 def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
+    # Raises Conflict or Forbidden if the key cannot decide so about this email now.
     if email.status not in AWAITING_DECISION:
         sentence = f"This message is not waiting for a decision: it is {email.status}."
         if email.decision:
@@ -219,11 +223,9 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
 
 
 def _check_may_approve(email: Email) -> None:
-    """Refuse to approve after the expiry, by the database's clock, and what would not
-    be accepted now.
-
-    Lists or additions have changed, or somebody unsubscribed. Rejecting is always
-    possible.
+    """Raise Conflict if the email has expired, by the database's clock, or would not be
+    accepted now: lists or additions have changed, or a recipient has unsubscribed.
+    Rejecting is always possible.
     """
     if email.expires_at is not None and email.expires_at <= clock():
         raise Conflict(
@@ -244,10 +246,10 @@ def _check_may_approve(email: Email) -> None:
             **email.outcome(),
         )
     unsubscribed = Suppression.objects.filter(reason=Suppression.Reason.UNSUBSCRIBED)
-    gone = unsubscribed.among(email.addressees(), email.account_id)
-    if gone and not email.sandbox:
+    has_unsubscribed = unsubscribed.among(email.addressees(), email.account_id)
+    if has_unsubscribed and not email.sandbox:
         raise Conflict(
-            f"{next(iter(gone))} unsubscribed from this account's mail. Nothing was decided.",
+            f"{next(iter(has_unsubscribed))} unsubscribed from this account's mail. Nothing was decided.",
             code="recipient_unsubscribed",
             hint="Reject the message.",
             **email.outcome(),
@@ -255,8 +257,8 @@ def _check_may_approve(email: Email) -> None:
 
 
 def cancel_in_closed_mailboxes(key: ApiKey | None = None) -> int:
-    """Cancel what waits in closed mailboxes, of the key's account or of all, and return
-    how many.
+    """Cancel emails that wait in closed mailboxes, of the key's account or of all, up
+    to BATCH of them. Returns how many were cancelled.
     """
     mailboxes = Mailbox.objects.closed()
     if key is not None:

@@ -1,4 +1,4 @@
-"""What agents note on messages: tags, which are words with a value and merge, and
+"""Commands for what agents note on messages: tags, which are names with a value, and
 whether received mail is spam.
 
 A spam report moves the message to quarantine; not-spam moves it back.
@@ -12,14 +12,15 @@ from gateway.models import ApiKey, Email
 from gateway.states import Change, Direction, allows
 from gateway.text import check_header_text
 
+# Tags of a message, and characters of a tag's name and of its value.
 MAX_TAGS = 64
 MAX_NAME = 100
 MAX_VALUE = 1000
 
 
 def parse_tags(value: object) -> dict[str, str]:
-    """Return tags from an object, or from words, whose value is then "true". Raises
-    ValueError.
+    """Return tags by name, from an object, a list of words, or a text with commas. The
+    value of a mere word is "true". Raises ValueError.
     """
     if isinstance(value, str):
         value = [word for word in value.split(",") if word.strip()]
@@ -32,14 +33,14 @@ def parse_tags(value: object) -> dict[str, str]:
     if len(value) > MAX_TAGS:
         raise ValueError(f"at most {MAX_TAGS} tags.")
     tags = {}
-    for name, one in value.items():
-        if isinstance(one, bool):
-            text = "true" if one else "false"
-        elif isinstance(one, str | int | float):
-            text = str(one)
+    for name, tag_value in value.items():
+        if isinstance(tag_value, bool):
+            text = "true" if tag_value else "false"
+        elif isinstance(tag_value, str | int | float):
+            text = str(tag_value)
         else:
             raise ValueError(f"the value of {name!a} must be text.")
-        if isinstance(one, str) and len(text) > MAX_VALUE:
+        if isinstance(tag_value, str) and len(text) > MAX_VALUE:
             raise ValueError(
                 f"the value of {name!a} has more than {MAX_VALUE} characters."
             )
@@ -49,16 +50,16 @@ def parse_tags(value: object) -> dict[str, str]:
 
 @transaction.atomic
 def add_tags(key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, str]:
-    """Merge `tags` into those of the message, and return them all. Raises Invalid when
-    they become too many.
+    """Merge `tags` into the tags of the message, and return all its tags. Raises
+    Invalid if they become too many.
     """
-    held = _locked(email)
-    merged = held | tags
+    stored = _locked(email)
+    merged = stored | tags
     if len(merged) > MAX_TAGS:
         raise Invalid(
             f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}."
         )
-    if merged != held:
+    if merged != stored:
         Email.objects.filter(pk=email.pk).update(tags=merged)
         auditing.record("email.tagged", email, key, tags=len(tags))
     return merged
@@ -66,19 +67,19 @@ def add_tags(key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, str]:
 
 @transaction.atomic
 def drop_tag(key: ApiKey, email: Email, name: str) -> bool:
-    """Remove one tag; False when there was none of that name."""
-    held = _locked(email)
-    if name not in held:
+    """Remove one tag. Returns False if there is none of that name."""
+    stored = _locked(email)
+    if name not in stored:
         return False
-    del held[name]
-    Email.objects.filter(pk=email.pk).update(tags=held)
+    del stored[name]
+    Email.objects.filter(pk=email.pk).update(tags=stored)
     auditing.record("email.untagged", email, key)
     return True
 
 
 def _locked(email: Email) -> dict[str, str]:
-    """Return the tags as they are now. The row is locked, so that two who add at once
-    both keep theirs.
+    """Return the tags as they are now. The row is locked, so that two requests that add
+    tags at once both keep theirs.
     """
     return dict(
         Email.objects.select_for_update()
@@ -88,6 +89,7 @@ def _locked(email: Email) -> dict[str, str]:
 
 
 def _word(name: object) -> str:
+    # Returns the name of a tag, checked. Raises ValueError.
     if not isinstance(name, str) or not name.strip():
         raise ValueError("each tag must be a word.")
     if len(name.strip()) > MAX_NAME:
@@ -101,7 +103,9 @@ _CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
 
 
 def label(key: ApiKey, email: Email, user_label: str) -> Email:
-    """Label a message as spam or not, and move it; twice is no error. Raises Conflict."""
+    """Mark a received message as spam or not, and move it; twice is no error. Raises
+    Conflict.
+    """
     if email.direction != Direction.INBOUND:
         raise Conflict(
             "Only received messages can be marked as spam.", code="not_received"
@@ -113,8 +117,10 @@ def label(key: ApiKey, email: Email, user_label: str) -> Email:
                 email, change, user_label=user_label
             )
         else:
-            at_home = Email.objects.filter(pk=email.pk, status__in=_AT_HOME[user_label])
-            moved = bool(at_home.update(user_label=user_label))
+            already_there = Email.objects.filter(
+                pk=email.pk, status__in=_ALREADY_THERE[user_label]
+            )
+            moved = bool(already_there.update(user_label=user_label))
         if not moved:
             raise Conflict(
                 f"This message cannot be marked as {user_label}: it is {email.status}.",
@@ -125,5 +131,5 @@ def label(key: ApiKey, email: Email, user_label: str) -> Email:
     return email
 
 
-# States in which a message already is as the label says.
-_AT_HOME = {SPAM: ("spam_quarantined",), NOT_SPAM: ("unread", "read", "archived")}
+# States in which a message already is where the label would move it.
+_ALREADY_THERE = {SPAM: ("spam_quarantined",), NOT_SPAM: ("unread", "read", "archived")}

@@ -1,11 +1,11 @@
-"""Sends what is due: one attempt under a lease, in several short transactions, none
-open while the mail server talks.
+"""Sends what is due: one attempt under a lease, in several short transactions, none of
+which is open while the mail server talks.
 
-A crash at any point neither loses an email nor sends it twice: before the checkpoint
-(data_attempted_at) an attempt can be repeated, after it only the server's answer
-counts. Without that answer the email is `sent` with fate_unknown. After a restore
-(`hold_back`) nothing leaves that may have left since the backup was made, and nothing
-without a person.
+A crash at any point neither loses an email nor sends it twice. Before the checkpoint
+(data_attempted_at) an attempt can be repeated; after it only the server's answer
+counts, and without that answer the email is `sent` with fate_unknown. After a restore,
+`hold_back` makes sure that nothing is sent that may have been sent since the backup,
+and nothing without a person.
 """
 
 import logging
@@ -39,14 +39,14 @@ from parsing.client import ParserKilled, ParserUnavailable
 
 log = logging.getLogger(__name__)
 
-# After so many attempts a message leaves without recipients that are refused
-# temporarily.
+# After this many attempts a message is sent without the recipients that are refused for
+# now.
 ATTEMPTS_FOR_ALL = 8
 
 
 def send_due(email_id: str) -> str:
-    """Make one attempt at one email, if it is due and free. Returns a word that says
-    how it went.
+    """Make one attempt at one email, if it is due and no other worker has it. Returns
+    how it went, in a word or two.
     """
     if (
         not settings.EMAIL_URL
@@ -76,7 +76,8 @@ def send_due(email_id: str) -> str:
     if refusal:
         return _fail(email, smtp.HandoverFailed(refusal))
     if email.additions is None:
-        # No approval has fixed them. From here on a second attempt sends the same.
+        # No approval has fixed the additions. Fixed now, they are the same at a second
+        # attempt.
         email.additions = additions_of(email)
         Email.objects.held_by(email).update(additions=email.additions)
     if email.sandbox:
@@ -85,18 +86,19 @@ def send_due(email_id: str) -> str:
 
 
 def settle_lost() -> int:
-    """Mark the emails whose worker died while the mail server may have taken them; they
-    are not sent again.
+    """Write off emails whose worker died while the mail server may have taken them, so
+    that they are not sent again. Returns how many.
     """
     lost = list(Email.objects.lost().with_mailbox()[:100])
     return sum(_write_off(email, "the worker died") for email in lost)
 
 
 def _attempt(email: Email) -> str:
+    # Delivers the email to the mail server once. Returns how it went.
     try:
         message = content.build(email)
     except ParserUnavailable:
-        _give_back(email)
+        _end_lease(email)
         return "put off"
     except ParserKilled:
         refusal = smtp.HandoverFailed(
@@ -105,7 +107,7 @@ def _attempt(email: Email) -> str:
         return _fail(email, refusal)
     recipients = content.all_recipients(email)
     suppressed = suppression.suppressed_recipients(email, recipients)
-    # Copies that the mailbox adds are no reason to send.
+    # An email is not sent for the mailbox's copies alone.
     if suppressed and suppressed.keys() >= set(email.addressees()):
         why = "every recipient is suppressed or has unsubscribed"
         refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
@@ -115,7 +117,7 @@ def _attempt(email: Email) -> str:
         result = smtp.hand_over(
             server,
             return_address(email) if server.dsn else email.from_address,
-            [one for one in recipients if one not in suppressed],
+            [address for address in recipients if address not in suppressed],
             signed(message, email.from_address),
             accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
             before_message=partial(_checkpoint, email, has_return_address=server.dsn),
@@ -126,7 +128,7 @@ def _attempt(email: Email) -> str:
             "attempt given up, not its to send",
             extra={"email": email.pk, "attempt": email.attempts},
         )
-        _give_back(email)
+        _end_lease(email)
         return "lease lost"
     except smtp.FateUnknown as error:
         _write_off(email, str(error))
@@ -157,8 +159,8 @@ def _attempt(email: Email) -> str:
 
 
 def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
-    """Commit that the message is about to be offered; False when the lease is lost or
-    the email may not leave.
+    """Commit that the bytes of the message are about to be sent. Returns False if the
+    lease is lost or the email may not be sent any more.
     """
     mine = Email.objects.held_by(email).may_be_sent().filter(data_attempted_at=None)
     lease = Now() + OUTBOX_LEASE
@@ -171,12 +173,15 @@ def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
     )
 
 
-def _give_back(email: Email) -> None:
-    """End the lease, if it is still held, so that another attempt can follow at once."""
+def _end_lease(email: Email) -> None:
+    """End the lease, if this attempt still holds it, so that another attempt can follow
+    at once.
+    """
     Email.objects.held_by(email).filter(data_attempted_at=None).update(lease_until=None)
 
 
 def _simulate(email: Email) -> str:
+    # Sandbox mail counts as sent and delivered at once, without a mail server.
     now = timezone.now()
     with transaction.atomic():
         moved = (
@@ -195,11 +200,12 @@ def _simulate(email: Email) -> str:
             auditing.record("email.sent", email, simulated=True)
             events.announce(email, events.SENT, events.DELIVERED, at=now)
         else:
-            _give_back(email)
+            _end_lease(email)
     return "pretended" if moved else "lease lost"
 
 
 def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
+    # Stores that the server has the email, and which recipients it refused.
     now = timezone.now()
     refused = result.refused
     fields: dict[str, Any] = {
@@ -208,7 +214,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
         "fate_unknown": False,
         "last_error": "",
     }
-    reached = [events.SENT]
+    event_names = [events.SENT]
     if refused:
         email.refused_recipients = refused
         email.bounce_type = _bounce_type(refused)
@@ -220,7 +226,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
     # Without delivery reports the mail server's acceptance counts as delivery.
     if not result.reports_delivery and reaches_a_recipient(email):
         fields["delivered_at"] = now
-        reached.append(events.DELIVERED)
+        event_names.append(events.DELIVERED)
     with transaction.atomic():
         # This attempt may have been written off meanwhile; the server's answer corrects
         # that.
@@ -229,13 +235,14 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
                 return
             email.status = Status.SENT
         auditing.record("email.sent", email, refused=len(refused))
-        events.announce(email, *reached, at=now)
+        events.announce(email, *event_names, at=now)
         if refused:
             suppression.suppress_gone(email, refused)
             suppression.announce_bounce(email, refused, now)
 
 
 def _fail(email: Email, error: smtp.HandoverFailed) -> str:
+    # Moves the email to send_failed. A permanent failure also counts as a bounce.
     now = timezone.now()
     refused = error.refused if error.permanent else {}
     fields: dict[str, Any] = {
@@ -267,7 +274,7 @@ def _fail(email: Email, error: smtp.HandoverFailed) -> str:
 
 
 def _write_off(email: Email, reason: str) -> bool:
-    """Write the email off as sent with an unknown fate; no event announces it."""
+    """Move the email to `sent` with an unknown fate; no event announces it."""
     with transaction.atomic():
         moved = _own_attempt(email).move(
             email,
@@ -288,39 +295,41 @@ def _write_off(email: Email, reason: str) -> bool:
 
 
 def _own_attempt(email: Email) -> EmailQuerySet:
-    # Ignores the lease's end: no other worker claims a row after its checkpoint, and a
-    # newer claim has another number.
+    # Returns the row, if no newer attempt has begun. Whether the lease has ended does
+    # not matter: no other worker claims a row after its checkpoint, and a newer claim
+    # has another number.
     return Email.objects.filter(
         pk=email.pk, attempts=email.attempts, status=Status.SCHEDULED
     )
 
 
 def _bounce_type(refused: smtp.Replies) -> str:
-    asked = any(code != suppression.NOT_ASKED for code, _ in refused.values())
-    return "recipient_refused" if asked else "suppressed"
+    server_refused = any(code != suppression.NOT_ASKED for code, _ in refused.values())
+    return "recipient_refused" if server_refused else "suppressed"
 
 
 @transaction.atomic
 def hold_back(made_at: datetime) -> list[str]:
     """Write off every live email that was due, and hold all mail of every account.
-    Returns which are written off. Must run before any worker does.
+    Returns id and mailbox of each email that was written off. Must run before any
+    worker does.
 
-    What was due may have been handed to the mail server since the backup: it becomes
-    `sent` with `fate_unknown`, like an email whose worker died, and is never sent by
-    itself. What is due later waits until somebody ends `hold_all`, as it may have been
+    What was due may have been sent since the backup: it becomes `sent` with
+    `fate_unknown`, like an email whose worker died, and is never sent by itself. What
+    is due later waits until somebody ends `hold_all`, because it may have been
     cancelled or sent earlier meanwhile.
     """
     reason = f"Restored from the backup of {made_at:%Y-%m-%d %H:%M:%S} UTC: it may have been sent since."
     scheduled = Email.objects.filter(status=Status.SCHEDULED, sandbox=False)
-    # Pending messages may have been decided after the backup: their rows in the pending
-    # list show it.
-    to_ask = Q(gated=True) & ~Q(decision=Decision.APPROVED)
+    # Pending messages may have been decided after the backup. `fate_unknown` in the
+    # pending list shows that.
+    needs_decision = Q(gated=True) & ~Q(decision=Decision.APPROVED)
     unfinished = (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL, Status.SCHEDULED)
     live = Email.objects.filter(
         direction=Direction.OUTBOUND, sandbox=False, status__in=unfinished
     )
-    live.filter(to_ask).update(fate_unknown=True, last_error=reason)
-    due = scheduled.filter(~to_ask, due_at__lte=Now()).order_by("due_at", "id")
+    live.filter(needs_decision).update(fate_unknown=True, last_error=reason)
+    due = scheduled.filter(~needs_decision, due_at__lte=Now()).order_by("due_at", "id")
     written_off = []
     for email in due.with_mailbox():
         fields = {

@@ -1,9 +1,9 @@
-"""Makes an email of what an agent wants sent, stores it, moves it on to the gate or the outbox,
-and changes it while it is scheduled.
+"""Makes an email of what an agent wants sent, stores it, moves it on to the gate or the
+outbox, and changes it while it is scheduled.
 
-Accepting and moving on are two transactions. What is accepted survives a crash between
-them; the sweep moves it on. What is approved is what is sent, so only the time of an
-approved message can be changed.
+Storing and moving on are two transactions. An email that is stored survives a crash
+between them; the sweep moves it on. What is approved is what is sent, so only the time
+of an approved message can be changed.
 """
 
 import hashlib
@@ -33,16 +33,18 @@ from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
 
+# How long a repeated idempotency key is recognised; without one, the same content.
 KEY_WINDOW = timedelta(hours=24)
 CONTENT_WINDOW = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class SubmissionResult:
-    """The stored email; `repeated` when an earlier request with the same key made it.
+    """The stored email. `repeated`: an earlier request with the same idempotency key
+    made it; `mismatch`: that request had other content.
 
-    `unlisted` are the recipients because of whom it waits: others of this mailbox's
-    bypass would not.
+    `unlisted` are the recipients because of whom it waits: the mailbox's bypass does
+    not name them.
     """
 
     email: Email
@@ -60,17 +62,18 @@ def accept_email(
     idempotency_key: str,
     is_reply: bool,
 ) -> SubmissionResult:
-    """Store one message as an email that waits for its scan, or find the one that the
-    same key made before. `asked` is the oversight mode that the call asks for.
+    """Store one message as an email that waits for its scan, or find the email that an
+    earlier request with the same key made. `asked` is the oversight mode that the call
+    asks for.
 
     Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without
     a key within a minute; then nothing is stored.
     """
     digest = content_digest(email, files)
-    lasts = CONTENT_WINDOW
+    window = CONTENT_WINDOW
     operation = IdempotencyRecord.Operation.CONTENT
     if idempotency_key:
-        lasts = KEY_WINDOW
+        window = KEY_WINDOW
         operation = IdempotencyRecord.Operation.SEND
         if is_reply:
             operation = IdempotencyRecord.Operation.REPLY
@@ -92,11 +95,11 @@ def accept_email(
     email.oversight_mode = admission.mode
     email.gated = admission.gated
     record = IdempotencyRecord(
-        **slot, email_id=email.pk, digest=digest, expires_at=Now() + lasts
+        **slot, email_id=email.pk, digest=digest, expires_at=Now() + window
     )
     with transaction.atomic():
-        # The record comes first: who loses the race for a key has then written nothing.
-        # Its foreign key is deferred.
+        # The record is stored before the email, to which its foreign key is deferred:
+        # of two requests with the same key, the later one has then stored nothing.
         record = IdempotencyRecord.objects.remember(record)
         if record.email_id != email.pk:
             if idempotency_key:
@@ -110,8 +113,8 @@ def accept_email(
                 email_id=record.email_id,
                 status=record.email.status,
             )
-        # After the key, so that a repeated one is answered although the quota is used
-        # up.
+        # Checked after the key, so that a repeated key is answered although the quota
+        # is used up.
         limits.check_quota(key.account, sandbox=key.sandbox, now=email.created_at)
         email.save(force_insert=True)
         auditing.record(
@@ -123,14 +126,14 @@ def accept_email(
 
 
 def move_on(email: Email) -> bool:
-    """Hold an accepted email at the gate or put it into the outbox; False when another
-    process did.
+    """Hold an accepted email at the gate, or put it into the outbox. Returns False if
+    another process did.
 
     There is no scanner yet: this is where its verdict will be asked for.
     """
-    waits_first = email.send_at and email.gate_timing == GateTiming.SCHEDULE_FIRST
+    waits_for_time = email.send_at and email.gate_timing == GateTiming.SCHEDULE_FIRST
     with transaction.atomic():
-        if email.gated and not waits_first:
+        if email.gated and not waits_for_time:
             return _hold(email, Change.HOLD)
         if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
             return False
@@ -142,9 +145,9 @@ def move_on(email: Email) -> bool:
 
 @transaction.atomic
 def request_approval(email: Email) -> bool:
-    """Hold a scheduled email at the gate: it is due, and nobody has decided yet.
+    """Hold a scheduled email at the gate, because it is due and nobody has decided yet.
 
-    Under `hold_all` this includes ungated mail, which needs an approval from here on.
+    Under `hold_all` this includes ungated mail, which needs an approval from then on.
     """
     return _hold(email, Change.ASK, gated=True, due_at=None, lease_until=None)
 
@@ -160,11 +163,11 @@ def _hold(email: Email, change: Change, **fields: Any) -> bool:
 def edit_scheduled(
     key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any]
 ) -> None:
-    """Change the time of a message that waits for it, or fields of its content.
+    """Change the time of a scheduled message, or fields of its content.
 
-    Other content is admitted and scanned like a new message, and may then wait at the
-    gate. Raises Conflict when the message is not waiting or was changed at the same
-    moment, and what admission raises; then nothing is changed.
+    Other content is checked and scanned like a new message, and may then wait at the
+    gate. Raises Conflict if the message is not scheduled or was changed at the same
+    moment, and whatever `admit` raises; then nothing is changed.
     """
     if email.status != Status.SCHEDULED:
         raise Conflict(
@@ -199,7 +202,7 @@ def edit_scheduled(
                 raise _changed_meanwhile(email)
             auditing.record("email.rescheduled", email, key)
         return
-    # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
+    # Ungated mail in this mode has skipped the gate by a bypass, and may do so again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
     changed = copy(email)
     for name, value in fields.items():
@@ -248,14 +251,15 @@ def _changed_meanwhile(email: Email) -> Conflict:
 _MESSAGE_ID = re.compile(r"<(?![^<>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
 MAX_REFERENCES = 20
 _MOST_SUBJECT = 998
+# The prefix Re: of a subject, also in the form Re[2]:.
 _ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
 
 
 def content_digest(email: Email, files: tuple[File, ...]) -> str:
-    """Return a hash of the content that is the same for a message sent twice.
+    """Return a hash by which a message that is sent twice is recognised.
 
-    Without `agent_identity`: a client that tries again may sign a new one for the same
-    message.
+    It leaves out `agent_identity`: a client that tries again may sign a new one for the
+    same message.
     """
     parts = [
         sorted(email.to),
@@ -269,8 +273,8 @@ def content_digest(email: Email, files: tuple[File, ...]) -> str:
 
 
 def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
-    """Return the row of a new message with this content, not stored. It begins a thread
-    unless the content names one.
+    """Return a new email with this content, not stored. It begins a thread unless
+    `content` names one.
     """
     pk = ulid()
     return Email(
@@ -283,8 +287,8 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
         sent_by_key=key,
         created_at=timezone.now(),
         from_address=mailbox.address,
-        # The name is part of what the recipient sees, so a later change of the mailbox
-        # must not reach held mail.
+        # Copied, because the recipient sees the name: a later change of the mailbox
+        # must not change held mail.
         from_name=mailbox.display_name,
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
         **({"thread_id": ulid()} | content),
@@ -292,19 +296,19 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
 
 
 def reply_fields(parent: Email) -> dict[str, Any]:
-    """Return who gets a reply to `parent`, its subject, and by what fields it is in the
-    thread. Raises Invalid.
+    """Return the fields of a reply to `parent`: its recipients, its subject, and what
+    puts it into the thread. Raises Invalid if there is nobody to reply to.
 
-    It goes to the author of received mail, or to the recipients of our own mail.
-    References keep the first message of the thread and the latest ones. Both headers
-    are left out where the id of `parent` is unusable.
+    A reply goes to the author of received mail, or to the recipients of our own mail.
+    References keep the first message of the thread and the latest ones. In-Reply-To and
+    References are left out if the message id of `parent` is unusable.
     """
-    wanted = parent.to
+    recipients = parent.to
     if parent.direction == Direction.INBOUND:
-        wanted = [parent.reply_to or parent.from_address]
+        recipients = [parent.reply_to or parent.from_address]
     addresses: list[str] = []
     with suppress(ValueError):
-        addresses = clean_addresses(wanted)
+        addresses = clean_addresses(recipients)
     if not addresses:
         raise Invalid(
             "The message has no address to reply to.", code="no_reply_address"
@@ -317,10 +321,10 @@ def reply_fields(parent: Email) -> dict[str, Any]:
         "subject": subject[:_MOST_SUBJECT].rstrip(),
         "thread_id": parent.thread_id,
     }
-    if own := _MESSAGE_ID.fullmatch(parent.message_id_header.strip()):
+    if parent_id := _MESSAGE_ID.fullmatch(parent.message_id_header.strip()):
         earlier = _MESSAGE_ID.findall(parent.references or parent.in_reply_to)
-        line = list(dict.fromkeys([*earlier, own[0]]))
-        if len(line) > MAX_REFERENCES:
-            line = line[:1] + line[1 - MAX_REFERENCES :]
-        fields |= {"in_reply_to": own[0], "references": " ".join(line)}
+        references = list(dict.fromkeys([*earlier, parent_id[0]]))
+        if len(references) > MAX_REFERENCES:
+            references = references[:1] + references[1 - MAX_REFERENCES :]
+        fields |= {"in_reply_to": parent_id[0], "references": " ".join(references)}
     return fields

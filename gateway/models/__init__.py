@@ -1,5 +1,5 @@
-"""The gateway's tables, each with its queries, one file a subject. Ids are ULIDs:
-opaque, and in order of creation.
+"""The gateway's tables with their queries, one file for each subject. Most ids are
+ULIDs: opaque, and in order of creation.
 
 Models hold no commands and know nothing of HTTP. Start at `emails.py`.
 """

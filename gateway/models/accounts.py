@@ -1,4 +1,4 @@
-"""Accounts, their keys, mailboxes and domains, and the audit log."""
+"""The tables of accounts, API keys, mailboxes and domains, and of the audit log."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
 
 
 def hash_key(text: str) -> str:
-    """Return the form in which an API key is stored."""
+    """Return the hash under which an API key is stored and looked up."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def one_of(column: str, values: Iterable[str], name: str) -> models.CheckConstraint:
-    """Return the constraint of this name, by which a column holds one of `values`."""
+    """Return a check constraint with this name: a column holds one of `values`."""
     return models.CheckConstraint(condition=Q(**{f"{column}__in": values}), name=name)
 
 
@@ -40,8 +40,8 @@ class UlidModel(models.Model):
 
     @classmethod
     def locked(cls, pk: str) -> Self:
-        """Return the row with this id, locked until the transaction ends; rows may
-        still refer to it.
+        """Return the row with this id, locked until the transaction ends. Other
+        transactions can still insert rows that refer to it.
         """
         return cls._default_manager.select_for_update(no_key=True).get(pk=pk)
 
@@ -60,16 +60,17 @@ class Account(UlidModel):
     oversight_email = models.CharField(max_length=254)
     physical_address = models.CharField(max_length=300)
     is_active = models.BooleanField(default=True)
-    # While set, only messages approved later leave.
+    # While set, only messages that were approved after this time are sent.
     hold_all_at = models.DateTimeField(null=True)
-    # Every decision about mail of any mailbox names the fingerprint of what was read.
+    # Whether every decision about the account's mail must give the fingerprint of what
+    # was read.
     require_fingerprint = models.BooleanField(default=False)
-    # The loosest oversight mode that a mailbox can be given; empty: any.
+    # The loosest oversight mode that a mailbox can be given; empty: any mode.
     minimum_oversight_mode = models.CharField(max_length=12, choices=Mode)
-    # Limits; none: unlimited.
+    # Limits; null: no limit.
     monthly_email_quota = models.PositiveIntegerField(null=True)
     max_mailboxes = models.PositiveIntegerField(null=True)
-    # A new sender may send little a day at first.
+    # Live emails a day, for a new sender that may send only a few at first.
     warmup_daily_limit = models.PositiveIntegerField(null=True)
 
 
@@ -87,18 +88,22 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Queries of API keys."""
 
     def by_hash(self, sha256: str) -> ApiKey | None:
-        """Return the key, with its account, also when it is revoked."""
+        """Return the key with this hash and its account, even if it is revoked, or
+        None.
+        """
         return self.select_related("account").filter(sha256=sha256).first()
 
     def used(self, key: ApiKey) -> None:
-        """Store the time of use, at most once a minute, so that most reads write
-        nothing.
+        """Store that the key is used now; at most once a minute, so that most reads
+        write nothing.
         """
         is_old = Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))
         self.filter(is_old, pk=key.pk).update(last_used_at=Now())
 
     def manageable_by(self, key: ApiKey) -> Self:
-        """The keys that `key` may manage: none with more mailboxes than its own."""
+        """The keys that `key` may manage: no key with more mailboxes than its own, and
+        by a sandbox key only sandbox keys.
+        """
         keys = self.filter(account_id=key.account_id)
         if key.sandbox:
             keys = keys.filter(sandbox=True)
@@ -109,27 +114,29 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return keys
 
     def account_admins(self) -> Self:
-        """Keys that can look after a whole account."""
+        """Live keys that can administer a whole account."""
         return self.filter(
             scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None
         )
 
 
 class ApiKey(UlidModel):
-    """A credential. Only a hash is kept; the text is shown once, when the key is made."""
+    """A credential. Only a hash is kept; the text is shown once, when the key is
+    made.
+    """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="keys")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=20)
     sha256 = models.CharField(max_length=64, unique=True)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope))
-    # Ids of the mailboxes this key is limited to; empty: all. An array, so that
+    # Ids of the mailboxes that this key is limited to; empty: all. An array, so that
     # requests need no join.
     mailbox_ids = ArrayField(models.CharField(max_length=26), default=list)
     sandbox = models.BooleanField(default=False)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
-    # While set, whatever asks for the scope send is refused; reading goes on.
+    # While set, calls that need the scope send are refused; others are not.
     paused_at = models.DateTimeField(null=True)
 
     objects = ApiKeyQuerySet.as_manager()
@@ -152,8 +159,8 @@ class ApiKey(UlidModel):
         return self.revoked_at is None
 
     def limited(self, rows: Rows, column: str = "mailbox_id") -> Rows:
-        """Return those of `rows` whose `column` is a mailbox of the key, which may have
-        all of them.
+        """Return those of `rows` whose `column` is a mailbox of the key; all rows if
+        the key is not limited.
         """
         if not self.mailbox_ids:
             return rows
@@ -174,40 +181,40 @@ class ApiKey(UlidModel):
         return self.may(Scope.SEND) or self.sandbox
 
     def sees_held(self) -> bool:
-        """Whether the key may read received mail that nobody has let in yet.
+        """Whether the key may read received mail that no person has approved yet.
 
-        No key that sends: such mail may hold instructions to the agent that has the
-        key.
+        A key that sends may not: such mail may hold instructions to the agent that has
+        the key.
         """
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ) and not self.may(
             Scope.SEND
         )
 
     def mail_filter(self) -> dict[str, bool]:
-        """Return the filter for the mail that the key knows of: sandbox mail, live
-        mail, or (empty) both.
+        """Return the filter for the mail that the key may see: sandbox mail, live mail,
+        or (empty) both.
         """
         sees_both = self.sees_held() and not self.has_conflict_of_interest()
         return {} if sees_both else {"sandbox": self.sandbox}
 
 
 class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
-    """Mailboxes as a key sees them."""
+    """Queries of mailboxes."""
 
     def visible_to(self, key: ApiKey) -> Self:
         """The active mailboxes of the account that the key may use."""
         return key.limited(self.filter(account_id=key.account_id, is_active=True), "pk")
 
     def closed(self) -> Self:
-        """Deleted ones, and those of deleted accounts."""
+        """Deleted mailboxes, and those of deleted accounts."""
         return self.filter(Q(is_active=False) | Q(account__is_active=False))
 
 
 class Mailbox(UlidModel):
-    """An address that agents send from, and how closely people look at it."""
+    """An address that agents send from and receive at, with its oversight mode."""
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="mailboxes")
-    # Unique for ever, also after deletion: an address must not come back under another
+    # Unique for ever, also after deletion: an address must not come back with another
     # owner.
     address = models.CharField(max_length=254, unique=True)
     display_name = models.CharField(max_length=200)
@@ -215,7 +222,7 @@ class Mailbox(UlidModel):
         max_length=12, choices=Mode, default=Mode.GATED_SEND
     )
     allow_looser_per_call = models.BooleanField(default=False)
-    # Every decision about its mail names the fingerprint of what was read.
+    # Whether every decision about its mail must give the fingerprint of what was read.
     require_fingerprint = models.BooleanField(default=False)
     auto_cc = models.CharField(max_length=2000)
     auto_bcc = models.CharField(max_length=2000)
@@ -225,8 +232,7 @@ class Mailbox(UlidModel):
     )
     scheduling_enabled = models.BooleanField(default=True)
     forward_inbound = models.BooleanField(default=False)
-    # Marketing: its mail carries the account's postal address and a link to
-    # unsubscribe.
+    # Marketing: its mail has the account's postal address and a link to unsubscribe.
     commercial = models.BooleanField(default=False, db_default=False)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
@@ -249,41 +255,43 @@ class Mailbox(UlidModel):
         return self.address
 
     def mode_for(self, asked: Mode | None) -> Mode:
-        """Return the mode that holds for one message, whose call asks for `asked`.
+        """Return the mode of one message, for which the call asks for the mode `asked`.
 
-        A call can tighten. It can loosen only where the operator switched that on for
-        the mailbox, and never read_only.
+        A call can make the mode stricter. It can make it looser only if the operator
+        has allowed that for the mailbox, and if the mailbox is not read_only.
         """
-        own = Mode(self.oversight_mode)
+        mailbox_mode = Mode(self.oversight_mode)
         if asked is None:
-            return own
-        if self.allow_looser_per_call and own is not Mode.READ_ONLY:
+            return mailbox_mode
+        if self.allow_looser_per_call and mailbox_mode is not Mode.READ_ONLY:
             return asked
-        return stricter(own, asked)
+        return stricter(mailbox_mode, asked)
 
 
 class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
-    """What was done with which key."""
+    """Queries of the audit log."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's, newest first; to a key that is limited to mailboxes only what
-        is about these.
+        """The entries of the key's account, newest first; for a key that is limited to
+        mailboxes only those about its mailboxes.
 
         A sandbox key sees what sandbox keys did.
         """
-        mine = self.filter(account_id=key.account_id).order_by("-id")
+        entries = self.filter(account_id=key.account_id).order_by("-id")
         if key.sandbox:
-            mine = mine.filter(actor_key__sandbox=True)
+            entries = entries.filter(actor_key__sandbox=True)
         if not key.mailbox_ids:
-            return mine
-        themselves = Q(resource_type="mailbox", resource_id__in=key.mailbox_ids)
-        return mine.filter(themselves | Q(metadata__mailbox_id__in=key.mailbox_ids))
+            return entries
+        about_mailboxes = Q(resource_type="mailbox", resource_id__in=key.mailbox_ids)
+        return entries.filter(
+            about_mailboxes | Q(metadata__mailbox_id__in=key.mailbox_ids)
+        )
 
 
 class AuditLogEntry(UlidModel):
-    """One act. `metadata` holds facts, never bodies, and what a client reports."""
+    """One act. `metadata` holds facts, never bodies; and what a client reports."""
 
-    # The index below begins with it.
+    # No index of its own: the index below begins with this column.
     account = models.ForeignKey(
         Account, models.CASCADE, related_name="+", db_index=False
     )
@@ -306,21 +314,21 @@ class DomainQuerySet(models.QuerySet["Domain"]):
     """Queries of domains."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Those of the key's account, oldest first."""
+        """The domains of the key's account, oldest first."""
         return self.filter(account_id=key.account_id).order_by("id")
 
     def active(self) -> Self:
-        """Verified ones."""
+        """Verified domains."""
         return self.filter(status="active")
 
     def oldest_of(self, account: Account) -> str:
-        """The name of the account's oldest active domain, or nothing where it has none."""
-        mine = self.active().filter(account=account).order_by("id")
-        return mine.values_list("domain", flat=True).first() or ""
+        """The name of the account's oldest active domain, or an empty text."""
+        domains = self.active().filter(account=account).order_by("id")
+        return domains.values_list("domain", flat=True).first() or ""
 
 
 class Domain(UlidModel):
-    """A domain, and whether its owner has proved by DNS to be the account."""
+    """A domain of an account, and whether DNS has proved that the account owns it."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -329,17 +337,17 @@ class Domain(UlidModel):
     account = models.ForeignKey(Account, models.CASCADE, related_name="domains")
     domain = models.CharField(max_length=253)
     status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
-    # What the owner puts into DNS.
+    # The secret that the owner puts into DNS as the proof.
     token = models.CharField(max_length=64)
-    # The error of each record by its key (domains.py), from the last
-    # look-up in DNS; empty: none.
+    # By the key of a record (domains.py): what was wrong with it when DNS was last
+    # asked; empty: nothing.
     dns_problems = models.JSONField(default=dict)
     looked_at = models.DateTimeField(null=True)
     verified_at = models.DateTimeField(null=True)
-    # Signs its mail from when DNS is seen to have it.
+    # The DKIM key. It signs mail only after DNS was seen to publish it.
     dkim_selector = models.CharField(max_length=63)
     dkim_private_key = EncryptedTextField(default="")
-    # As it stands in DNS: base64 of its DER form.
+    # As in DNS: the DER form in base64.
     dkim_public_key = models.TextField()
     dkim_verified_at = models.DateTimeField(null=True)
     # Signs in its place when DNS is seen to have it.
@@ -354,7 +362,7 @@ class Domain(UlidModel):
             models.UniqueConstraint(
                 fields=["account", "domain"], name="domain_once_an_account"
             ),
-            # Two accounts may claim a domain; only one can have it.
+            # Two accounts may claim a domain; only one can have it verified.
             models.UniqueConstraint(
                 fields=["domain"],
                 condition=Q(status="active"),
@@ -364,5 +372,5 @@ class Domain(UlidModel):
         ]
 
     def is_right(self, key: str) -> bool:
-        """Whether DNS had the record of this key when it was last asked."""
+        """Whether the record with this key was right when DNS was last asked."""
         return bool(self.dns_problems.get(key) == "")

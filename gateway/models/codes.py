@@ -1,5 +1,6 @@
-"""One-time codes, which a person gives out before a key may do an act, and the mail that the
-gateway itself sends to an account's oversight address: codes, and copies of received mail.
+"""The tables of one-time codes, which a person gives out before a key may do an act,
+and of the mail that the gateway itself sends to an account's oversight address: codes,
+and copies of received mail.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from gateway.states import Mode
 
 Code = TypeVar("Code", bound="OneTimeCode")
 LIFETIME = timedelta(hours=24)
+# After this many wrong tries a code is void.
 MAX_WRONG = 5
-# Without what looks alike: 0 and O, 1 and I and L.
+# Without characters that look alike: 0 and O, 1 and I and L.
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+# Blanks and dashes, which do not count.
 _NOT_PART = re.compile(r"[\s\-\u2010-\u2015]")
 
 
@@ -39,7 +42,9 @@ def _plain(code: str) -> bytes:
 
 
 class OneTimeCode(UlidModel):
-    """A code that is good once, for a while, and not for ever to guess at."""
+    """A request with a code that works once, expires, and allows only a few wrong
+    tries.
+    """
 
     code = EncryptedTextField()
     requested_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
@@ -51,10 +56,10 @@ class OneTimeCode(UlidModel):
         abstract = True
 
     def redeem(self, code: str) -> bool:
-        """Whether `code` is the right one, which is used up by this; a wrong one is
-        counted. The caller holds the row's lock.
+        """Return whether `code` is right, and store that: a right code is used up, a
+        wrong one is counted. The caller holds the row's lock.
 
-        Dashes, blanks and case do not matter; the comparison takes the same time
+        Dashes, blanks and case do not matter. The comparison takes the same time
         wherever the first difference is.
         """
         if hmac.compare_digest(_plain(code), _plain(self.code)):
@@ -68,7 +73,7 @@ class CodeQuerySet(models.QuerySet[Code]):
     """Requests that wait for their code."""
 
     def waiting(self) -> Self:
-        """Those whose code can still be used, newest first."""
+        """Requests whose code can still be used, newest first."""
         return self.filter(
             used_at=None, expires_at__gt=Now(), wrong_attempts__lt=MAX_WRONG
         ).order_by("-id")
@@ -78,18 +83,22 @@ class UpgradeRequestQuerySet(CodeQuerySet["UpgradeRequest"]):
     """Requests for a looser mode."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Those of live mailboxes that the key may see."""
+        """Requests for active mailboxes that the key may use."""
         return key.limited(
             self.filter(mailbox__account_id=key.account_id, mailbox__is_active=True)
         )
 
     def void(self, mailbox: Mailbox) -> None:
-        """End open requests: a newer one, or another mode, replaces them."""
+        """End the open requests of a mailbox, because a newer request or another mode
+        replaces them.
+        """
         self.waiting().filter(mailbox=mailbox).update(expires_at=Now())
 
 
 class UpgradeRequest(OneTimeCode):
-    """A request for a looser oversight mode; its code is shown to admins and used once."""
+    """A request for a looser oversight mode; its code is shown to admins and used
+    once.
+    """
 
     mailbox = models.ForeignKey(
         Mailbox, models.CASCADE, related_name="upgrade_requests"
@@ -101,17 +110,17 @@ class UpgradeRequest(OneTimeCode):
     class Meta:
         constraints = [one_of("target_mode", Mode.values, "upgrade_mode_known")]
         indexes = [
-            # How many were asked for within the hour, and the newest one.
+            # The requests of a mailbox within the hour, and the newest one.
             models.Index(fields=["mailbox", "-created_at"], name="upgrade_of_mailbox")
         ]
 
 
 class ApprovalRequest(OneTimeCode):
-    """An administrative act that waits for its code, where the operator asks for codes."""
+    """An administrative act that waits for its code."""
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     action = models.CharField(max_length=40)
-    # Of what was asked for, so that a code approves this very act and no other.
+    # Hash of the requested act, so that the code confirms this act and no other.
     digest = models.CharField(max_length=64)
     summary = models.CharField(max_length=300)
 
@@ -126,11 +135,11 @@ class ApprovalRequest(OneTimeCode):
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
-    """Which notices may be sent."""
+    """Queries of notices."""
 
     def may_be_sent(self) -> Self:
-        """Those of open accounts and mailboxes. While an account holds everything, its
-        codes are sent, and received messages are not forwarded.
+        """Notices of active accounts and mailboxes. While an account holds everything,
+        its codes are sent, and received messages are not forwarded.
         """
         held = Q(received__isnull=False) & (
             Q(account__hold_all_at__isnull=False)
@@ -139,12 +148,12 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         return self.filter(account__is_active=True).exclude(held)
 
     def due(self) -> Self:
-        """Those to be tried now."""
+        """Notices that should be tried now."""
         return self.may_be_sent().filter(due_at__lte=Now())
 
     def claim(self, pk: str) -> Notice | None:
-        """Take a notice for one attempt, or None when it is not due or another worker
-        has it.
+        """Take a notice for one attempt. Returns None if it is not due or another
+        worker has it.
         """
         claimed = (
             self.due()
@@ -165,18 +174,18 @@ class Notice(UlidModel):
     """One mail to the oversight address: an approval code, or a copy of a received
     message.
 
-    It is no Email, because keys can read those: nobody but the recipient may see a
-    code.
+    It is not an Email, because API keys can read those, and only the recipient may see
+    a code.
     """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     to = models.CharField(max_length=254)
-    # Exactly one of the two. Unique: each is sent once.
+    # Exactly one of the two is set. Unique, so that each is sent once.
     approval = models.OneToOneField(
         ApprovalRequest, models.CASCADE, null=True, related_name="+"
     )
     received = models.OneToOneField(Email, models.CASCADE, null=True, related_name="+")
-    # None once its bytes were offered to the mail server: without an answer nobody
+    # Null once its bytes were offered to the mail server: without an answer nobody
     # knows whether it has them, so it is not sent again.
     due_at = models.DateTimeField(null=True, db_default=Now())
     attempts = models.PositiveIntegerField(default=0)

@@ -1,5 +1,5 @@
-"""Emails, their attachments, and idempotency records. `EmailQuerySet.move` is the one
-way to change a status.
+"""The tables of emails, their attachments, and idempotency records. Only
+`EmailQuerySet.move` changes the status of an email.
 """
 
 from __future__ import annotations
@@ -32,90 +32,94 @@ from gateway.states import (
 )
 from gateway.timestamps import iso
 
-# Longer than the longest attempt (smtp.py bounds each of its steps), so that only a
-# dead worker loses its lease.
+# Longer than the longest attempt to send (smtp.py bounds each of its steps), so that
+# only a dead worker loses its lease.
 OUTBOX_LEASE = timedelta(seconds=150)
+# How long an email that has become due counts as being sent (`not_leaving`).
 _MOMENT = timedelta(seconds=30)
-# Live mail that was sent or may be: what a quota counts.
+# Live mail that was sent or may still be sent: what a quota counts.
 CHARGED = Q(direction=Direction.OUTBOUND, sandbox=False) & ~Q(
     status__in=(Status.REJECTED, Status.CANCELLED)
 )
 
 
 class EmailQuerySet(models.QuerySet["Email"]):
-    """Reads of emails, and the one way to change a status."""
+    """Queries of emails, and the one way to change a status."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """What this key may know of: its account, its mailboxes, and live mail.
+        """Emails that this key may know of: of its account and its mailboxes, and live
+        mail only.
 
-        A sandbox key knows of sandbox mail alone, and a live one that sees what waits
+        A sandbox key knows of sandbox mail only; a live key that may read held mail
         knows of both.
         """
         return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()))
 
     def awaiting_decision(self) -> Self:
-        """Held mail of both directions, oldest first, with all that a pending row names;
-        relies on the partial index email_awaiting_decision.
+        """Held emails of both directions, oldest first, with all that a row of the
+        pending list shows; uses the partial index email_awaiting_decision.
         """
         held = self.filter(status__in=AWAITING_DECISION).order_by("id")
         return held.with_mailbox().with_attachments().select_related("sent_by_key")
 
     def received(self) -> Self:
-        """Inbound mail only."""
+        """Received emails."""
         return self.filter(direction=Direction.INBOUND)
 
     def readable_by(self, key: ApiKey) -> Self:
-        """Without received mail that nobody has let in, unless the key may see what
-        waits.
+        """Without received mail that no person has approved, unless the key may read
+        held mail.
         """
         if key.sees_held():
             return self
         return self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
 
     def in_sight(self) -> Self:
-        """Without what is only shown when it is asked for."""
+        """Without mail that lists show only if its status is asked for."""
         return self.exclude(status__in=HIDDEN)
 
     def in_thread(self, thread_id: str) -> Self:
-        """One conversation, newest first; relies on the index email_of_thread."""
+        """The emails of one thread, newest first; uses the index email_of_thread."""
         return self.filter(thread_id=thread_id).order_by("-id")
 
     def charged_to(self, account: Account, since: datetime) -> Self:
-        """What counts against an account's limits; relies on the index email_charged."""
+        """Emails that count against an account's limits; uses the index
+        email_charged.
+        """
         return self.filter(CHARGED, account=account, created_at__gte=since)
 
     def by_day(
         self, moment: str, begin: datetime, end: datetime
     ) -> list[tuple[date, int]]:
-        """How many have their `moment` (a column) on each day (UTC) of a period; relies
-        on an index of that column.
+        """Return for each day (UTC) of a period how many emails have their `moment`, a
+        column, on it; days without any are left out. Uses an index of that column.
         """
-        some = self.filter(**{f"{moment}__gte": begin, f"{moment}__lt": end})
+        in_period = self.filter(**{f"{moment}__gte": begin, f"{moment}__lt": end})
         days = (
-            some.annotate(day=TruncDate(moment, tzinfo=UTC))
+            in_period.annotate(day=TruncDate(moment, tzinfo=UTC))
             .order_by("day")
             .values_list("day")
         )
         return list(days.annotate(number=Count("pk")))
 
     def with_mailbox(self) -> Self:
-        """Loads the mailbox and account along, which every answer and event names."""
+        """Loads mailbox and account too, which every answer and event names."""
         return self.select_related("mailbox", "account")
 
     def with_attachments(self) -> Self:
-        """Loads what there is to know of attachments, without their bytes, in one query
-        for all rows.
+        """Loads the facts of attachments, without their bytes, in one query for all
+        rows.
         """
         return self.prefetch_related(
             Prefetch("attachments", Attachment.objects.defer("content").order_by("id"))
         )
 
     def move(self, email: Email, change: Change, **fields: Any) -> bool:
-        """Change the status by compare-and-set, together with `fields`; False when the
-        row has moved on meanwhile.
+        """Change the status by compare-and-set, together with `fields`. Returns False
+        if the row has changed meanwhile.
 
         The queryset's own filters are part of the comparison. Raises InvalidTransition
-        where the table has no way.
+        if the table of states does not allow the change.
         """
         target = next_state(email.status, change)
         if not self.filter(pk=email.pk, status=email.status).update(
@@ -129,24 +133,26 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return True
 
     def stuck_before_scan(self) -> Self:
-        """Accepted by a request that ended before they were released or held."""
+        """Emails whose request ended after it had stored them, before it moved them
+        on.
+        """
         return self.filter(
             status=Status.PENDING_SCAN, created_at__lt=Now() - timedelta(seconds=5)
         ).order_by("created_at")
 
     def in_outbox(self) -> Self:
-        """Due and unclaimed, or claimed by a worker that died before it offered the
-        message.
+        """Emails that are due and unclaimed, or claimed by a worker that died before it
+        offered the message.
 
-        Without approved messages that are blocked by hold_all or read_only: no worker
-        could send them.
+        Without approved emails that hold_all or read_only blocks: no worker could send
+        them.
         """
         due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).unclaimed()
         return due.filter(~_approved_but_blocked(), ~_closed())
 
     def lost(self) -> Self:
-        """The worker died after it began to offer the message: nobody knows whether the
-        server has it.
+        """Emails whose worker died after it began to offer the message: nobody knows
+        whether the mail server has it.
         """
         return self.filter(
             status=Status.SCHEDULED,
@@ -155,8 +161,8 @@ class EmailQuerySet(models.QuerySet["Email"]):
         )
 
     def claim(self, pk: str) -> Email | None:
-        """Take one email out of the outbox for one attempt, or None when it is not due
-        or somebody has it.
+        """Take one email out of the outbox for one attempt. Returns None if it is not
+        due or another worker has it.
         """
         claimed = (
             self.in_outbox()
@@ -166,13 +172,15 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.with_mailbox().get(pk=pk) if claimed else None
 
     def postpone(self, pk: str, seconds: float) -> bool:
-        """Make a live email due later without an attempt; False when it is not due now."""
+        """Make a live email due later, without an attempt. Returns False if it is not
+        due now.
+        """
         live = self.in_outbox().filter(pk=pk, sandbox=False)
         return bool(live.update(due_at=Now() + timedelta(seconds=seconds)))
 
     def held_by(self, email: Email) -> Self:
-        """The row, if `email`'s attempt holds the lease: its number fences a worker
-        that wakes up late.
+        """The row, if `email`'s attempt holds the lease. A later attempt has another
+        number, so a worker that was too slow finds no row.
         """
         return self.filter(
             pk=email.pk,
@@ -190,11 +198,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
         )
 
     def may_be_sent(self) -> Self:
-        """Not gated or approved, under `hold_all` approved since; and the mailbox is
-        neither closed nor read_only.
+        """Emails that are not gated, or approved; under `hold_all` approved after it
+        was set; and whose mailbox is neither closed nor read_only.
 
-        Subqueries and no joins: an update by this must compare each row again when it
-        has waited for its lock.
+        The conditions are subqueries and no joins: an update must check each row again
+        after it has waited for the row's lock.
         """
         held = Account.objects.filter(
             pk=OuterRef("account_id"), hold_all_at__isnull=False
@@ -204,15 +212,15 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.filter(ungated | approved, ~_closed(), ~_read_only())
 
     def attached_bytes(self, account_id: str) -> int:
-        """The size of all files of an account."""
-        mine = self.filter(account_id=account_id, has_attachments=True)
-        return mine.aggregate(n=Sum("attachments__size"))["n"] or 0
+        """Return the size of all files of an account."""
+        with_files = self.filter(account_id=account_id, has_attachments=True)
+        return with_files.aggregate(n=Sum("attachments__size"))["n"] or 0
 
     def waiting_in(self, closed: list[str]) -> Self:
-        """What waits in mailboxes that are closed.
+        """Emails that wait in these closed mailboxes.
 
-        In no order: with one, PostgreSQL would walk all emails by their ids; so it
-        takes the partial indexes.
+        In no order: with an order PostgreSQL would walk all emails by their ids,
+        instead of using the partial indexes.
         """
         waiting = (
             Q(status__in=AWAITING_DECISION)
@@ -230,9 +238,9 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.unclaimed().filter(pk=email.pk, status=Status.SCHEDULED, **same)
 
     def not_leaving(self) -> Self:
-        """Not just released or approved to leave at once.
+        """Without emails that were just released or approved to be sent at once.
 
-        The approver sees that the email is leaving. Until a worker has had time to
+        The approver sees that the email is being sent. Until a worker has had time to
         claim it, nobody else may be told that it was cancelled. Emails that wait
         longer, or were deferred by the mail server, can be cancelled again.
         """
@@ -245,13 +253,14 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.exclude(newly_due & ~_approved_but_blocked())
 
     def unclaimed(self) -> Self:
-        """No worker holds it, and none may have sent it."""
+        """Emails that no worker holds, and that no worker may have sent."""
         return self.filter(data_attempted_at=None).filter(
             Q(lease_until=None) | Q(lease_until__lt=Now())
         )
 
 
 def _approved_before_hold() -> Exists:
+    # The account's hold_all was set after the email was decided.
     return Exists(
         Account.objects.filter(
             pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("decided_at")
@@ -266,7 +275,7 @@ def _read_only() -> Exists:
 
 
 def _approved_but_blocked() -> Q:
-    """Approved but blocked: by a later hold_all, or because the mailbox is read_only
+    """Approved, but blocked by a later hold_all or because the mailbox is read_only
     now.
     """
     return Q(decision=Decision.APPROVED) & (
@@ -275,13 +284,14 @@ def _approved_but_blocked() -> Q:
 
 
 def _closed() -> Q:
+    # The mailbox or the account is deleted.
     account = Account.objects.filter(pk=OuterRef("account_id"), is_active=False)
     mailbox = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_active=False)
     return Q(Exists(account)) | Q(Exists(mailbox))
 
 
 class AttachmentQuerySet(models.QuerySet["Attachment"]):
-    """Attached files."""
+    """Queries of attachments."""
 
     def attach(self, email: Email, files: Sequence[File]) -> None:
         """Store the files of an email, sent or received."""
@@ -297,10 +307,11 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
 
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    """Which request was first with an idempotency key."""
+    """Queries of idempotency records."""
 
     def remember(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """Store the record and return it, or return the live one that is there already.
+        """Store the record and return it, or return the live record of an earlier
+        request.
 
         A second request with the same key waits here until the first has ended, and
         then sees its record.
@@ -326,14 +337,17 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
         return self.filter(expires_at__gt=Now())
 
     def expired(self) -> Self:
-        """Records whose time is over."""
+        """Records that do not count any more."""
         return self.filter(expires_at__lt=Now())
 
 
 class Email(UlidModel):
-    """One email, in or out. `status` is written only through EmailQuerySet.move."""
+    """One email, sent or received. `status` is written only through
+    EmailQuerySet.move.
+    """
 
-    # Both have indexes below that begin with them; every message pays for every index.
+    # No indexes of their own: indexes below begin with these two columns, and each
+    # index costs time for every message.
     account = models.ForeignKey(
         Account, models.CASCADE, related_name="+", db_index=False
     )
@@ -342,7 +356,7 @@ class Email(UlidModel):
     )
     direction = models.CharField(max_length=8, choices=Direction)
     status = models.CharField(max_length=24, choices=Status)
-    # Set from the key that made it, and never changed: a sandbox message is not
+    # Copied from the key that made it, and never changed: a sandbox message is not
     # delivered, whoever approves it.
     sandbox = models.BooleanField()
     sent_by_key = models.ForeignKey(
@@ -360,25 +374,26 @@ class Email(UlidModel):
     subject = models.CharField(max_length=998)
     markdown = models.TextField()
     html = models.TextField(null=True)
-    # The HTML as its author handed it in, where it was simplified, and what that
-    # changed, in sentences.
+    # The HTML as its author handed it in, if simplifying changed it; and the changes,
+    # as sentences.
     original_html = models.TextField(null=True)
     simplified = models.JSONField(default=list, db_default=[])
     # What the agent claims that it may do, sent as X-Agent-Identity.
     agent_identity = models.TextField(default="", db_default="")
     has_attachments = models.BooleanField(default=False)
-    # What the mailbox adds. Taken from the mailbox as it is until approval (or
-    # sending), fixed from then on.
+    # What the mailbox adds. Null until approval or sending, when the mailbox's settings
+    # of that moment are fixed here.
     additions = models.JSONField(null=True)
     message_id_header = models.CharField(max_length=300)
     in_reply_to = models.CharField(max_length=998)
     references = models.TextField()
     thread_id = models.CharField(max_length=40)
-    # Of the bytes as received: what a mail server delivers again is the same email.
+    # Hash of the bytes as received: if a mail server delivers them again, it is the
+    # same email.
     received_sha256 = models.CharField(max_length=64)
     metadata = models.JSONField(default=dict)
     tags = models.JSONField(default=dict)
-    # What the agent says of received mail: spam, not_spam, or nothing.
+    # How the agent has marked received mail: spam, not_spam, or empty.
     user_label = models.CharField(max_length=8, db_default="")
 
     # Oversight.
@@ -388,24 +403,24 @@ class Email(UlidModel):
     gate_timing = models.CharField(max_length=16, choices=GateTiming)
     decision = models.CharField(max_length=8, choices=Decision)
     decision_reason = models.TextField()
-    # What the decider gives the agent as data: `suggested_markdown`, `replaced_by`,
-    # `changes`.
+    # Data for the agent from the person who decided: `suggested_markdown`,
+    # `replaced_by`, `changes`.
     feedback = models.JSONField(default=dict, db_default={})
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200)
     decided_by_key = models.ForeignKey(
         ApiKey, models.RESTRICT, null=True, related_name="+"
     )
-    # Until when it may be approved, as whoever decides has set it; None: without end.
+    # Until when it may be approved, as a reviewer's key has set it; null: without end.
     expires_at = models.DateTimeField(null=True)
 
-    # Delivery. `due_at` and `lease_until` are the database's clock.
+    # Delivery. `due_at` and `lease_until` are times of the database's clock.
     due_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
-    # Committed before the message's bytes are offered to the mail server: from here on
+    # Committed before the message's bytes are offered to the mail server. From here on
     # only the server's answer tells whether it has them, so an attempt that ends
-    # without one is never repeated.
+    # without an answer is never repeated.
     data_attempted_at = models.DateTimeField(null=True)
     fate_unknown = models.BooleanField(default=False)
     last_error = models.TextField()
@@ -413,11 +428,11 @@ class Email(UlidModel):
     delivered_at = models.DateTimeField(null=True)
     bounced_at = models.DateTimeField(null=True)
     bounce_type = models.CharField(max_length=40)
-    # Recipients that the mail server refused, or mail servers after it: address to
+    # Recipients that our mail server refused, or mail servers after it: address to
     # [code, text].
     refused_recipients = models.JSONField(default=dict)
-    # Its envelope sender is an address of its own (messages/content.py), so a report about
-    # it has to come to that.
+    # Whether its envelope sender is an address of its own (messages/content.py), to
+    # which a report about it has to come.
     has_return_address = models.BooleanField(default=False, db_default=False)
     # What mail servers reported later, by recipient: {"action": ..., "status": ...,
     # "at": ...}.
@@ -431,7 +446,7 @@ class Email(UlidModel):
             one_of("direction", Direction.values, "email_direction_known"),
             one_of("oversight_mode", Mode.values, "email_mode_known"),
             one_of("decision", ["", *Decision.values], "email_decision_known"),
-            # Nothing that is gated leaves without a recorded decision, whatever the
+            # Nothing that is gated is sent without a recorded approval, whatever the
             # code does.
             models.CheckConstraint(
                 condition=~Q(gated=True, status=Status.SENT)
@@ -467,7 +482,7 @@ class Email(UlidModel):
             # The list of a mailbox, newest first, also by cursor.
             models.Index(fields=["mailbox", "-id"], name="email_of_mailbox"),
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
-            # What an answer refers to.
+            # Finds the message that an answer refers to.
             models.Index(fields=["message_id_header"], name="email_by_message_id"),
             # Quotas count what an account sent in a month, at each message: from this
             # index alone.
@@ -476,7 +491,7 @@ class Email(UlidModel):
                 condition=CHARGED,
                 name="email_charged",
             ),
-            # Usage counts what came, left and was decided in a period.
+            # Usage counts what was received, sent and decided in a period.
             models.Index(
                 fields=["account", "created_at"],
                 condition=Q(direction=Direction.INBOUND),
@@ -499,11 +514,13 @@ class Email(UlidModel):
         return dict.fromkeys(("id", "email_id", "message_id"), self.pk)
 
     def addressees(self) -> list[str]:
-        """Return its recipients, without those that the mailbox adds."""
+        """Return the recipients that its author named, without those that the mailbox
+        adds.
+        """
         return [*self.to, *self.cc, *self.bcc]
 
     def attach_files_to(self, message: EmailMessage) -> None:
-        """Attach its files to a message that is built."""
+        """Attach its files to a MIME message."""
         for file in self.attachments.all() if self.has_attachments else ():
             main, _, sub = file.content_type.partition("/")
             # A file that is itself a message is sent as plain bytes: it must arrive
@@ -516,30 +533,30 @@ class Email(UlidModel):
             )
 
     def told_reason(self) -> dict[str, str | None]:
-        """Return the words of the reason, which programs quote to people, and the
-        reference of a desk behind them.
+        """Return the reason of the decision in two parts: the words, which programs
+        quote to people, and the desk's reference at their end.
         """
         words, reference = split_reference(self.decision_reason)
         return {"reason": words or None, "decision_reference": reference or None}
 
     def outcome(self) -> dict[str, Any]:
-        """Return the status and the decision, if any, as errors, events and reads of a
-        closed email show them.
+        """Return the status and the decision, if there is one, as errors, events and
+        reads of a decided email show them.
         """
-        shown: dict[str, Any] = {"email_id": self.pk, "status": self.status}
+        facts: dict[str, Any] = {"email_id": self.pk, "status": self.status}
         if self.decision:
-            shown |= {
+            facts |= {
                 "decision": self.decision,
                 **self.told_reason(),
                 "decided_at": iso(self.decided_at),
                 "decided_by": self.decided_by,
                 **self.feedback,
             }
-        return shown
+        return facts
 
 
 class Attachment(models.Model):
-    """One attached file. `content` is only loaded where the bytes are needed."""
+    """One attached file. `content` is loaded only if the bytes are needed."""
 
     email = models.ForeignKey(Email, models.CASCADE, related_name="attachments")
     name = models.CharField(max_length=255)
@@ -552,7 +569,7 @@ class Attachment(models.Model):
 
     class Meta:
         constraints = [
-            # Attachments are addressed by name.
+            # The API addresses attachments by name.
             models.UniqueConstraint(
                 fields=["email", "name"], name="attachment_name_once_an_email"
             )
@@ -560,8 +577,8 @@ class Attachment(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """Remembers which email a key of the caller, or the same content a moment ago,
-    made.
+    """Remembers which email was made by a request with an idempotency key, or without a
+    key by a request with the same content.
     """
 
     class Operation(models.TextChoices):
@@ -570,7 +587,7 @@ class IdempotencyRecord(models.Model):
         # No key was given: the content itself is the key, for a minute.
         CONTENT = "content"
 
-    # The unique index below begins with it.
+    # No index of its own: the unique index below begins with this column.
     mailbox = models.ForeignKey(
         Mailbox, models.CASCADE, related_name="+", db_index=False
     )
@@ -585,8 +602,8 @@ class IdempotencyRecord(models.Model):
 
     class Meta:
         constraints = [
-            # Decides between two requests with the same key: the second waits for the
-            # first here.
+            # Decides between two requests with the same key: the second waits here for
+            # the first.
             models.UniqueConstraint(
                 fields=["mailbox", "sandbox", "operation", "key"],
                 name="idempotency_key_once",

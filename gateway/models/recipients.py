@@ -1,5 +1,5 @@
-"""Whom an account writes to: allowlists and what they refused, contacts, and suppressed
-addresses.
+"""The tables of whom an account writes to: allowlists, messages that were refused,
+contacts, and suppressed addresses.
 """
 
 from __future__ import annotations
@@ -15,32 +15,34 @@ from django.utils import timezone
 from common.mail_addresses import comparable
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
 
-# Kind, mode and version of a list, and an entry of it or None.
+# Kind, mode and version of a list, and the pattern of an entry of it or None.
 ListMatch = tuple[str, str, int, str | None]
 
 
 class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
-    """Lists of mailboxes."""
+    """Queries of the allowlists of mailboxes."""
 
     def active_matches(
         self, mailbox_id: str, patterns: Iterable[str]
     ) -> list[ListMatch]:
-        """The lists of a mailbox that are not switched off: a row each, or one for each
-        live entry among `patterns`.
+        """The lists of a mailbox that are not switched off: for each list a row for
+        each live entry among `patterns`, or one row with None if there is no such
+        entry.
 
-        One statement, so that a list is never judged by the mode of one version and the
-        entries of another. It finds entries by the unique index allowlist_pattern_once
-        and reads no others, however long the list is.
+        Modes and entries are read in one statement, so that a list is never judged by
+        the mode of one version and the entries of another. It finds entries by the
+        unique index allowlist_pattern_once, and reads no others, however long the list
+        is.
         """
         lists = self.filter(mailbox=mailbox_id)
         if not any(mode != "off" for mode in lists.values_list("mode", flat=True)):
             return []
         now = timezone.now()
         is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=now)
-        # No entry has an empty pattern. Without any, Django would find nothing to join,
-        # and leave out the lists too.
-        is_meant = Q(is_live, entries__pattern__in=["", *patterns])
-        named = FilteredRelation("entries", condition=is_meant)
+        # No entry has the empty pattern. It is there because without any pattern Django
+        # would find nothing to join, and would leave out the lists too.
+        is_match = Q(is_live, entries__pattern__in=["", *patterns])
+        named = FilteredRelation("entries", condition=is_match)
         return list(
             lists.exclude(mode="off")
             .annotate(named=named)
@@ -49,11 +51,11 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
 
 
 class MailRefusalQuerySet(models.QuerySet["Refusal"]):
-    """Messages that restrictions refused."""
+    """Queries of refused messages."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Of the key's account, its mailboxes and the mail that it knows of; newest
-        first.
+        """Refusals of the key's account, of its mailboxes and of mail that it may see;
+        newest first.
         """
         return key.limited(
             self.filter(account_id=key.account_id, **key.mail_filter()).order_by("-id")
@@ -61,8 +63,8 @@ class MailRefusalQuerySet(models.QuerySet["Refusal"]):
 
 
 class Allowlist(models.Model):
-    """One list of one mailbox. A restriction refuses who is not on it; a bypass lets
-    who is on it skip the queue.
+    """One list of one mailbox. A restriction refuses recipients who are not on it; mail
+    to recipients on a bypass skips the review.
     """
 
     class Kind(models.TextChoices):
@@ -103,15 +105,15 @@ class Allowlist(models.Model):
 
 
 class AllowlistEntryQuerySet(models.QuerySet["AllowlistEntry"]):
-    """Entries of allowlists."""
+    """Queries of entries of allowlists."""
 
     def live(self) -> Self:
-        """Those that name somebody at this moment."""
+        """Entries that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
 class AllowlistEntry(UlidModel):
-    """Whom a list names: `name@domain`, `domain`, or `*.domain` for subdomains."""
+    """Who is on a list: `name@domain`, `domain`, or `*.domain` for subdomains."""
 
     allowlist = models.ForeignKey(Allowlist, models.CASCADE, related_name="entries")
     pattern = models.CharField(max_length=254)
@@ -123,7 +125,7 @@ class AllowlistEntry(UlidModel):
 
     @property
     def expired(self) -> bool:
-        """Whether it names nobody any more."""
+        """Whether it has no effect any more."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     class Meta:
@@ -135,8 +137,8 @@ class AllowlistEntry(UlidModel):
 
 
 class Refusal(UlidModel):
-    """A message that a restriction refused before anything was queued. It has no body
-    and no subject.
+    """A message that was refused because of a recipient, before anything of it was
+    stored. It has no body and no subject.
     """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
@@ -155,19 +157,23 @@ class Refusal(UlidModel):
 
 
 class MailContactQuerySet(models.QuerySet["Contact"]):
-    """Contacts. Live and sandbox keys share them, as they share mailboxes."""
+    """Queries of contacts. Live and sandbox keys share contacts, as they share
+    mailboxes.
+    """
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's contacts; for a key limited to mailboxes those of these
-        mailboxes and those of none.
+        """The account's contacts; for a key limited to mailboxes, those of its
+        mailboxes and those without a mailbox.
         """
-        mine = self.filter(account_id=key.account_id).order_by("-id")
+        contacts = self.filter(account_id=key.account_id).order_by("-id")
         if key.mailbox_ids:
-            mine = mine.filter(Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids))
-        return mine.select_related("mailbox")
+            contacts = contacts.filter(
+                Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids)
+            )
+        return contacts.select_related("mailbox")
 
     def used_by(self, mailbox: Mailbox) -> Self:
-        """Contacts of one mailbox, and those of the whole account."""
+        """Contacts of one mailbox, and those without a mailbox."""
         return self.filter(Q(mailbox=None) | Q(mailbox=mailbox))
 
     def matching(self, text: str) -> Self:
@@ -179,51 +185,57 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
         )
 
     def known(self, account_id: str, addresses: Iterable[str]) -> set[str]:
-        """Those of `addresses` that are contacts of the account."""
-        wanted = {address: comparable(address) for address in addresses}
-        rows = self.filter(account_id=account_id, email__in=set(wanted.values()))
-        found = set(rows.values_list("email", flat=True))
-        return {address for address, compared in wanted.items() if compared in found}
+        """Return those of `addresses` that are contacts of the account."""
+        compared_by_address = {address: comparable(address) for address in addresses}
+        rows = self.filter(
+            account_id=account_id, email__in=set(compared_by_address.values())
+        )
+        contacts = set(rows.values_list("email", flat=True))
+        return {
+            address
+            for address, compared in compared_by_address.items()
+            if compared in contacts
+        }
 
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
-    """Suppressed addresses."""
+    """Queries of suppressed addresses."""
 
     def applying_to(self, key: ApiKey) -> Self:
-        """What mail of this key is kept back from, newest first: from whichever mailbox
-        it bounced.
+        """The suppressions that mail of this key obeys, newest first, whichever mailbox
+        they came from.
 
-        In the sandbox nothing bounces, and what did elsewhere does not hold there.
+        Sandbox mail obeys none, and nothing bounces in the sandbox.
         """
         if key.sandbox:
             return self.none()
         return self.filter(account_id=key.account_id).order_by("-id")
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Those that the key may lift: of a key limited to mailboxes, what bounced from
-        these.
+        """The suppressions that the key may lift: for a key limited to mailboxes, those
+        that came from its mailboxes.
         """
         return key.limited(self.applying_to(key))
 
     def among(self, addresses: Iterable[str], account_id: str) -> dict[str, str]:
-        """Those of `addresses` that the account sends nothing to, and why; by the index
-        suppression_once_an_account.
+        """Return those of `addresses` to which the account sends nothing, with the
+        reason; uses the index suppression_once_an_account.
         """
-        wanted = {address: comparable(address) for address in addresses}
+        compared_by_address = {address: comparable(address) for address in addresses}
         rows = self.filter(
-            account_id=account_id, email_address__in=set(wanted.values())
+            account_id=account_id, email_address__in=set(compared_by_address.values())
         )
-        found = dict(rows.values_list("email_address", "reason"))
+        reasons = dict(rows.values_list("email_address", "reason"))
         return {
-            address: found[compared]
-            for address, compared in wanted.items()
-            if compared in found
+            address: reasons[compared]
+            for address, compared in compared_by_address.items()
+            if compared in reasons
         }
 
 
 class Contact(UlidModel):
-    """Somebody the account knows. `email` is kept as addresses are compared: lower
-    case, domain in ASCII.
+    """Somebody the account knows. `email` is stored in the form in which addresses are
+    compared: lower case, domain in ASCII.
     """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="contacts")
@@ -244,7 +256,7 @@ class Contact(UlidModel):
 
 class Suppression(UlidModel):
     """An address that bounced, complained or unsubscribed: nothing is sent to it until
-    somebody takes it off.
+    somebody lifts the suppression.
     """
 
     class Reason(models.TextChoices):

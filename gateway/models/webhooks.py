@@ -1,4 +1,6 @@
-"""Subscriptions to events, and one row for each delivery of an event to a subscription."""
+"""The tables of webhook subscriptions, and of deliveries: one row for each event to
+each subscription.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ from gateway.models.emails import Email
 from gateway.models.recipients import Refusal
 from outgoing.models import Delivery, DeliveryQuerySet
 
-# The event of a delivery that somebody sends to try a subscription.
+# The event that is sent to test a subscription.
 TEST_EVENT = "webhook.test"
 _OPEN = (Delivery.State.DUE, Delivery.State.SENDING)
-# Deliveries of one subscription per sweep, so that one long backlog does not delay
-# others.
+# How many deliveries of one subscription a sweep hands out, so that one long backlog
+# does not delay others.
 _TURNS = 20
 # How long finished deliveries are kept, for the log and for a replay.
 RETENTION = timedelta(days=30)
@@ -30,34 +32,36 @@ PATIENCE = timedelta(days=3)
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
-    """Subscriptions."""
+    """Queries of subscriptions."""
 
     def alive(self) -> Self:
-        """Those that are not deleted."""
+        """Subscriptions that are not deleted."""
         return self.filter(deleted_at=None)
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's; a limited or sandbox key sees only subscriptions to its own
-        mailboxes or the sandbox.
+        """The account's subscriptions. A limited key sees only those to its own
+        mailboxes, a sandbox key only those to the sandbox.
         """
-        mine = self.alive().filter(account_id=key.account_id).order_by("id")
+        subscriptions = self.alive().filter(account_id=key.account_id).order_by("id")
         if key.sandbox:
-            mine = mine.filter(sandbox=True)
-        return key.limited(mine)
+            subscriptions = subscriptions.filter(sandbox=True)
+        return key.limited(subscriptions)
 
     def listening(self, about: Email | Refusal) -> list[tuple[str, list[str]]]:
-        """Id and events of who may want an event of this mailbox, oldest first; by the
-        index webhook_listening.
+        """Return id and wanted events of each subscription that may want an event about
+        this email or refusal, oldest first; uses the index webhook_listening.
         """
-        mine = self.alive().filter(account=about.account_id)
-        hears = Q(sandbox=False)
+        subscriptions = self.alive().filter(account=about.account_id)
+        gets_this_mail = Q(sandbox=False)
         if about.sandbox:
-            hears = Q(sandbox=True) | Q(include_sandbox=True)
-        mine = mine.filter(hears, Q(mailbox=None) | Q(mailbox=about.mailbox_id))
-        return list(mine.order_by("pk").values_list("pk", "events"))
+            gets_this_mail = Q(sandbox=True) | Q(include_sandbox=True)
+        subscriptions = subscriptions.filter(
+            gets_this_mail, Q(mailbox=None) | Q(mailbox=about.mailbox_id)
+        )
+        return list(subscriptions.order_by("pk").values_list("pk", "events"))
 
     def to_probe(self) -> Self:
-        """Paused ones with a waiting delivery whose next probe is due."""
+        """Paused subscriptions with a waiting delivery, whose next probe is due."""
         waiting = WebhookDelivery.objects.filter(
             webhook=OuterRef("pk"), state=Delivery.State.DUE
         )
@@ -68,62 +72,68 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         )
 
     def after_overlap(self) -> Self:
-        """Those whose previous secret counts no more."""
+        """Subscriptions whose previous secret is not used any more."""
         return self.filter(previous_until__lte=Now())
 
 
 class WebhookDeliveryQuerySet(DeliveryQuerySet):
-    """Deliveries, with the promise that events of one message arrive in order.
+    """Queries of deliveries, which keep the events of one message in order.
 
     Conditions on other rows are EXISTS, never joins: an UPDATE that waited for a lock
-    rechecks only its own row.
+    checks only its own row again.
     """
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Those of subscriptions that the key may know of, with the subscription and
+        """Deliveries of subscriptions that the key may see, with the subscription and
         the email.
         """
-        mine = self.filter(webhook__account_id=key.account_id)
+        deliveries = self.filter(webhook__account_id=key.account_id)
         if key.sandbox:
-            mine = mine.filter(webhook__sandbox=True)
-        mine = key.limited(mine, "webhook__mailbox_id")
-        return mine.select_related("webhook", "email").defer("body").order_by("-pk")
+            deliveries = deliveries.filter(webhook__sandbox=True)
+        deliveries = key.limited(deliveries, "webhook__mailbox_id")
+        return (
+            deliveries.select_related("webhook", "email").defer("body").order_by("-pk")
+        )
 
     def due(self) -> Self:
-        """What should be tried now.
+        """Deliveries that should be tried now.
 
-        Not what must wait for another event of its message, nor for an endpoint that is
-        paused; but what somebody sends as a test goes in any case.
+        Left out are those that must wait for another event of the same message, and
+        those for a paused endpoint. A test is sent in any case.
         """
         endpoint = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at=None)
         ready = super().due().filter(self._its_turn())
         return ready.filter(Q(event=TEST_EVENT) | Exists(endpoint))
 
     def in_turn(self) -> Self:
-        """What the sweep hands out: the oldest few of each subscription, in turns."""
+        """What the sweep hands out: the oldest few of each subscription, taking
+        turns.
+        """
         turn = Window(RowNumber(), partition_by="webhook", order_by="pk")
         few = self.due().annotate(turn=turn).filter(turn__lte=_TURNS)
         return few.order_by("turn", "pk")
 
     def next_of(self, webhook_id: str) -> int | None:
-        """What this subscription should get now, longest due first; by the index
-        webhook_delivery_open.
+        """Return the id of the delivery that this subscription should get now, the
+        longest due; uses the index webhook_delivery_open.
         """
-        mine = self.due().filter(webhook_id=webhook_id, state__in=_OPEN)
+        deliveries = self.due().filter(webhook_id=webhook_id, state__in=_OPEN)
         return (
-            mine.order_by("next_attempt_at", "pk").values_list("pk", flat=True).first()
+            deliveries.order_by("next_attempt_at", "pk")
+            .values_list("pk", flat=True)
+            .first()
         )
 
     def claim(self, pk: int) -> WebhookDelivery | None:
-        """Take one delivery for one attempt, or None when it is not due or somebody has
-        it.
+        """Take one delivery for one attempt. Returns None if it is not due or another
+        worker has it.
         """
         with transaction.atomic():
             # Claims of a subscription are serialized by its lock.
-            its = Webhook.objects.select_for_update(no_key=True).filter(
+            subscription = Webhook.objects.select_for_update(no_key=True).filter(
                 pk__in=self.filter(pk=pk).values("webhook")
             )
-            webhook = its.first()
+            webhook = subscription.first()
             if webhook is None:
                 return None
             delivery: WebhookDelivery | None = super().claim(pk)
@@ -132,7 +142,9 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             return delivery
 
     def claim_waiting(self, webhook_id: str) -> WebhookDelivery | None:
-        """Take the oldest delivery that waits for this endpoint, although it is paused."""
+        """Take the oldest delivery that waits for this endpoint, although it is
+        paused.
+        """
         with transaction.atomic():
             waiting = self.filter(
                 webhook_id=webhook_id, state=Delivery.State.DUE
@@ -145,7 +157,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             return self.select_related("webhook").get(pk=pk) if claimed else None
 
     def waiting_too_long(self) -> Self:
-        """What has waited for a paused endpoint longer than PATIENCE."""
+        """Deliveries that have waited for a paused endpoint longer than PATIENCE."""
         paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
         old = self.filter(
             state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE
@@ -153,8 +165,8 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         return old.filter(Exists(paused))
 
     def past_retention(self, most: int) -> Self:
-        """Finished deliveries that are kept no longer; of the oldest `most` only, which
-        the primary key finds.
+        """Finished deliveries that are kept no longer, among the `most` oldest rows,
+        which the primary key finds.
         """
         oldest = self.order_by("pk").values("pk")[:most]
         finished = self.filter(
@@ -163,23 +175,23 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         return finished.filter(created_at__lt=Now() - RETENTION)
 
     def _its_turn(self) -> Q:
-        """No earlier event of the message is still on its way, and no later one is
-        being sent at this moment.
+        """Return the condition that no earlier event of the message is still on its
+        way, and no later one is being sent at this moment.
         """
         same = self.model._default_manager.filter(
             webhook=OuterRef("webhook"), email=OuterRef("email"), state__in=_OPEN
         ).exclude(pk=OuterRef("pk"))
-        in_hands = Q(state=Delivery.State.SENDING, lease_until__gte=Now())
-        # In an OR, so that PostgreSQL asks row by row, by the index
-        # webhook_delivery_order. As a join, which it would plan by what it knew before
-        # the backlog, each row could meet all others.
+        is_being_sent = Q(state=Delivery.State.SENDING, lease_until__gte=Now())
+        # In an OR, so that PostgreSQL checks row by row, by the index
+        # webhook_delivery_order. It would plan a join by what it knew before the
+        # backlog, and might compare each row with all others.
         return Q(email=None) | Q(
-            ~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands))
+            ~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | is_being_sent))
         )
 
 
 class Webhook(UlidModel):
-    """A subscription: an address that gets signed events. Deleting one keeps its row
+    """A subscription: a URL that gets signed events. If it is deleted, its row stays
     for the delivery log.
     """
 
@@ -191,18 +203,18 @@ class Webhook(UlidModel):
     # Made by a live key that did not switch it off: it gets events of live and sandbox
     # mail.
     include_sandbox = models.BooleanField(default=True, db_default=True)
-    # As the subscriber spelled them: events are sent under the first spelling that
+    # As the subscriber spelled them: an event is sent under the first spelling that
     # matches.
     events = ArrayField(models.CharField(max_length=60))
     secret = EncryptedTextField()
-    # While a rotation overlaps, until this moment.
+    # The secret before a rotation, which is used until this moment.
     previous_secret = EncryptedTextField(default="")
     previous_until = models.DateTimeField(null=True)
     # Deliveries that failed for good and attempts that got no answer in time, one after
     # the other; enough of them pause the subscription.
     failures = models.PositiveIntegerField(default=0)
     paused_at = models.DateTimeField(null=True)
-    # When a paused endpoint is tried again by itself.
+    # When a paused endpoint is next tried, and how often it has been.
     probe_at = models.DateTimeField(null=True)
     probes = models.PositiveIntegerField(default=0)
     # Why the newest attempt failed; empty after a success.
@@ -233,8 +245,8 @@ class Webhook(UlidModel):
 
 
 class WebhookDelivery(Delivery):
-    """One event for one subscription. `body` is kept byte for byte, so that every
-    attempt carries the same.
+    """One event for one subscription. `body` is stored byte for byte, so that every
+    attempt sends the same.
     """
 
     webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries")
@@ -242,7 +254,7 @@ class WebhookDelivery(Delivery):
     event_id = models.CharField(max_length=26)
     event = models.CharField(max_length=60)
     body = models.BinaryField()
-    # How the newest attempts went, oldest first: when, status, error, milliseconds.
+    # How the newest attempts went, oldest first: time, status, error, milliseconds.
     history = models.JSONField(default=list)
 
     objects = WebhookDeliveryQuerySet.as_manager()  # type: ignore[misc]
@@ -255,13 +267,13 @@ class WebhookDelivery(Delivery):
             one_of("state", Delivery.State.values, "webhook_delivery_state_known"),
         ]
         indexes = [
-            # The sweep: what should be tried now.
+            # For the sweep: what should be tried now.
             models.Index(
                 fields=["next_attempt_at"],
                 condition=Q(state__in=["due", "sending"]),
                 name="webhook_delivery_open",
             ),
-            # Order: is an earlier event of this message still on its way?
+            # For the order: is an earlier event of this message still on its way?
             models.Index(
                 fields=["webhook", "email", "id"],
                 condition=Q(state__in=["due", "sending"]),
@@ -270,8 +282,8 @@ class WebhookDelivery(Delivery):
         ]
 
     def waits(self, *, error: str, status: int | None) -> bool:
-        """Put the row back as it was: the attempt was only a probe of a paused
-        endpoint.
+        """Make the row due again without counting the attempt, which was only a probe
+        of a paused endpoint.
         """
         return self._finish(
             state=self.State.DUE,

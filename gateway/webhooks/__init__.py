@@ -1,5 +1,5 @@
-"""Webhooks: subscriptions, the events that they get, and the delivery of these.
+"""Webhooks: subscriptions, their events, and the delivery of the events.
 
-Knows nothing of why an event happened: commands announce it (`events.py`), a worker
-delivers it and judges how the endpoint behaves (`deliveries.py`).
+This folder does not know why an event happens: commands announce it (`events.py`), a
+worker delivers it and judges how the endpoint behaves (`deliveries.py`).
 """

@@ -1,8 +1,9 @@
 """Delivers webhook events: signed over their exact bytes, retried three times, every
-attempt recorded; and judges endpoints by these attempts: a dead one is paused and probed.
+attempt recorded. Judges endpoints by these attempts: an endpoint that fails again and
+again is paused, and probed from time to time.
 
-Events for a paused endpoint wait in their rows. One of them is tried from time to time; its
-success lets all others go.
+Events for a paused endpoint wait in their rows. A probe sends the oldest of them; if
+that succeeds, all others are sent.
 """
 
 import hmac
@@ -24,28 +25,32 @@ from outgoing.guarded import DeliveryError, request
 
 log = logging.getLogger(__name__)
 
+# Seconds between attempts.
 RETRIES = (10, 60, 300)
-# Bounds the attempts of an event that kills its worker.
+# More than the retries, because attempts that end with the worker's death count too.
 MAX_ATTEMPTS = len(RETRIES) + 3
 # Seconds for the whole of an attempt, whatever the endpoint does.
 TIMEOUT = 10.0
+# The HTTP status for an endpoint that is gone for good.
 _GONE = 410
-# A paused endpoint may be tried for days with one delivery.
+# Attempts in the log of a delivery: a paused endpoint may be tried for days with the
+# same one.
 _KEPT_ATTEMPTS = 20
 HEADER = "X-MultiMail-Signature"
 NEXT_HEADER = "X-MultiMail-Signature-Next"
-# So many deliveries that failed for good, or failures that took longer than SLOW, one
-# after the other: paused.
+# An endpoint is paused after this many failures in a row: deliveries that failed for
+# good, or attempts that failed after more than SLOW seconds.
 ENOUGH = 10
 # Minutes between probes of a paused endpoint; the last value repeats.
 PROBES = (5, 10, 20, 40, 60)
 SLOW = 3.0
+# The fields of a subscription that say how its endpoint behaves.
 _JUDGED = ("last_error", "failures", "paused_at", "probe_at", "probes")
 
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """How an attempt went: an empty `error` is a success."""
+    """How an attempt went. An empty `error` means success."""
 
     seconds: float
     status: int | None = None
@@ -55,8 +60,8 @@ class AttemptResult:
 
 
 def deliver(delivery_id: int) -> int | None:
-    """Make one attempt, if the delivery is due and free. Returns the next delivery of
-    the same subscription; none after a failure that is tried again.
+    """Make one attempt at a delivery, if it is due and free. Returns the id of the next
+    delivery of the same subscription; None after a failure that is tried again.
     """
     delivery = WebhookDelivery.objects.claim(delivery_id)
     if delivery is None or not attempt(delivery):
@@ -65,7 +70,9 @@ def deliver(delivery_id: int) -> int | None:
 
 
 def probe(webhook_id: str) -> bool:
-    """Try a paused endpoint with its oldest waiting delivery; True when it is resumed."""
+    """Try a paused endpoint with its oldest waiting delivery. Returns whether it works
+    again.
+    """
     if not begin_probe(webhook_id):
         return False
     delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
@@ -78,8 +85,8 @@ def probe(webhook_id: str) -> bool:
 
 
 def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
-    """Make one attempt at a claimed delivery; True when it is finished, so that later
-    events of the message may go.
+    """Make one attempt at a claimed delivery. Returns whether it is finished, so that
+    later events of the message may be sent.
     """
     with traced(delivery.trace):
         if delivery.webhook.deleted_at is not None:
@@ -92,19 +99,19 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
         error = outcome.error
         status = outcome.status
         milliseconds = round(outcome.seconds * 1000)
-        entry = {
+        log_entry = {
             "at": iso(timezone.now()),
             "response_status": status,
             "error": error[:500] or None,
             "milliseconds": milliseconds,
         }
         # Saved with the outcome.
-        delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
+        delivery.history = [*delivery.history, log_entry][-_KEPT_ATTEMPTS:]
         wait = None
         if not outcome.is_hopeless:
             wait = retry_after_attempt(delivery.attempts, schedule=RETRIES)
         if status == _GONE and wait is None:
-            # A 410 pauses the endpoint, so this delivery waits like all others.
+            # A 410 pauses the endpoint, so this delivery waits like all others to it.
             wait = 0
         finished = False
         # The subscription is locked first, as in a claim: another order could deadlock.
@@ -135,6 +142,7 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
 
 
 def _post(delivery: WebhookDelivery) -> AttemptResult:
+    # Sends the event to the subscriber's URL, signed. Returns how that went.
     webhook = delivery.webhook
     body = bytes(delivery.body)
     headers = {
@@ -168,10 +176,10 @@ def sign(secret: str, body: bytes) -> str:
 def signatures(webhook: Webhook, body: bytes) -> dict[str, str]:
     """Return the headers that prove to the subscriber who sent `body`.
 
-    While a rotation overlaps, the header that every receiver knows stays with the old
-    secret: a receiver that has not learned the new one yet goes on working, and one
-    that has takes either header. Two signatures in one header would break the published
-    form.
+    While a rotation overlaps, the header that every receiver knows is still made with
+    the old secret, and another header with the new one: a receiver that does not know
+    the new secret yet goes on working, and one that does can check either header. Two
+    signatures in one header would break the published form.
     """
     if not webhook.has_previous_secret():
         return {HEADER: sign(webhook.secret, body)}
@@ -182,8 +190,8 @@ def signatures(webhook: Webhook, body: bytes) -> dict[str, str]:
 
 
 def judge(webhook: Webhook, outcome: AttemptResult, *, lost: bool) -> None:
-    """Write into the (locked) row what an attempt says about its endpoint; `lost` when
-    its delivery failed for good.
+    """Store what an attempt says about its endpoint in the subscription, which is
+    locked; `lost` means that the delivery failed for good.
     """
     if not outcome.error:
         if webhook.paused_at is not None:
@@ -210,20 +218,23 @@ def judge(webhook: Webhook, outcome: AttemptResult, *, lost: bool) -> None:
 
 
 def begin_probe(webhook_id: str) -> bool:
-    """Claim a due probe of a paused endpoint, and schedule the next; False when it is
-    not due or claimed.
+    """Claim a due probe of a paused endpoint, and schedule the next one. Returns False
+    if none is due or another worker has claimed it.
     """
     webhook = Webhook.objects.to_probe().filter(pk=webhook_id).first()
     if webhook is None:
         return False
     wait = timedelta(minutes=PROBES[min(webhook.probes + 1, len(PROBES) - 1)])
     mine = Webhook.objects.to_probe().filter(pk=webhook_id, probes=webhook.probes)
-    # Set before the attempt, so that one that kills its worker is not repeated at once.
+    # The next time is set before the attempt, so that a probe that kills its worker is
+    # not repeated at once.
     return bool(mine.update(probes=webhook.probes + 1, probe_at=Now() + wait))
 
 
 def wake(webhook: Webhook) -> None:
-    """Resume the endpoint with no failures. The caller writes the audit entry."""
+    """Resume an endpoint, and forget its failures. The caller writes the audit
+    entry.
+    """
     webhook.paused_at = webhook.probe_at = None
     webhook.failures = webhook.probes = 0
     webhook.last_error = ""
@@ -231,7 +242,9 @@ def wake(webhook: Webhook) -> None:
 
 
 def give_up_waiting() -> int:
-    """Fail what has waited for a paused endpoint for three days."""
+    """Fail deliveries that have waited for a paused endpoint for three days. Returns
+    how many.
+    """
     sentence = "Abandoned: the subscription was paused for three days because its endpoint did not accept events."
     return WebhookDelivery.objects.waiting_too_long().update(
         state=WebhookDelivery.State.FAILED, last_error=sentence

@@ -1,10 +1,10 @@
-"""The names of webhook events, and adding one delivery row for each subscription that
-wants an event.
+"""The names of webhook events; and `announce`, which adds a delivery for each
+subscription that wants an event.
 
 The names are MultiMail's own, and every other spelling that its pages and clients use.
-No body text travels in an event, but for what a person who rejects a message suggests
-instead. `announce` is called by commands only, inside their transaction and after the
-status changed.
+An event holds no body text, except what a person who rejects a message suggests
+instead. Only commands call `announce`, inside their transaction and after the status
+has changed.
 """
 
 import json
@@ -32,6 +32,7 @@ OPENED = "message.opened"
 CANCELLED = "message.cancelled"
 FAILED = "message.failed"
 REFUSED = "message.refused"
+# For each event, the names under which a subscriber can ask for it.
 SPELLINGS: dict[str, set[str]] = {
     RECEIVED: {RECEIVED, "email.received", "inbound"},
     SENT: {SENT, "email.sent"},
@@ -57,10 +58,10 @@ KNOWN: set[str] = set().union(*SPELLINGS.values())
 def announce(
     email: Email, *names: str, at: datetime | None = None, **details: Any
 ) -> None:
-    """Add a delivery of each event, in this order, for each subscription that wants it;
-    wake the worker on commit.
+    """Add a delivery of each event in `names`, in this order, for each subscription
+    that wants it; on commit, send tasks that deliver them.
 
-    `at` is the moment that the email stores of what happened; without one it happens
+    `at` is the time that the email stores for what happened; without it, it happens
     now.
     """
     facts = {
@@ -88,8 +89,8 @@ def announce(
 
 
 def announce_refusal(refusal: Refusal, facts: dict[str, Any]) -> None:
-    """Announce a refusal. Its facts hold no id of a message: there is none, and a
-    receiver would look for it.
+    """Announce a refusal. The event has no message id, because there is no message, and
+    a receiver would look for it.
     """
     _add_deliveries((REFUSED,), refusal, facts, refusal.created_at)
 
@@ -104,7 +105,7 @@ def _add_deliveries(
         event_id = ulid()
         for webhook_id, events in listening:
             # The first of the subscriber's spellings that means this event.
-            spelling = next((one for one in events if one in SPELLINGS[name]), None)
+            spelling = next((word for word in events if word in SPELLINGS[name]), None)
             if spelling is None:
                 continue
             rows.append(
@@ -117,19 +118,20 @@ def _add_deliveries(
                     trace=event_id,
                 )
             )
-    woken: set[str] = set()
+    with_task: set[str] = set()
     for delivery in WebhookDelivery.objects.bulk_create(rows):
-        # Who delivers the first of them goes on with the others.
-        if delivery.webhook_id not in woken:
+        # One task for each subscription: after its first delivery it goes on with the
+        # others.
+        if delivery.webhook_id not in with_task:
             tasks.deliver_webhook.delay_on_commit(delivery.pk)
-        woken.add(delivery.webhook_id)
+        with_task.add(delivery.webhook_id)
 
 
 def envelope(
     spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]
 ) -> bytes:
-    """Return the bytes of one event in the form that satisfies every published variant
-    of MultiMail's webhooks.
+    """Return the body of one event, in a form that satisfies every published variant of
+    MultiMail's webhooks.
     """
     common = {"event_id": event_id, "timestamp": iso(now), **facts}
     whole = {

@@ -1,4 +1,6 @@
-"""Subscriptions to events: adding, deleting and testing them, and replaying a delivery."""
+"""Commands on webhook subscriptions: adding and deleting them, rotating their secrets,
+testing them, and replaying a delivery.
+"""
 
 import secrets
 from datetime import timedelta
@@ -19,8 +21,8 @@ from gateway.webhooks.events import KNOWN, SPELLINGS, envelope
 
 
 def add_webhook(key: ApiKey, webhook: Webhook) -> Webhook:
-    """Subscribe an address to events. Raises Invalid for an address or an event name
-    that is not accepted.
+    """Subscribe a URL to events. Raises Invalid for a URL or an event name that is not
+    accepted.
     """
     check_url(webhook.url)
     if unknown := [name for name in webhook.events if name not in KNOWN]:
@@ -57,19 +59,19 @@ def delete_webhook(key: ApiKey, webhook: Webhook) -> None:
 def rotate_secret(
     key: ApiKey, webhook: Webhook, *, secret: str | None, overlap: timedelta
 ) -> Webhook:
-    """Give a subscription another secret, which signs when the overlap is over
-    (`signatures`).
+    """Give a subscription a new secret. The old one is still used until the overlap is
+    over (`signatures`).
     """
     now = timezone.now()
     webhook = Webhook.locked(webhook.pk)
-    known = webhook.secret
+    old_secret = webhook.secret
     if webhook.has_previous_secret():
-        # Rotated again before the overlap was over: receivers are sure to know only
-        # the oldest secret.
-        known = webhook.previous_secret
+        # It is rotated again before the overlap is over: all receivers know only the
+        # oldest secret for sure.
+        old_secret = webhook.previous_secret
     webhook.save_fields(
         secret=secret or new_secret(),
-        previous_secret=known if overlap else "",
+        previous_secret=old_secret if overlap else "",
         previous_until=now + overlap if overlap else None,
     )
     auditing.record(
@@ -79,8 +81,8 @@ def rotate_secret(
 
 
 def test_webhook(key: ApiKey, webhook: Webhook) -> WebhookDelivery:
-    """Send one signed event about no message; a paused endpoint that accepts it is
-    resumed.
+    """Send one signed event that is about no message. A paused endpoint that accepts it
+    is resumed.
     """
     event_id = ulid()
     body = envelope(
@@ -127,7 +129,7 @@ def check_url(url: str) -> None:
     try:
         is_private = not is_public(host)
     except ValueError:
-        # A name: what it leads to is checked when an event is sent.
+        # It is a host name: where that leads is checked when an event is sent.
         return
     if is_private:
         raise Invalid(
@@ -136,8 +138,8 @@ def check_url(url: str) -> None:
 
 
 def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
-    """Make a finished delivery due again; how it had ended stays in the audit log.
-    Raises Conflict.
+    """Make a finished delivery due again; the audit log keeps how it had ended. Raises
+    Conflict.
     """
     finished = (WebhookDelivery.State.DELIVERED, WebhookDelivery.State.FAILED)
     with transaction.atomic():
@@ -147,8 +149,8 @@ def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
                 "Its subscription was deleted; create a new one.",
                 code="webhook_deleted",
             )
-        again = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)
-        if not again.update(
+        replayed = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)
+        if not replayed.update(
             state=WebhookDelivery.State.DUE,
             attempts=0,
             next_attempt_at=Now(),
@@ -171,8 +173,8 @@ def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
         if webhook.paused_at is None:
             tasks.deliver_webhook.delay_on_commit(delivery.pk)
         else:
-            # A replay to a paused endpoint probes it at once, with its oldest waiting
-            # delivery.
+            # A replay to a paused endpoint probes the endpoint at once, with its oldest
+            # waiting delivery.
             webhook.save_fields(probe_at=Now(), probes=0)
             tasks.probe_webhook.delay_on_commit(webhook.pk)
     delivery.refresh_from_db()

@@ -1,5 +1,5 @@
-"""Attached files: fetched, recognised by their bytes, shown where that is safe, else
-refused.
+"""Attached files of held messages: fetches them from MultiMail, detects by their bytes
+what they really are, and shows reviewers a harmless rendering, or says why not.
 
 Start with `fetch.py`.
 """

@@ -1,7 +1,7 @@
-"""Detects what a file really is, by its bytes, and what a reviewer must know about it.
-Nothing is unpacked or run.
+"""Detects what an attached file really is, by its bytes, and what a reviewer must know
+about it, such as macros or a misleading name. Nothing is unpacked or run.
 
-Runs in the parser's processes only.
+A file may be hostile, so this code runs only in the confined processes of the parser.
 """
 
 import re
@@ -27,10 +27,11 @@ from rendering.pictures import size_of
 from risk.check_content import why_dangerous
 from risk.findings import one_word, quoted
 
-# How many entries are listed; the rest is counted.
+# How many entries of an archive are listed by name; the others are only counted.
 MAX_LISTED = 200
-# A directory of more entries than this is not read to its end.
+# How many entries of an archive's directory are read.
 MAX_ENTRIES = 20_000
+# Of a zip file: the signatures and lengths of its last record and of one entry.
 _END = b"PK\x05\x06"
 _ENTRY = b"PK\x01\x02"
 _END_SIZE = 22
@@ -40,16 +41,17 @@ _MAX_COMMENT = 65_535
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of the directory, as the archive states it."""
+    """One entry of an archive's directory, as the archive states it."""
 
     name: str
+    # In bytes, unpacked.
     size: int
     is_locked: bool
 
 
 class UnreadableDirectory(Exception):
-    """The directory cannot be read: cut off, made up, or of a form for archives larger
-    than any message's.
+    """The archive's directory cannot be read: it is cut off or invalid, or has the form
+    for archives that are larger than any message.
     """
 
 
@@ -57,8 +59,9 @@ def zip_members(content: bytes) -> list[Member]:
     """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises
     UnreadableDirectory.
 
-    Not by `zipfile`: it lets a ZIP64 record name another directory than the one that
-    other programs open, which would hide a file from the reviewer.
+    Python's `zipfile` is not used: it follows a ZIP64 record, which may point to
+    another directory than the one that other programs read. So it could list other
+    files than the recipient finds.
     """
     end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
     if end < 0 or end + _END_SIZE > len(content):
@@ -66,51 +69,60 @@ def zip_members(content: bytes) -> list[Member]:
     total, size, offset = struct.unpack_from("<HII", content, end + 10)
     if offset == 0xFFFFFFFF or total == 0xFFFF:
         raise UnreadableDirectory
-    # Bytes before an archive shift its directory; programs open it all the same.
-    at = end - size
-    if at < 0 or (total and content[at : at + 4] != _ENTRY):
-        at = offset
-    found: list[Member] = []
+    # If there are bytes before the archive, its directory is not at the stated offset.
+    # Other programs open such a file, so it is read here too.
+    position = end - size
+    if position < 0 or (total and content[position : position + 4] != _ENTRY):
+        position = offset
+    members: list[Member] = []
     for _ in range(min(total, MAX_ENTRIES)):
-        if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
+        if content[position : position + 4] != _ENTRY or position + _ENTRY_SIZE > len(
+            content
+        ):
             raise UnreadableDirectory
-        (flags,) = struct.unpack_from("<H", content, at + 8)
+        (flags,) = struct.unpack_from("<H", content, position + 8)
         size, name_size, extra_size, comment_size = struct.unpack_from(
-            "<IHHH", content, at + 24
+            "<IHHH", content, position + 24
         )
-        name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
-        # A name may contain any byte; PostgreSQL cannot store U+0000.
+        name = content[position + _ENTRY_SIZE : position + _ENTRY_SIZE + name_size]
+        # PostgreSQL cannot store U+0000, which a name may contain.
         text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace(
             "\0", "\ufffd"
         )
-        found.append(Member(text, size, bool(flags & 1)))
-        at += _ENTRY_SIZE + name_size + extra_size + comment_size
-    return found
+        members.append(Member(text, size, bool(flags & 1)))
+        position += _ENTRY_SIZE + name_size + extra_size + comment_size
+    return members
 
 
-# What an archive says it unpacks to, against its own size: text packs to a tenth, a
-# bomb to a thousandth.
+# An archive that unpacks to more than BOMB_SIZE bytes, and to more than BOMB_TIMES its
+# own size, is a bomb: text is packed to about a tenth, a bomb to a thousandth.
 BOMB_TIMES = 100
 BOMB_SIZE = 100 * 1024 * 1024
+# The kind of an Office file, by a folder in its archive.
 _OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
+# How many characters of a text decide of what kind it is.
 _HEAD = 4096
-# Pairs of kinds that are no contradiction: the claimed one, and the one by the bytes.
+# Pairs of kinds that do not contradict each other: the claimed one, and the detected
+# one.
 _SAME = frozenset(
     {("xml", "html"), ("xml", "svg"), ("html", "xml"), ("svg", "archive"), ("ole", "rtf"), ("zip", "docx"),
      ("zip", "xlsx"), ("zip", "pptx"), ("zip", "odf"), ("jar", "zip"), ("apk", "zip"), ("apk", "jar")}
 )  # fmt: skip
+# The name of the first element of an HTML, SVG or XML file.
 _MARKUP = re.compile(
     r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:]++)",
     re.I,
 )
+# With one of these elements a web page may begin.
 _PAGES = frozenset(
     "html head body script style table div p a img meta iframe form br span b i h1 center font".split()
 )
-# What a document with macros holds.
+# By kind, the bytes that a document with macros contains.
 _MACROS = {
     **dict.fromkeys(("docx", "xlsx", "pptx"), b"vbaProject.bin"),
     "ole": "_VBA_PROJECT".encode("utf-16-le"),
 }
+# Names in a PDF that a reviewer must know about.
 _PDF_NAMES = {
     b"/JavaScript": Flag("high", "It contains JavaScript, which some PDF readers run."),
     b"/Launch": Flag("high", "It can start a program."),
@@ -125,13 +137,15 @@ _BOMB = Flag(
     "It would unpack to far more than any message needs, so it was not opened.",
 )
 _UNREADABLE = Flag("high", "Its list of files is broken, so its content is not known.")
+# A cell of a CSV file that a spreadsheet takes for a formula.
 _FORMULA = re.compile(rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]")
+# A PDF may write a letter of a name by its code, such as #4A.
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 
 
 def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
-    """Return what these bytes are, and what contradicts the name and type under which
-    they are sent.
+    """Return of what kind a file is by its bytes, with flags: what contradicts its name
+    or its declared type, and what is risky about it.
     """
     kind, encoding = kind_of(content, name=name)
     members: list[Member] = []
@@ -150,14 +164,14 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         *flags,
         *_inside(content, kind),
     ]
-    listed: list[str] = []
+    listed_names: list[str] = []
     if kind in ("zip", "jar", "apk"):
-        listed = [one.name[:300] for one in members[:MAX_LISTED]]
+        listed_names = [one.name[:300] for one in members[:MAX_LISTED]]
     width, height = size_of(kind, content)
     return Detection(
         kind=kind,
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
-        members=tuple(listed),
+        members=tuple(listed_names),
         more=max(0, len(members) - MAX_LISTED),
         width=width,
         height=height,
@@ -166,7 +180,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
 
 
 def kind_of(content: bytes, *, name: str = "") -> tuple[str, str]:
-    """Return the kind by the bytes, and for text how it is encoded."""
+    """Return the kind of a file by its bytes, and the encoding if it is text."""
     if not content:
         return "empty", ""
     if kind := by_magic(content):
@@ -180,7 +194,7 @@ def kind_of(content: bytes, *, name: str = "") -> tuple[str, str]:
 
 
 def encoding_of(content: bytes) -> str:
-    """Return how text is encoded; empty for what is no text."""
+    """Return the encoding of a text; empty if the bytes are no text."""
     for mark, encoding in (
         (b"\xef\xbb\xbf", "utf-8-sig"),
         (b"\xff\xfe", "utf-16"),
@@ -198,13 +212,14 @@ def encoding_of(content: bytes) -> str:
 
 
 def _text_kind(text: str, name: str) -> str:
+    # The kind of a text, by its beginning, else by the extension of its name.
     head = text[:_HEAD].lstrip("\ufeff \t\r\n")
     if head.startswith("#!"):
         return "script"
     if head.startswith("-----BEGIN "):
         return "key"
-    if found := _MARKUP.match(head):
-        tag = found[2].lower()
+    if first_element := _MARKUP.match(head):
+        tag = first_element[2].lower()
         if tag in _PAGES:
             return "html"
         if tag.endswith("svg"):
@@ -216,6 +231,7 @@ def _text_kind(text: str, name: str) -> str:
 
 
 def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
+    # Flags for a name or a declared type that contradicts the bytes.
     yield from flags_of_name(name, content_type)
     ending = ending_of(name)
     by_name = claimed_by_ending(ending)
@@ -234,6 +250,7 @@ def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
 
 
 def _agrees(claimed: Kind, kind: Kind) -> bool:
+    # Whether a file that claims one kind may be of the other.
     if claimed is kind:
         return True
     if claimed.family == "text":
@@ -255,6 +272,7 @@ def _bytes_are(kind: Kind) -> str:
 
 
 def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
+    # Flags for the contents of an archive of `size` bytes.
     unpacked = sum(member.size for member in members)
     is_bomb = unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size
     if is_bomb or len(members) == MAX_ENTRIES:
@@ -265,15 +283,16 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
         )
     for member in members[:MAX_LISTED]:
         name = member.name
-        shown = quoted(named(name), 120)
+        quoted_name = quoted(named(name), 120)
         why, level = why_dangerous(Attachment(name=name, content_type="", size=0))
         if why and level == "high":
-            yield Flag("high", f"It contains {shown}: {why}.")
+            yield Flag("high", f"It contains {quoted_name}: {why}.")
         if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-            yield Flag("high", f"It would write outside its folder: {shown}.")
+            yield Flag("high", f"It would write outside its folder: {quoted_name}.")
 
 
 def _zip_kind(names: set[str]) -> str:
+    # Which kind of zip archive it is, by the names of its files.
     if "[Content_Types].xml" in names:
         for folder, kind in _OFFICE.items():
             if any(name.startswith(folder) for name in names):
@@ -287,10 +306,12 @@ def _zip_kind(names: set[str]) -> str:
 
 
 def _inside(content: bytes, kind: str) -> Iterator[Flag]:
-    """Flags for active content in documents, found without opening them."""
+    """Yield flags for active content in a document, which is only searched for its
+    traces and not opened.
+    """
     if kind == "pdf":
-        plain = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
-        yield from (flag for name, flag in _PDF_NAMES.items() if name in plain)
+        decoded = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
+        yield from (flag for name, flag in _PDF_NAMES.items() if name in decoded)
     elif kind in _MACROS and _MACROS[kind] in content:
         yield Flag("high", "It contains macros, which run when it is opened.")
     elif kind == "rtf" and re.search(rb"\\obj(?:data|ect|update)", content):

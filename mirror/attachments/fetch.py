@@ -1,7 +1,5 @@
-"""Fetches the bytes of one attached file, detects what they are, and stores them. It
-decides nothing.
-
-Each file is fetched separately: an error is stored on its row, and the fetch is retried
+"""Fetches the bytes of one attached file from MultiMail, detects what they are, and
+stores them in the file's row. If that fails, the row says why, and it is tried again
 later.
 """
 
@@ -26,15 +24,15 @@ from upstream import errors
 
 log = logging.getLogger(__name__)
 
-# Larger than any mail server accepts.
+# In bytes: more than usual mail servers accept.
 MAX_BYTES = 25 * 1024 * 1024
-# Longer than one download may take.
+# For how long a file is not fetched by another worker; longer than a download may take.
 LEASE = timedelta(seconds=40)
 _State = AttachedFile.State
 
 
 def fetch_file(file_id: int) -> str:
-    """Fetch one file if that is due, and return what came of it."""
+    """Fetch one file if it is due, and return its new state, or why it was not fetched."""
     due = AttachedFile.objects.to_fetch().filter(pk=file_id)
     if not due.update(tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
@@ -47,8 +45,8 @@ def fetch_file(file_id: int) -> str:
         if file.size > MAX_BYTES:
             return _failed(file, _State.TOO_LARGE)
         if file.sha256:
-            # Copy the bytes of an earlier version's file with the same hash instead of
-            # fetching them again.
+            # If an earlier version of the message had a file with the same hash, its
+            # bytes are copied instead of fetched.
             earlier = (
                 AttachedFile.objects.filter(
                     message=file.message_id,
@@ -59,7 +57,7 @@ def fetch_file(file_id: int) -> str:
                 .first()
             )
             if earlier and earlier.content is not None:
-                return _keep(file, bytes(earlier.content))
+                return _store_content(file, bytes(earlier.content))
         try:
             content = _download(file)
         except errors.TooLarge:
@@ -73,16 +71,17 @@ def fetch_file(file_id: int) -> str:
             return _failed(file, _State.FAILING, error.sentence)
         if content is None:
             return _failed(file, _State.NOT_VISIBLE)
-        return _keep(file, content)
+        return _store_content(file, content)
 
 
 def _download(file: AttachedFile) -> bytes | None:
-    """Return the file's bytes; None where no key of this connection shows them. Raises
+    """Return the file's bytes; None if no key of this connection can read them. Raises
     UpstreamError.
     """
     message = file.message
     if message.connection.is_our_gateway:
-        # Reviewers must be able to read what they decide on, received mail included.
+        # Our gateway gives files with the oversight key, of received mail too, so that
+        # reviewers can read what they decide.
         overseer = reads.oversight_client(message.connection, for_reading=True)
         return overseer.download_held(
             email_id=message.upstream_id, name=file.name, limit=MAX_BYTES
@@ -98,26 +97,28 @@ def _download(file: AttachedFile) -> bytes | None:
     )
 
 
-def _keep(file: AttachedFile, content: bytes) -> str:
+def _store_content(file: AttachedFile, content: bytes) -> str:
+    # Detects what the bytes are, and stores them, unless another worker fetched the
+    # file meanwhile. Returns the new state.
     try:
-        seen = detect_file(content, name=file.name, content_type=file.content_type)
+        detection = detect_file(content, name=file.name, content_type=file.content_type)
     except ParserUnavailable as error:
         return _failed(file, _State.FAILING, str(error))
-    mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
+    this_try = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     file.found_sha256 = hashlib.sha256(content).hexdigest()
     with transaction.atomic():
-        updated = mine.update(
+        updated = this_try.update(
             content=content,
             found_size=len(content),
             found_sha256=file.found_sha256,
-            kind=seen.kind,
-            seen=asdict(seen),
+            kind=detection.kind,
+            seen=asdict(detection),
             state=_State.FETCHED,
             problem="",
             fetched_at=Now(),
         )
         if updated and file.differs:
-            # The fetched bytes are not the ones that would be sent.
+            # These are not the bytes that the fingerprint of the message names.
             record_about(
                 "message.file_differs",
                 file.message,
@@ -129,7 +130,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
                     "found": file.found_sha256,
                 },
             )
-        if updated and seen.is_unsafe:
+        if updated and detection.is_unsafe:
             store.add_finding(
                 file.revision, not_read_safely(f"The attached file {quoted(file.name)}")
             )
@@ -137,6 +138,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
 
 
 def _failed(file: AttachedFile, state: str, sentence: str = "") -> str:
+    # Stores why it failed, and when it is tried again. Returns the state.
     AttachedFile.objects.filter(pk=file.pk, tries=file.tries).update(
         state=state,
         problem=sentence,

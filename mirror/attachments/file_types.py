@@ -1,5 +1,6 @@
-"""The kinds of files that the desk can tell apart, what is known of a file by its bytes
-or by its name and type alone, and why one is not shown.
+"""The kinds of files that the desk can tell apart, by their first bytes, their
+extension or their declared type; what was detected about a file; and the reasons why a
+file is not shown.
 """
 
 import re
@@ -12,13 +13,13 @@ from risk.check_content import why_dangerous
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of file. `family` is image, text, document, archive, program, media or
-    other.
-    """
+    """One kind of file."""
 
     name: str
     words: str
+    # Image, text, document, archive, program, media or other.
     family: str
+    # Extensions and media types that claim this kind, separated by blanks.
     endings: str = ""
     types: str = ""
 
@@ -84,9 +85,10 @@ KINDS = {
 _BY_ENDING = {
     ending: kind for kind in KINDS.values() for ending in kind.endings.split()
 }
-_BY_TYPE = {of: kind for kind in KINDS.values() for of in kind.types.split()}
+_BY_TYPE = {name: kind for kind in KINDS.values() for name in kind.types.split()}
 
-# Magic bytes: kind, offset, and what stands there. The first match counts.
+# Magic bytes: a kind, an offset, and the bytes that a file of the kind has there. The
+# first match counts.
 MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
     ("png", 0, (b"\x89PNG\r\n\x1a\n",)),
     ("jpeg", 0, (b"\xff\xd8\xff",)),
@@ -120,7 +122,7 @@ MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
     ("archive", 257, (b"ustar",)),
     ("iso", 0x8001, (b"CD001",)),
     ("exe", 0, (b"MZ",)),
-    # Of Linux, of a Mac, of Java, and WebAssembly.
+    # Programs for Linux, macOS and Java, and WebAssembly.
     (
         "binary",
         0,
@@ -147,19 +149,21 @@ MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
 
 
 def by_magic(content: bytes) -> str:
-    """Return the kind that the bytes themselves name; empty where none does."""
-    found = (kind for kind, at, starts in MAGIC if content.startswith(starts, at))
-    return next(found, "")
+    """Return the kind of a file by its magic bytes; empty if it has none of them."""
+    kinds = (
+        kind for kind, offset, starts in MAGIC if content.startswith(starts, offset)
+    )
+    return next(kinds, "")
 
 
 def claimed_by_ending(ending: str) -> Kind | None:
-    """Return the kind that a name with this ending claims."""
+    """Return the kind that a file name with this extension claims; None if none."""
     return _BY_ENDING.get(ending.lower())
 
 
 def claimed_by_type(content_type: str) -> Kind | None:
-    """Return the kind that a declared type claims; none for one that says nothing, such
-    as octet-stream.
+    """Return the kind that a declared media type claims; None for a type that says
+    nothing, such as application/octet-stream.
     """
     return _BY_TYPE.get(content_type.partition(";")[0].strip().lower())
 
@@ -169,7 +173,7 @@ def claimed_by_type(content_type: str) -> Kind | None:
 
 @dataclass(frozen=True)
 class Flag:
-    """One thing to know about a file."""
+    """One thing that a reviewer must know about a file; `level` is high or notice."""
 
     level: str
     sentence: str
@@ -177,25 +181,25 @@ class Flag:
 
 @dataclass(frozen=True)
 class Detection:
-    """What was seen of a file. `members` are the names in an archive, `more` those that
-    are not listed.
-
-    `is_unsafe`: the parser was killed over it twice.
-    """
+    """What was detected about a file by its bytes."""
 
     kind: str
     flags: tuple[Flag, ...] = ()
+    # The names of the files in an archive, and how many more it has.
     members: tuple[str, ...] = ()
     more: int = 0
+    # Of a picture, in pixels; 0 if not known.
     width: int = 0
     height: int = 0
+    # Of a text.
     encoding: str = ""
+    # Whether the parser had to be killed twice while it read the file.
     is_unsafe: bool = False
 
 
 def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
-    """Return what the name and the declared type alone give away, before any byte was
-    fetched.
+    """Return the flags that follow from the name and the declared type, before any byte
+    was fetched.
     """
     why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
     flags = [Flag(level, f"Be careful: {why}.")] if why else []
@@ -210,13 +214,13 @@ def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
 
 
 def ending_of(name: str) -> str:
-    """Return the file name extension."""
+    """Return the extension of a file name, in lower case and without the dot."""
     last = re.split(r"[/\\]", stripped(name))[-1].strip().rstrip(". ")
     return last.rpartition(".")[2].strip().lower() if "." in last else ""
 
 
 def with_article(words: str) -> str:
-    """Return a kind's words as one of its kind: "a PDF", "an SVG drawing"."""
+    """Return the words of a kind with an article: "a PDF", "an SVG drawing"."""
     return f"{'an' if words[0].lower() in 'aeio' or words.startswith(('SVG', 'XML')) else 'a'} {words}"
 
 

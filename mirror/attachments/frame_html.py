@@ -1,5 +1,5 @@
-"""Makes the documents that a frame shows of an attached file. Pure; whatever the file
-says is escaped here.
+"""Makes the HTML document that shows an attached file in a frame: as text, as a picture
+with its metadata, or as headings and tables. All text from the file is escaped here.
 """
 
 import base64
@@ -12,12 +12,12 @@ from rendering.invisibles import Tally, named, without_surrogates
 from rendering.source_view import framed, marked
 
 STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
-# Text beyond this is not shown; a note says so, and the file can be downloaded.
+# In characters. If a text is longer, a note says so, and the file can be downloaded.
 MAX_TEXT = 200_000
 RENDERING = "A rendering. The file itself is what is approved."
 
 
-# What stands before text with a mark, and its class.
+# By the mark of a run of text: the words shown before it, and its CSS class.
 _MARKS = {
     "hidden": ("hidden", "ghost"),
     "white": ("white letters", "ghost"),
@@ -31,24 +31,24 @@ _MARKS = {
 
 
 def document(body: str) -> str:
-    """Return a whole document around trusted HTML."""
+    """Return a whole document with this HTML, which must be safe, in its body."""
     return framed("Attached file", STYLE, f"<body>{body}</body>")
 
 
 def sentence(text: str) -> str:
-    """Return a paragraph of ours."""
+    """Return a paragraph with the desk's own words."""
     return f'<p class="ours">{html.escape(text)}</p>'
 
 
 def as_text(content: bytes, encoding: str) -> str:
-    """Return a text file, with characters that show nothing named."""
+    """Return a text file as HTML, with invisible characters made visible by their names."""
     text = without_surrogates(content.decode(encoding, "replace"))
     tally = Tally()
-    left = len(text) - MAX_TEXT
-    shown = marked(text[:MAX_TEXT], tally)
-    page = f"<pre>{shown}</pre>"
-    if left > 0:
-        page += f"<p>{left:,} more characters are left out here. Download the file to read them.</p>"
+    left_out = len(text) - MAX_TEXT
+    marked_text = marked(text[:MAX_TEXT], tally)
+    page = f"<pre>{marked_text}</pre>"
+    if left_out > 0:
+        page += f"<p>{left_out:,} more characters are left out here. Download the file to read them.</p>"
     if tally.unmarked:
         page += (
             f"<p>{tally.unmarked:,} more invisible characters are left out here.</p>"
@@ -59,8 +59,8 @@ def as_text(content: bytes, encoding: str) -> str:
 def as_picture(
     content: bytes, kind: str, name: str, facts: Iterable[Iterable[Any]] | None
 ) -> str:
-    """Return a picture with what else its file carries; None for facts that could not
-    be read.
+    """Return a picture as HTML, with its metadata: pairs of a name and a value, or None
+    if they could not be read.
     """
     data = base64.b64encode(content).decode()
     label = html.escape(named(without_surrogates(name)), quote=True)
@@ -81,18 +81,19 @@ def as_picture(
     return f"{figure}<h2>Metadata in the file</h2><dl>{rows}</dl>"
 
 
-def as_outline(found: Mapping[str, Any]) -> str:
-    """Return an Office file's text and tables."""
+def as_outline(outline: Mapping[str, Any]) -> str:
+    """Return the outline of an Office file as HTML: its text and tables."""
     tally = Tally()
     notes = "".join(
         f'<p class="ours warn">{marked(str(note), tally)}</p>'
-        for note in found.get("notes", ())
+        for note in outline.get("notes", ())
     )
-    blocks = "".join(_block(block, tally) for block in found.get("blocks", ()))
+    blocks = "".join(_block(block, tally) for block in outline.get("blocks", ()))
     return sentence(RENDERING) + notes + (blocks or sentence("It contains no text."))
 
 
 def _block(block: Mapping[str, Any], tally: Tally) -> str:
+    # A heading, a paragraph or a table of an outline as HTML.
     if "heading" in block:
         level = min(max(int(block["level"]), 2), 6)
         return (
@@ -115,30 +116,33 @@ def _block(block: Mapping[str, Any], tally: Tally) -> str:
             )
         for number, cell in enumerate(row["cells"]):
             is_hidden = row["mark"] or (number < len(hidden) and hidden[number])
-            words = _runs(cell["runs"], tally)
+            text = _runs(cell["runs"], tally)
             if cell["formula"]:
-                words += f"<code>{marked(str(cell['formula']), tally)}</code>"
-            rows += f"<td{' class=shut' if is_hidden else ''}>{words}</td>"
+                text += f"<code>{marked(str(cell['formula']), tally)}</code>"
+            rows += f"<td{' class=shut' if is_hidden else ''}>{text}</td>"
         rows += "</tr>"
     more = ""
     if block["left_out"]:
         more = sentence(f"{int(block['left_out']):,} more rows are left out here.")
-    # What scrolls must be reached by keyboard; a landmark each table is not.
+    # A table may scroll, so it must be reachable by keyboard. It is a group, because so
+    # many landmarks would not help people who use a screen reader.
     region = '<div class="wide" role="group" aria-label="Table" tabindex="0">'
     return f"{region}<table>{head}<tbody>{rows}</tbody></table></div>{more}"
 
 
 def _runs(runs: Iterable[Iterable[Any]], tally: Tally) -> str:
-    shown = ""
+    # Pieces of text as HTML, each with the words of its mark before it.
+    html_text = ""
     for text, mark in runs:
         inner = marked(str(text), tally)
         label, kind = _MARKS.get(str(mark), ("", ""))
         if label:
             inner = f"<b>{label}:</b> {inner}"
-        shown += f'<span class="{kind}">{inner}</span>' if kind else inner
-    return shown
+        html_text += f'<span class="{kind}">{inner}</span>' if kind else inner
+    return html_text
 
 
 def _chip(block: Mapping[str, Any]) -> str:
+    # The mark of a heading, row or column, such as "hidden".
     mark = html.escape(str(block.get("mark") or ""))
     return mark and f' <span class="ghost">{mark}</span>'

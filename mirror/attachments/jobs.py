@@ -1,5 +1,5 @@
-"""What the parser does with files: says what they are, and renders those that people can
-look at.
+"""The two jobs on attached files that run in the parser's confined processes: to detect
+what a file is, and to render it. Each takes bytes and returns bytes.
 """
 
 import json
@@ -20,20 +20,21 @@ _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
 
 
 def _detect(request: bytes) -> bytes:
-    asked, (content,) = unpack(request)
-    return json.dumps(asdict(detect_file(content, **asked))).encode()
+    parameters, (content,) = unpack(request)
+    return json.dumps(asdict(detect_file(content, **parameters))).encode()
 
 
 def _render(request: bytes) -> bytes:
-    """Return a page as a PNG picture, or as JSON what the file says; of what cannot be
-    rendered `{"error": …}` with a key of `file_types.SENTENCES`.
+    """Return a page of a PDF as a PNG picture, or JSON with what the file's reader
+    found. If the file cannot be rendered it is `{"error": …}` with a key of
+    `file_types.SENTENCES`.
     """
-    asked, (content,) = unpack(request)
+    parameters, (content,) = unpack(request)
     try:
-        if asked["page"]:
-            return pdf_pages.draw(content, asked["page"])
-        found = _READERS[asked["kind"]](content, asked["kind"])
-        return json.dumps(found).encode()
+        if parameters["page"]:
+            return pdf_pages.draw(content, parameters["page"])
+        rendering = _READERS[parameters["kind"]](content, parameters["kind"])
+        return json.dumps(rendering).encode()
     except Refused as refused:
         error = refused.reason
     except MemoryError:

@@ -1,8 +1,9 @@
-"""Has files read by the parser: bytes go to a process apart, and plain values and
-pictures come back. Renderings are kept on disk for a while.
+"""Sends attached files to the parser, a confined process, and returns what it answers:
+what a file is, or a rendering of it. Renderings are stored on disk for an hour at most.
 
-A file's renderings are found by the SHA-256 of its bytes. What could not be made is
-kept too: a hostile file costs its time once.
+The SHA-256 of a file's bytes is part of the name of its rendering on disk. The answer
+that a file could not be rendered is stored too, so that a hostile file takes its time
+only once.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from mirror.models import AttachedFile, StoredFile
 from parsing.client import ParserKilled, ParserUnavailable, parse
 from parsing.jobs import pack
 
-# Seconds that a request waits, and a worker, for whom nobody waits.
+# For how many seconds a page waits for the parser, and a worker.
 PATIENCE = 20.0
 LONG_PATIENCE = 60.0
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -30,23 +31,22 @@ NOT_SAFE = Flag(
 
 
 def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
-    """Return what these bytes are, and what contradicts the name and type under which
-    they are sent.
-
-    Of bytes that cannot be read safely only that is known. Raises ParserUnavailable.
+    """Return what the parser detects about a file. If the parser has to be killed, the
+    detection says that the file is unsafe. Raises ParserUnavailable.
     """
     request = pack({"name": name, "content_type": content_type}, content)
     try:
-        found = json.loads(parse("detect_file", request, patience=LONG_PATIENCE))
+        answer = json.loads(parse("detect_file", request, patience=LONG_PATIENCE))
     except ParserKilled:
         return Detection(kind="unknown", flags=(NOT_SAFE,), is_unsafe=True)
-    flags = tuple(Flag(**one) for one in found["flags"])
-    return Detection(**{**found, "flags": flags, "members": tuple(found["members"])})
+    flags = tuple(Flag(**one) for one in answer["flags"])
+    return Detection(**{**answer, "flags": flags, "members": tuple(answer["members"])})
 
 
 def render_file(content: bytes, kind: str, page: int) -> bytes:
-    """Return a page of a PDF as a PNG picture, or as JSON what the file says, or why
-    there is neither. Raises Refused where the parser is busy.
+    """Return a page of a PDF as a PNG picture; with page 0 what the file's reader
+    found, as JSON. If the file cannot be rendered, the JSON says why. Raises Refused if
+    the parser is busy.
     """
     request = pack({"kind": kind, "page": page}, content)
     try:
@@ -65,7 +65,7 @@ VERSION = 6
 # PDF and Office files are drawn, and of pictures the metadata is read.
 RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
 KINDS = RENDERED | {"png", "jpeg", "gif", "webp"}
-# Bytes and seconds that renderings are kept.
+# How many bytes of renderings are stored, and for how many seconds.
 MAX_KEPT = 128 * 1024 * 1024
 MAX_AGE = 3600.0
 
@@ -74,7 +74,7 @@ def read_rendering(file: StoredFile) -> dict[str, Any]:
     """Return what the file's reader found: see `read` of the modules in `renderings`.
     Raises Refused.
     """
-    answer: dict[str, Any] = json.loads(_made(file))
+    answer: dict[str, Any] = json.loads(_rendering(file))
     if error := answer.get("error"):
         raise Refused(error if error in SENTENCES else "broken")
     return answer
@@ -84,25 +84,25 @@ def page_picture(file: AttachedFile, page: int) -> bytes:
     """Return one page of a PDF as a PNG picture. Raises Refused."""
     if file.kind != "pdf" or not page:
         raise Refused("no_page")
-    made = _made(file, page)
-    if not made.startswith(PNG):
-        error = json.loads(made).get("error")
+    rendering = _rendering(file, page)
+    if not rendering.startswith(PNG):
+        error = json.loads(rendering).get("error")
         raise Refused(error if error in SENTENCES else "broken")
-    return made
+    return rendering
 
 
 def drop_old_renderings() -> int:
-    """Delete renderings that are old, and the oldest while there are too many; return
-    how many.
+    """Delete old renderings, and the oldest ones while all together are too large;
+    return how many were deleted.
     """
-    found = []
+    renderings = []
     for path in _folder().glob("*-*"):
         with contextlib.suppress(OSError):
-            facts = path.stat()
-            found.append((facts.st_mtime, facts.st_size, path))
+            info = path.stat()
+            renderings.append((info.st_mtime, info.st_size, path))
     dropped = 0
     total = 0
-    for made_at, size, path in sorted(found, reverse=True):
+    for made_at, size, path in sorted(renderings, reverse=True):
         total += size
         if total > MAX_KEPT or made_at < time.time() - MAX_AGE:
             path.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ def drop_old_renderings() -> int:
     return dropped
 
 
-def _made(file: StoredFile, page: int = 0) -> bytes:
+def _rendering(file: StoredFile, page: int = 0) -> bytes:
     """Return the picture of a page, or what the file's reader found."""
     try:
         path = _folder() / f"{file.found_sha256}-{VERSION}-{file.kind}-{page}"
@@ -119,17 +119,17 @@ def _made(file: StoredFile, page: int = 0) -> bytes:
                 return path.read_bytes()
         if file.kind not in KINDS or file.content is None:
             raise Refused("form")
-        made = render_file(bytes(file.content), file.kind, page)
-        # Unless the disk is full: then it is made again.
+        rendering = render_file(bytes(file.content), file.kind, page)
+        # If it cannot be stored, because the disk is full, it is made again next time.
         with (
             contextlib.suppress(OSError),
-            tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as kept,
+            tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary,
         ):
-            kept.write(made)
-            kept.flush()
-            os.replace(kept.name, path)
+            temporary.write(rendering)
+            temporary.flush()
+            os.replace(temporary.name, path)
         drop_old_renderings()
-        return made
+        return rendering
     except OSError as error:
         raise Refused("no_room") from error
 

@@ -1,9 +1,9 @@
-"""How one attached file is shown: a harmless document for a frame that may load
-nothing, or a sentence that refuses.
+"""Decides how an attached file is shown to a reviewer: as a harmless document in a
+frame that may load nothing, as pictures of its pages, or not at all, with a sentence
+why.
 
-Pictures of four plain kinds are shown as they are, text as text, Office files and PDFs
-as renderings, which are made when somebody asks for them; nothing else is shown here at
-all.
+Pictures of four simple formats are shown as they are, and text files as text. Of Office
+files and PDFs a rendering is made when somebody opens them. No other file is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,16 @@ from mirror.attachments.file_types import (
 from mirror.attachments.parsed import RENDERED
 from mirror.models import AttachedFile, StoredFile
 
-# Pages of a PDF that are listed at once.
+# How many pages of a PDF are shown at once.
 AT_ONCE = 4
 UNCHANGED = "The download is the original file."
-# A picture that claims to be larger could exhaust the reviewer's memory.
+# In pixels, and the last in bytes. A larger picture is not shown, because it could fill
+# the memory of the reviewer's browser.
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_000
 MAX_PICTURE = 8 * 1024 * 1024
 _State = AttachedFile.State
-# Why there is no preview, in a sentence.
+# Why there is no preview of a file in this state.
 _ABSENT = {
     _State.WAITING: "It is being fetched.",
     _State.TOO_LARGE: "It is larger than this desk fetches (25 MB). Open it at MultiMail before you decide.",
@@ -57,26 +58,28 @@ class FilePreview:
 
     @property
     def refusal(self) -> str:
-        """Why it cannot be looked at; empty where it can."""
+        """Why the file is not shown, as a sentence; empty if it is."""
         return refusal_of(self.file)
 
     @property
     def kind(self) -> Kind | None:
-        """What it is by its bytes; None until they were fetched."""
+        """The kind of the file by its bytes; None until they were fetched."""
         return KINDS.get(self.file.kind)
 
     @property
     def words(self) -> str:
         if not self.kind:
             return ""
-        seen = self.file.seen
-        if not seen.get("width"):
+        detection = self.file.seen
+        if not detection.get("width"):
             return self.kind.words
-        return f"{self.kind.words}, {seen['width']} × {seen['height']} pixels"
+        return f"{self.kind.words}, {detection['width']} × {detection['height']} pixels"
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
-        """What to know about it: by its bytes, or by its name until they were fetched."""
+        """What to know about the file: by its bytes, or until they were fetched by its
+        name and type.
+        """
         if not self.kind:
             return flags_of_name(self.file.name, self.file.content_type)
         return tuple(Flag(**one) for one in self.file.seen.get("flags", ()))
@@ -87,27 +90,27 @@ class FilePreview:
 
     @property
     def serious(self) -> tuple[str, ...]:
-        """What the bytes reveal and the name does not, as sentences."""
-        known = {
+        """The serious flags of which the name alone does not warn, as sentences."""
+        by_name = {
             flag.sentence
             for flag in flags_of_name(self.file.name, self.file.content_type)
         }
         return tuple(
             flag.sentence
             for flag in self.flags
-            if flag.level == "high" and flag.sentence not in known
+            if flag.level == "high" and flag.sentence not in by_name
         )
 
     @property
     def total(self) -> int:
-        """How many files are inside an archive, listed by name or not."""
+        """How many files an archive contains, listed by name or not."""
         return len(self.file.seen.get("members", ())) + int(
             self.file.seen.get("more", 0)
         )
 
     @property
     def has_pages(self) -> bool:
-        """Whether it is shown as pictures of its pages."""
+        """Whether the file is shown as pictures of its pages."""
         return self.file.kind == "pdf"
 
     @property
@@ -116,7 +119,7 @@ class FilePreview:
 
     @property
     def is_short(self) -> bool:
-        """Whether it is so little text that a low frame shows all of it."""
+        """Whether the file is a text so short that a low frame shows all of it."""
         return (
             not self.is_picture
             and self.file.kind not in RENDERED
@@ -125,8 +128,8 @@ class FilePreview:
 
     @property
     def size_differs(self) -> bool:
-        """Whether more or fewer bytes came than the message says, where it names no
-        hash.
+        """Whether the file has another size than the message says. If the message names
+        a hash, that is compared instead.
         """
         return (
             self.file.found_size is not None
@@ -140,12 +143,12 @@ def refusal_of(file: StoredFile) -> str:
     if file.state != _State.FETCHED:
         return _ABSENT[_State(file.state)]
     kind = KINDS[file.kind]
-    seen = file.seen
+    detection = file.seen
     if kind.name == "empty":
         return "It is empty."
     if kind.family == "image":
-        width = int(seen.get("width", 0))
-        height = int(seen.get("height", 0))
+        width = int(detection.get("width", 0))
+        height = int(detection.get("height", 0))
         if not width or not height:
             return "Its size is not known, so it is not shown here."
         if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
@@ -157,7 +160,7 @@ def refusal_of(file: StoredFile) -> str:
             return "It is too large to be shown here."
         return ""
     if kind.family == "text" or kind.name in ("xml", "html", "svg", "script"):
-        return "" if seen.get("encoding") else "It cannot be read as text."
+        return "" if detection.get("encoding") else "It cannot be read as text."
     if kind.name in RENDERED:
         return ""
     if kind.name == "unknown":
@@ -168,8 +171,8 @@ def refusal_of(file: StoredFile) -> str:
 
 @dataclass(frozen=True)
 class FrameDocument:
-    """What the frame of one file shows; `is_shown` says whether that is the file, and
-    not a refusal.
+    """The document in the frame of one file; `is_shown` is False if it only says why
+    the file is not shown.
     """
 
     html: str
@@ -206,43 +209,47 @@ def document_of(file: StoredFile) -> FrameDocument:
 
 @dataclass(frozen=True)
 class PdfPages:
-    """Some pages of a PDF as its page of pictures lists them; `refusal` says why there
-    are none.
-    """
+    """Some pages of a PDF, shown as pictures with their text."""
 
+    # Why no pages are shown, as a sentence.
     refusal: str = ""
+    # How many pages the PDF has.
     count: int = 0
+    # Each with its number, width, height and text.
     pages: Sequence[Mapping[str, Any]] = ()
-    # The first page of the next ones; 0 at the end.
+    # The number of the page after these; 0 at the end.
     next: int = 0
+    # How many pages are never shown, because the PDF has too many.
     left_out: int = 0
+    # Whether the text of all shown pages could be read.
     is_text_whole: bool = True
+    # Whether it may work in a moment.
     is_busy: bool = False
 
 
 def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
-    """Return the pages from `first`, AT_ONCE of them at most, or why this file's pages
-    cannot be shown.
+    """Return at most AT_ONCE pages, from the page with the number `first`; or why the
+    pages of this file cannot be shown.
     """
     refusal = refusal_of(file)
     if refusal or file.kind != "pdf":
         return PdfPages(refusal=refusal or "It has no pages that can be shown.")
     try:
-        found = parsed.read_rendering(file)
+        rendering = parsed.read_rendering(file)
     except Refused as refused:
         return PdfPages(
             refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}",
             is_busy=refused.reason == "busy",
         )
-    listed = found["pages"]
+    listed = rendering["pages"]
     pages = [{**page, "number": number} for number, page in enumerate(listed, start=1)]
     shown = pages[first - 1 : first - 1 + AT_ONCE]
     last = first - 1 + len(shown)
     return PdfPages(
         refusal="" if shown else SENTENCES["no_page"],
-        count=found["count"],
+        count=rendering["count"],
         pages=shown,
         next=last + 1 if last < len(pages) else 0,
-        left_out=found["count"] - len(pages),
-        is_text_whole=found["is_text_whole"],
+        left_out=rendering["count"] - len(pages),
+        is_text_whole=rendering["is_text_whole"],
     )

@@ -1,5 +1,5 @@
-"""The tables of the mirror: accounts, messages, attachments and threads as MultiMail
-has them.
+"""The tables of the mirror, the desk's copy of what MultiMail holds: accounts,
+messages, attachments, threads, and the webhooks that came.
 """
 
 from mirror.models.attachments import AttachedFile, RemotePicture, StoredFile

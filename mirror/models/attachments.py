@@ -14,37 +14,38 @@ from mirror.models.messages import Message, Revision
 from mirror.states import MessageState
 from mirror.terms import DONE
 
+# States of files that are still to be fetched.
 _OPEN = ("waiting", "failing", "not_visible", "gone")
 
 
 class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
-    """Reads of attached files."""
+    """Queries of attached files."""
 
     def without_bytes(self) -> Self:
-        """Without the bytes, which are read only to be served."""
+        """Without the files' bytes, which are long and needed only to show a file."""
         return self.defer("content")
 
     def past_retention(self, age: timedelta) -> Self:
-        """Those whose bytes are stored although their message was decided so long ago,
-        or has a newer version.
+        """Files whose bytes are still stored although their message was decided longer
+        ago than `age`, or has had a newer version for so long.
         """
         past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
         replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
         return self.filter(past | replaced, content__isnull=False)
 
     def drop_bytes(self) -> int:
-        """Delete the bytes; what is known of them stays."""
+        """Delete the bytes of these files; what was detected stays. Return how many."""
         return self.filter(content__isnull=False).update(content=None, state="deleted")
 
     def in_order(self) -> Self:
         return self.order_by("place")
 
     def to_fetch(self) -> Self:
-        """Due by the database's clock, of the version that is held, on a connection
-        that can be asked (file_to_fetch).
+        """Files that are due to be fetched, of the current version of held messages, on
+        connections that can be asked (uses the index file_to_fetch).
 
-        Files that are gone, or that no key shows, are retried occasionally, because
-        keys are replaced.
+        Files that are gone, or that no key may read, are tried again from time to time,
+        because keys are replaced.
         """
         return self.filter(
             is_well("message__connection__"),
@@ -55,9 +56,7 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
         )
 
     def differing(self) -> Self:
-        """Those whose bytes are known to differ from those that the message's
-        fingerprint names.
-        """
+        """Files whose fetched bytes have another hash than the message says."""
         return (
             self.exclude(sha256="")
             .exclude(found_sha256="")
@@ -109,8 +108,8 @@ class AttachedFile(StoredFile):
     # The state of fetching it.
     state = models.CharField(max_length=12, choices=State, default=State.WAITING)
     tries = models.PositiveSmallIntegerField(default=0)
-    # Not fetched before this time, by the database's clock; also the lease of the
-    # worker that fetches it.
+    # The file is not fetched before this time, by the database's clock. Also the end of
+    # the lease of the worker that fetches it.
     not_before = models.DateTimeField(db_default=Now())
     fetched_at = models.DateTimeField(null=True)
 
@@ -132,9 +131,7 @@ class AttachedFile(StoredFile):
 
     @property
     def differs(self) -> bool:
-        """Whether the fetched bytes are known to differ from those in the message's
-        fingerprint.
-        """
+        """Whether the fetched bytes have another hash than the message says."""
         return (
             bool(self.sha256 and self.found_sha256)
             and self.sha256.lower() != self.found_sha256
@@ -146,6 +143,11 @@ class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
 
     def of_current_version(self, message: Message) -> Self:
         return self.filter(revision=message.revision_id).order_by("place")
+
+    def begin(self, picture: "RemotePicture") -> bool:
+        """Mark a picture as being fetched. Returns False if another worker did so."""
+        mine = self.order_by().filter(pk=picture.pk, state="waiting")
+        return bool(mine.update(state="fetching"))
 
     def past_retention(self, age: timedelta) -> Self:
         """Those that were fetched so long ago, of messages that are decided."""

@@ -1,5 +1,5 @@
-"""The MultiMail accounts that the desk is connected to, their mailboxes, and what they
-sent.
+"""The tables of the MultiMail accounts that the desk is connected to, with their
+mailboxes, suppressed addresses and contacts.
 """
 
 import secrets
@@ -19,7 +19,9 @@ from upstream.capabilities import WORDS
 
 
 def scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
-    """Return the connections and the mailboxes that the actor has roles for."""
+    """Return two lists of keys: the connections, and the mailboxes, for which the actor
+    has a role.
+    """
     connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
     return connections, [
         scope.mailbox for scope in actor.scopes if scope.mailbox is not None
@@ -27,14 +29,14 @@ def scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
 
 
 def is_rested(path: str = "") -> Q:
-    """Whether the connection at the end of this path is not asked to wait by MultiMail
-    (429).
+    """Return a condition: the connection at the end of this path, such as
+    "message__connection__", need not wait because of a 429 of MultiMail.
     """
     return Q((f"{path}wait_until", None)) | Q((f"{path}wait_until__lte", Now()))
 
 
 def is_well(path: str = "") -> Q:
-    """Whether the connection at the end of this path can be asked now."""
+    """Return a condition: the connection at the end of this path can be asked now."""
     return is_rested(path) & Q(
         (f"{path}paused_at", None), (f"{path}failing_since", None)
     )
@@ -45,10 +47,10 @@ def _webhook_id() -> str:
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
-    """Reads of the connected accounts."""
+    """Queries of connections."""
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only those that the actor has a role for, or for a mailbox of."""
+        """Connections for which the actor has a role, or for a mailbox of them."""
         if actor.sees_all():
             return self
         connections, mailboxes = scoped(actor)
@@ -57,23 +59,23 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         ).distinct()
 
     def at_work(self) -> Self:
-        """All but removed ones, of which only history is left."""
+        """Connections that were not removed."""
         return self.filter(removed_at=None)
 
     def removed(self) -> Self:
-        """Those that were removed from the desk."""
+        """Connections that were removed, of which only the history is left."""
         return self.exclude(removed_at=None)
 
     def rested(self) -> Self:
-        """All but the ones that MultiMail asked to wait."""
+        """Connections that MultiMail did not ask to wait."""
         return self.filter(is_rested())
 
     def to_read(self) -> Self:
-        """Those to reconcile in each round: the healthy ones. The others are probed."""
+        """Healthy connections, which are read in each round. The others are probed."""
         return self.at_work().filter(is_well())
 
     def overdue(self) -> Self:
-        """Healthy ones not read for longer than a round: a task was lost."""
+        """Healthy connections that missed a round of reads, because a task was lost."""
         never = Q(complete_as_of=None) | Q(
             complete_as_of__lt=Now() - timedelta(seconds=45)
         )
@@ -82,22 +84,22 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         )
 
     def to_probe(self) -> Self:
-        """Unhealthy ones that are due for a probe: after as long as the failure has
-        lasted, at most a minute.
+        """Failing and paused connections that are due for a probe. A probe comes after
+        as long as the failure has lasted, but after a minute at most.
 
-        Paused ones are probed at least every five minutes, in case the key works or was
-        replaced, except those that a person paused.
+        A paused connection is probed at least every five minutes, because its key may
+        work again or was replaced; but not if a person paused it.
         """
-        most = Case(
+        longest = Case(
             When(paused_at=None, then=timedelta(minutes=1)),
             default=timedelta(minutes=5),
         )
-        been_so = Coalesce(
+        lasted = Coalesce(
             F("read_at") - Least(F("failing_since"), F("paused_at")), timedelta(0)
         )
         wait = Greatest(
             timedelta(seconds=5),
-            Least(been_so, most),
+            Least(lasted, longest),
             output_field=models.DurationField(),
         )
         unwell = (
@@ -107,22 +109,21 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
             .exclude(paused_at=None, failing_since=None)
         )
         unwell = unwell.annotate(wait=wait)
-        # A time in the future is left from before the clock was set back.
+        # A last read in the future means that the clock was set back since.
         return unwell.filter(
             Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now())
         )
 
     def to_survey(self) -> Self:
-        """Healthy ones whose MultiMail was not asked for a day what it can do."""
+        """Healthy connections of which MultiMail was not asked for a day what it can do."""
         return self.to_read().filter(
             Q(surveyed_at=None) | Q(surveyed_at__lt=Now() - timedelta(days=1))
         )
 
     def lacking_minimum(self, minimum: str) -> Self:
-        """Our gateways that lack a minimum oversight mode, although there is a key to
-        bring it there with.
-
-        None where the minimum is empty.
+        """Connections to our gateway whose minimum oversight mode is looser than
+        `minimum`, and that have a key with which the desk can set it. None if `minimum`
+        is empty.
         """
         if not minimum:
             return self.none()
@@ -130,14 +131,14 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return ours.exclude(gate_minimum__in=modes_within(minimum))
 
     def with_unsigned(self) -> Self:
-        """Those that got webhooks with a wrong signature in the last day, as of the
+        """Connections that got webhooks with a wrong signature within a day, by the
         last count.
         """
         return self.at_work().filter(unsigned_count__gt=0)
 
     def unwell(self) -> Self:
-        """Those that are paused, fail for a while, or were not read for so long that
-        the queue may lack messages.
+        """Connections that are paused, have been failing for a while, or were not read
+        for so long that messages may be missing from the queue.
         """
         failing = Q(failing_since__lt=Now() - FAILING_AFTER)
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
@@ -153,29 +154,30 @@ class Connection(models.Model):
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=80)
     api_url = models.URLField()
-    # Part of the webhook's address: nobody can post to it by guessing, and each
-    # connection has its own secret.
+    # A part of the address to which MultiMail sends this connection's webhooks, which
+    # nobody can guess.
     webhook_id = models.CharField(max_length=64, unique=True, default=_webhook_id)
     webhook_secret = EncryptedTextField()
     previous_webhook_secret = EncryptedTextField()
-    # None with a previous secret: the change of secrets is unfinished, and both are
-    # accepted.
+    # Until when the previous secret is accepted too. None while there is a previous
+    # secret means that the change of secrets is not finished: both are accepted.
     previous_secret_until = models.DateTimeField(null=True)
     oversight_key = EncryptedTextField()
     read_key = EncryptedTextField()
     admin_key = EncryptedTextField()
     agent_key = EncryptedTextField()
-    # Our own gateway answers for one message by id and compares the fingerprint when it
-    # decides.
+    # Whether this is our own gateway: only that answers about one message by its id,
+    # and compares the fingerprint when it decides.
     is_our_gateway = models.BooleanField(default=False)
-    # As last read: whether the account requires a fingerprint of every decision,
-    # whatever its mailboxes say.
+    # Whether, when last read, the account required a fingerprint with every decision,
+    # whatever its mailboxes require.
     require_fingerprint = models.BooleanField(default=False, db_default=False)
-    # The minimum oversight mode that our gateway had when it was last compared, and why
-    # it could not be set there.
+    # The minimum oversight mode that our gateway had when it was last compared with the
+    # organisation's; why it could not be set there; and when that was.
     gate_minimum = models.CharField(max_length=20, default="", db_default="")
     gate_minimum_error = models.TextField(default="", db_default="")
     gate_minimum_checked_at = models.DateTimeField(null=True)
+    # When the last complete read of the held messages began that worked.
     complete_as_of = models.DateTimeField(null=True)
     last_error = models.TextField()
     failing_since = models.DateTimeField(null=True)
@@ -183,37 +185,40 @@ class Connection(models.Model):
     paused_because = models.TextField()
     # Paused by a person: only a person can resume it.
     paused_by_hand = models.BooleanField(default=False)
-    # After a 429 the whole connection waits.
+    # Until when MultiMail asked the connection to wait (429).
     wait_until = models.DateTimeField(null=True)
-    # The lease of the whole read: one at a time, at most one a second.
+    # The lease of a read of all held messages, so that only one runs at a time.
     reading_until = models.DateTimeField(null=True)
+    # When the last one began; there is at most one a second.
     read_at = models.DateTimeField(null=True)
-    # An approve of unknown outcome that is still held goes out again by itself, instead
-    # of asking a person.
+    # Whether an approval with an unknown outcome is sent again automatically if its
+    # message is still held, instead of asking a person.
     repeats_unknown_approvals = models.BooleanField(default=False)
-    # Short hash of the oversight key last found unable to send; each key is checked
-    # once.
+    # A short hash of the oversight key that was checked: it cannot send mail. Each key
+    # is checked once.
     checked_key = models.CharField(max_length=16)
-    # What MultiMail last said that each key may do, by slot: {"oversight":
-    # ["oversight"]}.
+    # By connection slot, what MultiMail last said that the key may do:
+    # {"oversight": ["oversight"]}.
     key_scopes = models.JSONField(default=dict)
-    # MultiMail's own id of the account, as its keys reported it; empty where none did.
+    # MultiMail's id of the account, as a key reported it; empty if none did.
     account_id = models.CharField(max_length=200)
-    # The webhook that the desk registered there for itself.
+    # MultiMail's id of the webhook that the desk registered there.
     upstream_webhook_id = models.CharField(max_length=200)
-    # How many webhooks with a wrong signature came in the last day, and since when
-    # there are any.
+    # How many webhooks with a wrong signature came within a day, and since when there
+    # are any.
     unsigned_count = models.PositiveIntegerField(default=0, db_default=0)
     unsigned_since = models.DateTimeField(null=True)
-    # Optional fields of calls that MultiMail refused here with 422; they are left out.
+    # Optional fields of calls that MultiMail refused with 422; the desk leaves them
+    # out.
     refused_fields = ArrayField(models.CharField(max_length=40), default=list)
-    # Whether MultiMail can do these things here, as reads last showed: {"contacts":
-    # true}; and when it was asked.
+    # What MultiMail can and cannot do here, as last seen: {"contacts": true}; and when
+    # it was last asked.
     capabilities = models.JSONField(
         default=dict, db_default=models.Value({}, models.JSONField())
     )
     surveyed_at = models.DateTimeField(null=True)
-    # Removed: without keys and secrets, never called again; its history stays.
+    # When it was removed. A removed connection has no keys and is never called; its
+    # history stays.
     removed_at = models.DateTimeField(null=True)
     # When its contacts were last read.
     contacts_read_at = models.DateTimeField(null=True)
@@ -226,8 +231,8 @@ class Connection(models.Model):
 
     @property
     def lacks(self) -> list[str]:
-        """What MultiMail cannot do here, or not with these keys, in words; whether it
-        is our gateway is said apart.
+        """What MultiMail cannot do here, or not with these keys, in words. That it is
+        not our gateway is not among them: pages say that elsewhere.
         """
         return [
             WORDS[name][0]
@@ -237,28 +242,28 @@ class Connection(models.Model):
 
 
 class MailboxQuerySet(models.QuerySet["Mailbox"]):
-    """Reads of mailboxes."""
+    """Queries of mailboxes."""
 
     def at_work(self) -> Self:
-        """All but those of connections that were removed."""
+        """Mailboxes of connections that were not removed."""
         return self.filter(connection__removed_at=None)
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only those that the actor has a role for, on the mailbox or its connection."""
+        """Mailboxes for which the actor has a role, or for their connection."""
         if actor.sees_all():
             return self
         connections, mailboxes = scoped(actor)
         return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
 
     def active(self) -> Self:
-        """Those that MultiMail still has, by their addresses."""
+        """Mailboxes that MultiMail still has, ordered by address."""
         return self.filter(is_active=True).order_by("address", "pk")
 
     def below_minimum(self, minimum: str) -> Self:
-        """Those that people can look after, and that are looser than this minimum; none
-        where it is empty.
+        """Active mailboxes of connected accounts whose oversight mode is looser than
+        `minimum`. None if it is empty.
 
-        As `mirror.oversight_modes.is_below` says it, in SQL.
+        The same rule as `mirror.oversight_modes.is_below`, in SQL.
         """
         if not minimum:
             return self.none()
@@ -269,12 +274,12 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         return ranked.filter(below)
 
     def known_as(self, upstream_id: str) -> "Mailbox | None":
-        """Return the one of this id at MultiMail."""
+        """Return the mailbox with this id at MultiMail."""
         return self.filter(upstream_id=upstream_id).first()
 
     def held_in_each(self) -> dict[int, int]:
-        """Return how many messages are held in each, by its key; those without any are
-        left out.
+        """Return by a mailbox's key how many messages are held in it. Mailboxes without
+        any are left out.
         """
         return dict(
             self.filter(messages__state="held")
@@ -293,7 +298,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
 
 
 class Mailbox(models.Model):
-    """A mailbox of a connection, as mirrored, with what the desk adds."""
+    """A mailbox of a connection: what MultiMail says of it, and the desk's settings."""
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="mailboxes"
@@ -310,16 +315,19 @@ class Mailbox(models.Model):
     commercial = models.BooleanField(default=False, db_default=False)
     forward_inbound = models.BooleanField(default=False)
     allow_looser_per_call = models.BooleanField(default=False)
-    # Whether decisions about its mail have to name the fingerprint of what was read
-    # (our gateway).
+    # Whether our gateway accepts a decision about its mail only with the fingerprint of
+    # what was read.
     require_fingerprint = models.BooleanField(default=False, db_default=False)
     scheduling_enabled = models.BooleanField(default=True)
     default_gate_timing = models.CharField(max_length=20)
     is_active = models.BooleanField(default=True)
+    # When it was last read from MultiMail.
     mirrored_at = models.DateTimeField(null=True)
+    # The desk's own settings: how long a decision can be undone, and after which time a
+    # held message is rejected.
     undo_window = models.DurationField(default=timedelta(seconds=5))
     expire_after = models.DurationField(null=True)
-    # Whether who edited a message may be the one who approves it.
+    # Whether a person who edited a message may approve it too.
     editor_may_approve = models.BooleanField(default=False, db_default=False)
     # Whether people may have the remote pictures of its messages fetched, one message
     # at a time.
@@ -338,7 +346,7 @@ class Mailbox(models.Model):
         return self.address or self.upstream_id
 
     def is_administered_by(self, actor: Actor) -> bool:
-        """Whether the actor is an admin of it."""
+        """Whether the actor is an admin of this mailbox."""
         return actor.is_a(Role.ADMIN, connection=self.connection_id, mailbox=self.pk)
 
     @property
@@ -348,7 +356,7 @@ class Mailbox(models.Model):
 
 
 class SuppressedAddress(models.Model):
-    """A suppressed address at MultiMail, as last read."""
+    """An address that MultiMail sends nothing to any more, as last read."""
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="suppressed"
@@ -366,8 +374,8 @@ class SuppressedAddress(models.Model):
 
 
 class KnownContact(models.Model):
-    """An address among the contacts of the account, as the desk last read them; only
-    the list mode `contacts` asks.
+    """An address among the account's contacts at MultiMail, as last read. Only the mode
+    `contacts` of allowlists uses it.
     """
 
     connection = models.ForeignKey(
@@ -385,7 +393,7 @@ class KnownContact(models.Model):
 
 
 def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
-    """Whether the actor is an admin of this mailbox; without one, of everything."""
+    """Whether the actor is an admin of this mailbox; or of everything, if it is None."""
     return (
         actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
     )

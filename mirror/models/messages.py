@@ -1,4 +1,6 @@
-"""The mirror of what MultiMail holds. Rules live in the commands, not here."""
+"""The tables of messages and their revisions, as MultiMail holds them, with the queries
+and indexes for them. Rules are in the commands, not here.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,6 +27,7 @@ from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
 
 _Row = TypeVar("_Row", bound=models.Model)
 
+# Encrypted columns of the connection, which are read only where they are needed.
 _SECRETS = (
     "connection__webhook_secret",
     "connection__previous_webhook_secret",
@@ -36,22 +39,22 @@ _SECRETS = (
 
 
 def visible_condition(actor: Actor) -> Q:
-    """Return the condition that limits a query to the mailboxes that the actor may see,
-    by any role.
+    """Return the condition for rows of the connections and mailboxes for which the
+    actor has any role.
     """
     if actor.sees_all():
         return Q()
-    # Matches nothing, for an actor without roles. `none()` would not do: Django
-    # composes no SQL for a query that it knows to be empty, and some statements are
-    # built from that SQL.
+    # Matches nothing, for an actor without roles. `none()` cannot be used: Django makes
+    # no SQL for a query that it knows to be empty, and some statements are built from
+    # this SQL.
     nothing = Q(pk__lt=0)
     connections, mailboxes = scoped(actor)
     return nothing | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
 
 
 def is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
-    """Return the condition of rows that belong to the threads of these messages, whose
-    ids are in `field`.
+    """Return the condition for rows that belong to a thread of one of these messages;
+    `field` is the column with the id of a row's thread.
     """
     keys = {
         (one.mailbox_id, one.thread_id)
@@ -65,8 +68,8 @@ def is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
     )
 
 
-# What a sender says by these names of who or what started a message: each act on the
-# message is found by it.
+# The names in a message's metadata by which senders usually say who or what started it.
+# Acts on the message can be searched by their values.
 NAMED = (
     "discord_user",
     "discord_user_id",
@@ -80,7 +83,7 @@ NAMED = (
 
 
 def readable_values(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return the texts and numbers of what a sender said, as texts."""
+    """Return the values of metadata that are texts or numbers, as texts, cut."""
     return {
         name: str(value)[:500]
         for name, value in metadata.items()
@@ -88,30 +91,30 @@ def readable_values(metadata: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-# Its recipients have been written to. A constant of this file: indexes are made from
-# it.
+# States of messages whose recipients have been written to. An index has this condition,
+# so it must not change without a migration.
 _LEFT = ("approved", "sent", "delivered")
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
-    """Reads of messages."""
+    """Queries of messages."""
 
     def real(self) -> Self:
-        """Those that are at MultiMail, without what exists at this desk alone."""
+        """Messages that MultiMail has, without those that only this desk has."""
         return self.filter(is_local=False)
 
     def really_sent_since(self, since: datetime) -> Self:
-        """Outbound mail that was held or reported since then and read, without tests
-        (relies on message_changed).
+        """Messages to send, of those of `held_since` (uses the index
+        message_changed).
         """
         return self.held_since(since).exclude(direction="inbound")
 
     def held_since(self, since: datetime) -> Self:
-        """Mail that was held or reported since then and read, without tests (relies on
-        message_changed).
+        """Messages that were held or first reported since then and whose content was
+        read, without tests (uses the index message_changed).
         """
-        # What was held since then changed since then; only when it last changed has an
-        # index of all.
+        # A message that was held since then also changed since then. `changed_at` is in
+        # the condition only because it has an index over all messages.
         return self.real().filter(
             changed_at__gte=since,
             held_at__gte=since,
@@ -120,65 +123,72 @@ class MessageQuerySet(models.QuerySet["Message"]):
         )
 
     def at(self, connection: int | None, mailbox: int | None) -> Self:
-        """Those of one mailbox or connection; all where neither is given."""
+        """Messages of a mailbox, else of a connection; all if neither is given."""
         if mailbox is not None:
             return self.filter(mailbox=mailbox)
         return self.filter(connection=connection) if connection is not None else self
 
     def to_count(self) -> Self:
-        """Those whose hits are still to be counted, oldest first (relies on
-        message_to_count).
+        """Messages for which hits of allowlists are still to be counted, oldest first
+        (uses the index message_to_count).
         """
-        found = self.real().filter(
+        messages = self.real().filter(
             hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False
         )
-        return found.order_by("pk")
+        return messages.order_by("pk")
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only messages that the actor may see."""
+        """Messages that the actor may see."""
         return self.filter(visible_condition(actor))
 
     def failed(self) -> Self:
-        """Approved, and it did not reach the recipient."""
+        """Messages that were approved and did not reach the recipient."""
         return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
 
     def decided(self) -> Self:
-        """Messages no longer held, including those that never were."""
+        """Messages that are not held any more, or never were."""
         return self.filter(state__in=DONE)
 
     def oldest_first(self) -> Self:
         return self.order_by("held_at", "pk")
 
     def with_content(self) -> Self:
-        """With the current version and the mailbox."""
+        """With the current version and the mailbox of each message."""
         return self.select_related("revision", "mailbox")
 
     def with_connection(self) -> Self:
-        """With the connection, but not its keys: each takes time to decrypt."""
+        """With the connection of each message, without its keys, which take time to
+        decrypt.
+        """
         return self.select_related("connection").defer(*_SECRETS)
 
     def not_hydrated(self) -> Self:
-        """Held, and the content has not been fetched yet."""
+        """Held messages whose content has not been fetched yet."""
         return self.real().filter(state=MessageState.HELD, hydrated_at=None)
 
     def to_hydrate(self) -> Self:
-        """Those whose connection can be asked for it, and that were not given up."""
+        """Held messages whose content can be fetched now: their connection can be
+        asked, and they were not given up.
+        """
         return self.not_hydrated().filter(
             is_well("connection__"), fetch_tries__lt=FETCH_TRIES
         )
 
     def unfetchable(self) -> Self:
-        """Held, with content given up after several tries (message_unfetchable)."""
+        """Held messages whose content was given up after several tries (uses the index
+        message_unfetchable).
+        """
         return self.filter(state=MessageState.HELD, fetch_tries__gte=FETCH_TRIES)
 
     def to_ask_about(self) -> Self:
-        """Those whose next event is late, and that MultiMail can be asked about.
+        """Messages whose next event is late, and about which MultiMail can be asked
+        now.
 
-        After a minute, 5 minutes, half an hour, then every 6 hours for a month. Sent
-        mail is asked about only three times within an hour, because many mail servers
-        never report delivery; so are decided messages without a known subject. That
-        hour bounds how much of message_changed is read; other states use
-        message_on_its_way.
+        It is asked after a minute, 5 minutes, half an hour, and then every 6 hours for
+        a month. About sent messages it is asked only three times within an hour,
+        because many mail servers never report a delivery; the same holds for decided
+        messages whose subject is not known. The hour limits how much of the index
+        message_changed is read; other states use message_on_its_way.
         """
         first = Q(asked_at=None) | Q(asked_at__lt=F("changed_at"))
         again = Q(asked_at__lt=Now() - timedelta(hours=6))
@@ -187,76 +197,78 @@ class MessageQuerySet(models.QuerySet["Message"]):
             waited = Q(asked_at__lt=Now() - timedelta(minutes=wait))
             again |= was_asked_soon & waited
         unnamed = Q(state__in=DONE, hydrated_at=None, subject="")
-        left = Q(state=MessageState.SENT) | unnamed
-        left &= Q(changed_at__gt=Now() - timedelta(hours=1))
-        left &= first | Q(asked_at__lt=F("changed_at") + timedelta(minutes=30))
-        waits = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
+        sent_or_unnamed = Q(state=MessageState.SENT) | unnamed
+        sent_or_unnamed &= Q(changed_at__gt=Now() - timedelta(hours=1))
+        sent_or_unnamed &= first | Q(
+            asked_at__lt=F("changed_at") + timedelta(minutes=30)
+        )
+        on_its_way = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
         can_be_asked = Q(connection__is_our_gateway=True) | Q(
             direction="outbound"
         ) & ~Q(connection__read_key="")
-        found = self.real().filter(left | waits, first | again, can_be_asked)
-        found = found.filter(changed_at__lt=Now() - timedelta(minutes=1))
+        messages = self.real().filter(
+            sent_or_unnamed | on_its_way, first | again, can_be_asked
+        )
+        messages = messages.filter(changed_at__lt=Now() - timedelta(minutes=1))
         # Sent mail comes last.
         has_left = Case(When(state=MessageState.SENT, then=1), default=0)
-        return found.filter(is_well("connection__")).order_by(has_left, "changed_at")
+        return messages.filter(is_well("connection__")).order_by(has_left, "changed_at")
 
     def changed_since(self, at: datetime | Combinable) -> Self:
-        """Those that something happened to at that time or later."""
+        """Messages to which something happened at that time or later."""
         return self.filter(changed_at__gte=at)
 
     def long_unread(self) -> Self:
-        """Held for a while, and nobody can read them because their content has not come
-        (message_to_hydrate).
+        """Messages that have been held for a while, and that nobody can read because
+        their content was not fetched yet (uses the index message_to_hydrate).
         """
         return self.not_hydrated().filter(
             held_at__lt=Now() - STUCK_AFTER, fetch_tries__lt=FETCH_TRIES
         )
 
     def known_as(self, *, connection: int, upstream_id: str) -> Self:
-        """The one of this id at MultiMail."""
+        """The message with this id at MultiMail."""
         return self.filter(connection=connection, upstream_id=upstream_id)
 
     def come_or_left(self, states: Collection[str]) -> Self:
-        """Those in one of these states, and received mail that is held: it has come all
-        the same.
+        """Messages in one of these states, and received ones that are held: they have
+        arrived, although nobody released them yet.
         """
         return self.filter(
             Q(state__in=states) | Q(direction="inbound", state=MessageState.HELD)
         )
 
     def in_thread(self, mailbox: int, thread_id: str) -> Self:
-        """Those of one conversation of one mailbox (relies on the partial index
-        message_thread).
-        """
+        """Messages of one thread of a mailbox (uses the index message_thread)."""
         return self.filter(mailbox=mailbox, thread_id=thread_id).exclude(thread_id="")
 
     def in_threads_of(self, messages: "Sequence[Message]") -> Self:
-        """Those of the conversations that these belong to, without their texts
-        (message_thread).
+        """Messages of the threads to which these messages belong (uses the index
+        message_thread).
         """
         return self.filter(is_of_threads("thread_id", messages)).exclude(thread_id="")
 
     def expiry_to_tell(self) -> Self:
-        """Held at our gateway, which does not know their expiry yet
-        (message_expiry_to_tell).
+        """Messages held at our gateway whose expiry the gateway was not told yet (uses
+        the index message_expiry_to_tell).
         """
-        unknown = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
-        found = self.real().filter(
-            unknown, state=MessageState.HELD, expires_at__isnull=False
+        not_told = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
+        messages = self.real().filter(
+            not_told, state=MessageState.HELD, expires_at__isnull=False
         )
-        return found.filter(is_well("connection__"), connection__is_our_gateway=True)
+        return messages.filter(is_well("connection__"), connection__is_our_gateway=True)
 
     def overdue(self) -> Self:
-        """Held and expired for a while, although the expiry rule should have rejected
-        them.
+        """Messages that are still held a while after their expiry, at which they should
+        have been rejected.
         """
         return self.real().filter(
             state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER
         )
 
     def without_word(self) -> Self:
-        """Recently approved, but not just now, without a report of MultiMail since
-        (message_on_its_way).
+        """Messages that were approved some time ago, and of which MultiMail has
+        reported nothing since (uses the index message_on_its_way).
         """
         return self.filter(
             state=MessageState.APPROVED,
@@ -265,21 +277,21 @@ class MessageQuerySet(models.QuerySet["Message"]):
         )
 
     def reported_unconfirmed(self) -> Self:
-        """Those of which a webhook reported what no read has confirmed or refuted yet
-        (message_reported).
+        """Messages of which a webhook reported an end that no read has confirmed or
+        refuted yet (uses the index message_reported).
         """
         return self.exclude(reported="")
 
     def reported_and_ended(self) -> Self:
-        """Those of them that are not held and were not asked about in the last minute
-        (message_reported).
+        """Messages of `reported_unconfirmed` that are not held, and about which
+        MultiMail was not asked in the last minute.
         """
-        waits = (
+        messages = (
             self.reported_unconfirmed()
             .exclude(state=MessageState.HELD)
             .filter(connection__removed_at=None)
         )
-        return waits.filter(
+        return messages.filter(
             Q(asked_at=None) | Q(asked_at__lt=Now() - timedelta(minutes=1))
         )
 
@@ -288,8 +300,8 @@ _Manager = models.Manager.from_queryset(MessageQuerySet)
 
 
 class MessageManager(_Manager):  # type: ignore[type-arg]
-    """Leaves out the search vector, which only the database reads: it may be larger than
-    all the rest.
+    """The manager of messages. It does not read the search vector, which only the
+    database uses, and which may be larger than all other columns.
     """
 
     def get_queryset(self) -> MessageQuerySet:
@@ -298,8 +310,8 @@ class MessageManager(_Manager):  # type: ignore[type-arg]
 
 
 class Message(models.Model):
-    """A message as MultiMail has it. `state` is derived from events; `upstream_status`
-    is stored unchanged.
+    """A message as MultiMail has it. `upstream_status` is MultiMail's word, unchanged;
+    `state` is what the desk concludes from events and reads.
     """
 
     public_id = models.UUIDField(unique=True, default=uuid7, editable=False)
@@ -315,41 +327,48 @@ class Message(models.Model):
     upstream_status = models.CharField(max_length=64)
     state = models.CharField(max_length=20, choices=MessageState)
     sandbox = models.BooleanField(default=False)
-    # It exists at this desk alone (`approvals.local_messages`). MultiMail is never
-    # asked about it, and a trigger keeps decisions off it.
+    # Whether only this desk has the message (`approvals.local_messages`). MultiMail is
+    # never asked about it, and a trigger in the database prevents decisions on it.
     is_local = models.BooleanField(default=False, db_default=False, editable=False)
     sender = models.CharField(max_length=1000)
     recipients = models.JSONField(default=list)
     subject = models.TextField()
+    # The metadata that its sender gave, which says who or what started it.
     trigger = models.JSONField(default=dict)
     sent_by_key = models.CharField(max_length=200)
     sent_by_key_name = models.CharField(max_length=200)
     trace = models.CharField(max_length=64)
+    # When it was held, or first reported if it never was.
     held_at = models.DateTimeField()
+    # When its content was first stored.
     hydrated_at = models.DateTimeField(null=True)
+    # When it is rejected if nobody decides; None for never.
     expires_at = models.DateTimeField(null=True)
     # The expiry that our gateway was last told.
     gate_expires_at = models.DateTimeField(null=True)
-    # When MultiMail was last seen to hold it; an older read that lacks it must not
-    # close it.
+    # When a read last showed that MultiMail holds it. A read that began earlier and
+    # does not list the message must not close it.
     seen_at = models.DateTimeField(db_default=Now())
-    # When the first complete read began that lacked it, where one read is no proof.
+    # When the first complete read began that did not list it, while one read alone is
+    # no proof that it is gone.
     missing_since = models.DateTimeField(null=True)
+    # When something last happened to it.
     changed_at = models.DateTimeField(db_default=Now())
     # When MultiMail was last asked what became of it, because its next event is late.
     asked_at = models.DateTimeField(null=True)
-    # Fetches of its content that began and did not end, so that content that kills its
-    # worker is given up.
+    # How many fetches of its content began and did not end. After a few of them it is
+    # given up, because the content may be what kills the worker.
     fetch_tries = models.PositiveSmallIntegerField(default=0)
-    # What a webhook last reported of its end, until a read confirms or refutes that;
-    # mostly empty.
+    # The end that a webhook reported, until a read confirms or refutes it; mostly
+    # empty.
     reported = models.CharField(max_length=20, default="", db_default="")
     revision = models.ForeignKey(
         "Revision", null=True, on_delete=models.PROTECT, related_name="+"
     )
     upstream_reason = models.TextField()
     upstream_decided_by = models.CharField(max_length=200)
-    # The message whose request for changes this one answers; and which try it is.
+    # The earlier message for which changes were requested, if this one is its new
+    # version; and which try it is, from 1.
     answers = models.ForeignKey(
         "Message",
         null=True,
@@ -357,21 +376,24 @@ class Message(models.Model):
         related_name="next_versions",
     )
     try_number = models.PositiveSmallIntegerField(default=1)
-    # All recipients, and the sender of received mail: normalised, without names.
+    # The addresses of all recipients, and of the sender if it was received: normalised,
+    # and without names.
     addresses = ArrayField(models.TextField(), default=list)
-    # Each recipient in the form that allowlists compare, for rehearsals over many;
-    # empty until that was worked out.
+    # All recipients in the form that allowlists compare, for rehearsals over many
+    # messages; None until that was computed.
     written_to = ArrayField(models.TextField(), null=True)
     outside = models.PositiveIntegerField(default=0)
     has_attachments = models.BooleanField(default=False)
     # Who or what started it, in one form: "discord:dana", "key:Invoices", or empty.
     started_by = models.CharField(max_length=200)
     run_id = models.CharField(max_length=200)
-    # The same for messages that differ in amounts, names and addresses only.
+    # A hash of the text that is the same for messages that differ only in numbers,
+    # names, amounts and addresses.
     shape = models.CharField(max_length=32)
-    # Equal for messages of one shape with the same numbers.
+    # A hash of the numbers in the text, to find messages of one shape with the same
+    # ones.
     amounts = models.CharField(max_length=32)
-    # When the entries of allowlists that name its recipients were counted for it.
+    # When it was counted as a hit of the allowlists' entries that name its recipients.
     hits_counted_at = models.DateTimeField(null=True)
     search = SearchVectorField(null=True)
 
@@ -385,7 +407,7 @@ class Message(models.Model):
             models.CheckConstraint(
                 condition=Q(state__in=MessageState.values), name="message_state_known"
             ),
-            # A local message waits, or has ended: it is never approved or sent.
+            # A local message is held or over. It is never approved or sent.
             models.CheckConstraint(
                 condition=Q(is_local=False) | Q(state__in=("held", "cancelled")),
                 name="message_local_stays",
@@ -418,7 +440,7 @@ class Message(models.Model):
                 condition=Q(state="held", fetch_tries__gte=3),
                 name="message_unfetchable",
             ),
-            # What webhooks reported and no read has confirmed yet: few.
+            # Ends that webhooks reported and no read has confirmed yet: few.
             models.Index(
                 fields=["connection"],
                 condition=~Q(reported=""),
@@ -440,7 +462,7 @@ class Message(models.Model):
                 condition=Q(state__in=("approved", "scheduled_approved", "gone")),
                 name="message_on_its_way",
             ),
-            # Recent recipients, and rejected messages with the same text.
+            # For recent recipients, and for rejected messages with the same text.
             models.Index(
                 "connection",
                 F("changed_at").desc(),
@@ -454,7 +476,7 @@ class Message(models.Model):
                 condition=Q(state="rejected"),
                 name="message_rejected",
             ),
-            # Another order of the queue, and its narrower views.
+            # The queue in the order of expiry, and with its filters.
             models.Index(
                 ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"
             ),
@@ -476,7 +498,7 @@ class Message(models.Model):
             models.Index(
                 fields=["run_id"], condition=~Q(run_id=""), name="message_run"
             ),
-            # Whose hits are still to be counted: mostly none.
+            # Messages whose hits are still to be counted: mostly none.
             models.Index(
                 fields=["id"],
                 condition=Q(hits_counted_at=None),
@@ -487,7 +509,7 @@ class Message(models.Model):
             ),
             GinIndex(fields=["search"], name="message_search"),
             GinIndex(fields=["addresses"], name="message_addresses"),
-            # Links in cards and in MultiMail's pages name only the upstream id.
+            # Links in cards and on MultiMail's pages have only MultiMail's id.
             models.Index(fields=["upstream_id"], name="message_upstream"),
         ]
 
@@ -497,8 +519,8 @@ class Message(models.Model):
         return self.subject or "(no subject)"
 
     def ledger_words(self) -> list[tuple[str, str]]:
-        """Return the search words of ledger entries about this message, with the labels
-        of `common.words`.
+        """Return the words by which ledger entries about this message can be searched:
+        pairs of a label of `common.words` and a text.
         """
         words = [(CONTENT, self.subject)]
         words += [(TO, address) for address in self.addresses[:50]]
@@ -507,15 +529,15 @@ class Message(models.Model):
 
     @property
     def origin(self) -> dict[str, str]:
-        """What its sender says of who or what started it: texts and numbers by their
-        common names.
+        """Who or what started the message, as its sender says: the metadata with the
+        names of NAMED, as texts.
         """
         named = {name: self.trigger[name] for name in NAMED if name in self.trigger}
         return readable_values(named)
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the current version; empty before one was read."""
+        """The fingerprint of the current version; empty until the content was read."""
         return self.revision.fingerprint if self.revision else ""
 
     @property
@@ -524,17 +546,19 @@ class Message(models.Model):
 
     @property
     def is_inbound(self) -> bool:
-        """Whether it was received, for an agent to read."""
+        """Whether the message was received, and is for an agent to read."""
         return self.direction == "inbound"
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether neither a webhook nor a read has given its subject yet."""
+        """Whether its subject is not known yet, from a webhook or a read."""
         return self.hydrated_at is None and not self.subject
 
 
 class Revision(models.Model):
-    """The content at one time. It never changes; verdicts and the ledger point to it."""
+    """One version of a message's content. It never changes; verdicts and the ledger
+    point to it.
+    """
 
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="revisions"
@@ -544,12 +568,12 @@ class Revision(models.Model):
     coverage = models.JSONField()
     fingerprint = models.CharField(max_length=64)
     findings = models.JSONField(default=list)
-    # The text of its HTML without markup, whether it shows or not.
+    # All text in its HTML, visible or not, without markup.
     html_text = models.TextField(default="", db_default="")
-    # The parser was killed over it twice: only its source is shown, and it is not
-    # parsed again by itself.
+    # Whether the parser had to be killed twice while it read this content. Then only
+    # its source is shown, and it is not parsed again automatically.
     is_unsafe = models.BooleanField(default=False, db_default=False)
-    # In how many ways our gateway simplified its HTML when it was handed in.
+    # How many changes our gateway made when it simplified the HTML that was handed in.
     simplified = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -565,10 +589,10 @@ class Revision(models.Model):
 
 
 class OfMessagesQuerySet(models.QuerySet[_Row]):
-    """Reads of rows that each belong to a message."""
+    """Queries of rows that each belong to a message."""
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only those on messages that the actor may see."""
+        """Rows of messages that the actor may see."""
         if actor.sees_all():
             return self
         return self.filter(message__in=Message.objects.visible_to(actor))

@@ -1,5 +1,5 @@
-"""Conversations that held drafts belong to, as MultiMail and the desk's mirror report
-them. Nothing here decides.
+"""The tables of the threads (conversations) that held messages belong to, with their
+messages, as MultiMail and the mirror report them.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from mirror.states import MessageState
 
 
 def _has_held() -> Exists:
+    # The condition that a message of the thread is held.
     messages = Message.objects
     held = messages.filter(
         state=MessageState.HELD,
@@ -27,41 +28,41 @@ def _has_held() -> Exists:
 
 
 class ThreadQuerySet(models.QuerySet["Thread"]):
-    """Reads of threads."""
+    """Queries of threads."""
 
     def due(self) -> Self:
-        """To be read, and not before its time nor while somebody reads it, by the
-        database's clock (thread_to_read).
+        """Threads that should be read, whose time has come, and that no worker reads
+        now, by the database's clock (uses the index thread_to_read).
         """
         return self.filter(wanted=True, not_before__lte=Now())
 
     def to_read(self) -> Self:
-        """Due, with a draft that is held, on a connection that can be asked (also by
-        message_thread).
+        """Due threads with a held message, on connections that can be asked (uses the
+        index message_thread too).
         """
         return self.due().filter(is_well("mailbox__connection__"), _has_held())
 
     def of_message(self, message: "Message") -> Self:
-        """The thread that a message belongs to; none where MultiMail named none."""
+        """The thread to which a message belongs; none if MultiMail named none."""
         if not message.thread_id or message.mailbox_id is None:
             return self.none()
         return self.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)
 
     def of_messages(self, messages: "Sequence[Message]") -> Self:
-        """The threads that these messages belong to (thread_once)."""
+        """The threads to which these messages belong (uses the index thread_once)."""
         return self.filter(is_of_threads("upstream_id", messages))
 
     def older_than(self, age: timedelta) -> Self:
-        """Those that were not read for so long."""
+        """Threads that were not read for so long, or never."""
         return self.filter(Q(read_at=None) | Q(read_at__lt=Now() - age))
 
     def done_with(self, age: timedelta) -> Self:
-        """Those without a held draft that were last read so long ago."""
+        """Threads without a held message whose last read was so long ago."""
         return self.exclude(_has_held()).filter(not_before__lt=Now() - age)
 
 
 class Thread(models.Model):
-    """One conversation of one mailbox, and how reading it went."""
+    """One conversation of one mailbox, and how the last read of it ended."""
 
     class Problem(models.TextChoices):
         REFUSED = "refused", "no key of this connection may read it"
@@ -72,17 +73,17 @@ class Thread(models.Model):
         Mailbox, on_delete=models.CASCADE, related_name="threads"
     )
     upstream_id = models.CharField(max_length=200)
-    # When the last read began that worked; empty: never.
+    # When the last successful read began; None if there was none.
     read_at = models.DateTimeField(null=True)
-    # To be read: it is new, something happened in it, or somebody opened it after a
-    # while.
+    # Whether it should be read: it is new, something happened in it, or somebody opened
+    # it and the last read is old.
     wanted = models.BooleanField(default=True)
     problem = models.CharField(max_length=10, choices=Problem)
     tries = models.PositiveSmallIntegerField(default=0)
-    # Not read before this time, by the database's clock; also the lease of the worker
-    # that reads it.
+    # It is not read before this time, by the database's clock. Also the end of the
+    # lease of the worker that reads it.
     not_before = models.DateTimeField(db_default=Now())
-    # MultiMail gave the newest messages only.
+    # Whether MultiMail returned only its newest messages.
     is_cut = models.BooleanField(default=False)
 
     objects = ThreadQuerySet.as_manager()
@@ -102,8 +103,8 @@ class Thread(models.Model):
 
 
 class ThreadMessage(models.Model):
-    """One message of a conversation. Its key grows in the order in which messages came
-    or left.
+    """One message of a thread. The keys grow in the order in which the messages arrived
+    or were sent.
     """
 
     thread = models.ForeignKey(
@@ -116,14 +117,15 @@ class ThreadMessage(models.Model):
     sender_name = models.CharField(max_length=1000)
     recipients = ArrayField(models.TextField(), default=list)
     subject = models.TextField()
-    # What it says, without any markup; empty also where that is not known (`is_read`
-    # false).
+    # Its text without markup; also empty if the text is not known, which `is_read`
+    # says.
     text = models.TextField()
     is_read = models.BooleanField(default=False)
     has_files = models.BooleanField(default=False)
-    # When it was received or sent; of one that waits, when it was written.
+    # When it was received or sent; if it is held or was never sent, when it was
+    # written.
     at = models.DateTimeField()
-    # It came or left; one that is waiting, or was never sent, is no news to a reviewer.
+    # Whether it was received or sent. Other messages are no news to a reviewer.
     is_fact = models.BooleanField(default=False)
 
     class Meta:
@@ -135,9 +137,7 @@ class ThreadMessage(models.Model):
 
     @property
     def status_words(self) -> str:
-        """The status of a message that has neither come nor left, as MultiMail or the
-        mirror says.
-        """
+        """The status of a message that was neither received nor sent, in words."""
         if self.status in (
             "held",
             "pending_send_approval",

@@ -1,4 +1,4 @@
-"""The webhooks that came, as they were received."""
+"""The table of the webhooks that MultiMail sent, stored unchanged with their results."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -16,15 +16,17 @@ from upstream.events import PENDING_NAMES
 
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
-    """Reads of the webhooks as they were received."""
+    """Queries of webhooks."""
 
     def older_than(self, age: timedelta) -> Self:
-        """Received longer ago than this, oldest first (relies on event_received)."""
+        """Webhooks that are older than this, oldest first (uses the index
+        event_received).
+        """
         return self.filter(received_at__lt=Now() - age).order_by("received_at")
 
     def same_as(self, event: "WebhookEvent") -> Self:
-        """The one that was stored with this body, or with this id (relies on
-        event_body_once and event_id_once).
+        """The webhook that was stored with the same body or the same id (uses the
+        indexes event_body_once and event_id_once).
         """
         same = Q(digest=event.digest)
         if event.event_id:
@@ -32,11 +34,11 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.filter(same, connection=event.connection_id)
 
     def to_look_at(self) -> Self:
-        """Those that could not be applied, contradict what is known, or were refuted,
-        and that nobody has handled.
+        """Webhooks for a person to look at: they could not be applied, contradict what
+        is known, or were refuted by a read, and nobody has handled them.
 
-        MultiMail is asked about contradictions at once, so they are listed only after
-        that has had time.
+        A contradiction is listed only after a while, because MultiMail is asked about
+        it at once, and the answer may settle it.
         """
         is_asked = Q(result="late", received_at__gte=Now() - STUCK_AFTER)
         return self.filter(
@@ -44,19 +46,19 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         )
 
     def about(self, message: "Message") -> Self:
-        """Those about one message."""
+        """Webhooks about one message."""
         return self.filter(
             connection=message.connection_id, email_id=message.upstream_id
         )
 
     def unconfirmed_about(self, message: "Message") -> Self:
-        """Those that report the end of a message, as long as no read confirmed them
-        (event_to_look_at).
+        """Webhooks that report the end of a message and that no read has confirmed yet
+        (uses the index event_to_look_at).
         """
         return self.about(message).filter(result="checking", handled_at=None)
 
     def ends_of(self, message: "Message") -> Self:
-        """Those that reported the end of a message since it was held (relies on
+        """Webhooks that reported the end of a message since it was held (uses the index
         event_received).
         """
         reports = self.about(message).filter(
@@ -66,8 +68,8 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return reports.exclude(name__in=PENDING_NAMES)
 
     def late_about(self, message: "Message", *, until: datetime) -> Self:
-        """Those received until then that contradict what is known of a message (relies
-        on event_to_look_at).
+        """Webhooks received until then that contradict what is known of a message (uses
+        the index event_to_look_at).
         """
         late = self.about(message).filter(result="late", handled_at=None)
         return late.filter(received_at__lte=until)
@@ -80,8 +82,8 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.annotate(head=head, size=Length("body")).defer("body")
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only those of connections that the actor has a role for whole: a body may be
-        of any of its mailboxes.
+        """Webhooks of connections for which the actor has a role. A role for a mailbox
+        is not enough, because a body may be about any mailbox of the connection.
         """
         if actor.sees_all():
             return self
@@ -89,14 +91,16 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
 
 
 class WebhookEvent(models.Model):
-    """One webhook as it was received, stored unchanged, whatever its result."""
+    """One webhook as it was received. Each webhook with a valid signature is stored
+    once, even if it could not be applied.
+    """
 
     class Result(models.TextChoices):
         APPLIED = "applied"
         DUPLICATE = "duplicate"
         LATE = "late"
-        # It reports the end of a message: a read has to confirm it. A read found the
-        # opposite.
+        # It reports the end of a message, and a read has to confirm it; or a read has
+        # refuted it.
         CHECKING = "checking"
         REFUTED = "refuted"
         UNKNOWN = "unknown"
@@ -106,7 +110,7 @@ class WebhookEvent(models.Model):
     digest = models.CharField(max_length=64)
     event_id = models.CharField(max_length=200)
     name = models.CharField(max_length=64)
-    # The message it is about, as far as the body could be read.
+    # MultiMail's id of the message that it is about, if the body could be read.
     email_id = models.CharField(max_length=200)
     body = models.BinaryField()
     secret_used = models.CharField(max_length=10)
@@ -114,8 +118,8 @@ class WebhookEvent(models.Model):
     error = models.TextField()
     trace = models.CharField(max_length=64)
     received_at = models.DateTimeField(db_default=Now())
-    # When a person or a later read handled it, if it was poison or late, or had to be
-    # checked.
+    # When a person or a later read handled it. Only for results that need it: poison,
+    # late, checking and refuted.
     handled_at = models.DateTimeField(null=True)
 
     objects = WebhookEventQuerySet.as_manager()

@@ -1,5 +1,3 @@
-"""Reads of MultiMail: held messages, mailboxes, contacts, suppressions; how fresh and
-how well each connection is.
-
-It decides nothing. Start with `reads.py`.
+"""Reads from MultiMail: held messages, mailboxes, contacts and suppressed addresses.
+Also tracks the health of each connection, and deletes old data. Start with `reads.py`.
 """

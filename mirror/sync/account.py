@@ -1,11 +1,11 @@
-"""Stores what an account has at MultiMail: its mailboxes, contacts and suppressed
-addresses, and what MultiMail can do there, by reads and by the fields that its calls
-refuse.
+"""Reads an account at MultiMail and stores the result: its mailboxes, contacts and
+suppressed addresses, and what MultiMail can do there. Also remembers which fields of
+calls MultiMail refuses there.
 
-A mailbox that was deleted there stays here with its history, inactive. Contacts are for
-the list mode `contacts` alone: read longer than a day ago they count as unknown, and
-the mode refuses. Suppressed addresses are only shown; that list stays as it was when it
-cannot be read.
+A mailbox that was deleted at MultiMail stays here as inactive, with its history.
+Contacts are used only by the allowlist mode `contacts`: if they were read longer than a
+day ago they count as unknown, and the mode refuses. Suppressed addresses are only
+shown; if they cannot be read, the stored ones stay.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,9 @@ from upstream.admin import AdminClient
 from upstream.capabilities import WORDS, read_capabilities
 from upstream.client import Client
 
+# The time limit for reading the mailboxes.
 READ_SECONDS = 10.0
+# The columns of a mailbox that are yes or no.
 _SWITCHES = (
     "commercial",
     "forward_inbound",
@@ -35,7 +37,7 @@ _SWITCHES = (
     "require_fingerprint",
     "scheduling_enabled",
 )
-# The texts of a mailbox and the lengths of their columns.
+# The columns of a mailbox that are texts, with their lengths.
 _TEXTS = {
     "address": 320,
     "display_name": 200,
@@ -46,8 +48,8 @@ _TEXTS = {
 
 
 def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
-    """Read the mailboxes of one connection; return an empty text, or a sentence that
-    says why it failed.
+    """Read the mailboxes of one connection, and store them. Return why it failed, as a
+    sentence; empty if it worked.
     """
     connection = Connection.objects.get(pk=connection_id)
     key = connection.admin_key or connection.read_key or connection.agent_key
@@ -59,8 +61,7 @@ def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
     except errors.UpstreamError as error:
         health.note_unread(connection, "mailboxes", error)
         return error.sentence
-    # A read key may be limited to some mailboxes: those that it does not list may still
-    # exist.
+    # Only an admin key lists all mailboxes. Another key may be limited to some of them.
     store_mailboxes(connection, rows, is_whole=bool(connection.admin_key))
     return ""
 
@@ -69,21 +70,21 @@ def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
 def store_mailboxes(
     connection: Connection, rows: list[dict[str, Any]], *, is_whole: bool
 ) -> None:
-    """Store these rows of MultiMail; where the list is complete, absent mailboxes
-    become inactive.
+    """Store MultiMail's rows of mailboxes. If they are all there are (`is_whole`),
+    mailboxes without a row become inactive.
     """
-    # Locked in a fixed order, because two reads may end at the same time.
-    known = {
+    # Locked in a fixed order, so that two reads at the same time do not deadlock.
+    stored = {
         mailbox.upstream_id: mailbox
         for mailbox in connection.mailboxes.select_for_update().order_by("upstream_id")
     }
-    by_id = {str(row["id"])[:64]: row for row in rows}
+    by_id = {str(row["id"])[:200]: row for row in rows}
     for upstream_id in sorted(by_id):
         facts = facts_in(by_id[upstream_id])
-        mailbox = known.get(upstream_id)
+        mailbox = stored.get(upstream_id)
         if mailbox is not None:
-            # Changes that were made at MultiMail directly are recorded, so that a
-            # looser mode is noticed.
+            # Changes that somebody made at MultiMail are recorded, so that people
+            # notice a looser mode.
             before = {name: getattr(mailbox, name) for name in facts}
             names = [name for name in sorted(facts) if facts[name] != before[name]]
             if names and mailbox.mirrored_at is not None:
@@ -120,24 +121,24 @@ def _in_words(facts: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mailbox's fields from a row of MultiMail, by our names; missing ones are
-    left out.
+    """Return the columns of a mailbox from a row of MultiMail. Those that the row lacks
+    are left out.
     """
     facts: dict[str, Any] = {"is_active": bool(row.get("is_active", True))}
-    for name, most in _TEXTS.items():
+    for name, length in _TEXTS.items():
         if name in row:
-            facts[name] = str(row[name] or "")[:most]
+            facts[name] = str(row[name] or "")[:length]
     for name in _SWITCHES:
         if row.get(name) is not None:
             facts[name] = bool(row[name])
     for name in ("auto_cc", "auto_bcc"):
         if name in row:
-            listed = row[name]
-            if isinstance(listed, str):
-                listed = listed.split(",")
-            if not isinstance(listed, list):
-                listed = []
-            addresses = (str(one).strip()[:320] for one in listed)
+            addresses_in_row = row[name]
+            if isinstance(addresses_in_row, str):
+                addresses_in_row = addresses_in_row.split(",")
+            if not isinstance(addresses_in_row, list):
+                addresses_in_row = []
+            addresses = (str(one).strip()[:320] for one in addresses_in_row)
             facts[name] = [one for one in addresses if one]
     return facts
 
@@ -145,25 +146,31 @@ def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
 # --- Contacts and suppressed addresses ------------------------------------------------
 
 
-# The oldest contacts beyond this number are not read, so they count as unknown.
+# How many contacts are read at most. The others, which are the oldest, count as
+# unknown.
 MAX_CONTACTS = 200_000
-# More suppressed addresses are not read; the newest come first.
+# How many suppressed addresses are read at most, the newest first.
 MAX_SUPPRESSED = 20_000
+# In characters.
 MAX_REASON = 60
+# How many rows one statement inserts.
 _CHUNK = 5000
 _Rows = list[dict[str, Any]]
 
 
 def read_contacts(connection_id: int) -> str:
-    """Read the contacts of one connection and return a short word."""
+    """Read the contacts of one connection, and store them. Return a word for the log,
+    such as "read" or "no key".
+    """
     connection = Connection.objects.get(pk=connection_id)
     if not connection.read_key:
-        # Once the key is removed, its contacts must not be used.
+        # Without a key the contacts cannot be read again, so the stored ones must not
+        # be used any more.
         Connection.objects.filter(pk=connection_id).exclude(
             contacts_read_at=None
         ).update(contacts_read_at=None)
         return "no key"
-    # MultiMail documents no limit here.
+    # Hosted MultiMail documents no size of a page: 0 leaves it to MultiMail.
     page = 500 if connection.is_our_gateway else 0
     rows = _read(
         connection,
@@ -176,7 +183,7 @@ def read_contacts(connection_id: int) -> str:
     texts = (str(row.get("email") or row.get("address") or "")[:1000] for row in rows)
     addresses = {address for text in texts if (address := compared(text))}
     with transaction.atomic():
-        # Only what changed is written: mostly there is nothing.
+        # Only changes are written, and mostly there are none.
         stored = KnownContact.objects.filter(connection=connection)
         known = set(stored.values_list("address", flat=True))
         stored.filter(address__in=known - addresses).delete()
@@ -190,11 +197,13 @@ def read_contacts(connection_id: int) -> str:
 
 
 def read_suppressed(connection_id: int) -> str:
-    """Read the suppressed addresses of one connection and return a short word."""
+    """Read the suppressed addresses of one connection, and store them. Return a word
+    for the log, such as "read" or "no key".
+    """
     connection = Connection.objects.get(pk=connection_id)
     if not connection.admin_key:
         return "no key"
-    # MultiMail documents 100 at most.
+    # Hosted MultiMail documents pages of 100 at most.
     page = 500 if connection.is_our_gateway else 100
     rows = _read(
         connection,
@@ -232,6 +241,7 @@ def read_suppressed(connection_id: int) -> str:
 def _read(
     connection: Connection, key: str, call: Callable[[Client], _Rows], what: str
 ) -> _Rows | None:
+    # Calls MultiMail with this key; None if it could not be read, which is logged.
     try:
         return call(Client(base_url=connection.api_url, key=key))
     except errors.UpstreamError as error:
@@ -243,14 +253,15 @@ def _read(
 
 
 T = TypeVar("T")
+# How often MultiMail is asked what it can do; and after which time it is asked again if
+# it did not answer.
 EVERY = timedelta(days=1)
-# After a survey that MultiMail did not answer.
 AGAIN = timedelta(minutes=10)
 
 
 def learn(connection_id: int) -> str:
-    """Ask MultiMail what it can do, if that is due, and store and tell what changed;
-    return a short word.
+    """Ask MultiMail what it can do, if this is due; store it, and record what changed.
+    Return a word for the log, such as "changed".
     """
     due = Connection.objects.to_survey().filter(pk=connection_id)
     if not due.update(surveyed_at=Now()):
@@ -260,8 +271,8 @@ def learn(connection_id: int) -> str:
         slot: getattr(connection, f"{slot}_key")
         for slot in ("oversight", "read", "admin")
     }
-    found = read_capabilities(api_url=connection.api_url, keys=keys)
-    if all(is_there is None for is_there in found.values()):
+    capabilities = read_capabilities(api_url=connection.api_url, keys=keys)
+    if all(is_there is None for is_there in capabilities.values()):
         Connection.objects.filter(pk=connection_id).update(
             surveyed_at=Now() - EVERY + AGAIN
         )
@@ -272,25 +283,28 @@ def learn(connection_id: int) -> str:
             .get(pk=connection_id)
             .capabilities
         )
-        # What could not be seen this time stays as it was, unless its key is gone.
-        stored = {
+        # What could not be found out this time stays as it was, unless the key for it
+        # was removed.
+        updated = {
             name: is_there
             for name, is_there in before.items()
             if name in WORDS and keys[WORDS[name][1]]
         }
-        stored |= {
-            name: is_there for name, is_there in found.items() if is_there is not None
+        updated |= {
+            name: is_there
+            for name, is_there in capabilities.items()
+            if is_there is not None
         }
-        Connection.objects.filter(pk=connection_id).update(capabilities=stored)
-        news = [
+        Connection.objects.filter(pk=connection_id).update(capabilities=updated)
+        changed_names = [
             name
-            for name, is_there in stored.items()
+            for name, is_there in updated.items()
             if before.get(name, is_there) != is_there
         ]
-        if not news:
+        if not changed_names:
             return "as before" if before else "learnt"
-        after = _abilities_in_words(stored, news)
-        words = changed(_abilities_in_words(before, news), after)
+        after = _abilities_in_words(updated, changed_names)
+        words = changed(_abilities_in_words(before, changed_names), after)
         record(
             "connection.capability_changed",
             ACTOR,
@@ -307,10 +321,11 @@ def _abilities_in_words(known: dict[str, bool], names: list[str]) -> str:
 
 
 def without_refused(connection: Connection, call: Callable[..., T]) -> T:
-    """Make a call `without` the fields that MultiMail refused here before, and again
-    without those that it refuses now.
+    """Make a call without the optional fields that MultiMail refused on this connection
+    before. If it refuses more of them now, repeat the call without these too.
 
-    A 422 has no effect, and each one leaves out at least one field more.
+    Repeating is safe, because a refused call (422) has no effect. It ends, because each
+    refusal leaves out at least one more field.
     """
     while True:
         try:
@@ -323,8 +338,8 @@ def without_refused(connection: Connection, call: Callable[..., T]) -> T:
 def note_refused(
     connection: Connection, error: errors.FieldsRefused, *, actor: Actor = ACTOR
 ) -> None:
-    """Remember the fields that MultiMail does not take here; the ledger tells of each
-    once.
+    """Store the fields that MultiMail refused on this connection, and record those that
+    are new.
     """
     rows = Connection.objects.filter(pk=connection.pk)
     locked = rows.select_for_update(no_key=True)

@@ -1,8 +1,8 @@
-"""The health of a connection (failing, recovered, paused), and how complete the queue
-is because of it.
+"""The health of connections: notes that one fails, recovers, is paused or must wait.
+Also says how up to date the queue is because of that: green, amber if the last complete
+read is more than 2 minutes old, red after 10.
 
-Each change of a connection's health is recorded once. "Complete as of" is green, amber
-after 2 minutes, red after 10.
+Each change of a connection's health is recorded once.
 """
 
 import logging
@@ -25,13 +25,13 @@ ACTOR = worker("sync")
 
 @transaction.atomic
 def note_failure(connection: Connection, sentence: str) -> None:
-    """Record that it could not be read: from now on it is only probed until a whole
-    read works.
+    """Record that a connection could not be read. From now on it is only probed, until
+    a complete read works.
     """
-    mine = Connection.objects.filter(pk=connection.pk)
-    began = mine.filter(failing_since=None).update(failing_since=Now())
-    mine.exclude(last_error=sentence).update(last_error=sentence)
-    if began:
+    rows = Connection.objects.filter(pk=connection.pk)
+    is_new = rows.filter(failing_since=None).update(failing_since=Now())
+    rows.exclude(last_error=sentence).update(last_error=sentence)
+    if is_new:
         record(
             "connection.failing",
             ACTOR,
@@ -46,29 +46,29 @@ def note_failure(connection: Connection, sentence: str) -> None:
 
 @transaction.atomic
 def note_recovery(connection: Connection, *, began: datetime) -> None:
-    """Record that a whole read worked, and end a pause that began before the read.
-
-    A pause by a person stays.
+    """Record that a complete read, which `began` at this time, worked: the connection
+    is not failing any more. A pause that began before the read ends, but not one that a
+    person made.
     """
-    mine = Connection.objects.filter(pk=connection.pk)
+    rows = Connection.objects.filter(pk=connection.pk)
     still_paused = (
-        mine.filter(paused_by_hand=True)
+        rows.filter(paused_by_hand=True)
         .exclude(failing_since=None)
         .update(failing_since=None, last_error="")
     )
-    unwell = mine.filter(paused_by_hand=False).exclude(
+    unwell = rows.filter(paused_by_hand=False).exclude(
         failing_since=None, paused_at=None
     )
-    well = unwell.exclude(paused_at__gte=began).update(
+    recovered = unwell.exclude(paused_at__gte=began).update(
         failing_since=None, last_error="", paused_at=None, paused_because=""
     )
-    if still_paused or well:
+    if still_paused or recovered:
         record("connection.recovered", ACTOR, connection=connection.pk)
 
 
 def wait(connection: Connection, error: errors.UpstreamError) -> None:
-    """Make the whole connection wait where this is a 429; a shorter wait never ends a
-    longer one.
+    """If the error is a 429, make the whole connection wait as long as it says. A wait
+    that ends later stays.
     """
     if not isinstance(error, errors.Throttled):
         return
@@ -79,8 +79,8 @@ def wait(connection: Connection, error: errors.UpstreamError) -> None:
 
 
 def note_unread(connection: Connection, what: str, error: errors.UpstreamError) -> None:
-    """Log that something beside the held messages could not be read, and wait where
-    MultiMail asked for that.
+    """Log that something other than the held messages could not be read, and wait if
+    MultiMail asked for it.
     """
     wait(connection, error)
     log.warning(
@@ -90,19 +90,19 @@ def note_unread(connection: Connection, what: str, error: errors.UpstreamError) 
 
 
 def pause_after(tries: int, *, first: int, factor: int) -> timedelta:
-    """Return how long one file or thread waits after so many failed tries: from `first`
-    seconds to an hour.
+    """Return how long a file or thread waits after so many failed tries: `first`
+    seconds after the first one, then `factor` times as long each time, an hour at most.
     """
     return timedelta(seconds=min(first * factor ** min(max(tries - 1, 0), 10), 3600))
 
 
 @transaction.atomic
 def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None:
-    """Pause the connection: no decision is sent through it until a whole read works
+    """Pause a connection: no decision is sent through it until a complete read works
     again.
     """
-    going = Connection.objects.filter(pk=connection.pk, paused_at=None)
-    if going.update(paused_at=Now(), paused_because=because):
+    not_paused = Connection.objects.filter(pk=connection.pk, paused_at=None)
+    if not_paused.update(paused_at=Now(), paused_because=because):
         record(
             "connection.paused",
             actor,
@@ -115,6 +115,7 @@ def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None
         )
 
 
+# How old the last complete read may be until the queue is shown in amber.
 AMBER_AFTER = timedelta(minutes=2)
 # The fields that `freshness_of` reads.
 _JUDGED = (
@@ -129,27 +130,30 @@ _JUDGED = (
 
 @dataclass(frozen=True)
 class Freshness:
-    """`level` is green, amber or red; `as_of` is None while nothing was read yet."""
+    """How up to date the queue is, or one connection's part of it."""
 
+    # Green, amber or red.
     level: str
+    # When the last complete read began; None if there was none yet.
     as_of: datetime | None
+    # Why it is not green, as a sentence.
     reason: str = ""
 
 
 def freshness_for(actor: Actor) -> Freshness:
-    """Return how complete the part of the queue is that the actor sees: the worst of
-    its connections.
+    """Return how up to date the part of the queue is that the actor sees: that of the
+    connection that is worst.
 
-    By the database's clock, as reads are: a host's wrong clock must not show stale data
-    as green.
+    The database's clock is used, as for reads: a wrong clock of this host must not show
+    old data as green.
     """
-    seen = (
+    connections = (
         Connection.objects.at_work()
         .visible_to(actor)
         .only(*_JUDGED)
         .annotate(clock=Now())
     )
-    judged = [freshness_of(one, now=one.clock) for one in seen]  # type: ignore[attr-defined]
+    judged = [freshness_of(one, now=one.clock) for one in connections]  # type: ignore[attr-defined]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")
     worst = ("red", "amber", "green")
@@ -163,7 +167,7 @@ def freshness_for(actor: Actor) -> Freshness:
 
 
 def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
-    """Return how complete one connection's part of the queue is."""
+    """Return how up to date one connection's part of the queue is."""
     as_of = connection.complete_as_of
     reason = ""
     if connection.paused_at:

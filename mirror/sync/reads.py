@@ -1,7 +1,9 @@
-"""Asks MultiMail what it holds and what became of a message, and records failures on
-the connection; decides nothing.
+"""Asks MultiMail which messages it holds, and what became of one message. Failures are
+recorded on the connection.
 
-Everything is read with the oversight key, except what only a read key may see.
+Everything is read with the oversight key, except what only a read key may see. All
+threads of a process share one read of the whole list, if they ask for it at about the
+same time (`Coalesced`).
 """
 
 import hashlib
@@ -29,21 +31,23 @@ T = TypeVar("T")
 
 
 class Late(Exception):
-    """The work of other threads took longer than the caller can wait."""
+    """Another thread's run took longer than the caller can wait."""
 
 
 class _Run(Generic[T]):
-    """One run: not begun yet, under way, or done."""
+    """One run of the work, and its result when it is done."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
         self.result: T | None = None
-        # Stands where the thread of this run was torn down.
+        # Stays if the thread of this run ended without setting a result.
         self.error: Exception | None = Late()
 
 
 class Coalesced(Generic[T]):
-    """Work whose result is shared by all callers who asked before it began."""
+    """Runs some work for several threads: callers who ask before a run begins share its
+    result.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,15 +57,15 @@ class Coalesced(Generic[T]):
     def run(self, work: Callable[[], T], *, patience: float) -> T:
         """Return the result of a run that begins after this call.
 
-        The first caller who wants the next run does it, once the running one has ended;
-        all others wait for it. Raises what the work raises, for each of them, and Late
-        after `patience` seconds without a turn or a result.
+        The first caller does the run, when the one under way has ended; later callers
+        wait for its result. Raises what the work raises, for each of them, and Late
+        after `patience` seconds.
         """
         run, is_mine = self._join()
         if is_mine:
             has_turn = self._turn.acquire(timeout=patience)
             with self._lock:
-                # Later callers need a later run.
+                # The run begins now, so later callers need another one.
                 self._next = None
             try:
                 if not has_turn:
@@ -81,7 +85,7 @@ class Coalesced(Generic[T]):
         return run.result  # type: ignore[return-value]
 
     def _join(self) -> tuple[_Run[T], bool]:
-        """Return the next run, and whether it is the caller's to do."""
+        """Return the next run, and whether the caller has to do it."""
         with self._lock:
             is_mine = self._next is None
             self._next = run = self._next or _Run()
@@ -90,13 +94,15 @@ class Coalesced(Generic[T]):
 
 log = logging.getLogger(__name__)
 
-# MultiMail asks for at most one whole read a second.
+# MultiMail asks clients to read the whole list at most once a second.
 READ_PAUSE = timedelta(seconds=1)
-# Seconds to wait for a running read; together with the call after it this stays below a
-# decision's lease.
+# In seconds: how long a caller waits for a read. With the call that follows, this is
+# shorter than the lease of a decision.
 PATIENCE = WHOLE_TIMEOUT + 5
+# The time limit for reading the audit log.
 AUDIT_SECONDS = 10.0
-# Each way that MultiMail's documents name what is held, and what has left.
+# MultiMail's documentation has several words for held messages, and for sent ones; and
+# these for received ones that the agent can read.
 _AWAITING = (
     "pending_send_approval",
     "pending_inbound_approval",
@@ -110,26 +116,25 @@ _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
 
 @dataclass(frozen=True)
 class UpstreamStatus:
-    """MultiMail's answer about one message: it is held (`row`, if there is one), or its
-    outcome.
+    """What MultiMail says about one message."""
 
-    `reported` is approved, rejected, cancelled or empty; `later_events` happened to
-    approved mail since; `answer` is the whole answer.
-    """
-
+    # Whether it is held, and the pending row if that was read.
     held: bool = False
     row: Mapping[str, Any] | None = None
+    # How it was decided: approved, rejected, cancelled, or empty if that is not said.
     reported: str = ""
     status: str = ""
     reason: str = ""
     decided_by: str = ""
+    # The events that have happened to an approved message since.
     later_events: tuple[str, ...] = ()
+    # The whole answer.
     answer: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ask(connection: Connection, email_id: str = "") -> Pending | None:
-    """Read what is held; None when MultiMail could not be read, which is recorded on
-    the connection.
+    """Read all held messages, or with an id only this one. Return None if MultiMail
+    could not be read, which is recorded on the connection.
     """
     try:
         if not email_id:
@@ -139,45 +144,52 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
         )
         if pending.is_our_gateway:
             return pending
-        # Another MultiMail answers at this address now, without this query: an empty
-        # answer means nothing.
+        # The address does not lead to our gateway any more. Another MultiMail does not
+        # know the query for one id, so its answer means nothing.
         Connection.objects.filter(pk=connection.pk).update(
             is_our_gateway=False, surveyed_at=None
         )
         return None
     except errors.UpstreamError as error:
         if email_id and isinstance(error, errors.NotFound):
-            # An unknown message says nothing about the connection.
+            # That a message is not known is no failure of the connection.
             return Pending(rows=[], closed=None, is_our_gateway=True)
         health.wait(connection, error)
         if isinstance(error, errors.KeyRefused | errors.Forbidden):
-            # A key that may not read is as useless as no key.
+            # A key that may not read makes the connection useless, so it is paused.
             health.pause(connection, error.sentence)
         health.note_failure(connection, error.sentence)
         return None
 
 
 def read_all(connection: Connection) -> Pending:
-    """Read everything that is held: one read at a time in this process, at most one a
-    second in all of them.
+    """Read all held messages. There is one read at a time in this process, and at most
+    one a second in all processes.
 
-    Callers that ask during a run get the next one, which begins after they asked.
-    Raises UpstreamError.
+    A caller that asks during a read gets the result of the next one, so that it begins
+    after the caller asked. Raises UpstreamError.
     """
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
 
     def list_pending() -> Pending:
-        mine = Connection.objects.filter(pk=connection.pk)
-        rested = mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE))
+        connection_row = Connection.objects.filter(pk=connection.pk)
+        rested = connection_row.filter(
+            Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)
+        )
         rest = ExpressionWrapper(
             F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
         )
-        # Only a few tries: a clock that was set back must not block reading.
+        # After a few tries it reads anyway: a clock that was set back must not block
+        # reading.
         for _ in range(5):
             if rested.update(read_at=Now()):
                 break
-            left = mine.annotate(rest=rest).values_list("rest", flat=True).first()
-            pause = min(left or timedelta(0), READ_PAUSE).total_seconds()
+            wait = (
+                connection_row.annotate(rest=rest)
+                .values_list("rest", flat=True)
+                .first()
+            )
+            pause = min(wait or timedelta(0), READ_PAUSE).total_seconds()
             time.sleep(max(pause, 0.01))
         client = oversight_client(connection, for_reading=True)
         return without_refused(connection, client.list_pending)
@@ -191,11 +203,11 @@ def read_all(connection: Connection) -> Pending:
 
 
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:
-    """Return the client with the oversight key, the only one that decides.
+    """Return the client with the oversight key, the only key that decides.
 
-    A key that may also send is refused: with it one program could write and approve.
-    Each key is checked once; until then it may read, but not decide. Raises KeyRefused
-    and, unless it is for reading, NotSent.
+    A key that may also send mail is refused, because with it one program could both
+    write and approve. Each key is checked once; as long as this fails, the client is
+    returned only `for_reading`. Raises KeyRefused, NotSent and Throttled.
     """
     client = Client(base_url=connection.api_url, key=connection.oversight_key)
     if connection.checked_key == _key_hash(connection):
@@ -209,7 +221,7 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
         if isinstance(error, errors.Throttled):
             raise
         if for_reading and error.status is not None:
-            # The account's endpoint may fail while the list works.
+            # The list of held messages may work, although the account cannot be read.
             return client
         if isinstance(error, errors.KeyRefused):
             raise
@@ -220,16 +232,19 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
         health.pause(connection, sentence)
         raise errors.KeyRefused(sentence)
     connection.checked_key = _key_hash(connection)
-    # The id shows when somebody connects the same account a second time.
+    # The account's id is stored to notice if somebody connects the same account twice.
     connection.account_id = connection.account_id or str(account.get("id") or "")[:200]
-    known = {"checked_key": connection.checked_key, "account_id": connection.account_id}
-    Connection.objects.filter(pk=connection.pk).update(**known)
+    checked = {
+        "checked_key": connection.checked_key,
+        "account_id": connection.account_id,
+    }
+    Connection.objects.filter(pk=connection.pk).update(**checked)
     return client
 
 
 def read_client(connection: Connection) -> Client | None:
-    """Return the client that reads threads and attached files; None where the
-    connection has no key for that.
+    """Return the client with the read key, which reads threads and attached files; None
+    if the connection has no read key.
     """
     if not connection.read_key:
         return None
@@ -238,8 +253,8 @@ def read_client(connection: Connection) -> Client | None:
 
 @dataclass(frozen=True)
 class Original:
-    """The HTML of a message before our gateway simplified it, and what that changed; or
-    why that is not known.
+    """The HTML of a message before our gateway simplified it, and in sentences what
+    that changed; or the error if it could not be read.
     """
 
     html: str = ""
@@ -248,8 +263,8 @@ class Original:
 
 
 def original_of(message: Message) -> Original | None:
-    """Read what our gateway simplified when the message was handed in; None where it
-    changed nothing.
+    """Read the original HTML of a message from our gateway; None if the gateway changed
+    nothing when the message was handed in.
     """
     if message.revision is None or not message.revision.simplified:
         return None
@@ -267,8 +282,8 @@ def original_of(message: Message) -> Original | None:
 
 
 def deciding_keys(connection: Connection, upstream_ids: Collection[str]) -> set[str]:
-    """Return the API keys that decided these messages, as far as the newest entries of
-    the audit log say.
+    """Return the names of the API keys that decided these messages, by the newest
+    entries of MultiMail's audit log; empty if it cannot be read.
     """
     if not connection.admin_key or connection.capabilities.get("audit_log") is False:
         return set()
@@ -293,16 +308,17 @@ def deciding_keys(connection: Connection, upstream_ids: Collection[str]) -> set[
 
 
 def _key_hash(connection: Connection) -> str:
+    # Of the oversight key with its address: another address needs another check.
     return hashlib.sha256(
         f"{connection.api_url} {connection.oversight_key}".encode()
     ).hexdigest()[:16]
 
 
 def can_ask(message: Message) -> bool:
-    """Whether MultiMail can be asked about one message.
+    """Whether MultiMail can be asked about this message.
 
-    Received mail is not read with the read key: reading would mark it as read for the
-    agent that waits for it.
+    A received message is not read with the read key, because this would mark it as read
+    for the agent, which looks for unread mail.
     """
     connection = message.connection
     return connection.is_our_gateway or bool(
@@ -311,14 +327,15 @@ def can_ask(message: Message) -> bool:
 
 
 def ask_status(message: Message) -> UpstreamStatus | None:
-    """Ask what became of one message; None where MultiMail cannot be asked, or did not
+    """Ask MultiMail what became of one message; None if it cannot be asked, or did not
     answer.
     """
     connection = message.connection
     reader = None if message.is_inbound else read_client(connection)
     if not connection.is_our_gateway:
         return _read_email(message, reader) if reader else None
-    # Our gateway's list gives only the outcome of a decided message.
+    # Of a decided message, our gateway's list has only the outcome. The subject can be
+    # read only with the read key.
     is_past = message.state not in (MessageState.HELD, MessageState.GONE)
     if reader and message.is_unnamed and is_past:
         upstream = _read_email(message, reader)
@@ -333,7 +350,9 @@ def ask_status(message: Message) -> UpstreamStatus | None:
 
 
 def _read_email(message: Message, client: Client) -> UpstreamStatus | None:
-    """Read one message with the read key."""
+    """Read one message with the read key, and return its status; None if MultiMail did
+    not answer.
+    """
     mailbox = message.mailbox.upstream_id if message.mailbox else ""
     try:
         return status_in(
@@ -349,16 +368,16 @@ def _read_email(message: Message, client: Client) -> UpstreamStatus | None:
         return None
 
 
-# What lists of hosted MultiMail may leave out, and reading a message by its id shows.
+# Fields that hosted MultiMail may leave out of its lists, but returns for one message.
 _HIDDEN = ("cc", "bcc", "attachments")
 
 
 def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a row of what is held with the recipients and files that only the read key
-    shows; unchanged without one.
+    """Return a pending row with the recipients and files that only the read key can
+    see; unchanged if there is no read key.
 
-    Received mail is not read: that would mark it as read. Raises UpstreamError where
-    MultiMail did not answer.
+    Nothing is read for a received message, because this would mark it as read. Raises
+    UpstreamError if MultiMail did not answer.
     """
     missing = [name for name in _HIDDEN if name not in row]
     is_sent = row.get("direction") == "outbound"
@@ -371,24 +390,27 @@ def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, An
         )
     except (errors.Forbidden, errors.KeyRefused, errors.NotFound, errors.Rejected):
         return row
-    shown = {name: answer[name] for name in missing if name in answer}
-    return {**row, **shown}
+    added = {name: answer[name] for name in missing if name in answer}
+    return {**row, **added}
 
 
 def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
-    """Read the status in an answer about a message that was held once."""
+    """Return the status of a message that was held once, from MultiMail's answer about
+    it.
+    """
     status = str(answer.get("status") or "")
     reported = reported_of(str(answer.get("decision") or ""), status)
     if not reported and (
         answer.get("approved_at") or status in (*_SENT, "send_failed", *_READABLE)
     ):
-        # It was held and was sent, so somebody approved it.
+        # It was held and is sent or readable now, so somebody approved it.
         reported = "approved"
     reason = str(answer.get("reason") or answer.get("decision_reason") or "")
     decided_by = str(answer.get("decided_by") or answer.get("approved_by") or "")
     later: list[str] = []
-    # Where the connection broke when the server may have accepted it, the gateway's
-    # operator decides whether it was sent.
+    # The fate is unknown if the gateway's connection to the mail server broke when the
+    # server may have accepted the message. Then the gateway's operator decides whether
+    # it counts as sent.
     is_known = not answer.get("fate_unknown")
     if reported == "approved" and not message.is_inbound and is_known:
         happened = {

@@ -1,7 +1,7 @@
-"""Deletes data past its retention in small batches, and the copies of one message on
-request.
+"""Deletes data whose retention time is over: webhooks, the bytes of files, and threads.
+Also removes the copies of one message when it is erased.
 
-No statement may block the work of the desk.
+It deletes in small batches, so that no statement blocks the work of the desk.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,12 @@ from mirror.models.attachments import AttachedFileQuerySet
 from mirror.states import MessageState
 from mirror.terms import DONE
 
-# How long the bytes of a file, and the messages of a thread, are stored after the last message is decided.
+# How long the bytes of a file, and the messages of a thread, are stored after the
+# message was decided.
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
+# How many rows one statement deletes, and how many batches one run.
 BATCH = 500
 BATCHES = 20
 
@@ -45,8 +47,8 @@ def forget() -> dict[str, int]:
 
 
 def _forget(rows: QuerySet[Any], drop: Callable[[Any], object]) -> int:
-    """Delete these rows in batches, and return how many; the rest is deleted the next
-    time.
+    """Call `drop` on these rows in batches; return how many rows that were. If there
+    are too many for one run, the next run deletes the rest.
     """
     dropped = 0
     for _ in range(BATCHES):
@@ -60,7 +62,7 @@ def _forget(rows: QuerySet[Any], drop: Callable[[Any], object]) -> int:
 
 @dataclass(frozen=True)
 class Copies:
-    """How many were removed."""
+    """How many copies of a message were removed, by kind."""
 
     files: int
     pictures: int
@@ -72,8 +74,8 @@ def remove_copies(message: Message) -> Copies:
     """Remove the bytes of its files, its remote pictures, its webhooks as they came,
     and its thread.
 
-    In the caller's transaction; the message must be locked. Raises ActNotAllowed while
-    it is held or being sent: reviewers must see all of it.
+    Raises ActNotAllowed while it is held or being sent, because reviewers must be able
+    to see all of it.
     """
     if message.state not in DONE or message.decisions.to_settle().exists():
         raise ActNotAllowed(
@@ -84,14 +86,14 @@ def remove_copies(message: Message) -> Copies:
     ).drop_bytes()
     pictures, _ = message.remote_pictures.all().delete()
     webhooks, _ = WebhookEvent.objects.about(message).delete()
-    # Reviewers of a held draft need its thread.
-    waits = Message.objects.filter(
+    # The thread stays while another message in it is held: its reviewers need it.
+    held_in_thread = Message.objects.filter(
         state=MessageState.HELD,
         thread_id=message.thread_id,
         connection=message.connection_id,
     )
     thread = Thread.objects.of_message(message).first()
-    if thread is None or waits.exists():
+    if thread is None or held_in_thread.exists():
         return Copies(files, pictures, webhooks, threads=0)
     thread.delete()
     return Copies(files, pictures, webhooks, threads=1)

@@ -1,8 +1,8 @@
-"""Stores rows of what MultiMail holds in the mirror, one at a time.
+"""Stores one row of MultiMail's list of held messages in the mirror, with its content.
 
-A row that makes the process fail must not do so forever: each try is counted in a
-transaction of its own before the row is stored. After a few tries the message is given
-up, and shown as unreadable. Its content is parsed before that, by the parser, outside
+A row that kills the process must not do so again and again. So each try is counted in a
+transaction of its own before the row is stored, and after a few tries the message is
+given up and shown as unreadable. The parser reads the content between the two, outside
 of any transaction.
 """
 
@@ -29,9 +29,11 @@ from rendering import ParsedContent
 
 log = logging.getLogger(__name__)
 
+# How a message was found, for the details of an entry in the ledger.
 FOUND_BY_READING = "by reading, no webhook had come"
 FOUND_AGAIN = "by reading, it had been taken for gone"
-# The errors of a row with an unexpected shape; other errors are not the row's fault.
+# The errors that a row of an unexpected form causes. Other errors are not due to the
+# row.
 UNREADABLE = (
     DataError,
     ArithmeticError,
@@ -42,8 +44,8 @@ UNREADABLE = (
     ValueError,
 )
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
-# The messages that threads of this process store now. Each counts one try, however
-# often it is asked for meanwhile.
+# The messages that threads of this process are storing now, so that several threads
+# with the same message count only one try. The value says which thread it is.
 _in_progress: dict[tuple[int, str], object] = {}
 
 
@@ -53,15 +55,15 @@ def mirror_row(
     now: datetime,
     examiner: store.Examiner,
 ) -> bool:
-    """Mirror one row; False for an unreadable one, so that it does not stop the others.
-    Raises ParserUnavailable.
+    """Store one row in the mirror; return False if it is unreadable, which must not
+    stop the other rows. Raises ParserUnavailable.
 
-    A row whose message another thread stores at the moment is left to that thread.
+    A row whose message another thread is storing now is left to that thread.
     """
     upstream_id = str(row["id"])
     key = (connection.pk, upstream_id)
-    mine = object()
-    if _in_progress.setdefault(key, mine) is not mine:
+    this_thread = object()
+    if _in_progress.setdefault(key, this_thread) is not this_thread:
         return True
     try:
         message = _count_try(connection, upstream_id, row, now)
@@ -71,14 +73,15 @@ def mirror_row(
         try:
             parsed = store.parsed_content(message, content)
         except ParserUnavailable:
-            # That is not the message's doing.
+            # This is no fault of the message, so the try does not count.
             Message.objects.filter(pk=message.pk).update(
                 fetch_tries=F("fetch_tries") - 1
             )
             raise
         _store(message, row, parsed, now, examiner)
     except UNREADABLE as error:
-        # The error's text may contain the row, and bodies must not be logged.
+        # Only the error's name is logged: its text may contain the row, and so the
+        # message's text.
         log.error(
             "row not mirrored",
             extra={"email": upstream_id[:200], "reason": type(error).__name__},
@@ -93,8 +96,8 @@ def mirror_row(
 def _count_try(
     connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime
 ) -> Message | None:
-    """Count a try, and create the message if it is new; None where its content must not
-    be touched.
+    """Count a try, and create the message if it is new. Return it; None if its content
+    must not be stored: it is decided, or was given up.
     """
     message = store.lock_message(connection, upstream_id=upstream_id)
     if message is None:
@@ -107,8 +110,8 @@ def _count_try(
             subject=str(row.get("subject") or "")[:998],
             trace=trace_id.get(),
         )
-        # The fields that a webhook would have. Nothing else of the row is touched here;
-        # recipients come with the content.
+        # Only fields that a webhook would have too. Everything else of the row is read
+        # with the content, after the try was counted.
         metadata = row.get("metadata")
         key = row.get("sent_by_key_name") or row.get("sent_by_key")
         _record_held(
@@ -121,7 +124,8 @@ def _count_try(
         return None
     elif message.fetch_tries > FETCH_TRIES:
         if store.move(message, event=MessageEvent.FOUND, now=now):
-            # It must appear as held, even if its content is unreadable.
+            # MultiMail holds it again, so it must be shown as held, although its
+            # content is unreadable.
             _record_found_again(message)
         return None
     Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
@@ -139,6 +143,7 @@ def _store(
     now: datetime,
     examiner: store.Examiner,
 ) -> None:
+    # Stores the content of a counted try, and resets the count of tries.
     locked = store.lock_current(message)
     if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
@@ -178,9 +183,9 @@ def _record_held(
 
 @transaction.atomic
 def retry_fetch(*, message: UUID, actor: Actor) -> Message:
-    """Fetch the content of a given-up message again.
+    """Have the content of a message that was given up fetched again.
 
-    Raises ActNotAllowed for people who may only read in its mailbox.
+    Raises ActNotAllowed if the actor is neither a reviewer nor an admin of its mailbox.
     """
     locked = (
         Message.objects.visible_to(actor)

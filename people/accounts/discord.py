@@ -1,5 +1,5 @@
-"""Links Discord accounts to people, by a one-time link sent to the Discord account and
-confirmed when signed in.
+"""Links Discord accounts to people. The desk sends a one-time link to a Discord
+account; the person who opens it, signed in, confirms that the account is theirs.
 """
 
 from datetime import timedelta
@@ -17,9 +17,10 @@ from people.models import DiscordAccount, DiscordLink, Person
 from people.roles import check_covers, lock_for
 from people.tokens import hash_of, new_token
 
+# How long a link is valid.
 LASTS = timedelta(minutes=15)
 MAX_NAME = 100
-# How many links of one account are valid at a time.
+# How many links for one Discord account are valid at a time.
 MAX_LINKS = 5
 NOT_GOOD = "This link no longer works. Ask for a new one on Discord: each works once, for 15 minutes."
 
@@ -29,8 +30,8 @@ def offer_link(*, discord_id: str, name: str) -> str:
     """Return the URL of a page that links this Discord account to the signed-in person
     who confirms it.
 
-    Show it only to that Discord account. Asking twice makes two links; using one voids
-    the other.
+    Show it only to that Discord account. Asking twice makes two valid links; using one
+    makes the other void.
     """
     if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
         raise ValueError("a Discord id is a number")
@@ -49,7 +50,7 @@ def offer_link(*, discord_id: str, name: str) -> str:
 
 
 def read_offer(token: str) -> DiscordLink:
-    """Return the valid link with this token. It changes nothing. Raises LinkNotGood."""
+    """Return the valid link with this token, without using it. Raises LinkNotGood."""
     offer = DiscordLink.objects.filter(
         token_hash=hash_of(token), used_at=None, expires_at__gt=Now()
     ).first()
@@ -60,10 +61,15 @@ def read_offer(token: str) -> DiscordLink:
 
 @atomic_with_retry
 def link_account(*, actor: Actor, token: str) -> DiscordAccount:
-    """Link the Discord account to the actor, unless it belongs to another person."""
+    """Use the link with this token, and link its Discord account to the actor.
+
+    Raises LinkNotGood, and LinkedElsewhere if the account belongs to another person.
+    """
     offer = read_offer(token)
-    same = DiscordLink.objects.filter(pk=offer.pk, used_at=None, expires_at__gt=Now())
-    if not same.update(used_at=Now()):
+    still_valid = DiscordLink.objects.filter(
+        pk=offer.pk, used_at=None, expires_at__gt=Now()
+    )
+    if not still_valid.update(used_at=Now()):
         raise LinkNotGood(NOT_GOOD)
     DiscordLink.objects.filter(discord_id=offer.discord_id, used_at=None).delete()
     try:
@@ -83,14 +89,14 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     if not is_new and account.name != offer.name:
         DiscordAccount.objects.filter(pk=account.pk).update(name=offer.name)
     if is_new:
-        _record("person.discord_linked", actor, account, now=str(account.discord_id))
+        _record("person.discord_linked", actor, account, after=str(account.discord_id))
     return account
 
 
 @atomic_with_retry
 def unlink_own(*, actor: Actor, account_id: int) -> bool:
-    """Unlink one of the actor's own Discord accounts; False if it is not theirs (any
-    more).
+    """Unlink one of the actor's own Discord accounts; False if it is not theirs, or not
+    any more.
     """
     account = DiscordAccount.objects.filter(pk=account_id, person=int(actor.id)).first()
     return account is not None and _unlink(actor, account)
@@ -98,11 +104,13 @@ def unlink_own(*, actor: Actor, account_id: int) -> bool:
 
 @atomic_with_retry
 def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> bool:
-    """Unlink a Discord account from a person whom the actor administers."""
-    now, person = lock_for(actor, person_id)
-    check_covers(now, person)
+    """Unlink a Discord account from a person whom the actor administers; False if it is
+    not that person's.
+    """
+    current, person = lock_for(actor, person_id)
+    check_covers(current, person)
     account = DiscordAccount.objects.filter(pk=account_id, person=person).first()
-    return account is not None and _unlink(now, account)
+    return account is not None and _unlink(current, account)
 
 
 def accounts_of(person: Person) -> list[DiscordAccount]:
@@ -113,19 +121,26 @@ def accounts_of(person: Person) -> list[DiscordAccount]:
 def _unlink(actor: Actor, account: DiscordAccount) -> bool:
     removed, _ = DiscordAccount.objects.filter(pk=account.pk).delete()
     if removed:
-        _record("person.discord_unlinked", actor, account, was=str(account.discord_id))
+        _record(
+            "person.discord_unlinked", actor, account, before=str(account.discord_id)
+        )
     return bool(removed)
 
 
 def _record(
-    action: str, actor: Actor, account: DiscordAccount, *, was: str = "", now: str = ""
+    action: str,
+    actor: Actor,
+    account: DiscordAccount,
+    *,
+    before: str = "",
+    after: str = "",
 ) -> None:
     details = {
         "person": str(account.person),
         "email": account.person.email,
         "discord": account.name,
         "discord_id": account.discord_id,
-        "before": was,
-        "after": now,
+        "before": before,
+        "after": after,
     }
     record(action, actor=actor, details=details, about=account.person)

@@ -1,5 +1,8 @@
-"""The pages of a person's own second factors: passkeys, an authenticator app, recovery
-codes. Loads 7 MB, so lazily.
+"""The pages on which a person manages their own second factors: passkeys, an
+authenticator app, recovery codes.
+
+Importing this module loads 7 MB of libraries; `people.lazy_views` does that at the
+first request.
 """
 
 from base64 import b64encode
@@ -31,11 +34,12 @@ from people.sign_in.factors import RECOVERY_CODES, codes_of, make_recovery_codes
 from people.sign_in.passkeys import PasskeyForm, passkey_hindrance, registration_options
 from people.sign_in.reauthentication import own_address, reauthenticated
 
+# In the session: the secret of an app that has not been confirmed yet, encrypted.
 _SECRET = "new_app"
 
 
 class AppForm(forms.Form):
-    """The code that an authenticator app shows."""
+    """The code that an authenticator app shows, typed to confirm the app."""
 
     code = forms.CharField(
         max_length=20, error_messages={"required": "Enter the code from the app."}
@@ -51,12 +55,12 @@ def list_factors(request: DeskRequest) -> HttpResponse:
 @require_get_or_post
 @reauthenticated
 def app(request: DeskRequest) -> HttpResponse:
-    """Show the secret for an authenticator app, and check the code that proves that the
-    app has it.
+    """Show the secret for an authenticator app; after a post, check the code that
+    proves that the app has the secret, and add the app.
     """
     # The pending secret is encrypted too: sessions are stored in the database.
-    stored = request.session.get(_SECRET)
-    secret = decrypt(stored) if stored else factors.make_secret()
+    encrypted = request.session.get(_SECRET)
+    secret = decrypt(encrypted) if encrypted else factors.make_secret()
     if request.method != "POST":
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret)
@@ -96,7 +100,7 @@ def passkey(request: DeskRequest) -> HttpResponse:
 @require_POST
 @reauthenticated
 def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
-    """Remove a factor."""
+    """Remove one of the person's second factors."""
     try:
         removed = factors.remove_factor(actor=request.actor, factor_id=factor_id)
     except StopIteration:
@@ -118,7 +122,9 @@ def make_codes(request: DeskRequest) -> HttpResponse:
 
 
 def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
-    """Count the factor that was just proved as proved in this session."""
+    """Record in the session that the new factor was just proved, and go back to the
+    list.
+    """
     record_authentication(request, request.user, "mfa", type=kind)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]
         notice += " Now create recovery codes, in case you lose it."
@@ -127,10 +133,10 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
 
 def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
     person: Any = request.user
-    found = factors.factors_of(person.pk)
+    own_factors = factors.factors_of(person.pk)
     context = {
-        "passkeys": [one for one in found if one.is_passkey],
-        "app": next((one for one in found if not one.is_passkey), None),
+        "passkeys": [one for one in own_factors if one.is_passkey],
+        "app": next((one for one in own_factors if not one.is_passkey), None),
         "codes": codes_of(person.pk),
         "number": RECOVERY_CODES,
         "is_needed": needs_second_factor(person),
@@ -143,13 +149,13 @@ def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpRe
 
 
 def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
-    uri, drawn = factors.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
+    uri, svg = factors.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
     # A data: URI needs no file, script or style. Black on white in every colour scheme,
     # so that cameras can read it.
-    qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(drawn)
+    qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(svg)
     context = {
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
-        "picture": f"data:image/svg+xml;base64,{b64encode(drawn.getvalue()).decode()}",
+        "picture": f"data:image/svg+xml;base64,{b64encode(svg.getvalue()).decode()}",
         "address": uri,
         "error": error,
     }
@@ -169,8 +175,8 @@ def _passkey(request: DeskRequest, *, error: str = "") -> HttpResponse:
 def _render(
     request: DeskRequest, page: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """Render a page in the desk's layout, or in a bare one for people who must add a
-    factor first.
+    """Render a page in the desk's layout; in a bare one for people who must add or
+    prove a factor first.
     """
     frame = "plain.html" if factors.lacks_second_factor(request) else "base.html"
     return render(

@@ -1,4 +1,6 @@
-"""A person's own settings: name, password, and display preferences."""
+"""The commands by which a person changes their own settings: name, time zone, days out
+of office, password and display preferences.
+"""
 
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -13,8 +15,8 @@ from people.sign_in.sessions import end_sessions
 
 @atomic_with_retry
 def rename(*, actor: Actor, name: str) -> None:
-    """Rename the actor; recorded if it changed. Earlier ledger entries
-    keep the earlier name.
+    """Rename the actor; recorded if it changed. Earlier ledger entries keep the earlier
+    name.
     """
     _set(actor, "name", name, action="person.renamed", is_about=True)
 
@@ -58,7 +60,7 @@ def away_days(person: Person) -> tuple[date | None, date | None]:
 
 
 def away_in_words(person: Person) -> str:
-    """Return when a person is out of office, as the ledger keeps it."""
+    """Return when a person is out of office, in the words of the ledger."""
     first, last = away_days(person)
     return f"{first} to {last}" if first else "not away"
 
@@ -72,7 +74,7 @@ def set_text_first(*, actor: Actor, wanted: bool) -> None:
 
 @atomic_with_retry
 def switch_shortcuts(*, actor: Actor, off: bool) -> None:
-    """Switch the actor's shortcuts off or on; recorded if that changed."""
+    """Switch the actor's keyboard shortcuts off or on; recorded if that changed."""
     action = "person.keys_off" if off else "person.keys_on"
     _set(actor, "keys_off", off, action=action, words=("on", "off"))
 
@@ -101,8 +103,8 @@ def _set(
     words: tuple[str, str] | None = None,
     is_about: bool = False,
 ) -> None:
-    """Set a field of the actor if it differs, and record its values before and after;
-    `words`: how to record False and True.
+    """Set a field of the actor if it differs, and record its values before and after.
+    `words` are what to record for False and True.
     """
     person = Person.objects.locked(actor)
     before = getattr(person, field)

@@ -69,16 +69,18 @@ class TimeZoneForm(forms.Form):
 
     def clean_zone(self) -> str:
         typed = str(self.cleaned_data["zone"]).replace(" ", "_").casefold()
-        found = next((zone for zone in zones() if zone.casefold() == typed), None)
-        if found is None:
+        match = next((zone for zone in zones() if zone.casefold() == typed), None)
+        if match is None:
             raise forms.ValidationError(
                 "There is no such time zone. Choose one from the list, such as Europe/Lisbon."
             )
-        return found
+        return match
 
 
 class AwayForm(forms.Form):
-    """The first and the last day out of office; both empty: not away."""
+    """The first and the last day out of office. If both are empty, the person is not
+    away.
+    """
 
     _INVALID = "Enter a date such as 2026-12-24."
 
@@ -127,14 +129,14 @@ class PasswordForm(PersonForm):
 
 
 class DiscordAccountForm(forms.Form):
-    """Which Discord account is unlinked."""
+    """The Discord account to unlink."""
 
     account = forms.IntegerField(min_value=1, max_value=2**62)
 
 
 @cache
 def zones() -> tuple[str, ...]:
-    """Return the time zones to choose from: UTC, and those that are named after a
+    """Return the time zones to choose from: UTC, and all that are named after a
     place.
     """
     regional = (
@@ -195,7 +197,9 @@ def own_away(request: DeskRequest) -> HttpResponse:
 @require_get_or_post
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
-    """Change the password. The old one is always required, so no other confirmation is."""
+    """Change the password. Its form asks for the old one, so it needs no
+    reauthentication.
+    """
     person = _person(request)
     has_password = person.has_usable_password()
     wrong = ""
@@ -256,10 +260,10 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
 def sessions(request: DeskRequest) -> HttpResponse:
     """List the browsers in which the person is signed in."""
     person: Any = request.user
-    found = sessions_of(person, this_key=request.session.session_key)
+    open_sessions = sessions_of(person, this_key=request.session.session_key)
     context = {
-        "sessions": found,
-        "others": sum(not one.is_this for one in found),
+        "sessions": open_sessions,
+        "others": sum(not one.is_this for one in open_sessions),
         "hours": {"idle": IDLE // _HOUR, "longest": LONGEST // _HOUR},
         "now": timezone.now(),
     }
@@ -322,8 +326,8 @@ def unlink_discord(request: DeskRequest) -> HttpResponse:
 
 @require_get_or_post
 def link_discord(request: DeskRequest, token: str) -> HttpResponse:
-    """Ask whether the Discord account of a link is the person's, and link it when they
-    confirm.
+    """Ask whether the Discord account of a link is the person's own, and link it when
+    they confirm.
     """
     view = _link_discord if request.method == "POST" else _link_page
     return view(request, token)

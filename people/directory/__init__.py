@@ -1,4 +1,5 @@
-"""The list of people and the page of one person, with what admins change there.
+"""The pages on which admins and auditors see other people: the list, one person's page
+with what admins change there, and two safeguards.
 
 No other package of `people` imports this one. Start reading at `views.py`.
 """

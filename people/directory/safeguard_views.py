@@ -1,5 +1,5 @@
 """The pages of two safeguards: which roles need a second factor; and the changes that
-wait for a second admin, with the page that asks for the reason of one.
+wait for a second admin, with the page that asks an admin why they want a change.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class RoleRuleForm(forms.Form):
 
 @require_safe
 def second_factor(request: DeskRequest) -> HttpResponse:
-    """Show the rule of each role, and who has a second factor."""
+    """Show the rule of each role, and how many people have no second factor."""
     if not request.actor.is_admin_of_all:
         raise PermissionDenied
     return _rules_page(request)
@@ -108,12 +108,12 @@ def _rules_page(
     return render(request, "people/second_factor.html", context, status=status)
 
 
-# How many ended changes the page shows.
+# How many ended changes the page of changes shows.
 ENDED = 30
 
 
 class ReasonForm(SentenceForm):
-    """Why somebody wants a change."""
+    """Why an admin wants a change."""
 
     reason = MultilineField(
         max_length=MAX_REASON,
@@ -125,7 +125,9 @@ class ReasonForm(SentenceForm):
 
 
 class AnswerForm(SentenceForm):
-    """What an admin adds when they accept or decline: an operator's code, or a reason."""
+    """What an admin adds to their answer: a code of MultiMail's operator when they
+    accept, or a reason when they decline.
+    """
 
     code = forms.CharField(
         required=False,
@@ -148,8 +150,8 @@ class SwitchForm(SentenceForm):
 
 
 class SecondAdminMiddleware:
-    """Asks for a reason where a view's command needs a second admin, on a page of its
-    own.
+    """Shows a page that asks for a reason if the command of a view has to wait for a
+    second admin.
     """
 
     def __init__(self, get_response: Any) -> None:
@@ -162,8 +164,8 @@ class SecondAdminMiddleware:
     def process_exception(
         self, request: DeskRequest, exception: Exception
     ) -> HttpResponse | None:
-        """Answer with the page that asks for the reason; other exceptions are not its
-        business.
+        """Answer SecondAdminNeeded with the page that asks for a reason; leave other
+        exceptions to Django.
         """
         if isinstance(exception, SecondAdminNeeded):
             return _ask_page(request, exception.asked)
@@ -187,7 +189,7 @@ def _ask_page(
     }
     status = 422 if error else 200
     response = render(request, "people/ask_second_admin.html", context, status=status)
-    # Where a part of a page asked, the whole page answers.
+    # If htmx made the request for a part of a page, it replaces the whole page.
     response["HX-Retarget"] = "body"
     response["HX-Reswap"] = "innerHTML"
     return response
@@ -195,7 +197,7 @@ def _ask_page(
 
 @require_POST
 def ask(request: DeskRequest) -> HttpResponse:
-    """Store a change that waits, with the reason for it."""
+    """Store the change of the posted form, which then waits, with its reason."""
     try:
         asked = unpack(request.POST.get("change", ""), request.actor)
         form = ReasonForm(request.POST)
@@ -213,7 +215,7 @@ def ask(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def pending_changes(request: DeskRequest) -> HttpResponse:
-    """List the changes that wait for a second admin, and the latest that ended."""
+    """List the changes that wait for a second admin, and those that ended last."""
     return _changes_page(request)
 
 
@@ -240,12 +242,12 @@ def set_setting(request: DeskRequest) -> HttpResponse:
 
 
 def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate a view of the change in its URL, and pass what was typed; what is wrong
-    is shown at the change.
+    """Decorate a view of the change in its URL. The view also gets what was typed in an
+    AnswerForm; an error is shown at the change.
     """
 
     @wraps(view)
-    def answered(request: DeskRequest, change_id: int) -> HttpResponse:
+    def checked(request: DeskRequest, change_id: int) -> HttpResponse:
         first_or_404(
             PendingChange.objects.visible_to(request.actor).filter(pk=change_id),
             "There is no such change, or you do not manage what it changes.",
@@ -259,7 +261,7 @@ def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
         except ChangeNotWaiting as error:
             return page(status=409, error=error.sentence)
 
-    return answered
+    return checked
 
 
 @require_POST
@@ -268,7 +270,7 @@ def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 def accept_change(
     request: DeskRequest, change_id: int, typed: dict[str, str]
 ) -> HttpResponse:
-    """Accept a change, which carries it out."""
+    """Accept a change, and carry it out."""
     ended = accept(change_id=change_id, actor=request.actor, code=typed["code"])
     change = ended.change
     if change.state != PendingChange.State.ACCEPTED:
@@ -286,7 +288,9 @@ def accept_change(
 def show_secret(
     request: DeskRequest, change_id: int, typed: dict[str, str]
 ) -> HttpResponse:
-    """Show the secret that an accepted change made, once, to whoever asked for it."""
+    """Show the secret that an accepted change made, once, to the admin who asked for
+    the change.
+    """
     change, secret = reveal_secret(change_id=change_id, actor=request.actor)
     response = render(
         request, "people/change_secret.html", {"change": change, "secret": secret}
@@ -300,7 +304,7 @@ def show_secret(
 def decline_change(
     request: DeskRequest, change_id: int, typed: dict[str, str]
 ) -> HttpResponse:
-    """Decline a change of another admin's."""
+    """Decline a change that another admin asked for."""
     change = decline(change_id=change_id, actor=request.actor, reason=typed["reason"])
     return redirect_with_notice(
         request, f"Declined: {change.title}. Nothing was changed.", "pending-changes"
@@ -312,9 +316,9 @@ def decline_change(
 def withdraw(
     request: DeskRequest, change_id: int, typed: dict[str, str]
 ) -> HttpResponse:
-    """Withdraw one's own change."""
+    """Withdraw a change that the actor asked for."""
     change = withdraw_change(change_id=change_id, actor=request.actor)
-    # Whoever is no admin any more has no such page.
+    # People who are no longer admins cannot open the page of changes.
     page = "pending-changes" if request.actor.has(Role.ADMIN) else "home"
     return redirect_with_notice(
         request, f"Withdrawn: {change.title}. Nothing was changed.", page
@@ -324,8 +328,8 @@ def withdraw(
 def _changes_page(
     request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0
 ) -> HttpResponse:
-    """Render the page; `error` is shown at the change `at` while that waits, otherwise
-    at the top.
+    """Render the page of changes. `error` is shown at the change with the key `at`
+    while that one waits, otherwise at the top.
     """
     actor = request.actor
     if not actor.has(Role.ADMIN):

@@ -1,5 +1,6 @@
-"""The list of people and of open invitations, and the page of one person, with what
-admins change there.
+"""The pages with the list of people and unused invitations, and with one person, and
+what admins change there: roles, activation, password link, second factors, Discord
+account.
 """
 
 from collections.abc import Callable
@@ -58,13 +59,13 @@ from people.sign_in.reauthentication import reauthenticated
 
 
 class SearchForm(forms.Form):
-    """Part of a name or an address."""
+    """What to search for: a part of a name or an address."""
 
     q = forms.CharField(required=False, max_length=200, strip=True)
 
 
 class RoleForm(GrantTargetForm):
-    """One role for one target."""
+    """A role to grant, for one target."""
 
     role = forms.ChoiceField(
         choices=ROLE_CHOICES,
@@ -84,19 +85,18 @@ class GrantForm(forms.Form):
     grant = forms.IntegerField(min_value=1, max_value=2**62)
 
 
+# How many people or invitations the list shows at most.
 MAX_ROWS = 200
 
 
 @dataclass(frozen=True)
 class PersonRow:
-    """A person in the list: the roles whose targets the reader may see, and the number
-    of other roles.
-
-    Each role is its grant, what it is in words, and whether the reader may revoke it.
-    """
+    """A person in the list, with the roles whose targets the reader may see."""
 
     person: Person
+    # For each role its grant, its description, and whether the reader may revoke it.
     roles: list[tuple[Grant, str, bool]]
+    # The number of other roles.
     elsewhere: int
 
 
@@ -104,31 +104,31 @@ def directory(actor: Actor, q: str) -> tuple[list[PersonRow], int]:
     """Return the first people that the actor may see, by name, and how many there are
     in all.
     """
-    found = Person.objects.read_by(actor)
+    matching = Person.objects.read_by(actor)
     if q:
-        found = found.filter(Q(name__icontains=q) | Q(email__icontains=q))
-    people = list(_annotated(found).order_by("-is_active", "name", "email")[:MAX_ROWS])
-    total = len(people) if len(people) < MAX_ROWS else found.count()
+        matching = matching.filter(Q(name__icontains=q) | Q(email__icontains=q))
+    people = list(
+        _annotated(matching).order_by("-is_active", "name", "email")[:MAX_ROWS]
+    )
+    total = len(people) if len(people) < MAX_ROWS else matching.count()
     return [_row(actor, one) for one in people], total
 
 
 def look_up(actor: Actor, person_id: int) -> PersonRow | None:
-    """Return one person that the actor may see."""
+    """Return one person; None if the actor may not see them."""
     person = _annotated(Person.objects.read_by(actor).filter(pk=person_id)).first()
     return _row(actor, person) if person else None
 
 
 def open_invitations(actor: Actor) -> list[tuple[Invitation, str]]:
-    """Return the unused invitations that the actor may handle, each with what it
-    grants.
-
-    Auditors of everything see all of them.
+    """Return the unused invitations that the actor may handle, each with a description
+    of its roles. Auditors of everything see all invitations.
     """
     reads_all = Scope(Role.AUDITOR) in actor.scopes
-    found = list(Invitation.objects.to_list()[:MAX_ROWS])
-    targets = all_targets() if found else {}
-    seen = [one for one in found if reads_all or may_handle(actor, one, targets)]
-    return [(one, roles_of(one, targets)) for one in seen]
+    unused = list(Invitation.objects.to_list()[:MAX_ROWS])
+    targets = all_targets() if unused else {}
+    visible = [one for one in unused if reads_all or may_handle(actor, one, targets)]
+    return [(one, roles_of(one, targets)) for one in visible]
 
 
 def open_password_link(actor: Actor, person: Person) -> Invitation | None:
@@ -178,7 +178,7 @@ def people(request: DeskRequest) -> HttpResponse:
 def _list_page(
     request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
-    """Render the list, with an error if something was refused."""
+    """Render the list, with an error if a change was refused."""
     actor = request.actor
     if not actor.looks_after_people:
         raise PermissionDenied
@@ -205,12 +205,14 @@ def person(request: DeskRequest, person_id: int) -> HttpResponse:
 
 
 def _find(request: DeskRequest, person_id: int) -> PersonRow:
-    """Return the person of a URL. Raises Http404 if the actor may not see them."""
+    """Return the person of a URL as a row. Raises Http404 if the actor may not see
+    them.
+    """
     actor = request.actor
-    found = look_up(actor, person_id) if actor.looks_after_people else None
-    if found is None:
+    row = look_up(actor, person_id) if actor.looks_after_people else None
+    if row is None:
         raise Http404("There is no such person, or you do not manage them.")
-    return found
+    return row
 
 
 def _person_page(
@@ -223,22 +225,22 @@ def _person_page(
 ) -> HttpResponse:
     """Render a person's page; `error` is shown at the form named `at`."""
     actor = request.actor
-    found = _find(request, person_id)
-    grants = widest_first(found.person.grants.all())
+    row = _find(request, person_id)
+    grants = widest_first(row.person.grants.all())
     is_self = actor.id == str(person_id)
     is_admin = actor.has(Role.ADMIN)
     context = {
-        "one": found,
+        "one": row,
         "is_self": is_self,
         "is_covered": is_covered_by(actor, grants),
         "may_change_roles": is_admin
         and (is_self or not has_admin_beyond(actor, grants)),
-        "is_last_admin": is_last_admin(found.person),
+        "is_last_admin": is_last_admin(row.person),
         "places": targets_to_give(actor).values() if is_admin and not is_self else (),
         "roles": ROLES_TO_GIVE,
         "may_remove_factors": actor.is_admin_of_all and not is_self,
-        "password_link": open_password_link(actor, found.person),
-        "discord": accounts_of(found.person),
+        "password_link": open_password_link(actor, row.person),
+        "discord": accounts_of(row.person),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
             "person", person_id
         ),
@@ -250,11 +252,11 @@ def _person_page(
 
 
 def _changes(at: str) -> Callable[[ChangeView], View]:
-    """Decorate a view that changes the person of its URL and returns the notice to
-    show.
+    """Decorate a view that changes the person in its URL, and that returns the notice
+    to show or a response.
 
-    The view runs for every admin; the commands check what exactly they may do, and an
-    error is shown at the form named `at`.
+    The view runs for every admin who may see the person: the command checks what they
+    may do, and its error is shown at the form named `at`.
     """
 
     def decorate(view: ChangeView) -> View:
@@ -277,8 +279,8 @@ def _changes(at: str) -> Callable[[ChangeView], View]:
                 # notice.
                 request.session.flush()
                 return redirect("account_login")
-            # Without a role that the actor may see, the person has no page for them
-            # any more.
+            # The actor may have revoked the person's last role that they can see, and
+            # then cannot see the person's page any more.
             if look_up(request.actor, person_id) is None:
                 return redirect_with_notice(request, answered, "people")
             return redirect_with_notice(
@@ -347,8 +349,8 @@ def reactivate_person(request: DeskRequest, person: Person) -> str:
 @_changes("password")
 def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     """Make a link for a new password and show it once."""
-    made = make_password_link(actor=request.actor, person_id=person.pk)
-    return show_link(request, made, person=person)
+    link = make_password_link(actor=request.actor, person_id=person.pk)
+    return show_link(request, link, person=person)
 
 
 @require_POST
@@ -379,22 +381,24 @@ def remove_discord(request: DeskRequest, person: Person) -> str:
 @require_POST
 @reauthenticated
 def withdraw_link(request: DeskRequest, invitation_id: int) -> HttpResponse:
-    """Withdraw an unused link."""
-    found = _find_invitation(request, invitation_id)
+    """Withdraw an unused link, to join or to set a password."""
+    invitation = _find_invitation(request, invitation_id)
     try:
         withdraw(actor=request.actor, invitation_id=invitation_id)
     except PeopleError as error:
         return _list_page(request, status=403, error=error.sentence)
-    notice = f"The link for {found.email} no longer works."
-    if found.kind == Invitation.Kind.PASSWORD and found.person_id:
+    notice = f"The link for {invitation.email} no longer works."
+    if invitation.kind == Invitation.Kind.PASSWORD and invitation.person_id:
         return redirect_with_notice(
-            request, notice, "person", person_id=found.person_id
+            request, notice, "person", person_id=invitation.person_id
         )
     return redirect_with_notice(request, notice, "people")
 
 
 def _find_invitation(request: DeskRequest, invitation_id: int) -> Invitation:
-    found = Invitation.objects.select_related("person").filter(pk=invitation_id).first()
-    if found is None or not may_handle(request.actor, found):
+    invitation = (
+        Invitation.objects.select_related("person").filter(pk=invitation_id).first()
+    )
+    if invitation is None or not may_handle(request.actor, invitation):
         raise Http404("There is no such invitation.")
-    return found
+    return invitation

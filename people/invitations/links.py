@@ -1,7 +1,8 @@
-"""One-time links: invitations to join the desk, and links to set a new password.
+"""The commands for one-time links: making and withdrawing invitations to join the desk
+and links to set a new password, and using them.
 
-A link grants only what its maker may grant at that moment. Each works once, for the one
-address that it was made for; only the hash of its token is stored.
+A link grants only what the admin who made it may still grant when it is used. It works
+once, for the address that it was made for. Only the hash of its token is stored.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.sessions import end_sessions
 from people.tokens import hash_of, new_token
 
+# How many days an invitation from the pages is valid, and how long a link for a
+# password.
 DAYS = 7
 PASSWORD_LASTS = timedelta(hours=24)
 NOT_GOOD = "This link no longer works."
@@ -47,7 +50,9 @@ NOT_GOOD = "This link no longer works."
 
 @dataclass(frozen=True)
 class NewLink:
-    """A link that was just made. Its URL is not known later."""
+    """A link that was just made. Its URL contains the token, so it can be shown only
+    now.
+    """
 
     invitation: Invitation
     url: str = field(repr=False)
@@ -55,15 +60,17 @@ class NewLink:
 
 @dataclass(frozen=True)
 class Link:
-    """A valid link: its address, its account if there is one, and what it grants."""
+    """A link that can be used."""
 
     invitation: Invitation
+    # The person with its address; None if that address has no account.
     person: Person | None
+    # What it grants; nothing if it is for a password.
     roles: list[tuple[Role, GrantTarget]]
 
     @property
     def is_for_password(self) -> bool:
-        """Whether it sets a new password, instead of letting somebody join."""
+        """Whether it sets a new password, and is not an invitation."""
         return self.invitation.kind == Invitation.Kind.PASSWORD
 
 
@@ -77,60 +84,60 @@ def invite(
     roles: Sequence[tuple[Role, GrantTarget]],
     lasts: timedelta,
 ) -> CanWait[NewLink]:
-    """Invite this address with these roles; an earlier invitation of the actor's for it
-    becomes void. Raises NotYours.
+    """Make an invitation for this address with these roles. The actor's earlier
+    invitation for the address becomes void. Raises NotYours.
     """
-    now = lock_actor(actor)
+    current = lock_actor(actor)
     for _, target in roles:
-        if not is_admin_of(now, target):
+        if not is_admin_of(current, target):
             raise NotYours(f"Only an admin of {target.name} can give roles there.")
     if not roles:
         raise NotYours("Choose at least one role.")
-    known = Person.objects.filter(email=email).first()
-    if known and is_self(now, known):
+    existing = Person.objects.filter(email=email).first()
+    if existing and is_self(current, existing):
         raise NotYours("This is your own address. You cannot give yourself a role.")
-    if known and not known.is_active:
+    if existing and not existing.is_active:
         raise NotYours(
             "The account with this address is deactivated. Reactivate it on its page."
         )
     if not all_targets().keys() >= {target.value for _, target in roles}:
         raise NotYours("The connection or mailbox of a role is no longer there.")
-    whole = common_target(target for _, target in roles)
+    common = common_target(target for _, target in roles)
     yield lambda: ChangeInWords(
         title=f"Invite {email}",
-        before=in_words(grants_of(known)) if known else "not at this desk",
+        before=in_words(grants_of(existing)) if existing else "not at this desk",
         after=_words(roles),
         page=reverse("people"),
-        connection=whole.connection,
-        mailbox=whole.mailbox,
-        about=known.pk if known else None,
+        connection=common.connection,
+        mailbox=common.mailbox,
+        about=existing.pk if existing else None,
     )
     earlier = Invitation.objects.filter(
-        kind=Invitation.Kind.JOIN, invited_by_id=key_of(now)
+        kind=Invitation.Kind.JOIN, invited_by_id=key_of(current)
     )
-    # An operator's links are for the first admin, and there is only one of them.
-    if now.kind == "person":
+    # Operators invite only the first admin: their new link replaces any earlier one.
+    if current.kind == "person":
         earlier = earlier.filter(email=email)
     earlier.withdraw()
     grants = [
         {"role": role.value, "connection": target.connection, "mailbox": target.mailbox}
         for role, target in roles
     ]
-    made = _make(now, Invitation(email=email, name=name, grants=grants), lasts)
-    details = {"email": email, "roles": _words(roles), "until": _until(made)}
-    record("person.invited", actor=now, details=details)
-    return made
+    new_link = _make(current, Invitation(email=email, name=name, grants=grants), lasts)
+    details = {"email": email, "roles": _words(roles), "until": _until(new_link)}
+    record("person.invited", actor=current, details=details)
+    return new_link
 
 
 @atomic_with_retry
 def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
-    """Withdraw a link; one that was used or withdrawn before does not change."""
-    now = lock_actor(actor)
-    invitation = _find(now, invitation_id)
+    """Withdraw a link. One that was used or withdrawn before stays as it is."""
+    current = lock_actor(actor)
+    invitation = _find(current, invitation_id)
     if Invitation.objects.filter(pk=invitation.pk).withdraw():
         record(
             "person.invitation_withdrawn",
-            actor=now,
+            actor=current,
             details={"email": invitation.email},
         )
     return invitation
@@ -139,13 +146,13 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
 @atomic_with_retry
 @second_admin("Password", made=lambda link: link.url)
 def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
-    """Make a link to set a new password; an earlier one becomes void. The second factor
-    stays. Raises NotYours.
+    """Make a link with which a person sets a new password; their earlier one becomes
+    void. Their second factor stays. Raises NotYours.
     """
-    now, person = lock_for(actor, person_id)
-    if is_self(now, person):
+    current, person = lock_for(actor, person_id)
+    if is_self(current, person):
         raise NotYours("This is your own account. Change your password there.")
-    check_covers(now, person)
+    check_covers(current, person)
     if not person.is_active:
         raise NotYours(f"{person} is deactivated. Reactivate them first.")
     target = common_target(target_of(grant) for grant in grants_of(person))
@@ -165,10 +172,10 @@ def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
         name=person.name,
         person=person,
     )
-    made = _make(now, link, PASSWORD_LASTS)
-    details = {"person": str(person), "email": person.email, "until": _until(made)}
-    record("person.password_link_made", actor=now, details=details, about=person)
-    return made
+    new_link = _make(current, link, PASSWORD_LASTS)
+    details = {"person": str(person), "email": person.email, "until": _until(new_link)}
+    record("person.password_link_made", actor=current, details=details, about=person)
+    return new_link
 
 
 def may_handle(
@@ -176,8 +183,8 @@ def may_handle(
     invitation: Invitation,
     targets: Mapping[str, GrantTarget] | None = None,
 ) -> bool:
-    """Whether the actor is an admin of all that a link grants. Callers that check many
-    links pass the targets.
+    """Whether the actor is an admin of all that a link grants. Pass `targets`, all that
+    roles can be granted for, to check many links without a query for each.
     """
     if invitation.kind == Invitation.Kind.PASSWORD and invitation.person is not None:
         return is_covered_by(actor, grants_of(invitation.person))
@@ -196,10 +203,10 @@ def roles_of(
 
 
 def read_link(token: str) -> Link:
-    """Return the link with a token. It changes nothing, because programs that scan mail
+    """Return the valid link with this token, without using it: programs that scan mail
     open links too.
 
-    Raises LinkNotGood, with one sentence for whatever reason.
+    Raises LinkNotGood, with the same sentence for every reason.
     """
     links = Invitation.objects.good().select_related("person", "invited_by")
     invitation = links.filter(token_hash=hash_of(token)).first()
@@ -216,8 +223,8 @@ def read_link(token: str) -> Link:
 
 @atomic_with_retry
 def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
-    """Make an account by a link, with the roles that it grants. `actor` is not signed
-    in; it has the network address that the request came from.
+    """Make an account with a link, and the roles that the link grants. `actor` is the
+    visitor, who is not signed in; it has their network address.
     """
     link = _use(token)
     if link.is_for_password or link.person is not None:
@@ -227,8 +234,8 @@ def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
             email=link.invitation.email, name=name, password=password
         )
     except IntegrityError:
-        # They joined by another link for the same address. The transaction is rolled
-        # back, so the link stays valid.
+        # They just joined with another link for the same address. The transaction is
+        # rolled back, so this link stays valid.
         raise WrongPerson(
             "An account with this address was created a moment ago. Sign in with it to accept."
         ) from None
@@ -267,8 +274,8 @@ def accept_roles(*, token: str, actor: Actor) -> Person:
 
 @atomic_with_retry
 def set_password(*, token: str, password: str, actor: Actor) -> Person:
-    """Set a new password by a link, and end all sessions. The second factor stays; an
-    admin can remove it.
+    """Set a new password with a link, and end all the person's sessions. Their second
+    factor stays; an admin can remove it.
     """
     link = _use(token)
     person = link.person
@@ -285,8 +292,11 @@ def set_password(*, token: str, password: str, actor: Actor) -> Person:
 
 
 def _use(token: str) -> Link:
-    """Mark a link as used, by compare-and-set: of two requests only one succeeds. Lock
-    its maker's roles before.
+    """Mark a link as used, and return it. If two requests use it at once, only one
+    succeeds; the other gets LinkNotGood.
+
+    The link is read again after its maker and its person are locked, because their
+    roles may have changed.
     """
     link = read_link(token)
     invitation = link.invitation
@@ -298,7 +308,9 @@ def _use(token: str) -> Link:
 
 
 def _maker_still_may(link: Link) -> bool:
-    """Whether the link's maker may still grant what it grants."""
+    """Whether the person who made a link may still grant what it grants, and the person
+    whom it is for is active.
+    """
     maker = link.invitation.invited_by
     person = link.person
     if person is not None and not person.is_active:
@@ -306,11 +318,11 @@ def _maker_still_may(link: Link) -> bool:
     if maker is None:
         # The first admin's link is void once there is an admin of everything.
         return not link.is_for_password and not Person.objects.admins_of_all().exists()
-    now = maker.actor(surface="web")
+    current = maker.actor(surface="web")
     if link.is_for_password:
-        return person is not None and is_covered_by(now, grants_of(person))
+        return person is not None and is_covered_by(current, grants_of(person))
     return bool(link.roles) and all(
-        is_admin_of(now, target) for _, target in link.roles
+        is_admin_of(current, target) for _, target in link.roles
     )
 
 
@@ -326,7 +338,7 @@ def _find(actor: Actor, invitation_id: int) -> Invitation:
 def _stored_roles(
     invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None
 ) -> list[tuple[Role, GrantTarget]]:
-    """Return the roles of an invitation whose targets still exist."""
+    """Return the roles of an invitation, without those whose targets are gone."""
     targets = all_targets() if targets is None else targets
     roles = []
     for grant in invitation.grants:

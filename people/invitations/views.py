@@ -1,8 +1,8 @@
-"""Inviting people, and using a one-time link: joining, accepting roles, setting a new
-password.
+"""The pages to invite people, and to use a one-time link: joining, accepting roles,
+setting a new password.
 
-Opening a link changes nothing, so that programs that look at links in mail do not use
-it up. One that is used, withdrawn, expired or unknown gets the same answer.
+Opening a link changes nothing, so that programs that check the links in mail do not use
+it up. Links that are used, withdrawn, expired or unknown all get the same answer.
 """
 
 from datetime import timedelta
@@ -50,7 +50,7 @@ from people.sign_in.reauthentication import PersonForm, reauthenticated
 
 
 class InviteForm(GrantTargetForm):
-    """An invitation: the address and the roles."""
+    """An invitation: the address, the name, the roles and what they are for."""
 
     email = forms.CharField(
         max_length=254, error_messages={"required": "Enter the address to invite."}
@@ -131,15 +131,15 @@ def _make(request: DeskRequest) -> HttpResponse:
         wrong, sentence = first_error(form)
         return _form(request, status=422, wrong=wrong, error=sentence)
     try:
-        made = invite(actor=request.actor, **form.wanted())
+        link = invite(actor=request.actor, **form.wanted())
     except PeopleError as error:
         return _form(request, status=403, wrong="email", error=error.sentence)
-    return show_link(request, made, roles=roles_of(made.invitation))
+    return show_link(request, link, roles=roles_of(link.invitation))
 
 
 def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpResponse:
-    """Show a new link once. There is no redirect, because the link would have to be
-    stored until then.
+    """Show a new link once. The answer to the post shows it: for a redirect, its token
+    would have to be stored.
     """
     return render(request, "people/link_made.html", {"made": made, **context})
 
@@ -178,8 +178,8 @@ def join_page(request: DeskRequest, token: str) -> HttpResponse:
             set_password(
                 token=token, password=form.cleaned_data["password"], actor=request.actor
             )
-            # The link does not sign in: a person with a second factor is still asked
-            # for it.
+            # They are not signed in by the link: a person with a second factor must
+            # still prove it.
             return render(request, "people/join_password_set.html")
         if link.person is None:
             return _join(request, link, token)
@@ -207,12 +207,12 @@ def _join(request: DeskRequest, link: Link, token: str) -> HttpResponse:
         return _page(request, link, error=error.sentence, status=409)
     login(request, person, backend="people.sign_in.backend.PersonBackend")
     record_authentication(request, person, method="password", email=person.email)
-    # The set-up page for the first admin.
+    # Admins of everything come to the set-up page.
     return redirect("setup" if person.actor(surface="web").is_admin_of_all else "home")
 
 
 def _is_somebody_else(request: DeskRequest, link: Link) -> bool:
-    """Whether the link is for another person than the one who is signed in."""
+    """Whether somebody is signed in for whom the link is not."""
     return request.user.is_authenticated and (
         link.person is None or request.user.pk != link.person.pk
     )

@@ -1,5 +1,5 @@
-"""People, their invitations, how they prove who they are, and changes that wait for a
-second admin.
+"""The models of people: accounts, roles, invitations, how people prove who they are,
+and changes that wait for a second admin.
 """
 
 from people.models.changes import WAITS_FOR, OrganisationSettings, PendingChange

@@ -1,5 +1,5 @@
-"""What the organisation has set about changes of policy, and the changes that wait for
-a second admin.
+"""The models of the organisation's settings, and of the changes that wait for a second
+admin.
 """
 
 from collections.abc import Iterable
@@ -15,16 +15,17 @@ from django.urls import reverse
 from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox
 
-# For how long a change that was asked for can be accepted.
+# How long a change can be accepted after somebody asked for it.
 WAITS_FOR = timedelta(days=7)
 
 
 class OrganisationSettings(models.Model):
-    """The settings of the whole organisation: one row, or none while nothing was ever
-    set.
+    """The settings of the whole organisation, in one row. There is no row until
+    something was set.
     """
 
-    # Since when loosening waits for a second admin; null: it does not wait.
+    # Since when changes that loosen something wait for a second admin; null: they do
+    # not.
     second_admin_since = models.DateTimeField(null=True)
     second_admin_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -50,7 +51,8 @@ class OrganisationSettings(models.Model):
         related_name="+",
     )
     # Since when figures of single people are shown to admins and auditors; null: they
-    # are not. With the law or the agreement that allows it, as the admin named it.
+    # are not. `person_figures_because` is the law or agreement that allows it, as the
+    # admin named it.
     person_figures_since = models.DateTimeField(null=True)
     person_figures_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -72,17 +74,17 @@ class OrganisationSettings(models.Model):
 
 
 class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
-    """Queries of changes that wait; the database's clock decides whether one has
-    expired.
+    """Queries of changes that wait for a second admin. The database's clock decides
+    whether a change has expired.
     """
 
     def waiting(self) -> Self:
-        """Those that can still be accepted."""
+        """Changes that can still be accepted."""
         return self.filter(state="waiting", expires_at__gt=Now())
 
     def visible_to(self, actor: Actor) -> Self:
-        """Those of targets that the actor is an admin of, and those that they asked for
-        themselves.
+        """Changes of targets that the actor is an admin of, and changes that the actor
+        asked for.
         """
         visible = _within(actor.acting_as(Role.ADMIN).scopes)
         if actor.kind == "person" and actor.id.isdecimal():
@@ -90,34 +92,38 @@ class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
         return self.filter(visible)
 
     def for_admin(self, actor: Actor) -> Self:
-        """Those that wait, of targets that the actor is an admin of."""
+        """Changes that can still be accepted, of targets that the actor is an admin
+        of.
+        """
         return self.waiting().filter(_within(actor.acting_as(Role.ADMIN).scopes))
 
     def at(self, page: str, *args: object) -> Self:
-        """Those that wait for a change of what this page shows, the oldest first, with
-        who asked.
+        """Changes that wait and are shown on this page, oldest first, with who asked
+        for them.
         """
-        there = self.waiting().filter(url=reverse(page, args=args))
-        return there.select_related("asked_by").order_by("pk")
+        waiting_here = self.waiting().filter(url=reverse(page, args=args))
+        return waiting_here.select_related("asked_by").order_by("pk")
 
     def for_page(self) -> Self:
-        """With the names that the page shows, the newest first."""
+        """All of them with the people whom the page names, newest first."""
         return self.select_related("asked_by", "ended_by", "about").order_by("-pk")
 
 
 def _within(scopes: Iterable[Scope]) -> Q:
-    """Rows whose target is wholly within one of these scopes."""
-    found = Q(pk=None)
+    """Return the condition for rows whose target is wholly within one of these
+    scopes.
+    """
+    condition = Q(pk=None)
     for scope in scopes:
         if scope.is_everywhere:
-            # An empty Q would vanish where it is joined by OR.
+            # Not an empty Q, which has no effect in a combination by OR.
             return Q(pk__isnull=False)
         if scope.mailbox is not None:
-            found |= Q(mailbox=scope.mailbox)
+            condition |= Q(mailbox=scope.mailbox)
         else:
-            found |= Q(connection=scope.connection)
-            found |= Q(mailbox__connection=scope.connection)
-    return found
+            condition |= Q(connection=scope.connection)
+            condition |= Q(mailbox__connection=scope.connection)
+    return condition
 
 
 class PendingChange(models.Model):
@@ -132,12 +138,12 @@ class PendingChange(models.Model):
         WITHDRAWN = "withdrawn", "Withdrawn"
         REFUSED = "refused", "No longer possible"
 
-    # The name of the command that it calls.
+    # The name of the command that is called once the change is accepted.
     command = models.CharField(max_length=60)
-    # Of which connection or mailbox it is; neither: of everything.
+    # What the change is for: a connection or a mailbox; without either, everything.
     connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
-    # Whose rights it changes: that person cannot accept it.
+    # The person whose rights it changes, who cannot accept it.
     about = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -147,11 +153,11 @@ class PendingChange(models.Model):
     title = models.CharField(max_length=400)
     before = models.TextField()
     after = models.TextField()
-    # The page of what it changes.
+    # The address of the page on which the change is made.
     url = models.CharField(max_length=200)
-    # The arguments of the command, and a fingerprint of what it is based on. `secret`,
-    # encrypted: arguments that are secrets or, once it was accepted, the secret that it
-    # made.
+    # `arguments`: those of the command. `seen`: a fingerprint of what the change is
+    # based on. `secret`, encrypted: arguments that are secrets; once the change was
+    # accepted, the secret that the command made.
     change = models.JSONField()
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -160,7 +166,8 @@ class PendingChange(models.Model):
     reason = models.TextField()
     expires_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)
-    # While a call to MultiMail carries it out.
+    # Until when it is reserved for the request that carries it out by calling
+    # MultiMail.
     lease_until = models.DateTimeField(null=True)
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -198,7 +205,7 @@ class PendingChange(models.Model):
                 name="pending_change_one_place",
             ),
         ]
-        # For every page: nearly always none waits.
+        # Admins' pages show how many changes wait; nearly always there are none.
         indexes = [
             models.Index(
                 fields=["expires_at"],
@@ -212,7 +219,7 @@ class PendingChange(models.Model):
 
     @property
     def has_secret(self) -> bool:
-        """Whether it was accepted, and made a secret that nobody has seen yet."""
+        """Whether it was accepted, and made a secret that has not been shown yet."""
         return self.state == self.State.ACCEPTED and "secret" in self.change
 
     def is_of(self, actor: Actor) -> bool:

@@ -1,8 +1,9 @@
-"""People who sign in, how they prove who they are, their Discord accounts and one-time
-links; and their roles, with who had which role where, and when.
+"""The models of people: accounts, roles and the history of roles, second-factor rules,
+recovery codes, Discord accounts, and one-time links.
 
-Only database triggers write that history; a migration of this app defines them. It has
-no foreign keys, so that rows stay when their person, connection or mailbox is deleted.
+Only database triggers, which a migration of this app defines, write the history of
+roles (`GrantPeriod`). It has no foreign keys, so that its rows stay when their person,
+connection or mailbox is deleted.
 """
 
 from collections.abc import Iterable
@@ -38,13 +39,13 @@ class PersonManager(BaseUserManager["Person"]):
 
     def seeing(self, *, connection: int, mailbox: int | None) -> "QuerySet[Person]":
         """Return active people with any role that includes this mailbox of this
-        connection, sorted by name.
+        connection, or the whole connection if `mailbox` is None; by name.
         """
-        here = Q(connection=None) | Q(connection=connection)
-        here &= Q(mailbox=None)
+        includes_it = Q(connection=None) | Q(connection=connection)
+        includes_it &= Q(mailbox=None)
         if mailbox is not None:
-            here |= Q(mailbox=mailbox)
-        grants = Grant.objects.filter(here)
+            includes_it |= Q(mailbox=mailbox)
+        grants = Grant.objects.filter(includes_it)
         seeing = self.filter(is_active=True, pk__in=grants.values("person"))
         return seeing.order_by("name", "email", "pk")
 
@@ -69,8 +70,8 @@ class PersonManager(BaseUserManager["Person"]):
 
     def admins_of_all(self) -> "QuerySet[Person]":
         """Return the active admins of everything."""
-        whole = Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None)
-        return self.filter(is_active=True, pk__in=whole.values("person"))
+        grants = Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None)
+        return self.filter(is_active=True, pk__in=grants.values("person"))
 
     def present(self) -> "QuerySet[Person]":
         """Return active people who are not out of office, by the database's clock."""
@@ -90,9 +91,9 @@ class Person(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     joined_at = models.DateTimeField(db_default=Now())
-    # Single-key shortcuts are switched off.
+    # Whether single-key shortcuts are switched off.
     keys_off = models.BooleanField(default=False)
-    # Messages open as text instead of laid out.
+    # Whether messages open as text instead of laid out.
     text_first = models.BooleanField(default=False)
 
     # Out of office: nothing is assigned to them meanwhile. They set it on their account
@@ -126,8 +127,8 @@ class Person(AbstractBaseUser):
     def actor(
         self, *, surface: str, address: str = "", scopes: Iterable[Scope] | None = None
     ) -> Actor:
-        """Return the frozen actor that commands get, with the person's roles; `scopes`,
-        where they were just read.
+        """Return the frozen actor that commands get, with the person's roles. Pass
+        `scopes` if the roles have just been read.
         """
         if scopes is None:
             grants = self.grants.all() if self.is_active else ()
@@ -142,7 +143,7 @@ class Person(AbstractBaseUser):
         )
 
     def current_scopes(self) -> list[Scope]:
-        """Return the roles that the person has by now; none once deactivated."""
+        """Read the roles that the person has now; none if they are deactivated."""
         granted = Grant.objects.filter(person=self.pk, person__is_active=True)
         return [
             Scope(Role(role), connection, mailbox)
@@ -153,7 +154,7 @@ class Person(AbstractBaseUser):
 
 
 class Grant(models.Model):
-    """A role, for everything or for one connection or mailbox."""
+    """A role of a person: for everything, or for one connection or mailbox."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)
@@ -215,8 +216,8 @@ class RecoveryCode(models.Model):
 
 
 class DiscordAccount(models.Model):
-    """A Discord account that belongs to a person of the desk; one account has one
-    person.
+    """A Discord account that belongs to a person of the desk, and to one person
+    only.
     """
 
     person = models.ForeignKey(
@@ -251,14 +252,18 @@ LISTED = timedelta(days=30)
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
-    """Queries of one-time links; the database's clock decides whether one has expired."""
+    """Queries of one-time links; the database's clock decides whether one has
+    expired.
+    """
 
     def unanswered(self) -> Self:
-        """Neither used nor withdrawn; they may have expired."""
+        """Links that were neither used nor withdrawn; they may have expired."""
         return self.filter(accepted_at=None, withdrawn_at=None)
 
     def good(self) -> Self:
-        """The valid ones."""
+        """Links that can be used: they were neither used nor withdrawn, and have not
+        expired.
+        """
         return self.unanswered().filter(expires_at__gt=Now())
 
     def to_list(self) -> Self:
@@ -273,13 +278,15 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         return self.filter(kind=Invitation.Kind.PASSWORD, person=person)
 
     def withdraw(self) -> int:
-        """Withdraw all of them, and return how many of them were valid."""
+        """Withdraw all that were neither used nor withdrawn, and return how many these
+        were.
+        """
         return self.unanswered().update(withdrawn_at=Now())
 
 
 class Invitation(models.Model):
-    """A link that works once, until a date, for one address. Only the hash of its token
-    is stored.
+    """A one-time link, to join or to set a new password, that is valid until a date and
+    for one address. Only the hash of its token is stored.
     """
 
     class Kind(models.TextChoices):
@@ -293,7 +300,7 @@ class Invitation(models.Model):
     # The roles of the person who joins: [{"role": "reviewer", "connection": null,
     # "mailbox": 7}].
     grants = models.JSONField(default=list)
-    # The person whose password it sets, or who joined by it.
+    # The person whose password it sets, or who used it to join or to get its roles.
     person = models.ForeignKey(
         Person,
         null=True,
@@ -329,31 +336,31 @@ class Invitation(models.Model):
 
 
 class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
-    """Queries of the history of rights."""
+    """Queries of the history of roles."""
 
     def in_force_at(self, at: datetime) -> Self:
-        """Grants in force at that moment: a period includes its start and excludes its
-        end.
+        """Periods that include this moment. A period includes its start and excludes
+        its end.
         """
         return self.filter(since__lte=at).filter(Q(until=None) | Q(until__gt=at))
 
     def of_person(self, person: int) -> Self:
-        """One person's periods, also of a deleted person."""
+        """The periods of one person, who may be deleted."""
         return self.filter(person=person)
 
     def reaching(self, *, connection: int | None, mailbox: int | None) -> Self:
-        """Those that include a target; without connection and mailbox, those for
-        everything.
+        """Periods of roles that include a target; without connection and mailbox,
+        periods of roles for everything.
         """
-        here = Q(connection=None)
+        includes_it = Q(connection=None)
         if connection is not None:
-            here |= Q(connection=connection, mailbox=None)
+            includes_it |= Q(connection=connection, mailbox=None)
         if mailbox is not None:
-            here |= Q(mailbox=mailbox)
-        return self.filter(here)
+            includes_it |= Q(mailbox=mailbox)
+        return self.filter(includes_it)
 
     def read_by(self, actor: Actor) -> Self:
-        """Those within the actor's visible scope as admin or auditor, as in
+        """Periods within the actor's visible scope as admin or auditor, as in
         `PersonManager.read_by`.
         """
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
@@ -364,29 +371,30 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         visible = Q(connection=None)
         for scope in scopes:
             if scope.mailbox is not None:
-                around = Mailbox.objects.filter(pk=scope.mailbox).values("connection")
+                its_connection = Mailbox.objects.filter(pk=scope.mailbox).values(
+                    "connection"
+                )
                 visible |= Q(mailbox=scope.mailbox)
-                visible |= Q(connection__in=around, mailbox=None)
+                visible |= Q(connection__in=its_connection, mailbox=None)
             else:
                 visible |= Q(connection=scope.connection)
         return self.filter(visible)
 
     def by_person(self) -> Self:
-        """In the order of a list of people."""
+        """Sorted by person, then target and role."""
         return self.order_by(
             "name", "email", "person", "connection", "mailbox", "role", "pk"
         )
 
     def oldest_first(self) -> Self:
-        """In the order of time."""
+        """Sorted by when each period began."""
         return self.order_by("since", "pk")
 
 
 class GrantPeriod(models.Model):
-    """A role that was in force from one moment to another; without an end it is in
-    force now.
+    """A period in which a person had a role; without an end, they have it now.
 
-    A deactivated person's role is not in force; reactivating them starts another
+    While a person is deactivated, no role is in force; reactivating them begins another
     period.
     """
 
@@ -394,7 +402,7 @@ class GrantPeriod(models.Model):
         GIVEN = "given", "Given"
         CHANGED = "changed", "Changed to this"
         REACTIVATED = "reactivated", "Reactivated"
-        # The grant is older than this history; its own row says since when.
+        # The grant is older than this table; `Grant.created_at` says since when.
         FOUND = "found", "Given"
 
     class Ended(models.TextChoices):

@@ -1,8 +1,8 @@
-"""Changes that wait for a second admin: asked for, and accepted, which carries them out,
-declined or withdrawn.
+"""The commands for changes that wait for a second admin: asking for one, accepting it,
+which carries it out, declining it, and withdrawing it.
 
-Each end locks the row first, so that of two people at one moment the second finds it
-ended.
+Each locks the change's row first. If two people end a change at the same moment, the
+second one is told that it has ended.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -27,22 +27,24 @@ from people.second_admin.registry import (
     command_of,
 )
 
+# In characters.
 MAX_REASON = 1000
-# A form has at most a mebibyte, and this text is one field of it.
+# In characters. Forms are limited to a mebibyte, and this text is one field of a form.
 MAX_PACKED = 1_000_000
+# How many seconds the form that asks for a reason is valid.
 _GOOD_FOR = 3600
 _SALT = "change-for-second-admin:"
 
 
 class ChangeNotWaiting(NotYours):
-    """The change was accepted, declined, withdrawn or has expired meanwhile, or the
-    actor cannot end it so.
+    """The change has ended or expired meanwhile, or the actor may not end it in this
+    way.
     """
 
 
 def covers(change: PendingChange, actor: Actor) -> bool:
-    """Whether the actor is an admin of all that a change is of; without connection and
-    mailbox, of everything.
+    """Whether the actor is an admin of all that a change is for. A change without
+    connection and mailbox is for everything.
     """
     connection, mailbox = place_of(change)
     return actor.is_a(Role.ADMIN, connection=connection, mailbox=mailbox)
@@ -50,15 +52,15 @@ def covers(change: PendingChange, actor: Actor) -> bool:
 
 def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[Person]:
     """Return the active people who could accept a change that `asker` asked for, by
-    name.
+    name. Whoever the change is about is not among them.
     """
     connection, mailbox = place_of(change)
-    here = Q(grants__connection=None, grants__mailbox=None)
+    covering = Q(grants__connection=None, grants__mailbox=None)
     if connection is not None:
-        here |= Q(grants__connection=connection)
+        covering |= Q(grants__connection=connection)
         if mailbox is not None:
-            here |= Q(grants__mailbox=mailbox)
-    admins = Person.objects.filter(here, grants__role=Role.ADMIN, is_active=True)
+            covering |= Q(grants__mailbox=mailbox)
+    admins = Person.objects.filter(covering, grants__role=Role.ADMIN, is_active=True)
     admins = admins.exclude(pk=asker)
     about = change.about if isinstance(change, ChangeInWords) else change.about_id
     if about is not None:
@@ -67,8 +69,8 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
 
 
 def pack(asked: ChangeInWords, actor: Actor) -> str:
-    """Return a change as signed text for the form that asks for a reason. Raises
-    NotYours where it is too long.
+    """Return a change as signed text, which the form that asks for a reason carries.
+    Raises NotYours if it is too long.
     """
     packed = signing.dumps(asdict(asked), salt=_SALT + actor.id, compress=True)
     if len(packed) > MAX_PACKED:
@@ -77,8 +79,8 @@ def pack(asked: ChangeInWords, actor: Actor) -> str:
 
 
 def unpack(packed: str, actor: Actor) -> ChangeInWords:
-    """Return the change of a signed text. Raises NotYours where it is another person's,
-    or too old.
+    """Return the change in a text that `pack` signed. Raises NotYours if it was signed
+    for somebody else, or more than an hour ago.
     """
     try:
         fields = signing.loads(packed, salt=_SALT + actor.id, max_age=_GOOD_FOR)
@@ -93,8 +95,8 @@ def unpack(packed: str, actor: Actor) -> ChangeInWords:
 def ask_second_admin(
     *, asked: ChangeInWords, reason: str, actor: Actor
 ) -> PendingChange:
-    """Store a change that waits for a second admin. The same change, asked twice, waits
-    once. Raises NotYours.
+    """Store a change that waits for a second admin. If the actor asked for the same
+    change before and it still waits, return that one. Raises NotYours.
     """
     if not actor.has(Role.ADMIN):
         raise NotYours("Only an admin can ask for a change.")
@@ -106,9 +108,9 @@ def ask_second_admin(
         "url": asked.page,
         "change": asked.change,
     }
-    if found := PendingChange.objects.waiting().filter(**same).first():
-        return found
-    made = PendingChange.objects.create(
+    if earlier := PendingChange.objects.waiting().filter(**same).first():
+        return earlier
+    pending = PendingChange.objects.create(
         **same,
         connection_id=None if asked.mailbox is not None else asked.connection,
         mailbox_id=asked.mailbox,
@@ -119,13 +121,13 @@ def ask_second_admin(
         reason=reason.strip()[:MAX_REASON],
         expires_at=Now() + WAITS_FOR,
     )
-    made.refresh_from_db()
-    record_change("change.asked", made, actor)
-    return made
+    pending.refresh_from_db()
+    record_change("change.asked", pending, actor)
+    return pending
 
 
 def record_change(action: str, change: PendingChange, actor: Actor) -> None:
-    """Record what became of a change, with what it was and becomes."""
+    """Write to the ledger what became of a change, with what it changes and why."""
     record(
         action,
         actor=actor,
@@ -145,8 +147,8 @@ def record_change(action: str, change: PendingChange, actor: Actor) -> None:
 
 
 def place_of(change: PendingChange | ChangeInWords) -> tuple[int | None, int | None]:
-    """Return the keys of connection and mailbox of a change; a mailbox has its
-    connection's key too.
+    """Return the keys of the connection and the mailbox that a change is for. With a
+    mailbox comes the key of its connection; None and None mean everything.
     """
     if isinstance(change, ChangeInWords):
         return change.connection, change.mailbox
@@ -156,119 +158,128 @@ def place_of(change: PendingChange | ChangeInWords) -> tuple[int | None, int | N
 
 
 State = PendingChange.State
-# Longer than all calls of one change together, so that only a dead process's row is
-# carried out again.
+# How long a change is reserved for the request that carries it out. Longer than all
+# calls of one change take together: it is carried out again only if that process died.
 LEASE = timedelta(minutes=2)
-# For so long a person whose password was set with the asker's link counts as the asker.
+# An admin whose password was set with the asker's link cannot accept the asker's
+# changes for so long: the asker may know the password.
 TRUSTED_AFTER = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a change, and what its command returned where it was carried out."""
+    """What became of a change and, if it was carried out, what its command returned."""
 
     change: PendingChange
     result: object = None
 
 
 def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
-    """Accept a change: run its command as the person who asked for it, with the ledger
-    naming both.
+    """Accept a change: run its command as the person who asked for it. The ledger names
+    both people.
 
-    A change that is no longer possible ends as refused, with the command's sentence.
-    One that calls MultiMail runs outside of a transaction, and waits again where its
-    outcome is not known; `code` is an operator's code for it. Raises ChangeNotWaiting.
+    If the command refuses, because the change is no longer possible, the change ends as
+    refused with the command's sentence. A command that calls MultiMail runs outside of
+    a transaction; if the call may succeed later, the change waits again. `code` is an
+    operator's code for that call. Raises ChangeNotWaiting.
     """
     command = command_of(PendingChange.objects.only("command").get(pk=change_id))
     if not command.calls_multimail:
         return _accept(change_id, command, actor)
-    found = _claim(change_id, actor)
+    change = _claim(change_id, actor)
     try:
-        result = command.carry_out(found.change, actor=_both(found, actor), code=code)
+        result = command.carry_out(
+            change.change, actor=_asker_with_second(change, actor), code=code
+        )
     except SentenceError as error:
         state = State.REFUSED if error.is_final else State.WAITING
         return Ended(_finish(change_id, state, actor, error.sentence[:1000]))
-    made = _made(command, result)
-    return Ended(_finish(change_id, State.ACCEPTED, actor, "", made), result)
+    secret = _encrypted_secret(command, result)
+    return Ended(_finish(change_id, State.ACCEPTED, actor, "", secret), result)
 
 
 @atomic_with_retry
 def decline(*, change_id: int, actor: Actor, reason: str = "") -> PendingChange:
-    """Decline a change of somebody else's. Raises ChangeNotWaiting."""
-    found = _lock_waiting(change_id)
-    if found.is_of(actor):
+    """Decline a change that somebody else asked for. Raises ChangeNotWaiting."""
+    change = _lock_waiting(change_id)
+    if change.is_of(actor):
         raise ChangeNotWaiting(
             "You asked for this change yourself. Withdraw it instead."
         )
-    _check_covers(found, actor)
-    return _end(found, State.DECLINED, actor, reason.strip()[:1000])
+    _check_covers(change, actor)
+    return _end(change, State.DECLINED, actor, reason.strip()[:1000])
 
 
 @atomic_with_retry
 def withdraw_change(*, change_id: int, actor: Actor) -> PendingChange:
-    """Withdraw one's own change. Raises ChangeNotWaiting."""
-    found = _lock_waiting(change_id)
-    if not found.is_of(actor):
+    """Withdraw a change that the actor asked for. Raises ChangeNotWaiting."""
+    change = _lock_waiting(change_id)
+    if not change.is_of(actor):
         raise ChangeNotWaiting(
             "Only the person who asked for a change can withdraw it."
         )
-    return _end(found, State.WITHDRAWN, actor, "")
+    return _end(change, State.WITHDRAWN, actor, "")
 
 
 @atomic_with_retry
 def reveal_secret(*, change_id: int, actor: Actor) -> tuple[PendingChange, str]:
-    """Return an accepted change with the secret that it made, once, to whoever asked
-    for it.
-
-    Raises ChangeNotWaiting.
+    """Return an accepted change and the secret that it made, once, to the admin who
+    asked for the change. Raises ChangeNotWaiting.
     """
-    found = _rows().get(pk=change_id)
-    if not found.is_of(actor) or not covers(found, actor):
+    change = _locked_changes().get(pk=change_id)
+    if not change.is_of(actor) or not covers(change, actor):
         raise ChangeNotWaiting(
             "Only the admin who asked for a change is shown the secret that it made."
         )
-    if not found.has_secret:
+    if not change.has_secret:
         raise ChangeNotWaiting("This change made no secret, or it was shown before.")
-    secret = decrypt(found.change.pop("secret"))
-    found.save()
-    record_change("change.secret_shown", found, actor)
-    return found, secret
+    secret = decrypt(change.change.pop("secret"))
+    change.save()
+    record_change("change.secret_shown", change, actor)
+    return change, secret
 
 
 @atomic_with_retry
 def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> Ended:
-    found = _lock_waiting(change_id)
-    check_may_accept(found, actor)
+    change = _lock_waiting(change_id)
+    check_may_accept(change, actor)
     try:
         with transaction.atomic():
-            result = command.carry_out(found.change, actor=_both(found, actor), code="")
+            result = command.carry_out(
+                change.change, actor=_asker_with_second(change, actor), code=""
+            )
     except SentenceError as error:
-        return Ended(_end(found, State.REFUSED, actor, error.sentence[:1000]))
-    return Ended(_end(found, State.ACCEPTED, actor, "", _made(command, result)), result)
+        return Ended(_end(change, State.REFUSED, actor, error.sentence[:1000]))
+    return Ended(
+        _end(change, State.ACCEPTED, actor, "", _encrypted_secret(command, result)),
+        result,
+    )
 
 
-def _made(command: WaitingCommand, result: object) -> str:
-    """Return the secret that a command made, encrypted; empty where it made none."""
+def _encrypted_secret(command: WaitingCommand, result: object) -> str:
+    """Return the secret that a command made, encrypted; empty if it made none."""
     return encrypt(command.made(result)) if command.made else ""
 
 
 @atomic_with_retry
 def _claim(change_id: int, actor: Actor) -> PendingChange:
-    """Take the change for one call."""
-    found = _lock_waiting(change_id)
-    check_may_accept(found, actor)
-    PendingChange.objects.filter(pk=found.pk).update(lease_until=Now() + LEASE)
-    return found
+    """Reserve the change for one request that carries it out, and return it."""
+    change = _lock_waiting(change_id)
+    check_may_accept(change, actor)
+    PendingChange.objects.filter(pk=change.pk).update(lease_until=Now() + LEASE)
+    return change
 
 
 @atomic_with_retry
 def _finish(
-    change_id: int, state: State, actor: Actor, outcome: str, made: str = ""
+    change_id: int, state: State, actor: Actor, outcome: str, secret: str = ""
 ) -> PendingChange:
-    """End a change that a call carried out, or let it wait for another try."""
-    change = _rows().get(pk=change_id)
+    """End a change whose command was called or, with the state WAITING, let it wait for
+    another try.
+    """
+    change = _locked_changes().get(pk=change_id)
     if state != State.WAITING:
-        return _end(change, state, actor, outcome, made)
+        return _end(change, state, actor, outcome, secret)
     change.lease_until = None
     change.outcome = outcome
     change.save()
@@ -296,11 +307,11 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
         )
 
 
-def _both(change: PendingChange, second: Actor) -> Actor:
-    """Return the person who asked, with the roles of now, as the actor of the command;
-    its entries name both.
+def _asker_with_second(change: PendingChange, second: Actor) -> Actor:
+    """Return the actor of an accepted change's command: the person who asked, with
+    their current roles. The ledger entries of this actor name the second admin too.
     """
-    # Without any role once deactivated, so that the command refuses.
+    # A deactivated person has no role, so that the command refuses.
     asker = change.asked_by.actor(surface=second.surface, address=second.address)
     proof = (("accepted_by", second.label), ("reason_of_change", change.reason))
     return replace(asker, second=second.id, proof=proof)
@@ -313,40 +324,40 @@ def _check_covers(change: PendingChange, actor: Actor) -> None:
         )
 
 
-def _rows() -> QuerySet[PendingChange]:
-    named = PendingChange.objects.select_for_update(of=("self",))
-    return named.select_related("asked_by", "mailbox", "connection")
+def _locked_changes() -> QuerySet[PendingChange]:
+    locked = PendingChange.objects.select_for_update(of=("self",))
+    return locked.select_related("asked_by", "mailbox", "connection")
 
 
 def _lock_waiting(change_id: int) -> PendingChange:
-    found = _rows().get(pk=change_id)
+    change = _locked_changes().get(pk=change_id)
     now = clock()
-    if found.state != State.WAITING:
+    if change.state != State.WAITING:
         raise ChangeNotWaiting(
-            f"This change is not waiting any more: {found.get_state_display().lower()}."
+            f"This change is not waiting any more: {change.get_state_display().lower()}."
         )
-    if found.expires_at <= now:
+    if change.expires_at <= now:
         raise ChangeNotWaiting("This change has expired. It can be asked for again.")
-    if found.lease_until is not None and found.lease_until > now:
+    if change.lease_until is not None and change.lease_until > now:
         raise ChangeNotWaiting(
             "This change is being carried out. Reload the page in a moment."
         )
-    return found
+    return change
 
 
 def _end(
-    change: PendingChange, state: str, actor: Actor, outcome: str, made: str = ""
+    change: PendingChange, state: str, actor: Actor, outcome: str, secret: str = ""
 ) -> PendingChange:
     change.state = state
     change.outcome = outcome
     change.lease_until = None
     change.ended_by_id = int(actor.id)
     change.ended_at = clock()
-    # Nothing else reads secret arguments any more, and only whoever asked is shown what
-    # was made.
+    # Secret arguments are not needed any more. A secret that the command made takes
+    # their place, until it was shown to the admin who asked.
     change.change.pop("secret", None)
-    if made:
-        change.change["secret"] = made
+    if secret:
+        change.change["secret"] = secret
     change.save()
     record_change(f"change.{state}", change, actor)
     return change

@@ -1,9 +1,10 @@
-"""The commands that wait for a second admin, where the organisation switched that on.
+"""The commands that wait for a second admin, if the organisation switched that on, and
+the decorator that makes a command wait.
 
-A command of an admin waits unless `tightening.py` names it as one that can only
-tighten. It checks what is asked for, yields once what that would change in words, and
-only then changes anything: where it has to wait, it ends at its `yield`, and its name
-and its arguments are stored. Accepting calls the same command again.
+Every command of an admin can wait, unless `tightening.py` lists it. Such a command
+checks what it was asked for, yields a description of the change once, and only then
+changes anything. If it has to wait, it stops at its `yield`, and its name and arguments
+are stored. Accepting the change calls the same command again.
 """
 
 import hashlib
@@ -28,33 +29,33 @@ from people.models import OrganisationSettings, PendingChange
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Who acts, when, and with which code of MultiMail's operator is given again when a change
-# is accepted.
+# Arguments that are not stored, because accepting a change gives them new values.
+# `code` is a code of MultiMail's operator.
 _GIVEN_AGAIN = {"actor", "now", "code"}
 _OF_ANOTHER_VERSION = "Another version of the desk stored this change, and this one cannot read it. Ask for it again."
 
 
 @dataclass(frozen=True)
 class ChangeInWords:
-    """What the second admin reads of a change, and where it belongs.
-
-    `page` is the address of what it changes. Without connection and mailbox it is of
-    everything. `about` is the person whose rights it changes. Besides `before`,
-    `based_on` has to be the same when the change is accepted. One that `tightens`, by
-    its arguments and what is stored, does not wait; what cannot be read counts as
-    loosening. Once it has to wait, it has the name of its `command`, and in `change` the
-    arguments as JSON.
-    """
+    """A change as the second admin reads it, and what it is for."""
 
     title: str
     before: str
     after: str
+    # The address of the page on which the change is made.
     page: str
+    # What the change is for; without connection and mailbox, everything.
     connection: int | None = None
     mailbox: int | None = None
+    # The person whose rights it changes.
     about: int | None = None
+    # Like `before`, this has to be the same when the change is accepted.
     based_on: Any = None
+    # Whether this call tightens, by its arguments and what is stored: then it does not
+    # wait. What cannot be read counts as loosening.
     tightens: bool = False
+    # Both are empty unless the change has to wait: the command's name, and its
+    # arguments as JSON (`WaitingCommand.asked`).
     command: str = ""
     change: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,14 +66,15 @@ class ChangeInWords:
         return hashlib.sha256(based_on.encode()).hexdigest()
 
 
-# What a command is that can wait: it yields its change in words, and returns its result.
-# The words are only asked for where it may have to wait.
+# The type of a command that can wait: a generator, which yields a function that
+# describes the change, and returns the command's result. The function is only called if
+# the command may have to wait.
 CanWait = Generator[Callable[[], ChangeInWords], None, R]
 
 
 def listed(values: Mapping[str, Any]) -> str:
-    """Return the values that are not empty, one a line, as a change reads: "name:
-    Support".
+    """Return the values that are not empty, one on each line, for `before` and `after`
+    of a change: "name: Support".
     """
     lines = []
     for name, value in values.items():
@@ -83,8 +85,8 @@ def listed(values: Mapping[str, Any]) -> str:
 
 
 class SecondAdminNeeded(Exception):
-    """A command waits for a second admin, who has to accept it first. Nothing was
-    changed.
+    """The command has to wait until a second admin accepts it. Nothing was changed.
+    `asked` is the change.
     """
 
     def __init__(self, asked: ChangeInWords) -> None:
@@ -94,24 +96,25 @@ class SecondAdminNeeded(Exception):
 
 @dataclass(frozen=True)
 class WaitingCommand:
-    """A command that waits.
-
-    `secrets` are arguments that are stored encrypted. `made` returns a secret that the
-    command made, for the admin who asked for it. One that `calls_multimail` is carried
-    out outside of a transaction.
-    """
+    """A command that can wait for a second admin."""
 
     name: str
     kind: str
     run: Callable[..., CanWait[Any]]
+    # If so, the command is carried out outside of a transaction.
     calls_multimail: bool = False
+    # The names of arguments that are stored encrypted.
     secrets: tuple[str, ...] = ()
+    # Returns from the command's result the secret that it made, which is shown to the
+    # admin who asked.
     made: Callable[[Any], str] | None = None
 
     def asked(
         self, words: ChangeInWords, arguments: Mapping[str, Any]
     ) -> ChangeInWords:
-        """Return a call of the command as a change that can wait."""
+        """Return the change with this command's name and the arguments of one call,
+        ready to be stored.
+        """
         plain = {
             name: as_json(one)
             for name, one in arguments.items()
@@ -125,19 +128,21 @@ class WaitingCommand:
         return replace(words, command=self.name, change=change)
 
     def carry_out(self, change: Mapping[str, Any], *, actor: Actor, code: str) -> Any:
-        """Call the command with the arguments of a change. Raises NotYours where what
-        it is based on has changed.
+        """Call the command with the stored arguments of a change, and return its
+        result. Raises NotYours if what the change is based on has changed.
         """
         stored = dict(change["arguments"])
         if "secret" in change:
             stored |= json.loads(decrypt(change["secret"]))
         hints = get_type_hints(self.run)
-        said = {"actor": actor, "now": clock(), "code": code}
+        new_values = {"actor": actor, "now": clock(), "code": code}
         try:
             arguments = {
                 name: from_json(hints[name], one) for name, one in stored.items()
             }
-            arguments |= {name: one for name, one in said.items() if name in hints}
+            arguments |= {
+                name: one for name, one in new_values.items() if name in hints
+            }
             inspect.signature(self.run).bind(**arguments)
         except (KeyError, TypeError, ValueError):
             raise NotYours(_OF_ANOTHER_VERSION) from None
@@ -150,7 +155,7 @@ class WaitingCommand:
 
 
 def _finish(steps: CanWait[R]) -> R:
-    """Run a command on from its `yield`, and return its result."""
+    """Run a command on from its `yield` to its end, and return its result."""
     try:
         next(steps)
     except StopIteration as end:
@@ -158,12 +163,13 @@ def _finish(steps: CanWait[R]) -> R:
     raise TypeError("A command says once what it would change.")
 
 
+# All commands that can wait, by name; the decorator adds them.
 COMMANDS: dict[str, WaitingCommand] = {}
 
 
 def command_of(change: PendingChange) -> WaitingCommand:
-    """Return the command of a change; where no version has it any more, one that only
-    says so.
+    """Return the command of a change. If this version has no such command, return one
+    that always refuses.
     """
     return COMMANDS.get(change.command) or WaitingCommand(
         change.command, change.command, _refuse
@@ -175,18 +181,18 @@ def _refuse(**_: Any) -> Any:
 
 
 def is_second_admin_on() -> bool:
-    """Whether the organisation switched on that changes wait for a second admin."""
+    """Whether the organisation has changes wait for a second admin."""
     return OrganisationSettings.objects.filter(
         second_admin_since__isnull=False
     ).exists()
 
 
 def wants_second_admin(actor: Actor) -> bool:
-    """Whether a change that this actor wants has to wait: a person's, unless a second
-    admin accepted it.
+    """Whether a change by this actor has to wait: it does if the actor is a person, and
+    no second admin has accepted it.
 
-    Operators on the command line and rules are no admins who could be two; what they
-    may do is decided elsewhere.
+    Operators on the command line and rules do not wait for admins; what they may do is
+    decided elsewhere.
     """
     return actor.kind == "person" and not actor.second and is_second_admin_on()
 
@@ -199,20 +205,20 @@ def second_admin(
     secrets: tuple[str, ...] = (),
     made: Callable[[Any], str] | None = None,
 ) -> Callable[[Callable[P, CanWait[R]]], Callable[P, R]]:
-    """Decorate a command: it raises SecondAdminNeeded at its `yield` where it has to
-    wait for a second admin.
+    """Decorate a command: it raises SecondAdminNeeded at its `yield` if it has to wait
+    for a second admin.
 
-    `always`: it takes two admins whatever the organisation has set. Put
-    `atomic_with_retry` above it, so that what it read before its `yield` is still so
-    afterwards.
+    With `always` it needs two admins whatever the organisation has set. Put
+    `atomic_with_retry` above it, so that what the command read before its `yield` still
+    holds afterwards.
     """
 
     def decorate(command: Callable[P, CanWait[R]]) -> Callable[P, R]:
         name = command.__name__
-        known = COMMANDS.get(name)
-        if known is not None and known.run.__module__ != command.__module__:
+        registered = COMMANDS.get(name)
+        if registered is not None and registered.run.__module__ != command.__module__:
             raise TypeError(
-                f"Two commands are named {name}: {known.run.__module__} and {command.__module__}."
+                f"Two commands are named {name}: {registered.run.__module__} and {command.__module__}."
             )
         waiting = WaitingCommand(name, kind, command, calls_multimail, secrets, made)
         COMMANDS[name] = waiting
@@ -222,11 +228,11 @@ def second_admin(
         def run_or_wait(*args: P.args, **kwargs: P.kwargs) -> R:
             actor = cast(Actor, kwargs["actor"])
             steps = command(*args, **kwargs)
-            in_words = next(steps, None)
-            if in_words is None:
+            describe = next(steps, None)
+            if describe is None:
                 raise TypeError(f"{name} does not say what it would change.")
             if not actor.second if always else wants_second_admin(actor):
-                words = in_words()
+                words = describe()
                 if not words.tightens:
                     call = signature.bind(*args, **kwargs)
                     call.apply_defaults()
@@ -239,7 +245,7 @@ def second_admin(
 
 
 def as_json(value: Any) -> Any:
-    """Return an argument as JSON."""
+    """Return an argument as a value that JSON can hold; a row becomes its key."""
     if isinstance(value, Model):
         return value.pk
     if isinstance(value, timedelta):
@@ -263,8 +269,8 @@ def _hints_of(kind: Any) -> dict[str, Any]:
 
 
 def from_json(hint: Any, value: Any) -> Any:
-    """Return what `as_json` turned into JSON, as the type `hint`. Raises NotYours for a
-    row that is gone.
+    """Return what `as_json` made of an argument as the type `hint` again. Raises
+    NotYours if it is a row that is gone.
     """
     if value is None or hint is Any:
         return value
@@ -276,14 +282,14 @@ def from_json(hint: Any, value: Any) -> Any:
     if issubclass(kind, Model):
         rows = kind._default_manager.all()
         if hasattr(rows, "at_work"):
-            # Without those of a connection that was removed.
+            # Rows of a removed connection count as gone.
             rows = rows.at_work()
-        found = rows.filter(pk=value).first()
-        if found is None:
+        row = rows.filter(pk=value).first()
+        if row is None:
             raise NotYours(
                 f"The {kind._meta.verbose_name} that this changes is no longer there."
             )
-        return found
+        return row
     if issubclass(kind, timedelta):
         return timedelta(seconds=value)
     if issubclass(kind, datetime):

@@ -1,8 +1,9 @@
-"""Two settings of the organisation. Whether loosening waits for a second admin: switching
-that off waits for one itself. And whether figures of single people are shown: off,
-until an admin of everything says that law and agreements allow it.
+"""Two settings of the organisation.
 
-While that is off nobody sees such a figure, on any page or in any file; figures of
+The first is whether changes that loosen something wait for a second admin. Switching
+that off waits for a second admin itself. The second is whether figures of single people
+are shown. They are not, until an admin of everything says that law and agreements allow
+it: until then nobody sees such a figure on any page or in any file, and figures of
 teams of three and more are shown.
 """
 
@@ -16,24 +17,27 @@ from people.errors import NotYours
 from people.models import OrganisationSettings, Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
+# What the first setting means, if it is off and if it is on.
 _LOOSENING = ("Loosening applies at once", "Loosening waits for a second admin")
 
 
 def organisation_settings() -> OrganisationSettings:
-    """Return the settings of the organisation; where nothing was ever set, a row that
-    is not stored.
+    """Return the settings of the organisation. If nothing was ever set, return a row
+    that is not stored.
     """
-    named = OrganisationSettings.objects.select_related(
+    with_people = OrganisationSettings.objects.select_related(
         "second_admin_set_by",
         "minimum_set_by",
         "person_figures_set_by",
         "standing_set_by",
     )
-    return named.filter(pk=1).first() or OrganisationSettings(pk=1)
+    return with_people.filter(pk=1).first() or OrganisationSettings(pk=1)
 
 
 def lock_settings() -> OrganisationSettings:
-    """Return the settings under a lock, stored if they were not."""
+    """Return the settings, locked until the transaction ends. The row is stored if
+    there was none.
+    """
     OrganisationSettings.objects.bulk_create(
         [OrganisationSettings(pk=1)], ignore_conflicts=True
     )
@@ -45,8 +49,8 @@ def lock_settings() -> OrganisationSettings:
 def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
     """Set whether loosening waits for a second admin; return whether that changed.
 
-    Only an admin of everything may, and only while there is another one: otherwise
-    nobody could accept anything. Raises NotYours.
+    Only an admin of everything may do this, and switch it on only while there is
+    another such admin: otherwise nobody could accept anything. Raises NotYours.
     """
     if not actor.is_admin_of_all:
         raise NotYours(
@@ -73,8 +77,8 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
 
 @atomic_with_retry
 def switch_off_by_operator(*, actor: Actor) -> bool:
-    """Switch it off on the command line, where no second admin is left; return whether
-    it was on.
+    """Let loosening apply at once again, on the command line, when no second admin is
+    left. Return whether it waited before.
     """
     locked = lock_settings()
     if locked.second_admin_since is None:
@@ -96,9 +100,11 @@ def has_another_admin(actor: Actor) -> bool:
     return Person.objects.admins_of_all().exclude(pk=int(actor.id)).exists()
 
 
+# In characters.
 MAX_REASON = 1000
-# Figures of fewer people than this would say something of single ones.
+# Figures of fewer people than this would reveal figures of single people.
 FEWEST = 3
+# What the second setting means, if it is off and if it is on.
 _FIGURES = ("Figures of teams only", "Figures of single people too")
 
 
@@ -114,8 +120,8 @@ def shows_people() -> bool:
 def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[bool]:
     """Show figures of single people, or of teams only; return whether that changed.
 
-    `because` names the law or the agreement that allows it. Raises NotYours for anybody
-    but an admin of everything, or without that reason.
+    `because` names the law or the agreement that allows it, and is required to show
+    them. Raises NotYours without it, and if the actor is no admin of everything.
     """
     because = because.strip()[:MAX_REASON]
     if not actor.is_admin_of_all:

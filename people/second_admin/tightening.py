@@ -1,12 +1,13 @@
-"""The commands of admins that never wait for a second admin, each with the reason.
-Everything else waits.
+"""The commands of admins that never wait for a second admin, each with the reason. All
+other commands of admins can wait.
 
-A command stands here only if no call of it can loosen anything. One that can do both is
-decorated, and says for each call whether it tightens (`registry.ChangeInWords`).
+A command is listed here only if no call of it can loosen anything. A command of which
+some calls loosen and others tighten is decorated instead, and says for each call
+whether it tightens (`registry.ChangeInWords`).
 """
 
 NEVER_WAITS = {
-    # They stop, pause, revoke, withdraw or end something.
+    # These stop, pause, revoke, withdraw or end something.
     "pull": "stops decisions",
     "pause_by_hand": "pauses a connection",
     "pause_key": "pauses an API key",
@@ -18,8 +19,8 @@ NEVER_WAITS = {
     "unlink_of": "revokes a way to act from Discord",
     "end_duty": "ends somebody's duty",
     "end_standing": "ends a standing approval",
-    # They change nothing that is in force: activating the draft waits, as does a rule
-    # that names a group or calendar.
+    # These change nothing that is in force. Activating a draft can wait, and so can
+    # adding a rule that names a group or calendar.
     "begin_draft": "begins a draft of the policy",
     "begin_ready_made": "begins a draft of the policy",
     "save_rule": "changes the draft of the policy",
@@ -28,7 +29,7 @@ NEVER_WAITS = {
     "add_group": "makes a group that no rule names yet",
     "delete_group": "deletes a group that no rule names",
     "remove_calendar": "removes a calendar that nothing uses",
-    # They look, or do again what was done or failed; no setting changes.
+    # These test something, or repeat what was done or failed. No setting changes.
     "test_destination": "posts a test",
     "send_test": "has a test event sent",
     "verify_domain": "looks at DNS",

@@ -1,5 +1,5 @@
-"""Adapts allauth: no sign-up, limits answer 429, secrets are encrypted, and messages
-use the desk's words.
+"""Adapts django-allauth to the desk: no sign-up, exceeded rate limits are answered 429,
+secrets are encrypted, and messages use the desk's words.
 """
 
 from typing import Any
@@ -18,6 +18,7 @@ from common import encryption
 from people.sign_in.reauthentication import too_many
 from people.sign_in.sessions import client_ip
 
+# By allauth's name of a method: what its link says, and its icon.
 _METHODS = {
     "reauthenticate": ("Use your password", "key"),
     "mfa_reauthenticate": ("Use a code from your app", "shield"),
@@ -26,8 +27,8 @@ _METHODS = {
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Closes sign-up, counts tries by the client address behind trusted proxies, and
-    uses the desk's messages.
+    """Closes sign-up, counts attempts by the client's address behind trusted proxies,
+    and uses the desk's messages.
     """
 
     error_messages = DefaultAccountAdapter.error_messages | {
@@ -40,7 +41,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def populate_username(self, request: HttpRequest, user: Any) -> None:
-        """People have no user name here."""
+        """Do nothing: people have no user name here."""
 
     def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
         """Refuse a deactivated person, also with a passkey or a provider."""
@@ -51,14 +52,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def validation_error(self, code: str, *args: Any) -> ValidationError:
         if code in ("too_many_login_attempts", "rate_limited"):
-            # allauth would show a form error instead.
+            # allauth would show an error in the form instead of answering 429.
             raise ImmediateHttpResponse(too_many(context.request, "login_failed"))
         error: ValidationError = super().validation_error(code, *args)
         return error
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
-        """Return the methods of reauthentication, in the desk's words; the provider is
-        for people without another.
+        """Return the methods of reauthentication, in the desk's words. The provider is
+        one only for people without any other.
         """
         methods = []
         for method in super().get_reauthentication_methods(user):

@@ -1,5 +1,5 @@
-"""Loads a session's person with their roles, for every request, and says whether one of
-these needs a second factor.
+"""Loads the signed-in person of every request with their roles, checks passwords, and
+tells whether one of a person's roles needs a second factor.
 """
 
 from allauth.account.auth_backends import AuthenticationBackend

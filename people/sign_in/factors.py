@@ -1,11 +1,11 @@
-"""Second factors: adding and removing them, which roles need one, and the codes of
-authenticator apps (TOTP, RFC 6238) and of recovery, each of which is accepted once over
-all processes.
+"""Second factors: adding and removing them, which roles need one, and checking the
+codes of authenticator apps (TOTP, RFC 6238) and recovery codes. Each code is accepted
+once, also if several processes get it at the same moment.
 
 A passkey counts as two factors: it is on a device, and is unlocked with a fingerprint,
-a face or a PIN. Of recovery codes, which replace a lost factor, only hashes are stored:
-allauth's own are derived from a stored seed, which anybody who reads the database could
-use.
+a face or a PIN. Recovery codes replace a lost factor. Only their hashes are stored.
+allauth's own recovery codes are not used: they are derived from a stored seed, so that
+anybody who reads the database could use them.
 """
 
 import hashlib
@@ -41,30 +41,31 @@ from people.sign_in.sessions import access_changed, end_sessions
 
 log = logging.getLogger(__name__)
 
+# An app shows a new code every 30 seconds; each code is for one such time step.
 PERIOD = 30
 DIGITS = 6
-# A clock may be half a minute off, either way.
+# How many time steps the app's clock may be ahead or behind.
 DRIFT = 1
 
 
 def make_secret() -> str:
-    """Return a new secret in the encoding that apps expect."""
+    """Return a new secret, in the encoding that authenticator apps expect."""
     return b32encode(secrets.token_bytes(20)).decode()
 
 
 def app_uri(secret: str, *, email: str) -> str:
-    """Return the URI that a QR code carries to the app."""
+    """Return the URI that the QR code for an authenticator app contains."""
     return f"otpauth://totp/{quote('Countersign:' + email)}?{urlencode({'secret': secret, 'issuer': 'Countersign'})}"
 
 
 def is_code(code: str) -> bool:
-    """Whether this looks like a code: six digits, which may contain spaces."""
+    """Whether this looks like an app's code: six digits, which may contain spaces."""
     return _digits(code) != ""
 
 
 def counter_of(secret: str, code: str, *, after: int) -> int | None:
-    """Return the time step of `code` if it is valid now and later than `after`;
-    otherwise None.
+    """Return the number of the time step that `code` is for, if it is valid now and
+    later than step `after`; otherwise None.
     """
     digits = _digits(code)
     current = int(time.time()) // PERIOD
@@ -75,11 +76,12 @@ def counter_of(secret: str, code: str, *, after: int) -> int | None:
 
 
 def use_code(*, person_id: int, code: str) -> Authenticator | None:
-    """Use a code up and return its app; None if it is wrong, too old, or used.
+    """Use an app's code up and return the app; None if the code is wrong, too old, or
+    was used.
 
-    The row is locked and stores the last time step that was used. So of two processes
-    that get the same code only one accepts it, and a code that somebody else has seen
-    is useless afterwards.
+    The row is locked and stores the last time step that was used. So if two processes
+    get the same code, only one accepts it, and a code that somebody else has seen is
+    useless afterwards.
     """
     with transaction.atomic():
         app = (
@@ -203,13 +205,13 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
 
 @atomic_with_retry
 def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
-    """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one
-    if a role needs one.
+    """Remove one of the actor's own factors. Raises FactorNotAllowed if it is the last
+    one and a role needs one, and StopIteration if it is not theirs.
     """
     person = Person.objects.locked(actor)
-    found = factors_of(person.pk)
-    removed = next(one for one in found if one.id == factor_id)
-    if len(found) == 1 and needs_second_factor(person):
+    own_factors = factors_of(person.pk)
+    removed = next(one for one in own_factors if one.id == factor_id)
+    if len(own_factors) == 1 and needs_second_factor(person):
         raise FactorNotAllowed(
             "Your role needs a second factor, and this is your only one. Add another first, then remove this one."
         )
@@ -220,8 +222,9 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
 @atomic_with_retry
 @second_admin("Second factor")
 def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
-    """Remove all factors of a person who lost them, and return how many; they set up a
-    new one after the password.
+    """Remove all factors of a person who lost them, end their sessions, and return how
+    many factors they had. If a role needs a factor, they set up a new one when they
+    next sign in.
 
     Raises FactorNotAllowed.
     """
@@ -231,23 +234,25 @@ def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
             "Remove your own factors under Your account, Second factor."
         )
     Person.objects.select_for_update().get(pk=person.pk)
-    found = factors_of(person.pk)
+    removed = factors_of(person.pk)
     yield lambda: ChangeInWords(
         title=f"Second factor: remove those of {person}",
-        before=", ".join(one.name for one in found),
+        before=", ".join(one.name for one in removed),
         after="none; signs in by password alone until a new one is set up",
         page=reverse("person", args=[person.pk]),
         about=person.pk,
-        based_on=[one.id for one in found],
-        # Where they have no role, a password alone leads nowhere.
-        tightens=not (found and person.is_active and person.grants.exists()),
+        based_on=[one.id for one in removed],
+        # Nothing loosens for a person without a factor or role, or who is deactivated:
+        # signing in with a password alone gives them nothing more.
+        tightens=not (removed and person.is_active and person.grants.exists()),
     )
-    _remove(person, found, actor=actor)
-    # A finder of the lost device may be signed in with it.
+    _remove(person, removed, actor=actor)
+    # Whoever found the lost device may be signed in on it.
     end_sessions(person)
-    return len(found)
+    return len(removed)
 
 
+# The rule of a role, in words, if it needs no second factor and if it needs one.
 _RULES = ("no second factor is needed", "a second factor is needed")
 
 
@@ -257,8 +262,9 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
     """Set whether everybody with `role` needs a second factor; return whether that
     changed.
 
-    Only an admin of everything may do this, and not for their own role without a second
-    factor: that would lock them out. Raises FactorNotAllowed.
+    Only an admin of everything may do this. They cannot require it of a role that they
+    have while they have no second factor: that would lock them out. Raises
+    FactorNotAllowed.
     """
     _check_may_set(actor)
     yield lambda: ChangeInWords(
@@ -281,7 +287,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
         needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now()
     )
     if needed:
-        # Open streams of people without a factor close at once.
+        # Live streams check their session again, and close if a factor is missing.
         for person in Person.objects.filter(grants__role=role).distinct():
             access_changed.send(sender=Person, person=person.pk)
     details = {
@@ -296,8 +302,8 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
 
 def lacking_factor(role: Role) -> int:
     """Return how many active people with a role have no second factor."""
-    having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
-    people = Person.objects.filter(~Exists(having), is_active=True, grants__role=role)
+    factors = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
+    people = Person.objects.filter(~Exists(factors), is_active=True, grants__role=role)
     return people.distinct().count()
 
 
@@ -320,8 +326,8 @@ def _add(
 
 
 def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
-    """Delete factors of a locked person, and the recovery codes with the last one: they
-    only replace a factor.
+    """Delete these factors of a locked person. With the last factor, the recovery codes
+    are deleted too: they only replace a factor.
     """
     Authenticator.objects.filter(
         user=person.pk, pk__in=[one.id for one in factors]
@@ -338,34 +344,38 @@ def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
         record("person.factor_removed", actor=actor, details=details)
 
 
+# How many codes a person gets at a time.
 RECOVERY_CODES = 10
 _CODE_LENGTH = 10
-# Crockford's base 32 has no characters that look alike. Ten of them are 50 bits.
+# Crockford's base 32 has no characters that look alike. Ten of them have 50 bits.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# Letters that are not in the alphabet, and the digits that people mean by them.
 _READ_AS = str.maketrans("OIL", "011")
 
 
 @dataclass(frozen=True)
 class Codes:
-    """How many recovery codes somebody has left, and since when."""
+    """How many recovery codes a person has left, and when these were made."""
 
     left: int
     made_at: datetime | None
 
 
 def codes_of(person_id: int) -> Codes:
-    """Return what is left of a person's recovery codes."""
-    found = RecoveryCode.objects.filter(person=person_id).aggregate(
+    """Return how many recovery codes a person has left, and when they were made."""
+    totals = RecoveryCode.objects.filter(person=person_id).aggregate(
         left=Count("pk", filter=Q(used_at=None)), made_at=Max("created_at")
     )
-    return Codes(left=found["left"], made_at=found["made_at"])
+    return Codes(left=totals["left"], made_at=totals["made_at"])
 
 
 @atomic_with_retry
 def make_recovery_codes(*, actor: Actor) -> list[str]:
-    """Make new codes for the actor and return them once; earlier codes become void.
+    """Make new codes for the actor and return them, for the only time; earlier codes
+    become void.
 
-    Raises FactorNotAllowed without a second factor: there is nothing to replace.
+    Raises FactorNotAllowed if the actor has no second factor that the codes could
+    replace.
     """
     person = Person.objects.locked(actor)
     if not has_second_factor(person.pk):
@@ -392,10 +402,12 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
 
 @atomic_with_retry
 def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
-    """Use up one of the person's codes; return whether it was valid. Of concurrent uses
-    only one succeeds.
+    """Use up one of the person's codes; return whether it was valid. If it is used
+    twice at the same moment, only one use succeeds.
     """
-    plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)
+    plain = "".join(
+        character for character in code.upper() if character.isalnum()
+    ).translate(_READ_AS)
     if len(plain) != _CODE_LENGTH:
         return False
     unused = RecoveryCode.objects.filter(person=person, used_at=None)
@@ -412,10 +424,10 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
 
 
 def _digest(code: str, salt: str) -> str:
-    """Hash slowly, as for passwords, so that trying all 50 bits is infeasible for a
-    reader of the table.
+    """Return a slow hash of a code, as for passwords, so that somebody who reads the
+    table cannot try all 50 bits.
     """
-    made = hashlib.scrypt(
+    hashed = hashlib.scrypt(
         code.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32
     )
-    return f"scrypt${salt}${made.hex()}"
+    return f"scrypt${salt}${hashed.hex()}"

@@ -1,5 +1,5 @@
-"""Verifies what an OpenID Connect provider signed about a person (OpenID Connect Core
-1.0, section 3.1.3.7).
+"""Verifies the id token in which an OpenID Connect provider says who somebody is
+(OpenID Connect Core 1.0, section 3.1.3.7).
 """
 
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 import jwt
 
-# Only keys in pairs: with HS256 the key that the provider publishes would be the one
-# that signs, and none needs no key.
+# Only algorithms with a private and a public key. With HS256, anybody could sign with
+# the key that the provider publishes, and "none" needs no key at all.
 ALGORITHMS = (
     "RS256",
     "RS384",
@@ -21,23 +21,24 @@ ALGORITHMS = (
     "ES512",
     "EdDSA",
 )
-# How many seconds the clocks of provider and desk may differ.
+# By how many seconds the clocks of provider and desk may differ.
 LEEWAY = 30
+# Claims without which a token is refused.
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
 
 
 class IdTokenRefused(Exception):
-    """The token proves nothing. The text says why; it contains nothing secret."""
+    """The token is not accepted. The text says why, and contains nothing secret."""
 
 
 def verified_claims(
     token: object, *, keys: Mapping[str, Any], issuer: str, client_id: str, nonce: str
 ) -> dict[str, Any]:
-    """Return the claims of a token that the issuer signed for this client and this
+    """Return the claims of a token, if the issuer signed it for this client and this
     sign-in. Raises IdTokenRefused.
 
-    `keys` is the issuer's JSON Web Key Set, fetched for this token, so that a changed
-    key needs no second look.
+    `keys` is the issuer's JSON Web Key Set. It is fetched for each token, so it is
+    never out of date.
     """
     if not isinstance(token, str):
         raise IdTokenRefused("there is none")
@@ -62,8 +63,8 @@ def verified_claims(
 
 
 def _key_of(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
-    """Return the key that the token names, for the algorithm that the token names;
-    PyJWT checks that both fit.
+    """Return the key that the token names, for use with the token's algorithm. PyJWT
+    checks that key and algorithm fit.
     """
     header = jwt.get_unverified_header(token)
     algorithm = header.get("alg")
@@ -71,14 +72,14 @@ def _key_of(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
     if algorithm not in ALGORITHMS:
         raise IdTokenRefused("its algorithm is not accepted")
     published = keys.get("keys")
-    fitting = [
+    matching = [
         row
         for row in (published if isinstance(published, list) else ())
         if isinstance(row, dict)
         and row.get("use", "sig") == "sig"
-        # A token needs no name of a key where there is only one.
+        # A token need not name a key if the issuer has only one.
         and name in (None, row.get("kid"))
     ]
-    if len(fitting) != 1:
+    if len(matching) != 1:
         raise IdTokenRefused("no key of the issuer's is the one that it names")
-    return jwt.PyJWK(fitting[0], algorithm=fitting[0].get("alg") or algorithm)
+    return jwt.PyJWK(matching[0], algorithm=matching[0].get("alg") or algorithm)

@@ -1,9 +1,9 @@
-"""Checks of every request: extends sessions in use, and requires a second factor where
-a role needs one.
+"""Checks every request: requires people to be signed in, stores that their session is
+in use, and requires a second factor if a role needs one.
 
-The second factor is checked before every view, so that pages, fragments, JSON answers
-and the live stream are all protected, however the session began: by password, provider,
-password link, or before the rule.
+The second factor is checked before every view. So pages, fragments, JSON answers and
+the live stream are all protected, however the session began: by password, by provider,
+by a link, or before the role needed a factor.
 """
 
 import logging
@@ -32,9 +32,9 @@ from people.sign_in.sessions import SessionStore, note_seen
 log = logging.getLogger(__name__)
 
 SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Confirm it first."
-# Requests that an open page makes by itself must not extend the session.
+# Views that an open page requests by itself: these must not extend the session.
 _POLLING = {"pulse", "stop-banner", "live-reach"}
-# Open to everybody, signed in or not.
+# Views that need no second factor, because they are for everybody, signed in or not.
 PUBLIC = {
     "healthz",
     "readyz",
@@ -46,11 +46,11 @@ PUBLIC = {
     "multimail-webhook",
     "discord-interactions",
 }
-# Open to people without a second factor: these pages show and change nothing of the
-# desk.
+# Views for people who need a second factor and have none. They show and change nothing
+# else of the desk.
 SETTING_UP = {"factor-app", "factor-passkey"}
-# Open to people with a factor that is not proved yet. They cannot add another one
-# before.
+# Views for people whose second factor is not proved yet in this session. Adding another
+# factor is not among them: they have to prove the one that they have first.
 PROVING = {
     "factors",
     "account_reauthenticate",
@@ -63,22 +63,26 @@ PROVING = {
 
 
 class SignedInMiddleware(LoginRequiredMiddleware):
-    """Asks who one is, except on public pages, which do not read the session for it."""
+    """Requires people to be signed in, except for public views; for these it does not
+    load the session.
+    """
 
     def process_view(
         self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any
     ) -> HttpResponseBase | None:
-        """Lead to the sign-in unless somebody is signed in or the view is public."""
+        """Redirect to the sign-in page unless somebody is signed in or the view is
+        public.
+        """
         if not getattr(view_func, "login_required", True):
             return None
         return super().process_view(request, view_func, view_args, view_kwargs)
 
 
 class SignInMiddleware:
-    """Records every few minutes that a session is in use, and stops people who lack a
+    """Stores every few minutes that a session is in use, and stops people who lack a
     required second factor.
 
-    The second check needs a query only where no second factor was proved in the
+    The check for the factor makes a query only if no second factor was proved in the
     session.
     """
 
@@ -104,7 +108,7 @@ class SignInMiddleware:
                 with transaction.atomic():
                     note_seen(request, now=now)
             except OperationalError as error:
-                # A later request records it: a page that only reads must not fail
+                # A later request stores it. A page that only reads must not fail
                 # because of this.
                 log.warning(
                     "session not noted as used", extra={"reason": type(error).__name__}
@@ -114,8 +118,8 @@ class SignInMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        """Answer instead of the view if a second factor is missing; otherwise run the
-        view.
+        """Answer instead of the view if a second factor is missing; otherwise return
+        None, so that the view runs.
         """
         name = _url_name(request)
         if name in PUBLIC or not lacks_second_factor(request):
@@ -124,7 +128,8 @@ class SignInMiddleware:
         if name not in PROVING and (
             name not in SETTING_UP or has_second_factor(person)
         ):
-            # Lead to the page where a factor is set up or proved; a post has no effect.
+            # Send them to the page where a factor is set up or proved. What a post
+            # wanted to change is not changed.
             path = reverse("factors")
             if request.headers.get("HX-Request"):
                 return HttpResponse(

@@ -1,7 +1,8 @@
-"""Passkeys: where browsers allow them, the options to make one, and the forms that
-check the answers.
+"""Passkeys: at which addresses browsers allow them, the options to make one, and the
+forms that check what browsers answer.
 
-The library that parses answers needs 5 MB, so only modules of lazy views import this.
+The library that parses the answers needs 5 MB of memory, so only modules of lazy views
+(`people.lazy_views`) import this one.
 """
 
 import ipaddress
@@ -29,9 +30,9 @@ from fido2.webauthn import AuthenticationResponse, RegistrationResponse
 
 from people.models import Person
 
-# How long a page's challenge can be answered.
+# How many seconds a browser has to answer a page's challenge.
 CHALLENGE_SECONDS = 600
-# Errors of parsing a malformed answer, which no browser sends.
+# What the library raises for a malformed answer, which no browser sends.
 _UNREADABLE = (
     TypeError,
     ValueError,
@@ -51,8 +52,8 @@ class Hindrance:
 
 
 def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
-    """Return why browsers refuse passkeys at this address: they need localhost, or a
-    host name and https.
+    """Return why browsers refuse passkeys at this request's address, or None if they
+    allow them. Passkeys need localhost, or a host name and https.
     """
     host, port = split_domain_port(request.get_host())
     try:
@@ -68,8 +69,8 @@ def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
     sentence = "Passkeys need a host name, and this address is an IP address."
     if request.is_secure() or not validate_host("localhost", settings.ALLOWED_HOSTS):
         return Hindrance(sentence)
-    there = f"localhost:{port}" if port else "localhost"
-    return Hindrance(sentence, f"http://{there}{request.path}")
+    localhost = f"localhost:{port}" if port else "localhost"
+    return Hindrance(sentence, f"http://{localhost}{request.path}")
 
 
 class PasskeyForm(forms.Form):
@@ -82,19 +83,19 @@ class PasskeyForm(forms.Form):
         return str(self.cleaned_data["name"]).strip() or "Passkey"
 
     def clean_credential(self) -> dict[str, Any]:
-        """Check that it answers this session's challenge, and that the device verified
-        its user.
+        """Check that the answer fits this session's challenge, and that the device
+        verified its user.
         """
         credential = self.cleaned_data["credential"]
         try:
             answer = RegistrationResponse.from_dict(credential).response
             with only_try(answer.client_data.origin):
-                made = auth.complete_registration(credential)
+                registered = auth.complete_registration(credential)
         except (*_UNREADABLE, ValidationError) as error:
             raise ValidationError(
                 "The browser's answer was not accepted. Press the button again."
             ) from error
-        if not made.is_user_verified():
+        if not registered.is_user_verified():
             raise ValidationError(
                 "This device does not verify its user. Set a PIN, fingerprint or face on it first."
             )
@@ -102,8 +103,8 @@ class PasskeyForm(forms.Form):
 
 
 def registration_options(person: Person) -> str:
-    """Return the registration options as JSON: a passkey that stays on the device and
-    verifies its user.
+    """Return as JSON what to ask of the browser: a passkey that stays on the device,
+    and that verifies its user each time.
     """
     options = auth.begin_registration(person, passwordless=True)
     date_challenge()
@@ -111,18 +112,18 @@ def registration_options(person: Person) -> str:
 
 
 def date_challenge() -> None:
-    """Store with the session's new challenge when it was made."""
+    """Store in the session, with its new challenge, when that was made."""
     auth.set_state({**auth.get_state(), "made_at": time.time()})
 
 
 @contextmanager
 def only_try(origin: str) -> Iterator[None]:
-    """Check an answer from a page of `origin` inside this block; afterwards the session
-    has no challenge any more.
+    """Check an answer from a page of `origin` inside this block. Afterwards the session
+    has no challenge any more, so each challenge allows one try.
 
-    Raises ValidationError for an answer that comes too late, or from any other origin
-    than this request's: the library also accepts those of subdomains, other ports and,
-    on localhost, plain http.
+    Raises ValidationError for an answer that comes too late, or from another origin
+    than this request's. The library alone would also accept subdomains, other ports
+    and, on localhost, plain http.
     """
     try:
         request = context.request
@@ -136,7 +137,9 @@ def only_try(origin: str) -> Iterator[None]:
 
 
 class _AnswerForm(forms.Form):
-    """A passkey answer. A malformed one is a validation error, not a server error."""
+    """A form for a passkey's answer. A malformed answer is a validation error, not a
+    server error.
+    """
 
     def clean_credential(self) -> Authenticator:
         credential = self.cleaned_data["credential"]
@@ -151,12 +154,12 @@ class _AnswerForm(forms.Form):
 
 
 class SignInForm(_AnswerForm, LoginWebAuthnForm):  # type: ignore[misc]
-    """A passkey instead of a password."""
+    """A passkey that signs in instead of a password."""
 
 
 class StepPasskeyForm(_AnswerForm, AuthenticateWebAuthnForm):  # type: ignore[misc]
-    """A passkey after a password."""
+    """A passkey as the second step after a password."""
 
 
 class RepeatedPasskeyForm(_AnswerForm, ReauthenticateWebAuthnForm):  # type: ignore[misc]
-    """A passkey before a sensitive act."""
+    """A passkey that confirms who one is before a sensitive act."""

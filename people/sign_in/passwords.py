@@ -1,5 +1,5 @@
-"""Refuses passwords that zxcvbn estimates as easy to guess: words, names, dates,
-keyboard rows and repetitions.
+"""The password validator of the desk. It refuses passwords that zxcvbn finds easy to
+guess: words, names, dates, keyboard rows and repetitions.
 
 It requires no special characters or digits, and makes no network requests.
 """
@@ -9,10 +9,12 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-# About the guesses that twelve random characters need, as zxcvbn counts them.
+# zxcvbn's estimate for twelve random characters: about 10 guesses for each.
 MIN_GUESSES = 10**12
-# zxcvbn refuses longer text; further characters do not weaken a password.
+# In characters. zxcvbn refuses longer text; further characters do not weaken a
+# password.
 _MAX_JUDGED = 72
+# Words that somebody who attacks this desk would try.
 _OF_THE_DESK = (
     "countersign",
     "countersigned",
@@ -35,8 +37,10 @@ class GuessablePasswordValidator:
         # password.
         from zxcvbn import zxcvbn
 
-        known = f"{getattr(user, 'name', '')} {getattr(user, 'email', '')}".lower()
-        words = [word for word in re.split(r"[^\w]+|_", known) if len(word) > 2]
+        about_person = (
+            f"{getattr(user, 'name', '')} {getattr(user, 'email', '')}".lower()
+        )
+        words = [word for word in re.split(r"[^\w]+|_", about_person) if len(word) > 2]
         judged = zxcvbn(password[:_MAX_JUDGED], user_inputs=[*_OF_THE_DESK, *words])
         if judged["guesses"] < MIN_GUESSES:
             raise ValidationError(

@@ -1,9 +1,10 @@
-"""Signing in through an OpenID Connect provider: it authenticates, and the desk decides
-who may sign in.
+"""Signing in through an OpenID Connect provider. The provider says who somebody is; the
+desk decides whether they may sign in.
 
-It never creates accounts. A person is found by the issuer's id of them (its subject),
-and only before they have one by a verified address: whoever gets that address later is
-somebody else. Requests to the provider go through the guarded session.
+No account is ever created. A person is found by their subject, which is the issuer's id
+of them. Only a person without a stored subject is found by a verified address:
+afterwards somebody else may get that address. Requests to the provider go through
+`outgoing.guarded`.
 """
 
 import secrets
@@ -45,15 +46,16 @@ from people.sign_in.sessions import actor_of, record_failure
 
 # In the session: the nonce of the sign-in that this browser began, and when it began.
 _BEGUN = "provider_sign_in"
+# The addresses in the provider's configuration that are used, and have to be https.
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _MAX_SUBJECT = SocialAccount._meta.get_field("uid").max_length
-# What reading an answer raises that has another form than OAuth's.
+# What is raised when an answer does not have the form that OAuth prescribes.
 _UNREADABLE = (ValueError, KeyError, TypeError, RecursionError)
 
 
 class ProviderRefused(OAuth2Error):  # type: ignore[misc]
-    """What the provider sent is not accepted. The sentence is for the person and for
-    the ledger: nothing secret.
+    """The desk does not accept what the provider sent. The sentence is shown to the
+    person and stored in the ledger, so it contains nothing secret.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -62,35 +64,35 @@ class ProviderRefused(OAuth2Error):  # type: ignore[misc]
 
 
 class GuardedSession(AbstractContextManager["GuardedSession"]):
-    """The part of the requests.Session API that allauth uses: no redirects, no proxies,
-    limited time and size.
+    """The part of the requests.Session API that allauth uses, by way of
+    `outgoing.guarded`: no redirects, no proxies, limited time and size.
     """
 
     def __exit__(self, *error: object) -> None:
-        """Each request closes its own connection."""
+        """Do nothing: each request closes its own connection."""
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
-        """Send one request. Raises ConnectionError of requests, which allauth answers
-        with its page of errors.
+        """Send one request and return the answer. Raises requests.ConnectionError, for
+        which allauth shows its error page.
         """
-        used = ("params", "data", "headers", "auth")
-        wanted = requests.Request(
-            method, url, **{name: kwargs.get(name) for name in used}
+        argument_names = ("params", "data", "headers", "auth")
+        prepared = requests.Request(
+            method, url, **{name: kwargs.get(name) for name in argument_names}
         ).prepare()
-        body = wanted.body or b""
+        body = prepared.body or b""
         try:
             answer = guarded.request(
                 method,
-                str(wanted.url),
+                str(prepared.url),
                 body=body.encode() if isinstance(body, str) else body,
-                headers={name: str(value) for name, value in wanted.headers.items()},
+                headers={name: str(value) for name, value in prepared.headers.items()},
             )
         except guarded.DeliveryError as error:
             raise requests.ConnectionError(str(error)) from error
         response = requests.Response()
         response.status_code = answer.status
         response.headers = answer.headers
-        response.url = str(wanted.url)
+        response.url = str(prepared.url)
         response._content = answer.body
         return response
 
@@ -99,8 +101,8 @@ class GuardedSession(AbstractContextManager["GuardedSession"]):
 
 
 class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
-    """The provider, with a nonce that ties its signed token to the sign-in that this
-    browser began.
+    """The provider. It adds a nonce to the request to sign in: the id token has to
+    repeat it, which ties the token to this browser's sign-in.
     """
 
     def get_auth_params_from_request(
@@ -108,10 +110,11 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
     ) -> dict[str, Any]:
         nonce = secrets.token_urlsafe(24)
         request.session[_BEGUN] = {"nonce": nonce, "at": time.time()}
-        # Ignore the request's query.
+        # Unlike allauth's method, this takes no parameters from the request's query.
         params = self.get_auth_params() | {"nonce": nonce}
         if request.user.is_authenticated:
-            # For a reauthentication: an older session at the provider is no proof.
+            # This is a reauthentication: a session that the person already has at the
+            # provider is no proof.
             params |= {"prompt": "login", "max_age": "0"}
         return dict(params)
 
@@ -123,10 +126,12 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
 
 
 class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
-    """allauth's client, which believes only what the issuer signed for this sign-in."""
+    """allauth's client of the provider. It believes only what the issuer signed for
+    this sign-in.
+    """
 
-    # When the provider last asked the person who they are; 0 where it does not say, or
-    # says what cannot be.
+    # When the provider last asked the person who they are, in seconds since 1970; 0 if
+    # it does not say, or names a time in the future.
     auth_time = 0.0
 
     def __init__(self, request: HttpRequest) -> None:
@@ -137,24 +142,24 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         """Return the provider's configuration, fetched once for each request."""
         if not hasattr(self, "_openid_config"):
             _check_confidential(settings.OIDC_ISSUER)
-            found = _read_object(self.get_provider().server_url)
-            issuer = str(found.get("issuer"))
+            config = _read_object(self.get_provider().server_url)
+            issuer = str(config.get("issuer"))
             if issuer.rstrip("/") != settings.OIDC_ISSUER:
                 raise ProviderRefused(
                     f"The configuration at OIDC_ISSUER is that of another issuer, {issuer[:100]!r}. Whoever runs "
                     "this desk must set OIDC_ISSUER to the issuer's own address."
                 )
             for name in _ENDPOINTS:
-                _check_confidential(found.get(name))
-            self._openid_config = found
+                _check_confidential(config.get(name))
+            self._openid_config = config
         return self._openid_config
 
     def get_callback_url(self, request: HttpRequest, app: Any) -> str:
         return request.build_absolute_uri(reverse("oidc-callback"))
 
     def parse_token(self, data: Any) -> SocialToken:
-        """Return the access token, which is only used to ask for the address, and never
-        stored.
+        """Return the access token. It is only used to ask for the person's address, and
+        never stored.
         """
         if not isinstance(data["access_token"], str):
             raise TypeError("access_token is no text")
@@ -163,7 +168,9 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     def complete_login(
         self, request: HttpRequest, app: Any, token: SocialToken, **kwargs: Any
     ) -> SocialLogin:
-        """Return who signed in, by the verified id token."""
+        """Return who signed in, after verifying the id token. Raises
+        ProviderRefused.
+        """
         begun = request.session.pop(_BEGUN, None)
         if begun is None:
             raise ProviderRefused(
@@ -189,16 +196,16 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
                 f"{settings.OIDC_NAME} names you by an id of {len(subject)} characters. This desk accepts up to "
                 f"{_MAX_SUBJECT} printable ASCII characters."
             )
-        at = claims.get("auth_time")
-        if isinstance(at, int | float) and 0 < at <= time.time() + LEEWAY:
-            self.auth_time = float(at)
+        auth_time = claims.get("auth_time")
+        if isinstance(auth_time, int | float) and 0 < auth_time <= time.time() + LEEWAY:
+            self.auth_time = float(auth_time)
         if request.user.is_authenticated and self.auth_time < begun["at"] - LEEWAY:
             raise ProviderRefused(
                 f"{settings.OIDC_NAME} did not say that it asked you again who you are. To confirm your identity here, "
                 "use a password, a passkey or an app; an admin can make you a link to set a password."
             )
-        # The address, and whether it is verified, come from the token or the provider's
-        # user info.
+        # If the token has no address, the provider's user info has it, and says whether
+        # it is verified.
         user_info = config.get("userinfo_endpoint")
         if "email" not in claims and user_info:
             _check_confidential(user_info)
@@ -215,8 +222,8 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         email = email.strip()
         person = {
             "sub": subject,
-            # A Kelvin sign in lower case is a k: only letters of ASCII have two cases
-            # here.
+            # In lower case, the Kelvin sign would become a k and match somebody else's
+            # address. So other letters than those of ASCII stay as they are.
             "email": email.lower() if email.isascii() else email,
             # Require True: the string "false" is truthy.
             "email_verified": claims.get("email_verified") is True,
@@ -235,23 +242,23 @@ def _check_confidential(url: object) -> None:
 
 
 def _read_object(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """Fetch a JSON object from the provider. Raises ProviderRefused, and
-    ConnectionError of requests.
+    """Fetch a JSON object from the provider. Raises ProviderRefused and
+    requests.ConnectionError.
     """
     answer = GuardedSession().request("GET", url, headers=headers)
     try:
-        found = answer.json() if answer.status_code == 200 else None
+        content = answer.json() if answer.status_code == 200 else None
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        content = None
+    if not isinstance(content, dict):
         raise ProviderRefused(
             f"{settings.OIDC_NAME} answered {answer.status_code} without usable content."
         )
-    return found
+    return content
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
-    """Signs in only people who have an account."""
+    """Signs in only people who have an account at the desk."""
 
     def get_provider(
         self, request: HttpRequest, provider: str, client_id: str | None = None
@@ -264,8 +271,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return GuardedSession()
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Find the person's account and store their id at the provider; everybody else
-        gets an error page.
+        """Find the account of the person who comes from the provider, and store their
+        subject; everybody else gets an error page.
         """
         account: SocialAccount | None = sociallogin.account
         claims = sociallogin.account.extra_data["id_token"]
@@ -286,8 +293,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
                 email=address,
             )
             raise _unknown(request, address=address, verified=verified, is_taken=True)
-        # Only the provider's id of this person is stored: no other claims and no token,
-        # neither here nor in the session while a second step is asked.
+        # Only the subject is stored: no other claims and no token, neither here nor in
+        # the session while the second step is asked.
         account.extra_data = {}
         account.save(update_fields=["extra_data"])
         sociallogin.account = account
@@ -297,7 +304,9 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def on_authentication_error(
         self, request: HttpRequest, provider: Any, **kwargs: Any
     ) -> None:
-        """Show the same error page for all reasons; the ledger has the reason."""
+        """Answer with an error page, which gives a reason only if it is a
+        ProviderRefused, and write the reason to the ledger.
+        """
         cause = kwargs.get("exception")
         if isinstance(cause, ProviderRefused):
             raise ImmediateHttpResponse(_refused(request, cause, status=401))
@@ -313,10 +322,10 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 def _link(
     request: HttpRequest, person: Person, account: SocialAccount
 ) -> SocialAccount | None:
-    """Store the subject as the person's, for good; None where they have another one of
-    this issuer.
+    """Store the subject as this person's, for good, and return the account at the
+    provider; None if the person has another subject of this issuer.
     """
-    # Of two subjects that come at the same moment one waits here for the other.
+    # If two subjects come at the same moment, one waits here until the other is stored.
     Person.objects.select_for_update().get(pk=person.pk)
     linked: SocialAccount | None = SocialAccount.objects.filter(
         user=person, provider=account.provider
@@ -333,18 +342,19 @@ def _link(
 
 @require_safe
 def begin(request: HttpRequest) -> HttpResponse:
-    """Redirect to the provider. Ask first if another site linked here: it could sign a
-    person in as somebody else.
+    """Redirect to the provider. If the link to this page was on another site, ask
+    first: it could sign a person in as somebody else.
     """
     _check()
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return render(
             request, "socialaccount/begin.html", {"provider": settings.OIDC_NAME}
         )
-    # Only to sign in: django-allauth's other processes are requested in the query.
-    asked = QueryDict(mutable=True)
-    asked["next"] = request.GET.get("next", "")
-    request.GET = asked  # type: ignore[assignment]
+    # Pass on only `next`: the query could also ask allauth for something else than
+    # signing in.
+    query = QueryDict(mutable=True)
+    query["next"] = request.GET.get("next", "")
+    request.GET = query  # type: ignore[assignment]
     try:
         answer: HttpResponse = OAuth2LoginView.adapter_view(DeskClient(request))(
             request
@@ -359,8 +369,8 @@ def begin(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def come_back(request: HttpRequest) -> HttpResponse:
-    """Handle the provider's callback and sign the person in; a second step follows if
-    they have a factor.
+    """Handle the provider's callback and sign the person in. If they have a second
+    factor, the second step follows.
     """
     _check()
     client = DeskClient(request)
@@ -370,8 +380,8 @@ def come_back(request: HttpRequest) -> HttpResponse:
         record_failure(None, reason="provider: unreadable answer")
         return _failed(request, status=502)
     if answer.status_code == HTTPStatus.FOUND:
-        # Only now: signing in has begun another session, and a refusal says nothing
-        # about who is in this one.
+        # Stored only now, because signing in begins a new session, and because a
+        # refused callback proves nothing about whoever is signed in.
         request.session[PROVIDER_AUTH_TIME] = client.auth_time
     return answer
 

@@ -1,14 +1,14 @@
 """Asks people to reauthenticate before a sensitive act, unless they have done so
-recently; and limits such tries, and those to sign in.
+recently; and limits how often they can try that, or try to sign in.
 
-The posted data is stored meanwhile, encrypted, in their session; afterwards the browser
-posts it again, to its own URL and through all middleware. django-allauth would call the
-view itself instead, with the headers of another request, and store the data, which may
-be a key, unencrypted in the database.
+Meanwhile the posted data is stored in their session, encrypted. Afterwards the browser
+posts it again to its URL, so that it passes all middleware. django-allauth would
+instead call the view itself, with the headers of another request, and store the data,
+which may contain a key, unencrypted in the database.
 
-The limits are in the settings (ACCOUNT_RATE_LIMITS), counted in PostgreSQL for all
-processes. Pages for signed-in people are not counted, so that a flood of sign-in
-attempts does not lock them out.
+The limits are in the settings (ACCOUNT_RATE_LIMITS), and attempts are counted in
+PostgreSQL for all processes together. Pages for signed-in people are not counted, so
+that a flood of attempts to sign in does not lock them out.
 """
 
 import json
@@ -52,7 +52,8 @@ from common.pages import (
 
 
 def limited(action: str) -> Callable[[View], View]:
-    """Limit a view's posts by ACCOUNT_RATE_LIMITS[`action`]; more are answered 429.
+    """Decorate a view: posts beyond the limit ACCOUNT_RATE_LIMITS[`action`] are
+    answered 429.
 
     Apply it after the method decorator.
     """
@@ -70,14 +71,15 @@ def limited(action: str) -> Callable[[View], View]:
 
 
 def too_many(request: HttpRequest, action: str) -> HttpResponse:
-    """Answer 429, with how long to wait."""
+    """Return the page with status 429, which says how long to wait."""
     rates = parse_rates(settings.ACCOUNT_RATE_LIMITS[action])
     waits = []
-    # The tried account is not known here: its own limit lasts at most this long.
+    # Limits for each account ("key") cannot be looked up: the account is not known
+    # here. They last at most this long.
     longest = max((rate.duration for rate in rates if rate.per == "key"), default=60)
     for rate in rates:
         if rate.per != "key":
-            # Newest first, as allauth stores them.
+            # allauth stores the times of the attempts, the newest first.
             key = get_cache_key(
                 request, app="allauth.account", action=action, rate=rate
             )
@@ -92,18 +94,19 @@ def too_many(request: HttpRequest, action: str) -> HttpResponse:
 
 R = TypeVar("R", bound=HttpResponseBase)
 
+# In the session: the posted data, encrypted.
 _SAVED = "kept_request"
-# In the session: when the provider asked the person who they are, in seconds; its own
-# session may be older than ours.
+# In the session: when the provider last asked the person who they are, in seconds since
+# 1970. That may be long before they signed in here.
 PROVIDER_AUTH_TIME = "provider_auth_time"
-# After this time the stored data is dropped, and has to be typed again.
+# After so many seconds the stored data is dropped, and has to be typed again.
 _SAVED_SECONDS = 900
-# Hashing longer input would only cost time.
+# In characters. Hashing longer input would only cost time.
 MAX_PASSWORD = 256
 
 
 class PasswordField(forms.CharField):
-    """A password as it was typed, with leading and trailing spaces."""
+    """A password exactly as it was typed, with leading and trailing spaces."""
 
     def __init__(self, *, missing: str) -> None:
         messages = {
@@ -114,7 +117,7 @@ class PasswordField(forms.CharField):
 
 
 class PersonForm(forms.Form):
-    """A form of one person's."""
+    """A form that is checked against one person's account."""
 
     def __init__(self, *args: Any, person: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,7 +125,7 @@ class PersonForm(forms.Form):
 
 
 class ConfirmForm(PersonForm):
-    """The password, to confirm who one is."""
+    """The person's password, which confirms who they are."""
 
     password = PasswordField(missing="Enter your password.")
 
@@ -134,50 +137,52 @@ class ConfirmForm(PersonForm):
 
 
 def is_recently_authenticated(request: HttpRequest) -> bool:
-    """Whether the person signed in or reauthenticated in the last ten minutes."""
+    """Whether the person signed in or reauthenticated within
+    ACCOUNT_REAUTHENTICATION_TIMEOUT, which is ten minutes.
+    """
     if not request.user.is_authenticated:
         return False
     proofs = get_authentication_records(request, request.user)
     if not proofs:
         return False
-    at = proofs[-1]["at"]
+    proved_at = proofs[-1]["at"]
     if proofs[-1]["method"] == "socialaccount":
-        # Otherwise signing out and in again, without a question at the provider, would
-        # do.
-        at = min(at, request.session.get(PROVIDER_AUTH_TIME, 0))
-    return bool(time.time() - at < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
+        # What counts is when the provider asked. Otherwise it would be enough to sign
+        # out and in again, for which a provider need not ask anything.
+        proved_at = min(proved_at, request.session.get(PROVIDER_AUTH_TIME, 0))
+    return bool(time.time() - proved_at < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
 
 
 def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
-    """Decorate a view that needs a recent reauthentication.
+    """Decorate a view that needs a recent reauthentication. People without one are
+    asked first, and the data that they posted is stored meanwhile.
 
-    It must be a view's last decorator: after method, login and permission. Others are
-    asked first, and the data they posted is stored meanwhile. A view in which only one
-    of several acts is sensitive calls `ask_first` itself.
+    Apply it last: after method, login and permission. A view in which only one of
+    several acts is sensitive calls `ask_first` itself.
     """
 
     @wraps(view)
-    def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> R | HttpResponse:
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> R | HttpResponse:
         if is_recently_authenticated(request):
             return view(request, *args, **kwargs)
         return ask_first(request)
 
-    return asked
+    return checked
 
 
 def ask_first(request: HttpRequest) -> HttpResponse:
-    """Redirect to the page to reauthenticate, which leads back to the request
-    afterwards.
+    """Store the posted data, and redirect to the page to reauthenticate, which leads
+    back to this request.
     """
-    wanted = request.get_full_path()
+    afterwards = request.get_full_path()
     if request.method == "POST" and request.FILES:
-        # Browsers do not allow a page to fill in a file; it has to be chosen again.
+        # A page cannot fill in a file, so the person has to choose it again.
         messages.info(
             request,
             "Your identity is confirmed. Choose the file again and send it.",
             extra_tags="desk",
         )
-        wanted = _page_of(request)
+        afterwards = _page_of(request)
     elif request.method == "POST":
         fields = [
             (name, value)
@@ -186,14 +191,14 @@ def ask_first(request: HttpRequest) -> HttpResponse:
             for value in values
         ]
         saved = {
-            "path": wanted,
+            "path": afterwards,
             "fields": fields,
             "at": time.time(),
             "person": str(request.user.pk),
         }
         request.session[_SAVED] = encrypt(json.dumps(saved))
-        wanted = reverse("account_resubmit")
-    address = f"{reverse('account_reauthenticate')}?{urlencode({'next': wanted, 'back': _page_of(request)})}"
+        afterwards = reverse("account_resubmit")
+    address = f"{reverse('account_reauthenticate')}?{urlencode({'next': afterwards, 'back': _page_of(request)})}"
     if getattr(request, "htmx", False):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
@@ -202,36 +207,38 @@ def ask_first(request: HttpRequest) -> HttpResponse:
 @require_get_or_post
 @limited("reauthenticate")
 def reauthenticate(request: DeskRequest) -> HttpResponse:
-    """Ask for the password again; people without one are redirected to another method."""
-    wanted = own_address(request, _sent(request, "next"))
+    """Ask for the password again. People without a password are redirected to another
+    method.
+    """
+    afterwards = own_address(request, _sent(request, "next"))
     back = own_address(request, _sent(request, "back"))
     person: Any = request.user
-    others = [
-        {**method, "url": f"{method['url']}?{urlencode({'next': wanted})}"}
+    other_methods = [
+        {**method, "url": f"{method['url']}?{urlencode({'next': afterwards})}"}
         for method in get_adapter().get_reauthentication_methods(person)
         if method["url"] != request.path
     ]
     if not person.has_usable_password():
-        if others:
-            return redirect(others[0]["url"])
+        if other_methods:
+            return redirect(other_methods[0]["url"])
         request.session.pop(_SAVED, None)
         return render(request, "account/no_proof.html", {"back": back}, status=403)
     form = ConfirmForm(request.POST or None, person=person)
     if request.method == "POST":
         if form.is_valid():
-            # It is recorded in the ledger too, and gives the session another id
-            # (people.sign_in.sessions).
+            # A receiver in people.sign_in.sessions writes it to the ledger, and gives
+            # the session another id.
             record_authentication(
                 request, person, method="password", reauthenticated=True
             )
-            return redirect(wanted)
+            return redirect(afterwards)
         with transaction.atomic():
             record("person.confirmation_failed", actor=request.actor)
     context = {
         "form": form,
-        "reauthentication_alternatives": others,
+        "reauthentication_alternatives": other_methods,
         "redirect_field_name": "next",
-        "redirect_field_value": wanted,
+        "redirect_field_value": afterwards,
         "back": back,
         **what_waits(request),
     }
@@ -241,8 +248,8 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def resubmit(request: DeskRequest) -> HttpResponse:
-    """Render a form that posts the stored data to its URL again. Opening this page
-    changes nothing.
+    """Show a page whose form posts the stored data to its URL again. Opening the page
+    changes nothing at the desk.
     """
     if not is_recently_authenticated(request):
         return ask_first(request)
@@ -273,7 +280,7 @@ def _sent(request: HttpRequest, name: str) -> str:
 
 
 def own_address(request: HttpRequest, address: str) -> str:
-    """Return a URL if it is one of this desk's pages, otherwise the queue's."""
+    """Return the URL if it belongs to this desk, otherwise that of the queue."""
     is_own = url_has_allowed_host_and_scheme(
         address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
@@ -281,8 +288,8 @@ def own_address(request: HttpRequest, address: str) -> str:
 
 
 def _read_saved(request: HttpRequest) -> dict[str, Any] | None:
-    """Return the `path` and the `fields` of the session's stored request; None where it
-    is too old, or another person's.
+    """Return the session's stored request, with its `path` and `fields`; None if there
+    is none, or if it is too old or another person's.
     """
     token = request.session.get(_SAVED)
     if not token:
@@ -294,7 +301,9 @@ def _read_saved(request: HttpRequest) -> dict[str, Any] | None:
 
 
 def _page_of(request: HttpRequest) -> str:
-    """Return the page that the request came from, by HX-Current-URL or Referer."""
+    """Return the path of the page from which the request came, by HX-Current-URL or
+    Referer; the queue's if that is not known.
+    """
     parts = urlsplit(
         request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
     )

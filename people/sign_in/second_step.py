@@ -1,5 +1,5 @@
-"""The second step of signing in, and its repetition before a sensitive act: a code of
-the app, or a recovery code.
+"""The form of the second step of signing in, which takes a code of the authenticator
+app or a recovery code. It is also the form to repeat that step before a sensitive act.
 """
 
 from typing import Any
@@ -18,8 +18,8 @@ from people.sign_in.sessions import actor_of, record_failure
 
 
 class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
-    """A code: six digits come from an app, everything else is a recovery code. Tries
-    are limited as for passwords.
+    """A code. Six digits are a code of the app, everything else is a recovery code.
+    Tries are limited as for passwords.
     """
 
     code = forms.CharField(
@@ -29,17 +29,18 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
     authenticator: Authenticator | None = None
 
     def clean_code(self) -> str:
-        # Counted for the person over all processes; a right code clears the count.
+        # Tries are counted for each person, in all processes together. A right code
+        # resets the count.
         person: Person = self.user
         clear_tries = check_rate_limit(person)
         code: str = self.cleaned_data["code"]
         if is_code(code):
             self.authenticator = use_code(person_id=person.pk, code=code)
-            is_right = self.authenticator is not None
+            is_accepted = self.authenticator is not None
         else:
             actor = actor_of(context.request, person)
-            is_right = use_recovery_code(person=person, actor=actor, code=code)
-        if not is_right:
+            is_accepted = use_recovery_code(person=person, actor=actor, code=code)
+        if not is_accepted:
             record_failure(person, reason="second factor")
             raise forms.ValidationError(
                 "This code was not accepted. Each code works once: wait for the next one, or use a recovery code."
@@ -64,6 +65,8 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
 
 
 class RepeatedStepForm(SecondStepForm):
-    """The same before a sensitive act."""
+    """The same form, for a person who is signed in and wants to do something
+    sensitive.
+    """
 
     is_repetition = True

@@ -1,11 +1,11 @@
-"""Sessions of people: where they are stored (SESSION_ENGINE), when they end, and ending
-them; and what the ledger has of who signed in, failed to, reauthenticated and signed
-out.
+"""Sessions of people: how they are stored (this module is the SESSION_ENGINE), when
+they end, and ending them. Receivers write to the ledger who signed in, failed to sign
+in, reauthenticated and signed out.
 
 A session ends IDLE after the last request that a person made, and LONGEST after signing
-in. Both are checked where a session is loaded, so that no reader can skip them; the
-cookie's age is not relied on. Whatever stays open for a session, such as a live stream,
-listens to `access_changed` and checks the session again.
+in. Both are checked when a session is loaded, so that no code that reads sessions can
+skip them; the age of the cookie does not matter. Whatever stays open for a session,
+such as a live stream, listens to `access_changed` and then checks its session again.
 """
 
 import ipaddress
@@ -40,16 +40,18 @@ IDLE = timedelta(hours=2)
 LONGEST = timedelta(hours=12)
 # A session's last use is stored at most this often.
 NOTED_EVERY = timedelta(minutes=5)
+# In the session: when the person signed in, in seconds since 1970.
 BEGAN = "began_at"
 # Sent with `person`, the key of a person who lost a role or a session.
 access_changed = Signal()
 
 _NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens on it
+# How many characters of a User-Agent are stored.
 _MAX_AGENT = 200
 # A sign-in deletes at most this many expired rows, so that a large backlog does not
 # delay it.
 _CLEANUP_BATCH = 500
-# The first mark that a User-Agent contains tells.
+# The first of these texts that a User-Agent contains names the browser or the system.
 _BROWSERS = {
     "Edg/": "Edge",
     "OPR/": "Opera",
@@ -77,10 +79,11 @@ UNKNOWN_DEVICE = "An unknown program"
 
 
 class SessionStore(DatabaseSessions):
-    """A session. Its row expires IDLE after its last stored use, and its content
-    LONGEST after signing in.
+    """A session. Its row expires IDLE after its last stored use; what is in it is
+    ignored LONGEST after signing in.
     """
 
+    # The last use that is stored; None if there is no valid session.
     seen_at: datetime | None = None
 
     def load(self) -> dict[str, Any]:
@@ -100,7 +103,9 @@ class SessionStore(DatabaseSessions):
         return timezone.now() + IDLE
 
     def must_be_noted(self, now: datetime) -> bool:
-        """Whether this session's last use was stored a while ago."""
+        """Whether this use of the session has to be stored: the last stored one is a
+        while ago.
+        """
         return self.seen_at is not None and now - self.seen_at >= NOTED_EVERY
 
 
@@ -121,25 +126,31 @@ class OwnSession:
 
 
 def sessions_of(person: Person, *, this_key: str | None) -> list[OwnSession]:
-    """Return the person's sessions: this one first, then by last use."""
-    noted = {one.session_key: one for one in UserSession.objects.filter(user=person)}
-    live = Session.objects.filter(session_key__in=noted, expire_date__gt=timezone.now())
-    found = []
+    """Return the person's sessions: the one with the session key `this_key` first, then
+    those used last.
+    """
+    by_key = {one.session_key: one for one in UserSession.objects.filter(user=person)}
+    live = Session.objects.filter(
+        session_key__in=by_key, expire_date__gt=timezone.now()
+    )
+    own_sessions = []
     for key, expires in live.values_list("session_key", "expire_date"):
-        one = noted[key]
-        found.append(
+        one = by_key[key]
+        own_sessions.append(
             OwnSession(
                 id=one.pk,
                 device=device_name(one.user_agent),
                 address="" if one.ip == _NO_ADDRESS else str(one.ip),
                 began_at=one.created_at,
-                # Each save of a session extends it, and UserSession is not always
-                # saved then.
+                # Whenever the session is saved, it expires later, but UserSession is
+                # not always saved with it.
                 seen_at=max(one.last_seen_at, expires - IDLE),
                 is_this=key == this_key,
             )
         )
-    return sorted(found, key=lambda one: (one.is_this, one.seen_at), reverse=True)
+    return sorted(
+        own_sessions, key=lambda one: (one.is_this, one.seen_at), reverse=True
+    )
 
 
 def is_signed_in(key: str) -> bool:
@@ -148,10 +159,10 @@ def is_signed_in(key: str) -> bool:
 
 
 def end_sessions(person: Person, *, except_key: str | None = None) -> int:
-    """End all sessions of a person except `except_key`, in the caller's transaction;
-    return how many.
+    """End all sessions of a person except the one with the session key `except_key`, in
+    the caller's transaction; return how many.
 
-    It records nothing: the caller's own entry in the ledger says why.
+    It writes nothing to the ledger: the caller's own entry says why they ended.
     """
     return _end(person.pk, ~Q(session_key=except_key or ""))
 
@@ -166,7 +177,9 @@ def end_session(*, actor: Actor, session: int) -> None:
 
 @atomic_with_retry
 def end_other_sessions(*, actor: Actor, this_key: str) -> int:
-    """End all of the actor's own sessions except this one; return how many there were."""
+    """End all of the actor's own sessions except this one; return how many there
+    were.
+    """
     count = _end(int(actor.id), ~Q(session_key=this_key))
     if count:
         record("person.session_ended", actor=actor, details={"sessions": str(count)})
@@ -175,20 +188,20 @@ def end_other_sessions(*, actor: Actor, this_key: str) -> int:
 
 def _end(person: int, which: Q) -> int:
     sessions = UserSession.objects.filter(which, user_id=person)
-    noted = dict(sessions.values_list("pk", "session_key"))
-    Session.objects.filter(session_key__in=noted.values()).delete()
-    UserSession.objects.filter(pk__in=noted).delete()
+    ended = dict(sessions.values_list("pk", "session_key"))
+    Session.objects.filter(session_key__in=ended.values()).delete()
+    UserSession.objects.filter(pk__in=ended).delete()
     access_changed.send(sender=Person, person=person)
-    return len(noted)
+    return len(ended)
 
 
 def begin_session(request: HttpRequest, person: Person) -> None:
-    """Record that a person signed in with this request's session, and delete expired
-    ones.
+    """Store that a person signed in with this request's session, and delete some
+    expired sessions.
     """
     now = timezone.now()
     if BEGAN in request.session:
-        # Signing in again within a session changes its id too.
+        # The person signs in again within a session: give it another id.
         request.session.cycle_key()
     request.session[BEGAN] = now.timestamp()
     if not request.session.session_key:
@@ -211,23 +224,23 @@ def begin_session(request: HttpRequest, person: Person) -> None:
 def renew_session(
     request: HttpRequest, *, with_password_of: Person | None = None
 ) -> None:
-    """Change the session's id, so that the old one is void; after a new password also
-    its hash.
+    """Give the session another id, so that the old one is void. `with_password_of` is a
+    person whose new password's hash the session has to hold.
     """
-    before = request.session.session_key
+    old_key = request.session.session_key
     if with_password_of:
         update_session_auth_hash(request, with_password_of)
     else:
         request.session.cycle_key()
-    UserSession.objects.filter(session_key=before).update(
+    UserSession.objects.filter(session_key=old_key).update(
         session_key=request.session.session_key
     )
 
 
 def note_seen(request: HttpRequest, *, now: datetime) -> None:
-    """Store that the session is in use, and the client's address."""
+    """Store that the session is in use, and from which address."""
     key = request.session.session_key
-    # Do not save the whole session: another request may be changing its content.
+    # Saving the whole session could overwrite what another request is changing in it.
     Session.objects.filter(session_key=key).update(expire_date=now + IDLE)
     UserSession.objects.filter(session_key=key).update(
         last_seen_at=now, ip=client_ip(request)
@@ -235,7 +248,7 @@ def note_seen(request: HttpRequest, *, now: datetime) -> None:
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Return the client's IP address, or one fixed value if it is unknown."""
+    """Return the client's IP address, or 0.0.0.0 if it is unknown."""
     try:
         return str(ipaddress.ip_address(client_address(request)))
     except ValueError:
@@ -243,8 +256,8 @@ def client_ip(request: HttpRequest) -> str:
 
 
 def device_name(user_agent: str) -> str:
-    """Return the browser and system from the User-Agent, such as `Firefox on Windows`:
-    a hint, not a proof.
+    """Return browser and system by the User-Agent, such as `Firefox on Windows`.
+    Programs can send any User-Agent, so this is only a hint.
     """
     browser = next((name for mark, name in _BROWSERS.items() if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), "")
@@ -257,9 +270,9 @@ def actor_of(request: HttpRequest | None, person: Any) -> Actor:
     """Return the person, or an unknown visitor, as an actor with the address of the
     request.
     """
-    # ActorMiddleware has determined the client address behind trusted proxies.
-    known: Actor | None = getattr(request, "actor", None)
-    address = known.address if known else ""
+    # ActorMiddleware has found out the client's address behind trusted proxies.
+    request_actor: Actor | None = getattr(request, "actor", None)
+    address = request_actor.address if request_actor else ""
     if isinstance(person, Person):
         return person.actor(surface="web", address=address)
     return Actor(
@@ -269,7 +282,9 @@ def actor_of(request: HttpRequest | None, person: Any) -> Actor:
 
 @transaction.atomic
 def record_failure(person: Person | None, *, reason: str, email: str = "") -> None:
-    """Record a failed sign-in, and at which step it failed."""
+    """Write to the ledger that signing in failed, and at which step. `email` is what a
+    visitor typed.
+    """
     details = {"email": (person.email if person else email)[:200], "reason": reason}
     actor = actor_of(context.request, person) if person else context.request.actor
     record("person.sign_in_failed", actor=actor, details=details)

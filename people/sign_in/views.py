@@ -1,5 +1,5 @@
 """The pages of signing in and out: password, passkey, the second step, and confirming
-by a code or a passkey.
+by a code or passkey who one is. They adapt django-allauth's views.
 """
 
 import json
@@ -40,8 +40,8 @@ class DeskLoginView(LoginView):  # type: ignore[misc]
 
 
 class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
-    """Gives the page's script the passkey options, and checks the answer; the passkey
-    identifies the person.
+    """Gives the sign-in page's script the options for a passkey, and checks the
+    passkey's answer, which also says who the person is.
     """
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -54,14 +54,14 @@ class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
         record_failure(None, reason="passkey")
         messages.error(self.request, _NOT_ACCEPTED, extra_tags="door")
         address = reverse("account_login")
-        if wanted := self.request.POST.get("next"):
-            address += f"?{urlencode({'next': wanted})}"
+        if next_url := self.request.POST.get("next"):
+            address += f"?{urlencode({'next': next_url})}"
         return redirect(address)
 
 
 class StepView(AuthenticateView):  # type: ignore[misc]
-    """The second step after a password or the provider: a code, a passkey, or a
-    recovery code.
+    """The second step, after a password or the provider: a code of the app, a passkey,
+    or a recovery code.
     """
 
     def form_invalid(self, form: Any) -> HttpResponse:
@@ -71,22 +71,22 @@ class StepView(AuthenticateView):  # type: ignore[misc]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         person = self.stage.login.user
-        found = factors_of(person.pk)
+        own_factors = factors_of(person.pk)
         context: dict[str, Any] = super().get_context_data(**kwargs)
         context |= {
-            "has_app": any(not one.is_passkey for one in found),
+            "has_app": any(not one.is_passkey for one in own_factors),
             "has_codes": bool(codes_of(person.pk).left),
             "options": "",
             "hindrance": passkey_hindrance(self.request),
         }
-        if any(one.is_passkey for one in found):
+        if any(one.is_passkey for one in own_factors):
             date_challenge()
             context["options"] = json.dumps(context["js_data"]["request_options"])
         return context
 
 
 class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
-    """A code of the app before a sensitive act."""
+    """Asks for a code of the app before a sensitive act."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
@@ -100,7 +100,7 @@ class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
 
 
 class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
-    """A passkey before a sensitive act."""
+    """Asks for a passkey before a sensitive act."""
 
     form_invalid = CodeAgainView.form_invalid
 
@@ -118,11 +118,11 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session and clear what the browser stored of the desk."""
+    """End the session, and have the browser delete what it stored of the desk."""
     person = request.user.pk
     logout(request)
-    # Notify this browser's other pages only after the session is deleted, or they would
-    # find it still valid.
+    # Only after the session is deleted: the live streams of other open pages then check
+    # it, and would otherwise find it valid.
     access_changed.send(sender=Person, person=person)
     response = redirect("account_login")
     response.headers["Clear-Site-Data"] = '"cache", "storage"'

@@ -1,5 +1,5 @@
-"""Allowlists: judging recipients, changing lists, rehearsing a change, pushing lists to
-the gate, and their pages.
+"""Allowlists: judging recipients, changing lists, previewing a change, pushing lists to
+the gates, and the pages.
 
-Start with `judgement.py`, which is pure, then `changes.py`.
+Start with `judgement.py`, whose first half is pure, then `changes.py`.
 """

@@ -1,7 +1,9 @@
-"""Changes allowlists, one version at a time, and marks the gates to be updated.
+"""The commands that change allowlists: a change of one list, allowing one address for
+some days, and the record of an export. Each writes an entry to the ledger; a change is
+then pushed to the gates.
 
-A change based on an older version is refused, so that nobody overwrites a change that
-they have not seen.
+Each change makes a new version of the list. A change that was made on the basis of an
+older version is refused, so nobody overwrites a change that they have not seen.
 """
 
 from collections.abc import Sequence
@@ -33,6 +35,7 @@ from policy.allowlists.judgement import (
 from policy.errors import StaleAllowlist
 from policy.models import AllowEntry, Allowlist, GateList, PolicyVersion
 
+# In characters.
 MAX_NOTE = 300
 # How many rows are written at once, and how many patterns an entry of the ledger names.
 _CHUNK = 5000
@@ -41,7 +44,7 @@ _RECORDED = 50
 
 @dataclass(frozen=True)
 class WantedEntry:
-    """An entry as it should be. `owner` is the person who answers for it."""
+    """An entry as it should be. `owner` is the key of the person responsible for it."""
 
     pattern: str
     note: str = ""
@@ -51,7 +54,9 @@ class WantedEntry:
 
 @dataclass(frozen=True)
 class Change:
-    """A change of a list: a new mode, entries to put in, and entries to remove."""
+    """A change of a list: a new mode (None keeps it), entries to add or change (`put`),
+    and the patterns of entries to remove.
+    """
 
     mode: str | None = None
     put: tuple[WantedEntry, ...] = ()
@@ -72,8 +77,11 @@ def _in_words(
     )
 
 
+# Whether a change certainly lets out no more mail than before, so that no second admin
+# is needed.
 def _tightens(locked: Allowlist, change: Change) -> bool:
-    # A rule may ask for more of whoever is on the list, for as long as they are.
+    # A rule of the policy that names this list applies to recipients who are on it, so
+    # any change of its entries counts as loosening.
     naming = [{"when": {"lists": [locked.pk]}}]
     is_named = PolicyVersion.objects.filter(
         state="active", rules__contains=naming
@@ -81,7 +89,7 @@ def _tightens(locked: Allowlist, change: Change) -> bool:
     if is_named and (change.put or change.remove):
         return False
     put = [(_read(one.pattern), one.expires_at) for one in change.put]
-    there = locked.entries.not_removed().filter(
+    stored = locked.entries.not_removed().filter(
         pattern__in=[pattern for pattern, _ in put]
     )
     others = Allowlist.objects.filter(kind=locked.kind).exclude(mode=OFF)
@@ -89,7 +97,7 @@ def _tightens(locked: Allowlist, change: Change) -> bool:
         kind=locked.kind,
         mode_before=locked.mode,
         mode_after=change.mode or locked.mode,
-        before=dict(there.values_list("pattern", "expires_at")),
+        before=dict(stored.values_list("pattern", "expires_at")),
         put=put,
         has_live_entries=locked.entries.live(clock()).exists(),
         is_alone=not others.exclude(pk=locked.pk).exists(),
@@ -106,11 +114,11 @@ def apply_change(
     version: int,
     actor: Actor,
 ) -> CanWait[Allowlist]:
-    """Change one list, if it still is at `version` (0: it was never written), and have
-    it pushed to the gates.
+    """Change one list, and have it pushed to the gates. `version` is the one that the
+    actor saw; 0 if the list was never saved.
 
-    What changes nothing makes no new version. Raises ActNotAllowed, and StaleAllowlist
-    where somebody else was faster.
+    A change without effect makes no new version. Raises ActNotAllowed, and
+    StaleAllowlist if the list has another version now.
     """
     locked = _lock(scope, kind, actor)
     if locked.version != version:
@@ -148,10 +156,10 @@ def apply_change(
 def allow_for_days(
     *, address: str, mailbox: int, days: int = 7, actor: Actor
 ) -> CanWait[Allowlist]:
-    """Allow one address for one mailbox for some days; only an admin of the mailbox
-    may.
+    """Allow one address for one mailbox for some days.
 
-    Raises ActNotAllowed where that would do more than allow this address, or nothing.
+    Raises ActNotAllowed if the actor is no admin of the mailbox, or if this would allow
+    more than the address, or would have no effect.
     """
     pattern = allowable(address)
     if pattern is None:
@@ -175,11 +183,12 @@ def allow_for_days(
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
-    """Return the mode in which an entry of this mailbox's list counts, where it is
-    another than the list's.
+    """Return the mode that this mailbox's list needs so that a new entry counts; None
+    if its present mode will do.
 
-    A list that is off does not count. In monitor mode its entries count beside those of
-    the lists in force, and it refuses nobody by itself once they are switched off.
+    A list that is off does not count, so it is switched to monitor: its entries then
+    count together with those of the other lists, and it refuses nobody by itself if the
+    others are switched off. Raises ActNotAllowed if that would have other effects.
     """
     if locked.mode != OFF:
         return None
@@ -201,14 +210,16 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
 
 
 def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
-    """Return the list of a scope under a lock, made where there is none."""
+    """Return the list of a scope, locked; it is made if there is none. Raises
+    ActNotAllowed if the actor may not change it.
+    """
     key = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
     if not Allowlist(**key).is_administered_by(actor):
         raise ActNotAllowed(
             "Only an admin of everything that this list covers can change it."
         )
-    # There is always a row to lock: of two first versions at once, the second waits
-    # here.
+    # The row is made first, so that there is one to lock: if two people make the first
+    # version at once, the second one waits here.
     Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)
     rows = Allowlist.objects.select_for_update(of=("self",)).select_related(
         "mailbox", "connection"
@@ -222,21 +233,23 @@ def _save_change(
     """Write a change of a locked list, with its entry in the ledger."""
     before = _summary(locked)
     stored = [stored_pattern(one) for one in change.remove]
-    gone = list(locked.entries.not_removed().filter(pattern__in=stored))
+    removed = list(locked.entries.not_removed().filter(pattern__in=stored))
+    # What the history of each changed entry says about this change.
     act: dict[str, Any] = {
         "at": clock(),
         "by": int(actor.id),
         "version": locked.version + 1,
     }
-    for pattern in {*stored} - {one.pattern for one in gone}:
+    # A pattern that no entry can have is an error; one that the list lacks is not.
+    for pattern in {*stored} - {one.pattern for one in removed}:
         _read(pattern)
-    for one in gone:
+    for one in removed:
         one.removed_at = act["at"]
         one.note_change("removed", **act)
     columns = ["removed_at", "history"]
-    AllowEntry.objects.bulk_update(gone, columns, batch_size=_CHUNK)
+    AllowEntry.objects.bulk_update(removed, columns, batch_size=_CHUNK)
     added, altered = _put_entries(locked, change.put, act)
-    if change.mode in (None, locked.mode) and not (gone or added or altered):
+    if change.mode in (None, locked.mode) and not (removed or added or altered):
         return locked
     locked.mode = change.mode or locked.mode
     locked.version += 1
@@ -256,7 +269,7 @@ def _save_change(
             "version": str(locked.version),
             "added": _first_few([str(one) for one in added]),
             "changed": _first_few([str(one) for one in altered]),
-            "removed": _first_few([str(one) for one in gone]),
+            "removed": _first_few([str(one) for one in removed]),
             **changed(before=before, after=_summary(locked)),
         },
     )
@@ -266,21 +279,23 @@ def _save_change(
 def _put_entries(
     locked: Allowlist, put: tuple[WantedEntry, ...], act: dict[str, Any]
 ) -> tuple[list[AllowEntry], list[AllowEntry]]:
-    """Write the entries that are new or differ, each with the `act` in its history, and
-    return both; of two with one pattern the last counts.
+    """Write the entries that are new or differ from the stored ones, with `act` in
+    their histories. Return (the new ones, the changed ones).
+
+    If two wanted entries have the same pattern, the last one counts.
     """
     wanted = {_read(one.pattern): one for one in put}
-    there = {
+    stored = {
         one.pattern: one
         for one in locked.entries.not_removed().filter(pattern__in=list(wanted))
     }
-    fresh: list[AllowEntry] = []
+    added: list[AllowEntry] = []
     altered: list[AllowEntry] = []
     for pattern, one in wanted.items():
-        entry = there.get(pattern)
+        entry = stored.get(pattern)
         if entry is None:
             entry = AllowEntry(allowlist=locked, pattern=pattern, added_by_id=act["by"])
-            fresh.append(entry)
+            added.append(entry)
         elif entry.differs_from(one.note, one.owner, one.expires_at):
             altered.append(entry)
         else:
@@ -289,11 +304,11 @@ def _put_entries(
         entry.owner_id = one.owner
         entry.expires_at = one.expires_at
         entry.note_change("changed" if entry.pk else "added", **act)
-    AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
+    AllowEntry.objects.bulk_create(added, batch_size=_CHUNK)
     AllowEntry.objects.bulk_update(
         altered, ["note", "owner", "expires_at", "history"], batch_size=_CHUNK
     )
-    return fresh, altered
+    return added, altered
 
 
 def _read(pattern: str) -> str:
@@ -304,8 +319,8 @@ def _read(pattern: str) -> str:
 
 
 def _mark_gates_behind(locked: Allowlist) -> None:
-    """Mark for each mailbox that its gate does not have the list yet, and enqueue the
-    push.
+    """Note for each mailbox of the list that its gate lacks this change, and enqueue
+    the pushes.
     """
     mailboxes = Mailbox.objects.order_by("pk")
     if locked.mailbox_id is not None:
@@ -333,7 +348,7 @@ def _first_few(patterns: Sequence[str]) -> str:
 
 @transaction.atomic
 def note_export(*, at: Allowlist, actor: Actor, number: int, text: str) -> None:
-    """Record who exported how many entries of which list."""
+    """Record in the ledger that the actor exported entries that match a search text."""
     record(
         "allowlist.exported",
         actor=actor,

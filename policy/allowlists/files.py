@@ -1,4 +1,6 @@
-"""Allowlists as CSV files, as spreadsheet programs write and read them."""
+"""Reads and writes the entries of an allowlist as a CSV file, in the variants that
+spreadsheet programs use.
+"""
 
 import csv
 import io
@@ -15,15 +17,15 @@ COLUMNS = ("pattern", "note", "owner", "expires_at")
 def read_file(
     text: str, *, people: Mapping[str, int]
 ) -> tuple[dict[str, WantedEntry], list[tuple[int, str]]]:
-    """Return the entries of a file by pattern, and the numbers of its other lines with
-    what is wrong. `people` are the keys of those who can be owners, by address.
+    """Return the entries of a file by pattern, and its faulty lines as (number, what is
+    wrong). `people` has the keys of those who can be owners of an entry, by address.
 
-    Raises ValueError where the file as a whole cannot be read.
+    Raises ValueError with a sentence if the file as a whole cannot be read.
     """
     first = text.partition("\n")[0]
     lines = io.StringIO(text, newline="")
     rows = csv.DictReader(lines, restval="", delimiter=max(",;\t", key=first.count))
-    put: dict[str, WantedEntry] = {}
+    entries: dict[str, WantedEntry] = {}
     problems: list[tuple[int, str]] = []
     try:
         names = [" ".join(one.lower().split()) for one in rows.fieldnames or ()]
@@ -41,18 +43,19 @@ def read_file(
                 if more:
                     raise ValueError("It has more columns than the first line.")
                 one = _wanted(row, people)
-                if one.pattern in put:
+                if one.pattern in entries:
                     raise ValueError(f"{one.pattern} is on an earlier line.")
-                put[one.pattern] = one
+                entries[one.pattern] = one
             except ValueError as error:
                 problems.append((rows.line_num, str(error)))
     except csv.Error as error:
         raise ValueError(
             f"Line {rows.line_num} cannot be read as CSV: {error}."
         ) from None
-    return put, problems
+    return entries, problems
 
 
+# The entry of one row. Raises ValueError with a sentence for a faulty row.
 def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
     pattern = read_pattern(row["pattern"])
     note = " ".join(row.get("note", "").split())
@@ -67,8 +70,8 @@ def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
 
 
 def _moment(text: str) -> datetime | None:
-    """Return when an entry ends; a date means the end of that day, and a time without a
-    zone is UTC.
+    """Return when an entry ends, None for an empty text. A date means the end of that
+    day in UTC; a time without a zone is UTC.
     """
     if not text:
         return None
@@ -84,7 +87,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[str]:
-    """Yield a file line by line: pattern, note, owner's address, end."""
+    """Yield the lines of a file, for rows of (pattern, note, owner's address, end)."""
     yield csv_row(COLUMNS)
     for pattern, note, owner, ends in rows:
         yield csv_row((pattern, note, owner or "", ends.isoformat() if ends else ""))

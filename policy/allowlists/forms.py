@@ -1,5 +1,5 @@
-"""The forms of allowlists: a change, also as a CSV file, a search, and an operator's
-code.
+"""The forms of the allowlist pages: a change of a list (typed or as a CSV file), a
+search of entries, and the code with which an operator of a gate confirms a change.
 """
 
 from datetime import UTC, datetime
@@ -15,15 +15,17 @@ from policy.allowlists.changes import MAX_NOTE, Change, WantedEntry
 from policy.allowlists.files import read_file
 from policy.models import AllowEntry, Allowlist
 
+# Entries that can be added at a time.
 MAX_LINES = 20_000
-# The preview sends the file's text again, and a form may have one mebibyte.
+# Of an uploaded file. The preview's form sends its text again, and a form may have at
+# most one mebibyte.
 MAX_BYTES = 900_000
 
 
 class ChangeForm(SentenceForm):
-    """A change of a list as its pages offer it: entries to put in, typed or as a file,
-    entries to take out, or another mode. The preview sends it again, with the version
-    that it showed.
+    """A change of a list: entries to add (typed or as a file), entries to remove, or
+    another mode. The preview's page sends the same form again to save it, with the
+    version of the list that it showed.
     """
 
     version = forms.IntegerField(required=False, min_value=0)
@@ -39,11 +41,11 @@ class ChangeForm(SentenceForm):
         error_messages={"invalid": "Enter a date and time, or leave it empty."},
     )
     file = forms.FileField(required=False)
-    # The text of the file, as the preview sends it.
+    # The text of the uploaded file, when the preview's page sends the form again.
     csv = forms.CharField(required=False, strip=False)
-    # Whether entries that the file does not name are removed.
+    # Whether the file replaces the list: entries that it does not name are removed.
     whole = forms.BooleanField(required=False)
-    # In the request as often as something is ticked.
+    # The patterns of ticked entries; the request has the field once for each.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
     mode = forms.ChoiceField(
         required=False,
@@ -53,7 +55,7 @@ class ChangeForm(SentenceForm):
     def __init__(self, *args: Any, at: Allowlist, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["mode"].choices = [(one.mode, one.name) for one in at.modes]  # type: ignore[attr-defined]
-        # What the lines or the file put in by pattern, and the others by number with what is wrong.
+        # The entries to add, by pattern; and faulty lines as (number, the fault).
         self.put: dict[str, WantedEntry] = {}
         self.problems: list[tuple[int, str]] = []
 
@@ -131,7 +133,9 @@ class ChangeForm(SentenceForm):
         return cleaned
 
     def wanted(self, at: Allowlist) -> Change:
-        """Return the change that was asked for, of the list as it is now."""
+        """Return the change of this list that was filled in. A file that replaces the
+        list removes the entries that the list has now and the file lacks.
+        """
         cleaned = self.cleaned_data
         remove = [str(one)[:320] for one in cleaned["remove"]]
         if cleaned["csv"] and cleaned["whole"]:
@@ -141,21 +145,23 @@ class ChangeForm(SentenceForm):
 
 
 def _owners() -> dict[str, int]:
-    """Return the keys of those who can answer for an entry, by address in lower case."""
+    """Return the keys of the people who can own an entry, by address in lower case."""
     active = Person.objects.filter(is_active=True).values_list("email", "pk")
     return {email.lower(): pk for email, pk in active}
 
 
 class FindForm(LenientForm):
-    """A search of entries by words or an address, and where a page begins."""
+    """The query of a list page: the text to search for (`q`), and after which pattern
+    or before which row the page begins.
+    """
 
     q = forms.CharField(required=False, max_length=254)
     after = forms.CharField(required=False, max_length=254)
-    # The row that a page begins behind.
+    # The key of the row after which a page of refusals begins, newest first.
     before = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
 
 
 class CodeForm(LenientForm):
-    """An operator's code; empty tries without."""
+    """The code with which an operator of a gate confirms a list; empty for none."""
 
     code = forms.CharField(required=False, max_length=40)

@@ -1,10 +1,12 @@
-"""Pushes the allowlists of a mailbox to its gate, as one versioned list of each kind,
-and reports their status. Reads what the gate refused because of them, each once, with
-its line in the ledger: a webhook about a refusal only triggers this read.
+"""Keeps the allowlists at the gates (MultiMail or our gateway) equal to the desk's
+lists, and says how far that is. All lists of one kind that apply to a mailbox are
+pushed to its gate as one versioned list. Also reads which mail the gates refused
+because of them, and records each refusal once in the ledger; a webhook about a refusal
+only triggers the read.
 
-The desk's lists are the source of truth. What is sent is built again for each attempt,
-after reading which change it has to include: after a crash or a lost answer `pushed`
-stays below `wanted`, and the next attempt reads the gate first.
+The desk's lists are the source of truth. Each attempt builds the list again, after
+claiming the row of the GateList, and reads the gate before it writes. After a crash or
+a lost answer `pushed` stays below `wanted`, so there is another attempt.
 """
 
 import logging
@@ -34,13 +36,14 @@ from upstream.events import read_time
 log = logging.getLogger(__name__)
 
 ACTOR = worker("sync")
-# Seconds for one call; two of them end before the lease does.
+# Time limit of one call, in seconds. An attempt makes two, which end before its lease.
 WITHIN = 30.0
 # Seconds to wait after the first failed attempts; later ones wait ten minutes.
 _PAUSES = (2, 5, 15, 60, 300)
 LONGEST_PAUSE = 600
-# How often one push may find that somebody else wrote at the same moment.
+# How often one push is tried if somebody else writes to the gate at the same moment.
 _ROUNDS = 3
+# Stored as the last error; `gate_status` recognises the next two by their texts.
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
@@ -49,8 +52,8 @@ WAITS_FOR_CODE = "An operator of the gate must confirm it with a code."
 
 @dataclass(frozen=True)
 class GateContent:
-    """One list as the gate should have it: of each pattern its end, as the gate writes
-    times, and its note.
+    """One list as the gate should have it: its mode, and by pattern (end, note). The
+    end is a text, as the gate writes times, or None.
     """
 
     mode: str
@@ -58,16 +61,16 @@ class GateContent:
 
 
 def content_for(gate: GateList, *, now: datetime) -> GateContent:
-    """Return the one list that the gate should have.
+    """Return the list that the gate should have: the entries of all lists of the kind
+    that apply to the mailbox and are not off, in the strictest of their modes.
 
-    A restriction is the union of those that are not off, in the strictest of their
-    modes. Of bypasses one on trial lets nobody skip the queue because another one is in
-    force: in force, those on trial stay out of it.
+    For a bypass, only the lists that have this strictest mode are included. Otherwise a
+    list in monitor mode would let mail skip review because another list is enforced.
     """
-    everybody = Q(connection=None, mailbox=None)
-    theirs = Q(connection=gate.mailbox.connection_id) | Q(mailbox=gate.mailbox_id)
+    for_all = Q(connection=None, mailbox=None)
+    for_mailbox = Q(connection=gate.mailbox.connection_id) | Q(mailbox=gate.mailbox_id)
     lists = list(
-        Allowlist.objects.filter(everybody | theirs, kind=gate.kind).exclude(
+        Allowlist.objects.filter(for_all | for_mailbox, kind=gate.kind).exclude(
             mode=Allowlist.Mode.OFF
         )
     )
@@ -85,15 +88,19 @@ def content_for(gate: GateList, *, now: datetime) -> GateContent:
         "pattern", "expires_at", "note"
     ).iterator():
         if not is_pattern(pattern):
-            # Stored under older rules: it allows nobody, and a gate would refuse the
-            # whole list because of it.
+            # Stored under older rules for patterns. It allows nobody, and because of it
+            # a gate would refuse the whole list.
             continue
         # Of several entries with one pattern the latest end and the first note count.
-        known = ends.get(pattern, expires_at)
-        ends[pattern] = max(known, expires_at) if known and expires_at else None
-        # As the gate takes it: on one line, and only what prints.
-        line = "".join(sign for sign in " ".join(note.split()) if sign.isprintable())
-        notes[pattern] = notes.get(pattern) or line
+        end_so_far = ends.get(pattern, expires_at)
+        ends[pattern] = (
+            max(end_so_far, expires_at) if end_so_far and expires_at else None
+        )
+        # Gates accept notes of one line with printable characters.
+        printable_note = "".join(
+            sign for sign in " ".join(note.split()) if sign.isprintable()
+        )
+        notes[pattern] = notes.get(pattern) or printable_note
     return GateContent(
         mode, {pattern: (_iso(end), notes[pattern]) for pattern, end in ends.items()}
     )
@@ -106,10 +113,11 @@ def push_list(
     actor: Actor = ACTOR,
     within: float = WITHIN,
 ) -> str:
-    """Push one list to its gate if the gate lacks it, and return a short word. Several
-    transactions, and a call.
+    """Push one list to its gate if the gate lacks it, and return the result in a few
+    words. This takes several transactions, with calls to the gate between them.
 
-    With an operator's code the same list is sent again that waits for it.
+    `approval_code` is the code with which an operator of the gate confirms a list that
+    waits for it.
     """
     overwritten = ""
     for _ in range(_ROUNDS):
@@ -119,8 +127,7 @@ def push_list(
         try:
             return _push(gate, approval_code, actor, within, overwritten)
         except errors.Conflict:
-            # Somebody else wrote between our two calls: read the gate and the wanted
-            # list again.
+            # Somebody else wrote to the gate between our two calls: begin again.
             overwritten = "Somebody else changed it at the gate at the same moment. The gate now has the desk's list."
             _release(gate, next_attempt_at=Now())
         except errors.UpstreamError as error:
@@ -128,6 +135,8 @@ def push_list(
     return "not now"
 
 
+# One attempt: reads the gate's list, and replaces it if it is not the desk's. Returns
+# the result in a few words.
 def _push(
     gate: GateList, approval_code: str, actor: Actor, within: float, overwritten: str
 ) -> str:
@@ -139,25 +148,25 @@ def _push(
         approval_code=approval_code,
     )
     content = content_for(gate, now=clock())
-    there = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)
-    # What expired there does not matter.
+    at_gate = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)
+    # Expired entries at the gate do not matter.
     theirs = {
         str(one.get("pattern")): (
             _iso(read_time(one.get("expires_at"))),
             str(one.get("note") or ""),
         )
-        for one in there.entries
+        for one in at_gate.entries
         if not one.get("expired")
     }
-    if there.mode == content.mode and content.entries == theirs:
-        # As after a lost answer.
-        _done(gate, there, content, actor, overwritten)
+    if at_gate.mode == content.mode and content.entries == theirs:
+        # An earlier attempt arrived, and its answer was lost.
+        _done(gate, at_gate, content, actor, overwritten)
         return "there already"
     is_known = gate.pushed and not gate.last_error
-    if not overwritten and is_known and there.version != gate.gate_version:
-        # The gate had a version that the desk did not write, as far as it can know.
+    if not overwritten and is_known and at_gate.version != gate.gate_version:
+        # The gate has a version that the desk did not write.
         overwritten = (
-            f"Somebody else had changed it at the gate: it was at version {there.version}, "
+            f"Somebody else had changed it at the gate: it was at version {at_gate.version}, "
             f"and the desk had brought version {gate.gate_version}. The gate now has the desk's list."
         )
     entries = [
@@ -169,7 +178,7 @@ def _push(
         {
             "kind": gate.kind,
             "mode": content.mode,
-            "version": there.version,
+            "version": at_gate.version,
             "entries": entries,
         },
     )
@@ -185,6 +194,7 @@ def _push(
     return "pushed"
 
 
+# Stores and records that the gate has the list.
 @transaction.atomic
 def _done(
     gate: GateList,
@@ -195,7 +205,8 @@ def _done(
 ) -> None:
     if not _release(
         gate,
-        # The version wanted when the row was claimed; a later change is pushed again.
+        # What was wanted when the row was claimed. If it has changed since, `pushed`
+        # stays below `wanted`, and the list is pushed again.
         pushed=Greatest("pushed", gate.wanted),
         gate_version=at_gate.version,
         pushed_at=Now(),
@@ -220,6 +231,8 @@ def _done(
     )
 
 
+# Stores why an attempt failed, and when to try again: soon, or later if trying again is
+# unlikely to help.
 def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
     connection = gate.mailbox.connection
     if isinstance(error, errors.Throttled):
@@ -244,8 +257,8 @@ def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
 
 
 def _release(gate: GateList, **fields: Any) -> int:
-    """End the lease and set these fields; 0 where somebody else has claimed the row
-    since.
+    """End the lease of a claimed row and set these fields. Return 0 if another worker
+    has claimed the row since; then nothing is set.
     """
     return GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until).update(
         lease_until=None, **fields
@@ -254,8 +267,8 @@ def _release(gate: GateList, **fields: Any) -> int:
 
 @transaction.atomic
 def _postpone(gate: GateList, sentence: str, *, seconds: float, actor: Actor) -> None:
-    """Release the row until later; record the failure once a change, and each time that
-    a person asked for it.
+    """Release the row until the next attempt. The failure is recorded in the ledger if
+    it is the first one since the last push, or if a person asked for the attempt.
     """
     if not _release(
         gate,
@@ -288,7 +301,9 @@ def _iso(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True)
 class GateStatus:
-    """One list of one mailbox at its gate. `can_try` says that trying now may help."""
+    """How pages show whether a gate has a list: colour, word and sentence. `can_try`: a
+    push now may help; `wants_code`: it needs an operator's code.
+    """
 
     gate: GateList
     tone: str
@@ -301,23 +316,27 @@ class GateStatus:
 
 
 def gate_status(gate: GateList) -> GateStatus:
-    """Return in words whether the gate has a list; its mailbox and connection are
-    loaded.
+    """Return whether the gate has a list, in words. The mailbox and connection of
+    `gate` must be loaded.
     """
     connection = gate.mailbox.connection
     if gate.pushed >= gate.wanted:
         sentence = f"version {gate.gate_version}"
         return GateStatus(gate, "green", "At the gate", sentence, since=gate.pushed_at)
     has = f" The gate still has version {gate.gate_version}." if gate.pushed else ""
-    here = "The desk enforces the list when somebody decides, and again before sending."
+    consequence = (
+        "The desk enforces the list when somebody decides, and again before sending."
+    )
     if gate.kind == Allowlist.Kind.BYPASS:
-        here = "This list has no effect without the gate: everything waits for review."
+        consequence = (
+            "This list has no effect without the gate: everything waits for review."
+        )
     due = gate.next_attempt_at
     if not connection.admin_key:
-        sentence = f"This connection has no admin key. {here}{has}"
+        sentence = f"This connection has no admin key. {consequence}{has}"
         return GateStatus(gate, "plain", "Only here", sentence)
     if gate.last_error == NO_LISTS:
-        sentence = f"{gate.last_error} {here}"
+        sentence = f"{gate.last_error} {consequence}"
         return GateStatus(gate, "plain", "Only here", sentence, next_try=due)
     if connection.paused_at:
         return GateStatus(gate, "amber", "Not yet", f"The connection is paused.{has}")
@@ -335,29 +354,30 @@ def gate_status(gate: GateList) -> GateStatus:
 
 
 def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
-    """Push a list that its gate lacks now, with an operator's code where there is one.
+    """Push a list to its gate at once, because a person asked for it. `code` is an
+    operator's code, or empty.
 
-    Returns the result as a word. Raises ActNotAllowed for anybody but an admin of the
-    mailbox.
+    Returns the result of `push_list`. Raises ActNotAllowed if the actor is no admin of
+    the mailbox.
     """
     gate = GateList.objects.visible_to(actor).select_related("mailbox").get(pk=gate_id)
     if not gate.mailbox.is_administered_by(actor):
         raise ActNotAllowed(
             "Only an admin of this mailbox can copy its list to the gate."
         )
-    # Due now, also where it waits for its next attempt.
+    # Make it due, in case it waits for its next attempt.
     GateList.objects.behind().filter(pk=gate.pk).update(next_attempt_at=Now())
     return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)
 
 
-# How many refusals are read at a time; the newest come first. What is older is left
-# out, and only where the desk did not look for very long.
+# How many refusals are read at a time, the newest first. Older ones are never read;
+# that only happens if the desk was down for very long.
 MOST_REFUSALS = 2000
 
 
 def read_refusals(*, connection_id: int) -> str:
-    """Read what the gate of one connection refused since the last time, and return a
-    short word.
+    """Store which mail the gate of one connection refused since the last time. Return
+    the result in a few words.
     """
     connection = Connection.objects.get(pk=connection_id)
     key = connection.admin_key or connection.oversight_key
@@ -375,27 +395,30 @@ def read_refusals(*, connection_id: int) -> str:
 
 
 def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, Any]]:
-    """Return what is not known yet, the oldest first. All pages or none: what is known
-    shows where the rest was.
+    """Return the refusals that are not stored yet, the oldest first.
+
+    Pages are read, newest first, up to a refusal that is stored already. If reading one
+    page fails, none is returned: a stored newer refusal would hide the missing ones.
     """
     rows: dict[str, Mapping[str, Any]] = {}
     cursor = ""
-    seen = {""}
+    read_cursors = {""}
     while len(rows) < MOST_REFUSALS:
         page, cursor = client.list_refusals(cursor=cursor)
         by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
-        known = set(
+        stored_ids = set(
             connection.refusals.filter(upstream_id__in=by_id).values_list(
                 "upstream_id", flat=True
             )
         )
-        rows |= {name: row for name, row in by_id.items() if name not in known}
-        if known or not cursor or cursor in seen:
+        rows |= {name: row for name, row in by_id.items() if name not in stored_ids}
+        if stored_ids or not cursor or cursor in read_cursors:
             break
-        seen.add(cursor)
+        read_cursors.add(cursor)
     return list(rows.values())[::-1]
 
 
+# Stores refusals that the gate reported, each with an entry in the ledger.
 @transaction.atomic
 def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "pk"))
@@ -418,7 +441,7 @@ def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
         if is_new:
             record(
                 "message.refused_at_gate",
-                # The gate acted; the desk learned of it by a read.
+                # The gate refused it; a worker of the desk read that.
                 actor=webhook(connection.slug, surface="worker"),
                 connection=connection.pk,
                 details={

@@ -1,11 +1,11 @@
-"""Judges which recipients the allowlists allow, and whether a change of a list loosens
-it, by pure functions of lists; then reads the lists that apply to messages, and judges
-many messages at once. The cost of that does not grow with the lists: entries are found
-by their patterns (index allow_entry_pattern).
+"""Judges which recipients the allowlists allow. The first half is pure functions of
+lists, also whether a change loosens a list. The second half reads the lists that apply
+to messages, judges many messages at once, and counts how often each entry was used.
 
-A mailbox is under the lists for all, of its connection and of its own. Their live
-entries count together, and the strictest of their modes holds; a list that is off does
-not count.
+Three lists apply to a mailbox: the one for all mail, the one of its connection, and its
+own. Their live entries count together, and the strictest of their modes holds; a list
+that is off does not count. Long lists cost no more than short ones, because only
+entries with the recipients' patterns are read (index allow_entry_pattern).
 """
 
 import logging
@@ -29,7 +29,7 @@ OFF = "off"
 MONITOR = "monitor"
 CONTACTS = "contacts"
 ENFORCE = "enforce"
-# The strictest last.
+# From the loosest mode to the strictest.
 _STRICTNESS = (OFF, MONITOR, CONTACTS, ENFORCE)
 # How many addresses a sentence names.
 _NAMED = 3
@@ -47,8 +47,8 @@ class ListScope:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a list, in the form of `common.mail_addresses.read_pattern`. `id` is its
-    row, where there is one.
+    """One entry of a list, in the form of `common.mail_addresses.read_pattern`. `id` is
+    the key of its row; None if it is not stored.
     """
 
     pattern: str
@@ -56,16 +56,16 @@ class Entry:
     id: int | None = None
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it has not expired; the end itself does not belong to it."""
+        """Whether it has not expired; at its end it has."""
         return self.expires_at is None or self.expires_at > now
 
 
 @dataclass(frozen=True)
 class ApplicableList:
-    """A list that applies to a mailbox: its mode, and those of its entries, by pattern,
-    that could name a recipient.
+    """A list that applies to a mailbox, with those of its entries, by pattern, that
+    could name one of the recipients that are judged.
 
-    `label` says in words whom it is for: "all", "Main account",
+    `label` says what the list is for: "all", "Main account",
     "support@yourteam.example".
     """
 
@@ -77,8 +77,8 @@ class ApplicableList:
 
 @dataclass(frozen=True)
 class AllowedBy:
-    """Why an address may be written to: which entry of which list names it. Without a
-    pattern it is a contact.
+    """Why an address may be written to: the entry that names it, and the label of the
+    entry's list. Without a pattern, because it is a contact of the account.
     """
 
     pattern: str
@@ -88,15 +88,15 @@ class AllowedBy:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The judgement of recipients. `would_be_refused`: those that a list in monitor
-    mode does not name.
+    """Which recipients the lists allow (`passed`, with the reason) and refuse. In
+    monitor mode nobody is refused; `would_be_refused` are those who would be.
     """
 
     mode: str = OFF
     passed: Mapping[str, AllowedBy] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     would_be_refused: tuple[str, ...] = ()
-    # The mode asks the contacts of the account, and they were never read.
+    # Whether contacts are allowed, but could not be read lately.
     lacks_contacts: bool = False
 
 
@@ -106,25 +106,24 @@ def judge(
     contacts: Collection[str] | None,
     now: datetime,
 ) -> Judgement:
-    """Return what `lists`, the narrowest first, say to each of these recipients at this
-    instant.
+    """Return which of these recipients the lists allow at the time `now`. The list with
+    the narrowest scope comes first.
 
-    `contacts` are the known ones among them in the form that lists compare; None: they
-    could not be read, so nobody is known. Under a mode in force a recipient passes by a
-    live entry or, in mode contacts, by being known; all others, and what is no address
-    at all, are refused.
+    A recipient passes if a live entry of any list names it or, in mode contacts, if it
+    is in `contacts`. All others are refused, also what is no address at all. `contacts`
+    are in the form that lists compare; None means that they could not be read.
     """
     counting = [one for one in lists if one.mode != OFF]
     if not counting:
         return Judgement()
     mode = strictest(one.mode for one in counting)
-    known = contacts if mode == CONTACTS and contacts is not None else ()
+    allowed_contacts = contacts if mode == CONTACTS and contacts is not None else ()
     passed: dict[str, AllowedBy] = {}
     missed: list[str] = []
     for address in dict.fromkeys(recipients):
         patterns = patterns_of([address])
-        # The most exact entry of the narrowest list.
-        found = next(
+        # The most exact entry; of several lists with it, the narrowest.
+        reason = next(
             (
                 AllowedBy(pattern, listing.label, entry.id)
                 for pattern in patterns
@@ -133,9 +132,9 @@ def judge(
             ),
             None,
         )
-        if found:
-            passed[address] = found
-        elif patterns and patterns[0] in known:
+        if reason:
+            passed[address] = reason
+        elif patterns and patterns[0] in allowed_contacts:
             passed[address] = AllowedBy("", "the contacts of the account")
         else:
             missed.append(address)
@@ -150,33 +149,33 @@ def judge(
 
 
 def strictest(modes: Iterable[str]) -> str:
-    """Return the mode that holds where several lists apply."""
+    """Return the strictest of these modes, which holds if several lists apply."""
     return max(modes, key=_STRICTNESS.index, default=OFF)
 
 
 def allowable(recipient: str) -> str | None:
-    """Return the entry that names this recipient and nobody else; None where there is
+    """Return the entry that names this recipient and nobody else; None if there is
     none.
 
-    `*@domain` is an address too, that somebody could have written to: as an entry it
-    would let in the whole domain.
+    An example is `*@domain`: a recipient could be written so, but the entry would allow
+    the whole domain.
     """
     one = compared(recipient)
     return one if one and is_pattern(one) else None
 
 
 def patterns_of(recipients: Iterable[str]) -> list[str]:
-    """Return every entry that could let one of these recipients through; of one the
-    most exact, itself, first.
+    """Return every pattern that names one of these recipients. For each recipient, the
+    most exact pattern, the address itself, comes first.
     """
-    known = filter(None, map(compared, recipients))
+    addresses = filter(None, map(compared, recipients))
     return list(
-        dict.fromkeys(pattern for one in known for pattern in patterns_for(one))
+        dict.fromkeys(pattern for one in addresses for pattern in patterns_for(one))
     )
 
 
 def named(addresses: Sequence[str]) -> str:
-    """Return the first few addresses in words, and how many more there are."""
+    """Return addresses as a part of a sentence: "a, b, c and 4 more"."""
     more = len(addresses) - _NAMED
     if more > 0:
         return f"{', '.join(addresses[:_NAMED])} and {more:,} more"
@@ -195,25 +194,27 @@ def loosens(
     is_alone: bool,
 ) -> bool:
     """Return whether a change of one list lets more mail out than before: to more
-    people, for longer, or without review. Doubt counts as loosening.
+    people, for longer, or without review. In doubt it does.
 
-    `before` has the ends of the entries that are there under the patterns of `put`.
-    `has_live_entries` says whether the list has any that count, and `is_alone` that no
-    other list of its kind is in force: their entries count together, so a list that is
-    switched on beside others allows its entries in their place too. A change of notes
-    or owners, an earlier end, a stricter mode and removing an entry of a restriction do
-    not loosen.
+    `put` has the patterns and ends of the entries that are added or changed, and
+    `before` the present ends of those that exist. `has_live_entries`: the list has
+    entries that are not expired. `is_alone`: no other list of its kind is on. Entries
+    of all lists count together, so switching on a list next to others allows more
+    recipients.
+
+    Changing notes or owners, an earlier end, a stricter mode, and removing an entry of
+    a restriction do not loosen.
     """
     for pattern, ends in put:
         if pattern not in before:
             return True
-        known = before[pattern]
-        if known is not None and (ends is None or ends > known):
+        ends_now = before[pattern]
+        if ends_now is not None and (ends is None or ends > ends_now):
             return True
     was = _STRICTNESS.index(mode_before)
     becomes = _STRICTNESS.index(mode_after)
     if kind != "restriction":
-        # A bypass lets its entries out without review, so its strictest mode is off.
+        # A bypass sends mail without review, so it is tightest when it is off.
         return becomes > was
     is_joining = mode_before == OFF and has_live_entries and not is_alone
     return becomes < was or (becomes > was and is_joining)
@@ -221,27 +222,27 @@ def loosens(
 
 log = logging.getLogger(__name__)
 
-# How long the contacts that were read of an account are valid, by the database's clock.
+# Contacts of an account that were read longer ago than this do not count.
 CONTACTS_LAST = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ListsInForce:
-    """All lists in force of some connections, the narrowest first, with the entries
-    that were asked for.
+    """All lists in force that apply to some connections, the narrowest first, with
+    those of their entries that have the patterns asked for.
     """
 
     lists: Sequence[Allowlist]
-    # By the key of the list; None for one that is not stored yet.
+    # By key of the list (None for a list that is not stored yet) and by pattern.
     entries: Mapping[int | None, Mapping[str, Entry]]
 
     def for_mailbox(self, connection: int, mailbox: int | None) -> list[ApplicableList]:
         """Return the lists that apply to a mailbox.
 
-        Mail whose mailbox is not known may belong to any mailbox of its connection: the
-        modes of all of them apply to it, and none of their entries.
+        If the mailbox is not known, it may be any of the connection. Then the lists of
+        all its mailboxes apply with their modes, but without their entries.
         """
-        found = []
+        applicable = []
         for one in self.lists:
             entries = self.entries.get(one.pk, {})
             applies = one.owning_connection in (None, connection)
@@ -250,8 +251,8 @@ class ListsInForce:
                 entries = entries if mailbox is not None else {}
             if applies:
                 label = str(one.mailbox or one.connection or "all")
-                found.append(ApplicableList(one.pk, label, one.mode, entries))
-        return found
+                applicable.append(ApplicableList(one.pk, label, one.mode, entries))
+        return applicable
 
 
 def lists_in_force(
@@ -261,11 +262,12 @@ def lists_in_force(
     patterns: Collection[str],
     also: Allowlist | None = None,
 ) -> ListsInForce:
-    """Return the restrictions in force for these connections with the entries of these
-    patterns, in two queries.
+    """Return the restrictions in force for these connections, with their entries that
+    have these patterns, in two queries.
 
-    Those of `mailboxes`, else of any mailbox of the connections. `also` is a list that
-    is read whatever its mode is; it comes last.
+    Lists of mailboxes are included for `mailboxes`, or if that is None for any mailbox
+    of the connections. `also` is a list that is included in any mode; if it was off,
+    last.
     """
     lists = list(
         Allowlist.objects.in_force(
@@ -278,7 +280,7 @@ def lists_in_force(
         lists.append(also)
     entries: dict[int | None, dict[str, Entry]] = {}
     stored = [one.pk for one in lists if one.pk is not None]
-    # As values: a rehearsal asks for tens of thousands.
+    # Plain values instead of model objects: a preview reads tens of thousands.
     named = AllowEntry.objects.not_removed().filter(
         allowlist__in=stored, pattern__in=patterns
     )
@@ -291,7 +293,7 @@ def lists_in_force(
 def judge_messages(
     messages: Sequence[Message], *, now: datetime
 ) -> dict[int, Judgement]:
-    """Return the judgement of each message by its key, in four queries at most. No list
+    """Return the judgements of messages by their keys, in four queries at most. No list
     applies to received mail.
     """
     recipients = {
@@ -305,8 +307,8 @@ def judge_messages(
 
 
 def judge_content(message: Message, content: Content) -> Judgement:
-    """Return the judgement of a content that has just been read, by the current lists
-    and the database's clock.
+    """Return the judgement of the recipients in this content of a message, by the
+    current lists and the database's clock.
     """
     if message.direction == "inbound" or not (recipients := written_to(content)):
         return Judgement()
@@ -319,8 +321,8 @@ def _judge_restricted(
     recipients: Mapping[int, Collection[str]],
     now: datetime | None,
 ) -> dict[int, Judgement]:
-    """Return the judgement of messages that are no received mail, by their keys;
-    nothing where no list is in force.
+    """Return the judgements of messages that are not received mail, by their keys;
+    empty if no list is in force. If `now` is None, the database's clock is used.
     """
     if not messages:
         return {}
@@ -328,7 +330,7 @@ def _judge_restricted(
     is_unknown = any(one.mailbox_id is None for one in messages)
     in_force = lists_in_force(
         connections={one.connection_id for one in messages},
-        # A message whose mailbox is not known may belong to any of its connection.
+        # A message whose mailbox is not known may belong to any mailbox.
         mailboxes=None if is_unknown else mailboxes,
         patterns=patterns_of(
             address for one in messages for address in recipients[one.pk]
@@ -361,27 +363,30 @@ def _judge_restricted(
 def contacts_among(
     connections: Collection[int], addresses: Collection[str]
 ) -> dict[int, set[str]]:
-    """Return by connection those of `addresses` that are contacts, for connections that
-    were read lately enough.
+    """Return by connection which of `addresses` are its contacts. Connections whose
+    contacts were not read lately (CONTACTS_LAST) are left out.
     """
     if not connections:
         return {}
     fresh = Connection.objects.filter(
         pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST
     )
-    found = {one: set[str]() for one in fresh.values_list("pk", flat=True)}
-    rows = KnownContact.objects.filter(connection__in=found, address__in=addresses)
+    by_connection = {one: set[str]() for one in fresh.values_list("pk", flat=True)}
+    rows = KnownContact.objects.filter(
+        connection__in=by_connection, address__in=addresses
+    )
     for connection, address in rows.values_list("connection_id", "address"):
-        found[connection].add(address)
-    return found
+        by_connection[connection].add(address)
+    return by_connection
 
 
 @transaction.atomic
 def count_hits(*, limit: int) -> int:
-    """Count the hits of some messages that were not counted yet; return how many
-    messages.
+    """Add to each allowlist entry how many of the next `limit` messages it let through.
+    Return the number of messages.
     """
-    # Locked, so that none is counted twice; one locked by a decision is counted later.
+    # Locked, so that no message is counted twice. A message that a decision has locked
+    # is counted later.
     rows = Message.objects.to_count().select_for_update(
         of=("self",), no_key=True, skip_locked=True
     )
@@ -392,7 +397,7 @@ def count_hits(*, limit: int) -> int:
     for one in messages:
         if one.sandbox:
             continue
-        # One that names no recipients must not keep all others from being counted.
+        # An unreadable message must not keep all others from being counted.
         if one.revision and isinstance(one.revision.content, dict):
             counted.append(one)
         else:
@@ -404,7 +409,7 @@ def count_hits(*, limit: int) -> int:
     for judged in judge_messages(counted, now=clock()).values():
         # A message counts once for each entry.
         hits.update({one.entry for one in judged.passed.values() if one.entry})
-    # In a fixed order, so that two counts at once do not deadlock.
+    # In a fixed order, so that two workers that count at once do not deadlock.
     for entry, number in sorted(hits.items()):
         AllowEntry.objects.filter(pk=entry).update(
             hits=F("hits") + number, last_hit_at=Now()

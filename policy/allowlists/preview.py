@@ -1,8 +1,9 @@
-"""What a change of a list does to its entries, and what it would refuse or let through of
-the mail of the last 30 days.
+"""Previews a change of an allowlist before it is saved: which entries change, and which
+messages of the last 30 days would have been refused or let through.
 
-Messages are judged as the ruling would, before the change and after it, both at this
-instant. Mail that the gate refused is no message here.
+Each message is judged as the ruling judges it, once by the lists before the change and
+once by those after it, both as of now. Mail that the gate refused is not included,
+because the desk has no message of it.
 """
 
 from collections import Counter
@@ -32,7 +33,7 @@ from policy.allowlists.judgement import (
 from policy.models import AllowEntry, Allowlist
 
 DAYS = 30
-# How many messages are judged, and how many of those that it affects are shown.
+# How many messages are judged at most, and how many of the affected ones are shown.
 MOST = 5000
 LIMIT = 50
 _VERBS = {
@@ -45,7 +46,7 @@ _VERBS = {
 
 @dataclass(frozen=True)
 class EntryChange:
-    """One entry before and after; of the two there is at least one."""
+    """One entry before and after the change: None if it is added, or removed."""
 
     pattern: str
     before: AllowEntry | None = None
@@ -54,7 +55,9 @@ class EntryChange:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a draft changes in the current list."""
+    """What a change does to the current list. `live_after` is the number of entries
+    that are not expired after it.
+    """
 
     added: Sequence[EntryChange]
     changed: Sequence[EntryChange]
@@ -74,16 +77,17 @@ class Preview:
 
 
 def preview(change: Change, at: Allowlist, *, now: datetime) -> Preview:
-    """Return what a change does to the current list."""
+    """Return what a change would do to the entries and mode of a list."""
     wanted = {one.pattern: one for one in change.put}
     rows = AllowEntry.objects.of_list(at)
-    named = rows.filter(pattern__in=[*wanted, *change.remove])
-    there = {one.pattern: one for one in named.order_by("pattern")}
-    removed = [EntryChange(one, there[one]) for one in change.remove if one in there]
+    to_remove = [stored_pattern(pattern) for pattern in change.remove]
+    named = rows.filter(pattern__in=[*wanted, *to_remove])
+    stored = {one.pattern: one for one in named.order_by("pattern")}
+    removed = [EntryChange(one, stored[one]) for one in to_remove if one in stored]
     added = []
     changed = []
     for pattern, after in wanted.items():
-        before = there.get(pattern)
+        before = stored.get(pattern)
         step = EntryChange(pattern, before, after)
         if before is None:
             added.append(step)
@@ -109,8 +113,8 @@ def _is_live(one: AllowEntry | WantedEntry | None, now: datetime) -> int:
 
 @dataclass(frozen=True)
 class ChangedMessage:
-    """One message that the change would have refused or let through: who is refused,
-    before it and after it.
+    """One message that the change would have refused or let through, with the
+    recipients that are refused before the change and after it.
     """
 
     message: Message
@@ -120,12 +124,12 @@ class ChangedMessage:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a change would have done since then: `more` messages refused that were not,
-    `fewer` the other way round.
+    """What a change would have done to the messages of the last 30 days.
 
-    `noted` would be refused after it if the list were in force. `rows` are the newest
-    messages that it affects. `blocked` are the recipients because of whom messages are
-    refused that were not, with how many messages each.
+    `looked_at` is the number of messages judged. `more` would be refused only after the
+    change, `fewer` only before it. `noted` would be refused after it if the list were
+    not in monitor mode. `rows` are the newest affected messages. `blocked` counts by
+    recipient the messages that would newly be refused because of them.
     """
 
     looked_at: int
@@ -139,19 +143,18 @@ class Rehearsal:
 def rehearse(
     *, at: Allowlist, change: Change, actor: Actor, now: datetime
 ) -> Rehearsal:
-    """Return what a change of a restriction would have done to the newest real mail
-    that the actor may see.
+    """Return what a change of a restriction would have done to the newest messages that
+    the actor may see, without those of the sandbox. Nothing is written.
 
-    Nothing is written. A bypass is judged at the gate alone, so the desk can say
-    nothing of one.
+    It cannot be used for a bypass, which only the gate applies.
     """
     sent = Message.objects.visible_to(actor).really_sent_since(
         now - timedelta(days=DAYS)
     )
     # Without messages whose recipients could not be worked out.
-    known = sent.at(at.connection_id, at.mailbox_id).exclude(written_to=None)
+    judgeable = sent.at(at.connection_id, at.mailbox_id).exclude(written_to=None)
     columns = ("pk", "connection", "mailbox", "written_to")
-    mail = list(known.order_by("-pk").values_list(*columns)[:MOST])
+    mail = list(judgeable.order_by("-pk").values_list(*columns)[:MOST])
     everybody = {address for *_, recipients in mail for address in recipients}
     connections = {connection for _, connection, *_ in mail}
     sides = _before_and_after(at, change, connections, everybody)
@@ -164,6 +167,7 @@ def rehearse(
         return [side.for_mailbox(connection, mailbox) for side in sides]
 
     noted = 0
+    # By message, who is refused before and after; only if one of the two is empty.
     turned: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     blocked: Counter[str] = Counter()
     for key, connection, mailbox, recipients in mail:
@@ -190,8 +194,8 @@ def _before_and_after(
     connections: Collection[int],
     recipients: Iterable[str],
 ) -> tuple[ListsInForce, ListsInForce]:
-    """Return the lists in force before a change of one of them and after it, with the
-    entries that could name a recipient.
+    """Return the lists in force before a change of one of them, and those after it.
+    Both have only the entries that could name one of the recipients.
     """
     before = lists_in_force(
         connections=connections, patterns=patterns_of(recipients), also=at
@@ -209,9 +213,7 @@ def _before_and_after(
 
 
 def save_label(shown: Preview, rehearsal: Rehearsal | None) -> str:
-    """Return the words of the button that saves a change: what it does, and how many
-    messages it would block.
-    """
+    """Return the label of the button that saves a change: "Enforce, blocking 12"."""
     changes_mode = shown.mode_before != shown.mode_after
     verb = _VERBS[shown.mode_after] if changes_mode else "Save"
     more = rehearsal.more if rehearsal else 0

@@ -1,5 +1,5 @@
-"""The pages of allowlists: all of them, one with its entries and history, changing it
-after a preview, and refusals.
+"""The pages of allowlists: the overview, one list with its entries, one entry with its
+history, the preview of a change and saving it, the CSV export, and refused mail.
 """
 
 import re
@@ -28,14 +28,15 @@ from policy.errors import StaleAllowlist
 from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
 from policy.models.allowlists import KINDS
 
+# Rows of a page.
 PAGE = 100
 REFUSALS_PAGE = 50
-# How many found entries the page of all lists shows.
+# How many results the search on the overview shows.
 FOUND = 50
-# How many of the recipients that a change would block a preview names.
+# How many recipients that a change would block the preview names.
 MAX_BLOCKED = 200
-# How many entries our own gateway accepts in one list (docs/allowlists.md); with more
-# it keeps the one that it has.
+# How many entries our own gateway accepts in one list (docs/allowlists.md). It refuses
+# a longer list, and keeps the list that it has.
 TAKEN_AT_GATE = 5000
 _NOT_YOURS = "Only an admin of everything that this list covers can change it."
 _SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
@@ -43,24 +44,24 @@ _MISSING = "There is no such list, or you may not see it."
 
 
 def get_visible_list_or_404(scope: str, kind: str, actor: Actor) -> Allowlist:
-    """Return the list that a URL names, unsaved where it was never written.
+    """Return the list that a URL names; an unsaved one if it was never written.
 
-    Raises Http404 where there can be none, or the actor may not see it. The list for
-    all mail applies to every mailbox, so everybody who sees a mailbox may see it.
+    Raises Http404 if the URL names no possible list, or one that the actor may not see.
+    The list for all mail applies to every mailbox, so everybody with a role may see it.
     """
-    named = _SCOPE.fullmatch(scope)
-    if named is None or kind not in Allowlist.Kind.values or not actor.scopes:
+    match = _SCOPE.fullmatch(scope)
+    if match is None or kind not in Allowlist.Kind.values or not actor.scopes:
         raise Http404(_MISSING)
     connection = mailbox = None
-    if named[1] == "connection":
-        connections = Connection.objects.visible_to(actor).filter(pk=named[2])
+    if match[1] == "connection":
+        connections = Connection.objects.visible_to(actor).filter(pk=match[2])
         connection = first_or_404(connections, _MISSING)
-    if named[1] == "mailbox":
-        mailboxes = Mailbox.objects.visible_to(actor).filter(pk=named[2])
+    if match[1] == "mailbox":
+        mailboxes = Mailbox.objects.visible_to(actor).filter(pk=match[2])
         mailbox = first_or_404(mailboxes, _MISSING)
-    of: dict[str, Any] = {"connection": connection, "mailbox": mailbox, "kind": kind}
+    key: dict[str, Any] = {"connection": connection, "mailbox": mailbox, "kind": kind}
     rows = Allowlist.objects.select_related("mailbox__connection", "connection")
-    return rows.filter(**of).first() or Allowlist(**of)
+    return rows.filter(**key).first() or Allowlist(**key)
 
 
 @require_safe
@@ -77,9 +78,9 @@ def allowlists(request: DeskRequest) -> HttpResponse:
         AllowEntry.objects.not_removed().visible_to(actor).found_by(text).for_page("")
     )
     named = entries.select_related("allowlist__connection", "allowlist__mailbox")
-    found = list(named[: FOUND + 1]) if text else []
+    found_entries = list(named[: FOUND + 1]) if text else []
     gates = GateList.objects.visible_to(actor).for_page()
-    # Every list visible to the actor, stored or not, to choose from.
+    # The choices of a menu: every list that the actor may see, stored or not.
     scopes = [("all", "All mail")]
     for one in Connection.objects.at_work().visible_to(actor).order_by("name"):
         scopes.append((f"connection-{one.pk}", f"Connection {one}"))
@@ -93,8 +94,8 @@ def allowlists(request: DeskRequest) -> HttpResponse:
             for kind, words in KINDS.items()
         ],
         "text": text,
-        "found": found[:FOUND],
-        "found_more": len(found) > FOUND,
+        "found": found_entries[:FOUND],
+        "found_more": len(found_entries) > FOUND,
         "gates": [gate_status(gate) for gate in gates[:PAGE]],
     }
     return render(request, "policy/allowlists.html", context)
@@ -141,7 +142,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
 
 
 def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
-    """Return the context that all pages of one list share."""
+    """Return the template context that all pages of one list share."""
     return {
         "at": at,
         "may_change": at.is_administered_by(actor),
@@ -159,7 +160,7 @@ def answer_list(
     error: str = "",
     form: ChangeForm | None = None,
 ) -> HttpResponse:
-    """Show a list, where a form was wrong with what was typed."""
+    """Show a list. `form` is a filled-in form with errors, if there is one."""
     actor = request.actor
     now = timezone.now()
     find = FindForm(request.GET)
@@ -169,7 +170,7 @@ def answer_list(
     matching = rows.found_by(text)
     entries = list(matching.for_page(after)[: PAGE + 1])
     gates = GateList.objects.visible_to(actor).for_page()
-    mine = gates.of_list(at)
+    of_this_list = gates.of_list(at)
     initial = {
         "owner": getattr(request.user, "email", ""),
         "lines": request.GET.get("add", "")[:320],
@@ -182,7 +183,7 @@ def answer_list(
         "is_first_page": not after,
         "next_after": entries[PAGE - 1].pattern if len(entries) > PAGE else "",
         "text": text,
-        "gates": [gate_status(gate) for gate in mine[:20]],
+        "gates": [gate_status(gate) for gate in of_this_list[:20]],
         "form": form or ChangeForm(at=at, initial=initial),
         "error": error,
     }
@@ -192,7 +193,9 @@ def answer_list(
 def _invalid(
     request: DeskRequest, at: Allowlist, form: ChangeForm
 ) -> HttpResponse | None:
-    """Return the list's page where its change cannot be asked for; None where it can."""
+    """Return the list's page with an error if the actor may not change the list or the
+    form is not valid; None if the change can go on.
+    """
     if not at.is_administered_by(request.actor):
         return answer_list(request, at, status=403, error=_NOT_YOURS)
     if not form.is_valid():
@@ -211,7 +214,7 @@ def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 @require_POST
 @reauthenticated
 def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
-    """Save a change as its preview showed it, if the list still is at that version."""
+    """Save a change, if the list still has the version that the preview showed."""
     at = get_visible_list_or_404(scope, kind, request.actor)
     form = ChangeForm(request.POST, at=at)
     if invalid := _invalid(request, at, form):
@@ -239,19 +242,19 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 def _show(
     request: DeskRequest, at: Allowlist, form: ChangeForm, stale: str = ""
 ) -> HttpResponse:
-    """Show what a change does to a list as it is now; `stale` says that somebody else
-    changed the list after the preview.
+    """Show the preview of a change of the current list. `stale` is a sentence if
+    somebody else changed the list after an earlier preview; then the status is 409.
     """
     actor = request.actor
     now = timezone.now()
     change = form.wanted(at)
     shown = preview(change, at, now=now)
     rehearsal = None
-    # A bypass is judged at the gate alone.
+    # Only the gate applies a bypass, so the desk cannot say what it would have done.
     if not at.is_bypass and not shown.is_nothing:
         rehearsal = rehearse(at=at, change=change, actor=actor, now=now)
     typed = request.POST
-    kept = [one for one in form.fields if one not in ("version", "file", "csv")]
+    resent = [one for one in form.fields if one not in ("version", "file", "csv")]
     context = {
         **head_of(at, actor),
         "preview": shown,
@@ -260,7 +263,7 @@ def _show(
         "is_long": shown.mode_after != "off" and shown.live_after > TAKEN_AT_GATE,
         "problems": form.problems,
         "typed": [
-            *((name, value) for name in kept for value in typed.getlist(name)),
+            *((name, value) for name in resent for value in typed.getlist(name)),
             ("csv", form.cleaned_data["csv"]),
         ],
         "rehearsal": rehearsal,
@@ -275,7 +278,7 @@ def _show(
 @require_POST
 @reauthenticated
 def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
-    """Export the entries that the search shows as a CSV file."""
+    """Export the entries that match the search as a CSV file; the ledger records it."""
     at = get_visible_list_or_404(scope, kind, request.actor)
     text = FindForm(request.POST).value("q") or ""
     rows = AllowEntry.objects.of_list(at).found_by(text)
@@ -292,7 +295,7 @@ def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
 @require_POST
 @reauthenticated
 def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
-    """Push a list that its gate lacks now, with an operator's code."""
+    """Push a list to its gate now, with an operator's code if one was entered."""
     code = CodeForm(request.POST).value("code") or ""
     try:
         word = try_now(gate_id=gate_id, code=code, actor=request.actor)
@@ -303,8 +306,8 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     except ActNotAllowed as error:
         raise PermissionDenied(error.sentence) from error
     gate = GateList.objects.for_page().get(pk=gate_id)
-    now = gate_status(gate)
-    notice = f"{now.word}: {now.sentence}"
+    status = gate_status(gate)
+    notice = f"{status.word}: {status.sentence}"
     if word in ("pushed", "there already"):
         notice = "The gate now has the list."
     return redirect_with_notice(
@@ -335,12 +338,14 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
 def _refusals_page(
     request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
-    """List what the gates refused, newest first: who tried, to whom, by which rule."""
+    """Show the mail that gates refused, newest first: from which key, to whom, by which
+    rule.
+    """
     actor = request.actor
     before = FindForm(request.GET).value("before")
     visible = GateRefusal.objects.visible_to(actor).for_page(before)
-    found = list(visible[: REFUSALS_PAGE + 1])
-    shown = found[:REFUSALS_PAGE]
+    found_refusals = list(visible[: REFUSALS_PAGE + 1])
+    page = found_refusals[:REFUSALS_PAGE]
     rows = [
         {
             "refusal": one,
@@ -348,11 +353,11 @@ def _refusals_page(
             "may_allow": one.mailbox and one.mailbox.is_administered_by(actor),
             "others": [each for each in one.recipients if each not in one.refused],
         }
-        for one in shown
+        for one in page
     ]
     context = {
         "rows": rows,
-        "next_before": shown[-1].pk if len(found) > REFUSALS_PAGE else None,
+        "next_before": page[-1].pk if len(found_refusals) > REFUSALS_PAGE else None,
         "is_first_page": before is None,
         "error": error,
     }

@@ -1,4 +1,4 @@
-"""The tables of the policy. What follows from them is in `evaluation` and `rules`."""
+"""The tables of the policy app: allowlists, gates, rules, plans, standing approvals."""
 
 from policy.models.allowlists import AllowEntry, Allowlist
 from policy.models.gates import GateList, GateRefusal

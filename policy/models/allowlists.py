@@ -1,4 +1,6 @@
-"""Allowlists and their entries."""
+"""The tables of allowlists and their entries. A list is for all mail, one connection or
+one mailbox, and restricts recipients or lets mail skip review.
+"""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ KINDS = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
 
 @dataclass(frozen=True)
 class ModeWords:
-    """A mode of a kind of list: its name, its tone, and what it does."""
+    """How pages show a mode of a list: its name, the colour of its chip, what it does."""
 
     mode: str
     name: str
@@ -68,31 +70,33 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Reads of the allowlists."""
 
     def visible_to(self, actor: Actor) -> Self:
-        """Those for all, and those of what the actor has a role for."""
+        """The lists for all mail, and those of connections and mailboxes that the actor
+        has a role for.
+        """
         if actor.sees_all():
             return self
-        everybody = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
+        for_all = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
         connections = Connection.objects.visible_to(actor)
         mailboxes = Mailbox.objects.visible_to(actor)
         return self.filter(
-            everybody | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
+            for_all | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
         )
 
     def for_overview(self, at: datetime) -> Self:
-        """Those that were ever written, with their names, and of each how many entries
-        live and what they let through.
+        """The lists that were ever saved, each with the number of its live entries
+        (`live`) and of the messages that its entries let through (`hits`).
 
-        Those for all come first, then those of connections.
+        Lists for all mail come first, then those of connections.
         """
         live = Q(entries__removed_at=None) & (
             Q(entries__expires_at=None) | Q(entries__expires_at__gt=at)
         )
-        there = self.filter(
+        saved = self.filter(
             version__gt=0,
             connection__removed_at=None,
             mailbox__connection__removed_at=None,
         )
-        counted = there.annotate(
+        counted = saved.annotate(
             live=Count("entries", filter=live), hits=Coalesce(Sum("entries__hits"), 0)
         )
         named = counted.select_related(
@@ -111,26 +115,29 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         connections: Collection[int],
         mailboxes: Collection[int] | None = None,
     ) -> Self:
-        """Those that are not off, for all, for these connections, or for these
-        mailboxes, with their names, the narrowest first: what has none comes last.
+        """The lists that are not off: for all mail, for these connections, and for
+        these mailboxes; if `mailboxes` is None, for any mailbox of the connections.
 
-        Without `mailboxes`, for any mailbox of the connections.
+        Lists of mailboxes come first, then those of connections, then those for all
+        mail.
         """
-        here = Q(connection=None, mailbox=None) | Q(connection__in=connections)
-        here |= (
+        applies = Q(connection=None, mailbox=None) | Q(connection__in=connections)
+        applies |= (
             Q(mailbox__connection__in=connections)
             if mailboxes is None
             else Q(mailbox__in=mailboxes)
         )
         named = self.exclude(mode="off").prefetch_related("mailbox", "connection")
-        return named.filter(here, kind=kind).order_by("mailbox_id", "connection_id")
+        return named.filter(applies, kind=kind).order_by("mailbox_id", "connection_id")
 
 
 class Allowlist(models.Model):
-    """One list of one scope. A restriction says who may be written to; a bypass whose
-    mail need not wait (at the gate).
+    """An allowlist for all mail, one connection or one mailbox. A restriction says who
+    may be written to. A bypass lets the gate send mail to its recipients without
+    review.
 
-    `version` is raised by each change; a change based on an older one is refused.
+    Each change raises `version`. A change that was made on the basis of an older
+    version is refused.
     """
 
     class Kind(models.TextChoices):
@@ -143,7 +150,7 @@ class Allowlist(models.Model):
         CONTACTS = "contacts", "Contacts"
         ENFORCE = "enforce", "Enforce"
 
-    # Neither: for all mail.
+    # One of these at most; if both are None, the list is for all mail.
     connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     kind = models.CharField(max_length=12, choices=Kind)
@@ -186,7 +193,7 @@ class Allowlist(models.Model):
 
     @property
     def label(self) -> str:
-        """Whom it is for, in words."""
+        """The mailbox or connection that it is for, or "all mail"."""
         return str(self.mailbox or self.connection or "all mail")
 
     @property
@@ -201,11 +208,11 @@ class Allowlist(models.Model):
 
     @property
     def mode_words(self) -> ModeWords:
-        """The words of its mode."""
+        """How pages show its mode."""
         return self.words_of(self.mode)
 
     def words_of(self, mode: str) -> ModeWords:
-        """Return the words of a mode that it can have."""
+        """Return how pages show one of the modes that this kind of list can have."""
         return next(
             (one for one in self.modes if one.mode == mode), RESTRICTION_MODES[0]
         )
@@ -224,7 +231,7 @@ class Allowlist(models.Model):
 
     @property
     def scope(self) -> str:
-        """How a URL names whom it is for."""
+        """What it is for, as in its URL: "all", "connection-3", "mailbox-7"."""
         if self.mailbox_id is not None:
             return f"mailbox-{self.mailbox_id}"
         return f"connection-{self.connection_id}" if self.connection_id else "all"
@@ -236,7 +243,7 @@ class Allowlist(models.Model):
 
     @property
     def is_bypass(self) -> bool:
-        """Whether it says whose mail need not wait, and not who may be written to."""
+        """Whether it lets mail skip review, instead of restricting recipients."""
         return self.kind == self.Kind.BYPASS
 
 
@@ -260,8 +267,8 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         return self.filter(allowlist__in=Allowlist.objects.visible_to(actor))
 
     def found_by(self, text: str) -> Self:
-        """Those that let this address through, or that contain these words; empty finds
-        all.
+        """Those that let this address through, or whose pattern, note or owner contains
+        this text. An empty text finds all.
         """
         if not text:
             return self
@@ -273,23 +280,22 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
             return self.filter(words)
 
     def for_page(self, after: str) -> Self:
-        """In the order of their patterns from behind `after` on, with names (relies on
-        allow_entry_once).
+        """In the order of their patterns, beginning after the pattern `after`, with the
+        people they name. Uses the index allow_entry_once.
         """
         named = self.select_related("owner", "added_by").order_by("pattern")
         return named.filter(pattern__gt=after) if after else named
 
     def for_export(self) -> Iterator[tuple[str, str, str, datetime | None]]:
-        """Pattern, note, owner's address and end of each, without all of them in
-        memory.
-        """
+        """Yield (pattern, note, owner's address, end) of each, in chunks."""
         fields = ("pattern", "note", "owner__email", "expires_at")
         return self.order_by("pattern").values_list(*fields).iterator(chunk_size=2000)
 
 
 class AllowEntry(models.Model):
-    """Whom a list names, in the form of `common.mail_addresses.read_pattern`. A removed one
-    stays, with its hits and history.
+    """One entry of a list: an address or domain, in the form that
+    `common.mail_addresses.read_pattern` returns. A removed entry is kept, with its hits
+    and history.
     """
 
     allowlist = models.ForeignKey(
@@ -297,7 +303,7 @@ class AllowEntry(models.Model):
     )
     pattern = models.CharField(max_length=254)
     note = models.CharField(max_length=300)
-    # Who answers for it.
+    # The person who is responsible for it.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -316,8 +322,8 @@ class AllowEntry(models.Model):
     # Messages that it let through, each counted once.
     hits = models.PositiveIntegerField(default=0)
     last_hit_at = models.DateTimeField(null=True)
-    # What was done to it, in order: at, by (a person's key), did, version; and note,
-    # owner and end that it had since.
+    # Each change of the entry, in order, as `note_change` writes it: at, by (a person's
+    # key), did, version; and the note, owner and end that it had from then on.
     history = models.JSONField(default=list)
 
     objects = AllowEntryQuerySet.as_manager()
@@ -331,8 +337,7 @@ class AllowEntry(models.Model):
             ),
         ]
         indexes = [
-            # For the ruling: finds the lists that name an address, whatever their
-            # length.
+            # For the ruling: finds the lists that name an address.
             models.Index(
                 fields=["pattern"],
                 condition=Q(removed_at=None),
@@ -345,11 +350,11 @@ class AllowEntry(models.Model):
         return f"{self.pattern}{ends}"
 
     def differs_from(self, *wanted: object) -> bool:
-        """Whether its note, owner and end are not these."""
+        """Whether its note, owner's key and end are not these three."""
         return (self.note, self.owner_id, self.expires_at) != wanted
 
     def note_change(self, did: str, *, at: datetime, by: int, version: int) -> None:
-        """Append to its history what was done to it."""
+        """Append to its history what was done, with its note, owner and end."""
         ends = self.expires_at.isoformat() if self.expires_at else None
         done = {"did": did, "at": at.isoformat(), "by": by, "version": version}
         had = {"note": self.note, "owner": self.owner_id, "ends": ends}

@@ -1,4 +1,6 @@
-"""What the gates have of the allowlists, and what they refused because of them."""
+"""The tables about gates: which version of its allowlists each mailbox's gate has, and
+which mail the gates refused because of them.
+"""
 
 from datetime import timedelta
 from typing import Self
@@ -12,44 +14,44 @@ from mirror.models import Connection, Mailbox
 from mirror.models.connections import scoped
 from policy.models.allowlists import Allowlist
 
-# Longer than the time limits of both calls of one attempt, so that only a dead worker's
-# row is claimed again.
+# Longer than the two calls of one attempt may take together, so a row is claimed again
+# only if its worker died.
 PUSH_LEASE = timedelta(seconds=90)
 
 
 class GateListQuerySet(models.QuerySet["GateList"]):
-    """Reads and claims of what the gates have; due times and leases use the database's
-    clock.
+    """Queries for the lists at gates, and the claim of one by a worker. Due times and
+    leases use the database's clock.
     """
 
     def behind(self) -> Self:
-        """Those whose gate does not have what it should (relies on gate_list_to_push)."""
+        """Those whose gate lacks a change. Uses the index gate_list_to_push."""
         return self.filter(pushed__lt=F("wanted"))
 
     def to_push(self) -> Self:
-        """Those to push to their gate now; without an admin key only the desk enforces
-        the list.
+        """Those to push to their gate now. Connections without an admin key are left
+        out: there only the desk enforces the list.
         """
         due = self.behind().unleased().filter(next_attempt_at__lte=Now())
-        there = due.filter(
+        pushable = due.filter(
             mailbox__is_active=True,
             mailbox__connection__removed_at=None,
             mailbox__connection__paused_at=None,
         ).exclude(mailbox__connection__admin_key="")
-        return there.order_by("next_attempt_at")
+        return pushable.order_by("next_attempt_at")
 
     def unleased(self) -> Self:
-        """Those that no worker has claimed, or whose worker died."""
+        """Those without a claim, or whose worker died: the lease is over."""
         return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
     def claim(self, pk: int) -> "GateList | None":
-        """Claim one for one attempt; None when it is not due, or somebody else has
-        claimed it.
+        """Claim one row for one attempt, and return it; None if it is not due, or
+        another worker has claimed it.
         """
-        mine = self.filter(
+        claimable = self.filter(
             pk__in=self.to_push().filter(pk=pk).values("pk"), pushed__lt=F("wanted")
         )
-        if not mine.unleased().update(
+        if not claimable.unleased().update(
             lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1
         ):
             return None
@@ -69,34 +71,38 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         return named.order_by("mailbox__address", "mailbox", "-kind")
 
     def of_list(self, at: Allowlist) -> Self:
-        """Those that a list is part of."""
-        mine = self.filter(kind=at.kind)
+        """The rows of all mailboxes that this allowlist applies to."""
+        same_kind = self.filter(kind=at.kind)
         if at.mailbox_id is not None:
-            return mine.filter(mailbox=at.mailbox_id)
+            return same_kind.filter(mailbox=at.mailbox_id)
         if at.connection_id is not None:
-            return mine.filter(mailbox__connection=at.connection_id)
-        return mine
+            return same_kind.filter(mailbox__connection=at.connection_id)
+        return same_kind
 
     def ensure(self) -> None:
-        """Give a row to each mailbox that a list concerns and that has none yet, as new
-        ones do.
+        """Make the missing rows of mailboxes that an allowlist applies to. New
+        mailboxes have none yet.
         """
         for kind in Allowlist.Kind.values:
             lists = Allowlist.objects.filter(kind=kind, version__gt=0)
-            everybody = Q(connection=None, mailbox=None)
-            one = Q(connection=OuterRef("connection")) | Q(mailbox=OuterRef("pk"))
-            concerned = Mailbox.objects.filter(Exists(lists.filter(everybody | one)))
-            missing = concerned.exclude(gate_lists__kind=kind)
+            for_all = Q(connection=None, mailbox=None)
+            for_mailbox = Q(connection=OuterRef("connection")) | Q(
+                mailbox=OuterRef("pk")
+            )
+            affected = Mailbox.objects.filter(
+                Exists(lists.filter(for_all | for_mailbox))
+            )
+            missing = affected.exclude(gate_lists__kind=kind)
             rows = [GateList(mailbox=mailbox, kind=kind) for mailbox in missing]
             self.bulk_create(rows, ignore_conflicts=True)
 
 
 class GateList(models.Model):
-    """What the gate of one mailbox has of its lists of one kind, and what it should
-    have.
+    """Whether the gate of one mailbox has the current lists of one kind.
 
-    `wanted` is raised by each change that concerns the mailbox; where `pushed` is less,
-    the gate does not have it yet.
+    Each change of a list that applies to the mailbox raises `wanted`. After a push,
+    `pushed` is the value of `wanted` that the gate has; if it is less, the gate lacks a
+    change.
     """
 
     mailbox = models.ForeignKey(
@@ -105,7 +111,7 @@ class GateList(models.Model):
     kind = models.CharField(max_length=12, choices=Allowlist.Kind)
     wanted = models.PositiveIntegerField(default=1)
     pushed = models.PositiveIntegerField(default=0)
-    # The gate's own number of what it has.
+    # The version number that the gate gave the list it has.
     gate_version = models.PositiveIntegerField(default=0)
     pushed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
@@ -129,11 +135,11 @@ class GateList(models.Model):
 
 
 class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
-    """What was refused before anything was queued."""
+    """Queries for mail that gates refused before it was queued."""
 
     def visible_to(self, actor: Actor) -> Self:
-        """Of what the actor has a role for; where the mailbox is not known, for the
-        whole connection.
+        """Those of connections and mailboxes that the actor has a role for. If the
+        mailbox is not known, only people with a role for the whole connection see it.
         """
         if actor.sees_all():
             return self
@@ -141,8 +147,8 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         return self.filter(Q(connection__in=connections) | Q(mailbox__in=mailboxes))
 
     def for_page(self, before: int | None) -> Self:
-        """Newest first from behind the row `before` on, with names (relies on
-        gate_refusal_newest).
+        """Newest first, beginning after the row with the key `before`, with names. Uses
+        the index gate_refusal_newest.
         """
         named = self.select_related("connection", "mailbox").order_by(
             "-refused_at", "-id"
@@ -155,8 +161,8 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
 
 
 class GateRefusal(models.Model):
-    """Mail that the gate refused before anything was queued, because of an allowlist.
-    It has no body and no subject.
+    """Mail that a gate refused because of an allowlist, before it was queued. The gate
+    reports neither its body nor its subject.
     """
 
     connection = models.ForeignKey(

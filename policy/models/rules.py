@@ -1,5 +1,6 @@
-"""The kill switch; versions of the rules, the groups that they name and the owners of
-API keys; review plans with their calendars and ladders, and who is on duty.
+"""The other tables of the policy app: the kill switch; versions of the policy's rules,
+groups of people and owners of API keys, which rules name; review plans with their
+calendars and ladders, and who is on duty.
 """
 
 from typing import Self
@@ -17,27 +18,29 @@ class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
     """Reads of the kill switch."""
 
     def pulled(self) -> Self:
-        """Those that stop something now."""
+        """Those that are not released."""
         return self.filter(released_at=None)
 
     def stopping(self, *, connection: object, mailbox: object) -> Self:
-        """Those pulled for everything, for this connection or for this mailbox: keys,
-        or references of a query.
+        """The pulled switches that stop a message of this connection and mailbox. Both
+        are primary keys, or expressions of a query.
 
-        A message whose mailbox is not known may be in any of its connection: there each
-        of them stops it.
+        A message whose mailbox is not known may belong to any mailbox of its
+        connection, so a switch of any of these stops it.
         """
         everything = Q(connection=None, mailbox=None)
         if mailbox is None:
-            one = Q(mailbox__connection=connection)
+            this_mailbox = Q(mailbox__connection=connection)
         else:
-            one = Q(
+            this_mailbox = Q(
                 mailbox__connection=connection, mailbox=Coalesce(mailbox, F("mailbox"))
             )
-        return self.pulled().filter(everything | Q(connection=connection) | one)
+        return self.pulled().filter(
+            everything | Q(connection=connection) | this_mailbox
+        )
 
     def visible_to(self, actor: Actor) -> Self:
-        """Those that stop something the actor sees, newest first, with their names."""
+        """The pulled switches that stop something that the actor sees, newest first."""
         named = (
             self.pulled()
             .select_related("pulled_by", "connection", "mailbox")
@@ -54,8 +57,8 @@ class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
 
 
 class KillSwitch(models.Model):
-    """One pull of the kill switch: for everything, a connection or a mailbox. A row
-    without an end is pulled.
+    """One pull of the kill switch, for everything, a connection or a mailbox. It is in
+    effect until `released_at` is set.
     """
 
     # PROTECT: deleting a stopped connection or mailbox would delete its switch too.
@@ -95,13 +98,13 @@ class KillSwitch(models.Model):
 
     @property
     def owning_connection(self) -> int | None:
-        """The key of the connection that it stops, or of whose mailbox."""
+        """The key of the connection that it stops, or whose mailbox it stops."""
         return self.mailbox.connection_id if self.mailbox else self.connection_id
 
 
 class KeyOwner(models.Model):
-    """The owner of the program with an API key; that person may not approve what it
-    sends.
+    """The person to whom the program with an API key belongs, and who may not approve
+    the messages that it sends.
     """
 
     connection = models.ForeignKey(
@@ -121,7 +124,7 @@ class KeyOwner(models.Model):
 
 
 class Group(models.Model):
-    """People whose approval a rule can ask for, or who may not give it."""
+    """A group of people. A rule can ask for their approvals, or forbid them to approve."""
 
     name = models.CharField(max_length=60)
     members = models.ManyToManyField(
@@ -143,11 +146,11 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
     """Reads of the versions of the rules."""
 
     def active(self) -> Self:
-        """The one in force, if any."""
+        """The version in force, if there is one."""
         return self.filter(state="active")
 
     def draft(self) -> Self:
-        """The one that is being written, if any."""
+        """The draft, if there is one."""
         return self.filter(state="draft")
 
     def activated(self) -> Self:
@@ -159,11 +162,11 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
 
 
 class PolicyVersion(models.Model):
-    """One version of the rules: a draft that can still be changed, the active one, or
-    one that was.
+    """One version of the policy's rules: the draft, the active version, or one that was
+    active before.
 
-    A trigger keeps number and rules as they are once it is no draft. Without an active
-    version one approval of any reviewer is needed.
+    A database trigger refuses changes to number and rules of a version that is no
+    draft. If no version is active, every message needs one approval of any reviewer.
     """
 
     class State(models.TextChoices):
@@ -175,9 +178,9 @@ class PolicyVersion(models.Model):
     state = models.CharField(max_length=7, choices=State, default=State.DRAFT)
     # As `PolicyRule.as_json` writes them, in their order.
     rules = models.JSONField(default=list)
-    # The number of the version that it was begun from; 0 for none.
+    # The number of the version whose rules the draft began with; 0 for none.
     based_on = models.PositiveIntegerField(default=0)
-    # Raised by each change of a draft: a form that saw another number is refused.
+    # Each change of the draft raises it. A form that showed another number is refused.
     edits = models.PositiveIntegerField(default=0)
     note = models.TextField()
     author = models.ForeignKey(
@@ -223,13 +226,13 @@ class PolicyVersion(models.Model):
 
 
 class WorkCalendar(models.Model):
-    """Working hours: weekly, by the clock of a time zone, with holidays.
-    `policy.calendars` computes with them.
+    """Weekly working hours in a time zone, with holidays. `policy.calendars` computes
+    with them.
     """
 
     name = models.CharField(max_length=60, unique=True)
     zone = models.CharField(max_length=64)
-    # Monday first: for each day pairs of minutes since midnight.
+    # For each day, Monday first, a list of [begin, end] in minutes since midnight.
     weekly = models.JSONField(default=list)
     # By date: {"2026-12-25": "Christmas"}.
     holidays = models.JSONField(default=dict)
@@ -239,10 +242,10 @@ class WorkCalendar(models.Model):
 
 
 class ReviewPlan(models.Model):
-    """How soon messages of a mailbox are to be reviewed, and what happens when they are
-    not.
+    """How soon messages of a mailbox should be looked at and decided, and what happens
+    if they are not.
 
-    The plan without a mailbox is for all that have no plan of their own.
+    The plan without a mailbox is for all mailboxes that have no plan of their own.
     """
 
     mailbox = models.OneToOneField(
@@ -251,7 +254,7 @@ class ReviewPlan(models.Model):
         on_delete=models.CASCADE,
         related_name="review_plan",
     )
-    # Without one, all hours count.
+    # The hours in which time counts; without a calendar, all hours.
     calendar = models.ForeignKey(
         WorkCalendar,
         null=True,
@@ -261,7 +264,7 @@ class ReviewPlan(models.Model):
     # Minutes until the first look and until the decision, by risk: {"high": [30, 120],
     # "notice": [60, null]}.
     targets = models.JSONField(default=dict)
-    # Whether each new message is assigned to those on duty in turn.
+    # Whether new messages are assigned to the people on duty in turn.
     assigns_in_turn = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=0)
 
@@ -274,8 +277,8 @@ class ReviewPlan(models.Model):
 
 
 class LadderStep(models.Model):
-    """One step of a plan's ladder: who is reminded of a late message, or gets it, and
-    when.
+    """One step of a plan's ladder: at what time who is reminded of a message, or gets
+    it assigned.
     """
 
     class Basis(models.TextChoices):
@@ -295,7 +298,7 @@ class LadderStep(models.Model):
 
     plan = models.ForeignKey(ReviewPlan, on_delete=models.CASCADE, related_name="steps")
     basis = models.CharField(max_length=8, choices=Basis)
-    # Of working time after the target, or before it where negative.
+    # Minutes of working time after the target; negative: before it.
     minutes = models.IntegerField()
     act = models.CharField(max_length=6, choices=Act)
     whom = models.CharField(max_length=12, choices=Whom)
@@ -331,8 +334,8 @@ class LadderStep(models.Model):
 
 
 class DutyTurn(models.Model):
-    """A person on duty for a mailbox, or without one for all; with a calendar, only
-    while that is open.
+    """A person on duty for a mailbox, or without a mailbox for all of them; with a
+    calendar, only within its hours.
     """
 
     person = models.ForeignKey(

@@ -1,5 +1,5 @@
-"""The tables of standing approvals: what two admins signed, and the messages that it
-met.
+"""The tables of standing approvals: what two admins signed to have approved without a
+person, and which messages each standing approval was applied to.
 """
 
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ from common.actors import Actor
 from mirror.models import Mailbox, Message
 from people.models import OrganisationSettings
 
-# One of so many messages goes to a person as a sample; the person is not told that it
-# is one.
+# One of this many messages goes to a person as a sample. The person is not told that it
+# is a sample.
 SAMPLE_OF = 10
 
 
 def standing_words(rule: str) -> str:
-    """Return what `StandingApproval.rule` names, for the middle of a sentence; empty
-    for another rule.
+    """Return what `StandingApproval.rule` wrote in words: "standing approval 3, version
+    2"; empty for any other rule.
     """
     kind, _, rest = rule.partition(" ")
     number, _, version = rest.partition(" version ")
@@ -32,7 +32,7 @@ def standing_words(rule: str) -> str:
 
 
 class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
-    """Reads of standing approvals; the database's clock says whether one is over."""
+    """Queries for standing approvals. Whether one has ended is by the database's clock."""
 
     def active(self) -> Self:
         """Those that have not ended."""
@@ -60,9 +60,7 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
         return self.filter(mailbox__in=Mailbox.objects.visible_to(actor))
 
     def for_page(self) -> Self:
-        """With the names that pages show: those that have not ended first, then the
-        newest.
-        """
+        """With the names that pages show: active ones first, then by number."""
         named = self.select_related(
             "mailbox__connection", "asked_by", "accepted_by", "ended_by"
         )
@@ -70,25 +68,26 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
 
 
 class StandingApproval(models.Model):
-    """One version of a standing approval, as two admins signed it. A trigger of the
-    database refuses changes of what they signed.
+    """One version of a standing approval, as two admins signed it. A database trigger
+    refuses changes to what they signed.
     """
 
     class State(models.TextChoices):
         ACTIVE = "active", "Active"
         ENDED = "ended", "Ended"
 
-    # What people call it; a changed one is a new version, which two admins sign again.
+    # The number by which people call it stays; a change makes a new version, which two
+    # admins sign again.
     number = models.PositiveIntegerField()
     version = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=6, choices=State, default=State.ACTIVE)
     mailbox = models.ForeignKey(
         Mailbox, on_delete=models.PROTECT, related_name="standing_approvals"
     )
-    # Copied from the scope, to find the standing approvals that a message could fit.
+    # Copied from the scope, to find the standing approvals for a message by an index.
     sent_by_key = models.CharField(max_length=200)
     shape = models.CharField(max_length=32)
-    # As `StandingScope.as_json` writes it, and as a sentence with the names at the time
+    # What `StandingScope.as_json` wrote; and as a sentence, with the names at the time
     # of signing.
     scope = models.JSONField()
     sentence = models.TextField()
@@ -96,15 +95,15 @@ class StandingApproval(models.Model):
     # or owner ends the standing approval.
     key_name = models.CharField(max_length=200)
     key_owners = models.JSONField(default=list)
-    # How long anybody can stop a message before it is sent.
+    # How long an approved message waits, so that anybody can still stop it.
     delay = models.DurationField()
     # How many messages it approves in an hour at most.
     cap_an_hour = models.PositiveIntegerField()
-    # It ends where more of them bounce.
+    # The standing approval ends if more than this share of its messages bounces.
     bounce_percent = models.PositiveSmallIntegerField()
     ends_at = models.DateTimeField()
-    # The record as it was shown to whoever signed:
-    # `approvals.standing.record.Evidence`.
+    # How people decided such messages before, as it was shown to the two admins
+    # (`approvals.standing.record.Evidence`).
     evidence = models.JSONField(default=dict)
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -114,7 +113,7 @@ class StandingApproval(models.Model):
     )
     accepted_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)
-    # None: it ended by itself.
+    # None if it ended by itself.
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -122,7 +121,7 @@ class StandingApproval(models.Model):
         related_name="+",
     )
     ended_because = models.TextField()
-    # How many messages have fitted it, and which of the current ten is the sample.
+    # How many messages have fitted it; and which of the current SAMPLE_OF is the sample.
     met = models.PositiveIntegerField(default=0)
     sample_at = models.PositiveSmallIntegerField(default=0)
 
@@ -162,7 +161,7 @@ class StandingApproval(models.Model):
 
     @property
     def rule(self) -> str:
-        """How decisions and the ledger name it."""
+        """The text by which decisions and the ledger refer to it."""
         return f"standing {self.number} version {self.version}"
 
     @property
@@ -171,22 +170,22 @@ class StandingApproval(models.Model):
         return f"{self.asked_by} and {self.accepted_by}"
 
     def is_for(self, actor: Actor) -> bool:
-        """Whether the actor may sign and end it: an admin of its mailbox."""
+        """Whether the actor is an admin of its mailbox, who may sign and end it."""
         return self.mailbox.is_administered_by(actor)
 
 
 class StandingUseQuerySet(models.QuerySet["StandingUse"]):
-    """Reads of the messages that standing approvals met."""
+    """Queries for the messages that standing approvals were applied to."""
 
     def approved_within(self, span: timedelta) -> Self:
-        """Those that were approved within this span until now."""
+        """Those that were approved within this time before now."""
         return self.filter(kind="approved", at__gt=Now() - span)
 
     def numbers(
         self, standings: Iterable[int]
     ) -> QuerySet[Any, tuple[int, str, str, str, int]]:
-        """Return how many there are of each: standing approval, kind, outcome and
-        reason.
+        """Return rows of standing approval, kind, outcome, reason (`why`), and the
+        number of messages with these.
         """
         of_these = self.filter(standing__in=list(standings)).order_by()
         counted = of_these.values("standing", "kind", "outcome", "why").annotate(
@@ -196,17 +195,18 @@ class StandingUseQuerySet(models.QuerySet["StandingUse"]):
 
 
 class StandingUse(models.Model):
-    """One message that fits a standing approval's key, mailbox and text, and what
-    became of it: once a message.
+    """One message that has a standing approval's API key, mailbox and text, and what
+    was done with it. There is one row per message.
     """
 
     class Kind(models.TextChoices):
         APPROVED = "approved", "Approved"
-        # Went to a person who was not told, so that the standing approval is checked.
+        # Went to a person, who was not told that it is a sample: it shows whether
+        # people would still approve such messages.
         SAMPLED = "sampled", "Sample"
-        # The cap an hour was reached.
+        # The most messages per hour were approved already.
         OVER_CAP = "over_cap", "Over the cap"
-        # Something about it is not covered, as `why` says.
+        # Is not within the scope, as `why` says.
         LEFT = "left", "Left to a person"
 
     class Outcome(models.TextChoices):
@@ -222,7 +222,7 @@ class StandingUse(models.Model):
     kind = models.CharField(max_length=8, choices=Kind)
     why = models.TextField()
     at = models.DateTimeField(db_default=Now())
-    # What a person decided about it, where one did.
+    # What a person decided, if the message went to a person.
     outcome = models.CharField(max_length=9, choices=Outcome)
     decided_at = models.DateTimeField(null=True)
     person = models.ForeignKey(

@@ -1,5 +1,5 @@
-"""Sets calendars, review plans and who is on duty. Messages that are held follow a
-change at once.
+"""The commands that admins use to set calendars, review plans and who is on duty. Each
+writes an entry to the ledger. Messages that are already held follow a change at once.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from policy.plans.deadlines import RISKS
 from policy.rules.changes import policies
 from policy.rules.rules import listed
 
-# A review plan, its calendar or the duty changed: for `mailbox`, or for all mailboxes
-# where that is None.
+# Sent when a review plan, its calendar or the duty changed: for `mailbox`, or for all
+# mailboxes if that is None.
 plan_changed = Signal()
 
 
 @dataclass(frozen=True)
 class WantedStep:
-    """The values for a step."""
+    """The values of a step of the ladder, as a form asks for them."""
 
     basis: str
     minutes: int
@@ -50,34 +50,37 @@ def _check(actor: Actor, mailbox: Mailbox | None) -> None:
 
 
 def seen_calendar(calendar: WorkCalendar) -> str:
-    """Return what a form sends back to say which calendar it showed."""
-    shown = [
+    """Return a hash of a calendar. Forms send it back, so that a change of a calendar
+    that is no longer as it was shown can be refused.
+    """
+    fields = [
         calendar.name,
         calendar.zone,
         calendar.weekly,
         sorted(calendar.holidays.items()),
     ]
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(fields).encode()).hexdigest()[:16]
 
 
 def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
-    """Whether the new hours loosen no active rule. A rule that applies outside the
-    hours is loosened where they get longer, one that applies during them where they
-    get shorter.
+    """Whether the new hours of a calendar loosen no active rule.
+
+    Longer hours loosen a rule that applies outside them, or that allows approvals only
+    within them. Shorter hours loosen a rule that applies during them.
     """
     was = calendar_of(stored)
     becomes = calendar_of(row)
-    opens = not is_within(becomes, was)
-    closes = not is_within(was, becomes)
-    now = policies()
-    if now.unreadable:
+    gets_longer = not is_within(becomes, was)
+    gets_shorter = not is_within(was, becomes)
+    current = policies()
+    if current.unreadable:
         return False
-    for one in now.active_rules:
+    for one in current.active_rules:
         if not one.is_on:
             continue
-        if closes and one.when.during == stored.pk:
+        if gets_shorter and one.when.during == stored.pk:
             return False
-        if opens and stored.pk in (one.when.outside, *one.then.office_hours):
+        if gets_longer and stored.pk in (one.when.outside, *one.then.office_hours):
             return False
     return True
 
@@ -94,10 +97,11 @@ def save_calendar(
     calendar: WorkCalendar | None = None,
     seen: str = "",
 ) -> CanWait[WorkCalendar]:
-    """Make a calendar, or change one that is still as the admin saw it (`seen`, which
-    `seen_calendar` made).
+    """Make a calendar, or change the given one. `seen` is what `seen_calendar` returned
+    when the form was shown.
 
-    Raises ActNotAllowed, StalePlan, or PlanRefused for a name that is taken.
+    Raises ActNotAllowed, StalePlan if the calendar has changed since, or PlanRefused if
+    the name is taken.
     """
     _check(actor, None)
     stored = None
@@ -106,9 +110,9 @@ def save_calendar(
         stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
         before = _calendar_in_words(stored) if stored else ""
         if stored is None or seen_calendar(stored) != seen:
-            now = f"it is now {before}" if stored else "it was removed"
+            state_now = f"it is now {before}" if stored else "it was removed"
             raise StalePlan(
-                f"Somebody else changed this calendar meanwhile: {now}. Save again to replace that."
+                f"Somebody else changed this calendar meanwhile: {state_now}. Save again to replace that."
             )
     row = WorkCalendar(
         pk=stored.pk if stored else None,
@@ -159,16 +163,17 @@ def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
 
 
 def rules_naming(calendar: WorkCalendar) -> list[str]:
-    """Return the names of the rules that name the hours of a calendar, in the active
-    version or the draft.
+    """Return the names of the rules that name a calendar, in the active version of the
+    policy or the draft.
     """
-    now = policies()
-    rules = (*now.active_rules, *now.draft_rules)
+    current = policies()
+    rules = (*current.active_rules, *current.draft_rules)
     return list(
         dict.fromkeys(one.name for one in rules if calendar.pk in one.calendars)
     )
 
 
+# What the second admin is shown about a change of a review plan.
 def _in_change(
     mailbox: Mailbox | None, plan: ReviewPlan | None, after: str
 ) -> ChangeInWords:
@@ -201,8 +206,9 @@ def save_plan(
     version: int,
     actor: Actor,
 ) -> CanWait[ReviewPlan]:
-    """Make or change the plan of a mailbox, or of all, if it still has the `version`
-    that the admin saw. Raises ActNotAllowed, StalePlan.
+    """Make or change the plan of a mailbox, or the plan for all. `version` is the one
+    that the admin saw, 0 for none. Raises ActNotAllowed, or StalePlan if it has
+    another.
     """
     plan = _locked_plan(mailbox, actor)
     becomes = ReviewPlan(
@@ -240,7 +246,7 @@ def save_plan(
 @atomic_with_retry
 @second_admin("Review plan")
 def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> CanWait[None]:
-    """Remove a plan; a mailbox then follows the one for all. Raises ActNotAllowed."""
+    """Remove a plan. A mailbox then follows the plan for all. Raises ActNotAllowed."""
     plan = _locked_plan(mailbox, actor)
     yield lambda: _in_change(mailbox, plan, "removed")
     if plan is not None:
@@ -297,7 +303,7 @@ def _record(
 
 
 def plan_in_words(plan: ReviewPlan, steps: Iterable[LadderStep] | None = None) -> str:
-    """Return a plan as the ledger keeps it, with its stored steps or with these."""
+    """Return a plan as text for the ledger, with these steps, or else its stored steps."""
     parts = [str(plan.calendar or "all hours")]
     for risk, words in RISKS.items():
         look, decision = (
@@ -312,9 +318,7 @@ def plan_in_words(plan: ReviewPlan, steps: Iterable[LadderStep] | None = None) -
 
 
 def step_in_words(step: LadderStep) -> str:
-    """Return when a step is done, and what: "1 h after the decision is due: assign to
-    those on duty".
-    """
+    """Return a step as text: "1 h after the decision is due: assign to those on duty"."""
     side = "before" if step.minutes < 0 else "after"
     when = f"{minutes_in_words(abs(step.minutes))} {side}" if step.minutes else "when"
     whom = {"person": str(step.person), "group": f"the group {step.group}"}.get(

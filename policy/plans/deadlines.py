@@ -1,5 +1,5 @@
-"""By when a message is to be looked at and decided, and when each step of the ladder is
-due. It reads no messages.
+"""Computes from a review plan by when a message should be looked at and decided, and
+when each step of the plan's ladder is due. Reads plans, but no messages.
 """
 
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from django.db.models import F, QuerySet
 from policy.calendars import after_working_time, calendar_of
 from policy.models import LadderStep, ReviewPlan
 
-# The risk of messages that have targets of their own; any other has those of "".
+# The levels of risk that can have targets, and their words. "" stands for all others.
 RISKS = {"high": "High risk", "notice": "Notice", "": "Others"}
 
 
 @dataclass(frozen=True)
 class Deadlines:
-    """None: the plan has no such target."""
+    """By when a message should be looked at and decided; None: no such target."""
 
     look_by: datetime | None
     decide_by: datetime | None
-    # Whether a person extended it; then the ladder begins again.
+    # If a person extended the deadlines, until when. Then the ladder begins again.
     extended_to: datetime | None = None
 
 
 @dataclass(frozen=True)
 class DueStep:
-    """A step and when it is due. `key` is the same whoever works it out, and another
-    after an extension.
+    """A step of the ladder and when it is due. `key` identifies the step, so that it is
+    done only once; after an extension of the deadlines the step has another key.
     """
 
     step: LadderStep
@@ -37,17 +37,17 @@ class DueStep:
 
 
 def plan_for(mailbox: int | None) -> ReviewPlan | None:
-    """Return the plan of a mailbox: its own, otherwise the one for all; None where
-    there is neither.
+    """Return the plan of a mailbox: its own, otherwise the one for all mailboxes; None
+    if there is neither.
     """
-    own = plans().filter(mailbox=mailbox).first() if mailbox is not None else None
-    return own or plans().filter(mailbox=None).first()
+    own_plan = plans().filter(mailbox=mailbox).first() if mailbox is not None else None
+    return own_plan or plans().filter(mailbox=None).first()
 
 
 def deadlines_of(
     plan: ReviewPlan, *, risk: str, held_at: datetime, extended_to: datetime | None
 ) -> Deadlines:
-    """Return the deadlines of a message that has been held since then."""
+    """Return the deadlines of a message of this risk that is held since `held_at`."""
     look, decision = _minutes(plan, risk)
     look_by = _after(plan, held_at, look)
     decide_by = _after(plan, held_at, decision)
@@ -62,7 +62,7 @@ def steps_of(
 ) -> Sequence[DueStep]:
     """Return the steps of a plan's ladder with their times, the earliest first."""
     look, decision = _minutes(plan, risk)
-    found = []
+    due_steps = []
     again = f" of {deadlines.extended_to.isoformat()}" if deadlines.extended_to else ""
     for step in plan.steps.all():
         deadline = deadlines.decide_by
@@ -79,8 +79,8 @@ def steps_of(
         else:
             at = deadline + timedelta(minutes=step.minutes)
         if at is not None:
-            found.append(DueStep(step, at, f"{step}{again}"))
-    return sorted(found, key=lambda due: (due.at, due.key))
+            due_steps.append(DueStep(step, at, f"{step}{again}"))
+    return sorted(due_steps, key=lambda due: (due.at, due.key))
 
 
 def plans() -> QuerySet[ReviewPlan]:
@@ -92,19 +92,19 @@ def plans() -> QuerySet[ReviewPlan]:
 
 
 def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
-    """Return the minutes until the first look and the decision; what a risk does not
-    have is that of the others.
+    """Return the minutes until the first look and until the decision. A target that the
+    risk does not have is that of "Others".
     """
-    own = plan.targets.get(risk) or (None, None)
+    of_risk = plan.targets.get(risk) or (None, None)
     others = plan.targets.get("") or (None, None)
-    look = others[0] if own[0] is None else own[0]
-    decision = others[1] if own[1] is None else own[1]
+    look = others[0] if of_risk[0] is None else of_risk[0]
+    decision = others[1] if of_risk[1] is None else of_risk[1]
     return look, decision
 
 
 def _after(plan: ReviewPlan, start: datetime, minutes: int | None) -> datetime | None:
-    """Return when so much working time has passed; without a calendar all time counts.
-    None where it is never open.
+    """Return when these minutes of working time have passed since `start`; without a
+    calendar all time counts. None without minutes, or if the calendar is never open.
     """
     if minutes is None:
         return None

@@ -1,4 +1,4 @@
-"""What admins fill in about calendars, review plans and who is on duty."""
+"""The forms that admins fill in for calendars, review plans and who is on duty."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -20,7 +20,7 @@ from policy.plans.deadlines import RISKS
 MAX_HOLIDAYS = 400
 MAX_STEPS = 8
 KINDS = {"look": "First look", "decision": "Decision"}
-# Two weeks of all hours.
+# The longest target, in minutes: two weeks.
 _LONGEST = 14 * DAY
 
 
@@ -57,7 +57,7 @@ class CalendarForm(SentenceForm):
         error_messages={"max_length": f"At most {MAX_HOLIDAYS} holidays."},
     )
 
-    # Which calendar the form showed.
+    # What `seen_calendar` returned when the form was shown.
     seen = forms.CharField(required=False)
 
     def __init__(self, data: Any, *, calendar: WorkCalendar | None) -> None:
@@ -87,20 +87,20 @@ class CalendarForm(SentenceForm):
         return str(zone)
 
     def clean_holidays(self) -> dict[str, str]:
-        found = {}
+        holidays = {}
         for line in filter(
             None, map(str.strip, self.cleaned_data["holidays"].split("\n"))
         ):
             day, _, name = line.partition(" ")
             try:
-                found[date.fromisoformat(day).isoformat()] = name.strip()[:100]
+                holidays[date.fromisoformat(day).isoformat()] = name.strip()[:100]
             except ValueError:
                 raise forms.ValidationError(
                     f"“{line[:40]}” does not begin with a date such as 2026-12-25."
                 ) from None
-        if len(found) > MAX_HOLIDAYS:
+        if len(holidays) > MAX_HOLIDAYS:
             raise forms.ValidationError(f"At most {MAX_HOLIDAYS} holidays.")
-        return found
+        return holidays
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -113,15 +113,13 @@ class CalendarForm(SentenceForm):
         return cleaned
 
     def wanted(self) -> dict[str, Any]:
-        """Return the calendar as it is to be, and which the form showed."""
+        """Return the arguments for `save_calendar`."""
         names = ("name", "zone", "weekly", "holidays", "seen")
         return {name: self.cleaned_data[name] for name in names}
 
 
 class MinutesField(forms.CharField):
-    """A length of time such as 1 h 30 min, as minutes; None where it is empty or
-    nothing.
-    """
+    """A length of time such as 1 h 30 min, as minutes; None if it is empty or zero."""
 
     def clean(self, value: Any) -> int | None:
         typed = super().clean(value)
@@ -144,9 +142,7 @@ def _from_list(label: str, **more: Any) -> forms.ChoiceField:
 
 
 class StepForm(SentenceForm):
-    """One step of a plan's ladder. Without anybody whom it is for, there is no such
-    step.
-    """
+    """One step of a plan's ladder; an empty `whom` means that there is no step."""
 
     offset = MinutesField(label="Time", required=False)
     side = _from_list(
@@ -194,14 +190,14 @@ class StepForm(SentenceForm):
         return cleaned
 
     def wanted(self) -> WantedStep:
-        """Return the step as it is to be."""
-        asked = self.cleaned_data
-        whom, _, key = asked["whom"].partition("-")
-        minutes = asked["offset"] or 0
+        """Return the step as it was filled in."""
+        data = self.cleaned_data
+        whom, _, key = data["whom"].partition("-")
+        minutes = data["offset"] or 0
         return WantedStep(
-            basis=asked["basis"],
-            minutes=-minutes if asked["side"] == "before" else minutes,
-            act=asked["act"],
+            basis=data["basis"],
+            minutes=-minutes if data["side"] == "before" else minutes,
+            act=data["act"],
             whom=whom,
             person_id=int(key) if whom == "person" else None,
             group_id=int(key) if whom == "group" else None,
@@ -235,15 +231,15 @@ class PlanForm(SentenceForm):
             stored = list(plan.steps.all())
         super().__init__(data, initial=initial)
         for risk in RISKS:
-            own = plan.targets.get(risk) if plan else None
+            targets = plan.targets.get(risk) if plan else None
             for name, label, minutes in zip(
-                _targets(risk), KINDS.values(), own or (None, None), strict=True
+                _targets(risk), KINDS.values(), targets or (None, None), strict=True
             ):
                 self.fields[name] = MinutesField(
                     label=label, required=False, initial=minutes or None
                 )
         steps: list[LadderStep | None] = [*stored, *[None] * MAX_STEPS]
-        # Whom a step can name, by what the form sends: `duty`, `person-3`.
+        # The choices of whom a step is for, such as "duty" or "person-3".
         whom = [
             (one.value, str(one.label).capitalize())
             for one in LadderStep.Whom
@@ -256,7 +252,7 @@ class PlanForm(SentenceForm):
         ]
 
     def targets(self) -> list[tuple[str, list[forms.BoundField]]]:
-        """Return each risk in words with its fields."""
+        """Return for each risk its words and the fields of its two targets."""
         return [
             (words, [self[name] for name in _targets(risk)])
             for risk, words in RISKS.items()
@@ -288,13 +284,13 @@ class PlanForm(SentenceForm):
         return cleaned
 
     def wanted(self) -> dict[str, Any]:
-        """Return the plan as it is to be, and which version the form showed."""
+        """Return the arguments for `save_plan`."""
         names = ("calendar", "assigns_in_turn", "targets", "steps", "version")
         return {name: self.cleaned_data[name] for name in names}
 
 
 def _targets(risk: str) -> list[str]:
-    """Return the names of the fields of a risk's targets."""
+    """Return the names of the two fields of a risk's targets."""
     return [f"{kind}-{risk or 'other'}" for kind in KINDS]
 
 
@@ -318,8 +314,8 @@ class DutyForm(SentenceForm):
 
 
 def people_for(mailbox: Mailbox | None) -> dict[str, str]:
-    """Return the active people that a plan can name, by key: those who see the mailbox,
-    or anybody with a role.
+    """Return the active people that a plan can name, as choices: those who see the
+    mailbox, or for the plan for all every reviewer.
     """
     people: Any = Person.objects.filter(
         is_active=True, grants__role=Role.REVIEWER

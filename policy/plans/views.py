@@ -1,8 +1,8 @@
 """The pages of review plans: an overview with calendars and who is on duty, a page for
 each plan, and one for each calendar.
 
-A plan, like a turn of duty, is for one mailbox or for all of them. Its scope says which
-in addresses and forms: `all`, or `mailbox-` and the mailbox's key.
+A plan, like a turn of duty, is for one mailbox or for all of them. URLs and forms name
+that as the scope: `all`, or `mailbox-` and the mailbox's key.
 """
 
 import re
@@ -62,7 +62,8 @@ def _overview(
     ]
     in_office = Person.objects.present().filter(duty_turns__in=shown_turns)
     present = set(in_office.values_list("pk", flat=True))
-    # Whether each person is on duty now: the words, and the colour of their chip.
+    # Each turn, whether the person is on duty now (words, and the colour of the chip),
+    # and whether the actor may end it.
     lines = []
     for turn in shown_turns:
         status_now = ("Off duty now", "")
@@ -104,11 +105,11 @@ def _visible_mailboxes(actor: Actor) -> dict[int, Mailbox]:
 
 def _settable_scopes(actor: Actor, visible: Mapping[int, Mailbox]) -> dict[str, str]:
     """Return the scopes whose plans and duties the actor may set, with their names."""
-    found = {ALL: "All mailboxes"} if may_set(actor, None) else {}
+    scopes = {ALL: "All mailboxes"} if may_set(actor, None) else {}
     for mailbox in visible.values():
         if may_set(actor, mailbox):
-            found[_scope_of(mailbox)] = str(mailbox)
-    return found
+            scopes[_scope_of(mailbox)] = str(mailbox)
+    return scopes
 
 
 def _possible_people(
@@ -117,11 +118,11 @@ def _possible_people(
     """Return the people who can be on duty in one of these scopes, as choices."""
     if ALL in scopes:
         return people_for(None)
-    found: dict[str, str] = {}
+    people: dict[str, str] = {}
     for mailbox in visible.values():
         if _scope_of(mailbox) in scopes:
-            found |= people_for(mailbox)
-    return found
+            people |= people_for(mailbox)
+    return people
 
 
 def _scope_of(mailbox: Mailbox | None) -> str:
@@ -130,17 +131,17 @@ def _scope_of(mailbox: Mailbox | None) -> str:
 
 def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Return a plan's targets as (risk, time until opened, time until decided), and the
-    steps of its escalation.
+    steps of its ladder as texts.
     """
-    found = []
+    targets = []
     for risk, words in RISKS.items():
         look, decision = (
             minutes_in_words(one) if one else ""
             for one in plan.targets.get(risk) or (None, None)
         )
         if look or decision:
-            found.append((words, look, decision))
-    return found, [commands.step_in_words(step) for step in plan.steps.all()]
+            targets.append((words, look, decision))
+    return targets, [commands.step_in_words(step) for step in plan.steps.all()]
 
 
 @require_safe
@@ -191,14 +192,15 @@ def _get_visible_mailbox_or_404(request: DeskRequest, scope: str) -> Mailbox | N
     if scope == ALL:
         return None
     missing = "There is no such mailbox, or you do not see it."
-    named = _MAILBOX_SCOPE.fullmatch(scope)
-    if named is None:
+    match = _MAILBOX_SCOPE.fullmatch(scope)
+    if match is None:
         raise Http404(missing)
     visible = Mailbox.objects.at_work().visible_to(request.actor)
-    found = visible.select_related("connection").filter(pk=named[1])
-    return first_or_404(found, missing)
+    mailboxes = visible.select_related("connection").filter(pk=match[1])
+    return first_or_404(mailboxes, missing)
 
 
+# The page of one plan; `form` is a filled-in form with errors, if there is one.
 def _plan_page(
     request: DeskRequest,
     mailbox: Mailbox | None,
@@ -248,25 +250,27 @@ def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """Change a calendar. If a rule uses it, the admin must sign in again first: the
     change decides who has to approve, and when.
     """
-    found = _get_calendar_or_404(calendar_id)
+    calendar_row = _get_calendar_or_404(calendar_id)
     if not may_set(request.actor, None):
-        return _calendar_page(request, found, status=403, error=_NOT_YOURS)
-    if commands.rules_naming(found) and not is_recently_authenticated(request):
+        return _calendar_page(request, calendar_row, status=403, error=_NOT_YOURS)
+    if commands.rules_naming(calendar_row) and not is_recently_authenticated(request):
         return ask_first(request)
-    return _save_calendar(request, found)
+    return _save_calendar(request, calendar_row)
 
 
 @require_POST
 def remove_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """Remove a calendar that nothing uses."""
-    found = _get_calendar_or_404(calendar_id)
+    calendar_row = _get_calendar_or_404(calendar_id)
     try:
-        commands.remove_calendar(calendar=found, actor=request.actor)
+        commands.remove_calendar(calendar=calendar_row, actor=request.actor)
     except ActNotAllowed as error:
-        return _calendar_page(request, found, status=403, error=error.sentence)
+        return _calendar_page(request, calendar_row, status=403, error=error.sentence)
     except PlanRefused as refused:
-        return _calendar_page(request, found, status=409, error=refused.sentence)
-    return redirect_with_notice(request, f"{found.name} is removed.", "review-plans")
+        return _calendar_page(request, calendar_row, status=409, error=refused.sentence)
+    return redirect_with_notice(
+        request, f"{calendar_row.name} is removed.", "review-plans"
+    )
 
 
 def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
@@ -275,45 +279,56 @@ def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
     )
 
 
-def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResponse:
-    form = CalendarForm(request.POST, calendar=found)
+def _save_calendar(
+    request: DeskRequest, calendar_row: WorkCalendar | None
+) -> HttpResponse:
+    form = CalendarForm(request.POST, calendar=calendar_row)
     if not form.is_valid():
-        return _calendar_page(request, found, form=form, status=422)
+        return _calendar_page(request, calendar_row, form=form, status=422)
     try:
         saved = commands.save_calendar(
-            actor=request.actor, calendar=found, **form.wanted()
+            actor=request.actor, calendar=calendar_row, **form.wanted()
         )
     except StalePlan as stale:
         # The page shows the stored calendar, and in the form what was typed. Saving
         # once more replaces what is stored.
-        stored = WorkCalendar.objects.filter(pk=found.pk).first() if found else None
+        stored = (
+            WorkCalendar.objects.filter(pk=calendar_row.pk).first()
+            if calendar_row
+            else None
+        )
         return _calendar_page(
             request, stored, form=form, status=409, error=stale.sentence
         )
     except PlanRefused as refused:
         form.add_error("name", refused.sentence)
-        return _calendar_page(request, found, form=form, status=422)
+        return _calendar_page(request, calendar_row, form=form, status=422)
     return redirect_with_notice(request, f"{saved.name} is saved.", "review-plans")
 
 
+# The page of one calendar, or of a new one; `form` is a filled-in form with errors.
 def _calendar_page(
     request: DeskRequest,
-    found: WorkCalendar | None,
+    calendar_row: WorkCalendar | None,
     *,
     form: CalendarForm | None = None,
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    seen = commands.seen_calendar(found) if found else ""
-    changes = PendingChange.objects.at("calendar", found.pk) if found else ()
+    seen = commands.seen_calendar(calendar_row) if calendar_row else ""
+    changes = (
+        PendingChange.objects.at("calendar", calendar_row.pk) if calendar_row else ()
+    )
     context = {
-        "calendar": found,
-        "form": form or CalendarForm(None, calendar=found),
-        # What the form was filled from. It stays the same after an invalid form, so
-        # that a change in between is noticed.
+        "calendar": calendar_row,
+        "form": form or CalendarForm(None, calendar=calendar_row),
+        # The state of the calendar that the form was filled from. After an invalid form
+        # it is what that form sent, so a change in between is noticed.
         "seen": form["seen"].value() if form and form.errors else seen,
         "note": NOTE,
-        "rules": commands.rules_naming(found) if found and request.actor.scopes else (),
+        "rules": commands.rules_naming(calendar_row)
+        if calendar_row and request.actor.scopes
+        else (),
         "waiting_changes": changes,
         "error": error,
         "may_change": may_set(request.actor, None),

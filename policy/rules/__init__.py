@@ -1,6 +1,6 @@
-"""Rules of policy: when a message needs more than one approval of any reviewer, and
-what it needs then.
+"""The rules of the policy: which messages need more than the approval of any one
+reviewer, and what they need instead.
 
-`conditions`, `rules`, `demand` and `satisfiable` are pure; `facts` and `names` read the
-tables, and `changes` writes them.
+`conditions`, `rules`, `demand` and `satisfiable` read no tables and no clock; `facts`
+and `names` read the database, and `changes` writes to it.
 """

@@ -1,9 +1,10 @@
-"""Begins, changes, discards and activates the draft of the policy, and adds, changes
-and deletes groups of people, each with its entry in the ledger.
+"""The commands that admins use to change the policy: begin, change, discard and
+activate its draft; add, change and delete groups of people. Each writes an entry to the
+ledger.
 
-There is one draft at most. A change that saw another state of it is refused, so that
-nobody overwrites what they have not seen; what is activated is exactly what was shown,
-in place of the version that was shown as active.
+There is one draft at most. Forms send back which state of the draft they showed; a
+change to any other state is refused, so nobody overwrites or activates what they have
+not seen. Activating also checks which version was shown as active.
 """
 
 import hashlib
@@ -42,16 +43,17 @@ from policy.rules.rules import (
     with_rule,
 )
 
+# In characters.
 MAX_NOTE = 300
 
 
 @dataclass(frozen=True)
 class Policies:
-    """The active version, the draft, and the rules of each; no version and no rules
-    where there is none.
+    """The active version of the policy, the draft, and the rules of each. A version
+    that does not exist is None, and has no rules.
 
-    `unreadable` says why the rules of one of them could not be read, for instance after
-    a downgrade.
+    `unreadable` is a sentence if the rules of either version could not be read, for
+    instance after a downgrade of the desk.
     """
 
     active: PolicyVersion | None
@@ -62,28 +64,31 @@ class Policies:
 
     @property
     def active_number(self) -> int:
-        """The number of the active version; 0 where none is."""
+        """The number of the active version; 0 if none is active."""
         return self.active.number if self.active else 0
 
 
 def policies() -> Policies:
     """Return the active version and the draft, as they are now."""
-    found = PolicyVersion.objects.filter(state__in=("active", "draft")).select_related(
-        "author", "activated_by"
-    )
-    by_state = {one.state: one for one in found}
+    versions = PolicyVersion.objects.filter(
+        state__in=("active", "draft")
+    ).select_related("author", "activated_by")
+    by_state = {one.state: one for one in versions}
     active = by_state.get("active")
     draft = by_state.get("draft")
-    active_rules, why_active = _read(active)
-    draft_rules, why_draft = _read(draft)
-    return Policies(active, draft, active_rules, draft_rules, why_active or why_draft)
+    active_rules, active_error = _read(active)
+    draft_rules, draft_error = _read(draft)
+    return Policies(
+        active, draft, active_rules, draft_rules, active_error or draft_error
+    )
 
 
 def rules_in(version: PolicyVersion) -> Rules:
-    """Return the rules of a version in their order; none where they cannot be read."""
+    """Return the rules of a version in their order; none if they cannot be read."""
     return _read(version)[0]
 
 
+# Returns the rules, and a sentence if they could not be read.
 def _read(version: PolicyVersion | None) -> tuple[Rules, str]:
     if version is None:
         return (), ""
@@ -105,15 +110,14 @@ def new_rule_id() -> str:
 def begin_draft(
     *, actor: Actor, rules: Iterable[PolicyRule], based_on: int, source: str = ""
 ) -> PolicyVersion:
-    """Begin the draft with these rules, which are those of version `based_on`, or of
-    something else: its `source`.
+    """Begin the draft with these rules. They were copied from the version with the
+    number `based_on` (0 for no version), or from what `source` says.
 
-    Raises StalePolicy where there is a draft already: somebody else would lose their
-    work.
+    Raises StalePolicy if there is a draft already, which would be lost.
     """
-    now = _lock(actor)
-    if now.draft is not None:
-        by = f" by {now.draft.author}" if now.draft.author else ""
+    current = _lock(actor)
+    if current.draft is not None:
+        by = f" by {current.draft.author}" if current.draft.author else ""
         raise StalePolicy(
             f"There is a draft{by} already. Continue with it, or discard it first."
         )
@@ -134,47 +138,49 @@ def begin_draft(
 
 
 def save_rule(*, actor: Actor, edits: int, rule: PolicyRule) -> PolicyVersion:
-    """Put a rule into the draft, new or in place of the one with its id, if the draft
-    is still as it was seen.
+    """Add a rule to the draft, or replace the rule that has its id.
+
+    `edits` is the draft's number of edits when the person saw it. Raises StalePolicy if
+    the draft was changed since.
     """
     return _change_draft(actor, edits, lambda rules: with_rule(rules, rule))
 
 
 def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
-    """Switch or delete a rule of the draft, if the draft is still as it was seen."""
+    """Switch a rule of the draft on or off, or delete it. `edits` as in `save_rule`."""
     return _change_draft(actor, edits, lambda rules: arranged(rules, rule_id, act))
 
 
+# Replaces the rules of the draft by what `change` returns for them. If nothing changes,
+# the draft keeps its number of edits.
 @atomic_with_retry
 def _change_draft(
     actor: Actor, edits: int, change: Callable[[Rules], Rules]
 ) -> PolicyVersion:
-    now, draft = _lock_as_seen(actor, edits)
+    current, draft = _lock_as_seen(actor, edits)
     try:
-        rules = change(now.draft_rules)
+        rules = change(current.draft_rules)
     except RuleError as error:
         raise PolicyRefused(error.sentence) from None
     if len(rules) > MOST_RULES:
         raise PolicyRefused(f"A policy has at most {MOST_RULES} rules.")
-    found = _differences(now.draft_rules, rules)
-    if not found:
+    changes = _differences(current.draft_rules, rules)
+    if not changes:
         return draft
     draft.rules = [one.as_json() for one in rules]
     draft.edits = draft.edits + 1
     draft.changed_at = Now()
     draft.save(update_fields=["rules", "edits", "changed_at"])
-    _record_change("policy.draft_changed", actor, draft, found)
+    _record_change("policy.draft_changed", actor, draft, changes)
     return draft
 
 
 @atomic_with_retry
 def discard_draft(*, actor: Actor, edits: int) -> None:
-    """Delete the draft, if it is still as it was seen. The ledger keeps its rules as
-    sentences.
-    """
-    now, draft = _lock_as_seen(actor, edits)
-    names = names_of_all(now.draft_rules)
-    rules = "\n".join(described(one, names) for one in now.draft_rules)
+    """Delete the draft; the ledger keeps its rules. `edits` as in `save_rule`."""
+    current, draft = _lock_as_seen(actor, edits)
+    names = names_of_all(current.draft_rules)
+    rules = "\n".join(described(one, names) for one in current.draft_rules)
     draft.delete()
     record(
         "policy.draft_discarded",
@@ -186,23 +192,25 @@ def discard_draft(*, actor: Actor, edits: int) -> None:
 def _lock_as_seen(
     actor: Actor, edits: int, active: int | None = None
 ) -> tuple[Policies, PolicyVersion]:
-    """Lock the policies, and return them with the draft, if that and the active version
-    are as they were seen.
+    """Lock the policies, and return them and the draft.
+
+    Raises StalePolicy if the draft has another number of edits, or if another version
+    is active than `active`, unless that is None.
     """
-    now = _lock(actor)
-    if now.draft is None:
+    current = _lock(actor)
+    if current.draft is None:
         raise StalePolicy(
             "There is no draft any more: somebody activated or discarded it."
         )
-    if now.draft.edits != edits:
+    if current.draft.edits != edits:
         raise StalePolicy(
             "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
         )
-    if active not in (None, now.active_number):
+    if active not in (None, current.active_number):
         raise StalePolicy(
-            f"Meanwhile version {now.active_number} became active. Check what the draft changes, then activate it."
+            f"Meanwhile version {current.active_number} became active. Check what the draft changes, then activate it."
         )
-    return now, now.draft
+    return current, current.draft
 
 
 @atomic_with_retry
@@ -210,27 +218,28 @@ def _lock_as_seen(
 def activate_draft(
     *, actor: Actor, edits: int, active: int, note: str = ""
 ) -> CanWait[PolicyVersion]:
-    """Make the draft the active version, if it and the active version are still as they
-    were seen.
+    """Make the draft the active version, and retire the version that was active.
 
-    `active` is the number of the version that was shown as active, 0 for none.
-    Decisions that were recorded before are asked again by the new rules when they are
-    carried out.
+    `edits` is as in `save_rule`, and `active` the number of the version that was shown
+    as active, 0 for none; raises StalePolicy if either has changed. Decisions that wait
+    to be carried out must then satisfy the new rules.
     """
-    now, draft = _lock_as_seen(actor, edits, active)
-    found = _differences(now.active_rules, now.draft_rules)
+    current, draft = _lock_as_seen(actor, edits, active)
+    changes = _differences(current.active_rules, current.draft_rules)
     yield lambda: ChangeInWords(
         title=f"Policy: activate version {draft.number}",
-        before=in_text(found, "before") or "no rules",
-        after=in_text(found, "after") or "no rules",
+        before=in_text(changes, "before") or "no rules",
+        after=in_text(changes, "after") or "no rules",
         page=reverse("policy"),
-        # A draft that is begun anew has the same numbers, so its rules are compared,
-        # and what they name: while no active rule names that too, one admin changes it
-        # alone.
-        based_on=[draft.rules, *_named_by(now.draft_rules)],
-        # Of rules that cannot be read it is not known what they ask.
+        # The second admin must see what the first one saw. Numbers would not show a
+        # change: a draft that is discarded and begun anew gets the same ones. Groups,
+        # calendars and lists are included because one admin alone can change those that
+        # no active rule names.
+        based_on=[draft.rules, *_named_by(current.draft_rules)],
+        # Rules that cannot be read may have asked for anything.
         tightens=not (
-            now.unreadable or rules_loosen(now.active_rules, now.draft_rules)
+            current.unreadable
+            or rules_loosen(current.active_rules, current.draft_rules)
         ),
     )
     PolicyVersion.objects.active().update(state="retired", retired_at=Now())
@@ -240,21 +249,23 @@ def activate_draft(
     draft.activated_at = Now()
     draft.save(update_fields=["state", "activated_by", "activated_at", "note"])
     draft.refresh_from_db()
-    _record_change("policy.activated", actor, draft, found)
+    _record_change("policy.activated", actor, draft, changes)
     return draft
 
 
 def _lock(actor: Actor) -> Policies:
-    """Return the policies, which nobody else can change until the transaction ends."""
+    """Return the policies, locked against other changes until the transaction ends."""
     if not actor.is_admin_of_all:
         raise ActNotAllowed("Only an admin of everything can change the policy.")
-    # One change at a time, also while there is no row to lock.
+    # A lock by name, because there may be no row to lock.
     take_lock("policy.rules")
     return policies()
 
 
 def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
-    """Return what groups, calendars and lists that these rules name are by now."""
+    """Return the current state of the groups, calendars and allowlists that these rules
+    name: three lists of rows.
+    """
     groups = {
         group
         for one in rules
@@ -277,20 +288,25 @@ def _differences(before: Rules, after: Rules) -> list[Difference]:
 
 
 def _record_change(
-    action: str, actor: Actor, version: PolicyVersion, found: list[Difference]
+    action: str, actor: Actor, version: PolicyVersion, changes: list[Difference]
 ) -> None:
-    details = changed(before=in_text(found, "before"), after=in_text(found, "after"))
+    details = changed(
+        before=in_text(changes, "before"), after=in_text(changes, "after")
+    )
     details["version"] = str(version.number)
     if version.note:
         details["note"] = version.note
     record(action, actor=actor, details=details)
 
 
+# In characters.
 MAX_NAME = 60
 
 
 def seen_state(group: Group) -> str:
-    """Return what a form sends back to say which name and members it showed."""
+    """Return a hash of a group's name and members. Forms send it back, so that a change
+    of a group that is no longer as it was shown can be refused.
+    """
     members = sorted(group.members.values_list("pk", flat=True))
     return hashlib.sha256(f"{group.name}\n{members}".encode()).hexdigest()[:16]
 
@@ -306,7 +322,7 @@ def rules_naming(group: int, rules: Iterable[PolicyRule]) -> list[PolicyRule]:
 
 @atomic_with_retry
 def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
-    """Make a group. Raises PolicyRefused where its name is taken."""
+    """Make a group. Raises PolicyRefused if its name is taken."""
     _check(actor)
     group = Group(name=name)
     _store(group)
@@ -316,7 +332,9 @@ def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
 
 
 def _locked(actor: Actor, group_id: int, seen: str | None = None) -> Group:
-    """Lock a group, if it is still as `seen_state` says that it was shown."""
+    """Lock and return a group. Raises StalePolicy if its `seen_state` is not `seen`,
+    unless that is None.
+    """
     _check(actor)
     group = Group.objects.select_for_update().filter(pk=group_id).first()
     if group is None:
@@ -333,34 +351,34 @@ def _locked(actor: Actor, group_id: int, seen: str | None = None) -> Group:
 def change_group(
     *, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]
 ) -> CanWait[Group]:
-    """Rename a group and set its members, if it is still as `seen_state` says that it
-    was shown.
+    """Rename a group and set its members. `seen` is the `seen_state` that the form
+    showed; raises StalePolicy if the group has changed since.
 
-    The approvals that members gave stay; whether they count is asked again when the
-    message is carried out.
+    Approvals that members gave are kept; whether they still count is checked again when
+    the decision is carried out.
     """
     group = _locked(actor, group_id, seen)
 
     def in_words() -> ChangeInWords:
         people = Person.objects.filter(pk__in=members).order_by("name", "email")
-        now = set(group.members.values_list("pk", flat=True))
-        leave = now - {*members}
-        join = {one.pk for one in people} - now
-        rules = policies()
-        asked = [one.then for one in rules.active_rules if one.is_on]
-        # It loosens where somebody joins a group that approves by a rule, or leaves one
-        # that a rule bars.
+        members_now = set(group.members.values_list("pk", flat=True))
+        leave = members_now - {*members}
+        join = {one.pk for one in people} - members_now
+        current = policies()
+        effects = [one.then for one in current.active_rules if one.is_on]
+        # The change loosens the policy if somebody joins a group whose approval a rule
+        # asks for, or leaves a group that a rule keeps from approving.
         loosens = (
-            rules.unreadable
-            or (join and any(group_id in one.approvals for one in asked))
-            or (leave and any(group_id in one.barred_groups for one in asked))
+            current.unreadable
+            or (join and any(group_id in one.approvals for one in effects))
+            or (leave and any(group_id in one.barred_groups for one in effects))
         )
         return ChangeInWords(
             title=f"Group {group.name}: its members",
             before=_in_words(group),
             after=f"{name}: {', '.join(map(str, people)) or 'nobody'}",
             page=reverse("policy-group", args=[group.pk]),
-            # Nobody lets themselves in.
+            # If one person joins, they cannot be the second admin who accepts it.
             about=next(iter(join)) if len(join) == 1 else None,
             tightens=not loosens,
         )
@@ -378,14 +396,14 @@ def change_group(
 
 @atomic_with_retry
 def delete_group(*, actor: Actor, group_id: int) -> str:
-    """Delete a group that no rule of the active version or the draft names; return its
-    name.
+    """Delete a group, and return its name. Raises PolicyRefused if a rule of the active
+    version or the draft names it.
     """
     group = _locked(actor, group_id)
-    now = policies()
+    current = policies()
     for version, rules in (
-        ("active version", now.active_rules),
-        ("draft", now.draft_rules),
+        ("active version", current.active_rules),
+        ("draft", current.draft_rules),
     ):
         if naming := rules_naming(group_id, rules):
             names = listed([f"“{one.name}”" for one in naming])
@@ -424,24 +442,24 @@ def _in_words(group: Group) -> str:
 
 @atomic_with_retry
 def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
-    """Begin the draft with a ready-made policy, and make the groups that it names and
-    nobody has made yet.
+    """Begin the draft with the rules of a ready-made policy, and make the groups that
+    they name and that do not exist yet, without members.
 
-    Return the names of those; they have no members. Raises StalePolicy where there is a
-    draft.
+    Return the names of the groups that were made. Raises StalePolicy if there is a
+    draft already.
     """
     _check(actor)
-    keys = {}
+    group_keys = {}
     made = []
     for key, name in policy.groups.items():
         group = Group.objects.filter(name__iexact=name).first()
         if group is None:
             group = add_group(actor=actor, name=name, members=())
             made.append(name)
-        keys[key] = group.pk
+        group_keys[key] = group.pk
     begin_draft(
         actor=actor,
-        rules=policy.rules_with(keys),
+        rules=policy.rules_with(group_keys),
         based_on=policies().active_number,
         source=f"the ready-made policy “{policy.title}”",
     )

@@ -1,8 +1,9 @@
-"""When a rule applies to a message. Pure.
+"""The conditions of a rule, the facts about a message that they are compared with, and
+whether they hold. Pure: reads no tables and no clock.
 
-All conditions of a rule must hold; of several values of one, a single one that fits is
-enough. Rules only ask for more, so whatever the desk does not know makes a condition
-hold.
+All conditions of a rule must hold; a condition with several values holds if one of them
+fits. A condition also holds if the desk does not know the fact that it needs: rules
+only ask for more approvals, so in doubt they apply.
 
 To add a condition: its field and check here, where its value comes from in `facts.py`,
 its sentence in `rules.py`, and its field in the editor,
@@ -46,7 +47,8 @@ Words = Annotated[frozenset[str], PlainSerializer(sorted)]
 Stored = TypeVar("Stored")
 # Stored as text, which keeps every digit; a number might have been rounded.
 Exact = Annotated[Decimal, BeforeValidator(_from_text)]
-# For a dataclass that is stored: nothing but its fields, by their types.
+# Decorates a dataclass that is stored as JSON: unknown fields and values of other types
+# are errors.
 exactly = with_config(ConfigDict(extra="forbid", strict=True))
 
 
@@ -56,36 +58,34 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def as_json(value: Any) -> dict[str, Any]:
-    """Return a dataclass as it is stored: only the fields that are not as they are by
-    default.
-    """
+    """Return a dataclass as it is stored: the fields that differ from the defaults."""
     kind: Any = type(value)
-    found: dict[str, Any] = _adapter(kind).dump_python(
+    fields: dict[str, Any] = _adapter(kind).dump_python(
         value, mode="json", exclude_defaults=True
     )
-    return found
+    return fields
 
 
 def from_json(kind: type[Stored], value: object) -> Stored:
-    """Return what `as_json` wrote, as a value of this type. Raises ValueError with a
-    sentence for anything else.
+    """Return the dataclass of this type that `as_json` wrote. Raises ValueError with a
+    sentence if the value is not one.
     """
     adapter = _adapter(cast(Any, kind))
     try:
-        found: Stored = adapter.validate_json(json.dumps(value))
+        result: Stored = adapter.validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))[:80] or "all of it"
         why = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ValueError(f"{why} ({place}).") from None
-    return found
+    return result
 
 
-# The calendars that there are, by their keys.
+# Calendars by their primary keys.
 Calendars = Mapping[int, Calendar]
 
 
-# What a message may have come from, and the words for it.
+# Where a message may have come from, and the words for it.
 ORIGINS = {
     "agent": "an agent by API",
     "discord": "a Discord command",
@@ -93,7 +93,8 @@ ORIGINS = {
     "received": "received mail",
 }
 RISKS = ("notice", "high")
-# Families of attached files, and the words for them; names of kinds ("pdf") count too.
+# Families of attached files, and the words for them. A condition can also name a kind
+# of file, such as "pdf".
 FAMILIES = {
     "image": "a picture",
     "text": "a text file",
@@ -105,14 +106,15 @@ FAMILIES = {
 }
 MOST_RECIPIENTS = 100_000
 MOST_TRIES = 1000
+# A whole top-level domain, such as "*.gov".
 _TOP_LEVEL = re.compile(r"\A\*\.[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z")
 _QUOTES = re.compile("[“”„‟«»\"']")
 
 
 @dataclass(frozen=True)
 class Amount:
-    """A sum that a message names. Without a currency it is not certain which, and it
-    counts as any.
+    """A sum of money that a message names. If the currency is not certain it is empty,
+    and counts as every currency.
     """
 
     value: Decimal
@@ -121,16 +123,19 @@ class Amount:
 
 @dataclass(frozen=True)
 class MessageFacts:
-    """What conditions ask of a message. None means that the desk does not know.
+    """The facts about a message that conditions are compared with. None means that the
+    desk does not know.
 
-    `key` is "connection:API key"; `recipients` are in the form that allowlists compare,
-    and one without @ stands for somebody whom the key does not show. `lists` are the
-    allowlists that name one of them, `attachments` families and names of kinds, and
-    `origins` everything that the message may have come from.
+    `key` is "connection:API key". `recipients` are in the form that allowlists compare;
+    a recipient without @ stands for somebody whom the connection's key does not show.
+    `lists` are the allowlists that name a recipient, `attachments` the families and
+    kinds of the attached files, and `origins` everything that the message may have come
+    from.
     """
 
     connection: int
-    # No part of what makes two messages equal to rules that do not ask for the time.
+    # Not compared: results are cached by these facts, for rules that do not depend on
+    # the time.
     now: datetime = field(compare=False)
     mailbox: int | None = None
     is_inbound: bool = False
@@ -143,35 +148,38 @@ class MessageFacts:
     findings: frozenset[str] | None = frozenset()
     own_words: frozenset[str] | None = frozenset()
     amounts: tuple[Amount, ...] | None = ()
-    # Where a sum could not be read, for people; then `amounts` is None.
+    # The text around each sum that could not be read, to show to people. If there is
+    # any, `amounts` is None.
     unread_sums: tuple[str, ...] = field(default=(), compare=False)
     attachments: frozenset[str] | None = frozenset()
     origins: frozenset[str] | None = frozenset()
     tries: int | None = 1
-    # Those that rules may name; one that is not there makes a condition hold.
+    # A condition that names a calendar which is not here holds.
     calendars: Calendars = field(default_factory=dict, compare=False)
 
     @cached_property
     def sees_all_recipients(self) -> bool:
-        """Whether it is known who gets it."""
+        """Whether all recipients are known by their addresses."""
         return self.recipients is not None and all(
             "@" in one for one in self.recipients
         )
 
     @cached_property
     def entries(self) -> list[frozenset[str]]:
-        """For each recipient, every entry of a list or rule that names them."""
+        """For each recipient, every entry of a list or rule that would name them."""
         return list(map(entries_of, self.recipients or ()))
 
 
 @exactly
 @dataclass(frozen=True)
 class Conditions:
-    """What must hold of a message for a rule to apply; an empty condition asks nothing.
+    """What must be true of a message for a rule to apply. A field with its default
+    value is no condition.
 
-    `recipients` are entries as in allowlists, one of which must name somebody;
-    `recipients_except` must leave somebody unnamed. `amount` is the least sum that it
-    must name, 0 for any. `during` and `outside` are keys of calendars.
+    `recipients` are entries as in allowlists: one of them must name a recipient.
+    `recipients_except` holds if a recipient is named by none of its entries. `amount`
+    is the least sum that the message must name, 0 for any sum. `during` and `outside`
+    are keys of calendars.
     """
 
     mailboxes: Keys = frozenset()
@@ -194,7 +202,7 @@ class Conditions:
     tries_from: int | None = None
 
     def apply_to(self, facts: MessageFacts) -> bool:
-        """Whether all of the conditions hold of a message."""
+        """Whether all of the conditions hold for a message."""
         for check in self._asked:  # noqa: SIM110 - a loop takes half as long as `all`
             if not check(self, facts):
                 return False
@@ -207,24 +215,24 @@ class Conditions:
 
     @property
     def ask_time(self) -> bool:
-        """Whether they depend on when they are asked."""
+        """Whether they depend on the time at which they are checked."""
         return self.during is not None or self.outside is not None
 
-    # Cached: 200 rules are asked about each row of a page.
+    # Cached: up to 200 rules are checked for each row of a page.
     @cached_property
     def _asked(self) -> list["_Check"]:
-        asked = []
+        checks = []
         for name, check in _CHECKS.items():
             value = getattr(self, name)
             # An amount of 0 asks for any amount.
             if value or isinstance(value, Decimal):
-                asked.append(check)
-        return asked
+                checks.append(check)
+        return checks
 
 
 def own_word_key(word: str) -> str:
-    """Return an own word in the form in which findings name it: capitals and quotation
-    marks do not count.
+    """Return one of the organisation's own words in the form in which two are compared:
+    at most 80 characters, small letters, one kind of quotation mark.
     """
     return _QUOTES.sub("'", word[:80]).casefold().strip()
 
@@ -235,28 +243,29 @@ _Check = Callable[[Conditions, MessageFacts], bool]
 def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
     if facts.key is not None:
         return facts.key in when.keys
-    # Which key it was is not known, but of which connection.
+    # The key is not known, but its connection is.
     return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
 
 
 def _are_open(calendar: int | None, facts: MessageFacts) -> bool | None:
-    """Return whether a calendar is open; None where it is not there any more."""
-    found = facts.calendars.get(calendar or 0)
-    return is_open(found, facts.now) if found else None
+    """Return whether a calendar (by key) is open now; None if it was deleted."""
+    hours = facts.calendars.get(calendar or 0)
+    return is_open(hours, facts.now) if hours else None
 
 
 def _one_of(name: str) -> _Check:
-    """Return the check that a condition's values and those of the fact of its name have
-    one in common.
+    """Return a check that holds if the condition and the fact of this name have a value
+    in common, or if the fact is not known.
     """
 
     def check(when: Conditions, facts: MessageFacts) -> bool:
-        found: frozenset[Any] | None = getattr(facts, name)
-        return found is None or not found.isdisjoint(getattr(when, name))
+        values: frozenset[Any] | None = getattr(facts, name)
+        return values is None or not values.isdisjoint(getattr(when, name))
 
     return check
 
 
+# For each field of Conditions, whether it holds for these facts.
 _CHECKS: dict[str, _Check] = {
     "mailboxes": lambda when, facts: (
         facts.mailbox is None or facts.mailbox in when.mailboxes
@@ -307,11 +316,11 @@ _CHECKS: dict[str, _Check] = {
 
 @lru_cache(maxsize=4096)
 def entries_of(recipient: str) -> frozenset[str]:
-    """Return every entry that names a recipient. One whose address names a next hop is
-    named by its domain too.
+    """Return every entry that names a recipient: the address, its domains, its
+    top-level domain.
 
-    An allowlist lets no such address through; a rule asks for more, so it applies in
-    doubt.
+    For an address that routes through a next hop, `patterns_for` returns nothing, since
+    no allowlist may let it through. A rule only asks for more, so its domain counts.
     """
     domain = recipient.rpartition("@")[2]
     entries = patterns_for(recipient) or [recipient, *patterns_for(f"x@{domain}")[1:]]
@@ -319,7 +328,9 @@ def entries_of(recipient: str) -> frozenset[str]:
 
 
 def read_entry(typed: str) -> str:
-    """Return an entry of recipients in its one form. Raises ValueError with a sentence."""
-    # A whole top-level domain is too much for an allowlist, but not for a rule, which
-    # asks for more.
+    """Return a typed entry of recipients in its normal form. Raises ValueError with a
+    sentence if it is none.
+    """
+    # "*.gov" is too wide for an allowlist, which lets mail out, but not for a rule,
+    # which only asks for more.
     return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)

@@ -1,5 +1,5 @@
-"""What the rules ask of one message now, how far its approvals have come, and what the
-person who looks may give. Pure.
+"""What the rules of the policy ask for one message, which of its approvals count, how
+many are missing, and whether the person who looks may approve. Pure: reads no tables.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,9 +23,8 @@ from policy.rules.rules import (
 
 @dataclass(frozen=True)
 class Requirement:
-    """What all rules that apply ask for together, and which they are, in their order.
-
-    `version` is the number of the policy; 0 where none is active.
+    """What all rules that apply to a message ask for together. `spoke` are these rules
+    in their order, and `version` the number of the policy, 0 if none is active.
     """
 
     effects: Effects = field(default_factory=Effects)
@@ -35,11 +34,9 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of the needed approvals are given: "1 of 2". `missing` says how many
-    more each group must give.
-
-    In place of a group it has `ANY_REVIEWER` where anybody may give what is missing
-    besides them.
+    """How many of the needed approvals are given: "1 of 2". `missing` has, by key of a
+    group, how many more its members must give. The key `ANY_REVIEWER` has how many more
+    are needed that any reviewer may give.
     """
 
     given: int
@@ -56,9 +53,7 @@ class Progress:
 
 
 def required(rules: Iterable[PolicyRule], facts: MessageFacts) -> Requirement:
-    """Return what the rules that are on and apply to a message ask for together: the
-    strictest of each.
-    """
+    """Return the rules that apply to a message, and what they ask for together."""
     spoke = tuple(rule for rule in rules if rule.is_on and rule.when.apply_to(facts))
     return Requirement(merged(rule.then for rule in spoke), spoke)
 
@@ -66,18 +61,18 @@ def required(rules: Iterable[PolicyRule], facts: MessageFacts) -> Requirement:
 def progress(
     effects: Effects, givers: Collection[int], members: Mapping[int, Collection[int]]
 ) -> Progress:
-    """Return how far the approvals of these people go; `members` are the people of each
-    group by its key.
+    """Return how many of the needed approvals these people give; `members` has the
+    people of each group by its key.
 
-    Each person counts once, for one of the named groups at most: where two groups must
-    each give one, one person in both is not enough.
+    A person counts for one of the named groups at most: if two groups must each give
+    one approval, one person who is in both is not enough.
     """
     named = effects.named_groups
     slots = [group for group, n in named.items() for _ in range(n)]
-    taken = _assigned(slots, sorted(set(givers)), members)
+    filled = _assigned(slots, sorted(set(givers)), members)
     missing: dict[int, int] = {}
     for position, group in enumerate(slots):
-        if position not in taken:
+        if position not in filled:
             missing[group] = missing.get(group, 0) + 1
     of_groups = sum(missing.values())
     more = max(of_groups, effects.total - len(set(givers)))
@@ -89,7 +84,7 @@ def progress(
 def can_be_completed(
     effects: Effects, people: Iterable[int], groups: Mapping[int, frozenset[int]]
 ) -> bool:
-    """Whether these people could give all approvals that are asked for."""
+    """Whether these people could together give all approvals that are asked for."""
     barred = frozenset().union(
         *(groups.get(one, frozenset()) for one in effects.barred_groups)
     )
@@ -99,17 +94,20 @@ def can_be_completed(
 def _assigned(
     slots: Sequence[int], people: Sequence[int], members: Mapping[int, Collection[int]]
 ) -> dict[int, int]:
-    """Return which person fills which slot of a group, as many as possible (augmenting
-    paths).
+    """Assign people to slots, as many as possible; return the person by index of the
+    slot.
+
+    Each slot is one approval that a group must give. This is bipartite matching by
+    augmenting paths: whoever has a slot already may move to another to make room.
     """
     filled: dict[int, int] = {}
 
-    def place(person: int, seen: set[int]) -> bool:
+    def place(person: int, tried: set[int]) -> bool:
         for position, group in enumerate(slots):
-            if position in seen or person not in members.get(group, ()):
+            if position in tried or person not in members.get(group, ()):
                 continue
-            seen.add(position)
-            if position not in filled or place(filled[position], seen):
+            tried.add(position)
+            if position not in filled or place(filled[position], tried):
                 filled[position] = person
                 return True
         return False
@@ -121,8 +119,8 @@ def _assigned(
 
 @dataclass(frozen=True)
 class Approval:
-    """One live approval of the current version. `may` is false for a giver who is no
-    reviewer here any more.
+    """One person's approval of the current revision of a message. `may` is false if
+    that person is no longer a reviewer of its mailbox.
     """
 
     person: int
@@ -135,10 +133,10 @@ class Approval:
 
 @dataclass(frozen=True)
 class Demand:
-    """What is asked of a message, what is given, and who asks.
+    """What the policy asks for a message, which approvals it has, and the person who
+    looks at it (`person`, in `own_groups`).
 
-    `authors` may not approve; nor may `last_editor`, where a rule says so.
-    `is_decided`: it is asked again because the decision is to be carried out.
+    `authors` and `editors` may not approve; `last_editor` may not if a rule says so.
     """
 
     requirement: Requirement = field(default_factory=Requirement)
@@ -151,11 +149,14 @@ class Demand:
     groups: Mapping[int, str] = field(default_factory=dict)
     calendars: Calendars = field(default_factory=dict)
     now: datetime | None = None
+    # Whether the message was decided already, and this is the check before the decision
+    # is carried out.
     is_decided: bool = False
+    # Whether the rules of the policy could be read.
     is_readable: bool = True
     # Whether all who may approve it together could give what is asked for.
     is_possible: bool = True
-    # Where a sum could not be read.
+    # The text around each sum that could not be read.
     unread_sums: tuple[str, ...] = ()
 
     @property
@@ -192,9 +193,7 @@ class Demand:
 
     @property
     def is_last(self) -> bool:
-        """Whether the approval of the person who looks would be the last that is
-        missing.
-        """
+        """Whether the approval of the person who looks would complete it."""
         return self.after().is_complete
 
     @property
@@ -204,8 +203,8 @@ class Demand:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What each rule that applies asks, in their order: "Payments: 2 approvals of
-        Finance are needed.".
+        """What each rule that applies asks for, such as "Payments: 2 approvals of
+        Finance are needed."; and which sums could not be read.
         """
         calendars = {key: one.name for key, one in self.calendars.items()}
         names = Names(groups=self.groups, calendars=calendars)
@@ -219,9 +218,7 @@ class Demand:
 
     @property
     def version_in_words(self) -> str:
-        """Which version of the policy was asked: "version 3"; empty where none is
-        active.
-        """
+        """Which version of the policy this is: "version 3"; empty if none is active."""
         return f"version {self.requirement.version}" if self.requirement.version else ""
 
     @property
@@ -233,7 +230,7 @@ class Demand:
 
     @property
     def warning(self) -> str:
-        """That nobody can complete it, and whom to ask; empty where somebody can."""
+        """A sentence if too few people may approve to complete it; else empty."""
         return (
             ""
             if self.is_possible
@@ -241,7 +238,7 @@ class Demand:
         )
 
     def after(self) -> Progress:
-        """Return how many approvals are given once the person who looks has approved."""
+        """Return the progress as it would be if the person who looks approved now."""
         givers = {one.person for one in self.counted} | {self.person}
         members = _members(self.counted)
         for group in self.own_groups:
@@ -249,43 +246,45 @@ class Demand:
         return progress(self.effects, givers, members)
 
     def forbidding(self) -> list[tuple[str, str]]:
-        """Return the rules that keep the person from approving: a word for each, and
-        its sentence.
+        """Return why the person may not approve: for each reason a word, such as
+        "approvals", and a sentence. Empty if they may.
         """
         if not self.is_readable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
             return [("policy", sentence)]
-        found = []
+        reasons = []
         if self.effects.reject:
-            found.append(
+            reasons.append(
                 ("policy", f"A rule rejects this message: {self.effects.reject}")
             )
         if closed := self._closed():
-            found.append(("hours", closed))
+            reasons.append(("hours", closed))
         if self.is_decided:
             if not self.progress.is_complete:
-                left = [one.name for one in self.approvals if one not in self.counted]
+                no_longer = [
+                    one.name for one in self.approvals if one not in self.counted
+                ]
                 why = (
-                    f" That of {listed(left)} does not count any more." if left else ""
+                    f" That of {listed(no_longer)} does not count any more."
+                    if no_longer
+                    else ""
                 )
                 sentence = f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
-                found.append(("approvals", sentence))
+                reasons.append(("approvals", sentence))
         elif sentence := self._why_not():
-            found.append(("approvals", sentence))
-        return found
+            reasons.append(("approvals", sentence))
+        return reasons
 
     def _why_not(self) -> str:
-        """Return why one more approval of this person would not count; empty where it
-        would.
-        """
+        """Return why an approval of this person would not count; empty if it would."""
         barring = self.effects.barred_groups & self.own_groups
         if barring:
             return f"A rule keeps members of {self._named(barring)} from approving this message."
         if self.effects.bar_editor and self.person == self.last_editor:
             return "You edited this message last, and a rule wants somebody else to approve it."
         if self.progress.is_complete:
-            # Nobody has decided yet, because fewer are asked for than when they
-            # approved: one more press does.
+            # The rules now ask for fewer approvals than when these people approved, so
+            # no approval was the last one. Any further approval decides the message.
             return ""
         if self.has_approved:
             return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
@@ -296,7 +295,7 @@ class Demand:
 
     def missing_in_words(self) -> str:
         """Return who must still approve, as a sentence: "1 more is needed: 1 of
-        Finance."; empty where nobody must.
+        Finance."; empty if nobody must.
         """
         missing = self.progress.missing
         if not missing:
@@ -309,15 +308,17 @@ class Demand:
                 else f"of {self._named({group})}"
             )
             parts.append(f"{n} {whose}")
-        left = sum(missing.values())
-        verb = "is" if left == 1 else "are"
-        sentence = f"{left} more {verb} needed: {listed(parts)}."
+        number = sum(missing.values())
+        verb = "is" if number == 1 else "are"
+        sentence = f"{number} more {verb} needed: {listed(parts)}."
         if not self.takes_several:
             sentence = f"An approval {whose} is needed."
         return f"{sentence} {self.warning}".rstrip()
 
     def _closed(self) -> str:
-        """Return when it can be approved and sent, where a rule's hours are over now."""
+        """Return when it can be approved, if a rule allows that only at certain hours
+        and now is not among them; else empty.
+        """
         if self.now is None:
             return ""
         calendars = [self.calendars.get(one) for one in self.effects.office_hours]
@@ -327,14 +328,14 @@ class Demand:
         names = sorted(one.name if one else "a deleted calendar" for one in closed)
         only = f"A rule lets this be approved and sent only within the hours of {listed(names)}"
         opens = [next_opening(one, self.now) for one in closed if one]
-        known = [one for one in opens if one]
-        if len(known) < len(closed):
+        openings = [one for one in opens if one]
+        if len(openings) < len(closed):
             return f"{only}. These hours never come: ask an admin to change the rule."
-        return f"{only}: next {max(known):%a %-d %b at %H:%M} UTC."
+        return f"{only}: next {max(openings):%a %-d %b at %H:%M} UTC."
 
     def may_give(self, person: int) -> bool:
-        """Whether nothing but their groups keeps a reviewer from approving: no author,
-        and no editor where asked.
+        """Whether this reviewer is no author or editor who may not approve. Their
+        groups are not checked here.
         """
         if person in self.authors or person in self.editors:
             return False
@@ -350,6 +351,7 @@ class Demand:
         )
 
 
+# By group, the people who approved and are in it.
 def _members(approvals: tuple[Approval, ...]) -> dict[int, set[int]]:
     members: dict[int, set[int]] = {}
     for one in approvals:

@@ -1,9 +1,10 @@
-"""Versions of the rules, each parsed once in a process because one that is active never
-changes; and the facts that rules ask of a message, from its columns and a few tables:
-no content is read for them.
+"""Reads the rules of the policy and the facts about messages that rules are compared
+with.
 
-`stored_facts` works out at once what the columns lack, when a version of a message is
-stored.
+The rules of a version are parsed once per process, because a version never changes once
+it has been active. Facts come from columns of messages and a few small tables, not from
+their content, so that a whole page of the queue is cheap. What needs the content is
+worked out by `stored_facts` when a revision is stored.
 """
 
 import re
@@ -33,8 +34,8 @@ from risk.sums import Sums
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules of one version that are on, in their order; number 0 and none where no
-    version is active.
+    """The rules of one version that are on, in their order. If no version is active:
+    number 0, and no rules. `key` is the version's primary key.
     """
 
     number: int = 0
@@ -66,39 +67,39 @@ class Policy:
         return any(one.then.approvals or one.then.barred_groups for one in self.rules)
 
     def required(self, facts: MessageFacts) -> Requirement:
-        """Return what its rules ask of a message, as `policy.rules.demand.required`
+        """Return what its rules ask for a message, as `policy.rules.demand.required`
         does.
 
-        Kept for messages that are equal to the rules, because a page of the queue asks
-        about all of its rows.
+        The results are cached by facts, because a page of the queue needs them for all
+        of its rows. Rules that depend on the time are checked each time.
         """
         untimed = _untimed(self.key, facts)
-        spoke = []
+        rule_ids = []
         for one in self.rules:
-            speaks = one.id in untimed
+            applies = one.id in untimed
             if one.when.ask_time:
-                speaks = one.when.apply_to(facts)
-            if speaks:
-                spoke.append(one.id)
-        return _requirement(self.key, tuple(spoke))
+                applies = one.when.apply_to(facts)
+            if applies:
+                rule_ids.append(one.id)
+        return _requirement(self.key, tuple(rule_ids))
 
 
 NO_POLICY = Policy()
 
 
 def active_policy() -> Policy:
-    """Return the active version, or no rules where none is active."""
+    """Return the active version, or `NO_POLICY` if none is active."""
     key = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     return policy_of(key) if key is not None else NO_POLICY
 
 
 @lru_cache(maxsize=16)
 def policy_of(key: int) -> Policy:
-    """Return a version that is or was active, by its primary key. Raises RuleError for
-    what is no rule.
+    """Return a version that is or was active, by its primary key. Raises RuleError if
+    its rules cannot be read.
 
-    Whoever decides must let that error through: a policy that cannot be read holds
-    every message.
+    Callers that decide must not catch this error: while the policy cannot be read, no
+    message may be sent.
     """
     version = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT).get(pk=key)
     rules = tuple(one for one in rules_from_json(version.rules) if one.is_on)
@@ -107,7 +108,7 @@ def policy_of(key: int) -> Policy:
 
 @lru_cache(maxsize=4096)
 def _untimed(key: int, facts: MessageFacts) -> frozenset[str]:
-    """Return the ids of the rules that apply to a message whenever they are asked."""
+    """Return the ids of the rules that apply and do not depend on the time."""
     return frozenset(
         rule.id
         for rule in policy_of(key).rules
@@ -116,10 +117,10 @@ def _untimed(key: int, facts: MessageFacts) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4096)
-def _requirement(key: int, spoke: tuple[str, ...]) -> Requirement:
+def _requirement(key: int, rule_ids: tuple[str, ...]) -> Requirement:
     policy = policy_of(key)
-    named = frozenset(spoke)
-    rules = tuple(rule for rule in policy.rules if rule.id in named)
+    ids = frozenset(rule_ids)
+    rules = tuple(rule for rule in policy.rules if rule.id in ids)
     return Requirement(merged(rule.then for rule in rules), rules, policy.number)
 
 
@@ -136,8 +137,8 @@ COLUMNS = (
 
 
 class Examined(Protocol):
-    """What the desk has worked out of a message: its risk, the rules with findings, and
-    `stored_facts`.
+    """A row with what the desk worked out about a message: its risk, the names of its
+    findings (`rules`), and what `stored_facts` returned (`policy_facts`).
     """
 
     risk_level: str
@@ -145,27 +146,29 @@ class Examined(Protocol):
     policy_facts: Any
 
 
-# A message with so many findings of own words may contain more of them
-# (risk.own_words.MOST).
+# The most findings about the organisation's own words that a message gets
+# (risk.MOST). A message with so many may contain further own words.
 _MOST_WORDS = 20
 _FIRST_CONTACT = "first_contact"
-# What of a trigger claims that a message comes from there.
+# By origin, the fields of a trigger that claim it.
 CLAIMED = {
     "discord": ("discord_user", "discord_user_id", "discord_interaction_id"),
     "edit": ("countersign_edit",),
 }
+# The own word at the beginning of a finding's sentence, in quotation marks.
 _WORD = re.compile(r"\A“([^“”]*)”")
 
 
 def stored_facts(
     content: Content, sums: Sums, findings: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a message's columns lack, to be stored with them. A sum that could
-    not be read makes all unknown.
+    """Return the facts that need a message's content, to be stored with it as JSON.
+
+    A fact is None if it is not known. If one sum could not be read, the amounts are not
+    known.
     """
     shows_text = "markdown" in content.coverage or "html" in content.coverage
-    # Families and kinds of the attached files, as their names and their declared types
-    # claim them.
+    # Families and kinds of the attached files, by their names and types.
     kinds: set[str] = set()
     for one in content.attachments:
         claims = (
@@ -185,18 +188,18 @@ def stored_facts(
 
 
 def own_words_in(findings: Iterable[Mapping[str, Any]]) -> list[str] | None:
-    """Return the own words that stored findings are about; None where there may be more
-    than they name.
+    """Return the organisation's own words that stored findings are about, as
+    `own_word_key` writes them; None if the message may contain others too.
     """
-    named = [
+    sentences = [
         str(one.get("sentence") or "")
         for one in findings
         if one.get("rule") == "own_word"
     ]
-    words = [found for one in named if (found := _WORD.match(one))]
-    if len(words) < len(named) or len(named) >= _MOST_WORDS:
+    matches = [match for one in sentences if (match := _WORD.match(one))]
+    if len(matches) < len(sentences) or len(sentences) >= _MOST_WORDS:
         return None
-    return sorted({own_word_key(found[1]) for found in words})
+    return sorted({own_word_key(match[1]) for match in matches})
 
 
 def facts_of(
@@ -212,8 +215,8 @@ def facts_of(
     """Return the facts about a message.
 
     `key_owners` are the owners of its API key, and `lists` the allowlists that name one
-    of its recipients, where a rule asks. Only our own gateway says which key a message
-    came with.
+    of its recipients; callers give them only if a rule needs them. Only our own gateway
+    says which API key sent a message.
     """
     is_inbound = message.direction == "inbound"
     key: str | None = ""
@@ -224,13 +227,13 @@ def facts_of(
         key = None
         if is_our_gateway and message.sent_by_key:
             key = f"{message.connection_id}:{message.sent_by_key}"
-        # Its sender wrote the trigger, so what that claims is never certain.
+        # The sender wrote the trigger, so it may be false: "agent" stays possible.
         origins = {"agent"}
         for origin, names in CLAIMED.items():
             if any(message.trigger.get(name) for name in names):
                 origins.add(origin)
-    # Where its columns could not be worked out, those that are empty say nothing.
-    is_known = message.written_to is not None
+    # None if the columns were never worked out; then empty columns mean "not known".
+    is_examined = message.written_to is not None
     stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
     return MessageFacts(
         connection=message.connection_id,
@@ -241,9 +244,9 @@ def facts_of(
         key_owners=None if key is None else frozenset(key_owners),
         recipients=None if message.written_to is None else tuple(message.written_to),
         lists=frozenset(lists),
-        is_first_contact=_FIRST_CONTACT in examined.rules if is_known else None,
-        risk_level=examined.risk_level if is_known else None,
-        findings=frozenset(examined.rules) if is_known else None,
+        is_first_contact=_FIRST_CONTACT in examined.rules if is_examined else None,
+        risk_level=examined.risk_level if is_examined else None,
+        findings=frozenset(examined.rules) if is_examined else None,
         own_words=_as_set(stored.get("own_words")),
         amounts=amounts_in(stored.get("amounts")),
         unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
@@ -259,7 +262,7 @@ def _as_set(stored: object) -> frozenset[str] | None:
 
 
 def amounts_in(stored: object) -> tuple[Amount, ...] | None:
-    """Return the sums that `stored_facts` stored; None where they are not known."""
+    """Return the sums that `stored_facts` stored; None if they are not known."""
     if not isinstance(stored, dict):
         return None
     try:
@@ -273,8 +276,9 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
 
 @dataclass
 class Lookups:
-    """What the facts of many messages need beside their columns: owners by API key,
-    lists by the entries that they have, and which connections are to our own gateway.
+    """What the facts of many messages need besides their columns: the owners of API
+    keys by (connection, key), allowlists by entry, by connection whether it is our own
+    gateway, and calendars.
     """
 
     owners: dict[tuple[int, str], set[int]] = field(default_factory=dict)
@@ -285,7 +289,7 @@ class Lookups:
     def facts(
         self, message: Message, examined: Examined, now: datetime
     ) -> MessageFacts:
-        """Return the facts of a message, or of anything with its columns, as of `now`."""
+        """Return the facts about a message, as of `now`."""
         lists: set[int] = set()
         if self.lists:
             for one in message.written_to or ():
@@ -304,33 +308,33 @@ class Lookups:
 
 
 def lookups_for(rules: Iterable[PolicyRule], now: datetime) -> Lookups:
-    """Return what these rules need to know about messages, in four queries at most."""
+    """Read what the facts for these rules need, in four queries at most."""
     conditions = [one.when for one in rules]
-    found = Lookups(
+    lookups = Lookups(
         gateways=dict(Connection.objects.values_list("pk", "is_our_gateway"))
     )
     if any(one.ask_time for one in conditions):
-        found.calendars = all_calendars()
+        lookups.calendars = all_calendars()
     if any(one.key_owners for one in conditions):
         for connection, key, person in KeyOwner.objects.values_list(
             "connection_id", "upstream_key_id", "person_id"
         ):
-            found.owners.setdefault((connection, key), set()).add(person)
-    if asked := set().union(*(one.lists for one in conditions)):
-        found.lists = lists_by_entry(asked, None, now)
-    return found
+            lookups.owners.setdefault((connection, key), set()).add(person)
+    if list_keys := set().union(*(one.lists for one in conditions)):
+        lookups.lists = lists_by_entry(list_keys, None, now)
+    return lookups
 
 
 def lists_by_entry(
     lists: Collection[int], entries: Collection[str] | None, now: datetime
 ) -> dict[str, set[int]]:
-    """Return by each of these entries, or by every entry, which of these lists have it,
-    unless it has expired.
+    """Return the keys of these lists by the entries that they have; of all entries if
+    `entries` is None. Expired entries are left out.
     """
     rows = AllowEntry.objects.live(now).filter(allowlist__in=lists)
     if entries is not None:
         rows = rows.filter(pattern__in=entries)
-    found: dict[str, set[int]] = {}
+    by_entry: dict[str, set[int]] = {}
     for pattern, key in rows.values_list("pattern", "allowlist_id"):
-        found.setdefault(pattern, set()).add(key)
-    return found
+        by_entry.setdefault(pattern, set()).add(key)
+    return by_entry

@@ -1,5 +1,6 @@
-"""What the rules refer to by key, with names: for their sentences, and to choose from
-in a form. And who is there to satisfy them.
+"""Reads the names of what rules refer to by key (mailboxes, people, groups, lists and
+so on), for sentences about rules and for the choices of the rule editor. Also reads who
+can approve where, to find rules that nobody can satisfy.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,23 +22,25 @@ from policy.rules.satisfiable import Problem, Staff, problems
 from risk.rules import RULES
 
 FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
-# How long an API key that sent nothing is offered; its owner, where it has one, is
-# known for ever.
+# An API key without an owner is offered in the editor if it sent a message within this
+# time; a key with an owner is always offered.
 _KEYS_SEEN = timedelta(days=30)
+# In place of the name of what the person may not see.
 _UNSEEN = "another mailbox"
+# Sees everything, and can change nothing.
 _EVERYTHING = Actor(
     kind="rule", id="policy", label="", surface="worker", scopes=(Scope(Role.AUDITOR),)
 )
 
 
 def names_of_all(rules: Iterable[PolicyRule]) -> Names:
-    """Return the names of all that these rules refer to, for the ledger."""
+    """Return the names of everything that these rules refer to, for the ledger."""
     return names_for(_EVERYTHING, rules)
 
 
 def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
-    """Return the names of all that these rules refer to, for the actor: mailboxes that
-    they do not see stay unnamed.
+    """Return the names of everything that these rules refer to, as this actor may see
+    them. Mailboxes and lists that the actor does not see are "another mailbox".
     """
     rules = list(rules)
     mailboxes = Mailbox.objects.filter(
@@ -66,22 +69,23 @@ def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
 
 
 def _named(rows: QuerySet[Any], seen: Mapping[int, str]) -> dict[int, str]:
-    """Return the names of rows by key; those that the actor does not see stay unnamed."""
+    """Return the names of rows by key; "another mailbox" for those that `seen` lacks."""
     return {key: seen.get(key, _UNSEEN) for key in rows.values_list("pk", flat=True)}
 
 
 def api_keys(actor: Actor) -> dict[str, str]:
-    """Return the API keys that sent something in the last 30 days or have an owner, of
-    connections that are visible.
+    """Return the names of API keys, by "connection:key": keys of visible connections
+    that sent something in the last 30 days, or have an owner.
 
-    Only our own gateway says which key sent a message (relies on message_changed).
+    Only our own gateway says which key sent a message. The query uses the index
+    message_changed.
     """
     connections = Connection.objects.visible_to(actor).at_work()
     names = dict(connections.values_list("pk", "name"))
     owned = KeyOwner.objects.filter(connection__in=names).values_list(
         "connection_id", "upstream_key_id"
     )
-    found = {
+    names_by_key = {
         f"{connection}:{key}": f"{key} ({names[connection]})"
         for connection, key in owned
     }
@@ -94,16 +98,18 @@ def api_keys(actor: Actor) -> dict[str, str]:
         .annotate(name=Max("sent_by_key_name"))
     )
     for connection, key, name in rows:
-        found[f"{connection}:{key}"] = (
+        names_by_key[f"{connection}:{key}"] = (
             f"{name or key} ({names[connection]})"
             if len(names) > 1
             else str(name or key)
         )
-    return found
+    return names_by_key
 
 
 def read_staff() -> Staff:
-    """Return everybody who can approve, where, and in which groups."""
+    """Return who can approve in which mailbox, the members of each group, and which
+    people, lists and calendars exist.
+    """
     mailboxes = list(
         Mailbox.objects.filter(connection__in=Connection.objects.at_work()).order_by(
             "pk"
@@ -144,7 +150,7 @@ def read_staff() -> Staff:
 
 
 def problems_now() -> list[Problem]:
-    """Return what is wrong with the rules of the active version. Raises RuleError where
+    """Return what is wrong with the rules of the active version. Raises RuleError if
     they cannot be read.
     """
     policy = active_policy()

@@ -1,9 +1,9 @@
-"""Three policies to begin with, which `ready_made.json` has in the form in which drafts
-are stored. Each can be read, and loaded as a draft; docs/policy.md says when to take
-which.
+"""Three policies to begin with, read from `ready_made.json`, where their rules have the
+form in which drafts are stored. An admin can look at each and load it as the draft;
+docs/policy.md says when to take which.
 
-They name groups by their names; those that do not exist yet are made without members
-when one is loaded.
+Groups that a policy names and that do not exist yet are made, without members, when it
+is loaded.
 """
 
 import json
@@ -13,13 +13,14 @@ from pathlib import Path
 
 from policy.rules.rules import PolicyRule, rules_from_json
 
-# What the file has in place of groups' keys, until a policy is loaded.
+# The JSON file has these numbers in place of the primary keys of groups; they are
+# replaced when a policy is loaded.
 GROUPS: Mapping[int, str] = {1: "Finance", 2: "Legal", 3: "Client leads"}
 
 
 @dataclass(frozen=True)
 class ReadyMade:
-    """A policy to begin with. `rules` have the keys of GROUPS in place of groups'."""
+    """A policy to begin with. Its `rules` name groups by the numbers of GROUPS."""
 
     name: str
     title: str
@@ -28,18 +29,20 @@ class ReadyMade:
 
     @property
     def groups(self) -> dict[int, str]:
-        """The groups whose approval its rules ask for."""
+        """The names of the groups that its rules need, by number of GROUPS."""
         keys = {key for one in self.rules for key in one.then.named_groups}
         return {key: GROUPS[key] for key in sorted(keys)}
 
     def rules_with(self, groups: Mapping[int, int]) -> tuple[PolicyRule, ...]:
-        """Return its rules with the keys of these groups in place of those of GROUPS."""
-        found = []
+        """Return its rules with primary keys, which `groups` has by number of GROUPS."""
+        rules = []
         for one in self.rules:
             approvals = one.then.approvals.items()
-            asked = {groups.get(key, key): n for key, n in approvals}
-            found.append(replace(one, then=replace(one.then, approvals=asked)))
-        return tuple(found)
+            approvals_by_key = {groups.get(key, key): n for key, n in approvals}
+            rules.append(
+                replace(one, then=replace(one.then, approvals=approvals_by_key))
+            )
+        return tuple(rules)
 
 
 READY_MADE = {

@@ -1,6 +1,6 @@
-"""One rule: when it applies, what it asks for, who answers for it, and the sentence
-that says so; how several are merged: the strictest wins; what can be done with those
-of a draft, and what differs between two policies. Pure.
+"""The rules of the policy as values: what a rule is (conditions and effects), how the
+effects of several are merged (the strictest wins), how a rule is written as an English
+sentence, and how two lists of rules differ. Pure: reads no tables.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,11 +23,12 @@ MOST_RULES = 200
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
 MOST_APPROVALS = 20
+# How late a message may expire: after a year.
 MOST_MINUTES = 60 * 24 * 366
 
 
 class RuleError(ValueError):
-    """A rule cannot be as it is written; `sentence` says why, to a person."""
+    """A rule is not valid; `sentence` tells a person why."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -37,12 +38,13 @@ class RuleError(ValueError):
 @exactly
 @dataclass(frozen=True)
 class Effects:
-    """What is asked: so many approvals by group, who may not approve, and how it is
-    approved.
+    """What a rule asks for. `approvals` has, by key of a group, how many of its members
+    must approve, and by `ANY_REVIEWER` how many people in all.
 
-    `reject` is the reason with which the rule rejects, empty where it does not.
-    `expire_minutes` count from when the message was held. All calendars of
-    `office_hours` must be open when it is approved and carried out.
+    Members of `barred_groups` may not approve. `reject` is the reason with which the
+    rule rejects the message, empty if it does not. `expire_minutes` count from when the
+    message was held. All calendars of `office_hours` must be open when it is approved
+    and when the decision is carried out.
     """
 
     approvals: Mapping[int, int] = field(default_factory=dict)
@@ -66,8 +68,8 @@ class Effects:
 
     @cached_property
     def total(self) -> int:
-        """How many people must approve. Each counts for one named group, and always as
-        a reviewer.
+        """How many people must approve. Each counts as a reviewer, and also for one
+        named group at most.
         """
         return max(
             1, self.approvals.get(ANY_REVIEWER, 0), sum(self.named_groups.values())
@@ -80,46 +82,49 @@ class Effects:
 
 
 def merged(effects: Iterable[Effects]) -> Effects:
-    """Return what satisfies all of them: the most of each number, every bar and flag,
-    and the soonest expiry.
+    """Return the effects that satisfy all of these: the highest number of approvals,
+    all bars and flags, the soonest expiry.
 
-    Their order decides only which reason a rejection gives: the first.
+    Of several reasons to reject, the first is taken; otherwise the order does not
+    matter.
     """
-    found = list(effects)
+    every = list(effects)
     approvals: dict[int, int] = {}
-    for one in found:
+    for one in every:
         for group, n in one.approvals.items():
             approvals[group] = max(n, approvals.get(group, 0))
-    # What the named groups and the desk ask for anyway is left out, so that equal
-    # demands are equal.
+    # A number that the named groups or the desk need anyway is left out, so that
+    # effects that ask for the same compare as equal.
     if approvals.get(ANY_REVIEWER, 0) <= max(
         1, sum(n for group, n in approvals.items() if group != ANY_REVIEWER)
     ):
         approvals.pop(ANY_REVIEWER, None)
-    expiries = [one.expire_minutes for one in found if one.expire_minutes is not None]
+    expiries = [one.expire_minutes for one in every if one.expire_minutes is not None]
     return Effects(
         approvals=approvals,
-        barred_groups=frozenset().union(*(one.barred_groups for one in found)),
-        bar_editor=any(one.bar_editor for one in found),
-        reauthenticate=any(one.reauthenticate for one in found),
-        never_in_bulk=any(one.never_in_bulk for one in found),
-        high_risk_page=any(one.high_risk_page for one in found),
-        reject=next((one.reject for one in found if one.reject), ""),
+        barred_groups=frozenset().union(*(one.barred_groups for one in every)),
+        bar_editor=any(one.bar_editor for one in every),
+        reauthenticate=any(one.reauthenticate for one in every),
+        never_in_bulk=any(one.never_in_bulk for one in every),
+        high_risk_page=any(one.high_risk_page for one in every),
+        reject=next((one.reject for one in every if one.reject), ""),
         expire_minutes=min(expiries, default=None),
-        office_hours=frozenset().union(*(one.office_hours for one in found)),
+        office_hours=frozenset().union(*(one.office_hours for one in every)),
     )
 
 
 def is_as_strict(one: Effects, other: Effects) -> bool:
-    """Whether whatever satisfies `one` satisfies `other` too."""
+    """Whether a message that satisfies `one` always satisfies `other` too."""
     return merged([one, other]) == merged([one])
 
 
 @exactly
 @dataclass(frozen=True)
 class PolicyRule:
-    """A rule. Its `id` stays the same from version to version; `owner` is the key of
-    the person who answers for it.
+    """One rule: messages that meet the conditions `when` need what `then` asks for.
+
+    The `id` stays the same from version to version of the policy; `owner` is the key of
+    the person who is responsible for the rule.
     """
 
     id: str
@@ -136,13 +141,13 @@ class PolicyRule:
         impossible values.
         """
         try:
-            found = from_json(cls, value)
+            rule = from_json(cls, value)
         except ValueError as error:
             raise RuleError(str(error)) from None
-        return found.checked()
+        return rule.checked()
 
     def checked(self) -> "PolicyRule":
-        """Return the rule itself. Raises RuleError for what no rule can say."""
+        """Return the rule itself. Raises RuleError if it has an impossible value."""
         if not self.id.isalnum() or not self.id.isascii():
             raise RuleError("A rule needs an id of letters and digits.")
         if not self.name.strip():
@@ -167,7 +172,7 @@ class PolicyRule:
 
     @property
     def calendars(self) -> set[int]:
-        """The calendars whose hours it names."""
+        """The keys of the calendars that the rule names."""
         named = (self.when.during, self.when.outside, *self.then.office_hours)
         return {one for one in named if one}
 
@@ -177,21 +182,21 @@ class PolicyRule:
 
 
 def rules_from_json(value: object) -> tuple[PolicyRule, ...]:
-    """Return the rules of a version in their order. Raises RuleError, also where two
-    have one id.
+    """Return the rules of a stored version in their order. Raises RuleError if one is
+    not valid, or two have the same id.
     """
     if not isinstance(value, list) or len(value) > MOST_RULES:
         raise RuleError(f"A policy is a list of at most {MOST_RULES} rules.")
-    found = tuple(map(PolicyRule.from_json, value))
-    if len({one.id for one in found}) < len(found):
+    rules = tuple(map(PolicyRule.from_json, value))
+    if len({one.id for one in rules}) < len(rules):
         raise RuleError("Two rules have the same id.")
-    return found
+    return rules
 
 
 @dataclass(frozen=True)
 class Names:
-    """How a sentence names what a rule refers to by key; what is missing is named by
-    its key.
+    """The names of what rules refer to by key, for sentences. What is missing here is
+    shown as deleted, by its key.
     """
 
     mailboxes: Mapping[int, str] = field(default_factory=dict)
@@ -215,19 +220,17 @@ def as_sentence(rule: PolicyRule, names: Names) -> str:
 
 
 def effects_in_words(then: Effects, names: Names) -> str:
-    """Return what is asked as the middle of a sentence."""
+    """Return effects as a part of a sentence: "2 approvals of Finance are needed"."""
     return listed(list(_effects(then, names))) or "one approval is needed"
 
 
 def outcome_in_words(then: Effects, names: Names) -> str:
-    """Return what becomes of a message as the middle of a sentence: where it is
-    rejected, only that.
-    """
+    """Return effects as a part of a sentence; of a message that is rejected, only that."""
     return effects_in_words(Effects(reject=then.reject) if then.reject else then, names)
 
 
 def listed(parts: Sequence[str], word: str = "and") -> str:
-    """Return parts as one list: "a, b and c"."""
+    """Return parts joined as in a sentence: "a, b and c"."""
     *others, last = parts or [""]
     return f"{', '.join(others)} {word} {last}" if others else last
 
@@ -246,6 +249,7 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     return listed(parts)
 
 
+# Each condition as a part of a sentence that begins with "When a message".
 def _conditions(when: Conditions, names: Names) -> Iterator[str]:
     if when.mailboxes:
         yield f"is in {_any_named(names.mailboxes, when.mailboxes, 'mailbox')}"
@@ -288,6 +292,7 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         yield f"is at least try {when.tries_from}"
 
 
+# Each effect as a part of a sentence: "2 approvals of Finance are needed".
 def _effects(then: Effects, names: Names) -> Iterator[str]:
     if then.reject:
         yield f"it is rejected (“{then.reject}”)"
@@ -311,7 +316,9 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
 
 
 def unread_sums_in_words(passages: Sequence[str]) -> str:
-    """Return where sums could not be read, as a sentence; empty where all were."""
+    """Return a sentence about sums that could not be read, with the text around them;
+    empty if there are none.
+    """
     if not passages:
         return ""
     if not any(passages):
@@ -321,7 +328,7 @@ def unread_sums_in_words(passages: Sequence[str]) -> str:
 
 
 def duration_in_words(minutes: int) -> str:
-    """Return so many minutes in the largest unit that fits: "2 days"."""
+    """Return minutes in the largest unit that divides them: "2 days", "90 minutes"."""
     units = ((60 * 24, "day"), (60, "hour"), (1, "minute"))
     size, unit = next(one for one in units if minutes % one[0] == 0)
     n = minutes // size
@@ -341,7 +348,7 @@ def _named(names: Mapping[Any, str], key: object, what: str) -> str:
 
 
 Rules = tuple[PolicyRule, ...]
-# What a button beside a rule does, and its label.
+# The buttons beside a rule of the draft: what each does, and its label.
 ACTS = {
     "off": "Switch off",
     "on": "Switch on",
@@ -351,8 +358,9 @@ ACTS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """What one rule was before and is after; one of them is empty where there was none.
-    `what` is a word for it.
+    """How one rule differs between two policies: `what` is "Added", "Removed",
+    "Changed", "Switched on" or "Switched off". `before` and `after` are its texts; one
+    is empty if the rule was added or removed.
     """
 
     what: str
@@ -367,21 +375,21 @@ class Difference:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """What it was before and is after, without the name where that is its name
-        still.
+        """The texts before and after. The name is left out of each, unless the rule had
+        another name then.
         """
         prefix = f"{self.name}: "
         return self.before.removeprefix(prefix), self.after.removeprefix(prefix)
 
 
 def find(rules: Iterable[PolicyRule], rule_id: str) -> PolicyRule | None:
-    """Return the rule with this id; None where there is none."""
+    """Return the rule with this id; None if there is none."""
     return next((one for one in rules if one.id == rule_id), None)
 
 
 def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
-    """Return the rules with this one in the place of the one with its id; at the end
-    where there is none.
+    """Return the rules with this one in place of the rule that has its id; if none has,
+    with this one added at the end.
     """
     if find(rules, rule.id) is None:
         return (*rules, rule)
@@ -389,7 +397,9 @@ def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
 
 
 def arranged(rules: Rules, rule_id: str, act: str) -> Rules:
-    """Return the rules after one of ACTS. Raises RuleError where there is no such rule."""
+    """Return the rules after one of ACTS was done to the rule with this id. Raises
+    RuleError if there is no such rule.
+    """
     rule = find(rules, rule_id)
     if rule is None:
         raise RuleError("This rule is no longer in the draft.")
@@ -399,9 +409,7 @@ def arranged(rules: Rules, rule_id: str, act: str) -> Rules:
 
 
 def described(rule: PolicyRule, names: Names) -> str:
-    """Return all of a rule as text: its sentence, whether it is off, who answers for
-    it, and its note.
-    """
+    """Return a rule as text: name, whether it is off, its sentence, owner and note."""
     owner = (
         f" Owner: {names.people.get(rule.owner) or 'somebody who left'}."
         if rule.owner
@@ -414,30 +422,32 @@ def described(rule: PolicyRule, names: Names) -> str:
 def differences(
     before: Sequence[PolicyRule], after: Sequence[PolicyRule], names: Names
 ) -> list[Difference]:
-    """Return what was added, changed and removed, in the order of the rules after."""
-    found = []
+    """Return which rules were added or changed, in the order of `after`, then which
+    were removed.
+    """
+    changes = []
     for rule in after:
         old = find(before, rule.id)
         if old is None:
-            found.append(Difference("Added", rule.name, "", described(rule, names)))
+            changes.append(Difference("Added", rule.name, "", described(rule, names)))
         elif old != rule:
             what = "Changed"
             if replace(old, is_on=rule.is_on) == rule:
                 what = "Switched on" if rule.is_on else "Switched off"
             sides = (described(old, names), described(rule, names))
-            found.append(Difference(what, rule.name, *sides))
+            changes.append(Difference(what, rule.name, *sides))
     for rule in before:
         if find(after, rule.id) is None:
-            found.append(Difference("Removed", rule.name, described(rule, names), ""))
-    return found
+            changes.append(Difference("Removed", rule.name, described(rule, names), ""))
+    return changes
 
 
 def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> bool:
-    """Whether `after` may ask less of some message than `before`.
+    """Whether `after` may ask less for some message than `before`.
 
-    Each rule that is on needs one among the later ones that is on, applies wherever it
-    applied, and asks at least as much: the order of rules does not matter, because the
-    strictest wins. In doubt the later list is looser.
+    It does not if for each rule of `before` that is on, there is one in `after` that is
+    on, has the same conditions or none, and asks for at least as much. The order of
+    rules does not matter, because the strictest wins. In doubt the answer is True.
     """
     later = [rule for rule in after if rule.is_on]
     for rule in before:
@@ -452,5 +462,5 @@ def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> b
 
 
 def in_text(found: Iterable[Difference], side: str) -> str:
-    """Return the `before` or the `after` of differences as one text for the ledger."""
+    """Return the texts of one `side` ("before" or "after") of differences, one a line."""
     return "\n".join(filter(None, (getattr(one, side) for one in found)))

@@ -1,8 +1,8 @@
-"""Finds rules that nobody can satisfy, that contradict each other, or that name what is
-not there any more. Pure.
+"""Finds rules that nobody can satisfy, that contradict each other, or that name
+something that was deleted. Pure: reads no tables.
 
-Asked when rules are saved, and daily by `doctor`: people leave after a rule was
-written.
+It runs when rules are saved, and daily in `doctor`, because people may leave after a
+rule was written.
 """
 
 from bisect import bisect_left
@@ -24,20 +24,21 @@ from policy.rules.rules import (
     merged,
 )
 
+# Any Monday: opening hours are compared over the week that begins there.
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _STEP = timedelta(minutes=15)
-# How many sets of rules are looked at; each takes up to a few milliseconds, while
+# How many sets of rules are checked; each takes up to a few milliseconds, while
 # somebody waits for the page.
 MOST_CHECKS = 500
 
 
 @dataclass(frozen=True)
 class Staff:
-    """Who is there: the active reviewers of each mailbox, the members of each group,
-    and what rules may name.
+    """The active reviewers of each mailbox, the members of each group, the active
+    people, and the lists and calendars that exist; all by key.
 
-    Members who left, or lost their role, are still in their group; they are no
-    reviewers of any mailbox.
+    Members who left or lost their role are still in their groups, but are reviewers of
+    no mailbox.
     """
 
     reviewers: Mapping[int, frozenset[int]] = field(default_factory=dict)
@@ -50,8 +51,8 @@ class Staff:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a rule, by its id, as a sentence. `blocks`: what it applies to
-    can be approved by nobody.
+    """What is wrong with the rule of this id, as a sentence. `blocks`: nobody can
+    approve the messages that it applies to.
     """
 
     rule: str
@@ -60,19 +61,21 @@ class Problem:
 
 
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
-    """Return what is wrong with rules that are on, in their order."""
+    """Return what is wrong with those of the rules that are on."""
     on = [rule for rule in rules if rule.is_on]
     found: list[Problem] = []
     for rule in on:
         found += [*_missing(rule, staff), *_unsatisfiable(rule, staff)]
-    # What is named already would only be named again with others.
+    # A rule that nobody can satisfy would contradict every other one too.
     broken = {problem.rule for problem in found if problem.blocks}
     rest = [rule for rule in on if rule.id not in broken]
     return [*found, *_contradictions(rest, staff)]
 
 
 def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
-    """Yield what a rule names and that is not there any more."""
+    """Yield each group, person, mailbox, list and calendar that a rule names and that
+    was deleted or has left.
+    """
 
     def problem(what: str) -> Problem:
         return Problem(rule.id, f"“{rule.name}” names {what}.")
@@ -99,25 +102,27 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         yield problem(f"a calendar that was removed ({one})")
     for group in sorted(rule.then.named_groups.keys() & staff.groups.keys()):
         if left := sorted(staff.groups[group] - staff.people):
-            gone = ", ".join(names.people.get(one, str(one)) for one in left)
+            their_names = ", ".join(names.people.get(one, str(one)) for one in left)
             yield problem(
-                f"{names.groups.get(group, f'group {group}')}, in which {gone} cannot approve any more"
+                f"{names.groups.get(group, f'group {group}')}, in which {their_names} cannot approve any more"
             )
 
 
 def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
-    """Yield that too few people may approve what a rule applies to, and where."""
+    """Yield if too few people may approve, and in which mailboxes; and if the hours of
+    a rule are never open.
+    """
     if rule.then.reject:
         return
     mailboxes = set(staff.reviewers)
     if rule.when.mailboxes:
         mailboxes &= rule.when.mailboxes
-    where = [
+    failing = [
         one for one in sorted(mailboxes) if not _is_possible(rule.then, one, staff)
     ]
-    if where:
+    if failing:
         asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
-        sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(where, staff)}."
+        sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(failing, staff)}."
         yield Problem(rule.id, sentence, blocks=True)
     if rule.then.office_hours and not _ever_open(rule.then, staff):
         yield Problem(
@@ -126,16 +131,16 @@ def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
 
 
 class _TooManyChecks(Exception):
-    """So many demands were compared that the rest is left out."""
+    """MOST_CHECKS sets of rules were checked; the rest is left out."""
 
 
 def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
-    """Yield the smallest sets of rules that can apply together, each of which can be
-    satisfied alone, but not all.
+    """Yield the smallest sets of rules that can each be satisfied alone, but not
+    together.
 
-    If people can satisfy all rules of a mailbox together, then any of them; so sets are
-    looked for only where they cannot. Mailboxes of the same reviewers and rules are
-    asked once.
+    If people can satisfy all rules of a mailbox together, they can satisfy any of them,
+    so sets are searched only in mailboxes where they cannot. Mailboxes with the same
+    reviewers and rules are checked once.
     """
     asking = [rule for rule in rules if not rule.then.reject]
     alike: dict[tuple[tuple[str, ...], frozenset[int]], list[int]] = {}
@@ -158,51 +163,55 @@ def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Probl
         is_open = not together.office_hours or _ever_open(together, staff)
         return is_open and _is_possible(together, mailbox, staff)
 
-    where = dict[tuple[str, ...], list[int]]()
+    # The mailboxes of each contradiction, by the ids of its rules.
+    places_by_ids = dict[tuple[str, ...], list[int]]()
     by_id = {rule.id: rule for rule in asking}
     for (names, _), mailboxes in alike.items():
-        here = [by_id[name] for name in names]
+        remaining = [by_id[name] for name in names]
         try:
-            while here and not fits(here, mailboxes[0]):
-                found = _smallest(here, partial(fits, mailbox=mailboxes[0]))
-                where.setdefault(tuple(rule.id for rule in found), []).extend(mailboxes)
-                here.remove(found[-1])
+            while remaining and not fits(remaining, mailboxes[0]):
+                clashing = _smallest(remaining, partial(fits, mailbox=mailboxes[0]))
+                places_by_ids.setdefault(
+                    tuple(rule.id for rule in clashing), []
+                ).extend(mailboxes)
+                remaining.remove(clashing[-1])
         except _TooManyChecks:
             sentence = f"Not all combinations of rules were checked for {_named(mailboxes, staff)}: there are too many."
-            yield Problem(here[-1].id, sentence)
+            yield Problem(remaining[-1].id, sentence)
             break
-    for ids, places in where.items():
-        found = [by_id[one] for one in ids]
-        named = listed([f"“{rule.name}”" for rule in found])
-        together = merged(rule.then for rule in found)
+    for ids, places in places_by_ids.items():
+        clashing = [by_id[one] for one in ids]
+        named = listed([f"“{rule.name}”" for rule in clashing])
+        together = merged(rule.then for rule in clashing)
         if together.office_hours and not _ever_open(together, staff):
             why = "their hours are never open together."
         else:
-            why = f"nobody can satisfy {'both' if len(found) == 2 else 'all of them'} in {_named(places, staff)}."
+            why = f"nobody can satisfy {'both' if len(clashing) == 2 else 'all of them'} in {_named(places, staff)}."
         yield Problem(
-            found[-1].id, f"{named} contradict each other: {why}", blocks=True
+            clashing[-1].id, f"{named} contradict each other: {why}", blocks=True
         )
 
 
 def _smallest(
     rules: Sequence[PolicyRule], fits: Callable[[Sequence[PolicyRule]], bool]
 ) -> list[PolicyRule]:
-    """Return rules of which all are needed to contradict each other, out of rules that
-    do, in their order.
+    """Return the fewest of these contradicting rules that contradict each other, in
+    their order: without any one of them, the others fit.
 
-    The last of the shortest beginning that contradicts is needed; with it kept, so is
-    the last of the next shortest.
+    Binary search finds the shortest beginning of the list that contradicts; its last
+    rule is needed. The search is repeated on what is before it, with the needed rules
+    added, until they contradict by themselves.
     """
     needed: list[PolicyRule] = []
-    left = list(rules)
+    candidates = list(rules)
     while not needed or fits(needed):
         before = bisect_left(
-            range(len(left) - 1),
+            range(len(candidates) - 1),
             True,
-            key=lambda n: not fits([*left[: n + 1], *needed]),
+            key=lambda n: not fits([*candidates[: n + 1], *needed]),
         )
-        needed.insert(0, left[before])
-        left = left[:before]
+        needed.insert(0, candidates[before])
+        candidates = candidates[:before]
     return needed
 
 
@@ -213,8 +222,8 @@ def _is_possible(effects: Effects, mailbox: int, staff: Staff) -> bool:
 
 
 def _ever_open(effects: Effects, staff: Staff) -> bool:
-    """Whether there is a quarter of an hour of a week without holidays in which all
-    hours are open.
+    """Whether all calendars of the office hours are open at the same time at some point
+    of a week, checked each quarter of an hour. Holidays are ignored.
     """
     calendars = [staff.calendars.get(one) for one in effects.office_hours]
     weeks = [replace(one, holidays={}) for one in calendars if one is not None]

@@ -1,5 +1,5 @@
-"""Chromium on the running product. Any console error, policy report or request to
-elsewhere fails the test.
+"""Fixtures that open pages of the running product in Chromium. A console error, a
+report of the content security policy or a request to another host fails the test.
 """
 
 import contextlib
@@ -14,8 +14,10 @@ from launcher.quality import find_chromium
 from tests.desk import some_words
 
 CHROMIUM = find_chromium()
-# A page of the queue has fifty; no module's tests send more than the rest of it.
+# Messages that wait when a module starts. A page of the queue has fifty, and no module
+# sends more than the others.
 MANY = 20
+# Milliseconds.
 PATIENCE = 90_000
 ARGUMENTS = [
     "--disable-dev-shm-usage",
@@ -47,7 +49,7 @@ def _short_queue(product):
 
 @pytest.fixture(scope="session")
 def chromium():
-    # An upper bound: three test processes and their products share two processors.
+    # So long because three test processes and their products may share two processors.
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
@@ -56,14 +58,14 @@ def chromium():
         browser.close()
 
 
-# After ten minutes a sensitive act requires reauthentication; tests of that sign in by
-# themselves.
+# For how long a sign-in is shared: after ten minutes, sensitive acts require
+# reauthentication. Tests of reauthentication sign in themselves.
 PROOF_SECONDS = 7 * 60
 
 
 class Watch:
-    """Violations of one page. `expected` are parts of console errors that a test
-    provokes on purpose.
+    """Collects the violations of one page in `found`. `expected` are parts of console
+    errors that a test provokes on purpose.
     """
 
     def __init__(self, page, hosts):
@@ -93,8 +95,8 @@ class Watch:
 
 @pytest.fixture(scope="session")
 def cookies_of(chromium, product):
-    """Return a function that returns somebody's cookies from one shared sign-in:
-    sign-ins are slow and limited.
+    """Return a function that returns the cookies of a person. The sign-in is shared by
+    tests, because sign-ins are slow and limited.
     """
     stored = {}
 
@@ -113,7 +115,7 @@ def cookies_of(chromium, product):
 
 @pytest.fixture
 def signed_in(cookies_of):
-    """Ana's cookies."""
+    """The cookies of the reviewer Ana, who is signed in."""
     return cookies_of("REVIEWER")
 
 
@@ -128,8 +130,8 @@ def sign_in(page, product, prefix):
 
 @contextlib.contextmanager
 def watched_pages(chromium, hosts):
-    """Open pages in fresh browser contexts; a violation in any of them fails the test
-    at its end.
+    """Yield a function that opens pages in fresh browser contexts. A violation in any
+    of them fails the test at its end.
     """
     opened = []
 

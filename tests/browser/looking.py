@@ -1,4 +1,6 @@
-"""Checks of pages: axe-core's findings, overflow, lost focus, motion."""
+"""Checks of a page in Chromium: axe-core's findings, overflow, lost focus, motion; and
+steps that browser tests share. The part that runs in the page is looking.js.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -17,7 +19,7 @@ LEVELS = (
     "wcag22aa",
     "best-practice",
 )
-# A phone and a window, which axe-core's findings are asked for.
+# Width and height of a phone and of a window, in which pages are checked.
 WINDOWS = {390: 844, 1440: 900}
 
 
@@ -35,7 +37,7 @@ def violations(page, *rules):
     """Return axe-core's findings at levels A and AA and of best practice, or of these
     rules alone.
 
-    What frames hold is left out: a message's body is not of the desk.
+    Frames are left out: they show messages, whose HTML is not the desk's.
     """
     if page.evaluate("typeof axe === 'undefined'"):
         page.evaluate(_axe())
@@ -53,7 +55,7 @@ def too_wide(page):
 
 def is_narrow(page):
     """Whether the page fits the width of its window."""
-    # Its style sheets are there then.
+    # Until then its style sheets may be missing.
     page.wait_for_load_state()
     return bool(
         page.evaluate(
@@ -63,8 +65,8 @@ def is_narrow(page):
 
 
 def violations_in(page, *schemes):
-    """Return axe-core's findings as the page is, or in these schemes, which differ only
-    in colours.
+    """Return axe-core's findings, in each of these colour schemes if any is given. They
+    differ only in colours, so only contrast is checked again.
     """
     if not schemes:
         return violations(page)
@@ -76,37 +78,45 @@ def violations_in(page, *schemes):
 
 
 def everywhere(page, *, but=()):
-    """Return axe-core's findings, but for these rules, narrow and wide, light and dark."""
+    """Return axe-core's findings in both windows and both colour schemes. The rules in
+    `but` are left out.
+    """
     found = []
     for width, height in WINDOWS.items():
         page.set_viewport_size({"width": width, "height": height})
-        here = violations_in(page, *SCHEMES)
-        if any(one.startswith("target-size") for one in here):
-            # What is half under the bar at the bottom can be scrolled out from there.
+        findings = violations_in(page, *SCHEMES)
+        if any(finding.startswith("target-size") for finding in findings):
+            # An element half under the bar at the bottom is no finding: it can be
+            # scrolled.
             page.set_viewport_size({"width": width, "height": 4 * height})
-            here = [*_but(here, {"target-size"}), *violations(page, "target-size")]
-        found += [f"{width}: {one}" for one in _but(here, but)]
+            findings = [
+                *_without(findings, {"target-size"}),
+                *violations(page, "target-size"),
+            ]
+        found += [f"{width}: {finding}" for finding in _without(findings, but)]
     return found
 
 
 def unfolded(page, *, but=()):
-    """Unfold whatever is folded up, and return axe-core's findings; nothing where there
-    is nothing to unfold.
+    """Open all that is folded, and return axe-core's findings; an empty list if nothing
+    is folded.
     """
-    # What opens over other controls covers them, until it is shut again.
+    # An opened part may cover other controls until it is closed: no target size.
     return (
-        _but(violations_in(page, *SCHEMES), {*but, "target-size"})
+        _without(violations_in(page, *SCHEMES), {*but, "target-size"})
         if _ask(page, "unfold")
         else []
     )
 
 
-def _but(found, rules):
+def _without(found, rules):
     return [one for one in found if one.partition(":")[0] not in rules]
 
 
 def bones(page):
-    """Return what is missing: heading, landmarks, skip link, times, names of frames."""
+    """Return which parts of the structure are missing: heading, landmarks, skip link,
+    times, names of frames.
+    """
     return _ask(page, "bones")
 
 
@@ -116,8 +126,8 @@ def moving(page):
 
 
 def lost_focus(page, *, presses):
-    """Return where the focus is invisible or covered while Tab goes through the page
-    once.
+    """Yield the elements on which the focus is invisible or covered, while Tab goes
+    through the page once with at most this many presses.
     """
     for _ in range(presses):
         page.keyboard.press("Tab")
@@ -138,8 +148,8 @@ def settled(page, address):
 
 
 def open_up(page, steps, there):
-    """Press these keys and elements one after the other, and wait for what is there
-    then.
+    """Press keys and click elements (selectors with "#" or "."), one after the other.
+    Then wait for the element `there`.
     """
     for step in steps:
         if step[0] in "#.":

@@ -1,8 +1,8 @@
-"""The pages that tests and screenshots open, by name; those who open them fill in what
-is in braces.
+"""The addresses that browser tests and screenshots open, by name. Whoever opens them
+fills in the braces, for example with the address of a held message.
 """
 
-# One page of each kind. What is in braces is filled in.
+# One page of each kind.
 PAGES = {
     "sign-in": "/accounts/login/",
     "home": "/",
@@ -47,7 +47,7 @@ PAGES = {
     "factor-passkey": "/people/me/factors/passkey/",
     "not-found": "/nothing/here/",
 }
-# Pages of an admin, beside those.
+# Pages that only an admin can open.
 ADMIN_PAGES = {
     "people": "/people/",
     "invite": "/people/invite/",
@@ -68,8 +68,8 @@ ADMIN_PAGES = {
     "reports": "/audit/reports/",
     "report-rights": "/audit/reports/rights/",
 }
-# What opens on a page: where, what is typed as a key or pressed for it one after the
-# other, and what is there then.
+# Parts that open on a page: its address, the keys to type and elements to click one
+# after the other, and the element that is there then.
 OPENED = {
     "keys open": ("{held}", ("?",), "#keys[open]"),
     "rejecting": ("{held}", ("#reject > summary",), "#reject .reason"),

@@ -1,5 +1,5 @@
-"""Shared fixtures: the gateway in this process. Tests of the line use the shared
-product.
+"""Fixtures of the conformance tests: the gateway in this process, and accounts in it.
+Tests with real clients over the network use the shared running product instead.
 """
 
 import pytest
@@ -29,14 +29,14 @@ def gateway(db, settings, monkeypatch, mails, hooks):
     changes that.
     """
     serve_the_gateway(settings, mails.url)
-    # The accounts have an oversight address, and MultiMail's package cannot send an
-    # approval code.
+    # With an oversight address, the accounts would need an approval code, which
+    # MultiMail's package cannot send.
     settings.GATEWAY_APPROVAL_CODES = "0"
     # A slow machine must not make the gateway pause the mail server.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600.0)
     mails.mood = "ok"
     mails.refuse = {}
-    # Otherwise each search for a mail would read the mail of earlier tests again.
+    # So that searches do not read the mail of earlier tests.
     mails.taken.clear()
     return Gateway(mails, hooks)
 

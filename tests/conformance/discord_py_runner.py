@@ -1,5 +1,5 @@
-"""Runs a discord.py program unchanged against the stand-in: argv is its address and the
-program.
+"""Runs a discord.py program, unchanged, against the stand-in for Discord. Arguments:
+the address of the stand-in, and the path of the program.
 """
 
 import runpy

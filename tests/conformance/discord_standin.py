@@ -1,9 +1,9 @@
 """A stand-in for Discord's bot API: REST and the websocket gateway, as Discord
 documents them for version 10.
 
-Real discord.py and discord.js programs log in here. It dispatches interactions and
-messages to them, and keeps what they answer. It knows one guild, one channel, and one
-member who may manage messages.
+Real discord.py and discord.js programs log in here. It sends them interactions and
+messages, and records their answers. There is one guild with one channel and one member,
+Ana, who may manage messages.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+# The bot's token, ids, and the numbers of intents, gateway opcodes, types and flags as
+# Discord documents them.
 TOKEN = "MTAwMDAwMDAwMDAwMDAwMDAx.stand.in"
 BOT = "1001"
 GUILD = "2001"
@@ -37,7 +39,7 @@ OBJECTS = json.loads((Path(__file__).parent / "discord_objects.json").read_text(
 
 @dataclass
 class Discord:
-    """The requests that the stand-in received, and methods that send events to the bot."""
+    """The requests that came, and methods that send events to the bot."""
 
     url: str = ""
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -47,11 +49,11 @@ class Discord:
     _last_id: int = field(default_factory=time.time_ns)
 
     def bodies(self, method, path):
-        """What the bot sent to a path, oldest first."""
+        """The bodies that the bot sent to a path, oldest first."""
         return [body for *asked, body in self.calls if asked == [method, path]]
 
     def commands(self):
-        """The commands as the bot registered them last, or None."""
+        """The commands that the bot registered last; None before."""
         put = self.bodies("PUT", f"/applications/{BOT}/commands")
         return put[-1] if put else None
 
@@ -62,21 +64,21 @@ class Discord:
     def slash(self, name, **options):
         """Use a slash command as Ana in the channel; return its id."""
         interaction = self.next_id()
-        given = [
+        arguments = [
             {"name": name, "type": 3, "value": value} for name, value in options.items()
         ]
         data = {"id": "6001", "name": name, "type": 1, "guild_id": GUILD}
-        about = {"id": interaction, "token": f"token-{interaction}"}
-        about["data"] = data | {"options": given}
-        self._dispatch("INTERACTION_CREATE", OBJECTS["interaction"] | about)
+        fields = {"id": interaction, "token": f"token-{interaction}"}
+        fields["data"] = data | {"options": arguments}
+        self._dispatch("INTERACTION_CREATE", OBJECTS["interaction"] | fields)
         return interaction
 
     def write(self, content):
         """Write a message into the channel as Ana, and return its id."""
         message_id = self.next_id()
-        seen = content if (self.intents or 0) & MESSAGE_CONTENT else ""
+        visible = content if (self.intents or 0) & MESSAGE_CONTENT else ""
         more = {"guild_id": GUILD, "member": OBJECTS["member"]}
-        sent = message(message_id, seen, OBJECTS["ana"])
+        sent = message(message_id, visible, OBJECTS["ana"])
         self._dispatch("MESSAGE_CREATE", sent | more)
         return message_id
 
@@ -90,12 +92,12 @@ class Discord:
         ]
 
     def first_answer(self, interaction):
-        """How the bot took a slash command."""
+        """The bot's first answer to a slash command."""
         path = f"/interactions/{interaction}/token-{interaction}/callback"
         return self.bodies("POST", path)[0]
 
     def final_message(self, interaction):
-        """The message that the user reads in the end, or None."""
+        """The last text of the bot's answer, which the user reads; None before."""
         path = f"/webhooks/{BOT}/token-{interaction}/messages/@original"
         return next(reversed(self.bodies("PATCH", path)), None)
 
@@ -127,7 +129,7 @@ class _Socket:
         self._sequence = 0
 
     async def serve(self):
-        """Say hello, and speak until the bot goes."""
+        """Send the greeting, and answer until the bot disconnects."""
         await self._send(
             {"op": HELLO, "d": {"heartbeat_interval": 41_250}, "s": None, "t": None}
         )
@@ -162,12 +164,12 @@ class _Socket:
         self._discord.intents = fields["intents"]
 
     async def _send(self, payload):
-        # In the clear, which clients take also where they asked for compression.
+        # Not compressed: clients accept this even if they asked for compression.
         await self._socket.send_str(json.dumps(payload))
 
 
 def _json(value, status=200):
-    # As Discord names it: without a charset.
+    # Discord sends the content type without a charset.
     return web.Response(
         body=json.dumps(value).encode(),
         status=status,

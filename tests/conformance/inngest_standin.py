@@ -1,9 +1,9 @@
 """A stand-in for Inngest's dev server: takes registrations and events, and calls
 functions step by step.
 
-It speaks the protocol that Inngest documents for its SDKs: a call carries the steps
-that are done, the answer 206 names the next one, 200 ends the run. Time never passes
-here by itself: the test says how a wait ends. Of events with one id it takes the first.
+It follows the protocol that Inngest documents for its SDKs: a call has the steps that
+are done, the answer 206 names the next one, and 200 ends the run. A wait ends only when
+the test says so. Of several events with the same id it accepts the first.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ class Inngest:
         assert answer.status_code == 200, answer.text
 
     def named(self, name):
-        """The events of a name."""
+        """The events with this name."""
         return [event for event in self.events if event["name"] == name]
 
     def take(self, events):
-        """Take those whose id has not been seen."""
+        """Add the events whose id is new, and those without an id."""
         for event in events:
             if not event.get("id") or event["id"] not in {
                 one.get("id") for one in self.events
@@ -60,7 +60,7 @@ class Run:
     names: list[str] = field(default_factory=list)
 
     def call(self):
-        """Call the function once, with all that is done."""
+        """Call the function once, with the steps that are done; return the answer."""
         done = {"stack": list(self.steps), "current": len(self.steps)}
         context = {
             "attempt": 0,
@@ -84,8 +84,8 @@ class Run:
         )
 
     def next(self):
-        """Run steps until the function waits for an event, which is returned, or ends:
-        then its output.
+        """Run steps until the function waits for an event or ends. Return the waiting
+        step, or {"op": "Ended", "output": ...}.
         """
         while True:
             answer = self.call()

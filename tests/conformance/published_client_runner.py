@@ -1,4 +1,5 @@
-"""Runs the tools of `langchain-multimail`, unchanged: argv is the gateway's address.
+"""Runs the tools of the published package `langchain-multimail`, unchanged, against the
+gateway whose address is the argument.
 
 Each line of standard input is JSON with `key`, `tool` and `arguments`; each line of
 output is what the tool returned, or the error that it raised.
@@ -8,7 +9,7 @@ import json
 import os
 import sys
 
-# What the package itself prints must not end up among the answers.
+# The package prints too: its output goes to stderr, so that stdout has only answers.
 answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
 os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

@@ -1,4 +1,6 @@
-"""Runs the programs under docs/recipes unchanged, with only the documented environment."""
+"""Runs the programs in docs/recipes, unchanged and with only the documented environment
+variables. Also what their tests do around them, such as writing to a mailbox.
+"""
 
 import contextlib
 import fcntl
@@ -38,8 +40,8 @@ def run(name, *arguments, env):
 
 
 def install(folder, wanted, *commands):
-    """Fetch packages once, as a developer would: later runs find them in pytest's cache.
-    Without a network the test is skipped.
+    """Run these commands in `folder` to install packages, unless they are installed:
+    `wanted` says which. Skip the test if that fails, as without a network.
     """
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -65,7 +67,7 @@ def needs_node():
 
 @contextlib.contextmanager
 def running(command, *, env, log, **options):
-    """Keep a program running, with all it prints in `log`."""
+    """Run a program while the block runs, with its output in the file `log`."""
     parent = os.getpid()
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -85,7 +87,7 @@ def recipe(name, *arguments):
 
 
 def decide(product, email_id, action, reason=""):
-    """Decide a held message at the gateway itself, as another desk would."""
+    """Decide on a held message directly at the gateway, as another desk would."""
     body = {"email_id": email_id, "action": action, "reason": reason}
     answer = product.call(
         "POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body
@@ -94,7 +96,7 @@ def decide(product, email_id, action, reason=""):
 
 
 def write(product, to, subject):
-    """Write to a mailbox by SMTP, as a customer would."""
+    """Send a mail to a mailbox by SMTP, as a customer would."""
     mail = EmailMessage()
     mail["From"] = "dana@northwind.example"
     mail["To"] = to
@@ -106,7 +108,7 @@ def write(product, to, subject):
 
 
 def receive(product, subject):
-    """Write to the mailbox of the demo, and return the message's row in the list."""
+    """Send a mail to the demo's mailbox, and return its row in the list of emails."""
     write(product, product.known["MAILBOX_ADDRESS"], subject)
 
     def arrived():
@@ -120,7 +122,7 @@ def receive(product, subject):
 
 @contextlib.contextmanager
 def webhook(product, *events, path="/hooks/multimail"):
-    """A subscription to the only address where the product may reach a test."""
+    """Subscribe to events, at the only address at which the product can call a test."""
     url = f"http://127.0.0.1:{product.stack.hook_port}{path}"
     made = product.call(
         "POST",

@@ -1,10 +1,10 @@
 """The gateway in this process, with a mail server, a receiver of webhooks, and
 accounts.
 
-It is asked as clients ask, through its own addresses and middleware. Nothing runs
-beside a test: what the worker would do is done when a test waits for it. The database
-is touched for two things only: to let time pass, and to set what an operator alone can
-set. That real clients come through real servers is proven by the tests of the line.
+Requests go through its addresses and middleware, as a client's do. No other process
+runs: the worker's tasks run when a test waits for them. Tests change the database
+directly only to let time pass, and to set what only an operator can set. Other tests
+check real clients over the network.
 """
 
 import contextlib
@@ -41,8 +41,8 @@ class Gateway:
         self._due = []
 
     def call(self, method, path, *, key=None, **options):
-        """Send one request; any answer but a JSON object fails the test, unless `raw`
-        allows other bytes.
+        """Send one request. An answer that is no JSON object fails the test, unless
+        `raw` is given and the status is 200.
         """
         headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
         headers |= options.get("headers", {})
@@ -71,7 +71,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def _wake_ups(self):
-        """Note what the block would hand to workers: the task and the row."""
+        """Collect the tasks of the block, in place of sending them to workers."""
 
         def send(task, args, kwargs=None, **options):
             self._due.append((task, *args))
@@ -83,24 +83,24 @@ class Gateway:
             yield
 
     def work(self):
-        """Do what workers were told of, and what that brings about."""
+        """Run the collected tasks, and those that they send."""
         while self._due:
             task, row = self._due.pop(0)
             with self._wake_ups():
                 task(row)
 
     def sweep(self):
-        """Do what the worker does every few seconds."""
+        """Run the periodic sweep, and the tasks that it sends."""
         with self._wake_ups():
             tasks.sweep()
         self.work()
 
     def mails(self, subject):
-        """What reached the mail server with this subject."""
+        """The mails with this subject that the mail server received."""
         return [mail for mail, _ in self._received() if mail["Subject"] == subject]
 
     def recipients(self, subject):
-        """Whom mails with this subject were handed over for, blind copies included."""
+        """The SMTP recipients of mails with this subject, blind copies included."""
         return {
             address
             for mail, to in self._received()
@@ -109,16 +109,14 @@ class Gateway:
         }
 
     def _received(self):
-        taken = self.mail.taken
+        mails = self.mail.taken
         return [
-            (message_from_bytes(one.content, policy=modern), one.rcpt_tos)
-            for one in taken
+            (message_from_bytes(mail.content, policy=modern), mail.rcpt_tos)
+            for mail in mails
         ]
 
     def deliver(self, mail, *, to, sender="dana@northwind.example"):
-        """Bring a mail in, as the gateway's own mail server does with what another one
-        handed over; return its id.
-        """
+        """Receive a mail as the gateway's own mail server does. Return its id."""
         mailbox = mailbox_for(to)
         content = mail.as_bytes()
         assert mailbox is not None, f"nobody takes mail for {to}"
@@ -154,8 +152,8 @@ class Gateway:
 
 
 def assert_json_object(answer):
-    """docs/multimail.md, Errors and limits: an object with the JSON type; never 204,
-    empty, HTML, nor a redirect.
+    """Check that an answer is a JSON object and no redirect, and that an error has a
+    text, as docs/multimail.md ("Errors and limits") says. Return the object.
     """
     context = f"{answer.asked}: {answer.status_code}"
     assert answer.status_code != 204, context

@@ -1,5 +1,5 @@
-"""One account of the running gateway, with a key of every kind and the calls that its
-people and agents make.
+"""One account of the gateway in tests, with a key for each purpose, and the API calls
+that its people and agents make.
 """
 
 import itertools
@@ -14,12 +14,12 @@ _numbers = itertools.count(1)
 
 
 def unique(word):
-    """A text that no other test uses."""
+    """Return `word` with a number that no other test uses."""
     return f"{word} {next(_numbers)}-{time.time_ns() % 10**9}"
 
 
 def ok(response, status=200):
-    """Return the answer's object; any other status fails the test with the answer."""
+    """Return the JSON object of an answer; fail if it has another status."""
     assert response.status_code == status, f"{response.status_code} {response.text}"
     return assert_json_object(response)
 
@@ -30,8 +30,8 @@ def ids_of(rows):
 
 
 class Tenant(Calls):
-    """An account of one's own. Keys by purpose: agent, oversight, read, admin, sandbox
-    agent, sandbox oversight.
+    """An account that no other test uses. Its keys are agent, oversight, read, admin,
+    sandbox agent and sandbox oversight.
     """
 
     def __init__(self, gateway, known):
@@ -47,12 +47,12 @@ class Tenant(Calls):
         return self.gateway.call(method, path, key=key and self.keys[key], **options)
 
     def get(self, path, *, key="agent", **params):
-        """Read something that is there."""
+        """Return the JSON object at a path, which must exist."""
         return ok(self.call("GET", path, key=key, params=params))
 
     def add_key(self, name, *scopes, **fields):
-        """Make a key by the API, with the operator's code where it needs one; it is
-        then known under `name`.
+        """Make a key by the API, with the operator's code if it needs one. `name` then
+        stands for it in `call`.
         """
         body = {"name": name, "scopes": scopes, **fields}
         answer = self.post("/v1/api-keys", key="admin", **body)
@@ -65,14 +65,12 @@ class Tenant(Calls):
 
     @property
     def newest_code(self):
-        """The code that the operator has for what was asked for last."""
+        """The operator's approval code for the newest request."""
         asked = ApprovalRequest.objects.filter(account=self.account)
         return asked.latest("created_at").code
 
     def submit(self, *, key="agent", headers=None, **fields):
-        """Send a message by the current path, of content of its own; return whatever
-        comes.
-        """
+        """Send a message with a unique subject. Return the answer, whatever it is."""
         body = {
             "to": ["dana@northwind.example"],
             "subject": unique("Letter"),
@@ -88,20 +86,19 @@ class Tenant(Calls):
         return ok(self.submit(**fields), 202)
 
     def read(self, email_id, *, key="read"):
-        """A message whole."""
+        """Return a whole message."""
         return self.get(f"{self.base}/emails/{email_id}", key=key)
 
     def status(self, email_id, *, key="read"):
-        """A message's status, by the list, which changes nothing."""
-        # List what sorts after the id without its last character, oldest first: the
-        # message, and hardly another.
+        """Return a message's status, from the list: a read might change it."""
+        # Ids sort by time: list from just before this one, so that it is on the page.
         rows = self.get(
             f"{self.base}/emails", key=key, since_id=email_id[:10] + "0" * 16, limit=100
         )["emails"]
         return next((row["status"] for row in rows if row["id"] == email_id), "absent")
 
     def wait_for_status(self, email_id, *wanted, key="read"):
-        """Wait until a message has one of these statuses."""
+        """Return the status when it is one of these."""
 
         def turned():
             found = self.status(email_id, key=key)
@@ -110,14 +107,16 @@ class Tenant(Calls):
         return self.wait(turned)
 
     def wait(self, function):
-        """Let the worker do what is due, and return what the function then finds."""
+        """Run the tasks that are due, and return what `function` returns then, which
+        must not be empty.
+        """
         self.gateway.work()
         found = function()
         assert found
         return found
 
     def held(self, *, key="agent", **fields):
-        """Send a message and wait until it is at the gate."""
+        """Send a message, and wait until it is held."""
         sent = self.send(key=key, **fields)
         self.wait_for_status(
             sent["id"],
@@ -127,11 +126,11 @@ class Tenant(Calls):
         return sent
 
     def pending(self, *, key="oversight", **params):
-        """What waits for a decision."""
+        """Return the messages that wait for a decision."""
         return self.get("/v1/oversight/pending", key=key, **params)["pending"]
 
     def decide(self, email_id, action, *, key="oversight", **fields):
-        """Decide by the current path; return whatever comes."""
+        """Decide on a message. Return the answer, whatever it is."""
         return self.post(
             "/v1/oversight/decide",
             key=key,
@@ -139,15 +138,15 @@ class Tenant(Calls):
         )
 
     def cancel(self, email_id, *, key="agent"):
-        """Take a message back as the SDK does: without a body."""
+        """Cancel a message as the SDK does: without a body."""
         return self.post(f"{self.base}/emails/{email_id}/cancel", key=key)
 
     def wait_for_mails(self, subject):
-        """Wait until a mail with this subject has really left."""
+        """Return the mails with this subject when the mail server has received them."""
         return self.wait(lambda: self.gateway.mails(subject))
 
     def receive(self, *, to="", files=None, **headers):
-        """Bring a mail in by SMTP, wait until it is listed, and return its row."""
+        """Receive a mail, and return its row in the list."""
         subject = headers.pop("subject", unique("Question"))
         mail = EmailMessage()
         mail["From"] = "Dana <dana@northwind.example>"
@@ -161,7 +160,7 @@ class Tenant(Calls):
             mail.add_attachment(
                 content, maintype="application", subtype="octet-stream", filename=name
             )
-        # By its id: a key that may not read held mail does not see its subject.
+        # Found by id: a key that may not read held mail does not see the subject.
         email_id = self.gateway.deliver(mail, to=to or self.address)
         rows = self.get(
             f"{self.base}/emails", key="read", direction="inbound", limit=100
@@ -169,19 +168,19 @@ class Tenant(Calls):
         return next(row for row in rows if row["id"] == email_id)
 
     def subscribe(self, *events, **fields):
-        """Subscribe a path of one's own at the test's receiver; the answer, with the
-        path beside it.
+        """Subscribe a new path of the test's receiver to events. Return the answer with
+        the path added.
         """
         path = f"/{self.account}/{unique('hook').replace(' ', '')}"
         body = {"url": self.gateway.hooks.url + path, "events": list(events), **fields}
         return ok(self.post("/v1/webhooks", key="admin", **body), 201) | {"path": path}
 
     def events(self, hook):
-        """What a subscription has got so far."""
+        """Return the posts that a subscription has got so far."""
         return self.gateway.hooks.posts_to(hook["path"])
 
     def wait_for_events(self, hook, count=1):
-        """Wait until it has got so many."""
+        """Return its posts when it has got this many."""
         return self.wait(
             lambda: self.events(hook) if len(self.events(hook)) >= count else []
         )
@@ -191,7 +190,7 @@ class Tenant(Calls):
         return self.get("/v1/audit-log", key="admin", limit=500)["entries"]
 
     def pass_time(self, email_id):
-        """Let the time come at which a scheduled message is due."""
+        """Make a scheduled message due now, and run the sweep."""
         self.gateway.sql(
             "UPDATE gateway_email SET send_at = now() - interval '1 second',"
             " due_at = now() - interval '1 second' WHERE id = %s",

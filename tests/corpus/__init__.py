@@ -1,5 +1,5 @@
-"""Hostile mails as files, each with what must and must not come of it. See README.md
-for the form of a file.
+"""Reads the corpus of hostile mails: files with an email body, and what its rendering
+must and must not have. README.md says how a file is written.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Mail:
-    """One file of the corpus."""
+    """One file of the corpus: its body, and the lines before it by name."""
 
     name: str
     body: str

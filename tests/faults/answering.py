@@ -1,4 +1,4 @@
-"""Checks that a running product answers at all of its addresses."""
+"""Checks that all web servers of a running product answer."""
 
 import urllib.request
 

@@ -1,9 +1,9 @@
-"""Sets the clock of single processes: a few lines of C between them and the C library,
-stepped while they run.
+"""Sets the clock of single processes while they run: a small C library is loaded into
+them, and replaces the C library's functions for the time of day.
 
-Only the time of day is moved; the monotonic clock of a real machine does not jump
-either. Debian's libfaketime is no help here: under it `time.sleep` of Python 3.11 and
-newer fails.
+The monotonic clock is left alone, because it does not jump on a real machine either.
+Debian's libfaketime cannot be used: with it, `time.sleep` of Python 3.11 and newer
+fails.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ _COMPILERS = ("cc", "gcc", "clang", "tcc")
 
 
 class Clock:
-    """The clock of a process that runs with `variables` in its environment."""
+    """The clock of all processes that run with `variables` in their environment."""
 
     def __init__(self, folder, library):
         self._file = folder / "offset"
@@ -56,7 +56,7 @@ class Clock:
         self.variables = {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(self._file)}
 
     def step(self, seconds):
-        """Set it to so much later than it is, for all of them at once."""
+        """Set the clock this many seconds ahead of the real time, in all processes."""
         if not self._file.exists():
             self._file.write_bytes(struct.pack("q", seconds))
         with self._file.open("r+b") as file:
@@ -65,7 +65,9 @@ class Clock:
 
 @contextlib.contextmanager
 def clock(folder):
-    """Skip the test where there is no compiler."""
+    """Compile the library in `folder`, and yield a `Clock`. Skip the test if there is
+    no C compiler.
+    """
     if not _compiler():
         pytest.skip("Setting a process's clock needs a C compiler, and none is here.")
     source = folder / "clock.c"
@@ -85,4 +87,4 @@ def clock(folder):
 
 
 def _compiler():
-    return next((found for name in _COMPILERS if (found := shutil.which(name))), None)
+    return next((path for name in _COMPILERS if (path := shutil.which(name))), None)

@@ -1,8 +1,8 @@
-"""Products for the fault tests: one with proxies between its two halves, and one that
-is killed and stopped.
+"""Fixtures of the fault tests: a running product with proxies between desk and gateway,
+and one whose launcher is killed and stopped.
 
-The main faults, which the ordinary run injects, share the product of all other tests
-and come last there.
+Faults that the ordinary test run injects use the product of all other tests, after all
+of those.
 """
 
 import pytest
@@ -33,8 +33,8 @@ def _launched(tmp_path_factory):
 
 @pytest.fixture
 def launched(_launched):
-    """The product of the group launcher, running: its tests kill and end it, in any
-    order.
+    """The running product of the tests that kill and stop it; started again if an
+    earlier test left it stopped.
     """
     if not _launched.is_running():
         _launched.start()
@@ -50,15 +50,15 @@ def desk_of_its_own(tmp_path_factory):
 @pytest.fixture(scope="session")
 def desk_of_all(stack):
     with between_proxies(stack, *map(Proxy, stack.proxy_ports)) as rig:
-        # Each is read again after a fault.
+        # After a fault all held messages are read again, so keep them few.
         rig.product.make_room(but=20)
         yield rig
 
 
 @pytest.fixture
 def shared_desk(request):
-    """The product of the test's group: a test that breaks it repairs it, or starts its
-    own with `desk_rig`.
+    """The product of the test's group. A test that breaks it must repair it, or start
+    its own with `desk_rig`.
     """
     return request.getfixturevalue(
         "desk_of_all" if group_of(request.node) == "stack" else "desk_of_its_own"
@@ -67,8 +67,8 @@ def shared_desk(request):
 
 @pytest.fixture
 def desk(shared_desk, tmp_path):
-    """The product, a history file, and the test's own messages, which must satisfy all
-    invariants at the end.
+    """The product with a new history file. At the end, the messages that the test made
+    must satisfy all invariants.
     """
     shared_desk.mine = []
     shared_desk.history = tmp_path / "history.jsonl"

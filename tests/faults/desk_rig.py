@@ -1,9 +1,9 @@
-"""One running product with a proxy between desk and gateway and one between gateway and
-desk, for faults of decisions.
+"""A running product for fault tests, with one proxy before the gateway (for the desk's
+calls) and one before the desk (for webhooks).
 
-Everything is done and seen from outside: people by HTTP, the agent by the gateway's
-API, what left by the Maildir. The database is touched for three things only: to let
-time pass, to read the two products' records, and to hold locks.
+Tests use it from outside: people by HTTP, the agent by the gateway's API, sent mail in
+the Maildir. They use the database only to let time pass, to read the records of desk
+and gateway, and to hold locks.
 """
 
 import contextlib
@@ -23,13 +23,15 @@ from tests.faults.wire import answering
 from tests.stack import running_stack, wait_for
 
 T = TypeVar("T")
-# An upper bound: a busy machine is slow.
+# Seconds to wait at most, because a busy machine is slow, and between two sweeps.
 SOON = 90
 SWEEP_PAUSE = 1.5
 
 
 class DeskRig(Records):
-    """The product, its proxies, and a history of actions and answers."""
+    """The product, its proxies `upstream` and `hooks`, and a history of actions. `mine`
+    are the messages of the present test.
+    """
 
     def __init__(self, stack, upstream, hooks):
         super().__init__(stack)
@@ -37,7 +39,7 @@ class DeskRig(Records):
         self.hooks = hooks
         self.mine = []
         self.decided_elsewhere = set()
-        # The last checked entry of the ledger.
+        # The id of the last checked entry of the ledger.
         self.verified = 0
         self.history = None
         broker = (
@@ -47,13 +49,13 @@ class DeskRig(Records):
         )
         self.celery = Celery(broker=broker, set_as_current=False)
         self.redis = Redis.from_url(stack.env["REDIS_URL"])
-        # Tasks of workers that were killed.
+        # Delivery tags of tasks that killed workers had.
         self._lost = set()
         self.shell = Shell(stack)
         self._people = {}
 
     def stand_between(self):
-        """Lead both ways through the proxies."""
+        """Send the calls in both directions through the proxies."""
         self.sql(
             "UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'",
             self.upstream.url,
@@ -69,8 +71,8 @@ class DeskRig(Records):
         self.product.set_undo_window("0")
         # Cards are planned but not posted: the alerts have their own fault tests.
         self.product.hold_alerts()
-        # A whole read each half minute could settle a doubt too early: `reconcile` runs
-        # one on request.
+        # Mark the periodic reads of the next two hours as done: they could settle a
+        # doubt too early. `reconcile` runs one on request.
         self.sql(
             "INSERT INTO dashboard_tick (job, period) SELECT 'approvals.tasks.reconcile_all', "
             "floor(extract(epoch FROM now()) / 30) + ahead FROM generate_series(0, 240) AS ahead ON CONFLICT DO NOTHING"
@@ -79,11 +81,11 @@ class DeskRig(Records):
     # People and programs
 
     def forget_sessions(self):
-        """Let everybody sign in anew when next needed."""
+        """Let each person sign in again when next needed."""
         self._people.clear()
 
     def person(self, prefix):
-        """REVIEWER, REVIEWER2, ADMIN or AUDITOR, signed in once."""
+        """Return REVIEWER, REVIEWER2, ADMIN or AUDITOR, signed in once."""
         if prefix not in self._people:
             self._people[prefix] = self.product.reviewer(prefix)
         return self._people[prefix]
@@ -104,17 +106,13 @@ class DeskRig(Records):
         return self.shown(upstream_id, subject)
 
     def send(self, **fields):
-        """Send a message by the flat call; return its id at the gateway and its
-        subject.
-        """
+        """Send a message by `send_email`; return its id there and its subject."""
         upstream_id, subject = self.product.send(**fields)
         self.note("agent", "send", upstream_id=upstream_id, subject=subject)
         return upstream_id, subject
 
     def shown(self, upstream_id, subject):
-        """Wait until the desk shows the content of a message, and count it as the
-        test's own.
-        """
+        """Wait for a message's content, add it to `mine`, and return it."""
         row = self.wait(
             lambda: self.fetched(upstream_id),
             f"{upstream_id} in the queue with its content",
@@ -124,17 +122,15 @@ class DeskRig(Records):
         return held
 
     def decide(self, held, outcome="approve", who="REVIEWER", reason=""):
-        """Give a verdict as a person does, on what was shown; return the status of the
-        answer.
-        """
+        """Give a verdict on a message as a person does. Return the HTTP status."""
         reason = reason or ("" if outcome == "approve" else "Not like this.")
         answer = self.person(who).decide(held.id, outcome, held.fingerprint, reason)
         self.note(who, outcome, upstream_id=held.upstream_id, status=answer.status_code)
         return answer.status_code
 
     def confirm(self, held):
-        """Confirm as the reviewer that an approval in doubt goes out again; False where
-        the desk does not offer it.
+        """Send an approval in doubt again, as the reviewer. Return whether the desk
+        offered and accepted that.
         """
         page = self.ana.get(f"/queue/{held.id}/")
         if f"/queue/{held.id}/send-again/" not in page.text:
@@ -149,7 +145,7 @@ class DeskRig(Records):
         return answer.status_code == 302
 
     def decide_elsewhere(self, held, action, reason="decided elsewhere"):
-        """Decide at the gateway itself, as MultiMail's own page would."""
+        """Decide directly at the gateway, as MultiMail's own page would."""
         self.decided_elsewhere.add(held.upstream_id)
         body = {"email_id": held.upstream_id, "action": action, "reason": reason}
         answer = self.product.call(
@@ -161,25 +157,23 @@ class DeskRig(Records):
         return answer
 
     def python(self, code):
-        """Run code in one `./run manage shell`, as an operator would, and return what
-        it left in `result`.
+        """Run code in `./run manage shell`, as an operator would, and return the value
+        of its variable `result`.
         """
         return self.shell.run(code)
 
     def other_worker(self, task, *arguments):
-        """Run a task, and what it wakes, in a process of its own, as another worker
-        would.
+        """Run a task, and the tasks that it sends, in a separate process, as another
+        worker would.
         """
         return self.shell.work(task, *arguments)
 
     def calls(self, held):
-        """How often the desk called to have a message decided."""
+        """How many calls of `decide_email` for a message reached the proxy."""
         return len(self.upstream.requests(DECIDE, held.upstream_id))
 
     def without_webhooks(self, held):
-        """MultiMail tells nothing of this message any more: what becomes known was
-        read.
-        """
+        """Lose all webhooks about a message: the desk learns of it by reading."""
         return self.hooks.fault(answering(200), WEBHOOK, held.upstream_id)
 
     # Waiting, and letting time pass
@@ -218,29 +212,27 @@ class DeskRig(Records):
         )
 
     def let_lease_end(self, held):
-        """The lease of the call that is under way is over; nobody has noticed yet."""
+        """Let the lease of the present call expire, without any worker noticing."""
         self._set(
             held, "lease_until = now() - interval '1 second'", "state = 'calling'"
         )
 
     def let_settle(self, held):
-        """Everything about the decision happened long enough ago for a read to prove
-        something.
-        """
+        """Make the decision so old that a read of MultiMail can settle it."""
         self._set(held, "changed_at = changed_at - interval '5 minutes'")
-        # For a decision in doubt this is when another read counts.
+        # A decision in doubt is read again when it is due.
         self._set(
             held, "due_at = now()", "state IN ('unknown', 'withdrawn', 'unattributed')"
         )
 
     def let_its_event_be_late(self, held):
-        """What MultiMail should have told of a message on its way is overdue."""
+        """Make the next webhook about a message on its way overdue."""
         late = "changed_at = changed_at - interval '1 hour', asked_at = NULL"
         self.sql(f"UPDATE mirror_message SET {late} WHERE public_id = %s", held.id)
 
     def let_outbox_lease_end(self, held):
-        """An attempt to send keeps its lease for minutes if PostgreSQL was killed; a
-        live one needs it for seconds.
+        """Let the lease of an attempt to send expire, unless it is new. It would last
+        minutes more if PostgreSQL was killed; a live attempt needs seconds.
         """
         overdue = "status = 'scheduled' AND lease_until < now() + interval '2 minutes'"
         self.sql(
@@ -253,7 +245,7 @@ class DeskRig(Records):
 
     @contextlib.contextmanager
     def undo_window(self, window="1 hour"):
-        """Leave time to undo what is decided in the block."""
+        """Set an undo window for decisions in the block."""
         self.product.set_undo_window(window)
         try:
             yield
@@ -261,8 +253,8 @@ class DeskRig(Records):
             self.product.set_undo_window("0")
 
     def bring_to_end(self, *messages, states=("applied",)):
-        """Let leases, settle times and back-off be over; sweeps do the rest, and the
-        reviewer confirms.
+        """Let leases, waiting times and back-offs end, and sweep and confirm until the
+        decision on each message is in one of these states.
         """
 
         def ended():
@@ -281,11 +273,11 @@ class DeskRig(Records):
         self.sweep_until(ended, "every decision to end")
 
     def sweep(self):
-        """Do now what the worker does by itself every few seconds."""
+        """Send the sweep task now, which otherwise runs every few seconds."""
         self.celery.send_task("approvals.tasks.sweep", queue="sync")
 
     def reconcile(self):
-        """Begin now the whole read that the worker begins by itself every half minute."""
+        """Read all held messages now, which otherwise happens every half minute."""
         ours = "slug IN ('demo', 'neighbour')"
         self.sql(
             f"UPDATE mirror_connection SET read_at = NULL, wait_until = NULL WHERE {ours}"
@@ -293,55 +285,53 @@ class DeskRig(Records):
         self.celery.send_task("approvals.tasks.reconcile_all", queue="sync")
 
     def sweep_until(self, function, what, timeout=SOON):
-        """Wait for something that a sweep brings about, with a sweep at once, and
-        others where one is not enough.
-        """
-        # The function advances time before the first sweep.
+        """Sweep, and sweep again, until `function` returns something; return that."""
+        # Call it before the first sweep too: it may let time pass.
         with contextlib.suppress(AssertionError):
             if found := function():
                 return found
         last = -SWEEP_PAUSE
 
-        def asked():
+        def swept():
             nonlocal last
             if time.monotonic() - last > SWEEP_PAUSE:
                 last = time.monotonic()
                 self.sweep()
             return function()
 
-        return self.wait(asked, what, timeout)
+        return self.wait(swept, what, timeout)
 
     def sweep_through(self):
-        """Sweep, and return when that and all that it began is over."""
+        """Sweep, and wait until the sweep and all tasks that it sent have ended."""
         self.sweep()
         self.wait_for_idle()
 
     def wait_for_idle(self, but=0):
-        """Wait until the desk's workers have nothing more to do, but for so many tasks
-        that are kept from ending.
+        """Wait until the desk's workers have nothing more to do, except for `but` tasks
+        that the test keeps from ending.
         """
-        # Twice in a row: a task in transit to Redis or to a worker is in neither for a
-        # moment.
+        # Check twice: a task on its way to a worker is for a moment neither in the
+        # queue nor unacknowledged.
         self.wait(
             lambda: self._is_idle(but) and (time.sleep(0.15) or self._is_idle(but)),
             "the workers to be idle",
         )
 
     def _is_idle(self, but):
-        """Whether no message of the desk's queues waits or is in the hands of a worker,
-        but for those of later.
+        """Whether no task of the desk waits in a queue, and workers have just `but`
+        tasks, not counting those scheduled for later.
         """
         waiting = self.redis.llen("decisions") + self.redis.llen("sync")
         unacked = self.redis.hgetall("unacked").items()
         unacknowledged = [
             json.loads(text) for tag, text in unacked if tag not in self._lost
         ]
-        now = [
-            one
-            for one, _, queue in unacknowledged
-            if queue in ("decisions", "sync") and not one["headers"].get("eta")
+        in_work = [
+            task
+            for task, _, queue in unacknowledged
+            if queue in ("decisions", "sync") and not task["headers"].get("eta")
         ]
-        return not waiting and len(now) == but
+        return not waiting and len(in_work) == but
 
     def sweep_to(self, held, *states, timeout=SOON):
         """Sweep until the newest decision on a message is in one of these states, and
@@ -363,8 +353,8 @@ class DeskRig(Records):
 
     @contextlib.contextmanager
     def lock(self, held):
-        """Hold the row lock of the newest decision on a message, as a slow transaction
-        of somebody else would.
+        """Hold the row lock of the newest decision on a message, as another, slow
+        transaction would.
         """
         with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"]) as database:
             database.execute(
@@ -375,7 +365,9 @@ class DeskRig(Records):
             database.rollback()
 
     def restart(self, name):
-        """Kill a process with SIGKILL and wait until the launcher has started another."""
+        """Kill a process with SIGKILL and wait until the launcher has started
+        another.
+        """
         killed = self.stack.kill(name)
         self.give_up_unacked()
         self.note("test", "SIGKILL", process=name)
@@ -384,8 +376,8 @@ class DeskRig(Records):
         )
 
     def give_up_unacked(self):
-        """Wait no more for what dead workers had in hand: the broker gives it out again
-        in some minutes only.
+        """Ignore the present unacknowledged tasks in `wait_for_idle`: their workers are
+        dead, and the broker waits minutes before it hands them out again.
         """
         self._lost |= set(self.redis.hkeys("unacked"))
 
@@ -411,11 +403,11 @@ class DeskRig(Records):
 
 @contextlib.contextmanager
 def desk_rig(tmp_path_factory, *, running=running_stack, **variables):
-    """Start a product whose two halves speak through proxies, and whose decisions leave
-    at once.
+    """Start a product with proxies between desk and gateway, and without an undo
+    window.
 
-    The second mailbox keeps its five seconds to undo. `running` starts it in another
-    way than others are.
+    The second mailbox keeps its undo window of five seconds. `running` is the context
+    manager that starts the product.
     """
     upstream = Proxy()
     hooks = Proxy()
@@ -427,8 +419,8 @@ def desk_rig(tmp_path_factory, *, running=running_stack, **variables):
 
 @contextlib.contextmanager
 def between_proxies(stack, upstream, hooks):
-    """Connect the two halves of a running product through these proxies, and close them
-    at the end.
+    """Connect desk and gateway of a running product through these proxies. Yield the
+    rig, and close all at the end.
     """
     rig = DeskRig(stack, upstream, hooks)
     upstream.serve(rig.known["GATEWAY_URL"])

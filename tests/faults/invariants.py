@@ -1,9 +1,8 @@
-"""Invariants after every fault, checked from outside: by records of the gateway, the
-mail box and the proxies.
+"""Checks the invariants that must hold after every fault test, by the records of the
+desk, the gateway, the mail box and the proxies.
 
-The invariants have numbers, I1 to I12. I10 needs a second connection:
-test_desk_servers. Of I9 only the plan is checked here; that cards are posted takes
-Discord's own time, and test_launcher waits for it.
+They are numbered I1 to I12. I10 needs a second connection and is in test_desk_servers.
+I9 checks here only that alerts are planned; test_launcher waits until they are posted.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ from audit.models import Entry
 from audit.recording import detail_hash, entry_hash
 from common.references import references_in
 
-# The states that the desk may show for each status of the gateway after the fault.
+# The states in which the desk may have a message, by its status at the gateway.
 _MIRRORED = {
     "pending_send_approval": ("held",),
     "scheduled": ("approved", "scheduled_approved"),
@@ -40,8 +39,8 @@ _CLOSED = (
 def check_invariants(rig, *, fate_may_be_unknown=False):
     """Fail with the first violated invariant for the messages of this test.
 
-    `fate_may_be_unknown`: the gateway may have lost a mail server's answer; it does not
-    send such a mail again.
+    `fate_may_be_unknown`: the gateway may have lost the answer of a mail server. It
+    does not send such a mail again, so it may have left or not.
     """
     for held in rig.mine:
         _i12_nothing_is_left_over(rig, held)
@@ -67,7 +66,7 @@ def _i12_nothing_is_left_over(rig, held):
 
 
 def _i4_mirror_is_what_the_gateway_has(rig, held):
-    """Periodic work of the desk is run now instead of each half minute or minute."""
+    """The desk shows the state that the gateway has, at the latest after a read."""
 
     def equal():
         status = rig.email(held)["status"]
@@ -93,9 +92,9 @@ def _i1_at_most_one_effect(rig, held, fate_may_be_unknown):
         f"I1: the gateway decided {held.subject} {len(effects)} times"
     )
     effective = [
-        seen
-        for seen in rig.upstream.reached("decide", held.upstream_id)
-        if seen.status == 200
+        call
+        for call in rig.upstream.reached("decide", held.upstream_id)
+        if call.status == 200
     ]
     assert len(effective) <= 1, (
         f"I1: {len(effective)} calls for {held.subject} had an effect"
@@ -109,7 +108,7 @@ def _i1_at_most_one_effect(rig, held, fate_may_be_unknown):
     if in_doubt():
         assert rig.mails(held) <= 1
         return
-    # I11 too: unapproved messages have not been sent.
+    # This is I11 too: messages that are not approved were not sent.
     assert rig.mails(held) == approved, (
         f"I1: {rig.mails(held)} mails with the subject {held.subject}"
     )
@@ -150,14 +149,15 @@ def _i6_what_was_shown_was_executed(rig, held, decision, entry, effect):
         "SELECT fingerprint FROM mirror_revision WHERE id = %s", decision["revision_id"]
     )
     calls = [
-        seen
-        for seen in rig.upstream.reached("decide", held.upstream_id)
-        if seen.status == 200
+        call
+        for call in rig.upstream.reached("decide", held.upstream_id)
+        if call.status == 200
     ]
-    # A rule judges the message, not its words.
+    # A rule decides what is held now, so its call may name the fingerprint of a newer
+    # revision.
     sent = {
-        seen.request.json.get("expected_fingerprint")
-        for seen in calls
+        call.request.json.get("expected_fingerprint")
+        for call in calls
         if decision["given_by_id"]
     }
     assert sent <= {revision["fingerprint"]}, (
@@ -202,8 +202,8 @@ def _i7_doubt_is_shown(rig, held):
 
 
 def _i9_every_card_has_its_delivery(rig, held):
-    """A card is planned a moment after its act, or by the sweep. Checking that it is sent
-    or shown as failed takes Discord's own time.
+    """Each message has a planned alert, at the latest after a sweep. Whether it was
+    posted is not checked, because Discord's limits make that slow.
     """
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
@@ -220,18 +220,18 @@ def _i9_every_card_has_its_delivery(rig, held):
 
 
 def _i3_every_accepted_webhook_is_stored(rig):
-    accepted = [seen for seen in rig.hooks.reached("webhook") if seen.status == 200]
-    digests = {hashlib.sha256(seen.request.body).hexdigest() for seen in accepted}
-    found = rig.sql(
+    accepted = [post for post in rig.hooks.reached("webhook") if post.status == 200]
+    digests = {hashlib.sha256(post.request.body).hexdigest() for post in accepted}
+    stored = rig.sql(
         "SELECT digest FROM mirror_webhookevent WHERE digest = ANY(%s)", list(digests)
     )
-    assert {row["digest"] for row in found} == digests, (
+    assert {row["digest"] for row in stored} == digests, (
         "I3: a webhook that was answered 200 is not kept"
     )
 
 
 def _i8_ledger_verifies(rig):
-    """Each entry since the last check matches its leaf, and so do its details."""
+    """Entries since the last check match their hashes, and so do details."""
     query = (
         "SELECT e.*, d.salt, d.fields FROM audit_entry e JOIN audit_entrydetail d ON d.entry_id = e.id "
         "WHERE e.id > %s ORDER BY e.id"

@@ -1,9 +1,8 @@
-"""A TCP proxy before one of our servers that can answer, cut, hold and delay for it,
-and keeps a record.
+"""An HTTP proxy before the gateway or the desk, which records requests and injects
+faults: it can answer itself, cut, hold or delay.
 
-A fault is a function of one exchange (tests/faults/wire.py). It is set for requests of
-one kind, most often for those of one message, so that the rest of the product goes on.
-Another such proxy stands before the desk, for webhooks.
+A fault is a function of one `Exchange` (tests/faults/wire.py). It applies to requests
+of one kind, usually about one message, so that the rest of the product goes on.
 """
 
 import contextlib
@@ -25,13 +24,15 @@ READ = "read"
 LIST = "list"
 WEBHOOK = "webhook"
 OTHER = "other"
+# Socket option: close with a reset.
 _RST = struct.pack("ii", 1, 0)
+# Seconds.
 PATIENCE = 120
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as received. READ fetches one message, LIST all held ones."""
+    """One received request. READ fetches one message, LIST all held ones."""
 
     method: str
     path: str
@@ -63,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer; `reply` adds its length."""
+    """An HTTP answer."""
 
     status: int
     body: bytes = b"{}"
@@ -82,13 +83,13 @@ class Answer:
 
 @dataclass
 class Seen:
-    """One line of the record: the request and its time, whether it reached the gateway,
-    and the answer.
+    """One request in the record: when it came, when it went on to the server (None if
+    it did not), and the answer.
     """
 
     request: Request
     at: float
-    # The nth connection, and the nth request on it.
+    # The number of the connection, and of the request on it.
     connection: int
     request_number: int
     reached_at: float | None = None
@@ -100,7 +101,7 @@ Fault = Callable[["Exchange"], None]
 
 
 class Exchange:
-    """One request and its connection."""
+    """One request and its connection, with what a fault can do to them."""
 
     def __init__(self, proxy, connection, seen):
         self.request = seen.request
@@ -110,7 +111,7 @@ class Exchange:
         self._connection = connection
 
     def forward(self):
-        """Hand the request to the gateway, and return what it answered once it has."""
+        """Send the request on to the server, and return its answer."""
         self.seen.reached_at = time.monotonic()
         answer = self._proxy.ask_gateway(self.request)
         self.seen.status = answer.status
@@ -122,7 +123,7 @@ class Exchange:
         self.write(answer.head(len(answer.body)) + answer.body)
 
     def write(self, raw):
-        """Whether the other side still took it."""
+        """Send bytes to the client. Return whether the connection is still open."""
         try:
             self._connection.sendall(raw)
         except OSError:
@@ -130,13 +131,13 @@ class Exchange:
         return self.is_open
 
     def reset(self):
-        """Cut the connection so that the other side learns it at once."""
+        """Cut the connection so that the client notices at once."""
         reset(self._connection)
         self.is_open = False
 
 
 def reset(connection):
-    """End a connection with RST, also under a thread that reads from it."""
+    """Close a connection with a reset, even while another thread reads from it."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
         connection.close()
@@ -148,8 +149,8 @@ def pass_on(exchange):
 
 @dataclass
 class Rule:
-    """A fault for requests of one kind (any when empty), of one message (any when
-    empty), so many times.
+    """A fault for the next `left` requests of one kind and one message; empty stands
+    for any. `met` are the requests that had it.
     """
 
     fault: Fault
@@ -174,7 +175,9 @@ class Rule:
 
 
 class Proxy:
-    """Listens on one loopback port. `seen` is its append-only record."""
+    """A proxy on one loopback port. `seen` is its record, oldest first. With
+    `resets_idle` it cuts connections at their second request.
+    """
 
     def __init__(self, port=0):
         self.seen = []
@@ -189,7 +192,7 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def serve(self, gateway):
-        """Take connections from now on and hand what comes to this origin."""
+        """Accept connections, and send requests on to the server at this origin."""
         self.gateway = gateway
         self._bound.listen(128)
         threading.Thread(target=self._accept, args=[self._bound], daemon=True).start()
@@ -199,11 +202,9 @@ class Proxy:
 
     @contextlib.contextmanager
     def refusing(self, *, keep_open=False):
-        """Refuse connections, as a port does where nothing listens; what is open
-        breaks, unless it is kept.
-        """
+        """Refuse new connections in the block; cut open ones, unless `keep_open`."""
         self._unlisten(keep_open=keep_open)
-        # Bound, so that no other process gets the port meanwhile.
+        # Bind the port, so that no other process gets it meanwhile.
         self._bound = self._bind(self.port)
         try:
             yield
@@ -212,7 +213,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def fault(self, fault, kind=DECIDE, email_id="", times=1_000_000):
-        """Meet requests with this fault. A newer rule comes before an older one."""
+        """Apply a fault to requests while the block runs. Newer rules come first."""
         rule = Rule(fault, kind, email_id, times)
         with self._lock:
             self._rules.insert(0, rule)
@@ -222,7 +223,7 @@ class Proxy:
             rule.left = 0
 
     def requests(self, kind, email_id=""):
-        """What arrived of this kind, oldest first."""
+        """The recorded requests of this kind and message, oldest first."""
         return [
             seen
             for seen in list(self.seen)
@@ -230,7 +231,7 @@ class Proxy:
         ]
 
     def reached(self, kind, email_id=""):
-        """What of it went on to the gateway."""
+        """Those of `requests` that went on to the server."""
         return [
             seen
             for seen in self.requests(kind, email_id)
@@ -299,8 +300,8 @@ class Proxy:
             connection.close()
 
     def _meet(self, connection, request, number, request_number):
-        """Answer one request, or do to it what a rule says; whether the connection can
-        be used again.
+        """Record one request, and pass it on or apply a fault. Return whether the
+        connection can be used again.
         """
         seen = Seen(request, time.monotonic(), number, request_number)
         exchange = Exchange(self, connection, seen)
@@ -321,13 +322,15 @@ class Proxy:
 
 
 def _read_request(stream):
-    """Read one request; None at the end of the connection."""
-    line = stream.readline().decode("latin-1").split()
-    if len(line) != 3:
+    """Return the next request; None at the end of the connection."""
+    first_line = stream.readline().decode("latin-1").split()
+    if len(first_line) != 3:
         return None
     headers = {}
     while text := stream.readline().decode("latin-1").strip():
         name, _, value = text.partition(":")
         headers[name.lower()] = value.strip()
     length = int(headers.get("content-length", 0))
-    return Request(line[0], line[1], headers, stream.read(length) if length else b"")
+    return Request(
+        first_line[0], first_line[1], headers, stream.read(length) if length else b""
+    )

@@ -1,5 +1,5 @@
-"""The records of the desk, the gateway and the mail box, read without the code that
-wrote them.
+"""Reads the records of the desk, the gateway and the mail box with plain SQL, not with
+the product's code, so that fault tests check what it really stored.
 """
 
 import mailbox
@@ -15,7 +15,7 @@ from tests.desk import Product
 
 @dataclass(frozen=True)
 class Held:
-    """A message of the test: `id` is the desk's, `upstream_id` the gateway's."""
+    """A held message of a test: `id` is the desk's, `upstream_id` the gateway's."""
 
     upstream_id: str
     subject: str
@@ -24,7 +24,7 @@ class Held:
 
 
 class Records:
-    """Reads of one running product."""
+    """The records of one running product."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -35,7 +35,7 @@ class Records:
         self._database = None
 
     def sql(self, query, *parameters):
-        """Run one statement as the owner of the database, in a transaction of its own."""
+        """Run one statement as the owner of the database, and commit it."""
         try:
             return self._run(query, parameters)
         except psycopg.OperationalError:
@@ -59,24 +59,24 @@ class Records:
         return self.sql(f"{query} WHERE m.public_id = %s ORDER BY d.id", held.id)
 
     def decision(self, held):
-        """The newest decision; empty while there is none."""
+        """The newest decision on a message; an empty dict if there is none."""
         return (self.decisions(held) or [{}])[-1]
 
     def email(self, held):
-        """The gateway's own row."""
+        """The gateway's row of a message."""
         return self.sql("SELECT * FROM gateway_email WHERE id = %s", held.upstream_id)[
             0
         ]
 
     def effects(self, held):
-        """What the gateway's audit log says was decided on a message."""
+        """The decisions on a message in the gateway's audit log, oldest first."""
         actions = ["email.approved", "email.rejected"]
         query = "SELECT * FROM gateway_auditlogentry WHERE resource_id = %s AND action = ANY(%s) ORDER BY id"
         return self.sql(query, held.upstream_id, actions)
 
     def entries(self, held, *actions):
-        """The ledger's entries about a message, oldest first, with their details; of
-        these actions, or all.
+        """The ledger's entries about a message with details, oldest first; all, or
+        those of these actions.
         """
         query = (
             "SELECT e.*, d.fields AS details FROM audit_entry e LEFT JOIN audit_entrydetail d ON d.entry_id = e.id "
@@ -89,7 +89,7 @@ class Records:
         ]
 
     def mails(self, held):
-        """How many mails with its subject really left."""
+        """How many mails with the message's subject were sent."""
         folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
         for key in folder.keys():  # noqa: SIM118 - a Maildir is no dict
             if key not in self._left:
@@ -103,9 +103,7 @@ class Records:
         return self.sql("SELECT * FROM mirror_connection WHERE slug = 'demo'")[0]
 
     def fetched(self, upstream_id):
-        """The desk's id and fingerprint of a message whose content it has; None until
-        then.
-        """
+        """The desk's id and fingerprint of a message; None until it has the content."""
         query = (
             "SELECT m.public_id, r.fingerprint FROM mirror_message m "
             "JOIN mirror_revision r ON r.id = m.revision_id WHERE m.upstream_id = %s"

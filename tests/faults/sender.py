@@ -1,5 +1,5 @@
-"""Signed webhooks of the test's own, posted to the desk past the gateway: one by one,
-or as traffic with a record.
+"""Posts signed webhooks to the desk in place of the gateway: one by one, or as steady
+traffic from several threads, with a record of the answers.
 """
 
 import contextlib
@@ -14,12 +14,13 @@ import requests
 
 from upstream.signatures import HEADER, sign
 
+# Seconds.
 PATIENCE = 120
 
 
 def event(name="message.received", **fields):
-    """A current event, by default about received mail, which is not held and has no
-    card.
+    """Return the body of an event of now, by default about received mail, which is
+    neither held nor alerted.
     """
     upstream_id = fields.setdefault(
         "email_id", f"01FAULT{uuid.uuid4().hex[:18].upper()}"
@@ -48,8 +49,8 @@ def digest(body):
 
 @dataclass
 class Sender:
-    """A sender that posts to one webhook address with one secret, and stores each
-    answer.
+    """Posts to one webhook address with one secret, and records each body with the
+    status of its answer.
     """
 
     url: str
@@ -68,8 +69,8 @@ class Sender:
         return answer
 
     def post_until_accepted(self, body):
-        """Post as MultiMail does: the same bytes again until they are taken; returns
-        how many answers were none.
+        """Post the same bytes again, as MultiMail does, until they are accepted. Return
+        how many attempts failed before.
         """
         deadline = time.monotonic() + PATIENCE
         failures = 0
@@ -83,16 +84,14 @@ class Sender:
 
     @contextlib.contextmanager
     def traffic(self, threads=2, make=event):
-        """Post from several threads for as long as the block lasts; the list holds what
-        was taken.
-        """
+        """Post from several threads in the block. Yield the accepted bodies."""
         accepted = []
         problems = []
         is_over = threading.Event()
 
         def go_on():
             try:
-                # Enough for traffic; more would only slow the product down.
+                # Ten posts a second and thread: more would slow the product down.
                 while not is_over.wait(0.1):
                     body = make()
                     self.post_until_accepted(body)
@@ -113,8 +112,8 @@ class Sender:
 
 
 def assert_stored_once(desk, bodies):
-    """Assert that each was stored once, made one message, and has one entry in the
-    ledger besides those of alerts.
+    """Assert that each webhook was stored once, made one message, and left one ledger
+    entry besides those of alerts.
     """
     digests = [digest(body) for body in bodies]
     rows = desk.sql(

@@ -1,5 +1,5 @@
-"""A separate process in which a test runs Python: as an operator does, or as another
-worker would.
+"""Runs Python code for a test in a separate process of the product: as an operator
+would in `./run manage shell`, or a task as a second worker would.
 """
 
 import json
@@ -18,7 +18,7 @@ for line in sys.stdin:
         error = traceback.format_exc()
     print("answer " + json.dumps({"result": names["result"], "error": error}, default=str), flush=True)
 """
-# It runs its own wake-ups: the worker that reads the queues may be stopped.
+# It also runs the tasks that a task sends, because the real worker may be stopped.
 _OTHER_WORKER = """
 from common.tasks import AfterCommitTask
 from dashboard.celery import app
@@ -43,7 +43,7 @@ class Shell:
         self._process = None
 
     def run(self, code):
-        """Run code and return what it left in `result`; an error there fails the test."""
+        """Run code, and return its variable `result`. An error fails the test."""
         if self._process is None:
             self._process = self._stack.converse("manage", "shell", "-v0", "-c", _SHELL)
         self._process.stdin.write(json.dumps(code) + "\n")
@@ -56,7 +56,7 @@ class Shell:
         raise AssertionError("the shell ended")
 
     def work(self, task, *arguments):
-        """Run a task and what it wakes, and return its answer."""
+        """Run a task, and the tasks that it sends; return its result."""
         return self.run(_OTHER_WORKER + f"result = work({task!r}, *{arguments})")
 
     def close(self):

@@ -1,13 +1,13 @@
-"""Connections of clients that are slow on purpose: with headers, with a body, or with
-reading what is answered.
+"""Opens connections of clients that are slow on purpose: in sending headers or a body,
+or in reading the answer. Tests check that the servers stay usable.
 """
 
 import contextlib
 import socket
 
-# More than comes of it, and less than any address takes.
+# The Content-Length of a body that never comes. Every address allows this size.
 _DECLARED = 10_000
-# So many large answers are more than the sockets of both sides hold.
+# How many unread large answers fill the socket buffers of both sides.
 _UNREAD = 2
 
 
@@ -17,7 +17,7 @@ def slow_headers():
 
 
 def slow_body(path, **headers):
-    """Return a request whose body is to come."""
+    """Return the headers of a request whose body is still to come."""
     named = "".join(
         f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()
     )
@@ -25,21 +25,21 @@ def slow_body(path, **headers):
 
 
 def slow_reader(path):
-    """Return many requests at once, whose answers nobody will read."""
+    """Return several requests, whose answers the client will not read."""
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() * _UNREAD
 
 
 @contextlib.contextmanager
 def slow_connections(port, beginnings):
-    """Open a connection for each beginning and send that; none of them reads."""
+    """Open a connection for each beginning, and send that, without reading."""
     with contextlib.ExitStack() as stack:
         opened = []
         for beginning in beginnings:
-            one = stack.enter_context(socket.socket())
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.settimeout(30)
-            one.connect(("127.0.0.1", port))
-            one.sendall(beginning)
-            one.setblocking(False)
-            opened.append(one)
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(30)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(beginning)
+            connection.setblocking(False)
+            opened.append(connection)
         yield opened

@@ -1,6 +1,6 @@
-"""What can go wrong on the wire, each a function of one exchange at the proxy.
+"""Network faults for `tests/faults/proxy.py`. Each is a function of one exchange.
 
-Nothing here sleeps to let things happen: `Hold` waits for a request and for the word.
+Tests need not sleep: `Hold` and `Gate` keep a request until the test lets it go on.
 """
 
 import threading
@@ -36,8 +36,8 @@ def endless(exchange):
 
 
 def answering(status, body=b'{"error": "Said by the proxy."}', **headers):
-    """Answer for the gateway, which sees nothing. Header names are written with
-    underscores.
+    """Return a fault that answers in place of the gateway, which never gets the
+    request. Header names are written with underscores.
     """
     all_headers = {"Content-Type": "application/json"} | {
         name.replace("_", "-"): text for name, text in headers.items()
@@ -46,7 +46,7 @@ def answering(status, body=b'{"error": "Said by the proxy."}', **headers):
 
 
 def answering_after(status, body=b'{"error": "Said by the proxy."}'):
-    """Let the gateway commit, and replace its answer."""
+    """Return a fault that lets the gateway commit, and replaces its answer."""
 
     def fault(exchange):
         exchange.forward()
@@ -56,8 +56,8 @@ def answering_after(status, body=b'{"error": "Said by the proxy."}'):
 
 
 def dripping(pause):
-    """Let the gateway commit, and give its answer byte by byte: each soon enough, all
-    of them far too late.
+    """Return a fault that lets the gateway commit, and sends its answer byte by byte,
+    with `pause` seconds after each. No single wait is too long, but all together are.
     """
 
     def fault(exchange):
@@ -72,11 +72,10 @@ def dripping(pause):
 
 
 class Hold:
-    """Stops an exchange until told: before the gateway has the request, or when it has
-    answered.
+    """A fault that holds an exchange until `release`: before the gateway has the
+    request, or with `after_answer` when it has answered.
 
-    The request goes on when `release` is called, whether or not the one who sent it
-    still lives.
+    It then goes on, even if the process that sent the request is dead.
     """
 
     def __init__(self, *, after_answer=False, then=pass_on):
@@ -97,25 +96,25 @@ class Hold:
         self.done.set()
 
     def wait(self):
-        """Until a request stands here."""
+        """Wait until a request is held."""
         assert self.arrived.wait(PATIENCE), (
             "no request came to the point where it should be held"
         )
 
     def release(self):
-        """Let it go on, and return when it has."""
+        """Let the request go on, and wait until it is done."""
         self.released.set()
         assert self.done.wait(PATIENCE), "what was held did not go on"
 
 
 def deliver_twice(exchange):
-    """The network hands the request on twice, and only the second answer comes back."""
+    """The request reaches the gateway twice, and only the second answer comes back."""
     exchange.forward()
     exchange.reply(exchange.forward())
 
 
 class Gate:
-    """Stops every exchange before the other side has it, until it is opened for all."""
+    """A fault that holds all exchanges before the server has them, until `open`."""
 
     def __init__(self):
         self.arrived = threading.Event()
@@ -127,7 +126,7 @@ class Gate:
         pass_on(exchange)
 
     def wait(self):
-        """Until the first stands here."""
+        """Wait until the first request is held."""
         assert self.arrived.wait(PATIENCE), "no request came to the gate"
 
     def open(self):

@@ -1,11 +1,11 @@
-"""Answers that differ from the documents in one point: the switch `alters` of
-`temper.py`, by call.
+"""Changes answers of the stand-in, so that they differ from the documents in one point.
+The switch `alters` of `temper.py` says how, by method and path:
 
     {"GET /v1/mailboxes/{}/emails": {"rows": {"emails": {"subject": null}}}}
 
-`status` and `headers` replace those of the answer, `body` all of it. `fields` of the
-object and `rows` of its arrays are set, or removed where they are null; `reversed` names
-arrays. With `was` only answers of that status are changed.
+`status`, `headers` and `body` replace those of the answer. `fields` sets fields of the
+object, and `rows` fields of the objects in its arrays; null removes a field. `reversed`
+names arrays to reverse. With `was`, only answers with that status are changed.
 """
 
 import re
@@ -16,7 +16,7 @@ Answer = tuple[int, Any, dict[str, str]]
 
 
 def altered(alters, call, answer):
-    """Return the answer to a call as this host gives it."""
+    """Return the answer to a call (method and path), with the changes for it."""
     status, body, headers = answer
     for pattern, how in alters.items():
         if not re.fullmatch(pattern.replace("{}", "[^/]+"), call) or answer[
@@ -34,9 +34,9 @@ def altered(alters, call, answer):
     return status, body, headers
 
 
-def _set(found, values):
+def _set(fields, values):
     return {
         name: value
-        for name, value in (found | values).items()
+        for name, value in (fields | values).items()
         if values.get(name, "") is not None
     }

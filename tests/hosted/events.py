@@ -1,7 +1,8 @@
-"""Webhooks: the names of events, their signature, and a thread that delivers.
+"""Webhooks of the stand-in for hosted MultiMail: the names of events, their signature,
+and the thread that delivers them.
 
-The events have the form of the patterns page. The other forms are tried in
-integration/test_webhook.py.
+Events have the form of the documents' page on patterns. The other documented forms are
+tested in integration/test_webhook.py.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ KNOWN = {*NAMES.values(), "message.bounced", "message.complained"}
 
 
 def deliver(waiting):
-    """Send events in their order, each once."""
+    """Send the events of a queue in order, each once, forever."""
     while True:
         delivery = waiting.get()
         delivery.attempts += 1

@@ -1,9 +1,9 @@
-"""One account of hosted MultiMail in memory: what its public documents say of each
-call, and a ledger of effects.
+"""One account of hosted MultiMail in memory. It answers each API call as the public
+documents say, and records the effects, such as sent messages.
 
-A call is looked up in `ROUTES`, which the decorator `call` fills: method, path, scope,
-and the parameters and fields that the documents name. What tests and other people do
-stands at the end of `Host`.
+The decorator `call` registers the methods of `Host` in `ROUTES`, with HTTP method,
+path, scopes, and the parameters and fields that the documents name. The methods for
+tests are at the end of `Host`.
 """
 
 import base64
@@ -33,7 +33,9 @@ SCOPES = {
     AGENT: ["read", "send"],
 }
 HELD = "pending_send_approval"
+# Rows of a list page at most.
 PAGE = 20
+# Oversight modes, the loosest first.
 STRICTNESS = ("autonomous", "monitored", "gated_send", "gated_all", "read_only")
 SEND_FIELDS = (
     "to cc bcc subject markdown attachments idempotency_key send_at gate_timing"
@@ -48,7 +50,7 @@ LIST_PARAMETERS = (
 
 
 class Refused(Exception):
-    """An answer other than success."""
+    """Raised to answer a call with an error status."""
 
     def __init__(self, code, error, **more):
         super().__init__(error)
@@ -68,11 +70,11 @@ class Asked:
     key: Any
 
     def text(self, *names):
-        """Return the first of these fields that is there."""
+        """Return the first of these fields of the body that is not empty, as text."""
         return next((str(self.body[name]) for name in names if self.body.get(name)), "")
 
     def addresses(self, name):
-        """Return a field of addresses, which may be a list or a text with commas."""
+        """Return a field of addresses as a list; it may be a text with commas."""
         value = self.body.get(name) or []
         return [
             one.strip()
@@ -80,14 +82,14 @@ class Asked:
         ]
 
 
-# Method, pattern of the path, scopes, the parameters and fields that the documents name,
-# and what serves it.
+# Method, pattern of the path, scopes, known parameters and fields, and the method of
+# `Host` that answers.
 ROUTES = []
 
 
 def call(method, path, scopes="", *, query="", body=""):
-    """Serve an operation by the decorated method of Host; `{}` is one segment of the
-    path. Without scopes any key will do.
+    """Register the decorated method of Host for a call. `{}` stands for one segment of
+    the path. The key needs one of `scopes`, or none if these are empty.
     """
     pattern = re.compile(path.replace("{}", "([^/]+)"))
 
@@ -100,7 +102,7 @@ def call(method, path, scopes="", *, query="", body=""):
 
 
 class Host:
-    """The account. `answer` is the whole API."""
+    """The account with its API: `answer` answers any call."""
 
     def __init__(self, temper):
         self.url = ""
@@ -112,7 +114,7 @@ class Host:
         self.begin(temper)
 
     def begin(self, temper, **switches):
-        """Forget everything, and be as new, with this temper and these switches."""
+        """Reset everything, and set this temper and these switches."""
         self.temper = Temper(**TEMPERS[temper] | switches)
         self.number = 0
         self.mails = {}
@@ -125,7 +127,8 @@ class Host:
         self.suppressed = []
         self.audit = []
         self.sent_before = {}
-        # What happens elsewhere right before the next call to a path is answered.
+        # (path, function): the function is called once, right before the next call to
+        # that path is answered.
         self.before = []
         self.keys = {}
         for text, scopes in SCOPES.items():
@@ -135,7 +138,7 @@ class Host:
             oversight_mode="gated_send", allowlist=[],
         )  # fmt: skip
 
-    # --- what all calls share ---
+    # --- shared by all calls ---
 
     def answer(self, method, path, query, body, secret):
         """Return status, body (an object, or bytes) and headers."""
@@ -156,16 +159,16 @@ class Host:
         key = self.keys.get(secret)
         if key is None or not key.is_active:
             raise Refused(401, "This API key is missing, unknown or revoked.")
-        found = [
+        matching_routes = [
             (match, *rest)
             for served, pattern, *rest in ROUTES
             if served == method and (match := pattern.fullmatch(path))
         ]
-        if not found:
+        if not matching_routes:
             raise Refused(404, "There is no such address.")
-        [(match, scopes, known, act)] = found
-        held = {*key.scopes, *(["read"] if "admin" in key.scopes else [])}
-        if scopes and held.isdisjoint(scopes):
+        [(match, scopes, known, act)] = matching_routes
+        scopes_of_key = {*key.scopes, *(["read"] if "admin" in key.scopes else [])}
+        if scopes and scopes_of_key.isdisjoint(scopes):
             raise Refused(403, f"This key lacks the scope {scopes[0]}.")
         unknown = [name for name in (*body, *query) if name not in known]
         if self.temper.strict and unknown:
@@ -173,6 +176,7 @@ class Host:
         asked = Asked([unquote(part) for part in match.groups()], query, body, key)
         return act(self, asked) if method == "GET" else self._change(act, asked)
 
+    # Runs a call that changes something, with the faults that the temper asks for.
     def _change(self, act, asked):
         temper = self.temper
         if temper.breaks_before:
@@ -187,7 +191,7 @@ class Host:
             raise Refused(500, "Something went wrong.")
         return answer
 
-    # --- small things ---
+    # --- helpers ---
 
     def now(self):
         """Return the time as answers have it."""
@@ -195,7 +199,7 @@ class Host:
         return now.replace("+00:00", "Z")
 
     def new_id(self):
-        """Return an id of the shape that this host uses."""
+        """Return a new id in the form that this host uses."""
         self.number += 1
         if self.temper.ids == "odd":
             return f"msg/{self.number:05}+ü%2F?#@mail.example"
@@ -221,7 +225,7 @@ class Host:
         return self.mails[email_id]
 
     def tell(self, kind, mail):
-        """Send an event about a message to whoever subscribed to it."""
+        """Send an event about a message to the webhooks that subscribed to it."""
         facts = {
             "email_id": mail.id, "from": mail.sender, "to": mail.to, "subject": mail.subject,
             "metadata": mail.metadata, "direction": mail.direction, "has_attachments": bool(mail.attachments),
@@ -233,7 +237,7 @@ class Host:
                 self.send_event(webhook, name, body.encode())
 
     def send_event(self, webhook, name, body):
-        """Send one event, or lose it, or keep it back."""
+        """Queue one event for delivery, or lose it if `loses_events` says so."""
         self.number += 1
         delivery = SimpleNamespace(
             id=f"dlv_{self.number}", webhook=webhook, event_type=name, body=body, created_at=self.now(),
@@ -286,15 +290,15 @@ class Host:
         })  # fmt: skip
 
     def effect(self, what, mail):
-        """Write what really happened."""
+        """Record what really happened to a message."""
         self.ledger.append(
             SimpleNamespace(email_id=mail.id, what=what, reason=mail.reason or "")
         )
 
-    # --- what becomes of a message ---
+    # --- the life of a message ---
 
     def written(self, **fields):
-        """Return a message with these fields: an outgoing one, if nothing else is said."""
+        """Return a new message with these fields, by default an outgoing one."""
         email_id = self.new_id()
         nothing = dict.fromkeys(
             ("decision", "reason", "decided_by", "decided_at", "delivered_at")
@@ -307,7 +311,7 @@ class Host:
         return SimpleNamespace(id=email_id, **values | fields)
 
     def accept(self, mail, *, mode):
-        """Take in a message that somebody sends: it waits, or leaves."""
+        """Accept a message that somebody sends: hold it or send it, by its mode."""
         self.mails[mail.id] = mail
         if STRICTNESS.index(mode) >= STRICTNESS.index("gated_send"):
             mail.status = HELD
@@ -316,7 +320,7 @@ class Host:
             self.leave(mail)
 
     def leave(self, mail):
-        """Send it."""
+        """Send a message."""
         mail.status = "sent"
         mail.delivered_at = self.now()
         self.effect("left", mail)
@@ -382,12 +386,12 @@ class Host:
 
     @call("POST", "/v1/mailboxes/{}/send", "send", body=SEND_FIELDS)
     def send(self, asked):
-        """Send from a mailbox, in the current dialect."""
+        """Send from a mailbox, by the current path."""
         return self._send(asked, self.mailbox(asked.parts[0]), status="pending_scan")
 
     @call("POST", "/v1/send_email", "send", body=FLAT_FIELDS)
     def send_flat(self, asked):
-        """Send as the page on Discord bots does."""
+        """Send by the path that the page on Discord bots uses."""
         return self._send(
             asked, self.mailbox(asked.text("from", "mailbox")), status="queued"
         )
@@ -452,7 +456,7 @@ class Host:
         "GET", "/v1/oversight/pending", "oversight oversight_read", query="limit cursor"
     )
     def list_pending(self, asked):
-        """List what is held, oldest first, as the OpenAPI document has its rows."""
+        """List held messages, oldest first, with the fields of the OpenAPI document."""
         rows = []
         for mail in self.mails.values():
             if mail.status != HELD:
@@ -492,7 +496,7 @@ class Host:
 
     @call("GET", "/v1/account")
     def read_account(self, asked):
-        """Tell about the account."""
+        """Return the account's data."""
         if not {"read", "admin"} & set(asked.key.scopes):
             raise Refused(403, "This key lacks the scope read.")
         return 200, {
@@ -523,7 +527,7 @@ class Host:
     @call("PATCH", "/v1/mailboxes/{}", "admin", body="display_name oversight_mode auto_cc auto_bcc forward_inbound "
           "signature_block webhook_url oversight_webhook_url")  # fmt: skip
     def change_mailbox(self, asked):
-        """Make a mailbox stricter, or call it something else."""
+        """Make a mailbox stricter, or rename it."""
         mailbox = self.mailbox(asked.parts[0])
         mode = asked.text("oversight_mode")
         if mode and STRICTNESS.index(mode) < STRICTNESS.index(mailbox.oversight_mode):
@@ -534,7 +538,7 @@ class Host:
 
     @call("GET", "/v1/mailboxes/{}/allowlist", "read")
     def list_allowlist(self, asked):
-        """List who skips approval."""
+        """List recipients whose mail needs no approval."""
         box = self.mailbox(asked.parts[0])
         found = {"entries": box.allowlist, "count": len(box.allowlist)}
         return 200, found | {"mailbox_id": box.id}
@@ -619,7 +623,7 @@ class Host:
 
     @call("GET", "/v1/webhook-deliveries", "admin", query="limit cursor")
     def list_deliveries(self, asked):
-        """List what was delivered, newest first."""
+        """List webhook deliveries, newest first."""
         rows = [
             {
                 "id": one.id, "event_type": one.event_type, "url": one.webhook.url, "status": one.status,
@@ -630,7 +634,7 @@ class Host:
         ]  # fmt: skip
         return self.page("deliveries", rows, asked)
 
-    # --- what tests and other people do ---
+    # --- for tests: what agents, customers and other people do ---
 
     def set(self, **switches):
         """Change switches of temper.py."""
@@ -647,7 +651,7 @@ class Host:
         return mail.id
 
     def receive(self):
-        """Let mail come from outside."""
+        """Receive a mail from a customer."""
         mail = self.written(
             direction="inbound", sender="dana@northwind.example", to=[self.box.address], status="unread",
             subject="Where is my refund?", markdown="Hello, where is it?",
@@ -656,18 +660,18 @@ class Host:
         self.tell("received", mail)
 
     def decide_elsewhere(self, action="approve", by="kim@elsewhere.example"):
-        """Decide all that is held, past the desk."""
+        """Decide all held messages elsewhere, without the desk."""
         with self.lock:
             for mail in list(self.mails.values()):
                 if mail.status == HELD:
                     self.decide(mail, action, by=by)
 
     def effects(self, email_id):
-        """What became of a message, in order: `left`, `rejected`."""
+        """Return the recorded effects on a message, in order: "left", "rejected"."""
         return [one.what for one in self.ledger if one.email_id == email_id]
 
     def bodies(self, path):
-        """The bodies of the changes that were asked for at a path."""
+        """Return the bodies of the calls to a path."""
         return [body for _, asked, body in self.calls if asked == path and body]
 
 

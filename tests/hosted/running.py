@@ -1,4 +1,4 @@
-"""Serves the stand-in over HTTP, in a thread of the test."""
+"""Serves the stand-in for hosted MultiMail over HTTP, in a thread of a test."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from tests.serving import Handler, serving
 
 
 def handler(host):
-    """Return the class that answers for this host."""
+    """Return a request handler class that answers for this host."""
 
     class Answers(Handler):
         def _answer(self):
@@ -21,10 +21,10 @@ def handler(host):
                 body = None
             secret = self.headers.get("Authorization", "").removeprefix("Bearer ")
             query = dict(parse_qsl(address.query, keep_blank_values=True))
-            status, found, headers = host.answer(
+            status, content, headers = host.answer(
                 self.command, address.path, query, body, secret
             )
-            self.reply(status, found, **headers)
+            self.reply(status, content, **headers)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
@@ -33,7 +33,7 @@ def handler(host):
 
 @contextlib.contextmanager
 def hosted():
-    """Run it on a free port, which the desk may call."""
+    """Serve a lenient host on a free port. The desk may call it."""
     host = Host("lenient")
     with serving(handler(host)) as host.url:
         yield host

@@ -1,7 +1,5 @@
-"""Every switch of the stand-in: what the public documents leave open, and what goes
-wrong.
-
-Each can be changed while it runs.
+"""The switches of the stand-in for hosted MultiMail: behaviours that the public
+documents leave open, and faults. Each can be changed while it runs.
 """
 
 from dataclasses import dataclass, field
@@ -12,12 +10,11 @@ from typing import Any
 class Temper:
     """How this host behaves. The defaults are the lenient host."""
 
-    # Unknown fields and parameters are 422 and named; otherwise they are ignored.
+    # Whether unknown fields and parameters are refused with 422; else they are ignored.
     strict: bool = False
-    # Whether `reason` of a decision is a known field; where it is not, it is refused or
-    # ignored, and never kept.
+    # Whether `reason` of a decision is a known field. If not, it is refused or ignored.
     takes_reason: bool = True
-    # What rows of the pending list have beyond the fields of the OpenAPI document.
+    # Fields of the pending list's rows besides those of the OpenAPI document.
     shows: list[str] = field(
         default_factory=lambda: [
             "cc",
@@ -28,24 +25,24 @@ class Temper:
             "send_at",
         ]
     )
-    # Whether a 409 of a decision tells the message's status and how it was decided.
+    # Whether a 409 to a decision has the message's status and earlier decision.
     tells_outcome: bool = True
-    # Words of states.
+    # What answers call the states "held" and "sent".
     held_word: str = "pending_send_approval"
     sent_word: str = "sent"
-    # ulid, odd
+    # The form of ids: "ulid", or "odd" with characters that must be quoted in URLs.
     ids: str = "ulid"
-    # For the next so many changes: carried out and then 500; answered 200 and not
-    # carried out; 503 and not carried out.
+    # How many of the next changes are carried out and answered with 500, answered with
+    # 200 but not carried out, or answered with 503 and not carried out.
     breaks_after: int = 0
     does_nothing: int = 0
     breaks_before: int = 0
-    # An approval of what was approved sends it again, as a host without
-    # first-decision-wins would.
+    # Whether a second approval sends the message again; otherwise the first decision
+    # wins.
     repeats: bool = False
-    # The next so many events are never sent.
+    # How many of the next events are never sent.
     loses_events: int = 0
-    # Single points in which answers differ from the documents: `altered.py`.
+    # Changes of single answers, see `altered.py`.
     alters: dict[str, Any] = field(default_factory=dict)
 
 

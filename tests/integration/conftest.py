@@ -1,4 +1,6 @@
-"""Fixtures of the tests with a database."""
+"""Fixtures of the integration tests, which use a database: stand-ins for MultiMail and
+Discord, people, messages and standing approvals.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -24,7 +26,7 @@ from tests.integration.gateway_served import make_account, served_gateway
 from tests.integration.standing import let_through, make_record, sign, switch_on
 from tests.standin import multimail
 
-# A busy machine may need longer than a request would wait.
+# A busy machine may be slower than the product's time limits for Redis.
 redis.TIMEOUT_SECONDS = 60.0
 patience = {"socket_timeout": 60.0, "socket_connect_timeout": 60.0}
 app.conf.broker_transport_options = app.conf.broker_transport_options | patience
@@ -32,7 +34,7 @@ app.conf.broker_transport_options = app.conf.broker_transport_options | patience
 
 @pytest.fixture(autouse=True)
 def _database(db):
-    """Let every test here use the database, without a mark of its own."""
+    """Let every test here use the database."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +53,8 @@ def _redis_does_not_rest(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _plans_at_once(request, monkeypatch):
-    """Plan what is recorded at once, as no worker runs here: after the commit, where
-    the test has one.
+    """Plan alerts when something is recorded, because no worker runs here: after the
+    commit, if the test commits, else immediately.
     """
     marker = request.node.get_closest_marker("django_db")
     commits = "transactional_db" in request.fixturenames or bool(
@@ -76,8 +78,8 @@ def _plans_at_once(request, monkeypatch):
 
 @pytest.fixture
 def without_counts(monkeypatch):
-    """Leave out the counts beside every page, for tests that walk through all of them:
-    other tests have the counts, which take a quarter of the time here.
+    """Leave out the counts in the sidebar, for tests that visit all pages: they take a
+    quarter of the time there, and other tests check them.
     """
     rail = "dashboard.frame.context"
     monkeypatch.setattr(f"{rail}.recent_attention_count", lambda actor: 0)
@@ -117,9 +119,7 @@ def second(db):
 
 @pytest.fixture
 def working(connection):
-    """A healthy desk: its connection was just read, and its workers have been at work
-    for a while.
-    """
+    """A healthy desk: a connection that was just read, and busy workers."""
     Connection.objects.update(complete_as_of=Now(), created_at=Now())
     for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
         Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
@@ -135,7 +135,7 @@ def desk(signed_in, reviewer):
 
 @pytest.fixture
 def route(db):
-    """A Discord channel that gets the cards."""
+    """The route of a Discord channel that gets alert cards."""
     channel = Destination.objects.create(
         name="#approvals", url="https://discord.com/api/webhooks/1/x"
     )
@@ -144,7 +144,7 @@ def route(db):
 
 @pytest.fixture
 def stranger(db):
-    """A reviewer of another connection than the messages'."""
+    """A reviewer who has a role only for another connection."""
     other = make_connection("other")
     return make_person("x@yourteam.example", "X", "reviewer", connection=other)
 
@@ -176,9 +176,7 @@ def discord(monkeypatch):
 
 @pytest.fixture
 def past(connection, reviewer, second_reviewer, monkeypatch):
-    """What people decided of one kind of message, which is just enough here for a
-    standing approval.
-    """
+    """Decided messages of one kind, enough here for a standing approval."""
     switch_on()
     for name in ("LEAST", "LEAST_DAYS"):
         monkeypatch.setattr(record, name, 3)
@@ -187,7 +185,7 @@ def past(connection, reviewer, second_reviewer, monkeypatch):
 
 @pytest.fixture
 def standing(connection, reviewer, admin, second, monkeypatch):
-    """A standing approval on a record of one message, which is enough here."""
+    """A standing approval, based on one decided message, which is enough here."""
     switch_on()
     for name in ("LEAST", "LEAST_DAYS"):
         monkeypatch.setattr(record, name, 1)

@@ -20,7 +20,7 @@ from tests.factories import actor_of
 
 
 class Killed(BaseException):
-    """The worker's process ends here."""
+    """Raised in place of a crash of the worker's process."""
 
 
 def die(*_):
@@ -38,7 +38,9 @@ def decide(message, person, outcome="approve", reason="", *, surface="web", **mo
 
 
 def decided(message, person, outcome="approve", reason="No", **fields):
-    """Decide, and let the decision be in a state that otherwise takes a network."""
+    """Decide, and set fields of the decision, such as a `state` that normally needs a
+    call of MultiMail. Return the decision.
+    """
     result = decide(message, person, outcome, "" if outcome == "approve" else reason)
     for row, values in (
         (result.decision, fields),
@@ -57,7 +59,7 @@ def withdraw(message, person):
 
 
 def make_decision(message, person, state="recorded", outcome="approve", **fields):
-    """Store a decision in a state that tests start from, past its commands."""
+    """Store a decision in any state, directly in the database."""
     values = {"due_at": Now(), "reference": f"R{Decision.objects.count()}", **fields}
     return Decision.objects.create(
         message=message, revision=message.revision, given_by=person, outcome=outcome,
@@ -66,9 +68,7 @@ def make_decision(message, person, state="recorded", outcome="approve", **fields
 
 
 def post_verdict(client, message, *, headers=None, **fields):
-    """Post a verdict on the version that the test knows; an approval unless the fields
-    say otherwise.
-    """
+    """Post a verdict on the version of `message`, by default an approval."""
     posted = {
         "outcome": "approve",
         "fingerprint": message.revision and message.revision.fingerprint,
@@ -85,14 +85,14 @@ def make_due():
 
 
 def carry_out(message, person, outcome="approve"):
-    """Decide, and carry it out at once; return the result of the run."""
+    """Decide, and carry the decision out at once. Return the result of the run."""
     result = decide(message, person, outcome)
     make_due()
     return run_decision(decision_id=result.decision.pk)
 
 
 def expires(**time):
-    """Let all messages expire after this time, or have expired before a negative one."""
+    """Let all messages expire in this time; a negative one means they have expired."""
     Message.objects.update(expires_at=Now() + timedelta(**time))
 
 
@@ -102,7 +102,7 @@ def read_all(connection):
 
 
 def waiting_for_a_lock(database):
-    """Wait until some session waits for a lock."""
+    """Wait until some database session waits for a lock."""
     deadline = time.monotonic() + 60
     with database.cursor() as cursor:
         while time.monotonic() < deadline:
@@ -113,8 +113,8 @@ def waiting_for_a_lock(database):
 
 
 def in_thread(work):
-    """Run `work` in its own session; return its thread and a list that will hold its
-    result or its exception.
+    """Run `work` in a thread with its own database session. Return the thread and a
+    list that will have its result or exception.
     """
     results = []
 
@@ -132,8 +132,8 @@ def in_thread(work):
 
 
 def at_once(*works):
-    """Run each in its own session, all at the same time; return their results or
-    exceptions.
+    """Run each function in a thread with its own database session, all at the same
+    time. Return their results or exceptions.
     """
     start = threading.Barrier(len(works))
 

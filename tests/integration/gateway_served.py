@@ -1,9 +1,8 @@
-"""The real gateway, served over HTTP out of the test's own transaction: what the desk
-calls is what ships.
+"""Serves the real gateway over HTTP within a test, so that tests of the desk call it in
+place of a stand-in.
 
-A thread answers with the test's connection to the database, which waits for it
-meanwhile; so a test needs no process of its own, and what it leaves behind is rolled
-back. `lost` answers never come back, `spoiled` ones come otherwise.
+It runs in a thread of the test process and uses the test's database connection, while
+the test waits for the answer. So everything is rolled back after the test.
 """
 
 import contextlib
@@ -25,7 +24,9 @@ from tests.serving import named
 
 @dataclass
 class ServedGateway:
-    """Its address, and the faults of its responses by method and end of a path."""
+    """The served gateway: its address, its calls, and faults by method and end of a
+    path. A `lost` answer never comes back; a `spoiled` one is replaced without a call.
+    """
 
     url: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -33,7 +34,7 @@ class ServedGateway:
     spoiled: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
 
     def fault(self, among, method, path):
-        """Return the first fault for this call."""
+        """Return the (method, end of path) in `among` for this call, or None."""
         return next(
             (one for one in among if one[0] == method and path.endswith(one[1])), None
         )
@@ -45,10 +46,10 @@ class _Quiet(WSGIRequestHandler):
 
 
 class _GatewayHandler(WSGIHandler):
-    """Django's handler, with the gateway's addresses whatever the test process has.
+    """Django's handler with the gateway's URLs in place of the desk's.
 
-    It does not tell that a request began or ended: that would close the connection,
-    which is in a transaction.
+    It sends no signals at the beginning and end of a request: these would close the
+    database connection, which is in the test's transaction.
     """
 
     def __call__(self, environ, start_response):
@@ -63,7 +64,7 @@ class _GatewayHandler(WSGIHandler):
 
 @contextlib.contextmanager
 def served_gateway():
-    """Serve on a free port."""
+    """Serve the gateway on a free port."""
     served = ServedGateway()
     shared = connections["default"]
     with override_settings(MIDDLEWARE=["gateway.middleware.JsonOnlyMiddleware"]):
@@ -114,7 +115,7 @@ class ServedAccount:
     connection: Connection
 
     def ask(self, method, path, *, key="admin", json=None):
-        """Call the gateway as somebody with one of the account's keys."""
+        """Call the gateway with one of the account's keys."""
         headers = {"Authorization": f"Bearer {self.world.keys[key]}"}
         return requests.request(
             method, self.gateway.url + path, headers=headers, json=json, timeout=10
@@ -127,7 +128,7 @@ class ServedAccount:
         self.ask("POST", "/v1/send_email", key="agent", json=body)
 
     def asked(self, method, path):
-        """How often the gateway was called with this method and end of a path."""
+        """Return how many calls had this method and end of path."""
         return sum(
             1
             for one in self.gateway.calls
@@ -136,15 +137,15 @@ class ServedAccount:
 
     @property
     def mailbox(self):
-        """The desk's mailbox of the account's first one, as it is now."""
+        """The desk's row of the account's first mailbox, as it is now."""
         return self.connection.mailboxes.select_related("connection").get(
             upstream_id=self.world.mailbox.pk
         )
 
 
 def make_account(gateway, **fields):
-    """Make an account at the gateway and connect the desk to it; its mailboxes are
-    read.
+    """Make an account at the gateway, connect the desk to it, and read its mailboxes.
+    `fields` are set on the connection.
     """
     world = make_world()
     keys = {"oversight_key": world.keys["desk"], "admin_key": world.keys["admin"]}

@@ -1,7 +1,8 @@
-"""The desk connected to the hosted stand-in.
+"""The desk connected to the stand-in for hosted MultiMail (`tests/hosted`).
 
-The stand-in posts its webhooks to a server of the test, which keeps them; `take_in`
-hands them to the desk, because only the test's own thread sees the test's transaction.
+The stand-in posts its webhooks to a small server, which stores them. `take_in` then
+posts them to the desk in the test's own thread, because only that sees the test's
+transaction.
 """
 
 import contextlib
@@ -33,8 +34,8 @@ KEYS = {
 
 @dataclass
 class HostedDesk:
-    """A host, the connection to it, and the webhooks that the host sent and the desk
-    has not seen yet.
+    """A host, the desk's connection to it, and the webhooks (`posted`) that the host
+    sent and the desk has not received yet.
     """
 
     host: Host
@@ -47,8 +48,8 @@ class HostedDesk:
         return Connection.objects.get()
 
     def connect(self, client):
-        """Connect by the desk's pages as an admin does, register the webhook, and read
-        what is there.
+        """Add the connection and its webhook on the desk's pages, as an admin does, and
+        read the mailboxes and messages.
         """
         form = {"place": "other", "address": self.host.url, "name": "Hosted", **KEYS}
         leads_to(client.post("/connections/add/", form))
@@ -68,9 +69,7 @@ class HostedDesk:
         return outcome
 
     def take_in(self, client):
-        """Hand the desk what the host has sent, in its order; return how each was
-        answered.
-        """
+        """Post the host's webhooks to the desk in order; return the statuses."""
         self.host.undelivered.join()
         posted = [*self.posted]
         self.posted[:] = []
@@ -82,20 +81,18 @@ class HostedDesk:
         ]
 
     def held(self, **fields):
-        """Let an agent send a message, and the desk read it."""
+        """Let an agent send a message and the desk read it; return the desk's row."""
         upstream_id = self.host.hold(**fields)
         self.read()
         return Message.objects.get(upstream_id=upstream_id)
 
     def decided(self, message, person, outcome="approve", reason=""):
-        """Give a verdict and carry it out, also the calls that the desk makes again at
-        once.
-        """
+        """Give a verdict and carry out the decision. Return the decision."""
         decision = decide(message, person, outcome, reason).decision
         return self.carried_out(decision)
 
     def carried_out(self, decision):
-        """Carry out a decision that was given."""
+        """Carry out a decision, with all attempts that are due at once."""
         for _ in range(6):
             make_due()
             Connection.objects.update(read_at=None)
@@ -105,8 +102,8 @@ class HostedDesk:
         return decision
 
     def resolved(self, decision):
-        """Let time pass and the sweep read, until a decision in doubt is settled or
-        nothing more is learnt.
+        """Let time pass, and read MultiMail three times, so that a decision in doubt is
+        settled if a read can do that. Return the decision.
         """
         for _ in range(3):
             Decision.objects.filter(pk=decision.pk).update(
@@ -134,7 +131,7 @@ def text_of(answer):
 
 @contextlib.contextmanager
 def hosted_desk(host):
-    """Serve the address that the host's webhooks go to, and let the desk call the host."""
+    """Serve an address for the host's webhooks, and yield the desk."""
     desk = HostedDesk(host)
 
     class Hook(Handler):

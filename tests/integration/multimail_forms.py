@@ -1,5 +1,5 @@
-"""The forms that change an account at MultiMail, in an order in which each finds what
-it changes.
+"""All forms of the desk that change an account at MultiMail, with valid fields. Tests
+submit them in this order, in which each finds the row that it changes.
 """
 
 from datetime import timedelta
@@ -20,7 +20,7 @@ def forms_at_multimail(account, person, monkeypatch):
     box = account.mailbox
     world = account.world
     hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
-    sent = WebhookDelivery.objects.create(
+    delivery = WebhookDelivery.objects.create(
         webhook=hook,
         state="failed",
         event_id="01E",
@@ -29,7 +29,7 @@ def forms_at_multimail(account, person, monkeypatch):
         trace="t",
     )
     agent = ApiKey.objects.get(name="Key agent")
-    at = {"connection_id": account.connection.pk}
+    of_connection = {"connection_id": account.connection.pk}
     changed = {
         "display_name": "Other",
         "auto_cc": "",
@@ -44,9 +44,9 @@ def forms_at_multimail(account, person, monkeypatch):
     domain = Domain.objects.create(
         account=world.account, domain="shop.example", token="t"
     )
-    of_domain = at | {"domain_id": domain.pk}
-    key = at | {"key_id": agent.pk}
-    of_hook = at | {"subscription_id": hook.pk}
+    of_domain = of_connection | {"domain_id": domain.pk}
+    key = of_connection | {"key_id": agent.pk}
+    of_hook = of_connection | {"subscription_id": hook.pk}
     of_box = {"mailbox_id": box.pk}
     flood = Brake.objects.create(
         connection=account.connection,
@@ -63,13 +63,18 @@ def forms_at_multimail(account, person, monkeypatch):
         (
             "add-mailbox",
             {},
-            {**at, "connection": account.connection.pk, "address": "more"},
+            {**of_connection, "connection": account.connection.pk, "address": "more"},
             "mailbox.created",
         ),
         ("mailbox-settings", of_box, changed, "mailbox.changed"),
         ("mailbox-mode", of_box, {"mode": "read_only"}, "mailbox.changed"),
         ("loosen-mailbox", of_box, {"to": "gated_all"}, "mailbox.loosened"),
-        ("add-api-key", at, {"name": "Bot", "scopes": ["read"]}, "api_key.created"),
+        (
+            "add-api-key",
+            of_connection,
+            {"name": "Bot", "scopes": ["read"]},
+            "api_key.created",
+        ),
         (
             "change-api-key",
             key,
@@ -78,13 +83,13 @@ def forms_at_multimail(account, person, monkeypatch):
         ),
         ("api-key-owner", key, {"owner": str(person.pk)}, "api_key.owner_set"),
         ("revoke-api-key", key, {}, "api_key.revoked"),
-        ("add-domain", at, {"domain": "more.example"}, "domain.added"),
+        ("add-domain", of_connection, {"domain": "more.example"}, "domain.added"),
         ("rotate-domain", of_domain, {}, "domain.dkim_rotated"),
         ("verify-domain", of_domain, {}, "domain.looked_up"),
         ("delete-domain", of_domain, {}, "domain.removed"),
         (
             "add-webhook",
-            at,
+            of_connection,
             {
                 "url": "https://x.example.org/h",
                 "events": ["message.sent"],
@@ -93,14 +98,19 @@ def forms_at_multimail(account, person, monkeypatch):
         ),
         ("test-webhook", of_hook, {}, "hook.tested"),
         ("rotate-webhook", of_hook, {"overlap": "3600"}, "hook.rotated"),
-        ("replay-delivery", of_hook | {"delivery_id": sent.pk}, {}, "hook.replayed"),
+        (
+            "replay-delivery",
+            of_hook | {"delivery_id": delivery.pk},
+            {},
+            "hook.replayed",
+        ),
         ("delete-webhook", of_hook, {}, "hook.deleted"),
         ("delete-mailbox", of_box, {"address": box.address}, "mailbox.deleted"),
     ]
 
 
 def post(client, name, kwargs, form):
-    """Post a form, with a ticket where it can be sent only once."""
+    """Post a form; with a ticket, if it can be submitted only once."""
     form = {"oversight_mode": "gated_all", **form}
     if name in ("add-api-key", "add-webhook", "rotate-webhook"):
         form["ticket"] = uuid4().hex

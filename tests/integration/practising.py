@@ -1,5 +1,5 @@
-"""Practice messages for tests: a message that somebody approved, and the copy that is
-planted of it.
+"""Makes practice messages for tests: an approved message, and the copy with a fault
+that is planted in the queue.
 """
 
 import random
@@ -18,7 +18,7 @@ TEXT = (
 
 
 def make_approved(connection, person):
-    """Make a message that this person approved, and that was sent."""
+    """Make a message that this person approved and that was sent."""
     message = make_message(connection, markdown=TEXT)
     decided(message, person, state="applied")
     sent = {"state": "sent", "changed_at": Now()}
@@ -27,11 +27,11 @@ def make_approved(connection, person):
 
 
 def make_planted(connection, *, seed=2):
-    """Plant one in the connection's only mailbox."""
+    """Plant a practice message in the connection's only mailbox."""
     with transaction.atomic():
         mailbox = connection.mailboxes.select_related("connection").get()
-        found = planting.plant_in(
+        planted = planting.plant_in(
             mailbox, rng=random.Random(seed), signed_by="Ida Lindqvist and Sam Okoro"
         )
-    assert found is not None
-    return found
+    assert planted is not None
+    return planted

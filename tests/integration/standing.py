@@ -1,4 +1,4 @@
-"""Makes a record of decisions and signs standing approvals, for tests."""
+"""Makes standing approvals for tests, and decided messages as their record."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,7 @@ KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Refund bot", "metadata": {}}
 
 
 def make_refund(connection, number=4471, **fields):
-    """Make a held message of the class that the record is about."""
+    """Make a held message of the kind for which tests sign standing approvals."""
     markdown = f"Hello Dana,\n\nyour refund of {number / 100:.2f} EUR for order {number} is on its way."
     return make_message(
         connection,
@@ -34,15 +34,15 @@ def make_refund(connection, number=4471, **fields):
 
 
 def make_record(connection, *people, number=3, outcome="approve", **fields):
-    """Let people have decided so many such messages, one every day until yesterday;
-    return them, the oldest first.
+    """Make this many messages that people decided in turn, one each day until
+    yesterday. Return them, the oldest first.
     """
     made = [make_refund(connection, 4023, **fields) for _ in range(number)]
     state = "sent" if outcome == "approve" else "rejected"
-    for place, message in enumerate(made):
-        person = people[place % len(people)]
+    for day, message in enumerate(made):
+        person = people[day % len(people)]
         decide(message, person, outcome, "" if outcome == "approve" else "No")
-        ago = Now() - timedelta(days=number - place)
+        ago = Now() - timedelta(days=number - day)
         Decision.objects.filter(message=message).update(
             state="applied", recorded_at=ago, changed_at=ago
         )
@@ -55,22 +55,22 @@ def make_record(connection, *people, number=3, outcome="approve", **fields):
 
 
 def switch_on():
-    """Let standing approvals approve."""
+    """Switch standing approvals on."""
     OrganisationSettings.objects.update_or_create(
         pk=1, defaults={"standing_since": Now()}
     )
 
 
 def terms(**fields):
-    """Return usual terms."""
+    """Return usual terms of a standing approval."""
     return Terms(
         **{"ends_at": clock() + timedelta(days=90), "cap_an_hour": 50, **fields}
     )
 
 
 def sign(like, first, second, **fields):
-    """Sign a standing approval for messages like this one, as if the second admin had
-    accepted it.
+    """Sign a standing approval for messages like this one, as the `first` admin, with
+    the consent of the `second`.
     """
     actor = replace(actor_of(first), second=str(second.pk))
     return sign_standing(
@@ -83,10 +83,10 @@ def sign(like, first, second, **fields):
 
 
 def let_through(standing):
-    """Let the next message of each ten be no sample."""
+    """Make sure that the next message is no sample for a person."""
     standing.refresh_from_db()
     if standing.met % 10 == 0:
-        # The place of the sample is drawn with the first of ten.
+        # The first of each ten messages draws which one is the sample: skip that draw.
         StandingApproval.objects.filter(pk=standing.pk).update(
             met=F("met") + 1, sample_at=0
         )

@@ -71,6 +71,7 @@ NOTED = (
 # Content of others, served with its own policy.
 SANDBOXED = {
     "edit-preview",
+    "picture-view",
     "message-body",
     "seen-body",
     "file-view",

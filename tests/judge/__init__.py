@@ -1,1 +1,3 @@
-"""A browser as the judge of the simple form: what of a message it hides, moves or adds."""
+"""Tests of `simple_form` with Chromium as the judge: random messages are drawn, to see
+which words are hidden, moved or added.
+"""

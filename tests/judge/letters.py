@@ -1,9 +1,8 @@
-"""Messages drawn by lot, of nearly all that HTML and CSS offer to hide, cover, move or
-add words.
+"""Writes random messages for the judge, with nearly all that HTML and CSS have to hide,
+cover, move or add words.
 
-Their words are made of H, M and N, so that one of them read backwards has the same
-width. A message has few odd things in it: where there are many, what is noticed of one
-would excuse the others.
+Words consist of H, M and N, so that each has the same width backwards. A message has
+only one to three odd things: with many, a finding about one would excuse the others.
 """
 
 import random
@@ -15,10 +14,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Letter:
-    """A message, the width of the window that it is read in, and whether that is light
-    or dark.
+    """A message, with the width of the window in which it is drawn and its colour
+    scheme.
 
-    Of one that is not whole, nothing is asked that a change has answered already.
+    If it is `is_whole`, all its words are judged. Otherwise the judge skips an original
+    for which `simplify` already names a harm.
     """
 
     html: str
@@ -28,8 +28,8 @@ class Letter:
 
 
 def vocabulary(size=6):
-    """Return words of which none is another one backwards, and which differ from
-    themselves backwards in all places.
+    """Return words of H, M and N. Each differs from itself backwards in every letter,
+    and none is another one backwards.
     """
     found = ("".join(letters) for letters in product("HMN", repeat=size))
     return [
@@ -54,7 +54,7 @@ def _values(text):
     return {name.strip(): _each(f" {values}") for name, _, values in lines}
 
 
-# Properties, each with values that do something, that do nothing, and that lie between.
+# Properties, each with values that do harm, that do none, and that lie between.
 PROPERTIES = _values("""
     color: #fff | white | transparent | #000 | inherit | foo | rgba(0,0,0,.05) | #fffffe | canvas | currentcolor
       | hsl(0 0% 100%) | light-dark(#fff, #fff) | var(--w) | rgb(from white r g b) | color-mix(in srgb, #fff, #fff)
@@ -305,7 +305,7 @@ PROPERTIES = _values("""
     -moz-opacity: 0
     -ms-filter: "alpha(opacity=0)"
 """)
-# Declarations that do something together.
+# Declarations that do harm together.
 RECIPES = _each("""
     height:0;overflow:hidden | max-height:20px;overflow:hidden | white-space:nowrap;overflow:hidden;width:60px |
     line-height:0;overflow:hidden | height:20px;overflow:hidden;padding-top:19px | background:#000;color:#fff |
@@ -363,7 +363,7 @@ ATTRIBUTES = _each("""
     align=absbottom | loop=1 | behavior=slide | scrollamount=0 | wrap=off | rows=1 | cols=1 | marginheight=90 |
     leftmargin=900 | style | class | is=x | slot=x | part=x | accesskey=x | tabindex=1 | draggable=true
 """)
-# What has words in it: ^ stands for attributes, ~ for anything, % for words alone.
+# Ordinary elements. ^ stands for attributes, ~ for any content, % for words alone.
 ORDINARY = _each("""
     <p^>~</p> | <p^>~ | <div^>~</div> | <div^>~</div> | <span^>~</span> | <b^>~</b> | <i^>~</i> | <font^>~</font> |
     <center^>~</center> | <h1^>~</h1> | <h3^>~</h3> | <section^>~</section> | <article^>~</article> |
@@ -388,7 +388,7 @@ ORDINARY = _each("""
     <ul^><li^>~</li><li^>~</li></ul> | <ol^><li^>~<li^>~</ol> | <ol start=3 reversed^><li^>~<li^ value=9>~</ol> |
     <li^>~ | <dl^><dt^>~<dd^>~</dl> | <menu^><li^>~</menu> | <ul^><ul^><li^>~</ul></ul> | <dir^><li^>~</dir>
 """)
-# Elements that not all recipients are shown, or that draw something else than words.
+# Elements that some recipients do not see, or that draw something other than words.
 UNUSUAL = _each("""
     <details^><summary^>~</summary>~</details> | <details open^><summary^>~</summary>~</details> |
     <details^>~</details> | <template^>~</template> | <svg^ width=200 height=30><text^ y=20>%</text></svg> |
@@ -407,7 +407,7 @@ UNUSUAL = _each("""
     <plaintext^>% | <!--[if !mso]><!-->~<!--<![endif]--> | <!--[if mso]>%<![endif]-->~ | <b^>~</p>~</b> |
     <a^>~<a^>~</a> | <table^><td^>~</table>
 """)
-# What has no words, and may lie over them or push them away.
+# Elements without words, which may cover words or push them away.
 COVERS = _each("""
     <hr^> | <br^> | <img^ alt=""> |
     <img^ width=300 height=40 src="data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"> |
@@ -428,7 +428,7 @@ COVERS = _each("""
     <object^></object> | <div style='backdrop-filter:brightness(9);position:fixed;inset:0'></div> |
     <marquee^></marquee> | <input type=hidden^>
 """)
-# Selectors of which an element is meant: T its tag, C its class, I its id.
+# Selectors that select an element: T is its tag, C its class, I its id.
 SELECTORS = _each("""
     .C | .C | .C | .C | T | #I | T.C | .C.C.C | T#I | body .C | * .C | .C:not(.x) | [class=C] | [class^="C"] |
     :is(.C, .x) | :where(.C) | .C:first-child | body > .C | .C:nth-child(n) | .C::first-letter | .C::first-line |
@@ -492,7 +492,7 @@ _SLOT = re.compile("[~^%]")
 
 
 class _Writer:
-    """Writes one message. `left` is how many odd things are still to come."""
+    """Writes one message. `left` counts the odd things still to be added."""
 
     def __init__(self, dice):
         self.dice = dice
@@ -534,6 +534,7 @@ class _Writer:
             islice(self.words, self.dice.randint(1, most))
         ) + self.dice.choice([" ", " ", " ", "\n", "&nbsp;"])
 
+    # Returns an element with content, or text, at most `depth` levels deep.
     def node(self, depth):
         if depth == 0 or self.dice.random() < 0.3:
             return self.text()
@@ -541,7 +542,7 @@ class _Writer:
             self.dice.choice(UNUSUAL if self.dice.random() < 0.07 else ORDINARY), depth
         )
         if self.left and self.dice.random() < 0.04:
-            # What a style does once may be little.
+            # A style that does little harm once may do much if it is repeated.
             self.left -= 1
             style = self.dice.choice(
                 [
@@ -562,8 +563,9 @@ class _Writer:
             "%": lambda: self.text(1).strip(),
             "^": lambda: self.attributes(pattern),
         }
-        return _SLOT.sub(lambda found: parts[found.group()](), pattern)
+        return _SLOT.sub(lambda slot: parts[slot.group()](), pattern)
 
+    # Returns attributes for an element; an odd thing if some are left.
     def attributes(self, pattern):
         dice = self.dice
         if self.left and dice.random() < 0.4:
@@ -591,10 +593,11 @@ class _Writer:
             style = style.replace(":", "&colon;", 1)
         return f' {dice.choice(["style", "style", "style", "STYLE"])}="{style}"'
 
+    # Adds a rule to the style sheet, and returns attributes that make it apply.
     def ruled(self, pattern, rule, whole=False):
         self.names += 1
-        found = re.match(r"<([a-z]+)", pattern)
-        tag = found[1] if found else "p"
+        match = re.match(r"<([a-z]+)", pattern)
+        tag = match[1] if match else "p"
         selector = rule if whole else self.dice.choice(SELECTORS) + "{" + rule + "}"
         named = re.sub(
             r"\bT\b",
@@ -610,6 +613,7 @@ class _Writer:
             )
         return f' class="c{self.names}" id="i{self.names}" title="HMN"'
 
+    # Returns a random declaration, sometimes written in an unusual way.
     def declaration(self):
         dice = self.dice
         name = dice.choice(list(PROPERTIES))
@@ -637,7 +641,7 @@ class _Writer:
 
 
 def drawn(seed, is_whole=False):
-    """Return the message of a seed, always the same."""
+    """Return the random message of a seed; always the same for the same seed."""
     dice = random.Random(str(seed))
     width = dice.choice([400, 400, 400, 320, 600])
     return Letter(
@@ -649,7 +653,7 @@ def drawn(seed, is_whole=False):
 
 
 def many(number, seed):
-    """Return so many messages."""
+    """Return this many random messages."""
     return (drawn(f"{seed} {one}", is_whole=one % 4 == 0) for one in range(number))
 
 
@@ -657,12 +661,12 @@ _TIMES = re.compile(r"\[\[(.*?)\*(\d+)\]\]")
 
 
 def tricks():
-    """Return messages that people thought of, with and without a doctype; `[[x*3]]` in
-    their file is xxx.
+    """Yield the messages of tricks.txt, which people wrote, with and without a doctype.
+    `[[x*3]]` in the file stands for xxx.
     """
     for line in (
         (Path(__file__).parent / "tricks.txt").read_text(encoding="utf-8").splitlines()
     ):
-        html = _TIMES.sub(lambda found: found[1] * int(found[2]), line)
+        html = _TIMES.sub(lambda match: match[1] * int(match[2]), line)
         yield Letter(html, is_whole=True)
         yield Letter(f"<!doctype html>{html}", is_whole=True)

@@ -1,8 +1,8 @@
-"""Judges simple forms by what Chromium draws: which words can be read, in which order,
-and which are added.
+"""Judges messages and their simple forms by what Chromium draws: which words can be
+read, in which order, and which are added.
 
 Many messages are drawn on one page, each in a frame without scripts, and again with all
-words backwards. Where a word backwards leaves the picture the same, nobody can read it.
+words backwards. If the picture is the same with a word backwards, nobody can read it.
 """
 
 import base64
@@ -26,26 +26,29 @@ from launcher.quality import find_chromium
 from simple_form import Change, TooComplex, simplify
 from tests.judge.letters import Letter
 
+# In pixels: the page with many messages, and the most height of one message.
 SIZE = (1632, 4800)
 MOST_HIGH = 1600
+# Messages that are judged together.
 AT_ONCE = 40
-# How much a letter of the simple form differs from another one, of 255, to be read by
-# everybody.
+# How much a pixel of a letter must change with another letter, of 255, so that
+# everybody can read it.
 CLEAR = 40
-# The share of the smaller of two words that lies under the other one, from which
-# neither is readable.
+# If more than this share of the smaller of two words is under the other, neither can be
+# read.
 GARBLED = 0.35
-# Capitals stand in this part of the height of a line.
+# The part of a line's height in which capital letters are.
 INK = (0.17, 0.80)
-# Directions without letters.
+# Invisible marks of direction, which are no letters.
 MARKS = "\u200f\u061c"
 _WORD = re.compile("[HMN]{6}")
 _TAG = re.compile("<[^>]*>")
-# Where such a thing is, the letters of one word are drawn at other places, too.
+# With such styles, the letters of a word are drawn at other places too.
 _MIRRORS = re.compile(
     r"shadow|filter|reflect|text-indent|\\|&colon|content|offset|element\(",
     re.IGNORECASE,
 )
+# Messages whose styles may add words.
 _MAY_ADD = re.compile(r"content|list|quotes|symbols|\\|&colon", re.IGNORECASE)
 ARGUMENTS = (
     "--no-sandbox",
@@ -59,9 +62,7 @@ Rect = Sequence[float]
 
 @dataclass(frozen=True)
 class Word:
-    """A word as Chromium draws it: the boxes of its letters, and the cells of tables
-    that it lies in.
-    """
+    """A word as drawn: the boxes of its letters, and the table cells around."""
 
     text: str
     letters: tuple[Rect, ...]
@@ -77,9 +78,7 @@ class Word:
 
     @cached_property
     def ink(self):
-        """The largest part of it on one line, without the room above and below its
-        letters.
-        """
+        """The box of the letters on its first line, without room above or below."""
         first = self.letters[0]
         line = [one for one in self.letters if abs(one[1] - first[1]) < 2]
         left = min(x[0] for x in line)
@@ -92,7 +91,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One message as it was drawn."""
+    """One message as Chromium drew it. `wide` is the width of its content, `added` are
+    the words that are not in its HTML.
+    """
 
     picture: Image.Image
     words: tuple[Word, ...]
@@ -111,8 +112,8 @@ class Job:
 
 @dataclass
 class Judgement:
-    """A letter, what it was simplified to, what the original does to its words, and
-    what was missed.
+    """The judgement on one message: its simple form, what the original does to its
+    words, and what `simplify` missed.
     """
 
     letter: Letter
@@ -120,11 +121,11 @@ class Judgement:
     changes: tuple[Change, ...] = ()
     is_marked: bool = False
     does: frozenset[str] = frozenset()
-    # Each is the form, what is wrong with it, and the words: in the original without a
-    # change that says so, or in the simple form.
+    # Each is ("original" or "simple", what is wrong, words): in the original something
+    # that no change names, or something wrong in the simple form.
     misses: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
-    # While it is judged: how both were drawn, and which words cannot be read, or
-    # perhaps not.
+    # Used while it is judged: how original and simple form were drawn, and the words
+    # that cannot be read, or perhaps not.
     base: Drawn | None = None
     form: Drawn | None = None
     unseen: list[str] = field(default_factory=list)
@@ -134,7 +135,7 @@ class Judgement:
 
 
 def backwards(html, words=None):
-    """Return a message with these words backwards; with all where none are given."""
+    """Return HTML with these words backwards, or all words if `words` is None."""
     chosen = None if words is None else set(words)
     return _WORD.sub(
         lambda m: m[0][::-1] if chosen is None or m[0] in chosen else m[0], html
@@ -142,7 +143,7 @@ def backwards(html, words=None):
 
 
 class Judge:
-    """Judges letters; see `judging` for one with a browser."""
+    """Judges messages in a browser. `judging` makes one."""
 
     def __init__(self, browser):
         self.browser = browser
@@ -154,19 +155,23 @@ class Judge:
         self.is_careful = False
 
     def judge(self, letters):
-        """Return a judgement of each letter."""
-        found = self._judge(letters)
-        # What is missed must be missed twice, the second time in new frames.
-        missed = [at for at, one in enumerate(found) if one.misses]
+        """Return a judgement on each message."""
+        judgements = self._judge(letters)
+        # A miss counts only if it is found again, in new frames.
+        missed = [index for index, one in enumerate(judgements) if one.misses]
         self.is_careful = True
-        for at, again in zip(
-            missed, self._judge([found[at].letter for at in missed]), strict=True
+        for index, again in zip(
+            missed,
+            self._judge([judgements[index].letter for index in missed]),
+            strict=True,
         ):
             kinds = {miss[:2] for miss in again.misses}
-            again.misses = tuple(miss for miss in found[at].misses if miss[:2] in kinds)
-            found[at] = again
+            again.misses = tuple(
+                miss for miss in judgements[index].misses if miss[:2] in kinds
+            )
+            judgements[index] = again
         self.is_careful = False
-        return found
+        return judgements
 
     def _judge(self, letters):
         cases = [Judgement(one) for one in letters]
@@ -190,6 +195,7 @@ class Judge:
             _conclude(case)
         return cases
 
+    # Draws the original messages, and finds the words that nobody can read.
     def _look_at_originals(self, cases, scheme):
         jobs = [
             Job(
@@ -210,12 +216,13 @@ class Judge:
             case.unsure = _unsure(case.letter.html, case.base, turned)
         self._look_again(asked, scheme)
 
+    # Draws the simple forms, and finds the words that are not clear enough.
     def _look_at_forms(self, cases, scheme):
         jobs = [
             Job(_page(one.simple), one.letter.width, ask_added=True) for one in cases
         ]
         drawn = self.draw(jobs, scheme)
-        # Of a table that is too wide for the window the rest is reached by scrolling.
+        # A table that is too wide for the window can be scrolled, so draw it wider.
         for at, one in enumerate(drawn):
             if one.wide > jobs[at].width:
                 page = _page(cases[at].simple, jobs[at].width - 16)
@@ -236,8 +243,8 @@ class Judge:
             case.blurred = _blurred(one, turned)
 
     def _look_again(self, cases, scheme):
-        """Look at single words, and at what is added, where the first look left it
-        open.
+        """Draw again with single words backwards, or without added words, if the first
+        pictures did not decide.
         """
         asked = []
         for case in cases:
@@ -260,7 +267,7 @@ class Judge:
                 case.unseen.append(word)
 
     def draw(self, jobs, scheme="light"):
-        """Return how each message is drawn."""
+        """Return a `Drawn` for each job, in order."""
         found = {}
         left = list(range(len(jobs)))
         while left:
@@ -270,6 +277,7 @@ class Judge:
             left = [one for one in left if one not in found]
         return [found[at] for at in range(len(jobs))]
 
+    # Draws jobs on one page. Yields (index of the job, Drawn); some may be missing.
     def _draw_page(self, jobs, scheme):
         page, session = self._page(scheme)
         colour = (
@@ -283,16 +291,16 @@ class Judge:
             "colour": f"rgb{colour}",
         }
         given["fresh"] = self.is_careful
-        # As text: what is handed over otherwise is taken apart piece by piece.
+        # As JSON text: Playwright would be slow to pass the objects themselves.
         placed = json.loads(
             page.evaluate(f"(given) => {self.script}.draw(given)", json.dumps(given))
         )
         height = max(one["top"] + one["height"] for one in placed)
-        picture = _taken(session, height)
+        picture = _screenshot(session, height)
         while picture.getpixel((1, 1)) != colour:
-            # The page as it was before.
+            # The corner does not have the new colour: this is still the page before.
             time.sleep(0.05)
-            picture = _taken(session, height)
+            picture = _screenshot(session, height)
         for one in placed:
             job = jobs[one["at"]]
             place = (
@@ -328,7 +336,7 @@ class Judge:
 
 @contextmanager
 def judging():
-    """Give a judge with a browser of its own."""
+    """Yield a judge with its own browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find_chromium(), args=list(ARGUMENTS)
@@ -337,18 +345,18 @@ def judging():
         browser.close()
 
 
-def _taken(session, height):
+def _screenshot(session, height):
     clip = {"x": 0, "y": 0, "width": SIZE[0], "height": height, "scale": 1}
-    taken = session.send(
+    screenshot = session.send(
         "Page.captureScreenshot",
         {"format": "png", "optimizeForSpeed": True, "clip": clip},
     )
-    return Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
+    return Image.open(io.BytesIO(base64.b64decode(screenshot["data"]))).convert("RGB")
 
 
 def _page(simple, width=0):
     """Return the page of a simple form, in a box of this width if one is given."""
-    # A mail program may show it in either mode.
+    # Mail programs show messages in quirks mode or in standards mode: use both.
     doctype = "" if simple.count("<") % 3 == 0 else "<!doctype html>"
     return (
         f'{doctype}<body><div style="width:{width}px">{simple}</div>'
@@ -358,7 +366,7 @@ def _page(simple, width=0):
 
 
 def _is_beyond(text, case):
-    """Whether a word lies outside of the picture, and is reached by scrolling a little."""
+    """Whether a word is outside of the picture, but can be reached by scrolling."""
     word = (
         next((one for one in case.base.words if one.text == text), None)
         if case.base
@@ -387,7 +395,7 @@ def _common(one, other):
 
 
 def _differs(difference, rect):
-    """Whether anything differs inside of a rectangle."""
+    """Whether any pixel in a rectangle differs."""
     left, top, right, bottom = _common(rect, (0, 0, *difference.size))
     if right <= left or bottom <= top:
         return False
@@ -400,7 +408,7 @@ def _differs(difference, rect):
 
 
 def _unsure(html, base, turned):
-    """Return the words of which the pictures do not show at once that they can be read."""
+    """Return the words that may be unreadable, as far as two pictures tell."""
     texts = list(dict.fromkeys(one.text for one in base.words))
     boxes = [one.rect for one in base.words]
     others = [one.rect for one in turned.words]
@@ -435,7 +443,7 @@ def _touches(one, other):
 
 
 def _blurred(base, turned):
-    """Return the words of which a letter is not clear enough."""
+    """Return the words with a letter that is not clear enough to read."""
     parts = ImageChops.difference(base.picture, turned.picture).split()
     strongest = ImageChops.lighter(ImageChops.lighter(parts[0], parts[1]), parts[2])
     clear = strongest.point([0 if value < CLEAR else 255 for value in range(256)])
@@ -451,10 +459,10 @@ def _blurred(base, turned):
 
 
 def inverted(words, html=""):
-    """Return the pairs of words that stand in the opposite order, and words whose
-    letters do.
+    """Return pairs of words that are drawn in the opposite order, and words whose
+    letters are, as pairs of themselves.
 
-    Of messages with letters of Hebrew or Arabic nothing is said: their lines have two
+    Messages with Hebrew or Arabic letters are not judged: their lines have two
     directions.
     """
     if any(
@@ -482,8 +490,8 @@ def _is_line(one, other):
 
 
 def _is_before(one, other):
-    """Whether a word is read before another: left of it on its line, or above it and
-    not in a column to its right.
+    """Whether word `one` is read before `other`: it is left of it on its line, or above
+    it and not in a column to its right.
     """
     for (table, box), (other_table, other_box) in zip(
         one.cells, other.cells, strict=False
@@ -502,7 +510,7 @@ def _is_before(one, other):
 
 
 def covered(words):
-    """Return the pairs of words that lie over each other."""
+    """Return the pairs of words that are drawn over each other."""
     return [
         (one.text, other.text)
         for one, other in combinations(words, 2)
@@ -512,6 +520,7 @@ def covered(words):
     ]
 
 
+# Writes into the judgement what was missed.
 def _conclude(case):
     does = _does(case) if case.base else {}
     wrong = _wrong(case) if case.form else {}
@@ -523,12 +532,12 @@ def _conclude(case):
     ]
     misses += [("simple", name, words) for name, words in wrong.items() if words]
     case.misses = tuple(misses)
-    # The pictures of thousands would not fit into memory.
+    # The pictures of thousands of messages would not fit into memory.
     case.base = case.form = None
 
 
 def _does(case):
-    """Return what the original does to its words, and to which."""
+    """Return what the original does to words: the words by kind of harm."""
     seen = [
         one
         for one in case.base.words
@@ -545,7 +554,7 @@ def _does(case):
 
 
 def _wrong(case):
-    """Return what is wrong with the simple form."""
+    """Return what is wrong with the simple form: the words by kind of fault."""
     drawn = [one for one in case.form.words if one.rect]
     written = _WORD.findall(unescape(_TAG.sub(" ", case.simple)))
     named = set(_WORD.findall(" ".join(one.passage for one in case.changes)))

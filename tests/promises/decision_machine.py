@@ -1,5 +1,8 @@
-"""The moves of docs/model against the real commands, real PostgreSQL and real HTTP, in
-any order.
+"""A Hypothesis state machine that tests decisions: it makes the moves of docs/model in
+random order, with the real commands, PostgreSQL and HTTP.
+
+Its rules are what people, executors, MultiMail and time do. The invariants that must
+hold after each are in decision_steps.py.
 """
 
 from datetime import timedelta
@@ -20,16 +23,18 @@ from tests.factories import make_connection
 from tests.promises.decision_steps import DOUBT, OPEN, DecisionSteps
 from tests.promises.decision_worker import Worker
 
+# What a rule chooses from; a repeated choice is more likely.
 SWITCH = ("pull", "release", "release")
 ELSEWHERE = ("approve", "approve silently", "reject")
+# Rounds of work after which everything must be settled.
 ROUNDS = 12
 pick = st.integers(0, 7)
 outcome = st.sampled_from(["approve", "approve", "reject", "send_back"])
 
 
 class DecisionMachine(DecisionSteps):
-    """Two messages, two reviewers, any number of executors, and a MultiMail that may do
-    its worst.
+    """Two messages, two reviewers, up to four executors, and a MultiMail that may fail
+    in any way.
     """
 
     @initialize(
@@ -43,8 +48,7 @@ class DecisionMachine(DecisionSteps):
         for number in range(2):
             self.world.hold(crockford(uuid7().int, 26), f"Letter {number}")
         self.read()
-        # Each history begins with two decisions under way: what matters comes after
-        # them.
+        # Each run begins with a decision on each message, so that short runs test more.
         for which, outcome in enumerate(outcomes):
             self.decide(self.message(which), bool(which), outcome)
         self.start_executor(0, calls)
@@ -207,8 +211,8 @@ class DecisionMachine(DecisionSteps):
     @rule(silent=st.booleans(), forgets=st.booleans(), settles=st.booleans())
     def resolve_doubt(self, silent, forgets, settles):
         doubtful = self.decisions().filter(state__in=DOUBT)
-        # A MultiMail that repeats is trusted with this: no call outlives the settle
-        # time.
+        # If MultiMail repeats approvals, the desk relies on it that no call arrives
+        # after the settle time: so none may be under way then.
         if settles and not (self.world.repeats and (self.world.late or self.calling())):
             doubtful.update(due_at=Now())
         doubtful.update(changed_at=F("changed_at") - timedelta(seconds=3))
@@ -244,8 +248,8 @@ class DecisionMachine(DecisionSteps):
                     worker.at.let_go(None)
 
     def recover(self):
-        """Everything works again, and people do what they are asked for: what happened
-        must be known everywhere.
+        """Let everything work again and people do what the desk asks of them. Then all
+        decisions must be settled, as they really ended.
         """
         self.release_kill_switch()
         for worker in [*self.workers]:
@@ -289,8 +293,8 @@ class DecisionMachine(DecisionSteps):
         for message in self.messages():
             states = set(message.decisions.values_list("state", flat=True))
             if message.decisions.filter(state="unknown", seen_held=2).exists():
-                # Withdrawn where it cannot go out again: its content changed, or its
-                # time is over.
+                # It is withdrawn if it cannot be sent again because its content changed
+                # or its time is over.
                 self.try_to(withdraw.confirm_approval, message)
                 if message.decisions.filter(state="unknown").exists():
                     self.try_to(withdraw.withdraw_decision, message)

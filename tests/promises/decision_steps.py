@@ -1,5 +1,5 @@
-"""What the state machine of decisions is made of: its questions, its small steps, and
-what must hold after each.
+"""The base class of the state machine in decision_machine.py: the invariants that must
+hold after each step, small steps, and questions about the state.
 """
 
 import contextlib
@@ -21,16 +21,23 @@ from tests.promises.upstream_world import World
 
 ENDS = ("undone", "applied", "superseded", "refused")
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
+# How the page names each state of doubt.
 DOUBT = {
     "unknown": "Outcome unknown",
     "unattributed": "Outcome unknown",
     "withdrawn": "May still",
 }
+# The states of a message in the mirror after each action.
 WORDS = {"approve": ("approved", "sent"), "reject": ("rejected",)}
 
 
 class DecisionSteps(RuleBasedStateMachine):
-    """Two messages of one connection, the people who decide, and the executors at work."""
+    """Two messages of one connection, the people who decide, and the executors at work.
+
+    `attempts` and `ended` have the last attempt and the final state by decision. `seen`
+    is the number of effects that were checked. `states` are those of all decisions, and
+    `free` the messages that can be decided.
+    """
 
     world: ClassVar[World]
     people: ClassVar[list[Person]]
@@ -46,15 +53,15 @@ class DecisionSteps(RuleBasedStateMachine):
         self.states = set()
         self.free = []
 
-    # What must hold after each step
+    # Invariants, checked after each step
 
     @invariant()
     def nothing_leaves_twice(self):
         for upstream_id in self.world.rows:
             approved = [
-                e
-                for e in self.world.effects
-                if e.email_id == upstream_id and e.action == "approve"
+                effect
+                for effect in self.world.effects
+                if effect.email_id == upstream_id and effect.action == "approve"
             ]
             assert len(approved) <= 1, f"{upstream_id} left {len(approved)} times"
 
@@ -134,10 +141,10 @@ class DecisionSteps(RuleBasedStateMachine):
             act(message=message.public_id, actor=self.actor(True))
 
     def decide(self, message, who, outcome):
-        print_seen = message.revision.fingerprint if message.revision else ""
+        seen_fingerprint = message.revision.fingerprint if message.revision else ""
         with contextlib.suppress(DeskError):
             decide.give_verdict(
-                message=message.public_id, actor=self.actor(who), outcome=outcome, fingerprint=print_seen,
+                message=message.public_id, actor=self.actor(who), outcome=outcome, fingerprint=seen_fingerprint,
                 reason="Please shorten it.",
             )  # fmt: skip
 
@@ -172,8 +179,8 @@ class DecisionSteps(RuleBasedStateMachine):
         )
 
     def message(self, which):
-        found = list(self.messages())
-        return found[which % len(found)]
+        messages = list(self.messages())
+        return messages[which % len(messages)]
 
     def decisions(self):
         return Decision.objects.filter(

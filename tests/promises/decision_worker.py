@@ -1,8 +1,7 @@
-"""One executor for the state machine: a thread that runs the real command and stops
-wherever it speaks to MultiMail.
+"""One executor for the state machine: a thread that runs the real command for a
+decision, and stops at each request to MultiMail until the state machine lets it go on.
 
-One that crashes loses its database connection and dies at its next instruction; one
-that sleeps is left parked.
+A crash ends its database session, and its thread at the next instruction.
 """
 
 import contextlib
@@ -19,7 +18,9 @@ from tests.promises.upstream_world import PATIENCE
 
 
 class Worker:
-    """One executor at work on one decision, in a thread."""
+    """One executor at work on one decision, in a thread. `at` is the request at which
+    it waits; None when it has ended.
+    """
 
     def __init__(self, world, decision_id):
         self.world = world
@@ -55,7 +56,9 @@ class Worker:
                 self.world.changed.notify_all()
 
     def go_on(self, answer):
-        """Let it have an answer, or none, and return when it stops again or has ended."""
+        """Answer the request at which it waits (None cuts the connection), and wait
+        until it stops again or ends.
+        """
         assert self.at is not None
         at = self.at
         self.at = None
@@ -64,13 +67,13 @@ class Worker:
         self._wait()
 
     def crash(self):
-        """It dies where it stands: its transaction and all it would have done are lost.
-        A call that left stays out.
+        """Let it crash at this point: its transaction is lost. A call that has left may
+        still arrive.
         """
         self.crashed = True
         with database.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [self._backend])
-        # Raised in the thread at its next instruction; nothing of the product catches
+        # Raised in the thread at its next instruction. No code of the product catches
         # it.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(Killed)

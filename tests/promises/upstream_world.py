@@ -1,9 +1,9 @@
-"""A MultiMail for the state machine: real HTTP, a ledger of effects that is only added
-to, and requests that wait.
+"""A stand-in for MultiMail, for the state machine of decisions: it answers over real
+HTTP, and records all effects.
 
-Whatever a worker asks is parked until the machine says how it ends, so that a worker
-can be stopped, cut off or killed at each point where it speaks to somebody. What others
-ask is answered at once.
+Requests of executors are parked until the state machine says how they end. So an
+executor can be stopped, cut off or killed at each request. Other requests are answered
+at once.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ _WORDS = {"approve": "approved", "reject": "rejected"}
 
 @dataclass
 class Parked:
-    """One request of a worker. `answer` is what was true when it arrived; None cuts the
-    connection.
+    """One parked request of an executor. `answer` is the answer that was right when it
+    arrived, later the one to send; None cuts the connection.
     """
 
     is_call: bool
@@ -42,7 +42,7 @@ class Parked:
 
 @dataclass(frozen=True)
 class Effect:
-    """One line of the ledger: somebody's decision took effect on this content."""
+    """One recorded effect: somebody's decision took effect on this content."""
 
     email_id: str
     action: str
@@ -51,8 +51,8 @@ class Effect:
 
 
 class World:
-    """What MultiMail knows. With `repeats` it sends again what is approved again, else
-    the first decision wins.
+    """The state of MultiMail. With `repeats` a second approval sends the message again;
+    otherwise the first decision wins.
     """
 
     def __init__(self):
@@ -61,13 +61,13 @@ class World:
         self.begin()
 
     def begin(self, *, repeats=False):
-        """Forget everything, for another run."""
+        """Reset everything, for another run."""
         self.repeats = repeats
         self.rows = {}
         self.decided = {}
         self.effects = []
         self.webhooks = []
-        # Calls whose worker is not listening any more.
+        # Calls that may still arrive, although no executor waits for the answer.
         self.late = []
         self.parked = None
         self.parks_reads = False
@@ -78,34 +78,34 @@ class World:
         self.webhooks.append(event_body(email_id=email_id, subject=subject))
 
     def carry_out(self, body):
-        """Do what a call asks for, and return what it is answered."""
+        """Carry out a call of `decide_email`, and return the answer."""
         email_id = body["email_id"]
         row = self.rows[body["email_id"]]
-        print_now = fingerprint(content_of(row))
+        present_fingerprint = fingerprint(content_of(row))
         earlier = self.decided.get(email_id)
         repeats = (
             self.repeats
             and earlier is not None
             and earlier.action == body["action"] == "approve"
         )
-        ours = (
+        both_from_desk = (
             earlier is not None
             and references_in(earlier.reason)
             and references_in(body["reason"])
         )
-        if earlier and not (repeats and ours):
+        if earlier and not (repeats and both_from_desk):
             return 409, {
                 "error": "decided",
                 "code": "not_pending",
                 **self._outcome(earlier),
             }
-        if body.get("expected_fingerprint") not in (None, print_now):
+        if body.get("expected_fingerprint") not in (None, present_fingerprint):
             return 409, {
                 "error": "changed",
                 "code": "content_changed",
                 "status": "pending_send_approval",
             }
-        effect = Effect(email_id, body["action"], body["reason"], print_now)
+        effect = Effect(email_id, body["action"], body["reason"], present_fingerprint)
         self.effects.append(effect)
         self.decided.setdefault(email_id, effect)
         outcome = self._outcome(effect)
@@ -119,7 +119,7 @@ class World:
         return 200, outcome
 
     def read(self, email_id):
-        """What a read shows: everything that is held, or one message."""
+        """Return the answer to a read: all held messages, or one message."""
         if self.is_silent:
             return 500, {"error": "not now"}
         if not email_id:
@@ -144,8 +144,8 @@ class World:
         }  # fmt: skip
 
     def answer(self, method, path, body):
-        """Answer a request, after parking it where it is a worker's; None cuts the
-        connection.
+        """Return the answer to a request, after parking it if it is an executor's. None
+        cuts the connection.
         """
         address = urlsplit(path)
         if address.path == "/v1/account":
@@ -167,7 +167,7 @@ class World:
 
 @contextlib.contextmanager
 def serving_world():
-    """Serve it on a free port."""
+    """Serve a `World` on a free port."""
     world = World()
 
     class Answers(Handler):

@@ -1,3 +1,3 @@
-"""What the desks of earlier releases left in their databases: test_upgrade starts this
-code over each of them.
+"""Database dumps of earlier releases. test_upgrade loads each of them and starts the
+present code on it.
 """

@@ -1,7 +1,7 @@
-"""`python -m tests.releases.make`: writes the dump of a small desk, as the code of this
-release leaves it.
+"""`python -m tests.releases.make`: writes a database dump of a small desk, made by the
+code of this release, for the upgrade tests of later releases.
 
-To be called once for each release, from its own code. The keys are of no use anywhere
+Run it once for each release, from that release's code. The keys in it are used nowhere
 else.
 """
 
@@ -30,7 +30,7 @@ KEYS = {
 
 
 def main():
-    """Start servers of its own, fill a desk, dump it."""
+    """Start separate servers, fill a desk, and dump its database."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     with tempfile.TemporaryDirectory(
         prefix="countersign-", ignore_cleanup_errors=True
@@ -39,9 +39,9 @@ def main():
         assert servers.postgres is not None
         try:
             servers.start()
-            asked = environment.read({"DATA_DIR": folder, "DEMO": "0"})
+            settings = environment.read({"DATA_DIR": folder, "DEMO": "0"})
             os.environ.update(
-                {**asked.variables, **servers.variables(), **KEYS, "DEMO": "0"}
+                {**settings.variables, **servers.variables(), **KEYS, "DEMO": "0"}
             )
             subprocess.run(
                 [sys.executable, str(ROOT / "manage.py"), "prepare"],
@@ -56,17 +56,17 @@ def main():
 
 def _dump(url, target):
     options = ["--schema=public", "--no-owner", "--no-privileges"]
-    made = subprocess.run(
+    dump = subprocess.run(
         [postgres_programs() / "pg_dump", *options, url],
         check=True,
         capture_output=True,
     )
-    target.write_bytes(gzip.compress(made.stdout, mtime=0))
+    target.write_bytes(gzip.compress(dump.stdout, mtime=0))
 
 
 def _fill():
-    """Make held messages, decisions in each state on their way, mail at the gateway,
-    and a ledger that is sealed.
+    """Make held messages, decisions in each unfinished state, mail at the gateway, and
+    a ledger with sealed and unsealed entries.
     """
     import django
 

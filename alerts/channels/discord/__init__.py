@@ -1,8 +1,10 @@
-"""Discord: cards by webhook or by a bot, buttons under them, and slash commands.
+"""Discord: cards posted by a webhook or a bot, with buttons under them, and slash
+commands.
 
-channel.py knows addresses and answers, rates.py the limits, embeds.py the form of a card,
-interactions.py what people press, commands.py what they type. It must not know routes or
-deliveries. Start reading at channel.py.
+channel.py posts and reads answers, rates.py counts requests against Discord's limits,
+embeds.py turns a card into Discord's format, interactions.py receives what people press
+and type, verdicts.py decides by a button, commands.py and run_command.py carry out
+commands. No file here knows routes or deliveries. Start reading at channel.py.
 """
 
 from alerts.channels.discord.channel import DiscordBot, DiscordWebhook

@@ -1,8 +1,9 @@
-"""Discord's two kinds, webhook and bot: their fields, how they post and edit, and how an
-answer is read.
+"""The two kinds of destinations at Discord, webhook and bot: the fields in their form,
+how they post and edit cards, and what Discord's answers mean.
 
-Every request goes by the limits (rates.py), and every answer updates them. No sentence
-and no log contains an address's token or the bot's.
+Every request is counted against Discord's limits (rates.py), and every answer updates
+what is known of the limits. No sentence and no log contains the token in a webhook's
+address or the bot's token.
 """
 
 import json
@@ -50,6 +51,7 @@ from outgoing.guarded import TOTAL_TIMEOUT, Answer
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
 EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
 HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
+# Discord's error code for a message that does not exist any more.
 UNKNOWN_MESSAGE = 10008
 _LOGGED_HEADERS = (
     "Retry-After",
@@ -62,7 +64,8 @@ _ID = re.compile(r"[0-9]{1,32}")
 _PATH = re.compile(
     r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
 )
-# What people copy behind the token, from the documents of Discord and others.
+# What people may copy after the token from examples in the documentation of Discord and
+# others.
 _AFTER_TOKEN = re.compile(r"github|slack|messages/.*")
 _THREAD = re.compile(r"[0-9]{1,20}")
 # A channel's id, or its address, which ends with it.
@@ -78,13 +81,14 @@ _CHANNEL_HINT = (
 
 @dataclass(frozen=True)
 class Target:
-    """How one destination is spoken to: its address, who we are there, its limit, and
-    what must not be logged.
-    """
+    """What a request to one destination needs."""
 
+    # The address without a query, and the query that belongs to it.
     base: str
     headers: dict[str, str]
+    # The id of the webhook or channel, for which Discord counts requests.
     limit_key: str
+    # The token, which is removed from logs.
     secret: str
     query: str = ""
     is_bot: bool = False
@@ -103,7 +107,9 @@ class _Discord(CardChannel):
 
     @abstractmethod
     def target(self, destination: Destination) -> Target:
-        """Return how to speak to it. Raises DestinationGone."""
+        """Return what a request to this destination needs. Raises DestinationGone if it
+        is not usable.
+        """
 
     def body(self, card: Card) -> dict[str, Any]:
         return payload(embed(card))
@@ -117,25 +123,25 @@ class _Discord(CardChannel):
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
-        return _speak(self.target(destination), body, limit=limit)
+        return _call_discord(self.target(destination), body, limit=limit)
 
     def edit(
         self, destination: Destination, message_id: str, body: dict[str, Any]
     ) -> Posted:
-        return _speak(self.target(destination), body, message_id=message_id)
+        return _call_discord(self.target(destination), body, message_id=message_id)
 
     def command_channel(self, typed: str) -> str:
-        """Return its id where its address was typed, or its name without the # before
-        it.
+        """Return the channel's id if its address was typed, else its name without the #
+        before it.
         """
         typed = typed.strip(" #")
-        found = _CHANNEL.fullmatch(typed)
-        return found["id"] if found else typed
+        channel_address = _CHANNEL.fullmatch(typed)
+        return channel_address["id"] if channel_address else typed
 
 
 class DiscordWebhook(_Discord):
-    """Cards with links. Discord would report presses on what a webhook posted to
-    nobody, so it has no buttons.
+    """Cards with links, posted to the address of a webhook. They have no buttons,
+    because Discord does not report presses of a webhook's buttons to the desk.
     """
 
     kind = "discord_webhook"
@@ -192,23 +198,23 @@ class DiscordWebhook(_Discord):
         return ""
 
     def address(self, destination: Destination) -> str:
-        """Return where it leads, with the end of its number."""
+        """Return the address's host and the end of the webhook's id, without its token."""
         parts = split_address(destination.url)
-        found = _PATH.fullmatch(parts.path) if parts else None
-        if parts is None or found is None:
+        path = _PATH.fullmatch(parts.path) if parts else None
+        if parts is None or path is None:
             return masked_host(destination.url)
-        return f"{parts.netloc}/api/webhooks/…{found['id'][-4:]}/{MASK}"
+        return f"{parts.netloc}/api/webhooks/…{path['id'][-4:]}/{MASK}"
 
     def target(self, destination: Destination) -> Target:
         if error := self.url_error(destination.url):
-            # It may have been accepted because of an origin that is no longer allowed.
+            # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
         parts = urlsplit(destination.url)
-        found = _PATH.fullmatch(parts.path)
-        assert found is not None, "the address has no error"
+        path = _PATH.fullmatch(parts.path)
+        assert path is not None, "the address has no error"
         url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
         headers = {"User-Agent": "Countersign (webhook, 1)"}
-        return Target(url, headers, found["id"], found["token"], query=parts.query)
+        return Target(url, headers, path["id"], path["token"], query=parts.query)
 
 
 class DiscordBot(_Discord):
@@ -237,7 +243,7 @@ class DiscordBot(_Discord):
 
     @property
     def summary(self) -> str:  # type: ignore[override]
-        """What it posts and needs, and what an operator has to set first."""
+        """What this kind posts and needs, and what an operator has to set first."""
         first = ""
         if self.not_ready:
             first = (
@@ -255,8 +261,8 @@ class DiscordBot(_Discord):
         return payload(embed(card), buttons(card) if card.message else None)
 
     def clean_field(self, name: str, value: str) -> str:
-        if found := _CHANNEL.fullmatch(value):
-            return found["id"]
+        if channel_address := _CHANNEL.fullmatch(value):
+            return channel_address["id"]
         raise ValidationError(
             f"This is not a channel id, which has only digits. {_CHANNEL_HINT}"
         )
@@ -287,17 +293,19 @@ class DiscordBot(_Discord):
         }
 
 
-def _speak(
+def _call_discord(
     target: Target,
     body: dict[str, Any],
     *,
     message_id: str = "",
     limit: float = TOTAL_TIMEOUT,
 ) -> Posted:
-    """Post a new message, or edit one in place, and return its id."""
+    """Post a new message, or edit the one with this id, and return its id and Discord's
+    answer. Raises RetryLater, CardGone, DestinationGone or CardRefused.
+    """
     method = "PATCH" if message_id else "POST"
     parts = urlsplit(target.base)
-    # The same for all of Discord; a stand-in has limits of its own.
+    # All of Discord's hosts share their limits; a stand-in for tests has its own.
     service = "discord" if parts.hostname in HOSTS else parts.netloc
     scope = rates.Scope(service, target.limit_key, method)
     pause = 0.0
@@ -310,12 +318,13 @@ def _speak(
     if message_id:
         url += f"/{message_id}"
     if not target.is_bot:
-        # "wait" makes Discord answer with the message, and a webhook shows buttons only
-        # when asked to. The webhook's own query names a thread and must stay.
-        asked = {} if message_id else {"wait": "true"}
+        # "wait" makes Discord answer with the message, which has its id. Without
+        # "with_components" a webhook's message has no buttons. The query of the
+        # address names a thread and must stay.
+        parameters = {} if message_id else {"wait": "true"}
         if body.get("components"):
-            asked["with_components"] = "true"
-        query = "&".join(filter(None, (target.query, urlencode(asked))))
+            parameters["with_components"] = "true"
+        query = "&".join(filter(None, (target.query, urlencode(parameters))))
         url += f"?{query}" if query else ""
     answer = send(
         method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
@@ -325,38 +334,42 @@ def _speak(
     status = answer.status
     channel = channel if status == 200 and _ID.fullmatch(channel) else ""
     rates.learn(scope, status=status, headers=answer.headers, channel=channel)
-    stored = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
+    logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
     if status in (200, 204):
         new_id = str(result.get("id") or "")
-        # It becomes part of an address.
+        # The id becomes part of an address later, so it must be one.
         new_id = new_id if _ID.fullmatch(new_id) else message_id
-        return Posted(new_id, status, answer=stored, pause=pause, channel=channel)
-    answered: dict[str, Any] = {"status": status, "answer": stored}
+        return Posted(
+            new_id, status, answer=logged_answer, pause=pause, channel=channel
+        )
+    answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
     if status == 429:
         raise RetryLater(
             "Discord asked to wait.",
             seconds=_wait_seconds(answer, result),
             whole_service=result.get("global") is True
             or "X-RateLimit-Global" in answer.headers,
-            **answered,
+            **answer_fields,
         )
     if status == 404 and result.get("code") == UNKNOWN_MESSAGE:
-        raise CardGone("Somebody deleted the card in Discord.", **answered)
+        raise CardGone("Somebody deleted the card in Discord.", **answer_fields)
     if status in (401, 403, 404):
         why = (
             "the bot may not post there"
             if target.is_bot
             else "the webhook was deleted or may not post"
         )
-        raise DestinationGone(f"Discord answered {status}: {why}.", **answered)
+        raise DestinationGone(f"Discord answered {status}: {why}.", **answer_fields)
     if status == 400:
         raise CardRefused(
-            f"Discord refused the card (code {result.get('code')}).", **answered
+            f"Discord refused the card (code {result.get('code')}).", **answer_fields
         )
-    raise RetryLater(f"Discord answered {status}.", **answered)
+    raise RetryLater(f"Discord answered {status}.", **answer_fields)
 
 
 def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:
+    # How long a 429 asks to wait, from its body or its header: at most a day; 5 seconds
+    # if it does not say.
     for value in (result.get("retry_after"), answer.headers.get("Retry-After")):
         try:
             seconds = float(value)  # type: ignore[arg-type]

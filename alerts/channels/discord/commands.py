@@ -1,11 +1,11 @@
-"""Slash commands on Discord: who sent one, where and with which options; the mailbox
-that it is about; and the four of them. /sendemail and /reply send one message by the
-agent key, which somebody else reviews, after whoever gave the command is noted as its
-author. /checkinbox and /pending list what came in, and what waits, as far as whoever
-asks may see it.
+"""The four slash commands on Discord. /sendemail and /reply send a message with the
+agent key: it is held, and somebody other than the sender reviews it. /checkinbox lists
+unread mail, and /pending the messages that wait for review, as far as the person may
+see them.
 
-It must not know cards or deliveries, and is the only part of alerts that speaks to
-MultiMail.
+Each command function takes a `Command` (who sent it, with which options) and returns
+the text of the answer, or raises CommandRefused. This is the only part of alerts that
+calls MultiMail. It must not know cards or deliveries.
 """
 
 import json
@@ -33,7 +33,7 @@ from people.models import Person
 from people.sign_in.backend import needs_second_factor
 from upstream.agent import Agent
 
-# How many addresses an answer lists.
+# How many mailboxes an answer lists for somebody who must choose one.
 MAX_NAMED = 15
 # Discord's limits on the number and the length of suggestions.
 MAX_SUGGESTIONS = 25
@@ -43,13 +43,15 @@ _RECENT = 200
 WRITING = ("sendemail", "reply")
 _TYPED = "\nYou typed:\n"
 _FENCE = "```"
-# With fewer units left than this, the typed text is not repeated.
+# If fewer UTF-16 units than this are left, the typed text is not repeated.
 _MIN_UNITS = 40
 _BETWEEN = re.compile(r"[,;\s]+")
 _EMAIL_ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.:@=+-]{0,199}")
-# The length shown on Discord; the desk has the whole text.
+# In UTF-16 units: how much of a subject, or of the recipients, an answer repeats.
 _SHOWN = 200
 _HELD = ("pending_approval", "pending_send_approval")
+# How many messages /checkinbox and /pending list, and the lengths of their parts in
+# UTF-16 units.
 MAX_ROWS = 10
 _SUBJECT = 80
 _ADDRESS = 60
@@ -57,10 +59,10 @@ _ID = 200
 
 
 class CommandRefused(Exception):
-    """The command is refused. The sentence is for its sender, ready for Discord;
+    """The command is refused. `sentence` is for the person, escaped for Discord;
     `reason` is for the ledger.
 
-    `may_have_left` is whether MultiMail may have accepted it all the same.
+    `may_have_left` says that MultiMail may have accepted the message nevertheless.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class CommandRefused(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """A command, and the desk's user who sent it."""
+    """A command, and the user of the desk who sent it."""
 
     interaction: Interaction
     person: Person
@@ -87,8 +89,8 @@ class Command:
 
     @property
     def trigger(self) -> dict[str, str]:
-        """What is sent with the mail, so that its reviewers know where it began.
-        Nothing empty.
+        """The metadata of the message, by which its reviewers see who started it, and
+        where. Empty values are left out.
         """
         interaction = self.interaction
         trigger = {
@@ -104,8 +106,8 @@ class Command:
 
 
 def read_command(interaction: Interaction) -> Command:
-    """Return the command. Raises CommandRefused for who is not linked, has no role
-    here, or must prove more.
+    """Return the command of an interaction. Raises CommandRefused if the Discord
+    account is not linked, or the person has no role or needs a second factor.
     """
     linked = Person.objects.filter(
         discord_accounts__discord_id=interaction.discord_user_id
@@ -128,7 +130,7 @@ def read_command(interaction: Interaction) -> Command:
 
 
 def command_details(interaction: Interaction) -> dict[str, str]:
-    """Return what the ledger records of a command: never what was written in it."""
+    """Return what the ledger records of a command, without the text that was typed."""
     return {
         "command": f"/{interaction.name}",
         "discord": interaction.discord_user,
@@ -141,19 +143,19 @@ def command_details(interaction: Interaction) -> dict[str, str]:
 
 
 def with_typed_text(sentence: str, stored_options: str) -> str:
-    """Return the answer with the typed text below it, because Discord does not keep
-    what was typed.
+    """Return an answer with the typed text below it, because Discord itself does not
+    keep what somebody typed.
     """
     typed = _options(stored_options)
     if not typed.get("body", "").strip():
         return sentence
-    named = [
+    other_options = [
         f"{name}: {typed[name]}"
         for name in ("to", "subject", "message_id")
         if typed.get(name, "").strip()
     ]
-    # Three backticks would end the code block.
-    body = "\n".join([*named, typed["body"].strip()]).replace(_FENCE, "'''")
+    # Three backticks in the text would end the code block around it.
+    body = "\n".join([*other_options, typed["body"].strip()]).replace(_FENCE, "'''")
     limit = MAX_CONTENT - units(sentence) - units(_TYPED) - 2 * (len(_FENCE) + 1)
     if limit < _MIN_UNITS:
         return sentence
@@ -161,23 +163,26 @@ def with_typed_text(sentence: str, stored_options: str) -> str:
 
 
 def _options(stored: str) -> dict[str, str]:
+    # The options as typed, by name, from the JSON in the interaction's row.
     return {row["name"]: row["value"] for row in (json.loads(stored) if stored else [])}
 
 
 def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mailbox:
-    """Return the mailbox. Raises CommandRefused with what to type, or what is missing.
+    """Return the mailbox that a command is about: the one that was typed, the one that
+    received `email_id`, or the only one there is. Raises CommandRefused with a sentence
+    that says what to type, or what is missing.
 
-    Who writes must be a reviewer or an admin of the mailbox; who reads may have any
-    role there.
+    To write, the person must be a reviewer or an admin of the mailbox; to read, any
+    role there is enough.
     """
     if to_write:
-        # An earlier run may have chosen it.
+        # If the command was run before, it keeps the mailbox that was chosen then.
         rows = CommandedMail.objects.filter(
             interaction_id=command.interaction.discord_id
         ).exclude(mailbox=None)
-        if before := rows.select_related("mailbox__connection").first():
-            assert before.mailbox is not None
-            return before.mailbox
+        if earlier_run := rows.select_related("mailbox__connection").first():
+            assert earlier_run.mailbox is not None
+            return earlier_run.mailbox
     visible, usable = _mailboxes_of(command.actor, to_write=to_write)
     if not usable:
         if not visible:
@@ -190,38 +195,39 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
             "it on the connection's page.",
             reason="no agent key",
         )
-    asked = command.option("mailbox").lower()
-    if asked:
-        found = []
+    typed_name = command.option("mailbox").lower()
+    if typed_name:
+        candidates = []
         for one in usable:
-            whole = f"{one.connection.slug}/{one.address}"
-            if asked in (_name_of(one, usable).lower(), whole.lower()):
-                found.append(one)
+            full_name = f"{one.connection.slug}/{one.address}"
+            if typed_name in (_name_of(one, usable).lower(), full_name.lower()):
+                candidates.append(one)
     else:
-        # What a reply answers, its mailbox received, if the desk knows it.
-        keys: set[int | None] = set()
+        # A reply is sent from the mailbox that received the message, if the desk knows
+        # the message.
+        receivers: set[int | None] = set()
         if email_id:
             received = Message.objects.filter(upstream_id=email_id, mailbox__in=usable)
-            keys.update(received.values_list("mailbox", flat=True))
-        found = [one for one in usable if one.pk in keys] or usable
-    if len(found) == 1:
-        if found[0].connection.paused_at is None:
-            return found[0]
-        address = cut(escape(found[0].address), 100)
+            receivers.update(received.values_list("mailbox", flat=True))
+        candidates = [one for one in usable if one.pk in receivers] or usable
+    if len(candidates) == 1:
+        if candidates[0].connection.paused_at is None:
+            return candidates[0]
+        address = cut(escape(candidates[0].address), 100)
         raise CommandRefused(
             f"The connection of {address} is paused, so nothing is sent or read. Its page on the desk says why; an "
             "admin can resume it.",
             reason="paused",
         )
-    named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MAX_NAMED])
+    names = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MAX_NAMED])
     more = f" and {len(usable) - MAX_NAMED} more" if len(usable) > MAX_NAMED else ""
-    begin = (
-        f"There is no mailbox {cut(escape(asked), 100)} that you may use."
-        if asked
+    first_sentence = (
+        f"There is no mailbox {cut(escape(typed_name), 100)} that you may use."
+        if typed_name
         else "Choose a mailbox."
     )
     raise CommandRefused(
-        f"{begin} Type it as the option `mailbox`: {named}{more}.",
+        f"{first_sentence} Type it as the option `mailbox`: {names}{more}.",
         reason="which mailbox",
     )
 
@@ -262,8 +268,8 @@ def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[s
 def _mailboxes_of(
     actor: Actor, *, to_write: bool
 ) -> tuple[list[Mailbox], list[Mailbox]]:
-    """Return the mailboxes that the actor may read, or write from; and those of them
-    that have an agent key.
+    """Return two lists: the mailboxes that the actor may read, or write from; and those
+    of them whose connection has an agent key.
     """
     if to_write:
         actor = actor.acting_as(Role.REVIEWER, Role.ADMIN)
@@ -271,13 +277,13 @@ def _mailboxes_of(
     mailboxes = list(
         visible.select_related("connection").order_by("address", "connection__slug")
     )
-    # The key is encrypted, so the database cannot be asked for those that are empty.
+    # The key is encrypted, so a query cannot tell whether it is empty.
     return mailboxes, [one for one in mailboxes if one.connection.agent_key]
 
 
 def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
-    """Return the address, and where two accounts have the same one, the connection in
-    front of it.
+    """Return the address of a mailbox; if two connections have the same address, with
+    the connection's name before it.
     """
     same = [one for one in among if one.address.lower() == mailbox.address.lower()]
     if len(same) == 1:
@@ -291,7 +297,7 @@ def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:
 
 
 def send_email(command: Command) -> str:
-    """Send a new message, and return a sentence about what became of it."""
+    """/sendemail: send a new message, and return the answer."""
     to = [one for one in _BETWEEN.split(command.option("to")) if one]
     subject = command.option("subject")
     body = command.option("body")
@@ -305,15 +311,15 @@ def send_email(command: Command) -> str:
         mailbox=mailbox.address,
         to=to,
         subject=subject,
-        body=_lines(body),
+        body=_as_markdown(body),
     )
     about = f"“{cut(escape(subject), _SHOWN)}” to {cut(escape(', '.join(to)), _SHOWN)}"
-    return _mail(command, mailbox, send, about)
+    return _send_message(command, mailbox, send, about)
 
 
 def reply(command: Command) -> str:
-    """Answer a received message, and return a sentence about what became of it."""
-    # /checkinbox shows the id between signs that people may copy too.
+    """/reply: answer a received message, and return the answer to the command."""
+    # /checkinbox shows the id between backticks, which people may copy too.
     email_id = command.option("message_id").strip("` ")
     body = command.option("body")
     if not email_id or not body:
@@ -321,8 +327,7 @@ def reply(command: Command) -> str:
             "A reply needs `message_id`, which /checkinbox shows, and `body`.",
             reason="incomplete",
         )
-    # It becomes a part of an address at MultiMail, and must not lead to another one
-    # there.
+    # The id becomes part of a URL at MultiMail, and must not lead to another URL.
     if not _EMAIL_ID.fullmatch(email_id):
         raise CommandRefused(
             "This is not an id from /checkinbox. Copy `message_id` from there.",
@@ -333,22 +338,23 @@ def reply(command: Command) -> str:
         agent_of(mailbox).reply_email,
         mailbox_id=mailbox.upstream_id,
         email_id=email_id,
-        body=_lines(body),
+        body=_as_markdown(body),
     )
-    return _mail(
+    return _send_message(
         command, mailbox, send, f"Your reply to {cut(escape(email_id), _SHOWN)}"
     )
 
 
 def agent_of(mailbox: Mailbox) -> Agent:
-    """Return the agent's way to call MultiMail for this mailbox."""
+    """Return the client that calls MultiMail with the agent key of this mailbox."""
     return Agent(base_url=mailbox.connection.api_url, key=mailbox.connection.agent_key)
 
 
-def _mail(
+def _send_message(
     command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]], about: str
 ) -> str:
-    # Who started the message is stored before MultiMail creates it.
+    # Sends with `send`, and returns the answer to the command. Who started the message
+    # is stored first: nobody may approve a message that they started.
     interaction = command.interaction
     commanded, _ = CommandedMail.objects.get_or_create(
         interaction_id=interaction.discord_id,
@@ -367,27 +373,27 @@ def _mail(
     answer = without_refused(mailbox.connection, send)
     upstream_id = str(answer["id"])
     CommandedMail.objects.filter(pk=commanded.pk).update(upstream_id=upstream_id)
-    number = f"Message ID: `{upstream_id.replace('`', '')}`"
+    id_line = f"Message ID: `{upstream_id.replace('`', '')}`"
     status = str(answer.get("oversight_status") or answer.get("status") or "")
     if status == "not_required":
-        return f"{about} is sent without review, as set for this mailbox.\n{number}"
+        return f"{about} is sent without review, as set for this mailbox.\n{id_line}"
     link = f"{settings.PUBLIC_URL}{reverse('by-upstream-id', kwargs={'upstream_id': upstream_id})}"
     # Hosted MultiMail answers "queued" for every message, whether it is reviewed or
     # not.
-    begin = (
+    first_sentence = (
         f"{about} waits for review."
         if status in _HELD
         else f"MultiMail accepted it: {about}."
     )
     return (
-        f"{begin} Somebody else must approve it, because you started it. Do not send it again.\n"
-        f"{number}\n[Open it on the desk](<{link}>)"
+        f"{first_sentence} Somebody else must approve it, because you started it. Do not send it again.\n"
+        f"{id_line}\n[Open it on the desk](<{link}>)"
     )
 
 
-def _lines(body: str) -> str:
-    # Discord's field has one line: people type the two signs instead. Mail is Markdown,
-    # where one line end alone is a blank, and one behind two blanks a new line.
+def _as_markdown(body: str) -> str:
+    # Discord's field has only one line, so people type \n for a new line. Mail is
+    # Markdown, where a line break needs two blanks at the end of the line before.
     lines = body.replace("\\n", "\n").split("\n")
     joined = [
         f"{line}  " if line.strip() and after.strip() else line
@@ -397,28 +403,33 @@ def _lines(body: str) -> str:
 
 
 def check_inbox(command: Command) -> str:
-    """Return the unread mail of a mailbox, the newest first; nothing is marked as read."""
+    """/checkinbox: return the unread mail of a mailbox, newest first. Nothing is marked
+    as read.
+    """
     mailbox = mailbox_for(command, to_write=False)
     rows = agent_of(mailbox).unread(mailbox=mailbox.address, most=MAX_ROWS)
-    where = literal(mailbox.address, _ADDRESS)
+    address = literal(mailbox.address, _ADDRESS)
     if not rows:
-        return f"No unread mail in {where}."
+        return f"No unread mail in {address}."
     lines = []
     for row in rows:
         sender = row.get("from") or row.get("from_address") or ""
-        number = str(row.get("id") or row.get("message_id") or "").replace("`", "")
+        email_id = str(row.get("id") or row.get("message_id") or "").replace("`", "")
         subject = _subject(row.get("subject"))
         lines.append(
-            f"- **{subject}** from {literal(str(sender), _ADDRESS)} `{number[:_ID]}`"
+            f"- **{subject}** from {literal(str(sender), _ADDRESS)} `{email_id[:_ID]}`"
         )
     return _fitting(
-        f"Unread in {where}, newest first:", lines, number=len(rows), more="and {} more"
+        f"Unread in {address}, newest first:",
+        lines,
+        number=len(rows),
+        more="and {} more",
     )
 
 
 def pending(command: Command) -> str:
-    """Return what waits for review, of what this person may see, the oldest first, each
-    with its link.
+    """/pending: return the messages that wait for review and that this person may see,
+    oldest first, with links.
     """
     waiting = desk_messages().visible_to(command.actor).in_queue()
     number = waiting.count()
@@ -437,12 +448,12 @@ def pending(command: Command) -> str:
 
 
 def _fitting(begin: str, rows: list[str], *, number: int, more: str) -> str:
-    """Return as many of the rows as fit whole, and how many `more` there are: half a
-    link leads nowhere.
+    """Return the text `begin`, as many whole rows as fit, since half a link does not
+    work, and by the pattern `more` how many of `number` are left out.
     """
     while True:
-        left = [more.format(number - len(rows))] if number > len(rows) else []
-        text = "\n".join([begin, *rows, *left])
+        rest = [more.format(number - len(rows))] if number > len(rows) else []
+        text = "\n".join([begin, *rows, *rest])
         if not rows or units(text) <= MAX_CONTENT:
             return text
         rows = rows[:-1]

@@ -1,8 +1,10 @@
-"""A card as Discord's embed, the buttons under it, and the short form for a card that
-Discord refused. Text of others is shown literally, with invisible characters marked.
+"""Turns a card into Discord's format: an embed with buttons under it, and a short form
+in case Discord refuses the card. Text that other people wrote is shown as written, with
+invisible characters marked.
 
-A custom id is no secret and proves nothing: a press is judged by who pressed, on what,
-and when.
+Each button has a custom id, which Discord sends back when somebody presses it. The id
+is no secret and proves nothing: verdicts.py checks who pressed, on which card, and
+whether the message has changed since.
 """
 
 import re
@@ -25,12 +27,14 @@ COLOURS = {
     "violet": 0x7C3AED,
     "plain": 0x6B7280,
 }
+# Discord's numbers: kinds of components, then styles of buttons.
 _ROW = 1
 _BUTTON = 2
 _SECONDARY = 2
 _SUCCESS = 3
 _DANGER = 4
 _LINK = 5
+# Action, label and style.
 _BUTTONS = (
     ("approve", "Approve", _SUCCESS),
     ("reject", "Reject", _DANGER),
@@ -39,25 +43,27 @@ _BUTTONS = (
 _CUSTOM_ID = re.compile(
     r"cs:(approve|reject|claim):([0-9a-f]{32}):([1-9][0-9]{0,18})", re.ASCII
 )
+# The largest key that the database can have.
 _MAX_REVISION = 2**63 - 1
+# In UTF-16 units, for the short form of a card.
 _SHORT = 100
 _SHORT_LINE = 200
 _SHORTENED = "Discord did not accept the full card. Open the message on the desk."
 _MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
-# At its beginning, a number with a dot would become a list.
+# A number with a dot at the beginning of a text, which Discord would show as a list.
 _NUMBERED = re.compile(r"^(\s*[0-9]+)\.")
 
 
 def escape(text: str) -> str:
-    """Return `text` so that Discord shows it literally: no Markdown, no mentions, no
-    links, no invisible characters.
+    """Return `text` escaped so that Discord shows it as written: without Markdown,
+    mentions, links or invisible characters.
     """
     return _NUMBERED.sub(r"\1\\.", _MARKDOWN.sub(r"\\\1", visible(text)))
 
 
 def literal(text: str, limit: int = MAX_SHORT) -> str:
-    """Return as much of `text` as fits, shown literally."""
-    # Of a much longer text only the beginning is escaped, because it is cut anyway.
+    """Return the beginning of `text` that fits, escaped so that it is shown as written."""
+    # Only the beginning of a very long text is escaped, because the rest is cut off.
     return cut(escape(text[: 8 * limit]), limit)
 
 
@@ -74,7 +80,7 @@ class DiscordMarkdown(Markup):
         return f"[{label}]({url})"
 
     def aligned(self, lines: Sequence[str]) -> str:
-        # In a block of code nothing but its end is markup.
+        # In a code block only a backtick, which could end the block, has a meaning.
         return "```\n{}\n```".format(
             "\n".join(visible(line).replace("`", "ˋ") for line in lines)
         )
@@ -89,8 +95,8 @@ MARKDOWN = DiscordMarkdown()
 
 @dataclass(frozen=True)
 class Button:
-    """The content of a button's custom id: an action, a message, and the version that
-    the card showed.
+    """The content of a button's custom id: an action, a message, and the key of the
+    version that the card showed.
     """
 
     action: str
@@ -100,7 +106,7 @@ class Button:
 
 def embed(card: Card) -> dict[str, Any]:
     """Return the embed of a card."""
-    made = {
+    content = {
         "title": card.title,
         "url": card.url,
         "description": card.description,
@@ -111,30 +117,31 @@ def embed(card: Card) -> dict[str, Any]:
         ],
         "footer": {"text": card.footer} if card.footer else None,
     }
-    return {name: value for name, value in made.items() if value}
+    return {name: value for name, value in content.items() if value}
 
 
 def payload(
-    made: dict[str, Any], components: Sequence[dict[str, Any]] | None = None
+    content: dict[str, Any], components: Sequence[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Return the body for Discord: one embed, and nobody is pinged whatever it
-    contains.
+    """Return the body of a request to Discord: one embed, and no mentions, so that it
+    notifies nobody whatever its text contains.
 
-    `components`, even none, replace those that are there.
+    `components` replace the buttons of an edited post: with an empty list it has none
+    any more, and with None it keeps its buttons.
     """
-    body: dict[str, Any] = {"embeds": [made], "allowed_mentions": {"parse": []}}
+    body: dict[str, Any] = {"embeds": [content], "allowed_mentions": {"parse": []}}
     if components is not None:
         body["components"] = list(components)
     return body
 
 
 def buttons(card: Card) -> list[dict[str, Any]]:
-    """Return the rows of buttons; what is not open, or whose content is not there yet,
-    can only be opened.
+    """Return the rows of buttons. A message that waits for no decision, or whose
+    content is not fetched yet, has only the button Open.
 
-    Approve is there for risky messages too. If it were missing, people would take it
-    for a fault, or think that the message could not be approved at all; pressed, it
-    says why this one is decided on the desk, with the link.
+    A risky message has the button Approve too, although it can be approved only on the
+    desk: whoever presses it is told so, with the link. Without the button people would
+    think that something is broken, or that nobody can approve the message.
     """
     row: list[dict[str, Any]] = []
     if card.is_open and card.message and card.revision is not None:
@@ -153,28 +160,26 @@ def buttons(card: Card) -> list[dict[str, Any]]:
 
 
 def custom_id(action: str, message: UUID, revision: int) -> str:
-    """Return what Discord sends back when the button is pressed."""
+    """Return the text that Discord sends back when the button is pressed."""
     return f"cs:{action}:{message.hex}:{revision}"
 
 
 def read_custom_id(text: str) -> Button | None:
-    """Return the parsed custom id, or None for one that this desk did not write."""
-    found = _CUSTOM_ID.fullmatch(text)
-    if found is None or int(found[3]) > _MAX_REVISION:
+    """Return the parts of a custom id; None if it does not have the desk's format."""
+    parts = _CUSTOM_ID.fullmatch(text)
+    if parts is None or int(parts[3]) > _MAX_REVISION:
         return None
-    return Button(found[1], UUID(hex=found[2]), int(found[3]))
+    return Button(parts[1], UUID(hex=parts[2]), int(parts[3]))
 
 
 def shortened(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a form of a card's `body` that Discord accepts: a few lines, without links
-    and buttons.
-
-    What stays was escaped when the whole was made.
+    """Return a short form of a card's `body`, for a card that Discord refused: a few
+    lines without links and buttons. Its texts are escaped already.
     """
     card = body["embeds"][0]
     line = card.get("description", "").partition("\n")[0]
     line = re.sub(r"(?<!\\)\[([^\[\]\\]*+)\]\(https?://[^)\[]*+\)", r"\1", line)
-    less = {
+    short_embed = {
         "title": _short(card.get("title", "")) or "A message",
         "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),
         "color": card["color"],
@@ -189,9 +194,9 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
         ],
     }
     if "footer" in card:
-        # Its number identifies a post that arrived twice.
-        less["footer"] = {"text": _short(card["footer"]["text"])}
-    return payload(less, [] if "components" in body else None)
+        # It has the number of the delivery, which identifies a post that arrived twice.
+        short_embed["footer"] = {"text": _short(card["footer"]["text"])}
+    return payload(short_embed, [] if "components" in body else None)
 
 
 def _short(text: str, limit: int = _SHORT) -> str:

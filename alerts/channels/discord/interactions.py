@@ -1,11 +1,12 @@
-"""What people press and type on Discord: each interaction's signature is checked before
-anything else, then it is read strictly, stored once, and answered within Discord's
-three seconds.
+"""Receives what people press and type on Discord, which Discord sends as signed HTTP
+requests, and answers each within Discord's three seconds.
 
-The signature is all that counts, so there are no cookies, no session and no CSRF token.
-A press is stored, judged and answered in one transaction: sent again, it finds its
-answer and decides nothing. What would have to wait for locks is deferred: the answer is
-due then, and a worker judges the press.
+Only the signature proves who sent a request, so it needs no session and no CSRF token.
+It is checked before anything of the body is read. Each interaction is stored once. A
+press of a button is decided and answered in the same transaction: if Discord sends it
+again, it gets the same answer and decides nothing. If this would have to wait for
+locks, and for every command, the answer is deferred: Discord shows that the desk is
+thinking, and a worker sends the answer later.
 """
 
 import json
@@ -60,26 +61,28 @@ log = logging.getLogger(__name__)
 MAX_BODY = 256 * 1024
 SIGNATURE = "X-Signature-Ed25519"
 TIMESTAMP = "X-Signature-Timestamp"
-# Seconds. What is older was answered long ago, or replayed; clocks differ by less than
-# a minute.
+# How many seconds ago a request may have been signed, and how far in the future. An
+# older one was answered long ago, or is replayed; clocks differ by less than a minute.
 _OLDEST = 300
 _AHEAD = 60
 _KEY = re.compile("[0-9a-fA-F]{64}")
 _SIGNATURE = re.compile("[0-9a-fA-F]{128}")
 _TIME = re.compile("[0-9]{1,12}", re.ASCII)
-# After the first of a minute each hundredth is logged: whoever floods the address must
-# not flood the log.
+# Of the badly signed requests within a minute the first and each hundredth are logged,
+# so that a flood of requests does not fill the log.
 _EACH = 100
+# How many were refused in the current minute, by minutes since 1970.
 _refused_in: dict[int, int] = {}
-# So long it may wait for a lock and for any statement; enough of Discord's three
-# seconds is left to defer it.
+# How long a press may wait for a lock, and one statement may take. After that enough of
+# Discord's three seconds is left to defer the answer.
 LOCK_MS = 800
 STATEMENT_MS = 1200
-# Discord waits three seconds, with the way there and back.
+# In seconds. Discord waits for three, which include the way there and back.
 ANSWER_WITHIN = 2.5
+# PostgreSQL's codes for a lock and a statement that took too long.
 _TOO_SLOW = ("55P03", "57014")
-# What was signed is refused after five minutes, so nobody can ask for an answer that is
-# older than this.
+# How long answers stay stored. A request is refused five minutes after it was signed,
+# so nobody can ask for an older answer again.
 ANSWERS_STORED = timedelta(minutes=20)
 DATABASE_AWAY = "The desk's database is not responding. Most likely nothing was done: try again in a moment."
 OTHER_APPLICATION = (
@@ -88,6 +91,7 @@ OTHER_APPLICATION = (
 )
 TRY_AGAIN = "The message was busy. Nothing was decided: press again."
 
+# Discord's numbers for the types of interactions.
 PING = 1
 COMMAND = 2
 COMPONENT = 3
@@ -104,12 +108,12 @@ _PATTERN = r"^[^\x00]*$"
 _Id = Annotated[str, StringConstraints(pattern="^[0-9]{1,20}$")]
 _Name = Annotated[str, StringConstraints(max_length=_NAME, pattern=_PATTERN)]
 _Text = Annotated[str, StringConstraints(max_length=4096, pattern=_PATTERN)]
-# Discord accepts no longer text for an option.
+# Discord does not accept a longer text for an option.
 _Typed = Annotated[str, StringConstraints(max_length=6000, pattern=_PATTERN)]
 
 
 class _Signed(BaseModel):
-    """A part of an interaction. What Discord sends besides is not looked at."""
+    """A part of an interaction, with the fields that the desk uses."""
 
     model_config = ConfigDict(strict=True)
 
@@ -136,7 +140,7 @@ class _Card(_Signed):
 
 
 class _Option(_Signed):
-    """What was typed at one option. All of ours are text."""
+    """One option of a command. The desk's commands have only text options."""
 
     name: _Name
     value: _Typed | bool | int | float | None = None
@@ -149,7 +153,7 @@ class _Field(_Signed):
 
 
 class _Row(_Signed):
-    """A row of fields, or a label above one."""
+    """A row of fields, or a label with its field."""
 
     components: list[_Field] | None = None
     component: _Field | None = None
@@ -163,7 +167,7 @@ class _Data(_Signed):
 
 
 class Received(_Type):
-    """An interaction that is no ping."""
+    """An interaction other than a ping: a command, a press or a form."""
 
     id: _Id
     application_id: _Id
@@ -179,14 +183,14 @@ class Received(_Type):
 
 
 class NoInteraction(Exception):
-    """The body is signed, but is no interaction that Discord documents; with a sentence
-    where more can be said.
+    """The body is signed, but it is no interaction that Discord documents. It may have
+    a sentence that says more.
     """
 
 
 class TooSlow(Exception):
-    """It took so long that Discord has shown a failure, so the transaction must be
-    rolled back.
+    """The answer would come too late: Discord has shown the person a failure by then.
+    The transaction must be rolled back.
     """
 
 
@@ -194,8 +198,8 @@ class TooSlow(Exception):
 @csrf_exempt
 @require_POST
 def interactions(request: HttpRequest) -> HttpResponse:
-    """Receive one interaction, and answer as Discord documents it. Nothing is stored of
-    what is not signed.
+    """Receive one interaction, and answer as Discord documents it. Nothing of an
+    unsigned request is stored.
     """
     if not settings.DISCORD_PUBLIC_KEY:
         return _refused(404, "No Discord application is set up for this desk.")
@@ -228,8 +232,8 @@ def interactions(request: HttpRequest) -> HttpResponse:
                 "interaction refused", extra={"reason": error, "in_this_minute": number}
             )
         return _refused(401, "Discord's signature is not valid.")
-    # Errors become a valid answer too, because Discord shows no text of any other
-    # response.
+    # After an error the response is a valid answer too: of any other response, Discord
+    # does not show the text.
     try:
         answer = receive(body)
     except NoInteraction as error:
@@ -250,7 +254,7 @@ urlpatterns = [path("discord/interactions/", interactions, name="discord-interac
 
 
 def _signature_error(request: HttpRequest, body: bytes) -> str:
-    """Return in a word why the request is refused; empty where it is accepted."""
+    """Return in a word why the signature is refused; empty if it is valid."""
     signature = request.headers.get(SIGNATURE, "")
     timestamp = request.headers.get(TIMESTAMP, "")
     if not signature or not timestamp:
@@ -277,15 +281,15 @@ def _json(status: int, content: dict[str, object]) -> HttpResponse:
 
 
 def receive(body: bytes) -> Body:
-    """Do what was asked, or take it over, and return the answer. Raises NoInteraction
-    and TooSlow.
+    """Carry out a signed interaction, or leave it to a worker, and return the answer.
+    Raises NoInteraction and TooSlow.
     """
     until = time.monotonic() + ANSWER_WITHIN
     try:
-        read = json.loads(body, object_pairs_hook=unique_keys)
-        if _Type.model_validate(read).type == PING:
+        content = json.loads(body, object_pairs_hook=unique_keys)
+        if _Type.model_validate(content).type == PING:
             return PONG
-        received = Received.model_validate(read)
+        received = Received.model_validate(content)
         columns = _columns(received)
     except DuplicateKey as error:
         raise NoInteraction(str(error)) from None
@@ -294,8 +298,8 @@ def receive(body: bytes) -> Body:
     if received.type == AUTOCOMPLETE:
         return choices(_suggestions(received, columns))
     if received.application_id != settings.DISCORD_APP_ID:
-        # Its public key is ours, so only the id can be wrong: what is put off could
-        # never be answered.
+        # The signature matched, so DISCORD_APP_ID must be wrong. With a wrong id no
+        # deferred interaction could be answered.
         log.error(
             "DISCORD_APP_ID is not the application that Discord signs for",
             extra={"signed_for": received.application_id},
@@ -303,16 +307,17 @@ def receive(body: bytes) -> Body:
         return private(OTHER_APPLICATION)
     if received.type != COMMAND:
         try:
-            return _take(received.id, columns, until, is_judged=True)
+            return _store_and_answer(received.id, columns, until, is_judged=True)
         except OperationalError as error:
             if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
                 raise
-    return _take(received.id, columns, until, is_judged=False)
+    return _store_and_answer(received.id, columns, until, is_judged=False)
 
 
 def _columns(received: Received) -> dict[str, str]:
-    """Return how it is stored; its `options` are what a press, a form or a command
-    contains, in JSON. Raises ValueError where something is missing.
+    """Return the columns of the interaction's row. `options` is JSON: the options of a
+    command; of a press or a form its custom id, the post's id, and the typed reason.
+    Raises ValueError if something is missing.
     """
     data = received.data
     user = received.member.user if received.member else received.user
@@ -345,7 +350,9 @@ def _columns(received: Received) -> dict[str, str]:
 
 
 def _reason(rows: list[_Row]) -> str:
-    """Return what was typed in the field of the reason: in a row, or under a label."""
+    """Return what was typed in the field of the reason, which stands in a row or under
+    a label. Raises ValueError if there is no such field.
+    """
     for row in rows:
         for field in [*(row.components or []), row.component]:
             if field and field.custom_id == REASON and field.value is not None:
@@ -371,15 +378,17 @@ def _suggestions(received: Received, columns: dict[str, str]) -> list[str]:
 
 
 @atomic_with_retry
-def _take(
+def _store_and_answer(
     discord_id: str, columns: dict[str, str], until: float, *, is_judged: bool
 ) -> Body:
-    """Store it, and judge it now or have a worker do what it asks; once, however often
-    it comes. Return the answer; rolled back where that would come too late.
+    """Store an interaction, and decide it now (`is_judged`) or have a worker do it;
+    once, however often Discord sends it. Return the answer.
+
+    Raises TooSlow, which rolls it back, if the answer is not ready at `until`.
     """
     _be_quick()
     if is_judged:
-        # It is answered at once, without a token.
+        # It is answered in this response, so the token for a later answer is not kept.
         columns = columns | {"state": Interaction.State.DELIVERED, "token": ""}
     interaction, is_new = Interaction.objects.get_or_create(
         discord_id=discord_id, defaults={**columns, "trace": trace_id.get()}
@@ -390,7 +399,7 @@ def _take(
         tasks.answer_interaction.delay_on_commit(interaction.pk)
     if time.monotonic() > until:
         raise TooSlow
-    # Put off is what has no answer yet, or was answered later.
+    # If it was deferred the first time, a repeated request gets the same response.
     if interaction.attempts or not interaction.answer:
         return DEFERRED
     body: Body = json.loads(interaction.answer)
@@ -398,8 +407,8 @@ def _take(
 
 
 def answer_interaction(*, interaction_id: int) -> str:
-    """Run one command, or judge one press that was deferred, answer it if it is due,
-    and return what came of that.
+    """Run a command, or decide a press that was deferred, and send the answer to
+    Discord, if this is due. Return a word for the log, such as "not due".
     """
 
     def work(interaction: Interaction) -> None:
@@ -412,15 +421,13 @@ def answer_interaction(*, interaction_id: int) -> str:
 
 
 def forget_answers() -> int:
-    """Forget what presses were answered, once nobody can ask for it again; return how
-    many that were.
-    """
+    """Delete the stored answers that nobody can ask for again; return how many."""
     return int(old_answers().update(answer=""))
 
 
 def old_answers() -> QuerySet[Interaction]:
-    """Return the interactions whose answers nobody can ask for any more
-    (interaction_answered).
+    """Return the interactions whose answer is stored although nobody can ask for it
+    again (uses the index interaction_answered).
     """
     return Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(
         answer=""
@@ -429,7 +436,7 @@ def old_answers() -> QuerySet[Interaction]:
 
 @transaction.atomic
 def _judge_once(interaction: Interaction) -> None:
-    # Another worker that claimed it meanwhile waits here, and finds the answer.
+    # A second worker that claims the interaction waits here, and then finds the answer.
     locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
     if not locked.answer:
         try:
@@ -441,13 +448,14 @@ def _judge_once(interaction: Interaction) -> None:
             # Another try would fail in the same way, and a person is waiting.
             log.exception("press not judged", extra={"interaction": locked.discord_id})
             reply = Reply("fault", BROKEN)
-        # No form can come late.
+        # Discord accepts a form only as the first response, not in a later answer.
         _store_reply(locked, Reply("too late", TRY_AGAIN) if reply.form else reply)
     interaction.outcome = locked.outcome
     interaction.answer = locked.answer
 
 
 def _store_reply(interaction: Interaction, reply: Reply) -> None:
+    # Stores how the interaction ended, and its answer; what was typed is deleted.
     interaction.outcome = reply.outcome
     interaction.options = ""
     interaction.answer = json.dumps(reply.body())
@@ -457,5 +465,6 @@ def _store_reply(interaction: Interaction, reply: Reply) -> None:
 
 
 def _be_quick() -> None:
+    # A statement that takes longer ends with an error of PostgreSQL.
     limit_waits(LOCK_MS)
     limit_statements(STATEMENT_MS)

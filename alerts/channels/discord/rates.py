@@ -1,9 +1,12 @@
-"""Discord's rate limits: learnt from its answers, and counted in Redis for all workers.
+"""Keeps the desk below Discord's rate limits. They are learnt from Discord's answers,
+and requests are counted in Redis for all workers: `take` says before a request how long
+to wait, and `learn` reads the answer.
 
-There are two: the bucket in the headers of each answer, and one that no header names:
-CHANNEL requests of a channel within CHANNEL_SECONDS. Besides, Discord bans whoever gets
-10,000 answers 401, 403 and 429 within ten minutes; far below that nothing is sent any
-more. Without Redis nothing is counted, and a destination pauses after each post.
+There are two limits: the bucket that the headers of each answer describe, and one that
+no header names, of CHANNEL requests in a channel within CHANNEL_SECONDS. Discord also
+bans a program that gets 10,000 answers 401, 403 or 429 within ten minutes; the desk
+stops at INVALID of them. If Redis is down nothing is counted, and a destination pauses
+for ALONE_SECONDS after each post.
 """
 
 import logging
@@ -18,22 +21,24 @@ from common.redis import is_resting, quick_redis, rest
 
 log = logging.getLogger(__name__)
 
-# A little longer than Discord's minute, which begins for each post when it arrives
-# there and not when it leaves here.
+# A little longer than a minute: Discord counts a post when it arrives there, which is
+# later than when it leaves here.
 CHANNEL = 30
 CHANNEL_SECONDS = 61.0
 INVALID = 100
 INVALID_SECONDS = 600.0
-# 404 does not count for Discord, but many of them mean the same.
+# Statuses that count towards INVALID. Discord does not count 404, but many of them mean
+# the same: that something is set up wrongly.
 COUNTED = (401, 403, 404, 429)
-# For each post, where Redis is away.
+# How long a destination pauses after each post while Redis is down.
 ALONE_SECONDS = 2.5
-# So long the names of a channel and of a bucket are remembered.
+# For how many seconds the names of channels and buckets stay in Redis.
 _REMEMBERED = 7 * 86400
 
-# By Redis' own clock, in milliseconds: the hosts' may differ. KEYS are those of one
-# scope; the bucket's name and the channel are learnt, so the keys made of them are not
-# known before.
+# The beginning of both scripts. Times are in milliseconds by Redis' own clock, because
+# the workers' clocks may differ. KEYS are the keys of one scope. The names of its
+# bucket and its channel are learnt from answers, so the scripts build the keys of
+# these.
 _BEGIN = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -41,8 +46,8 @@ local prefix, scope, route, invalid, member = ARGV[1], ARGV[2], KEYS[1], KEYS[3]
 local function posts(channel) return prefix .. 'posts:' .. channel end
 local function bucket(name) return prefix .. 'bucket:' .. name .. ':' .. scope end
 """
-# The milliseconds to wait; 0 where the request was counted and may go. What is noted of
-# a time to come is from before the clock was set back: nothing waits for it.
+# Returns how many milliseconds to wait; 0 if the request was counted and may be sent.
+# An entry with a time in the future is from before the clock was set back, and ignored.
 _TAKE = f"""{_BEGIN}
 local most, window, bad, bad_window = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wait = 0
@@ -66,6 +71,8 @@ redis.call('ZADD', counted, now, member)
 redis.call('PEXPIRE', counted, window)
 return 0
 """
+# Stores what the headers of an answer say about the bucket, the channel of a webhook,
+# and whether the answer counts towards INVALID.
 _LEARN = f"""{_BEGIN}
 local name, left, after, channel, is_invalid = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local window, bad_window, remembered = ARGV[9], ARGV[10], ARGV[11]
@@ -91,19 +98,19 @@ return 0
 
 @dataclass(frozen=True)
 class Scope:
-    """What one limit is for: a webhook or a channel of one service, and a method, which
-    has buckets of its own.
+    """What one limit applies to. Each HTTP method has buckets of its own."""
 
-    `service` is the same for all of Discord; each stand-in is one of its own.
-    """
-
+    # The same for all of Discord's hosts; each stand-in for tests has its own.
     service: str
+    # The id of a webhook or a channel.
     target: str
     method: str
 
     @property
     def keys(self) -> tuple[str, str, str]:
-        """The names in Redis that are known before anything was learnt."""
+        """The keys in Redis that do not depend on what was learnt: the bucket's name,
+        the channel's id, and the answers that count towards INVALID.
+        """
         prefix = f"alerts:{self.service}:"
         return (
             f"{prefix}route:{self.target}:{self.method}",
@@ -113,12 +120,12 @@ class Scope:
 
 
 class Unknown(Exception):
-    """Redis is away, so nothing is counted."""
+    """Redis is down, so nothing is counted."""
 
 
 def take(scope: Scope) -> float:
-    """Count one request and return 0.0, or the seconds to wait before there may be one.
-    Raises Unknown.
+    """Count one request and return 0.0; or, if a limit is reached, count nothing and
+    return how many seconds to wait. Raises Unknown.
     """
     limits = (CHANNEL, _ms(CHANNEL_SECONDS), INVALID, _ms(INVALID_SECONDS))
     return _ask(_TAKE, scope, *limits) / 1000
@@ -127,27 +134,37 @@ def take(scope: Scope) -> float:
 def learn(
     scope: Scope, *, status: int, headers: Mapping[str, str], channel: str = ""
 ) -> None:
-    """Store what an answer says about the limits; without Redis, the next answer says
-    it again.
+    """Store what an answer says about the limits. If Redis is down this is skipped: the
+    next answer says it again.
     """
     name = ""
-    left = after = 0
+    remaining = reset_after = 0
     with suppress(KeyError, ValueError):
         seconds = float(headers["X-RateLimit-Reset-After"])
         if 0 <= seconds <= 86400:
-            left = int(headers["X-RateLimit-Remaining"])
-            after = _ms(seconds)
+            remaining = int(headers["X-RateLimit-Remaining"])
+            reset_after = _ms(seconds)
             name = headers["X-RateLimit-Bucket"][:100]
-    # Other programs' requests in the same channel do not count.
+    # The scope "shared" means that requests of other programs reached the limit.
     is_invalid = status in COUNTED and headers.get("X-RateLimit-Scope") != "shared"
     windows = (_ms(CHANNEL_SECONDS), _ms(INVALID_SECONDS), _REMEMBERED)
     try:
-        _ask(_LEARN, scope, name, left, after, channel, int(is_invalid), *windows)
+        _ask(
+            _LEARN,
+            scope,
+            name,
+            remaining,
+            reset_after,
+            channel,
+            int(is_invalid),
+            *windows,
+        )
     except Unknown:
         log.info("limit not noted", extra={"status": status})
 
 
 def _ask(script: str, scope: Scope, *arguments: str | int) -> int:
+    # Runs a script in Redis. Raises Unknown if Redis is down.
     if is_resting():
         raise Unknown
     values = (f"alerts:{scope.service}:", scope.target, uuid.uuid4().hex, *arguments)

@@ -1,5 +1,5 @@
-"""Registers the commands with Discord: all of them at once, so that doing it again
-changes nothing.
+"""Registers the desk's slash commands with Discord, so that Discord offers them when
+somebody types a slash. All are replaced at once, so doing it again changes nothing.
 """
 
 import re
@@ -10,6 +10,7 @@ from django.conf import settings
 from alerts.channels.discord.replies import call_discord
 from outgoing.guarded import DeliveryError
 
+# Discord's numbers: an option that is text, and a slash command.
 _STRING = 3
 _CHAT_INPUT = 1
 _ID = re.compile(r"[0-9]{1,32}")
@@ -17,7 +18,7 @@ _ASK_AGAIN = "Nothing was changed. Run it again in a few minutes."
 
 
 class NotRegistered(Exception):
-    """Discord does not have the commands; the sentence says what to do."""
+    """Discord did not accept the commands; the sentence says what to do."""
 
 
 def _text(
@@ -47,7 +48,7 @@ _MAILBOX = _text(
     most=320,
     suggested=True,
 )
-# What Discord shows where somebody types a slash, to everybody on the server.
+# Everybody on the server sees these names and descriptions when typing a slash.
 COMMANDS: list[dict[str, Any]] = [
     {
         "type": _CHAT_INPUT,
@@ -86,8 +87,8 @@ COMMANDS: list[dict[str, Any]] = [
 
 
 def register(*, guild: str = "") -> list[str]:
-    """Have Discord know these commands, and no others of this application; return their
-    names. Raises NotRegistered.
+    """Replace the application's commands at Discord with these, on one server or, with
+    an empty `guild`, on all; return their names. Raises NotRegistered.
     """
     app = settings.DISCORD_APP_ID
     token = settings.DISCORD_BOT_TOKEN
@@ -115,18 +116,18 @@ def register(*, guild: str = "") -> list[str]:
         raise NotRegistered(f"Discord could not be reached: {error}") from None
     if answer.status == 200:
         return [f"/{one['name']}" for one in COMMANDS]
-    invite = "Check that DISCORD_APP_ID and DISCORD_BOT_TOKEN belong to the same application."
+    hint = "Check that DISCORD_APP_ID and DISCORD_BOT_TOKEN belong to the same application."
     if guild:
-        invite = "Invite it to that server with the scope applications.commands."
-    words = {
+        hint = "Invite it to that server with the scope applications.commands."
+    why_not = {
         400: "Discord does not accept the commands; this version of the desk may be too old for it.",
         401: "Discord does not accept the bot's token. Create a new one on your application's page Bot, and set "
         "DISCORD_BOT_TOKEN to it.",
-        403: f"Discord does not let this bot set commands there. {invite}",
+        403: f"Discord does not let this bot set commands there. {hint}",
         404: "Discord does not know this application or server. Check DISCORD_APP_ID"
         f"{' and the server id' if guild else ''}.",
         429: f"Discord asks to wait {answer.headers.get('Retry-After', 'a while')} s. {_ASK_AGAIN}",
     }
     raise NotRegistered(
-        words.get(answer.status, f"Discord answered {answer.status}. {_ASK_AGAIN}")
+        why_not.get(answer.status, f"Discord answered {answer.status}. {_ASK_AGAIN}")
     )

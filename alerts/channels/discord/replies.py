@@ -1,8 +1,8 @@
-"""What Discord answers to an interaction: its form, the words that several share, and
-how a deferred one is sent.
+"""The desk's answers to interactions on Discord: their format, sentences that several
+share, and how the answer to a deferred interaction is sent.
 
-An answer is stored before it is sent to Discord, so that a worker that dies in between
-repeats nothing.
+A deferred answer is stored before it is sent. If the worker dies in between, the next
+one only sends the stored answer, and does not repeat the work.
 """
 
 import json
@@ -31,9 +31,11 @@ from people.accounts.discord import offer_link
 log = logging.getLogger(__name__)
 
 Body = dict[str, Any]
+# In UTF-16 units: the longest message that Discord accepts.
 MAX_CONTENT = 2000
 # The field of the form that asks why a message is rejected.
 REASON = "reason"
+# Discord's numbers: types of responses, a flag, and kinds of components.
 _PONG = 1
 _MESSAGE = 4
 _DEFERRED = 5
@@ -45,25 +47,27 @@ _TEXT_INPUT = 4
 _PARAGRAPH = 2
 
 PONG: Body = {"type": _PONG}
-# Discord shows that the desk is thinking, to whoever asked alone, until the answer is
-# put there.
+# Until the answer replaces it, Discord shows the person, and nobody else, that the desk
+# is thinking.
 DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
-# For an error of the desk's own; the log has the details.
+# What the person is told after an unexpected error. The log has the details.
 FAULT = "The desk had an error; whoever runs it can find it in the log."
 BROKEN = f"{FAULT} Nothing was done."
 TOO_LATE = "too late"
 # Discord accepts answers for 15 minutes; the last attempt must end before that.
 _ANSWERABLE = timedelta(minutes=14)
+# In seconds: the longest wait between two attempts, and after a 429 of Discord.
 MAX_PAUSE = 60.0
 _MAX_WAIT = 300.0
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
-# So many refusals of one account are recorded in any minute, so that nobody fills the
-# ledger by hammering a button. Each is still answered.
+# How many refusals of one account the ledger gets within a minute, so that nobody fills
+# it by pressing a button again and again. Every press is still answered.
 MAX_REFUSALS = 5
 LAST_REFUSAL = (
     "Further refusals of this Discord account within this minute are not recorded."
 )
+# Outcomes of interactions that were not refused.
 _NO_REFUSALS = (
     "",
     "approve",
@@ -78,16 +82,16 @@ _NO_REFUSALS = (
 
 @dataclass(frozen=True)
 class Reply:
-    """How a press ended, in a word, and the answer: a sentence, or the form that asks
-    for more.
-    """
+    """How a press ended, and the answer to it: a sentence or a form."""
 
+    # A word, which is stored with the interaction.
     outcome: str
     content: str = ""
+    # The custom id of the form that asks for a reason; empty for a sentence.
     form: str = ""
 
     def body(self) -> Body:
-        """Return the answer in Discord's form."""
+        """Return the answer in Discord's format."""
         return reason_form(self.form) if self.form else private(self.content)
 
 
@@ -100,7 +104,7 @@ def choices(names: list[str]) -> Body:
 
 
 def private(content: str) -> Body:
-    """Return a message that only whoever pressed sees."""
+    """Return the answer with this text, which only the person who pressed can see."""
     data = {
         "content": cut(content, MAX_CONTENT),
         "flags": _EPHEMERAL,
@@ -110,8 +114,8 @@ def private(content: str) -> Body:
 
 
 def reason_form(custom_id: str) -> Body:
-    """Return the form that asks why a message is rejected; its id says which message
-    and version it is about.
+    """Return the form that asks why a message is rejected. Its id is the custom id of
+    the button, which says which message and version it is about.
     """
     field = {
         "type": _TEXT_INPUT,
@@ -138,8 +142,8 @@ def reason_form(custom_id: str) -> Body:
 
 
 def link_instructions(interaction: Interaction) -> str:
-    """Return how to link this Discord account to one of the desk, with a link that only
-    its owner may be shown.
+    """Return how to link this Discord account to one at the desk. The text contains a
+    secret link, so only the account's owner may see it.
     """
     link = offer_link(
         discord_id=interaction.discord_user_id, name=interaction.discord_user
@@ -154,23 +158,21 @@ def link_instructions(interaction: Interaction) -> str:
 
 
 def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
-    """Return what the ledger keeps of this refusal, or None where it has enough of this
-    account for now.
+    """Return the reason to record in the ledger for this refusal; None if MAX_REFUSALS
+    of this account were recorded within the last minute.
     """
-    account = Interaction.objects.filter(
+    recent = Interaction.objects.filter(
         discord_user_id=interaction.discord_user_id,
         created_at__gt=Now() - timedelta(minutes=1),
     )
-    number = (
-        account.exclude(pk=interaction.pk).exclude(outcome__in=_NO_REFUSALS).count()
-    )
+    number = recent.exclude(pk=interaction.pk).exclude(outcome__in=_NO_REFUSALS).count()
     if number >= MAX_REFUSALS:
         return None
     return reason if number < MAX_REFUSALS - 1 else f"{reason} {LAST_REFUSAL}"
 
 
 def stranger(interaction: Interaction) -> Actor:
-    """Return the actor for a Discord account that belongs to nobody at the desk."""
+    """Return an actor for a Discord account that is linked to nobody at the desk."""
     account = interaction.discord_user_id
     return Actor(
         kind="discord",
@@ -185,8 +187,8 @@ class NotAnswered(Exception):
 
 
 class TryAgain(Exception):
-    """A temporary failure; trying again is safe. `seconds` is set where the other side
-    asked to wait.
+    """A temporary failure: trying again is safe. `seconds` is set if Discord or
+    MultiMail asked to wait.
     """
 
     def __init__(self, sentence: str, *, seconds: float | None = None) -> None:
@@ -195,21 +197,22 @@ class TryAgain(Exception):
 
 
 def enqueue_due() -> None:
-    """Enqueue the interactions of workers that died, or whose task was lost."""
+    """Enqueue the interactions whose worker died, or whose task was lost."""
     for key in due_interactions().values_list("pk", flat=True)[:400]:
         answer_interaction.delay_on_commit(key)
 
 
 def due_interactions() -> QuerySet[Interaction]:
-    """Return the interactions to answer now, longest due first."""
+    """Return the interactions to answer now, those that are due longest first."""
     return Interaction.objects.due().order_by("next_attempt_at")
 
 
 def answer_deferred(interaction_id: int, *, work: Callable[[Interaction], None]) -> str:
-    """Answer an interaction, if it is due, and return what came of that; `work` stores
-    the answer or raises TryAgain.
+    """Send the answer to a deferred interaction, if it is due; return a word for the
+    log, such as "postponed".
 
-    Work is done once: what has an answer already is only answered.
+    `work` carries out the interaction and stores the answer, or raises TryAgain. It is
+    not called if an answer is stored already.
     """
     interaction = Interaction.objects.claim(interaction_id)
     if interaction is None:
@@ -238,8 +241,8 @@ def answer_deferred(interaction_id: int, *, work: Callable[[Interaction], None])
 
 @transaction.atomic
 def _close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
-    """Close the row and forget what it needed, unless another worker has it by now.
-    `error`: why it is unanswered.
+    """End the interaction and delete its token, options and answer, unless another
+    worker has claimed it since. `error` says why it stays unanswered.
     """
     ended = (
         interaction.failed(error=error) if error else interaction.delivered(status=200)
@@ -260,7 +263,9 @@ def _close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
 
 
 def call_discord(method: str, path: str, content: Any, **headers: str) -> Answer:
-    """Call Discord's API, and return its answer. Raises DeliveryError."""
+    """Call Discord's API, and return the answer, whatever its status. Raises
+    DeliveryError.
+    """
     url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
     headers["Content-Type"] = "application/json"
     headers["User-Agent"] = f"DiscordBot ({settings.PUBLIC_URL}, 1)"
@@ -268,13 +273,10 @@ def call_discord(method: str, path: str, content: Any, **headers: str) -> Answer
 
 
 def _edit_answer(interaction: Interaction, content: str) -> None:
-    """Put `content` where Discord shows that the desk is thinking; to do it again
-    changes nothing.
+    """Replace what Discord shows in place of the answer with `content`; doing it again
+    changes nothing. Text from mail is escaped already, and nobody is mentioned.
 
-    Raises NotAnswered and TryAgain.
-
-    What comes from mail is escaped by now; nobody is pinged either way. No error
-    contains the token.
+    Raises NotAnswered and TryAgain. Neither contains the token.
     """
     if not interaction.token or not settings.DISCORD_APP_ID:
         raise NotAnswered(

@@ -1,9 +1,9 @@
-"""Runs a stored command once, and answers it: what a worker that dies leaves behind,
-the next one finishes.
+"""Runs a slash command that was stored as an interaction, and stores the answer for
+Discord.
 
-The row is leased, and due again when its worker is gone. A message is one message
-however often that happens, by the idempotency key made of the interaction's id. The
-answer is stored before Discord is told: from then on nothing is done again.
+If the worker dies, the interaction becomes due again and the next worker runs the
+command again. MultiMail still sends only one message, because the idempotency key is
+made of the interaction's id. Once the answer is stored, the command is not run again.
 """
 
 import json
@@ -54,18 +54,24 @@ COMMANDS: dict[str, Callable[[Command], str]] = {
     "pending": pending,
 }
 NOT_KNOWN = "It is not known whether MultiMail accepted the message: check the queue before you send it again."
-# So often MultiMail is asked: about a minute, after which a person had better know.
+# How often MultiMail is called for one command. This takes about a minute; then the
+# person is told that it failed.
 MAX_TRIES = 5
-# Values of `outcome` meanwhile: nothing was asked; MultiMail was, and its answer did
-# not come.
+# Values of `outcome` while a command runs: MultiMail was not called yet, or it was and
+# its answer has not come.
 GIVEN = "given"
 CALLING = "calling"
-# A message that came later than that is not looked for any more.
+# For how long after a command its message is looked for in the mirror.
 _LOOK_BACK = timedelta(days=2)
+# How many messages are noted in one run.
 _AT_ONCE = 100
+# In UTF-16 units: how much of MultiMail's explanation an answer quotes.
 _MAX_EXPLANATION = 400
-# The status means nothing to people, and the words before it say more.
+# The beginning of MultiMail's sentences, which is left out: the status means nothing to
+# people.
 _STATUS = re.compile(r"^MultiMail answered [0-9]+[:.] ?")
+# By error: the reason for the ledger, and the sentence for the person. These errors are
+# not tried again.
 _FINAL: dict[type[errors.UpstreamError], tuple[str, str]] = {
     errors.KeyRefused: (
         "key refused",
@@ -82,22 +88,24 @@ _FINAL: dict[type[errors.UpstreamError], tuple[str, str]] = {
 
 
 def note_proofs(*, interaction_id: str = "") -> int:
-    """Record at each message that a signed command made it, once the message is here;
-    return how many.
+    """Record at messages in the mirror that a signed command started them; return how
+    many. With an id only the message of this interaction is looked for.
 
-    The desk may learn of the message before MultiMail answered the command, or after:
-    whoever comes second records it.
+    A message may reach the mirror before or after MultiMail answers the command. So
+    this is called after the answer, and again by the sweep.
     """
-    wanted = Q(interaction_id=interaction_id) if interaction_id else Q()
+    of_interaction = Q(interaction_id=interaction_id) if interaction_id else Q()
     return sum(
         _note_proof(pk)
-        for pk in arrived_mail().filter(wanted).values_list("pk", flat=True)[:_AT_ONCE]
+        for pk in arrived_mail()
+        .filter(of_interaction)
+        .values_list("pk", flat=True)[:_AT_ONCE]
     )
 
 
 def arrived_mail() -> QuerySet[CommandedMail]:
-    """Return the commanded mail whose message is here, and that is not recorded at it
-    yet.
+    """Return the rows of commands whose message is in the mirror by now, and where the
+    command is not recorded at the message yet.
     """
     waiting = CommandedMail.objects.filter(
         noted_at=None, given_at__gt=Now() - _LOOK_BACK
@@ -109,6 +117,7 @@ def arrived_mail() -> QuerySet[CommandedMail]:
 
 @transaction.atomic
 def _note_proof(pk: int) -> bool:
+    # Records it once, even if two workers find the row at the same time.
     if not CommandedMail.objects.filter(pk=pk, noted_at=None).update(noted_at=Now()):
         return False
     commanded = CommandedMail.objects.select_related("person").get(pk=pk)
@@ -130,14 +139,14 @@ def _note_proof(pk: int) -> bool:
 
 
 def run_command(interaction: Interaction) -> None:
-    """Run the command, and store the answer. Raises TryAgain."""
+    """Run a command, and store the answer. Raises TryAgain after a temporary failure."""
     writes = interaction.name in WRITING
     try:
-        sentence = _ask(interaction)
+        sentence = _carry_out(interaction)
     except CommandRefused as refused:
         sentence = refused.sentence
         reason = refused.reason
-        # A later refusal does not undo what an earlier call did.
+        # An earlier call may have sent the message, although this one was refused.
         if writes and (refused.may_have_left or interaction.outcome == CALLING):
             sentence = f"{sentence} {NOT_KNOWN}"
             reason = "unknown"
@@ -145,7 +154,7 @@ def run_command(interaction: Interaction) -> None:
     except (TryAgain, OperationalError, InterfaceError):
         raise
     except Exception:
-        # Trying again would end in the same way, and somebody waits.
+        # Trying again would fail in the same way, and a person is waiting.
         log.exception(
             "command not carried out", extra={"interaction": interaction.discord_id}
         )
@@ -164,15 +173,17 @@ def run_command(interaction: Interaction) -> None:
             note_proofs(interaction_id=interaction.discord_id)
 
 
-def _ask(interaction: Interaction) -> str:
-    """Do it, and return the answer. Raises CommandRefused and TryAgain."""
+def _carry_out(interaction: Interaction) -> str:
+    """Carry out a command, and return the answer to it. Raises CommandRefused and
+    TryAgain.
+    """
     command = read_command(interaction)
     with transaction.atomic():
-        # Once, however many runs it takes.
-        fresh = Interaction.objects.filter(pk=interaction.pk).exclude(
+        # Recorded in the first run only.
+        not_recorded = Interaction.objects.filter(pk=interaction.pk).exclude(
             outcome__in=(GIVEN, CALLING)
         )
-        if fresh.update(outcome=GIVEN, person=command.person):
+        if not_recorded.update(outcome=GIVEN, person=command.person):
             record(
                 "command.given",
                 actor=command.actor,
@@ -190,11 +201,17 @@ def _ask(interaction: Interaction) -> str:
         for kind, (reason, sentence) in _FINAL.items():
             if isinstance(error, kind):
                 # MultiMail's own words follow, escaped.
-                own = (
+                upstream_words = (
                     "" if kind is errors.KeyRefused else _STATUS.sub("", error.sentence)
                 )
-                own = f" {cut(escape(own), _MAX_EXPLANATION)}" if own else ""
-                raise CommandRefused(f"{sentence}{own}", reason=reason) from error
+                upstream_words = (
+                    f" {cut(escape(upstream_words), _MAX_EXPLANATION)}"
+                    if upstream_words
+                    else ""
+                )
+                raise CommandRefused(
+                    f"{sentence}{upstream_words}", reason=reason
+                ) from error
         seconds = None
         may_have_left = interaction.outcome == CALLING
         if isinstance(error, errors.Throttled):
@@ -227,14 +244,15 @@ def _set_progress(interaction: Interaction, outcome: str) -> None:
 
 @transaction.atomic
 def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> None:
-    """Store the answer with what was typed, and record it, both or neither."""
+    """Store the answer, with the text that was typed, and record the refusal in the
+    ledger.
+    """
     if not _store_answer(
         interaction, with_typed_text(sentence, interaction.options), "refused"
     ):
         return
     person = Interaction.objects.select_related("person").get(pk=interaction.pk).person
-    # What somebody of the desk gave is recorded already; of strangers, only so many
-    # refusals are.
+    # Of people who are not linked to the desk only some refusals are recorded.
     if words := reason if person else recorded_refusal(interaction, reason):
         record(
             "command.failed",
@@ -244,7 +262,7 @@ def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> N
 
 
 def _store_answer(interaction: Interaction, sentence: str, outcome: str) -> bool:
-    """Store the answer; False where another worker did, whose answer counts."""
+    """Store the answer; return False if another worker has stored one, which stays."""
     unanswered = Interaction.objects.filter(pk=interaction.pk, answer="")
     is_first = bool(
         unanswered.update(outcome=outcome, answer=json.dumps(private(sentence)))

@@ -1,9 +1,9 @@
-"""Judges a press on a card, or the form that it led to: who pressed, on which version,
-by the desk's own commands.
+"""Carries out a press of a button under a card on Discord: approve, reject (after a
+form that asks for the reason) or claim. It checks who pressed, on which card, and
+whether the message has changed, and runs the same commands as the pages of the desk.
 
-The decision and the answer about it are written in one transaction. Nobody learns
-anything about a message that they may not see, and nobody reads the message itself
-here: for that they open the desk.
+The decision and the answer to the person are stored in one transaction. Nobody learns
+anything about a message that they may not see.
 """
 
 import json
@@ -57,28 +57,28 @@ OUTDATED = "This card is out of date: the message has changed. Nothing was decid
 
 @dataclass(frozen=True)
 class _Press:
-    """A press by somebody who may see the message, and how much of it their channel
-    shows.
-    """
+    """A press by a person who may see the message."""
 
     button: Button
     interaction: Interaction
     message: Message
     actor: Actor
+    # The text typed in the form; empty for a button.
     reason: str
-    # The message's address on the desk.
+    # The address of the message's page on the desk.
     link: str
+    # Whether the channel may not show addresses.
     is_masked: bool
 
     def shown(self, text: str) -> str:
-        """Return a sentence so that Discord shows it literally, without addresses where
-        the channel shows none.
+        """Return a sentence escaped for Discord, without addresses if the channel may
+        not show them.
         """
         return literal(without_addresses(text) if self.is_masked else text, MAX_VALUE)
 
 
 def judge(interaction: Interaction) -> Reply:
-    """Do what was pressed, in the caller's transaction, and return what to answer."""
+    """Carry out a press or a form, in the caller's transaction, and return the answer."""
     options: Mapping[str, str] = json.loads(interaction.options)
     button = read_custom_id(options["custom_id"])
     if button is None:
@@ -112,15 +112,16 @@ def judge(interaction: Interaction) -> Reply:
         return refuse("no right", "They may not see this message.", NOT_YOURS)
     interaction.message = message
     link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
-    # The message's card that is this post, in the channel where it was pressed: whoever
-    # has the application's token can put the desk's buttons under a text of their own.
+    # The button must be under the desk's own card, in its own channel: whoever has the
+    # application's token could put the desk's buttons under any other text.
     channel = interaction.discord_channel_id
-    # A webhook's channel is known from its first post on.
-    is_there = Q(destination__channel=channel) | Q(
+    # A bot's channel is a setting of the destination. A webhook's is known once it has
+    # posted.
+    is_in_channel = Q(destination__channel=channel) | Q(
         destination__channel="", destination__posts_in=channel
     )
     cards = Card.objects.filter(
-        is_there, message=message, discord_message_id=options.get("card", "")
+        is_in_channel, message=message, discord_message_id=options.get("card", "")
     ).exclude(discord_message_id="")
     card = cards.select_related("destination").first()
     if card is None:
@@ -145,8 +146,8 @@ def judge(interaction: Interaction) -> Reply:
 
 
 def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
-    """Return what Discord signed about the person who pressed, for the entries of the
-    act.
+    """Return what Discord signed about the person who pressed, as pairs of a name and a
+    value for the ledger.
     """
     return (
         ("discord", interaction.discord_user),
@@ -156,8 +157,8 @@ def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
 
 
 def _carry_out(press: _Press) -> Reply:
-    """Do what was pressed; or say why it did not count, record that a verdict was
-    refused, and return what was typed.
+    """Decide or claim, and return the answer. If this is refused, the refusal of a
+    verdict is recorded, and the answer repeats the reason that was typed.
     """
     action = press.button.action
     try:
@@ -181,6 +182,8 @@ def _carry_out(press: _Press) -> Reply:
 
 
 def _decide(press: _Press) -> Reply:
+    # Approves or rejects by the desk's command `give_verdict`, and returns the answer.
+    # Raises DeskError.
     action = press.button.action
     revision = Revision.objects.filter(
         pk=press.button.revision, message=press.message
@@ -215,8 +218,9 @@ def _decide(press: _Press) -> Reply:
 
 
 def _ask_why(press: _Press, revision: Revision) -> Reply:
-    """Ask for the reason, unless it could not count any more; the form that comes back
-    is judged like any verdict.
+    """Return the form that asks for the reason of a rejection. Raises DeskError if the
+    person could not reject the message anyway. When the form comes back, everything is
+    checked again.
     """
     message = press.message
     if not awaits_review(message.pk):
@@ -234,8 +238,8 @@ def _ask_why(press: _Press, revision: Revision) -> Reply:
 
 
 def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, str]:
-    """Return the outcome in a word, and why nothing was done; `shown` escapes a
-    sentence for Discord.
+    """Return the outcome in a word, and a sentence that says why nothing was done;
+    `shown` escapes text for Discord.
     """
     if isinstance(error, RiskUnread):
         return "high risk", (
@@ -252,10 +256,10 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
             "This thread has a message newer than the draft. Read it on the desk first. Nothing was decided."
         )
     if isinstance(error, ContentChanged):
-        was = short_fingerprint(error.shown)
-        now = short_fingerprint(error.current) if error.current else "not known"
+        old = short_fingerprint(error.shown)
+        new = short_fingerprint(error.current) if error.current else "not known"
         return "outdated", (
-            f"This card is out of date: it shows {shown(was)}, and the message is now {shown(now)}. Nothing was "
+            f"This card is out of date: it shows {shown(old)}, and the message is now {shown(new)}. Nothing was "
             f"decided. Read the new version, then decide."
         )
     if isinstance(error, AlreadyDecided):
@@ -266,19 +270,21 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
 
 
 def _decision_sentence(press: _Press, decision: Decision) -> str:
-    """Return what was decided, and how long it can be undone."""
-    did = "Rejected. The agent gets your reason."
+    """Return a sentence: what was decided, and how long it can be undone."""
+    decided = "Rejected. The agent gets your reason."
     if decision.outcome == Outcome.APPROVE:
-        did = "Approved."
-    why = ""
+        decided = "Approved."
+    waits_because = ""
     if press.message.connection.paused_at is not None:
-        why = "the connection is paused"
+        waits_because = "the connection is paused"
     if stop_of(press.message) is not None:
-        why = "the kill switch is pulled"
-    if why:
-        return f"{did} It waits because {why}. Until then you can [undo it on the desk](<{press.link}>)."
+        waits_because = "the kill switch is pulled"
+    if waits_because:
+        return f"{decided} It waits because {waits_because}. Until then you can [undo it on the desk](<{press.link}>)."
     if decision.due_at <= decision.changed_at:
-        return f"{did} It is being carried out: [see it on the desk](<{press.link}>)."
+        return (
+            f"{decided} It is being carried out: [see it on the desk](<{press.link}>)."
+        )
     seconds = max(1, round((decision.due_at - decision.changed_at).total_seconds()))
     window = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
-    return f"{did} You have {window} to [undo it on the desk](<{press.link}>)."
+    return f"{decided} You have {window} to [undo it on the desk](<{press.link}>)."

@@ -1,5 +1,5 @@
-"""What the message page shows of a content: compared parts, source, headers, recipients
-and facts.
+"""What the message page shows about the content of a message: recipients, source,
+headers, differences between its parts and its versions, and stated facts.
 
-It writes nothing. Start with `addresses.py`.
+Nothing here writes to the database. Start with `addresses.py`.
 """

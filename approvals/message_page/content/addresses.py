@@ -1,8 +1,8 @@
-"""The sender and recipients of a message: each whole address first, then its name and
-what is known about it.
+"""The address lines of a message (From, Reply-To, To, Cc, Bcc) as pages show them: each
+address whole, then its name, what the desk knows about it, and warnings.
 
-One bounded query for all of them. Warnings about an address come from the findings
-stored with the revision.
+Warnings come from the findings that are stored with the revision. What is known of all
+addresses is read in one query per connection.
 """
 
 import unicodedata
@@ -29,15 +29,17 @@ from risk.lookalikes import (
     passes_for_latin,
 )
 
-# How many addresses of one line are shown; the rest is counted there, and listed under
-# "Headers".
+# How many addresses of one line are shown. The line says how many more there are, and
+# the "Headers" tab lists all.
 SHOWN = 60
 # How many characters of an address are spelled out.
 SPELLED = 40
-# A longer Reply-To is not taken apart.
+# A Reply-To with more characters is not split into addresses.
 MAX_REPLY_TO = 100_000
-# With more new addresses than this, a mark on each would hide the other marks.
+# In a line with more addresses than this, a mark such as "new" on each would hide the
+# warnings.
 MAX_MARKED = 4
+# Names of scripts by the first word of a character's Unicode name.
 _SCRIPTS = {
     "LATIN": "Latin",
     "CYRILLIC": "Cyrillic",
@@ -45,6 +47,7 @@ _SCRIPTS = {
     "DIGIT": "digit",
     "CJK": "Han",
 }
+# How the last message to an address ended, by its state.
 _ENDS: Mapping[str, str] = {
     MessageState.DELIVERED: "last delivered",
     MessageState.BOUNCED: "last bounced",
@@ -54,8 +57,8 @@ _ENDS: Mapping[str, str] = {
     MessageState.APPROVED: "last approved",
     MessageState.SCHEDULED_APPROVED: "last approved",
 }
-# The label of a finding next to an address: with a second value that it names, and
-# without.
+# The warning next to an address, by the rule of the finding: the text if the finding
+# names a second address, and the text if it does not.
 _WORDS = {
     "lookalike_recipient": ("Looks like {}", "Mixed alphabets"),
     "name_says_address": ("Name shows {}", "Name shows another address"),
@@ -66,8 +69,12 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class AddressStatus:
-    """What is known of an address. `kind` is inside, known, new, stopped or refused;
-    the last two are warnings.
+    """What is known of an address, in `words`. `end` is how its last message ended, at
+    `last_at`.
+
+    `kind` is "inside" (our own domains), "known", "new", "stopped" (only rejected
+    messages were written to it) or "refused" (mail to it does not arrive or is not
+    wanted). The last two are warnings.
     """
 
     kind: str
@@ -88,10 +95,11 @@ class Letter:
 
 @dataclass
 class Address:
-    """One address with the name that recipients see beside it. `reads_as` is its domain
-    as it is read or looked up.
+    """One address with the name that recipients see beside it.
 
-    `alike` compares it with the known one that it looks like.
+    `reads_as` is its domain in the other spelling, if there is one: Unicode for
+    Punycode, Punycode for Unicode. `alike` compares the address with the known one that
+    it looks like. `marks` are warnings as pairs of level and text.
     """
 
     value: str
@@ -107,8 +115,8 @@ class Address:
 
 @dataclass
 class Field:
-    """One address line. Not `covered`: the key of this connection does not show it.
-    `more` are not shown here.
+    """One address line. It is not `covered` if the connection's key cannot read it.
+    `more` is the number of addresses that are not shown.
     """
 
     label: str
@@ -118,19 +126,21 @@ class Field:
 
     @cached_property
     def number(self) -> int:
-        """How many there are, shown or not."""
+        """The number of addresses, shown or not."""
         return len(self.addresses) + self.more
 
     @cached_property
     def is_crowded(self) -> bool:
-        """Whether there are so many that marks on each would be useless."""
+        """Whether there are too many addresses for a mark on each new one."""
         return self.number > MAX_MARKED
 
 
 def address_lines(
     message: Message, content: Content | None, *, actor: Actor
 ) -> list[Field]:
-    """Return the address lines, whole; those that are known to be empty are left out."""
+    """Return the address lines of a message; lines that are known to be empty are left
+    out. Without content, return the From and To lines that are known already.
+    """
     if content is not None:
         return lines_of_many([(message, content)], actor=actor)[message.pk]
     sender = (message.sender,) if message.sender else ()
@@ -140,40 +150,45 @@ def address_lines(
 def lines_of_many(
     contents: Sequence[tuple[Message, Content]], *, actor: Actor
 ) -> dict[int, list[Field]]:
-    """Return the same for many messages by their keys, in two queries a connection."""
-    found = {message.pk: _lines(message, content) for message, content in contents}
+    """Return the address lines of many messages by their keys, in two queries per
+    connection.
+    """
+    lines_by_message = {
+        message.pk: _lines(message, content) for message, content in contents
+    }
     for connection in {message.connection_id for message, _ in contents}:
         keys = [one.pk for one, _ in contents if one.connection_id == connection]
         addresses = {
-            key: [one for line in found[key] for one in line.addresses] for key in keys
+            key: [one for line in lines_by_message[key] for one in line.addresses]
+            for key in keys
         }
-        ours = set(map(_domain, Mailbox.objects.addresses_in(connection)))
+        own_domains = set(map(_domain, Mailbox.objects.addresses_in(connection)))
         outside = {
             one.value.lower()
             for listed in addresses.values()
             for one in listed
-            if "@" in one.value and _domain(one.value) not in ours
+            if "@" in one.value and _domain(one.value) not in own_domains
         }
-        known = contacts_of_actor(
+        contacts = contacts_of_actor(
             actor, sorted(outside), connection=connection, besides=keys
         )
         for listed in addresses.values():
-            seen: set[str] = set()
+            ids: set[str] = set()
             for one in listed:
-                one.status = _status(one.value, known, ours)
+                one.status = _status(one.value, contacts, own_domains)
                 # An id must be unique on the page, also for an address in both To and
                 # Cc.
-                if one.id in seen:
+                if one.id in ids:
                     one.id = ""
-                seen.add(one.id)
-    return found
+                ids.add(one.id)
+    return lines_by_message
 
 
 def _lines(message: Message, content: Content) -> list[Field]:
     whole = content.reply_to or ""
     reply_to = [part.strip() for part in whole[:MAX_REPLY_TO].split(",")]
     if len(whole) > MAX_REPLY_TO or not all("@" in part for part in reply_to):
-        # What cannot be told apart into addresses stays whole.
+        # It is not a list of addresses, so it is shown whole.
         reply_to = [whole] if whole else []
     lines: list[tuple[str, str, Sequence[str]]] = [
         ("From", "from", (content.sender,) if content.sender else ()),
@@ -185,17 +200,17 @@ def _lines(message: Message, content: Content) -> list[Field]:
     findings = message.revision.findings if message.revision else []
     # Level and words by address, for the findings that are about single addresses.
     suspicious: dict[str, list[tuple[str, str]]] = {}
-    for found in map(restored, findings):
-        if found.rule in _WORDS and found.evidence:
-            address, *others = found.evidence
-            with_other, alone = _WORDS[found.rule]
+    for finding in map(restored, findings):
+        if finding.rule in _WORDS and finding.evidence:
+            address, *others = finding.evidence
+            with_other, alone = _WORDS[finding.rule]
             words = with_other.format(others[0]) if others else alone
-            suspicious.setdefault(address.lower(), []).append((found.level, words))
+            suspicious.setdefault(address.lower(), []).append((finding.level, words))
     alike = dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
         if len(values) > SHOWN:
-            # The worst first.
+            # Suspicious addresses come first, so that none of them is left out.
             values = sorted(
                 values, key=lambda value: bare_address(value).lower() not in suspicious
             )
@@ -216,7 +231,9 @@ def _lines(message: Message, content: Content) -> list[Field]:
 
 
 def _read_as(domain: str) -> str:
-    """Return how a domain is read, or looked up; empty where that is as it is written."""
+    """Return a Punycode domain in Unicode, or a Unicode domain in Punycode; empty if
+    there is no other spelling.
+    """
     other = unicode_host(domain)
     if other == domain and not domain.isascii():
         other = ".".join(
@@ -229,12 +246,13 @@ def _read_as(domain: str) -> str:
 
 
 def spell_out(address: str) -> tuple[Letter, ...]:
-    """Return the characters of an address one by one, where some are of another script
-    than they seem.
+    """Return the characters of an address one by one, if some belong to another script
+    than they seem to. Otherwise return nothing. A long address is cut around the first
+    such character.
     """
     local, at, domain = address[:1000].rpartition("@")
-    read = f"{local}{at}{unicode_host(domain)}"
-    if read.isascii():
+    readable = f"{local}{at}{unicode_host(domain)}"
+    if readable.isascii():
         return ()
     is_odd = (
         has_mixed_scripts(local)
@@ -245,13 +263,19 @@ def spell_out(address: str) -> tuple[Letter, ...]:
     if not is_odd:
         return ()
     letters = [
-        Letter(one, _script(one), one.isalpha() and _script(one) != "Latin")
-        for one in read
+        Letter(
+            character,
+            _script(character),
+            character.isalpha() and _script(character) != "Latin",
+        )
+        for character in readable
     ]
     if len(letters) <= SPELLED:
         return tuple(letters)
     start = max(
-        0, next((i for i, one in enumerate(letters) if one.is_odd), 0) - SPELLED // 4
+        0,
+        next((i for i, character in enumerate(letters) if character.is_odd), 0)
+        - SPELLED // 4,
     )
     return tuple(letters[start : start + SPELLED])
 
@@ -264,8 +288,8 @@ def _script(letter: str) -> str:
 
 
 def _field(label: str, values: Sequence[str]) -> Field:
-    """Return a line: each address itself first, and the name after it. Anything else is
-    shown as written.
+    """Return a line with its addresses, each split into address and name. A value that
+    is no address is kept as it was written.
     """
     addresses = []
     for value in values[:SHOWN]:
@@ -283,13 +307,13 @@ def _domain(address: str) -> str:
 
 
 def _status(
-    address: str, known: Mapping[str, Contact], ours: Collection[str]
+    address: str, contacts: Mapping[str, Contact], own_domains: Collection[str]
 ) -> AddressStatus | None:
     if "@" not in address:
         return None
-    if _domain(address) in ours:
+    if _domain(address) in own_domains:
         return AddressStatus("inside", "Inside")
-    contact = known.get(address.lower())
+    contact = contacts.get(address.lower())
     if contact is None:
         return AddressStatus("new", "New")
     if contact.suppressed == "unsubscribed":
@@ -325,31 +349,36 @@ def _status(
 
 
 _RECIPIENT_LINES = ("To", "Cc", "Bcc")
-# How many refused addresses are offered to be allowed; more are hardly a mere gap in
-# the list.
+# How many refused recipients the page offers to allow. With more than these, the
+# allowlist is probably right.
 OFFERED = 5
 
 
 def add_lists(fields: Sequence[Field], judged: Judgement) -> None:
-    """Add what the allowlists say about each recipient to the address lines."""
+    """Add to each recipient in the address lines a mark if an allowlist refuses it, or
+    the entry that allows it.
+    """
     passed = {
         _compared_form(address): listed for address, listed in judged.passed.items()
     }
     refused = {_compared_form(address) for address in judged.refused}
     watched = {_compared_form(address) for address in judged.would_be_refused}
-    for one in (
-        one
+    for recipient in (
+        recipient
         for field in fields
         if field.label in _RECIPIENT_LINES
-        for one in field.addresses
+        for recipient in field.addresses
     ):
-        key = one.value.lower()
+        key = recipient.value.lower()
         if key in refused:
-            one.marks = (*one.marks, ("high", "Off the allowlist"))
+            recipient.marks = (*recipient.marks, ("high", "Off the allowlist"))
         elif key in watched:
-            one.marks = (*one.marks, ("notice", "Off the allowlist (Monitor)"))
+            recipient.marks = (
+                *recipient.marks,
+                ("notice", "Off the allowlist (Monitor)"),
+            )
         elif listed := passed.get(key):
-            one.allowed_by = (
+            recipient.allowed_by = (
                 f"{listed.pattern} on the list for {listed.label}"
                 if listed.pattern
                 else listed.label
@@ -357,8 +386,8 @@ def add_lists(fields: Sequence[Field], judged: Judgement) -> None:
 
 
 def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
-    """Return the refused recipients that this person may allow; none where the mailbox
-    is not known.
+    """Return the refused recipients that this person may add to the allowlist. Empty if
+    they do not administer the message's mailbox, or if it is unknown.
     """
     mailbox = message.mailbox
     if mailbox is None or not mailbox.is_administered_by(actor):
@@ -367,6 +396,6 @@ def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
 
 
 def _compared_form(recipient: str) -> str:
-    """Return a recipient in the form of the address lines."""
+    """Return a recipient as `Address.value` has it, in lower case, for comparison."""
     address = bare_address(recipient)
     return (address if "@" in address else recipient.strip()).lower()

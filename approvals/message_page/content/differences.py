@@ -1,9 +1,9 @@
 """What changed between two versions of a message: field by field, word by word inside
 texts, file by file.
 
-Only what both versions show is compared. Two contents with different fingerprints never
-come out as unchanged. An edit makes another message, so what the page says about edits
-is here too.
+A field is compared only if the desk could read it in both versions. Two contents with
+different fingerprints always have a change. An edit by a reviewer makes a new message,
+so the changes of an edited message are found here too.
 """
 
 from collections import Counter
@@ -44,6 +44,7 @@ _LABELS = {
     "in_reply_to": "In reply to",
     "send_at": "Send at",
 }
+# How many removed, and how many added, addresses or files of a field are shown.
 MAX_VALUES = 100
 _VISIBLE_NOW = "Visible now but not before, so it may have changed. Read it as new."
 _VISIBLE_NO_LONGER = "No longer visible with this key, so it may have changed."
@@ -51,11 +52,11 @@ _VISIBLE_NO_LONGER = "No longer visible with this key, so it may have changed."
 
 @dataclass(frozen=True)
 class Change:
-    """What changed in one field. `addition` names the one that changed among what is
-    added on sending.
+    """What changed in one field. For the field "additions", which MultiMail adds on
+    sending, `addition` names the one that changed.
 
-    For addresses and files there are `removed` and `added`, for texts `pieces`;
-    `left_out` counts what is not shown.
+    Addresses and files have `removed` and `added`, texts have `pieces`. `left_out` is
+    how many changed characters are not shown.
     """
 
     field: str
@@ -69,7 +70,7 @@ class Change:
 
 
 def difference(before: Content, after: Content) -> tuple[Change, ...]:
-    """Return what changed from `before` to `after`, in reading order."""
+    """Return what changed from `before` to `after`, in the order of the fields."""
     effort = Effort()
     tally = Tally()
     changes: list[Change] = []
@@ -84,14 +85,16 @@ def difference(before: Content, after: Content) -> tuple[Change, ...]:
         elif name in ("from", "reply_to", "to", "cc", "bcc"):
             old = _by_normal_form(name, before)
             new = _by_normal_form(name, after)
-            removed = [one for key, one in old.items() if key not in new]
-            added = [one for key, one in new.items() if key not in old]
+            removed = [address for key, address in old.items() if key not in new]
+            added = [address for key, address in new.items() if key not in old]
             changes += _values(name, removed, added)
         elif name == "attachments":
-            gone = Counter(before.attachments) - Counter(after.attachments)
-            more = Counter(after.attachments) - Counter(before.attachments)
-            removed = list(map(_describe, gone.elements()))
-            changes += _values(name, removed, list(map(_describe, more.elements())))
+            removed_files = Counter(before.attachments) - Counter(after.attachments)
+            added_files = Counter(after.attachments) - Counter(before.attachments)
+            removed = list(map(_describe, removed_files.elements()))
+            changes += _values(
+                name, removed, list(map(_describe, added_files.elements()))
+            )
         elif name == "additions":
             for key in sorted({*before.additions, *after.additions}):
                 was = before.additions.get(key) or None
@@ -108,28 +111,28 @@ def _values(name: str, removed: list[str], added: list[str]) -> Iterator[Change]
     if not removed and not added:
         return
     left_out = max(0, len(removed) - MAX_VALUES) + max(0, len(added) - MAX_VALUES)
-    more = f"{left_out:,} more changed. The message shows all current ones."
+    note = f"{left_out:,} more changed. The message shows all current ones."
     yield Change(
         name,
         _LABELS[name],
         removed=tuple(removed[:MAX_VALUES]),
         added=tuple(added[:MAX_VALUES]),
-        notes=(more,) if left_out else (),
+        notes=(note,) if left_out else (),
     )
 
 
 def _by_normal_form(name: str, content: Content) -> dict[str, str]:
-    """Return addresses as the fingerprint compares them: each once, in any order, its
-    domain in any case.
+    """Return the addresses of a field by the form in which the fingerprint compares
+    them: each once, with the domain in lower case.
     """
-    listed: Iterable[str]
+    addresses: Iterable[str]
     if name == "from":
-        listed = (content.sender,)
+        addresses = (content.sender,)
     elif name == "reply_to":
-        listed = (content.reply_to,) if content.reply_to else ()
+        addresses = (content.reply_to,) if content.reply_to else ()
     else:
-        listed = getattr(content, name)
-    return {normalise_address(one): one for one in listed}
+        addresses = getattr(content, name)
+    return {normalise_address(address): address for address in addresses}
 
 
 def _text(
@@ -143,9 +146,9 @@ def _text(
 ) -> Iterator[Change]:
     if before == after:
         return
-    found, is_fine = compare(before or "", after or "", effort)
-    pieces, left_out = shown_pieces(found, tally)
-    notes = disguises(found)
+    all_pieces, is_fine = compare(before or "", after or "", effort)
+    pieces, left_out = shown_pieces(all_pieces, tally)
+    notes = disguises(all_pieces)
     if before is None:
         notes.append(
             "There was none before."
@@ -173,26 +176,27 @@ def _text(
 
 
 def _describe(file: Attachment) -> str:
-    found = f"sha256 {file.sha256}" if file.sha256 else "no hash given"
+    checksum = f"sha256 {file.sha256}" if file.sha256 else "no hash given"
     kind = file.content_type or "no type given"
-    return f"{file.name}: {kind}, {file.size:,} bytes, {found}"
+    return f"{file.name}: {kind}, {file.size:,} bytes, {checksum}"
 
 
 @dataclass(frozen=True)
 class Changes:
-    """From one version to another. `before` is None where the version that was read is
-    not known here.
+    """What changed from one version to another. `before` is None if the desk does not
+    have the version that the reader has read (`since`, a fingerprint).
     """
 
     before: Revision | None
     after: Revision
     changes: tuple[Change, ...]
     since: str = ""
+    # The decision that requested changes to the version `before`.
     sent_back: Decision | None = None
-    # How the text differs from the one that the reviewer suggested, if any: not at all
-    # where it was taken as it was.
+    # How the text differs from the one that the reviewer suggested. Empty if it was
+    # taken unchanged, None if none was suggested.
     suggested: tuple[Change, ...] | None = None
-    # Who corrected the message before into this one.
+    # The edit by which a person made this message from another one.
     edited: Replacement | None = None
 
     @property
@@ -201,68 +205,69 @@ class Changes:
         return short_fingerprint(self.since)
 
 
-def _changes_between(before: Revision, after: Revision, **more: Any) -> Changes:
-    found = difference(stored_content(before), stored_content(after))
-    return Changes(before, after, found, **more)
+def _changes_between(before: Revision, after: Revision, **details: Any) -> Changes:
+    changes = difference(stored_content(before), stored_content(after))
+    return Changes(before, after, changes, **details)
 
 
 def changes_since(message: Message, fingerprint: str | None) -> Changes | None:
-    """Return what changed since the version with this fingerprint; None where that is
-    the current one, or none given.
+    """Return what changed since the version with this fingerprint. None if it is the
+    current one, or if no fingerprint is given.
 
-    The fingerprint comes from the reader's page: only versions of this very message are
-    looked at.
+    The fingerprint comes from the reader's browser, so only versions of this message
+    are looked up.
     """
     current = message.revision
     if not fingerprint or current is None or current.fingerprint == fingerprint:
         return None
-    known = message.revisions.filter(fingerprint=fingerprint)
-    before = known.order_by("-number").first()
+    versions = message.revisions.filter(fingerprint=fingerprint)
+    before = versions.order_by("-number").first()
     if before is None:
         return Changes(None, current, (), since=fingerprint)
     return _changes_between(before, current, since=fingerprint)
 
 
 def changes_since_sent_back(message: Message) -> Changes | None:
-    """Return what changed since the version that was sent back or edited, where this
-    message is the next one.
+    """Return what changed since the message that this one answers: one for which
+    changes were requested, or one that a person edited. None if there is no such
+    message.
     """
     current = message.revision
     if message.answers_id is None or current is None:
         return None
     if edit_of(message) and (edited := edit_that_made(message)) is not None:
         return _changes_between(edited.revision, current, edited=edited)
-    asked = (
+    request = (
         Decision.objects.filter(message=message.answers_id, outcome=Outcome.SEND_BACK)
         .exclude(state__in=VOID)
         .select_related("revision", "given_by", "message")
         .order_by("-pk")
         .first()
     )
-    if asked is None:
+    if request is None:
         return None
     suggested = None
     text = stored_content(current).markdown
-    if asked.suggestion and text is not None:
-        texts = (asked.suggestion.rstrip(), text.replace("\r\n", "\n").rstrip())
+    if request.suggestion and text is not None:
+        texts = (request.suggestion.rstrip(), text.replace("\r\n", "\n").rstrip())
         suggested = difference(
-            *(Content(markdown=one, coverage=("markdown",)) for one in texts)
+            *(Content(markdown=text, coverage=("markdown",)) for text in texts)
         )
     return _changes_between(
-        asked.revision, current, sent_back=asked, suggested=suggested
+        request.revision, current, sent_back=request, suggested=suggested
     )
 
 
 def edit_that_made(message: Message) -> Replacement | None:
-    """Return the edit of another message by which this one was made; None where it was
-    not edited.
+    """Return the edit that made this message from another one; None if it was not made
+    by an edit.
     """
-    made = Replacement.objects.that_made([message])
-    return made.select_related("person", "revision", "message").first()
+    edits = Replacement.objects.that_made([message])
+    return edits.select_related("person", "revision", "message").first()
 
 
 def changes_since_version_before(message: Message) -> Changes | None:
-    """Return what changed since the version before this one; None for a first version."""
+    """Return what changed since the previous version; None for a first version."""
     current = message.revision
     if current is None:
         return None
@@ -281,25 +286,27 @@ _NOT_SENT = tuple(
 def edits_context(
     message: Message, *, was_edited: bool, is_edited: bool
 ) -> dict[str, Any]:
-    """Return the newest edit of this message, and the one that it was made by; without
-    either, nothing is read.
+    """Return the template context about edits: the newest edit of this message
+    (`edit_to`), and the edit that made it (`edit_from`). Each is read only if the flags
+    say that there is one.
     """
     context: dict[str, Any] = {"edit_to": None, "edit_from": None}
     edits = Replacement.objects.filter(message=message).order_by("-pk")
     if was_edited and (newest := edits.select_related("person").first()) is not None:
         is_free = edits.free().filter(pk=newest.pk).exists()
-        # What changed since is rejected by whoever has read it, as any message.
+        # Only the edited version is rejected with one click. If the message has changed
+        # since, a reviewer has to read and reject it like any other.
         context["edit_to"] = newest
         context["may_finish"] = is_free and newest.revision_id == message.revision_id
-    if is_edited and (made := edit_that_made(message)) is not None:
-        decision = latest_decision(made.message)
+    if is_edited and (edit := edit_that_made(message)) is not None:
+        decision = latest_decision(edit.message)
         is_under_way = decision is not None and decision.state in _UNDER_WAY
         outcome = decision.outcome if decision is not None else ""
-        has_left = made.message.state not in _NOT_SENT
+        has_left = edit.message.state not in _NOT_SENT
         context |= {
-            "edit_from": made,
-            "may_finish_first": made.revision_id == made.message.revision_id,
-            "first_is_held": made.message.is_held and not is_under_way,
+            "edit_from": edit,
+            "may_finish_first": edit.revision_id == edit.message.revision_id,
+            "first_is_held": edit.message.is_held and not is_under_way,
             "first_leaves": has_left or (is_under_way and outcome == Outcome.APPROVE),
         }
     return context

@@ -1,8 +1,10 @@
-"""The message as it was written: its parts, how they differ, its headers, and what this
-key does not show. Nothing is left out.
+"""A message as it was written, for the tabs "Source", "Headers" and "HTML against
+text": the text of its parts, its headers, and how the HTML part differs from the text
+part.
 
-Invisible characters are named. A long text continues on the next page, and the page
-says so. Comparing is bounded for hostile messages.
+Nothing is left out: invisible characters are shown by name, a long text is split into
+pages, and fields that this connection's key cannot read are named. The comparison has a
+limit of steps, because messages may be hostile.
 """
 
 import json
@@ -30,17 +32,19 @@ from mirror.models import Message
 from rendering import RenderedMessage
 from rendering.invisibles import Tally, without_surrogates
 
-# The size of one page: browsers lay out some hundred kilobytes quickly, but not a
-# megabyte in one line.
+# Characters of one page of a text: browsers lay out some hundred kilobytes quickly, but
+# not a megabyte in one line.
 STRETCH = 60_000
-# A page ends at the end of a line where one is this near.
+# A page ends at a line end, if there is one within its last 4,000 characters.
 SLACK = 4_000
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """One page of a text: `parts` are its words, with marks for what cannot be seen;
-    from `start` to `end`.
+    """One page of a text: the characters from `start` to `end` of `total`.
+
+    `parts` are pairs: False with ordinary text, True with the name of an invisible
+    character. `unmarked` is how many more invisible characters have no mark.
     """
 
     label: str
@@ -59,14 +63,14 @@ class Stretch:
 
     @property
     def first(self) -> int:
-        """The number of its first character, as people count."""
+        """The number of its first character, counted from 1."""
         return self.start + 1
 
 
 def stretch_of(
     text: str, *, page: int = 1, label: str = "", size: int = STRETCH
 ) -> Stretch:
-    """Return one page of a text; a page beyond the last is the last."""
+    """Return one page of a text; the last one for a page number beyond it."""
     text = without_surrogates(text)
     cuts = _cuts(text, size)
     page = max(1, min(page, len(cuts) - 1))
@@ -82,10 +86,10 @@ def stretch_of(
 def source_of(
     content: Content, *, page: int, original: str | None = None
 ) -> tuple[Stretch, ...]:
-    """Return one page of each part that the message has; a part that has no such page
-    is left out.
+    """Return this page of each part of a message; parts that have fewer pages are left
+    out.
 
-    `original` is its HTML before the gateway simplified it.
+    `original` is the message's HTML before our gateway simplified it.
     """
     texts: Sequence[tuple[str, str | None]] = (
         ("HTML", content.html),
@@ -108,6 +112,7 @@ def page_count(text: str) -> int:
 
 
 def _cuts(text: str, size: int) -> list[int]:
+    # Where each page begins, and the end of the text.
     cuts = [0]
     while len(text) - cuts[-1] > size:
         end = cuts[-1] + size
@@ -116,6 +121,7 @@ def _cuts(text: str, size: int) -> list[int]:
     return [*cuts, len(text)]
 
 
+# The names of a content's fields, as pages show them.
 NAMES = {
     "from": "From",
     "from_name": "From name",
@@ -133,14 +139,16 @@ NAMES = {
 }
 
 
-# A longer value of a header is shortened, and says so: browsers lay out no more in one
-# line.
+# Characters of a header's value that are shown; the page says if there are more.
+# Browsers cannot lay out more in one line.
 LONGEST_VALUE = 200_000
 
 
 @dataclass(frozen=True)
 class Header:
-    """One line: its name and values. Not `covered`: the key does not show it."""
+    """One header line: its name and values. It is not `covered` if the connection's key
+    cannot read it.
+    """
 
     name: str
     values: tuple[Stretch, ...] = ()
@@ -148,8 +156,9 @@ class Header:
 
 
 def headers_of(message: Message, content: Content) -> dict[str, Sequence[Any]]:
-    """Return the lines of the message itself, what MultiMail says of the message, what
-    the sender said about it, and the names of what this key does not show.
+    """Return the template context of the "Headers" tab: the message's own headers
+    (`lines`), what MultiMail says about it (`message`), what its sender said about it
+    (`metadata`), and the names of fields that the key cannot read (`unseen`).
     """
     texts: Mapping[str, Iterable[str | None]] = {
         "from": [content.sender],
@@ -168,7 +177,9 @@ def headers_of(message: Message, content: Content) -> dict[str, Sequence[Any]]:
         else Header(NAMES[name], covered=False)
         for name, values in texts.items()
     ]
-    lines += [_header(f"Added: {name}", [it]) for name, it in content.additions.items()]
+    lines += [
+        _header(f"Added: {name}", [value]) for name, value in content.additions.items()
+    ]
     about = {
         "MultiMail's id": message.upstream_id,
         "Thread": message.thread_id,
@@ -195,31 +206,33 @@ def headers_of(message: Message, content: Content) -> dict[str, Sequence[Any]]:
 
 
 def _header(name: str, values: Iterable[str | None]) -> Header:
-    shown = (stretch_of(one, size=LONGEST_VALUE) for one in values if one)
-    return Header(name, tuple(shown))
+    stretches = (stretch_of(value, size=LONGEST_VALUE) for value in values if value)
+    return Header(name, tuple(stretches))
 
 
 def _time(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
 
 
-# Steps of the comparison of both parts: some tens of milliseconds.
+# The most steps for the comparison of both parts: some tens of milliseconds.
 MAX_EFFORT = 120_000
-# How much is shown of each part where they are not compared.
+# Characters of each part that are shown if the parts are not compared.
 SIDE = 20_000
 # Up to this many equal words between two differences are shown as part of them.
 CRUMB = 2
+# The most links that are listed as only in one of the parts.
 MAX_LINKS = 50
 _WORD = re.compile(r"\S+\s*")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the parts of a message differ. `kind` is unseen, doubt, one, same or differ;
-    `only` names the part that there is, where it is one.
+    """How the HTML part and the text part of a message differ.
 
-    Of the pieces, "gone" stands only in the text and "new" only in the HTML. Where the
-    two have too little in common, `sides` holds both, side by side.
+    `kind` is "unseen" (the key cannot read both), "one" (there is only one part, named
+    in `only`), "doubt" (a part could not be rendered with certainty), "same" or
+    "differ". A piece of kind GONE is only in the text, one of kind NEW only in the
+    HTML. If the parts have too little in common to compare, `sides` has both.
     """
 
     kind: str
@@ -235,11 +248,11 @@ class Comparison:
 def compare_parts(
     content: Content, shown: RenderedMessage, written: RenderedMessage | None = None
 ) -> Comparison:
-    """Return how the HTML part and the text part of a message differ. `written` is its
-    text, rendered by itself.
+    """Return how the HTML part and the text part of a message differ.
 
-    Each part is compared as its reader sees it; layout is no difference, a link's
-    target is one.
+    `shown` is the rendered message, `written` its text part rendered by itself. Each
+    part is compared as its reader sees it. A different layout does not count, but a
+    different target of a link does.
     """
     if not {"html", "markdown"} <= set(content.coverage):
         return Comparison(
@@ -256,8 +269,12 @@ def compare_parts(
     )
     to_html = _targets(shown)
     to_text = _targets(written)
-    in_html_only = tuple(one for one in to_html if one not in to_text)[:MAX_LINKS]
-    in_text_only = tuple(one for one in to_text if one not in to_html)[:MAX_LINKS]
+    in_html_only = tuple(target for target in to_html if target not in to_text)[
+        :MAX_LINKS
+    ]
+    in_text_only = tuple(target for target in to_text if target not in to_html)[
+        :MAX_LINKS
+    ]
     differences = len(in_html_only) + len(in_text_only)
     pieces: tuple[Piece, ...] = ()
     left_out = 0
@@ -301,17 +318,17 @@ def _side_by_side(
 
 
 def _pieces(steps: Sequence[Step]) -> list[Piece]:
-    """Return the steps in pieces. Blanks after a change are no difference and must not
-    be marked as one.
+    """Return the steps as pieces. Blanks at the end of a change become a piece of kind
+    SAME, because they are no difference.
     """
-    found = []
+    pieces = []
     for step in steps:
         changed = step.new or step.gone
         blanks = changed[len(changed.rstrip()) :]
-        found += [
+        pieces += [
             Piece(SAME, step.same),
             Piece(GONE, step.gone.rstrip()),
             Piece(NEW, step.new.rstrip()),
             Piece(SAME, blanks),
         ]
-    return [piece for piece in found if piece.text]
+    return [piece for piece in pieces if piece.text]

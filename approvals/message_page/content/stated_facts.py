@@ -1,8 +1,8 @@
-"""Statements of a message that may be binding: sums, dates, names, promises and links,
-found by fixed patterns.
+"""Finds statements in a message that may be binding: sums, dates, names, promises and
+the domains of links. Each one says whether the thread has it too.
 
-Pure and bounded; it judges nothing, and what no pattern knows is not listed. Each fact
-says whether the thread has it too.
+They are found by regular expressions for some languages, so a statement that no
+pattern matches is not listed. Nothing here judges a statement or reads the database.
 """
 
 import re
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from rendering.result import Link
 
-# How many of each kind are listed; the number of others is shown.
+# How many facts of each kind are listed; of others only the number is shown.
 MOST = 12
-# Only this much of a message is searched; the page says so for a longer one.
+# How many characters of a message are searched; the page says so for a longer one.
 READ = 100_000
 
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|INR|CAD|AUD|BRL|[€$£¥₹])"
@@ -87,16 +87,17 @@ _CODES = {
     "euros": "eur",
 }
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
-# Before matching, runs of blanks are collapsed, so that no pattern backtracks over
-# their lengths.
+# Runs of blanks are collapsed before matching, so that the patterns do not backtrack
+# over long runs.
 _BLANKS = re.compile(r"[^\S\n]+")
+# Characters of a promise's sentence that are shown before and after its words.
 MAX_SENTENCE = 200
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What is stated. `in_thread`: whether the thread has it too; None without a
-    thread.
+    """One statement, in the words of the message. `in_thread` says whether the thread
+    has it too; None if there is no thread.
     """
 
     text: str
@@ -105,7 +106,9 @@ class Fact:
 
 @dataclass(frozen=True)
 class Kind:
-    """The facts of one kind, at most MOST of them, and how many more there are."""
+    """The facts of one kind, such as sums: at most MOST of them, and how many more
+    there are.
+    """
 
     name: str
     facts: Sequence[Fact]
@@ -114,8 +117,8 @@ class Kind:
 
 @dataclass(frozen=True)
 class Facts:
-    """All kinds that the message has. `unread` characters at its end were not looked
-    at.
+    """The kinds of facts that the message has. `unread` is how many characters at its
+    end were not searched.
     """
 
     kinds: Sequence[Kind]
@@ -124,14 +127,15 @@ class Facts:
 
 
 def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] = ()) -> Facts:
-    """Return the facts of a message, each compared with the texts of its thread where
-    there is one.
+    """Return the facts of a message. If there are texts of a thread, each fact is
+    compared with them.
     """
-    read = _BLANKS.sub(" ", text[:READ])
-    compared = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
+    searched = _BLANKS.sub(" ", text[:READ])
+    thread_text = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
     domains = [link.domain for link in links if link.domain]
-    # What each finder yields, words and key. The thread has it too when it has the same
-    # key or, `by_words`, says the key.
+    # Each finder yields the words of a fact and a key for comparison. The thread has
+    # the fact too if the finder yields the same key for the thread or, with `by_words`,
+    # if the thread's text contains the key.
     finders: Sequence[tuple[str, Callable[[str], _Found], bool]] = (
         ("Sums", _sums, False),
         ("Dates", _dates, False),
@@ -140,18 +144,22 @@ def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] = ()) -> Fa
         ("Links to", lambda _: zip(domains, domains, strict=True), True),
     )
     kinds = []
-    for name, find, by_words in finders:
-        found: dict[str, str] = {}
-        for words, key in find(read):
-            found.setdefault(key, words)
-        listed = list(found.items())[:MOST]
+    for name, finder, by_words in finders:
+        words_by_key: dict[str, str] = {}
+        for words, key in finder(searched):
+            words_by_key.setdefault(key, words)
+        listed = list(words_by_key.items())[:MOST]
         facts = [Fact(words) for _, words in listed]
-        if compared is not None:
-            said = _folded(compared) if by_words else {key for _, key in find(compared)}
-            facts = [Fact(words, key in said) for key, words in listed]
+        if thread_text is not None:
+            keys_in_thread = (
+                _folded(thread_text)
+                if by_words
+                else {key for _, key in finder(thread_text)}
+            )
+            facts = [Fact(words, key in keys_in_thread) for key, words in listed]
         if facts:
-            kinds.append(Kind(name, facts, len(found) - len(listed)))
-    return Facts(kinds, compared is not None, max(0, len(text) - READ))
+            kinds.append(Kind(name, facts, len(words_by_key) - len(listed)))
+    return Facts(kinds, thread_text is not None, max(0, len(text) - READ))
 
 
 _Found = Iterator[tuple[str, str]]
@@ -160,12 +168,12 @@ _Found = Iterator[tuple[str, str]]
 def _sums(text: str) -> _Found:
     for match in _SUM.finditer(text):
         words = " ".join(match.group().split())
-        found = _NUMBER.search(words)
-        assert found is not None, "every sum has a digit"
-        # One spelling of each sum: its currency, and its digits, with cents only where
-        # they are not zero.
-        unit = (words[: found.start()] + words[found.end() :]).strip().lower()
-        number = found.group()
+        digits = _NUMBER.search(words)
+        assert digits is not None, "every sum has a digit"
+        # The key is one spelling of the sum: its currency and its digits, with cents
+        # only if they are not zero.
+        unit = (words[: digits.start()] + words[digits.end() :]).strip().lower()
+        number = digits.group()
         cents = _CENTS.search(number)
         whole = re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number)
         rest = cents.group(1).rstrip("0") if cents else ""
@@ -183,7 +191,7 @@ def _dates(text: str) -> _Found:
         )
         is_date = 1 <= day <= 31 and (1 <= number <= 12 or bool(part["b5"]))
         if is_date:
-            # Without the year, which messages leave out as soon as it is clear.
+            # The key leaves out the year, because messages often do.
             words = match.group().strip()
             yield words.rstrip(" .") if word else words, f"{number}-{day}"
 
@@ -197,15 +205,22 @@ def _names(text: str) -> _Found:
 
 
 def _promises(text: str) -> _Found:
+    # The sentence around each promise; a sentence with several of them only once.
     end = 0
     for match in _PROMISE.finditer(text):
         if match.start() < end:
             continue
-        least = max(0, match.start() - MAX_SENTENCE)
-        before = max(text.rfind(sign, least, match.start()) for sign in ".!?\n")
-        start = max(before + 1, least)
-        stop = _SENTENCE_END.search(text, match.end(), match.end() + MAX_SENTENCE)
-        end = stop.end() if stop else min(len(text), match.end() + MAX_SENTENCE)
+        earliest = max(0, match.start() - MAX_SENTENCE)
+        before = max(text.rfind(sign, earliest, match.start()) for sign in ".!?\n")
+        start = max(before + 1, earliest)
+        sentence_end = _SENTENCE_END.search(
+            text, match.end(), match.end() + MAX_SENTENCE
+        )
+        end = (
+            sentence_end.end()
+            if sentence_end
+            else min(len(text), match.end() + MAX_SENTENCE)
+        )
         words = " ".join(text[start:end].split())
         yield words, _folded(words)
 

@@ -1,5 +1,6 @@
-"""Compares two texts word by word: what was removed, added and unchanged. Pure, and
-bounded for hostile texts.
+"""Compares two texts word by word, and returns what was removed, added and unchanged.
+
+No database. The comparison has a limit of steps, because texts may be hostile.
 """
 
 import re
@@ -10,41 +11,43 @@ from itertools import pairwise
 
 from rendering.invisibles import NAMES, Tally, pieces
 
+# The kinds of pieces; SKIPPED stands for unchanged text that is not shown.
 SAME = "same"
 GONE = "gone"
 NEW = "new"
 SKIPPED = "skipped"
-# Steps of the comparison for one message, some tens of milliseconds; two texts without
-# anything in common cost most.
+# The most steps for the comparison of one message, some tens of milliseconds. Two texts
+# without anything in common cost most.
 MAX_EFFORT = 200_000
-# How much unchanged text is shown around a change, and after how much changed text the
-# rest is cut.
+# Characters of unchanged text that are shown before and after a change.
 CONTEXT = 160
+# Characters of removed text, and of added text, that are shown; and the most changes.
 MAX_SHOWN = 12_000
 MAX_CHANGES = 300
-# Shorter unchanged text between two changes is folded into them: the sentence is easier
-# to read.
+# Unchanged text of up to this many characters between two changes is shown as part of
+# them, because that is easier to read.
 CRUMB = 16
-# Longer changes are not looked through for letters that look alike.
+# Changes with more characters are not searched for letters that look alike.
 MAX_DISGUISE = 400
+# Characters of scripts that are written without blanks; each counts as a word.
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
-# A word with the points, commas and signs inside of it, so that an amount or an address
-# stays whole.
+# A word with the punctuation inside it, so that an amount or an address stays whole.
 _WORD = rf"[^\W{_WIDE}](?:[^\s/?&=<>\"{_WIDE}]{{0,62}}[^\W{_WIDE}])?"
 _TOKEN = re.compile(rf"\r\n|[\r\n]|[^\S\r\n]+|{_WORD}|\S")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
 _SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
 
 
-# A block that two texts share: where it begins in each, and its length.
+# A run of words that two texts share: its index in each text, and its length in words.
 Block = tuple[int, int, int]
+# A linked list of blocks, the last block first.
 _Trail = tuple[Block, "_Trail | None"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of text of one `kind`; `parts` are its words, and in between marks for
-    what cannot be seen.
+    """A stretch of text of one `kind`. `parts` are pairs: False with ordinary text,
+    True with the name of a character that cannot be seen.
     """
 
     kind: str
@@ -54,14 +57,14 @@ class Piece:
 
 @dataclass
 class Effort:
-    """The remaining steps of the comparison; shared by all texts of one message."""
+    """How many steps the comparison may still take; shared by all texts of one message."""
 
     left: int = MAX_EFFORT
 
 
 @dataclass
 class Step:
-    """Unchanged text, then what was removed and what was added in its place."""
+    """Unchanged text, then a change: what was removed, and what was added there."""
 
     same: str = ""
     gone: str = ""
@@ -69,17 +72,17 @@ class Step:
 
 
 def words_in(text: str) -> list[str]:
-    """Return a text as the words, blanks and signs that are compared; together they are
-    the text.
+    """Split a text into the words, blanks and signs that are compared. Joined, they are
+    the text again.
     """
     return _TOKEN.findall(text)
 
 
 def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]:
-    """Return all of both texts in pieces, and whether they could be compared word by
-    word everywhere.
+    """Return both texts as one list of pieces, and whether all of it could be compared
+    word by word.
 
-    Same and gone pieces together are the text before, same and new ones the text after.
+    Pieces of kind SAME and GONE make up the text before, SAME and NEW the text after.
     """
     old = _LINE.findall(before)
     new = _LINE.findall(after)
@@ -94,21 +97,21 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
         blocks, is_known = common_blocks(old, new, effort)
         is_fine = is_fine and is_known
         steps += [Step(step.same), *steps_of(old, new, blocks)]
-    found = [
+    all_pieces = [
         Piece(kind, text)
         for step in joined(steps, _is_crumb)
         for kind, text in ((SAME, step.same), (GONE, step.gone), (NEW, step.new))
         if text
     ]
-    return found, is_fine
+    return all_pieces, is_fine
 
 
 def shown_pieces(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
     """Return the pieces as a page shows them, and how many changed characters were left
-    out at the end.
+    out.
 
-    Long unchanged stretches shrink to their edges, and what cannot be seen is marked by
-    name.
+    Long unchanged stretches are cut in the middle, and characters that cannot be seen
+    are marked with their names.
     """
     pieces: list[Piece] = []
     remaining = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
@@ -144,8 +147,8 @@ def shown_pieces(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], i
 
 
 def disguises(found: Sequence[Piece]) -> list[str]:
-    """Return what changed without looking changed: letters of another script, or
-    written in another way.
+    """Return up to five sentences about changes that look like none: letters replaced
+    by similar ones of another script, or by another encoding of the same letter.
     """
     notes: list[str] = []
     for gone, added in pairwise(found):
@@ -153,15 +156,18 @@ def disguises(found: Sequence[Piece]) -> list[str]:
             continue
         if max(len(gone.text), len(added.text)) > MAX_DISGUISE:
             continue
-        old = unicodedata.normalize("NFC", gone.text)
-        new = unicodedata.normalize("NFC", added.text)
-        if old == new:
+        before = unicodedata.normalize("NFC", gone.text)
+        after = unicodedata.normalize("NFC", added.text)
+        if before == after:
             notes.append("Characters were replaced by others that look the same.")
-        elif len(old) == len(new):
+        elif len(before) == len(after):
             notes += [
-                f"“{b}” is now {_called(b)}, and was {_called(a)}."
-                for a, b in zip(old, new, strict=True)
-                if a != b and a.isascii() != b.isascii() and a.isalnum() and b.isalnum()
+                f"“{now}” is now {_called(now)}, and was {_called(was)}."
+                for was, now in zip(before, after, strict=True)
+                if was != now
+                and was.isascii() != now.isascii()
+                and was.isalnum()
+                and now.isalnum()
             ]
     return list(dict.fromkeys(notes))[:5]
 
@@ -173,8 +179,9 @@ def _called(character: str) -> str:
 def common_blocks(
     before: Sequence[str], after: Sequence[str], effort: Effort
 ) -> tuple[list[Block], bool]:
-    """Return the blocks that both have, by the fewest changes, and whether they could be
-    compared: where that costs too much, only what both begin and end with is known.
+    """Return the blocks that both texts share, such that the rest is the fewest
+    changes, and whether that could be computed. If it takes too many steps, the only
+    blocks are the common beginning and the common end.
     """
     shorter = min(len(before), len(after))
     start = end = 0
@@ -193,14 +200,14 @@ def common_blocks(
 def _walk(
     before: Sequence[str], after: Sequence[str], effort: Effort
 ) -> list[Block] | None:
-    """Return the blocks that both have, by Myers' greedy walk; None where that costs too
-    much.
+    """Return the blocks that both texts share, by Myers' greedy algorithm; None if it
+    takes too many steps.
     """
     width = len(before)
     height = len(after)
     if not width or not height:
         return []
-    # How far each diagonal is walked, and the blocks on the way there, the last first.
+    # By diagonal: how far it was followed, and the blocks on the path to that point.
     reach = {1: 0}
     trail: dict[int, _Trail | None] = {1: None}
     for distance in range(width + height + 1):
@@ -231,8 +238,8 @@ def _walk(
 def steps_of(
     before: Sequence[str], after: Sequence[str], blocks: Sequence[Block]
 ) -> list[Step]:
-    """Return what stayed, as it is after, and then what changed, from the blocks that
-    both have.
+    """Return the steps from one text to the other, from the blocks that both share.
+    Unchanged text is taken from `after`.
     """
     steps = []
     at_before = at_after = 0
@@ -250,12 +257,12 @@ def steps_of(
 
 
 def joined(steps: Iterable[Step], is_crumb: Callable[[Step, Step], bool]) -> list[Step]:
-    """Join changes that only a little unchanged text separates: `is_crumb` says whether
-    of one and the next.
+    """Join neighbouring changes between which there is only a crumb of unchanged text,
+    as `is_crumb` says for two steps.
     """
-    found: list[Step] = []
+    joined_steps: list[Step] = []
     for step in steps:
-        last = found[-1] if found else None
+        last = joined_steps[-1] if joined_steps else None
         if last is not None and not (last.gone or last.new):
             last.same += step.same
             last.gone = step.gone
@@ -264,26 +271,27 @@ def joined(steps: Iterable[Step], is_crumb: Callable[[Step, Step], bool]) -> lis
             last.gone += step.same + step.gone
             last.new += step.same + step.new
         else:
-            found.append(step)
-    return found
+            joined_steps.append(step)
+    return joined_steps
 
 
 def _is_crumb(last: Step, step: Step) -> bool:
     if not step.same.strip():
         return "\n" not in step.same
-    least = min(max(len(one.gone), len(one.new)) for one in (last, step))
-    return len(step.same) <= min(CRUMB, least) and "\n" not in step.same
+    smaller_change = min(max(len(one.gone), len(one.new)) for one in (last, step))
+    return len(step.same) <= min(CRUMB, smaller_change) and "\n" not in step.same
 
 
 def marked(
     text: str, tally: Tally, *, is_changed: bool = False
 ) -> Iterator[tuple[bool, str]]:
-    """Yield the text with marks; in changed text also blanks are named where they are
-    all that changed, or odd.
+    """Yield pairs: False with ordinary text, True with the name of a character that
+    cannot be seen. In changed text, unusual blanks are named too, and all blanks if the
+    text has nothing else.
     """
     if text.startswith("\ufeff"):
-        # `pieces` leaves it out at the start of a text; but this may be the middle of
-        # a message, where it matters.
+        # `pieces` leaves out a U+FEFF at the start of a text. But this may be the
+        # middle of a message, where it can hide something.
         yield True, NAMES[0xFEFF]
         text = text[1:]
     plain = " \n\t" if text.strip() else ""
@@ -291,12 +299,12 @@ def marked(
         if is_mark or not is_changed:
             yield is_mark, part
             continue
-        at = 0
-        for found in re.finditer(r"\s", part):
-            blank = found.group()
+        start = 0
+        for match in re.finditer(r"\s", part):
+            blank = match.group()
             if blank in plain:
                 continue
-            yield False, part[at : found.start()]
+            yield False, part[start : match.start()]
             yield True, _SPACES.get(blank) or unicodedata.name(blank, "blank").lower()
-            at = found.end()
-        yield False, part[at:]
+            start = match.end()
+        yield False, part[start:]

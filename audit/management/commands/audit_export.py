@@ -1,5 +1,5 @@
-"""Writes the whole ledger into a folder or a .zip that anybody can check without the
-desk.
+"""The command `audit_export`: writes a bundle of the whole ledger into a folder or a
+.zip file, which auditors can check without the desk.
 """
 
 from pathlib import Path
@@ -17,9 +17,7 @@ OPERATOR = operator("audit_export")
 
 
 class Command(BaseCommand):
-    """Writes a bundle. The entry about it is written first, so that a failed export is
-    recorded too.
-    """
+    """Records the export, so that a failed one is recorded too; then writes it."""
 
     help = "Writes a bundle of the whole ledger: entries, details, seals, keys and the verifier. docs/auditors.md."
 
@@ -45,7 +43,7 @@ class Command(BaseCommand):
         }
         with transaction.atomic():
             record("ledger.bundled", OPERATOR, details=details)
-        # So that the bundle carries a seal over what was written until now.
+        # So that a seal in the bundle covers all entries until now.
         seal_all()
         try:
             made = write_bundle(

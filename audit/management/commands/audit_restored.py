@@ -1,5 +1,5 @@
-"""Confirms that an older state of the database was restored on purpose, so that the
-ledger continues from it.
+"""The command `audit_restored`: an operator confirms that an older state of the
+database was restored on purpose, so that the sealer goes on from there.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ OPERATOR = operator("audit_restored")
 
 
 class Command(BaseCommand):
-    """Writes a `restored` seal, which every verifier reports."""
+    """Makes a `restored` seal, which begins a new epoch, and which verifiers report."""
 
     help = "Continues the ledger after an older state of the database was restored: docs/operators/ledger-seals.md."
 

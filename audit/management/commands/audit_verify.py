@@ -1,4 +1,6 @@
-"""Checks the whole ledger in the database, and names what does not hold."""
+"""The command `audit_verify`: checks the whole ledger in the database, and prints what
+is wrong.
+"""
 
 from typing import Any
 
@@ -9,13 +11,14 @@ from audit.verifier.countersign_verify import fingerprint_of
 
 # The most findings that are printed.
 _SHOWN = 50
+# Exit codes.
 NOT_HELD = 1
 NOT_SEALED = 3
 
 
 class Command(BaseCommand):
-    """Ends with 0 if it holds, with 1 and the first bad entry if not, with 3 if there
-    is no seal to check against.
+    """Exits with 0 if the ledger is intact, with 1 if it is not, and with 3 if there is
+    no seal to check it against.
     """
 
     help = "Checks every entry, seal and signature in the database. docs/auditors.md."

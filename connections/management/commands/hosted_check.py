@@ -1,5 +1,6 @@
-"""Tries a MultiMail account, and says which facts that the desk relies on were seen
-there.
+"""`./run manage hosted_check ADDRESS`: checks a MultiMail account, and prints which
+facts that the desk relies on are true there. It writes the result to a file for the
+maintainers.
 """
 
 import getpass
@@ -18,7 +19,7 @@ from connections.hosted.probe import Host, NotSeen
 from connections.hosted.sandbox import AGENT, OVERSIGHT, SANDBOX_FACTS
 from upstream.capabilities import WORDS, read_capabilities
 
-# The keys that are asked for, and what each is good for.
+# The keys that the command asks for, and what each is used for.
 KEYS = {
     "oversight": "lists what is held",
     "read": "messages, threads, attachments, contacts",
@@ -26,7 +27,7 @@ KEYS = {
     AGENT: "an mm_test_ key with read and send, for one message to yourself",
     OVERSIGHT: "an mm_test_ key with oversight, to reject that message",
 }
-# What a field of an unexpected kind raises.
+# What a check raises if a field has an unexpected type.
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
 SEEN = "seen"
 DIFFERS = "differs"
@@ -35,12 +36,12 @@ THERE = {True: "there", False: "not there", None: NOT_SEEN}
 
 
 def variable(kind: str) -> str:
-    """Return the environment variable of a key."""
+    """Return the name of the environment variable for a kind of key."""
     return f"HOSTED_CHECK_{kind.upper().replace(' ', '_')}_KEY"
 
 
 class Command(BaseCommand):
-    """It changes nothing on the desk, and at MultiMail only what the operator allows."""
+    """Changes nothing on the desk, and at MultiMail only what the operator allows."""
 
     help = (
         "Tries a MultiMail account by reads and, if you type yes, by one sandbox message to yourself. Prints each fact "
@@ -108,16 +109,16 @@ class Command(BaseCommand):
                     )
         self.stdout.write("")
         abilities = read_capabilities(api_url=address, keys=keys)
-        for name, is_there in abilities.items():
-            self.stdout.write(f"{THERE[is_there]:17}  {WORDS[name][0]}")
-        found = {
+        for name, has_ability in abilities.items():
+            self.stdout.write(f"{THERE[has_ability]:17}  {WORDS[name][0]}")
+        report = {
             "address": address,
             "made_at": timezone.now().isoformat(),
             "facts": results,
             "abilities": abilities,
         }
         try:
-            output.write_text(json.dumps(found, indent=2) + "\n")
+            output.write_text(json.dumps(report, indent=2) + "\n")
         except OSError as error:
             raise CommandError(
                 f"{output} cannot be written: {error.strerror}."

@@ -1,5 +1,5 @@
-"""Checks the whole ledger for one row of Check. The desk runs it; people use
-`audit_verify`.
+"""The command that checks the whole ledger for one row of Check. A worker of the desk
+runs it; people use `audit_verify`.
 """
 
 import os
@@ -13,7 +13,7 @@ from launcher.orphans import die_with_parent
 
 
 class Command(BaseCommand):
-    """Runs at the lowest priority, and ends with the worker that began it."""
+    """Runs with the lowest priority, and ends when the worker that began it ends."""
 
     help = "Checks the whole ledger, as the desk does once a day. You probably want audit_verify."
 
@@ -23,11 +23,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, check: int, **options: Any) -> None:
         die_with_parent(signal.SIGTERM)
         os.nice(10)
-        # A check without progress for this long counts as dead, so it must end itself.
-        _wait_for_a_sign()
-        run_check(check, alive=_wait_for_a_sign)
+        # A check without progress for LOST_AFTER counts as lost, so it must end by
+        # then.
+        _restart_alarm()
+        run_check(check, alive=_restart_alarm)
         signal.alarm(0)
 
 
-def _wait_for_a_sign() -> None:
+def _restart_alarm() -> None:
     signal.alarm(int(LOST_AFTER.total_seconds()))

@@ -1,5 +1,5 @@
-"""Removes the personal details of one message, when somebody asks for it.
-docs/auditors.md says what stays, and why.
+"""The command that removes the personal details of one message, if somebody asks for
+it. docs/auditors.md says what stays, and why.
 """
 
 from typing import Any
@@ -27,8 +27,8 @@ _STAYS = (
 
 
 class Command(BaseCommand):
-    """Only sealed details can be removed, so it seals first; the ledger stays
-    verifiable.
+    """Seals the ledger first, because only sealed details can be removed so that the
+    ledger still verifies.
     """
 
     help = "Removes the personal details of one message from the ledger, and the mirror's copies beside its record."
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, message: UUID, because: str, **options: Any) -> None:
-        """Erase, and print what is removed and what is not."""
+        """Remove the details, and print what was removed and what was not."""
         if not because.strip():
             raise CommandError("Give a reason, for whoever finds the details missing.")
         seal_all()
@@ -74,20 +74,20 @@ class Command(BaseCommand):
 
 @transaction.atomic
 def _erase(public_id: UUID, because: str) -> tuple[tuple[int, int], Copies | None, int]:
-    found = (
+    message = (
         Message.objects.select_for_update(of=("self",))
         .filter(public_id=public_id)
         .first()
     )
-    if found is None and not Entry.objects.of_message(public_id).exists():
+    if message is None and not Entry.objects.of_message(public_id).exists():
         raise CommandError(
             f"Neither the ledger nor the mirror knows a message {public_id}."
         )
-    copies = remove_copies(found) if found else None
-    deliveries = erase_bodies(found) if found else 0
-    connection = found.connection_id if found else None
+    copies = remove_copies(message) if message else None
+    deliveries = erase_bodies(message) if message else 0
+    connection = message.connection_id if message else None
     for feature in local_messages.FEATURES:
-        for copy in feature.end_copies(found) if found else ():
+        for copy in feature.end_copies(message) if message else ():
             erase_details_of(
                 copy.public_id, because=because, actor=ACTOR, connection=connection
             )

@@ -31,18 +31,20 @@ from launcher.keys import NAMES
 
 OPERATOR = operator("backup")
 _SEAL = "SELECT number, size, at FROM audit_seal ORDER BY number DESC LIMIT 1"
+# How many bytes a line of the seals' file has at most; it is copied in pieces as large.
 _LINE_AT_MOST = 64 * 1024
 
 
 class Command(BaseCommand):
-    """The order matters: first the seals' file is copied, then the database is dumped.
+    """Copies the seals' file first, and dumps the database afterwards. This order
+    matters.
 
-    A line of the file is written after its seal was committed. So a dump that begins
-    after the copy knows every seal of the copy, and a restore of both goes on by
-    itself. The other way round the copy would name seals that the dump does not have,
-    as if somebody had cut the newest entries off, and an honest restore would look
-    forged. That the copy may lack the newest seals of the dump does no harm: a seal
-    proves what was before it, not that nothing came after it.
+    A line is written to the seals' file after its seal was committed. So a dump that
+    begins after the copy contains every seal of the copy, and both can be restored
+    together. In the other order the copy could name seals that the dump lacks, as if
+    somebody had removed the newest entries, and an honest restore would look forged. It
+    does no harm if the copy lacks the newest seals of the dump: a seal proves what came
+    before it, not that nothing came after it.
     """
 
     help = __doc__
@@ -103,17 +105,19 @@ def _write(path: Path, passphrase: str) -> dict[str, Any]:
 
 
 def _copy_seals(copy: CountedFile) -> None:
-    """Copy the seals' file, where there is one yet."""
+    """Copy the seals' file into the backup, if there is one yet."""
     try:
         with Path(settings.SEAL_FILE).open("rb") as source:
-            # Only complete lines: the sealer may be writing one.
+            # Copy complete lines only: the sealer may be writing the last one.
             end = source.seek(0, os.SEEK_END)
             source.seek(max(0, end - _LINE_AT_MOST))
             tail = source.read(end - source.tell())
-            whole = end - (len(tail) - tail.rfind(b"\n") - 1)
+            end_of_lines = end - (len(tail) - tail.rfind(b"\n") - 1)
             source.seek(0)
-            while source.tell() < whole:
-                copy.write(source.read(min(_LINE_AT_MOST, whole - source.tell())))
+            while source.tell() < end_of_lines:
+                copy.write(
+                    source.read(min(_LINE_AT_MOST, end_of_lines - source.tell()))
+                )
     except FileNotFoundError:
         return
     except OSError as error:
@@ -121,16 +125,16 @@ def _copy_seals(copy: CountedFile) -> None:
 
 
 def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any]:
-    """Return what the manifest says, of the moment that the dump is of: the ORM cannot
-    ask in the dump's session.
+    """Return the facts for the manifest, as of the moment that the dump is of. They are
+    read by SQL in the dump's session, which the ORM cannot use.
     """
     at, entries = session.execute(
         "SELECT now(), (SELECT count(*) FROM audit_entry)"
     ).fetchone() or (None, 0)
     assert isinstance(at, datetime)
-    named = None
+    seal_facts = None
     if seal := session.execute(_SEAL).fetchone():
-        named = {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()}
+        seal_facts = {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()}
     migrations = session.execute(
         "SELECT app, name FROM django_migrations ORDER BY app, name"
     ).fetchall()
@@ -140,5 +144,5 @@ def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any
         "postgresql": session.info.server_version // 10_000,
         "migrations": [list(one) for one in migrations],
         "entries": entries,
-        "seal": named,
+        "seal": seal_facts,
     }

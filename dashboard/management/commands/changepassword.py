@@ -1,5 +1,5 @@
-"""Asks for a new password of somebody, as Django's own command of this name does, and
-notes it in the ledger.
+"""The command that asks for a new password for a person, as Django's own command of
+this name does. It also ends the person's sessions, and writes to the ledger.
 """
 
 from typing import Any
@@ -16,15 +16,17 @@ ACTOR = operator("changepassword")
 
 
 class Command(changepassword.Command):
-    """For an only admin who forgot their password; others get a link from an admin.
-    Ends all their sessions.
+    """For an only admin who forgot their password. Other people get a link from an
+    admin.
     """
 
     help = "Sets a new password for a person, for instance for the only admin."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> str | None:
-        """Let Django ask for the password; it raises CommandError if none was set."""
+        """Let Django ask for the password; it raises CommandError if none was set. Then
+        end the person's sessions, and record the change.
+        """
         email = str(options["username"] or "").strip().lower()
         output: str | None = super().handle(
             *args, **{**options, "username": email or options["username"]}

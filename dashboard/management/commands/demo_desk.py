@@ -38,7 +38,7 @@ from mirror.models import Connection, Mailbox
 from people.models import DiscordAccount, Grant, Person
 
 SLUG = "demo"
-# prefix in credentials.env, address, name, roles
+# For each person: the prefix of their lines in credentials.env, address, name, roles.
 PEOPLE = (
     ("REVIEWER", "ana@yourteam.example", "Ana Ferreira", (Role.REVIEWER,)),
     ("REVIEWER2", "ben@yourteam.example", "Ben Okafor", (Role.REVIEWER,)),
@@ -48,8 +48,8 @@ PEOPLE = (
 
 
 class Command(BaseCommand):
-    """Idempotent: existing rows stay, and the file is brought in line with the
-    database.
+    """Can be run again: existing rows stay, and the credentials file is updated to fit
+    the database.
     """
 
     help = __doc__
@@ -60,19 +60,19 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, part: str, credentials: Path, **options: Any) -> None:
-        known = read_credentials(credentials)
+        stored = read_credentials(credentials)
         if part == "begin":
-            update_credentials(credentials, _begin(known))
+            update_credentials(credentials, _begin(stored))
         else:
             if not Connection.objects.removed().filter(slug=SLUG).exists():
-                _connect(known)
+                _connect(stored)
             for prefix, email, name, roles in PEOPLE:
                 person = Person.objects.filter(email=email).first()
                 if person is None:
                     person = Person.objects.create_user(
-                        email=email, name=name, password=known[f"{prefix}_PASSWORD"]
+                        email=email, name=name, password=stored[f"{prefix}_PASSWORD"]
                     )
-                    # Their account on the stand-in's server.
+                    # Link the person's account on the server of the demo's Discord.
                     for member in MEMBERS:
                         if member.email == email:
                             DiscordAccount.objects.get_or_create(
@@ -83,34 +83,36 @@ class Command(BaseCommand):
                     Grant.objects.get_or_create(
                         person=person, role=role, connection=None, mailbox=None
                     )
-            _make_destinations(known[HOOK_SECRET])
-        # The slash commands at the stand-in, unless there are some, as
-        # `discord_register` does at Discord.
+            _make_destinations(stored[HOOK_SECRET])
+        # Register the slash commands with the demo's Discord, unless it has some, as
+        # `discord_register` does with Discord.
         commands = credentials.parent / COMMANDS_FILE
         if not commands.exists():
             commands.write_text(json.dumps(COMMANDS), encoding="utf-8")
 
 
-def _begin(known: dict[str, str]) -> dict[str, str]:
+def _begin(stored: dict[str, str]) -> dict[str, str]:
     passwords = {}
     for prefix, email, _, _ in PEOPLE:
         name = f"{prefix}_PASSWORD"
-        passwords[name] = known.get(name) or secrets.token_urlsafe(12)
-        # Hashing is slow on purpose, so it is done for a new password only: here when
-        # the file was lost.
-        if name not in known and (person := Person.objects.filter(email=email).first()):
+        passwords[name] = stored.get(name) or secrets.token_urlsafe(12)
+        # If the file was lost, the person exists and gets a new password. Hashing is
+        # slow on purpose, so it is not done each time.
+        if name not in stored and (
+            person := Person.objects.filter(email=email).first()
+        ):
             person.set_password(passwords[name])
             person.save(update_fields=["password"])
     dashboard = f"http://127.0.0.1:{settings.PORT}"
-    webhook_id = _webhook_id(known) or secrets.token_urlsafe(24)
+    webhook_id = _webhook_id(stored) or secrets.token_urlsafe(24)
     return {
         "DASHBOARD_URL": dashboard,
         "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
         "DISCORD_URL": f"http://127.0.0.1:{settings.DISCORD_PORT}",
         "WEBHOOK_URL": f"{dashboard}/webhooks/multimail/{webhook_id}/",
-        HOOK_SECRET: known.get(HOOK_SECRET)
+        HOOK_SECRET: stored.get(HOOK_SECRET)
         or channel_of("signed_webhook").new_secret(),
-        "WEBHOOK_SECRET": known.get("WEBHOOK_SECRET")
+        "WEBHOOK_SECRET": stored.get("WEBHOOK_SECRET")
         or f"whsec_{secrets.token_urlsafe(32)}",
         "OUTBOX_DIR": str(settings.DATA_DIR / "outbox"),
         "DATABASE_URL": settings.OWN_DATABASE_URL,
@@ -120,41 +122,43 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _webhook_id(known: dict[str, str]) -> str:
-    return known.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[2]
+def _webhook_id(stored: dict[str, str]) -> str:
+    return stored.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[2]
 
 
-def _connect(known: dict[str, str]) -> None:
-    """Connect the demo's account, unless it was removed."""
+def _connect(stored: dict[str, str]) -> None:
+    """Connect the desk to the demo's account at the gateway, with its two mailboxes."""
     connection, _ = Connection.objects.update_or_create(
         slug=SLUG,
         defaults={
             "name": "Demo gateway",
             "api_url": settings.MULTIMAIL_API_URL,
-            "webhook_id": _webhook_id(known),
-            "webhook_secret": known["WEBHOOK_SECRET"],
-            "oversight_key": known["OVERSIGHT_KEY"],
-            "read_key": known["READ_KEY"],
-            "admin_key": known["ADMIN_KEY"],
-            "agent_key": known["AGENT_KEY"],
+            "webhook_id": _webhook_id(stored),
+            "webhook_secret": stored["WEBHOOK_SECRET"],
+            "oversight_key": stored["OVERSIGHT_KEY"],
+            "read_key": stored["READ_KEY"],
+            "admin_key": stored["ADMIN_KEY"],
+            "agent_key": stored["AGENT_KEY"],
             "is_our_gateway": True,
         },
     )
-    # A pause that the old key caused ends with the first read; do not wait for it.
+    # An old key may have paused the connection. The next read ends that: have it read
+    # at once.
     Connection.objects.filter(pk=connection.pk).exclude(paused_at=None).update(
         read_at=None
     )
     for prefix in ("MAILBOX", "MAILBOX2"):
         Mailbox.objects.update_or_create(
             connection=connection,
-            upstream_id=known[f"{prefix}_ID"],
+            upstream_id=stored[f"{prefix}_ID"],
             defaults={
-                "address": known[f"{prefix}_ADDRESS"],
+                "address": stored[f"{prefix}_ADDRESS"],
                 "oversight_mode": "gated_send",
             },
         )
 
 
+# The events that the demo's channel #mail-log is notified about.
 _LOGGED = (
     "email.sent",
     "email.delivered",
@@ -169,8 +173,8 @@ _LOGGED = (
 
 
 def _make_destinations(hook_secret: str) -> None:
-    """Create missing destinations, and update the ports of existing ones; removed ones
-    stay removed.
+    """Create the demo's alert destinations if they are missing, and update the ports of
+    existing ones. Removed ones stay removed.
     """
     every = [action for event in EVENTS for action in event.actions]
     logged = [
@@ -187,7 +191,7 @@ def _make_destinations(hook_secret: str) -> None:
             answers_channel=SUPPORT.name,
         )
     else:
-        # Another application is not the stand-in's, and knows none of its channels.
+        # Settings for a real Discord application: it knows no channels of the demo's.
         _make_destination(approvals, "discord_webhook", _webhook(APPROVALS.id), cards)
     _make_destination(
         "#mail-log (demo)", "discord_webhook", _webhook(MAIL_LOG.id), logged
@@ -201,7 +205,7 @@ def _make_destinations(hook_secret: str) -> None:
 def _make_destination(
     name: str, kind: str, path: str = "", actions: Sequence[str] = (), **more: str
 ) -> None:
-    # Its ports may differ from the last run's.
+    # The port may differ from the last run's.
     url = f"http://127.0.0.1:{settings.DISCORD_PORT}{path}" if path else ""
     destination, made = Destination.objects.get_or_create(
         name=name, defaults={"kind": kind, "url": url, **more}
@@ -215,5 +219,5 @@ def _make_destination(
 
 
 def _webhook(number: str) -> str:
-    # The stand-in accepts any token; this one looks like Discord's.
+    # The demo's Discord accepts any token; this one has the form of a real one.
     return f"/api/webhooks/{number}/demo-{'x' * 32}"

@@ -10,8 +10,8 @@ from alerts.channels.discord.registration import NotRegistered, register
 
 
 class Command(BaseCommand):
-    """Sets all of the application's commands at once; those that are no longer there
-    go.
+    """Replaces all slash commands of the application at once: commands that this
+    version does not have are removed.
     """
 
     help = __doc__

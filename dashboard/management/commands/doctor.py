@@ -1,7 +1,8 @@
-"""Prints what a person must do, and why. Run it first when the desk does not work.
+"""The command that prints what needs a person, and why. Run it first when the desk does
+not work.
 
-Its exit status is that of a monitoring plugin (Nagios, Icinga): 0 well, 2 somebody must
-act, 3 it cannot be examined.
+Its exit status follows monitoring plugins (Nagios, Icinga): 0 all is well, 2 somebody
+must act, 3 the desk could not be checked.
 """
 
 import sys
@@ -29,7 +30,8 @@ from policy.models import KillSwitch
 from policy.rules.names import problems_now
 from policy.rules.rules import RuleError
 
-# Sees everything, so that each finding names the page where it can be resolved.
+# The roles of an actor who sees everything, so that each finding names the page on
+# which it can be resolved.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))
 _NOT_RUNNING = Finding(
     "The desk is not running: nothing is received, decided or sent.",
@@ -40,7 +42,8 @@ _JUST_STARTED = Finding(
     "Run this again in a minute.",
     is_stuck=False,
 )
-# Not a finding while the desk does not run, or has only just started.
+# Kinds of items that need no person while the desk does not run, or has only just
+# started.
 _ONLY_WHILE_RUNNING = (
     "stalled",
     "overdue",
@@ -50,7 +53,7 @@ _ONLY_WHILE_RUNNING = (
     "late",
     "ledger",
 )
-WELL = 0
+# Exit statuses.
 ACT = 2
 NOT_EXAMINED = 3
 ACTOR = Actor(
@@ -59,7 +62,7 @@ ACTOR = Actor(
 
 
 class Command(BaseCommand):
-    """It changes nothing, and prints no secret."""
+    """Changes nothing, and prints no secret."""
 
     help = (
         "Lists problems that need a person, with their causes. Exit status: 0 none, 2 some, 3 the desk could not be "
@@ -71,11 +74,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         facts: list[str] = []
-        found = list(_examine(facts))
+        findings = list(_examine(facts))
         if checks.is_at_rest():
-            found.insert(0, _NOT_RUNNING)
-        stuck = [finding for finding in found if finding.is_stuck]
-        worth_knowing = [finding for finding in found if not finding.is_stuck]
+            findings.insert(0, _NOT_RUNNING)
+        stuck = [finding for finding in findings if finding.is_stuck]
+        worth_knowing = [finding for finding in findings if not finding.is_stuck]
         self._list("Needs attention", stuck)
         self._list("For information", worth_knowing)
         self.stdout.write("\n".join(map(_plain, facts)))
@@ -101,7 +104,7 @@ class Command(BaseCommand):
 
 
 def _examine(facts: list[str]) -> Iterator[Finding]:
-    """Yield every problem, and add lines about the desk to `facts`."""
+    """Yield every finding, and append lines about the desk to `facts`."""
     if reason := checks.database_error():
         yield Finding(
             f"PostgreSQL is not responding: {reason}",
@@ -129,7 +132,8 @@ def _examine(facts: list[str]) -> Iterator[Finding]:
                 is_stuck=False,
             )
         state = sealing_state(clock())
-        # Before entries have waited long, and what is only worth knowing.
+        # _check_desk yields a finding once sealing is late. These are the findings
+        # before that, and those that are only for information.
         if state.is_stopped and not state.is_late:
             yield Finding(
                 f"Sealing of the ledger has stopped. {state.why}", state.advice
@@ -182,8 +186,8 @@ def _check_workers() -> Iterator[Finding]:
 
 
 def _check_policy() -> Iterator[Finding]:
-    """Return what keeps messages from being approved: kill switches, and active rules
-    whose people left after they were written.
+    """Yield what keeps messages from being approved: kill switches, and active rules
+    that name people who have left.
     """
     for switch in KillSwitch.objects.visible_to(ACTOR):
         yield Finding(
@@ -191,31 +195,31 @@ def _check_policy() -> Iterator[Finding]:
             f"An admin can release it at {_url('/stop/')}",
         )
     try:
-        found = problems_now()
+        problems = problems_now()
     except RuleError as error:
         yield Finding(
             f"The rules of the policy cannot be read: {error.sentence}",
             "Until then nothing can be approved.",
         )
         return
-    for one in found:
+    for problem in problems:
         advice = "An admin changes the rule."
-        if one.blocks:
+        if problem.blocks:
             advice = "What it applies to can be approved by nobody. An admin changes the rule or the group."
-        yield Finding(one.sentence, advice, is_stuck=one.blocks)
+        yield Finding(problem.sentence, advice, is_stuck=problem.blocks)
 
 
 def _check_desk(*, without: Sequence[str] = ()) -> Iterator[Finding]:
-    found = attention_for(ACTOR, clock())
-    for group in grouped(one for one in found if one.kind not in without):
-        # The page with the button: a POST-only URL cannot be opened.
+    items = attention_for(ACTOR, clock())
+    for group in grouped(one for one in items if one.kind not in without):
+        # A URL that only accepts POST cannot be opened: name the page with its button.
         page = "/attention/" if group.act is None or group.act.posts else group.act.url
         why = f" {group.first.why}" if group.first.why else ""
         since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
         yield Finding(
             f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(page)}"
         )
-    more = attention_count(ACTOR) - len(found)
+    more = attention_count(ACTOR) - len(items)
     if more > 0 and not without:
         yield Finding(
             f"{more} more items need attention; only the {READ} oldest of each kind are counted above.",
@@ -224,8 +228,8 @@ def _check_desk(*, without: Sequence[str] = ()) -> Iterator[Finding]:
 
 
 def _url(path: str) -> str:
-    """Return a page's URL; only its path if the desk is not running, because the port
-    may change at each start.
+    """Return the URL of a page. If the desk is not running, return only the path,
+    because the port may change at the next start.
     """
     return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
 
@@ -238,8 +242,8 @@ def _moment(at: datetime | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text without control characters for the terminal: a subject can contain
-    anything.
+    """Return a text for the terminal, with control characters replaced. Subjects of
+    messages can contain any.
     """
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"

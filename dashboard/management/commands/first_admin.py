@@ -1,4 +1,4 @@
-"""Makes the first admin of a desk: prints a one-time link."""
+"""The command that invites the first admin of a desk. It prints a one-time link."""
 
 import sys
 from datetime import timedelta
@@ -19,7 +19,7 @@ ROLES = (Role.ADMIN, Role.REVIEWER)
 
 
 class Command(BaseCommand):
-    """Refuses if there is an admin already, so that it cannot bypass them."""
+    """Refuses if there is an admin already, so that it cannot bypass the admins."""
 
     help = (
         "Creates the first admin, who is also a reviewer: prints a link that works once, for 24 hours, to choose a "
@@ -39,10 +39,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, email: str, name: str, **options: Any) -> None:
-        if there := Person.objects.admins_of_all().first():
+        if admin := Person.objects.admins_of_all().first():
             raise CommandError(
-                f"{there} is already admin and can invite others under People. To set a new password: ./run manage "
-                f"changepassword {there.email}"
+                f"{admin} is already admin and can invite others under People. To set a new password: ./run manage "
+                f"changepassword {admin.email}"
             )
         try:
             if not email and not sys.stdin.isatty():

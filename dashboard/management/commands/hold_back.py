@@ -1,10 +1,10 @@
-"""Holds back, after a restore, what may have been sent since the backup was made.
-`./run restore` runs this command.
+"""The command that, after a restore, holds back what may have been sent since the
+backup was made. `./run restore` runs it.
 
-The restored database does not know what was decided and sent after the backup. So that
-nothing is sent twice, every decision that was in progress counts as unconfirmed until
-the desk has read its outcome from MultiMail; messages that may have been sent are
-marked for reviewers; and each connection is paused until an admin has checked it.
+The restored database does not contain what was decided and sent after the backup. So
+that nothing is sent twice, every decision that was in progress counts as unconfirmed
+until the desk has read its outcome from MultiMail. Messages that may have been sent are
+marked for reviewers, and each connection is paused until an admin has checked it.
 """
 
 from dataclasses import asdict
@@ -28,8 +28,8 @@ OPERATOR = operator("restore", Role.ADMIN)
 
 
 class Command(BaseCommand):
-    """Run it by hand if the database was restored by other means, before the desk is
-    started.
+    """Run this by hand, before the desk is started, if the database was restored by
+    other means.
     """
 
     help = "Holds back what may have been sent since a backup was made. `./run restore` runs this command."
@@ -58,11 +58,13 @@ class Command(BaseCommand):
 @transaction.atomic
 def hold_back(made_at: datetime) -> tuple[int, int, int]:
     """Make decisions in progress unconfirmed, mark messages held at our gateway, and
-    pause every connection. Returns how many decisions, messages and connections.
+    pause every connection. Return the number of these decisions, messages and
+    connections.
 
-    Must run before any worker starts. Messages at a hosted MultiMail need no mark: it
-    was not restored, so what it still holds was not sent. Our gateway may have been
-    restored with the desk, and then holds messages that were sent after the backup.
+    This must run before any worker starts. Messages at a hosted MultiMail need no mark:
+    it was not restored, so a message that it still holds was not sent. Our gateway may
+    have been restored together with the desk, and then holds messages that were sent
+    after the backup.
     """
     moment = f"{made_at:%Y-%m-%d %H:%M:%S} UTC"
     in_progress = Decision.objects.filter(
@@ -80,8 +82,8 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
             due_at=Now(),
         )
         unconfirmed += 1
-    # The reads that were counted for older unconfirmed decisions were made before the
-    # backup, and count no longer.
+    # For decisions that were unconfirmed already, the desk has counted reads of
+    # MultiMail. These were made before the backup, so they count no longer.
     Decision.objects.filter(state=DecisionState.UNKNOWN).update(
         seen_held=0, seen_absent=0
     )
@@ -92,8 +94,10 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
     for message in held.exclude(revision=None).select_related("revision"):
         revision = message.revision
         assert revision is not None
-        kept = [one for one in revision.findings if one.get("rule") != "restored"]
-        revision.findings = [asdict(may_have_left()), *kept]
+        other_findings = [
+            one for one in revision.findings if one.get("rule") != "restored"
+        ]
+        revision.findings = [asdict(may_have_left()), *other_findings]
         revision.save(update_fields=["findings"])
         Review.objects.filter(pk=message.pk).update(**risk_facets(revision.findings))
         marked += 1

@@ -28,15 +28,16 @@ from dashboard.health.checks import applied_migrations, first_few, unknown_migra
 from launcher.welcome import FIRST_RUN
 from people.models import Person
 
-# The history of roles, which triggers write with the owner's privileges.
+# Tables that the application's role may only read: the history of roles, which triggers
+# write with the owner's privileges.
 READ_ONLY = ("people_grantperiod",)
 # For how long a session of the application may be idle in a transaction.
 LONGEST_IDLE = "60s"
 
 
 class Command(BaseCommand):
-    """Run with DATABASE_OWNER_URL where that is another role: the application's own may
-    not alter tables.
+    """Runs as the role in DATABASE_OWNER_URL, if that is set: the application's own
+    role may not alter tables.
     """
 
     help = __doc__
@@ -78,8 +79,8 @@ class Command(BaseCommand):
         self._set_role_defaults()
         if restoring:
             return
-        # Start over if an earlier run was interrupted, as by a full disk: a truncated
-        # file would look complete.
+        # If an earlier run was interrupted, for instance by a full disk, collect all
+        # static files again: a truncated file would look complete.
         folder = Path(settings.STATIC_ROOT)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         if unfinished.exists():
@@ -87,13 +88,13 @@ class Command(BaseCommand):
         unfinished.touch()
         call_command("collectstatic", interactive=False, verbosity=0)
         unfinished.unlink()
-        # A marker file while there is no admin, for the launcher, which does not use
-        # the database.
-        note = Path(settings.DATA_DIR) / FIRST_RUN
+        # This file exists while there is no admin. It is for the launcher, which does
+        # not use the database.
+        marker = Path(settings.DATA_DIR) / FIRST_RUN
         if Person.objects.admins_of_all().exists():
-            note.unlink(missing_ok=True)
+            marker.unlink(missing_ok=True)
         else:
-            note.touch(mode=0o600)
+            marker.touch(mode=0o600)
         if settings.DEMO != "0":
             credentials = Path(settings.DATA_DIR) / "credentials.env"
             call_command("demo_desk", "begin", credentials=credentials)
@@ -114,11 +115,10 @@ class Command(BaseCommand):
             )
 
     def _grant(self, role: str) -> None:
-        """Grant the application's role its privileges; it may only add to the ledger,
-        which triggers enforce too.
+        """Grant the application's role its privileges. It may only add to the ledger;
+        triggers enforce that too.
 
-        By SQL: the ORM has no words for privileges, or for what a role's sessions begin
-        with.
+        This is SQL, because the ORM cannot grant privileges.
         """
         if role == connection.settings_dict["USER"]:
             return
@@ -138,12 +138,12 @@ class Command(BaseCommand):
                 cursor.execute(revoke.format(sql.Identifier(table), name))
 
     def _set_role_defaults(self) -> None:
-        """Set what every session of the role begins with, because poolers accept no
-        settings with a connection.
+        """Have the server end idle transactions in every session of the application's
+        role, because no ledger entry after an open transaction can be sealed.
 
-        The server ends idle transactions: nothing that began after an open one can be
-        sealed. A value that somebody chose stays, and so does the server's own where
-        the role may not set one.
+        The setting is stored with the role, because poolers accept no settings with a
+        connection. If somebody has chosen another value, that stays; if the role may
+        not change it, the server's value stays.
         """
         setting = sql.Identifier("idle_in_transaction_session_timeout")
         with (

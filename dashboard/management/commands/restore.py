@@ -38,8 +38,8 @@ from dashboard.health.checks import first_few, unknown_migrations
 
 
 class Command(BaseCommand):
-    """Atomic: a failed restore is removed again, and the desk does not start until it
-    is complete.
+    """All or nothing: a restore that fails is removed again, and the desk does not
+    start before a restore is complete.
     """
 
     help = __doc__
@@ -84,8 +84,8 @@ class Command(BaseCommand):
         self._print(_NEXT)
 
     def _prove(self, made_at: datetime, *, is_outside: bool) -> str:
-        """Resume the ledger and verify all of it; return what was lost since the
-        backup.
+        """Resume the ledger and verify all of it. Return a sentence that says what was
+        lost since the backup. Raises BackupError.
         """
         last = signing.latest_seal()
         if last is None:
@@ -122,8 +122,9 @@ _NOTHING_OUTSIDE = (
 
 
 def _lost_since(last: Seal) -> str:
-    """Return a sentence about entries that the external seals prove and this database
-    lacks. Raises BackupError.
+    """Return a sentence about the entries that the seals' file proves and this database
+    lacks. Raises BackupError if the file is of another desk, or if the backup was
+    altered.
     """
     heads = anchors.unknown_heads()
     if not heads:
@@ -131,8 +132,8 @@ def _lost_since(last: Seal) -> str:
             "The outside copy of the seals has nothing later: no sealed entry is lost."
         )
     newest = heads[0]
-    known = {last.key, last.next_key, *signing.public_keys()}
-    if newest.get("key") not in known:
+    known_keys = {last.key, last.next_key, *signing.public_keys()}
+    if newest.get("key") not in known_keys:
         raise BackupError(
             "The seals' file is signed with a key that this ledger never had: it is of another desk."
         )
@@ -141,25 +142,23 @@ def _lost_since(last: Seal) -> str:
             f"The seals' file knows another seal {first} than the backup has: the backup was altered, or one of the "
             "two is another desk's."
         )
-    here = Entry.objects.count()
+    restored = Entry.objects.count()
     outside = (
         f"the outside copy of the seals goes on to seal {newest['number']} of "
         f"{newest['at'][:19].replace('T', ' ')} UTC over {newest['size']:,} entries."
     )
-    if newest["size"] <= here:
-        return (
-            f"No entry that was sealed is lost: the backup has {here:,}, and {outside}"
-        )
-    return f"Lost are at least {newest['size'] - here:,} entries: the backup has {here:,}, and {outside}"
+    if newest["size"] <= restored:
+        return f"No entry that was sealed is lost: the backup has {restored:,}, and {outside}"
+    return f"Lost are at least {newest['size'] - restored:,} entries: the backup has {restored:,}, and {outside}"
 
 
 @contextmanager
 def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
-    """Put the seals' file in place: the existing one, the supplied one, or the
-    backup's.
+    """Put the seals' file in place: the existing one, otherwise the supplied one,
+    otherwise the backup's. If the restore fails, remove it again unless it existed.
 
-    Yield whether it is newer than the backup, so that it has the seals made after the
-    backup.
+    Yield whether it comes from outside the backup, so that it may have seals that were
+    made after the backup.
     """
     target = Path(settings.SEAL_FILE)
     if target.exists():
@@ -174,8 +173,8 @@ def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
         if supplied is None:
             backup.copy(SEALS, target)
         else:
-            opener = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with supplied.open("rb") as source, open(opener, "wb") as file:
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with supplied.open("rb") as source, open(descriptor, "wb") as file:
                 shutil.copyfileobj(source, file)
     except OSError as error:
         target.unlink(missing_ok=True)

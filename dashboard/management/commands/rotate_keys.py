@@ -1,5 +1,5 @@
-"""Encrypts the stored secrets with the newest key of ENCRYPTION_KEYS.
-docs/operators/keys.md has the three steps.
+"""The command that encrypts all stored secrets again, with the newest key of
+ENCRYPTION_KEYS. docs/operators/keys.md explains the three steps.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,10 @@ from common.actors import operator
 from common.encryption import EncryptedTextField, decrypt, encrypt, uses_newest_key
 
 ACTOR = operator("rotate_keys")
+# How many rows are read at a time.
 CHUNK = 500
-# Secrets inside JSON fields: allauth's second factors, and what waits for a second
-# admin. Model, field, names in it.
+# Models with secrets inside a JSON field, with the field and the names of the secrets
+# in it: allauth's second factors, and changes that wait for a second admin.
 _IN_JSON = {
     "mfa.authenticator": ("data", ("secret", "seed", "migrated_codes")),
     "people.pendingchange": ("change", ("secret",)),
@@ -27,14 +28,16 @@ _IN_JSON = {
 
 
 class Command(BaseCommand):
-    """Only changes how secrets are stored. The product may run meanwhile, and the
+    """Changes only how secrets are stored. The product may run meanwhile, and the
     command can be repeated.
     """
 
     help = "Encrypts every stored secret with the first of ENCRYPTION_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Rotate the keys, and print how many secrets had an older one."""
+        """Rotate the keys, and print how many secrets were encrypted with an older
+        one.
+        """
         done = rotate()
         renewed = f"{_number(done.older, 'secret')} in {_number(done.rows, 'row')}"
         if done.rows:
@@ -63,29 +66,32 @@ def _number(count: int, noun: str) -> str:
 
 @dataclass
 class Tally:
-    """The number of secrets, how many of them use or used an older key, and which
-    cannot be decrypted.
-    """
+    """What a run has found and done."""
 
     secrets: int = 0
+    # How many secrets were encrypted with an older key.
     older: int = 0
+    # How many rows were encrypted again.
     rows: int = 0
+    # The rows that no key can decrypt.
     unreadable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A model with secrets: `fields` are encrypted whole, `json` is a JSON field with
-    names of secrets in it.
-    """
+    """A model that stores secrets."""
 
     model: type[models.Model]
+    # Fields that are encrypted as a whole.
     fields: tuple[str, ...] = ()
+    # A JSON field, and the names of the secrets in it.
     json: str = ""
     names: tuple[str, ...] = ()
 
     def stored(self) -> "models.QuerySet[models.Model]":
-        """The model's rows, with each secret as it is stored."""
+        """Return the model's rows. The encrypted text of field NAME is in the attribute
+        `stored_NAME`.
+        """
         stored = {
             f"stored_{name}": Cast(name, models.TextField()) for name in self.fields
         }
@@ -97,7 +103,7 @@ class _Kind:
         return rows.only("pk", *([self.json] if self.json else [])).order_by("pk")
 
     def rows(self) -> Iterator[models.Model]:
-        """Read them, some at a time."""
+        """Yield all rows, which are read in chunks."""
         rows = self.stored()
         chunk = list(rows[:CHUNK])
         while chunk:
@@ -105,15 +111,15 @@ class _Kind:
             chunk = list(rows.filter(pk__gt=chunk[-1].pk)[:CHUNK])
 
     def tokens(self, row: Any) -> Iterator[str]:
-        """All secrets of a row, as they are stored."""
+        """Yield all secrets of a row, in encrypted form."""
         for name in self.fields:
             if token := getattr(row, f"stored_{name}"):
                 yield token
         for name in self.names:
-            found = (getattr(row, self.json) or {}).get(name)
+            value = (getattr(row, self.json) or {}).get(name)
             yield from [
                 one
-                for one in (found if isinstance(found, list) else [found])
+                for one in (value if isinstance(value, list) else [value])
                 if isinstance(one, str) and one
             ]
 
@@ -121,7 +127,7 @@ class _Kind:
         """Return the values to save, so that every secret of the row is encrypted with
         the newest key.
         """
-        # The field encrypts the value when it is saved.
+        # These fields encrypt the value when it is saved.
         values: dict[str, Any] = {
             name: decrypt(token)
             for name in self.fields
@@ -138,8 +144,8 @@ class _Kind:
 
 
 def rotate() -> Tally:
-    """Re-encrypt secrets of older keys with the newest one. If interrupted, the next
-    run skips finished rows.
+    """Encrypt secrets of older keys with the newest one. If a run is interrupted, the
+    next one skips the rows that are done.
     """
     tally = Tally()
     for kind in _kinds():
@@ -168,8 +174,8 @@ def _kinds() -> Iterator[_Kind]:
 
 
 def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
-    """Renew one row under a lock, so that a concurrent change of a secret is not
-    overwritten.
+    """Encrypt one row's secrets again, under a lock: a secret that somebody changes
+    meanwhile must not be overwritten.
     """
     try:
         with transaction.atomic():

@@ -12,7 +12,7 @@ from people.second_admin.setting import switch_off_by_operator
 
 
 class Command(BaseCommand):
-    """It cannot switch it on: an admin does that on the page."""
+    """Cannot switch it on: an admin does that on a page."""
 
     help = __doc__
 

@@ -1,4 +1,4 @@
-"""One file a command, named as it is run.
+"""One file for each management command, named like the command.
 
 They print for operators and know nothing of HTTP. Start at `gateway_account.py`.
 """

@@ -1,5 +1,5 @@
-"""Shows an operator what waits for a one-time code at the gateway, and the codes to
-pass on.
+"""Shows an operator the requests at the gateway that wait for a one-time code, with the
+codes to pass on.
 """
 
 from typing import Any
@@ -26,19 +26,22 @@ class Command(BaseCommand):
         )
         lines = [
             _line(
-                one,
-                f"{one.mailbox.address}: from {one.mailbox.oversight_mode} to {one.target_mode}",
+                request,
+                f"{request.mailbox.address}: from {request.mailbox.oversight_mode} to {request.target_mode}",
             )
-            for one in upgrades
+            for request in upgrades
         ]
-        lines += [_line(one, f"{one.account.name}: {one.summary}") for one in approvals]
+        lines += [
+            _line(request, f"{request.account.name}: {request.summary}")
+            for request in approvals
+        ]
         self.stdout.write("\n".join(lines) or "Nothing is waiting for a code.")
 
 
-def _line(one: UpgradeRequest | ApprovalRequest, what: str) -> str:
-    until = localtime(one.expires_at).strftime("%Y-%m-%d %H:%M")
-    # What a client wrote is escaped: this ends in a terminal.
-    return f"{one.code}  until {until} UTC  {_plain(what)}  (requested by {_plain(one.requested_by_key.name)})"
+def _line(request: UpgradeRequest | ApprovalRequest, what: str) -> str:
+    until = localtime(request.expires_at).strftime("%Y-%m-%d %H:%M")
+    # Text that a client wrote is escaped, because it goes to a terminal.
+    return f"{request.code}  until {until} UTC  {_plain(what)}  (requested by {_plain(request.requested_by_key.name)})"
 
 
 def _plain(text: str) -> str:

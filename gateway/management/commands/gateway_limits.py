@@ -13,17 +13,18 @@ from gateway.management.accounts import account_named
 from gateway.models import Account
 from gateway.states import Mode
 
-# Option: column, what it limits.
+# By option: the column of the account, and what it limits.
 _LIMITS = {
     "monthly_quota": ("monthly_email_quota", "live emails a calendar month"),
     "warmup": ("warmup_daily_limit", "live emails a day while it warms up"),
     "max_mailboxes": ("max_mailboxes", "mailboxes"),
 }
+# None means that there is no limit.
 _NOT_GIVEN = -1
 
 
 class Command(BaseCommand):
-    """Changes only the options given; without any it shows the limits."""
+    """Changes only the options given, and shows all limits."""
 
     help = __doc__
 
@@ -47,7 +48,7 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, account: str, **options: Any) -> None:
-        found = account_named(account, Account.objects.select_for_update(no_key=True))
+        owner = account_named(account, Account.objects.select_for_update(no_key=True))
         changes = {
             column: options[option]
             for option, (column, _) in _LIMITS.items()
@@ -56,10 +57,10 @@ class Command(BaseCommand):
         if mode := options["minimum_mode"]:
             changes["minimum_oversight_mode"] = "" if mode == "none" else mode
         if changes:
-            found.save_fields(**changes)
-            auditing.record("account.limits", found, **changes)
-        shown = {what: getattr(found, column) for column, what in _LIMITS.values()}
-        shown["loosest oversight mode"] = found.minimum_oversight_mode or None
+            owner.save_fields(**changes)
+            auditing.record("account.limits", owner, **changes)
+        shown = {what: getattr(owner, column) for column, what in _LIMITS.values()}
+        shown["loosest oversight mode"] = owner.minimum_oversight_mode or None
         for what, limit in shown.items():
             self.stdout.write(f"{what:38} {limit}")
 

@@ -1,5 +1,5 @@
-"""Holds back what the gateway may have sent since a backup was made. `hold_back` calls
-it, for desk and gateway.
+"""Holds back what the gateway may have sent since a backup was made. The command
+`hold_back` runs it, and does the same for the desk.
 """
 
 from datetime import datetime
@@ -11,11 +11,12 @@ from gateway.messages.outbox import hold_back
 from gateway.models import Account, Email
 from gateway.states import Status
 
+# How many emails the output names.
 _NAMED = 20
 
 
 class Command(BaseCommand):
-    """Prints what it did, for the person who restores."""
+    """Prints what was held back, for the person who restores the backup."""
 
     help = __doc__
 
@@ -36,8 +37,8 @@ class Command(BaseCommand):
                 f"{len(written_off)} emails were due and may have been sent since the backup. They are not sent "
                 "again (fate_unknown). Check the mail server's log for:"
             )
-            for named in written_off[:_NAMED]:
-                self.stdout.write(f"  {named}")
+            for email in written_off[:_NAMED]:
+                self.stdout.write(f"  {email}")
             if len(written_off) > _NAMED:
                 self.stdout.write(f"  and {len(written_off) - _NAMED} more")
         if Account.objects.filter(is_active=True).exists():

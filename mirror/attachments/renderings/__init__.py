@@ -1,7 +1,7 @@
-"""Renderings of attached files: pages of PDFs as pictures, Office files as text and
-tables, metadata of pictures.
+"""Reads attached files and makes renderings: pages of PDFs as pictures, Office files as
+text and tables, and the metadata of pictures.
 
-A file is read only by the parser, in a process of its own that is confined first;
-`attachments/parsed.py` asks for renderings and keeps them for a while. A rendering is
-for reading; what is approved and sent are the bytes.
+This code runs only in the parser's processes, which are confined before they read a
+file. `attachments/parsed.py` asks for renderings and stores them for a while. A
+rendering is only for reading: what is approved and sent is the file itself.
 """

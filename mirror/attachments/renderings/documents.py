@@ -20,8 +20,9 @@ from mirror.attachments.renderings.office import (
 # --- Word -----------------------------------------------------------------------------
 
 
-# Half points: smaller letters are not read by anybody.
+# In half points: letters of this size or smaller get the mark "tiny".
 TINY = 8
+# Other parts of a document that are read, and the headings above them.
 _ALSO = {
     "header": "Header",
     "footer": "Footer",
@@ -30,6 +31,7 @@ _ALSO = {
     "comments": "Comments",
 }
 Relations = Mapping[str, Relation]
+# The marks of tracked changes.
 _CHANGED = {
     "ins": "inserted",
     "del": "deleted",
@@ -40,7 +42,7 @@ _BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def read_word(package: Package, outline: Outline) -> None:
-    """Read a document. Raises Refused."""
+    """Read a Word document into the outline. Raises Refused."""
     body, relations = package.main()
     _word_blocks(body, relations, outline)
     for relation in relations.values():
@@ -50,6 +52,7 @@ def read_word(package: Package, outline: Outline) -> None:
 
 
 def _word_blocks(element: Element, relations: Relations, outline: Outline) -> None:
+    # Adds the headings, paragraphs and tables in an element to the outline.
     for child in element:
         if child.tag == "p":
             runs = _joined(_runs(child, "", relations))
@@ -73,17 +76,17 @@ def _word_blocks(element: Element, relations: Relations, outline: Outline) -> No
 
 
 def _cell_runs(cell: Element, relations: Relations) -> list[Run]:
-    found: list[Run] = []
+    runs: list[Run] = []
     for paragraph in cell.iter("p"):
-        if found:
-            found.append(("\n", ""))
-        found += _joined(_runs(paragraph, "", relations))
-    return found
+        if runs:
+            runs.append(("\n", ""))
+        runs += _joined(_runs(paragraph, "", relations))
+    return runs
 
 
 def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
-    """Yield the text below an element in order, with the mark of what hides or changes
-    it.
+    """Yield the text in an element, in order, each piece with its mark: what hides it,
+    or that it was inserted or deleted.
     """
     for child in element:
         if child.tag in ("t", "delText"):
@@ -109,32 +112,34 @@ def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
 
 
 def _hidden_by(run: Element) -> str:
-    """Return the mark of a run whose letters Word does not show, or hardly."""
+    """Return the mark of a run whose letters Word hides, or makes white or tiny; else
+    an empty text.
+    """
     style = run.find("rPr") if run.tag == "r" else None
     if style is None:
         return ""
-    # The first of each counts.
-    said = {one.tag: one.get("val", "") for one in reversed(style)}
+    # Reversed, so that the first of several elements with the same name counts.
+    properties = {one.tag: one.get("val", "") for one in reversed(style)}
     vanish = style.find("vanish")
     if vanish is not None and vanish.get("val", "1") not in ("0", "false", "off"):
         return "hidden"
-    if said.get("color", "").upper() == "FFFFFF":
+    if properties.get("color", "").upper() == "FFFFFF":
         return "white"
-    size = said.get("sz", "")
+    size = properties.get("sz", "")
     return "tiny" if size.isdigit() and int(size) <= TINY else ""
 
 
 def _joined(runs: Iterator[Run]) -> list[Run]:
-    """Return the runs with neighbours of the same mark as one, and without those that
-    hold nothing.
+    """Return the runs, with neighbours of the same mark joined and empty ones left out;
+    none if all of them together are blank.
     """
-    found: list[Run] = []
+    joined: list[Run] = []
     for text, mark in runs:
-        if found and found[-1][1] == mark:
-            found[-1] = (found[-1][0] + text, mark)
+        if joined and joined[-1][1] == mark:
+            joined[-1] = (joined[-1][0] + text, mark)
         elif text:
-            found.append((text, mark))
-    return found if any(text.strip() for text, _ in found) else []
+            joined.append((text, mark))
+    return joined if any(text.strip() for text, _ in joined) else []
 
 
 # --- PowerPoint -----------------------------------------------------------------------
@@ -290,12 +295,14 @@ _KINDS = {
 }
 # Built-in number formats that are dates or times.
 _DATES = frozenset({*range(14, 23), 45, 46, 47})
+# Literal text in a number format.
 _QUOTED = re.compile(r'"[^"]*+"|\[[^\[\]]*+\]|\\.')
+# The day 0 of a workbook, by whether it counts days from 1904.
 _EPOCHS = {False: datetime(1899, 12, 30), True: datetime(1904, 1, 1)}  # noqa: DTZ001 -- a sheet knows no zone
 
 
 class _Book:
-    """What the sheets of one workbook share."""
+    """What all sheets of a workbook use: its relations, texts, formats, and first day."""
 
     def __init__(self, package: Package) -> None:
         self.package = package
@@ -310,7 +317,7 @@ class _Book:
             code = _QUOTED.sub("", one.get("formatCode", "")).lower()
             if re.search("[ymdhs]", code.replace("general", "")):
                 formats.add(one.get("numFmtId", ""))
-        # The numbers of the styles that show dates.
+        # The indexes of the cell styles that show dates.
         self.dates = {
             number
             for number, style in enumerate(self._shared("styles", "cellXfs/*"))
@@ -318,6 +325,8 @@ class _Book:
         }
 
     def _shared(self, kind: str, path: str) -> list[Element]:
+        # The elements at this path in the part that the workbook names by this kind of
+        # relation; none if it has no such part.
         for relation in self.relations.values():
             is_here = relation.target in self.package.names
             if relation.kind == kind and is_here and not relation.is_external:
@@ -326,7 +335,9 @@ class _Book:
 
 
 def read_workbook(package: Package, outline: Outline) -> None:
-    """Read each sheet as a table with values and formulas. Raises Refused."""
+    """Read an Excel workbook into the outline: each sheet as a table with values and
+    formulas. Raises Refused.
+    """
     book = _Book(package)
     sheets = book.root.findall("sheets/sheet")
     if not sheets:
@@ -341,12 +352,12 @@ def read_workbook(package: Package, outline: Outline) -> None:
             f"Sheet “{sheet.get('name', '')}”", mark=", ".join(filter(None, marks))
         )
         if relation and not relation.is_external and relation.target in package.names:
-            root, others = package.opened(relation.target)
+            root, relations = package.opened(relation.target)
             _sheet(root, book, outline)
-            for other in others.values():
-                if other.kind == "comments" and other.target in package.names:
+            for related in relations.values():
+                if related.kind == "comments" and related.target in package.names:
                     outline.heading("Comments", level=3)
-                    for one in package.part(other.target).iter("comment"):
+                    for one in package.part(related.target).iter("comment"):
                         text = "".join(text.text or "" for text in one.iter("t"))
                         outline.text((f"{one.get('ref', '')}: {text}", ""))
     if len(sheets) > MAX_SHEETS:
@@ -362,6 +373,7 @@ def read_workbook(package: Package, outline: Outline) -> None:
 
 
 def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
+    # Adds the cells of one sheet to the outline as a table, with empty rows left out.
     hidden_columns = [
         range(_number(one.get("min")), _number(one.get("max")) + 1)
         for one in sheet.iterfind("cols/col")
@@ -370,12 +382,12 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
     rows: list[tuple[str, str, dict[int, Cell]]] = []
     used: set[int] = set()
     left_out = 0
-    # Cells that share a formula name it by a number; only the first has its text.
+    # Cells can share a formula by a number: only the first of them has its text.
     formulas: dict[str, str] = {}
-    for at, row in enumerate(sheet.iterfind("sheetData/row"), start=1):
+    for row_number, row in enumerate(sheet.iterfind("sheetData/row"), start=1):
         elements = {
-            _column(cell.get("r", ""), place): cell
-            for place, cell in enumerate(row.findall("c"), start=1)
+            _column(cell.get("r", ""), position): cell
+            for position, cell in enumerate(row.findall("c"), start=1)
         }
         filled = {column: cell for column, cell in elements.items() if len(cell)}
         if not filled:
@@ -385,17 +397,17 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
             continue
         cells: dict[int, Cell] = {}
         for column, cell in filled.items():
-            shown = ""
+            formula_text = ""
             formula = cell.find("f")
             if formula is not None:
                 key = formula.get("si", "")
                 if formula.text:
                     formulas[key] = f"{formula.text} (shared from {cell.get('r', '')})"
-                shown = f"={formula.text or formulas.get(key, '')}"
-            cells[column] = ([(_value(cell, book), "")], shown)
+                formula_text = f"={formula.text or formulas.get(key, '')}"
+            cells[column] = ([(_value(cell, book), "")], formula_text)
         used.update(cells)
         mark = "hidden" if _is_hidden(row, "ht") else ""
-        rows.append((row.get("r", str(at)), mark, cells))
+        rows.append((row.get("r", str(row_number)), mark, cells))
     columns = sorted(used)[:MAX_COLUMNS]
     if len(used) > MAX_COLUMNS or left_out:
         note = f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here."
@@ -410,6 +422,7 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
 
 
 def _value(cell: Element, book: _Book) -> str:
+    # The value of a cell as text; of a date, written as one.
     kind = cell.get("t", "n")
     value = cell.findtext("v", "")
     if kind == "inlineStr":
@@ -434,7 +447,7 @@ def _value(cell: Element, book: _Book) -> str:
 
 
 def _words(element: Element) -> str:
-    """Return the text of a string, without how it is pronounced."""
+    """Return the text of a string, without phonetic hints, as Japanese texts have."""
     runs = [element, *element.findall("r")]
     return "".join(text.text or "" for run in runs for text in run.findall("t"))
 
@@ -448,7 +461,9 @@ def _number(text: str | None) -> int:
 
 
 def _column(reference: str, otherwise: int) -> int:
-    """Return the number of the column in a reference such as AB12."""
+    """Return the number of the column in a reference such as AB12, counted from 1;
+    `otherwise` if there is none.
+    """
     letters = re.match("[A-Z]{1,3}", reference)
     number = 0
     for letter in letters[0] if letters else "":
@@ -467,7 +482,9 @@ _READERS: dict[str, Callable[[Package, Outline], None]] = {
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
-    """Return the outline of an Office file of this kind. Raises Refused."""
+    """Return the outline of an Office file as plain data, see `Outline.found`. `kind`
+    is "docx" or "xlsx". Raises Refused.
+    """
     package = Package(content)
     outline = Outline(package.notes())
     _READERS[kind](package, outline)

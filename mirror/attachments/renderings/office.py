@@ -1,6 +1,6 @@
-"""Opens an Office file, a zip archive of XML parts, each bounded when it is unpacked and
-when it is read; and what a reader makes of it: headings, paragraphs and tables, bounded
-all together.
+"""Opens an Office file, which is a zip archive of XML parts (`Package`), and holds what
+its reader finds: headings, paragraphs and tables (`Outline`). A hostile file cannot use
+up the memory, because the size of each part and of the whole outline is limited.
 """
 
 import io
@@ -14,28 +14,29 @@ from xml.parsers import expat
 
 from mirror.attachments.file_types import Refused
 
+# The limits of an outline; the text is counted in characters.
 MAX_TEXT = 200_000
 MAX_CELLS = 20_000
 MAX_BLOCKS = 10_000
 
 # Text with a mark, which is empty for plain text: "hidden", "deleted" and so on.
 Run = tuple[str, str]
-# What stands in a cell, and the formula that it is worked out by; empty for none.
+# The text in a cell, and its formula; empty if it has none.
 Cell = tuple[list[Run], str]
 # The name of a row, its mark, and its cells.
 Row = tuple[str, str, list[Cell]]
 
 
 class Outline:
-    """The blocks of one file; what is beyond the limits is left out, and a note says
-    so.
+    """The headings, paragraphs and tables of one file. What exceeds the limits is left
+    out, and a note says so.
     """
 
     def __init__(self, notes: Iterable[str] = ()) -> None:
         self.notes = list(notes)
         self._blocks: list[dict[str, Any]] = []
-        self._text = MAX_TEXT
-        self._cells = MAX_CELLS
+        self._text_left = MAX_TEXT
+        self._cells_left = MAX_CELLS
         self._is_full = False
 
     def heading(self, text: str, *, level: int = 2, mark: str = "") -> None:
@@ -49,25 +50,25 @@ class Outline:
     def table(
         self, rows: Sequence[Row], columns: Iterable[tuple[str, str]] = ()
     ) -> None:
-        """Add a table; of each column the name and the mark."""
-        kept: list[dict[str, Any]] = []
+        """Add a table. `columns` are pairs of a column's name and its mark."""
+        kept_rows: list[dict[str, Any]] = []
         for name, mark, row in rows:
             length = 0
             for runs, formula in row:
                 length += len(formula) + sum(len(run) for run, _ in runs)
-            if len(row) > self._cells or length > self._text:
+            if len(row) > self._cells_left or length > self._text_left:
                 self._is_full = True
                 break
-            self._cells -= len(row)
-            self._text -= length
-            shown = [{"runs": runs, "formula": formula} for runs, formula in row]
-            kept.append({"name": name, "mark": mark, "cells": shown})
+            self._cells_left -= len(row)
+            self._text_left -= length
+            cells = [{"runs": runs, "formula": formula} for runs, formula in row]
+            kept_rows.append({"name": name, "mark": mark, "cells": cells})
         heads = [{"name": name, "mark": mark} for name, mark in columns]
-        left_out = len(rows) - len(kept)
-        self._add({"columns": heads, "rows": kept, "left_out": left_out})
+        left_out = len(rows) - len(kept_rows)
+        self._add({"columns": heads, "rows": kept_rows, "left_out": left_out})
 
     def grid(self, rows: Iterable[Iterable[list[Run]]]) -> None:
-        """Add a table of which only the text in its cells is known."""
+        """Add a table that has only text in its cells, without names and formulas."""
         self.table([("", "", [(runs, "") for runs in row]) for row in rows])
 
     def sheet(
@@ -89,10 +90,11 @@ class Outline:
         )
 
     def _cut(self, text: str) -> str:
-        kept = text[: self._text]
-        self._text -= len(kept)
-        self._is_full = self._is_full or len(kept) < len(text)
-        return kept
+        # The part of the text that still fits into the outline.
+        part = text[: self._text_left]
+        self._text_left -= len(part)
+        self._is_full = self._is_full or len(part) < len(text)
+        return part
 
     def _add(self, block: dict[str, Any]) -> None:
         if len(self._blocks) < MAX_BLOCKS:
@@ -101,7 +103,7 @@ class Outline:
             self._is_full = True
 
     def found(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the outline as plain data, for JSON: `notes` and `blocks`."""
         if self._is_full:
             self.notes.append(
                 "Not all of it is shown here. Download the file to read the rest."
@@ -110,7 +112,7 @@ class Outline:
 
 
 def column_name(column: int) -> str:
-    """Return the letters of a sheet's column, counted from 1."""
+    """Return the letters of a sheet's column, such as AB; the first column is 1."""
     letters = ""
     while column > 0:
         column, rest = divmod(column - 1, 26)
@@ -122,12 +124,14 @@ def column_name(column: int) -> str:
 
 
 MAX_ENTRIES = 5_000
-# Bytes of XML, of one part and of all that are read.
+# In bytes of XML: one part, and all parts that are read.
 MAX_PART = 16 * 1024 * 1024
 MAX_ALL = 40 * 1024 * 1024
+# How deep elements of XML may be nested.
 MAX_DEPTH = 150
+# How many addresses are named from which a program would load something.
 MAX_LINKS = 20
-# What a program loads when it opens the file, by the last word of the relation's type.
+# What a program may load when it opens the file, by the last word of a relation's type.
 _LOADED = {
     "attachedTemplate": "template",
     "externalLinkPath": "workbook",
@@ -141,30 +145,30 @@ _LOADED = {
 
 @dataclass(frozen=True)
 class Relation:
-    """What one part says of another: `kind` is the last word of the type, `target` a
-    part's name or an address.
-    """
+    """A reference from one part of the file to another, or to something outside."""
 
     id: str
+    # The last word of its type.
     kind: str
+    # The name of the other part, or an address if it is external.
     target: str
     is_external: bool
 
 
 class Package:
-    """The parts of one Office file. What is damaged raises an error of whatever kind,
-    and a job answers that the file is broken.
+    """The parts of one Office file. If the file is damaged, a method may raise an error
+    of any kind; the caller (`attachments.jobs`) then answers that the file is broken.
     """
 
     def __init__(self, content: bytes) -> None:
         self._zip = zipfile.ZipFile(io.BytesIO(content))
-        # A ZIP64 record may name another directory than the one that office programs open.
+        # A ZIP64 record may point to another directory than the one that Office reads.
         end = content.rfind(b"PK\x05\x06")
         if content[end - 20 : end].startswith(b"PK\x06\x07"):
             raise Refused("form")
         if len(self._zip.filelist) > MAX_ENTRIES:
             raise Refused("too_large")
-        self._left = MAX_ALL
+        self._bytes_left = MAX_ALL
         self.names = frozenset(self._zip.namelist())
 
     def part(self, name: str) -> Element:
@@ -174,19 +178,19 @@ class Package:
         info = self._zip.getinfo(name)
         if info.flag_bits & 1:
             raise Refused("locked")
-        most = min(MAX_PART, self._left)
+        most = min(MAX_PART, self._bytes_left)
         if info.file_size > most:
             raise Refused("too_large")
         with self._zip.open(info) as stream:
-            # A directory may state less than what comes.
+            # The size stated in the directory may be too small.
             data = stream.read(most + 1)
         if len(data) > most:
             raise Refused("too_large")
-        self._left -= len(data)
+        self._bytes_left -= len(data)
         return parse(data)
 
     def relations(self, name: str) -> Mapping[str, Relation]:
-        """Return what this part names, by id."""
+        """Return the relations of this part, by id."""
         folder, base = posixpath.split(name)
         listed = posixpath.join(folder, "_rels", f"{base}.rels")
         if listed not in self.names:
@@ -194,6 +198,7 @@ class Package:
         return {one.id: one for one in self._relations(listed, folder)}
 
     def _relations(self, listed: str, folder: str) -> Iterator[Relation]:
+        # The relations listed in this part, relative to the folder.
         for one in self.part(listed).iter("Relationship"):
             kind = one.get("Type", "").rpartition("/")[2]
             target = one.get("Target", "")
@@ -204,19 +209,19 @@ class Package:
             yield Relation(one.get("Id", ""), kind, target, is_external)
 
     def opened(self, name: str) -> tuple[Element, Mapping[str, Relation]]:
-        """Return a part's XML, and what it names, by id. Raises Refused."""
+        """Return a part's XML, and its relations by id. Raises Refused."""
         return self.part(name), self.relations(name)
 
     def main(self) -> tuple[Element, Mapping[str, Relation]]:
-        """Open the part with which reading begins. Raises Refused."""
+        """Open the main part: the document or the workbook. Raises Refused."""
         for relation in self.relations("").values():
             if relation.kind == "officeDocument":
                 return self.opened(relation.target)
         raise Refused("form")
 
     def notes(self) -> list[str]:
-        """Return sentences on what a program would load from elsewhere when it opens
-        the file.
+        """Return sentences about what a program would load from other addresses when it
+        opens the file.
         """
         notes: list[str] = []
         for listed in sorted(name for name in self.names if name.endswith(".rels")):
@@ -231,8 +236,9 @@ class Package:
 
 
 def parse(data: bytes) -> Element:
-    """Return the XML as elements with local names. Raises Refused; a document type is
-    refused whole, with entities.
+    """Return parsed XML, with names of elements and attributes without their
+    namespaces. Raises Refused. XML with a document type is refused, since that could
+    declare entities.
     """
     builder = TreeBuilder()
     depth = 0
@@ -242,13 +248,13 @@ def parse(data: bytes) -> Element:
         depth += 1
         if depth > MAX_DEPTH:
             raise Refused("broken")
-        found = {}
+        local_attributes = {}
         for key, value in attributes.items():
-            # A relation's id keeps its prefix, as some elements have an id of their own
-            # too.
+            # The id of a relation is named "r:id", because some elements have another
+            # attribute "id" too.
             is_relation = key.rpartition(" ")[0].endswith("/relationships")
-            found[f"r:{_local(key)}" if is_relation else _local(key)] = value
-        builder.start(_local(name), found)
+            local_attributes[f"r:{_local(key)}" if is_relation else _local(key)] = value
+        builder.start(_local(name), local_attributes)
 
     def end(name: str) -> None:
         nonlocal depth

@@ -1,6 +1,6 @@
-"""Draws pages of a PDF as PNG pictures, and reads their text. Nothing in it runs:
-PDFium is used without forms and scripts, and fonts that the file does not carry are
-drawn with PDFium's own."""
+"""Draws pages of a PDF as PNG pictures, and reads their text. Nothing in the PDF is
+run: PDFium is used without forms and scripts. Fonts that the file does not contain are
+replaced by PDFium's own."""
 
 import io
 import math
@@ -14,44 +14,46 @@ from pypdfium2 import raw
 
 from mirror.attachments.file_types import Refused
 
-# Imported now: no file can be opened once this process is confined.
+# Loads Pillow's modules now: a process that is confined cannot open their files.
 Image.init()
 MAX_PAGES = 200
-# Pixels of the longer side, and how many a point of the page becomes at most.
+# In pixels: the longer side of a picture, and a point of the page at most.
 MAX_SIDE = 1700
 MAX_SCALE = 2.0
-# A larger picture is drawn again at half its size.
+# In bytes: a larger picture is drawn again at half its size.
 MAX_PICTURE = 3 * 1024 * 1024
-# No further text is read after so many seconds of processor time.
+# In seconds of processor time: after this, no more text is read.
 BUDGET = 3.0
+# In characters, for all pages.
 MAX_TEXT = 100_000
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
-    """Return how many pages there are, and of those shown the size as drawn and the
-    text. Raises Refused.
+    """Return a dict: `count` is how many pages the PDF has; `pages` has the size in
+    pixels and the text of each of the first ones; `is_text_whole` says whether all text
+    was read. Raises Refused.
     """
     document = _open(content)
-    left = MAX_TEXT
+    text_left = MAX_TEXT
     pages = []
     for index in range(min(len(document), MAX_PAGES)):
         text = ""
-        if left > 0 and time.process_time() < BUDGET:
+        if text_left > 0 and time.process_time() < BUDGET:
             with suppress(pypdfium2.PdfiumError):
                 read_text = document[index].get_textpage().get_text_bounded()
-                text = str(read_text)[:left]
-            left -= len(text)
+                text = str(read_text)[:text_left]
+            text_left -= len(text)
         width, height, _ = _drawn_size(document, index)
         pages.append({"width": width, "height": height, "text": text})
     return {
         "count": len(document),
         "pages": pages,
-        "is_text_whole": left > 0 and time.process_time() < BUDGET,
+        "is_text_whole": text_left > 0 and time.process_time() < BUDGET,
     }
 
 
 def draw(content: bytes, page: int) -> bytes:
-    """Return the picture of this page, counted from 1. Raises Refused."""
+    """Return a PNG picture of one page; the first page is 1. Raises Refused."""
     document = _open(content)
     if not 1 <= page <= min(len(document), MAX_PAGES):
         raise Refused("no_page")
@@ -59,9 +61,11 @@ def draw(content: bytes, page: int) -> bytes:
     if not scale:
         raise Refused("broken")
     try:
-        shown = document[page - 1]
-        picture = _png_of(shown, scale)
-        return picture if len(picture) <= MAX_PICTURE else _png_of(shown, scale / 2)
+        drawn_page = document[page - 1]
+        picture = _png_of(drawn_page, scale)
+        return (
+            picture if len(picture) <= MAX_PICTURE else _png_of(drawn_page, scale / 2)
+        )
     except pypdfium2.PdfiumError as error:
         raise Refused("broken") from error
 
@@ -78,6 +82,7 @@ def _open(content: bytes) -> pypdfium2.PdfDocument:
 
 
 def _drawn_size(document: pypdfium2.PdfDocument, index: int) -> tuple[int, int, float]:
+    # Width and height in pixels, and the scale; the scale is 0 if the page is broken.
     try:
         width, height = document.get_page_size(index)
     except pypdfium2.PdfiumError:

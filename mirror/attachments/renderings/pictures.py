@@ -1,8 +1,8 @@
-"""Reads what a picture carries besides its pixels: camera, place, dates and software of
-EXIF, and written text.
+"""Reads the metadata of a picture: camera, place, dates and software from EXIF, and
+texts that the file contains.
 
-What is damaged raises an error of whatever kind, and a job answers that the file is
-broken.
+If the file is damaged, this may raise an error of any kind; the caller
+(`attachments.jobs`) then answers that the file is broken.
 """
 
 import io
@@ -14,24 +14,26 @@ from PIL import ExifTags, Image
 from mirror.attachments.file_types import Refused
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
-# Pixels that a picture may have, and each of its sides.
+# How many pixels a picture may have, and each of its sides.
 MAX_PIXELS = 25_000_000
 MAX_SIDE = 16_000
 
 
+# How many facts are returned, and how many characters of each.
 MAX_FACTS = 60
 MAX_VALUE = 500
+# A name and a value.
 Fact = tuple[str, str]
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
-    """Return the facts as pairs of a name and a value. Raises Refused."""
+    """Return a dict with the key `facts`: pairs of a name and a value. Raises Refused."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
             raise Refused("pixels")
         if kind == "png":
-            # Text may stand behind the pixels.
+            # Reads the whole file, because a PNG may have text after its pixels.
             picture.load()
         facts = [*_texts(picture.info), *_exif(picture.getexif())]
     return {
@@ -43,6 +45,7 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
 
 
 def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
+    # The texts that the file contains, as comments or by name.
     for name, value in info.items():
         is_comment = name == "comment"
         if is_comment and isinstance(value, bytes):
@@ -54,22 +57,23 @@ def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
 
 
 def _exif(exif: Image.Exif) -> Iterator[Fact]:
+    # Texts, place and preview from the EXIF data.
     for tag, value in {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}.items():
         name = ExifTags.TAGS.get(tag, "")
         if isinstance(value, bytes) and name.startswith("XP"):
-            # Written by Windows.
+            # Windows writes these texts.
             value = value.decode("utf-16-le", "replace")
         elif isinstance(value, bytes) and name == "UserComment":
             value = value[8:].decode("utf-8", "replace")
         if isinstance(value, str) and value.strip("\0 "):
             yield name, value
-    place = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
     degrees = []
     for letter in (1, 3):
-        parts = place.get(letter + 1)
+        parts = gps.get(letter + 1)
         if isinstance(parts, tuple) and len(parts) == 3:
             degrees.append(
-                f"{float(parts[0] + parts[1] / 60 + parts[2] / 3600):.5f}° {place.get(letter)}"
+                f"{float(parts[0] + parts[1] / 60 + parts[2] / 3600):.5f}° {gps.get(letter)}"
             )
     if len(degrees) == 2:
         yield "Place (GPS)", ", ".join(degrees)

@@ -1,4 +1,4 @@
-"""Demos for the tests of this folder."""
+"""Fixtures: a running demo, shared or for one test."""
 
 import pytest
 

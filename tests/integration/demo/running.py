@@ -1,4 +1,6 @@
-"""Runs the demo on free ports, in threads of the test's own process, and talks to it."""
+"""Runs the demo (stand-ins for Discord and for a mail server) on free ports, in threads
+of the test process, and sends requests to it.
+"""
 
 import logging
 import smtplib
@@ -19,7 +21,7 @@ _webhook_ids = count(118_000_000_000_001)
 
 
 class _Ports(logging.Handler):
-    """Receives the addresses that the demo listens on."""
+    """A log handler that gets the ports on which the demo listens, from its log."""
 
     def emit(self, record):
         self.said = vars(record)
@@ -27,9 +29,7 @@ class _Ports(logging.Handler):
 
 @dataclass
 class Demo:
-    """Everything except the agent, in threads. Started again on the same folder, it
-    still has its data.
-    """
+    """The demo without its agent. Its data stay in the folder."""
 
     data_dir: Path
     public_url: str = "http://desk.test"
@@ -45,14 +45,14 @@ class Demo:
         }
 
     def start(self, *, mail=False):
-        heard = _Ports()
+        ports_handler = _Ports()
         log = logging.getLogger("demo")
         log.setLevel(logging.INFO)
-        log.addHandler(heard)
+        log.addHandler(ports_handler)
         parts = main.make_parts(self.variables)
-        log.removeHandler(heard)
-        self.url = f"http://127.0.0.1:{heard.said['discord_port']}"
-        self.smtp_port = heard.said["smtp_port"]
+        log.removeHandler(ports_handler)
+        self.url = f"http://127.0.0.1:{ports_handler.said['discord_port']}"
+        self.smtp_port = ports_handler.said["smtp_port"]
         self.server = parts["discord"].__self__
         threading.Thread(
             target=self.server.serve_forever, args=(0.05,), daemon=True
@@ -68,9 +68,9 @@ class Demo:
     def get(self, path, **options):
         return ask("GET", self.url + path, **options)
 
-    def play(self, act, **asked):
-        """Press as a visitor of the page would."""
-        return ask("POST", f"{self.url}/play/{act}", json=asked)
+    def play(self, act, **fields):
+        """Press a button as a visitor of the demo's page would."""
+        return ask("POST", f"{self.url}/play/{act}", json=fields)
 
     @property
     def application(self):

@@ -1,5 +1,5 @@
-"""The gateway with its own URLs and middleware, whatever else the test process has
-installed.
+"""Fixtures of the gateway's tests. The gateway is used with its own URLs and
+middleware, in place of the desk's.
 """
 
 import pytest
@@ -19,7 +19,7 @@ from tests.programs import program
 def _serve_the_gateway(settings):
     servers.serve_the_gateway(settings, "smtp://127.0.0.1:9")
     settings.OUTGOING_ALLOW = []
-    # No server: tests of DNS start their own.
+    # Nothing answers there: tests of DNS start their own server.
     settings.DNS_SERVER = ("127.0.0.1", 9)
 
 
@@ -36,7 +36,7 @@ def free(db):
 
 @pytest.fixture
 def listening(world):
-    """An account that is told what becomes of its mail."""
+    """An account with a webhook for all outcomes of its mail."""
     outcomes = ("sent", "delivered", "bounced", "complained", "failed")
     world.listen(*(f"message.{one}" for one in outcomes))
     return world
@@ -50,7 +50,7 @@ def other(db):
 
 @pytest.fixture
 def mail_server(settings, monkeypatch):
-    # No attempt counts as slow on a busy machine, unless a test says so.
+    # No attempt counts as slow, even on a busy machine, unless a test changes this.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600)
     with servers.mail_server() as server:
         settings.EMAIL_URL = server.url
@@ -59,7 +59,7 @@ def mail_server(settings, monkeypatch):
 
 @pytest.fixture
 def hook_server(settings, monkeypatch):
-    # No endpoint backs off on a busy machine, unless a test sets a longer duration.
+    # No endpoint counts as slow, even on a busy machine, unless a test changes this.
     monkeypatch.setattr(deliveries, "SLOW", 9)
     monkeypatch.setattr(deliveries, "SLOW", 9)
     with program() as server:
@@ -69,7 +69,9 @@ def hook_server(settings, monkeypatch):
 
 @pytest.fixture
 def counting(monkeypatch):
-    """Wait for Redis on a busy machine, and reset what a test changed about it."""
+    """Wait long for Redis, because the machine may be busy, and reset its client after
+    the test.
+    """
     monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 60)
     monkeypatch.setattr(redis, "_rests_until", 0.0)
     redis.quick_redis.cache_clear()
@@ -79,8 +81,8 @@ def counting(monkeypatch):
 
 @pytest.fixture
 def listener(db, monkeypatch):
-    """A listener whose thread works in the test's own transaction while the test waits
-    for its responses.
+    """The gateway's mail server. Its thread uses the test's database connection, and so
+    its transaction, while the test waits for the response.
     """
     ours = connections["default"]
 

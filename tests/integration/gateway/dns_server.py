@@ -1,4 +1,4 @@
-"""A small DNS server on UDP for the gateway: it answers from a table"""
+"""A small DNS server for tests of the gateway. It answers over UDP from a table."""
 
 import contextlib
 import socketserver

@@ -1,4 +1,6 @@
-"""Real servers for the gateway: one for outgoing mail, and its own for incoming mail."""
+"""Mail servers for tests of the gateway: one that receives its outgoing mail, and its
+own for incoming mail, with a client for that.
+"""
 
 import asyncio
 import contextlib
@@ -18,7 +20,7 @@ from gateway.inbound.smtp_server import Listener
 
 
 def serve_the_gateway(settings, mail_server):
-    """Serve the gateway's own addresses, with this address of a mail server."""
+    """Set Django up to serve the gateway's URLs, with this address of a mail server."""
     settings.ROOT_URLCONF = "gateway.urls"
     settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
@@ -28,8 +30,12 @@ def serve_the_gateway(settings, mail_server):
 
 @dataclass
 class MailServer:
-    """Takes mail by its mood: ok, busy, sign in, hang up; with the message: drop,
-    stall, refuse, defer.
+    """The state and behaviour of the mail server.
+
+    `mood` is "ok", or says how it fails: at MAIL "busy", "sign in" or "hang up"; at
+    DATA "drop", "stall", "refuse message" or "defer message". `refuse` has replies by
+    recipient. `taken` are the mails that it accepted, `mails` and `seen` count MAIL and
+    DATA.
     """
 
     mood: str = "ok"
@@ -38,13 +44,13 @@ class MailServer:
     seen: int = 0
     mails: int = 0
     url: str = ""
-    # Offers delivery status notifications (RFC 3461), and records the requested
-    # options.
+    # Whether it offers delivery status notifications (RFC 3461). It records the options
+    # that a client sends for them.
     dsn: bool = False
     options: list[str] = field(default_factory=list)
 
     def message(self, number=0):
-        """One of the messages that it took, parsed."""
+        """Return one of the accepted mails, parsed."""
         return message_from_bytes(self.taken[number].content, policy=modern)
 
     async def handle_EHLO(  # noqa: N802
@@ -92,8 +98,8 @@ class MailServer:
 
 
 class WithNotices(SMTP):
-    """The library's server does not support delivery status notifications and would
-    refuse their options.
+    """The server for one session. It removes and records the options of delivery status
+    notifications, which the library would refuse.
     """
 
     async def smtp_MAIL(self, arg):  # noqa: N802
@@ -109,7 +115,7 @@ class WithNotices(SMTP):
 
 
 class AnyPort(Controller):
-    """Listens on a free port."""
+    """A controller that runs the server on a free port."""
 
     def factory(self):
         """Return the server for one session."""
@@ -123,7 +129,7 @@ class AnyPort(Controller):
 
 @contextlib.contextmanager
 def mail_server():
-    """Run a mail server on a free port."""
+    """Run a mail server on a free port, and yield its `MailServer`."""
     handler = MailServer()
     controller = AnyPort(handler, hostname="127.0.0.1", port=0, ready_timeout=5)
     controller.start()
@@ -138,7 +144,7 @@ SENDER = "dana@northwind.example"
 
 
 def mail(text="Where is it?", *, file="", **headers):
-    """Return a message of these headers, with a Date."""
+    """Return the bytes of a mail with these headers and usual others."""
     message = EmailMessage()
     usual = {
         "From": f"Dana <{SENDER}>",
@@ -168,7 +174,7 @@ def running():
 
 @contextlib.contextmanager
 def connected(listener):
-    """Open a session."""
+    """Yield an SMTP client that is connected to the gateway's mail server."""
     client = smtplib.SMTP("127.0.0.1", listener.port, timeout=60)
     try:
         client.ehlo("mx.northwind.example")
@@ -178,7 +184,7 @@ def connected(listener):
 
 
 def deliver(client, content, *recipients, sender=SENDER):
-    """Send a message as a mail server would; return the status of the reply."""
+    """Send a mail as another mail server would. Return the status of the reply."""
     client.rset()
     assert client.mail(sender)[0] == 250
     for recipient in recipients or ("support@acme.example",):

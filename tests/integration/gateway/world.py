@@ -1,5 +1,5 @@
-"""Fixtures for the gateway's tests: accounts with keys and mailboxes, and an HTTP
-client.
+"""Helpers for the gateway's tests: an account with a mailbox and keys (`World`), the
+API calls with them, and questions about the database.
 """
 
 import itertools
@@ -43,7 +43,7 @@ SCOPES = {
 
 
 class Calls:
-    """The verbs of an account's `call`, for requests with fields."""
+    """Shortcuts for a class with `call`: one for each HTTP method."""
 
     def post(self, path, key="agent", **fields):
         """Send fields, and return the response."""
@@ -64,7 +64,7 @@ class Calls:
 
 @dataclass
 class World(Calls):
-    """One account with a gated mailbox and a key of every kind."""
+    """One account with a mailbox, and one key for each entry of `SCOPES`."""
 
     account: Account
     mailbox: Mailbox
@@ -75,7 +75,9 @@ class World(Calls):
         return f"/v1/mailboxes/{self.mailbox.pk}"
 
     def call(self, method, path, *, key="agent", json=None, **headers):
-        """Call the API with one of the keys; return the response, which must be JSON."""
+        """Call the API with one of the keys; return the response, which must be
+        JSON.
+        """
         if key is not None:
             headers.setdefault("Authorization", f"Bearer {self.keys[key]}")
         sent = (
@@ -115,7 +117,7 @@ class World(Calls):
         return Email.objects.get(pk=email_id)
 
     def pending(self, **parameters):
-        """List what is held."""
+        """Return the page of held messages."""
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         return self.call("GET", f"/v1/oversight/pending?{query}", key="desk").json()
 
@@ -131,10 +133,9 @@ class World(Calls):
         return found
 
     def allow(self, *entries, kind="restriction", mode="enforce", **fields):
-        """Replace an allowlist of the mailbox; without `version=` at the version that
-        it has.
+        """Replace an allowlist of the mailbox, by default from its present version.
 
-        A bypass is confirmed with its code, if it needs one.
+        A bypass is confirmed with its approval code, if it needs one.
         """
         stored = Allowlist.objects.filter(mailbox=self.mailbox, kind=kind).values_list(
             "version", flat=True
@@ -153,7 +154,7 @@ class World(Calls):
         return answer
 
     def key_id(self, key):
-        """The id of one of the keys."""
+        """Return the id of one of the keys."""
         return str(
             ApiKey.objects.values_list("pk", flat=True).get(
                 sha256=hash_key(self.keys[key])
@@ -161,7 +162,7 @@ class World(Calls):
         )
 
     def listen(self, *events, url="https://hooks.example.org/x"):
-        """Subscribe to events without asking the API, which refuses what is not https."""
+        """Subscribe to events without the API, which accepts only https."""
         secret = "whsec_geheim"
         return Webhook.objects.create(
             account=self.account, url=url, events=list(events), secret=secret
@@ -169,7 +170,7 @@ class World(Calls):
 
 
 def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
-    """Make an account."""
+    """Make an account with a mailbox and keys. `fields` are set on the mailbox."""
     account, _ = Account.objects.get_or_create(
         slug=slug, defaults={"name": slug.title()}
     )
@@ -258,7 +259,7 @@ def event_of(name):
 
 
 def end_lease(email):
-    """Let the lease of an email's claim have ended."""
+    """Make the lease of an email's claim expire."""
     past = timezone.now() - timedelta(seconds=1)
     Email.objects.filter(pk=email.pk).update(lease_until=past)
 
@@ -281,7 +282,7 @@ def status_of(email):
 
 
 def leave(email):
-    """Make one attempt at sending an email, as a worker does, and return how it went."""
+    """Make one attempt to send an email, as a worker does. Return its result."""
     return outbox.send_due(getattr(email, "pk", email))
 
 
@@ -291,15 +292,15 @@ def refusal_of(answer):
 
 
 def bad_field_of(answer):
-    """The status of an error, and which field it is about."""
+    """The status of an error, and the field that it names."""
     return answer.status_code, answer.json().get("field")
 
 
 @contextmanager
 def undone():
-    """Roll back what is stored inside, for tests that iterate over a table of cases."""
+    """Roll back what the block stores, for tests that loop over cases."""
     atomic = transaction.atomic()
-    # As around a whole test: durable transactions are allowed inside.
+    # Allow durable transactions inside, as pytest-django does around a test.
     atomic._from_testcase = True
     with atomic:
         yield
@@ -307,9 +308,7 @@ def undone():
 
 
 def catch_tasks(monkeypatch, take):
-    """Give the names and rows of tasks to `take` once they are committed, instead of
-    sending them.
-    """
+    """Call `take` with (task name, *arguments), in place of sending tasks."""
 
     def send(task, args, kwargs=None, **options):
         take((task.name, *args))
@@ -318,8 +317,8 @@ def catch_tasks(monkeypatch, take):
 
 
 def sweep_and_catch_wake_ups(monkeypatch):
-    """Sweep once, and return which tasks it would have sent: the task's name and the
-    row, in order.
+    """Sweep once. Return the tasks that it would send, in order, as (task name,
+    row).
     """
     sent = []
     catch_tasks(monkeypatch, sent.append)
