@@ -177,7 +177,7 @@ _DESK_DOORS = {
         "has remote pictures fetched, where the mailbox allows it",
         "mailbox",
         fields=lambda w: {"fingerprint": w.message.revision.fingerprint},
-        needs="pictures",
+        needs="remote",
     ),
     "picture-view": Door(
         "shows a remote picture that was fetched", "mailbox", needs="pictures"

@@ -324,9 +324,16 @@ class Walk:
             seen={"encoding": "utf-8"},
         )
 
-    def _need_pictures(self):
-        """A message with a remote picture that was fetched, in a mailbox that allows it."""
+    def _need_remote(self):
+        """A message with a remote picture, in a mailbox where it may be fetched."""
         Mailbox.objects.filter(pk=self.mailbox.pk).update(loads_pictures=True)
+        self.message = make_message(
+            self.connection, html_body='<img src="https://img.example/lamp.png">'
+        )
+
+    def _need_pictures(self):
+        """A message with a remote picture that was fetched."""
+        self._need_remote()
         RemotePicture.objects.create(
             message=self.message,
             revision=self.message.revision,

@@ -89,6 +89,7 @@ _LABELS = {
     "undo_window": "time to undo",
     "expire_after": "expires after",
     "editor_may_approve": "editors may approve their own edits",
+    "loads_pictures": "remote pictures on request",
 }
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
 from approvals.models import Brake
 from gateway import domains
@@ -42,7 +43,11 @@ def forms_at_multimail(account, person, monkeypatch):
     monkeypatch.setattr(settings, "DNS_SERVER", ("127.0.0.1", 9))
     monkeypatch.setattr(domains, "LIMIT_OF_ALL", 0.1)
     domain = Domain.objects.create(
-        account=world.account, domain="shop.example", token="t"
+        account=world.account,
+        domain="shop.example",
+        token="t",
+        dkim_selector="s",
+        dkim_verified_at=timezone.now(),
     )
     of_domain = of_connection | {"domain_id": domain.pk}
     key = of_connection | {"key_id": agent.pk}
