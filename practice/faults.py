@@ -118,11 +118,13 @@ def _amount(content: Content, rng: random.Random) -> Made:
     ten_times = f"{10 * int(re.sub('[^0-9]', '', parts[1])):,}".replace(",", separator)
     new_sum = old_sum.replace(number, f"{ten_times}{parts[3] or ''}")
     why = f"The text named {new_sum.strip()}; the real sum was {old_sum.strip()}."
-    # Changed in the Markdown and in the HTML, so that both say the same.
+    # Changed in the Markdown and in the HTML, so that both say the same; not where it
+    # is the beginning of a larger sum.
+    whole_sum = re.compile(rf"{re.escape(old_sum)}(?![.,]?[0-9])")
     changed = replace(
         content,
-        markdown=content.markdown and content.markdown.replace(old_sum, new_sum),
-        html=content.html and content.html.replace(old_sum, new_sum),
+        markdown=content.markdown and whole_sum.sub(new_sum, content.markdown),
+        html=content.html and whole_sum.sub(new_sum, content.html),
     )
     return changed, why
 
