@@ -288,7 +288,14 @@ def _fragment(
 ) -> HttpResponse:
     presets = presets_of(message.mailbox_id)
     happened = actions_on(message)
-    context = panel_context(request, message, presets=presets, happened=happened)
+    context = panel_context(
+        request,
+        message,
+        presets=presets,
+        happened=happened,
+        may_review=is_reviewer(request.actor, message),
+        may_comment=may_handle(request.actor, message),
+    )
     context["message"] = message
     context["error"] = error.sentence if error else ""
     template = f"approvals/message_page/{name}.html"

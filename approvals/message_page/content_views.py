@@ -18,6 +18,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
+from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import (
     attached_files,
     key_of,
@@ -145,7 +146,9 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     context = {
         "message": message,
         "content": stored_content(message.revision) if message.revision else None,
-        "ticks": ticks_shown(message, opened, actor=request.actor),
+        "ticks": ticks_shown(
+            message, opened, may_review=is_reviewer(request.actor, message)
+        ),
         **files_shown(message, attached, opened),
     }
     return render(request, "approvals/message_page/_attachments.html", context)

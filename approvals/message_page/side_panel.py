@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.collaboration import MAX_COMMENT
-from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import (
     file_name,
     finding_name,
@@ -74,13 +73,14 @@ def panel_context(
     *,
     presets: Presets,
     happened: Collection[str],
+    may_review: bool,
+    may_comment: bool,
 ) -> dict[str, Any]:
     """Return the template context of the panel: the claim, the person's snooze and open
     question, what they may do, and the history with comments. `happened` is the result
     of `actions_on`.
     """
-    actor = request.actor
-    person = int(actor.id)
+    person = int(request.actor.id)
     now = timezone.now()
     claim = live_claim(message, now=now)
     waits = _awaits_review(message)
@@ -112,8 +112,8 @@ def panel_context(
         "claim": claim,
         "has_claim": claim is not None and claim.person_id == person,
         "waits": waits,
-        "may_claim": waits and is_reviewer(actor, message),
-        "may_comment": may_handle(actor, message),
+        "may_claim": waits and may_review,
+        "may_comment": may_comment,
         "snooze": snooze,
         "snooze_choices": snooze_choices,
         "history": sorted(history, key=lambda one: one["at"], reverse=True),
@@ -140,14 +140,12 @@ def _awaits_review(message: Message) -> bool:
 
 
 def ticks_shown(
-    message: Message, opened: Collection[str], *, actor: Actor
+    message: Message, opened: Collection[str], *, may_review: bool
 ) -> set[str] | None:
-    """Return the names of the files and findings that the actor ticked; None where
-    there is nothing to tick.
-
-    Those who may decide can tick, while the message is held.
+    """Return the names of the files and findings that a person ticked. Reviewers can
+    tick while the message is held; otherwise None.
     """
-    may_tick = message.is_held and is_reviewer(actor, message)
+    may_tick = message.is_held and may_review
     return viewed_names(message, opened) if may_tick else None
 
 

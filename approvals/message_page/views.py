@@ -153,7 +153,12 @@ def answer_with_message(
     }
     context |= notice_context(actor, decided)
     context |= panel_context(
-        request, message, presets=context["presets"], happened=happened
+        request,
+        message,
+        presets=context["presets"],
+        happened=happened,
+        may_review=context["may_review"],
+        may_comment=context["may_comment"],
     )
     if message.revision is not None and request.method != "HEAD":
         # An htmx page reports by itself when it is on screen (`opened`), and a
@@ -287,11 +292,13 @@ def message_context(
         DecisionState.APPLIED,
         DecisionState.SUPERSEDED,
     )
+    may_review = is_reviewer(actor, message)
+    may_comment = may_handle(actor, message)
     actions = available_actions(
         message,
         decision,
-        is_reviewer=is_reviewer(actor, message),
-        may_look=may_handle(actor, message),
+        is_reviewer=may_review,
+        may_look=may_comment,
         came_back=has_ended and message.is_held and came_back(message, Outcome.REJECT),
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
@@ -322,7 +329,9 @@ def message_context(
         "now": now,
         "start": origin_of(message, actor=actor),
         "conversation": conversation,
-        "ticks": ticks_shown(message, opened, actor=actor),
+        "ticks": ticks_shown(message, opened, may_review=may_review),
+        "may_review": may_review,
+        "may_comment": may_comment,
         "later": later_context(message),
         "pictures": shown_pictures(message) if rendered and rendered.blocked else None,
         "status": shown_status(message),

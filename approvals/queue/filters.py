@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -233,7 +234,7 @@ class Filters:
         }
         return urlencode({name: str(value) for name, value in values.items() if value})
 
-    @property
+    @cached_property
     def suffix(self) -> str:
         """The query string with its question mark, to append to a path; empty if
         everything has its default.

@@ -106,7 +106,8 @@ def clock(value: datetime | None) -> SafeString | str:
     """
     if not value:
         return ""
-    return _time(value, f"{local_time(value):%H:%M:%S} {zone_word(value)}", "")
+    zone = zone_word(value)
+    return _time(value, f"{local_time(value):%H:%M:%S} {zone}", "", zone)
 
 
 @register.filter
@@ -160,11 +161,11 @@ def distance(value: datetime) -> str:
     )
 
 
-def _time(value: datetime, words: str, kind: str) -> SafeString:
+def _time(value: datetime, words: str, kind: str, zone: str = "") -> SafeString:
     # A page of the queue has a few hundred of these, and isoformat takes a tenth of the
     # time of strftime.
     utc = value.astimezone(UTC).isoformat(" ", "seconds")
-    zone = zone_word(value)
+    zone = zone or zone_word(value)
     exact = f"{utc[:19]} UTC"
     if zone != "UTC":
         local = local_time(value).isoformat(" ", "seconds")[:19]
