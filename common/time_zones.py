@@ -14,15 +14,15 @@ _zone: ContextVar[Callable[[], ZoneInfo]] = ContextVar("zone", default=lambda: U
 
 
 @contextmanager
-def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
-    """Show times inside the block in the zone whose name `name` returns. It is called
-    once, when the first time is shown.
+def somebodys_time(read_zone_name: Callable[[], str]) -> Iterator[None]:
+    """Show times inside the block in the zone whose name this function returns. It is
+    called once, when the first time is shown.
     """
 
     @cache
     def zone() -> ZoneInfo:
         try:
-            return ZoneInfo(name())
+            return ZoneInfo(read_zone_name())
         except (KeyError, ValueError, OSError):
             # This machine does not know the zone (any more).
             return UTC

@@ -36,6 +36,7 @@ PORTS = {
 # before its process starts, or while that is restarted.
 _FIRST_PORT = 20_000
 _LAST_PORT = 32_000
+# The demo with its agent, the demo without its agent, and no demo.
 DEMO_MODES = ("1", "quiet", "0")
 PRODUCTS = ("both", "dashboard", "gateway")
 DISCORD = (
@@ -44,8 +45,8 @@ DISCORD = (
     "DISCORD_BOT_TOKEN",
     "DISCORD_API_URL",
 )
-# Variables that only the processes read. They are listed so that a later ./run manage
-# gets the same values as the run.
+# Variables that are passed on to the processes as they are. The supervisor stores them
+# with the state of the run, so that a later ./run manage gets the same values.
 PROCESS_VARIABLES = (
     "TRUSTED_PROXIES",
     "LOG_FORMAT",
@@ -316,8 +317,8 @@ def read(
             "GATEWAY_APPROVAL_CODES": given.get(
                 "GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"
             ),
-            # Commands need the tables of both products. Each other process loads only
-            # its own product (processes.py).
+            # What `./run manage` loads: all tables that there are. Each other process
+            # loads only its own product (processes.py).
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
             # Without these, glibc would not give back the memory of a large list or

@@ -50,13 +50,16 @@ def welcome(environment: Environment) -> list[str]:
         rows["Keys and settings"] = _shown(environment.data / CREDENTIALS)
         return lines + _aligned(rows)
     if (environment.data / FIRST_RUN).exists():
-        return [
-            *lines,
+        lines += [
             "  First time? Create a link for the first admin and open it; the pages guide you from there.",
             "    ./run manage first_admin                             a link for the first admin",
-            '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
-            f"{'':57}at {gateway}",
         ]
+        if environment.product == "both":
+            lines += [
+                '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
+                f"{'':57}at {gateway}",
+            ]
+        return lines
     rows = {"Gateway (API)": gateway} if environment.product == "both" else {}
     return lines + _aligned({**rows, "Logs": logs})
 

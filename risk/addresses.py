@@ -186,7 +186,9 @@ def lookalike_recipient(
 def first_contact(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Recipients outside the own domains to whom nobody has written before."""
+    """Recipients outside the own domains to whom nobody has written before; none while
+    no address is known at all, as on a new desk.
+    """
     known = context.known_addresses
     if not known:
         return
@@ -203,7 +205,9 @@ def first_contact(
 def off_allowlist(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Recipients that were on no allowlist when the message was checked."""
+    """Recipients that were on no allowlist when the message was checked. It is milder
+    if the lists are only monitored (`watched`).
+    """
     off = [bare_address(address) for address in context.off_list or context.watched]
     these = "This recipient was" if len(off) == 1 else f"{len(off):,} recipients were"
     sentence = f"{these} on no allowlist when the message was checked."

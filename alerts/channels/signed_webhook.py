@@ -105,8 +105,9 @@ class SignedWebhook(EventChannel):
     def post_event(
         self, destination: Destination, body: bytes, *, event_id: str, limit: float
     ) -> Posted:
-        """Post one event. A 410 switches the destination off; after any other answer
-        than a 2xx the event is posted again later.
+        """Post one event within `limit` seconds. Raises DestinationGone, which switches
+        the destination off, for a 410, a refused address or a missing secret. After any
+        other answer than a 2xx the event is posted again later.
         """
         if error := self.url_error(destination.url):
             raise DestinationGone(error)

@@ -108,7 +108,7 @@ def grouped(items: Sequence[Item]) -> list[Group]:
         odd = [
             index for index in indexes if any(place.is_odd(index) for place in places)
         ]
-        # If all are odd, the first one is shown whole.
+        # The message that the others are compared with. If all are odd, it is the first.
         whole = next((index for index in indexes if index not in odd), 0)
         for index in indexes:
             _compare(index, members, places, whole=whole)

@@ -13,7 +13,8 @@ from dashboard.templatetags.desk import icon
 
 register = template.Library()
 
-# The words of states in which a message was not sent and is over.
+# The words of states in which a message was not sent and is over. "Changes requested" is
+# a rejection whose reason asks for a new message.
 ENDED = ("Rejected", "Changes requested", "Expired")
 
 

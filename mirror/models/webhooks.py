@@ -62,6 +62,7 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         event_received).
         """
         reports = self.about(message).filter(
+            # The clocks of MultiMail and of the desk may differ a little.
             received_at__gte=message.held_at - timedelta(minutes=1),
             result__in=("applied", "late", "checking"),
         )
@@ -97,13 +98,19 @@ class WebhookEvent(models.Model):
 
     class Result(models.TextChoices):
         APPLIED = "applied"
+        # The same webhook is stored already. Only an answer of intake, never stored.
         DUPLICATE = "duplicate"
+        # It changed nothing, because it is older than what is known of the message or
+        # cannot follow that. One that contradicts what is known is open (`handled_at` is
+        # NULL) until a person or a read has handled it.
         LATE = "late"
-        # It reports the end of a message, and a read has to confirm it; or a read has
-        # refuted it.
+        # It reports the end of a message, and reading MultiMail has to confirm it.
         CHECKING = "checking"
+        # Reading MultiMail showed that it is not true.
         REFUTED = "refuted"
+        # Its event name is not known to the desk.
         UNKNOWN = "unknown"
+        # Its body could not be read or applied.
         POISON = "poison"
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
@@ -144,6 +151,6 @@ class WebhookEvent(models.Model):
                 ),
                 name="event_to_look_at",
             ),
-            # Old bodies are deleted in batches.
+            # For deleting old webhooks in batches.
             models.Index(fields=["received_at"], name="event_received"),
         ]
