@@ -20,6 +20,9 @@ from policy.rules.rules import (
     unread_sums_in_words,
 )
 
+# How often the next opening of several calendars is looked for: about two months of days.
+_MOST_OPENINGS = 60
+
 
 @dataclass(frozen=True)
 class Requirement:
@@ -247,7 +250,8 @@ class Demand:
 
     def forbidding(self) -> list[tuple[str, str]]:
         """Return why the person may not approve: for each reason a word, such as
-        "approvals", and a sentence. Empty if they may.
+        "approvals", and a sentence. Empty if they may, unless they are an author or
+        editor who may not (`may_give`): `policy.evaluation.rule` checks that before.
         """
         if not self.is_readable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
@@ -327,11 +331,17 @@ class Demand:
             return ""
         names = sorted(one.name if one else "a deleted calendar" for one in closed)
         only = f"A rule lets this be approved and sent only within the hours of {listed(names)}"
-        opens = [next_opening(one, self.now) for one in closed if one]
-        openings = [one for one in opens if one]
-        if len(openings) < len(closed):
-            return f"{only}. These hours never come: ask an admin to change the rule."
-        return f"{only}: next {max(openings):%a %-d %b at %H:%M} UTC."
+        at = self.now
+        # All calendars must be open at the same time: from each opening on, look again.
+        for _ in range(_MOST_OPENINGS):
+            openings = [next_opening(one, at) if one else None for one in calendars]
+            known = [one for one in openings if one]
+            if len(known) < len(openings):
+                break
+            if max(known) == at:
+                return f"{only}: next {at:%a %-d %b at %H:%M} UTC."
+            at = max(known)
+        return f"{only}. These hours never come: ask an admin to change the rule."
 
     def may_give(self, person: int) -> bool:
         """Whether this reviewer is no author or editor who may not approve. Their

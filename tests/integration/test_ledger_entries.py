@@ -56,6 +56,18 @@ def enter(client, email, password="correct horse battery"):
     )
 
 
+def test_no_column_of_an_entry_can_change_under_its_hash(message, reviewer):
+    decide(message, reviewer)
+    entry = Entry.objects.get(action="decision.recorded")
+    known = entry_hash(entry)
+    for name in ("actor_id", "surface", "action", "fingerprint", "trace", "outcome"):
+        before = getattr(entry, name)
+        setattr(entry, name, f"{before}x")
+        assert entry_hash(entry) != known, name
+        setattr(entry, name, before)
+    assert entry_hash(entry) == known
+
+
 # --- line 58
 
 

@@ -3,6 +3,7 @@ heads outside the database, and ledgers that go on after a restore.
 """
 
 import json
+import re
 import threading
 from datetime import timedelta
 from functools import partial
@@ -379,6 +380,13 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     assert (after.kind, after.epoch) == ("seal", 2)
     assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
     assert latest_details("ledger.restored")["reason"] == restored.note != ""
+    # It explains that restore, and not the next one.
+    append()
+    seal()
+    _play_back(5)
+    append()
+    assert seal() == "0 sealed, 0 anchored"
+    assert "knows seal 6" in sealing_state(clock()).why
 
 
 def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
@@ -434,6 +442,10 @@ ALTERED = [
         "UPDATE audit_seal SET note = 'x' WHERE number = 1",
         "Seal 2 does not follow the seal before it.",
     ),
+    (
+        "UPDATE audit_entry SET trace = 'x' WHERE id = (SELECT min(id) FROM audit_entry)",
+        r"Entry \d+ is not the one that was sealed.",
+    ),
 ]
 
 
@@ -450,7 +462,8 @@ def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
             as_superuser(sql)
             sealed = seal_all()
             why = sealing_state(clock()).why
-            if (sealed, why, Seal.objects.count()) != (0, named, 3):
+            is_named = re.fullmatch(named, why)
+            if (sealed, Seal.objects.count()) != (0, 3) or not is_named:
                 wrong[sql] = (sealed, why)
             transaction.set_rollback(True)
     assert wrong == {}

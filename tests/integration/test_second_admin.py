@@ -60,7 +60,7 @@ from people.second_admin.setting import (
 )
 from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy.errors import PlanRefused
-from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
+from policy.models import Allowlist, Group, KeyOwner, PolicyVersion, WorkCalendar
 from policy.plans.commands import (
     remove_calendar,
     save_calendar,
@@ -454,9 +454,36 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
         password="a gannet counts wagons",
         actor=actor_of(admin),
     )
-    assert "may know it" in refuses(accept, own, second)
+    for days in (0, 6):
+        Invitation.objects.update(accepted_at=Now() - timedelta(days=days))
+        assert "may know it" in refuses(accept, own, second)
     Invitation.objects.update(accepted_at=Now() - timedelta(days=8))
     assert accepted(own, second).state == "accepted"
+
+
+def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(
+    admin, second, mailbox
+):
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer", mailbox=mailbox)
+    switch_on()
+    give = partial(
+        give_role, actor=actor_of(admin), person_id=otto.pk, role=Role.REVIEWER
+    )
+    change = ask(lambda: give(target=GrantTarget()), actor_of(admin))
+    assert otto.grants.count() == 1
+    assert accepted(change, second).state == "accepted"
+    assert otto.grants.count() == 2
+
+
+def test_rules_that_cannot_be_read_are_replaced_by_two(admin, second, mailbox):
+    world = World(admin, mailbox, None)
+    activate(world, rule(approvals={0: 2}))
+    PolicyVersion.objects.active().update(rules=[{"id": "first"}])
+    switch_on()
+    change = ask(lambda: activate(world, rule(approvals={0: 3})), by(world))
+    assert policies().unreadable
+    assert accepted(change, second).state == "accepted"
+    assert not policies().unreadable
 
 
 # --- what does not fit any more -------------------------------------------------------

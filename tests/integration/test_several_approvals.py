@@ -13,6 +13,7 @@ from django.urls import reverse
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet, gather
 from approvals.decisions.by_rule import apply_policy, expire_due
+from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import take_back_approval, undo_decision
@@ -28,6 +29,8 @@ from approvals.models import Decision, Verdict
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
+from policy.rules.demand import Demand, Requirement
+from policy.rules.rules import Effects
 from tests.factories import actor_of, change_row, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
 from tests.ledger import latest_details
@@ -292,6 +295,8 @@ def test_high_risk_page_is_asked_for_by_a_rule(message, reviewer, client):
     put_in_force({"high_risk_page": True})
     with pytest.raises(RiskUnread, match="page of its own"):
         decide(message, reviewer)
+    effects = Effects(high_risk_page=True)
+    assert "page of its own" in why_not_in_bulk(Demand(Requirement(effects)))
     client.force_login(reviewer)
     page = reverse("approve", args=[message.public_id])
     typed = message.recipients[0].rpartition("@")[2]

@@ -209,6 +209,27 @@ def test_a_rule_goes_by_the_hours_of_a_calendar_and_by_its_holidays(days):
 def test_hours_of_a_calendar_that_is_gone_hold_the_message():
     for name in ("during", "outside"):
         assert from_json(Conditions, {name: BY_CALENDAR}).apply_to(FACTS)
+    assert "These hours never come" in told_of_hours([BY_CALENDAR], {}, now=NOON)
+
+
+def told_of_hours(keys, calendars, *, now):
+    """What a demand says of the hours of these calendars."""
+    effects = from_json(Effects, {"office_hours": keys})
+    demand = Demand(Requirement(effects), now=now, calendars=calendars)
+    return dict(demand.forbidding()).get("hours", "")
+
+
+def test_hours_of_two_calendars_come_when_both_are_open():
+    days = (((540, 1020),),) * 7
+    berlin = Calendar("Berlin", ZoneInfo("Europe/Berlin"), days)
+    york = Calendar("York", ZoneInfo("America/New_York"), days)
+    # Berlin has closed for the day, New York has not; in the morning it is the reverse.
+    evening = datetime(2026, 11, 23, 17, 30, tzinfo=UTC)
+    told = told_of_hours([1, 2], {1: berlin, 2: york}, now=evening)
+    assert "next Tue 24 Nov at 14:00 UTC" in told
+    tokyo = Calendar("Tokyo", ZoneInfo("Asia/Tokyo"), days)
+    told = told_of_hours([1, 2], {1: tokyo, 2: york}, now=evening)
+    assert "These hours never come" in told
 
 
 RULE = {

@@ -36,17 +36,17 @@ _LINE_AT_MOST = 64 * 1024
 
 
 class Command(BaseCommand):
-    """Copies the seals' file first, and dumps the database afterwards. This order
-    matters.
+    # Copies the seals' file first, and dumps the database afterwards. This order
+    # matters.
+    #
+    # A line is written to the seals' file after its seal was committed. So a dump that
+    # begins after the copy contains every seal of the copy, and both can be restored
+    # together. In the other order the copy could name seals that the dump lacks, as if
+    # somebody had removed the newest entries, and an honest restore would look forged. It
+    # does no harm if the copy lacks the newest seals of the dump: a seal proves what came
+    # before it, not that nothing came after it.
 
-    A line is written to the seals' file after its seal was committed. So a dump that
-    begins after the copy contains every seal of the copy, and both can be restored
-    together. In the other order the copy could name seals that the dump lacks, as if
-    somebody had removed the newest entries, and an honest restore would look forged. It
-    does no harm if the copy lacks the newest seals of the dump: a seal proves what came
-    before it, not that nothing came after it.
-    """
-
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

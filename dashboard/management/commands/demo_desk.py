@@ -48,10 +48,10 @@ PEOPLE = (
 
 
 class Command(BaseCommand):
-    """Can be run again: existing rows stay, and the credentials file is updated to fit
-    the database.
-    """
+    # Can be run again: existing rows stay, and the credentials file is updated to fit
+    # the database.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

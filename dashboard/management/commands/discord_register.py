@@ -10,10 +10,10 @@ from alerts.channels.discord.registration import NotRegistered, register
 
 
 class Command(BaseCommand):
-    """Replaces all slash commands of the application at once: commands that this
-    version does not have are removed.
-    """
+    # Replaces all slash commands of the application at once: commands that this
+    # version does not have are removed.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

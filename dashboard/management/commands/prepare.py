@@ -36,10 +36,10 @@ LONGEST_IDLE = "60s"
 
 
 class Command(BaseCommand):
-    """Runs as the role in DATABASE_OWNER_URL, if that is set: the application's own
-    role may not alter tables.
-    """
+    # Runs as the role in DATABASE_OWNER_URL, if that is set: the application's own
+    # role may not alter tables.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

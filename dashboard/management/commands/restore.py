@@ -38,10 +38,10 @@ from dashboard.health.checks import first_few, unknown_migrations
 
 
 class Command(BaseCommand):
-    """All or nothing: a restore that fails is removed again, and the desk does not
-    start before a restore is complete.
-    """
+    # All or nothing: a restore that fails is removed again, and the desk does not
+    # start before a restore is complete.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

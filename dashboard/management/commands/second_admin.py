@@ -12,8 +12,9 @@ from people.second_admin.setting import switch_off_by_operator
 
 
 class Command(BaseCommand):
-    """Cannot switch it on: an admin does that on a page."""
+    # Cannot switch it on: an admin does that on a page.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

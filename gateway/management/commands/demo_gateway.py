@@ -37,10 +37,10 @@ _MAILBOXES = (
 
 
 class Command(BaseCommand):
-    """Run after `demo_desk begin`, which leaves WEBHOOK_URL and WEBHOOK_SECRET in the
-    file.
-    """
+    # Run after `demo_desk begin`, which leaves WEBHOOK_URL and WEBHOOK_SECRET in the
+    # file.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

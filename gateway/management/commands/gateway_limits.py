@@ -24,8 +24,9 @@ _NOT_GIVEN = -1
 
 
 class Command(BaseCommand):
-    """Changes only the options given, and shows all limits."""
+    # Changes only the options given, and shows all limits.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -16,8 +16,9 @@ _NAMED = 20
 
 
 class Command(BaseCommand):
-    """Prints what was held back, for the person who restores the backup."""
+    # Prints what was held back, for the person who restores the backup.
 
+    # The docstring of the module.
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -338,6 +338,15 @@ def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free):
     assert noted("email.edited").metadata["fields"] == sorted(fields)
 
 
+def test_approved_mail_keeps_its_content_and_may_change_its_time(world):
+    email = world.approved(send_at=AT)
+    answer = edit(world, email, subject="Another")
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
+    assert edit(world, email, send_at=LATER).status_code == 200
+    email.refresh_from_db()
+    assert email.subject != "Another"
+
+
 def test_mail_on_its_way_is_409(free):
     at_once = free.held()
     late, leased, offered = (scheduled(free).pk for _ in range(3))
