@@ -477,8 +477,9 @@ def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(
 
 def test_rules_that_cannot_be_read_are_replaced_by_two(admin, second, mailbox):
     world = World(admin, mailbox, None)
-    activate(world, rule(approvals={0: 2}))
-    PolicyVersion.objects.active().update(rules=[{"id": "first"}])
+    PolicyVersion.objects.create(
+        number=1, state="active", rules=[{"id": "first"}], activated_at=Now()
+    )
     switch_on()
     change = ask(lambda: activate(world, rule(approvals={0: 3})), by(world))
     assert policies().unreadable
