@@ -1,5 +1,6 @@
 """The facts of docs/multimail.md that can be checked with reads alone, by section, each
-with the function that checks it.
+with the function that checks it. The command `hosted_check` runs them for an operator
+who tries a MultiMail account.
 
 Such a function gets the MultiMail to check (`Host`). It returns an empty text if the
 fact is true, otherwise what is different, without content of messages. It raises

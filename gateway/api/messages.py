@@ -1,4 +1,8 @@
-"""Routes that list and read messages, threads, tags and files, and cancel a message."""
+"""Routes that list and read messages, threads, tags and files, and cancel a message.
+
+Functions without a route, such as those with `flat` in their names, answer the same
+calls in other dialects of MultiMail's clients: `dialects.py` has their paths.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any

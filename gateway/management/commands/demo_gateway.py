@@ -29,7 +29,8 @@ _KEYS = (
     ("READ_KEY", "Countersign (read)", ["read"]),
     ("ADMIN_KEY", "Countersign (admin)", ["admin", "read"]),
 )
-# Variable in the file, address, display name, whether a call may loosen the mode.
+# Variable in the file, address, display name, whether a call may ask for a looser mode
+# for its own message.
 _MAILBOXES = (
     ("MAILBOX", "support@yourteam.example", "Your Team Support", False),
     ("MAILBOX2", "outreach@yourteam.example", "Your Team Outreach", True),
