@@ -20,7 +20,7 @@ from common.logs import traced
 from mirror.attachments.file_types import KINDS
 from mirror.attachments.parsed import detect_file
 from mirror.errors import ActNotAllowed
-from mirror.models import Message, RemotePicture
+from mirror.models import Mailbox, Message, RemotePicture
 from mirror.recording import record_about
 from outgoing.guarded import DeliveryError, request
 from parsing.client import ParserUnavailable
@@ -123,7 +123,7 @@ def fetch_pictures(message_id: int) -> str:
     Each is marked before it is requested. If the worker dies after that, the picture is
     not requested again.
     """
-    message = Message.objects.select_related("mailbox", "connection").get(pk=message_id)
+    message = Message.objects.select_related("connection").get(pk=message_id)
     waiting = RemotePicture.objects.of_current_version(message).filter(
         state=_State.WAITING
     )
@@ -162,8 +162,12 @@ def _fetch(picture: RemotePicture, message: Message, *, ends: float) -> None:
     if limit < 1:
         picture.problem = "There was no time left for it."
         return
+    allowed = Mailbox.objects.filter(messages=message, loads_pictures=True)
     if stop_of(message) is not None:
         picture.problem = "The kill switch is pulled, so nothing is fetched."
+        return
+    if not allowed.exists():
+        picture.problem = "An admin has switched remote pictures off."
         return
     try:
         answer = request(

@@ -6,6 +6,7 @@ imports its command inside the function, because that module imports this one to
 tasks.
 """
 
+import threading
 from functools import partial
 
 from celery import shared_task
@@ -58,12 +59,22 @@ def send_replacement(replacement_id: int) -> str:
     return send.run_replacement(replacement_id=replacement_id)
 
 
+# Servers of strangers may take half a minute: most threads stay free for decisions.
+_PICTURE_SLOTS = threading.BoundedSemaphore(2)
+
+
 @desk_task
 def fetch_pictures(message_id: int) -> str:
     """Fetch the remote pictures of one message that a person asked for."""
     from approvals import pictures
 
-    return pictures.fetch_pictures(message_id)
+    if not _PICTURE_SLOTS.acquire(blocking=False):
+        fetch_pictures.apply_async_on_commit((message_id,), countdown=NEXT_READ)
+        return "no slot free"
+    try:
+        return pictures.fetch_pictures(message_id)
+    finally:
+        _PICTURE_SLOTS.release()
 
 
 @desk_task

@@ -120,6 +120,12 @@ def test_only_where_an_admin_allows_it_and_no_switch_is_pulled(
     says(press(client, message), 403, "An admin can allow it")
     connection.mailboxes.update(loads_pictures=True)
     press(client, message)
+    RemotePicture.objects.update(state="waiting")
+    connection.mailboxes.update(loads_pictures=False)
+    assert fetch_pictures(message.pk) == "0 of 1 loaded"
+    assert "switched remote pictures off" in RemotePicture.objects.get().problem
+    connection.mailboxes.update(loads_pictures=True)
+    RemotePicture.objects.update(state="waiting", problem="")
     pull(connection=None, mailbox=None, reason="Stop", actor=actor_of(admin))
     says(press(client, message), 403, "kill switch is pulled")
     assert fetch_pictures(message.pk) == "0 of 1 loaded"
