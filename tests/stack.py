@@ -283,10 +283,8 @@ def stack(tmp_path_factory):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Put all tests that use the shared product into one xdist group, so that only one
-    process starts a product. Begin with slow tests, so that no process waits at the end
-    for one that takes minutes.
+    process starts a product.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if (
             "stack" in getattr(item, "fixturenames", ())
