@@ -62,7 +62,6 @@ NO_PAGE = {
     "message-view",
     "message-people",
     "message-pictures",
-    "picture-view",
     "file-page",
     "file-download",
     "verifier",
@@ -76,6 +75,7 @@ NO_PAGE = {
 # The frame holds what a stranger wrote, in their colours: of ours are its language, its
 # title and its width.
 OF_STRANGERS = {
+    "picture-view",
     "message-body",
     "seen-body",
     "edit-preview, empty",

@@ -106,7 +106,6 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
     expect(mark(plain, "hidden-1")).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
 def test_comment_completes_a_name_and_has_no_violation(desk, product, hold):
     desk.goto(product.page(hold()))
     desk.keyboard.press("m")
@@ -120,6 +119,7 @@ def test_comment_completes_a_name_and_has_no_violation(desk, product, hold):
     expect(names).to_have_count(0)
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
 def test_corrected_message_is_previewed_and_sent_for_review(
     open_page, signed_in, product, hold, scripts
 ):
