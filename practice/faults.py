@@ -118,13 +118,16 @@ def _amount(content: Content, rng: random.Random) -> Made:
     ten_times = f"{10 * int(re.sub('[^0-9]', '', parts[1])):,}".replace(",", separator)
     new_sum = old_sum.replace(number, f"{ten_times}{parts[3] or ''}")
     why = f"The text named {new_sum.strip()}; the real sum was {old_sum.strip()}."
-    # Changed in the Markdown and in the HTML, so that both say the same; not where it
-    # is the beginning of a larger sum.
-    whole_sum = re.compile(rf"{re.escape(old_sum)}(?![.,]?[0-9])")
+
+    def in_new(text: str | None) -> str | None:
+        # Not where the old sum is the beginning of a larger one.
+        return text and _SUM.sub(
+            lambda found: new_sum if found[0] == old_sum else found[0], text
+        )
+
+    # In the Markdown and in the HTML, so that both say the same.
     changed = replace(
-        content,
-        markdown=content.markdown and whole_sum.sub(new_sum, content.markdown),
-        html=content.html and whole_sum.sub(new_sum, content.html),
+        content, markdown=in_new(content.markdown), html=in_new(content.html)
     )
     return changed, why
 

@@ -148,9 +148,8 @@ def assert_it_reads_and_says_so(desk, fill):
         # PostgreSQL may have deleted a file since.
         fill()
         report = desk.stack.run("manage", "doctor")
-        return (
-            report.returncode == 2 and "The disk of DATA_DIR is full" in report.stdout
-        )
+        assert "The disk of DATA_DIR is full" in report.stdout, report.stdout
+        return report.returncode == 2
 
     # PostgreSQL may restart at any moment on a full disk; while it does, the doctor
     # cannot examine the desk.
