@@ -94,7 +94,7 @@ def test_spoiled_answer_is_doubt_and_reading_shows_whether_multimail_committed(d
 
 
 def test_late_answer_is_doubt_that_a_webhook_ends(desk):
-    leased, slow = messages = [desk.hold() for _ in range(2)]
+    messages = [desk.hold() for _ in range(2)]
     lease_ends = wire.Hold()
     limit_ends = wire.Hold()
     with contextlib.ExitStack() as faults:
@@ -104,8 +104,8 @@ def test_late_answer_is_doubt_that_a_webhook_ends(desk):
             assert desk.decide(held) == 302
         lease_ends.wait()
         # The worker is still waiting; its lease ends first.
-        desk.let_lease_end(leased)
-        desk.sweep_to(leased, "unknown")
+        desk.let_lease_end(messages[0])
+        desk.sweep_to(messages[0], "unknown")
         doubted = {held: in_doubt(desk, held) for held in messages}
         lease_ends.release()
         limit_ends.release()
