@@ -41,6 +41,7 @@ from audit.models import Entry
 from audit.recording import record
 from common.logs import traced
 from outgoing.backoff import retry_after_attempt
+from outgoing.models import LEASE
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,15 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     channel = channel_of(destination.kind)
     if channel.posts_cards:
         _put_on_digests(destination)
-    key = due.in_turn().order_by("pk").values_list("pk", flat=True).first()
-    if key is None:
+    delivery: Any = (
+        due.in_turn()
+        .annotate(now=Now())
+        .select_related("card", "digest")
+        .select_for_update(of=("self",), skip_locked=True)
+        .order_by("pk")
+        .first()
+    )
+    if delivery is None:
         return None, ""
     # Expired leases do not count: otherwise the rows of dead workers would block the
     # destination.
@@ -93,10 +101,10 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     requests = sending.filter(card__digest=None)[: channel.parallel]
     if requests.count() == channel.parallel:
         return None, "another one is under way"
-    # None if another transaction had locked the row, and ended or postponed it.
-    delivery = Delivery.objects.select_related("card", "digest").claim(key)
-    if delivery is None:
-        return None, "not due"
+    delivery.state = Delivery.State.SENDING
+    delivery.attempts += 1
+    delivery.lease_until = delivery.now + LEASE
+    delivery.save(update_fields=["state", "attempts", "lease_until"])
     delivery.destination = destination
     if delivery.digest_id:
         # The due deliveries of the cards on it are claimed for the same time, because

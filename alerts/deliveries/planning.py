@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 # How long the card of a newly held message waits for the message's content, so that the
 # first post shows the fingerprint and the findings too.
 CONTENT_PAUSE = timedelta(seconds=1)
+# In seconds, until a worker plans an act. What MultiMail reports after a decision
+# arrives within moments, and one worker plans all of it at once.
+PLAN_PAUSE = 0.25
 # In seconds, until a worker looks for the cards of an act. A decision that is carried
 # out makes three acts within a second, and one edit of the card shows all of them.
 CARD_PAUSE = CONTENT_PAUSE.total_seconds() + 0.05
@@ -127,7 +130,7 @@ def on_recorded(entry: Entry, **_: Any) -> None:
         # The content of a held message is read at once, and the act that records this
         # sends the task. If the content cannot be read, the sweep plans the act.
         if entry.action != HELD:
-            tasks.plan.delay_on_commit()
+            tasks.plan.apply_async_on_commit((), countdown=PLAN_PAUSE)
 
 
 def plan_waiting() -> int:
@@ -139,6 +142,9 @@ def plan_waiting() -> int:
     keys = list(waiting[:AT_ONCE])
     while keys:
         planned += _plan_some(keys)
+        if len(keys) < AT_ONCE:
+            # Acts that were recorded meanwhile have tasks of their own.
+            break
         keys = list(waiting.filter(pk__gt=keys[-1])[:AT_ONCE])
     return planned
 
@@ -149,14 +155,19 @@ def _plan_some(keys: Collection[int]) -> int:
     # order of its acts.
     take_lock("planning of alerts")
     waiting = UnplannedAct.objects.filter(pk__in=keys)
+    entries = list(Entry.objects.with_details().filter(pk__in=waiting).order_by("pk"))
+    if not entries:
+        # Another worker has planned them meanwhile.
+        return 0
+    destinations = list(Destination.objects.for_planning())
     planned = []
-    for entry in Entry.objects.with_details().filter(pk__in=waiting).order_by("pk"):
+    for entry in entries:
         try:
             with transaction.atomic():
                 if entry.action == SET_APART:
                     _drop_cards(entry)
                 else:
-                    plan(entry)
+                    plan(entry, destinations)
             planned.append(entry.pk)
         except Exception:
             log.exception(
@@ -166,11 +177,13 @@ def _plan_some(keys: Collection[int]) -> int:
     return len(planned)
 
 
-def plan(entry: Entry) -> None:
+def plan(entry: Entry, all_destinations: Collection[Destination]) -> None:
     """Make the rows of what each destination receives about a committed act, and wake
     workers to deliver them.
+
+    Destinations and routes that are newer than the act receive nothing about it.
     """
-    destinations = list(Destination.objects.for_planning(at=entry.at))
+    destinations = [one for one in all_destinations if one.told_since <= entry.at]
     if not destinations:
         return
     [act] = read_acts([entry])
@@ -179,16 +192,33 @@ def plan(entry: Entry) -> None:
     interested = [
         one
         for one in destinations
-        if any(asks(route, act) for route in one.routes.all())
+        if any(
+            route.since <= entry.at and asks(route, act) for route in one.routes.all()
+        )
     ]
+    # A card with a due delivery needs no other: the card is built when it is sent, and
+    # shows this act too.
+    unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
+    existing = (
+        Card.objects.filter(
+            destination__in=destinations, message=act.message, about=act.about
+        )
+        .annotate(is_due=Exists(unsent))
+        .order_by("pk")
+    )
+    cards = list(existing)
+    having = {card.destination_id for card in cards}
     new_cards = [
         Card(destination=one, message=act.message, about=act.about)
         for one in interested
-        if _has_cards(one)
+        if _has_cards(one) and one.pk not in having
     ]
     # The messages of a flood have no cards of their own; the flood has one.
     if new_cards and (act.message is None or act.message.review.brake_id is None):
         Card.objects.bulk_create(new_cards, ignore_conflicts=True)
+        cards = list(existing.all())
+    if entry.action == FETCHED:
+        cards = [card for card in cards if card.revision_shown is None]
     is_held = entry.action == HELD
     columns: dict[str, Any] = {
         "message": act.message,
@@ -197,17 +227,10 @@ def plan(entry: Entry) -> None:
         "trace": entry.trace,
         "next_attempt_at": Now() + (CONTENT_PAUSE if is_held else timedelta(0)),
     }
-    cards = Card.objects.filter(
-        destination__in=destinations, message=act.message, about=act.about
-    )
-    if entry.action == FETCHED:
-        cards = cards.filter(revision_shown=None)
-    # A card with a due delivery needs no other: the card is built when it is sent, and
-    # shows this act too.
-    unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
     deliveries = [
         Delivery(kind="card", destination_id=card.destination_id, card=card, **columns)
-        for card in cards.exclude(Exists(unsent)).order_by("pk")
+        for card in cards
+        if not card.is_due
     ]
     deliveries += [
         Delivery(kind="answer", destination=one, **columns)

@@ -3,7 +3,6 @@ notified).
 """
 
 import re
-from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -48,20 +47,21 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         """
         return self.select_for_update(no_key=True)
 
-    def for_planning(self, *, at: datetime | None = None) -> Self:
-        """Destinations that are switched on, with their routes. With `at`, only those
-        that were on at that time, and the routes that existed then.
-        """
+    def for_planning(self) -> Self:
+        """Destinations that are switched on, with their routes."""
         # Without the secrets, because decrypting them takes longer than all the rest.
-        destinations = self.filter(switched_off_at=None).only(
-            "kind", "answers_channel", "channel", "posts_in", "failures"
-        )
-        routes = Route.objects.prefetch_related("mailbox")
-        if at is not None:
-            destinations = destinations.filter(told_since__lte=at)
-            routes = routes.filter(since__lte=at)
-        return destinations.order_by("pk").prefetch_related(
-            models.Prefetch("routes", routes)
+        return (
+            self.filter(switched_off_at=None)
+            .only(
+                "kind",
+                "answers_channel",
+                "channel",
+                "posts_in",
+                "failures",
+                "told_since",
+            )
+            .order_by("pk")
+            .prefetch_related("routes__mailbox")
         )
 
     def not_removed(self) -> Self:
