@@ -98,8 +98,8 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         destination=destination, state="sending", lease_until__gte=Now()
     )
     # The cards on a digest are sent with it, not as requests of their own.
-    requests = sending.filter(card__digest=None)[: channel.parallel]
-    if requests.count() == channel.parallel:
+    requests = sending.filter(card__digest=None).values("pk")[: channel.parallel]
+    if len(requests) == channel.parallel:
         return None, "another one is under way"
     delivery.state = Delivery.State.SENDING
     delivery.attempts += 1
@@ -283,7 +283,12 @@ def _post_or_edit(
 @transaction.atomic
 def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> str:
     # Stores that the delivery was accepted, with the post's id, and records it.
-    destination = Destination.objects.locked().get(pk=delivery.destination_id)
+    # Without the secrets, because decrypting them takes long.
+    destination = (
+        Destination.objects.locked()
+        .only("kind", "name", "failures", "posts_in")
+        .get(pk=delivery.destination_id)
+    )
     status = card.word if card else delivery.action
     if card and delivery.card_id:
         Card.objects.filter(pk=delivery.card_id).update(

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 CONTENT_PAUSE = timedelta(seconds=1)
 # In seconds, until a worker plans an act. What MultiMail reports after a decision
 # arrives within moments, and one worker plans all of it at once.
-PLAN_PAUSE = 0.25
+PLAN_PAUSE = 0.5
 # In seconds, until a worker looks for the cards of an act. A decision that is carried
 # out makes three acts within a second, and one edit of the card shows all of them.
 CARD_PAUSE = CONTENT_PAUSE.total_seconds() + 0.05

@@ -70,7 +70,7 @@ def _plans_at_once(request, monkeypatch):
         if entry.action == HELD:
             plan()
 
-    monkeypatch.setattr(tasks.plan, "delay_on_commit", plan)
+    monkeypatch.setattr(tasks.plan, "apply_async_on_commit", lambda *_, **__: plan())
     recorded.connect(plan_held, weak=False, dispatch_uid="tests")
     yield
     recorded.disconnect(dispatch_uid="tests")
