@@ -4,8 +4,8 @@ from django.http import HttpRequest
 
 
 def read_body(request: HttpRequest, *, most: int) -> bytes | None:
-    """Return the body; None if it has more than `most` bytes. It never reads more than
-    one byte beyond that, whatever length the header says.
+    """Return the body; None if it has more than `most` bytes. At most one byte more than
+    `most` is read, whatever length the header says.
     """
     if declared_length(request, most=most) > most:
         return None
@@ -14,8 +14,8 @@ def read_body(request: HttpRequest, *, most: int) -> bytes | None:
 
 
 def declared_length(request: HttpRequest, *, most: int) -> int:
-    """Return the Content-Length; 0 if there is none, and more than `most` if the number
-    is too long to be read.
+    """Return the Content-Length; 0 if there is no valid one, and more than `most` if it
+    has twenty digits or more, which are not worth reading.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():

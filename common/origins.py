@@ -1,5 +1,5 @@
-"""Examines web and IP addresses: the origin of a URL, whether the way to it is
-confidential, and whether an IP address is public.
+"""Examines web and IP addresses: the origin of a URL, whether what is sent to it is
+protected on the way, and whether an IP address is public.
 """
 
 import ipaddress
@@ -10,7 +10,8 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 def origin_of(url: str) -> str:
     """Return scheme, host and port of `url` in the form that OUTGOING_ALLOW uses, such
-    as http://127.0.0.1:8003.
+    as http://127.0.0.1:8003, with the port also if it is the usual one. Raises ValueError
+    for a port that is no number.
     """
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
@@ -18,8 +19,8 @@ def origin_of(url: str) -> str:
 
 
 def is_confidential(url: str) -> bool:
-    """Whether nobody on the way can read or change what is sent there: https, or plain
-    http on this machine.
+    """Whether nobody can read or change what is sent to this URL on its way: it is https,
+    or plain http on this machine.
     """
     try:
         parts = urlsplit(url)
@@ -34,12 +35,13 @@ def is_confidential(url: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is public, that is, of the open internet. An IPv4 address
-    inside an IPv6 address is judged as IPv4.
+    """Whether an IP address can be reached on the internet. An IPv4 address inside an
+    IPv6 address is judged as IPv4. Raises ValueError if it is no IP address.
 
-    Other IPv6 forms that lead to IPv4 (NAT64, IPv4-compatible) and the old site-local
-    addresses are outside 2000::/3, the only block of public addresses, and so refused.
+    An IPv6 address outside 2000::/3, the only public block, is not public: so the
+    well-known prefix of NAT64, IPv4-compatible and site-local addresses are not.
     """
+    # Without the zone of an IPv6 address, such as %eth0.
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner_ipv4 = ip.ipv4_mapped or ip.sixtofour

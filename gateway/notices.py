@@ -24,16 +24,16 @@ from gateway.text import one_plain_line
 
 log = logging.getLogger(__name__)
 
-# No mailbox can have this name: its agent would receive what bounces, the code
-# included.
+# No mailbox can have this name: if a mail with a code bounced, its agent would receive
+# the code.
 RESERVED_NAME = "approval-codes"
 # 7bit and long lines, as in messages/content.py.
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 
 
 def mail_code(request: ApprovalRequest) -> None:
-    """Mail the code of a request to the oversight address, if there is one, in the
-    caller's transaction.
+    """Mail the code of a request to the oversight address, in the caller's transaction;
+    not if the account has no such address, or no domain to send from.
     """
     to = oversight_address(request.account)
     if to and Domain.objects.oldest_of(request.account):
@@ -91,12 +91,12 @@ def send_due(notice_id: str) -> str:
         free = mine.may_be_sent().filter(due_at__isnull=False)
         return bool(free.update(due_at=None))
 
-    sender, message = _build(notice)
     try:
         if notice.attempts > smtp.MAX_ATTEMPTS:
             raise smtp.HandoverFailed(
                 "given up: every attempt ended without an outcome", permanent=True
             )
+        sender, message = _build(notice)
         smtp.hand_over(
             Server.from_url(settings.EMAIL_URL),
             sender,
@@ -130,8 +130,8 @@ def send_due(notice_id: str) -> str:
 
 
 def _build(notice: Notice) -> tuple[str, EmailMessage]:
-    """Return the sender's address and the message of a notice: the same at each
-    attempt, so that a second copy can be recognised.
+    """Return the sender's address and the message of a notice. Its Message-ID is the
+    same at each attempt, so that mail programs recognise a second copy.
     """
     message = EmailMessage(policy=_POLICY)
     to = Address(addr_spec=notice.to)

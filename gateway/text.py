@@ -1,16 +1,16 @@
-"""Checks or cleans text that strangers wrote, before it goes into a header of a
-mail.
+"""Checks or cleans text before it goes into a header of a mail: text that a caller of
+the API gives is checked, and text of received mail is cleaned.
 """
 
 import re
 
-# All control characters but the tab, and Unicode's line separators.
+# The control characters of ASCII except the tab, and all that parts lines in Unicode.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 
 
 def check_header_text(text: str) -> str:
-    """Return `text` unchanged. Raises ValueError with a sentence if it must not go into
-    a header.
+    """Return `text` unchanged. Raises ValueError if it must not go into a header; its
+    message follows the name of a field.
     """
     if _CONTROL.search(text):
         raise ValueError("must be a single line without control characters.")
@@ -22,18 +22,19 @@ def check_header_text(text: str) -> str:
 
 
 def one_plain_line(text: str) -> str:
-    """Return `text` as one line that may go into a header, changed as little as
-    possible.
+    """Return `text` as one line that may go into a header: each run of blanks becomes a
+    single blank.
     """
     line = " ".join(_CONTROL.sub(" ", text).split())
     return line.replace("=?", "= ?") if _has_encoded_word(line) else line
 
 
 def _has_encoded_word(text: str) -> bool:
-    """Whether mail programs might decode a part of `text`, such as =?utf-8?q?...?= or
-    anything like it. The recipient would then read another text than the reviewer.
+    """Whether mail programs might decode a part of `text`, such as =?utf-8?q?...?=. The
+    recipient would then read a different text from the one that the reviewer read.
 
-    Not a regular expression: it would try every way to split a hostile text.
+    The test is broader than RFC 2047, because mail programs are. A regular expression
+    could take very long on hostile text.
     """
     _, _, word = text.partition("=?")
     encoded = word.partition("?")[2].partition("?")[2]

@@ -16,8 +16,8 @@ DESK_THREADS = 12
 ALERT_THREADS = 6
 # One message after the other: the mail server is the limit.
 GATEWAY_THREADS = 1
-# The headers of a request must be complete within this time, and a connection may be
-# idle for so long.
+# The headers of a request must be complete within this time, and an idle connection is
+# closed after it.
 HEADER_SECONDS = 30
 # The most connections of one web process; others wait until one ends.
 MOST_CONNECTIONS = 2048
@@ -44,8 +44,8 @@ class Check:
         return self._ask() == 200
 
     def is_silent(self) -> bool:
-        """Whether the process does not answer at all. Any answer counts, even "not
-        ready", because another process may be the cause of that.
+        """Whether the process gives no HTTP answer. Any status counts, even "not ready",
+        because another process may be the cause of that.
         """
         return self._ask(timeout=_LATE_SECONDS) == 0
 
@@ -68,7 +68,7 @@ class Check:
                 while len(answer) < 12 and (part := client.recv(4096)):
                     answer += part
                 is_http = answer.startswith(b"HTTP/")
-                return int(answer.split(b" ")[1][:3]) if is_http else 0
+                return int(answer[9:12]) if is_http else 0
         except (OSError, ValueError):
             return 0
 
@@ -111,8 +111,8 @@ def table(environment: Environment) -> list[Process]:
             http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health")
         )
         beat = product if product == "gateway" else ""
-        # It may be 0.0.0.0, all interfaces. To connect to that address also works on
-        # Linux: it reaches this machine.
+        # It may be 0.0.0.0, all interfaces. On Linux a connection to 0.0.0.0 reaches
+        # this machine.
         host = environment.variables["INBOUND_HOST"]
         inbound = Check(port=ports["INBOUND_PORT"], host=host)
         processes.append(
@@ -141,8 +141,8 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         "--interface=asginl",
         "--host=127.0.0.1",
         f"--port={port}",
-        # Not HTTP/2: there, nothing limits how slowly headers may come, and no proxy
-        # needs it behind itself.
+        # Not HTTP/2: granian does not limit how slowly its headers may come, and a
+        # proxy in front of the desk does not need it.
         "--http=1",
         "--no-ws",
         f"--http1-header-read-timeout={HEADER_SECONDS * 1000}",

@@ -1,5 +1,5 @@
-"""What all channels share to call a service over HTTP: checks of a typed address, one
-request with a time limit, an answer without secrets.
+"""What all channels share to call a service over HTTP: it checks the address that an
+admin entered, makes one request with a time limit, and removes secrets from the answer.
 """
 
 import json
@@ -19,7 +19,8 @@ from outgoing.guarded import Answer, DeliveryError, request
 MAX_STORED = 4000
 MASK = "••••"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
-# In seconds: at most after a 429, and if the answer does not say how long.
+# In seconds, to wait after a 429: the longest wait, and the wait if the answer does not
+# say how long.
 _LONGEST_WAIT = 3600.0
 _USUAL_WAIT = 30.0
 
@@ -39,9 +40,10 @@ def address_error(url: str, *, example: str, hint: str = "") -> str:
 
 
 def split_address(url: str) -> SplitResult | None:
-    """Return the parts of an http or https address; None if it is none."""
+    """Return the parts of an http or https address; None if it is not one."""
     try:
         parts = urlsplit(url)
+        # Raises ValueError for a port that is no number.
         origin_of(url)
     except ValueError:
         return None
@@ -50,13 +52,15 @@ def split_address(url: str) -> SplitResult | None:
 
 def is_allowed(url: str) -> bool:
     """Whether the setting OUTGOING_ALLOW names the address's origin. Such an address may
-    be in a private network, use plain http, or replace the service's own in a test.
+    be in a private network, use plain http, or be a stand-in for the service in a test.
     """
     return origin_of(url) in {origin_of(one) for one in settings.OUTGOING_ALLOW}
 
 
 def masked_host(url: str) -> str:
-    """Return the host of an address, without the path, which would let others post."""
+    """Return the host of an address, and a mask for its path, which is a secret: whoever
+    knows it can post there.
+    """
     parts = split_address(url)
     return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK
 
@@ -88,7 +92,9 @@ def send(
 def redacted(
     answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ()
 ) -> str:
-    """Return the named headers and the body for the log, without these secrets."""
+    """Return the named headers and the body, without these secrets, for the log of the
+    delivery.
+    """
     lines = [
         f"{name}: {answer.headers[name]}" for name in headers if name in answer.headers
     ]
@@ -110,7 +116,9 @@ def json_object(answer: Answer) -> dict[str, Any]:
 
 
 def retry_after(answer: Answer) -> float:
-    """Return how many seconds a 429 asks to wait, between 1 and an hour."""
+    """Return how many seconds a 429 asks to wait: at least 1, at most 3,600, and 30 if it
+    does not give a number.
+    """
     try:
         seconds = float(answer.headers.get("Retry-After", ""))
     except ValueError:

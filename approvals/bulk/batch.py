@@ -150,11 +150,11 @@ def approvable(
 ) -> tuple[OnSheet, ...]:
     """Return the ticked messages to approve.
 
-    These are the messages that are `read` and that the page `counted` as read; with
-    `with_unread` all of them, if `typed` is the number of unread ones. Raises
-    InvalidInput if that number is wrong, or if none is read. Messages that can only be
-    approved on their own page (`why_alone`) are returned too, so that `decide_batch`
-    refuses each with its reason.
+    These are the messages that are `read` according to the ledger and that the page
+    `counted` as read when the button was pressed; with `with_unread` all of them, if
+    `typed` is the number of unread ones. Raises InvalidInput if that number is wrong,
+    or if no message is left. Messages that can only be approved on their own page
+    (`why_alone`) are returned too, so that `decide_batch` refuses each with its reason.
     """
     unread = sum(item.message not in read for item in ticked if not item.why_alone)
     if with_unread:
@@ -172,9 +172,10 @@ def approvable(
         for item in ticked
         if item.why_alone or (item.message in read and item.message in counted)
     )
-    if unread and all(item.why_alone for item in chosen):
+    refused = [item for item in ticked if item.why_alone]
+    if len(chosen) == len(refused) < len(ticked):
         raise InvalidInput(
-            "You have not read any of the ticked messages, so nothing was approved. Read them here or open them, or "
+            "None of the ticked messages counts as read, so nothing was approved. Read them here or open them, or "
             "type how many are unread."
         )
     return chosen

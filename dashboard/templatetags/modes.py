@@ -1,4 +1,4 @@
-"""Template filters for the pages of mailboxes: the colour of an oversight mode, and
+"""Template filters for the pages of mailboxes: oversight modes and their colours, and
 durations in words.
 """
 
@@ -21,29 +21,31 @@ _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 @register.filter
-def mode_tone(mode: str) -> str:
-    """Return the colour of an oversight mode. Looser modes have warmer colours."""
+def mode_colour(mode: str) -> str:
+    """Return the name of an oversight mode's colour in the style sheet; `plain` for a
+    mode that is not known.
+    """
     return _TONES.get(mode, "plain")
 
 
 @register.filter
 def mode_named(name: str) -> oversight_modes.Mode | None:
-    """Return the oversight mode with this name; None if this version does not have
-    it.
+    """Return the oversight mode with this name; None if this release does not
+    know it.
     """
     return oversight_modes.mode_named(name)
 
 
 @register.filter
 def lower_first(text: str) -> str:
-    """Return a sentence with a small first letter, to follow a colon."""
+    """Return a sentence that begins in lower case, to follow a colon."""
     return text[:1].lower() + text[1:]
 
 
 @register.filter
-def lasting_for(value: timedelta | None) -> str:
-    """Return a duration as `2 days` or `5 seconds`, in the largest unit that gives a
-    whole number.
+def duration_in_words(value: timedelta | None) -> str:
+    """Return a duration of whole seconds as `2 days` or `5 seconds`, in the largest unit
+    that gives a whole number; empty for None.
     """
     if value is None:
         return ""
@@ -56,5 +58,5 @@ def lasting_for(value: timedelta | None) -> str:
         ),
         (1, "second"),
     )
-    number = f"{seconds / size:g}"
-    return f"{number} {unit}{'' if number == '1' else 's'}"
+    number = int(seconds // size)
+    return f"{number} {unit}{'' if number == 1 else 's'}"

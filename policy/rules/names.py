@@ -22,8 +22,8 @@ from policy.rules.satisfiable import Problem, Staff, problems
 from risk.rules import RULES
 
 FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
-# An API key without an owner is offered in the editor if it sent a message within this
-# time; a key with an owner is always offered.
+# An API key without an owner is offered in the editor if a message that it sent changed
+# within this time; a key with an owner is always offered.
 _KEYS_SEEN = timedelta(days=30)
 # In place of the name of what the person may not see.
 _UNSEEN = "another mailbox"
@@ -39,8 +39,8 @@ def names_of_all(rules: Iterable[PolicyRule]) -> Names:
 
 
 def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
-    """Return the names of everything that these rules refer to, as this actor may see
-    them. Mailboxes and lists that the actor does not see are "another mailbox".
+    """Return the names of everything that these rules refer to. Mailboxes and lists that
+    the actor may not see are named "another mailbox".
     """
     rules = list(rules)
     mailboxes = Mailbox.objects.filter(
@@ -75,10 +75,10 @@ def _named(rows: QuerySet[Any], seen: Mapping[int, str]) -> dict[int, str]:
 
 def api_keys(actor: Actor) -> dict[str, str]:
     """Return the names of API keys, by "connection:key": keys of visible connections
-    that sent something in the last 30 days, or have an owner.
+    that have an owner, or whose messages changed in the last 30 days.
 
-    Only our own gateway says which key sent a message. The query uses the index
-    message_changed.
+    Keys of hosted MultiMail without an owner are missing: only our own gateway says
+    which key sent a message. The query uses the index message_changed.
     """
     connections = Connection.objects.visible_to(actor).at_work()
     names = dict(connections.values_list("pk", "name"))

@@ -132,8 +132,8 @@ def _examine(facts: list[str]) -> Iterator[Finding]:
                 is_stuck=False,
             )
         state = sealing_state(clock())
-        # _check_desk yields a finding once sealing is late. These are the findings
-        # before that, and those that are only for information.
+        # Once sealing is late, _check_desk reports it. This reports that it has
+        # stopped but is not late yet, and what needs no person.
         if state.is_stopped and not state.is_late:
             yield Finding(
                 f"Sealing of the ledger has stopped. {state.why}", state.advice
@@ -181,13 +181,13 @@ def _check_workers() -> Iterator[Finding]:
     if late := Delivery.objects.overdue().count():
         yield Finding(
             f"{late} alerts are overdue.",
-            "Their worker is not running, or Discord is slow.",
+            "Their worker is not running, or the services that they go to are slow.",
         )
 
 
 def _check_policy() -> Iterator[Finding]:
-    """Yield what keeps messages from being approved: kill switches, and active rules
-    that name people who have left.
+    """Yield kill switches, and problems of the active rules, such as a rule that nobody
+    can satisfy.
     """
     for switch in KillSwitch.objects.visible_to(ACTOR):
         yield Finding(
@@ -205,7 +205,7 @@ def _check_policy() -> Iterator[Finding]:
     for problem in problems:
         advice = "An admin changes the rule."
         if problem.blocks:
-            advice = "What it applies to can be approved by nobody. An admin changes the rule or the group."
+            advice = "Nobody can approve the messages that it applies to. An admin changes the rule or the group."
         yield Finding(problem.sentence, advice, is_stuck=problem.blocks)
 
 
