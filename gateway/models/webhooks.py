@@ -51,14 +51,19 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Return id and wanted events of each subscription that may want an event about
         this email or refusal, oldest first; uses the index webhook_listening.
         """
-        subscriptions = self.alive().filter(account=about.account_id)
-        gets_this_mail = Q(sandbox=False)
-        if about.sandbox:
-            gets_this_mail = Q(sandbox=True) | Q(include_sandbox=True)
-        subscriptions = subscriptions.filter(
-            gets_this_mail, Q(mailbox=None) | Q(mailbox=about.mailbox_id)
+        # An account has few subscriptions, so the rest is compared in Python.
+        subscriptions = (
+            self.alive()
+            .filter(account=about.account_id)
+            .order_by("pk")
+            .values_list("pk", "events", "sandbox", "include_sandbox", "mailbox_id")
         )
-        return list(subscriptions.order_by("pk").values_list("pk", "events"))
+        return [
+            (pk, events)
+            for pk, events, only_sandbox, with_sandbox, mailbox_id in subscriptions
+            if mailbox_id in (None, about.mailbox_id)
+            and (only_sandbox or with_sandbox if about.sandbox else not only_sandbox)
+        ]
 
     def to_probe(self) -> Self:
         """Paused subscriptions with a waiting delivery, whose next probe is due."""
