@@ -149,8 +149,13 @@ def test_text_of_the_agent_and_markdown_are_not_changed(world):
         assert (row["markdown"], row["simplified"]) == (text, is_simplified)
 
 
-def test_html_that_is_too_complex_is_refused_with_a_sentence(world):
-    answer = world.send(html="<b>" * 30_000, markdown=None)
+# What only Outlook reads is read too.
+FOR_OUTLOOK = f"<!--[if mso]><b {' '.join(f'a{n}' for n in range(101))}>x<![endif]-->"
+
+
+@pytest.mark.parametrize("html", ["<b>" * 30_000, FOR_OUTLOOK])
+def test_html_that_is_too_complex_is_refused_with_a_sentence(world, html):
+    answer = world.send(html=html, markdown=None)
     assert bad_field_of(answer) == (422, "html")
 
 
