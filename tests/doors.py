@@ -192,7 +192,10 @@ _DESK_DOORS = {
     "part-opened": writing_button(
         "records that one has read the links",
         "mailbox",
-        fields=lambda w: {"part": "links"},
+        fields=lambda w: {
+            "part": "links",
+            "fingerprint": w.message.revision.fingerprint,
+        },
     ),
     "viewed": writing_button(
         "ticks an attachment or a finding as viewed",

@@ -98,7 +98,7 @@ class Markup:
         return f"> {text}"
 
     def aligned(self, lines: Sequence[str]) -> str:
-        """Return lines in a font whose letters have one width, shown as written."""
+        """Return lines in a monospaced font, with each invisible character replaced."""
         return "\n".join(map(visible, lines))
 
     def moment(self, at: datetime) -> str:
@@ -125,6 +125,8 @@ def cut(text: str, limit: int) -> str:
     """
     if units(text) <= limit:
         return text
+    if limit < 1:
+        return ""
     while units(text) > limit - 1:
         text = text[: max(0, min(len(text) - 1, limit - 1))]
     return _HALF.sub("", text) + "…"

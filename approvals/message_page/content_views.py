@@ -287,10 +287,12 @@ def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record that the links of the current version were on the person's screen, as the
-    page reports.
+    page reports. Nothing is recorded if the page shows another version.
     """
     message = get_visible_message_or_404(request, public_id)
-    if request.POST.get("part") == "links" and message.revision_id is not None:
+    version = message.revision.fingerprint if message.revision else None
+    is_current = request.POST.get("fingerprint") == version
+    if request.POST.get("part") == "links" and is_current:
         note_opened_part(message, links_key(message), request.actor)
     return HttpResponse(status=204)
 
@@ -331,7 +333,7 @@ def _find_file(
 def _note_opened_file(
     request: DeskRequest, message: Message, file: AttachedFile, how: str
 ) -> None:
-    """Record that a person opened a file, if a browser really got its bytes."""
+    """Record that a person opened a file or a preview of it."""
     if request.method == "HEAD" or is_prefetch(request) or file.content is None:
         return
     note_opened_part(
@@ -398,12 +400,15 @@ def seen_decision(
         for one in lines(verdict_entries.oldest_first())
         if one.fingerprint == version
     ]
-    # Old entries do not name their verdict; such an entry is taken if it is the only
-    # one.
     key = str(verdict.pk)
     entry_of_verdict = next(
         (one for one in entries_of_version if one.details.get("verdict") == key), None
     )
+    # Old entries do not name their verdict; such an entry is taken if it is the only
+    # one.
+    unnamed = [one for one in entries_of_version if "verdict" not in one.details]
+    if entry_of_verdict is None and len(unnamed) == 1:
+        entry_of_verdict = unnamed[0]
     opened_at = first_at(
         message=message.public_id,
         action="message.opened",
@@ -413,8 +418,7 @@ def seen_decision(
     context: dict[str, Any] = {
         "message": message,
         "verdict": verdict,
-        "line": entry_of_verdict
-        or (entries_of_version[0] if len(entries_of_version) == 1 else None),
+        "line": entry_of_verdict,
         "opened_at": opened_at,
         "seen": verdict.seen,
         "revision": verdict.revision,

@@ -52,8 +52,9 @@ def add_anchor(
 
 
 def write_anchors() -> int:
-    """Write new seals to the seals' file, and store an anchor for each. Return how
-    many. If the file cannot be written, that is recorded, and sealing goes on.
+    """Write new seals to the seals' file, and store an anchor for each, also for those
+    that a crash left in the file without one. Return how many anchors were stored. If
+    the file cannot be written, that is recorded, and sealing goes on.
     """
     pending = list(_after_newest_anchor()[:_AT_ONCE])
     if not pending:
@@ -114,7 +115,8 @@ def write_anchors() -> int:
 
 def unknown_heads() -> list[dict[str, Any]]:
     """Return the checkpoints at the end of the file that the database does not have,
-    the newest first; none if a restore was sealed since they were written.
+    the newest first; none if a restore was sealed since they were written, or if the
+    file cannot be read.
     """
     try:
         heads = heads_in(end_of_file())
@@ -148,9 +150,11 @@ def heads_in(tail: bytes) -> list[dict[str, Any]]:
         try:
             head = json.loads(line)
             seal = (head["number"], head["at"], head["signature"])
+            has_zone = datetime.fromisoformat(head["at"]).tzinfo is not None
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
-        if line.endswith(b"\n") and tuple(map(type, seal)) == (int, str, str):
+        is_valid = tuple(map(type, seal)) == (int, str, str) and has_zone
+        if is_valid and line.endswith(b"\n"):
             heads.append(head)
     return heads
 
@@ -183,7 +187,7 @@ def _after_newest_anchor() -> Any:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[IO[bytes]]:
-    """Open the file, locked against other writers. Only its owner can read it."""
+    """Open the file, locked against other writers. Only the owner can read a new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with open(descriptor, "rb+") as file:
@@ -198,6 +202,6 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
 
 
 def oldest_without_file(now: datetime) -> Seal | None:
-    """Return the oldest seal that should be in the file by now and is not; or None."""
+    """Return the oldest seal that should have an anchor by now and has none; or None."""
     overdue: Seal | None = _after_newest_anchor().filter(at__lt=now - PATIENCE).first()
     return overdue

@@ -220,7 +220,7 @@ def read_report(message: Message) -> Report | None:
                 complainants = {
                     _address(recipient)
                     for recipient in recipients[:MAX_RECIPIENTS_REPORTED]
-                }
+                } - {""}
                 reported += [
                     RecipientReport(recipient, COMPLAINT, "", feedback)
                     for recipient in sorted(complainants or {""})

@@ -10,7 +10,9 @@
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting || document.hidden || !target.dataset.part) continue;
       onScreen.unobserve(target);
-      post(target.dataset.part, { part: "links" }).then(changed, () => {});
+      // The desk compares the version: these links may no longer be those of the newest one.
+      const { fingerprint } = document.getElementById("message").dataset;
+      post(target.dataset.part, { part: "links", fingerprint }).then(changed, () => {});
       delete target.dataset.part;
     }
   }, { threshold: 0.5 });
