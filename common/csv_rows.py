@@ -35,10 +35,7 @@ def harmless(cell: str) -> str:
     cell = _AFTER_SEPARATOR.sub(
         lambda match: f"{match[1]}'{match[2]}{match[3]}" if match[3] else match[0], cell
     )
-    is_formula = cell.startswith(FORMULA) or _INVISIBLE.sub("", cell, 1).startswith(
-        FORMULA
-    )
-    return f"'{cell}" if is_formula else cell
+    return f"'{cell}" if _begins_formula(cell) else cell
 
 
 def without_escapes(cell: str) -> str:
@@ -47,4 +44,12 @@ def without_escapes(cell: str) -> str:
         lambda match: f"{match[1]}{match[2][1:]}{match[3]}" if match[3] else match[0],
         cell,
     )
-    return cell[1:] if cell.startswith("'") and cell[1:2] in FORMULA else cell
+    return cell[1:] if cell.startswith("'") and _begins_formula(cell) else cell
+
+
+def _begins_formula(cell: str) -> bool:
+    """Whether a formula may begin here, perhaps after apostrophes: one more is added to
+    these, so that it can be taken away again.
+    """
+    cell = cell.lstrip("'")
+    return cell.startswith(FORMULA) or _INVISIBLE.sub("", cell, 1).startswith(FORMULA)

@@ -7,11 +7,13 @@ import re
 # A mark in the text of a reason. The first form is older and did not name the person.
 _MARK = re.compile(
     r"(?<!\s)\s*+(?:\[countersign:([0-9A-Z]{1,24})\]"
-    r"|\([^()]{1,100} via Countersign, reference ([0-9A-Z]{1,24})\))\s*+"
+    r"|\([^()]{1,100} via Countersign, reference ([0-9A-Z]{1,24})\))"
+    # Blanks before another mark are part of that one.
+    r"(?:\s++(?![(\[]))?"
 )
 _REFERENCE = re.compile(r"[0-9A-Z]{1,24}")
 _VIA = " via Countersign"
-# These would make a name end the mark early, or be decoded as another text.
+# These would make a name end the mark early, or let it be decoded as an encoded word.
 _NOT_IN_NAMES = re.compile(r"(?:[()\s\x00-\x1f\x7f]|=\?)+")
 
 
@@ -30,8 +32,8 @@ def via(who: str) -> str:
 
 
 def with_reported(reason: str, reference: object, who: str) -> str:
-    """Return a reason that MultiMail reported. Our gateway reports its reference in a
-    field of its own; then the mark is added again, as the desk sent it.
+    """Return a reason that MultiMail reported, with its mark. Our gateway reports the
+    `reference` in a field of its own, so the mark is added again, as the desk sent it.
     """
     if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
         return reason

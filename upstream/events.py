@@ -200,7 +200,7 @@ class _Reader:
     def find(self, *keys: str) -> Any:
         for fields in self.objects:
             for key in keys:
-                if (value := fields.get(key)) is not None and value != "":
+                if (value := fields.get(key)) not in (None, "", [], {}):
                     return value
         return None
 

@@ -51,11 +51,11 @@ log = logging.getLogger(__name__)
 
 ACTOR = worker("edits")
 _State = Replacement.State
-# Longer than the call can take.
+# Longer than the calls of one attempt can take.
 LEASE = timedelta(seconds=60)
 # Seconds until the next attempt, by the number of attempts.
 BACKOFF = (2, 5, 10, 30, 60, 120, 300)
-# With these errors MultiMail answered that it made no message.
+# After these errors MultiMail has made no message: it or this desk refused the call.
 _REFUSALS = (
     errors.KeyRefused,
     errors.Forbidden,
@@ -65,7 +65,7 @@ _REFUSALS = (
 )
 # The oversight modes in which a mailbox holds what it sends.
 _GATED = ("gated_all", "gated_send")
-_NOT_MADE = "Nothing was sent, and the message is still held unchanged."
+_NOT_MADE = "The edited version was not sent."
 
 
 def run_replacement(*, replacement_id: int) -> str:
@@ -125,6 +125,9 @@ def _claim(replacement_id: int) -> Replacement | None:
             words = f"{problem} An earlier call may have created the edited version."
             return _end(row, _State.UNKNOWN, words)
         if row.created_at < clock() - REPEAT_FOR:
+            if row.called_at is None:
+                words = f"MultiMail could not be called in time. {_NOT_MADE}"
+                return _end(row, _State.REFUSED, words)
             words = "MultiMail did not confirm the edited version, and this desk no longer asks."
             return _end(row, _State.UNKNOWN, f"{words} Look for it at MultiMail.")
     Replacement.objects.filter(pk=row.pk).update(

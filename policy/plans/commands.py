@@ -110,9 +110,12 @@ def save_calendar(
         stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
         before = _calendar_in_words(stored) if stored else ""
         if stored is None or seen_calendar(stored) != seen:
-            state_now = f"it is now {before}" if stored else "it was removed"
+            if stored is None:
+                raise StalePlan(
+                    "Somebody else removed this calendar meanwhile. Make a new one."
+                )
             raise StalePlan(
-                f"Somebody else changed this calendar meanwhile: {state_now}. Save again to replace that."
+                f"Somebody else changed this calendar meanwhile: it is now {before}. Save again to replace that."
             )
     row = WorkCalendar(
         pk=stored.pk if stored else None,
@@ -207,19 +210,19 @@ def save_plan(
     actor: Actor,
 ) -> CanWait[ReviewPlan]:
     """Make or change the plan of a mailbox, or the plan for all. `version` is the one
-    that the admin saw, 0 for none. Raises ActNotAllowed, or StalePlan if it has
-    another.
+    that the admin saw, 0 for none. Raises ActNotAllowed, or StalePlan if the plan has
+    another version now.
     """
     plan = _locked_plan(mailbox, actor)
     becomes = ReviewPlan(
         calendar=calendar, targets=targets, assigns_in_turn=assigns_in_turn
     )
     rows = [LadderStep(**asdict(step)) for step in steps]
-    yield lambda: _in_change(mailbox, plan, plan_in_words(becomes, rows))
     if (plan.version if plan else 0) != version:
         raise StalePlan(
             "Somebody else changed this plan meanwhile. Check it as it is now, then save yours."
         )
+    yield lambda: _in_change(mailbox, plan, plan_in_words(becomes, rows))
     before = plan_in_words(plan) if plan else ""
     try:
         with transaction.atomic():
@@ -289,6 +292,7 @@ def end_duty(*, turn: DutyTurn, actor: Actor) -> None:
     before = _turn_in_words(turn)
     if DutyTurn.objects.filter(pk=turn.pk).delete()[0]:
         _record("duty.set", turn.mailbox, actor, before=before, after="")
+        plan_changed.send(sender=ReviewPlan, mailbox=turn.mailbox, is_removed=False)
 
 
 def _record(

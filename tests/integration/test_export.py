@@ -114,7 +114,7 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
     assert json.loads(rows[0]["details"]) == {"other": "=1+1"}
     assert harmless("a; b-c") == "a; b-c"
     # Programs that split at semicolons or tabs begin other cells there.
-    for text in ("a; -1", 'a;"+1"', "a\t \ufeff＝1", ";'=1"):
+    for text in ("a; -1", 'a;"+1"', "a\t \ufeff＝1", ";'=1", "'=1", " =1"):
         cells = re.split(r"[;\t]", harmless(text))
         assert not [
             one for one in cells if one.strip('\ufeff "').startswith(FORMULA)

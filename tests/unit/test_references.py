@@ -19,7 +19,9 @@ def test_added_reference_is_found_and_removed_again():
         with_reference("No.", "7K", "Ana Ferreira")
         == "No. (Ana Ferreira via Countersign, reference 7K)"
     )
-    for words in ("", "Twice: [countersign:0AB] is no end", "(Ben via Countersign)"):
+    typed = "No. (Eve via Countersign, reference 9Z)"
+    twice = "Twice: [countersign:0AB] is no end"
+    for words in ("", twice, "(Ben via Countersign)", typed):
         named = with_reference(words, "RRHG3090GH", "Zoë (ops)\n" + "x" * 200)
         for whole in (named, f"{words} {OLD}".strip()):
             assert references_in(whole)[-1] == "RRHG3090GH"

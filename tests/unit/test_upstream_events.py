@@ -32,6 +32,11 @@ def test_top_level_id_counts_only_without_inner_object():
         event(event="oversight.pending", id="evt_1", data={"subject": "Hi"})
 
 
+def test_empty_list_of_recipients_hides_no_other_spelling():
+    found = event(event="bounce", message_id="01E", to_addresses=[], to="a@b.example")
+    assert found.to == ("a@b.example",)
+
+
 def test_times_are_read_in_every_form_and_what_is_none_or_cannot_be_stored_reads_as_none():
     forms = [
         "2026-11-20T10:00:00Z",
