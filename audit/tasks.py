@@ -11,8 +11,8 @@ from common.tasks import AfterCommitTask
 
 @shared_task(base=AfterCommitTask)
 def seal() -> str:
-    """Seal new entries of transactions that have ended, and write the newest seals to a
-    file outside the database.
+    """Seal the new entries whose transactions have ended, and write the newest seals to
+    a file outside the database.
     """
     from audit.sealing.anchors import write_anchors
     from audit.sealing.sealer import seal_all
@@ -31,8 +31,8 @@ def check(check_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def check_daily() -> str:
-    """Start a check of the whole ledger if the last one is a day old, or if the process
-    of a check has died.
+    """Start a check of the whole ledger if the last one began a day ago, or if the
+    process of a check has died.
     """
     from audit.verification.checks import begin_daily_check
 
@@ -41,7 +41,9 @@ def check_daily() -> str:
 
 @shared_task(base=AfterCommitTask)
 def forget_details() -> str:
-    """Remove personal details that are older than AUDIT_DETAILS_DAYS, for some seconds."""
+    """Remove personal details that are older than AUDIT_DETAILS_DAYS days. A run ends
+    after some seconds; the next one goes on.
+    """
     from audit.retention import remove_old_details
 
     return f"{remove_old_details()} forgotten"

@@ -10,11 +10,12 @@ _NAMES_FIELD = re.compile(r"([a-z][a-z0-9_.]*): ")
 
 
 class GatewayError(Exception):
-    """Base of all errors that are answered. `error` is a sentence for people, `code` a
-    word for programs, `extra` holds further keys of the answer.
+    """Base of all errors that the API returns. `error` is a sentence for people, `code` a
+    word for programs, `hint` says what to do, `retry_after` is in seconds, and `extra`
+    holds further keys of the answer.
 
     A sentence about one field of the request begins with the field's name (`subject: is
-    missing.`). If the sentence does not, `field` can name it.
+    missing.`), unless `field` names it.
     """
 
     status = 400
@@ -52,7 +53,7 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):
-    """The body cannot be read, or the request is invalid."""
+    """The request cannot be read, or is wrong in a way that no single field explains."""
 
 
 class InvalidKey(GatewayError):
@@ -70,21 +71,21 @@ class Forbidden(GatewayError):
 
 
 class NotFound(GatewayError):
-    """The account has no such thing, or the key may not see it."""
+    """The account has no such object, or the key may not see it."""
 
     status = 404
     code = "not_found"
 
 
 class Conflict(GatewayError):
-    """The current state does not allow it."""
+    """The object's current state does not allow the request."""
 
     status = 409
     code = "conflict"
 
 
 class TooLarge(GatewayError):
-    """More bytes than allowed."""
+    """The request has more bytes than allowed."""
 
     status = 413
     code = "too_large"
@@ -98,7 +99,7 @@ class Invalid(GatewayError):
 
 
 class TooManyRequests(GatewayError):
-    """A limit is reached. `retry_after` is in seconds."""
+    """A limit is reached."""
 
     status = 429
     code = "rate_limited"

@@ -1,5 +1,5 @@
 """The lines that a person reads when everything is ready: the addresses, and how to
-sign in. They show what the command `prepare` wrote into the data folder.
+sign in. In a demo they show the credentials that the command `prepare` wrote.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from launcher.environment import Environment
 from launcher.paths import ROOT
 
 CREDENTIALS = "credentials.env"
-# This file exists as long as there is no admin; `prepare` writes it.
+# The command `prepare` writes this file as long as there is no admin.
 FIRST_RUN = "first_run"
 _PEOPLE = {
     "REVIEWER": "Reviewer",
@@ -21,7 +21,7 @@ _PEOPLE = {
 
 
 def welcome(environment: Environment) -> list[str]:
-    """Returns the lines to print after the start. Scripts read the first one too."""
+    """Returns the lines to print after the start. Scripts read the first, `ready URL`."""
     lines = [f"ready {environment.url}", ""]
     logs = _shown(environment.data / "log")
     gateway = f"http://127.0.0.1:{environment.ports['GATEWAY_PORT']}"
@@ -35,7 +35,7 @@ def welcome(environment: Environment) -> list[str]:
         ]
         if not environment.variables.get("EMAIL_URL"):
             lines.append(
-                "  Live mail waits: EMAIL_URL, such as smtps://user:password@mail.example.com:465, is not set."
+                "  Live mail is not sent until you set EMAIL_URL, such as smtps://user:password@mail.example.com:465."
             )
         return lines
     if environment.demo != "0":

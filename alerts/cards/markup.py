@@ -41,7 +41,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Card:
-    """What a post shows. Every text is already in the markup of its channel."""
+    """What a post shows. Every text is already escaped and cut for its channel."""
 
     title: str
     url: str
@@ -120,8 +120,8 @@ def units(text: str) -> int:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return `text` cut to `limit` UTF-16 units, never in the middle of a character or
-    an escape sequence.
+    """Return `text` cut to `limit` UTF-16 units, never in the middle of a code point or
+    after the backslash of an escape.
     """
     if units(text) <= limit:
         return text

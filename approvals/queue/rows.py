@@ -219,15 +219,13 @@ class Row:
 
     @property
     def since(self) -> datetime:
-        """Since when the message has its status: when it was decided here, or when
-        MultiMail reported the change.
-        """
+        """When the message was decided here; without a decision, when it last changed."""
         return self.decision.recorded_at if self.decision else self.message.changed_at
 
     @property
     def is_over(self) -> bool:
-        """Whether the message is no longer held and needs no attention. After a
-        withdrawn decision it still does, since that may yet take effect.
+        """Whether the status is not "Held" and the decision is not withdrawn, which could
+        still take effect.
         """
         return not self.is_held and not (
             self.decision and self.decision.state == DecisionState.WITHDRAWN
@@ -404,7 +402,7 @@ def note_people(rows: Sequence[Row], *, actor: Actor) -> None:
 
 # No notice is shown for an older decision, whatever the address asks for.
 NEWS_LASTS = timedelta(minutes=10)
-# The `AvailableActions.kind` of a decision that is still to be carried out.
+# The `AvailableActions.kind` of a decision that the desk carries out as soon as it can.
 _TO_BE_SENT = ("leaving", "again")
 
 

@@ -98,7 +98,7 @@ SEALER = Actor("worker", "sealer", "the sealer", "worker")
 
 class SealingRefused(Exception):
     """The sealer must not go on until a person has looked into it. `is_breach`: entries
-    or seals were altered, so that it is recorded in the ledger.
+    or seals seem to have been altered; this is recorded in the ledger.
     """
 
     def __init__(self, sentence: str, *, is_breach: bool = True) -> None:
@@ -129,8 +129,8 @@ def latest_seal() -> Seal | None:
 
 
 def check_end(last: Seal | None) -> None:
-    """Raise SealingRefused if the last seal does not fit the hashes of its entries, or
-    does not follow the seal before it.
+    """Raise SealingRefused if the last seal does not fit its signature, the hashes of its
+    entries or the seal before it, or if other entries are listed as sealed.
     """
     number = size = 0
     if last is not None:

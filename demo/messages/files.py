@@ -1,5 +1,5 @@
-"""Small files that the demo's messages have as attachments. Those that look like
-programs are harmless text.
+"""Small files that the demo's messages have as attachments. Two are not what they look
+like: NOT_A_PROGRAM is text, and NOT_A_PDF is a page of HTML.
 """
 
 import io
@@ -34,7 +34,7 @@ def small_pdf(lines: tuple[str, ...]) -> bytes:
 
 
 def parcel_label() -> bytes:
-    """Return a PNG that looks like the label of a parcel: a frame with a dark head."""
+    """Return a PNG that looks like the label of a parcel: a frame with a dark bar."""
     label = Image.new("L", (520, 300), "white")
     draw = ImageDraw.Draw(label)
     draw.rectangle((0, 0, 519, 299), outline="black", width=4)
@@ -50,13 +50,14 @@ INVOICE_PDF = small_pdf(
 DRAFT_PDF = small_pdf(
     ("Master services agreement", "Draft 3, section 4: liability", "Not for signature")
 )
+# Programs for Windows begin with MZ, so the desk takes this for one.
 NOT_A_PROGRAM = b"MZ is how a program begins. This one is a line of text: the demo carries nothing that runs.\n"
 RETURN_LABEL = parcel_label()
 HOW_TO_RETURN = (
     b"Sending it back\n\n1. Put the mugs into their box; broken ones too.\n2. Print label.png and stick it over ours.\n"
     b"3. Leave the parcel at any counter within 14 days.\n\nYou pay nothing for it.\n"
 )
-# A page that asks for a password, under the name and the type of a PDF.
+# A page that asks for a password. A message attaches it with the name and type of a PDF.
 NOT_A_PDF = b"""<!doctype html><title>Statement</title>
 <form action="https://statements.example/sign-in"><p>Sign in to open your statement</p>
 <input name="password" type="password"></form>

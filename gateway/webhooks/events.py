@@ -1,10 +1,10 @@
 """The names of webhook events; and `announce`, which adds a delivery for each
 subscription that wants an event.
 
-The names are MultiMail's own, and every other spelling that its pages and clients use.
-An event holds no body text, except what a person who rejects a message suggests
-instead. Only commands call `announce`, inside their transaction and after the status
-has changed.
+The names are MultiMail's own, with every other spelling that its pages and clients use;
+three events exist at this gateway only. An event holds no body text, except the text
+that a person who rejects a message suggests. Only commands call `announce`, inside
+their transaction and after the status has changed.
 """
 
 import json

@@ -167,7 +167,7 @@ def _push(
         # The gate has a version that the desk did not write.
         overwritten = (
             f"Somebody else had changed it at the gate: it was at version {at_gate.version}, "
-            f"and the desk had brought version {gate.gate_version}. The gate now has the desk's list."
+            f"but the desk last wrote version {gate.gate_version}. The gate now has the desk's list."
         )
     entries = [
         {"pattern": pattern, "expires_at": end, "note": note or None}
@@ -370,8 +370,8 @@ def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
     return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)
 
 
-# How many refusals are read at a time, the newest first. Older ones are never read;
-# that only happens if the desk was down for very long.
+# Once so many new refusals were found, no further page is read, the newest first. Older
+# ones are then never read; that only happens if the desk was down for very long.
 MOST_REFUSALS = 2000
 
 
