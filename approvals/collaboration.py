@@ -328,8 +328,8 @@ def add_comment(
     """Store a comment. People whom it mentions find the message in their list Mine
     until it is decided or they answer.
 
-    Return the people mentioned other than the actor, and remarks on mentions that could
-    not be matched. Raises ActNotAllowed if the actor is neither reviewer nor admin of
+    Return the people who find it there, and remarks on mentions that could not be
+    matched. Raises ActNotAllowed if the actor is neither reviewer nor admin of
     the mailbox.
     """
     locked = lock_visible(message, actor=actor)
@@ -353,7 +353,8 @@ def add_comment(
     record_about("comment.added", locked, actor=actor, details=details, about=comment)
     snoozes = Snooze.objects.on(locked).filter(person__in=people_asked)
     _end_snoozes(snoozes, actor=actor, why="Somebody asks about it.")
-    return people_asked, remarks
+    # Mine lists only what awaits review.
+    return people_asked if awaits_review(locked.pk) else [], remarks
 
 
 def count_asked_of(actor: Actor) -> int:
@@ -401,8 +402,10 @@ def on_recorded(
         snoozes = Snooze.objects.filter(message__public_id=entry.message)
         _end_snoozes(snoozes, actor=by, why=CHANGED)
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
+        # An assignment lasts until somebody ends it.
         own_claims = Claim.objects.of_person(int(entry.actor_id))
-        end_claims(own_claims, actor=by, why=SIGNED_OUT)
+        taken = own_claims.filter(is_assigned=False)
+        end_claims(taken, actor=by, why=SIGNED_OUT)
     elif entry.action == "person.grants_changed" and isinstance(about, Person):
         # End only their claims on messages that they may no longer decide.
         holder = Person.objects.get(pk=about.pk).actor(surface=by.surface)

@@ -185,7 +185,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         counts["apart"] = held.ever_apart()
         if actor.kind == "person":
             counts["snoozed"] = self.snoozed_by(actor)
-            approved = held.filter(revision__in=_approved_by(actor))
+            approved = held.in_queue().filter(revision__in=_approved_by(actor))
             counts["approved"] = approved.exclude(
                 _can_be_snoozed(), pk__in=_snoozed_by(actor)
             )

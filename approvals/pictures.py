@@ -94,14 +94,15 @@ def request_pictures(
         )
     stored = RemotePicture.objects.of_current_version(locked)
     if not stored.exists():
-        hosts = {one.source: one.host for one in found if not one.tracking}
+        every_host = {one.source: one.host for one in found if not one.tracking}
+        hosts = dict(list(every_host.items())[:MAX_PICTURES])
         rows = [
             RemotePicture(
                 message=locked, revision=revision, place=place, url=url, name=host
             )
             for place, (url, host) in enumerate(hosts.items(), start=1)
         ]
-        RemotePicture.objects.bulk_create(rows[:MAX_PICTURES])
+        RemotePicture.objects.bulk_create(rows)
         record_about(
             "pictures.asked",
             locked,
@@ -109,7 +110,8 @@ def request_pictures(
             fingerprint=fingerprint,
             details={
                 "subject": locked.subject,
-                "pictures": str(len(rows[:MAX_PICTURES])),
+                "pictures": str(len(rows)),
+                "left_out": str(len(every_host) - len(hosts)),
                 "hosts": ", ".join(dict.fromkeys(hosts.values())),
             },
         )

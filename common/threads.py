@@ -53,8 +53,9 @@ class LastUsedExecutor(Executor):
                 thread = threading.Thread(
                     target=self._work, args=[call], name=self._name, daemon=True
                 )
-                self.threads.add(thread)
+                # If it cannot be started, it must not take a place.
                 thread.start()
+                self.threads.add(thread)
             else:
                 self._waiting.append((future, call))
         return future

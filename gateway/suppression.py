@@ -93,6 +93,8 @@ def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
     """Suppress an address for the account of an email, because of what became of the
     email.
     """
+    if Suppression.objects.among([address], email.account_id):
+        return
     row = Suppression(
         account_id=email.account_id,
         mailbox_id=email.mailbox_id,

@@ -89,7 +89,10 @@ def addresses_of(
     """
     people = (*recipients, sender) if direction == "inbound" else recipients
     addresses = (bare_address(one).lower() for one in people)
-    return list(dict.fromkeys(one for one in addresses if "@" in one))
+    # No address is longer, and PostgreSQL indexes no text of more than 2.7 kB.
+    return list(
+        dict.fromkeys(one for one in addresses if "@" in one and len(one) <= 320)
+    )
 
 
 def _added(additions: Mapping[str, str], name: str) -> list[str]:

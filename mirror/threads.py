@@ -438,34 +438,41 @@ def read_thread(thread_id: int) -> str:
     if not due.update(wanted=False, tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
     thread = Thread.objects.select_related("mailbox__connection").get(pk=thread_id)
-    began = clock()
-    messages = {
-        one.upstream_id: message_from_mirror(one)
-        for one in messages_in(thread.mailbox_id, thread.upstream_id)
-    }
-    answer, problem = _ask(thread)
-    for row in answer.get("emails", ()):
-        message = message_from_row(row)
-        if message is None:
-            continue
-        # MultiMail's row counts, completed by what only the mirror knows.
-        mirrored = messages.get(message.upstream_id)
-        if mirrored is not None and not message.is_read:
-            message.text = mirrored.text
-            message.is_read = mirrored.is_read
-        if mirrored is not None and mirrored.is_fact and not message.is_fact:
-            message.is_fact = True
-            message.at = mirrored.at
-        messages[message.upstream_id] = message
-    _store(thread, messages.values())
-    this_try = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
-    if problem:
-        pause = health.pause_after(thread.tries, first=10, factor=3)
-        this_try.update(problem=problem, wanted=True, not_before=Now() + pause)
-        return problem
-    is_cut = bool(answer.get("truncated"))
-    this_try.update(problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now())
-    return "read"
+    try:
+        began = clock()
+        messages = {
+            one.upstream_id: message_from_mirror(one)
+            for one in messages_in(thread.mailbox_id, thread.upstream_id)
+        }
+        answer, problem = _ask(thread)
+        for row in answer.get("emails", ()):
+            message = message_from_row(row)
+            if message is None:
+                continue
+            # MultiMail's row counts, completed by what only the mirror knows.
+            mirrored = messages.get(message.upstream_id)
+            if mirrored is not None and not message.is_read:
+                message.text = mirrored.text
+                message.is_read = mirrored.is_read
+            if mirrored is not None and mirrored.is_fact and not message.is_fact:
+                message.is_fact = True
+                message.at = mirrored.at
+            messages[message.upstream_id] = message
+        _store(thread, messages.values())
+        this_try = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
+        if problem:
+            pause = health.pause_after(thread.tries, first=10, factor=3)
+            this_try.update(problem=problem, wanted=True, not_before=Now() + pause)
+            return problem
+        is_cut = bool(answer.get("truncated"))
+        this_try.update(
+            problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now()
+        )
+        return "read"
+    except Exception:
+        # The sweep tries again when the lease is over.
+        Thread.objects.filter(pk=thread.pk, tries=thread.tries).update(wanted=True)
+        raise
 
 
 def _ask(thread: Thread) -> tuple[dict[str, Any], str]:

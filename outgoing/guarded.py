@@ -58,7 +58,11 @@ def request(
     `allow` names the origins that may be private or plain http; by default those of
     OUTGOING_ALLOW. Raises DeliveryError, after `limit` seconds at the latest.
     """
-    allowed = origin_of(url) in {
+    try:
+        origin = origin_of(url)
+    except ValueError:
+        raise DeliveryError("The address is not valid.", refused=True) from None
+    allowed = origin in {
         origin_of(one) for one in (settings.OUTGOING_ALLOW if allow is None else allow)
     }
     if not url.startswith("https://") and not allowed:

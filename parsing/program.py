@@ -147,6 +147,11 @@ class Parser:
             self._pages.close()
             self._others.close()
             os.close(report_end)
+            # A client reads its answer until every copy of its connection is closed.
+            for one in self._running.values():
+                one.connection.close()
+                os.close(one.told)
+                os.close(one.watch)
             self._answer(connection, write_end)
         os.close(write_end)
         watch = os.pidfd_open(pid)
@@ -215,9 +220,10 @@ class Parser:
                 if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                     os._exit(0)
             answer = job.run(content)
+            # The job did no harm: a client that has gone meanwhile counts as no kill.
+            status = 0
             connection.sendall(b"answer %d\n" % len(answer))
             connection.sendall(answer)
-            status = 0
         except MemoryError:
             status = _OUT_OF_MEMORY
         except BaseException as error:  # noqa: BLE001 -- the exit status reports it

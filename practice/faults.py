@@ -44,13 +44,13 @@ _LOOKALIKES = (
     ("a", "aa"),
 )
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|€|\$|£)"
-_NUMBER = r"(?:\d{1,3}(?:[.,'\u2019]\d{3})+|\d{1,9})(?:[.,]\d{2})?"
+_NUMBER = r"(?:[0-9]{1,3}(?:[.,'\u2019][0-9]{3})+|[0-9]{1,9})(?:[.,][0-9]{2})?"
 # A number with its currency before or after it. No percentage, no part of a number.
 _SUM = re.compile(
     rf"(?<![\w.,])({_CURRENCY}\s?)({_NUMBER})(?![\d%]|[.,]\d)|(?<![\w.,])({_NUMBER})(\s?{_CURRENCY})(?!\w)"
 )
 # The whole part of a number, its separator of thousands, and its decimals.
-_PARTS = re.compile(r"(\d{1,3}(?:([.,'\u2019])\d{3})+|\d+)([.,]\d{2})?")
+_PARTS = re.compile(r"([0-9]{1,3}(?:([.,'\u2019])[0-9]{3})+|[0-9]+)([.,][0-9]{2})?")
 # A bare web address: not the target of a Markdown link, and not within markup.
 _URL = re.compile(
     r"(?<![\w(\[<\"'/=])https?://([a-z0-9.-]+\.[a-z]{2,})(/[\w./-]*\w)?(?![\w/])",

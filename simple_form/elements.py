@@ -76,10 +76,15 @@ _CONDITIONAL = re.compile(
     r"\[\s{0,20}if\b[^\]]{0,200}\]\s{0,20}>(.*?)(?:<!\s{0,20}\[\s{0,20}endif|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
-# A comment that begins a part for all programs but Outlook: `[if !mso]`.
+# A whole comment that begins a part for other programs, such as `[if !mso]><!-->` or
+# `<![if !mso]>`: what follows it is outside of the comment, and Outlook may skip it.
+# Word writes `[if !supportLists]` and the like around lists and empty paragraphs.
 _NOT_OUTLOOK = re.compile(
-    r"\s*\[\s{0,20}if\s{1,20}!\s{0,20}\(?(?:mso|ie|vml)\b", re.IGNORECASE
+    r"!?\s*+\[\s*+if\b(?!\s+!support)[^\]]*+\]\s*+(?:>\s*+(?:<!\s*+(?:--\s*+)?)?)?",
+    re.IGNORECASE,
 )
+# A comment that ends such a part.
+_OUTLOOK_AGAIN = re.compile(r"(?:<!|^!?)\s{0,20}\[\s{0,20}endif", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[^<>]*>")
 # Document types. Without one of these, browsers draw a page in quirks mode, as those of
 # the nineties did.
@@ -168,7 +173,6 @@ class Tree:
         # Whether a style displays the element whose raw text comes next, such as a
         # title or script.
         self._is_displayed = False
-        self._all_text = _one_lower_line(" ".join(texts))
         self._read_sheets()
         self.changes = [*self.sheets.changes]
         self._read_page()
@@ -285,15 +289,13 @@ class Tree:
             self._nesting.text()
         self._out.append(html.escape(token.data, quote=False))
 
-    # Notes words that only Outlook reads, unless all others read them too.
+    # Notes words and links that only Outlook reads.
     def _on_comment(self, token: Token) -> None:
-        if _NOT_OUTLOOK.match(token.data) and token.data.rstrip().endswith(
-            ("]", "<!", "<!--")
-        ):
+        if _NOT_OUTLOOK.fullmatch(token.data):
             # Programs other than Outlook read what follows.
             self._not_in_outlook = True
             return
-        if "endif" in token.data.lower():
+        if _OUTLOOK_AGAIN.search(token.data):
             self._not_in_outlook = False
         words: list[str] = []
         targets: list[str] = []
@@ -306,9 +308,9 @@ class Tree:
                 continue
             elif part.kind in ("text", "lost"):
                 words += part.data.split()
-            elif part.name == "a" and "href" in part.attributes:
+            elif part.name.startswith(("a", "v:")) and "href" in part.attributes:
                 targets.append(f"<{part.decoded()['href']}>")
-        if words and _one_lower_line(" ".join(words)) not in self._all_text:
+        if words or targets:
             passage = " ".join([*words, *targets])
             self._note_left_out(
                 "in a comment that only Outlook reads", "add words", passage
@@ -509,15 +511,11 @@ class Tree:
         self._out.append(f'<img data-n="{len(self.elements) - 1}">')
 
 
-def _one_lower_line(text: str) -> str:
-    return " ".join(text.lower().split())
-
-
 def _tokens_for_outlook(comment: str) -> list[Token]:
     """Return the tokens in the parts of a comment that Outlook reads. Raises TooComplex
     if a tag there has too many attributes.
     """
-    if "if" not in comment:
+    if "if" not in comment.lower():
         return []
     return list(tokens(" ".join(_CONDITIONAL.findall(comment))))
 

@@ -144,6 +144,8 @@ class _Writer:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.changes = list(tree.changes)
+        # What only changes the look fills no place of what hides or moves words.
+        self.most = len(self.changes) + MOST_NAMED
         self.out: list[str] = []
         # Open elements whose words are needed when they end.
         self.collecting: list[Open] = []
@@ -365,7 +367,7 @@ class _Writer:
     # Notes something that an element could do without words in it.
     def _add(self, how: str, does: str, passage: str = "") -> None:
         change = Change(how, does, passage)
-        if len(self.changes) < MOST_NAMED and change not in self.changes[-3:]:
+        if len(self.changes) < self.most and change not in self.changes[-3:]:
             self.changes.append(change)
 
     def _note(self, opened: Open, harms: Iterable[Harm], text: str) -> None:
@@ -379,7 +381,7 @@ class _Writer:
         is_preheader = is_preheader and hows_by_harm.keys() <= {"hide it", "cut it off"}
         numbers = []
         for does, hows in hows_by_harm.items():
-            if len(self.changes) < MOST_NAMED:
+            if len(self.changes) < self.most:
                 numbers.append(str(len(self.changes)))
                 self.changes.append(
                     Change(_listed(hows), does, text[:300], is_preheader)

@@ -209,6 +209,8 @@ def _follow_policy(locked: Message) -> bool:
     expires_at = locked.expires_at
     if effects.expire_minutes is not None:
         sooner = locked.held_at + timedelta(minutes=effects.expire_minutes)
+        if locked.review.extended_to is not None:
+            sooner = max(sooner, locked.review.extended_to)
         expires_at = sooner if expires_at is None else min(expires_at, sooner)
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)

@@ -318,6 +318,9 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")
     if decision is None or outcome != Outcome.APPROVE:
         return
+    # MultiMail may have sent it already: see `came_back`.
+    if applied := message.decisions.applied_as(Outcome.APPROVE).first():
+        raise AlreadyDecided(who_was_first(applied), decision=applied)
     if withdrawn := message.decisions.may_still_take_effect().first():
         raise AlreadyDecided(
             "An approval of this message was withdrawn and may still take effect. Reject it, request changes, or wait "

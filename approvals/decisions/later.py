@@ -116,6 +116,8 @@ class LaterForm(SentenceForm):
         elif (at is not None) != (when == "time"):
             both = f"You chose “{WHENS[when]}” and entered a time: choose one of them."
             self.add_error("at", both if at else "Enter the day and time to send it.")
+        elif at is not None and not 1 < at.year < 9999:
+            self.add_error("at", "Choose a time within the next 30 days.")
         elif (
             at is not None
             # At the beginning of daylight saving time an hour does not exist.

@@ -69,6 +69,7 @@ def advance(
         before == DecisionState.WITHDRAWN
         and decision.is_approval
         and event == DecisionEvent.SUCCEED
+        and not explanation.startswith(SETTLED_BY_HAND)
     ):
         explanation = LEFT_AFTER_ALL
         action = "decision.left_after_all"
@@ -104,7 +105,8 @@ def advance(
         },
         about=decision,
     )
-    if state in VOID:
+    # The verdicts of a withdrawn decision are void already: live ones are newer.
+    if state in VOID and before not in VOID:
         Verdict.objects.filter(message=decision.message_id).void()
     return decision
 

@@ -38,8 +38,13 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
         raise AlreadyDecided(
             "It is decided by now: undo the decision instead.", decision=decision
         )
+    if not locked.is_held:
+        raise AlreadyDecided("It is too late: the message is no longer held.")
     approvals = locked.verdicts.filter(
-        live=True, person=int(actor.id), outcome=Outcome.APPROVE
+        live=True,
+        awaits_others=True,
+        person=int(actor.id),
+        outcome=Outcome.APPROVE,
     )
     verdict = approvals.select_related("revision").first()
     if verdict is None:

@@ -26,13 +26,13 @@ from approvals.decisions.ruling import (
 )
 from approvals.decisions.shown import attached_files
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
-from approvals.models import Replacement
+from approvals.models import Decision, Replacement
 from common.actors import Actor
 from common.fingerprint import Content, normalise_address
 from common.postgres import atomic_with_retry
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
-from mirror.states import LIVE_DECISIONS, Outcome
+from mirror.states import Outcome
 from mirror.store import stored_content
 from policy.evaluation import Ruling
 from policy.rules.rules import listed
@@ -261,11 +261,7 @@ def replace_message(
     )
     if (row := same_press.first()) is not None:
         return row
-    decision = (
-        locked.decisions.filter(state__in=LIVE_DECISIONS)
-        .select_related("given_by")
-        .first()
-    )
+    decision = Decision.objects.in_force_on(locked).first()
     if decision is not None:
         raise AlreadyDecided(who_was_first(decision), decision=decision)
     if (

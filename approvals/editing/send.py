@@ -30,7 +30,7 @@ from approvals.editing.commands import (
     suggestion_of,
 )
 from approvals.errors import AlreadyDecided
-from approvals.models import Replacement
+from approvals.models import Decision, Replacement
 from approvals.models.replacements import EDIT, REPEAT_FOR
 from common.actors import Actor, worker
 from common.logs import traced
@@ -38,7 +38,7 @@ from common.postgres import clock
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Mailbox, Message
 from mirror.recording import record_about
-from mirror.states import LIVE_DECISIONS, MessageState, Outcome
+from mirror.states import MessageState, Outcome
 from mirror.store import stored_content
 from mirror.sync import health
 from mirror.sync.account import read_mailboxes, without_refused
@@ -142,11 +142,7 @@ def _refusal(row: Replacement) -> str:
     it may. Asked before the first call.
     """
     message = row.message
-    decision = (
-        message.decisions.filter(state__in=LIVE_DECISIONS)
-        .select_related("given_by")
-        .first()
-    )
+    decision = Decision.objects.in_force_on(message).first()
     if decision is not None:
         return who_was_first(decision)
     if not message.is_held:

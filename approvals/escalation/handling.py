@@ -326,8 +326,9 @@ def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
     """
     if not due:
         return
+    # A plan may have the same step twice.
     StepDone.objects.bulk_create(
-        [StepDone(message=message, step=one.key) for one in due]
+        [StepDone(message=message, step=one.key) for one in due], ignore_conflicts=True
     )
     step = due[-1].step
     kind = "its first look" if step.basis == LadderStep.Basis.LOOK else "its decision"
@@ -353,7 +354,9 @@ def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
         for people in (addressees, duty):
             if step.act == LadderStep.Act.ASSIGN:
                 assignees = step.get_whom_display()
-                if step.whom == LadderStep.Whom.PERSON:
+                if people is duty:
+                    assignees = str(LadderStep.Whom.DUTY.label)
+                elif step.whom == LadderStep.Whom.PERSON:
                     assignees = str(step.person)
                 elif step.whom == LadderStep.Whom.GROUP:
                     assignees = f"the group {step.group}"

@@ -142,6 +142,19 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         """Decisions made at that time or later."""
         return self.filter(recorded_at__gte=at)
 
+    def in_force_on(self, message: Message) -> Self:
+        """The decisions on a message that are being carried out, or that took effect
+        since the message last changed; the newest first.
+        """
+        has_taken_effect = Q(
+            state=DecisionState.APPLIED, changed_at__gte=message.changed_at
+        )
+        return (
+            self.filter(has_taken_effect | Q(state__in=LIVE_DECISIONS), message=message)
+            .select_related("given_by")
+            .order_by("-pk")
+        )
+
     def applied_as(self, *outcomes: str) -> Self:
         """Decisions with one of these outcomes that took effect."""
         return self.filter(state=DecisionState.APPLIED, outcome__in=outcomes)

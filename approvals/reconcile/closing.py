@@ -77,7 +77,12 @@ def close(
             # The call of this decision may have ended the message. `execute` or
             # `resolve` finds that out.
             return "left to its decision"
-        if decision and decision.state == DecisionState.APPLIED:
+        # What took effect before the message last changed counts no more.
+        if (
+            decision
+            and decision.state == DecisionState.APPLIED
+            and decision.changed_at >= locked.changed_at
+        ):
             upstream = UpstreamStatus(reported=settle.report_expected(decision))
     _apply(locked, upstream, now)
     if locked.reported:
@@ -161,17 +166,14 @@ def _events_in(message: Message, upstream: UpstreamStatus) -> list[str]:
 
 
 def _record(message: Message, event: str) -> None:
+    found = FOUND_BY_READING
+    if message.reported == event:
+        found = "by reading, as a webhook had reported"
     record_about(
         f"message.{event}",
         message,
         actor=ACTOR,
-        details=details_of(
-            message,
-            found="by reading, as a webhook had reported"
-            if message.reported
-            else FOUND_BY_READING,
-            reason=message.upstream_reason,
-        ),
+        details=details_of(message, found=found, reason=message.upstream_reason),
     )
 
 

@@ -407,16 +407,18 @@ class _Reading:
         upstream = reads.ask_status(message)
         if upstream is not None and upstream.held:
             return
-        if upstream is None:
-            if reads.can_ask(message):
-                # MultiMail can be asked about a message but did not answer. Then being
-                # absent closes nothing, and asking about the next would fail too.
-                self.has_failed = self.connection.is_our_gateway
-                return
+        if upstream is None and reads.can_ask(message):
+            # MultiMail can be asked about a message but did not answer. Then being
+            # absent closes nothing, and asking about the next would fail too.
+            self.has_failed = self.connection.is_our_gateway
+            return
+        if upstream is None or not (upstream.reported or upstream.later_events):
             # A message may be missing because it moved between two pages of the list,
             # or a forged webhook may have reported its end. Then a second list is
-            # needed.
-            is_doubtful = self.pending.pages > 1 or mirrored.reported
+            # needed. Hosted MultiMail also answers 404 where a key may not read.
+            is_doubtful = self.pending.pages > 1 or (
+                mirrored.reported and not self.connection.is_our_gateway
+            )
             if is_doubtful and (
                 mirrored.missing_since is None or mirrored.missing_since >= self.began
             ):
@@ -424,7 +426,7 @@ class _Reading:
                     missing_since=self.began
                 )
                 return
-            upstream = reads.UpstreamStatus()
+        upstream = upstream or reads.UpstreamStatus()
         closing.close(message, upstream, self.now, self.began)
         self.closed.append(message.pk)
 

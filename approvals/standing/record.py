@@ -10,7 +10,7 @@ is written.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -173,9 +173,10 @@ class Terms:
     @property
     def in_words(self) -> str:
         """The terms as a sentence."""
+        ends_at = self.ends_at.astimezone(UTC)
         return (
             f"At most {self.cap_an_hour} an hour. Each waits {self.delay_minutes} minutes, in which anybody can stop "
-            f"it. One of ten goes to a person instead, who is not told. Ends on {self.ends_at:%-d %B %Y at %H:%M} UTC "
+            f"it. One of ten goes to a person instead, who is not told. Ends on {ends_at:%-d %B %Y at %H:%M} UTC "
             f"at the latest, with any rejection, request for changes, edit or spam complaint, where more than "
             f"{self.bounce_percent} % bounce, where a sample gets a finding, and where the API key is changed."
         )
@@ -337,7 +338,7 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
         changed_at__gte=since, held_at__gte=since, revision__isnull=False
     )
     alike = recent.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
-    with_decision = alike.select_related("connection").annotate(
+    with_decision = alike.select_related("connection", "review").annotate(
         named=F("revision__content__sender_name"),
         answered_to=F("revision__content__reply_to"),
         outcome=Subquery(by_people.values("outcome")[:1]),

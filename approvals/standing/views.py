@@ -436,7 +436,7 @@ def _proposal_page(
         "is_on": organisation_settings().standing_since is not None,
         "may_ask": waiting is None and proposal.mailbox.is_administered_by(actor),
         "first_day": f"{local_time(now):%Y-%m-%d}",
-        "last_day": f"{local_time(now + LONGEST):%Y-%m-%d}",
+        "last_day": f"{local_time(now + LONGEST - timedelta(days=1)):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,
     }
     status = 422 if form.errors else http_status(error)

@@ -101,10 +101,16 @@ def start_check(check_id: int) -> str:
     """Start the separate process that runs a check, and return at once."""
     manage = str(settings.BASE_DIR / "manage.py")
     command = [sys.executable, manage, "audit_check", str(check_id)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    # Unless its parent waits for it, the ended process would stay as a zombie.
-    threading.Thread(target=process.wait, daemon=True, name="ledger-check").start()
-    return f"process {process.pid}"
+    # The thread that starts the process has to wait for it: the kernel ends the process
+    # with its thread (audit_check), and the worker ends threads that are idle.
+    threading.Thread(
+        target=subprocess.run,
+        args=[command],
+        kwargs={"stdin": subprocess.DEVNULL, "check": False},
+        daemon=True,
+        name="ledger-check",
+    ).start()
+    return f"check {check_id} started"
 
 
 def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str:

@@ -95,7 +95,11 @@ class KeyForm(ApprovalCodeForm, ChoicesForm):
             changes["name"] = typed["name"]
         if set(typed["scopes"]) != set(key.scopes):
             changes["scopes"] = typed["scopes"]
-        if set(typed["mailboxes"]) != set(key.mailboxes):
+        # The form offers no mailbox that was deleted or is not read yet. Such a limit of
+        # the key stays, unless somebody selects others.
+        field: Any = self.fields["mailboxes"]
+        offered = {name for name, _ in field.choices}
+        if set(typed["mailboxes"]) != offered.intersection(key.mailboxes):
             changes["mailboxes"] = typed["mailboxes"] or None
         return changes
 

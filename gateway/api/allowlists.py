@@ -348,10 +348,11 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     """
     key = request.auth
     box = mailbox_named(key, mailbox)
+    patterns = ", ".join(entry.pattern for entry in body.entries) or "no entries"
     with body.confirmed(
         key,
         "replace_allowlist",
-        f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
+        f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries: {patterns}",
         needed=_needs_code(key, box, body),
         mailbox=box.pk,
     ):

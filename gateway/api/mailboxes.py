@@ -180,7 +180,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
     with body.confirmed(
         request.auth,
         "create_mailbox",
-        f"Create the mailbox {body.wanted()}",
+        f"Create the mailbox {body.wanted()}{_in_words(body.changes())}",
         needed=_loosens_own_oversight(request.auth, body) or None,
     ):
         made = mailboxes.create_mailbox(
@@ -206,7 +206,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> J
     with body.confirmed(
         key,
         "update_mailbox",
-        f"Change {box.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
+        f"Change {box.address}{_in_words(body.changes())}",
         needed=_loosens_own_oversight(key, body)
         or (box.require_fingerprint and body.require_fingerprint is False),
         id=box.pk,
@@ -389,3 +389,13 @@ def delete_domain(request: KeyedRequest, domain_id: str) -> Json:
 def _domain_named(key: ApiKey, domain_id: str) -> Domain:
     check_unlimited(key)
     return first_or_404(Domain.objects.visible_to(key).filter(pk=domain_id), "domain")
+
+
+def _in_words(changes: Json) -> str:
+    """Return changed settings for the person who has to confirm them. What loosens
+    oversight comes first, because a summary is cut after 300 characters.
+    """
+    first = ("allow_looser_per_call", "require_fingerprint")
+    names = sorted(changes, key=lambda name: (name not in first, name))
+    words = ", ".join(f"{name}={changes[name]}" for name in names)
+    return f": {words}" if words else ""

@@ -211,13 +211,13 @@ def take_report(
         # report about them. Only mail servers know the envelope id. Without it, a
         # report about mail to several people is stored, but suppresses nobody.
         may_suppress = len(recipients) == 1 or hmac.compare_digest(
-            report.envelope_id, content.envelope_id(email)
+            report.envelope_id.encode(), content.envelope_id(email).encode()
         )
         for address, entry in entries:
             _apply(email, address, entry, may_suppress=may_suppress)
         # The email is delivered once every recipient who did not bounce is reported as
         # delivered.
-        expected = set(all_recipients(email)) - email.refused_recipients.keys()
+        expected = set(recipients.values()) - email.refused_recipients.keys()
         arrived = {
             address
             for address, entry in email.reported.items()

@@ -10,13 +10,13 @@ and nothing without a person.
 
 import logging
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -98,7 +98,9 @@ def _attempt(email: Email) -> str:
     try:
         message = content.build(email)
     except ParserUnavailable:
-        _end_lease(email)
+        # That is not the message's fault, so the attempt does not count.
+        again = Now() + timedelta(seconds=30)
+        _end_lease(email, attempts=F("attempts") - 1, due_at=again)
         return "put off"
     except ParserKilled:
         refusal = smtp.HandoverFailed(
@@ -173,11 +175,12 @@ def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
     )
 
 
-def _end_lease(email: Email) -> None:
-    """End the lease, if this attempt still holds it, so that another attempt can follow
-    at once.
+def _end_lease(email: Email, **fields: Any) -> None:
+    """End the lease, if this attempt still holds it, and store these fields. Another
+    attempt can follow once the email is due.
     """
-    Email.objects.held_by(email).filter(data_attempted_at=None).update(lease_until=None)
+    held = Email.objects.held_by(email).filter(data_attempted_at=None)
+    held.update(lease_until=None, **fields)
 
 
 def _simulate(email: Email) -> str:

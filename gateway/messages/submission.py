@@ -149,7 +149,10 @@ def request_approval(email: Email) -> bool:
 
     Under `hold_all` this includes ungated mail, which needs an approval from then on.
     """
-    return _hold(email, Change.ASK, gated=True, due_at=None, lease_until=None)
+    # To ask was no attempt to send: an approval makes the email newly due.
+    return _hold(
+        email, Change.ASK, gated=True, due_at=None, lease_until=None, attempts=0
+    )
 
 
 def _hold(email: Email, change: Change, **fields: Any) -> bool:

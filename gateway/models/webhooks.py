@@ -31,6 +31,15 @@ RETENTION = timedelta(days=30)
 PATIENCE = timedelta(days=3)
 
 
+def _waits() -> Q:
+    """Return the condition that a delivery waits for its endpoint: it is due, or its
+    worker died during a probe.
+    """
+    return Q(state=Delivery.State.DUE) | Q(
+        state=Delivery.State.SENDING, lease_until__lt=Now()
+    )
+
+
 class WebhookQuerySet(models.QuerySet["Webhook"]):
     """Queries of subscriptions."""
 
@@ -67,9 +76,7 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
 
     def to_probe(self) -> Self:
         """Paused subscriptions with a waiting delivery, whose next probe is due."""
-        waiting = WebhookDelivery.objects.filter(
-            webhook=OuterRef("pk"), state=Delivery.State.DUE
-        )
+        waiting = WebhookDelivery.objects.filter(_waits(), webhook=OuterRef("pk"))
         return (
             self.alive()
             .filter(paused_at__isnull=False, probe_at__lte=Now())
@@ -151,9 +158,8 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         paused.
         """
         with transaction.atomic():
-            waiting = self.filter(
-                webhook_id=webhook_id, state=Delivery.State.DUE
-            ).filter(self._its_turn())
+            of_endpoint = self.filter(_waits(), webhook_id=webhook_id)
+            waiting = of_endpoint.filter(self._its_turn())
             # Choosing and claiming are one step: claims of a subscription are
             # serialized by its lock.
             Webhook.locked(webhook_id)
@@ -164,9 +170,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
     def waiting_too_long(self) -> Self:
         """Deliveries that have waited for a paused endpoint longer than PATIENCE."""
         paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
-        old = self.filter(
-            state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE
-        )
+        old = self.filter(_waits(), next_attempt_at__lt=Now() - PATIENCE)
         return old.filter(Exists(paused))
 
     def past_retention(self, most: int) -> Self:

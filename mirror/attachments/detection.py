@@ -281,14 +281,22 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
         yield Flag(
             "high", "It is encrypted with a password, so no scanner can check it."
         )
-    for member in members[:MAX_LISTED]:
+    flagged = 0
+    for member in members:
         name = member.name
-        quoted_name = quoted(named(name), 120)
         why, level = why_dangerous(Attachment(name=name, content_type="", size=0))
-        if why and level == "high":
+        is_dangerous = bool(why) and level == "high"
+        is_outside = name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name)
+        if not (is_dangerous or is_outside):
+            continue
+        quoted_name = quoted(named(name), 120)
+        if is_dangerous:
             yield Flag("high", f"It contains {quoted_name}: {why}.")
-        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+        if is_outside:
             yield Flag("high", f"It would write outside its folder: {quoted_name}.")
+        flagged += 1
+        if flagged == MAX_LISTED:
+            break
 
 
 def _zip_kind(names: set[str]) -> str:

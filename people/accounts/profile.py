@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry
-from people.models import Person
+from people.models import Invitation, Person
 from people.sign_in.sessions import end_sessions
 
 
@@ -89,6 +89,8 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     person = Person.objects.locked(actor)
     person.set_password(password)
     person.save(update_fields=["password"])
+    # An open link for a new password could undo this change.
+    Invitation.objects.passwords_of(person).withdraw()
     details = {"sessions ended": str(end_sessions(person, except_key=this_key))}
     record("person.password_changed", actor=actor, details=details, about=person)
     return person

@@ -96,6 +96,9 @@ class AwayForm(forms.Form):
             self.add_error(missing, "Enter both days, or neither.")
         elif first and last and last < first:
             self.add_error("away_last", "The last day is before the first one.")
+        elif first and last and (first.year < 2000 or last.year > 2199):
+            # PostgreSQL could store a time that Python cannot read again.
+            self.add_error("away_first", "Enter days between 2000 and 2199.")
         return cleaned
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django import forms
+from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
-from django.db.models.functions import Greatest
+from django.db.models.functions import Greatest, Now
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -144,8 +145,10 @@ def open_password_link(actor: Actor, person: Person) -> Invitation | None:
 
 def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
     factors = Authenticator.objects.filter(user=OuterRef("pk"), type__in=KINDS)
+    # Rows of sessions that ended by time stay.
+    live = Session.objects.filter(expire_date__gt=Now()).values("session_key")
     return people.prefetch_related("grants__connection", "grants__mailbox").annotate(
-        open_sessions=Count("usersession"),
+        open_sessions=Count("usersession", filter=Q(usersession__session_key__in=live)),
         has_factor=Exists(factors),
         last_seen=Greatest("last_login", Max("usersession__last_seen_at")),
     )

@@ -46,7 +46,7 @@ from people.roles import (
     role_words,
     targets_to_give,
 )
-from people.sign_in.reauthentication import PersonForm, reauthenticated
+from people.sign_in.reauthentication import PasswordField, PersonForm, reauthenticated
 
 
 class InviteForm(GrantTargetForm):
@@ -84,14 +84,8 @@ class InviteForm(GrantTargetForm):
 class NewPasswordForm(PersonForm):
     """A new password, typed twice to catch a typing error."""
 
-    password = forms.CharField(
-        strip=False, max_length=4096, error_messages={"required": "Choose a password."}
-    )
-    password_again = forms.CharField(
-        strip=False,
-        max_length=4096,
-        error_messages={"required": "Repeat the password."},
-    )
+    password = PasswordField(missing="Choose a password.")
+    password_again = PasswordField(missing="Repeat the password.")
 
     def clean_password(self) -> str:
         password = str(self.cleaned_data["password"])

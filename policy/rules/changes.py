@@ -24,7 +24,7 @@ from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
-from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
+from policy.models import Allowlist, Group, LadderStep, PolicyVersion, WorkCalendar
 from policy.rules.names import names_of_all
 from policy.rules.ready_made import ReadyMade
 from policy.rules.rules import (
@@ -397,7 +397,7 @@ def change_group(
 @atomic_with_retry
 def delete_group(*, actor: Actor, group_id: int) -> str:
     """Delete a group, and return its name. Raises PolicyRefused if a rule of the active
-    version or the draft names it.
+    version or the draft names it, or a step of a review plan.
     """
     group = _locked(actor, group_id)
     current = policies()
@@ -411,6 +411,10 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
             if len(naming) > 1:
                 which = f"the rules {names} of the {version} name"
             raise PolicyRefused(f"“{group.name}” cannot be deleted: {which} it.")
+    if LadderStep.objects.filter(group=group).exists():
+        raise PolicyRefused(
+            f"“{group.name}” cannot be deleted: a step of a review plan names it."
+        )
     before = _in_words(group)
     group.delete()
     _record("policy.group_deleted", actor, group, before, "")

@@ -185,6 +185,11 @@ def test_signing_out_releases_all_claims(signed_in, reviewer, message):
     claim_as(message, reviewer)
     signed_in(reviewer).post("/accounts/logout/")
     assert not Claim.objects.exists()
+    # An assignment lasts.
+    claim_as(message, reviewer)
+    Claim.objects.update(is_assigned=True)
+    signed_in(reviewer).post("/accounts/logout/")
+    assert Claim.objects.exists()
 
 
 def say(message, person, text):

@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from audit.models import Entry, EntryDetail
 from common.actors import Actor, Role
+from people.accounts.profile import change_password
 from people.errors import LinkNotGood, NotYours
 from people.invitations.links import (
     DAYS,
@@ -245,6 +246,14 @@ def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(
     typed = {"login": reviewer.email, "password": PASSWORD}
     step = leads_to(guest.post("/accounts/login/", typed))
     assert step.startswith(reverse("mfa_authenticate"))
+
+
+def test_open_password_link_ends_when_the_person_changes_the_password(admin, reviewer):
+    made = make_password_link(actor=actor_of(admin), person_id=reviewer.pk)
+    path = f"/join/{token_in(made)}/"
+    assert Client().get(path).status_code == 200
+    change_password(actor=actor_of(reviewer), password=PASSWORD, this_key="")
+    assert Client().get(path).status_code == 404
 
 
 def test_password_link_works_only_while_its_creator_administers_the_person(

@@ -164,6 +164,13 @@ def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account,
         agent.refresh_from_db()
         assert agent.scopes == ["read"]
         assert agent.mailbox_ids == mailboxes
+    # A mailbox that the form does not offer stays a limit.
+    agent.mailbox_ids = [account.world.mailbox.pk]
+    agent.save(update_fields=["mailbox_ids"])
+    account.connection.mailboxes.update(is_active=False)
+    client.post(path, {"name": "Other", "scopes": ["read"]})
+    agent.refresh_from_db()
+    assert (agent.name, agent.mailbox_ids) == ("Other", [account.world.mailbox.pk])
     first = Entry.objects.filter(action="api_key.changed").oldest_first()[0]
     assert first.detail.fields["after"].endswith("scopes: read")
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from mirror.models import Mailbox, Message
-from policy.models import Group, PolicyVersion, WorkCalendar
+from policy.models import Group, LadderStep, PolicyVersion, ReviewPlan, WorkCalendar
 from policy.rules.changes import (
     activate_draft,
     begin_draft,
@@ -269,6 +269,13 @@ def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(
     begun(admin, rule(then={"approvals": {str(group.pk): 1}}))
     post(client, f"{path}/delete", 409)
     post(client, "draft/discard", edits=0)
+    # A step of a review plan would vanish with its group.
+    plan = ReviewPlan.objects.create(targets={"": [60, 120]})
+    LadderStep.objects.create(
+        plan=plan, basis="decision", act="remind", minutes=0, whom="group", group=group
+    )
+    post(client, f"{path}/delete", 409)
+    plan.delete()
     post(client, f"{path}/delete")
     assert not Group.objects.exists()
 

@@ -25,13 +25,21 @@ from approvals.errors import (
     RiskUnread,
     VerdictNotAllowed,
 )
-from approvals.models import Decision, Verdict
+from approvals.models import Decision, Review, Verdict
 from common.postgres import clock
+from mirror.models import Message
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
 from policy.rules.demand import Demand, Requirement
 from policy.rules.rules import Effects
-from tests.factories import actor_of, change_row, make_message, make_person, show_row
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_message,
+    make_person,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import at_once, decide, make_due
 from tests.ledger import latest_details
 
@@ -133,8 +141,10 @@ def test_an_approval_can_be_taken_back_until_it_is_decided(
     assert latest_details("verdict.taken_back")["outcome"] == "approve"
     assert str(decide(message, second_reviewer).progress) == "1 of 2"
     decide(message, reviewer)
-    with pytest.raises(AlreadyDecided, match="undo the decision"):
-        take_back_approval(message=message.public_id, actor=actor_of(reviewer))
+    for state, why in (("recorded", "undo the decision"), ("applied", "no approval")):
+        Decision.objects.update(state=state)
+        with pytest.raises(AlreadyDecided, match=why):
+            take_back_approval(message=message.public_id, actor=actor_of(reviewer))
 
 
 def test_what_a_person_approved_waits_for_others_and_stands_among_their_own(
@@ -334,6 +344,14 @@ def test_a_rule_shortens_the_time_to_approve_and_never_lengthens_it(message):
     put_in_force({"expire_minutes": 600})
     assert apply_policy() == 1
     assert type(message).objects.get(pk=message.pk).expires_at == message.expires_at
+    with rolled_back():
+        # What a person extended stays extended.
+        until = clock() + timedelta(hours=5)
+        Review.objects.update(extended_to=until)
+        Message.objects.update(expires_at=until)
+        put_in_force({"expire_minutes": 60})
+        assert apply_policy() == 1
+        assert expire_due() == 0
     assert expire_due() == 1
 
 

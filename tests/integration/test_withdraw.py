@@ -368,6 +368,9 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(
     with pytest.raises(AlreadyDecided):
         decide(message, reviewer, "approve")
     assert decide(message, reviewer, "reject").decision.state == "recorded"
+    undo(message, reviewer)
+    with pytest.raises(AlreadyDecided):
+        decide(message, reviewer, "approve")
 
 
 def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its_webhook_is_late(

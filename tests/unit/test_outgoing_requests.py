@@ -100,6 +100,11 @@ def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_a
         assert caught.value.refused
 
 
+def test_address_with_an_impossible_port_is_refused():
+    with pytest.raises(DeliveryError, match="not valid"):
+        post("https://x.example:99999/a.png")
+
+
 def test_plain_http_is_refused_unless_the_exact_origin_is_allowed(server):
     other_port = origin_of(server).rsplit(":", 1)[0] + ":1"
     for allow in ([], [other_port]):

@@ -187,6 +187,7 @@ FOUND = [
         ["4 December 2026", "2026-11-30", "3. März", "6 de mayo"],
     ),
     ("You may call 40 times, it may 90.", "Dates", []),
+    ("Due 5 auguſt, 6 aprıl, 7 APRİL.", "Dates", ["5 auguſt", "6 aprıl", "7 APRİL"]),
     (
         "Dear Ms. Okafor,\n\nthank you.\n\nKind regards,\nMila Sorensen",
         "Names",

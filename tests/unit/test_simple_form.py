@@ -23,6 +23,11 @@ DOES = {
         "<template>word</template>",
         "<table><tr><td background=x.png>word</td></tr></table>",
         f"<div style='background:#000;color:#fff;border-radius:90px'>{'word ' * 20}</div>",
+        "<p>x</p><![if !mso]><p>word</p><![endif]>",
+        "<p>x</p><!--[if !mso]> -->word<!--<![endif]-->",
+        "<p>x</p><!--[if gte mso 99]><!-- -->word<!--<![endif]-->",
+        "<p>x</p><!--[if !mso]><!--><!-- endif -->word<!--<![endif]-->",
+        f"{'<script></script>' * 200}<p>x</p><p style='display:none'>word</p>",
         "<p style='color:#ccc'><b style='opacity:.6'>word</b></p>",
         "<style>@media (prefers-color-scheme:dark){p{font-size:1px}}</style><p>word</p>",
     ),
@@ -39,6 +44,9 @@ DOES = {
     "add words": (
         "<style>p::before{content:'word'}</style><p>x</p>",
         "<!--[if mso]>word<![endif]-->x",
+        "<!--[IF mso]>word<![ENDIF]-->x",
+        "<p>words<!--[if mso]>word<![endif]--></p>",
+        "<!--[if mso]><a href=https://word.example><img></a><![endif]-->x",
     ),
     "draw other letters": (
         "<p style='font-family:Wingdings'>word</p>",

@@ -71,6 +71,8 @@ LAST_REFUSAL = (
 _NO_REFUSALS = (
     "",
     "approve",
+    "approved",
+    "told",
     "reject",
     "claim",
     "asked why",

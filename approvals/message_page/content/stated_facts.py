@@ -184,8 +184,10 @@ def _dates(text: str) -> _Found:
     for match in _DATE.finditer(text):
         part = match.groupdict()
         month = part["m1"] or part["m4"] or part["b5"] or ""
-        word = (part["m2"] or part["m3"] or "").lower()
-        number = _MONTH_OF[word] if word else int(month)
+        # The pattern ignores case as `re` does: ſ counts as s, and ı and İ as i.
+        word = (part["m2"] or part["m3"] or "").casefold()
+        word = word.replace("ı", "i").replace("i\u0307", "i")
+        number = _MONTH_OF.get(word, 0) if word else int(month)
         day = int(
             part["d1"] or part["d2"] or part["d3"] or part["d4"] or part["a5"] or 0
         )

@@ -69,10 +69,25 @@ def _word_blocks(element: Element, relations: Relations, outline: Outline) -> No
                 [_cell_runs(cell, relations) for cell in row.iter("tc")]
                 for row in child.iter("tr")
             )
-        elif child.tag not in ("sectPr", "Fallback"):
+        elif child.tag == "AlternateContent":
+            for one in _alternatives(child):
+                _word_blocks(one, relations, outline)
+        elif child.tag != "sectPr":
             if child.tag == "comment":
                 outline.heading(child.get("author", ""), level=4)
             _word_blocks(child, relations, outline)
+
+
+def _alternatives(element: Element) -> Iterator[Element]:
+    """Yield the alternatives in an element (Choice and Fallback) whose words differ,
+    because programs differ in which of them they show.
+    """
+    seen = set()
+    for one in element:
+        words = "".join(text.text or "" for text in one.iter("t"))
+        if words not in seen:
+            seen.add(words)
+            yield one
 
 
 def _cell_runs(cell: Element, relations: Relations) -> list[Run]:
@@ -103,7 +118,10 @@ def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
             relation = relations.get(child.get("r:id", ""))
             if relation and relation.is_external:
                 yield relation.target, "link"
-        elif child.tag not in ("pPr", "rPr", "Fallback"):
+        elif child.tag == "AlternateContent":
+            for one in _alternatives(child):
+                yield from _runs(one, mark, relations)
+        elif child.tag not in ("pPr", "rPr"):
             yield from _runs(
                 child,
                 mark or _CHANGED.get(child.tag, "") or _hidden_by(child),
@@ -178,7 +196,10 @@ def _slide_blocks(element: Element, outline: Outline) -> None:
                 outline.text((text, ""))
         elif child.tag == "sp" and child.find("nvSpPr/cNvPr[@hidden='1']") is not None:
             outline.text((_slide_text(child), "hidden"))
-        elif child.tag != "Fallback":
+        elif child.tag == "AlternateContent":
+            for one in _alternatives(child):
+                _slide_blocks(one, outline)
+        else:
             _slide_blocks(child, outline)
 
 

@@ -282,6 +282,9 @@ def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):
         assert done[name] == loose, name
     made = {"address": "new@acme.example", "allow_looser_per_call": True}
     assert world.post("/v1/mailboxes", key="both", **made).status_code == 202
+    # Whoever confirms it reads what it loosens.
+    summary = ApprovalRequest.objects.latest("id").summary
+    assert "allow_looser_per_call=True" in summary
     widened = {"kind": "restriction", "mode": "off", "version": 0, "entries": []}
     assert world.put(f"{box}/allowlist", key="both", **widened).status_code == 202
     # Decisions without a fingerprint take the code of any key.

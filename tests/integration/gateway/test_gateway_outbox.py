@@ -21,6 +21,7 @@ from gateway.models import (
     Webhook,
 )
 from gateway.states import Mode, Status
+from parsing.client import ParserUnavailable
 from tests.integration.gateway.world import (
     add_sandbox_keys,
     catch_tasks,
@@ -264,6 +265,18 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     make_due(email)
     assert leave(email) == "not due"
     wait_for(lambda: mail_server.seen == 1, 60, "the message at the mail server")
+
+
+def test_time_without_the_parser_costs_no_attempt(listening, monkeypatch):
+    def is_away(email):
+        raise ParserUnavailable("away")
+
+    email = listening.approved()
+    monkeypatch.setattr("gateway.messages.content.build", is_away)
+    for _ in range(smtp.MAX_ATTEMPTS + 1):
+        make_due(email)
+        assert leave(email) == "put off"
+    assert status_of(email) == Status.SCHEDULED
 
 
 def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening, mail_server):

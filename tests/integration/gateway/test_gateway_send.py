@@ -13,6 +13,7 @@ from common.additions import html_part
 from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
+from tests.factories import rolled_back
 from tests.integration.gateway.world import (
     add_sandbox_keys,
     bad_field_of,
@@ -375,6 +376,11 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world):
     Email.objects.filter(pk=email.pk).update(due_at=Now())
     assert leave(email) == "asked"
     assert events_of(email.pk) == ["oversight.pending"]
+    with rolled_back():
+        # Once it is approved, the agent cannot cancel it.
+        world.decide(email.pk)
+        answer = world.post(f"{world.base}/emails/{email.pk}/cancel")
+        assert refusal_of(answer) == (409, "not_cancellable")
     # Mail held back by `hold_all` stays gated, too, when the hold ends.
     Account.objects.update(hold_all_at=timezone.now())
     held = scheduled(world, gate_timing="schedule_first")
