@@ -287,7 +287,12 @@ class Tree:
             self._note_left_out("characters that part lines", "move it", token.data)
         if not token.data.isspace():
             self._nesting.text()
-        self._out.append(html.escape(token.data, quote=False))
+        text = html.escape(token.data, quote=False)
+        if self._not_in_outlook and not token.data.isspace():
+            # In an element of its own, so that it is marked like the elements there.
+            number = self._number_of(Token("start", "span", ""))
+            text = f'<span data-n="{number}">{text}</span>'
+        self._out.append(text)
 
     # Notes words and links that only Outlook reads.
     def _on_comment(self, token: Token) -> None:

@@ -25,6 +25,7 @@ DOES = {
         f"<div style='background:#000;color:#fff;border-radius:90px'>{'word ' * 20}</div>",
         "<p>x</p><![if !mso]><p>word</p><![endif]>",
         "<p>x</p><!--[if !mso]> -->word<!--<![endif]-->",
+        "<p>Pay EUR 100<!--[if !mso]><!-->word<!--<![endif]--></p>",
         "<p>x</p><!--[if gte mso 99]><!-- -->word<!--<![endif]-->",
         "<p>x</p><!--[if !mso]><!--><!-- endif -->word<!--<![endif]-->",
         f"{'<script></script>' * 200}<p>x</p><p style='display:none'>word</p>",

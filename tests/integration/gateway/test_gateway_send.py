@@ -378,6 +378,7 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world):
     assert events_of(email.pk) == ["oversight.pending"]
     with rolled_back():
         # Once it is approved, the agent cannot cancel it.
+        Email.objects.filter(pk=email.pk).update(send_at=Now())
         world.decide(email.pk)
         answer = world.post(f"{world.base}/emails/{email.pk}/cancel")
         assert refusal_of(answer) == (409, "not_cancellable")
