@@ -154,6 +154,10 @@ class Element:
         return any(one != "none" for one in self.all_of("float"))
 
 
+# The name of an element that stands for words without a tag, which no rule styles.
+BARE = "bare words"
+
+
 def styled_inside(
     element: Element, around: frozenset[str] | None, sheets: StyleSheets
 ) -> Element:
@@ -165,7 +169,9 @@ def styled_inside(
     name = element.name
     attributes = element.attributes
     tag = LINK if name == "a" and "href" in attributes else written_name(name)
-    rules = sheets.matching(tag, attributes["id"], attributes["class"], around)
+    rules = []
+    if name != BARE:
+        rules = sheets.matching(tag, attributes["id"], attributes["class"], around)
     sure = [rule for rule in rules if rule.sure]
     perhaps = [rule for rule in rules if not rule.sure]
     if sum(len(rule.declared) for rule in perhaps) > MAX_UNSURE:

@@ -13,7 +13,7 @@ from typing import Any
 
 import nh3
 
-from simple_form.cascade import Element, styled_inside
+from simple_form.cascade import BARE, Element, styled_inside
 from simple_form.colours import attribute_colour
 from simple_form.harmless import length
 from simple_form.html_reading import (
@@ -290,7 +290,7 @@ class Tree:
         text = html.escape(token.data, quote=False)
         if self._not_in_outlook and not token.data.isspace():
             # In an element of its own, so that it is marked like the elements there.
-            number = self._number_of(Token("start", "span", ""))
+            number = self._number_of(Token("start", BARE, ""))
             text = f'<span data-n="{number}">{text}</span>'
         self._out.append(text)
 

@@ -290,8 +290,8 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     page reports. Nothing is recorded if the page shows another version.
     """
     message = get_visible_message_or_404(request, public_id)
-    version = message.revision.fingerprint if message.revision else None
-    is_current = request.POST.get("fingerprint") == version
+    version = message.revision.fingerprint if message.revision else ""
+    is_current = bool(version) and request.POST.get("fingerprint") == version
     if request.POST.get("part") == "links" and is_current:
         note_opened_part(message, links_key(message), request.actor)
     return HttpResponse(status=204)

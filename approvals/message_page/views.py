@@ -4,6 +4,7 @@ bar to decide from. Also what the other views of a message share.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -303,6 +304,9 @@ def message_context(
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
     decisions = our_decisions(message)
+    if any(one.is_approval and one.state == DecisionState.APPLIED for one in decisions):
+        # MultiMail may have sent it already, so it can only be rejected.
+        actions = replace(actions, can_approve=False)
     unread = unread_parts(message, conversation, files, opened)
     context: dict[str, Any] = {
         "message": message,

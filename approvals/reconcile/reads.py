@@ -140,8 +140,8 @@ def check_reports(connection_id: int, now: datetime) -> str:
     Messages that are not held can only be asked about one by one; those beyond FEW are
     left to the sweep.
 
-    Return "again" if one more whole read is needed: if no single message can be asked
-    about, being absent from one list proves nothing.
+    Return "again" if one more whole read is needed, because being absent from one list
+    proves nothing.
     """
     began = clock()
     reported = (
@@ -160,8 +160,9 @@ def check_reports(connection_id: int, now: datetime) -> str:
     if not held:
         return outcomes or "nothing to check"
     if len(held) <= FEW and all(map(reads.can_ask, held)):
-        return ", ".join(ask_about(message.pk, now) for message in held)
-    outcome = read_everything(connection_id, now)
+        outcome = ", ".join(ask_about(message.pk, now) for message in held)
+    else:
+        outcome = read_everything(connection_id, now)
     is_first = reported.filter(missing_since__gte=began).exists()
     return "again" if outcome == "not now" or is_first else outcome
 

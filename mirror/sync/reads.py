@@ -358,8 +358,7 @@ def _read_email(message: Message, client: Client) -> UpstreamStatus | None:
         return status_in(
             client.read_email(email_id=message.upstream_id, mailbox_id=mailbox), message
         )
-    except (errors.NotFound, errors.KeyRefused, errors.Forbidden):
-        # This key does not show it, so the list of held messages counts.
+    except errors.NotFound:
         return UpstreamStatus()
     except errors.UpstreamError as error:
         health.wait(message.connection, error)

@@ -11,7 +11,8 @@
       if (!isIntersecting || document.hidden || !target.dataset.part) continue;
       onScreen.unobserve(target);
       // The desk compares the version: these links may no longer be those of the newest one.
-      const { fingerprint } = document.getElementById("message").dataset;
+      const { fingerprint } = target.closest("#message")?.dataset ?? {};
+      if (!fingerprint) continue;
       post(target.dataset.part, { part: "links", fingerprint }).then(changed, () => {});
       delete target.dataset.part;
     }

@@ -79,14 +79,18 @@ def _word_blocks(element: Element, relations: Relations, outline: Outline) -> No
 
 
 def _alternatives(element: Element) -> Iterator[Element]:
-    """Yield the alternatives in an element (Choice and Fallback) whose words differ,
-    because programs differ in which of them they show.
+    """Yield the alternatives in an element (Choice and Fallback) whose words, links or
+    hiding differ, because programs differ in which of them they show.
     """
     seen = set()
     for one in element:
-        words = "".join(text.text or "" for text in one.iter("t"))
-        if words not in seen:
-            seen.add(words)
+        shown = tuple(
+            (part.tag, part.text or "", part.get("r:id", ""), part.get("val", ""))
+            for part in one.iter()
+            if part.tag in ("t", "delText", "instrText", "hyperlink", "vanish")
+        )
+        if shown not in seen:
+            seen.add(shown)
             yield one
 
 
