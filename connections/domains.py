@@ -152,13 +152,13 @@ def delete_domain(
     mailboxes.
     """
     check_admin(actor, connection, may="remove its domains")
-    did = "remove a domain"
-    yield lambda: in_words(connection, did, page="domains", domain_id=domain_id)
     # The ledger gets the name that MultiMail returns, not the one in the form.
     known = {one.id: one.name for one in read_domains(connection, actor=actor)}
     if domain_id not in known:
         raise ChangeRefused("The account no longer has this domain.")
     name = known[domain_id]
+    did = "remove a domain"
+    yield lambda: in_words(connection, did, page="domains", domain=name)
     _request(
         connection,
         actor,

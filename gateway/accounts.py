@@ -201,16 +201,20 @@ def needs_approval_code(
     to a key that had the scopes `before`.
 
     A person confirms every new scope `oversight`. If `key` can send, a person also
-    confirms that it makes a key with `admin` but without `send`: such a key sees the
-    codes that loosen a mailbox.
+    confirms that it makes a key without `send` that has `admin`, which sees the codes
+    that loosen a mailbox, or `oversight_read`, which reads withheld mail. If `key` is
+    paused, a person confirms that another key may send.
     """
-
-    def is_admin_without_send(scopes: Collection[str]) -> bool:
-        return Scope.ADMIN in scopes and Scope.SEND not in scopes
-
-    gains_oversight = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
-    sender_gives_admin = key.may(Scope.SEND) and is_admin_without_send(scopes)
-    return gains_oversight or (sender_gives_admin and not is_admin_without_send(before))
+    gained = set(scopes) - set(before)
+    if Scope.SEND not in scopes:
+        # What a key that sends may not do, it may do from now on.
+        lost_send = Scope.SEND in before
+        beyond = {Scope.ADMIN, Scope.OVERSIGHT_READ}
+        given = beyond.intersection(scopes if lost_send else gained)
+        if given and key.may(Scope.SEND):
+            return True
+    is_paused = key.paused_at is not None
+    return Scope.OVERSIGHT in gained or (is_paused and Scope.SEND in gained)
 
 
 def _mailbox_ids(key: ApiKey, names: list[str] | None) -> list[str]:

@@ -227,7 +227,10 @@ def unicode_host(host: str) -> str:
     for label in host.split("."):
         if label.startswith("xn--"):
             with suppress(ValueError):
-                label = label[4:].encode("ascii").decode("punycode")
+                read = label[4:].encode("ascii").decode("punycode")
+                # Half of a surrogate pair is no character, and cannot be stored.
+                read.encode()
+                label = read
         labels.append(label)
     return ".".join(labels)
 

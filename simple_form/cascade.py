@@ -304,12 +304,15 @@ def _harms_of_attributes(name: str, attributes: Values) -> Iterator[Harm]:
         if one in attributes:
             yield Harm(f"{one} attribute", "hide it", reaches=one == "autofocus")
     if attributes["background"].strip():
-        yield Harm("a picture behind the words", "hide it")
+        yield Harm("a picture behind the words", "hide it", reaches=True)
     for one, most in (("cellspacing", 30), ("cellpadding", 30), ("border", 20)):
         if attribute_length(attributes[one]) > most:
             how = f"{one}={attributes[one][:20]}"
             yield Harm(how, "move it", reaches=one == "border")
-    if "shadowrootmode" in attributes or (name == "object" and "data" in attributes):
+    is_player = name in ("video", "audio") or (
+        name == "object" and "data" in attributes
+    )
+    if is_player or "shadowrootmode" in attributes:
         yield Harm(f"another content of <{name}>", "change it", reaches=True)
     if name == "img" and attributes.get("srcset"):
         how = "another picture for other screens (srcset)"

@@ -313,6 +313,8 @@ class Tree:
                 continue
             elif part.kind in ("text", "lost"):
                 words += part.data.split()
+            elif part.kind == "start" and part.name == "img":
+                words.append(f"(picture {part.decoded()['src'][:80]})")
             elif part.name.startswith(("a", "v:")) and "href" in part.attributes:
                 targets.append(f"<{part.decoded()['href']}>")
         if words or targets:
@@ -355,7 +357,8 @@ class Tree:
 
     # Writes a start tag, after the end tags and table parts that it implies.
     def _on_start(self, token: Token) -> None:
-        if token.name in ("img", "image"):
+        is_button = token.name == "input" and token.decoded()["type"].lower() == "image"
+        if token.name in ("img", "image") or is_button:
             self._nesting.prepare("img", "img")
             self._out.append(
                 f'<img data-n="{self._number_of(token._replace(name="img"))}">'

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from alerts.cards.markup import Card, Fields, Markup
 from alerts.cards.message import triggered_by
-from alerts.ledger_events import CHANGE_ASKED, REFUSED
+from alerts.ledger_events import CHANGE_ASKED, OF_BRAKE, REFUSED
 from alerts.models import Destination
 from approvals.decisions.status import Status
 from approvals.models import Brake
@@ -131,7 +131,9 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     kind, _, key = about.partition("/")
     number = int(key) if key.isdecimal() else None
     if kind == "connection" and number is not None:
-        newest = entries.filter(connection=number, message=None, action__in=_NOTICES)
+        # A flood has a card of its own.
+        actions = [action for action in _NOTICES if action not in OF_BRAKE]
+        newest = entries.filter(connection=number, message=None, action__in=actions)
         return newest.newest_first().first()
     # Each refusal and each change has its own card.
     entry_id = number if kind in ("refusal", "change") else planned

@@ -280,7 +280,8 @@ class Slack(CardChannel):
         return value
 
     def address(self, destination: Destination) -> str:
-        if destination.channel:
+        # Without a token it posts to its webhook, whatever channel was entered.
+        if destination.channel and destination.secret:
             return f"channel {destination.channel}"
         parts = split_address(destination.url)
         path = _PATH.fullmatch(parts.path) if parts else None

@@ -355,11 +355,11 @@ def add_route(
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> CanWait[None]:
     """Remove a route. Existing cards are still edited when their message changes."""
     destination = managed_destination(destination_id, actor)
-    yield lambda: _in_words(destination, "remove a route", route_id=route_id)
     routes = destination.routes.select_related("connection", "mailbox")
     route = routes.filter(pk=route_id).first()
     if route is None:
         raise DestinationMissing("This route was removed in the meantime.")
+    yield lambda: _in_words(destination, "remove a route", route=sentence(route))
     waits.record_change(
         "destination.route_removed",
         destination,

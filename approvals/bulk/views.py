@@ -301,13 +301,16 @@ def decide(request: DeskRequest) -> HttpResponse:
         request.session, posted, chosen, outcome=outcome, actor=actor
     ):
         return redirect(_done_address(repeated))
+    unread = form.number_unread
+    if outcome != Outcome.APPROVE:
+        unread = len(chosen) - len(read_on(chosen, actor=actor))
     results = decide_batch(
         sheet=posted,
         ticked=chosen,
         actor=actor,
         outcome=outcome,
         reason=form.cleaned_data["reason"],
-        unread=form.number_unread,
+        unread=unread,
     )
     batch = Batch(
         sheet=posted.id,

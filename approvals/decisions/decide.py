@@ -308,8 +308,8 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
-        # The earlier verdicts have had their effect.
-        message.verdicts.all().void()
+        # The earlier verdicts have had their effect; those since it came back count.
+        message.verdicts.filter(given_at__lte=decision.changed_at).void()
     if message.is_local and not message.is_held:
         what = local_messages.feature().word.lower()
         raise AlreadyDecided(f"This was a {what}, and it is over. Nothing was sent.")

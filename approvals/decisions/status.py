@@ -25,6 +25,7 @@ from approvals.models import Decision
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState
+from mirror.terms import LET_GO
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,13 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return replace(
             by_state, detail=f"Held again, although it was {decision.word} by {who}"
         )
-    if decision.state == DecisionState.APPLIED:
+    # If MultiMail reported the opposite of what the decision did, its report counts.
+    is_contradicted = (
+        message.state == MessageState.REJECTED
+        if decision.is_approval
+        else message.state in LET_GO
+    )
+    if decision.state == DecisionState.APPLIED and not is_contradicted:
         word = "Changes requested" if decision.outcome == "send_back" else by_state.word
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
@@ -281,6 +288,9 @@ def available_actions(
     """
     is_held = message.is_held
     is_approval = decision is not None and decision.is_approval
+    has_taken_effect = (
+        decision is not None and is_approval and decision.state == DecisionState.APPLIED
+    )
     if decision is None or decision.state in _OPEN_AGAIN or came_back:
         if not is_held:
             return AvailableActions(
@@ -289,7 +299,7 @@ def available_actions(
         return AvailableActions(
             "open",
             takes_verdict=True,
-            can_approve=not (came_back and is_approval),
+            can_approve=not (came_back and has_taken_effect),
             can_look=may_look and message.hydrated_at is None,
         )
     # Everybody who sees the message may stop what a standing approval decided.

@@ -464,9 +464,10 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
         act = viewer.open_page(message, "Record what happened")
         several = f"messages of {connection} were decided; by whom is not known"
     else:
-        what = f"{named(message)} may still be sent"
+        ends = "sent" if decision.is_approval else "rejected"
+        what = f"{named(message)} may still be {ends}"
         why = why or "It was withdrawn after the call to MultiMail may have been made."
-        several = f"messages of {connection} may still be sent"
+        several = f"messages of {connection} may still be {ends}"
         if message.is_held and decision.is_approval:
             advice = "Reject it at MultiMail. Whichever decision arrives first counts."
             act = viewer.open_page(message, "Reject at MultiMail")

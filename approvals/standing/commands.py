@@ -301,7 +301,7 @@ def over() -> QuerySet[StandingApproval]:
     """
     active = StandingApproval.objects.active()
     sampled = StandingUse.objects.filter(
-        standing=OuterRef("pk"),
+        standing__number=OuterRef("number"),
         kind=StandingUse.Kind.SAMPLED,
         at__gt=Now() - _SAMPLES_WITHIN,
     )
@@ -386,8 +386,10 @@ def on_recorded(
         because = f"{about.person} edited a message of this kind."
     elif entry.action in ("message.complained", "message.bounced") and entry.message:
         uses = StandingUse.objects.filter(kind=StandingUse.Kind.APPROVED)
+        # An earlier version may have approved it.
+        of_message = uses.filter(message__public_id=entry.message)
         affected = StandingApproval.objects.filter(
-            uses__in=uses.filter(message__public_id=entry.message)
+            number__in=of_message.values("standing__number")
         )
         because = "A recipient marked a message that it approved as spam."
     elif entry.action in _KEY_ACTIONS and details.get("key"):

@@ -294,7 +294,9 @@ def _what_they_saw(entries: Sequence[Entry]) -> Iterator[Sentence]:
         )
         yield shown_to_them or sentence("What they were told was not recorded.")
     deciders = {entry.actor_id for entry in verdicts}
-    readers = {entry.actor: entry for entry in opened if entry.actor_id not in deciders}
+    readers = {
+        entry.actor_id: entry for entry in opened if entry.actor_id not in deciders
+    }
     for entry in readers.values():
         yield sentence("{actor} opened it, {at}, and gave no verdict.", entry)
     if not verdicts and not readers:

@@ -272,6 +272,9 @@ def delete_webhook(
         what=f"delete the webhook {webhook.url}",
         has_happened=is_deleted,
     )
+    Connection.objects.filter(pk=connection.pk, upstream_webhook_id=webhook.id).update(
+        upstream_webhook_id=""
+    )
     events = ", ".join(webhook.events)
     _record("hook.deleted", connection, webhook, actor, before=events, after="")
 

@@ -150,17 +150,17 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> Json:
     key = request.auth
     target = accounts.key_named(key, key_id)
     changes = body.changes()
-    summary = f"Change the API key {target.name}"
+    acts = [f"Change the API key {target.name}"]
+    if changes.get("paused") is False:
+        acts.append("resume it")
     if "scopes" in changes:
-        summary = (
-            f"Give the API key {target.name} the scopes {', '.join(changes['scopes'])}"
-        )
-    elif changes.get("paused") is False:
-        summary = f"Resume the API key {target.name}"
+        acts.append(f"its scopes: {', '.join(changes['scopes'])}")
+    if "mailboxes" in changes:
+        acts.append(f"its mailboxes: {', '.join(changes['mailboxes'] or ['all'])}")
     with body.confirmed(
         key,
         "update_api_key",
-        summary,
+        "; ".join(acts),
         needed=accounts.needs_approval_code(
             key, changes.get("scopes", ()), target.scopes
         )

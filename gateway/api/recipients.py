@@ -164,7 +164,7 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
 
 
 @router.get(
-    "/suppression", auth=BearerKey(Scope.ADMIN, Scope.SEND), response=Suppressions
+    "/suppression", auth=BearerKey(Scope.READ, Scope.SEND), response=Suppressions
 )
 def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     """List suppressed addresses, newest first. Mail to one is refused until it is taken

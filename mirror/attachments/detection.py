@@ -91,6 +91,9 @@ def zip_members(content: bytes) -> list[Member]:
         )
         members.append(Member(text, size, bool(flags & 1)))
         position += _ENTRY_SIZE + name_size + extra_size + comment_size
+    if total <= MAX_ENTRIES and content[position : position + 4] == _ENTRY:
+        # Other programs read on, and list more files than the archive says it has.
+        raise UnreadableDirectory
     return members
 
 

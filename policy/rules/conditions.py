@@ -28,7 +28,7 @@ from pydantic import (
     with_config,
 )
 
-from common.mail_addresses import patterns_for, read_pattern
+from common.mail_addresses import names_next_hop, patterns_for, read_pattern
 from policy.calendars import Calendar, is_open
 
 
@@ -278,6 +278,8 @@ _CHECKS: dict[str, _Check] = {
     ),
     "recipients_except": lambda when, facts: (
         not facts.sees_all_recipients
+        # Mail to an address with a next hop may reach anybody.
+        or any(map(names_next_hop, facts.recipients or ()))
         or any(one.isdisjoint(when.recipients_except) for one in facts.entries)
     ),
     "lists": lambda when, facts: (

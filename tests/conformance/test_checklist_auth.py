@@ -133,6 +133,11 @@ NEEDS = [
         SEND | ADMIN,
         [
             "DELETE /v1/contacts/x",
+        ],
+    ),
+    (
+        READ | SEND | ADMIN,
+        [
             "GET /v1/suppression",
         ],
     ),

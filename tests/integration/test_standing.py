@@ -427,6 +427,10 @@ def test_a_new_version_ends_the_one_that_it_replaces(standing, admin, second):
     made = commands.sign_standing(actor=actor, replaces=standing.pk, **like)
     standing.refresh_from_db()
     assert (made.number, made.version, standing.state) == (1, 2, "ended")
+    # A complaint about what the first version approved ends the second.
+    report(standing, standing.mailbox.connection, "message.complained")
+    made.refresh_from_db()
+    assert made.state == "ended"
 
 
 def test_two_sweeps_at_one_moment_meet_a_message_once(

@@ -177,6 +177,18 @@ def test_second_directory_that_a_zip64_record_names_hides_no_file():
         Package(both)
 
 
+def test_number_of_files_that_an_archive_states_hides_none():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("readme.txt", "x")
+        archive.writestr("invoice.exe", "x")
+    content = bytearray(packed.getvalue())
+    end = content.index(b"PK\x05\x06")
+    content[end + 8 : end + 12] = struct.pack("<HH", 1, 1)
+    found = sentences(bytes(content), "a.zip")
+    assert [one for one in found if one.startswith("high") or "broken" in one]
+
+
 def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored():
     packed = named("a?b.txt").replace(b"a?b.txt", b"a\0b.txt")
     seen = detect_file(packed, name="a.zip", content_type="")

@@ -53,6 +53,8 @@ EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
 HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
 # Discord's error code for a message that does not exist any more.
 UNKNOWN_MESSAGE = 10008
+# Its code for a post of another bot, which this one may not edit.
+OTHER_AUTHOR = 50005
 _LOGGED_HEADERS = (
     "Retry-After",
     "X-RateLimit-Global",
@@ -353,6 +355,10 @@ def _call_discord(
         )
     if status == 404 and result.get("code") == UNKNOWN_MESSAGE:
         raise CardGone("Somebody deleted the card in Discord.", **answer_fields)
+    if status == 403 and result.get("code") == OTHER_AUTHOR:
+        raise CardGone(
+            "Another bot posted the card, so it cannot be edited.", **answer_fields
+        )
     if status in (401, 403, 404):
         why = (
             "the bot may not post there"

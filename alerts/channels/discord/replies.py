@@ -75,6 +75,7 @@ _NO_REFUSALS = (
     "told",
     "reject",
     "claim",
+    "claim refused",
     "asked why",
     "given",
     "calling",

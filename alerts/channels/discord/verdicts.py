@@ -176,6 +176,9 @@ def _carry_out(press: _Press) -> Reply:
         typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
         outcome, sentence = error_sentence(error, shown=press.shown)
         link = f"[Open it on the desk](<{press.link}>)"
+        if action == "claim":
+            # It is not recorded, so it does not count as a recorded refusal.
+            outcome = "claim refused"
         return Reply(outcome, f"{sentence} {link}.{typed}")
     sentence = "You claimed this message. The claim ends when you have not had it open for ten minutes."
     return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")

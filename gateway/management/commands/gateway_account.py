@@ -55,10 +55,12 @@ class Command(BaseCommand):
         slug = slugify(name)[:60]
         if not slug:
             raise CommandError("The name needs letters or digits.")
+        overseer = options["oversight_email"]
         try:
             address = clean_address(
                 address or f"agent@{slug.replace('_', '-')}.example"
             ).lower()
+            overseer = overseer and clean_address(overseer)
         except ValueError as error:
             raise CommandError(str(error)) from None
         if Account.objects.filter(slug=slug).exists():
@@ -71,9 +73,7 @@ class Command(BaseCommand):
             or Domain.objects.active().filter(domain=domain).exists()
         ):
             raise CommandError(f"The domain {domain} belongs to another account.")
-        account = Account.objects.create(
-            name=name, slug=slug, oversight_email=options["oversight_email"]
-        )
+        account = Account.objects.create(name=name, slug=slug, oversight_email=overseer)
         mailbox = make_mailbox(
             account,
             address=address,

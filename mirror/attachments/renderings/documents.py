@@ -262,9 +262,14 @@ def _table(table: Element, outline: Outline) -> None:
         ]
         cells: dict[int, Cell] = {}
         for place, _, cell in _repeated(elements, "columns"):
-            if len(cell) and place <= MAX_COLUMNS:
+            # Programs draw a cell by its value; its text may say something else.
+            value = cell.get("value") or cell.get("string-value", "")
+            if (len(cell) or value) and place <= MAX_COLUMNS:
                 text = "\n".join(map(_text, cell.iter("p")))
-                cells[place] = ([(text, "")], cell.get("formula", ""))
+                runs = [(text, "")]
+                if value not in ("", text):
+                    runs.append((f" (value: {value})", "note"))
+                cells[place] = (runs, cell.get("formula", ""))
         if cells:
             rows.append((str(number), _mark(row), cells))
     marks = {

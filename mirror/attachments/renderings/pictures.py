@@ -52,6 +52,8 @@ def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
             value = value.decode("utf-8", "replace")
         if name in ("xmp", "XML:com.adobe.xmp"):
             yield "XMP", "present; it may have names, places and dates"
+        elif isinstance(value, dict) and 0x0404 in value:
+            yield "IPTC", "present; it may have names, places, dates and text"
         elif isinstance(value, str):
             yield "Comment" if is_comment else f"Text “{name[:79]}”", value
 

@@ -361,7 +361,7 @@ def test_sending_key_creates_no_more_powerful_key(world):
     def make(*scopes):
         return world.post("/v1/api-keys", key="mighty", name="Friend", scopes=scopes)
 
-    for scopes in (("oversight",), ("read", "admin")):
+    for scopes in (("oversight",), ("read", "admin"), ("read", "oversight_read")):
         assert awaits_code(make(*scopes)), scopes
     assert not ApiKey.objects.filter(name="Friend").exists()
     assert make("read", "send").status_code == 201
@@ -372,6 +372,9 @@ def test_sending_key_creates_no_more_powerful_key(world):
     ):
         path = f"/v1/api-keys/{world.key_id(changed)}"
         assert awaits_code(world.patch(path, key="mighty", scopes=[scope]))
+    # A paused key makes no other key that sends.
+    ApiKey.objects.filter(name="Key mighty").update(paused_at=timezone.now())
+    assert awaits_code(make("read", "send"))
 
 
 def test_mail_accepted_before_its_mailbox_was_tightened_is_held(free, mail_server):
