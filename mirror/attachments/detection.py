@@ -75,7 +75,10 @@ def zip_members(content: bytes) -> list[Member]:
     if position < 0 or (total and content[position : position + 4] != _ENTRY):
         position = offset
     members: list[Member] = []
-    for _ in range(min(total, MAX_ENTRIES)):
+    # Some programs list what follows the stated number of files too.
+    while len(members) < MAX_ENTRIES and (
+        len(members) < total or content[position : position + 4] == _ENTRY
+    ):
         if content[position : position + 4] != _ENTRY or position + _ENTRY_SIZE > len(
             content
         ):
@@ -91,9 +94,6 @@ def zip_members(content: bytes) -> list[Member]:
         )
         members.append(Member(text, size, bool(flags & 1)))
         position += _ENTRY_SIZE + name_size + extra_size + comment_size
-    if total <= MAX_ENTRIES and content[position : position + 4] == _ENTRY:
-        # Other programs read on, and list more files than the archive says it has.
-        raise UnreadableDirectory
     return members
 
 
