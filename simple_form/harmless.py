@@ -518,7 +518,4 @@ def harm_of(name: str, value: str) -> Harm | None:
         ),
         "change it",
     )
-    # A picture may show words where the message has none.
-    has_picture = re.search(r"url\(|image-set\(|cross-fade\(", value) is not None
-    reaches = has_picture or not _OWN_WORDS_ONLY.match(plain)
-    return Harm(f"{name}: {value[:80]}", does, reaches=reaches)
+    return Harm(f"{name}: {value[:80]}", does, reaches=not _OWN_WORDS_ONLY.match(plain))
