@@ -15,6 +15,7 @@ from django.db import models
 class Status(models.TextChoices):
     """The state of an email."""
 
+    # Before it is stored; no row has it.
     PENDING_SCAN = "pending_scan"
     PENDING_SEND_APPROVAL = "pending_send_approval"
     PENDING_INBOUND_APPROVAL = "pending_inbound_approval"
@@ -48,18 +49,15 @@ class Decision(models.TextChoices):
 class Change(StrEnum):
     """What can happen to an email, so that its state changes."""
 
-    # After the scan: hold it for a decision, release it to the outbox, or refuse it.
+    # When it is accepted, changed or due: hold it for a decision, or release it to the
+    # outbox.
     HOLD = "hold"
     RELEASE = "release"
-    REFUSE = "refuse"
-    # When a scheduled email is due: hold it for a decision, which it still needs.
-    ASK = "ask"
     APPROVE = "approve"
     REJECT = "reject"
     CANCEL = "cancel"
     SEND = "send"
     FAIL = "fail"
-    EDIT = "edit"
     OPEN = "open"
     REPORT_SPAM = "report_spam"
     NOT_SPAM = "not_spam"
@@ -70,19 +68,17 @@ class Change(StrEnum):
 TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.PENDING_SCAN, Change.HOLD): Status.PENDING_SEND_APPROVAL,
     (Status.PENDING_SCAN, Change.RELEASE): Status.SCHEDULED,
-    (Status.PENDING_SCAN, Change.REFUSE): Status.REJECTED,
-    (Status.PENDING_SCAN, Change.CANCEL): Status.CANCELLED,
     (Status.PENDING_SEND_APPROVAL, Change.APPROVE): Status.SCHEDULED,
     (Status.PENDING_SEND_APPROVAL, Change.REJECT): Status.REJECTED,
     (Status.PENDING_SEND_APPROVAL, Change.CANCEL): Status.CANCELLED,
     (Status.PENDING_INBOUND_APPROVAL, Change.APPROVE): Status.UNREAD,
     (Status.PENDING_INBOUND_APPROVAL, Change.REJECT): Status.REJECTED,
     (Status.PENDING_INBOUND_APPROVAL, Change.CANCEL): Status.CANCELLED,
-    (Status.SCHEDULED, Change.ASK): Status.PENDING_SEND_APPROVAL,
+    (Status.SCHEDULED, Change.HOLD): Status.PENDING_SEND_APPROVAL,
+    (Status.SCHEDULED, Change.RELEASE): Status.SCHEDULED,
     (Status.SCHEDULED, Change.SEND): Status.SENT,
     (Status.SCHEDULED, Change.FAIL): Status.SEND_FAILED,
     (Status.SCHEDULED, Change.CANCEL): Status.CANCELLED,
-    (Status.SCHEDULED, Change.EDIT): Status.PENDING_SCAN,
     (Status.UNREAD, Change.OPEN): Status.READ,
     (Status.UNREAD, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
     (Status.READ, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
@@ -95,7 +91,6 @@ AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROV
 # Received mail that no person has approved: its content is withheld from agents, also
 # after a rejection.
 WITHHELD = (
-    Status.PENDING_SCAN,
     Status.PENDING_INBOUND_APPROVAL,
     Status.REJECTED,
     Status.CANCELLED,

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from common.sweeps import Duty, do_all, duty
 from gateway import tasks
-from gateway.messages import decisions, outbox, submission
+from gateway.messages import decisions, outbox
 from gateway.models import Email, IdempotencyRecord, Notice, Webhook, WebhookDelivery
 from gateway.webhooks import deliveries
 
@@ -25,16 +25,10 @@ def sweep() -> str:
     """Do every duty that has something to do. Returns how much each did, such as "2
     emails, 1 lost".
     """
-    emails = Email.objects
     events = WebhookDelivery.objects
     duties: dict[str, Duty] = {
         # Cancels mail that waits in closed mailboxes.
         "closed": decisions.cancel_in_closed_mailboxes,
-        # Moves on mail whose request crashed after storing it.
-        "moved on": lambda: sum(
-            submission.try_move_on(email)
-            for email in emails.stuck_before_scan().with_mailbox()[:BATCH]
-        ),
         # Writes off mail whose worker died while sending it.
         "lost": outbox.settle_lost,
         # Due emails, notices and webhook deliveries, in case their task was lost.
@@ -55,11 +49,8 @@ def sweep() -> str:
             lambda _: deliveries.give_up_waiting(),
         ),
         # Clears what is not needed any more.
-        "old secrets": duty(
-            Webhook.objects.after_overlap,
-            lambda _: Webhook.objects.after_overlap().update(
-                previous_secret="", previous_until=None
-            ),
+        "old secrets": lambda: Webhook.objects.after_overlap().update(
+            previous_secret="", previous_until=None
         ),
         "old keys": duty(
             lambda: IdempotencyRecord.objects.expired().order_by("expires_at"),

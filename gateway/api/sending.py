@@ -44,7 +44,7 @@ from gateway.messages import submission
 from gateway.messages.submission import new_email, reply_fields
 from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
-from gateway.states import Status
+from gateway.states import Direction, Status
 
 _EXAMPLE_TEXT = "Dear Jane,\n\nit left this morning."
 # Characters of a UCAN.
@@ -271,20 +271,20 @@ def accept(
         is_reply="thread_id" in fields,
     )
     email = accepted.email
-    # The answer is built before the message moves on, so that its status is always the
-    # first one.
+    # The first status, whatever came of it at once.
+    status: str = Status.PENDING_SCAN
+    if accepted.repeated:
+        status = "already_sent" if email.status == Status.SENT else email.status
     result: Json = {
         **email.ids(),
         "thread_id": email.thread_id,
         "mailbox_id": email.mailbox_id,
-        "status": "queued" if flat else email.status,
+        "status": "queued" if flat else status,
         "oversight_status": "pending_approval" if email.gated else "not_required",
         "oversight_mode": email.oversight_mode,
         "message": _HELD if email.gated else _LEAVING,
     }
     if accepted.repeated:
-        if email.status == Status.SENT and not flat:
-            result["status"] = "already_sent"
         result |= {"idempotent": True, "message": _AGAIN}
         if accepted.mismatch:
             result |= {"idempotency_mismatch": True, "message": _MISMATCH}
@@ -305,7 +305,6 @@ def accept(
         )
     if email.simplified:
         result["warnings"] = email.simplified[:MOST_WARNINGS]
-    submission.try_move_on(email)
     return JsonResponse(result, status=202)
 
 
@@ -336,6 +335,8 @@ def _new(
     fields: Json = {"to": body.to, "subject": body.subject}
     if body.replaces:
         replaced = email_named(request.auth, body.replaces, mailbox)
+        if replaced.direction != Direction.OUTBOUND:
+            raise Invalid("replaces: is no message that this mailbox sends.")
         fields |= {
             "thread_id": replaced.thread_id,
             "in_reply_to": replaced.in_reply_to,

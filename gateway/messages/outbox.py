@@ -327,7 +327,7 @@ def hold_back(made_at: datetime) -> list[str]:
     # Pending messages may have been decided after the backup. `fate_unknown` in the
     # pending list shows that.
     needs_decision = Q(gated=True) & ~Q(decision=Decision.APPROVED)
-    unfinished = (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL, Status.SCHEDULED)
+    unfinished = (Status.PENDING_SEND_APPROVAL, Status.SCHEDULED)
     live = Email.objects.filter(
         direction=Direction.OUTBOUND, sandbox=False, status__in=unfinished
     )

@@ -1,13 +1,11 @@
-"""Makes an email of what an agent wants sent, stores it, moves it on to the gate or the
-outbox, and changes it while it is scheduled.
+"""Makes an email of what an agent wants sent, stores it at the gate or in the outbox, and
+changes it while it is scheduled.
 
-Storing and moving on are two transactions. An email that is stored survives a crash
-between them; the sweep moves it on. What is approved is what is sent, so only the time
-of an approved message can be changed.
+What is approved is what is sent, so only the time of an approved message can be
+changed.
 """
 
 import hashlib
-import logging
 import re
 from contextlib import suppress
 from copy import copy
@@ -27,11 +25,9 @@ from gateway.attachments import File
 from gateway.errors import Conflict, Invalid
 from gateway.messages.admission import admit, check_time, note_admission
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
-from gateway.states import Change, Direction, GateTiming, Mode, Status
+from gateway.states import Change, Direction, GateTiming, Mode, Status, next_state
 from gateway.text import one_plain_line
 from gateway.webhooks import events
-
-log = logging.getLogger(__name__)
 
 # How long a repeated idempotency key is recognised; without one, the same content.
 KEY_WINDOW = timedelta(hours=24)
@@ -62,7 +58,7 @@ def accept_email(
     idempotency_key: str,
     is_reply: bool,
 ) -> SubmissionResult:
-    """Store one message as an email that waits for its scan, or find the email that an
+    """Store one message, held at the gate or in the outbox, or find the email that an
     earlier request with the same key made. `asked` is the oversight mode that the call
     asks for.
 
@@ -116,31 +112,33 @@ def accept_email(
         # Checked after the key, so that a repeated key is answered although the quota
         # is used up.
         limits.check_quota(key.account, sandbox=key.sandbox, now=email.created_at)
+        # There is no scanner yet: this is where its verdict will be asked for.
+        change = _next_change(email)
+        email.status = next_state(email.status, change)
+        if change == Change.RELEASE:
+            email.due_at = email.send_at or Now()
         email.save(force_insert=True)
         auditing.record(
             "email.submitted", email, key, oversight_mode=email.oversight_mode
         )
         note_admission(admission, email, key)
         Attachment.objects.attach(email, files)
+        _announce(email)
     return SubmissionResult(email, unlisted=admission.unlisted)
 
 
-def move_on(email: Email) -> bool:
-    """Hold an accepted email at the gate, or put it into the outbox. Returns False if
-    another process did.
-
-    There is no scanner yet: this is where its verdict will be asked for.
-    """
+def _next_change(email: Email) -> Change:
+    # Whether the email waits at the gate now, or goes to the outbox.
     waits_for_time = email.send_at and email.gate_timing == GateTiming.SCHEDULE_FIRST
-    with transaction.atomic():
-        if email.gated and not waits_for_time:
-            return _hold(email, Change.HOLD)
-        if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
-            return False
-        if email.send_at is None:
-            tasks.send_email.delay_on_commit(email.pk)
-    log.info("email released", extra={"email": email.pk})
-    return True
+    return Change.HOLD if email.gated and not waits_for_time else Change.RELEASE
+
+
+def _announce(email: Email) -> None:
+    # Tells the subscribers of a held email, and a worker of one that is due.
+    if email.status == Status.PENDING_SEND_APPROVAL:
+        events.announce(email, events.PENDING)
+    elif email.send_at is None:
+        tasks.send_email.delay_on_commit(email.pk)
 
 
 @transaction.atomic
@@ -150,17 +148,12 @@ def request_approval(email: Email) -> bool:
     Under `hold_all` this includes ungated mail, which needs an approval from then on.
     """
     # To ask was no attempt to send: an approval makes the email newly due.
-    return _hold(
-        email, Change.ASK, gated=True, due_at=None, lease_until=None, attempts=0
+    is_held = Email.objects.move(
+        email, Change.HOLD, gated=True, due_at=None, lease_until=None, attempts=0
     )
-
-
-def _hold(email: Email, change: Change, **fields: Any) -> bool:
-    if not Email.objects.move(email, change, **fields):
-        return False
-    events.announce(email, events.PENDING)
-    log.info("email held", extra={"email": email.pk})
-    return True
+    if is_held:
+        _announce(email)
+    return is_held
 
 
 def edit_scheduled(
@@ -214,31 +207,22 @@ def edit_scheduled(
         key, changed, asked=None if bypassed else Mode(email.oversight_mode)
     )
     # A message that had to wait for a person stays gated after a change.
+    changed.gated = email.gated or admission.gated
+    change = _next_change(changed)
     stored = {
         "oversight_mode": admission.mode,
-        "gated": email.gated or admission.gated,
-        "due_at": None,
+        "gated": changed.gated,
+        "due_at": changed.send_at if change == Change.RELEASE else None,
     }
     if "markdown" in fields:
         # The HTML body would still hold the old text.
         stored |= {"html": None, "original_html": None, "simplified": []}
     with transaction.atomic():
-        if not Email.objects.editable_as(email).move(
-            email, Change.EDIT, **fields, **stored
-        ):
+        if not Email.objects.editable_as(email).move(email, change, **fields, **stored):
             raise _changed_meanwhile(email)
         auditing.record("email.edited", email, key, fields=sorted(fields))
         note_admission(admission, email, key)
-    try_move_on(email)
-
-
-def try_move_on(email: Email) -> bool:
-    """Move an email on; an error is logged and the sweep tries again."""
-    try:
-        return move_on(email)
-    except Exception:
-        log.exception("email not moved on", extra={"email": email.pk})
-        return False
+        _announce(email)
 
 
 def _changed_meanwhile(email: Email) -> Conflict:

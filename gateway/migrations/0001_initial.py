@@ -401,10 +401,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='email',
-            index=models.Index(condition=models.Q(('status', 'pending_scan')), fields=['created_at'], name='email_unscanned'),
-        ),
-        migrations.AddIndex(
-            model_name='email',
             index=models.Index(fields=['mailbox', '-id'], name='email_of_mailbox'),
         ),
         migrations.AddIndex(

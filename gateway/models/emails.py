@@ -132,14 +132,6 @@ class EmailQuerySet(models.QuerySet["Email"]):
                 setattr(email, name, value)
         return True
 
-    def stuck_before_scan(self) -> Self:
-        """Emails whose request ended after it had stored them, before it moved them
-        on.
-        """
-        return self.filter(
-            status=Status.PENDING_SCAN, created_at__lt=Now() - timedelta(seconds=5)
-        ).order_by("created_at")
-
     def in_outbox(self) -> Self:
         """Emails that are due and unclaimed, or claimed by a worker that died before it
         offered the message.
@@ -222,11 +214,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         In no order: with an order PostgreSQL would walk all emails by their ids,
         instead of using the partial indexes.
         """
-        waiting = (
-            Q(status__in=AWAITING_DECISION)
-            | Q(status=Status.SCHEDULED)
-            | Q(status=Status.PENDING_SCAN)
-        )
+        waiting = Q(status__in=AWAITING_DECISION) | Q(status=Status.SCHEDULED)
         return self.filter(waiting, mailbox_id__in=closed).unclaimed()
 
     def editable_as(self, email: Email) -> Self:
@@ -472,12 +460,6 @@ class Email(UlidModel):
                 fields=["due_at"],
                 condition=Q(status=Status.SCHEDULED),
                 name="email_outbox",
-            ),
-            # What a crashed request left behind between storing and moving on.
-            models.Index(
-                fields=["created_at"],
-                condition=Q(status=Status.PENDING_SCAN),
-                name="email_unscanned",
             ),
             # The list of a mailbox, newest first, also by cursor.
             models.Index(fields=["mailbox", "-id"], name="email_of_mailbox"),

@@ -75,7 +75,6 @@ def _fill():
 
     from approvals.models import Decision
     from audit.sealing.sealer import seal_all
-    from gateway.messages import submission
     from gateway.messages.decisions import decide_email
     from gateway.models import ApiKey, Email
     from tests import factories
@@ -114,13 +113,13 @@ def _fill():
     )
     for number, later in enumerate((None, timedelta(days=36_500), None)):
         email = Email.objects.create(
-            account=world.account, mailbox=world.mailbox, direction="outbound", status="pending_scan", sandbox=False,
+            account=world.account, mailbox=world.mailbox, direction="outbound",
+            status="pending_send_approval", sandbox=False,
             sent_by_key=agent, created_at=timezone.now(), from_address=world.mailbox.address,
             to=["dana@northwind.example"], subject=f"Order {number}", markdown="Hello", gated=True,
             message_id_header=f"<{number}@acme.example>", thread_id=str(number), oversight_mode="gated_send",
             send_at=timezone.now() + later if later else None,
         )  # fmt: skip
-        submission.move_on(email)
         if number < 2:
             nothing = {"reason": "", "expected_fingerprint": ""}
             decide_email(desk, email.pk, outcome="approved", **nothing)

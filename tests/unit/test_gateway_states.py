@@ -31,19 +31,17 @@ from gateway.timestamps import epoch_milliseconds, iso, parse_iso
 WAYS = """
     pending_scan hold pending_send_approval
     pending_scan release scheduled
-    pending_scan refuse rejected
-    pending_scan cancel cancelled
     pending_send_approval approve scheduled
     pending_send_approval reject rejected
     pending_send_approval cancel cancelled
     pending_inbound_approval approve unread
     pending_inbound_approval reject rejected
     pending_inbound_approval cancel cancelled
-    scheduled ask pending_send_approval
+    scheduled hold pending_send_approval
+    scheduled release scheduled
     scheduled send sent
     scheduled fail send_failed
     scheduled cancel cancelled
-    scheduled edit pending_scan
     unread open read
     unread report_spam spam_quarantined
     read report_spam spam_quarantined
@@ -56,7 +54,7 @@ STATUSES = (
     "pending_scan pending_send_approval pending_inbound_approval scheduled sent send_failed rejected cancelled"
     " unread read archived deleted spam_flagged spam_quarantined"
 )
-CHANGES = "hold release refuse ask approve reject cancel send fail edit open report_spam not_spam"
+CHANGES = "hold release approve reject cancel send fail open report_spam not_spam"
 
 
 def test_every_state_by_every_change_follows_the_table():

@@ -16,7 +16,6 @@ from django.utils import timezone
 from gateway import sweeping, tasks
 from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.models import webhooks as queries
-from gateway.states import Status
 from gateway.sweeping import sweep
 from gateway.webhooks import deliveries as webhook_deliveries
 from tests.integration.gateway.world import (
@@ -25,7 +24,6 @@ from tests.integration.gateway.world import (
     add_sandbox_keys,
     catch_tasks,
     noted,
-    status_of,
     sweep_and_catch_wake_ups,
     times_noted,
     undone,
@@ -479,22 +477,6 @@ def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
         [backlogged.pk, other.pk] * 2,
         [other.pk, backlogged.pk] * 2,
     )
-
-
-def test_email_that_cannot_be_processed_does_not_block_others(world, other):
-    stuck, fine = world.held(), other.held()
-    Email.objects.update(
-        status=Status.PENDING_SCAN, created_at=timezone.now() - timedelta(minutes=1)
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
-            "CREATE TRIGGER stuck BEFORE UPDATE ON gateway_email FOR EACH ROW"
-            f" WHEN (OLD.id = '{stuck}') EXECUTE FUNCTION refuse()"
-        )
-    sweeping.sweep()
-    assert status_of(stuck) == Status.PENDING_SCAN
-    assert status_of(fine) == Status.PENDING_SEND_APPROVAL
 
 
 def test_mail_without_a_mail_server_blocks_nothing(world, settings, monkeypatch):

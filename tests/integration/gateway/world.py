@@ -16,7 +16,7 @@ from common.tasks import AfterCommitTask
 from gateway import sweeping
 from gateway.accounts import register_key
 from gateway.mailboxes import make_mailbox
-from gateway.messages import outbox, submission
+from gateway.messages import outbox
 from gateway.models import (
     Account,
     Allowlist,
@@ -325,9 +325,3 @@ def sweep_and_catch_wake_ups(monkeypatch):
     with TestCase.captureOnCommitCallbacks(execute=True):
         sweeping.sweep()
     return sent
-
-
-def move_on_everything():
-    """Process mail whose request ended early, as the sweep does."""
-    for email in Email.objects.filter(status=Status.PENDING_SCAN).with_mailbox():
-        submission.move_on(email)
