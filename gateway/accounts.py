@@ -59,6 +59,13 @@ def change_account(
         )
     with transaction.atomic():
         account = Account.locked(key.account_id)
+        # By the account as it was read, it was judged whether this needs a code.
+        judged = [*changes, *(["hold_all_at"] if hold_all is False else [])]
+        if any(getattr(account, name) != getattr(key.account, name) for name in judged):
+            raise Conflict(
+                "The account was changed at the same time. Read it again before you retry.",
+                code="changed_meanwhile",
+            )
         commercial = Mailbox.objects.filter(
             account=account, commercial=True, is_active=True
         )

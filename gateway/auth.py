@@ -77,7 +77,10 @@ class BearerKey(HttpBearer):
             raise Forbidden("The account is switched off.", code="account_inactive")
         limits.check_rate(key, now=timezone.now())
         check_scopes(key, *self.scopes)
-        if key.paused_at is not None and Scope.SEND in self.scopes:
+        # What another scope of the key allows as well does not need `send`.
+        others = set(self.scopes) - {Scope.SEND}
+        needs_send = Scope.SEND in self.scopes and not key.may(*others)
+        if key.paused_at is not None and needs_send:
             raise Forbidden(
                 "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
                 code="key_paused",

@@ -131,9 +131,9 @@ def check_may_read(key: ApiKey, email: Email) -> None:
     """Raise Forbidden if the key may not read the content of the message."""
     if may_read(key, email):
         return
-    if email.status == Status.REJECTED:
+    if email.status in (Status.REJECTED, Status.CANCELLED):
         raise Forbidden(
-            "This message was rejected and cannot be read.", code="not_let_in"
+            f"This message was {email.status} and cannot be read.", code="not_let_in"
         )
     raise Forbidden(
         "This message is waiting for approval and cannot be read until then.",

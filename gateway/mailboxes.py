@@ -105,7 +105,16 @@ def change_mailbox(
                 code="copy_not_allowed",
             )
     with transaction.atomic():
+        was_required = mailbox.require_fingerprint
         mailbox = Mailbox.locked(mailbox.pk)
+        if mailbox.require_fingerprint and not (
+            was_required or changes.get("require_fingerprint", True)
+        ):
+            # As it was read, this change needed no code.
+            raise Conflict(
+                "The mailbox was changed at the same time. Read it again before you retry.",
+                code="changed_meanwhile",
+            )
         _check_settings(mailbox.account, changes)
         if changes.get("commercial", mailbox.commercial):
             # Locked, so that the postal address is not removed meanwhile.

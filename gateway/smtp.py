@@ -119,7 +119,8 @@ def hand_over(
     """
     with _session(server) as smtp:
         began = time.monotonic()
-        reports_delivery = server.dsn and smtp.has_extn("dsn")
+        # Nobody reads reports about mail without an id.
+        reports_delivery = bool(envelope_id) and server.dsn and smtp.has_extn("dsn")
         options = ["RET=HDRS", f"ENVID={envelope_id}"] if reports_delivery else []
         _step(smtp.mail(sender, options))
         refused: Replies = {}

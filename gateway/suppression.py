@@ -68,8 +68,7 @@ def suppress_gone(email: Email, refused: smtp.Replies) -> None:
         for address, (code, text) in refused.items()
         if says_gone(code, text)
     }
-    suppressed = Suppression.objects.among(gone, email.account_id)
-    for address in sorted(gone - suppressed.keys()):
+    for address in sorted(gone):
         suppress(email, address, Suppression.Reason.BOUNCE)
 
 

@@ -65,7 +65,7 @@ def request(
     allowed = origin in {
         origin_of(one) for one in (settings.OUTGOING_ALLOW if allow is None else allow)
     }
-    if not url.startswith("https://") and not allowed:
+    if not origin.startswith("https://") and not allowed:
         raise DeliveryError(
             "Only https addresses are allowed, except for the origins in OUTGOING_ALLOW.",
             refused=True,

@@ -288,16 +288,12 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Json
     key = request.auth
     box = mailbox_named(key, mailbox)
     # Only in the mode enforce does it let mail skip the review; the other modes are
-    # stricter.
-    loosens = (
-        body.mode == "enforce"
-        and _list_of(box, Allowlist.Kind.BYPASS).mode != body.mode
-    )
+    # stricter. It needs the code also if it is in force: it may be switched off now.
     with body.confirmed(
         key,
         "set_allowlist_mode",
         f"Set the allowlist of {box.address} to {body.mode}",
-        needed=loosens or None,
+        needed=body.mode == "enforce" or None,
         mailbox=box.pk,
     ):
         changed = allowlists.set_bypass_mode(key, box, body.mode)

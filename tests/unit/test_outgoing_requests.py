@@ -100,6 +100,11 @@ def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_a
         assert caught.value.refused
 
 
+def test_scheme_in_capitals_is_https_too():
+    with pytest.raises(DeliveryError, match="private"):
+        request("POST", "HTTPS://127.0.0.1:1/", body=b"", headers={})
+
+
 def test_address_with_an_impossible_port_is_refused():
     with pytest.raises(DeliveryError, match="not valid"):
         post("https://x.example:99999/a.png")

@@ -13,8 +13,11 @@ from django.db import connection
 from django.utils import timezone
 
 from gateway import accounts
+from gateway.errors import Conflict
+from gateway.mailboxes import change_mailbox
 from gateway.models import (
     Account,
+    ApiKey,
     ApprovalRequest,
     AuditLogEntry,
     Mailbox,
@@ -260,6 +263,19 @@ def test_operator_sees_open_codes(asking):
         "Create the API key \\u202eBot with send for all mailboxes",
     ):
         assert part in shown()
+
+
+def test_change_judged_before_the_row_was_tightened_is_refused(world):
+    add_key(world, "both", ["send", "admin"])
+    keys = ApiKey.objects.select_related("account")
+    key = keys.get(name="Key both")
+    mailbox = Mailbox.objects.get(pk=world.mailbox.pk)
+    Account.objects.update(hold_all_at=timezone.now())
+    Mailbox.objects.update(require_fingerprint=True)
+    with pytest.raises(Conflict):
+        accounts.change_account(key, changes={}, hold_all=False)
+    with pytest.raises(Conflict):
+        change_mailbox(key, mailbox, None, {"require_fingerprint": False})
 
 
 def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):

@@ -94,6 +94,16 @@ def test_setting_says_who_is_asked_for_a_code(world, other, settings):
     assert {notice.account_id for notice in Notice.objects.all()} == {other.account.pk}
 
 
+def test_code_asks_a_server_for_no_report_because_nobody_reads_it(
+    overseen, mail_server, settings
+):
+    mail_server.dsn = True
+    settings.EMAIL_URL = f"{mail_server.url}?dsn=1"
+    create_key(overseen)
+    assert send_all() == ["sent"]
+    assert mail_server.options == []
+
+
 def test_secret_path_of_a_webhook_is_not_mailed(overseen, mail_server):
     url = "https://discord.com/api/webhooks/1/geheim?token=geheim"
     overseen.post("/v1/webhooks", key="admin", url=url, events=["message.sent"])

@@ -284,6 +284,14 @@ def test_flat_reply_without_a_known_parent_is_refused(world):
         assert reply_flat(world, **{"body": "x", **body}).status_code == status, body
 
 
+def test_received_mail_is_not_replaced_and_tells_nothing_of_itself(world):
+    held = make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL)
+    assert bad_field_of(world.send(replaces=held.pk)) == (422, "replaces")
+    cancelled = make_inbound(world, status=Status.CANCELLED)
+    answer = world.call("GET", f"{world.base}/emails/{cancelled.pk}")
+    assert refusal_of(answer) == (403, "not_let_in")
+
+
 def test_reply_to_unapproved_inbound_mail_or_the_other_kind_is_refused(world):
     add_sandbox_keys(world)
     live = make_inbound(world, thread_id="live")

@@ -13,6 +13,7 @@ from gateway.messages.content import AI_DISCLOSURE
 from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
+    ApiKey,
     Email,
     Mailbox,
     Refusal,
@@ -173,6 +174,12 @@ def test_suppression_is_lifted_however_its_address_is_written(world):
         assert lift(world, quote(address)).status_code == 200, address
     for path in ("nonsense", "%00"):
         assert lift(world, path).status_code == 404, path
+
+
+def test_paused_key_still_reads_the_list(world):
+    ApiKey.objects.update(paused_at=timezone.now())
+    assert world.call("GET", "/v1/suppression").status_code == 200
+    assert refusal_of(world.send()) == (403, "key_paused")
 
 
 def test_list_is_newest_first_with_pages(world, other):
