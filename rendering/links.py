@@ -361,7 +361,7 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
     if scheme not in WEB_SCHEMES:
         return scheme, "", "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
     # User, host and port: all between the slashes and the path.
-    authority = re.split(r"[/\\?#]", re.sub(r"^[/\\]{1,9}", "", rest), maxsplit=1)[0]
+    authority = re.split(r"[/\\?#]", rest.lstrip("/\\"), maxsplit=1)[0]
     user, _, host = authority.rpartition("@")
     if host.startswith("["):
         host, _, port = host[1:].partition("]")
@@ -541,6 +541,8 @@ def _gap(style: Mapping[str, str], side: str) -> str:
 
 # Addresses in plain text that are listed for one message.
 MAX_WRITTEN_OUT = 500
+# Sentences without spaces between them that are cut off after an address.
+_MOST_SENTENCES = 20
 
 
 def find_bare_links(text: str, known: set[str]) -> list[Link]:
@@ -549,23 +551,27 @@ def find_bare_links(text: str, known: set[str]) -> list[Link]:
     """
     links: dict[str, Link] = {}
     for match in WRITTEN_OUT.finditer(text):
+        if len(links) == MAX_WRITTEN_OUT:
+            break
         link = _read_written_out(match.group())
-        if not {link.text, link.target} & known and len(links) < MAX_WRITTEN_OUT:
+        if not {link.text, link.target} & known:
             links.setdefault(link.target, link)
     return list(links.values())
 
 
 # Returns an address in plain text as a link, without the punctuation at its end.
 def _read_written_out(url: str) -> Link:
-    url = url.rstrip(".,;:!?)。")
-    link = read_link(
-        url, url if "://" in url[:8].lower() else f"http://{url}", written_out=True
-    )
-    if (
-        "disguised_dot" in link.flags
-        and "。" in url
-        and not has_known_suffix(link.host)
-    ):
+    for _ in range(_MOST_SENTENCES):
+        url = url.rstrip(".,;:!?)。")
+        link = read_link(
+            url, url if "://" in url[:8].lower() else f"http://{url}", written_out=True
+        )
+        if (
+            "disguised_dot" not in link.flags
+            or "。" not in url
+            or has_known_suffix(link.host)
+        ):
+            break
         # The full stop of a sentence that goes on without a space.
-        return _read_written_out(url.rpartition("。")[0])
+        url = url.rpartition("。")[0]
     return link

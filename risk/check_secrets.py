@@ -123,10 +123,8 @@ def payment_details(
     text = words_of(content, rendered)
     ibans = dict.fromkeys(map(iban_in, _IBAN.findall(text)))
     accounts = [one for one in ibans if one][:MAX_FOUND]
-    digits = dict.fromkeys(re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
-    card_numbers = (
-        d for d in digits if is_card(d) and not any(d in a for a in accounts)
-    )
+    digits = dict.fromkeys(map(card_in, _CARD.findall(text)))
+    card_numbers = (d for d in digits if d and not any(d in a for a in accounts))
     cards = list(islice(card_numbers, MAX_FOUND))
     if accounts:
         bank = "a bank account number"
@@ -179,6 +177,15 @@ def iban_in(text: str) -> str:
         return ""
     number = "".join(str(int(c, 36)) for c in compact[4:] + compact[:4])
     return compact if int(number) % 97 == 1 else ""
+
+
+def card_in(text: str) -> str:
+    """Return the card number with which `text` begins; empty if there is none. Groups
+    of digits after it, such as its expiry date, do not belong to it.
+    """
+    groups = re.split(r"[ \-]", text)
+    beginnings = ("".join(groups[:end]) for end in range(len(groups), 0, -1))
+    return next(filter(is_card, beginnings), "")
 
 
 def is_card(digits: str) -> bool:

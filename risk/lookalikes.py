@@ -51,7 +51,7 @@ def lookalike_of(domain: str, known: "KnownDomains") -> str:
         for a in range(len(labels))
         for b in range(a + 2, len(labels) + 1)
     }
-    if any(part in known.domains and domain.endswith(part) for part in inside):
+    if any(".".join(labels[a:]) in known.domains for a in range(len(labels) - 1)):
         return ""
     if contained := sorted(inside & known.domains):
         return contained[0]

@@ -84,7 +84,7 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
     as its source, count as unread.
     """
     as_text = parsed.shown if content.html is None else parsed.text_part
-    renderings = [parsed.shown] if as_text is None else [parsed.shown, as_text]
+    renderings = [one for one in (parsed.shown, parsed.text_part) if one]
     sums = read_sums(
         (
             content.subject,

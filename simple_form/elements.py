@@ -303,24 +303,23 @@ class Tree:
         if _OUTLOOK_AGAIN.search(token.data):
             self._not_in_outlook = False
         words: list[str] = []
-        targets: list[str] = []
-        # Settings for Word are XML, and are not displayed.
-        is_settings = False
+        # Where settings for Word begin. They are XML, and are not displayed.
+        settings: int | None = None
         for part in _tokens_for_outlook(token.data):
-            if part.name == "xml":
-                is_settings = part.kind == "start"
-            elif is_settings:
-                continue
-            elif part.kind in ("text", "lost"):
+            if part.name == "xml" and part.kind == "start":
+                settings = len(words)
+            elif part.name == "xml" and settings is not None:
+                del words[settings:]
+                settings = None
+            elif part.kind in ("text", "lost") or part.name in ("xmp", "textarea"):
                 words += part.data.split()
             elif part.kind == "start" and part.name == "img":
                 words.append(f"(picture {part.decoded()['src'][:80]})")
             elif part.name.startswith(("a", "v:")) and "href" in part.attributes:
-                targets.append(f"<{part.decoded()['href']}>")
-        if words or targets:
-            passage = " ".join([*words, *targets])
+                words.append(f"<{part.decoded()['href']}>")
+        if words:
             self._note_left_out(
-                "in a comment that only Outlook reads", "add words", passage
+                "in a comment that only Outlook reads", "add words", " ".join(words)
             )
 
     def _on_lost(self, token: Token) -> None:

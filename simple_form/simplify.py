@@ -696,7 +696,7 @@ def text_of(simple: str) -> str:
     parts: list[str] = []
     for piece in pieces_of(simple):
         if piece.kind == "text":
-            parts.append(re.sub(r"[ \t\n\f\r]+", " ", piece.data))
+            parts.append(_BLANKS.sub(" ", piece.data))
         elif piece.name in _ENDS_LINE:
             parts.append(
                 "\n- " if piece.name == "li" and piece.kind == "start" else "\n"

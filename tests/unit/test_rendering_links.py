@@ -65,6 +65,7 @@ TARGETS = [
     ("https://ACME.example.:443/", "acme.example", ()),
     ("https://acme.example:8443/", "acme.example", ("unusual_port",)),
     ("https:\\\\evil.example\\a", "evil.example", ()),
+    (f"https:{'/' * 11}evil.example/a", "evil.example", ()),
     ("//evil.example/a", "evil.example", ()),
     ("ht\ntps://evil.ex\tample/", "evil.example", ()),
     ("https://0177.0.0.1/", "127.0.0.1", ("ip_address",)),

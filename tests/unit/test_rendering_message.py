@@ -53,6 +53,10 @@ def test_lone_surrogates_and_nulls_do_not_stop_it():
     assert shown.document.encode("utf-8")
 
 
+def test_a_thousand_sentences_without_spaces_after_an_address_do_not_stop_it():
+    assert not render_message(Content(markdown="http://" + "a。" * 1000)).doubt
+
+
 def test_picture_of_another_kind_is_named_instead_of_drawn():
     webp = b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x09\0\0\x09\0\0"
     data = f"data:image/webp;base64,{b64encode(webp).decode()}"

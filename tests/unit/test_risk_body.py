@@ -146,7 +146,7 @@ def test_bank_accounts_and_cards_are_found_by_their_check_digits():
     )
     assert iban.level == "notice"
     assert iban.evidence == ("DE89 … 3000",)
-    [card] = found("payment_details", markdown="Card 4111 1111 1111 1111, 12/29")
+    [card] = found("payment_details", markdown="Card 4111 1111 1111 1111 12/29")
     assert card.level == "high"
     assert card.evidence == ("ends in 1111",)
     for text in (

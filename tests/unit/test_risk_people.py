@@ -244,7 +244,8 @@ LOOKALIKES = {
         "amce-corp.example",
     ],
     "northwind.com": [
-        "northwlnd.com", "nothwind.com", "n0rthwimd.com", "northwind.com.evil.io", "xn--nrthwind-66g.com",
+        "northwlnd.com", "nothwind.com", "n0rthwimd.com", "northwind.com.evil.io",
+        "northwind.com.my-northwind.com", "xn--nrthwind-66g.com",
     ],
     "yourteam.example": ["yourtean.example"],
 }  # fmt: skip

@@ -18,7 +18,7 @@ from mirror.recipients import Contact, contacts_of_actor
 from mirror.states import MessageState
 from policy.allowlists.judgement import Judgement, allowable
 from rendering import named
-from rendering.links import unicode_host
+from rendering.links import in_punycode, unicode_host
 from risk.addresses import bare_address, shown_name
 from risk.findings import address_id, restored
 from risk.lookalikes import (
@@ -236,12 +236,7 @@ def _read_as(domain: str) -> str:
     """
     other = unicode_host(domain)
     if other == domain and not domain.isascii():
-        other = ".".join(
-            label
-            if label.isascii()
-            else "xn--" + label.encode("punycode").decode("ascii")
-            for label in domain.split(".")
-        )
+        other = in_punycode(domain)
     return other if other != domain else ""
 
 
