@@ -403,7 +403,6 @@ def store_revision(
     if is_new and (earlier := examiner.version_before(message)):
         message.answers = earlier
         message.try_number = earlier.try_number + 1
-    is_new_version = current is None or new_content is not None
     if current is None or new_content is not None:
         # After a restore, our gateway holds messages again of which it does not know
         # whether they were sent: the backup may be older than their approval.
@@ -444,7 +443,7 @@ def store_revision(
     for name, value in columns.items():
         setattr(message, name, value)
     message.save()
-    examiner.store_review(message, review, is_new_version=is_new_version)
+    examiner.store_review(message, review, is_new_version=new_content is not None)
     is_counted = message.is_held and not message.is_inbound and not message.is_local
     if is_first and is_counted:
         examiner.count(message, actor)

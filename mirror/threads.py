@@ -301,6 +301,8 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
     has_just_left = not message.is_inbound and message.state in (
         MessageState.APPROVED,
         MessageState.SENT,
+        # Our gateway reports both at once, unless its mail server reports deliveries.
+        MessageState.DELIVERED,
     )
     return ThreadMessage(
         upstream_id=message.upstream_id,
@@ -363,6 +365,12 @@ def store_messages(
             # A message that was received or sent stays so, even if an older source does
             # not know it yet.
             message.is_fact = old.is_fact
+            if old.is_fact:
+                # That it was delivered does not say again when it was sent.
+                is_report = message.status == MessageState.DELIVERED
+                if is_report and old.status != MessageState.SCHEDULED_APPROVED:
+                    message.at = old.at
+                message.at = max(message.at, old.at)
             values = {name: getattr(message, name) for name in _COLUMNS}
             if any(getattr(old, name) != value for name, value in values.items()):
                 ThreadMessage.objects.filter(pk=old.pk).update(**values)
@@ -454,9 +462,13 @@ def read_thread(thread_id: int) -> str:
             if mirrored is not None and not message.is_read:
                 message.text = mirrored.text
                 message.is_read = mirrored.is_read
-            if mirrored is not None and mirrored.is_fact and not message.is_fact:
+            if mirrored is not None and mirrored.is_fact:
+                if not message.is_fact:
+                    message.at = mirrored.at
+                elif message.direction == "outbound" and not row.get("sent_at"):
+                    # Hosted MultiMail says only when it was written.
+                    message.at = max(message.at, mirrored.at)
                 message.is_fact = True
-                message.at = mirrored.at
             messages[message.upstream_id] = message
         _store(thread, messages.values())
         this_try = Thread.objects.filter(pk=thread.pk, tries=thread.tries)

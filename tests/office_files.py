@@ -8,6 +8,12 @@ import zipfile
 from demo.messages.files import small_pdf
 
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+MAIN = "http://schemas.openxmlformats.org/{}/2006/main"
+WORD = MAIN.format("wordprocessingml")
+SHEET = MAIN.format("spreadsheetml")
+SLIDE = MAIN.format("presentationml")
+DRAWING = MAIN.format("drawingml")
+OPEN = "urn:oasis:names:tc:opendocument:xmlns:{}:1.0"
 _MAIN = {
     "docx": "word/document.xml",
     "xlsx": "xl/workbook.xml",
@@ -53,7 +59,7 @@ def workbook(*, sheet="", strings=""):
     return office_file(
         "xlsx",
         {
-            "xl/workbook.xml": f'<workbook xmlns="m" xmlns:r="{OFFICE}"><sheets><sheet name="Offer" r:id="r1"/>'
+            "xl/workbook.xml": f'<workbook xmlns="{SHEET}" xmlns:r="{OFFICE}"><sheets><sheet name="Offer" r:id="r1"/>'
             f'<sheet name="Costs" state="veryHidden" r:id="r2"/></sheets></workbook>',
             "xl/_rels/workbook.xml.rels": relations(
                 ("r1", "worksheet", "worksheets/sheet1.xml"),
@@ -74,13 +80,13 @@ def workbook(*, sheet="", strings=""):
 
 def document(body, *, more=None):
     """Return a Word document with this body."""
-    xml = f'<w:document xmlns:w="w" xmlns:r="{OFFICE}"><w:body>{body}</w:body></w:document>'
+    xml = f'<w:document xmlns:w="{WORD}" xmlns:r="{OFFICE}"><w:body>{body}</w:body></w:document>'
     return office_file("docx", {"word/document.xml": xml, **(more or {})})
 
 
 def slides(text):
     """Return a hidden slide with this text."""
-    shown = f'<p:presentation xmlns:p="p" xmlns:r="{OFFICE}"><p:sldIdLst><p:sldId r:id="r1"/></p:sldIdLst>'
+    shown = f'<p:presentation xmlns:p="{SLIDE}" xmlns:r="{OFFICE}"><p:sldIdLst><p:sldId r:id="r1"/></p:sldIdLst>'
     return office_file(
         "pptx",
         {
@@ -88,7 +94,7 @@ def slides(text):
             "ppt/_rels/presentation.xml.rels": relations(
                 ("r1", "slide", "slides/slide1.xml")
             ),
-            "ppt/slides/slide1.xml": '<p:sld xmlns:p="p" xmlns:a="a" show="0">'
+            "ppt/slides/slide1.xml": f'<p:sld xmlns:p="{SLIDE}" xmlns:a="{DRAWING}" show="0">'
             f"<a:p><a:t>{text}</a:t></a:p></p:sld>",
         },
     )
@@ -101,9 +107,13 @@ def open_sheet():
         archive.writestr("META-INF/manifest.xml", "<manifest/>")
         archive.writestr(
             "content.xml",
-            '<d xmlns:table="t" xmlns:text="x"><table:table table:name="Plan">'
+            f'<d xmlns:table="{OPEN.format("table")}" xmlns:text="{OPEN.format("text")}"'
+            f' xmlns:office="{OPEN.format("office")}">'
+            '<table:table table:name="Plan">'
             '<table:table-row table:visibility="collapse">'
-            '<table:table-cell table:formula="of:=1+1"><text:p>2</text:p></table:table-cell></table:table-row>'
+            '<table:table-cell table:formula="of:=1+1"><text:p>2</text:p></table:table-cell>'
+            '<table:table-cell office:date-value="2027-06-01"><text:p>1 May</text:p>'
+            "</table:table-cell></table:table-row>"
             "</table:table></d>",
         )
     return packed.getvalue()

@@ -91,7 +91,6 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
     last = signing.latest_seal()
     stored = Seal.objects.filter(number=number).first()
     first = max(number, last.number - MOST_SEALS + 1) if last else number
-    why = ""
     if not is_signed:
         why = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
     elif key not in known_keys():

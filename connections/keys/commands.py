@@ -344,7 +344,7 @@ def _set_paused(
             code=code,
         )
     except ChangeUnknown:
-        if (_paused_by_id(connection) or {}).get(key_id) is not on:
+        if _paused_by_id(connection).get(key_id) is not on:
             raise
         answer = {"paused_at": "read again" if on else None}
     if "paused_at" not in answer or bool(answer["paused_at"]) is not on:
@@ -363,12 +363,12 @@ def _set_paused(
     )
 
 
-def _paused_by_id(connection: Connection) -> dict[str, bool] | None:
-    """Return whether each key is paused, by its id; None if the keys cannot be read."""
+def _paused_by_id(connection: Connection) -> dict[str, bool]:
+    """Return whether each key is paused, by its id; empty if the keys cannot be read."""
     try:
         rows = admin_client(connection, within=READ_SECONDS).list_keys()
     except errors.UpstreamError:
-        return None
+        return {}
     return {str(row["id"]): bool(row.get("paused_at")) for row in rows}
 
 

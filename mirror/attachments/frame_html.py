@@ -89,6 +89,10 @@ def as_outline(outline: Mapping[str, Any]) -> str:
         for note in outline.get("notes", ())
     )
     blocks = "".join(_block(block, tally) for block in outline.get("blocks", ()))
+    if tally.unmarked:
+        blocks += sentence(
+            f"{tally.unmarked:,} more invisible characters are left out here."
+        )
     return sentence(RENDERING) + notes + (blocks or sentence("It contains no text."))
 
 

@@ -61,7 +61,7 @@ def render_file(content: bytes, kind: str, page: int) -> bytes:
 
 
 # Part of each name: raise it when renderings change.
-VERSION = 7
+VERSION = 8
 # PDF and Office files are drawn, and of pictures the metadata is read.
 RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
 KINDS = RENDERED | {"png", "jpeg", "gif", "webp"}
@@ -96,7 +96,7 @@ def drop_old_renderings() -> int:
     return how many were deleted.
     """
     renderings = []
-    for path in _folder().glob("*-*"):
+    for path in _folder().glob("*"):
         with contextlib.suppress(OSError):
             info = path.stat()
             renderings.append((info.st_mtime, info.st_size, path))

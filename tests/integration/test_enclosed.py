@@ -433,7 +433,8 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
                 "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>Seats</w:t></w:r></w:p></w:tc></w:tr></w:tbl>",
                 more={
                     "word/_rels/settings.xml.rels": office_files.relations(
-                        ("r1", "attachedTemplate", template, "elsewhere")
+                        ("r1", "attachedTemplate", template, "elsewhere"),
+                        ("r2", "aFChunk", "more.html"),
                     )
                 },
             )
@@ -447,8 +448,25 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
         "<b>field code:</b> DDEAUTO cmd",
         "<td>Seats</td>",
         f"may load a template from {template}. Nothing was loaded here.",
+        "Word shows another document as part of this one.",
     ):
         assert words in page.html, words
+
+
+def test_names_of_namespaces_that_office_skips_show_nothing_else_here():
+    cell = '<c r="B2"><x:v xmlns:x="urn:x">100</x:v><v x:t="s" xmlns:x="urn:x">9900</v></c>'
+    file = of_bytes(office_files.workbook(sheet=f'<row r="2">{cell}</row>'))
+    page = document_of(file).html
+    assert "9900" in page
+    assert ">100<" not in page
+    hidden = '<w:rPr><w:vanish w:val="1" x:val="0" xmlns:x="urn:x"/></w:rPr>'
+    body = f"<w:p><w:r>{hidden}<w:t>not for you</w:t></w:r></w:p>"
+    page = document_of(of_bytes(office_files.document(body))).html
+    assert "<b>hidden:</b> not for you" in page
+    # What is left out after very many of them is counted.
+    body = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>".format("a\u200b" * 2001)
+    page = document_of(of_bytes(office_files.document(body))).html
+    assert "1 more invisible characters are left out here." in page
 
 
 def test_picture_shows_camera_place_and_text():
@@ -475,6 +493,7 @@ def test_slides_and_open_documents_are_shown():
     assert "Margin 40%" in page
     page = document_of(of_bytes(office_files.open_sheet())).html
     assert "of:=1+1" in page
+    assert "(value: 2027-06-01)" in page
     assert '1 <span class="ghost">hidden</span>' in page
 
 

@@ -305,6 +305,20 @@ def test_what_counts_as_news(draft, upstream):
             assert late(draft) == expected, rows
 
 
+def test_message_that_left_counts_by_when_it_left_after_its_delivery_too(
+    draft, gateway, upstream
+):
+    change_row(gateway, read_key="")
+    left = make_message(gateway, thread_id="T1")
+    change_row(left, held_at=at(-5), state="delivered", changed_at=at(10))
+    read(draft)
+    assert late(draft) == [left.upstream_id]
+    # A later report moves it to no other time.
+    change_row(left, changed_at=at(30))
+    read(draft)
+    assert conversation_of(draft).late[0].at == at(10)
+
+
 def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(
     gateway, draft, upstream, reviewer
 ):

@@ -221,6 +221,8 @@ def _slide_text(element: Element) -> str:
 
 MAX_ROWS = 500
 MAX_COLUMNS = 60
+# The attributes that can hold the value of a cell.
+_VALUES = ("value", "string-value", "date-value", "time-value", "boolean-value")
 
 
 def read_opendocument(package: Package, outline: Outline) -> None:
@@ -263,12 +265,11 @@ def _table(table: Element, outline: Outline) -> None:
         cells: dict[int, Cell] = {}
         for place, _, cell in _repeated(elements, "columns"):
             # Programs draw a cell by its value; its text may say something else.
-            value = cell.get("value") or cell.get("string-value", "")
-            if (len(cell) or value) and place <= MAX_COLUMNS:
+            values = dict.fromkeys(filter(None, map(cell.get, _VALUES)))
+            if (len(cell) or values) and place <= MAX_COLUMNS:
                 text = "\n".join(map(_text, cell.iter("p")))
                 runs = [(text, "")]
-                if value not in ("", text):
-                    runs.append((f" (value: {value})", "note"))
+                runs += [(f" (value: {one})", "note") for one in values if one != text]
                 cells[place] = (runs, cell.get("formula", ""))
         if cells:
             rows.append((str(number), _mark(row), cells))

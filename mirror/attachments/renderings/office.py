@@ -226,6 +226,11 @@ class Package:
         notes: list[str] = []
         for listed in sorted(name for name in self.names if name.endswith(".rels")):
             for relation in self._relations(listed, ""):
+                if relation.kind == "aFChunk":
+                    notes.append(
+                        "Word shows another document as part of this one. "
+                        "Its words are not shown here."
+                    )
                 what = _LOADED.get(relation.kind)
                 if relation.is_external and what and len(notes) < MAX_LINKS:
                     target = relation.target[:500]
@@ -235,9 +240,40 @@ class Package:
         return list(dict.fromkeys(notes))
 
 
+_OOXML = "http://schemas.openxmlformats.org"
+# The same names in the form of Office files that ISO calls strict.
+_STRICT = "http://purl.oclc.org/ooxml"
+_RELATIONS = frozenset(
+    {
+        f"{_OOXML}/officeDocument/2006/relationships",
+        f"{_STRICT}/officeDocument/relationships",
+    }
+)
+_FORMATS = ("wordprocessingml", "spreadsheetml", "presentationml", "drawingml")
+# The namespaces of what is read here. Programs skip names of namespaces that they do
+# not know, so a file could use those to show something else here.
+_NAMESPACES = frozenset(
+    {
+        "",
+        f"{_OOXML}/package/2006/relationships",
+        f"{_OOXML}/markup-compatibility/2006",
+        f"{_OOXML}/officeDocument/2006/math",
+        f"{_STRICT}/officeDocument/math",
+        *(f"{_OOXML}/{kind}/2006/main" for kind in _FORMATS),
+        *(f"{_STRICT}/{kind}/main" for kind in _FORMATS),
+        *(
+            f"urn:oasis:names:tc:opendocument:xmlns:{kind}:1.0"
+            for kind in ("office", "text", "table", "style")
+        ),
+    }
+)
+
+
 def parse(data: bytes) -> Element:
     """Return parsed XML, with names of elements and attributes without their
-    namespaces. Raises Refused. XML with a document type is refused, since that could
+    namespaces, unless nothing is read of a namespace.
+
+    Raises Refused. XML with a document type is refused, since that could
     declare entities.
     """
     builder = TreeBuilder()
@@ -252,8 +288,9 @@ def parse(data: bytes) -> Element:
         for key, value in attributes.items():
             # The id of a relation is named "r:id", because some elements have another
             # attribute "id" too.
-            is_relation = key.rpartition(" ")[0].endswith("/relationships")
-            local_attributes[f"r:{_local(key)}" if is_relation else _local(key)] = value
+            space, _, word = key.rpartition(" ")
+            is_relation = space in _RELATIONS
+            local_attributes[f"r:{word}" if is_relation else _local(key)] = value
         builder.start(_local(name), local_attributes)
 
     def end(name: str) -> None:
@@ -275,4 +312,5 @@ def parse(data: bytes) -> Element:
 
 
 def _local(name: str) -> str:
-    return name.rpartition(" ")[2]
+    space, _, word = name.rpartition(" ")
+    return word if space in _NAMESPACES else name
