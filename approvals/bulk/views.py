@@ -102,7 +102,7 @@ class BatchForm(SentenceForm):
         choices=[*Outcome.choices, (WITH_UNREAD, "Approve, with the unread ones")],
         error_messages=same_error("Choose approve, reject or request changes."),
     )
-    sheet = forms.CharField(max_length=20_000, required=False)
+    sheet = forms.CharField(max_length=400_000, required=False)
     reject_reason = MultilineField(required=False)
     send_back_reason = MultilineField(required=False)
     reject_preset = forms.CharField(required=False, max_length=40)

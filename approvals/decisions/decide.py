@@ -291,7 +291,7 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
     if not demand.requirement.version:
         return {}
     return {
-        "policy": demand.version_in_words,
+        "policy": f"version {demand.requirement.version}",
         "rules": "\n".join(
             f"{one.name} ({one.id})" for one in demand.requirement.spoke
         ),

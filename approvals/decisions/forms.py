@@ -292,7 +292,8 @@ class HighRiskForm(LaterForm):
         typed = str(self.cleaned_data["typed"]).strip()
         plain = typed.lower().removeprefix("@").rstrip(".")
         if plain not in self.asked.answers:
-            raise forms.ValidationError(
-                f"“{typed[:80]}” is not the domain above. Compare it character by character."
-            )
+            what = "the number of people above. Count them again."
+            if self.asked.of:
+                what = "the domain above. Compare it character by character."
+            raise forms.ValidationError(f"“{typed[:80]}” is not {what}")
         return typed

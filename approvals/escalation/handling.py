@@ -13,7 +13,7 @@ the last of them is done.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -180,6 +180,7 @@ def extend_deadline(
         raise ActNotAllowed("Choose a time after now and after its present deadline.")
     if until > now + LONGEST:
         raise ActNotAllowed("Choose a time in the next 90 days.")
+    until = until.astimezone(UTC)
     before = locked.expires_at
     if before is not None:
         locked.expires_at = max(before, until)
@@ -353,13 +354,9 @@ def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
             addressees = present.filter(policy_groups=step.group)
         for people in (addressees, duty):
             if step.act == LadderStep.Act.ASSIGN:
-                assignees = step.get_whom_display()
-                if people is duty:
-                    assignees = str(LadderStep.Whom.DUTY.label)
-                elif step.whom == LadderStep.Whom.PERSON:
-                    assignees = str(step.person)
-                elif step.whom == LadderStep.Whom.GROUP:
-                    assignees = f"the group {step.group}"
+                assignees = str(LadderStep.Whom.DUTY.label)
+                if people is not duty:
+                    assignees = str(step.person or f"the group {step.group}")
                 why = f"{when_in_words}: assigned to {assignees}."
                 if assign_first(message, people, why):
                     return

@@ -159,13 +159,15 @@ def _weigh_again(batch: list[Message], weights: dict[str, int]) -> None:
         .values_list("pk", "revision_id")
     )
     reviews = Review.objects.in_bulk(current)
+    # Read again, because a finding may have been added since the batch was read.
+    revisions = Revision.objects.in_bulk(current.values())
     changed = []
     for message in batch:
-        assert message.revision is not None, "only what was fetched can be weighed"
-        total = score_of(message.revision.findings, weights)
+        if message.revision_id not in revisions:
+            continue
+        total = score_of(revisions[message.revision_id].findings, weights)
         review = reviews[message.pk]
-        is_same = (review.risk, review.risk_level) == (total.points, total.level)
-        if is_same or current[message.pk] != message.revision_id:
+        if (review.risk, review.risk_level) == (total.points, total.level):
             continue
         if review.risk_level != total.level:
             # At another risk level, the review plan has other deadlines and other rules
@@ -215,6 +217,10 @@ def _judge(
     )
     if not current.select_for_update(no_key=True).values_list("pk"):
         return
+    # A finding may have been added since the batch was read.
+    revision.refresh_from_db(fields=["findings"])
+    others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
+    after = worst_first((*others, *findings))
     total = score(after, weights)
     stored = [asdict(one) for one in after]
     review = Review.objects.get(pk=message.pk)

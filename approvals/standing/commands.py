@@ -364,8 +364,7 @@ def note_outcome(use_id: int) -> None:
         outcomes = StandingUse.Outcome
         use.outcome = outcomes.AGREED if is_agreed else outcomes.DISAGREED
         use.person_id = decided.given_by_id
-        use.decided_at = decided.changed_at
-        use.save(update_fields=["outcome", "person", "decided_at"])
+        use.save(update_fields=["outcome", "person"])
 
 
 def on_recorded(

@@ -338,7 +338,6 @@ class Migration(migrations.Migration):
                 ('why', models.TextField()),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('outcome', models.CharField(choices=[('agreed', 'Approved by the person too'), ('disagreed', 'Not approved by the person')], max_length=9)),
-                ('decided_at', models.DateTimeField(null=True)),
                 ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='standing_use', to='mirror.message')),
                 ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('standing', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='uses', to='policy.standingapproval')),

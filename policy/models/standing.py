@@ -224,7 +224,6 @@ class StandingUse(models.Model):
     at = models.DateTimeField(db_default=Now())
     # What a person decided, if the message went to a person.
     outcome = models.CharField(max_length=9, choices=Outcome)
-    decided_at = models.DateTimeField(null=True)
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,

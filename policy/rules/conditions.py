@@ -28,7 +28,7 @@ from pydantic import (
     with_config,
 )
 
-from common.mail_addresses import names_next_hop, patterns_for, read_pattern
+from common.mail_addresses import compared, names_next_hop, patterns_for, read_pattern
 from policy.calendars import Calendar, is_open
 
 
@@ -161,7 +161,7 @@ class MessageFacts:
     def sees_all_recipients(self) -> bool:
         """Whether all recipients are known by their addresses."""
         return self.recipients is not None and all(
-            "@" in one for one in self.recipients
+            compared(one) == one for one in self.recipients
         )
 
     @cached_property

@@ -220,11 +220,6 @@ class Demand:
         return tuple(filter(None, (*sentences, unread)))
 
     @property
-    def version_in_words(self) -> str:
-        """Which version of the policy this is: "version 3"; empty if none is active."""
-        return f"version {self.requirement.version}" if self.requirement.version else ""
-
-    @property
     def asks_people(self) -> bool:
         """Whether the rules ask for more, or other, people than any one reviewer."""
         return self.takes_several or bool(
@@ -284,7 +279,8 @@ class Demand:
         barring = self.effects.barred_groups & self.own_groups
         if barring:
             return f"A rule keeps members of {self._named(barring)} from approving this message."
-        if self.effects.bar_editor and self.person == self.last_editor:
+        is_editor = self.person and self.person == self.last_editor
+        if self.effects.bar_editor and is_editor:
             return "You edited this message last, and a rule wants somebody else to approve it."
         if self.progress.is_complete:
             # The rules now ask for fewer approvals than when these people approved, so

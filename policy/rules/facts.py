@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from common.fingerprint import Content
-from mirror.attachments.file_types import claimed_by_ending, claimed_by_type
+from mirror.attachments.file_types import claimed_by_ending, claimed_by_type, ending_of
 from mirror.models import Connection, Message
 from policy.calendars import all_calendars
 from policy.models import AllowEntry, KeyOwner, PolicyVersion
@@ -172,7 +172,7 @@ def stored_facts(
     kinds: set[str] = set()
     for one in content.attachments:
         claims = (
-            claimed_by_ending(one.name.rpartition(".")[2]),
+            claimed_by_ending(ending_of(one.name)),
             claimed_by_type(one.content_type),
         )
         claimed = {

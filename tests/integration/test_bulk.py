@@ -6,6 +6,7 @@ import base64
 import re
 import uuid
 from datetime import timedelta
+from secrets import token_hex
 
 import pytest
 from django.core import signing
@@ -23,7 +24,7 @@ from approvals.bulk.sheet import (
     read_sheet,
     sign_sheet,
 )
-from approvals.bulk.views import chosen_messages
+from approvals.bulk.views import BatchForm, chosen_messages
 from approvals.decisions.withdraw import undo_decision
 from approvals.errors import InvalidInput
 from approvals.models import Decision
@@ -266,6 +267,10 @@ def test_sheet_holds_fifty_messages():
     chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])
     assert [str(one) for one in chosen] == ids[:50]
     assert too_many == 2
+    # Also if each says with three long addresses why it is read alone.
+    items = [OnSheet(uuid.UUID(one), token_hex(32), token_hex(400)) for one in ids]
+    signed = sign_sheet(Sheet(items), person="1")
+    assert BatchForm({"sheet": signed, "outcome": "reject"}).is_valid()
 
 
 @pytest.mark.slow

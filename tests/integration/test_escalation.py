@@ -2,7 +2,7 @@
 office, and extending a deadline.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -32,6 +32,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once, decide, expires
 from tests.integration.practising import make_approved, make_planted
+from tests.ledger import latest_details
 
 HOUR = timedelta(hours=1)
 
@@ -249,8 +250,9 @@ def extended(
     message, person, *, by=timedelta(days=1), reason="The customer calls tomorrow."
 ):
     actor = actor_of(person)
+    until = (clock() + by).astimezone(ZoneInfo("Asia/Tokyo"))
     return extend_deadline(
-        message=message.public_id, actor=actor, until=clock() + by, reason=reason
+        message=message.public_id, actor=actor, until=until, reason=reason
     )
 
 
@@ -286,7 +288,9 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     )
     assert message.review.late_since is None
     assert acts(message) == ["message.reminded"]
-    assert Entry.objects.filter(action="message.extended").count() == 1
+    until = message.expires_at.astimezone(UTC)
+    details = latest_details("message.extended")
+    assert details["deadline"] == f"{until:%Y-%m-%d %H:%M} UTC"
     Review.objects.update(extended_to=Now() - timedelta(minutes=1), watch_at=Now())
     run()
     assert acts(message) == ["message.reminded"] * 2

@@ -15,9 +15,11 @@ from approvals.risk_rules import weighing
 from approvals.risk_rules.views import RuleForm
 from approvals.sweeping import DUTIES
 from audit.models import Entry
+from mirror import store
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox, Message, Revision
 from policy.models import ReviewPlan
+from risk.findings import not_read_safely
 from risk.own_words import read_phrase
 from tests.factories import (
     actor_of,
@@ -212,6 +214,17 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(
     ).oldest_first()
     assert removed.action == "own_word.removed"
     assert "10 points" in changed.detail.fields["after"]
+
+
+def test_finding_that_comes_while_words_are_searched_stays(connection, admin):
+    message = make_message(connection, **TULIP)
+    as_read = Revision.objects.get(message=message)
+    store.add_finding(as_read, not_read_safely("The file"))
+    save(admin)
+    words = list(OwnWord.objects.all())
+    weighing._judge(message, as_read, words, {})
+    found = Revision.objects.get(message=message).findings
+    assert {one["rule"] for one in found} == {"own_word", "unsafe_content"}
 
 
 def test_word_of_a_mailbox_counts_there_alone_and_decided_messages_keep_their_risk(

@@ -128,6 +128,7 @@ def test_one_person_in_two_groups_counts_for_one_of_them():
         ({"mailboxes": [4]}, {"mailbox": None}),
         ({"keys": ["1:k1"]}, {"key": None}),
         ({"recipients": ["*.gov"]}, {"recipients": ("somebody in Bcc (not visible with this key)",)}),
+        ({"recipients": ["*.gov"]}, {"recipients": ("Jörg ‹jörg@agency.gov>",)}),
         ({"recipients_except": ["tax.example.gov"]}, {"recipients": None}),
         ({"recipients_from": 3}, {"recipients": ("somebody in Cc",)}),
         ({"lists": [9]}, {"lists": None}),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from common.fingerprint import Content
+from common.fingerprint import Attachment, Content
 from policy.rules.conditions import Conditions, MessageFacts, from_json
 from policy.rules.facts import amounts_in, stored_facts
 from rendering.render import parse_content
@@ -122,6 +122,13 @@ def facts(**fields):
 
 def values(**fields):
     return [str(one.value) for one in facts(**fields)[0]]
+
+
+def test_ending_counts_although_a_dot_follows_that_windows_drops():
+    program = Attachment("setup.exe.", "application/pdf", 1)
+    content = Content(attachments=(program,), coverage=("attachments",))
+    sums = sums_of(content, parse_content(content))
+    assert "program" in stored_facts(content, sums, [])["attachments"]
 
 
 def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
