@@ -16,6 +16,8 @@ def tick(job: str, seconds: int) -> str:
     """Run the task named `job`, unless it ran in this period of `seconds`, by the
     database's clock.
     """
+    # Ticks of the future are from before the database's clock was set back.
+    Tick.objects.filter(job=job, at__gt=Now() + timedelta(minutes=1)).delete()
     period = int(clock().timestamp() // seconds)
     _, is_first = Tick.objects.get_or_create(job=job, period=period)
     if not is_first:

@@ -67,21 +67,17 @@ MAX_REASON = 600
 # What an answer says of each act: a word, a colour, and what the word means.
 _ACTIONS = {
     "message.approved": ("Approved", "green", "It is being sent."),
-    "message.released": ("Released", "green", "The agent can read it."),
     "message.rejected": ("Rejected", "rose", "Nothing was sent."),
-    "message.sent": ("Sent", "green", "The mail server accepted it."),
     "message.delivered": (
         "Delivered",
         "green",
         "Accepted by the recipient's mail server; not necessarily read.",
     ),
     "message.bounced": ("Bounced", "rose", "The recipient's server refused it."),
-    "message.complained": ("Complained of", "rose", "The recipient marked it as spam."),
     "message.failed": ("Failed", "rose", "It could not be sent."),
-    "message.cancelled": ("Cancelled", "plain", "Nothing was sent."),
 }
 # Of these acts an answer also says who decided.
-_DECISIONS = ("message.approved", "message.released", "message.rejected")
+_DECISIONS = ("message.approved", "message.rejected")
 
 
 @dataclass(frozen=True)
@@ -343,13 +339,7 @@ def answer_card(
             state__in=(DecisionState.APPLIED, DecisionState.CALLING)
         )
         decision = applied.select_related("given_by").order_by("-pk").first()
-    if (action_words := _ACTIONS.get(entry.action)) is not None:
-        word, tone, meaning = action_words
-    else:
-        status = card_status(message)
-        word = status.word
-        tone = status.tone
-        meaning = markup.literal(status.detail)
+    word, tone, meaning = _ACTIONS[entry.action]
     if decision and decision.outcome == Outcome.SEND_BACK:
         word = "Changes requested"
         meaning = "Nothing was sent. Change it and send it again."

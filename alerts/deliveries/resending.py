@@ -1,6 +1,7 @@
 """Makes deliveries that were given up due again, when an admin asks for it."""
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from alerts import tasks
@@ -39,7 +40,8 @@ def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
     )
     failed = list(can_be_sent[:MAX_AGAIN])
     for one in failed:
-        Card.objects.filter(pk=one.card_id, removed=True).update(
+        is_gone = Q(removed=True) | Q(digest__removed=True)
+        Card.objects.filter(is_gone, pk=one.card_id).update(
             removed=False, discord_message_id="", digest=None
         )
         # One attempt stays counted, so that the card goes on no digest: it may have a

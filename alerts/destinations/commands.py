@@ -32,6 +32,7 @@ from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
 from common.actors import Actor, Role
 from common.postgres import atomic_with_retry, clock
+from mirror.models import Connection
 from mirror.states import MessageState
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 
@@ -104,11 +105,17 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
     the desk makes the secret of this kind, the destination gets a new one.
     """
     check_may_manage(actor)
-    hidden = {"url": "", "secret": "", "address": urlsplit(settings.url).hostname}
+    connections = Connection.objects.filter(pk__in=settings.connections)
+    in_words = {
+        "url": "",
+        "secret": "",
+        "address": urlsplit(settings.url).hostname,
+        "connections": list(connections.values_list("name", flat=True)),
+    }
     yield lambda: ChangeInWords(
         title=f"Destination {settings.name}: add it",
         before="no such destination",
-        after=listed(vars(settings) | hidden),
+        after=listed(vars(settings) | in_words),
         page=reverse("alerts"),
     )
     with _answering_alone(settings.answers_channel):
@@ -173,7 +180,7 @@ def change_destination(
     address_parts = attrgetter("url", "channel", "secret")
     old_address = address_parts(destination)
     destination.url = settings.url or destination.url
-    destination.channel = settings.channel or destination.channel
+    destination.channel = settings.channel
     destination.secret = settings.secret or destination.secret
     if address_parts(destination) != old_address:
         destination.tested_at = None
@@ -330,9 +337,9 @@ def add_route(
     in all connections. Raises NotChanged if an existing route has all its events.
     """
     destination = managed_destination(destination_id, actor)
-    arguments = {"events": events, "connection": connection, "mailbox": mailbox}
-    yield lambda: _in_words(destination, "add a route", **arguments)
     actions = actions_of(events)
+    wanted = Route(actions=actions, connection_id=connection, mailbox_id=mailbox)
+    yield lambda: _in_words(destination, "add a route", route=sentence(wanted))
     routes = destination.routes.filter(connection=connection, mailbox=mailbox)
     existing = routes.filter(actions__contains=actions).first()
     if existing is not None:

@@ -175,13 +175,6 @@ def _row(actor: Actor, person: Any) -> PersonRow:
 @require_safe
 def people(request: DeskRequest) -> HttpResponse:
     """List the people that the actor may see, and the unused invitations."""
-    return _list_page(request)
-
-
-def _list_page(
-    request: DeskRequest, *, status: int = 200, error: str = ""
-) -> HttpResponse:
-    """Render the list, with an error if a change was refused."""
     actor = request.actor
     if not actor.looks_after_people:
         raise PermissionDenied
@@ -196,9 +189,8 @@ def _list_page(
         "may_set_rules": actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(actor).at("people"),
         "q": q,
-        "error": error,
     }
-    return render(request, "people/people.html", context, status=status)
+    return render(request, "people/people.html", context)
 
 
 @require_safe
@@ -385,23 +377,13 @@ def remove_discord(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 def withdraw_link(request: DeskRequest, invitation_id: int) -> HttpResponse:
     """Withdraw an unused link, to join or to set a password."""
-    invitation = _find_invitation(request, invitation_id)
     try:
-        withdraw(actor=request.actor, invitation_id=invitation_id)
-    except PeopleError as error:
-        return _list_page(request, status=403, error=error.sentence)
+        invitation = withdraw(actor=request.actor, invitation_id=invitation_id)
+    except PeopleError:
+        raise Http404("There is no such invitation.") from None
     notice = f"The link for {invitation.email} no longer works."
     if invitation.kind == Invitation.Kind.PASSWORD and invitation.person_id:
         return redirect_with_notice(
             request, notice, "person", person_id=invitation.person_id
         )
     return redirect_with_notice(request, notice, "people")
-
-
-def _find_invitation(request: DeskRequest, invitation_id: int) -> Invitation:
-    invitation = (
-        Invitation.objects.select_related("person").filter(pk=invitation_id).first()
-    )
-    if invitation is None or not may_handle(request.actor, invitation):
-        raise Http404("There is no such invitation.")
-    return invitation

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
+from allauth.account.internal.flows.login import record_authentication
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin, SocialToken
@@ -31,7 +32,7 @@ from allauth.socialaccount.providers.openid_connect.views import (
 )
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -40,8 +41,9 @@ from common.origins import is_confidential
 from common.postgres import atomic_with_retry
 from outgoing import guarded
 from people.models import Person
+from people.sign_in.factors import has_second_factor
 from people.sign_in.id_token import LEEWAY, IdTokenRefused, verified_claims
-from people.sign_in.reauthentication import PROVIDER_AUTH_TIME
+from people.sign_in.reauthentication import PROVIDER_AUTH_TIME, own_address
 from people.sign_in.sessions import actor_of, record_failure
 
 # In the session: the nonce of the sign-in that this browser began, and when it began.
@@ -300,6 +302,14 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         sociallogin.account = account
         sociallogin.user = person
         sociallogin.token = None
+        if request.user == person and not has_second_factor(person.pk):
+            # A reauthentication. allauth would end the session first, and with it the
+            # request that waits there.
+            record_authentication(
+                request, person, method="socialaccount", reauthenticated=True
+            )
+            address = own_address(request, sociallogin.get_redirect_url(request) or "")
+            raise ImmediateHttpResponse(redirect(address))
 
     def on_authentication_error(
         self, request: HttpRequest, provider: Any, **kwargs: Any

@@ -152,6 +152,14 @@ def test_what_was_given_up_is_sent_again_and_a_deleted_card_is_posted_again(
     drain(destination_id=destination.pk)
     assert Delivery.objects.get().state == "delivered"
     assert len(discord.posts_in(1)) == 1
+    # So is the card of a digest whose post was deleted.
+    digest = Digest.objects.create(destination=destination, removed=True)
+    Card.objects.update(digest=digest, discord_message_id="")
+    Delivery.objects.update(state="failed")
+    assert resend(everything, actor) == 1
+    drain(destination_id=destination.pk)
+    assert Delivery.objects.get().state == "delivered"
+    assert len(discord.posts_in(1)) == 2
 
 
 def test_bot_posts_and_edits_with_its_token_which_is_never_logged(

@@ -30,6 +30,8 @@ from audit.models import Entry
 from audit.recording import record
 from common.actors import worker
 from mirror.models import Mailbox, Message
+from people.models import OrganisationSettings
+from people.second_admin.registry import SecondAdminNeeded
 from tests import factories
 from tests.alerting import make_message
 from tests.factories import make_connection, rolled_back
@@ -267,6 +269,18 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
         act("message.approved", message)
     assert plan_waiting() == 1
     assert len(planned()) == 5
+
+
+def test_second_admin_reads_whose_mail_a_route_is_about(message, admin):
+    OrganisationSettings.objects.update_or_create(
+        pk=1, defaults={"second_admin_since": Now()}
+    )
+    actor = admin.actor(surface="web")
+    one = make_destination()
+    asked = {"events": ["email.held"], "mailbox": message.mailbox_id, "actor": actor}
+    with pytest.raises(SecondAdminNeeded) as needed:
+        add_route(destination_id=one.pk, **asked)
+    assert message.mailbox.address in needed.value.asked.words.after
 
 
 def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(

@@ -16,6 +16,7 @@ from audit.models import Entry
 from audit.trail import lines
 from launcher.paths import ROOT
 from mirror.models import Message
+from people.models import Invitation
 from tests.factories import make_message
 
 NEW = "a gannet counts slow wagons"
@@ -43,7 +44,14 @@ def test_password_changed_by_a_command_is_recorded_and_ends_the_sessions(
     browser.post(
         "/accounts/login/", {"login": admin.email, "password": "correct horse battery"}
     )
+    Invitation.objects.create(
+        kind="password",
+        person=admin,
+        token_hash="an open link",
+        expires_at=Now() + timedelta(days=1),
+    )
     change_password(monkeypatch, admin.email.upper(), NEW, NEW)
+    assert not Invitation.objects.good().exists()
     line = only_entry("person.password_changed")
     assert by(line) == ("command", "changepassword", "command")
     assert line.details["email"] == admin.email

@@ -366,6 +366,13 @@ def test_identity_is_confirmed_only_by_a_question_that_the_provider_asked_since(
     issuer.come_in(client, sub="stranger", email="eve@elsewhere.example", auth_time=now)
     assert who(client) == str(reviewer.pk)
     assert not is_confirmed(client)
+    # What waits in the session for the confirmation is still there after it.
+    session = client.session
+    session["waits"] = "an act"
+    session.save()
+    issuer.come_in(client, sub="A", auth_time=now)
+    assert client.session["waits"] == "an act"
+    assert latest_details("person.reauthenticated") == {"by": "socialaccount"}
 
 
 def is_confirmed(client):

@@ -200,6 +200,10 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(
     destination.refresh_from_db()
     assert destination.secret == TOKEN
     assert destination.tested_at is not None
+    # The channel is no secret: an empty one was cleared.
+    client.post(f"/alerts/{destination.pk}/", form(url=standin.url + HOOK, channel=""))
+    destination.refresh_from_db()
+    assert destination.channel == ""
     pages = [
         client.get("/alerts/"),
         client.get(f"/alerts/{destination.pk}/"),

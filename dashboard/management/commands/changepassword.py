@@ -9,7 +9,7 @@ from django.db import transaction
 
 from audit.recording import record
 from common.actors import operator
-from people.models import Person
+from people.models import Invitation, Person
 from people.sign_in.sessions import end_sessions
 
 ACTOR = operator("changepassword")
@@ -33,6 +33,8 @@ class Command(changepassword.Command):
         )
         person = Person.objects.filter(email=email).first()
         if person is not None:
+            # An open link for a new password could undo this change.
+            Invitation.objects.passwords_of(person).withdraw()
             ended = end_sessions(person)
             details = {"email": person.email, "sessions ended": str(ended)}
             record(
