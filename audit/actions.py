@@ -191,7 +191,7 @@ ACTIONS: dict[str, str] = {
     "connection.resumed": "resumed the connection",
     "connection.removed": "removed the connection",
     "connection.secret_rotated": "changed the webhook secret of the connection",
-    "backup.made": "made a backup of everything",
+    "backup.made": "began a backup of everything",
     "secrets.rotated": "encrypted the stored secrets with the newest key",
     "person.invited": "invited somebody",
     "person.invitation_withdrawn": "withdrew an invitation",

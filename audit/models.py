@@ -123,10 +123,6 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def of_action(self, action: str) -> Self:
         return self.filter(action=action)
 
-    def since(self, age: timedelta) -> Self:
-        """Entries that are not older than this."""
-        return self.filter(at__gte=Now() - age)
-
     def readable_by(self, actor: Actor) -> Self:
         """Entries that the actor may read.
 

@@ -18,7 +18,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from audit.models import Entry, EntryDetail, SealedEntry
 from audit.recording import record
-from audit.verifier.countersign_verify import Ranges
+from audit.verifier.countersign_verify import REMOVALS, Ranges
 from common.actors import Actor, worker
 from common.postgres import clock, take_lock
 
@@ -28,7 +28,6 @@ STEP = 2000
 # After so many seconds, the rest is left to the next run.
 LONGEST = 30.0
 _ERASED = "ledger.details_erased"
-_REMOVALS = ("ledger.details_removed", _ERASED)
 _LOCK = "audit.retention"
 _RETENTION = worker("retention")
 
@@ -77,7 +76,7 @@ def erase_details_of(
     """
     take_lock(_LOCK)
     of_message = EntryDetail.objects.filter(entry__message=message).exclude(
-        entry__action__in=_REMOVALS
+        entry__action__in=REMOVALS
     )
     sealed = _sealed().filter(pk__in=of_message.values("pk"))
     removed = list(sealed.values_list("pk", flat=True))
@@ -95,7 +94,7 @@ def _sealed() -> "QuerySet[EntryDetail]":
     """Return the details of sealed entries, except entries about removals."""
     return EntryDetail.objects.filter(
         Exists(SealedEntry.objects.filter(entry=OuterRef("pk")))
-    ).exclude(entry__action__in=_REMOVALS)
+    ).exclude(entry__action__in=REMOVALS)
 
 
 def remove_details(numbers: Sequence[int], removal: Entry) -> None:

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import entry_hash, is_authentic, last_number, record
@@ -150,9 +150,10 @@ class Batch:
         another.
         """
         if at is not None:
-            begin, end = window(
-                self.last.at.isoformat() if self.last else "", at.isoformat()
-            )
+            # A full seal, or one of another key, may have left older entries waiting.
+            waiting = ~Q(kind=Seal.Kind.RESTORED) & Q(count__in=(0, AT_MOST))
+            since = Seal.objects.exclude(waiting).order_by("-number").first()
+            begin, end = window(since.at.isoformat() if since else "", at.isoformat())
             self.misdated += [
                 entry.pk
                 for entry in entries

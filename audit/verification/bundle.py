@@ -19,12 +19,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import canonical_entry
+from audit.sealing.sealer import LOCK
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json
-from common.postgres import clock, one_moment
+from common.postgres import one_moment, take_lock
 
 VERIFIER = Path(verifier.__file__)
 _README = Path(__file__).with_name("readme.txt")
@@ -114,13 +116,16 @@ def write_bundle(
 def _fill(
     folder: Path, *, details: bool, progress: Callable[[int], None] | None
 ) -> BundleSummary:
+    # The sealer holds this lock. So a seal that is missing below was begun later.
+    with transaction.atomic():
+        made_at = take_lock(LOCK)
     with (
         one_moment(),
         (folder / "seals.jsonl").open("wb") as seals,
         (folder / "entries.jsonl").open("wb") as entries,
         (folder / "details.jsonl").open("wb") as listed,
     ):
-        summary = BundleSummary(made_at=clock())
+        summary = BundleSummary(made_at=made_at)
         for seal in Seal.objects.order_by("number").iterator():
             seals.write(seal.as_line())
             summary.seals += 1

@@ -180,6 +180,8 @@ class Report:
         # that their details were removed.
         self.missing = Ranges()
         self.removed = Ranges()
+        # The same, by entries that no seal covers yet.
+        self.claimed = Ranges()
         self.seals = 0
         self.last: Seal | None = None
         # From the manifest: whether all details are left out, and its time.
@@ -499,6 +501,9 @@ class Seal(types.SimpleNamespace):
         ).hexdigest()
         # Transaction and number of the last entry under it.
         self.end = (int(self.end_xid), self.end_id)
+        # Entries under later seals were made after this time. After a seal that may
+        # have left older entries waiting, it is that of a seal before it.
+        self.since = self.at
         self.name = f"seal {self.number} of {self.at[:19]} UTC"
 
     def check_kind(self, report: Report) -> None:
@@ -570,6 +575,8 @@ class Chain:
             self._check_signature(seal)
         if not self.keys or self.keys[-1][0] != seal.key:
             self.keys.append((seal.key, seal.number))
+        if seal.kind != "restored" and seal.count in (0, LONGEST_BATCHES["seal"]):
+            seal.since = last.since if last else ""
         self.report.last = seal
         self.report.seals += 1
         return seal
@@ -753,6 +760,8 @@ class Record(NamedTuple):
     at: str
     hash: bytes
     is_altered: bool
+    # The entries of which it says that their details were removed.
+    removed: Ranges | None = None
 
 
 def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
@@ -783,32 +792,33 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
             report.find(f"Entry {number} appears twice.")
         appeared[number >> 8] |= bit
         check_details(entry, item, report)
+        removed = None
         if entry["action"] in REMOVALS:
-            _take_removal(number, item.fields, report)
+            removed = _removal(number, item.fields, report)
         order = None if is_altered else (int(entry["xid"]), number)
-        yield Record(number, order, entry["at"], digest, is_altered)
+        yield Record(number, order, entry["at"], digest, is_altered, removed)
 
 
-def _take_removal(number: int, fields: dict[str, str] | None, report: Report) -> None:
-    """Add the entries whose details were removed, by the entry about the removal, to
-    `report.removed`.
-    """
+def _removal(
+    number: int, fields: dict[str, str] | None, report: Report
+) -> Ranges | None:
+    """Return the entries whose details were removed, by the entry about the removal."""
     if not fields:
         if not report.left_out:
             report.find(
                 f"The details of entry {number} are missing; those of a removal are never removed."
             )
-        return
+        return None
     try:
         named = Ranges(fields.get("numbers", ""))
-        report.removed.take(named)
     except ValueError as error:
         report.refuse(f"Entry {number} reports a removal, but not whose: {error}.")
-        return
+        return None
     if not named.runs or named.runs[-1][1] >= number:
         report.find(
             f"Entry {number} reports a removal of no entries, or of later ones."
         )
+    return named
 
 
 class Batch:
@@ -825,7 +835,7 @@ class Batch:
         )
         self.window = ("", "~")
         if not self.is_restored:
-            self.window = window(before.at if before else "", seal.at)
+            self.window = window(before.since if before else "", seal.at)
         self.digest = hashlib.sha256()
         self.taken = 0
         self.altered: list[int] = []
@@ -921,6 +931,11 @@ def check_ledger(
         while batch and not batch.wants(record):
             batch.close(report, is_end=False)
             batch = next(batches, None)
+        if record.removed:
+            try:
+                (report.removed if batch else report.claimed).take(record.removed)
+            except ValueError as error:
+                report.refuse(f"Entry {record.number} reports a removal: {error}.")
         if batch:
             batch.add(record, report)
             continue
@@ -936,7 +951,7 @@ def check_ledger(
             report.find(
                 f"{who} was put in later: seal {last.number} ends after it, without it."
             )
-        elif record.at < window(last.at, "")[0]:
+        elif record.at < window(last.since, "")[0]:
             report.find(
                 f"{who} says {record.at[:19]}, and is not sealed yet: its time was changed."
             )
@@ -945,9 +960,13 @@ def check_ledger(
         batch = next(batches, None)
     heads.end(report, excuse_restored=excuse_restored)
     # A bundle without details does not list what was removed either.
-    unexplained = (
-        Ranges() if report.left_out else report.missing.without(report.removed)
-    )
+    unproven = Ranges() if report.left_out else report.missing.without(report.removed)
+    unexplained = unproven.without(report.claimed)
+    if len(unproven) > len(unexplained):
+        report.note(
+            f"The details of entries {shown(unproven)} are missing, and only entries that are not sealed yet tell of "
+            "their removal: nothing proves that the desk removed them."
+        )
     if unexplained.runs:
         missing = f"The details of {len(unexplained)} entries are missing"
         report.find(

@@ -298,6 +298,7 @@ def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
     mine = Entry.objects.get(pk=desk.entry).mac
     for fields, why in (
         ({"ago": "35 min", "mac": ""}, "it has no code that fits"),
+        ({"mac": "é"}, "it has no code that fits"),
         ({"actor_id": "99", "mac": mine}, "it has no code that fits"),
         ({"mac": mine}, f"repeats entry {desk.entry}"),
     ):

@@ -491,6 +491,19 @@ def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
     assert check_chain()[-1].size == Entry.objects.count()
 
 
+def test_entries_that_waited_for_the_old_key_are_in_their_time(settings, monkeypatch):
+    append()
+    seal_all()
+    settings.SEAL_KEYS = [new_key(), *settings.SEAL_KEYS]
+    append(2)
+    later = clock() + timedelta(hours=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(sealer, "clock", lambda: later)
+        seal_all()
+    assert not Entry.objects.of_action("ledger.misdated").exists()
+    assert [one.kind for one in check_chain()] == ["seal", "key", "seal"]
+
+
 def test_lost_key_is_replaced_by_command_alone(settings):
     append()
     seal_all()

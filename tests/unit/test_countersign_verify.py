@@ -241,7 +241,7 @@ def test_signatures_are_checked_at_a_restore_a_change_of_key_and_the_end(
 
 
 def test_removal_of_details_explains_what_is_missing_and_its_own_details_stay(
-    findings_of,
+    findings_of, tmp_path
 ):
     made = book(9)
     for index in (2, 3, 6):
@@ -250,6 +250,10 @@ def test_removal_of_details_explains_what_is_missing_and_its_own_details_stay(
     made.write(
         action="ledger.details_removed", fields={"actor": "Ana", "numbers": "3-4 7"}
     )
+    # Anybody can add such an entry until a seal covers it.
+    folder = str(made.write_to(tmp_path / "unsealed"))
+    notes = verifier.check_bundle(folder).notes
+    assert any("nothing proves that the desk removed them" in one for one in notes)
     made.seal()
     assert findings_of(made) == []
     unexplained.write(
