@@ -11,7 +11,7 @@ from django.dispatch import Signal
 from django.urls import reverse
 
 from audit.recording import changed, record
-from common.actors import Actor, Role, Scope
+from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
@@ -42,10 +42,9 @@ def may_release(actor: Actor, switch: KillSwitch) -> bool:
 
 def _is_within(switch: KillSwitch, actor: Actor, role: Role) -> bool:
     """Whether the actor has this role for everything that a switch stops."""
-    connection = switch.owning_connection
-    if connection is None:
-        return Scope(role) in actor.scopes
-    return actor.is_a(role, connection=connection, mailbox=switch.mailbox_id)
+    return actor.is_a(
+        role, connection=switch.owning_connection, mailbox=switch.mailbox_id
+    )
 
 
 @atomic_with_retry

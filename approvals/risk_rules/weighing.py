@@ -30,6 +30,7 @@ from mirror.models import Mailbox, Message, Revision, may_set
 from mirror.states import MessageState
 from mirror.store import rendered_content, stored_content
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from policy.rules.conditions import own_word_key
 from policy.rules.facts import own_words_in
 from risk.findings import Phrase, RiskContext, restored, score, score_of, worst_first
 from risk.own_words import (
@@ -276,12 +277,14 @@ class WantedWord:
 
 
 def loosens(before: OwnWord, wanted: WantedWord) -> bool:
-    """Whether a change of a word may give some messages fewer points than before: any
-    change except more points, more places or more mailboxes.
+    """Whether a change of a word may give some messages fewer points than before, or
+    take it from a rule: any change except more points, more places or more mailboxes.
     """
     return (
         wanted.points < before.points
         or wanted.phrase.spelling != before.spelling
+        # Rules of the policy name a word by its text.
+        or own_word_key(wanted.text) != own_word_key(before.text)
         or not set(before.looks_in) <= set(wanted.looks_in)
         or (wanted.mailbox is not None and wanted.mailbox.pk != before.mailbox_id)
     )

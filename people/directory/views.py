@@ -159,13 +159,8 @@ def _row(actor: Actor, person: Any) -> PersonRow:
     roles = []
     for grant in grants:
         target = target_of(grant)
-        is_around = target.mailbox is None and any(
-            scope.connection == target.connection for scope in actor.scopes
-        )
-        if (
-            target.connection is None
-            or is_around
-            or any(target.is_within(scope) for scope in actor.scopes)
+        if target.connection is None or any(
+            target.is_within(scope) for scope in actor.scopes
         ):
             words = role_words(grant.role, target.name)
             roles.append((grant, words, is_admin_of(actor, target)))

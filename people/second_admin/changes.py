@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core import signing
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from audit.recording import record
@@ -297,8 +297,12 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
             "This change is about your own roles. Another admin has to accept it."
         )
     _check_covers(change, actor)
+    # The link to join that made the account set its password too.
+    has_set_password = Q(kind=Invitation.Kind.PASSWORD) | Q(
+        kind=Invitation.Kind.JOIN, accepted_at__lte=F("person__joined_at")
+    )
     links = Invitation.objects.filter(
-        kind=Invitation.Kind.PASSWORD, person=int(actor.id), invited_by=change.asked_by
+        has_set_password, person=int(actor.id), invited_by=change.asked_by
     )
     if links.filter(accepted_at__gt=Now() - TRUSTED_AFTER).exists():
         raise ChangeNotWaiting(

@@ -219,10 +219,9 @@ class Allowlist(models.Model):
 
     def is_administered_by(self, actor: Actor) -> bool:
         """Whether the actor may change it: an admin of everything that it covers."""
-        connection = self.owning_connection
-        if connection is None:
-            return actor.is_admin_of_all
-        return actor.is_a(Role.ADMIN, connection=connection, mailbox=self.mailbox_id)
+        return actor.is_a(
+            Role.ADMIN, connection=self.owning_connection, mailbox=self.mailbox_id
+        )
 
     @property
     def owning_connection(self) -> int | None:

@@ -216,6 +216,12 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(
     assert "10 points" in changed.detail.fields["after"]
 
 
+def test_text_by_which_a_rule_names_a_word_is_not_respelled_alone():
+    word = OwnWord(text="pay-now", spelling="pay now", looks_in=["text"], points=20)
+    respelled = weighing.WantedWord(read_phrase("pay now"), None, ["text"], 20)
+    assert weighing.loosens(word, respelled)
+
+
 def test_finding_that_comes_while_words_are_searched_stays(connection, admin):
     message = make_message(connection, **TULIP)
     as_read = Revision.objects.get(message=message)

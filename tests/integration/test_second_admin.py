@@ -40,6 +40,7 @@ from people.models import (
     Invitation,
     OrganisationSettings,
     PendingChange,
+    Person,
     RoleRule,
 )
 from people.roles import GrantTarget, deactivate, give_role
@@ -458,6 +459,11 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
         Invitation.objects.update(accepted_at=Now() - timedelta(days=days))
         assert "may know it" in refuses(accept, own, second)
     Invitation.objects.update(accepted_at=Now() - timedelta(days=8))
+    # So it is with the link by which somebody joined.
+    Invitation.objects.update(kind="join", accepted_at=Now())
+    Person.objects.filter(pk=second.pk).update(joined_at=Now())
+    assert "may know it" in refuses(accept, own, second)
+    Person.objects.filter(pk=second.pk).update(joined_at=Now() - timedelta(days=9))
     assert accepted(own, second).state == "accepted"
 
 
@@ -546,6 +552,11 @@ def test_nobody_without_a_role_or_a_factor_keeps_an_admin_waiting(admin, second)
     switch_on()
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")
     assert remove_factors_of(actor=actor_of(admin), person=otto) == 0
+    # Somebody deactivated may be reactivated with their role.
+    gone = make_person("gone@yourteam.example", "Gone", "admin", is_active=False)
+    Authenticator.objects.create(user=gone, type="totp", data={"secret": "x"})
+    with pytest.raises(SecondAdminNeeded):
+        remove_factors_of(actor=actor_of(admin), person=gone)
     Grant.objects.filter(person=otto).delete()
     Authenticator.objects.create(user=otto, type="totp", data={"secret": "x"})
     assert remove_factors_of(actor=actor_of(admin), person=otto) == 1
