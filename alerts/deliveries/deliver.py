@@ -134,9 +134,13 @@ def _put_on_digests(destination: Destination) -> None:
     digests_of_due = list(due.values_list("card__digest", flat=True)[: MAX_WAITING + 1])
     if len(digests_of_due) <= MAX_WAITING and not any(digests_of_due):
         return
-    # Only cards that have no post, and of which no attempt may have posted one.
+    # Only cards of messages that have no post, and of which no attempt may have posted
+    # one.
     unposted = due.filter(
-        card__digest=None, card__discord_message_id="", card__removed=False
+        card__about="",
+        card__digest=None,
+        card__discord_message_id="",
+        card__removed=False,
     )
     attempted = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
     cards = list(unposted.exclude(Exists(attempted)).values_list("card", flat=True))

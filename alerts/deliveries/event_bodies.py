@@ -205,10 +205,11 @@ def _decision_data(
         name = message.upstream_decided_by
         role = "somebody elsewhere"
     # A role contains no name.
-    decided_by = role if privacy == Destination.Privacy.MINIMAL else name[:200]
+    is_minimal = privacy == Destination.Privacy.MINIMAL
+    decided_by = role if is_minimal else name[:200]
     return {
         "decision": decision,
-        "reason": _words(reason, privacy) or None,
+        "reason": None if is_minimal else reason[:MAX_WORDS] or None,
         "decided_by": decided_by or None,
     }
 

@@ -9,7 +9,7 @@ from alerts.errors import DestinationNotAllowed
 from alerts.models import Card, Delivery
 from alerts.models.deliveries import DeliveryQuerySet
 from audit.recording import record
-from common.actors import Actor, Role
+from common.actors import Actor
 
 # The most that one request sends again, so that it cannot flood a channel.
 MAX_AGAIN = 100
@@ -23,7 +23,7 @@ def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
     A card is edited in place; one that was deleted in the channel is posted again. An
     event keeps its id and body, so that its receiver can recognise a repeated one.
     """
-    if not actor.acting_as(Role.ADMIN).sees_all():
+    if not actor.is_admin_of_all:
         raise DestinationNotAllowed(
             "Only an admin of everything can send alerts again."
         )

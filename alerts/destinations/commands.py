@@ -30,7 +30,7 @@ from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
 from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.models import Connection
 from mirror.states import MessageState
@@ -68,7 +68,7 @@ class Settings:
 
 def may_manage(actor: Actor) -> bool:
     """Whether the actor may add, change and remove destinations."""
-    return actor.acting_as(Role.ADMIN).sees_all()
+    return actor.is_admin_of_all
 
 
 def check_may_manage(actor: Actor) -> None:
@@ -166,8 +166,10 @@ def change_destination(
     token, it has to be tested again, and gets new posts.
     """
     destination = managed_destination(destination_id, actor)
-    new_address_note = "another one" if settings.url or settings.secret else ""
-    hidden = {"url": "", "secret": "", "address": new_address_note}
+    address = "another one" if settings.url or settings.secret else ""
+    if settings.url:
+        address = f"another one, at {urlsplit(settings.url).hostname}"
+    hidden = {"url": "", "secret": "", "address": address}
     yield lambda: _in_words(destination, "change it", **vars(settings) | hidden)
     before = describe(destination)
     was_witness = destination.witnesses

@@ -107,9 +107,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('interaction_id', models.CharField(max_length=32, unique=True)),
-                ('command', models.CharField(max_length=40)),
-                ('discord_user', models.CharField(max_length=100)),
-                ('discord_user_id', models.CharField(max_length=32)),
                 ('upstream_id', models.CharField(max_length=200)),
                 ('noted_at', models.DateTimeField(null=True)),
                 ('given_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

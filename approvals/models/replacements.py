@@ -230,9 +230,6 @@ class CommandedMail(models.Model):
     )
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
     interaction_id = models.CharField(max_length=32, unique=True)
-    command = models.CharField(max_length=40)
-    discord_user = models.CharField(max_length=100)
-    discord_user_id = models.CharField(max_length=32)
     upstream_id = models.CharField(max_length=200)
     # When the ledger got an entry on the message that says which command created it.
     noted_at = models.DateTimeField(null=True)
@@ -253,4 +250,4 @@ class CommandedMail(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.command} by {self.person}"
+        return f"commanded by {self.person}"

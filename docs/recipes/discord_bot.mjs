@@ -53,7 +53,8 @@ async function call(method, path, body) {
 
 // What the user is told. Held is an answer, not an error: never send again because of it.
 function told(answer) {
-  if (answer.error) return `Not sent: ${answer.error}`;
+  // The gateway's own errors have a code. Without one, nobody knows.
+  if (answer.error) return answer.code ? `Not sent: ${answer.error}` : answer.error;
   if (answer.oversight_status === "pending_approval") {
     return `Held for review, a person decides. Do not send it again. Message \`${answer.message_id}\`.`;
   }

@@ -69,7 +69,8 @@ def told(answer: dict[str, Any]) -> str:
     of it.
     """
     if "error" in answer:
-        return f"Not sent: {answer['error']}"
+        # The gateway's own errors have a code. Without one, nobody knows.
+        return f"Not sent: {answer['error']}" if "code" in answer else answer["error"]
     if answer["oversight_status"] == "pending_approval":
         return f"Held for review, a person decides. Do not send it again. Message `{answer['message_id']}`."
     return f"On its way. Message `{answer['message_id']}`."

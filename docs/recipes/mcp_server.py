@@ -165,6 +165,8 @@ def result_of(asked: dict[str, Any]) -> dict[str, Any] | None:
             )
         except KeyError as error:
             text, failed = f"The argument {error} is missing.", True
+        except (TypeError, AttributeError):
+            text, failed = "An argument has the wrong type.", True
         except RuntimeError as error:
             text, failed = str(error), True
         return {"content": [{"type": "text", "text": text}], "isError": failed}
@@ -179,7 +181,7 @@ for line in sys.stdin:
             "What came is not JSON:", line[:80], file=sys.stderr
         )  # not to stdout, which belongs to the protocol
         continue
-    if "id" not in asked or "method" not in asked:
+    if not isinstance(asked, dict) or "id" not in asked or "method" not in asked:
         continue  # a notification, which is never answered
     result = result_of(asked)
     unknown = {"error": {"code": -32601, "message": "Method not found"}}

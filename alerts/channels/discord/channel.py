@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -320,13 +320,11 @@ def _call_discord(
     if message_id:
         url += f"/{message_id}"
     if not target.is_bot:
-        # "wait" makes Discord answer with the message, which has its id. Without
-        # "with_components" a webhook's message has no buttons. The query of the
-        # address names a thread and must stay.
-        parameters = {} if message_id else {"wait": "true"}
-        if body.get("components"):
-            parameters["with_components"] = "true"
-        query = "&".join(filter(None, (target.query, urlencode(parameters))))
+        # "wait" makes Discord answer with the message, which has its id. The query of
+        # the address names a thread and must stay.
+        query = "&".join(
+            filter(None, (target.query, "" if message_id else "wait=true"))
+        )
         url += f"?{query}" if query else ""
     answer = send(
         method, url, json.dumps(body).encode(), headers=target.headers, limit=limit

@@ -362,9 +362,6 @@ def _send_message(
             "connection": mailbox.connection,
             "mailbox": mailbox,
             "person": command.person,
-            "command": interaction.name,
-            "discord_user": interaction.discord_user[:100],
-            "discord_user_id": interaction.discord_user_id,
         },
     )
     # With this idempotency key, repeated runs of one command send one message.

@@ -16,9 +16,8 @@ from uuid import UUID
 
 from alerts.cards.markup import MAX_LINK, MAX_SHORT, Card, Markup, cut, visible
 
-AMBER = 0xF59E0B
 COLOURS = {
-    "amber": AMBER,
+    "amber": 0xF59E0B,
     # Held and about to expire: the only tone that pages do not have.
     "orange": 0xEA580C,
     "green": 0x16A34A,

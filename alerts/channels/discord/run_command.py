@@ -43,6 +43,7 @@ from alerts.models import Interaction
 from approvals.models import CommandedMail
 from audit.recording import record
 from mirror.models import Message
+from people.models import Person
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -251,7 +252,10 @@ def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> N
         interaction, with_typed_text(sentence, interaction.options), "refused"
     ):
         return
-    person = Interaction.objects.select_related("person").get(pk=interaction.pk).person
+    # Also somebody whom nothing was carried out for.
+    person = Person.objects.filter(
+        discord_accounts__discord_id=interaction.discord_user_id
+    ).first()
     # Of people who are not linked to the desk only some refusals are recorded.
     if words := reason if person else recorded_refusal(interaction, reason):
         record(
