@@ -20,7 +20,7 @@ from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Verdict, verdicts
 from audit.models import Entry
 from audit.trail import lines, with_subjects
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.charts import Bars, bars, spoken
 from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
@@ -129,8 +129,9 @@ def panels_for(actor: Actor) -> list[Panel]:
     week = of_the_week.times()
     panels = [_times(week)]
     # Figures of single people are read only where they are allowed.
-    if shows_people():
-        given = Verdict.objects.visible_to(actor)
+    reader = actor.acting_as(Role.ADMIN, Role.AUDITOR)
+    if reader.scopes and shows_people():
+        given = Verdict.objects.visible_to(reader)
         panels.append(_people(given.of_the_week().paces()))
     panels.append(_caught(of_the_week.caught_by_rule()))
     if week["number"] >= verdicts.MOST:

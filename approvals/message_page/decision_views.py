@@ -31,7 +31,8 @@ from approvals.decisions.forms import (
     with_preset,
 )
 from approvals.decisions.later import later_context
-from approvals.decisions.ruling import rulings
+from approvals.decisions.ruling import content_changed, rulings
+from approvals.decisions.status import available_actions
 from approvals.decisions.withdraw import (
     confirm_approval,
     settle_by_hand,
@@ -39,6 +40,7 @@ from approvals.decisions.withdraw import (
     undo_decision,
     withdraw_decision,
 )
+from approvals.desk_messages import latest_decision
 from approvals.errors import (
     InvalidInput,
     ReauthenticationNeeded,
@@ -219,12 +221,28 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
             "risk_read": form.cleaned_data["risk_read"],
         }
         return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
+    seen = ShownForm(request.POST).value("fingerprint")
+    if seen and seen != message.fingerprint:
+        # What was ticked was read on another version.
+        return answer_with_message(
+            request,
+            public_id,
+            content_changed(message, seen),
+            typed={"outcome": Outcome.APPROVE},
+            seen_fingerprint=seen,
+        )
     lines = address_lines(message, content, actor=request.actor)
     add_lists(lines, ruling.judged)
     labels = ("From",) if is_inbound else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in labels]
     context: dict[str, Any] = {
         "message": message,
+        "actions": available_actions(
+            message,
+            latest_decision(message),
+            is_reviewer=ruling.may_reject,
+            may_look=False,
+        ),
         "revision": message.revision,
         "content": content,
         "fields": fields,

@@ -143,7 +143,8 @@ class Verdict(models.Model):
     parts_unread = models.PositiveSmallIntegerField(null=True)
     # What was on the person's screen, as `decisions.shown.shown_context` returns it.
     seen = models.JSONField(default=dict)
-    # False once the decision that it led to was undone or refused.
+    # False once it counts no more: it was taken back, replaced or used up, or the
+    # decision that it led to was undone or refused.
     live = models.BooleanField(default=True)
     # Whether it is an approval that led to no decision yet, because more people have to
     # approve.

@@ -52,6 +52,7 @@ from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres import clock
 from mirror.models import Mailbox, Message
+from mirror.states import DecisionState
 from policy.rules.demand import Demand
 from risk.rules import RULES
 
@@ -150,8 +151,10 @@ def queue_context(
     last_decision = None
     if not rows and filters.tab == "waiting" and not filters.narrows:
         # The empty queue shows the last decision.
-        decisions = Decision.objects.visible_to(actor).order_by("-pk")
-        last_decision = decisions.select_related("given_by", "message").first()
+        void = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
+        decisions = Decision.objects.visible_to(actor).exclude(state__in=void)
+        decisions = decisions.select_related("given_by", "message").order_by("-pk")
+        last_decision = decisions.first()
     return {
         **_numbers(actor, filters, waiting),
         **_elsewhere(filters),

@@ -83,13 +83,6 @@
     place.scrollIntoView({ block: "start" });
   }
 
-  /* What is selected is the row that has the focus, or else the message that is open. */
-  function rowOf() {
-    const item = document.activeElement?.closest?.("#list li")?.querySelector(".item") ??
-      find("#list .item[aria-current]");
-    return item?.dataset.message ?? "";
-  }
-
   const ACTS = {
     j: () => (find("#together") ? emit("desk:step", 1) : move(1)),
     k: () => (find("#together") ? emit("desk:step", -1) : move(-1)),
@@ -103,8 +96,8 @@
     s: () => press("s"),
     c: () => press("c"),
     m: () => press("m"),
-    x: () => emit("desk:select", { message: rowOf() }),
-    X: () => emit("desk:select-range", { message: rowOf() }),
+    x: () => emit("desk:select"),
+    X: () => emit("desk:select-range"),
     A: () => emit("desk:bulk"),
     v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
     l: () => jump("links", "This message has no links."),

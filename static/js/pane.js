@@ -143,7 +143,7 @@
     const had = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement)) &&
       document.activeElement;
     // What was only under way is over once the message has moved.
-    const stays = next.dataset.word === pane().dataset.word ? "[data-kept], [data-said]" : "[data-kept]";
+    const stays = next.dataset.word === pane().dataset.word ? "[data-kept], [data-notice]" : "[data-kept]";
     const wasRead = document.getElementById("read-again")?.checked;
     for (const id of PARTS) {
       const [old, fresh] = [document.getElementById(id), next.querySelector(`#${id}`)];
@@ -152,7 +152,7 @@
       if (old && fresh) old.replaceWith(fresh);
       if (fresh) window.htmx.process(fresh);
     }
-    for (const name of ["word", "tone", "detail", "state", "late", "moving", "next"]) {
+    for (const name of ["word", "tone", "detail", "late", "moving", "next"]) {
       if (name in next.dataset) pane().dataset[name] = next.dataset[name];
       else delete pane().dataset[name];
     }

@@ -302,7 +302,9 @@ def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
     assert timedelta(minutes=50) < until - timezone.now() < timedelta(minutes=61)
     # A decided message cannot be snoozed.
     decide(second, second_reviewer)
-    assert post(client, second, "snooze", wait="hour", headers=HTMX).status_code == 422
+    answer = post(client, second, "snooze", wait="hour", headers=HTMX)
+    assert answer.status_code == 422
+    assert "no longer waiting" in answer.text
     assert waiting(signed_in(second_reviewer)) == [str(message.public_id)]
     client = signed_in(reviewer)
     assert waiting(client) == []

@@ -248,6 +248,9 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     for kept in ('value="northwlnd.example"', 'value="link_text_lies" checked'):
         assert kept in answer.text
     assert Decision.objects.count() == 0
+    # What was ticked for another version is not carried on to this one.
+    fields = {**READ, "typed": "northwlnd.example", "fingerprint": "0" * 64}
+    assert post(desk, three[0], path="approve", **fields).status_code == 409
     answer = post(desk, three[0], path="approve", **READ, typed=" @Northwind.Example. ")
     assert (
         answer["Location"]
