@@ -49,8 +49,11 @@ def sweep() -> str:
             lambda _: deliveries.give_up_waiting(),
         ),
         # Clears what is not needed any more.
-        "old secrets": lambda: Webhook.objects.after_overlap().update(
-            previous_secret="", previous_until=None
+        "old secrets": duty(
+            Webhook.objects.after_overlap,
+            lambda _: Webhook.objects.after_overlap().update(
+                previous_secret="", previous_until=None
+            ),
         ),
         "old keys": duty(
             lambda: IdempotencyRecord.objects.expired().order_by("expires_at"),

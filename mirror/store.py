@@ -494,14 +494,10 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after and message.expires_at is None:
         # The expiry counts from when the message was held, as MultiMail or the mirror
-        # says. A message that waited for its time of sending first (schedule_first) was
-        # received long before it was held, so it counts from that time. The database's
-        # clock is used: this host's may be wrong, and a message must not expire early.
+        # says. The database's clock is used: this host's may be wrong, and a message
+        # must not expire early.
         at = clock()
         since = max(held_since(row, at), message.held_at)
-        send_at = read_time(row.get("send_at"))
-        if send_at and send_at <= at:
-            since = max(since, send_at)
         message.expires_at = min(since, at) + mailbox.expire_after
 
 
@@ -510,6 +506,10 @@ def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
     none, or one in the future.
     """
     since = read_time(row.get("received_at") or row.get("created_at"))
+    send_at = read_time(row.get("send_at"))
+    if since and send_at and since < send_at <= now:
+        # It waited for its time of sending before it was held (schedule_first).
+        since = send_at
     return min(since, now) if since else now
 
 

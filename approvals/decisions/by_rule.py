@@ -285,7 +285,8 @@ def _meet_standing(locked: Message) -> bool:
         why = why_not(standing, locked)
         if why:
             continue
-        if standing.uses.approved_within(_HOUR).count() >= standing.cap_an_hour:
+        in_hour = StandingUse.objects.approved_by(standing, within=_HOUR).count()
+        if in_hour >= standing.cap_an_hour:
             kind = kinds.OVER_CAP
         else:
             number_in_ten = standing.met % SAMPLE_OF

@@ -29,7 +29,6 @@ from approvals.editing.commands import (
     set_up_problem,
     suggestion_of,
 )
-from approvals.errors import AlreadyDecided
 from approvals.models import Decision, Replacement
 from approvals.models.replacements import EDIT, REPEAT_FOR
 from common.actors import Actor, worker
@@ -324,15 +323,11 @@ def _reject_first(row: Replacement) -> None:
             )
             Replacement.objects.move(row, to=_State.DONE, problem="", lease_until=None)
     except DeskError as error:
-        fields: dict[str, Any] = {"problem": error.sentence, "lease_until": None}
-        state = _State.DONE
-        # If the first message was decided otherwise, the replacement is done: only who
-        # edited it is still to be recorded, once the new message has arrived.
-        if not isinstance(error, AlreadyDecided):
-            state = _State.SENT
-            fields["next_attempt_at"] = None
+        # No worker tries again. Who edited it is still to be recorded, once the new
+        # message has arrived; while both are held, a person can finish it.
         details = {"explanation": error.sentence, "replaced_by": row.upstream_id}
-        _move(row, state, "message.edit_unfinished", details, **fields)
+        fields = {"problem": error.sentence, "lease_until": None}
+        _move(row, _State.DONE, "message.edit_unfinished", details, **fields)
 
 
 @transaction.atomic

@@ -400,7 +400,7 @@ def on_recorded(
         return
     for standing in _lock(affected):
         if entry.action == "message.bounced":
-            approved = standing.uses.approved_within(BOUNCES_WITHIN)
+            approved = StandingUse.objects.approved_by(standing, within=BOUNCES_WITHIN)
             sent = approved.count()
             bounced = approved.filter(message__state=MessageState.BOUNCED).count()
             if bounced * 100 <= standing.bounce_percent * max(sent, LEAST_SENT):

@@ -148,9 +148,8 @@ def _store(
     if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE
-    store.move(
-        locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now
-    )
+    if was_gone:
+        store.move(locked, event=MessageEvent.FOUND, now=now)
     locked.fetch_tries = 0
     locked.missing_since = None
     store.store_revision(

@@ -177,9 +177,10 @@ class StandingApproval(models.Model):
 class StandingUseQuerySet(models.QuerySet["StandingUse"]):
     """Queries for the messages that standing approvals were applied to."""
 
-    def approved_within(self, span: timedelta) -> Self:
-        """Those that were approved within this time before now."""
-        return self.filter(kind="approved", at__gt=Now() - span)
+    def approved_by(self, standing: StandingApproval, *, within: timedelta) -> Self:
+        """Those that it, in any version, approved within this time before now."""
+        approved = self.filter(standing__number=standing.number, kind="approved")
+        return approved.filter(at__gt=Now() - within)
 
     def numbers(
         self, standings: Iterable[int]

@@ -233,7 +233,9 @@ def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
 def test_card_about_no_message_is_on_no_digest(connection, discord):
     destination = discord.destination(1, actions=["connection.failing"])
     for number in range(3):
-        card = destination.cards.create(about=f"connection/{number}")
+        card = Card.objects.create(
+            destination=destination, about=f"connection/{number}"
+        )
         destination.deliveries.create(kind="card", card=card)
     work_to_the_end()
     assert not Digest.objects.exists()

@@ -278,10 +278,16 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(
         return {"id": NEW}
 
     monkeypatch.setattr(Agent, "send_held", changed_meanwhile)
-    assert run(row) == "sent"
+    assert run(row) == "done"
     page = page_of(desk, message)
     assert "Both are held." in page
     assert "Reject this one as replaced" not in page
+    # Who edited it is recorded all the same, and the new version can be edited too.
+    arrive(message.connection, Replacement.objects.get())
+    run(row)
+    assert Entry.objects.filter(action="message.edited").exists()
+    message.refresh_from_db()
+    edit(message, reviewer, reference="ABCDEFGHJK")
 
 
 def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):

@@ -28,7 +28,7 @@ from common.sweeps import do_all, duty
 from gateway import tasks as gateway
 from gateway.models import AuditLogEntry, Email
 from mirror.models import Mailbox, Message
-from mirror.store import content_of
+from mirror.store import content_of, held_since
 from policy import kill_switch
 from tests.factories import (
     actor_of,
@@ -213,6 +213,9 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     before = Message.objects.get().expires_at
     show_row(message, subject="Another", received_at=(at + 180 * minutes).isoformat())
     assert Message.objects.get().expires_at == before
+    # A message that waited for its time of sending is held since then.
+    row = {"received_at": (at - 900 * minutes).isoformat(), "send_at": at.isoformat()}
+    assert held_since(row, at + minutes) == at
 
 
 @pytest.fixture

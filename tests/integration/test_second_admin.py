@@ -553,7 +553,9 @@ def test_nobody_without_a_role_or_a_factor_keeps_an_admin_waiting(admin, second)
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")
     assert remove_factors_of(actor=actor_of(admin), person=otto) == 0
     # Somebody deactivated may be reactivated with their role.
-    gone = make_person("gone@yourteam.example", "Gone", "admin", is_active=False)
+    gone = make_person("gone@yourteam.example", "Gone", "admin")
+    Person.objects.filter(pk=gone.pk).update(is_active=False)
+    gone.refresh_from_db()
     Authenticator.objects.create(user=gone, type="totp", data={"secret": "x"})
     with pytest.raises(SecondAdminNeeded):
         remove_factors_of(actor=actor_of(admin), person=gone)

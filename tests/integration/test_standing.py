@@ -350,6 +350,19 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
             assert not Decision.objects.filter(message=another).exists(), what
 
 
+def test_next_version_counts_what_this_one_approved(standing, connection):
+    before = make_refund(connection, 3999)
+    StandingUse.objects.create(standing=standing, message=before, kind="approved")
+    StandingApproval.objects.update(state="ended")
+    standing.pk = None
+    standing.version = 2
+    standing.cap_an_hour = 1
+    standing.save(force_insert=True)
+    make_refund(connection, 3998)
+    approve_due()
+    assert the_use().kind == "over_cap"
+
+
 def edit(message, person):
     """Ask for a corrected copy of the message, as its page does."""
     row = Replacement.objects.create(

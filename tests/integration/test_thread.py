@@ -316,7 +316,7 @@ def test_message_that_left_counts_by_when_it_left_after_its_delivery_too(
     # A later report moves it to no other time.
     change_row(left, changed_at=at(30))
     read(draft)
-    assert conversation_of(draft).late[0].at == at(10)
+    assert conversation_of(draft).late[0].at.isoformat() == at(10)
 
 
 def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(
