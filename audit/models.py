@@ -32,8 +32,6 @@ AT_ONCE = 1000
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
-    """Queries for entries."""
-
     def newest_first(self) -> Self:
         return self.order_by("-id")
 
@@ -401,8 +399,6 @@ class Seal(models.Model):
 
 
 class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
-    """Queries for sealed entries."""
-
     def under(self, seal: Seal) -> models.QuerySet["SealedEntry", Any]:
         """The hashes of the entries in one seal's batch, in order."""
         return (
@@ -469,8 +465,6 @@ class Anchor(models.Model):
 
 
 class SavedQuerySet(models.QuerySet[_Saved]):
-    """Queries for saved lists."""
-
     def of(self, actor: Actor) -> Self:
         """Those that this person saved."""
         return (
@@ -550,8 +544,6 @@ class SavedSearch(Saved):
 
 
 class CheckQuerySet(models.QuerySet["Check"]):
-    """Queries for checks of the whole ledger."""
-
     def newest_first(self) -> Self:
         return self.order_by("-id")
 

@@ -53,9 +53,6 @@ _TITLES = {
 }
 # The steps that the desk works without.
 _OPTIONAL = ("alerts", "people", "letter")
-ADMIN_KEY_MISSING = (
-    "There is no admin key, so register it by hand at MultiMail, with this address: "
-)
 
 
 @dataclass
@@ -259,7 +256,10 @@ def _webhook(connection: Connection) -> Step:
         return Step("webhook", "todo", summary, "Test the webhook", url)
     summary = "With a webhook, held messages appear at once. Without one, the desk looks for them every 30 seconds."
     if not connection.admin_key:
-        summary += f" {ADMIN_KEY_MISSING}{address_of(connection)}"
+        summary += (
+            " There is no admin key, so register it by hand at MultiMail, with this "
+            f"address: {address_of(connection)}"
+        )
     return Step("webhook", "todo", summary, "Register the webhook", url)
 
 

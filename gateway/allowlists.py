@@ -217,7 +217,6 @@ def remove_entry(key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
 
 @transaction.atomic
 def set_bypass_mode(key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
-    """Set the mode of the bypass of a mailbox."""
     bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     bypass.mode = mode
     _save_change(bypass, key)

@@ -39,6 +39,5 @@ def add_contact(key: ApiKey, contact: Contact) -> Contact:
 
 @transaction.atomic
 def remove_contact(key: ApiKey, contact: Contact) -> None:
-    """Remove a contact."""
     if Contact.objects.filter(pk=contact.pk).delete()[0]:
         auditing.record("contact.deleted", contact, key)

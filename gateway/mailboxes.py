@@ -165,22 +165,19 @@ def delete_mailbox(key: ApiKey, mailbox: Mailbox) -> None:
 
 def _address(account: Account, wanted: str) -> str:
     # Returns the whole address that `wanted` means, in an active domain of the account.
-    domains = Domain.objects.filter(
-        account=account, status=Domain.Status.ACTIVE
-    ).order_by("id")
     if "@" not in wanted:
-        first = domains.values_list("domain", flat=True).first()
-        if first is None:
+        oldest = Domain.objects.oldest_of(account)
+        if not oldest:
             raise Invalid(
                 "address_local: the account has no active domain. Add one with POST /v1/domains and verify it."
             )
-        wanted = f"{wanted}@{first}"
+        wanted = f"{wanted}@{oldest}"
     try:
         address = clean_address(wanted).lower()
     except ValueError as error:
         raise Invalid(f"address: {error}") from None
     domain = domain_of(address)
-    if not domains.filter(domain=domain).exists():
+    if not Domain.objects.active().filter(account=account, domain=domain).exists():
         raise Invalid(
             f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it."
         )

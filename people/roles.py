@@ -15,7 +15,7 @@ from django import forms
 from django.urls import reverse
 
 from audit.recording import record
-from common.actors import Actor, Role, Scope
+from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
 from mirror.models import Connection, Mailbox
 from people.errors import LastAdmin, NotYours
@@ -53,10 +53,6 @@ class GrantTarget:
         """The target's label in a form."""
         kind = "Mailbox" if self.mailbox is not None else "Connection"
         return "Everything" if self.connection is None else f"{kind} {self.name}"
-
-    def is_within(self, scope: Scope) -> bool:
-        """Whether a role of this scope includes the whole target."""
-        return scope.reaches(connection=self.connection, mailbox=self.mailbox)
 
 
 def target_of(grant: Grant) -> GrantTarget:
@@ -251,7 +247,6 @@ def _target_fields(target: GrantTarget) -> dict[str, Any]:
 
 
 def is_self(actor: Actor, person: Person) -> bool:
-    """Whether the actor is this person."""
     return actor.kind == "person" and actor.id == str(person.pk)
 
 
@@ -352,7 +347,7 @@ def _record_grants(actor: Actor, person: Person, before: str) -> None:
 
 
 @atomic_with_retry
-def deactivate(*, actor: Actor, person_id: int) -> Person:
+def deactivate(*, actor: Actor, person_id: int) -> None:
     """Deactivate a person: end their sessions, release their claims, and withdraw their
     open links.
 
@@ -364,7 +359,7 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
         raise NotYours("You cannot deactivate yourself. Ask another admin.")
     check_covers(current, person)
     if not person.is_active:
-        return person
+        return
     check_admin_left(without=person)
     person.is_active = False
     # A receiver of post_save releases their claims.
@@ -373,12 +368,11 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
     Invitation.objects.passwords_of(person).withdraw()
     Invitation.objects.filter(invited_by=person).withdraw()
     _record("person.deactivated", current, person, before="active", after="deactivated")
-    return person
 
 
 @atomic_with_retry
 @second_admin("Reactivation")
-def reactivate(*, actor: Actor, person_id: int) -> CanWait[Person]:
+def reactivate(*, actor: Actor, person_id: int) -> CanWait[None]:
     """Reactivate a person, with their old password, second factor and roles.
 
     Their account at the sign-in provider is unlinked: they may have a new one there,
@@ -402,12 +396,11 @@ def reactivate(*, actor: Actor, person_id: int) -> CanWait[Person]:
         tightens=person.is_active or not grants,
     )
     if person.is_active:
-        return person
+        return
     person.is_active = True
     person.save(update_fields=["is_active"])
     SocialAccount.objects.filter(user=person).delete()
     _record("person.reactivated", current, person, before="deactivated", after="active")
-    return person
 
 
 def _record(

@@ -58,8 +58,6 @@ class PracticeSetting(models.Model):
 
 
 class PracticeMessageQuerySet(models.QuerySet["PracticeMessage"]):
-    """Queries of practice messages."""
-
     def waiting(self) -> Self:
         """Practice messages that are not over (uses the index practice_waiting)."""
         return self.filter(ended_at=None)

@@ -88,8 +88,6 @@ class Card(models.Model):
 
 
 class DeliveryQuerySet(CourierDeliveryQuerySet):
-    """Queries of deliveries."""
-
     def overdue(self) -> Self:
         """Deliveries that should have been tried a while ago, at destinations that need
         not wait.

@@ -32,8 +32,6 @@ class OneSpelling(models.Func):
 
 
 class DestinationQuerySet(models.QuerySet["Destination"]):
-    """Queries of destinations."""
-
     def switched_off(self) -> Self:
         """Destinations that are switched off, but not removed."""
         return self.not_removed().exclude(switched_off_at=None).order_by("name")

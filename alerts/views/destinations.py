@@ -137,7 +137,6 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Switch a destination on again."""
     destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
     return _to_list(
         request, destination, f"{destination} is on. Send a test to check it."
@@ -147,7 +146,6 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Switch a destination off."""
     destination = commands.switch_off(
         destination_id=destination_id, actor=request.actor
     )
@@ -157,7 +155,6 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Remove a destination."""
     destination = commands.remove_destination(
         destination_id=destination_id, actor=request.actor
     )
@@ -252,7 +249,6 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
 def remove_route(
     request: DeskRequest, destination_id: int, route_id: int
 ) -> HttpResponse:
-    """Remove a route."""
     commands.remove_route(
         destination_id=destination_id, route_id=route_id, actor=request.actor
     )

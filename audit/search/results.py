@@ -111,10 +111,7 @@ def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
     }
     matches = entries.filter(**{name: value for name, value in equal.items() if value})
     if filters.action:
-        actions = actions_of(filters.action)
-        is_one = len(actions) == 1
-        wanted = Q(action=actions[0]) if is_one else Q(action__in=actions)
-        matches = matches.filter(wanted)
+        matches = matches.filter(action__in=actions_of(filters.action))
     if filters.fingerprint:
         forms = [
             Q(fingerprint__startswith=one)

@@ -53,10 +53,7 @@ def _everybody(actor: Actor) -> bool:
     return True
 
 
-def _is_admin(actor: Actor) -> bool:
-    return actor.has(Role.ADMIN)
-
-
+_is_admin = attrgetter("looks_after_policy")
 _looks_after_people = attrgetter("looks_after_people")
 _looks_after_accounts = attrgetter("looks_after_accounts")
 _is_admin_of_all = attrgetter("is_admin_of_all")

@@ -113,9 +113,7 @@ def label(key: ApiKey, email: Email, user_label: str) -> Email:
     with transaction.atomic():
         change = _CHANGES[user_label]
         if allows(email.status, change):
-            moved = Email.objects.filter(pk=email.pk).move(
-                email, change, user_label=user_label
-            )
+            moved = Email.objects.move(email, change, user_label=user_label)
         else:
             already_there = Email.objects.filter(
                 pk=email.pk, status__in=_ALREADY_THERE[user_label]

@@ -165,11 +165,10 @@ def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
     lease is lost or the email may not be sent any more.
     """
     mine = Email.objects.held_by(email).may_be_sent().filter(data_attempted_at=None)
-    lease = Now() + OUTBOX_LEASE
     return bool(
         mine.update(
             data_attempted_at=Now(),
-            lease_until=lease,
+            lease_until=Now() + OUTBOX_LEASE,
             has_return_address=has_return_address,
         )
     )
@@ -323,7 +322,6 @@ def hold_back(made_at: datetime) -> list[str]:
     cancelled or sent earlier meanwhile.
     """
     reason = f"Restored from the backup of {made_at:%Y-%m-%d %H:%M:%S} UTC: it may have been sent since."
-    scheduled = Email.objects.filter(status=Status.SCHEDULED, sandbox=False)
     # Pending messages may have been decided after the backup. `fate_unknown` in the
     # pending list shows that.
     needs_decision = Q(gated=True) & ~Q(decision=Decision.APPROVED)
@@ -332,7 +330,9 @@ def hold_back(made_at: datetime) -> list[str]:
         direction=Direction.OUTBOUND, sandbox=False, status__in=unfinished
     )
     live.filter(needs_decision).update(fate_unknown=True, last_error=reason)
-    due = scheduled.filter(~needs_decision, due_at__lte=Now()).order_by("due_at", "id")
+    due = Email.objects.filter(
+        ~needs_decision, status=Status.SCHEDULED, sandbox=False, due_at__lte=Now()
+    ).order_by("due_at", "id")
     written_off = []
     for email in due.with_mailbox():
         fields = {
@@ -345,8 +345,8 @@ def hold_back(made_at: datetime) -> list[str]:
             auditing.record("email.fate_unknown", email, reason=reason)
             written_off.append(f"{email.pk} ({email.mailbox.address})")
     Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)
-    accounts = list(Account.objects.filter(is_active=True))
-    Account.objects.filter(is_active=True).update(hold_all_at=timezone.now())
+    accounts = Account.objects.filter(is_active=True)
+    accounts.update(hold_all_at=timezone.now())
     for account in accounts:
         auditing.record("account.hold_all_on", account, reason=reason)
     log.warning(

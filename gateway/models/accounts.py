@@ -85,8 +85,6 @@ class Scope(models.TextChoices):
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Queries of API keys."""
-
     def by_hash(self, sha256: str) -> ApiKey | None:
         """Return the key with this hash and its account, even if it is revoked, or
         None.
@@ -199,8 +197,6 @@ class ApiKey(UlidModel):
 
 
 class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
-    """Queries of mailboxes."""
-
     def visible_to(self, key: ApiKey) -> Self:
         """The active mailboxes of the account that the key may use."""
         return key.limited(self.filter(account_id=key.account_id, is_active=True), "pk")
@@ -269,8 +265,6 @@ class Mailbox(UlidModel):
 
 
 class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
-    """Queries of the audit log."""
-
     def visible_to(self, key: ApiKey) -> Self:
         """The entries of the key's account, newest first; for a key that is limited to
         mailboxes only those about its mailboxes.
@@ -311,8 +305,6 @@ class AuditLogEntry(UlidModel):
 
 
 class DomainQuerySet(models.QuerySet["Domain"]):
-    """Queries of domains."""
-
     def visible_to(self, key: ApiKey) -> Self:
         """The domains of the key's account, oldest first."""
         return self.filter(account_id=key.account_id).order_by("id")

@@ -135,8 +135,6 @@ class ApprovalRequest(OneTimeCode):
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
-    """Queries of notices."""
-
     def may_be_sent(self) -> Self:
         """Notices of active accounts and mailboxes. While an account holds everything,
         its codes are sent, and received messages are not forwarded.

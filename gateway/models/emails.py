@@ -279,8 +279,6 @@ def _closed() -> Q:
 
 
 class AttachmentQuerySet(models.QuerySet["Attachment"]):
-    """Queries of attachments."""
-
     def attach(self, email: Email, files: Sequence[File]) -> None:
         """Store the files of an email, sent or received."""
         self.bulk_create(
@@ -295,8 +293,6 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
 
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    """Queries of idempotency records."""
-
     def remember(self, record: IdempotencyRecord) -> IdempotencyRecord:
         """Store the record and return it, or return the live record of an earlier
         request.

@@ -20,8 +20,6 @@ ListMatch = tuple[str, str, int, str | None]
 
 
 class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
-    """Queries of the allowlists of mailboxes."""
-
     def active_matches(
         self, mailbox_id: str, patterns: Iterable[str]
     ) -> list[ListMatch]:
@@ -51,8 +49,6 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
 
 
 class MailRefusalQuerySet(models.QuerySet["Refusal"]):
-    """Queries of refused messages."""
-
     def visible_to(self, key: ApiKey) -> Self:
         """Refusals of the key's account, of its mailboxes and of mail that it may see;
         newest first.
@@ -105,8 +101,6 @@ class Allowlist(models.Model):
 
 
 class AllowlistEntryQuerySet(models.QuerySet["AllowlistEntry"]):
-    """Queries of entries of allowlists."""
-
     def live(self) -> Self:
         """Entries that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
@@ -199,8 +193,6 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
 
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
-    """Queries of suppressed addresses."""
-
     def applying_to(self, key: ApiKey) -> Self:
         """The suppressions that mail of this key obeys, newest first, whichever mailbox
         they came from.

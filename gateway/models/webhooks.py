@@ -41,8 +41,6 @@ def _waits() -> Q:
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
-    """Queries of subscriptions."""
-
     def alive(self) -> Self:
         """Subscriptions that are not deleted."""
         return self.filter(deleted_at=None)

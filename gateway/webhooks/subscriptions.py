@@ -106,7 +106,6 @@ def test_webhook(key: ApiKey, webhook: Webhook) -> WebhookDelivery:
 
 
 def new_secret() -> str:
-    """Return a random secret."""
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 

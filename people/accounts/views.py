@@ -161,7 +161,6 @@ def account(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def own_name(request: DeskRequest) -> HttpResponse:
-    """Change the name."""
     form = NameForm(request.POST)
     if not form.is_valid():
         return _account_page(request, form)
@@ -171,7 +170,6 @@ def own_name(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def own_time_zone(request: DeskRequest) -> HttpResponse:
-    """Change the time zone."""
     form = TimeZoneForm(request.POST)
     if not form.is_valid():
         return _account_page(request, form)

@@ -160,7 +160,8 @@ def _row(actor: Actor, person: Any) -> PersonRow:
     for grant in grants:
         target = target_of(grant)
         if target.connection is None or any(
-            target.is_within(scope) for scope in actor.scopes
+            scope.reaches(connection=target.connection, mailbox=target.mailbox)
+            for scope in actor.scopes
         ):
             words = role_words(grant.role, target.name)
             roles.append((grant, words, is_admin_of(actor, target)))
@@ -304,7 +305,6 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
 @reauthenticated
 @_changes("roles")
 def remove_role(request: DeskRequest, person: Person) -> str:
-    """Revoke a person's role."""
     form = GrantForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such role.")
@@ -320,7 +320,6 @@ def remove_role(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 @_changes("active")
 def deactivate_person(request: DeskRequest, person: Person) -> str:
-    """Deactivate a person."""
     deactivate(actor=request.actor, person_id=person.pk)
     return f"{person} is deactivated and signed out everywhere. Their pending decisions will not be carried out."
 
@@ -329,7 +328,6 @@ def deactivate_person(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 @_changes("active")
 def reactivate_person(request: DeskRequest, person: Person) -> str:
-    """Reactivate a person."""
     reactivate(actor=request.actor, person_id=person.pk)
     return f"{person} can sign in again, with the roles from before."
 
@@ -356,7 +354,6 @@ def remove_factors(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 @_changes("discord")
 def remove_discord(request: DeskRequest, person: Person) -> str:
-    """Unlink a person's Discord account."""
     form = DiscordAccountForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such Discord account.")

@@ -251,7 +251,7 @@ def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
 
 
 @atomic_with_retry
-def accept_roles(*, token: str, actor: Actor) -> Person:
+def accept_roles(*, token: str, actor: Actor) -> None:
     """Grant the signed-in person the roles of a link for their address."""
     link = _use(token)
     person = link.person
@@ -269,11 +269,10 @@ def accept_roles(*, token: str, actor: Actor) -> Person:
     _grant(person, link)
     details |= {"invited_by": _maker(link), "after": in_words(grants_of(person))}
     record("person.grants_changed", actor=actor, details=details, about=person)
-    return person
 
 
 @atomic_with_retry
-def set_password(*, token: str, password: str, actor: Actor) -> Person:
+def set_password(*, token: str, password: str, actor: Actor) -> None:
     """Set a new password with a link, and end all the person's sessions. Their second
     factor stays; an admin can remove it.
     """
@@ -288,7 +287,6 @@ def set_password(*, token: str, password: str, actor: Actor) -> Person:
     themselves = person.actor(surface=actor.surface, address=actor.address)
     details = {"email": person.email, "link_by": _maker(link)}
     record("person.password_changed", actor=themselves, details=details, about=person)
-    return person
 
 
 def _use(token: str) -> Link:

@@ -8,7 +8,7 @@ connection or mailbox is deleted.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import ClassVar, Self
+from typing import Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
@@ -104,8 +104,6 @@ class Person(AbstractBaseUser):
     assigned_at = models.DateTimeField(null=True)
 
     USERNAME_FIELD = "email"
-    EMAIL_FIELD = "email"
-    REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
 
     objects = PersonManager()
 
@@ -336,8 +334,6 @@ class Invitation(models.Model):
 
 
 class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
-    """Queries of the history of roles."""
-
     def in_force_at(self, at: datetime) -> Self:
         """Periods that include this moment. A period includes its start and excludes
         its end.

@@ -263,9 +263,7 @@ def as_json(value: Any) -> Any:
     return value
 
 
-@lru_cache
-def _hints_of(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+_hints_of = lru_cache(get_type_hints)
 
 
 def from_json(hint: Any, value: Any) -> Any:

@@ -117,8 +117,8 @@ def shows_people() -> bool:
 
 @atomic_with_retry
 @second_admin("Figures of single people")
-def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[bool]:
-    """Show figures of single people, or of teams only; return whether that changed.
+def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[None]:
+    """Show figures of single people, or of teams only.
 
     `because` names the law or the agreement that allows it, and is required to show
     them. Raises NotYours without it, and if the actor is no admin of everything.
@@ -142,7 +142,7 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
         tightens=is_on or not on,
     )
     if is_on == on:
-        return False
+        return
     locked.person_figures_since = Now() if on else None
     locked.person_figures_set_by_id = int(actor.id)
     locked.person_figures_because = because if on else ""
@@ -153,4 +153,3 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
         "reason": because,
     }
     record("person_figures.set", actor=actor, details=details)
-    return True

@@ -258,9 +258,8 @@ _RULES = ("no second factor is needed", "a second factor is needed")
 
 @atomic_with_retry
 @second_admin("Second factor")
-def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
-    """Set whether everybody with `role` needs a second factor; return whether that
-    changed.
+def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[None]:
+    """Set whether everybody with `role` needs a second factor.
 
     Only an admin of everything may do this. They cannot require it of a role that they
     have while they have no second factor: that would lock them out. Raises
@@ -282,7 +281,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
         )
     rule, _ = RoleRule.objects.select_for_update().get_or_create(role=role)
     if rule.needs_second_factor == needed:
-        return False
+        return
     RoleRule.objects.filter(pk=rule.pk).update(
         needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now()
     )
@@ -297,7 +296,6 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
         "after": _RULES[needed],
     }
     record("role.second_factor_set", actor=actor, details=details)
-    return True
 
 
 def lacking_factor(role: Role) -> int:

@@ -104,7 +104,6 @@ class Button:
 
 
 def embed(card: Card) -> dict[str, Any]:
-    """Return the embed of a card."""
     content = {
         "title": card.title,
         "url": card.url,
