@@ -76,10 +76,10 @@ def _plans_at_once(request, monkeypatch):
     recorded.disconnect(dispatch_uid="tests")
 
 
-@pytest.fixture
-def without_counts(monkeypatch):
-    """Leave out the counts in the sidebar, for tests that visit all pages: they take a
-    quarter of the time there, and other tests check them.
+@pytest.fixture(autouse=True)
+def _without_counts(monkeypatch):
+    """Leave out the counts in the sidebar, which the product remembers for some
+    seconds. Here each page would count anew, in a quarter of its time.
     """
     rail = "dashboard.frame.context"
     monkeypatch.setattr(f"{rail}.recent_attention_count", lambda actor: 0)

@@ -146,7 +146,7 @@ def all_who_try_differently(door):
     ],
 )
 def test_whoever_may_gets_through_and_nobody_else(
-    who_try, part, client, signed_in, monkeypatch, without_counts
+    who_try, part, client, signed_in, monkeypatch
 ):
     """Also check what every page has, that viewing changes nothing, and that changes
     are in the ledger.
