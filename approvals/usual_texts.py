@@ -9,7 +9,6 @@ than it showed.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,6 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_POST, require_safe
 
@@ -175,7 +173,6 @@ def set_texts(
     kind: str,
     texts: Sequence[tuple[str, str]] | None,
     actor: Actor,
-    now: datetime,
 ) -> CanWait[None]:
     """Store the texts of one kind, label and words each, in their order; None restores
     the built-in ones.
@@ -198,8 +195,9 @@ def set_texts(
     if texts is None:
         UsualTexts.objects.filter(mailbox=mailbox, kind=kind).delete()
     else:
-        values = {"texts": stored, "changed_by_id": int(actor.id), "changed_at": now}
-        UsualTexts.objects.update_or_create(mailbox=mailbox, kind=kind, defaults=values)
+        UsualTexts.objects.update_or_create(
+            mailbox=mailbox, kind=kind, defaults={"texts": stored}
+        )
     if before == after:
         return
     details = {"mailbox": str(mailbox), "kind": str(Kind(kind).label)}
@@ -316,13 +314,7 @@ def save_usual_texts(
         check_may_set(actor, mailbox)
         if not restores:
             texts = texts_in(rows, may_be_empty=text_kind == Kind.COMMENT)
-        set_texts(
-            mailbox=mailbox,
-            kind=text_kind,
-            texts=texts,
-            actor=actor,
-            now=timezone.now(),
-        )
+        set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=actor)
     except (ActNotAllowed, InvalidInput) as error:
         return _page(request, mailbox, text_kind, rows, error)
     notice = "Saved. They are offered from now on."

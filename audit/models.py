@@ -504,7 +504,6 @@ class Saved(models.Model):
     # The query string of the page.
     query = models.CharField(max_length=1000)
     shared = models.BooleanField(default=False)
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = SavedQuerySet.as_manager()
 

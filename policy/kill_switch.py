@@ -118,9 +118,7 @@ def release(*, switch_id: int, actor: Actor) -> CanWait[KillSwitch]:
         connection=switch.owning_connection,
         mailbox=switch.mailbox_id,
     )
-    KillSwitch.objects.filter(pk=switch.pk).update(
-        released_at=Now(), released_by_id=int(actor.id)
-    )
+    KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now())
     switch.refresh_from_db()
     _record("kill_switch.released", switch, actor, "pulled", "released")
     released.send(sender=KillSwitch)

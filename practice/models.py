@@ -91,7 +91,6 @@ class PracticeMessage(models.Model):
     # The names of the two admins who switched practice messages on, for the ledger.
     signed_by = models.CharField(max_length=400)
     explanation = models.TextField()
-    planted_at = models.DateTimeField(db_default=Now())
     ends_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=10, choices=Outcome)

@@ -42,7 +42,6 @@ class Migration(migrations.Migration):
                 ('waits_until', models.DateTimeField(null=True)),
                 ('failures', models.PositiveIntegerField(db_default=0)),
                 ('removed_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('told_since', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={

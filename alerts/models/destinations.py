@@ -145,7 +145,6 @@ class Destination(models.Model):
     failures = models.PositiveIntegerField(db_default=0)
     # When it was removed, and its address and secrets deleted. Its deliveries stay.
     removed_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=Now())
     # Acts before this time are not delivered: the destination did not exist, was
     # switched off, or answered another channel.
     told_since = models.DateTimeField(db_default=Now())

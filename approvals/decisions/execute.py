@@ -78,7 +78,7 @@ def run_decision(decision_id: int) -> str:
         # Stores the result of the call, and returns the decision as it is then.
         store_result: Callable[[], Decision]
         try:
-            answer, seconds_before = _call(decision)
+            seconds_before = _call(decision)
         except errors.UpstreamError as error:
             store_result = partial(
                 outcomes.end_with_error, decision, error, had_left=had_left
@@ -89,7 +89,7 @@ def run_decision(decision_id: int) -> str:
             store_result = partial(outcomes.settle_missing_upstream, decision)
         else:
             store_result = partial(
-                outcomes.end_with_success, decision, answer, window=seconds_before
+                outcomes.end_with_success, decision, window=seconds_before
             )
         decision = _store_with_retry(store_result)
         log.info(
@@ -200,13 +200,12 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
     return f"{person} may no longer decide this: {ruling.reasons[0]}"
 
 
-def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
+def _call(decision: Decision) -> float | None:
     """Read the message at MultiMail once more, compare, then call `decide_email`. In
     the database only `may_have_left` of the decision is set, just before the call.
 
-    Return MultiMail's answer, and how many seconds before the call the message was
-    read. The seconds are None if MultiMail itself compared the content, or the content
-    did not matter.
+    Return how many seconds before the call the message was read; None if MultiMail
+    itself compared the content, or the content did not matter.
     """
     message = decision.message
     connection = message.connection
@@ -265,7 +264,7 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
         # A rule that rejects whatever the message says, as expiry does, rejects the
         # content that is held now.
         expected_fingerprint = fingerprint(store.content_of(row))
-    answer = client.decide_email(
+    client.decide_email(
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
@@ -280,8 +279,8 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
         and "expected_fingerprint" not in connection.refused_fields
     )
     if is_compared_there or not decision.judges_content:
-        return answer, None
-    return answer, called - began
+        return None
+    return called - began
 
 
 def _read_pending(client: Client, message: Message) -> Pending:

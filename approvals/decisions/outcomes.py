@@ -47,9 +47,7 @@ _OPEN = (
 
 
 @transaction.atomic
-def end_with_success(
-    decision: Decision, answer: dict[str, Any], *, window: float | None = None
-) -> Decision:
+def end_with_success(decision: Decision, *, window: float | None = None) -> Decision:
     """End a decision that MultiMail has carried out, and supersede the other open
     decisions on its message.
 
@@ -65,17 +63,7 @@ def end_with_success(
         sentences.append(NO_REASON_TAKEN)
     if window is not None:
         sentences.append(f"Read and compared {window * 1000:.0f} ms before the call.")
-    settled = _advance(
-        current,
-        DecisionEvent.SUCCEED,
-        " ".join(sentences),
-        status=200,
-        upstream_answer={
-            name: answer[name]
-            for name in ("status", "decision", "decided_at", "decided_by")
-            if name in answer
-        },
-    )
+    settled = _advance(current, DecisionEvent.SUCCEED, " ".join(sentences))
     settle.supersede_others(settled, message, ACTOR)
     return settled
 
@@ -112,7 +100,7 @@ def end_with_error(
         settled = _refreshed(decision)
         if settled.state != DecisionState.CALLING:
             return settled
-        return _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409)
+        return _advance(settled, DecisionEvent.DOUBT, error.sentence)
     if isinstance(error, errors.Conflict) and error.code == "content_changed":
         _enqueue_read(message)
     if current.state != DecisionState.CALLING:
@@ -120,9 +108,7 @@ def end_with_error(
         is_harmless = event_for(error, False) != DecisionEvent.DOUBT
         if current.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
             sentence = f"It was withdrawn in time; nothing was sent: {error.sentence}"
-            return _advance(
-                current, DecisionEvent.REFUSE, sentence, status=error.status
-            )
+            return _advance(current, DecisionEvent.REFUSE, sentence)
         # Otherwise it stays as it is; reconciliation finds the outcome.
         return current
     if isinstance(error, errors.FieldsRefused):
@@ -135,7 +121,7 @@ def end_with_error(
         return _postpone(current, error, had_left)
     if event == DecisionEvent.REFUSE and isinstance(error, errors.NotFound):
         mark_gone(message, ACTOR)
-    return _advance(current, event, error.sentence, status=error.status)
+    return _advance(current, event, error.sentence)
 
 
 def event_for(error: errors.UpstreamError, had_left: bool) -> DecisionEvent:
@@ -264,7 +250,6 @@ def _postpone(
         decision,
         DecisionEvent.POSTPONE,
         error.sentence,
-        status=error.status,
         due_at=clock() + timedelta(seconds=seconds),
         may_have_left=had_left,
     )

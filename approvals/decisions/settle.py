@@ -47,16 +47,14 @@ def advance(
     actor: Actor,
     explanation: str = "",
     *,
-    status: int | None = None,
     at: datetime | None = None,
     **fields: Any,
 ) -> Decision:
     """Move a decision to the state that follows from `event`, and record that in the
     ledger, in the caller's transaction. Return the decision.
 
-    `status` is the HTTP status of MultiMail's answer, `at` the database's time if the
-    caller has read it. `fields` are further values of the row; the lease ends unless
-    they contain one.
+    `at` is the database's time if the caller has read it. `fields` are further values
+    of the row; the lease ends unless they contain one.
 
     Raises InvalidTransition if the event is not possible in this state. Raises
     StaleDecision if the row has another state or attempt number than the caller saw: so
@@ -89,9 +87,6 @@ def advance(
     decision.state = state
     for name, value in changed.items():
         setattr(decision, name, value)
-    decision.attempts.create(
-        number=decision.attempt, event=event, status=status, note=explanation
-    )
     record_about(
         action,
         decision.message,

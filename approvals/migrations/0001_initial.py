@@ -150,7 +150,6 @@ class Migration(migrations.Migration):
                 ('may_have_left', models.BooleanField(default=False)),
                 ('seen_held', models.PositiveSmallIntegerField(default=0)),
                 ('seen_absent', models.PositiveSmallIntegerField(default=0)),
-                ('upstream_answer', models.JSONField(default=dict)),
                 ('explanation', models.TextField()),
                 ('given_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='mirror.message')),
@@ -159,23 +158,10 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='DecisionAttempt',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('event', models.CharField(max_length=20)),
-                ('status', models.PositiveIntegerField(null=True)),
-                ('note', models.TextField()),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('decision', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='approvals.decision')),
-            ],
-        ),
-        migrations.CreateModel(
             name='OpenedPart',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('part', models.CharField(max_length=100)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='opened_parts', to='mirror.message')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
@@ -206,7 +192,6 @@ class Migration(migrations.Migration):
             name='Reminder',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reminders', to='mirror.message')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reminders', to=settings.AUTH_USER_MODEL)),
             ],
@@ -280,7 +265,6 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=60)),
                 ('query', models.CharField(max_length=1000)),
                 ('shared', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to=settings.AUTH_USER_MODEL)),
             ],
         ),
@@ -289,7 +273,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('until', models.DateTimeField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='snoozes', to='mirror.message')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='snoozes', to=settings.AUTH_USER_MODEL)),
             ],
@@ -299,7 +282,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('step', models.CharField(max_length=120)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps_done', to='mirror.message')),
             ],
         ),
@@ -309,8 +291,6 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('reject', 'Reasons to reject'), ('send_back', 'Reasons to request changes'), ('comment', 'Saved comments')], max_length=10)),
                 ('texts', models.JSONField(default=list)),
-                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('mailbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='usual_texts', to='mirror.mailbox')),
             ],
         ),

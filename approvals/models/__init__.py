@@ -12,7 +12,7 @@ from approvals.models.collaboration import (
     Snooze,
     StepDone,
 )
-from approvals.models.decisions import Decision, DecisionAttempt
+from approvals.models.decisions import Decision
 from approvals.models.replacements import CommandedMail, Replacement
 from approvals.models.reviews import Arrival, Brake, Cap, Review
 from approvals.models.risk_rules import OwnWord, RuleWeight, UsualTexts
@@ -26,7 +26,6 @@ __all__ = [
     "CommandedMail",
     "Comment",
     "Decision",
-    "DecisionAttempt",
     "OpenedPart",
     "OwnWord",
     "Question",

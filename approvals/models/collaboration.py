@@ -126,7 +126,6 @@ class Snooze(models.Model):
     )
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="snoozes")
     until = models.DateTimeField()
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = SnoozeQuerySet.as_manager()
 
@@ -222,7 +221,6 @@ class OpenedPart(models.Model):
     )
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
     part = models.CharField(max_length=100)
-    at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
@@ -270,7 +268,6 @@ class StepDone(models.Model):
     )
     # The step in words, with the deadline if that was extended.
     step = models.CharField(max_length=120)
-    at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
@@ -292,7 +289,6 @@ class Reminder(models.Model):
     person = models.ForeignKey(
         Person, on_delete=models.CASCADE, related_name="reminders"
     )
-    at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [

@@ -1,5 +1,4 @@
-"""Decisions, which the desk must carry out at MultiMail at most once, and their
-attempts.
+"""Decisions, which the desk must carry out at MultiMail at most once.
 
 The QuerySet has the queries of the workers: decisions that are due, abandoned, in
 doubt.
@@ -451,7 +450,6 @@ class Decision(models.Model):
     # still held, and how many as absent.
     seen_held = models.PositiveSmallIntegerField(default=0)
     seen_absent = models.PositiveSmallIntegerField(default=0)
-    upstream_answer = models.JSONField(default=dict)
     explanation = models.TextField()
 
     objects = DecisionQuerySet.as_manager()
@@ -609,19 +607,3 @@ class Decision(models.Model):
     def deed(self) -> str:
         """The outcome as a verb with its object: "approved it", "requested changes"."""
         return "requested changes" if self.outcome == "send_back" else f"{self.word} it"
-
-
-class DecisionAttempt(models.Model):
-    """What happened at one attempt to carry out a decision. Rows are only added."""
-
-    decision = models.ForeignKey(
-        Decision, on_delete=models.CASCADE, related_name="attempts"
-    )
-    number = models.PositiveIntegerField()
-    event = models.CharField(max_length=20)
-    status = models.PositiveIntegerField(null=True)
-    note = models.TextField()
-    at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.event}"

@@ -126,10 +126,6 @@ class UsualTexts(models.Model):
     # In their order: {"label": "Wrong price", "words": "The price is not the one of our
     # list."}
     texts = models.JSONField(default=list)
-    changed_by = models.ForeignKey(
-        Person, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
-    changed_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [

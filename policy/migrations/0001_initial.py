@@ -139,7 +139,6 @@ class Migration(migrations.Migration):
                 ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='mirror.connection')),
                 ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='mirror.mailbox')),
                 ('pulled_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('released_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.AddConstraint(
@@ -203,7 +202,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=60)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('members', models.ManyToManyField(related_name='policy_groups', to=settings.AUTH_USER_MODEL)),
             ],
             options={
@@ -224,7 +222,6 @@ class Migration(migrations.Migration):
                 ('based_on', models.PositiveIntegerField(default=0)),
                 ('edits', models.PositiveIntegerField(default=0)),
                 ('note', models.TextField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('activated_at', models.DateTimeField(null=True)),
                 ('retired_at', models.DateTimeField(null=True)),

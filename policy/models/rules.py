@@ -69,12 +69,6 @@ class KillSwitch(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     pulled_at = models.DateTimeField(db_default=Now())
-    released_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
-    )
     released_at = models.DateTimeField(null=True)
 
     objects = KillSwitchQuerySet.as_manager()
@@ -130,7 +124,6 @@ class Group(models.Model):
     members = models.ManyToManyField(
         settings.AUTH_USER_MODEL, related_name="policy_groups"
     )
-    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
@@ -189,7 +182,6 @@ class PolicyVersion(models.Model):
         on_delete=models.PROTECT,
         related_name="+",
     )
-    created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
     activated_at = models.DateTimeField(null=True)
     activated_by = models.ForeignKey(

@@ -23,7 +23,6 @@ class Migration(migrations.Migration):
                 ('fault', models.CharField(max_length=20)),
                 ('signed_by', models.CharField(max_length=400)),
                 ('explanation', models.TextField()),
-                ('planted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('ends_at', models.DateTimeField()),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('outcome', models.CharField(choices=[('caught', 'Stopped'), ('passed', 'Let pass'), ('unanswered', 'Nobody decided')], max_length=10)),

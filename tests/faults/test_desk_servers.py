@@ -98,8 +98,14 @@ class Hostile:
         self.session.execute(f"LOCK TABLE {table} IN SHARE MODE")
 
     def wait(self):
-        """Until a transaction of the product waits for the table."""
-        query = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+        """Until a transaction of the product that has changed a decision waits for the
+        table.
+        """
+        query = (
+            "SELECT count(*) AS n FROM pg_locks one JOIN pg_locks other USING (pid) "
+            "WHERE NOT one.granted AND one.relation = %s::regclass AND other.granted "
+            "AND other.mode = 'RowExclusiveLock' AND other.relation = 'approvals_decision'::regclass"
+        )
         self.desk.wait(
             lambda: self.desk.sql(query, self.table)[0]["n"],
             f"somebody to wait for {self.table}",
@@ -126,7 +132,7 @@ def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
     ):
         assert desk.decide(held) == 302
         hold.wait()
-        hostile = Hostile(desk, "approvals_decisionattempt")
+        hostile = Hostile(desk, "audit_entry")
         try:
             hold.release()
             hostile.wait()

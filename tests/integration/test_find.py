@@ -7,7 +7,6 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
-from django.db.models.functions import Now
 from django.urls import reverse
 
 from approvals.models import SavedView
@@ -70,9 +69,7 @@ def test_mailboxes_views_and_people_are_those_that_one_sees(signed_in, admin, ma
         (admin, "My own", False),
         (narrow, "À la Zoë", False),
     ):
-        SavedView.objects.create(
-            person=person, name=name, query="q=B", shared=shared, created_at=Now()
-        )
+        SavedView.objects.create(person=person, name=name, query="q=B", shared=shared)
     client = signed_in(narrow)
     found = labels(client)
     assert found["Big sums"] == f"{reverse('queue')}?q=B"

@@ -247,7 +247,7 @@ def test_sweeps_expiry_policy_and_lists_pass_it_by(planted):
         now.to_hydrate(),
         now.to_count(),
         now.to_ask_about(),
-        now.held_since(planted.planted_at),
+        now.held_since(message.held_at),
     ):
         assert message not in found
     assert not Arrival.objects.filter(upstream_id=message.upstream_id).exists()

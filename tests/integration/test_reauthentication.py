@@ -216,7 +216,7 @@ def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(
     answer = client.post(f"/stop/{switch.pk}/release/")
     assert KillSwitch.objects.filter(released_at=None).exists()
     resubmit(client, confirm(client, answer))
-    assert KillSwitch.objects.get().released_by == admin
+    assert KillSwitch.objects.get().released_at
 
 
 def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(

@@ -378,7 +378,7 @@ def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its
 ):
     decision = in_doubt(message, reviewer, state="calling")
     withdraw(message, reviewer)
-    assert end_with_success(decision, {"decision": "approved"}).state == "applied"
+    assert end_with_success(decision).state == "applied"
     assert Message.objects.get().state == "held"
     with pytest.raises(AlreadyDecided, match="approved this message first"):
         decide(message, reviewer, "reject")
