@@ -115,13 +115,13 @@ def answer(
     template: str,
     context: dict[str, Any],
     *,
-    status: int = 200,
     failed: DeskError | None = None,
 ) -> HttpResponse:
     """Render a page. If a change `failed`, the page shows the error, beside the fields
     if a form was not valid, and has the status that fits the error.
     """
     context = {"wrong": {}, **context}
+    status = 200
     if failed is not None:
         status = next(
             (code for kind, code in _STATUSES if isinstance(failed, kind)), 422

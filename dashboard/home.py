@@ -53,14 +53,16 @@ def home(request: DeskRequest) -> HttpResponse:
     if not wants_fragment(request):
         visible = desk_messages().visible_to(actor)
         a_day_ago = Now() - timedelta(hours=24)
-        decisions = Decision.objects.visible_to(actor).recorded_since(a_day_ago)
+        decisions = Decision.objects.visible_to(actor).filter(
+            recorded_at__gte=a_day_ago
+        )
         entries = Entry.objects.readable_by(actor).without_steps().newest_first()
         context |= {
             **_waiting(actor),
             "approved": decisions.applied_as(Outcome.APPROVE).count(),
             "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
             "in_doubt": visible.in_doubt().count(),
-            "failed": visible.failed().changed_since(a_day_ago).count(),
+            "failed": visible.failed().filter(changed_at__gte=a_day_ago).count(),
             "lines": with_subjects(lines(entries[:12])),
             "panels": panels_for(actor),
             "now": now,

@@ -267,7 +267,7 @@ def create_message(
         upstream_id=upstream_id,
         state=MESSAGE_TRANSITIONS[START, event],
         changed_at=now,
-        **{"held_at": now, **fields},
+        **fields,
     )
     return message
 

@@ -88,17 +88,12 @@ class RenderedMessage:
     @property
     def word_differences(self) -> tuple[Difference, ...]:
         """What could hide, cover, cut off, move or add words."""
-        return tuple(one for one in self.differences if one.concerns_words)
+        return tuple(one for one in self.differences if one.does)
 
     @property
     def says_more(self) -> bool:
         """Whether the reviewer needs to see more than its text."""
         return bool(self.word_differences or self.blocked or self.doubt)
-
-    @property
-    def shows_pictures(self) -> bool:
-        """Whether the document has pictures, which are not in its text."""
-        return "<img " in self.document
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

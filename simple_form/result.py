@@ -25,11 +25,6 @@ class Change:
     # its subject, as newsletters do.
     is_preheader: bool = False
 
-    @property
-    def concerns_words(self) -> bool:
-        """Whether the original could hide, cover, cut off, move or add words."""
-        return bool(self.does)
-
     def sentence(self) -> str:
         """Return the change as a sentence for people."""
         if self.is_preheader:

@@ -9,13 +9,13 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from common.exchange import Deadline
 from upstream import errors
-from upstream.events import storable
+from upstream.events import storable, written_time
 from upstream.refused_fields import OF_A_DECISION, refused_fields
 from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
@@ -216,13 +216,7 @@ class Client:
 
     def set_expiry(self, *, email_id: str, expires_at: datetime) -> None:
         """Set until when a held message may be approved (our gateway only). Idempotent."""
-        moment = (
-            expires_at.astimezone(UTC)
-            .replace(tzinfo=None)
-            .isoformat(timespec="milliseconds")
-            + "Z"
-        )
-        body = {"email_id": email_id, "expires_at": moment}
+        body = {"email_id": email_id, "expires_at": written_time(expires_at)}
         self._call("POST", "/v1/oversight/expiry", body=body, limit=MAX_DECISION_ANSWER)
 
     def account(self, *, within: float = TOTAL_TIMEOUT) -> Json:

@@ -41,8 +41,6 @@ _DECISIONS = {
 REFUSED = "message.refused"
 # The test event, sent on request to see whether events arrive. It is about no message.
 TEST = "webhook.test"
-# The status of received mail that waits for approval.
-_AWAITS_INBOUND = "pending_inbound_approval"
 # Levels of objects and lists in a body.
 MAX_DEPTH = 40
 # U+0000 and halves of surrogate pairs, which PostgreSQL cannot store.
@@ -181,7 +179,7 @@ def direction_of(direction: Any, status: Any) -> str:
     """Return a message's direction. A message that waits for inbound approval is
     inbound, whatever its field `direction` says.
     """
-    if direction == "inbound" or status == _AWAITS_INBOUND:
+    if direction == "inbound" or status == "pending_inbound_approval":
         return "inbound"
     return "outbound"
 
@@ -252,6 +250,12 @@ def read_time(value: Any) -> datetime | None:
     except (TypeError, ValueError, OverflowError, OSError):
         return None
     return parsed if parsed.year >= 2000 else None
+
+
+def written_time(moment: datetime) -> str:
+    """Return a time as our gateway writes it: in UTC, to the millisecond."""
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="milliseconds") + "Z"
 
 
 def storable(value: Any) -> Any:

@@ -368,7 +368,7 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
         return "It is too long for this page. Open it to approve it."
     if item.rendered.doubt:
         return "It could not be laid out with certainty. Open it to approve it."
-    if item.rendered.shows_pictures:
+    if "<img " in item.rendered.document:
         return "It has pictures, which this page does not show. Open it to approve it."
     if unseen & {"to", "subject"} or {"html", "markdown"} <= unseen:
         return "Not all of it is visible with this key. Open it to approve it."

@@ -78,17 +78,8 @@ from mirror.store import stored_content
 from policy.rules.rules import listed
 from rendering import render_message
 
-# The time of day, in the person's zone, when a snooze until tomorrow ends.
-MORNING = time(9, 0)
 # The choices for how long to snooze.
 WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}
-
-
-def tomorrow_morning(now: datetime, zone: ZoneInfo) -> datetime:
-    """Return nine o'clock of the next day in this zone."""
-    return datetime.combine(
-        (now.astimezone(zone) + timedelta(days=1)).date(), MORNING, zone
-    )
 
 
 class SnoozeForm(SentenceForm):
@@ -121,7 +112,8 @@ class SnoozeForm(SentenceForm):
         if wait == "hour":
             return now + timedelta(hours=1)
         if wait == "tomorrow":
-            return tomorrow_morning(now, zone)
+            tomorrow = now.astimezone(zone) + timedelta(days=1)
+            return datetime.combine(tomorrow, time(9), zone)
         at: datetime = self.cleaned_data["at"]
         return at.replace(tzinfo=zone)
 

@@ -71,7 +71,7 @@ from approvals.message_page.side_panel import (
     panel_context,
     ticks_shown,
 )
-from approvals.models import RuleWeight, Verdict
+from approvals.models import RuleWeight
 from approvals.pictures import shown_pictures
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import delay_of, expiry_of, notice_context
@@ -340,7 +340,9 @@ def message_context(
         "pictures": shown_pictures(message) if rendered and rendered.blocked else None,
         "status": shown_status(message),
         "decision": decision,
-        "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk)
+        "newest_verdict": max(
+            message.verdicts.values_list("pk", flat=True), default=None
+        )
         if decision
         else None,
         "actions": actions,

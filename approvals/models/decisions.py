@@ -12,7 +12,6 @@ from typing import Any, Self
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Count, Exists, F, FloatField, OuterRef, Q, QuerySet
-from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Extract, Now
 from django.utils import timezone
 
@@ -23,7 +22,7 @@ from mirror.models import Connection, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
+from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
 from people.models import Grant, Person
 from policy.models import KillSwitch, StandingApproval, standing_words
 
@@ -137,10 +136,6 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         """Decisions on these messages."""
         return self.filter(message__in=messages)
 
-    def recorded_since(self, at: datetime | Combinable) -> Self:
-        """Decisions made at that time or later."""
-        return self.filter(recorded_at__gte=at)
-
     def in_force_on(self, message: Message) -> Self:
         """The decisions on a message that are being carried out, or that took effect
         since the message last changed; the newest first.
@@ -204,10 +199,6 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
             outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until
         )
         return requests.exclude(state__in=VOID).exclude(answered)
-
-    def to_settle(self) -> Self:
-        """Decisions that MultiMail's report about the message can end."""
-        return self.filter(state__in=UNSETTLED)
 
     def may_still_take_effect(self) -> Self:
         """Approvals that were withdrawn after their call may have left, and that may

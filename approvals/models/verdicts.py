@@ -47,11 +47,6 @@ class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
         """Mark these verdicts as not live any more."""
         self.filter(live=True).update(live=False, awaits_others=False)
 
-    def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
-        """Return the key of the newest verdict on each message, by message key."""
-        verdicts = self.filter(message__in=list(messages)).order_by("pk")
-        return dict(verdicts.values_list("message_id", "pk"))
-
     def given_on(self, messages: Iterable[Message]) -> Self:
         """Verdicts on these messages, with the people who gave them, oldest first."""
         return (

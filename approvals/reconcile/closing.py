@@ -38,8 +38,6 @@ SETTLE_TIME = timedelta(seconds=30)
 # The states of a message that need no `reopen` if a list contains it: storing its row
 # also holds again a message that was considered gone.
 AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
-# MultiMail's status of mail that waits for its time, before review or after.
-_SCHEDULED = "scheduled"
 # The events of a message for what MultiMail reports of it.
 _EVENTS = {
     "approved": MessageEvent.APPROVED,
@@ -110,7 +108,7 @@ def catch_up(
         return "gone"
     applied = _apply(locked, upstream, now)
     if locked.reported:
-        is_told = upstream.reported or upstream.status == _SCHEDULED
+        is_told = upstream.reported or upstream.status == "scheduled"
         read = unconfirmed.TOLD if is_told else unconfirmed.ABSENT
         unconfirmed.apply_waiting(
             locked, read=read, before=_proves_until(locked, began)

@@ -368,9 +368,6 @@ def resume(*, connection: Connection, actor: Actor) -> CanWait[Connection]:
     return locked
 
 
-REMOVED = "It was removed from the desk."
-
-
 @atomic_with_retry
 @second_admin("Connection")
 def remove_connection(
@@ -420,7 +417,7 @@ def remove_connection(
     locked.wait_until = None
     locked.upstream_webhook_id = ""
     locked.paused_by_hand = True
-    locked.paused_because = REMOVED
+    locked.paused_because = "It was removed from the desk."
     # `save`, not `update`: it sends a signal, after which the web processes forget the
     # secrets.
     locked.save()

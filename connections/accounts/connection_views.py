@@ -71,10 +71,9 @@ def _connection_page(
     *,
     section: str = "",
     failed: DeskError | None = None,
-    **more: Any,
 ) -> HttpResponse:
     """Render the page of a connection. If a change `failed`, the error is shown in the
-    `section` of that change. `more` is added to the context.
+    `section` of that change.
     """
     if failed is not None:
         # Some of the change may have been saved before it failed.
@@ -108,12 +107,8 @@ def _connection_page(
         # shown at the top.
         "section": section if connection.is_our_gateway or section != "address" else "",
         "error": failed.sentence if failed else "",
-        **more,
     }
-    status = 422 if section else 200
-    return answer(
-        request, "connections/connection.html", context, status=status, failed=failed
-    )
+    return answer(request, "connections/connection.html", context, failed=failed)
 
 
 def _slots_of(connection: Connection) -> list[dict[str, Any]]:

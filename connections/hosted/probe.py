@@ -30,7 +30,7 @@ class Probe(Client):
     """MultiMail's API with one key. It returns each answer, whatever its status."""
 
     def exchange(self, *args: Any, **options: Any) -> Answer:
-        return self._exchange(*args, **{"limit": MOST_READ, **options})
+        return self._exchange(*args, limit=MOST_READ, **options)
 
 
 class Host:

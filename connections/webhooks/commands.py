@@ -286,8 +286,7 @@ def _record(
     actor: Actor,
     **details: str,
 ) -> None:
-    details = {"url": webhook.url, **details}
-    record_change(action, connection, actor, **details)
+    record_change(action, connection, actor, url=webhook.url, **details)
 
 
 # Returns the webhook that a row of MultiMail's list describes.

@@ -13,7 +13,6 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Case, F, Q, When
-from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from common.actors import Actor
@@ -213,10 +212,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
         # Sent mail comes last.
         has_left = Case(When(state=MessageState.SENT, then=1), default=0)
         return messages.filter(is_well("connection__")).order_by(has_left, "changed_at")
-
-    def changed_since(self, at: datetime | Combinable) -> Self:
-        """Messages to which something happened at that time or later."""
-        return self.filter(changed_at__gte=at)
 
     def long_unread(self) -> Self:
         """Messages that have been held for a while, and that nobody can read because

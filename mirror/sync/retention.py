@@ -15,7 +15,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
 from mirror.models.attachments import AttachedFileQuerySet
 from mirror.states import MessageState
-from mirror.terms import DONE
+from mirror.terms import DONE, UNSETTLED
 
 # How long the bytes of a file, and the messages of a thread, are stored after the
 # message was decided.
@@ -77,7 +77,8 @@ def remove_copies(message: Message) -> Copies:
     Raises ActNotAllowed while it is held or being sent, because reviewers must be able
     to see all of it.
     """
-    if message.state not in DONE or message.decisions.to_settle().exists():
+    unsettled = message.decisions.filter(state__in=UNSETTLED)
+    if message.state not in DONE or unsettled.exists():
         raise ActNotAllowed(
             "This message is not finished yet: decide it, or wait until it is sent or rejected."
         )

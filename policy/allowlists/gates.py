@@ -12,7 +12,7 @@ a lost answer `pushed` stays below `wanted`, so there is another attempt.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -31,7 +31,7 @@ from policy.allowlists.judgement import strictest
 from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
 from upstream import errors
 from upstream.admin import AdminClient, ListAtGate
-from upstream.events import read_time
+from upstream.events import read_time, written_time
 
 log = logging.getLogger(__name__)
 
@@ -291,12 +291,7 @@ def _postpone(gate: GateList, sentence: str, *, seconds: float, actor: Actor) ->
 
 def _iso(moment: datetime | None) -> str | None:
     """Return a time as the gate writes it, to the millisecond."""
-    if moment is None:
-        return None
-    return (
-        moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-        + "Z"
-    )
+    return written_time(moment) if moment else None
 
 
 @dataclass(frozen=True)

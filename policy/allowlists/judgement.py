@@ -69,7 +69,6 @@ class ApplicableList:
     "support@yourteam.example".
     """
 
-    list_id: int | None
     label: str
     mode: str
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -251,7 +250,7 @@ class ListsInForce:
                 entries = entries if mailbox is not None else {}
             if applies:
                 label = str(one.mailbox or one.connection or "all")
-                applicable.append(ApplicableList(one.pk, label, one.mode, entries))
+                applicable.append(ApplicableList(label, one.mode, entries))
         return applicable
 
 

@@ -108,12 +108,12 @@ def save_calendar(
     before = ""
     if calendar:
         stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
-        before = _calendar_in_words(stored) if stored else ""
-        if stored is None or seen_calendar(stored) != seen:
-            if stored is None:
-                raise StalePlan(
-                    "Somebody else removed this calendar meanwhile. Make a new one."
-                )
+        if stored is None:
+            raise StalePlan(
+                "Somebody else removed this calendar meanwhile. Make a new one."
+            )
+        before = _calendar_in_words(stored)
+        if seen_calendar(stored) != seen:
             raise StalePlan(
                 f"Somebody else changed this calendar meanwhile: it is now {before}. Save again to replace that."
             )

@@ -149,7 +149,6 @@ class Examined(Protocol):
 # The most findings about the organisation's own words that a message gets
 # (risk.MOST). A message with so many may contain further own words.
 _MOST_WORDS = 20
-_FIRST_CONTACT = "first_contact"
 # By origin, the fields of a trigger that claim it.
 CLAIMED = {
     "discord": ("discord_user", "discord_user_id", "discord_interaction_id"),
@@ -244,7 +243,7 @@ def facts_of(
         key_owners=None if key is None else frozenset(key_owners),
         recipients=None if message.written_to is None else tuple(message.written_to),
         lists=frozenset(lists),
-        is_first_contact=_FIRST_CONTACT in examined.rules if is_examined else None,
+        is_first_contact="first_contact" in examined.rules if is_examined else None,
         risk_level=examined.risk_level if is_examined else None,
         findings=frozenset(examined.rules) if is_examined else None,
         own_words=_as_set(stored.get("own_words")),

@@ -184,7 +184,7 @@ class Judge:
             drawn.append(case)
             case.simple = made.html
             case.changes = made.changes
-            case.is_marked = any(one.concerns_words for one in made.changes)
+            case.is_marked = any(one.does for one in made.changes)
         for scheme in ("light", "dark"):
             chosen = [one for one in drawn if one.letter.scheme == scheme]
             for at in range(0, len(chosen), AT_ONCE):

@@ -25,7 +25,7 @@ def listed(mode, entries, *, key=1):
         read_pattern(pattern): Entry(read_pattern(pattern), ends)
         for pattern, ends in entries
     }
-    return ApplicableList(key, f"list {key}", mode, rows)
+    return ApplicableList(f"list {key}", mode, rows)
 
 
 def test_table_shared_with_the_gateway():

@@ -32,7 +32,7 @@ def allowed(lists, at):
     rows = []
     for key, (mode, entries) in enumerate(lists):
         there = {one: Entry(one, ends) for one, ends in entries.items()}
-        rows.append(ApplicableList(key, str(key), mode, there))
+        rows.append(ApplicableList(str(key), mode, there))
     judged = judge(ADDRESSES, rows, CONTACTS, at)
     return set(ADDRESSES) - set(judged.refused)
 

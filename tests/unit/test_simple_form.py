@@ -76,7 +76,7 @@ HARMLESS = (
 
 
 def found_in(html):
-    return [one for one in simplify(html).changes if one.concerns_words]
+    return [one for one in simplify(html).changes if one.does]
 
 
 def test_whatever_could_do_something_to_words_is_named_with_the_words():
