@@ -100,8 +100,10 @@ def check_quota(account: Account, *, sandbox: bool, now: datetime) -> None:
         )
     limit = account.warmup_daily_limit
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if limit is None:
+        return
     sent = Email.objects.charged_to(account, today).count()
-    if limit is not None and sent >= limit:
+    if sent >= limit:
         raise TooManyRequests(
             f"This account is warming up: it may send {limit} emails a day, and has sent {sent} today.",
             code="warmup_limit",

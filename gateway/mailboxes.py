@@ -26,9 +26,9 @@ from gateway.errors import (
     TooManyRequests,
 )
 from gateway.lookups import check_unlimited
-from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
+from gateway.models import Account, ApiKey, Domain, Email, Mailbox, UpgradeRequest
 from gateway.models.codes import LIFETIME, MAX_WRONG, new_code
-from gateway.states import Mode, is_looser, stricter
+from gateway.states import Mode, Status, is_looser, stricter
 
 log = logging.getLogger(__name__)
 # Upgrade requests of one mailbox.
@@ -133,6 +133,15 @@ def change_mailbox(
             # An open request was made under the old mode; its code must not undo this
             # change.
             UpgradeRequest.objects.void(mailbox)
+            if mode != Mode.READ_ONLY:
+                # Mail that waits in the mailbox's own mode follows it; in the old mode
+                # it would count as loosened by its call, or lack its monitored copy.
+                Email.objects.filter(
+                    mailbox=mailbox,
+                    status=Status.SCHEDULED,
+                    decision="",
+                    oversight_mode=mailbox.oversight_mode,
+                ).update(oversight_mode=mode)
             changes = changes | {"oversight_mode": mode}
         mailbox.save_fields(**changes)
         auditing.record(

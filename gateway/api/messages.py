@@ -47,7 +47,7 @@ from gateway.lookups import (
 )
 from gateway.messages import decisions, labels
 from gateway.messages.labels import parse_tags
-from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox
+from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox, Scope
 from gateway.states import AWAITING_DECISION, Direction, Status
 from gateway.timestamps import iso, parse_loosely
 
@@ -432,6 +432,10 @@ def read_original(request: KeyedRequest, email: str) -> Json:
     """
     found = email_named(request.auth, email)
     check_may_read(request.auth, found)
+    if not found.gated and not request.auth.may(Scope.READ):
+        raise NotFound(
+            "This message was never held. Reading it needs a key with the scope read."
+        )
     return {
         "html": found.original_html or found.html or "",
         "changes": found.simplified,

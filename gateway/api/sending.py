@@ -268,7 +268,7 @@ def accept(
         files=files,
         asked=asked_mode,
         idempotency_key=body.idempotency_key or header_key,
-        is_reply="thread_id" in fields,
+        is_reply=isinstance(body, ReplyIn),
     )
     email = accepted.email
     # The first status, whatever came of it at once.

@@ -230,7 +230,10 @@ def read_report(message: Message) -> Report | None:
         elif kind == "message/rfc822" and blocks:
             ids += ids_of(blocks[0], "message-id")
         elif kind == "text/rfc822-headers":
-            ids += _MESSAGE_ID.findall(str(part.get_payload())[:_MOST_HEADERS])
+            raw = part.get_payload(decode=True)
+            if isinstance(raw, bytes):
+                headers = raw[:_MOST_HEADERS].decode("ascii", "surrogateescape")
+                ids += _MESSAGE_ID.findall(decoded(headers))
     if not is_report:
         return None
     return Report(

@@ -54,7 +54,7 @@ _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.AS
 # Python knows these as character sets, but no mail is written in them, and reading some
 # takes quadratic time.
 _NO_CHARSETS = frozenset(
-    {"ascii", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+    {"ascii", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 )
 # For the name of an attachment that has none.
 _EXTENSIONS = {
@@ -176,7 +176,8 @@ def split_parts(message: Message) -> BodyParts:
     unread = [message]
     while unread:
         part = unread.pop()
-        inner = part.get_payload()
+        # Of another part the library would decode the text, by any character set.
+        inner = part.get_payload() if part.is_multipart() else None
         # An enclosed message is one part, whole.
         if isinstance(inner, list) and part.get_content_maintype() != "message":
             unread += [child for child in reversed(inner) if isinstance(child, Message)]
@@ -235,7 +236,7 @@ def decode(content: bytes, charset: str) -> str:
 
 def _content(part: Message) -> bytes:
     # Returns the decoded bytes of a part, or those of the messages that it encloses.
-    inner = part.get_payload()
+    inner = part.get_payload() if part.is_multipart() else None
     if isinstance(inner, list):
         return b"\r\n".join(
             _safely(one.as_bytes, b"") for one in inner if isinstance(one, Message)

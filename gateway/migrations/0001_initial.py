@@ -257,7 +257,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
                 ('email_address', models.CharField(max_length=254)),
-                ('reason', models.CharField(choices=[('bounce', 'Bounce'), ('complaint', 'Complaint'), ('manual', 'Manual'), ('unsubscribed', 'Unsubscribed')], max_length=12)),
+                ('reason', models.CharField(choices=[('bounce', 'Bounce'), ('complaint', 'Complaint'), ('unsubscribed', 'Unsubscribed')], max_length=12)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='suppressions', to='gateway.account')),
                 ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.mailbox')),
@@ -485,7 +485,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='suppression',
-            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['bounce', 'complaint', 'manual', 'unsubscribed'])), name='suppression_reason_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['bounce', 'complaint', 'unsubscribed'])), name='suppression_reason_known'),
         ),
         migrations.AddIndex(
             model_name='upgraderequest',

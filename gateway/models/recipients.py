@@ -254,7 +254,6 @@ class Suppression(UlidModel):
     class Reason(models.TextChoices):
         BOUNCE = "bounce"
         COMPLAINT = "complaint"
-        MANUAL = "manual"
         UNSUBSCRIBED = "unsubscribed"
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="suppressions")
@@ -271,7 +270,7 @@ class Suppression(UlidModel):
             ),
             one_of(
                 "reason",
-                ["bounce", "complaint", "manual", "unsubscribed"],
+                ["bounce", "complaint", "unsubscribed"],
                 "suppression_reason_known",
             ),
         ]

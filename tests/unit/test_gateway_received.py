@@ -69,6 +69,7 @@ def test_text_survives_wrong_and_missing_declarations():
     for headers, body, text in (
         (b"Content-Type: text/plain; charset=iso-8859-1", b"gr\xfc\xdfe", "grüße"),
         (b"Content-Type: text/plain; charset=klingon", "grüße".encode(), "grüße"),
+        (b"Content-Type: text/plain; charset=idna", "grüße".encode(), "grüße"),
         (b"Content-Type: text/plain; charset=us-ascii", "grüße".encode(), "grüße"),
         (b"Content-Type: text/plain; charset=hex", b"6869", "6869"),
         (b"Content-Type: text/plain", b"gr\xfc\xdfe \x93x\x94", "grüße “x”"),

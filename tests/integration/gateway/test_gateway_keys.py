@@ -387,6 +387,16 @@ def test_mail_accepted_before_its_mailbox_was_tightened_is_held(free, mail_serve
     assert mail_server.mails == 0
 
 
+def test_mail_in_the_mailboxs_own_mode_follows_it_whatever_calls_may_do(free):
+    Mailbox.objects.update(allow_looser_per_call=True)
+    email_id = free.held()
+    Account.objects.update(oversight_email="boss@overseer.example")
+    assert free.patch(free.base, oversight_mode="monitored").status_code == 200
+    assert Email.objects.get(pk=email_id).oversight_mode == "monitored"
+    assert free.patch(free.base, oversight_mode="gated_send").status_code == 200
+    assert leave(email_id) == "asked"
+
+
 def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world, mail_server):
     Mailbox.objects.update(allow_looser_per_call=True)
     asked = world.held(oversight_mode="autonomous")

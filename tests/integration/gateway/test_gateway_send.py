@@ -290,6 +290,10 @@ def test_received_mail_is_not_replaced_and_tells_nothing_of_itself(world):
     cancelled = make_inbound(world, status=Status.CANCELLED)
     answer = world.call("GET", f"{world.base}/emails/{cancelled.pk}")
     assert refusal_of(answer) == (403, "not_let_in")
+    # A key of a reply is no key of a message that replaces another.
+    key = {"idempotency_key": "k"}
+    assert reply(world, make_inbound(world), **key).status_code == 202
+    assert world.send(replaces=world.held(), **key).status_code == 202
 
 
 def test_reply_to_unapproved_inbound_mail_or_the_other_kind_is_refused(world):
