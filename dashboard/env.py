@@ -113,18 +113,14 @@ def env_url(
 
 
 def env_mail_url(name: str) -> str:
-    """Return variable `name`, the URL of a mail server. Unknown TLS options are
-    refused.
-    """
+    """Return variable `name`, the URL of a mail server. Unknown options are refused."""
     value = env_url(name, "", schemes=("smtp", "smtps"))
     options = parse_qs(urlsplit(value).query, keep_blank_values=True)
-    # A misspelled TLS option must not lead to unencrypted mail.
-    if options and options not in (
-        {"tls": ["offered"]},
-        {"tls": ["required"]},
-        {"tls": ["off"]},
-    ):
-        raise ImproperlyConfigured(
-            f"{name} must end with nothing else than ?tls=required or ?tls=off."
-        )
+    known = {"tls": ("offered", "required", "off"), "dsn": ("0", "1")}
+    for option, values in options.items():
+        # A misspelled TLS option must not lead to unencrypted mail.
+        if len(values) != 1 or values[0] not in known.get(option, ()):
+            raise ImproperlyConfigured(
+                f"{name} must have no other options than tls=required, tls=off and dsn=1."
+            )
     return value

@@ -24,6 +24,7 @@ from common.actors import Actor, Role
 from common.charts import Bars, bars, spoken
 from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
+from common.time_zones import local_time
 from connections.accounts.views import connection_rows
 from mirror.states import Outcome
 from people.second_admin.setting import shows_people
@@ -65,7 +66,7 @@ def home(request: DeskRequest) -> HttpResponse:
             "failed": visible.failed().filter(changed_at__gte=a_day_ago).count(),
             "lines": with_subjects(lines(entries[:12])),
             "panels": panels_for(actor),
-            "now": now,
+            "today": f"{local_time(now):%A %-d %B}",
         }
     return page_or_fragment(
         request,

@@ -178,7 +178,6 @@ else:
     ]
     ROOT_URLCONF = "dashboard.urls"
     AUTH_USER_MODEL = "people.Person"
-WSGI_APPLICATION = "dashboard.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TEMPLATES = [
     {
@@ -228,8 +227,6 @@ DATABASES = {
             "isolation_level": IsolationLevel.READ_COMMITTED,
             **_connection,
         },
-        # Tests with two threads need committed rows.
-        "TEST": {"NAME": None},
     }
 }
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))

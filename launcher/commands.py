@@ -254,6 +254,8 @@ def _with_own_servers(command: Sequence[str], settings: Environment, verb: str) 
     supervisor = Supervisor(settings, signals=signals, verb=verb)
     with signals.caught():
         try:
+            # What an earlier run left there may name another process by now.
+            data_folder.write_state(settings.data, {"pid": os.getpid(), "verb": verb})
             supervisor.sweep()
             variables = supervisor.start_servers()
             supervisor.write_state()

@@ -52,6 +52,7 @@ PROCESS_VARIABLES = (
     "LOG_FORMAT",
     "DEBUG",
     *DISCORD,
+    "DISCORD_BOT_TOKEN_FILE",
     "GATEWAY_APPROVAL_CODES",
     "GATEWAY_RATE_LIMIT",
     "DNS_SERVER",
@@ -251,7 +252,7 @@ def read(
     )
     # The addresses of servers may be in files, like other secrets. The processes read
     # their files themselves; these addresses are needed here.
-    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
+    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL"):
         if path := given.get(f"{name}_FILE"):
             try:
                 given[name] = Path(path).read_text(encoding="utf-8").strip()
@@ -317,9 +318,10 @@ def read(
             "GATEWAY_APPROVAL_CODES": given.get(
                 "GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"
             ),
-            # What `./run manage` loads: all tables that there are. Each other process
-            # loads only its own product (processes.py).
-            "SERVE": "dashboard" if product == "dashboard" else "both",
+            # What `./run manage` loads: the tables of both products, because one
+            # database may serve both. Each other process loads only its own product
+            # (processes.py).
+            "SERVE": "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
             # Without these, glibc would not give back the memory of a large list or
             # message: it keeps an arena for each thread and, once a large block was

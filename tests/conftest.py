@@ -57,7 +57,8 @@ def pytest_configure(config):
     # time took a twentieth of its time.
     StaticFilesStorage.url = functools.cache(StaticFilesStorage.url)
     # All migrations have run in the database that this one is copied from.
-    settings.DATABASES["default"]["TEST"] |= {"TEMPLATE": DATABASE, "MIGRATE": False}
+    test_database = settings.DATABASES["default"].setdefault("TEST", {})
+    test_database.update(TEMPLATE=DATABASE, MIGRATE=False)
     settings.WHITENOISE_AUTOREFRESH = True
     settings.WHITENOISE_USE_FINDERS = True
     # No cache in the process: counts of an earlier test must not be shown.

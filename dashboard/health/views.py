@@ -57,8 +57,9 @@ def readyz(request: DeskRequest) -> HttpResponse:
     }
     if parts["postgresql"]:
         parts["beat and worker"] = not checks.silent_jobs()
-        # If the desk did not run for long, all work is late when it starts.
-        parts["work"] = checks.is_warming_up() or not _has_late_work()
+        # When the desk starts, work is late through no fault of its workers.
+        is_new = checks.is_starting() or checks.is_warming_up()
+        parts["work"] = is_new or not _has_late_work()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
         {"status": "ok" if not missing else "not ready", "parts": parts},
@@ -217,11 +218,8 @@ def exposition() -> str:
         .annotate(number=Count("pk"))
     )
     counted = {(slug, result): number for slug, result, number in stored.order_by()}
-    for slug, complete_as_of in (
-        Connection.objects.at_work()
-        .values_list("slug", "complete_as_of")
-        .order_by("slug")
-    ):
+    ages_by_slug = active.values_list("slug", "complete_as_of").order_by("slug")
+    for slug, complete_as_of in ages_by_slug:
         ages.labels(slug).set(_age(complete_as_of, now))
         for result in (
             WebhookEvent.Result.POISON,

@@ -285,7 +285,7 @@ def event_sentence(line: "Entry") -> str:
     """Return what happened in an entry, to follow the actor's name, with the outcome if
     the entry has one.
     """
-    outcome = words.OUTCOMES.get(line.details.get("outcome", ""), "")
+    outcome = words.OUTCOMES.get(line.outcome or line.details.get("outcome", ""), "")
     if outcome and line.action == "verdict.given":
         return outcome
     return f"{line.sentence} ({outcome})" if outcome else line.sentence

@@ -68,5 +68,5 @@ def test_lists_servers_and_mail_addresses_are_read(monkeypatch):
     }
     servers |= {"[::1]:5353": ("::1", 5353), "": None}
     assert {value: read(env_server, value) for value in servers} == servers
-    mail = ["", "smtp://user:p%40ss@mail.example:25?tls=required", "smtps://x"]
+    mail = ["", "smtp://user:p%40ss@x.example:25?tls=required&dsn=1", "smtps://x"]
     assert [read(env_mail_url, value) for value in mail] == mail

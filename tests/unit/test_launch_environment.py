@@ -32,7 +32,7 @@ OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
                 "GATEWAY_APPROVAL_CODES": "address",
             },
         ),
-        ({"SERVE": "dashboard"}, {"OUTGOING_ALLOW": ""}),
+        ({"SERVE": "dashboard"}, {"OUTGOING_ALLOW": "", "SERVE": "both"}),
         ({"SERVE": "gateway"}, {"OUTGOING_ALLOW": "", "DEMO": "0"}),
         (
             {"PORT": "0", "DISCORD_PORT": "0"},

@@ -86,16 +86,15 @@ def _erase(public_id: UUID, because: str) -> tuple[tuple[int, int], Copies | Non
     copies = remove_copies(message) if message else None
     deliveries = erase_bodies(message) if message else 0
     connection = message.connection_id if message else None
+    not_sealed = 0
     for feature in local_messages.FEATURES:
         for copy in feature.end_copies(message) if message else ():
-            erase_details_of(
+            _, left = erase_details_of(
                 copy.public_id, because=because, actor=ACTOR, connection=connection
             )
+            not_sealed += left
             erase_bodies(copy)
-    return (
-        erase_details_of(
-            public_id, because=because, actor=ACTOR, connection=connection
-        ),
-        copies,
-        deliveries,
+    removed, left = erase_details_of(
+        public_id, because=because, actor=ACTOR, connection=connection
     )
+    return (removed, left + not_sealed), copies, deliveries

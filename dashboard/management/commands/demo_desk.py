@@ -107,7 +107,6 @@ def _begin(stored: dict[str, str]) -> dict[str, str]:
     webhook_id = _webhook_id(stored) or secrets.token_urlsafe(24)
     return {
         "DASHBOARD_URL": dashboard,
-        "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
         "DISCORD_URL": f"http://127.0.0.1:{settings.DISCORD_PORT}",
         "WEBHOOK_URL": f"{dashboard}/webhooks/multimail/{webhook_id}/",
         HOOK_SECRET: stored.get(HOOK_SECRET)
