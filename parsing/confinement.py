@@ -7,8 +7,11 @@ and gets limits of time and memory. None of this can be undone.
 """
 
 import codecs
+import contextlib
 import ctypes
+import encodings
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -16,16 +19,6 @@ import sys
 # A user id that no other process has. Not that of nobody (65534): PostgreSQL may run as
 # that user.
 _ACCOUNT = 65_533
-# Python loads an encoding from a file when it first needs it. A confined process cannot
-# open files, so these are loaded before.
-_ENCODINGS = (
-    *"ascii latin-1 utf-8 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-7".split(),
-    *"cp437 cp850 cp852 cp866 cp874 cp932 cp936 cp949 cp950".split(),
-    *(f"cp{number}" for number in range(1250, 1259)),
-    *(f"iso8859-{number}" for number in (*range(2, 12), *range(13, 17))),
-    *"koi8-r koi8-u mac-roman gb2312 gbk gb18030 big5 big5hkscs hz euc-jp".split(),
-    *"euc-kr shift-jis iso2022-jp iso2022-kr base64 quopri uu".split(),
-)
 # From the kernel's headers: flags of unshare, options of prctl, a version of capset.
 _NEW_IPC = 0x08000000
 _NEW_USER = 0x10000000
@@ -44,8 +37,12 @@ def leave_network_and_account() -> bool:
     Raises OSError if it runs as root and cannot change to another account; the program
     then must not go on.
     """
-    for encoding in _ENCODINGS:
-        codecs.lookup(encoding)
+    # Python loads an encoding from a file when it first needs it, and a confined process
+    # cannot open files.
+    for module in pkgutil.iter_modules(encodings.__path__):
+        # Some are of Windows alone.
+        with contextlib.suppress(LookupError):
+            codecs.lookup(module.name)
     is_root = os.geteuid() == 0
     flags = _NEW_NETWORK | _NEW_IPC | (0 if is_root else _NEW_USER)
     has_own_network: bool = sys.platform == "linux" and _LIBC.unshare(flags) == 0

@@ -141,7 +141,9 @@ _BOMB = Flag(
 )
 _UNREADABLE = Flag("high", "Its list of files is broken, so its content is not known.")
 # A cell of a CSV file that a spreadsheet takes for a formula.
-_FORMULA = re.compile(rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]")
+_FORMULA = re.compile(
+    rb"(?:^(?:\xef\xbb\xbf)?|[\r\n,;\t])\"?(?:[=@][^\s,;\"]|[+-][A-Za-z(=@])"
+)
 # A PDF may write a letter of a name by its code, such as #4A.
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 

@@ -157,8 +157,10 @@ def by_magic(content: bytes) -> str:
 
 
 def claimed_by_ending(ending: str) -> Kind | None:
-    """Return the kind that a file name with this extension claims; None if none."""
-    return _BY_ENDING.get(ending.lower())
+    """Return the kind that a file name with this extension (`ending_of`) claims; None
+    if none.
+    """
+    return _BY_ENDING.get(ending)
 
 
 def claimed_by_type(content_type: str) -> Kind | None:

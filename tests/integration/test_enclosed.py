@@ -429,7 +429,8 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
                 '<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Offer &lt;script&gt;</w:t></w:r></w:p>'
                 f"<w:p>{run.format('vanish', 'not for you')}{white}"
                 "<w:del><w:r><w:delText>old price</w:delText></w:r></w:del>"
-                "<w:r><w:instrText>DDEAUTO cmd</w:instrText></w:r></w:p>"
+                "<w:r><w:instrText>DDEAUTO cmd</w:instrText></w:r>"
+                '<w:r><w:sym w:font="Arial" w:char="0039"/></w:r></w:p>'
                 "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>Seats</w:t></w:r></w:p></w:tc></w:tr></w:tbl>",
                 more={
                     "word/_rels/settings.xml.rels": office_files.relations(
@@ -449,6 +450,7 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
         "<td>Seats</td>",
         f"may load a template from {template}. Nothing was loaded here.",
         "Word shows another document as part of this one.",
+        "[9, in the font Arial]",
     ):
         assert words in page.html, words
 

@@ -46,6 +46,13 @@ def read_word(package: Package, outline: Outline) -> None:
     body, relations = package.main()
     _word_blocks(body, relations, outline)
     for relation in relations.values():
+        if relation.kind == "numbering" and relation.target in package.names:
+            levels = package.part(relation.target).iter("lvlText")
+            for words in list(dict.fromkeys(one.get("val", "") for one in levels))[:50]:
+                # Without the numbers, of which %1 is that of the first level.
+                if re.search(r"[^\W_]{2}", re.sub("%[1-9]", "", words)):
+                    note = f"Word may write “{words[:500]}” before items of a list."
+                    outline.notes.append(note)
         if relation.kind in _ALSO and not relation.is_external:
             outline.heading(_ALSO[relation.kind])
             _word_blocks(*package.opened(relation.target), outline)
@@ -85,9 +92,9 @@ def _alternatives(element: Element) -> Iterator[Element]:
     seen = set()
     for one in element:
         shown = tuple(
-            (part.tag, part.text or "", part.get("r:id", ""), part.get("val", ""))
+            (part.tag, part.text or "", *map(part.get, ("r:id", "val", "char")))
             for part in one.iter()
-            if part.tag in ("t", "delText", "instrText", "hyperlink", "vanish")
+            if part.tag in ("t", "delText", "instrText", "hyperlink", "vanish", "sym")
         )
         if shown not in seen:
             seen.add(shown)
@@ -122,6 +129,12 @@ def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
             relation = relations.get(child.get("r:id", ""))
             if relation and relation.is_external:
                 yield relation.target, "link"
+        elif child.tag == "sym":
+            code = child.get("char", "")
+            number = int(code, 16) if re.fullmatch("[0-9A-Fa-f]{1,4}", code) else 0xFFFD
+            # Fonts of symbols have theirs from F000 on.
+            letter = chr(number - 0xF000 if 0xF020 <= number <= 0xF0FF else number)
+            yield f"[{letter}, in the font {child.get('font', '')}]", mark or "note"
         elif child.tag == "AlternateContent":
             for one in _alternatives(child):
                 yield from _runs(one, mark, relations)
@@ -235,6 +248,11 @@ def read_opendocument(package: Package, outline: Outline) -> None:
         if style.find("table-properties[@display='false']") is not None
     }
     _blocks(root, outline, hidden)
+    if "styles.xml" in package.names:
+        for one in package.part("styles.xml").iterfind("master-styles/master-page/*"):
+            if one.tag.startswith(("header", "footer")):
+                outline.heading(one.tag.partition("-")[0].capitalize())
+                _blocks(one, outline, hidden)
 
 
 def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
