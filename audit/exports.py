@@ -46,7 +46,7 @@ from common.postgres import (
 
 COLUMNS = tuple(
     """
-    id at action sentence actor actor_kind actor_id surface address connection
+    id at action outcome sentence actor actor_kind actor_id surface address connection
     message subject fingerprint fingerprint_sha256 trace reason origin
     details hash seal
     """.split()
@@ -98,6 +98,7 @@ class Format:
             line.pk,
             line.at.astimezone(UTC).isoformat(timespec="microseconds"),
             line.action,
+            line.outcome,
             line.sentence,
             line.actor,
             line.actor_kind,

@@ -257,6 +257,7 @@ class Entry(models.Model):
             "id": self.pk,
             "at": self.at.isoformat(),
             "action": self.action,
+            "outcome": self.outcome,
             "actor_kind": self.actor_kind,
             "actor_id": self.actor_id,
             "actor": self.actor,

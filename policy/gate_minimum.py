@@ -18,7 +18,7 @@ from audit.recording import changed, record
 from common.actors import worker
 from mirror.models import Connection
 from mirror.models.connections import is_well
-from mirror.oversight_modes import NAMES
+from mirror.oversight_modes import is_minimum_lower
 from mirror.sync import health
 from people.models import OrganisationSettings
 from upstream import errors
@@ -69,7 +69,7 @@ def bring_minimum(*, connection_id: int) -> str:
         account = client.ask("GET", "/v1/account")
         is_known = "minimum_oversight_mode" in account
         before = at_gateway = str(account.get("minimum_oversight_mode") or "")
-        if is_known and allows_more(before, than=wanted):
+        if is_known and is_minimum_lower(before, than=wanted):
             body = {"minimum_oversight_mode": wanted}
             account = client.ask("PATCH", "/v1/account", body=body)
             at_gateway = str(account.get("minimum_oversight_mode") or "")
@@ -109,15 +109,6 @@ def _store(connection: Connection, **fields: str) -> None:
     )
 
 
-def allows_more(minimum: str, *, than: str) -> bool:
-    """Whether `minimum` lets a mailbox have a looser mode than the minimum `than` does.
-    An empty minimum allows every mode.
-    """
-    ranks = {name: rank for rank, name in enumerate(NAMES)}
-    ranks[""] = ranks[NAMES[-1]]
-    return ranks.get(minimum, len(NAMES)) > ranks.get(than, len(NAMES))
-
-
 @dataclass(frozen=True)
 class GateMinimum:
     """Whether one connection's MultiMail has the organisation's minimum, in words."""
@@ -143,14 +134,14 @@ def _status(connection: Connection, minimum: str) -> GateMinimum:
     if not connection.admin_key:
         sentence = "The connection has no admin key."
         return GateMinimum(connection, "amber", "Not there", sentence)
-    if has and allows_more(minimum, than=has):
+    if has and is_minimum_lower(minimum, than=has):
         sentence = (
             f"The gateway's own minimum is {has}, which is stricter. Its operator lowers it: "
             f"gateway_limits --minimum-mode {minimum}."
         )
         return GateMinimum(connection, "blue", "Stricter there", sentence)
     error = connection.gate_minimum_error
-    if has and not allows_more(has, than=minimum) and not error:
+    if has and not is_minimum_lower(has, than=minimum) and not error:
         sentence = "Its API refuses every looser mode."
         return GateMinimum(connection, "green", "At the gateway", sentence)
     if connection.paused_at:

@@ -5,7 +5,7 @@ people have approved, or one has rejected, a decision is made and enqueued.
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -124,6 +124,8 @@ def give_verdict(
     if window:
         window += longer
     timing = timing_of(later, locked, now, window, thread_read)
+    if (at := timing.get("later_at")) and (closed := replace(demand, now=at).closed()):
+        raise VerdictNotAllowed(closed)
     seen = shown_context(
         locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read
     )

@@ -419,7 +419,8 @@ def seen_decision(
         "message": message,
         "verdict": verdict,
         "line": entry_of_verdict,
-        "opened_at": opened_at,
+        # Without `seconds_shown` it was opened only after the verdict, or never.
+        "opened_at": opened_at if verdict.seconds_shown is not None else None,
         "seen": verdict.seen,
         "revision": verdict.revision,
         "content": content,

@@ -5,6 +5,7 @@ approval a rule can ask for, or who may not approve.
 
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -52,7 +53,6 @@ from policy.rules.changes import (
     arrange_rules,
     change_group,
     delete_group,
-    new_rule_id,
     policies,
     rules_naming,
     save_rule,
@@ -145,7 +145,7 @@ def _edit(
     if not seen_form.is_valid():
         error = seen_form.first_error()
         return _page(request, now, rule, form, preview=wanted, error=error)
-    stored = wanted if rule_id else replace(wanted, id=new_rule_id())
+    stored = wanted if rule_id else replace(wanted, id=secrets.token_hex(6))
     try:
         draft = save_rule(
             actor=actor, edits=seen_form.cleaned_data["edits"], rule=stored

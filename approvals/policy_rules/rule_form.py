@@ -196,6 +196,8 @@ def offered_to(
         for value in values:
             label = known_labels.get(name, {}).get(value) or str(value)
             offered[name].setdefault(str(value), f"{label} (gone)")
+    for group in rule.then.named_groups:
+        offered["groups"].setdefault(str(group), f"group {group} (gone)")
     if rule.owner is not None:
         left = f"{names.people.get(rule.owner, rule.owner)} (left)"
         offered["owner"].setdefault(str(rule.owner), left)

@@ -41,7 +41,7 @@ def summary_of(message: UUID) -> dict[str, Any]:
         "answers": answers_of(entries),
         "entries": of_message.count(),
         "sealed": SealedEntry.objects.filter(entry__in=of_message.values("pk")).count(),
-        "removed": sum(entry.is_redacted for entry in entries),
+        "removed": of_message.filter(detail=None).exclude(detail_hashes={}).count(),
         "is_cut": len(entries) == MOST,
     }
 
@@ -232,13 +232,22 @@ _ALSO = (
 )
 
 
+# Actions that tell of a decision at MultiMail.
+_ELSEWHERE = (
+    "message.approved",
+    "message.released",
+    "message.rejected",
+    "message.gone",
+)
+
+
 def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield a sentence for each verdict, each decision by a rule, and each time that
     one was taken back or refused.
     """
     is_decided = False
     for entry in entries:
-        did = _DID.get(entry.details.get("outcome", ""), "decided")
+        did = _DID.get(entry.outcome or entry.details.get("outcome", ""), "decided")
         if entry.action == "verdict.given":
             is_decided = True
             through = _SURFACES.get(entry.surface, entry.surface)
@@ -259,8 +268,7 @@ def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
             yield sentence(form, entry)
     if is_decided:
         return
-    elsewhere = ("message.approved", "message.rejected", "message.gone")
-    if reported := _of_action(entries, *elsewhere):
+    if reported := _of_action(entries, *_ELSEWHERE):
         form = f"Nobody decided it on this desk. MultiMail {reported[0].sentence}, {{at}}[. Reason: “{{reason}}”]."
         yield sentence(form, reported[0])
     elif _of_action(entries, "message.held"):

@@ -158,7 +158,8 @@ class Chapter:
                 action = one.line.action
                 word = _WORD_OF.get(action, "other entries")
                 if action == "verdict.given":
-                    word = _VERDICTS.get(one.line.details.get("outcome", ""), word)
+                    outcome = one.line.outcome or one.line.details.get("outcome", "")
+                    word = _VERDICTS.get(outcome, word)
                 # An empty word: the kind of the chapter says enough.
                 if word:
                     words_used[word] = None

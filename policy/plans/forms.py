@@ -246,7 +246,14 @@ class PlanForm(SentenceForm):
             if one.value not in ("person", "group")
         ]
         whom += [(f"group-{one.pk}", f"Group {one}") for one in Group.objects.all()]
-        whom += [(f"person-{key}", name) for key, name in people.items()]
+        # Somebody who left stays a choice, so that an edit loses no step.
+        left = {
+            str(one.person_id): f"{one.person} (left)"
+            for one in stored
+            if one.person_id
+        }
+        everybody = left | dict(people)
+        whom += [(f"person-{key}", name) for key, name in everybody.items()]
         self.steps = [
             StepForm(n, data, step, whom) for n, step in enumerate(steps[:MAX_STEPS], 1)
         ]

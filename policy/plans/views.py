@@ -161,7 +161,8 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
             status=403,
             error="Only an admin of its mailboxes can change this plan.",
         )
-    form = PlanForm(request.POST, plan=None, people=people_for(mailbox))
+    plan = plans().filter(mailbox=mailbox).first()
+    form = PlanForm(request.POST, plan=plan, people=people_for(mailbox))
     if not form.is_valid():
         return _plan_page(
             request, mailbox, form=form, status=422, error=form.first_error()

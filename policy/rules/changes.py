@@ -8,7 +8,6 @@ not seen. Activating also checks which version was shown as active.
 """
 
 import hashlib
-import secrets
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
@@ -99,11 +98,6 @@ def _read(version: PolicyVersion | None) -> tuple[Rules, str]:
             (),
             f"The rules of version {version.number} cannot be read: {error.sentence}",
         )
-
-
-def new_rule_id() -> str:
-    """Return an id that no rule has."""
-    return secrets.token_hex(6)
 
 
 @atomic_with_retry

@@ -256,7 +256,7 @@ class Demand:
             reasons.append(
                 ("policy", f"A rule rejects this message: {self.effects.reject}")
             )
-        if closed := self._closed():
+        if closed := self.closed():
             reasons.append(("hours", closed))
         if self.is_decided:
             if not self.progress.is_complete:
@@ -315,7 +315,7 @@ class Demand:
             sentence = f"An approval {whose} is needed."
         return f"{sentence} {self.warning}".rstrip()
 
-    def _closed(self) -> str:
+    def closed(self) -> str:
         """Return when it can be approved, if a rule allows that only at certain hours
         and now is not among them; else empty.
         """

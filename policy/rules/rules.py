@@ -254,7 +254,9 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
     if when.mailboxes:
         yield f"is in {_any_named(names.mailboxes, when.mailboxes, 'mailbox')}"
     if when.keys:
-        yield f"comes from the API key {_any_named(names.keys, when.keys, 'key')}"
+        # A key that sent nothing lately has no name here, but may exist.
+        keys = [names.keys.get(one) or one.partition(":")[2] for one in when.keys]
+        yield f"comes from the API key {_any(keys)}"
     if when.key_owners:
         yield f"comes from an API key of {_any_named(names.people, when.key_owners, 'person')}"
     if when.origins:

@@ -114,7 +114,8 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
         "during": calendar.pk, "outside": 78,
     }  # fmt: skip
     then = {
-        "approvals": {"0": 3, str(group.pk): 2}, "barred_groups": [group.pk], "bar_editor": True, "reject": "No.",
+        "approvals": {"0": 3, str(group.pk): 2, "99": 1}, "barred_groups": [group.pk],
+        "bar_editor": True, "reject": "No.",
         "reauthenticate": True, "never_in_bulk": True, "high_risk_page": True, "expire_minutes": 90,
         "office_hours": [calendar.pk, 78],
     }  # fmt: skip

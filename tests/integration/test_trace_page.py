@@ -97,6 +97,7 @@ ENDS = [
         ["message.held", "message.approved"],
         "MultiMail reported the message as approved",
     ),
+    (["message.held", "message.released"], "on this desk. MultiMail released"),
     (["message.held", "message.gone"], "how it was decided is not known"),
     (["message.held"], "Nobody has decided it."),
     (["message.held", "decision.unknown"], "could not find out whether"),

@@ -246,8 +246,7 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     """
     if isinstance(error, RiskUnread):
         return "high risk", (
-            "This message is high risk, so it can only be approved on the desk, after reading each serious finding. "
-            "Nothing was decided."
+            "This message is approved on the page for high risk, which is on the desk only. Nothing was decided."
         )
     if isinstance(error, ReauthenticationNeeded):
         return (
