@@ -8,6 +8,7 @@ import hashlib
 from django.core.cache import caches
 from django.db.models import Count, Max
 from django.http import HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
@@ -126,6 +127,9 @@ def pulse(request: DeskRequest) -> HttpResponse:
     freshness = freshness_for(actor)
     return JsonResponse(
         {
+            # For a page whose session has ended and begun again in another tab.
+            "me": actor.id,
+            "token": get_token(request),
             "waiting": waiting.number
             if waiting.number <= COUNTED
             else exactly_waiting(actor),

@@ -171,7 +171,7 @@ def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
         return ChangeRefused(
             f"{error.sentence} The admin key of this connection no longer works: enter another."
         )
-    if isinstance(error, errors.NotFound) or error.status in (404, 405, 501):
+    if error.status in (404, 405, 501):
         return ChangeNotOffered(
             f"{error.sentence} It no longer exists there, or this MultiMail does not offer it."
         )

@@ -300,6 +300,7 @@ ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/m/ip,5/5m/key",
     "reauthenticate": "10/m/user,40/h/user",
     "change_password": "5/m/user,20/h/user",
+    "provider": "60/m/ip",
 }
 MFA_ADAPTER = "people.sign_in.adapters.FactorAdapter"
 # Without allauth's recovery codes, which it can compute from a stored seed: the desk

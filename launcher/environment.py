@@ -98,6 +98,7 @@ PRODUCT_VARIABLES = frozenset(
         "DATABASE_URL_FILE",
         "DATABASE_OWNER_URL_FILE",
         "REDIS_URL_FILE",
+        "EMAIL_URL_FILE",
         "SECRET_KEY",
         "ENCRYPTION_KEYS",
         "SEAL_KEY",

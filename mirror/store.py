@@ -507,8 +507,9 @@ def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
     """
     since = read_time(row.get("received_at") or row.get("created_at"))
     send_at = read_time(row.get("send_at"))
-    if since and send_at and since < send_at <= now:
-        # It waited for its time of sending before it was held (schedule_first).
+    has_waited = since and send_at and since < send_at <= now
+    if has_waited and row.get("gate_timing") != "gate_first":
+        # It waited for its time of sending before it was held.
         since = send_at
     return min(since, now) if since else now
 

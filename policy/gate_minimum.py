@@ -69,7 +69,7 @@ def bring_minimum(*, connection_id: int) -> str:
         account = client.ask("GET", "/v1/account")
         is_known = "minimum_oversight_mode" in account
         before = at_gateway = str(account.get("minimum_oversight_mode") or "")
-        if is_known and is_minimum_lower(before, than=wanted):
+        if is_known and (not before or is_minimum_lower(before, than=wanted)):
             body = {"minimum_oversight_mode": wanted}
             account = client.ask("PATCH", "/v1/account", body=body)
             at_gateway = str(account.get("minimum_oversight_mode") or "")

@@ -93,10 +93,6 @@ class Markup:
         """Return a link to a page of the desk."""
         return label
 
-    def quote(self, text: str) -> str:
-        """Return a line as a quotation, which all channels write in the same way."""
-        return f"> {text}"
-
     def aligned(self, lines: Sequence[str]) -> str:
         """Return lines in a monospaced font, with each invisible character replaced."""
         return "\n".join(map(visible, lines))

@@ -365,12 +365,12 @@ def answer_card(
     description = markup.bold(word)
     if decision and decision.giver:
         description += f" by {markup.literal(decision.giver, 100)}"
-    description += f". {meaning}" if meaning else "."
+    description += f". {meaning}"
     if minimal:
         reason = without_addresses(reason)
     quoted = markup.literal(reason, MAX_REASON)
     if quoted.strip():
-        description += f"\n{markup.quote(quoted)}"
+        description += f"\n> {quoted}"
     title = "A message" if minimal else message.subject.strip() or "(no subject)"
     return Card(
         title=markup.plain(title, _ANSWER_TITLE),

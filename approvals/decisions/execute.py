@@ -247,7 +247,8 @@ def _call(decision: Decision) -> float | None:
         known_expiry = message.gate_expires_at
         expires_at = message.expires_at
         if (
-            known_expiry is not None
+            connection.is_our_gateway
+            and known_expiry is not None
             and expires_at is not None
             and known_expiry < expires_at
         ):

@@ -420,7 +420,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='replacement',
-            index=models.Index(condition=models.Q(('state__in', ('sending', 'sent')), models.Q(('noted_at', None), ('state', 'done')), _connector='OR'), fields=['next_attempt_at'], name='replacement_to_do'),
+            index=models.Index(condition=models.Q(('state__in', ('sending', 'sent')), models.Q(('noted_at', None), ('state', 'done')), models.Q(('state', 'done'), models.Q(('problem', ''), _negated=True)), _connector='OR'), fields=['next_attempt_at'], name='replacement_to_do'),
         ),
         migrations.AddIndex(
             model_name='replacement',

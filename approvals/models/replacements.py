@@ -23,6 +23,8 @@ from people.models import Person
 EDIT = "countersign_edit"
 # The states in which a worker still has something to do.
 _OPEN = ("sending", "sent")
+# The original message could not be rejected.
+_LEFT_TO_A_PERSON = Q(state="done") & ~Q(problem="")
 # How long the call that sends the copy is repeated. MultiMail forgets an idempotency
 # key after 24 hours (docs/multimail.md), and a later call could send a second copy.
 REPEAT_FOR = timedelta(hours=20)
@@ -104,7 +106,7 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         )
         stuck = Q(state="sending", created_at__lt=Now() - STUCK_AFTER)
         recent = self.free().filter(
-            Q(created_at__gt=Now() - LATELY) | Q(state__in=_OPEN)
+            Q(created_at__gt=Now() - LATELY) | Q(state__in=_OPEN) | _LEFT_TO_A_PERSON
         )
         halfway = recent.filter(
             is_sent | stuck,
@@ -197,7 +199,8 @@ class Replacement(models.Model):
             models.Index(
                 fields=["next_attempt_at"],
                 condition=Q(state__in=("sending", "sent"))
-                | Q(state="done", noted_at=None),
+                | Q(state="done", noted_at=None)
+                | _LEFT_TO_A_PERSON,
                 name="replacement_to_do",
             ),
             models.Index(fields=["created_at"], name="replacement_recent"),

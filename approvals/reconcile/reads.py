@@ -258,8 +258,11 @@ class _Reading:
                     closing.reopen(self.connection, upstream_id, self.began, self.now)
                 row: Mapping[str, Any] = self.rows[upstream_id]
                 try:
-                    row = reads.completed(self.connection, row)
+                    if not self.has_failed:
+                        row = reads.completed(self.connection, row)
                 except errors.UpstreamError as error:
+                    # Told to wait, the desk asks about no other message.
+                    self.has_failed |= isinstance(error, errors.Throttled)
                     health.wait(self.connection, error)
                     # The next read tries again.
                     log.warning(

@@ -178,7 +178,9 @@ def check_key(
             "This key may not see held messages. Enter one with the scope oversight.",
         )
     except errors.UpstreamError as error:
-        return _failed(error, api_url)
+        # A list that is too long is a list: the key may see held messages.
+        if not isinstance(error, errors.TooLarge) or error.status != 200:
+            return _failed(error, api_url)
     return KeyCheck()
 
 
@@ -254,9 +256,9 @@ def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
         advice = "Then try again."
     elif isinstance(error, errors.NotSent):
         advice = "Check the address, and that this server can reach it."
-    elif isinstance(error, errors.NotFound) or (error.status or 500) < 500:
+    elif (error.status or 500) < 500:
         sentence = f"The answer at {api_url} did not come from MultiMail."
         advice = "Check the address."
-    elif isinstance(error, errors.OutcomeUnknown) and error.status is None:
+    elif error.status is None:
         advice = "Try again. If this continues, check the address."
     return KeyCheck(None, f"{sentence} {advice}", is_certain=False)

@@ -308,10 +308,9 @@ def register(
 def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
     """Return MultiMail's subscription for this address with all its fields, or None."""
     try:
-        listed = admin.ask("GET", "/v1/webhooks")
-        for row in listed.get("webhooks") or listed.get("subscriptions") or []:
-            if isinstance(row, dict) and row.get("url") == url:
-                return row | admin.read_webhook(str(row.get("id")))
+        for row in admin.list_webhooks():
+            if row.get("url") == url:
+                return row | admin.read_webhook(str(row["id"]))
     except errors.NotFound:
         pass
     except errors.UpstreamError as error:
@@ -377,6 +376,9 @@ def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
     """
     try:
         webhook = admin.read_webhook(connection.upstream_webhook_id)
+    except errors.NotFound:
+        # It has no such webhook, so it signs with neither secret.
+        return None
     except errors.UpstreamError as error:
         raise ChangeUnknown(
             f"{error.sentence} Until that is known, both secrets are valid."

@@ -118,6 +118,7 @@ def create_mailbox(
         # MultiMail's field for only the part before the @: docs/multimail.md, Mailboxes
         # and oversight modes.
         body["address_local"] = body.pop("address")
+    known_before = set(connection.mailboxes.values_list("pk", flat=True))
     try:
         answer = _request(
             connection,
@@ -129,7 +130,9 @@ def create_mailbox(
     except ChangeUnknown as unknown:
         made = None
         if not read_mailboxes(connection_id=connection.pk):
-            active = connection.mailboxes.filter(is_active=True)
+            # A mailbox that was there before is not the one that was asked for.
+            new = connection.mailboxes.exclude(pk__in=known_before)
+            active = new.filter(is_active=True)
             made = active.filter(address__iexact=address).first()
             if "@" not in address:
                 made = active.filter(address__istartswith=f"{address}@").first()

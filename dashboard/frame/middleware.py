@@ -20,7 +20,7 @@ from audit.models import Entry
 from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
-from common.logs import trace_id, traced
+from common.logs import mask_secrets, trace_id, traced
 from common.time_zones import somebodys_time
 from dashboard.frame import errors
 from dashboard.live.views import live_origin
@@ -190,7 +190,7 @@ def note_denied(request: HttpRequest, status: int) -> None:
     already, or the same request was recorded within the last minute.
     """
     actor = request.actor  # type: ignore[attr-defined]
-    path = request.path[:MAX_PATH]
+    path = mask_secrets(request.path)[:MAX_PATH]
     request_hash = hashlib.sha256(f"{request.method} {path}".encode()).hexdigest()
     refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
     is_first = cache.add(f"denied:{actor.id}:{request_hash}", True, ONCE_A)

@@ -226,7 +226,7 @@ class EditIn(Body):
 def accept(
     request: KeyedRequest, mailbox: Mailbox, body: Composed, fields: Json, *, flat: bool
 ) -> JsonResponse:
-    """Store a message, build the answer, and move the message on. Raises Invalid or
+    """Store a message and build the answer. Raises Invalid or
     TooLarge.
 
     `fields` are its recipients and its subject, and those that put it into a thread.

@@ -26,6 +26,7 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
+from common.time_zones import zone_named
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
 from people.errors import LinkedElsewhere, LinkNotGood
@@ -68,13 +69,12 @@ class TimeZoneForm(forms.Form):
     )
 
     def clean_zone(self) -> str:
-        typed = str(self.cleaned_data["zone"]).replace(" ", "_").casefold()
-        match = next((zone for zone in zones() if zone.casefold() == typed), None)
-        if match is None:
+        zone = zone_named(self.cleaned_data["zone"])
+        if zone is None or str(zone) not in zones():
             raise forms.ValidationError(
                 "There is no such time zone. Choose one from the list, such as Europe/Lisbon."
             )
-        return match
+        return str(zone)
 
 
 class AwayForm(forms.Form):

@@ -21,8 +21,6 @@ from common.pages import (
     redirect_with_notice,
 )
 from people.errors import FactorNotAllowed, NotYours
-from people.invitations.links import NewLink, roles_of
-from people.invitations.views import show_link
 from people.models import PendingChange, RoleRule
 from people.second_admin.changes import (
     MAX_REASON,
@@ -275,8 +273,6 @@ def accept_change(
     change = ended.change
     if change.state != PendingChange.State.ACCEPTED:
         return _changes_page(request, status=409, error=change.outcome, at=change_id)
-    if change.command == "invite" and isinstance(ended.result, NewLink):
-        return show_link(request, ended.result, roles=roles_of(ended.result.invitation))
     return redirect_with_notice(
         request, f"Accepted and carried out: {change.title}.", "pending-changes"
     )

@@ -75,7 +75,7 @@ class Link:
 
 
 @atomic_with_retry
-@second_admin("Invitation")
+@second_admin("Invitation", made=lambda link: link.url)
 def invite(
     *,
     actor: Actor,

@@ -301,12 +301,19 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
     has_set_password = Q(kind=Invitation.Kind.PASSWORD) | Q(
         kind=Invitation.Kind.JOIN, accepted_at__lte=F("person__joined_at")
     )
+    # Who may know the password of each of the two.
+    knowing = {one: {one} for one in (int(actor.id), change.asked_by_id)}
     links = Invitation.objects.filter(
-        has_set_password, person=int(actor.id), invited_by=change.asked_by
+        has_set_password,
+        person__in=list(knowing),
+        invited_by__isnull=False,
+        accepted_at__gt=Now() - TRUSTED_AFTER,
     )
-    if links.filter(accepted_at__gt=Now() - TRUSTED_AFTER).exists():
+    for person, maker in links.values_list("person", "invited_by"):
+        knowing[person].add(maker)
+    if set.intersection(*knowing.values()):
         raise ChangeNotWaiting(
-            f"Your password was set in the last 7 days with a link that {change.asked_by} made, so {change.asked_by} "
+            f"Your password or that of {change.asked_by} was set in the last 7 days with a link, and whoever made it "
             "may know it. Another admin has to accept this change."
         )
 

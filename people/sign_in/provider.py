@@ -17,6 +17,7 @@ from typing import Any
 import requests
 from allauth.account.internal.flows.login import record_authentication
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal import ratelimit
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin, SocialToken
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
@@ -43,7 +44,11 @@ from outgoing import guarded
 from people.models import Person
 from people.sign_in.factors import has_second_factor
 from people.sign_in.id_token import LEEWAY, IdTokenRefused, verified_claims
-from people.sign_in.reauthentication import PROVIDER_AUTH_TIME, own_address
+from people.sign_in.reauthentication import (
+    PROVIDER_AUTH_TIME,
+    own_address,
+    too_many,
+)
 from people.sign_in.sessions import actor_of, record_failure
 
 # In the session: the nonce of the sign-in that this browser began, and when it began.
@@ -356,6 +361,8 @@ def begin(request: HttpRequest) -> HttpResponse:
     first: it could sign a person in as somebody else.
     """
     _check()
+    if not _is_counted(request):
+        return too_many(request, "provider")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return render(
             request, "socialaccount/begin.html", {"provider": settings.OIDC_NAME}
@@ -383,6 +390,8 @@ def come_back(request: HttpRequest) -> HttpResponse:
     factor, the second step follows.
     """
     _check()
+    if not _is_counted(request):
+        return too_many(request, "provider")
     client = DeskClient(request)
     try:
         answer: HttpResponse = OAuth2CallbackView.adapter_view(client)(request)
@@ -399,6 +408,16 @@ def come_back(request: HttpRequest) -> HttpResponse:
 def _check() -> None:
     if not settings.OIDC_ISSUER:
         raise Http404("This desk has no sign-in provider.")
+
+
+def _is_counted(request: HttpRequest) -> bool:
+    # Counts this request; returns False beyond the limit.
+    return (
+        ratelimit.consume(
+            request, app="allauth.account", action="provider", limit_get=True
+        )
+        is not None
+    )
 
 
 def _unknown(request: HttpRequest, **context: Any) -> ImmediateHttpResponse:

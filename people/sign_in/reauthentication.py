@@ -175,6 +175,9 @@ def ask_first(request: HttpRequest) -> HttpResponse:
     back to this request.
     """
     afterwards = request.get_full_path()
+    if request.path != reverse("account_resubmit"):
+        # What waited for an earlier confirmation was given up.
+        request.session.pop(_SAVED, None)
     if request.method == "POST" and request.FILES:
         # A page cannot fill in a file, so the person has to choose it again.
         messages.info(

@@ -103,8 +103,10 @@
   }
 
   function comeBack(id) {
-    if (row(id)) putOff(id, false);
-    else emit("desk:hint", { kind: "new", action: "snooze.ended", message: id, word: "Held", tone: "amber" });
+    if (row(id)) {
+      putOff(id, false);
+      emit("desk:status", { id, word: "Held", tone: "amber" });
+    } else emit("desk:hint", { kind: "new", action: "snooze.ended", message: id, word: "Held", tone: "amber" });
     emit("desk:ask-pulse");
   }
 

@@ -22,8 +22,13 @@
   const REPAINTED = ["message.changed", "approval.recorded", "verdict.taken_back"];
   const STEPS = { "message.held": 1, "decision.recorded": -1, "decision.undone": 1, "decision.refused": 1 };
 
+  // The newest that the desk named last.
+  let newest = [];
   function learn() {
-    (list()?.dataset.newest ?? "").split(" ").filter(Boolean).forEach((id) => known.add(id));
+    // What neither stands here nor is among the newest is new when it comes again.
+    known.clear();
+    newest = (list()?.dataset.newest ?? "").split(" ").filter(Boolean);
+    newest.forEach((id) => known.add(id));
     all("#list .item").forEach((item) => known.add(item.dataset.message));
   }
 
@@ -300,7 +305,15 @@
   });
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     heard = performance.now();
-    if (list()) pulse.newest.forEach(arrive);
+    if (list()) {
+      // What follows those named before moved up because others left: it is not new.
+      const end = pulse.newest.findLastIndex((id) => newest.includes(id));
+      if (end >= 0 && pulse.newest.length <= newest.length) {
+        pulse.newest.slice(end + 1).forEach((id) => known.add(id));
+      }
+      pulse.newest.forEach(arrive);
+      newest = pulse.newest;
+    }
     setWaiting(pulse.waiting);
     setTabs(pulse.tabs);
     setFresh(pulse.freshness);

@@ -79,7 +79,7 @@
       source.close();
       setOpen(false);
       tell({ type: "closed" });
-      if (!isSignedOut) setTimeout(connect, between(wait, wait * 1.3));
+      setTimeout(connect, between(wait, wait * 1.3));
       wait = Math.min(wait * 2, 30000);
     }
     // Open is what was heard of: a proxy that keeps everything back opens too.
@@ -151,14 +151,24 @@
       });
       if (response.redirected && new URL(response.url).pathname === signIn) {
         isSignedOut = true;
+        etag = "";
         emit("desk:signed-out");
         return;
       }
       if (response.ok || response.status === 304) heard();
       if (response.ok) {
         etag = response.headers.get("ETag") ?? "";
+        const told = await response.json();
+        // Somebody else has signed in: nothing of this page is theirs.
+        if (told.me !== document.body.dataset.me) {
+          location.reload();
+          return;
+        }
+        // Who signed in again, in another tab, has another token for forms.
+        document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRFToken": told.token }));
+        for (const field of document.querySelectorAll("[name=csrfmiddlewaretoken]")) field.value = told.token;
         // What was heard since is newer than this answer.
-        emit("desk:pulse", { ...(await response.json()), askedAt });
+        emit("desk:pulse", { ...told, askedAt });
       }
     } catch {
       // The desk is away for a moment; the next beat finds out.
@@ -169,6 +179,8 @@
   }
 
   document.addEventListener("visibilitychange", () => {
+    // They may have signed in in another tab meanwhile; else the next question says so again.
+    if (!document.hidden) isSignedOut = false;
     plan(between(100, 600));
     // Nobody asked while nobody looked: the first answer tells whether the desk is there.
     if (!document.hidden) listen(GRACE);

@@ -363,7 +363,11 @@
   document.addEventListener("desk:answer", ({ detail: text }) => {
     asked += 1;
     if (paint(text)) focusNotice();
-    else window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+    else {
+      // What is typed about the message that gives way is kept.
+      emit("desk:leave");
+      window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+    }
   });
   document.addEventListener("desk:repaint", ({ detail: text }) => {
     if (!isInHand()) paint(text, { keeps: true });

@@ -267,6 +267,13 @@ def test_session_that_ended_keeps_what_was_typed(open_as, product, ana, hold):
     expect(page.get_by_text("signed out").first).to_be_visible()
     expect(page.locator("#reject-reason")).to_have_value("A long and careful reason")
     assert ana.find(row["upstream_id"])["decision"] is None
+    # Who signs in again in a new tab goes on here.
+    page.context.add_cookies(open_as("REVIEWER2").context.cookies())
+    with page.expect_response(lambda one: "/pulse/" in one.url and one.status == 200):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    with page.expect_response(lambda one: one.url.endswith("/verdict/")) as answer:
+        page.get_by_role("button", name="Reject with this reason").click()
+    assert answer.value.status == 200
 
 
 HOSTILE = (

@@ -2,7 +2,10 @@
 rejected as replaced by it.
 """
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from approvals.decisions.decide import give_verdict
@@ -282,6 +285,9 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(
     page = page_of(desk, message)
     assert "Both are held." in page
     assert "Reject this one as replaced" not in page
+    # A person finds it however old it is.
+    Replacement.objects.update(created_at=Now() - timedelta(days=8))
+    assert Replacement.objects.left_half().exists()
     # Who edited it is recorded all the same, and the new version can be edited too.
     arrive(message.connection, Replacement.objects.get())
     run(row)

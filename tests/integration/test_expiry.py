@@ -216,6 +216,8 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     # A message that waited for its time of sending is held since then.
     row = {"received_at": (at - 900 * minutes).isoformat(), "send_at": at.isoformat()}
     assert held_since(row, at + minutes) == at
+    gated_first = {**row, "gate_timing": "gate_first"}
+    assert held_since(gated_first, at + minutes) == at - 900 * minutes
 
 
 @pytest.fixture

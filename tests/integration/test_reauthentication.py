@@ -241,3 +241,12 @@ def test_confirmation_names_the_act_that_waits_whatever_it_is(signed_in, admin):
     # A page that asks before it is shown.
     shown = client.get(f"{AGAIN}?next=/connections/add/").text
     assert "<strong>add a connection</strong>" in shown
+
+
+def test_act_that_was_given_up_is_not_done_by_confirming_something_else(
+    signed_in, admin
+):
+    client = signed_in(admin, minutes=11)
+    client.post("/sensitive/", {"name": "typed"})
+    confirm(client, client.get("/sensitive/"))
+    assert client.get(RESUBMIT).headers.get("Location") == "/queue/"

@@ -459,6 +459,18 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
         Invitation.objects.update(accepted_at=Now() - timedelta(days=days))
         assert "may know it" in refuses(accept, own, second)
     Invitation.objects.update(accepted_at=Now() - timedelta(days=8))
+    # It is so in both directions.
+    theirs = ask(
+        lambda: give_role(
+            actor=actor_of(second),
+            person_id=otto.pk,
+            role=Role.REVIEWER,
+            target=GrantTarget(),
+        ),
+        actor_of(second),
+    )
+    Invitation.objects.update(accepted_at=Now())
+    assert "may know it" in refuses(accept, theirs, admin)
     # So it is with the link by which somebody joined.
     Invitation.objects.update(kind="join", accepted_at=Now())
     Person.objects.filter(pk=second.pk).update(joined_at=Now())
@@ -835,7 +847,9 @@ def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(
     assert otto.grants.filter(role="auditor").exists()
 
 
-def test_invitation_is_shown_to_the_admin_who_accepts_it(signed_in, admin, second):
+def test_link_of_an_accepted_invitation_is_shown_to_the_admin_who_asked(
+    signed_in, admin, second
+):
     switch_on()
     fields = {
         "email": "new@yourteam.example",
@@ -852,10 +866,9 @@ def test_invitation_is_shown_to_the_admin_who_accepts_it(signed_in, admin, secon
         },
     )
     assert not Invitation.objects.exists()
-    answer = signed_in(second).post(
-        f"/changes/{PendingChange.objects.get().pk}/accept/"
-    )
-    assert "/join/" in answer.text
+    change = f"/changes/{PendingChange.objects.get().pk}"
+    assert "/join/" not in signed_in(second).post(f"{change}/accept/").text
+    assert "/join/" in signed_in(admin).post(f"{change}/secret/").text
     made = Invitation.objects.get()
     assert made.invited_by_id == admin.pk
 

@@ -246,7 +246,7 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     """
     if isinstance(error, RiskUnread):
         return "high risk", (
-            "This message is approved on the page for high risk, which is on the desk only. Nothing was decided."
+            "Nothing was decided. This message can only be approved on the desk, on its page for high risk."
         )
     if isinstance(error, ReauthenticationNeeded):
         return (

@@ -30,6 +30,7 @@ _ALSO = {
     "endnotes": "Endnotes",
     "comments": "Comments",
 }
+MAX_NOTES = 100
 Relations = Mapping[str, Relation]
 # The marks of tracked changes.
 _CHANGED = {
@@ -49,9 +50,10 @@ def read_word(package: Package, outline: Outline) -> None:
         if relation.kind == "numbering" and relation.target in package.names:
             levels = package.part(relation.target).iter("lvlText")
             for words in list(dict.fromkeys(one.get("val", "") for one in levels))[:50]:
+                note = f"Word may write “{words[:500]}” before items of a list."
+                is_new = note not in outline.notes and len(outline.notes) < MAX_NOTES
                 # Without the numbers, of which %1 is that of the first level.
-                if re.search(r"[^\W_]{2}", re.sub("%[1-9]", "", words)):
-                    note = f"Word may write “{words[:500]}” before items of a list."
+                if is_new and re.search(r"[^\W_]{2}", re.sub("%[1-9]", "", words)):
                     outline.notes.append(note)
         if relation.kind in _ALSO and not relation.is_external:
             outline.heading(_ALSO[relation.kind])

@@ -143,6 +143,11 @@ _LOADED = {
 }
 
 
+_CHUNK = (
+    "Word shows another document as part of this one. Its words are not shown here."
+)
+
+
 @dataclass(frozen=True)
 class Relation:
     """A reference from one part of the file to another, or to something outside."""
@@ -226,11 +231,8 @@ class Package:
         notes: list[str] = []
         for listed in sorted(name for name in self.names if name.endswith(".rels")):
             for relation in self._relations(listed, ""):
-                if relation.kind == "aFChunk":
-                    notes.append(
-                        "Word shows another document as part of this one. "
-                        "Its words are not shown here."
-                    )
+                if relation.kind == "aFChunk" and _CHUNK not in notes:
+                    notes.append(_CHUNK)
                 what = _LOADED.get(relation.kind)
                 if relation.is_external and what and len(notes) < MAX_LINKS:
                     target = relation.target[:500]
