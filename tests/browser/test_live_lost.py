@@ -38,14 +38,20 @@ def queue(open_page, signed_in, product, ana):
 
 @contextlib.contextmanager
 def stopped(*pids):
-    """Stop processes of this machine for the block."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    """Stop processes of this machine for the block; those that have ended are passed
+    over.
+    """
+
+    def send(signum):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signum)
+
     try:
+        send(signal.SIGSTOP)
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        send(signal.SIGCONT)
 
 
 def cut_off(page, product, *patterns):
