@@ -76,7 +76,7 @@ def _do_due(
 
 
 def expiring() -> DeskMessageQuerySet:
-    """Return the held messages that expire soon, which was not announced yet."""
+    """Return the held messages that expire soon and whose expiry was not announced."""
     return desk_messages().nearly_over()
 
 
@@ -118,7 +118,7 @@ def _expire(locked: Message) -> bool:
     """
     expired_at = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
     for decision in locked.decisions.live().under_lock():
-        # The message is left to a rejection, and to a call that is being made.
+        # A rejection, or a call that is being made, decides the message instead.
         if not decision.is_approval or decision.state not in CAN_EXPIRE:
             return False
         settle.advance(
@@ -170,8 +170,8 @@ def tell_expiry(message_id: int) -> str:
             extra={"email": message.upstream_id, "reason": type(error).__name__},
         )
         return "not told"
-    # Store the expiry that was told, not the current one: it may have been extended in
-    # the meantime, and then is told again.
+    # Store this expiry, also if the gateway refused it for good, and not the current
+    # one: that may have been extended in the meantime, and then is told again.
     Message.objects.filter(pk=message.pk).update(gate_expires_at=expires_at)
     return outcome
 
@@ -225,8 +225,8 @@ def _follow_policy(locked: Message) -> bool:
 
 
 def not_met() -> DeskMessageQuerySet:
-    """Return the held messages with the mailbox, API key and text of a standing
-    approval to which none was applied yet (relies on review_alike).
+    """Return the held messages to which no standing approval was applied yet, although
+    one has their mailbox, API key and text (uses the index review_alike).
 
     A message with a verdict or an earlier decision is left to people.
     """

@@ -1,9 +1,10 @@
-"""Writes each seal as a line (checkpoint) into a file outside the database, the seals'
-file (SEAL_FILE), which somebody who alters the database cannot reach. Also reads the
-file.
+"""Writes each seal as a line (checkpoint) into the seals' file (SEAL_FILE), which should
+be where somebody who alters the database cannot reach it, and stores a row (anchor) for
+each seal that was written. Also reads the file.
 
-If the database does not have the seal of the file's last line, entries were deleted or
-a backup was restored. Then nothing more is sealed until an operator says why.
+If the database does not have the seal of the file's last readable line, entries were
+deleted or altered, or a backup was restored. Then nothing more is sealed until an
+operator says why.
 """
 
 import fcntl
@@ -26,8 +27,7 @@ from audit.sealing.signing import SEALER, SealingRefused
 
 log = logging.getLogger(__name__)
 
-# How many bytes at the end of the file are read. That is enough: it is far more than
-# the seals between two writes, and each seal covers all earlier entries.
+# How many bytes at the end of the file are read: far more than the lines of one write.
 _TAIL = 4 * 1024 * 1024
 # How many checkpoints are written at a time.
 _AT_ONCE = 500
@@ -52,9 +52,9 @@ def add_anchor(
 
 
 def write_anchors() -> int:
-    """Write new seals to the seals' file, and store an anchor for each, also for those
-    that a crash left in the file without one. Return how many anchors were stored. If
-    the file cannot be written, that is recorded, and sealing goes on.
+    """Write new seals to the seals' file, and store an anchor for each of them, also for
+    those that a crash left in the file without one. Return how many anchors were
+    stored. If the file cannot be written, that is recorded, and sealing goes on.
     """
     pending = list(_after_newest_anchor()[:_AT_ONCE])
     if not pending:

@@ -60,8 +60,8 @@ class WebhookIn(Confirmable):
 
 
 class RotateIn(Body):
-    """How many seconds the old secret goes on signing beside the new one; 0 ends it at
-    once.
+    """How many seconds the old secret goes on signing beside the new one (0 ends it at
+    once), and the new one, if the caller chooses it.
     """
 
     model_config = example({"overlap_s": 3600})
@@ -87,8 +87,8 @@ class WebhookAnswer(Answer):
 
 
 class WebhookWithSecret(WebhookAnswer):
-    """One subscription with its signing secret. While the overlap of a rotation lasts,
-    events are still signed with the previous secret.
+    """One subscription with its newest signing secret. Until `previous_secret_until`,
+    events are signed with the previous secret too.
     """
 
     signing_secret: str = Field(validation_alias="secret")
@@ -97,7 +97,7 @@ class WebhookWithSecret(WebhookAnswer):
 
 
 class Webhooks(Answer):
-    """All subscriptions, under two names."""
+    """The subscriptions that the key may see, under two names."""
 
     webhooks: list[WebhookAnswer]
     subscriptions: list[WebhookAnswer]

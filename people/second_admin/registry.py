@@ -1,10 +1,10 @@
-"""The commands that wait for a second admin, if the organisation switched that on, and
-the decorator that makes a command wait.
+"""The commands that wait for a second admin, always or if the organisation switched that
+on, and the decorator that makes a command wait.
 
-Every command of an admin can wait, unless `tightening.py` lists it. Such a command
-checks what it was asked for, yields a description of the change once, and only then
-changes anything. If it has to wait, it stops at its `yield`, and its name and arguments
-are stored. Accepting the change calls the same command again.
+A decorated command checks what it was asked for, yields a function that describes the
+change, and only then changes anything. If it has to wait, it stops at its `yield`, and
+its name and arguments are stored. Accepting the change calls the same command again. A
+test holds that every command of an admin is decorated or listed in `tightening.py`.
 """
 
 import hashlib
@@ -37,14 +37,14 @@ _OF_ANOTHER_VERSION = "Another version of the desk stored this change, and this 
 
 @dataclass(frozen=True)
 class ChangeInWords:
-    """A change as the second admin reads it, and what it is for."""
+    """A change as the second admin reads it, and which part of the desk it is about."""
 
     title: str
     before: str
     after: str
     # The address of the page on which the change is made.
     page: str
-    # What the change is for; without connection and mailbox, everything.
+    # What it is about: a mailbox, a connection, or without both the whole desk.
     connection: int | None = None
     mailbox: int | None = None
     # The person whose rights it changes.
@@ -52,7 +52,7 @@ class ChangeInWords:
     # Like `before`, this has to be the same when the change is accepted.
     based_on: Any = None
     # Whether this call tightens, by its arguments and what is stored: then it does not
-    # wait. What cannot be read counts as loosening.
+    # wait. If that cannot be told, it counts as loosening.
     tightens: bool = False
     # Both are empty unless the change has to wait: the command's name, and its
     # arguments as JSON (`WaitingCommand.asked`).
@@ -181,7 +181,7 @@ def _refuse(**_: Any) -> Any:
 
 
 def is_second_admin_on() -> bool:
-    """Whether the organisation has changes wait for a second admin."""
+    """Whether the organisation lets changes wait for a second admin."""
     return OrganisationSettings.objects.filter(
         second_admin_since__isnull=False
     ).exists()
@@ -267,8 +267,8 @@ _hints_of = lru_cache(get_type_hints)
 
 
 def from_json(hint: Any, value: Any) -> Any:
-    """Return what `as_json` made of an argument as the type `hint` again. Raises
-    NotYours if it is a row that is gone.
+    """Return the argument of the type `hint` that `as_json` turned into `value`; a list
+    for a set. Raises NotYours if it is a row that is gone.
     """
     if value is None or hint is Any:
         return value

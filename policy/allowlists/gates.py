@@ -1,5 +1,5 @@
 """Keeps the allowlists at the gates (MultiMail or our gateway) equal to the desk's
-lists, and says how far that is. All lists of one kind that apply to a mailbox are
+lists, and says on pages whether they are equal yet. All lists of one kind that apply to a mailbox are
 pushed to its gate as one versioned list. Also reads which mail the gates refused
 because of them, and records each refusal once in the ledger; a webhook about a refusal
 only triggers the read.
@@ -365,8 +365,8 @@ def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
     return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)
 
 
-# Once so many new refusals were found, no further page is read, the newest first. Older
-# ones are then never read; that only happens if the desk was down for very long.
+# Pages of refusals are read newest first, until so many new ones were found. Older ones
+# are then never read; that happens only if the desk was down for very long.
 MOST_REFUSALS = 2000
 
 

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--address",
             default="",
-            help="the first mailbox; default agent@<name>.example",
+            help="the first mailbox; default agent@ACCOUNT.example",
         )
         parser.add_argument(
             "--display-name", default="", help="what recipients see as the sender"
@@ -65,14 +65,16 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         if Account.objects.filter(slug=slug).exists():
             raise CommandError(
-                f"There is an account named {slug} already, or it was deleted."
+                f"There is an account named {slug}, or there was one: a deleted account keeps its name."
             )
         domain = domain_of(address)
         if (
             Mailbox.objects.filter(address=address).exists()
             or Domain.objects.active().filter(domain=domain).exists()
         ):
-            raise CommandError(f"The domain {domain} belongs to another account.")
+            raise CommandError(
+                f"The address {address}, or its domain {domain}, belongs to another account."
+            )
         account = Account.objects.create(name=name, slug=slug, oversight_email=overseer)
         mailbox = make_mailbox(
             account,
