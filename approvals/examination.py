@@ -369,7 +369,12 @@ def columns_of(
             "amounts": amounts(sums),
         }
         review = risk_facets(stored_findings)
-        review["policy_facts"] = stored_facts(content, sums, stored_findings)
+        facts = stored_facts(content, sums, stored_findings)
+        # Then nobody can tell a first contact: there is no finding.
+        facts["knows_nobody"] = bool(outside) and not _known_contacts(
+            message.connection_id, ()
+        )
+        review["policy_facts"] = facts
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
         columns = {"written_to": None, "search": _as_search_vector(""), "shape": ""}

@@ -94,7 +94,8 @@ class StandingScope:
             ("It contains an own word.", facts.own_words == frozenset()),
             (
                 "Nobody has written to a recipient before.",
-                facts.is_first_contact is False,
+                # None if the desk knows nobody yet: the recipients are covered.
+                facts.is_first_contact is not True,
             ),
             ("It has an attachment.", facts.attachments == frozenset()),
             (

@@ -234,6 +234,7 @@ def facts_of(
     # None if the columns were never worked out; then empty columns mean "not known".
     is_examined = message.written_to is not None
     stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
+    can_tell_contacts = is_examined and not stored.get("knows_nobody")
     return MessageFacts(
         connection=message.connection_id,
         now=now,
@@ -243,7 +244,9 @@ def facts_of(
         key_owners=None if key is None else frozenset(key_owners),
         recipients=None if message.written_to is None else tuple(message.written_to),
         lists=frozenset(lists),
-        is_first_contact="first_contact" in examined.rules if is_examined else None,
+        is_first_contact="first_contact" in examined.rules
+        if can_tell_contacts
+        else None,
         risk_level=examined.risk_level if is_examined else None,
         findings=frozenset(examined.rules) if is_examined else None,
         own_words=_as_set(stored.get("own_words")),

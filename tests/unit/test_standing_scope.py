@@ -39,7 +39,7 @@ def test_one_thing_that_differs_or_is_not_known_keeps_a_message_out():
     }  # fmt: skip
     for name, value in differs.items():
         assert SCOPE.misfits(replace(FACTS, **{name: value}), DRAFT), name
-        if name not in ("connection", "is_inbound"):
+        if name not in ("connection", "is_inbound", "is_first_contact"):
             assert SCOPE.misfits(replace(FACTS, **{name: None}), DRAFT), name
     for recipients in (
         (),
