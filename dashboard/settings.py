@@ -205,8 +205,6 @@ OWN_DATABASE_URL = env_str("DATABASE_URL")
 _connection = conninfo_to_dict(OWN_DATABASE_URL)
 DATABASES = {
     "default": {
-        # Persistent connections are checked before each request without a query
-        # (common.postgres).
         "ENGINE": "django.db.backends.postgresql",
         "NAME": _connection.pop("dbname", ""),
         "USER": _connection.pop("user", ""),
