@@ -253,6 +253,7 @@ def content_digest(email: Email, files: tuple[File, ...]) -> str:
         sorted(email.cc),
         sorted(email.bcc),
         email.subject,
+        email.reply_to,
         [email.markdown, email.original_html or email.html],
         sorted(file.sha256 for file in files),
     ]

@@ -76,6 +76,7 @@ def test_same_content_is_refused_for_a_minute(tenant):
     assert tenant.submit(**body | {"markdown": "Other"}).status_code == 202
     for field in ("to", "cc", "bcc"):
         assert tenant.submit(**body | {field: [OUTSIDER]}).status_code == 202, field
+    assert tenant.submit(**body, reply_to=OUTSIDER).status_code == 202
     assert tenant.submit(**body, idempotency_key="k").status_code == 202
     # A minute later for the guard; before that it still applies.
     for passed, status in (("30 seconds", 409), ("30 seconds", 202)):
