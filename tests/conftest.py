@@ -72,6 +72,19 @@ def pytest_configure(config):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Run the longest tests first. A long one that began last would run alone while the
+    other processes wait.
+    """
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("soak") is None,
+            item.get_closest_marker("slow") is None,
+        )
+    )
+
+
 _connect = socket.socket.connect
 _LOCAL = ("127.", "::1", "localhost", "0.0.0.0")
 

@@ -46,7 +46,13 @@ from tests.integration.test_invitations import TYPED, link_of, token_in
 from tests.signing import PASSWORD, give_app, resume, sign_in
 from tests.walk import POST_ONLY, Persona, Walk, standing_before, takes_a_form
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+# A group of its own, because no test here needs the running product: so another process
+# runs them meanwhile.
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("every page"),
+]
 
 TEMPLATES = _settings.BASE_DIR / "templates"
 # Addresses that answer a look with no page: parts of a page, files, data, and
