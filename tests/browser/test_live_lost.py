@@ -11,6 +11,8 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.slow
+
 # Longer than the stream may be silent, and longer than a page waits before it reports
 # that.
 SILENT = 26_000
@@ -66,7 +68,6 @@ def expect_new_rows(page):
     return expect(page.locator("#new")).to_contain_text(re.compile(r"\d+ new"))
 
 
-@pytest.mark.slow
 def test_stalled_stream_is_closed_and_the_page_polls(queue, product, ana):
     with stopped(product.stack.pids()["live"]):
         queue.clock.fast_forward(SILENT)
@@ -85,7 +86,6 @@ def test_page_whose_stream_is_cut_off_polls_and_announces_new_rows(queue, produc
     assert queue.locator("body").get_attribute("data-stream") == "polling"
 
 
-@pytest.mark.slow
 def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
     browsers = [
         one.pid
@@ -98,7 +98,6 @@ def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
     expect_new_rows(queue)
 
 
-@pytest.mark.slow
 def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana):
     cut_off(queue, product, "**/live/**", "**/pulse/**")
     expect(queue.locator("#unheard")).to_be_hidden()

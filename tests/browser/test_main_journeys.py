@@ -65,6 +65,7 @@ PRESS_TWICE = """async (next) => {
 }"""
 
 
+@pytest.mark.slow
 def test_one_key_decides_and_the_next_message_is_there_before_the_answer(
     desk, product, ana, hold
 ):
@@ -139,6 +140,7 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(
     )
 
 
+@pytest.mark.slow
 def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(
     open_as, product, ana, hold
 ):
@@ -213,6 +215,7 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(
     expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
 
 
+@pytest.mark.slow
 def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(
     open_page, signed_in, product, ana, hold
 ):
@@ -229,6 +232,7 @@ def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(
     assert moving(page) == []
 
 
+@pytest.mark.slow
 def test_without_scripts_one_can_list_search_read_and_decide(
     open_page, signed_in, product, ana
 ):
@@ -255,6 +259,7 @@ def test_without_scripts_one_can_list_search_read_and_decide(
     assert ana.find(upstream_id) is None
 
 
+@pytest.mark.slow
 def test_session_that_ended_keeps_what_was_typed(open_as, product, ana, hold):
     row = hold()
     page = open_as("REVIEWER2")

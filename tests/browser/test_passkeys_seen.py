@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 
 @pytest.fixture
@@ -100,7 +100,6 @@ def test_passkey_is_made_signs_in_without_the_password_and_is_removed(
     expect(row).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs_nobody_in(
     page, home, product, newcomer
 ):

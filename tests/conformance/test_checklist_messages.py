@@ -102,7 +102,7 @@ def test_ids_sort_in_the_order_of_creation_and_lists_turn_pages_as_promised(tena
     assert ids == sorted(set(ids))
     # More messages than the largest page, a moment apart.
     copied = (
-        "jsonb_build_object('id', left(id, 23) || (100 + number), 'created_at', "
+        "jsonb_build_object('id', left(id, 10) || repeat('Z', 13) || (100 + number), 'created_at', "
         "created_at + number * interval '1ms')"
     )
     tenant.gateway.sql(

@@ -154,6 +154,7 @@ def test_sendemail_is_held_and_the_user_is_asked_not_to_repeat(product, bot):
     assert message["id"] in reply["content"]
 
 
+@pytest.mark.slow
 def test_sendemail_whose_answer_is_spoilt_makes_one_message(product, bot):
     busy = wire.answering(429, Retry_After="0")
     for word, fault in (("lost", wire.lose_answer), ("busy", busy)):

@@ -12,6 +12,8 @@ import requests
 from tests.conformance import inngest_standin, recipes
 from upstream.signatures import sign
 
+pytestmark = pytest.mark.slow
+
 
 def begin(app):
     """Start a run with a letter of its own, as far as it goes."""
@@ -87,7 +89,6 @@ def test_function_is_woken_by_the_decision_about_its_own_message(product, app):
     assert ended["output"]["reason"].startswith("As agreed.")
 
 
-@pytest.mark.slow
 def test_step_that_runs_twice_sends_once(app):
     run, _ = begin(app)
     first = message_of(run)

@@ -117,6 +117,7 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
     ] == []
 
 
+@pytest.mark.slow
 def test_reject_sends_nothing_and_the_agent_reads_the_reason(product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
@@ -143,6 +144,7 @@ def unread(product, address):
     return {row["subject"]: row["id"] for row in rows}
 
 
+@pytest.mark.slow
 def test_held_mail_reaches_the_agent_once_a_reviewer_lets_it_in(product, ana):
     subject = f"Customer {uuid.uuid4().hex[:8]}"
     address = f"held-{uuid.uuid4().hex[:8]}@yourteam.example"

@@ -16,6 +16,7 @@ from tests.standin import multimail as standin_for_http
 from upstream.signatures import HEADER, sign
 
 
+@pytest.mark.slow
 def test_waiting_program_ends_with_the_decision(product, tmp_path):
     email_id, _ = product.send()
     out = tmp_path / "out"

@@ -162,6 +162,7 @@ def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(
     assert "secrets.env" in left_in(folder)
 
 
+@pytest.mark.slow
 def test_dump_that_breaks_off_while_it_is_loaded_leaves_the_database_empty(
     desk, target, tmp_path
 ):
@@ -217,6 +218,7 @@ def test_seals_of_another_desk_are_refused(desk, target, tmp_path):
     assert tables(target) == 0
 
 
+@pytest.mark.slow
 def test_every_seal_of_the_copy_is_in_the_dump_also_when_seals_are_made_meanwhile(
     desk, tmp_path, monkeypatch
 ):

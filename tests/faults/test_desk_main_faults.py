@@ -154,6 +154,7 @@ def insist(desk, held, outcome="approve"):
     return desk.wait(decided, f"a decision on {held.subject}")
 
 
+@pytest.mark.slow
 def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
     sender = Sender.of(desk)
     before, between, after = (desk.hold() for _ in range(3))
@@ -181,6 +182,7 @@ def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
     ]
 
 
+@pytest.mark.slow
 def test_redis_emptied_of_all_wake_ups_loses_and_doubles_nothing(desk):
     messages = [desk.hold() for _ in range(2)]
     desk.stack.kill("worker-desk", signal.SIGSTOP)
@@ -255,6 +257,7 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
     desk.wait_for_decision(new, "applied")
 
 
+@pytest.mark.slow
 def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
     decided, twice, theirs, gone, refused = messages = [desk.hold() for _ in range(5)]
     call = wire.Hold()

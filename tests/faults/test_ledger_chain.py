@@ -102,6 +102,7 @@ def _spend_transactions(number):
         )
 
 
+@pytest.mark.slow
 def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
     _spend_transactions(20_000)
     append(300)
@@ -169,6 +170,7 @@ def _was_killed(process):
     return os.WIFSIGNALED(os.waitpid(process, 0)[1])
 
 
+@pytest.mark.slow
 def test_sealer_killed_anywhere_leaves_one_chain(settings):
     statements = 0
     while True:

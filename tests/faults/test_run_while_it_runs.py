@@ -47,6 +47,7 @@ def _listening_ports(pids):
     return found
 
 
+@pytest.mark.slow
 def test_second_start_and_a_used_port_are_refused_by_name_and_leave_nothing_behind(
     stack, tmp_path_factory
 ):

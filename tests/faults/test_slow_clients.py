@@ -122,6 +122,7 @@ def answered(connection):
         return b""
 
 
+@pytest.mark.slow
 def test_flood_of_one_session_is_refused_and_others_are_served(product, ben):
     # Not the session of other tests: what was asked for is answered after its
     # connections are closed.
@@ -137,6 +138,7 @@ def test_flood_of_one_session_is_refused_and_others_are_served(product, ben):
     assert product.stack.pids() == before
 
 
+@pytest.mark.slow
 def test_600_streams_of_one_session_are_a_handful_and_its_page_gets_one(product, ben):
     live = urlsplit(live_address(product))
     session = product.reviewer()

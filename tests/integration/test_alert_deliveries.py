@@ -42,6 +42,7 @@ def cards(discord):
     return [(call.method, call.body["embeds"][0]) for call in discord.calls]
 
 
+@pytest.mark.slow
 def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
     signed_in, reviewer, connection, discord, destination
 ):
@@ -59,6 +60,7 @@ def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
     assert Entry.objects.of_action("alert.delivered").count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_action_that_commits_while_its_card_is_being_sent_is_shown(
     client, connection, discord, destination
@@ -80,6 +82,7 @@ def test_action_that_commits_while_its_card_is_being_sent_is_shown(
     assert not Delivery.objects.filter(state="due").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_destination_is_served_by_one_worker_at_a_time(
     connection, discord, destination
@@ -134,6 +137,7 @@ def test_invalid_id_in_a_response_is_not_used_in_an_address(
         Delivery.objects.update(state="due", next_attempt_at=Now())
 
 
+@pytest.mark.slow
 def test_what_was_given_up_is_sent_again_and_a_deleted_card_is_posted_again(
     discord, connection, admin, reviewer
 ):
@@ -257,6 +261,7 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     assert signed_in(admin).get("/alerts/log/").text.count("Content erased.") == 4
 
 
+@pytest.mark.slow
 def test_worker_that_is_sending_during_an_erasure_restores_nothing(
     discord, connection, monkeypatch
 ):

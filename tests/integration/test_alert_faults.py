@@ -64,6 +64,7 @@ def end_waits():
     Delivery.objects.update(next_attempt_at=Now())
 
 
+@pytest.mark.slow
 def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
     destination = discord.destination(1, actions=HELD)
     other = discord.destination(2, actions=HELD)
@@ -166,7 +167,9 @@ def die_after_the_post(monkeypatch, destination):
 
 
 @pytest.mark.usefixtures("_small_bursts")
-@pytest.mark.parametrize("is_digest", [False, True])
+@pytest.mark.parametrize(
+    "is_digest", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_post_whose_answer_is_lost_or_whose_worker_dies_appears_twice_and_is_marked(
     client, connection, discord, monkeypatch, is_digest
 ):
@@ -190,6 +193,7 @@ def test_post_whose_answer_is_lost_or_whose_worker_dies_appears_twice_and_is_mar
     assert shown == [False, True]
 
 
+@pytest.mark.slow
 def test_refused_card_is_posted_in_a_shortened_form(connection, discord):
     destination = discord.destination(1, actions=HELD)
     make_message(connection)
@@ -202,6 +206,7 @@ def test_refused_card_is_posted_in_a_shortened_form(connection, discord):
     assert Delivery.objects.get().state == "delivered"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_bursts")
 def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
@@ -229,6 +234,7 @@ def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_bursts")
 def test_card_about_no_message_is_on_no_digest(connection, discord):
     destination = discord.destination(1, actions=["connection.failing"])
@@ -241,6 +247,7 @@ def test_card_about_no_message_is_on_no_digest(connection, discord):
     assert not Digest.objects.exists()
 
 
+@pytest.mark.slow
 def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
     client, connection, discord
 ):

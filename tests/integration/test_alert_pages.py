@@ -54,6 +54,7 @@ def make_failed_delivery(destination, message=None, **fields):
     return Delivery.objects.create(destination=destination, message=message, **of)
 
 
+@pytest.mark.slow
 def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refused(
     signed_in, admin, settings
 ):
@@ -100,6 +101,7 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
         assert hidden not in seen
 
 
+@pytest.mark.slow
 def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
     signed_in, admin
 ):
@@ -126,6 +128,7 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
         )
 
 
+@pytest.mark.slow
 def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connection):
     destination = make_destination(
         failures=2, waits_until=timezone.now() + timedelta(hours=2)
@@ -229,6 +232,7 @@ def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connec
     assert theirs.address not in page
 
 
+@pytest.mark.slow
 def test_admin_sends_one_or_all_that_were_given_up_again(signed_in, admin):
     destination = make_destination()
     first = make_failed_delivery(destination)
@@ -296,6 +300,7 @@ def test_test_is_posted_without_mentions_and_remembered(
     assert len(discord.calls) == asked
 
 
+@pytest.mark.slow
 def test_change_without_an_address_preserves_address_and_test_and_redirects_to_the_desk(
     signed_in, admin, discord, destination
 ):
@@ -317,6 +322,7 @@ def test_change_without_an_address_preserves_address_and_test_and_redirects_to_t
         assert answer["Location"] == f"/alerts/#destination-{destination.pk}", evil
 
 
+@pytest.mark.slow
 def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     signed_in, admin, connection, discord, destination
 ):

@@ -110,6 +110,7 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
             assert on_cards == {"" if about else about_key(entry)}
 
 
+@pytest.mark.slow
 def test_connection_card_is_updated_when_it_recovers(connection):
     make_destination(actions=["connection.failing"])
     act("connection.recovered", connection=connection)
@@ -125,6 +126,7 @@ def test_connection_card_is_updated_when_it_recovers(connection):
     )
 
 
+@pytest.mark.slow
 def test_late_content_updates_only_cards_that_lack_it(connection):
     """Point 4: a card gets its buttons as soon as the content is there, at any load."""
     make_destination(actions=["message.held"])
@@ -187,6 +189,7 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
     assert [action for _, action, _ in planned()] == list(ANSWERED)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
     make_destination(actions=["connection.failing", "connection.paused"])
@@ -240,6 +243,7 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(
     message, monkeypatch, admin
 ):
@@ -288,6 +292,7 @@ def test_second_admin_reads_whose_mail_a_route_is_about(message, admin):
     assert "evil.example" in needed.value.asked.after
 
 
+@pytest.mark.slow
 def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(
     message, monkeypatch
 ):

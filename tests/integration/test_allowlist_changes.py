@@ -94,6 +94,7 @@ def test_entry_that_would_be_invalid_today_can_be_removed(admin):
     assert listed_patterns() == ["acme.com"]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_many_concurrent_changes_to_one_version_one_succeeds(admin, connection):
     found = at_once(

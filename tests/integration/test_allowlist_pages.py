@@ -73,6 +73,7 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
     )
 
 
+@pytest.mark.slow
 def test_enforcing_names_what_it_would_block(signed_in, admin, connection):
     for to in (
         ["dana@x.example"],
@@ -91,6 +92,7 @@ def test_enforcing_names_what_it_would_block(signed_in, admin, connection):
     assert Allowlist.objects.get().mode == "enforce"
 
 
+@pytest.mark.slow
 def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(
     signed_in, admin, connection
 ):
@@ -106,6 +108,7 @@ def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(
     assert listed_patterns() == ["dana@x.example", "rival.example"]
 
 
+@pytest.mark.slow
 def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
     signed_in, admin, connection
 ):
@@ -122,6 +125,7 @@ def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
     ] == ["y.example"]
 
 
+@pytest.mark.slow
 def test_page_of_an_entry_has_its_history_also_from_before_it_was_removed(
     signed_in, admin, reviewer, connection
 ):
@@ -188,6 +192,7 @@ def test_files_in_common_csv_dialects_are_read():
         assert problems == [], name
 
 
+@pytest.mark.slow
 def test_file_that_cannot_be_read_says_why(signed_in, admin, monkeypatch):
     monkeypatch.setattr("policy.allowlists.forms.MAX_LINES", 2)
     client = signed_in(admin)
@@ -227,6 +232,7 @@ def test_invalid_rows_are_reported_by_line_and_the_others_count():
     assert len(problems) == len(wanted)
 
 
+@pytest.mark.slow
 def test_imported_file_adds_or_replaces_as_its_preview_showed(signed_in, admin):
     change_list(admin, "old.example", mode="monitor")
     client = signed_in(admin)
@@ -279,6 +285,7 @@ def keeper(reviewer):
     return reviewer
 
 
+@pytest.mark.slow
 def test_refused_approval_lets_an_admin_allow_the_address_and_decide(
     signed_in, keeper, second_reviewer, connection
 ):

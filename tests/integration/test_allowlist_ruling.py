@@ -214,6 +214,7 @@ def test_entry_that_still_lives_lets_the_mail_leave_and_one_that_ends_before_sen
     assert upstream.decisions == []
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_entry_that_ends_while_a_worker_reads_is_met_before_its_call(
     approved, reviewer, upstream
@@ -247,6 +248,7 @@ def test_author_of_a_message_by_interaction_may_not_approve_it_but_others_may(
     assert of(message, second_reviewer).may_approve
 
 
+@pytest.mark.slow
 def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothing(
     connection, reviewer
 ):
@@ -280,6 +282,7 @@ def consistent_rulings(messages, person):
     return found
 
 
+@pytest.mark.slow
 def test_rulings_of_many_messages_equal_those_of_each_message(connection, reviewer):
     files = [{"filename": "b.pdf", "content_type": "application/pdf", "size": 1}]
     messages = {
@@ -351,6 +354,7 @@ def test_finding_names_recipients_off_the_list_when_the_message_was_read(
     assert fine.review.rules == []
 
 
+@pytest.mark.slow
 def test_list_does_not_block_undo_and_unconfirmed_approvals_are_not_repeated(
     connection, reviewer
 ):

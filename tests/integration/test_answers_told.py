@@ -114,6 +114,7 @@ def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice
     assert Verdict.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dropped(
     discord, message, caplog
 ):

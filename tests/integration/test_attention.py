@@ -120,6 +120,7 @@ def test_unconfirmed_decision_is_listed_with_its_action_and_a_healthy_one_is_not
     )
 
 
+@pytest.mark.slow
 def test_item_that_resolves_itself_is_listed_only_once_it_is_overdue(
     reviewer, connection
 ):
@@ -149,6 +150,7 @@ def receive_event(connection, message, name, **fields):
     )
 
 
+@pytest.mark.slow
 def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_settle_it(
     admin, upstream
 ):
@@ -173,6 +175,7 @@ def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_
             assert kinds(admin) == needs, there
 
 
+@pytest.mark.slow
 def test_refused_and_overdue_messages_are_listed_until_they_are_decided_again(
     reviewer, connection
 ):
@@ -202,6 +205,7 @@ def test_items_outside_the_visible_scope_are_neither_counted_nor_listed(
     assert kinds(stranger) == []
 
 
+@pytest.mark.slow
 def test_missing_content_is_listed_with_its_reason_and_can_be_retried(
     admin, connection, press
 ):
@@ -231,6 +235,7 @@ def test_approved_messages_without_news_are_compared_even_without_webhooks(
     assert ("ask_about", message.pk) in press(reviewer, one.act.url)
 
 
+@pytest.mark.slow
 def test_decision_that_no_worker_claimed_is_listed(reviewer, admin, connection):
     decide(make_message(connection), reviewer, "recorded", due_at=LATE)
     # A switch of another connection is not named as the cause.
@@ -239,6 +244,7 @@ def test_decision_that_no_worker_claimed_is_listed(reviewer, admin, connection):
     assert one.why == "No worker has picked them up."
 
 
+@pytest.mark.slow
 def test_webhooks_after_a_read_that_said_everything_are_not_listed(
     reviewer, admin, connection
 ):
@@ -269,6 +275,7 @@ def test_late_webhook_is_compared_and_closed(admin, connection, press):
     assert kinds(admin) == []
 
 
+@pytest.mark.slow
 def test_unhealthy_connection_can_be_read_now(admin, connection, press):
     actor = actor_of(admin)
     long_ago = Now() - timedelta(hours=1)
@@ -288,6 +295,7 @@ def test_unhealthy_connection_can_be_read_now(admin, connection, press):
     ]
 
 
+@pytest.mark.slow
 def test_items_with_one_cause_are_one_group_with_one_action(
     signed_in, admin, reviewer, connection, press, monkeypatch
 ):

@@ -74,10 +74,15 @@ def connection():
     ("caps", "fields"),
     [
         ({"key": (0, 3)}, {}),
-        ({"mailbox": (3, 0)}, {"sent_by_key": "", "sent_by_key_name": ""}),
-        (
+        pytest.param(
+            {"mailbox": (3, 0)},
+            {"sent_by_key": "", "sent_by_key_name": ""},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             {"recipient": (3, 0)},
             {"to": ["Dana <dana@northwind.example>", "DANA@northwind.example"]},
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -152,6 +157,7 @@ def test_flood_makes_one_alert_and_one_card(client, connection, reviewer, route)
     assert Card.objects.count() == 6
 
 
+@pytest.mark.slow
 def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again(
     client, connection
 ):
@@ -178,6 +184,7 @@ def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again
     assert Brake.objects.count() == 2
 
 
+@pytest.mark.slow
 def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_dropped(
     client, connection, route
 ):
@@ -264,6 +271,7 @@ def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
     assert actions("api_key.") == ["api_key.paused", "api_key.resumed"]
 
 
+@pytest.mark.slow
 def test_multimail_that_cannot_pause_a_key_is_said_so(signed_in, admin, account):
     key = ApiKey.objects.get(name="Key agent")
     unknown = (200, b'{"id": "1", "status": "updated"}')

@@ -298,6 +298,7 @@ def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
     assert "undone" not in states().values()
 
 
+@pytest.mark.slow
 def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(
     connection, reviewer, monkeypatch
 ):
@@ -430,6 +431,7 @@ def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all
     assert entry.details["unread"] == "1"
 
 
+@pytest.mark.slow
 def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_differs_marked(
     desk, connection
 ):

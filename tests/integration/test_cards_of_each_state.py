@@ -59,6 +59,7 @@ def act(message, action, **details):
     return Entry.objects.with_details().latest("pk")
 
 
+@pytest.mark.slow
 def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(
     connection, reviewer, destination
 ):
@@ -82,6 +83,7 @@ def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(
     assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
 
 
+@pytest.mark.slow
 def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
     message = make_message(connection)
     assert (
@@ -97,6 +99,7 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
         assert "without review" in description
 
 
+@pytest.mark.slow
 def test_digest_of_a_burst_reads_few_rows_and_counts_all(
     connection, destination, monkeypatch, django_assert_max_num_queries
 ):

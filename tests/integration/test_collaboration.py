@@ -94,6 +94,7 @@ def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
         claim_as(message, reviewer)
 
 
+@pytest.mark.slow
 def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
     signed_in, reviewer, second_reviewer, message
 ):
@@ -115,6 +116,7 @@ def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
     assert new_claim["actor"] == "Ben Okafor"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_who_claim_at_once_get_one_claim_and_one_question(
     reviewer, second_reviewer, message
@@ -131,6 +133,7 @@ def test_two_who_claim_at_once_get_one_claim_and_one_question(
     assert str(made.person) in refused.sentence
 
 
+@pytest.mark.slow
 def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
     reviewer, second_reviewer, message
 ):
@@ -158,6 +161,7 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
     assert not Claim.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "headers", "keeps"),
     [
@@ -181,6 +185,7 @@ def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     assert lately.exists() is keeps
 
 
+@pytest.mark.slow
 def test_signing_out_releases_all_claims(signed_in, reviewer, message):
     claim_as(message, reviewer)
     signed_in(reviewer).post("/accounts/logout/")
@@ -225,6 +230,7 @@ def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(
     assert "Right: " not in json.dumps(columns, default=str)
 
 
+@pytest.mark.slow
 def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(
     reviewer, second_reviewer, admin, message
 ):
@@ -315,6 +321,7 @@ def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
     assert ended(message) == ["By Ana Ferreira."]
 
 
+@pytest.mark.slow
 def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(
     signed_in, reviewer, message
 ):

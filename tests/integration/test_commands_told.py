@@ -84,6 +84,7 @@ def test_command_line_gives_its_actions_a_trace_number(monkeypatch):
 
 
 # A task gets its number at its start, outside of a test's transaction.
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_worker_gives_each_run_a_trace_number(connection):
     make_message(connection)

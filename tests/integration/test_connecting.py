@@ -238,6 +238,7 @@ def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(
     assert actions()[-2:] == ["message.left_behind", "connection.removed"]
 
 
+@pytest.mark.slow
 def test_work_in_progress_while_a_connection_is_removed_restores_nothing(
     connection, ida, client
 ):

@@ -46,6 +46,7 @@ def test_moved_gateway_is_read_and_decided_at_its_new_address(
     assert ("POST", "/v1/oversight/decide") in moved_to.calls
 
 
+@pytest.mark.slow
 def test_address_where_the_account_does_not_answer_is_not_saved(
     signed_in, admin, account, moved_to
 ):

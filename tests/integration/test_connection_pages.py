@@ -148,6 +148,7 @@ def test_key_is_stored_once_multimail_confirms_it(signed_in, admin, there):
 # --- webhook
 
 
+@pytest.mark.slow
 def test_secret_of_a_webhook_that_was_registered_by_hand_is_entered_and_never_shown(
     signed_in, admin, connection
 ):

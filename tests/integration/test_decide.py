@@ -106,6 +106,7 @@ def test_second_person_learns_who_what_and_when_in_the_same_answer(
     assert Decision.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_unfinished_or_effective_decision_allows_no_other_decision(
     message, reviewer, second_reviewer
 ):
@@ -125,6 +126,7 @@ def test_unfinished_or_effective_decision_allows_no_other_decision(
             assert caught.value.sentence.startswith(sentence), state
 
 
+@pytest.mark.slow
 def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, reviewer):
     decide(message, reviewer)
     about = {"connection": message.connection_id, "message": message.public_id}
@@ -151,6 +153,7 @@ def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, revi
                         decide(message, reviewer, outcome, "no")
 
 
+@pytest.mark.slow
 def test_verdict_stores_how_long_the_version_was_on_screen(
     message, reviewer, second_reviewer
 ):
@@ -267,6 +270,7 @@ def test_two_people_at_once_one_decides_and_the_other_is_told(
     assert f"{decision.given_by} approved this message first" in refused.sentence
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(
     connection, message, reviewer
@@ -296,6 +300,7 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(
     assert Decision.objects.get().state == "applied"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_verdict_that_waits_while_new_content_is_stored_is_refused_with_the_new_content(
     message, reviewer

@@ -9,6 +9,8 @@ from common.credentials import read_credentials, update_credentials
 from common.demo import APP_ID, APPROVALS
 from tests.factories import rolled_back
 
+pytestmark = pytest.mark.slow
+
 CREDENTIALS = {
     name: f"mm_live_{name}"
     for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")

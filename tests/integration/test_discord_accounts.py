@@ -90,6 +90,7 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
     assert link(reviewer, path).person == reviewer
 
 
+@pytest.mark.slow
 def test_people_remove_their_own_account_and_admins_anybodys(
     signed_in, admin, reviewer, second_reviewer, connection
 ):

@@ -52,6 +52,7 @@ def run_doctor(capsys):
 decided = partial(make_decision, changed_at=Now() - timedelta(minutes=5))
 
 
+@pytest.mark.slow
 def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(
     run_doctor, working
 ):
@@ -103,6 +104,7 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
         assert hidden not in output
 
 
+@pytest.mark.slow
 def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
     run_doctor, working, reviewer
 ):
@@ -142,6 +144,7 @@ FOUNDATIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(
     working, settings, run_doctor
 ):
@@ -172,6 +175,7 @@ def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
         ] == []
 
 
+@pytest.mark.slow
 def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
     run_doctor, working, reviewer, settings, tmp_path
 ):

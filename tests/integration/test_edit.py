@@ -157,6 +157,7 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     assert "You edited this message" in Decision.objects.get(pk=made.pk).explanation
 
 
+@pytest.mark.slow
 def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
     connection, message, reviewer, second_reviewer, upstream
 ):
@@ -170,6 +171,7 @@ def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
         assert rulings([last], actor_of(person))[last.pk].rule == "editor"
 
 
+@pytest.mark.slow
 def test_crash_between_the_calls_leaves_both_held_and_says_so(
     connection, message, reviewer, upstream, desk, monkeypatch
 ):
@@ -192,6 +194,7 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
     assert attention_for(actor, clock()) == []
 
 
+@pytest.mark.slow
 def test_refusal_of_multimail_leaves_the_message_held_as_it_was(
     message, reviewer, upstream, desk
 ):
@@ -255,6 +258,7 @@ def test_message_decided_or_changed_before_the_call_is_not_sent_again(
     assert sends(upstream) == []
 
 
+@pytest.mark.slow
 def test_message_approved_during_the_call_is_said_on_the_new_one(
     connection, message, reviewer, second_reviewer, desk, monkeypatch
 ):
@@ -271,6 +275,7 @@ def test_message_approved_during_the_call_is_said_on_the_new_one(
     assert "The original message was approved." in page_of(desk, new)
 
 
+@pytest.mark.slow
 def test_content_that_changes_during_the_call_is_left_to_a_person(
     message, reviewer, desk, monkeypatch
 ):
@@ -306,6 +311,7 @@ def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, ups
     assert len(sends(upstream)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "row", "sentence"),
     [
@@ -381,6 +387,7 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     assert "Differences from the suggested text" in page
 
 
+@pytest.mark.slow
 def test_long_suggestion_is_cut_in_the_words_and_whole_in_the_data(message, reviewer):
     result = give_verdict(
         message=message.public_id,

@@ -164,6 +164,7 @@ ANSWERS = [
 ]
 
 
+@pytest.mark.slow
 def test_missing_file_says_why_can_be_retried_and_does_not_block_others(
     desk, gateway, upstream, enclose
 ):
@@ -187,6 +188,7 @@ def test_missing_file_says_why_can_be_retried_and_does_not_block_others(
     assert fetch_all(message) == again
 
 
+@pytest.mark.slow
 def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(
     desk, gateway, upstream, enclose
 ):
@@ -242,6 +244,7 @@ def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved
     decide(message, reviewer, "reject", "Not what it says")
 
 
+@pytest.mark.slow
 def test_oversized_files_are_not_stored_and_other_oddities_are_named(
     desk, upstream, enclose, reviewer, monkeypatch
 ):
@@ -331,6 +334,7 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
         assert "<img" not in page, content
 
 
+@pytest.mark.slow
 def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_waits(
     desk, enclose
 ):
@@ -379,6 +383,7 @@ def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(
     assert parsed.drop_old_renderings() == 1
 
 
+@pytest.mark.slow
 def test_long_pdf_is_shown_in_parts_and_huge_or_tiny_pages_in_bounds():
     file = of_bytes(office_files.pdf_of(2500))
     shown = pdf_pages(file, first=197)
@@ -520,7 +525,11 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
             ),
             "entities",
         ),
-        (lambda: office_files.workbook(sheet=" " * (60 * 1024 * 1024)), "too_large"),
+        pytest.param(
+            lambda: office_files.workbook(sheet=" " * (60 * 1024 * 1024)),
+            "too_large",
+            marks=pytest.mark.slow,
+        ),
         (lambda: office_files.workbook(sheet="<row>" * 5000), "broken"),
         (lambda: office_files.document("<w:p>"), "broken"),
     ],
@@ -553,6 +562,7 @@ def endless_pdf():
     return head + page + draws + b"trailer\n<< /Root 1 0 R >>\n%%EOF\n"
 
 
+@pytest.mark.slow
 def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
     monkeypatch,
 ):

@@ -107,6 +107,7 @@ def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_com
     assert message.review.decide_by - message.held_at == timedelta(minutes=600)
 
 
+@pytest.mark.slow
 def test_late_message_stands_first_until_it_is_looked_at_or_decided(
     message, reviewer, desk
 ):
@@ -201,6 +202,7 @@ def test_away_people_are_passed_over_in_turn_in_steps_and_when_they_leave(
     assert acts(message) == ["message.late"]
 
 
+@pytest.mark.slow
 def test_messages_are_assigned_in_turn(message, reviewer, second_reviewer):
     ReviewPlan.objects.create(assigns_in_turn=True, targets={})
     on_duty(reviewer, second_reviewer)
@@ -296,6 +298,7 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     assert acts(message) == ["message.reminded"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_expiry_and_extension_at_one_moment_one_counts(message, reviewer):
     # It expires while both are at it.
@@ -345,6 +348,7 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
         assert words in stale.text
 
 
+@pytest.mark.slow
 def test_practice_message_is_assigned_and_ends_where_a_real_one_would_be_late(
     message, reviewer
 ):

@@ -219,6 +219,7 @@ def test_privacy_level_applies_to_every_field_of_an_event(
         assert {name: data[name] for name in expected} == expected
 
 
+@pytest.mark.slow
 def test_event_of_the_largest_message_stays_under_the_limit_of_inngest(
     message, inngest
 ):
@@ -268,6 +269,7 @@ INNGEST_ENDS = {400: CardRefused, 413: CardRefused} | dict.fromkeys(
 ENDS = {"inngest": INNGEST_ENDS, "signed_webhook": {410: DestinationGone}}
 
 
+@pytest.mark.slow
 def test_each_response_of_a_program_has_its_outcome(message, receiver):
     receiver.headers = {"Retry-After": "7", "Location": f"{receiver.url}/elsewhere"}
     for kind, destination in to_each(receiver.url).items():

@@ -90,6 +90,13 @@ KINDS = {
     "the first of two": (has_approved_as_first_of_two, False),
     "a reviewer of mail to somebody off the list": (meets_a_recipient_off_the_list, False),
 }  # fmt: skip
+# The other kinds are for --all.
+ORDINARY = (
+    "a reviewer of the mailbox",
+    "a reviewer of another connection",
+    "a deactivated person",
+    "the first of two",
+)
 
 
 def by_page(person, message):
@@ -149,7 +156,13 @@ def signed_in(person):
     return resume(Client(), person)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] * (kind not in ORDINARY))
+        for kind in KINDS
+    ],
+)
 def test_only_whoever_may_makes_a_decision_whichever_way(message, person, kind):
     change, may = KINDS[kind]
     change(person, message)

@@ -154,6 +154,7 @@ def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_m
     ]
 
 
+@pytest.mark.slow
 def test_rejection_without_the_reason_that_a_host_does_not_take_says_so(
     message, reviewer, upstream
 ):
@@ -358,6 +359,7 @@ def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_h
     assert upstream.decisions == []
 
 
+@pytest.mark.slow
 def test_message_that_we_decided_ends_so_although_no_webhook_comes(
     message, reviewer, upstream, connection
 ):
@@ -379,6 +381,7 @@ def test_message_that_we_decided_ends_so_although_no_webhook_comes(
             assert Message.objects.get().state == state, (outcome, ended)
 
 
+@pytest.mark.slow
 def test_late_report_settles_a_decision_that_waits_again(message, decision, upstream):
     upstream.decides(429, error="slow down")
     assert run(decision, attempt=1, may_have_left=True) == "recorded"
@@ -413,6 +416,7 @@ def test_many_workers_at_once_make_one_call(decision, upstream):
     assert len(upstream.decisions) == 1
 
 
+@pytest.mark.slow
 def test_conflict_is_not_ours_although_the_row_changed_during_our_only_call(decision):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     attempt = Decision.objects.select_related("message__connection").get()
@@ -514,6 +518,7 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
             assert len(upstream.decisions) == (state == "applied"), row
 
 
+@pytest.mark.slow
 def test_version_that_a_refusal_found_is_read_at_once(
     message, decision, upstream, sent_tasks
 ):
@@ -539,6 +544,7 @@ def test_version_that_a_refusal_found_is_read_at_once(
             )
 
 
+@pytest.mark.slow
 def test_whole_connection_waits_after_429(message, decision, reviewer, upstream):
     other = make_message(message.connection)
     upstream.headers["Retry-After"] = "600"
@@ -632,6 +638,7 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(
     assert upstream.decisions == []
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_end_sees_a_withdrawal_that_it_waited_for(message, decision, reviewer):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
@@ -663,6 +670,7 @@ def test_outcome_is_stored_although_postgresql_closed_the_connection_during_the_
     assert len(upstream.decisions) == 1
 
 
+@pytest.mark.slow
 def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_as_sent_anyway(
     decision, upstream
 ):

@@ -100,6 +100,7 @@ def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_t
     assert Entry.objects.get(action="decision.recorded").actor_kind == "rule"
 
 
+@pytest.mark.slow
 def test_relisted_overdue_message_is_rejected_too(message, reviewer):
     approved(message, reviewer)
     Decision.objects.update(state="applied", changed_at=Now())
@@ -109,6 +110,7 @@ def test_relisted_overdue_message_is_rejected_too(message, reviewer):
     assert states()[1] == "reject by expiry: recorded"
 
 
+@pytest.mark.slow
 def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(
     message, reviewer
 ):
@@ -128,6 +130,7 @@ def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(
             assert states() == (rejected if after else before)
 
 
+@pytest.mark.slow
 def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, upstream):
     upstream.decides(403, error="This key may not decide.")
     expire_due()
@@ -249,6 +252,7 @@ def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
     assert AuditLogEntry.objects.filter(action="email.expiry_set").count() == 1
 
 
+@pytest.mark.slow
 def test_approval_waits_until_the_gateway_knows_of_an_extension(
     account, gated, reviewer
 ):
@@ -266,6 +270,7 @@ def test_approval_waits_until_the_gateway_knows_of_an_extension(
     assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
 
 
+@pytest.mark.slow
 def test_gateway_that_was_restored_is_told_the_expiry_again(account, gated):
     expires(hours=1)
     tell_expiry(message_id=gated.pk)
@@ -307,6 +312,7 @@ def fail(_):
     raise ValueError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 13)]
 )
@@ -341,6 +347,7 @@ def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(
     assert result.failed == ["failing", "bad"]
 
 
+@pytest.mark.slow
 def test_sweep_expires_the_others_when_one_fails_and_that_one_is_seen(
     connection, reviewer, monkeypatch
 ):

@@ -216,6 +216,7 @@ def test_page_and_file_are_for_who_confirmed_recently(signed_in, auditor):
     assert recorded("ledger.exported") == []
 
 
+@pytest.mark.slow
 def test_file_equals_the_pages_for_any_filter(signed_in, auditor, monkeypatch):
     # Small pages and small batches.
     monkeypatch.setattr("audit.search.results.PAGE", 3)

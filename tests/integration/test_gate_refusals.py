@@ -96,6 +96,7 @@ def test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry(gateway, upstr
     assert read_refusals(connection_id=gateway.pk) == "1 read"
 
 
+@pytest.mark.slow
 def test_all_pages_are_read_up_to_the_first_known_refusal(gateway, upstream):
     serve_refusals(upstream, refusal_row(1, DANA))
     read_refusals(connection_id=gateway.pk)

@@ -45,6 +45,7 @@ def names(client, query=""):
     ]
 
 
+@pytest.mark.slow
 def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
     for query, found in (
         ("", ["fig", "kiwi", "plum"]),
@@ -59,6 +60,7 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
         assert names(desk, query) == found, query
 
 
+@pytest.mark.slow
 def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
     monkeypatch.setattr(listing, "PAGE", 1)
     page = desk.get("/history/?since=2026-11-20")

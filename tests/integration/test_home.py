@@ -53,6 +53,7 @@ def decided(connection):
     return make
 
 
+@pytest.mark.slow
 def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
     reviewer, second_reviewer, auditor, decided
 ):
@@ -104,6 +105,7 @@ def test_only_the_last_week_and_visible_messages_are_counted(
     assert "No decisions" in panels(auditor)["times"].empty
 
 
+@pytest.mark.slow
 def test_each_chart_has_a_table_and_names_are_text(
     signed_in, reviewer, auditor, decided
 ):

@@ -73,6 +73,7 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
     assert all(made.secret not in str(one.fields) for one in EntryDetail.objects.all())
 
 
+@pytest.mark.slow
 def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
     signed_in, admin, account
 ):
@@ -118,6 +119,7 @@ def test_new_secret_is_shown_once_and_the_old_one_stays_valid(
     assert own_hook.secret == "whsec_geheim"
 
 
+@pytest.mark.slow
 def test_finished_delivery_is_sent_again_from_the_log(signed_in, admin, account, hook):
     client = signed_in(admin)
     row = {"webhook": hook, "event": "oversight.pending", "body": b"{}", "trace": "t"}

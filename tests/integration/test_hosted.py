@@ -165,6 +165,7 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
         assert state == "applied"
 
 
+@pytest.mark.slow
 @tempers
 def test_key_that_loses_its_scope_pauses_the_connection_and_the_decision_goes_on_when_it_is_back(
     desk, reviewer, signed_in, admin
@@ -298,6 +299,7 @@ def test_our_own_gateway_can_do_everything(account):
     assert set(connection.capabilities) == set(WORDS)
 
 
+@pytest.mark.slow
 def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
     first = desk.decided(desk.held(), reviewer)
     assert desk.host.effects(first.message.upstream_id) == ["left"]
@@ -311,6 +313,7 @@ def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
     assert len(told("connection.fields_refused")) == 3
 
 
+@pytest.mark.slow
 def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailbox_holds_it(
     desk, reviewer
 ):
@@ -370,6 +373,7 @@ def test_recipients_that_the_list_hides_are_read_with_the_read_key_and_compared_
     assert desk.decided(message, reviewer).state == "applied"
 
 
+@pytest.mark.slow
 def test_thread_and_lists_of_another_form_are_read_without_our_questions(desk):
     message = desk.held()
     message.thread_id = desk.host.mails[message.upstream_id].thread_id
@@ -383,6 +387,7 @@ def test_thread_and_lists_of_another_form_are_read_without_our_questions(desk):
     assert gate.last_error == NO_LISTS
 
 
+@pytest.mark.slow
 def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, admin):
     mailbox = Mailbox.objects.get()
     changes = {"display_name": "Help", "scheduling_enabled": False}
@@ -396,7 +401,13 @@ def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, adm
     assert mailbox.scheduling_enabled is True
 
 
-@pytest.mark.parametrize("who", ["kim@elsewhere.example", "API key key_9"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        "kim@elsewhere.example",
+        pytest.param("API key key_9", marks=pytest.mark.slow),
+    ],
+)
 def test_burst_that_was_decided_elsewhere_is_named_once(desk, who):
     if who.startswith("API key"):
         # Then only the audit log can say who it was.

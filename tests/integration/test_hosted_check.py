@@ -188,6 +188,7 @@ def test_a_live_key_is_refused_in_the_sandbox_step(check, host):
     assert len(host.calls) == before
 
 
+@pytest.mark.slow
 def test_our_gateway_differs_where_it_extends_the_api(check, account):
     world = account.world
     tester = add_key(world, "tester", ["read", "send"], prefix="mm_test_")

@@ -229,6 +229,7 @@ def with_options(body, options):
     return whole.replace('"HERE"', options).encode()
 
 
+@pytest.mark.slow
 def test_internal_error_is_reported_and_nothing_is_decided(ana, message):
     before = Entry.objects.count()
     with rolled_back():
@@ -243,6 +244,7 @@ def test_internal_error_is_reported_and_nothing_is_decided(ana, message):
     assert Entry.objects.count() == before
 
 
+@pytest.mark.slow
 def test_interaction_that_discord_reported_as_failed_does_nothing_later(
     ana, message, monkeypatch
 ):
@@ -325,6 +327,7 @@ def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, m
     assert Decision.objects.get().reason == "The price is wrong."
 
 
+@pytest.mark.slow
 def test_claim_button_claims_the_message_and_names_its_holder(
     ana, second_reviewer, message
 ):
@@ -381,6 +384,7 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(
     assert Verdict.objects.get().person == reviewer
 
 
+@pytest.mark.slow
 def test_repeated_unauthorized_presses_are_answered_and_do_not_fill_the_ledger(
     auditor, message, monkeypatch
 ):
@@ -472,6 +476,7 @@ def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
     assert not Verdict.objects.exists()
 
 
+@pytest.mark.slow
 def test_answer_names_no_address_where_the_card_names_none(ana, message):
     decide(message, ana)
     upstream_sentence = "lee@fabrikam.example approved it at MultiMail."
@@ -579,6 +584,7 @@ def held_by_another(message):
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(
     ana, message, monkeypatch

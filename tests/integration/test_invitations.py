@@ -153,6 +153,7 @@ def test_link_is_bound_to_its_address_and_whatever_else_is_posted_has_no_effect(
     assert [one.role for one in nora.grants.all()] == ["reviewer"]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_use_a_link_at_once_one_joins(admin):
     token = link_of(admin)
@@ -161,6 +162,7 @@ def test_of_two_who_use_a_link_at_once_one_joins(admin):
     assert Person.objects.filter(email=NEW).count() == 1
 
 
+@pytest.mark.slow
 def test_account_of_the_address_accepts_by_signing_in_and_confirming(
     signed_in, admin, reviewer, connection
 ):

@@ -56,6 +56,7 @@ def here(account, admin):
     return {"connection": account.connection, "actor": actor_of(admin)}
 
 
+@pytest.mark.slow
 def test_keys_are_listed_with_scopes_and_owners(
     signed_in, admin, reviewer, account, agent, here
 ):
@@ -110,6 +111,7 @@ def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(
     assert account.ask("GET", "/v1/api-keys", key="new").status_code == 403
 
 
+@pytest.mark.slow
 def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, account):
     there = account.connection.mailboxes.active()
     mailboxes = there.values_list("upstream_id", "address")
@@ -131,6 +133,7 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
     assert account.asked("POST", "/api-keys") == 0
 
 
+@pytest.mark.slow
 def test_key_whose_response_was_lost_is_named_and_not_created_twice(
     signed_in, admin, account
 ):
@@ -141,6 +144,7 @@ def test_key_whose_response_was_lost_is_named_and_not_created_twice(
     assert ApiKey.objects.filter(name="Support bot").count() == 1
 
 
+@pytest.mark.slow
 def test_operator_code_is_requested_and_completes_the_change(
     signed_in, admin, account, settings
 ):
@@ -152,6 +156,7 @@ def test_operator_code_is_requested_and_completes_the_change(
     assert SECRET.search(done.text)
 
 
+@pytest.mark.slow
 def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account, agent):
     client = signed_in(admin)
     path = path_of(account, agent, "change/")
@@ -175,6 +180,7 @@ def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account,
     assert first.detail.fields["after"].endswith("scopes: read")
 
 
+@pytest.mark.slow
 def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(
     signed_in, admin, account, agent, here
 ):
@@ -193,6 +199,7 @@ def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(
         revoke_key(**here, key=read_key(**here, key_id=last.pk))
 
 
+@pytest.mark.slow
 def test_key_is_paused_even_if_the_response_was_lost(account, agent, here):
     account.gateway.lost.add(("PATCH", f"/api-keys/{agent.pk}"))
     pause_key(**here, key_id=agent.pk, name="Agent")

@@ -88,6 +88,7 @@ def test_switch_is_itself_in_the_ledger_and_its_release_wakes_a_worker(
     assert (pulled.actor_id, released.actor_id) == (str(reviewer.pk), str(admin.pk))
 
 
+@pytest.mark.slow
 def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(
     message, reviewer
 ):
@@ -206,6 +207,7 @@ def test_switch_is_shown_only_to_people_it_affects(signed_in, admin, connection)
     assert "<html" not in fragment
 
 
+@pytest.mark.slow
 def test_only_our_gateway_is_asked_to_hold_all_and_only_for_its_admins(
     signed_in, admin, connection, gateway
 ):

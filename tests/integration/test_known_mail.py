@@ -61,6 +61,7 @@ def first_contacts(connection, *people):
     return found[0]["evidence"] if found else []
 
 
+@pytest.mark.slow
 def test_address_is_known_once_a_message_to_it_was_sent(connection):
     written(connection, to_addresses=["ben@contoso.example"])
     both = ["dana@northwind.example", "eve@northwind.example"]
@@ -128,6 +129,7 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
     assert found["detail"] == "“No.”"
 
 
+@pytest.mark.slow
 def test_rejections_by_rules_or_of_another_kind_do_not_count(connection, reviewer):
     before = rejected(connection, reviewer, thread_id="one")
     old = {"changed_at": F("changed_at") - timedelta(days=91)}

@@ -97,6 +97,7 @@ def test_end_of_our_own_message_is_recorded_with_its_decision(
     assert Entry.objects.filter(action="message.sent").count() == 1
 
 
+@pytest.mark.slow
 def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unknown(
     message, upstream
 ):
@@ -117,6 +118,7 @@ def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unkn
     assert Message.objects.to_ask_about().count() == 0
 
 
+@pytest.mark.slow
 def test_held_message_unknown_only_to_the_read_key_stays_held(upstream):
     upstream.headers = {}
     connection = make_connection(
@@ -138,6 +140,7 @@ SCHEDULE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_late_messages_are_checked_at_growing_intervals(message):
     for changed, asked, due in SCHEDULE:
         with rolled_back():
@@ -150,6 +153,7 @@ def test_late_messages_are_checked_at_growing_intervals(message):
             assert Message.objects.to_ask_about().exists() is due, (changed, asked)
 
 
+@pytest.mark.slow
 def test_sent_messages_are_checked_a_few_times_only_and_last(message):
     for ago, due in (
         ({"changed": 400, "asked": 310}, True),
@@ -164,6 +168,7 @@ def test_sent_messages_are_checked_a_few_times_only_and_last(message):
     assert list(Message.objects.to_ask_about()) == [waiting, message]
 
 
+@pytest.mark.slow
 def test_only_connections_that_can_answer_are_asked(message):
     set_state(message, "approved", changed=90)
     for fields, due in (
@@ -180,6 +185,7 @@ def test_only_connections_that_can_answer_are_asked(message):
             assert not Message.objects.to_ask_about().exists(), fields
 
 
+@pytest.mark.slow
 def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(
     message, monkeypatch
 ):

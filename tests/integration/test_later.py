@@ -113,6 +113,7 @@ def test_times_are_those_of_the_zone_that_was_chosen():
         assert chosen(now, when, zone) == (expected, is_later), (now, when)
 
 
+@pytest.mark.slow
 def test_impossible_choice_is_refused_and_stays_in_its_fields(desk, message):
     for fields in (
         # Clocks skip that time.
@@ -182,6 +183,7 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     assert late == "2 h later than chosen, outside working hours"
 
 
+@pytest.mark.slow
 def test_answer_in_the_thread_before_the_time_refuses_it_then_and_needs_attention(
     message, later, reviewer, upstream
 ):
@@ -199,6 +201,7 @@ def test_answer_in_the_thread_before_the_time_refuses_it_then_and_needs_attentio
     assert upstream.decisions == []
 
 
+@pytest.mark.slow
 def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(
     message, later, reviewer
 ):
@@ -219,6 +222,7 @@ def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time
             assert decide(message, reviewer).decision.state == "recorded"
 
 
+@pytest.mark.slow
 def test_one_decided_elsewhere_is_superseded(client, message, later, upstream):
     body = event_body(
         "message.rejected",
@@ -234,6 +238,7 @@ def test_one_decided_elsewhere_is_superseded(client, message, later, upstream):
     assert upstream.decisions == []
 
 
+@pytest.mark.slow
 def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
     finding = {
         "rule": "link_text_lies", "level": "high", "sentence": "A link lies.", "detail": "", "evidence": [],

@@ -57,6 +57,7 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path)
     assert target.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     made = write_bundle(tmp_path / "bundle.zip")
     assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
@@ -77,6 +78,7 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
         assert (b"tested" in (folder / "details.jsonl").read_bytes()) == details
 
 
+@pytest.mark.slow
 def test_bundle_across_a_key_change_names_both_keys_and_preserves_every_character(
     settings, tmp_path
 ):
@@ -107,6 +109,7 @@ def _limit_disk_space(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(
     ledger, tmp_path
 ):
@@ -124,6 +127,7 @@ def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(
             call_command("audit_export", to=str(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_bundle(tmp_path / "ledger-october.zip")

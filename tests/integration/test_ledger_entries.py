@@ -148,6 +148,7 @@ def test_mail_that_was_never_held_is_told_whole(client):
 # --- served, and opened
 
 
+@pytest.mark.slow
 def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, reviewer):
     message = make_message(make_connection())
     other = make_message(make_connection("other"))

@@ -92,6 +92,7 @@ def test_every_field_finds_its_entries_and_no_others():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(
     connection, reviewer
@@ -124,6 +125,7 @@ CLAIMED = {
 }
 
 
+@pytest.mark.slow
 def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(
     desk, connection, reviewer
 ):
@@ -142,6 +144,7 @@ def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(
     assert "The other filters hide" in hidden
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 def test_entry_out_of_time_order_is_found_by_its_time():
     """After a clock was set back, or by manipulation: numbers then say nothing about
@@ -179,6 +182,7 @@ def test_stored_words_have_every_word_of_the_details(details):
     assert not are_found_by("'x':1", {"to": "x"}), "it is no recipient"
 
 
+@pytest.mark.slow
 def test_days_are_those_of_the_persons_time_zone(desk, auditor):
     _, first = (
         write(at=datetime(2026, 10, 24, hour, tzinfo=UTC)).pk for hour in (22, 23)
@@ -208,6 +212,7 @@ def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
     assert re.search(r"No entries\s+that you may see", page)
 
 
+@pytest.mark.slow
 def test_facets_count_what_matches_and_each_narrows(desk):
     for number in range(5):
         write("verdict.given", by=BEN if number else ANA, details={"reason": "refund"})
@@ -253,6 +258,7 @@ def sleep(*_):
         cursor.execute("SELECT pg_sleep(600)")
 
 
+@pytest.mark.slow
 def test_slow_search_or_count_is_reported(desk, monkeypatch):
     write()
     monkeypatch.setattr(results, "LONGEST", 2_000)
@@ -269,6 +275,7 @@ def save(client, name="Refusals", query="action=decisions&before=40", **fields):
     return client.post("/audit/searches/", {"name": name, "query": query, **fields})
 
 
+@pytest.mark.slow
 def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_all(
     desk,
 ):
@@ -288,6 +295,7 @@ def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_a
     assert step in [one["id"] for one in entries]
 
 
+@pytest.mark.slow
 def test_search_is_saved_shared_and_deleted_by_its_owner_and_recorded(
     signed_in, auditor, reviewer
 ):

@@ -75,6 +75,7 @@ def words(answer):
     return answer.text.replace("&#x27;", "'")
 
 
+@pytest.mark.slow
 @committed
 def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     signed_in, reviewer, monkeypatch, settings
@@ -93,6 +94,7 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     assert "The ledger is not sealed." in words(client.get(PATH))
 
 
+@pytest.mark.slow
 def test_saved_checkpoint_verifies_with_all_earlier_entries(reviewer, sealed):
     lines = b"".join(one.as_line() for one in sealed[:3]).decode()
     assert compared(reviewer, lines)[1]
@@ -142,6 +144,7 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
             transaction.set_rollback(True)
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(
     reviewer, sealed, settings
 ):
@@ -156,6 +159,7 @@ def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(
     assert "which signed no seal here" in compared(reviewer, saved(foreign))[0]
 
 
+@pytest.mark.slow
 def test_invalid_checkpoint_is_refused_with_a_sentence(
     signed_in, reviewer, monkeypatch
 ):
@@ -201,6 +205,7 @@ def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(
     assert latest_details("ledger.proof_checked")["result"] == "does not hold"
 
 
+@pytest.mark.slow
 def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(signed_in, reviewer):
     client = signed_in(reviewer)
     assert client.get(f"{PATH}head.json").status_code == 409
@@ -290,6 +295,7 @@ def test_broken_ledger_is_reported_everywhere(auditor, capsys):
     assert "countersign_ledger_broken 0.0" in exposition()
 
 
+@pytest.mark.slow
 def test_auditor_requests_one_check_and_the_page_follows_it(
     signed_in, auditor, sent_tasks, check_results
 ):

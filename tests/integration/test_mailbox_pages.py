@@ -76,6 +76,7 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
     says(client.get("/mailboxes/"), 200, kept, "may be out of date")
 
 
+@pytest.mark.slow
 def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
     read_accounts()
     assert sent_tasks == [("mirror.tasks.read_account", account.connection.pk)]
@@ -163,6 +164,7 @@ def test_command_refuses_whoever_is_no_admin_and_asks_nobody(account, reviewer):
         assert recorded_actions() == [], name
 
 
+@pytest.mark.slow
 def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
     signed_in, admin, keeper, connection
 ):
@@ -185,6 +187,7 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
 # --- at MultiMail
 
 
+@pytest.mark.slow
 def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
     signed_in, admin, account
 ):
@@ -214,6 +217,7 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
     assert recorded_actions()[-1] == "mailbox.loosened"
 
 
+@pytest.mark.slow
 def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_code(
     signed_in, admin, account
 ):
@@ -237,6 +241,7 @@ def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_co
     assert Connection.objects.get(pk=account.connection.pk).require_fingerprint
 
 
+@pytest.mark.slow
 def test_tightening_takes_one_step_also_where_the_answer_was_lost(
     signed_in, admin, account
 ):
@@ -282,6 +287,7 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert latest_details("mailbox.loosened")["after"] == "monitored"
 
 
+@pytest.mark.slow
 def test_code_that_only_a_person_gets_is_asked_for_and_accepted(
     signed_in, admin, account
 ):
@@ -318,6 +324,7 @@ def new(account, **fields):
     }
 
 
+@pytest.mark.slow
 def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, account):
     client = signed_in(admin)
     answer = client.post("/mailboxes/add/", new(account, display_name="Outreach"))
@@ -338,6 +345,7 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert recorded_actions().count("mailbox.created") == 2
 
 
+@pytest.mark.slow
 def test_deleting_says_how_many_are_cancelled_and_takes_the_address(
     signed_in, admin, account
 ):

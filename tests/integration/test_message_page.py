@@ -57,6 +57,7 @@ FULL = {
 }
 
 
+@pytest.mark.slow
 def test_page_of_a_message_takes_few_statements(
     desk, connection, django_assert_max_num_queries
 ):
@@ -129,6 +130,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(
     assert Decision.objects.count() == 0
 
 
+@pytest.mark.slow
 def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_text(
     desk, message, connection
 ):
@@ -155,6 +157,7 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
     assert (found.before, found.changes) == (None, ())
 
 
+@pytest.mark.slow
 def test_page_without_a_stream_learns_of_the_change_from_the_pulse(
     signed_in, reviewer, stranger, message, monkeypatch
 ):
@@ -268,7 +271,13 @@ NEXT = {
 }
 
 
-@pytest.mark.parametrize("kind", NEXT)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "thread",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in NEXT if one != "thread"),
+    ],
+)
 def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer, kind):
     first, followers, others = NEXT[kind]
     send_back(show_row(make_message(connection, hydrated=False), **first), reviewer)
@@ -279,6 +288,7 @@ def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer
             assert (later.answers is not None, later.try_number) == expected, fields
 
 
+@pytest.mark.slow
 def test_second_try_opens_with_its_differences_above_the_message(
     desk, connection, second_reviewer
 ):
@@ -355,6 +365,7 @@ STATES = {
 }
 
 
+@pytest.mark.slow
 def test_each_state_says_what_is_true_and_offers_what_is_safe(
     message, reviewer, auditor
 ):
@@ -374,6 +385,7 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(
                 assert buttons(pane(message, auditor)) == [], name
 
 
+@pytest.mark.slow
 def test_person_says_what_became_of_it(desk, message, reviewer):
     decided(message, reviewer, state="unattributed", may_have_left=True)
     Message.objects.update(state="gone")
@@ -412,6 +424,7 @@ def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(
 # what the key does not show
 
 
+@pytest.mark.slow
 def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connection):
     message = make_message(connection, hydrated=False)
     row = {

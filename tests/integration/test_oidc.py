@@ -158,6 +158,7 @@ def test_account_is_reached_by_the_subject_that_it_was_linked_to_and_by_no_other
     assert Entry.objects.filter(action="person.provider_linked").count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_two_subjects_with_one_address_at_the_same_moment_one_is_linked(issuer):
     make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
@@ -168,6 +169,7 @@ def test_of_two_subjects_with_one_address_at_the_same_moment_one_is_linked(issue
     assert SocialAccount.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_subject_of_another_issuer_is_somebody_else(
     issuer, settings, reviewer, second_reviewer
 ):
@@ -281,6 +283,7 @@ def test_token_that_the_issuer_did_not_sign_for_this_sign_in_is_refused_with_a_s
     assert not SocialAccount.objects.exists()
 
 
+@pytest.mark.slow
 def test_token_as_providers_make_them_is_accepted(issuer, reviewer):
     only_one = [published(KEY, "ES256")]
     rsa = published(RSA_KEY, "RS256", "r1")
@@ -302,6 +305,7 @@ def test_token_as_providers_make_them_is_accepted(issuer, reviewer):
     assert issuer.come_in(Client(), sub="A").status_code == 401
 
 
+@pytest.mark.slow
 def test_provider_that_answers_with_something_else_is_explained_and_never_an_error_page(
     issuer, reviewer
 ):
@@ -341,7 +345,9 @@ def test_provider_that_is_private_or_not_confidential_is_not_even_asked(
     says(client.get(BEGIN), 502, "must be https")
 
 
-@pytest.mark.parametrize("is_signed_in", [True, False])
+@pytest.mark.parametrize(
+    "is_signed_in", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_identity_is_confirmed_only_by_a_question_that_the_provider_asked_since(
     issuer, reviewer, signed_in, is_signed_in
 ):

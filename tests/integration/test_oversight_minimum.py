@@ -26,6 +26,7 @@ from tests.factories import actor_of, make_connection, make_person
 from tests.markup import says
 
 
+@pytest.mark.slow
 def test_query_of_mailboxes_below_says_what_the_function_says(admin, connection):
     Mailbox.objects.all().delete()
     for mode in (*NAMES, "later_mode", ""):
@@ -126,6 +127,7 @@ def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(
     assert there.minimum_oversight_mode == "gated_send"
 
 
+@pytest.mark.slow
 def test_minimum_that_has_not_arrived_says_why_and_is_tried_again(
     signed_in, admin, account
 ):
@@ -151,6 +153,7 @@ def test_minimum_that_has_not_arrived_says_why_and_is_tried_again(
     assert ("Not there", "The connection has no admin key.") in shown(client)
 
 
+@pytest.mark.slow
 def test_mailbox_that_was_changed_elsewhere_is_named(signed_in, admin, account, capsys):
     client = signed_in(admin)
     client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"})

@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime
 
+import pytest
+
 from common import time_zones as zones
 from dashboard.templatetags.desk import clock, instant
 from people.models import Person
@@ -17,6 +19,7 @@ def plain(html):
     return re.sub(r"<[^>]+>", "", str(html))
 
 
+@pytest.mark.slow
 def test_time_zone_is_set_and_recorded_and_an_invalid_one_stays_in_the_field(
     signed_in, reviewer
 ):

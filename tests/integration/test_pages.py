@@ -33,6 +33,7 @@ def test_queue_shows_what_waits_to_people_to_htmx_and_to_scripts(desk, message):
     assert row["state"] == "held"
 
 
+@pytest.mark.slow
 def test_fifty_first_message_is_reached_by_links_alone(desk, connection, monkeypatch):
     # The same with pages of two, so that the third stands where the fifty-first would.
     monkeypatch.setattr(listing, "PAGE", 2)
@@ -93,6 +94,7 @@ def line_of(page):
     return page.partition('id="fresh"')[2].partition("</div>")[0]
 
 
+@pytest.mark.slow
 def test_pages_show_freshness(desk, connection):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
     for path in ("/queue/", "/history/"):

@@ -56,6 +56,7 @@ def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
         assert parse("echo", b"hostile") == b"hostile"
 
 
+@pytest.mark.slow
 def test_page_is_answered_while_everything_that_comes_in_is_hostile(start, monkeypatch):
     start()
     with ThreadPoolExecutor(3) as pool:
@@ -129,6 +130,7 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     assert (len(sheet.ready), len(sheet.alone)) == (0, 1)
 
 
+@pytest.mark.slow
 def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(
     enclose,  # noqa: F811
     desk,

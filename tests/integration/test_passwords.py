@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -108,6 +109,7 @@ def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_anothe
     assert NEW not in details
 
 
+@pytest.mark.slow
 def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
     client = sign_in(reviewer)
     for field, value, sentence in (

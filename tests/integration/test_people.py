@@ -42,6 +42,7 @@ def take_from(by, person, grant=None):
     return take_role(actor=actor_of(by), person_id=person.pk, grant_id=grant.pk)
 
 
+@pytest.mark.slow
 def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_have_no_effect(
     signed_in, admin, reviewer, second_reviewer, mailbox, connection
 ):
@@ -167,6 +168,7 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
         assert Entry.objects.filter(action=action).count() == 2
 
 
+@pytest.mark.slow
 def test_claims_are_released_at_once_and_roles_and_history_remain(
     admin, reviewer, second_reviewer, connection
 ):
@@ -205,6 +207,7 @@ def test_nobody_deactivates_themselves_the_last_admin_or_anybody_after_being_dea
         deactivate(actor=operator("x", Role.ADMIN), person_id=admin.pk)
 
 
+@pytest.mark.slow
 def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(
     signed_in, keeper, mailbox, reviewer, admin
 ):

@@ -73,6 +73,7 @@ def follow():
 # --- at one moment --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @SESSIONS
 def test_two_admins_activate_the_draft_at_one_moment(admin):
     second = make_person("sam@yourteam.example", "Sam Second", "admin")
@@ -95,6 +96,7 @@ def test_two_admins_activate_the_draft_at_one_moment(admin):
     assert Entry.objects.filter(action="policy.activated").count() == 1
 
 
+@pytest.mark.slow
 @SESSIONS
 def test_expiry_and_the_last_approval_at_one_moment(
     message, reviewer, second_reviewer, upstream
@@ -121,6 +123,7 @@ def test_expiry_and_the_last_approval_at_one_moment(
     assert calls(upstream) == 1
 
 
+@pytest.mark.slow
 @SESSIONS
 def test_escalation_and_the_last_approval_at_one_moment(
     message, reviewer, second_reviewer
@@ -142,6 +145,7 @@ def test_escalation_and_the_last_approval_at_one_moment(
 # --- between the approvals ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_person_leaves_between_the_first_and_the_last_approval(
     message, reviewer, second_reviewer, third
 ):
@@ -214,8 +218,8 @@ def elsewhere(work):
 @pytest.mark.parametrize(
     ("module", "step", "calls_at_first"),
     [
-        (execute.settle, "advance", 0),
-        (DecisionQuerySet, "still_allowed", 0),
+        pytest.param(execute.settle, "advance", 0, marks=pytest.mark.slow),
+        pytest.param(DecisionQuerySet, "still_allowed", 0, marks=pytest.mark.slow),
         (outcomes, "end_with_success", 1),
     ],
     ids=["claiming", "marking", "ending"],
@@ -256,6 +260,7 @@ def test_postgresql_is_away_when_it_is_carried_out(
 # --- calendars ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
     days = {
         (clock().date() + timedelta(days=number)).isoformat(): "Holiday"

@@ -133,6 +133,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
     assert policies().draft_rules[0].as_json() == {**whole.as_json(), "name": "Renamed"}
 
 
+@pytest.mark.slow
 def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
     admin, signed_in
 ):
@@ -163,6 +164,7 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
     assert Entry.objects.filter(action="policy.draft_changed").count() == 0
 
 
+@pytest.mark.slow
 def test_second_of_two_admins_is_told_and_keeps_what_was_typed(admin, signed_in):
     draft = begun(admin)
     other = make_person("second@yourteam.example", "Sam", "admin")
@@ -191,6 +193,7 @@ def test_second_of_two_admins_is_told_and_keeps_what_was_typed(admin, signed_in)
     post(client, "draft/begin", 409, **{"from": "active"})
 
 
+@pytest.mark.slow
 def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(
     admin, signed_in, connection, reviewer
 ):
@@ -207,6 +210,7 @@ def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(
     assert "too few people" not in words_of(client.get(POLICY))
 
 
+@pytest.mark.slow
 def test_buttons_switch_and_delete_rules_of_the_draft(admin, signed_in):
     begun(admin, rule("a", "A"), rule("b", "B"), rule("c", "C"))
     client = signed_in(admin)
@@ -223,6 +227,7 @@ def test_buttons_switch_and_delete_rules_of_the_draft(admin, signed_in):
     post(client, "draft/rules/b/arrange", 422, act="off", edits=edits)
 
 
+@pytest.mark.slow
 def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
     activated(admin, rule("a", "A"))
     activated(admin, rule("a", "A"), rule("b", "B"))
@@ -337,6 +342,7 @@ def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection
     assert far.address in words_of(signed_in(admin).get(POLICY))
 
 
+@pytest.mark.slow
 def test_active_version_that_cannot_be_read_is_told_and_can_be_replaced(
     admin, signed_in
 ):

@@ -25,6 +25,8 @@ from tests.factories import (
     make_person,
 )
 
+pytestmark = pytest.mark.slow
+
 TRIGGERS = (
     {},
     {"discord_user": "ana#1"},

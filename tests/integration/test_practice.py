@@ -120,6 +120,7 @@ def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(
     assert "Practice message" in client.get("/history/").text
 
 
+@pytest.mark.slow
 def test_who_stops_it_learns_that_and_the_second_person_learns_that_it_is_over(
     signed_in, planted, reviewer, second_reviewer
 ):
@@ -137,6 +138,7 @@ def test_who_stops_it_learns_that_and_the_second_person_learns_that_it_is_over(
     assert "practice message, and it is over" in answer.text
 
 
+@pytest.mark.slow
 def test_sheet_of_many_says_what_it_was_and_decides_the_others(
     signed_in, planted, connection, reviewer
 ):
@@ -151,6 +153,7 @@ def test_sheet_of_many_says_what_it_was_and_decides_the_others(
     assert Decision.objects.latest("pk").message == other
 
 
+@pytest.mark.slow
 def test_correcting_it_ends_it_and_sends_nothing(signed_in, planted, reviewer):
     Connection.objects.update(
         agent_key="mm_live_agent", key_scopes={"agent": ["send", "read"]}
@@ -253,6 +256,7 @@ def test_sweeps_expiry_policy_and_lists_pass_it_by(planted):
     assert not Arrival.objects.filter(upstream_id=message.upstream_id).exists()
 
 
+@pytest.mark.slow
 def test_whole_reads_close_none_and_multimail_is_never_asked_about_one(
     planted, connection, upstream
 ):
@@ -294,6 +298,7 @@ def test_one_in_so_many_held_messages_is_planted(approved, connection, admin):
     assert Message.objects.filter(is_local=True).count() == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_planted_where_something_stops_it(
     planted, connection, mailbox, admin, reviewer
 ):
@@ -317,6 +322,7 @@ def test_nothing_is_planted_where_something_stops_it(
     assert planting.plant_due([setting.pk]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_sweeps_at_once_plant_one(approved, connection, admin):
     setting = on(admin, one_in=2, place=1, counted_to=approved.pk)
@@ -333,6 +339,7 @@ def test_two_sweeps_at_once_plant_one(approved, connection, admin):
     assert PracticeMessage.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_it_ends_quietly_by_itself(planted, connection, mailbox, admin):
     ends = (
         lambda: PracticeMessage.objects.update(ends_at=Now()),
@@ -354,6 +361,7 @@ def test_it_ends_quietly_by_itself(planted, connection, mailbox, admin):
             assert found.message.state == "cancelled"
 
 
+@pytest.mark.slow
 def test_erasing_the_copied_message_erases_the_copy(planted, approved):
     erase = {"message": str(approved.public_id), "because": "A request"}
     # Ending the copy is an entry of its own, which is not sealed yet.
@@ -395,6 +403,7 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(
     assert not PracticeSetting.objects.exists()
 
 
+@pytest.mark.slow
 def test_reviewers_are_told_over_the_queue(signed_in, admin, reviewer):
     client = signed_in(reviewer)
     assert "practice" not in client.get("/queue/").text

@@ -5,6 +5,7 @@ and the views saved of it.
 import re
 from datetime import timedelta
 
+import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 from django.http import QueryDict
@@ -222,6 +223,7 @@ def test_flood_stands_in_one_row_that_says_what_differs(
     assert gathered(reviewer, "group=alike") == [("plum", 1), ("invoice", 4)]
 
 
+@pytest.mark.slow
 def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_for(
     reviewer, connection
 ):
@@ -263,6 +265,7 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(
     assert names(reviewer) == list(made)
 
 
+@pytest.mark.slow
 def test_message_that_multimail_accepted_is_sending_until_a_whole_read_would_show_it(
     reviewer, connection
 ):
@@ -281,6 +284,7 @@ def save(client, name="Risky first", query="order=riskiest&risk=high", **fields)
     return client.post("/queue/views/", {"name": name, "query": query, **fields})
 
 
+@pytest.mark.slow
 def test_view_is_saved_and_leads_back_to_what_it_shows(signed_in, auditor):
     client = signed_in(auditor)
     answer = save(client)
@@ -311,6 +315,7 @@ def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_
     assert Entry.objects.filter(action="view.deleted").count() == 1
 
 
+@pytest.mark.slow
 def test_facets_show_recipients_and_originators(connection):
     # The originator is the key where there was no person, and nobody for received mail.
     sent = make_message(connection, metadata={}, sent_by_key_name="Invoices")

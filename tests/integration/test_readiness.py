@@ -59,6 +59,7 @@ def test_decision_that_nobody_carries_out_makes_the_desk_unready(
     assert ready(client) == (200, [])
 
 
+@pytest.mark.slow
 def test_content_and_alerts_that_wait_make_the_desk_unready(client, connection):
     message = make_message(connection, hydrated=False)
     Message.objects.filter(pk=message.pk).update(held_at=LONG_AGO)

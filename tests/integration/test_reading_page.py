@@ -146,6 +146,7 @@ def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection
 # the tabs
 
 
+@pytest.mark.slow
 def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
     message = make_message(connection)
     address = reverse("text-first", kwargs={"public_id": message.public_id})
@@ -179,6 +180,7 @@ def test_address_is_whole_and_first_and_what_misleads_in_it_is_named(
     assert "domain also written as nоrthwind.example" in shown[punycode]
 
 
+@pytest.mark.slow
 def test_address_shows_the_outcomes_of_earlier_messages(client, connection, reviewer):
     earlier(connection, "known@acme.example")
     earlier(connection, "Known@Acme.example", "bounced")
@@ -279,6 +281,7 @@ def test_inbound_mail_has_words_of_its_own(desk, connection):
         assert outbound not in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)]
 )

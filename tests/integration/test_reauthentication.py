@@ -188,6 +188,7 @@ def test_confirming_leads_to_no_other_site(signed_in, admin):
 # --- the acts of the desk that ask for it
 
 
+@pytest.mark.slow
 def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_never_waits(
     signed_in, reviewer, connection
 ):

@@ -136,10 +136,20 @@ def test_only_where_an_admin_allows_it_and_no_switch_is_pulled(
     ("answer", "words"),
     [
         ((302, {"Location": "http://169.254.169.254/"}, b""), "answered 302"),
-        ((500, {}, picture()), "answered 500"),
-        ((200, {}, picture() + bytes(3 << 20)), "larger than 2 MB"),
-        ((200, {"Content-Type": "image/png"}, b"<svg/>"), "It is no picture"),
-        ((200, {}, picture(1, 1)), "Tracking pixel: 1 × 1"),
+        pytest.param((500, {}, picture()), "answered 500", marks=pytest.mark.slow),
+        pytest.param(
+            (200, {}, picture() + bytes(3 << 20)),
+            "larger than 2 MB",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (200, {"Content-Type": "image/png"}, b"<svg/>"),
+            "It is no picture",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (200, {}, picture(1, 1)), "Tracking pixel: 1 × 1", marks=pytest.mark.slow
+        ),
     ],
     ids=["redirect", "error", "large", "drawing", "tiny"],
 )
@@ -180,6 +190,7 @@ def test_private_addresses_stalling_servers_and_dead_workers_are_not_asked_again
     assert fetch_pictures(message.pk) == "nothing to do"
 
 
+@pytest.mark.slow
 def test_tracking_pixels_are_named_and_not_fetched(
     connection, server, reviewer, signed_in
 ):

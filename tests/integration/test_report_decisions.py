@@ -84,6 +84,7 @@ def month(client, connection, reviewer, second_reviewer):
     elsewhere(client, connection)
 
 
+@pytest.mark.slow
 def test_figures_by_person_and_by_mailbox_add_up(signed_in, auditor, month):
     found = report(auditor)
     people = {row.label: figures(row) for row in found.people}

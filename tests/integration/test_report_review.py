@@ -48,6 +48,7 @@ def review(reader):
     return review_of(actor_of(reader), Month.of(timezone.now(), "UTC"))
 
 
+@pytest.mark.slow
 def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_practice_found(
     signed_in, team, connection, admin, auditor
 ):

@@ -159,6 +159,7 @@ SINCE = datetime(2026, 3, 1, 10, tzinfo=UTC)
 UNTIL = datetime(2026, 3, 8, 10, tzinfo=UTC)
 
 
+@pytest.mark.slow
 def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock(
     signed_in, auditor
 ):
@@ -244,6 +245,7 @@ GIVE = "INSERT INTO people_grant (person_id, role) VALUES (%s, 'auditor')"
 AWAY = "UPDATE people_person SET is_active = false WHERE id = %s"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("first", "second"),

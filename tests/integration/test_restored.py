@@ -157,6 +157,7 @@ def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, a
     assert len(mail_server.taken) == 2
 
 
+@pytest.mark.slow
 def test_hosted_multimail_that_was_not_restored_reports_the_outcome(
     upstream, reviewer, admin
 ):
@@ -187,6 +188,7 @@ def test_hosted_multimail_that_was_not_restored_reports_the_outcome(
     assert len(upstream.decisions) == 1
 
 
+@pytest.mark.slow
 def test_what_a_restore_holds_back_stands_in_the_ledger_and_says_why(
     account, held, reviewer
 ):

@@ -64,6 +64,7 @@ def test_details_past_their_retention_are_removed_entries_stay(message):
     assert (line.is_redacted, line.details) == (True, {})
 
 
+@pytest.mark.slow
 def test_details_that_are_recent_unsealed_or_without_a_limit_stay(
     message, settings, monkeypatch
 ):

@@ -67,6 +67,7 @@ def test_new_points_hold_for_what_comes_and_for_what_is_held(connection, admin):
     assert risk_of(before) == (30, "notice")
 
 
+@pytest.mark.slow
 def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(
     connection, admin
 ):
@@ -104,6 +105,7 @@ def test_only_an_admin_of_everything_weighs_published_rules(connection, admin):
         weigh(admin, 80, rule="made_up")
 
 
+@pytest.mark.slow
 def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypatch):
     monkeypatch.setattr(weighing, "BATCH", 1)
     monkeypatch.setattr("common.tasks.AT_A_TIME", -1.0)
@@ -119,6 +121,7 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     assert (risk_of(clean)[0], risk_of(done)[0]) == (0, 30)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(
     connection, admin
@@ -139,6 +142,7 @@ def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(
 # the pages
 
 
+@pytest.mark.slow
 def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field(
     admin, signed_in
 ):
@@ -222,6 +226,7 @@ def test_text_by_which_a_rule_names_a_word_is_not_respelled_alone():
     assert weighing.loosens(word, respelled)
 
 
+@pytest.mark.slow
 def test_finding_that_comes_while_words_are_searched_stays(connection, admin):
     message = make_message(connection, **TULIP)
     as_read = Revision.objects.get(message=message)
@@ -233,6 +238,7 @@ def test_finding_that_comes_while_words_are_searched_stays(connection, admin):
     assert {one["rule"] for one in found} == {"own_word", "unsafe_content"}
 
 
+@pytest.mark.slow
 def test_word_of_a_mailbox_counts_there_alone_and_decided_messages_keep_their_risk(
     connection, admin
 ):
@@ -277,6 +283,7 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(
 # the page
 
 
+@pytest.mark.slow
 def test_preview_rehearses_the_last_30_days_and_save_stores(
     connection, admin, signed_in
 ):
@@ -299,6 +306,7 @@ def test_preview_rehearses_the_last_30_days_and_save_stores(
     assert OwnWord.objects.get().looks_in == ["subject", "text"]
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(
     connection, admin, signed_in
 ):

@@ -38,6 +38,7 @@ from tests.ledger import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.slow
 def test_transaction_of_many_entries_spans_three_seals(monkeypatch):
     monkeypatch.setattr(sealer, "AT_MOST", 10)
     append()
@@ -260,6 +261,7 @@ def _ledger(person):
     ]
 
 
+@pytest.mark.slow
 def test_late_seals_are_shown_to_those_who_see_everything(
     late, auditor, connection, settings, signed_in
 ):
@@ -276,6 +278,7 @@ def test_late_seals_are_shown_to_those_who_see_everything(
     assert _ledger(auditor) == [], "a key that is missing is no alarm"
 
 
+@pytest.mark.slow
 def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(
     late, client, settings, capsys
 ):
@@ -333,6 +336,7 @@ def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(fil
     assert list(anchors) == [(number, "file", str(file)) for number in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(
     settings, tmp_path
 ):
@@ -389,6 +393,7 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     assert "knows seal 6" in sealing_state(clock()).why
 
 
+@pytest.mark.slow
 def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
     _seal_in_turns(2)
     saved = file.read_bytes()
@@ -412,6 +417,7 @@ def _move_elsewhere(monkeypatch):
         monkeypatch.setattr(module, "cluster_id", lambda: "7000000000000000001")
 
 
+@pytest.mark.slow
 def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
     _seal_in_turns(2)
     append(3)
@@ -475,6 +481,7 @@ def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
     assert check_chain()[-1].kind == "restored"
 
 
+@pytest.mark.slow
 def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
     append(2)
     seal_all()
@@ -491,6 +498,7 @@ def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
     assert check_chain()[-1].size == Entry.objects.count()
 
 
+@pytest.mark.slow
 def test_entries_that_waited_for_the_old_key_are_in_their_time(settings, monkeypatch):
     append()
     seal_all()
@@ -503,6 +511,7 @@ def test_entries_that_waited_for_the_old_key_are_in_their_time(settings, monkeyp
     assert [one.kind for one in check_chain()] == ["seal", "key", "seal"]
 
 
+@pytest.mark.slow
 def test_lost_key_is_replaced_by_command_alone(settings):
     append()
     seal_all()
@@ -518,6 +527,7 @@ def test_lost_key_is_replaced_by_command_alone(settings):
     assert seals[1].key == signing.public_key()
 
 
+@pytest.mark.slow
 def test_command_needs_words_a_seal_and_a_base_that_holds():
     with pytest.raises(CommandError, match="needs a reason"):
         call_command("audit_restored", because=" ")
@@ -530,6 +540,7 @@ def test_command_needs_words_a_seal_and_a_base_that_holds():
         call_command("audit_restored", because="tried")
 
 
+@pytest.mark.slow
 def test_cluster_that_may_not_be_read_is_no_other_one():
     assert not sealer.is_other_cluster(Seal(cluster="1"), "")
     assert not sealer.is_other_cluster(Seal(cluster=""), "2")

@@ -348,7 +348,17 @@ AT_MULTIMAIL = {
 }
 
 
-@pytest.mark.parametrize("name", LOOSENING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow]
+            * (name in AT_MULTIMAIL and name != "end of holding all"),
+        )
+        for name in LOOSENING
+    ],
+)
 def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does(
     name, request, admin, second
 ):
@@ -479,6 +489,7 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
     assert accepted(own, second).state == "accepted"
 
 
+@pytest.mark.slow
 def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(
     admin, second, mailbox
 ):
@@ -493,6 +504,7 @@ def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(
     assert otto.grants.count() == 2
 
 
+@pytest.mark.slow
 def test_rules_that_cannot_be_read_are_replaced_by_two(admin, second, mailbox):
     world = World(admin, mailbox, None)
     PolicyVersion.objects.create(
@@ -508,6 +520,7 @@ def test_rules_that_cannot_be_read_are_replaced_by_two(admin, second, mailbox):
 # --- what does not fit any more -------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_calendar_that_rules_name_stays(admin, mailbox):
     world = World(admin, mailbox, None)
     rule_with_calendar(world)
@@ -515,6 +528,7 @@ def test_calendar_that_rules_name_stays(admin, mailbox):
         remove_calendar(calendar=WorkCalendar.objects.get(), actor=by(world))
 
 
+@pytest.mark.slow
 def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(
     admin, second, mailbox
 ):
@@ -560,6 +574,7 @@ def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(
     assert accepted(change, second).state == "accepted"
 
 
+@pytest.mark.slow
 def test_nobody_without_a_role_or_a_factor_keeps_an_admin_waiting(admin, second):
     switch_on()
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")
@@ -607,6 +622,7 @@ def test_change_of_somebody_who_is_no_admin_any_more_is_refused(
     assert listed_patterns() == ["x.example"]
 
 
+@pytest.mark.slow
 def test_change_of_a_mailbox_that_changed_or_is_gone_is_refused(admin, second, mailbox):
     switch_on()
     actor = actor_of(admin)
@@ -655,6 +671,7 @@ def test_two_accept_at_once_and_it_is_carried_out_once(waiting, mailbox, second)
     assert Entry.objects.filter(action="allowlist.changed").count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(
     waiting, admin, mailbox, second
@@ -706,6 +723,7 @@ def test_draft_that_was_begun_anew_is_not_activated_by_what_was_asked_of_another
     assert policies().active_rules == (rule(approvals={0: 2}),)
 
 
+@pytest.mark.slow
 def test_draft_is_not_activated_after_what_it_names_has_changed(admin, second):
     world = World(admin, None, None)
     group = add_group(actor=actor_of(admin), name="Finance", members=[second.pk])
@@ -725,6 +743,7 @@ def test_draft_is_not_activated_after_what_it_names_has_changed(admin, second):
     assert "has changed" in outdated(change, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stored", [{"command": "gone"}, {"change": {"arguments": {"gone": 1}, "seen": ""}}]
 )
@@ -785,6 +804,7 @@ def test_secret_of_a_webhook_that_waits_is_read_by_nobody(admin, second, account
     assert Webhook.objects.get().secret == secret
 
 
+@pytest.mark.slow
 def test_link_for_a_password_waits_and_is_not_shown_to_whoever_accepts(
     admin, second, signed_in
 ):
@@ -847,6 +867,7 @@ def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(
     assert otto.grants.filter(role="auditor").exists()
 
 
+@pytest.mark.slow
 def test_link_of_an_accepted_invitation_is_shown_to_the_admin_who_asked(
     signed_in, admin, second
 ):
@@ -873,6 +894,7 @@ def test_link_of_an_accepted_invitation_is_shown_to_the_admin_who_asked(
     assert made.invited_by_id == admin.pk
 
 
+@pytest.mark.slow
 def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_level(
     admin, second
 ):

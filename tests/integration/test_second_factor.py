@@ -197,6 +197,7 @@ def test_every_kind_of_answer_is_closed(signed_in, reviewer, strict):
     says(answer, 200, "Set up a second factor", "Sign out")
 
 
+@pytest.mark.slow
 def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_goes_on(
     signed_in, reviewer
 ):
@@ -213,6 +214,7 @@ def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_
     assert client.get("/queue/").status_code == 200
 
 
+@pytest.mark.slow
 def test_admin_of_everything_sets_the_rule_once_and_does_not_lock_themselves_out(
     signed_in, admin, reviewer
 ):
@@ -248,6 +250,7 @@ def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(
     assert theirs.get("/queue/").status_code == 302
 
 
+@pytest.mark.slow
 def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(
     client, reviewer, signed_in
 ):
@@ -311,6 +314,7 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
     assert codes_of(reviewer.pk).left == RECOVERY_CODES - 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_code_that_several_try_at_once_is_taken_by_one():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
@@ -431,7 +435,14 @@ def begun(path, person):
     return client, lambda one: one.get(reverse("factor-app")).status_code == 200
 
 
-@pytest.mark.parametrize("path", [PASSKEY, STEP, CONFIRM])
+@pytest.mark.parametrize(
+    "path",
+    [
+        PASSKEY,
+        pytest.param(STEP, marks=pytest.mark.slow),
+        pytest.param(CONFIRM, marks=pytest.mark.slow),
+    ],
+)
 def test_answer_counts_once_in_its_session_soon_and_from_this_origin(
     path, device, reviewer
 ):

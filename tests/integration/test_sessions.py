@@ -105,6 +105,7 @@ def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning
         assert is_in(client) is expected, began
 
 
+@pytest.mark.slow
 def test_use_is_written_down_once_in_some_minutes_unless_a_page_asks_by_itself(
     reviewer,
 ):
@@ -211,6 +212,7 @@ def test_account_is_closed_for_a_while_whichever_address_tries(
     assert signed.get("/live/reach/").status_code == 200
 
 
+@pytest.mark.slow
 def test_address_is_closed_for_a_while_whichever_account_it_tries(
     signed_in, reviewer, few
 ):

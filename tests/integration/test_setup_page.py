@@ -35,6 +35,7 @@ def ready(connection, client):
     return connection
 
 
+@pytest.mark.slow
 def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_until_one_signs_in_again(
     signed_in, admin
 ):
@@ -128,6 +129,7 @@ def mail_server(settings):
         server.stop()
 
 
+@pytest.mark.slow
 def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes_what_it_gets(
     ready, settings, mail_server
 ):

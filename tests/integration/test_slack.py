@@ -100,6 +100,7 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
     assert standin.posts == {}
 
 
+@pytest.mark.slow
 def test_card_by_a_webhook_is_posted_again_with_each_change(
     standin, by_hook, connection, reviewer
 ):
@@ -113,6 +114,7 @@ def test_card_by_a_webhook_is_posted_again_with_each_change(
     assert approved != held
 
 
+@pytest.mark.slow
 def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
     standin, by_bot, connection, monkeypatch
 ):
@@ -132,6 +134,7 @@ def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
     assert deliver_due() == ["asked to wait"]
 
 
+@pytest.mark.slow
 def test_what_was_revoked_or_archived_is_switched_off_and_recorded(
     standin, by_hook, by_bot, connection
 ):
@@ -148,6 +151,7 @@ def test_what_was_revoked_or_archived_is_switched_off_and_recorded(
             assert error in recorded["explanation"]
 
 
+@pytest.mark.slow
 def test_failure_is_tried_again_and_a_refused_card_is_shortened(
     standin, by_bot, connection
 ):

@@ -264,6 +264,7 @@ def test_worker_that_dies_before_the_answer_sends_no_second_message(
         assert "waits for review" in discord.said, how
 
 
+@pytest.mark.slow
 def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, discord):
     row = make_command("sendemail", to="nobody", subject="x", body="My words.")
     discord.status = 503
@@ -408,6 +409,7 @@ def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_throu
     assert len(desk.gateway.calls) == asked
 
 
+@pytest.mark.slow
 def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(
     connection, ana, discord
 ):
@@ -453,6 +455,7 @@ def test_message_that_was_not_sent_is_returned_to_its_author(ana, discord, monke
     assert discord.said.endswith("\U0001f600…")
 
 
+@pytest.mark.slow
 def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(
     desk, discord, settings
 ):

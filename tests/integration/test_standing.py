@@ -112,6 +112,7 @@ def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(
     assert record.proposals(actor_of(admin)) == []
 
 
+@pytest.mark.slow
 def test_rejection_is_named_in_the_evidence_and_a_late_one_keeps_it_from_being_proposed(
     past, admin, connection, reviewer, monkeypatch
 ):
@@ -266,6 +267,7 @@ def test_whatever_keeps_a_person_from_approving_keeps_it_too_and_is_asked_again_
             assert approve_due() == 0, "what it gave to people stays with them"
 
 
+@pytest.mark.slow
 def test_it_ends_during_the_last_read_and_no_call_leaves(
     standing, connection, admin, upstream, monkeypatch
 ):
@@ -289,6 +291,7 @@ def test_it_ends_during_the_last_read_and_no_call_leaves(
     assert give_back(decision).state in ("refused", "undone")
 
 
+@pytest.mark.slow
 def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_rest(
     standing, admin, second, connection, reviewer
 ):
@@ -396,6 +399,7 @@ def report(standing, connection, event):
         ingest.receive_webhook(connection=connection, body=body, secret_used="current")
 
 
+@pytest.mark.slow
 def test_a_reviewer_and_one_rejection_elsewhere_end_nothing(
     standing, connection, reviewer
 ):
@@ -497,6 +501,7 @@ def ask(client, message, reason, **fields):
     return PendingChange.objects.get()
 
 
+@pytest.mark.slow
 def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
     client, past, admin, second, auditor
 ):
@@ -534,6 +539,7 @@ def test_chosen_bounds_are_rehearsed_and_only_narrower_than_the_record(
     assert not PendingChange.objects.exists()
 
 
+@pytest.mark.slow
 def test_its_decision_names_rule_version_and_signatories_wherever_it_shows(
     client, standing, connection, auditor, admin
 ):
@@ -571,6 +577,7 @@ def test_auditor_stops_it_by_the_form_of_its_page(
     assert message in desk_messages().in_queue()
 
 
+@pytest.mark.slow
 def test_thread_is_read_before_a_message_is_looked_at(
     standing, connection, monkeypatch
 ):
@@ -587,6 +594,7 @@ def test_thread_is_read_before_a_message_is_looked_at(
     assert Decision.objects.get(message=message).standing == standing
 
 
+@pytest.mark.slow
 def test_nothing_tells_of_a_blind_sample_until_it_is_decided(
     client, standing, connection, reviewer, admin
 ):

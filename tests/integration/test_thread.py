@@ -139,6 +139,7 @@ UNREADABLE = [
 ]
 
 
+@pytest.mark.slow
 def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, upstream):
     for answer, problem in UNREADABLE:
         upstream.answers[PATH] = answer
@@ -164,6 +165,7 @@ def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk
     assert "Are you there?" in page
 
 
+@pytest.mark.slow
 def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_read(
     draft, upstream
 ):
@@ -217,6 +219,7 @@ def test_thread_outside_ones_mailboxes_does_not_exist(
 # what came after the draft
 
 
+@pytest.mark.slow
 def test_message_that_came_after_the_draft_is_marked_recorded_once_and_announced(
     desk, draft, upstream
 ):
@@ -305,6 +308,7 @@ def test_what_counts_as_news(draft, upstream):
             assert late(draft) == expected, rows
 
 
+@pytest.mark.slow
 def test_message_that_left_counts_by_when_it_left_after_its_delivery_too(
     draft, gateway, upstream
 ):

@@ -106,6 +106,7 @@ ENDS = [
 ]
 
 
+@pytest.mark.slow
 def test_every_outcome_is_explained(connection):
     details = {"direction": "inbound", "sender": "x@y.example", "outcome": "approve"}
     for actions, words in ENDS:
@@ -124,6 +125,7 @@ def unheld(connection):
     )
 
 
+@pytest.mark.slow
 def test_page_names_the_rule_that_decided_each_version_and_what_a_reviewer_never_opened(
     connection, reviewer
 ):
@@ -173,6 +175,7 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
     assert "\u202e" not in page
 
 
+@pytest.mark.slow
 def test_removed_details_are_gone_and_named_as_removed(
     signed_in, connection, reviewer, auditor, admin
 ):
@@ -187,6 +190,7 @@ def test_removed_details_are_gone_and_named_as_removed(
     assert "Personal details were removed." in page
 
 
+@pytest.mark.slow
 def test_more_entries_than_a_page_are_paged_and_none_is_lost(
     signed_in, connection, auditor, monkeypatch
 ):
@@ -304,6 +308,7 @@ def test_readable_page_runs_nothing_and_says_how_the_file_is_checked(message):
     assert f"python3 -I countersign_verify.py {file}" in page
 
 
+@pytest.mark.slow
 def test_message_without_sealed_entries_or_with_too_many_has_no_proof(
     connection, signed_in, auditor, monkeypatch
 ):

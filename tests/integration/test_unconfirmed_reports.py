@@ -89,7 +89,13 @@ def refuted_for(admin):
     return found
 
 
-@pytest.mark.parametrize("name", ["oversight.approved", "message.cancelled"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "oversight.approved",
+        pytest.param("message.cancelled", marks=pytest.mark.slow),
+    ],
+)
 def test_signed_webhook_about_a_pending_message_does_not_take_it_out_of_the_queue(
     client, connection, upstream, admin, signed_in, name
 ):
@@ -154,6 +160,7 @@ def test_hosted_multimail_that_still_lists_the_message_refutes_after_a_moment(
     assert len(refuted_for(admin)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["own", "hosted"])
 def test_many_decisions_elsewhere_at_once_cost_few_reads_and_need_nobody(
     client, upstream, admin, request, kind
@@ -191,6 +198,7 @@ def test_complete_read_reopens_what_webhooks_alone_had_ended(
     assert len(refuted_for(admin)) == 1
 
 
+@pytest.mark.slow
 def test_read_that_began_before_the_end_reopens_nothing(connection, upstream, reviewer):
     ended = make_message(connection)
     decided = make_message(connection)
@@ -249,25 +257,41 @@ def test_webhook_changes_nothing_of_a_message_that_was_read_but_has_it_read_agai
 # The state, an event, and what a read by id tells; then what becomes of it, and whether
 # the webhook was refuted.
 REPORTED_ENDS = [
-    (
+    pytest.param(
         "scheduled_approved",
         "message.delivered",
         {"status": "scheduled", "decision": "approved"},
         "scheduled_approved",
         True,
+        marks=pytest.mark.slow,
     ),
     ("approved", "message.failed", ELSEWHERE, "sent", True),
-    ("rejected", "message.sent", {"status": "rejected"}, "rejected", True),
+    pytest.param(
+        "rejected",
+        "message.sent",
+        {"status": "rejected"},
+        "rejected",
+        True,
+        marks=pytest.mark.slow,
+    ),
     ("scheduled", "message.cancelled", {"status": "cancelled"}, "cancelled", False),
-    (
+    pytest.param(
         "approved",
         "message.complained",
         {"status": "sent", "decision": "approved"},
         "complained",
         False,
+        marks=pytest.mark.slow,
     ),
     # The gateway has forgotten it, so that the webhook is the best that is known.
-    ("scheduled_approved", "message.cancelled", {}, "cancelled", False),
+    pytest.param(
+        "scheduled_approved",
+        "message.cancelled",
+        {},
+        "cancelled",
+        False,
+        marks=pytest.mark.slow,
+    ),
 ]
 
 
@@ -289,6 +313,7 @@ def test_webhook_alone_ends_nothing_that_has_not_ended_and_a_read_tells_what_is_
     assert [name in one.what for one in refuted_for(admin)] == [True] * is_false
 
 
+@pytest.mark.slow
 def test_false_cancel_right_after_our_approval_waits_and_what_follows_is_quiet(
     client, connection, reviewer
 ):
@@ -320,6 +345,7 @@ def test_false_reject_does_not_settle_a_decision_in_doubt(
     assert len(refuted_for(admin)) == 1
 
 
+@pytest.mark.slow
 def test_many_reports_of_mail_that_is_not_held_are_asked_about_by_the_sweep(
     client, connection, upstream, admin
 ):
@@ -337,6 +363,7 @@ def test_many_reports_of_mail_that_is_not_held_are_asked_about_by_the_sweep(
     assert refuted_for(admin) == []
 
 
+@pytest.mark.slow
 def test_no_wrong_end_is_for_good_where_only_the_whole_list_can_be_read(client, hosted):
     message = make_message(hosted)
     Message.objects.update(state="scheduled_approved")
@@ -390,6 +417,7 @@ def hold(upstream, message):
     )
 
 
+@pytest.mark.slow
 def test_decision_of_this_desk_is_announced_even_if_its_webhook_is_lost(
     client, message, reviewer, upstream
 ):
@@ -482,9 +510,8 @@ def held_announcements(connection):
     return Entry.objects.filter(connection=connection.pk, action="message.held").count()
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
 def test_webhooks_in_any_order_end_in_the_same_mirror(seed):
     chance = random.Random(seed)
     kinds = [*OUTBOUND, *INBOUND]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
@@ -32,6 +33,7 @@ def test_reading_fails_in_words_once_in_the_ledger_and_closes_nothing(
     assert Entry.objects.filter(action="connection.failing").count() == 1
 
 
+@pytest.mark.slow
 def test_content_that_could_not_be_fetched_is_fetched_later(connection):
     message = make_message(connection, hydrated=False)
     assert hydrate(message_id=message.pk, now=NOW) == "unreachable"

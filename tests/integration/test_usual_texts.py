@@ -2,6 +2,8 @@
 offers, and what is sent.
 """
 
+import pytest
+
 from approvals.decisions.forms import CHANGED_MEANWHILE
 from approvals.models import Comment, Decision, UsualTexts
 from approvals.usual_texts import REJECT, presets_of
@@ -67,6 +69,7 @@ def test_own_reasons_are_offered_in_their_order_sent_and_restored(
     assert "Wrong recipient: This must" in details["after"]
 
 
+@pytest.mark.slow
 def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
     message, connection, desk
 ):
@@ -86,6 +89,7 @@ def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
     assert Decision.objects.get().reason == "Ours."
 
 
+@pytest.mark.slow
 def test_saved_comment_is_posted_alone_or_before_what_is_typed(
     message, admin, reviewer, signed_in
 ):

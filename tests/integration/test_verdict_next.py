@@ -122,6 +122,7 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     assert "No messages waiting" in answer.text
 
 
+@pytest.mark.slow
 def test_notice_shows_the_later_status_to_who_decided_and_undoes(
     desk, message, second_reviewer
 ):
@@ -228,6 +229,7 @@ READ = {"risk_read": ["link_text_lies"]}
 DOMAIN = "northwind.example"
 
 
+@pytest.mark.slow
 def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     make_risky(three[0])
     asked = {
@@ -303,6 +305,7 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
     assert "script-src" not in frame["Content-Security-Policy"]
 
 
+@pytest.mark.slow
 def test_looking_is_noted_and_fetching_ahead_is_not(
     signed_in, past_verdict, auditor, connection
 ):

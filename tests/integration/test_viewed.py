@@ -64,6 +64,7 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     assert words in reading.get(path).text
 
 
+@pytest.mark.slow
 def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(
     desk, message
 ):

@@ -185,6 +185,7 @@ def spelled(name, upstream_id, state):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(
     client, connection
 ):

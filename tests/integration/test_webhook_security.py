@@ -245,6 +245,7 @@ def ago(**time):
     return (timezone.now() - timedelta(**time)).isoformat()
 
 
+@pytest.mark.slow
 def test_old_event_announces_nothing_but_its_effect(client, connection, request):
     """What it moves, and what it leaves: test_webhook.py."""
     post_event(client, connection, event_body(email_id="01HELD"))

@@ -74,6 +74,7 @@ def during_a_read(monkeypatch, act):
     monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
 
 
+@pytest.mark.slow
 def test_list_without_news_costs_no_write_to_any_message(connection, upstream):
     upstream.holds(pending_row("01E0"), pending_row("01E1"))
     read(connection)
@@ -116,6 +117,7 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
     assert states() == {"01A": "gone", "01B": "held", "01C": "gone"}
 
 
+@pytest.mark.slow
 def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypatch):
     ended = make_message(hosted)
     edited = make_message(hosted)
@@ -142,6 +144,7 @@ def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypa
     )
 
 
+@pytest.mark.slow
 def test_read_key_shows_the_decision_and_closes_nothing_without_an_answer(
     hosted, upstream
 ):
@@ -177,6 +180,7 @@ def less(row, *names):
     return {name: value for name, value in row.items() if name not in (names or LESS)}
 
 
+@pytest.mark.slow
 def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_merge_once(
     hosted, upstream
 ):
@@ -239,6 +243,7 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
 
 
+@pytest.mark.slow
 def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(
     connection, upstream, sent_tasks, monkeypatch
 ):

@@ -167,6 +167,7 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, withd
     assert Entry.objects.filter(action="decision.left_after_all").count() == 1
 
 
+@pytest.mark.slow
 def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(
     client, message, reviewer, withdrawn
 ):
@@ -183,6 +184,7 @@ def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(
             assert states() == ends, event
 
 
+@pytest.mark.slow
 def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     client, message, reviewer, second_reviewer, withdrawn
 ):
@@ -207,6 +209,7 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
 
 
+@pytest.mark.slow
 def test_report_of_an_undone_approve_is_of_nobody_outside(
     client, message, reviewer, second_reviewer
 ):
@@ -225,6 +228,7 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(
     assert undone.state == "undone"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("withdrawn")
 def test_answer_to_the_reject_ends_the_withdrawn_approve_too(
     message, reviewer, upstream
@@ -241,6 +245,7 @@ ANSWERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_answer_that_comes_after_the_withdrawal_still_counts(upstream):
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
@@ -325,6 +330,7 @@ def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, 
     assert states() == ["superseded"]
 
 
+@pytest.mark.slow
 def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(
     message, reviewer, withdrawn
 ):
@@ -384,6 +390,7 @@ def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its
         decide(message, reviewer, "reject")
 
 
+@pytest.mark.slow
 def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_may_be_sent(
     connection, reviewer
 ):
@@ -416,6 +423,7 @@ def meet(decision, reported, *, reason="", decided_by=""):
     return decision.state, decision.explanation
 
 
+@pytest.mark.slow
 def test_report_ends_a_decision_with_the_reason_that_people_read(decision):
     ours = f"[countersign:{decision.reference}]"
     gateway = (True,)
@@ -449,6 +457,7 @@ def test_report_ends_a_decision_with_the_reason_that_people_read(decision):
                 ), (is_our_gateway, reported, reason, who)
 
 
+@pytest.mark.slow
 def test_end_of_a_decision_voids_the_verdicts_on_its_message_alone_and_ends_its_lease(
     decision, reviewer
 ):
@@ -590,6 +599,7 @@ def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(
     assert outcomes(cases, run) == {case: case[-1] for case in cases}
 
 
+@pytest.mark.slow
 @hosted
 def test_read_key_of_hosted_multimail_ends_the_doubt(
     connection, message, upstream, reviewer
@@ -645,12 +655,14 @@ def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_wa
     assert upstream.calls == []
 
 
+@pytest.mark.slow
 @hosted
 def test_list_with_rows_that_name_nothing_shows_no_absence(message, reviewer, upstream):
     upstream.holds({"subject": "which one is this?"})
     assert look(doubt(message, reviewer)) == "not known"
 
 
+@pytest.mark.slow
 def test_message_that_a_read_lists_again_is_not_lost(
     message, reviewer, upstream, connection
 ):
@@ -665,6 +677,7 @@ def test_message_that_a_read_lists_again_is_not_lost(
     assert look_twice(decision) == "recorded"
 
 
+@pytest.mark.slow
 def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     decision = doubt(message, reviewer)
     withdraw(message, reviewer)
@@ -690,6 +703,7 @@ FORGOTTEN_BY_OURS = [
 ]
 
 
+@pytest.mark.slow
 @both
 def test_later_webhooks_end_what_the_lost_one_would_have_ended(
     connection, message, upstream, reviewer
@@ -712,6 +726,7 @@ def test_later_webhooks_end_what_the_lost_one_would_have_ended(
     assert seen() == ("unknown", 0, 0)
 
 
+@pytest.mark.slow
 def test_doubt_that_only_a_person_can_resolve_is_not_read_repeatedly(message, reviewer):
     for state in ("withdrawn", "unattributed"):
         doubt(message, reviewer, state=state)

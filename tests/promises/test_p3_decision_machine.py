@@ -53,7 +53,11 @@ def test_decisions_hold_in_many_more_histories(machine):
 
 @pytest.mark.parametrize(
     ("what", "trouble"),
-    [("approve", "silent"), ("approve", "forgets"), ("approve silently", "")],
+    [
+        ("approve", "silent"),
+        pytest.param("approve", "forgets", marks=pytest.mark.slow),
+        pytest.param("approve silently", "", marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_later_webhook_of_another_approval_is_not_mistaken_for_ours(

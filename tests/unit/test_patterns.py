@@ -12,6 +12,8 @@ from tests.pattern_inputs import (
     repeated,
 )
 
+pytestmark = pytest.mark.slow
+
 # Two that stopped the desk, and one that takes quadratic time.
 SLOW = [
     re.compile(
@@ -39,7 +41,6 @@ def too_slow(patterns):
     return slow
 
 
-@pytest.mark.slow
 def test_every_pattern_is_found_and_takes_no_longer_than_its_input_is_long():
     patterns, unknown = find_patterns()
     assert unknown == []

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from simple_form import simplify
 from tests.corpus import all_mails
 
@@ -95,6 +97,7 @@ def test_whatever_could_do_something_to_words_is_named_with_the_words():
     assert not found_in(f"<p>Dear Jane</p>{hidden}")[0].is_preheader
 
 
+@pytest.mark.slow
 def test_ordinary_letters_are_hardly_ever_marked_and_designed_ones_with_reason():
     marked = [
         path.name

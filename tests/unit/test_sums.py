@@ -168,6 +168,7 @@ def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
     assert asked.apply_to(MessageFacts(1, NOON, amounts=amounts))
 
 
+@pytest.mark.slow
 def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
     for piece in ("1.", "EUR 1 ", "E U R ", "½", "&euro;"):
         small, large = (

@@ -8,11 +8,15 @@ its place here; the conformance tests let it write to the true one.
 import json
 import threading
 
+import pytest
+
 from demo import agent
 from demo.messages import OPENING
 from tests.integration.demo.running import SECONDS
 from tests.serving import Handler, serving
 from tests.stack import wait_for
+
+pytestmark = pytest.mark.slow
 
 
 def test_opening_messages_are_sent_once_despite_errors_and_restarts(

@@ -108,6 +108,7 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world, other):
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(world):
     assert world.allow("old.example").status_code == 200
     later = iso(timezone.now() + timedelta(days=1))
@@ -177,6 +178,7 @@ def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world, other):
     assert other.send(to=[EVE]).status_code == 202
 
 
+@pytest.mark.slow
 def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(db):
     world = make_world(mode=Mode.MONITORED)
     Account.objects.update(oversight_email="boss@elsewhere.example")
@@ -192,6 +194,7 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
             assert sent(world) == FREE
 
 
+@pytest.mark.slow
 def test_copy_to_somebody_off_the_list_is_warned_about_when_either_is_set(world):
     """Point 13."""
     world.allow("northwind.example")
@@ -219,6 +222,7 @@ def test_restriction_off_and_monitor_let_through_and_monitor_records(world):
     assert not Refusal.objects.exists()
 
 
+@pytest.mark.slow
 def test_restriction_comes_before_the_mode_and_a_bypass_lifts_none(world):
     world.allow("northwind.example")
     world.allow("northwind.example", EVE, kind="bypass")
@@ -247,6 +251,7 @@ def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world):
     assert len(facts_of("email.bypassed")) == 2
 
 
+@pytest.mark.slow
 def test_bypass_skips_only_a_gate_that_nobody_asked_for(world):
     world.allow("northwind.example", kind="bypass")
     for mode, asked, status in (
@@ -270,6 +275,7 @@ def test_bypass_skips_only_a_gate_that_nobody_asked_for(world):
     assert world.send().status_code == 403
 
 
+@pytest.mark.slow
 def test_bypass_without_a_live_entry_or_in_monitor_lets_nobody_skip(world):
     world.allow(kind="bypass")
     assert sent(world) == HELD
@@ -442,6 +448,7 @@ def test_entry_takes_a_code_and_stands_on_the_list_that_the_desk_replaces(world)
     ]
 
 
+@pytest.mark.slow
 def test_entry_has_an_effect_once_an_operator_enforces_the_list(world):
     added = confirmed(world, "POST", pattern=DANA).json()
     assert world.send().json()["oversight_status"] == "pending_approval"
@@ -480,6 +487,7 @@ def test_list_that_is_replaced_whole_takes_a_code_where_more_mail_skips_the_revi
     ] == [202, 202, 202, 200, 200]
 
 
+@pytest.mark.slow
 def test_status_says_whom_the_list_names_and_why_it_has_no_effect(world):
     def status(query=""):
         return call(world, "GET", f"/status{query}", key="reader").json()
@@ -496,6 +504,7 @@ def test_status_says_whom_the_list_names_and_why_it_has_no_effect(world):
     assert "in gated_send only" in status()["notice"]
 
 
+@pytest.mark.slow
 def test_refused_entries_change_nothing_and_ask_for_no_code(world, other, monkeypatch):
     listed = confirmed(world, "POST", pattern=DANA).json()["id"]
     for pattern in ("*.com", 5):
@@ -564,6 +573,7 @@ def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict, other):
     assert not {"id", "email_id", "message_id"} & (event.keys() | event["data"].keys())
 
 
+@pytest.mark.slow
 def test_refusal_does_not_use_the_idempotency_key_and_a_used_key_returns_its_message(
     strict,
 ):

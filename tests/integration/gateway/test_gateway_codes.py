@@ -107,6 +107,7 @@ def test_code_is_valid_only_for_the_requested_change(asking, other):
     assert call(asking, MAILBOX, code).status_code == 201
 
 
+@pytest.mark.slow
 def test_failing_action_asks_for_no_code_and_uses_none(asking):
     for fields, status in (
         ({"address": "a@elsewhere.example"}, 422),
@@ -122,6 +123,7 @@ def test_failing_action_asks_for_no_code_and_uses_none(asking):
     assert call(asking, MAILBOX, code).status_code == 201
 
 
+@pytest.mark.slow
 def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking, monkeypatch):
     call(asking, MAILBOX)
     row = ApprovalRequest.objects.get()
@@ -198,6 +200,7 @@ def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world, other):
     assert upgrade_requests(world) == []
 
 
+@pytest.mark.slow
 def test_newer_request_or_a_tightening_ends_the_older_code(world):
     for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
         assert refusal_of(ask(world, target)) == (400, code)
@@ -246,6 +249,7 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(asking, caplog):
         assert code.replace("-", "") not in str(told)
 
 
+@pytest.mark.slow
 def test_operator_sees_open_codes(asking):
     def shown():
         out = StringIO()

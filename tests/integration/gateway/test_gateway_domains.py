@@ -83,6 +83,7 @@ def public(settings):
     settings.EMAIL_URL = "smtp://mail.acme.example"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("public")
 def test_each_dns_record_is_listed_exactly_and_checked_separately(world, dns):
     domain = claim(world).json()
@@ -120,6 +121,7 @@ def test_each_dns_record_is_listed_exactly_and_checked_separately(world, dns):
         assert says in problems[number]
 
 
+@pytest.mark.slow
 def test_records_never_name_an_address_that_others_cannot_reach(world, settings):
     path = f"/v1/domains/{Domain.objects.get(account=world.account).pk}"
     for public, mail in (
@@ -187,6 +189,7 @@ def published(dns, name):
     return record.replace('" "', "").strip('"').encode()
 
 
+@pytest.mark.slow
 def test_dns_failure_is_reported_and_changes_nothing(world, dns):
     domain = claim(world).json()
     prove(dns, domain, '"v=spf1 mx -all"')
@@ -213,6 +216,7 @@ def test_domain_of_another_account_or_twice_in_one_is_409(world, other, dns):
     assert refusal_of(claim(world)) == (409, "domain_taken")
 
 
+@pytest.mark.slow
 def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(world):
     for name, stored in {
         " Acme.COM. ": "acme.com",

@@ -66,6 +66,7 @@ def test_internal_errors_are_503_or_500_without_details(world, monkeypatch):
         assert answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(db):
     document = Client().get("/openapi.json").json()
     calls = {
@@ -101,6 +102,7 @@ def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
     } == {"/v1/account"} & set(request_rules.OPEN)
 
 
+@pytest.mark.slow
 def test_every_example_of_a_body_is_valid_and_names_known_fields():
     # The API knows all of them.
     assert site.api.title
@@ -179,6 +181,7 @@ def key_from(*options):
     return next(line for line in lines if line.startswith("mm_"))
 
 
+@pytest.mark.slow
 def test_gateway_key_makes_a_key_when_the_last_is_lost(world):
     world.keys["spare"] = key_from("--scopes=admin, read")
     listed = world.get("/v1/api-keys", key="spare")["api_keys"]

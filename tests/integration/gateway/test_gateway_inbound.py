@@ -127,6 +127,7 @@ def test_only_live_mailboxes_get_mail(world, client):
     assert client.data(mail())[0] == 550
 
 
+@pytest.mark.slow
 def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_session(
     world, client, monkeypatch
 ):
@@ -144,6 +145,7 @@ def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_sessio
         ] == codes
 
 
+@pytest.mark.slow
 def test_missing_headers_are_filled_from_the_envelope(world, client):
     assert deliver(client, b"\r\njust text\r\n", "support+x@acme.example") == 250
     email = received()
@@ -216,6 +218,7 @@ def test_loops_are_refused(world, client):
     assert received().mailbox.address == "sales@acme.example"
 
 
+@pytest.mark.slow
 def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
     world, listener, monkeypatch
 ):
@@ -229,6 +232,7 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
     assert received().markdown == "few words"
 
 
+@pytest.mark.slow
 def test_message_without_free_memory_is_deferred(world, listener, client, monkeypatch):
     reception = listener._reception
     free = reception.bytes
@@ -249,6 +253,7 @@ def test_message_without_free_memory_is_deferred(world, listener, client, monkey
     )
 
 
+@pytest.mark.slow
 def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
     world, listener
 ):
@@ -283,6 +288,7 @@ def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
     )
 
 
+@pytest.mark.slow
 def test_session_without_a_message_is_ended_soon_and_told_why(
     world, listener, monkeypatch
 ):

@@ -128,6 +128,7 @@ def test_key_may_revoke_itself_but_not_the_last_admin(world):
     assert world.call("GET", "/v1/api-keys", key="second").status_code == 401
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_that_revoke_each_other_leave_one():
     world = make_world()
@@ -140,6 +141,7 @@ def test_two_admins_that_revoke_each_other_leave_one():
     assert ApiKey.objects.account_admins().count() == 1
 
 
+@pytest.mark.slow
 def test_gaining_oversight_takes_an_operators_code(world):
     key_id = world.key_id("reader")
     wanted = ["read", "oversight"]
@@ -377,6 +379,7 @@ def test_sending_key_creates_no_more_powerful_key(world):
     assert awaits_code(make("read", "send"))
 
 
+@pytest.mark.slow
 def test_mail_accepted_before_its_mailbox_was_tightened_is_held(free, mail_server):
     email_id = free.held()
     for mode in (Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY):
@@ -387,6 +390,7 @@ def test_mail_accepted_before_its_mailbox_was_tightened_is_held(free, mail_serve
     assert mail_server.mails == 0
 
 
+@pytest.mark.slow
 def test_mail_in_the_mailboxs_own_mode_follows_it_whatever_calls_may_do(free):
     Mailbox.objects.update(allow_looser_per_call=True)
     email_id = free.held()
@@ -450,6 +454,7 @@ def test_sandbox_key_sees_nothing_of_live_keys(sandbox):
     assert shown["code"] is None
 
 
+@pytest.mark.slow
 def test_sandbox_key_gets_events_of_sandbox_mail_only(sandbox):
     sandbox.listen("oversight.pending")
     hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}

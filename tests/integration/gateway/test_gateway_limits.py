@@ -78,6 +78,7 @@ def test_calls_are_counted_by_key_and_minute(world, settings):
     assert call_as_agent(world) is None
 
 
+@pytest.mark.slow
 def test_unresponsive_redis_is_asked_rarely(world, settings, monkeypatch):
     monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(redis, "REST_SECONDS", 600)
@@ -203,6 +204,7 @@ def make_mail_in_october(world):
     make_inbound(world, created_at=DAY - timedelta(milliseconds=1))
 
 
+@pytest.mark.slow
 def test_usage_counts_visible_mail_of_the_period_by_day(world, other):
     for one in (world, other):
         make_mail_in_october(one)

@@ -2,6 +2,7 @@
 and deleted for good.
 """
 
+import pytest
 from django.core.management import call_command
 
 from gateway import tasks
@@ -37,6 +38,7 @@ def delete(world, mailbox_id):
     return world.delete(f"/v1/mailboxes/{mailbox_id}")
 
 
+@pytest.mark.slow
 def test_local_part_alone_uses_the_oldest_active_domain(world):
     Domain.objects.create(
         account=world.account, domain="later.example", status="active", token="t"
@@ -49,6 +51,7 @@ def test_local_part_alone_uses_the_oldest_active_domain(world):
     assert bad_field_of(answer) == (422, "address_local")
 
 
+@pytest.mark.slow
 def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world, other):
     Domain.objects.create(account=world.account, domain="pending.example", token="t")
     many = ", ".join(f"{'x' * 40}{number}@{'y' * 60}.example" for number in range(30))
@@ -68,6 +71,7 @@ def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world, o
     assert Mailbox.objects.filter(account=world.account).count() == 1
 
 
+@pytest.mark.slow
 def test_mode_at_creation_is_taken_if_it_is_strict(world):
     for asked, mode in (
         ("read_only", "read_only"),
@@ -151,6 +155,7 @@ def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world):
     assert refusal_of(again) == (409, "address_taken")
 
 
+@pytest.mark.slow
 def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world, mail_server):
     email = world.approved()
     claimed = Email.objects.claim(email.pk)
@@ -163,6 +168,7 @@ def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world, mail_serve
     assert mail_server.seen == 0
 
 
+@pytest.mark.slow
 def test_mail_not_yet_cancelled_cannot_be_decided(world, monkeypatch):
     email_id = world.held()
     with monkeypatch.context() as patched:

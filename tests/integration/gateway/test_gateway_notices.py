@@ -146,6 +146,7 @@ def test_received_mail_is_forwarded_once_from_the_mailbox(
     assert Notice.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_mail_that_could_go_round_is_not_forwarded(overseen, client, mail_server):
     forwarding(overseen)
     deliver(client, mail(Subject="First"))
@@ -160,6 +161,7 @@ def test_mail_that_could_go_round_is_not_forwarded(overseen, client, mail_server
     assert [notice.received.subject for notice in Notice.objects.all()] == ["First"]
 
 
+@pytest.mark.slow
 def test_held_mail_is_forwarded_when_it_is_let_in(overseen, client):
     forwarding(overseen)
     Mailbox.objects.update(oversight_mode=Mode.GATED_ALL)
@@ -172,6 +174,7 @@ def test_held_mail_is_forwarded_when_it_is_let_in(overseen, client):
     assert [notice.received.subject for notice in Notice.objects.all()] == ["Good"]
 
 
+@pytest.mark.slow
 def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world):
     for address in ("", world.mailbox.address):
         Account.objects.update(oversight_email=address)
@@ -183,6 +186,7 @@ def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world):
             assert bad_field_of(refused) == (422, "forward_inbound")
 
 
+@pytest.mark.slow
 def test_notice_is_tried_again_until_the_server_may_have_it(
     overseen, mail_server, monkeypatch
 ):
@@ -221,6 +225,7 @@ def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
     assert len(mails_to_boss(mail_server)) == 1
 
 
+@pytest.mark.slow
 def test_hold_all_holds_copies_and_no_codes(overseen, client, mail_server):
     forwarding(overseen)
     deliver(client, mail(Subject="Held back"))

@@ -153,6 +153,7 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(listening, mail_ser
     assert noted("email.sent").metadata["refused"] == 1
 
 
+@pytest.mark.slow
 def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server):
     both = [DANA, "b@x.example"]
     email = listening.approved(to=both)
@@ -211,6 +212,7 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, 
     assert DANA not in str([vars(one) for one in caplog.records])
 
 
+@pytest.mark.slow
 def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings):
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
     assert (
@@ -228,6 +230,7 @@ def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings)
     assert audited(email)[1]["permanent"] is False
 
 
+@pytest.mark.slow
 def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
     listening, mail_server
 ):
@@ -267,6 +270,7 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     wait_for(lambda: mail_server.seen == 1, 60, "the message at the mail server")
 
 
+@pytest.mark.slow
 def test_time_without_the_parser_costs_no_attempt(listening, monkeypatch):
     def is_away(email):
         raise ParserUnavailable("away")
@@ -321,6 +325,7 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening, mail_server)
     assert len(mail_server.taken) == 1
 
 
+@pytest.mark.slow
 def test_email_that_kills_its_workers_fails(listening, mail_server):
     email = listening.approved()
     with undone():
@@ -356,6 +361,7 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, sett
     assert mail_server.seen == 0
 
 
+@pytest.mark.slow
 def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     world, mail_server, monkeypatch
 ):
@@ -441,6 +447,7 @@ def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     assert noted("account.hold_all_on").pk < noted("account.hold_all_off").pk
 
 
+@pytest.mark.slow
 def test_hold_all_sends_later_approvals_until_it_is_set_again(world, mail_server):
     hold(world)
     email = world.approved()

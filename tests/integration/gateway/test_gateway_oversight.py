@@ -47,6 +47,7 @@ def test_pending_row_contains_everything_its_fingerprint_covers(db):
     assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
 
 
+@pytest.mark.slow
 def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(world):
     world.listen("email.decided")
     for words in ("Wrong amount.", ""):
@@ -83,6 +84,7 @@ def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world):
         assert status_of(email) == Status.CANCELLED
 
 
+@pytest.mark.slow
 def test_mcp_server_gets_each_body_once_and_everything_in_it(world):
     both = world.held(markdown="Plain words", html="<p>Other words</p>")
     mcp = {"Content-Type": "application/json"}
@@ -118,7 +120,9 @@ def asked(world, path, held, method="POST", **fields):
     return answer.status_code, answer.json().get("code")
 
 
-@pytest.mark.parametrize("required_by", ["mailbox", "account"])
+@pytest.mark.parametrize(
+    "required_by", ["mailbox", pytest.param("account", marks=pytest.mark.slow)]
+)
 def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(
     world, required_by
 ):

@@ -100,6 +100,7 @@ def test_one_key_from_twenty_threads_makes_one_message(world):
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
+@pytest.mark.slow
 def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_once(
     world,
 ):
@@ -131,6 +132,7 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world):
     assert at_once(*[lambda: deliveries.begin_probe(webhook.pk)] * 2).count(True) == 1
 
 
+@pytest.mark.slow
 def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world):
     answers = at_once(
         *(
@@ -156,6 +158,7 @@ def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(wo
     assert Mailbox.objects.count() == 3
 
 
+@pytest.mark.slow
 def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world):
     wish = {"target_mode": "autonomous"}
     asks = [partial(world.call, "POST", f"{world.base}/request-upgrade", json=wish)] * 4

@@ -29,6 +29,7 @@ def ids(answer):
     return [row["id"] for row in answer["emails"]]
 
 
+@pytest.mark.slow
 def test_list_filters(world):
     names = {world.held(markdown="secret words"): "out"}
     names[make_inbound(world, status=Status.SPAM_QUARANTINED).pk] = "spam"
@@ -47,6 +48,7 @@ def test_list_filters(world):
     assert b"secret words" not in world.call("GET", f"{world.base}/emails").content
 
 
+@pytest.mark.slow
 def test_parameter_that_no_list_can_take_is_refused_by_name_on_every_list(world):
     for key, path, parameters in (
         ("agent", "/v1/emails", "limit=1.5 cursor=zzz since_id=12 offset=x"),
@@ -150,6 +152,7 @@ def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(
         assert refusal_of(answer) == (404, "unknown_thread")
 
 
+@pytest.mark.slow
 def test_reviewers_key_marks_nothing_as_read(world):
     unread = make_inbound(world)
     add_key(world, "reviewer", ["read", "oversight"])
@@ -197,6 +200,7 @@ def test_long_thread_shows_the_newest_messages_and_counts_all(
         read(world)
 
 
+@pytest.mark.slow
 def test_tags_bad_or_too_many_are_422_and_change_nothing(world):
     email = make_inbound(world, tags={"kept": "1"})
 

@@ -155,6 +155,7 @@ def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
     assert "message.delivered" in events_of(email.pk)
 
 
+@pytest.mark.slow
 def test_report_of_many_recipients_is_read_in_little_time(listening, dsn_server):
     email = sent(listening)
 
@@ -166,6 +167,7 @@ def test_report_of_many_recipients_is_read_in_little_time(listening, dsn_server)
     assert is_linear(read_report, naming(2_500), naming(20_000))
 
 
+@pytest.mark.slow
 def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_recipient(
     listening, dsn_server, client
 ):
@@ -186,6 +188,7 @@ def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_rec
             assert listening.send().status_code == 422
 
 
+@pytest.mark.slow
 def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailbox(
     listening, dsn_server, client
 ):
@@ -202,6 +205,7 @@ def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailb
     assert Email.objects.received().get().mailbox == email.mailbox
 
 
+@pytest.mark.slow
 def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(
     listening, mail_server
 ):
@@ -212,6 +216,7 @@ def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(
     assert events_of(email_id) == ["message.sent", "message.bounced"]
 
 
+@pytest.mark.slow
 def test_report_without_return_address_is_matched_by_message_id_only_from_the_mail_server(
     listening, mail_server, client
 ):
@@ -247,6 +252,7 @@ def test_forged_report_is_refused_and_changes_nothing(listening, dsn_server, cli
     assert [one.event for one in WebhookDelivery.objects.all()] == ["message.sent"]
 
 
+@pytest.mark.slow
 def test_report_about_mail_being_sent_is_deferred(listening, dsn_server, client):
     email = listening.approved()
     Email.objects.filter(pk=email.pk).update(
@@ -264,6 +270,7 @@ def test_report_about_mail_being_sent_is_deferred(listening, dsn_server, client)
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
+@pytest.mark.slow
 def test_every_name_that_a_webhook_can_choose_is_sent_but_that_of_opened_mail(
     world, mail_server, client
 ):

@@ -154,6 +154,7 @@ def test_text_of_the_agent_and_markdown_are_not_changed(world):
 FOR_OUTLOOK = f"<!--[if mso]><b {' '.join(f'a{n}' for n in range(101))}>x<![endif]-->"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("html", ["<b>" * 30_000, FOR_OUTLOOK])
 def test_html_that_is_too_complex_is_refused_with_a_sentence(world, html):
     answer = world.send(html=html, markdown=None)
@@ -211,6 +212,7 @@ def made(answer):
     return Email.objects.get(pk=answer.json()["id"])
 
 
+@pytest.mark.slow
 def test_reply_subject_has_one_re_and_is_safe(world):
     for subject, answered in {
         "re[2]: Hello": "re[2]: Hello", "Regarding it": "Re: Regarding it", "x" * 998: "Re: " + "x" * 994,
@@ -220,6 +222,7 @@ def test_reply_subject_has_one_re_and_is_safe(world):
         assert made(reply(world, parent, markdown=subject)).subject == answered
 
 
+@pytest.mark.slow
 def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(world):
     parent = make_inbound(world, reply_to="desk@northwind.example")
     email = made(reply(world, parent, cc=["c@x.example"], bcc="b@x.example"))
@@ -270,6 +273,7 @@ def test_reply_is_sent_with_its_headers_and_files(world, mail_server):
     assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
 
 
+@pytest.mark.slow
 def test_flat_reply_without_a_known_parent_is_refused(world):
     parent = make_inbound(world)
     for body, status in (
@@ -365,6 +369,7 @@ def test_approved_mail_keeps_its_content_and_may_change_its_time(world):
     assert email.subject != "Another"
 
 
+@pytest.mark.slow
 def test_mail_on_its_way_is_409(free):
     at_once = free.held()
     late, leased, offered = (scheduled(free).pk for _ in range(3))
@@ -379,6 +384,7 @@ def test_mail_on_its_way_is_409(free):
             assert edit(free, email_id, **fields).status_code == 409
 
 
+@pytest.mark.slow
 def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world):
     world.listen("oversight.pending")
     email = scheduled(world, gate_timing="schedule_first")
@@ -420,6 +426,7 @@ def test_changed_content_is_subject_to_the_current_mode(free):
     assert unchanged.markdown == "Hello"
 
 
+@pytest.mark.slow
 def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(world):
     world.allow("northwind.example", kind="bypass")
     email = scheduled(world)

@@ -89,6 +89,7 @@ def test_only_refusals_of_an_address_that_is_gone_say_so():
             assert says_gone(int(reply[:3]), reply[4:]) is expected, reply
 
 
+@pytest.mark.slow
 def test_bounce_of_an_address_that_is_gone_suppresses_it_and_another_does_not(
     world, mail_server
 ):
@@ -137,6 +138,7 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_se
     assert event["bounced_recipients"] == [GONE, "also@x.example"]
 
 
+@pytest.mark.slow
 def test_all_suppressed_after_acceptance_fails_and_asks_no_server(
     listening, mail_server
 ):
@@ -162,6 +164,7 @@ def test_all_suppressed_after_acceptance_fails_and_asks_no_server(
     assert mixed.refused_recipients.keys() == {GONE, DANA}
 
 
+@pytest.mark.slow
 def test_suppression_is_lifted_however_its_address_is_written(world):
     for path in (GONE, quote(GONE, safe=""), "GONE%2B1@X.example."):
         suppress(world)
@@ -182,6 +185,7 @@ def test_paused_key_still_reads_the_list(world):
     assert refusal_of(world.send()) == (403, "key_paused")
 
 
+@pytest.mark.slow
 def test_list_is_newest_first_with_pages(world, other):
     addresses = [f"gone{number}@x.example" for number in range(3)]
     for address in addresses:
@@ -250,6 +254,7 @@ def test_contact_bad_field_is_422_and_names_it(world):
         assert bad_field_of(answer) == (422, field), value
 
 
+@pytest.mark.slow
 def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no_others(
     world, other
 ):
@@ -403,6 +408,7 @@ def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_dat
     assert not Suppression.objects.exists()
 
 
+@pytest.mark.slow
 def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop):
     approved = shop.approved().pk
     held = shop.held()

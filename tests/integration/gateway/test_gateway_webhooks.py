@@ -201,6 +201,7 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert replay(world, delivery).json()["code"] == "webhook_deleted"
 
 
+@pytest.mark.slow
 def test_replay_does_not_overlap_a_later_event_of_its_message(world, hook_server):
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     world.decide(world.held())
@@ -215,6 +216,7 @@ def test_replay_does_not_overlap_a_later_event_of_its_message(world, hook_server
     assert claim(first.pk)
 
 
+@pytest.mark.slow
 def test_deliveries_are_listed_by_filters_with_every_attempt(world, hook_server):
     for url in (hook_server.url + "/unasked", hook_server.url):
         world.listen("oversight.pending", url=url)
@@ -288,6 +290,7 @@ def make_probe_due():
     Webhook.objects.update(probe_at=Now() - timedelta(seconds=1))
 
 
+@pytest.mark.slow
 def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     world, webhook, hook_server
 ):
@@ -340,6 +343,7 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     assert sweep_rows() == [newest().pk]
 
 
+@pytest.mark.slow
 def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
     webhook, paused, hook_server
 ):
@@ -361,6 +365,7 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
     assert len(after.history) == 2
 
 
+@pytest.mark.slow
 def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
     world, webhook, paused, sweep_rows
 ):
@@ -380,6 +385,7 @@ def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
     assert newest().state == "failed"
 
 
+@pytest.mark.slow
 def test_unresponsive_endpoint_is_paused_and_does_not_block_others(
     world, webhook, sweep_rows
 ):
@@ -460,6 +466,7 @@ def test_backlog_stops_at_an_endpoint_that_fails(backlogged, hook_server):
     assert len(hook_server.posts) == 3
 
 
+@pytest.mark.slow
 def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
     world, backlogged, monkeypatch
 ):
