@@ -1,5 +1,5 @@
-"""The Chromium tests of the ordinary run: reading and deciding, by keys, by touch, at
-once, and hostile mail.
+"""Reading and deciding in Chromium: by keys, by touch, two people at once, and hostile
+mail. The ordinary run has the main ones of these.
 
 The other files look at every page and at what else can happen, with --all.
 """

@@ -59,6 +59,7 @@ def test_sdk_message_is_approved_and_leaves_exactly_once(product, ana, line):
     )
 
 
+@pytest.mark.slow
 def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(
     product, ana, line
 ):

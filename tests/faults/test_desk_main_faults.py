@@ -1,5 +1,5 @@
-"""One fault of each main family, in the ordinary run: a lost answer, a dead worker, a
-dead database, an empty Redis.
+"""One fault of each main family. The ordinary run has a lost answer, a dead worker and
+lost webhooks; with --all also a dead database and an empty Redis.
 
 The other files test_desk_*.py tell each family whole, with --all.
 """

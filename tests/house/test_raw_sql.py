@@ -3,11 +3,13 @@ say it.
 """
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.house.test_house_rules import ROOT, parsed
+
+pytestmark = pytest.mark.xdist_group("sources")
+
 APART = {"tests", "migrations", "benchmarks", "launcher"}
 PLACES = {
     "the clock, locks, limits and catalogs": {
@@ -29,7 +31,7 @@ def has_raw_sql(source):
     """Whether a module sends SQL of its own, by a cursor, by psycopg or inside a
     queryset.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if (
             isinstance(node, ast.ImportFrom)
             and node.module == "psycopg"
@@ -41,7 +43,7 @@ def has_raw_sql(source):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         if name in CALLS or (name == "execute" and node.args):
             return True
-        if ast.unparse(node.func) == "psycopg.connect":
+        if name == "connect" and ast.unparse(node.func) == "psycopg.connect":
             return True
     return False
 

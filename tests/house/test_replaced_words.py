@@ -5,7 +5,11 @@ docs/glossary.md has those that stay.
 import ast
 import re
 
-from tests.house.test_house_rules import ROOT, SOURCES
+import pytest
+
+from tests.house.test_house_rules import ROOT, SOURCES, parsed
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 COMMENTS = {
     ".html": re.compile(
@@ -41,7 +45,7 @@ def strings_of(path):
     """Yield the strings of a module that are no docstrings, and of an f-string its
     parts.
     """
-    tree = ast.parse(path.read_text())
+    tree = parsed(path.read_text())
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     first = [
         node.body[0]

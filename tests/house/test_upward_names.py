@@ -3,9 +3,13 @@
 import ast
 import re
 import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import pytest
+
+from tests.house.test_house_rules import ROOT, parsed
+
+pytestmark = pytest.mark.xdist_group("sources")
+
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
     "importlinter"
 ]["contracts"]
@@ -31,7 +35,10 @@ def names_code(text):
 
 def named_in(node):
     """Return the app that a part of the code names in a string, if it does."""
-    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("get_model"):
+    if (
+        isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) == "get_model"
+    ):
         return node.args[0].value.partition(".")[0]
     if (
         isinstance(node, ast.Constant)
@@ -47,7 +54,7 @@ def upward_names(app, source):
     """Return the lines of a module of `app` that name an app above it."""
     found = [
         (node.lineno, named_in(node))
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(source))
         if hasattr(node, "lineno")
     ]
     return [line for line, named in found if named and HEIGHT[named] > HEIGHT[app]]

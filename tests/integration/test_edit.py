@@ -354,6 +354,7 @@ def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_i
     assert "Nothing was sent" not in row.problem
 
 
+@pytest.mark.slow
 def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     connection, message, reviewer, upstream, desk
 ):

@@ -408,6 +408,7 @@ def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, adm
         pytest.param("API key key_9", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_burst_that_was_decided_elsewhere_is_named_once(desk, who):
     if who.startswith("API key"):
         # Then only the audit log can say who it was.

@@ -103,6 +103,7 @@ FOUND = {
 }
 
 
+@pytest.mark.slow
 def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(
     desk, signed_in, connection, reviewer, stranger
 ):

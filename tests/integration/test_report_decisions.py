@@ -107,6 +107,7 @@ def test_figures_by_person_and_by_mailbox_add_up(signed_in, auditor, month):
     says(signed_in(auditor).get(PATH), 200, "Ana Ferreira 2 1 1 0 4")
 
 
+@pytest.mark.slow
 def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
     signed_in, auditor, month
 ):

@@ -112,6 +112,7 @@ def test_ordinary_letters_are_hardly_ever_marked_and_designed_ones_with_reason()
             assert 10 < len(one.sentence()) < 600, path.name
 
 
+@pytest.mark.slow
 def test_simple_form_is_its_own_simple_form():
     letters = [path.read_text() for path in (*ORDINARY[:15], *DESIGNED[:8])]
     letters += [mail.body for mail in all_mails() if "doubt" not in mail.expected]
