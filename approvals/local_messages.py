@@ -1,6 +1,6 @@
 """The interface of a feature that makes local messages: messages that exist only at
-this desk, such as practice messages. MultiMail does not have them, and decisions about
-them are never carried out.
+this desk, to train its reviewers. MultiMail does not have them, and decisions about them
+are never carried out.
 
 The feature adds itself to FEATURES from its `ready()`. In the queue a local message
 looks like any other held message; its field `is_local` is set.
@@ -17,7 +17,7 @@ from mirror.models.messages import MessageQuerySet
 class LocalMessages(Protocol):
     """What the desk asks of the feature that makes local messages."""
 
-    # The status shown for a local message that is over, such as "Practice message".
+    # The status shown for a local message that is over.
     word: str
 
     def answer(
@@ -57,7 +57,7 @@ class LocalMessages(Protocol):
         ...
 
 
-# Empty, or the one feature that is installed: practice messages.
+# Empty, or the one feature that is installed.
 FEATURES: list[LocalMessages] = []
 
 

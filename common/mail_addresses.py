@@ -27,7 +27,7 @@ _NEXT_HOP = frozenset("%!")
 # A name, and the address in angle brackets.
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 # What is accepted before the @: a dot-atom of RFC 5322. Quoted text is legal there too,
-# but in practice only attacks use it.
+# but only attacks use it.
 _LOCAL = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 )

@@ -132,7 +132,7 @@ def _decide(
             seen_fingerprint=posted["fingerprint"],
         )
     if result.told:
-        # A local message, such as a practice message, stays on screen with its answer.
+        # A local message stays on screen with its answer.
         return back_to_message(request, message.public_id)
     # Show the next message of the list, or the empty pane if the list has none.
     filters = filters_of(request)
