@@ -166,11 +166,18 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiK
     }
     if "mailboxes" in changes:
         fields["mailbox_ids"] = _mailbox_ids(key, changes["mailboxes"])
+    judged_scopes = changed.scopes
     with transaction.atomic():
         changed = _locked(changed)
         if changed.revoked_at is not None:
             raise Conflict(
                 "This key is revoked for good. Create a new one.", code="revoked"
+            )
+        if "scopes" in fields and changed.scopes != judged_scopes:
+            # By the earlier scopes it was judged whether this needs a code.
+            raise Conflict(
+                "The key was changed at the same time. Read it again before you retry.",
+                code="changed_meanwhile",
             )
         if Scope.ADMIN not in fields.get("scopes", [Scope.ADMIN]) or fields.get(
             "mailbox_ids"

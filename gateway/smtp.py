@@ -224,7 +224,9 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
         raise FateUnknown(
             f"{type(error).__name__} after the message was offered"
         ) from error
-    if code != 250:
+    if code // 100 not in (2, 4, 5):
+        raise FateUnknown(f"The answer to the message was unusable: {code}")
+    if code >= 400:
         raise HandoverFailed(
             f"{code} {text.decode('utf-8', 'replace')[:500]}", permanent=code >= 500
         )

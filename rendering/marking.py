@@ -65,6 +65,8 @@ class Drawing:
         # Of all pictures drawn so far: characters of base64, and pixels.
         self._drawn = 0
         self._pixels = 0
+        # The texts that programs which load no pictures show in their place.
+        self._alts: list[str] = []
         for piece in pieces_of(form.marked):
             if piece.kind == "text":
                 self._link_texts.add(stripped(piece.data))
@@ -73,6 +75,7 @@ class Drawing:
                 self._end()
             else:
                 self._start(piece.name, piece.attributes)
+        self.plain += [f"\n{alt}" for alt in self._alts]
         # Write after each link where it goes.
         for seen, link in self._link_texts.read():
             self.links.append(link)
@@ -162,6 +165,8 @@ class Drawing:
     # Draws a picture if it may be drawn, else a box that says why it is not shown.
     def _picture(self, attributes: Mapping[str, str]) -> None:
         alt = attributes.get("alt", "")
+        if alt.strip():
+            self._alts.append(alt)
         labels = attributes.get("data-labels", "").split(_LABELS)
         self._link_texts.add_labels(
             [label_text for label_text in labels if label_text.strip()]
@@ -185,7 +190,6 @@ class Drawing:
             label = html.escape(named(alt))
             self.out.append(f'<img src="{data}" alt="{label}"{size}>')
             self.text.append(f"[picture: {alt}]" if alt else "[picture]")
-            self.plain.append(f" {alt} ")
         elif source.lower().startswith(("http:", "https:")):
             target = short_target(source)[:200] or "nowhere"
             tracking = tracking_reason(source, attributes, self._readers)

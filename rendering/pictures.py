@@ -68,13 +68,15 @@ def tracking_reason(
     url: str, attributes: Mapping[str, str], readers: Collection[str]
 ) -> str:
     """Return why a remote picture seems to be a tracking pixel, in words; empty if
-    nothing says so. `readers` are the mail addresses of the recipients.
+    nothing says so. `readers` are the recipients, with or without names.
     """
     sides = [attributes[name] for name in ("width", "height") if name in attributes]
     if sides and all(side.isdecimal() and int(side) <= TINY for side in sides):
         return f"{' × '.join(sides)} pixels"
     address = unquote(url).lower()
-    if any(reader.lower() in address for reader in readers):
+    # Without the names before the addresses.
+    bare = [reader.rpartition("<")[2].rstrip("> ").lower() for reader in readers]
+    if any(one and one in address for one in bare):
         return "its address names the recipient"
     return ""
 

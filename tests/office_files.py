@@ -70,6 +70,9 @@ def workbook(*, sheet="", strings=""):
             "xl/styles.xml": '<s><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></s>',
             "xl/sharedStrings.xml": strings
             or "<sst><si><t>Total &lt;b&gt;\u202e</t></si></sst>",
+            "xl/worksheets/_rels/sheet1.xml.rels": relations(
+                ("r1", "hyperlink", "https://evil.example/cell", "elsewhere")
+            ),
             "xl/worksheets/sheet1.xml": f'<worksheet><cols><col min="3" max="3" hidden="1"/></cols>'
             f"<sheetData>{rows}</sheetData></worksheet>",
             "xl/worksheets/sheet2.xml": "<worksheet><sheetData><row r='1'><c r='A1'><f>SUM(B1:B9)</f><v>7</v></c></row>"
@@ -94,14 +97,17 @@ def slides(text):
             "ppt/_rels/presentation.xml.rels": relations(
                 ("r1", "slide", "slides/slide1.xml")
             ),
+            "ppt/slides/_rels/slide1.xml.rels": relations(
+                ("r1", "hyperlink", "https://evil.example/slide", "elsewhere")
+            ),
             "ppt/slides/slide1.xml": f'<p:sld xmlns:p="{SLIDE}" xmlns:a="{DRAWING}" show="0">'
             f"<a:p><a:t>{text}</a:t></a:p></p:sld>",
         },
     )
 
 
-def open_sheet():
-    """Return an OpenDocument sheet with a formula and a hidden row."""
+def open_sheet(more=""):
+    """Return an OpenDocument sheet with a formula and a hidden row, and `more` XML."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("META-INF/manifest.xml", "<manifest/>")
@@ -114,7 +120,7 @@ def open_sheet():
             '<table:table-cell table:formula="of:=1+1"><text:p>2</text:p></table:table-cell>'
             '<table:table-cell office:date-value="2027-06-01"><text:p>1 May</text:p>'
             "</table:table-cell></table:table-row>"
-            "</table:table></d>",
+            f"</table:table>{more}</d>",
         )
     return packed.getvalue()
 

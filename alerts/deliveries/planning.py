@@ -339,6 +339,8 @@ def _drop_cards(entry: Entry) -> None:
         .select_for_update()
     )
     may_be_posted = [
-        one.card_id for one in deliveries if one.state != Delivery.State.DUE
+        one.card_id
+        for one in deliveries
+        if one.attempts or one.state != Delivery.State.DUE
     ]
     unposted.exclude(pk__in=may_be_posted).delete()

@@ -61,7 +61,7 @@ def _post(destination: Destination, seal: Seal) -> bool:
     except NotPosted as error:
         if isinstance(error, RetryLater) and error.seconds is not None:
             # The wait applies to all deliveries of the destination.
-            hold_back(destination, error.seconds)
+            hold_back(destination, error.seconds, whole_service=error.whole_service)
         log.warning(
             "checkpoint not posted",
             extra={"destination": destination.pk, "reason": str(error)},

@@ -28,7 +28,7 @@ from alerts.deliveries import waits
 from alerts.destinations.wording import describe, sentence
 from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
 from alerts.ledger_events import actions_of
-from alerts.models import Card, Destination, Digest, Route
+from alerts.models import Card, Delivery, Destination, Digest, Route
 from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
@@ -98,7 +98,10 @@ def managed_destination(destination_id: int, actor: Actor) -> Destination:
 @second_admin(
     "Destination",
     secrets=("settings",),
-    made=lambda destination: destination.secret,
+    # A secret that the admin typed is not shown again.
+    made=lambda destination: (
+        destination.secret if channel_of(destination.kind).makes_secret else ""
+    ),
 )
 def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]:
     """Add a destination; alerts go there at once. The form has checked its address. If
@@ -194,10 +197,15 @@ def change_destination(
         was_witness = False
         # Posts at the old address cannot be edited from the new one. Held messages and
         # connections get a new card at the new address when something happens to them
-        # next; the other cards are not edited any more.
+        # next, and what waits to be posted is posted there; the other cards are not
+        # edited any more.
         cards = Card.objects.filter(destination=destination, removed=False)
         is_held = Q(message__state=MessageState.HELD)
-        goes_on = is_held | Q(about__startswith="connection/")
+        waits_for_post = Q(
+            discord_message_id="",
+            pk__in=Delivery.objects.unfinished().values("card"),
+        )
+        goes_on = is_held | Q(about__startswith="connection/") | waits_for_post
         cards.exclude(goes_on).update(removed=True)
         cards.filter(goes_on).update(
             discord_message_id="", digest=None, revision_shown=None

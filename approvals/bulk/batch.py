@@ -12,14 +12,14 @@ that only the message's own page collects.
 import logging
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
-from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
+from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
@@ -31,7 +31,7 @@ from approvals.decisions.status import (
 from approvals.decisions.withdraw import undo_decision
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
 from approvals.errors import AlreadyDecided, InvalidInput, VerdictNotAllowed
-from approvals.models import Decision, OpenedPart
+from approvals.models import Decision, OpenedPart, Verdict
 from audit.recording import record
 from audit.trail import recorded_versions
 from common.actors import Actor, Role
@@ -210,11 +210,8 @@ def decide_batch(
     transaction of its own.
 
     `unread` is how many of the messages the actor has not read; it goes into the
-    ledger. Returns one result per message, in the sheet's order. Raises
-    VerdictNotAllowed for more messages than a sheet holds.
+    ledger. Returns one result per message, in the sheet's order.
     """
-    if len(ticked) > MAX_ITEMS:
-        raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
     visible = (
         desk_messages()
         .visible_to(actor)
@@ -350,9 +347,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Line:
-    """One message of a batch as it is now. `kind` is the result's kind, or "undone" if
-    the decision was undone since. `is_moving` says that its status will soon change by
-    itself.
+    """One message of a batch as it is now. `kind` is the result's kind, "undone" if the
+    decision was undone since, or "failed" if it was refused since. `is_moving` says that
+    its status will soon change by itself.
     """
 
     message: Message
@@ -448,6 +445,10 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         .filter(public_id__in=[item.message for item in batch.items])
     )
     message_by_id = {str(message.public_id): message for message in visible}
+    own = Verdict.objects.filter(
+        person=int(actor.id), live=True, message__in=message_by_id.values()
+    )
+    counting = set(own.values_list("message", flat=True))
     lines = []
     for result in batch.items:
         message = message_by_id.get(result.message)
@@ -467,6 +468,12 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         kind = result.kind
         if decision is not None and decision.state == DecisionState.UNDONE:
             kind = "undone"
+        elif decision is not None and decision.state == DecisionState.REFUSED:
+            kind = "failed"
+            result = replace(result, sentence=decision.explanation)
+        elif kind == "counted" and message.pk not in counting:
+            kind = "failed"
+            result = replace(result, sentence="Your approval does not count any more.")
         can_undo = decision is not None and actions.can_undo and newest == decision
         lines.append(Line(message, result, decision, kind, can_undo, actions.is_moving))
     return lines

@@ -20,7 +20,7 @@ from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
 from approvals.decisions.ruling import demands_for, rulings
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
-from approvals.models import Decision, Review, Verdict
+from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from common.actors import Actor, Role, Scope, rule
 from common.fingerprint import FIELDS
@@ -228,7 +228,7 @@ def not_met() -> DeskMessageQuerySet:
     """Return the held messages to which no standing approval was applied yet, although
     one has their mailbox, API key and text (uses the index review_alike).
 
-    A message with a verdict or an earlier decision is left to people.
+    A message with a verdict, an edit or an earlier decision is left to people.
     """
     in_force = StandingApproval.objects.in_force()
     fitting = in_force.filter(
@@ -245,10 +245,11 @@ def not_met() -> DeskMessageQuerySet:
     fetched = alike.exclude(hydrated_at=None).filter(
         Exists(fitting), connection__is_our_gateway=True
     )
-    has_verdict = Exists(Verdict.objects.filter(message=OuterRef("pk")))
-    return fetched.exclude(has_verdict).exclude(
-        Exists(Decision.objects.filter(message=OuterRef("pk")))
-    )
+    # A refused edit is as if nobody had edited it.
+    edits = Replacement.objects.exclude(state="refused")
+    for acts in (Verdict.objects.all(), edits, Decision.objects.all()):
+        fetched = fetched.exclude(Exists(acts.filter(message=OuterRef("pk"))))
+    return fetched
 
 
 def approve_due() -> int:

@@ -395,8 +395,9 @@ def _who(decision: Decision) -> str:
 
 @transaction.atomic
 def refuse_outdated(decision_id: int) -> None:
-    """Refuse an approval for later that could not be carried out at its time, so that
-    people learn of it now: the content has changed, or the message expires earlier.
+    """End an approval for later that could not be carried out at its time, so that
+    people learn of it now: the message is held no more, its content has changed, or it
+    expires earlier.
     """
     decision = (
         Decision.objects.outdated_for_later()
@@ -406,6 +407,9 @@ def refuse_outdated(decision_id: int) -> None:
         .first()
     )
     if decision is None:
+        return
+    if not decision.message.is_held:
+        outcomes.end_after_close(decision)
         return
     expiry = decision.message.expires_at
     sentence = "The content changed after the decision."

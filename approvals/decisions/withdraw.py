@@ -160,7 +160,9 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
             shown=decision.revision.fingerprint,
             current=locked.fingerprint,
         )
-    ruling = rulings([locked], actor, is_decided=True)[locked.pk]
+    # What a standing approval decided has no verdicts.
+    has_verdicts = decision.standing_id is None
+    ruling = rulings([locked], actor, is_decided=has_verdicts)[locked.pk]
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
     tasks.execute_decision.delay_on_commit(decision.pk)

@@ -327,7 +327,8 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
 
     def outdated_for_later(self) -> Self:
         """Approvals for later that cannot be carried out when their time comes, because
-        the content changed or the message expires before (relies on decision_to_do).
+        the message is held no more, its content changed, or it expires before (relies
+        on decision_to_do).
         """
         waiting = self.filter(
             state=DecisionState.RECORDED,
@@ -336,9 +337,9 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
             due_at__gt=Now(),
         )
         changed = ~Q(revision=F("message__revision"))
+        has_ended = ~Q(message__state=MessageState.HELD)
         return waiting.filter(
-            changed | Q(message__expires_at__lte=F("due_at")),
-            message__state=MessageState.HELD,
+            has_ended | changed | Q(message__expires_at__lte=F("due_at"))
         )
 
     def refused_lately(self) -> Self:

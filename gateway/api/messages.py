@@ -124,8 +124,7 @@ class ListFilters(PageFilters):
     @field_validator("status")
     @classmethod
     def _is_listed(cls, status: Status | None) -> Status | None:
-        # An internal state that lasts a moment; MultiMail does not accept it here
-        # either.
+        # No row has it, and MultiMail does not accept it here either.
         if status == Status.PENDING_SCAN:
             raise ValueError("messages cannot be listed by pending_scan.")
         return status

@@ -210,6 +210,8 @@ def edit_scheduled(
     changed.gated = email.gated or admission.gated
     change = _next_change(changed)
     stored = {
+        # These are its words now; rules and standing approvals go by the key.
+        "sent_by_key": key,
         "oversight_mode": admission.mode,
         "gated": changed.gated,
         "due_at": changed.send_at if change == Change.RELEASE else None,
@@ -254,6 +256,7 @@ def content_digest(email: Email, files: tuple[File, ...]) -> str:
         sorted(email.bcc),
         email.subject,
         email.reply_to,
+        email.in_reply_to,
         [email.markdown, email.original_html or email.html],
         sorted(file.sha256 for file in files),
     ]

@@ -153,7 +153,6 @@ def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
             state=WebhookDelivery.State.DUE,
             attempts=0,
             next_attempt_at=Now(),
-            lease_until=None,
         ):
             raise Conflict(
                 "This delivery is not finished; only a finished one can be sent again.",

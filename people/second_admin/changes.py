@@ -258,7 +258,8 @@ def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> Ended:
 
 def _encrypted_secret(command: WaitingCommand, result: object) -> str:
     """Return the secret that a command made, encrypted; empty if it made none."""
-    return encrypt(command.made(result)) if command.made else ""
+    made = command.made(result) if command.made else ""
+    return encrypt(made) if made else ""
 
 
 @atomic_with_retry

@@ -242,9 +242,8 @@ def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
         page=reverse("person", args=[person.pk]),
         about=person.pk,
         based_on=[one.id for one in removed],
-        # Nothing loosens for a person without a factor or role. Somebody deactivated
-        # may be reactivated with their roles.
-        tightens=not (removed and person.grants.exists()),
+        # Whoever has no role now may get one again, and would sign in without a factor.
+        tightens=not removed,
     )
     _remove(person, removed, actor=actor)
     # Whoever found the lost device may be signed in on it.

@@ -136,10 +136,15 @@ def apply_change(
     lines = []
     if change.mode not in (None, locked.mode):
         lines.append(f"mode: {change.mode}")
+    # All of them, with their ends: a second admin reads nothing else of the change.
     if change.put:
-        lines.append(f"with {_first_few([one.pattern for one in change.put])}")
+        entries = [
+            AllowEntry(pattern=one.pattern, expires_at=one.expires_at)
+            for one in change.put
+        ]
+        lines.append(f"with {', '.join(map(str, entries))}")
     if change.remove:
-        lines.append(f"without {_first_few(change.remove)}")
+        lines.append(f"without {', '.join(change.remove)}")
     yield lambda: _in_words(
         locked,
         f"{locked.title} for {locked.label}: change",

@@ -14,7 +14,7 @@ from django.urls import reverse
 from audit.recording import changed, record
 from common.actors import Actor
 from common.durations import minutes_in_words
-from common.postgres import atomic_with_retry
+from common.postgres import atomic_with_retry, take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
 from people.models import Person
@@ -104,6 +104,8 @@ def save_calendar(
     the name is taken.
     """
     _check(actor, None)
+    # Whether an active rule names it must not change before this is stored.
+    take_lock("policy.rules")
     stored = None
     before = ""
     if calendar:

@@ -330,6 +330,8 @@ def _locked(actor: Actor, group_id: int, seen: str | None = None) -> Group:
     unless that is None.
     """
     _check(actor)
+    # Whether an active rule names it must not change before this is stored.
+    take_lock("policy.rules")
     group = Group.objects.select_for_update().filter(pk=group_id).first()
     if group is None:
         raise StalePolicy("Somebody deleted this group meanwhile.")

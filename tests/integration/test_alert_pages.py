@@ -338,6 +338,9 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     Message.objects.filter(pk=decided.pk).update(state="approved")
     Card.objects.create(destination=destination, about=f"connection/{connection.pk}")
     Card.objects.update(discord_message_id="111")
+    # The failing address was not told of this one.
+    untold = make_message(connection)
+    Message.objects.filter(pk=untold.pk).update(state="approved")
     digest = Digest.objects.create(destination=destination)
     signed_in(admin).post(
         f"/alerts/{destination.pk}/",
@@ -354,7 +357,12 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     cards = {
         (one.message, one.removed, one.discord_message_id) for one in Card.objects.all()
     }
-    assert cards == {(held, False, ""), (decided, True, "111"), (None, False, "")}
+    assert cards == {
+        (held, False, ""),
+        (decided, True, "111"),
+        (None, False, ""),
+        (untold, False, ""),
+    }
     record("claim.taken", actor=worker("test"), message=held.public_id)
     assert deliver(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"
     [call] = discord.calls

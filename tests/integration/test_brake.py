@@ -199,6 +199,9 @@ def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_
             sent_by_key=f"k{number}",
         )
     assert Card.objects.count() == 4
+    # This one may be posted: the answer to an attempt was lost.
+    last = Delivery.objects.filter(card__message__upstream_id="01ALIKE3")
+    last.update(attempts=1)
     for number in range(4):
         row = pending_row(
             f"01ALIKE{number}",
@@ -207,7 +210,8 @@ def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_
         )
         assert mirror_row(connection, row, clock(), examination)
     assert apart() == [False, False, True, True]
-    assert Card.objects.filter(about="").count() == 2
+    cards = Card.objects.filter(about="").values_list("message__upstream_id", flat=True)
+    assert {"01ALIKE0", "01ALIKE1", "01ALIKE3"} == set(cards)
     assert Card.objects.exclude(about="").count() == 1
     assert len(actions("message.set_apart")) == 2
 

@@ -27,9 +27,9 @@ from approvals.bulk.sheet import (
     sign_sheet,
 )
 from approvals.bulk.views import BatchForm, chosen_messages
-from approvals.decisions.withdraw import undo_decision
+from approvals.decisions.withdraw import take_back_approval, undo_decision
 from approvals.errors import InvalidInput
-from approvals.models import Decision
+from approvals.models import Decision, Verdict
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
@@ -44,6 +44,7 @@ from tests.factories import (
     show_row,
 )
 from tests.integration import deciding
+from tests.integration.test_several_approvals import put_in_force
 
 HIGH = {
     "markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"
@@ -494,3 +495,31 @@ def test_sheet_of_somebody_else_records_nothing(desk, connection, second_reviewe
     fields = {"sheet": signed_for(second_reviewer, plum), "item": [pair(plum)]}
     assert desk.post("/queue/bulk/seen/", fields).status_code == 422
     assert not Entry.objects.filter(action="message.opened").exists()
+
+
+def test_what_was_refused_or_taken_back_since_is_not_decided_and_is_decided_again(
+    desk, reviewer, connection
+):
+    messages = several(connection, "plum", "kiwi")
+    signed = signed_on(open_sheet(desk, *messages))
+    first = post(desk, signed, messages, unread=2)
+    Decision.objects.update(state="refused", explanation="The hours are closed.")
+    Verdict.objects.update(live=False)
+    page = desk.get(first["Location"]).text
+    assert "Approved: 0 of 2" in page
+    assert page.count("The hours are closed.") == 2
+    post(desk, signed, messages, unread=2)
+    assert Decision.objects.filter(state="recorded").count() == 2
+
+
+def test_approval_that_was_taken_back_is_given_again_by_the_same_sheet(
+    desk, reviewer, connection
+):
+    put_in_force({"approvals": {"0": 2}})
+    messages = several(connection, "plum")
+    signed = signed_on(open_sheet(desk, *messages))
+    first = post(desk, signed, messages, unread=1)
+    take_back_approval(message=messages[0].public_id, actor=actor_of(reviewer))
+    assert "does not count any more" in desk.get(first["Location"]).text
+    post(desk, signed, messages, unread=1)
+    assert Verdict.objects.filter(live=True).count() == 1

@@ -460,6 +460,28 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
         assert words in page.html, words
 
 
+def test_text_hidden_by_a_style_is_marked_and_a_decoy_that_word_skips_is_not_shown():
+    word = f'xmlns:w="{office_files.WORD}"'
+    run = '<w:r><w:rPr><w:rStyle w:val="H"/></w:rPr><w:t>not</w:t></w:r>'
+    hiding = '<w:style w:styleId="H"><w:rPr><w:vanish/></w:rPr></w:style>'
+    decoy = (
+        '<Relationship Id="r0" Type="urn:x/officeDocument" Target="word/decoy.xml"/>'
+    )
+    listed = office_files.relations(("r1", "officeDocument", "word/document.xml"))
+    more = {
+        "_rels/.rels": listed.replace("<Relationship ", f"{decoy}<Relationship ", 1),
+        "word/decoy.xml": f"<w:document {word}><w:p><w:r><w:t>decoy</w:t></w:r></w:p></w:document>",
+        "word/_rels/document.xml.rels": office_files.relations(
+            ("r1", "styles", "styles.xml")
+        ),
+        "word/styles.xml": f"<w:styles {word}>{hiding}</w:styles>",
+    }
+    file = of_bytes(office_files.document(f"<w:p>{run}</w:p>", more=more))
+    page = document_of(file).html
+    assert "<b>hidden:</b> not" in page
+    assert "decoy" not in page
+
+
 def test_names_of_namespaces_that_office_skips_show_nothing_else_here():
     cell = '<c r="B2"><x:v xmlns:x="urn:x">100</x:v><v x:t="s" xmlns:x="urn:x">9900</v></c>'
     file = of_bytes(office_files.workbook(sheet=f'<row r="2">{cell}</row>'))
@@ -498,7 +520,15 @@ def test_slides_and_open_documents_are_shown():
     page = document_of(of_bytes(office_files.slides("Margin 40%"))).html
     assert 'Slide 1 <span class="ghost">hidden</span>' in page
     assert "Margin 40%" in page
-    page = document_of(of_bytes(office_files.open_sheet())).html
+    assert "https://evil.example/slide" in page
+    page = document_of(of_bytes(office_files.workbook())).html
+    assert "https://evil.example/cell" in page
+    deleted = "<text:deletion><text:p>old price</text:p></text:deletion>"
+    link = '<text:a xmlns:x="http://www.w3.org/1999/xlink" x:href="https://evil.example/odf">bank</text:a>'
+    file = of_bytes(office_files.open_sheet(f"{deleted}<text:p>{link}</text:p>"))
+    page = document_of(file).html
+    assert "<b>deleted:</b> old price" in page
+    assert "bank [links to https://evil.example/odf]" in page
     assert "of:=1+1" in page
     assert "(value: 2027-06-01)" in page
     assert '1 <span class="ghost">hidden</span>' in page

@@ -13,6 +13,7 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.later import LaterChoice, delay_in_words, timing_of
 from approvals.models import Decision, Verdict
 from approvals.operations.attention import attention_for
+from approvals.sweeping import DUTIES
 from common.postgres import clock
 from mirror.models import Message, Revision
 from tests.factories import (
@@ -223,6 +224,13 @@ def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time
 
 
 @pytest.mark.slow
+def test_one_whose_message_is_gone_ends_before_its_time(message, later):
+    Message.objects.update(state="gone")
+    DUTIES["outdated"]()
+    later.refresh_from_db()
+    assert later.state == "superseded"
+
+
 def test_one_decided_elsewhere_is_superseded(client, message, later, upstream):
     body = event_body(
         "message.rejected",

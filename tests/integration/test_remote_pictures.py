@@ -5,8 +5,10 @@ the ledger.
 import contextlib
 import io
 import threading
+from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 from django.urls import reverse
 from PIL import Image
 
@@ -188,6 +190,11 @@ def test_private_addresses_stalling_servers_and_dead_workers_are_not_asked_again
     assert "private address" in private.problem
     assert begun.state == "fetching"
     assert fetch_pictures(message.pk) == "nothing to do"
+    # Asking again says that it will not come.
+    RemotePicture.objects.update(asked_at=Now() - timedelta(hours=1))
+    press(signed_in(reviewer), message)
+    begun.refresh_from_db()
+    assert (begun.state, begun.problem[:16]) == ("failed", "The desk stopped")
 
 
 @pytest.mark.slow
@@ -196,7 +203,9 @@ def test_tracking_pixels_are_named_and_not_fetched(
 ):
     html = f'<img src="{server.url}/p" width="1" height="1">'
     html += f'<p>Hi</p><img src="{server.url}/o?u=dana%40northwind.example">'
-    message = make_message(connection, to=["dana@northwind.example"], html_body=html)
+    message = make_message(
+        connection, to_addresses=["Dana <dana@northwind.example>"], html_body=html
+    )
     client = signed_in(reviewer)
     says(page(client, message), 200, "2 tracking pixels")
     body = client.get(reverse("message-body", args=[message.public_id])).text

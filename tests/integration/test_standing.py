@@ -14,6 +14,7 @@ from alerts.models import Destination
 from approvals.decisions import execute
 from approvals.decisions.by_rule import approve_due, give_to_people, to_stop
 from approvals.decisions.execute import run_decision
+from approvals.decisions.withdraw import confirm_approval
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement, Review
@@ -366,9 +367,8 @@ def test_next_version_counts_what_this_one_approved(standing, connection):
     assert the_use().kind == "over_cap"
 
 
-def edit(message, person):
-    """Ask for a corrected copy of the message, as its page does."""
-    row = Replacement.objects.create(
+def corrected(message, person):
+    return Replacement.objects.create(
         message=message,
         revision=message.revision,
         connection=message.connection,
@@ -377,6 +377,11 @@ def edit(message, person):
         markdown="Hello",
         reference="EDIT",
     )
+
+
+def edit(message, person):
+    """Ask for a corrected copy of the message, as its page does."""
+    row = corrected(message, person)
     append(
         "message.edit_asked",
         actor=actor_of(person),
@@ -616,3 +621,27 @@ def test_nothing_tells_of_a_blind_sample_until_it_is_decided(
     [line] = lines_of([standing], actor_of(admin))
     assert (line.samples, line.left_to_people) == (0, 1)
     assert line.reasons == [("It has a finding.", 1)]
+
+
+def test_message_that_somebody_edits_is_left_to_people(standing, connection, reviewer):
+    message = make_refund(connection, 3999)
+    # Before the standing approval was signed: a later edit would end it.
+    corrected(message, reviewer)
+    approve_due()
+    assert not Decision.objects.filter(message=message).exists()
+    Replacement.objects.update(state="refused")
+    approve_due()
+    assert Decision.objects.filter(message=message).exists()
+
+
+def test_its_approval_that_may_have_been_lost_can_be_sent_again_under_a_policy(
+    standing, connection, reviewer
+):
+    put_in_force({"when": {"risk": "high"}, "then": {"approvals": {"0": 2}}})
+    message = make_refund(connection, 3999)
+    approve_due()
+    Decision.objects.filter(message=message).update(
+        state="unknown", attempt=1, may_have_left=True, seen_held=2
+    )
+    confirmed = confirm_approval(message=message.public_id, actor=actor_of(reviewer))
+    assert confirmed.state == "recorded"

@@ -286,6 +286,7 @@ def test_entries_that_are_not_sealed_are_named_and_erased_details_leave_a_proof_
     proof = proof_of(message)
     assert proof.not_sealed == keys
     assert f"#{keys[0]},\n" in readable_proof(proof)
+    assert "These answers are from the sealed entries alone." in readable_proof(proof)
     for key in keys:
         assert f'"id":{key},' not in str(entries_of(proof))
     assert check(proof).report.findings == []

@@ -99,6 +99,17 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
     assert latest_details("destination.switched_off")["after"] == "off"
 
 
+@pytest.mark.slow
+def test_limit_of_the_whole_service_holds_back_its_other_destinations(discord):
+    seal()
+    make_witness(discord)
+    other = make_witness(discord, "#other", witnesses=False)
+    discord.answers[PATH] = (429, {"retry_after": 60, "global": True})
+    assert post_heads() == 0
+    other.refresh_from_db()
+    assert other.waits_until > timezone.now()
+
+
 def test_admin_makes_a_witness_and_the_ledger_records_before_and_after(
     signed_in, admin, discord
 ):

@@ -16,6 +16,7 @@ ROW = (
     '<a href="https://shop.example/o/{0}">on its way</a>.</p></td></tr>'
 )
 MOVED = "<p style='animation:a a'>"
+GIF = b"GIF89a\x01\x00\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01\x00;"
 
 
 def test_single_line_breaks_are_kept_as_in_the_text_part():
@@ -45,6 +46,15 @@ def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
     assert "from html" in shown.document
     assert "from markdown" not in shown.document
     assert "This message has no text." in render_message(Content()).document
+
+
+def test_findings_read_across_pictures_and_the_words_in_their_place():
+    picture = "https://x.example/a.png"
+    for source in (f"data:image/gif;base64,{b64encode(GIF).decode()}", picture):
+        shown = render_message(Content(html=f"trans<img src='{source}'>fer"))
+        assert "transfer" in shown.plain, source
+        shown = render_message(Content(html=f"x<img src='{source}' alt='DE89 3704'>"))
+        assert "DE89 3704" in shown.plain, source
 
 
 def test_lone_surrogates_and_nulls_do_not_stop_it():

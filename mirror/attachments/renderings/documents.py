@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings.office import (
@@ -45,6 +45,14 @@ _BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 def read_word(package: Package, outline: Outline) -> None:
     """Read a Word document into the outline. Raises Refused."""
     body, relations = package.main()
+    hidden = {
+        style.get("styleId", "")
+        for relation in relations.values()
+        if relation.kind == "styles" and relation.target in package.names
+        for style in package.part(relation.target).iter("style")
+        if _vanishes(style.find("rPr"))
+    }
+    _hide(body, hidden)
     _word_blocks(body, relations, outline)
     for relation in relations.values():
         if relation.kind == "numbering" and relation.target in package.names:
@@ -57,7 +65,26 @@ def read_word(package: Package, outline: Outline) -> None:
                     outline.notes.append(note)
         if relation.kind in _ALSO and not relation.is_external:
             outline.heading(_ALSO[relation.kind])
-            _word_blocks(*package.opened(relation.target), outline)
+            part, others = package.opened(relation.target)
+            _hide(part, hidden)
+            _word_blocks(part, others, outline)
+
+
+def _vanishes(properties: Element | None) -> bool:
+    vanish = properties.find("vanish") if properties is not None else None
+    return vanish is not None and vanish.get("val", "1") not in ("0", "false", "off")
+
+
+def _hide(root: Element, hidden: set[str]) -> None:
+    """Give each run that its style or its paragraph's style hides a property that says
+    so. A property of the run itself comes before it and counts.
+    """
+    for paragraph in root.iter("p"):
+        for run in paragraph.iter("r"):
+            for style in (run.find("rPr/rStyle"), paragraph.find("pPr/pStyle")):
+                if style is not None and style.get("val", "") in hidden:
+                    own = run.find("rPr")
+                    SubElement(SubElement(run, "rPr") if own is None else own, "vanish")
 
 
 def _word_blocks(element: Element, relations: Relations, outline: Outline) -> None:
@@ -157,8 +184,7 @@ def _hidden_by(run: Element) -> str:
         return ""
     # Reversed, so that the first of several elements with the same name counts.
     properties = {one.tag: one.get("val", "") for one in reversed(style)}
-    vanish = style.find("vanish")
-    if vanish is not None and vanish.get("val", "1") not in ("0", "false", "off"):
+    if _vanishes(style):
         return "hidden"
     if properties.get("color", "").upper() == "FFFFFF":
         return "white"
@@ -196,6 +222,8 @@ def read_slides(package: Package, outline: Outline) -> None:
             outline.heading(f"Slide {number}", mark="hidden" if is_hidden else "")
             _slide_blocks(slide, outline)
             for other in others.values():
+                if other.kind == "hyperlink" and other.is_external:
+                    outline.text((other.target, "link"))
                 if other.kind == "notesSlide" and not other.is_external:
                     outline.heading("Notes of the speaker", level=3)
                     _slide_blocks(package.part(other.target), outline)
@@ -236,6 +264,7 @@ def _slide_text(element: Element) -> str:
 
 MAX_ROWS = 500
 MAX_COLUMNS = 60
+_HREF = "http://www.w3.org/1999/xlink href"
 # The attributes that can hold the value of a cell.
 _VALUES = ("value", "string-value", "date-value", "time-value", "boolean-value")
 
@@ -265,6 +294,8 @@ def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
         elif child.tag == "p":
             if (text := _text(child)).strip():
                 outline.text((text, ""))
+        elif child.tag == "deletion":
+            outline.text(("\n".join(map(_text, child.iter("p"))), "deleted"))
         elif child.tag == "table":
             mark = "hidden" if child.get("style-name") in hidden else ""
             outline.heading(child.get("name", ""), level=3, mark=mark)
@@ -328,6 +359,8 @@ def _text(element: Element) -> str:
             found += " " * min(max(_number(child.get("c")), 1), 9999)
         else:
             found += {"tab": "\t", "line-break": "\n"}.get(child.tag) or _text(child)
+        if child.tag == "a":
+            found += f" [links to {child.get(_HREF, '')}]"
         found += child.tail or ""
     return found
 
@@ -406,6 +439,8 @@ def read_workbook(package: Package, outline: Outline) -> None:
             root, relations = package.opened(relation.target)
             _sheet(root, book, outline)
             for related in relations.values():
+                if related.kind == "hyperlink" and related.is_external:
+                    outline.text((related.target, "link"))
                 if related.kind == "comments" and related.target in package.names:
                     outline.heading("Comments", level=3)
                     for one in package.part(related.target).iter("comment"):
@@ -533,8 +568,8 @@ _READERS: dict[str, Callable[[Package, Outline], None]] = {
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
-    """Return the outline of an Office file as plain data, see `Outline.found`. `kind`
-    is "docx" or "xlsx". Raises Refused.
+    """Return the outline of an Office file as plain data, see `Outline.found`. Raises
+    Refused.
     """
     package = Package(content)
     outline = Outline(package.notes())

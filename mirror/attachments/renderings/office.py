@@ -205,7 +205,10 @@ class Package:
     def _relations(self, listed: str, folder: str) -> Iterator[Relation]:
         # The relations listed in this part, relative to the folder.
         for one in self.part(listed).iter("Relationship"):
-            kind = one.get("Type", "").rpartition("/")[2]
+            space, _, kind = one.get("Type", "").rpartition("/")
+            # Programs skip relations of types that they do not know.
+            if space not in _RELATIONS and kind not in _MACROS:
+                kind = ""
             target = one.get("Target", "")
             is_external = one.get("TargetMode") == "External"
             if not is_external:
@@ -251,6 +254,8 @@ _RELATIONS = frozenset(
         f"{_STRICT}/officeDocument/relationships",
     }
 )
+# Sheets of macros, whose relations are Microsoft's own.
+_MACROS = ("xlMacrosheet", "xlIntlMacrosheet")
 _FORMATS = ("wordprocessingml", "spreadsheetml", "presentationml", "drawingml")
 # The namespaces of what is read here. Programs skip names of namespaces that they do
 # not know, so a file could use those to show something else here.

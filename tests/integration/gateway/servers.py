@@ -33,9 +33,9 @@ class MailServer:
     """The state and behaviour of the mail server.
 
     `mood` is "ok", or says how it fails: at MAIL "busy", "sign in" or "hang up"; at
-    DATA "drop", "stall", "refuse message" or "defer message". `refuse` has replies by
-    recipient. `taken` are the mails that it accepted, `mails` and `seen` count MAIL and
-    DATA.
+    DATA "drop", "stall", "garble", "refuse message" or "defer message". `refuse` has
+    replies by recipient. `taken` are the mails that it accepted, `mails` and `seen`
+    count MAIL and DATA.
     """
 
     mood: str = "ok"
@@ -94,7 +94,7 @@ class MailServer:
         if self.mood == "defer message":
             return "452 no room"
         self.taken.append(envelope)
-        return "250 OK"
+        return "accepted" if self.mood == "garble" else "250 OK"
 
 
 class WithNotices(SMTP):

@@ -280,6 +280,11 @@ def test_change_judged_before_the_row_was_tightened_is_refused(world):
         accounts.change_account(key, changes={}, hold_all=False)
     with pytest.raises(Conflict):
         change_mailbox(key, mailbox, None, {"require_fingerprint": False})
+    add_key(world, "overseer", ["oversight"])
+    overseer = keys.get(name="Key overseer")
+    ApiKey.objects.filter(pk=overseer.pk).update(scopes=["read"])
+    with pytest.raises(Conflict):
+        accounts.change_key(key, changed=overseer, changes={"scopes": ["oversight"]})
 
 
 def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):

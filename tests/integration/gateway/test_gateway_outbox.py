@@ -248,7 +248,7 @@ def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
 
 
 @pytest.mark.parametrize(
-    "mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)]
+    "mood", ["drop", "garble", pytest.param("stall", marks=pytest.mark.slow)]
 )
 def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     listening, mail_server, monkeypatch, mood

@@ -15,6 +15,7 @@ from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from tests.factories import rolled_back
 from tests.integration.gateway.world import (
+    add_key,
     add_sandbox_keys,
     bad_field_of,
     events_of,
@@ -438,6 +439,23 @@ def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(wor
         edit(world, email, cc=["eve@x.example"]).json()["status"]
         == "pending_send_approval"
     )
+
+
+def test_edited_words_are_those_of_the_key_that_wrote_them(free):
+    add_key(free, "second", ["send"])
+    email = scheduled(free)
+    edit(free, email, key="second", send_at=LATER)
+    email.refresh_from_db()
+    assert email.sent_by_key.name != "Key second"
+    edit(free, email, key="second", markdown="Other words")
+    email.refresh_from_db()
+    assert email.sent_by_key.name == "Key second"
+
+
+def test_same_answer_in_two_threads_is_sent_twice(world):
+    for number in range(2):
+        parent = make_inbound(world, message_id_header=f"<order-{number}@x.example>")
+        assert reply(world, parent, markdown="We look into it.").status_code == 202
 
 
 def test_bad_edit_is_422_and_names_the_field(free, other):
