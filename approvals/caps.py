@@ -59,11 +59,10 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     """
     # What the message counts for. If several caps are passed, the first of these names
     # the flood.
-    mailbox = message.mailbox.upstream_id if message.mailbox else ""
     counted_for = [
         (Kind.KEY, key or key_name),
         (Kind.ALIKE, message.shape),
-        (Kind.MAILBOX, mailbox),
+        (Kind.MAILBOX, message.mailbox.upstream_id if message.mailbox else ""),
     ]
     for address in sorted(message.addresses[:MAX_RECIPIENTS]):
         counted_for.append((Kind.RECIPIENT, address))
@@ -123,8 +122,7 @@ def _judge(
             (a_day, in_day[what], DAY),
         ):
             if cap and number > cap:
-                brake = Brake(what=what, kind=kind, cap=cap, window=window)
-                return brake, False
+                return Brake(what=what, kind=kind, cap=cap, window=window), False
             if cap and number + AT_ONCE > cap:
                 is_close = True
     return None, is_close

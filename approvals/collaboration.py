@@ -404,8 +404,7 @@ def on_recorded(
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
         # An assignment lasts until somebody ends it.
         own_claims = Claim.objects.of_person(int(entry.actor_id))
-        taken = own_claims.filter(is_assigned=False)
-        end_claims(taken, actor=by, why=SIGNED_OUT)
+        end_claims(own_claims.filter(is_assigned=False), actor=by, why=SIGNED_OUT)
     elif entry.action == "person.grants_changed" and isinstance(about, Person):
         # End only their claims on messages that they may no longer decide.
         holder = Person.objects.get(pk=about.pk).actor(surface=by.surface)
@@ -429,5 +428,4 @@ def _end_claim_and_snoozes(message: Message, by: Actor) -> None:
 def on_person_saved(instance: Person, **_: Any) -> None:
     """End the claims of a person who was deactivated."""
     if not instance.is_active:
-        own_claims = Claim.objects.of_person(instance.pk)
-        end_claims(own_claims, actor=worker("desk"), why=GONE)
+        end_claims(Claim.objects.of_person(instance.pk), actor=worker("desk"), why=GONE)

@@ -221,30 +221,25 @@ class DeskMessageQuerySet(MessageQuerySet):
         message_rejected). Of the same kind are messages that are sandbox or real, and
         inbound or outbound, like it.
         """
-        since = Now() - timedelta(days=90)
         rejected = self.filter(
             state=MessageState.REJECTED,
-            changed_at__gt=since,
+            changed_at__gt=Now() - timedelta(days=90),
             connection=message.connection_id,
-        )
-        rejected = rejected.filter(
-            sandbox=message.sandbox, direction=message.direction
+            sandbox=message.sandbox,
+            direction=message.direction,
         ).exclude(pk=message.pk)
         applied = (
             Decision.objects.filter(state=DecisionState.APPLIED)
             .select_related("given_by")
             .order_by("-pk")
         )
-        columns = (
+        return rejected.only(
             "public_id",
             "mailbox",
             "changed_at",
             "upstream_decided_by",
             "upstream_reason",
-        )
-        return rejected.only(*columns).prefetch_related(
-            Prefetch("decisions", applied, to_attr="newest_decisions")
-        )
+        ).prefetch_related(Prefetch("decisions", applied, to_attr="newest_decisions"))
 
     def for_name(self) -> Self:
         """With only their subjects, and the times since which they are held."""
@@ -328,9 +323,9 @@ class DeskMessageQuerySet(MessageQuerySet):
         decisions = Decision.objects.filter(message=OuterRef("pk"))
         # Only decisions since the message last changed count: one that is held again
         # expires like any other.
-        since = Q(changed_at__gte=OuterRef("changed_at"))
-        has_ended = (
-            Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
+        has_ended = Q(
+            state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED),
+            changed_at__gte=OuterRef("changed_at"),
         )
         on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(
             state__in=CAN_EXPIRE, outcome=Outcome.APPROVE

@@ -407,9 +407,12 @@ def count(message: Message, actor: Actor) -> None:
     """Count a waiting message, when its content is stored for the first time, towards
     the caps; if it is past one, it is set apart.
     """
-    key = message.sent_by_key
-    key_name = message.sent_by_key_name
-    if set_apart(message, key=key, key_name=key_name, actor=actor):
+    if set_apart(
+        message,
+        key=message.sent_by_key,
+        key_name=message.sent_by_key_name,
+        actor=actor,
+    ):
         details = {"brake": str(message.review.brake_id)}
         record_about("message.set_apart", message, actor=actor, details=details)
 
@@ -455,5 +458,7 @@ def text_of(content: Content, html_text: str) -> str:
     """Return the text of a message: its Markdown and, if it has HTML, the text of that
     (`html_text`). Each is cut at MAX_TEXT characters.
     """
-    parts = [content.markdown or "", *([html_text] if content.html is not None else [])]
+    parts = [content.markdown or ""]
+    if content.html is not None:
+        parts.append(html_text)
     return "\n".join(part[:MAX_TEXT] for part in parts)

@@ -445,8 +445,7 @@ def _month_page(request: DeskRequest, *, wrong: str = "") -> HttpResponse:
         raise PermissionDenied
     this_month = Month.of(timezone.now(), zone_name())
     # The current month, unless the address names another.
-    requested_month = Month.read(request.GET.get("month", ""), this_month.zone)
-    month = requested_month or this_month
+    month = Month.read(request.GET.get("month", ""), this_month.zone) or this_month
     settings = organisation_settings()
     context: dict[str, Any] = {
         "report": report_of(actor, month),

@@ -104,8 +104,7 @@ def words_named(presets: Presets, kind: str, name: str) -> str | None:
     """
     if not name:
         return ""
-    named = (one.words for one in presets.get(kind, ()) if one.name == name)
-    return next(named, None)
+    return next((one.words for one in presets.get(kind, ()) if one.name == name), None)
 
 
 def presets_of(mailbox: int | None) -> Presets:
@@ -307,7 +306,7 @@ def save_usual_texts(
     """Store what an admin wrote, or restore the usual ones."""
     actor = request.actor
     mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
-    restores = bool(request.POST.get("restore"))
+    restores = request.POST.get("restore")
     rows = typed_rows(request.POST)
     texts = None
     try:

@@ -130,10 +130,9 @@ def mac_of(entry: Any) -> str:
 
 def is_authentic(entry: Any) -> bool:
     """Whether the MAC of an entry was made by the desk, with a present or former key."""
-    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return any(
         hmac.compare_digest(_mac(entry, key).encode(), entry.mac.encode())
-        for key in keys
+        for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     )
 
 

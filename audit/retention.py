@@ -7,7 +7,6 @@ only by the rights of the database, so its details may still be needed as eviden
 """
 
 import time
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -27,9 +26,7 @@ from common.postgres import clock, take_lock
 STEP = 2000
 # After so many seconds, the rest is left to the next run.
 LONGEST = 30.0
-_ERASED = "ledger.details_erased"
 _LOCK = "audit.retention"
-_RETENTION = worker("retention")
 
 
 def remove_old_details() -> int:
@@ -58,7 +55,7 @@ def _remove_some(until: datetime) -> int:
     if numbers:
         details = _removal_details(numbers)
         details["up to"] = f"{until:%Y-%m-%d %H:%M:%S} UTC"
-        entry = record("ledger.details_removed", _RETENTION, details=details)
+        entry = record("ledger.details_removed", worker("retention"), details=details)
         remove_details(numbers, entry)
     return len(numbers)
 
@@ -84,7 +81,11 @@ def erase_details_of(
     if removed:
         details = _removal_details(removed) | {"reason": because}
         entry = record(
-            _ERASED, actor, connection=connection, message=message, details=details
+            "ledger.details_erased",
+            actor,
+            connection=connection,
+            message=message,
+            details=details,
         )
         remove_details(removed, entry)
     return len(removed), unsealed
@@ -97,7 +98,7 @@ def _sealed() -> "QuerySet[EntryDetail]":
     ).exclude(entry__action__in=REMOVALS)
 
 
-def remove_details(numbers: Sequence[int], removal: Entry) -> None:
+def remove_details(numbers: list[int], removal: Entry) -> None:
     """Remove the details of the entries with these numbers. `removal` is the entry
     about it, which lists them in its detail `numbers`.
 
@@ -105,9 +106,7 @@ def remove_details(numbers: Sequence[int], removal: Entry) -> None:
     except through this database function.
     """
     with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT audit_remove_details(%s, %s)", [removal.pk, list(numbers)]
-        )
+        cursor.execute("SELECT audit_remove_details(%s, %s)", [removal.pk, numbers])
 
 
 def _removal_details(numbers: list[int]) -> dict[str, str]:

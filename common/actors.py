@@ -119,13 +119,12 @@ def worker(name: str) -> Actor:
 
 def operator(command: str, *roles: Role) -> Actor:
     """Return the actor of a management command, with these roles everywhere."""
-    scopes = tuple(Scope(role) for role in roles)
     return Actor(
         kind="command",
         id=command,
         label="an operator",
         surface="command",
-        scopes=scopes,
+        scopes=tuple(Scope(role) for role in roles),
     )
 
 

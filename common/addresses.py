@@ -45,10 +45,9 @@ def network_of(address: str) -> str:
 
 def came_unencrypted(request: HttpRequest) -> bool:
     """Whether a trusted proxy says that the request reached it over plain http."""
-    scheme = request.META.get("HTTP_X_FORWARDED_PROTO", "")
     return (
-        scheme == "http"
-        and str(request.META.get("REMOTE_ADDR", "")) in settings.TRUSTED_PROXIES
+        request.META.get("HTTP_X_FORWARDED_PROTO") == "http"
+        and request.META.get("REMOTE_ADDR", "") in settings.TRUSTED_PROXIES
     )
 
 

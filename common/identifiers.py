@@ -14,7 +14,7 @@ def uuid7() -> uuid.UUID:
     rest random.
     """
     milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10))
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     return uuid.UUID(int=value)
@@ -35,6 +35,6 @@ def ulid() -> str:
     return crockford(
         (milliseconds << 80)
         | (nanoseconds << 60)
-        | (int.from_bytes(os.urandom(8), "big") >> 4),
+        | (int.from_bytes(os.urandom(8)) >> 4),
         26,
     )

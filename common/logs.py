@@ -79,8 +79,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "text": mask_secrets(record.getMessage()),
         }
-        if trace_id.get():
-            line["trace"] = trace_id.get()
+        if trace := trace_id.get():
+            line["trace"] = trace
         line |= {
             name: value
             for name, value in vars(record).items()

@@ -49,14 +49,10 @@ def split_reference(reason: str) -> tuple[str, str]:
     """Return a reason without the mark at its end, and the reference in that mark;
     either may be empty.
     """
-    last_mark = next(
-        (mark for mark in _MARK.finditer(reason) if mark.end() == len(reason)), None
-    )
-    return (
-        (reason[: last_mark.start()], last_mark[1] or last_mark[2])
-        if last_mark
-        else (reason, "")
-    )
+    for mark in _MARK.finditer(reason):
+        if mark.end() == len(reason):
+            return reason[: mark.start()], mark[1] or mark[2]
+    return reason, ""
 
 
 def without_references(reason: str) -> str:

@@ -47,11 +47,12 @@ def words_of(text: str) -> list[str]:
     if text.isascii():
         # Most text is plain ASCII. It has no accents to remove, and takes a tenth of
         # the time.
-        return [word[:MAX_WORD] for word in _WORD.findall(text[:MAX_TEXT].lower())]
-    plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
-    characters = "".join(
-        c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs")
-    )
+        characters = text[:MAX_TEXT].lower()
+    else:
+        plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
+        characters = "".join(
+            c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs")
+        )
     return [word[:MAX_WORD] for word in _WORD.findall(characters)]
 
 

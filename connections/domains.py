@@ -157,8 +157,7 @@ def delete_domain(
     if domain_id not in known:
         raise ChangeRefused("The account no longer has this domain.")
     name = known[domain_id]
-    did = "remove a domain"
-    yield lambda: in_words(connection, did, page="domains", domain=name)
+    yield lambda: in_words(connection, "remove a domain", page="domains", domain=name)
     _request(
         connection,
         actor,

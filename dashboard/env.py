@@ -47,11 +47,6 @@ def env_secret(name: str, *, at_least: int) -> str:
     return value
 
 
-def env_bool(name: str, default: bool) -> bool:
-    """Return variable `name`, which is 1 or 0, as a boolean."""
-    return env_choice(name, "1" if default else "0", ("0", "1")) == "1"
-
-
 def env_int(name: str, default: int) -> int:
     """Return variable `name` as a whole number that is not negative."""
     value = env_str(name, default)

@@ -208,8 +208,9 @@ def _needed(
 def _connected(connections: list[Connection]) -> Step:
     if not connections:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
-        url = _to("add-connection")
-        return Step("connect", "todo", summary, "Add a connection", url)
+        return Step(
+            "connect", "todo", summary, "Add a connection", _to("add-connection")
+        )
     problems = list[str]()
     accounts = list[str]()
     for one in connections:
@@ -316,8 +317,7 @@ def _discord() -> Step:
         summary = f"{untested.name} has not been tested yet."
         return Step("alerts", "todo", summary, "Send a test", url)
     summary = "Notify a channel when messages wait for review. Without one, people have to open the queue themselves."
-    url = _to("add-destination")
-    return Step("alerts", "todo", summary, "Add a destination", url)
+    return Step("alerts", "todo", summary, "Add a destination", _to("add-destination"))
 
 
 def _people() -> Step:

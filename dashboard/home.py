@@ -156,8 +156,7 @@ def _late(mailboxes: Iterable[dict[str, Any]]) -> Panel:
         mailbox = row["mailbox__address"] or "Mailbox not known"
         number = counted(row["number"])
         pieces = [(min(row["number"], COUNTED), "rose")]
-        for_summary = f"{number} in {mailbox}"
-        rows.append(Row((mailbox, number), number, for_summary, pieces))
+        rows.append(Row((mailbox, number), number, f"{number} in {mailbox}", pieces))
         late += row["number"]
     return _chart(
         rows,

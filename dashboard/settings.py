@@ -15,7 +15,6 @@ from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
 from dashboard.env import (
-    env_bool,
     env_choice,
     env_int,
     env_list,
@@ -29,7 +28,7 @@ from dashboard.env import (
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
 
-DEBUG = env_bool("DEBUG", False)
+DEBUG = env_choice("DEBUG", "0", ("0", "1")) == "1"
 SECRET_KEY = env_secret("SECRET_KEY", at_least=32)
 SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
 ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")

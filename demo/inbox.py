@@ -78,8 +78,7 @@ class SmtpHandler:
         content = headers.encode("utf-8", "surrogateescape") + envelope.content
         # Maildir has written the message to the disk when this returns.
         key = Maildir(self.folder).add(content)
-        number = len(envelope.rcpt_tos)
-        about = {"event": "smtp.kept", "key": key, "recipients": number}
+        about = {"event": "smtp.kept", "key": key, "recipients": len(envelope.rcpt_tos)}
         log.info("message kept", extra=about)
         return f"250 2.0.0 OK kept as {key}"
 

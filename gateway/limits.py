@@ -59,7 +59,7 @@ def check_rate(key: ApiKey, *, now: datetime) -> None:
     minute.
     """
     limit = settings.GATEWAY_RATE_LIMIT
-    minute = int(now.timestamp()) // 60
+    minute, second = divmod(int(now.timestamp()), 60)
     keys = [f"gateway:rate:{key.pk}:{minute}", _calls_key(key, now.date())]
     args = [limit, int(_KEPT.total_seconds())]
     calls = _ask_redis(
@@ -69,7 +69,7 @@ def check_rate(key: ApiKey, *, now: datetime) -> None:
         return
     raise TooManyRequests(
         f"Too many requests: this key may make {limit} a minute. Wait for the seconds in Retry-After.",
-        retry_after=60 - int(now.timestamp()) % 60,
+        retry_after=60 - second,
         limit=limit,
     )
 
@@ -123,7 +123,7 @@ def start_of_month(moment: datetime) -> datetime:
 
 
 def _seconds_rounded_up(wait: timedelta) -> int:
-    return max(1, int(wait.total_seconds()) + 1)
+    return int(wait.total_seconds()) + 1
 
 
 def usage_by_day(

@@ -109,9 +109,7 @@ def check_unlimited(key: ApiKey) -> None:
         )
 
 
-def thread_named(
-    key: ApiKey, thread_id: str, mailbox: Mailbox | None = None
-) -> EmailQuerySet:
+def thread_named(key: ApiKey, thread_id: str, mailbox: Mailbox | None) -> EmailQuerySet:
     """Return the emails of a thread that the key may read, newest first; possibly
     none.
     """

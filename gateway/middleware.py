@@ -111,7 +111,7 @@ class JsonOnlyMiddleware:
             return problem(413, too_large(), "too_large")
         # PostgreSQL cannot store U+0000, so no id and no filter can hold one.
         if "\x00" in request.path_info:
-            return problem(404, *_SENTENCES[404])
+            return failed(request, status=404)
         if "%00" in request.META.get("QUERY_STRING", ""):
             return problem(
                 422, "A parameter holds the character U+0000.", "invalid_field"
@@ -130,8 +130,7 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     if request.path_info.startswith(_NOT_JSON) and response.status_code < 400:
         return response
     status = 404 if response.status_code < 400 else response.status_code
-    error, code = _SENTENCES.get(status, _BROKEN)
-    replaced = problem(status, error, code)
+    replaced = failed(request, status=status)
     if "Allow" in response:
         replaced["Allow"] = response["Allow"]
     return replaced

@@ -183,10 +183,11 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
 
 def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
     # Returns code and text of a reply. With 421 the server ends the session.
-    code, text = reply
+    code, raw = reply
+    text = raw.decode("utf-8", "replace")
     if code == 421:
-        raise HandoverFailed("421 " + text.decode("utf-8", "replace"))
-    return code, text.decode("utf-8", "replace")[:500]
+        raise HandoverFailed(f"421 {text}")
+    return code, text[:500]
 
 
 def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:

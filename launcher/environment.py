@@ -36,9 +36,6 @@ PORTS = {
 # before its process starts, or while that is restarted.
 _FIRST_PORT = 20_000
 _LAST_PORT = 32_000
-# The demo with its agent, the demo without its agent, and no demo.
-DEMO_MODES = ("1", "quiet", "0")
-PRODUCTS = ("both", "dashboard", "gateway")
 DISCORD = (
     "DISCORD_APP_ID",
     "DISCORD_PUBLIC_KEY",
@@ -261,8 +258,9 @@ def read(
                 raise LaunchError(
                     f"{name}_FILE points to {path}, which cannot be read: {error}."
                 ) from error
-    product = product or given.choice("SERVE", PRODUCTS, "both")
-    demo = given.choice("DEMO", DEMO_MODES, "1" if product == "both" else "0")
+    product = product or given.choice("SERVE", ("both", "dashboard", "gateway"), "both")
+    # The demo with its agent, the demo without its agent, and no demo.
+    demo = given.choice("DEMO", ("1", "quiet", "0"), "1" if product == "both" else "0")
     if demo != "0" and product != "both":
         raise LaunchError(
             f"DEMO must be 0 when SERVE is {product}: the demo needs both products."

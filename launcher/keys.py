@@ -19,7 +19,6 @@ from launcher.paths import PYTHON, ROOT
 _SIZES = {"SECRET_KEY": 48, "ENCRYPTION_KEYS": 32, "SEAL_KEY": 32}
 NAMES = tuple(_SIZES)
 FILE = "secrets.env"
-_APPLICATION = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN")
 
 
 def load_or_make(environment: Environment) -> dict[str, str]:
@@ -81,5 +80,5 @@ def demo_application(environment: Environment) -> dict[str, str]:
         )
     application = read_credentials(file)
     url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
-    variables = {name: application.get(name, "") for name in _APPLICATION}
+    variables = {name: application.get(name, "") for name in DISCORD}
     return {**variables, "DISCORD_API_URL": url}

@@ -163,21 +163,10 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
             [*ruff, "format", "--check", "--output-format=concise", "."],
             plain,
         ),
-        Step(
-            "templates",
-            ["djangofmt", "--check", "templates", "demo/assets"],
-            plain,
-        ),
+        Step("templates", ["djangofmt", "--check", "templates", "demo/assets"], plain),
         Step(
             "assets",
-            [
-                "deno",
-                "fmt",
-                "--check",
-                "--no-config",
-                "--line-width=120",
-                *_ASSETS,
-            ],
+            ["deno", "fmt", "--check", "--no-config", "--line-width=120", *_ASSETS],
             deno,
         ),
         Step("lint", [*ruff, "check", "--output-format=concise", "."], plain),

@@ -242,7 +242,7 @@ class Supervisor:
         child = self._child(Process(name="prepare", command=(*MANAGE, "prepare")))
         child.start()
         try:
-            self._wait(lambda: child.has_ended(), seconds=_PREPARE_SECONDS)
+            self._wait(child.has_ended, seconds=_PREPARE_SECONDS)
             ended_well = child.running is not None and child.running.poll() == 0
         finally:
             child.end_now()

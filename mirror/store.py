@@ -179,7 +179,7 @@ def fitting(column: str, value: Any, model: type[Model] = Message) -> str:
 
 
 def find_mailbox(
-    connection: Connection, *, upstream_id: str, address: str = ""
+    connection: Connection, *, upstream_id: str, address: str
 ) -> Mailbox | None:
     """Return the mailbox with this id at MultiMail, and create it if it is new. Without
     an id, look for the address; None if that is not known.
@@ -280,9 +280,6 @@ def content_of(row: Mapping[str, Any]) -> Content:
         name: next((row[key] for key in keys if row.get(key) is not None), None)
         for name, keys in _SOURCES.items()
     }
-    coverage = tuple(
-        name for name in FIELDS if any(key in row for key in _SOURCES[name])
-    )
     additions = values["additions"] if isinstance(values["additions"], dict) else {}
     attachments = []
     for item in _listed(values["attachments"]):
@@ -312,7 +309,9 @@ def content_of(row: Mapping[str, Any]) -> Content:
         attachments=tuple(attachments),
         additions={str(name): str(text) for name, text in additions.items() if text},
         send_at=_text(values["send_at"]),
-        coverage=coverage,
+        coverage=tuple(
+            name for name in FIELDS if any(key in row for key in _SOURCES[name])
+        ),
     )
 
 
@@ -321,9 +320,7 @@ def stored_content(revision: Revision) -> Content:
     return content_from_json({**revision.content, "coverage": revision.coverage})
 
 
-def rendered_content(
-    revision: Revision, content: Content | None = None
-) -> RenderedMessage:
+def rendered_content(revision: Revision, content: Content | None) -> RenderedMessage:
     """Return a revision's content, or the given part of it, rendered to look at. Raises
     ParserUnavailable.
     """
@@ -351,12 +348,13 @@ def changed_content(revision: Revision, content: Content) -> Content | None:
     unshared = {
         _ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared
     }
-    united_coverage = tuple(
-        name for name in FIELDS if name in stored.coverage or name in content.coverage
-    )
     return replace(
         content,
-        coverage=united_coverage,
+        coverage=tuple(
+            name
+            for name in FIELDS
+            if name in stored.coverage or name in content.coverage
+        ),
         **{name: getattr(stored, name) for name in unshared},
     )
 

@@ -476,9 +476,12 @@ def read_thread(thread_id: int) -> str:
             pause = health.pause_after(thread.tries, first=10, factor=3)
             this_try.update(problem=problem, wanted=True, not_before=Now() + pause)
             return problem
-        is_cut = bool(answer.get("truncated"))
         this_try.update(
-            problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now()
+            problem="",
+            read_at=began,
+            is_cut=bool(answer.get("truncated")),
+            tries=0,
+            not_before=Now(),
         )
         return "read"
     except Exception:

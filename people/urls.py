@@ -163,14 +163,10 @@ urlpatterns = [
         name="decline-change",
     ),
     path(
-        "changes/<int:change_id>/secret/",
-        safeguards.show_secret,
-        name="change-secret",
+        "changes/<int:change_id>/secret/", safeguards.show_secret, name="change-secret"
     ),
     path(
-        "changes/<int:change_id>/withdraw/",
-        safeguards.withdraw,
-        name="withdraw-change",
+        "changes/<int:change_id>/withdraw/", safeguards.withdraw, name="withdraw-change"
     ),
     path(
         "people/invitations/<int:invitation_id>/withdraw/",

@@ -88,9 +88,7 @@ def is_within(one: Calendar, other: Calendar) -> bool:
     """Return whether `other` is open whenever `one` is. False also if their time zones
     differ, because then their hours cannot be compared.
     """
-    if one.zone.key != other.zone.key:
-        return False
-    if not set(other.holidays) <= set(one.holidays):
+    if one.zone.key != other.zone.key or not set(other.holidays) <= set(one.holidays):
         return False
     return all(
         any(begin <= first and last <= end for begin, end in _joined(spans))
@@ -117,8 +115,9 @@ def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, dat
             hours += [
                 (begin, min(end, DAY)) for begin, end in calendar.weekly[day.weekday()]
             ]
-        closed_days = 0 if hours else closed_days + 1
+        closed_days += 1
         if hours:
+            closed_days = 0
             yield from _moments(calendar.zone, day, _joined(sorted(hours)))
         day += timedelta(days=1)
 

@@ -115,7 +115,7 @@ class PracticeMessage(models.Model):
         indexes = [
             models.Index(
                 fields=["ends_at"], condition=Q(ended_at=None), name="practice_waiting"
-            ),
+            )
         ]
 
     def __str__(self) -> str:

@@ -83,7 +83,7 @@ def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
     )
     to_count = new_messages.order_by("pk").values_list("pk", "mailbox_id")
     mailbox_id = None
-    for key, counted_mailbox in list(to_count[:_COUNTED_AT_ONCE]):
+    for key, counted_mailbox in to_count[:_COUNTED_AT_ONCE]:
         setting.counted_to = key
         setting.counted += 1
         if setting.counted == setting.place:
@@ -101,8 +101,7 @@ def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
     waiting = PracticeMessage.objects.waiting().filter(message__mailbox=mailbox)
     if stops.exists() or waiting.exists():
         return 0
-    planted = plant_in(mailbox, rng=rng, signed_by=setting.signatories)
-    return int(planted is not None)
+    return int(plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None)
 
 
 def begin_round(setting: PracticeSetting, rng: random.Random) -> None:

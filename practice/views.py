@@ -79,9 +79,11 @@ def strip(request: DeskRequest) -> str:
     """
     match = request.resolver_match
     is_queue = match is not None and match.url_name == "queue"
-    if not (is_queue and request.actor.has(Role.REVIEWER)):
-        return ""
-    if not PracticeSetting.objects.exists():
+    if not (
+        is_queue
+        and request.actor.has(Role.REVIEWER)
+        and PracticeSetting.objects.exists()
+    ):
         return ""
     return render_to_string("practice/_told.html")
 

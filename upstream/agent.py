@@ -42,10 +42,9 @@ class Agent(Client):
             "subject": subject,
             "body": body,
             "metadata": metadata,
+            "idempotency_key": idempotency_key,
         }
-        return self._send(
-            "/v1/send_email", message | {"idempotency_key": idempotency_key}, without
-        )
+        return self._send("/v1/send_email", message, without)
 
     def send_held(
         self,

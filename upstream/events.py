@@ -133,13 +133,15 @@ def parse(body: bytes) -> Event:
         kind = _DECISIONS.get(reader.text("decision", "action").lower(), "")
     status = reader.text("status")
     metadata = reader.find("metadata")
-    if metadata is not None and not isinstance(metadata, dict):
-        reader.wrong.append("metadata")
+    if not isinstance(metadata, dict):
+        if metadata is not None:
+            reader.wrong.append("metadata")
+        metadata = {}
     reason = reader.text("reason", "decision_reason")
     decided_by = reader.text("decided_by", "approved_by")
-    email_id = reader.text("email_id", "message_id") or _text(inner.get("id"))
-    if not email_id and not inner:
-        email_id = _text(payload.get("id"))
+    email_id = reader.text("email_id", "message_id") or _text(
+        (inner or payload).get("id")
+    )
     direction = "inbound"
     if kind != "received":
         direction = direction_of(reader.text("direction"), status)
@@ -158,7 +160,7 @@ def parse(body: bytes) -> Event:
         status=status,
         reason=with_reported(reason, reader.find("decision_reference"), decided_by),
         decided_by=decided_by,
-        metadata=metadata if isinstance(metadata, dict) else {},
+        metadata=metadata,
         # An unexpected type here is ignored: it does not make the event misshapen.
         key=_text(reader.find("sent_by_key"))[:200],
         key_name=_text(reader.find("sent_by_key_name"))[:200],
@@ -204,11 +206,10 @@ class _Reader:
 
     def text(self, *keys: str) -> str:
         value = self.find(*keys)
-        if isinstance(value, str):
-            return value
-        if value is not None and not _text(value):
+        text = _text(value)
+        if value is not None and not text:
             self.wrong.append(keys[0])
-        return _text(value)
+        return text
 
     def addresses(self, *keys: str) -> tuple[str, ...]:
         value = self.find(*keys)

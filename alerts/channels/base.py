@@ -238,10 +238,10 @@ class Channel(ABC):
         except NotPosted as error:
             return TestResult(False, self._why_not(error))
         if self.answers_with_id and not posted.message_id:
-            sentence = (
-                f"The answer did not come from {self.service}. Check the address."
+            return TestResult(
+                False,
+                f"The answer did not come from {self.service}. Check the address.",
             )
-            return TestResult(False, sentence)
         return TestResult(True, self.when_accepted, posted.channel)
 
     def _why_not(self, error: NotPosted) -> str:

@@ -70,20 +70,20 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
 
     If too many cards are due, they are put on a digest first.
     """
-    is_waiting = Q(waits_until__gt=Now(), switched_off_at=None)
     destination: Any = (
         Destination.objects.locked()
-        .annotate(is_waiting=is_waiting)
+        .annotate(is_waiting=Q(waits_until__gt=Now(), switched_off_at=None))
         .get(pk=destination_id)
     )
-    due = Delivery.objects.due().filter(destination=destination)
     if destination.is_waiting:
         return None, "not due"
     channel = channel_of(destination.kind)
     if channel.posts_cards:
         _put_on_digests(destination)
     delivery: Any = (
-        due.in_turn()
+        Delivery.objects.due()
+        .filter(destination=destination)
+        .in_turn()
         .annotate(now=Now())
         .select_related("card", "digest")
         .select_for_update(of=("self",), skip_locked=True)
@@ -227,8 +227,7 @@ def card_content(delivery: Delivery) -> CardContent:
     markup = channel.markup
     if delivery.digest is not None:
         rows = digest_rows(delivery.digest, destination)
-        queue = f"{settings.PUBLIC_URL}{reverse('queue')}"
-        card = digest_card(rows, queue, markup)
+        card = digest_card(rows, f"{settings.PUBLIC_URL}{reverse('queue')}", markup)
     elif delivery.card is None:
         message = delivery.message = read_message(delivery.message_id)
         entry = Entry.objects.with_details().get(pk=delivery.entry or 0)

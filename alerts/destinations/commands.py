@@ -42,6 +42,8 @@ _ONE_ANSWERS = "one_place_answers_a_channel"
 TEST_SECONDS = 4.0
 # How long events are signed with the old secret too, after a new one was made.
 OVERLAP = timedelta(days=1)
+# Where a destination's posts go: if one of these changes, it has to be tested again.
+_address_parts = attrgetter("url", "channel", "secret")
 
 
 @dataclass(frozen=True)
@@ -182,12 +184,11 @@ def change_destination(
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel = settings.answers_channel
         destination.told_since = clock()
-    address_parts = attrgetter("url", "channel", "secret")
-    old_address = address_parts(destination)
+    old_address = _address_parts(destination)
     destination.url = settings.url or destination.url
     destination.channel = settings.channel
     destination.secret = settings.secret or destination.secret
-    if address_parts(destination) != old_address:
+    if _address_parts(destination) != old_address:
         destination.tested_at = None
         destination.posts_in = ""
         _reset_failures(destination)
@@ -398,12 +399,11 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
     result = channel_of(destination.kind).test(destination, within=TEST_SECONDS)
     with transaction.atomic():
         # A destination whose address changed meanwhile has not been tested.
-        address_parts = attrgetter("url", "channel", "secret")
         current = Destination.objects.filter(pk=destination_id).first()
         if (
             result.accepted
             and current
-            and address_parts(current) == address_parts(destination)
+            and _address_parts(current) == _address_parts(destination)
         ):
             Destination.objects.filter(pk=destination_id).update(
                 tested_at=Now(), posts_in=result.channel

@@ -92,12 +92,11 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         """Deliveries that should have been tried a while ago, at destinations that need
         not wait.
         """
-        waits = Q(destination__waits_until__gt=Now() - STUCK_AFTER)
         return (
             self.in_turn()
             .due()
             .filter(next_attempt_at__lt=Now() - STUCK_AFTER)
-            .exclude(waits)
+            .exclude(destination__waits_until__gt=Now() - STUCK_AFTER)
         )
 
     def unfinished(self) -> Self:

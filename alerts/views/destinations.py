@@ -346,14 +346,15 @@ def _list(
     rows = []
     for destination in Destination.objects.for_list():
         channel = channel_of(destination.kind)
-        routes = destination.routes.all()
         row = {
             "destination": destination,
             "channel": channel,
             "address": channel.address(destination),
             "status": destination_status(destination, timezone.now()),
             "shows": privacy_summary(destination),
-            "routes": [event_words(route, hidden=hidden) for route in routes],
+            "routes": [
+                event_words(route, hidden=hidden) for route in destination.routes.all()
+            ],
             "error": failed[1] if failed[0] == destination.pk else "",
         }
         rows.append(row)

@@ -72,8 +72,9 @@ def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
         tightens=_raises_no_cap(before, caps),
     )
     for kind, (an_hour, a_day) in caps.items():
-        values = {"an_hour": an_hour, "a_day": a_day}
-        Cap.objects.update_or_create(kind=kind, defaults=values)
+        Cap.objects.update_or_create(
+            kind=kind, defaults={"an_hour": an_hour, "a_day": a_day}
+        )
     details = changed(before=_words(before), after=_words(caps))
     record("caps.changed", actor=actor, details=details)
 

@@ -214,8 +214,9 @@ def _compare(
             if len(line) > BEFORE:
                 line = "…" + line[-BEFORE:].partition(" ")[2]
             before = line.strip()
-        value = stretch_of(place.values[index])
-        item.differences.append(Difference(before, value, place.most))
+        item.differences.append(
+            Difference(before, stretch_of(place.values[index]), place.most)
+        )
     if is_like:
         item.like = model.message.public_id
         item.changed_parts = changed_parts
@@ -238,7 +239,6 @@ def _parts(item: Item) -> dict[str, Sequence[Any]]:
     """
     links = item.rendered.links if item.rendered else ()
     trigger = item.message.trigger
-    key = item.message.sent_by_key_name
     return {
         "findings": [(one.level, one.sentence, one.detail) for one in item.findings],
         "links": [(link.text, link.target, link.flags) for link in links],
@@ -247,7 +247,7 @@ def _parts(item: Item) -> dict[str, Sequence[Any]]:
             item.reason,
             trigger.get("discord_user"),
             trigger.get("discord_channel"),
-            key,
+            item.message.sent_by_key_name,
         ),
     }
 
@@ -313,10 +313,9 @@ def _joined(
     have only blanks between them, as a first and a last name have, are joined to one.
     """
     spans: list[tuple[int, int]] = []
-    for start, end in sorted(set(gaps)):
+    for start, end in sorted(gaps):
         between = "".join(words[spans[-1][1] : start]) if spans else ""
-        is_near = bool(spans) and not between.strip() and "\n" not in between
-        if is_near:
+        if spans and not between.strip() and "\n" not in between:
             spans[-1] = (spans[-1][0], max(spans[-1][1], end))
         else:
             spans.append((start, end))

@@ -349,12 +349,11 @@ def done(request: DeskRequest) -> HttpResponse:
     batch = stored_batch(request.session, UndoForm(request.GET).value("of"))
     if batch is None:
         return redirect("queue")
-    context = done_context(batch, request.actor, now=timezone.now())
     return page_or_fragment(
         request,
         page="approvals/bulk/bulk_done.html",
         fragment="approvals/bulk/_bulk_done.html",
-        context=context,
+        context=done_context(batch, request.actor, now=timezone.now()),
     )
 
 

@@ -201,8 +201,7 @@ def _follow_policy(locked: Message) -> bool:
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     if active is None:
         return False
-    now = clock()
-    demand = demands_for([locked], _POLICY, now).get(locked.pk)
+    demand = demands_for([locked], _POLICY, clock()).get(locked.pk)
     if demand is None or not demand.is_readable:
         return False
     effects = demand.effects

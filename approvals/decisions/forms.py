@@ -27,7 +27,7 @@ CHANGED_MEANWHILE = (
 )
 
 
-def with_preset(outcome: str, name: str, text: str, presets: Presets = BUILT_IN) -> str:
+def with_preset(outcome: str, name: str, text: str, presets: Presets) -> str:
     """Return the reason as it is sent: the preset's words, then the typed ones."""
     return "\n".join(
         part for part in (words_named(presets, outcome, name), text) if part
@@ -199,7 +199,7 @@ class Asked:
 
 
 def recipient_question(
-    content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()
+    content: Content, *, is_inbound: bool, suspicious: Collection[str]
 ) -> Asked:
     """Return the question that the page asks: for the number of recipients if they are
     many, else for a recipient's domain, of a suspicious one first. Of a received

@@ -238,8 +238,6 @@ def _record_each(
         record_about(action, message, actor=actor, fingerprint=fingerprint)
 
 
-# The version of the format of `shown_context`, which is stored.
-VERSION = 1
 # How many findings a ledger detail names; the verdict stores all of them.
 MAX_LISTED = 20
 
@@ -280,7 +278,8 @@ def shown_context(
         for one in stored_findings
     ]
     return {
-        "v": VERSION,
+        # The version of this format.
+        "v": 1,
         "revision": revision.number,
         "fingerprint": revision.fingerprint,
         "findings": sorted(findings, key=lambda one: -one["points"]),

@@ -72,8 +72,6 @@ _STATES: dict[str, Status] = {
         "Decided elsewhere", "violet", "No longer held; how it was decided is not known"
     ),
 }
-# Added to what a webhook reported and no read has confirmed yet.
-BEING_CHECKED = "being checked with MultiMail"
 # Word and tone of a message whose newest decision is in one of these states.
 _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.RECORDED: ("Sending", "blue"),
@@ -83,7 +81,6 @@ _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.WITHDRAWN: ("May still be sent", "violet"),
 }
 LEFT = "Sent after all, although it was withdrawn"
-FOR_LATER = "Approved for later"
 _TONES = {"approve": "green", "reject": "rose", "send_back": "rose"}
 _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 
@@ -92,10 +89,11 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     """Return the status of a message, given its newest decision of this desk."""
     by_state = _STATES[message.state]
     if report := reported_in_words(message):
-        by_state = replace(by_state, detail=f"{report}; {BEING_CHECKED}")
+        by_state = replace(by_state, detail=f"{report}; being checked with MultiMail")
     if message.is_local and not message.is_held:
-        word = local_messages.feature().word
-        return Status(word, "blue", "It is over; nothing was sent")
+        return Status(
+            local_messages.feature().word, "blue", "It is over; nothing was sent"
+        )
     if decision is None:
         return _with_upstream(message, by_state)
     who = decision.giver
@@ -191,7 +189,7 @@ def _under_way(decision: Decision, who: str) -> Status:
     # The status while the decision of `who` was not carried out, or may not have been.
     if decision.is_for_later:
         when = time_in_words(decision.later_at, decision.later_zone)
-        return Status(FOR_LATER, "blue", f"Sends {when}, approved by {who}")
+        return Status("Approved for later", "blue", f"Sends {when}, approved by {who}")
     if decision.is_stoppable:
         due = local_time(decision.due_at)
         day = (

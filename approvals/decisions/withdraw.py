@@ -16,7 +16,7 @@ from approvals.decisions.ruling import (
     rulings,
 )
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
-from approvals.models import Decision, Verdict
+from approvals.models import Decision
 from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import InvalidTransition
@@ -26,8 +26,8 @@ from mirror.terms import READS_THAT_PROVE
 
 
 @atomic_with_retry
-def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
-    """Take back the actor's own approval while the message is undecided, and return it.
+def take_back_approval(*, message: UUID, actor: Actor) -> None:
+    """Take back the actor's own approval while the message is undecided.
 
     Raises AlreadyDecided if the message is decided or the actor has no approval that
     counts, and VerdictNotAllowed if they are no reviewer of its mailbox.
@@ -60,7 +60,6 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
         fingerprint=verdict.revision.fingerprint,
         details={"outcome": verdict.outcome, "verdict": str(verdict.pk)},
     )
-    return verdict
 
 
 @atomic_with_retry

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import local_messages, tasks
-from approvals.decisions.decide import VerdictResult, give_verdict, who_was_first
+from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import (
     content_changed,
@@ -330,7 +330,7 @@ def suggest_changes(
     first: Content,
     content: Mapping[str, Any],
     note: str,
-) -> VerdictResult:
+) -> None:
     """Request changes from the agent, with the edited text as a suggestion.
 
     `first` is the content that was edited. Raises EditNotPossible if nothing was
@@ -344,7 +344,7 @@ def suggest_changes(
         raise EditNotPossible(
             f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters."
         )
-    return give_verdict(
+    give_verdict(
         message=message,
         actor=actor,
         outcome=Outcome.SEND_BACK,
@@ -355,7 +355,7 @@ def suggest_changes(
 
 
 @transaction.atomic
-def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
+def finish_replacement(*, message: UUID, actor: Actor) -> None:
     """Have a worker finish a replacement that stopped half-way, so that both messages
     are held. The message may be either of the two.
 
@@ -392,4 +392,3 @@ def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
         about=row,
     )
     tasks.send_replacement.delay_on_commit(row.pk)
-    return row

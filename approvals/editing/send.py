@@ -106,12 +106,12 @@ def _claim(replacement_id: int) -> Replacement | None:
     """Claim a due row, and return it; None if it is not due or another worker has it.
     If its message may no longer be replaced, the row is ended instead, and returned.
     """
-    locked = (
+    due = (
         Replacement.objects.due()
         .select_for_update(of=("self",), skip_locked=True)
         .filter(pk=replacement_id)
+        .first()
     )
-    due = locked.first()
     if due is None:
         return None
     row = _read(due.pk)
@@ -253,12 +253,13 @@ def _body(row: Replacement) -> dict[str, Any]:
         for file in AttachedFile.objects.filter(revision=row.revision).in_order():
             if file.content is None or file.differs:
                 raise errors.Rejected(f"{file.name} is no longer here.")
-            attached = {
-                "name": file.name,
-                "content_type": file.content_type,
-                "content_base64": base64.b64encode(bytes(file.content)).decode(),
-            }
-            body["attachments"].append(attached)
+            body["attachments"].append(
+                {
+                    "name": file.name,
+                    "content_type": file.content_type,
+                    "content_base64": base64.b64encode(bytes(file.content)).decode(),
+                }
+            )
     send_at = read_time(first.send_at)
     if send_at is not None and send_at > clock():
         # Have it held now, and sent at its time after approval. Without this, MultiMail
@@ -326,8 +327,14 @@ def _reject_first(row: Replacement) -> None:
         # No worker tries again. Who edited it is still to be recorded, once the new
         # message has arrived; while both are held, a person can finish it.
         details = {"explanation": error.sentence, "replaced_by": row.upstream_id}
-        fields = {"problem": error.sentence, "lease_until": None}
-        _move(row, _State.DONE, "message.edit_unfinished", details, **fields)
+        _move(
+            row,
+            _State.DONE,
+            "message.edit_unfinished",
+            details,
+            problem=error.sentence,
+            lease_until=None,
+        )
 
 
 @transaction.atomic

@@ -336,8 +336,9 @@ def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
     when_in_words = f"The target for {kind} has passed"
     if step.minutes:
         side = "after" if step.minutes > 0 else "before"
-        lasting = minutes_in_words(abs(step.minutes))
-        when_in_words = f"{lasting} {side} the target for {kind}"
+        when_in_words = (
+            f"{minutes_in_words(abs(step.minutes))} {side} the target for {kind}"
+        )
     details = {"subject": message.subject, "explanation": f"{when_in_words}."}
     if step.whom != LadderStep.Whom.DESTINATIONS:
         duty = on_duty(message, now)

@@ -426,14 +426,13 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
 
 
 @transaction.atomic
-def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
+def dismiss_event(*, event_id: int, actor: Actor) -> None:
     """Mark a stored event as handled without applying it. Raises as `replay_event`
     does.
     """
     row = _lock_event(event_id, actor)
     WebhookEvent.objects.filter(pk=row.pk).update(handled_at=Now())
     _record_handled("webhook.dismissed", row, actor)
-    return row
 
 
 def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:

@@ -73,8 +73,9 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
             if is_disk_full_error(error)
             else "database is not responding"
         )
-        sentence = f"The desk's {why}. Nothing was stored. Send it again."
-        answer = _refused(503, sentence, wait=10)
+        answer = _refused(
+            503, f"The desk's {why}. Nothing was stored. Send it again.", wait=10
+        )
         # Already logged above. Django's own log line would contain the path, which is
         # secret.
         answer._has_been_logged = True  # type: ignore[attr-defined]

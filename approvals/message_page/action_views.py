@@ -205,8 +205,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
         return _refuse(request, message, error, typed=typed)
     why = ", an hour before it expires" if until < wanted else ""
-    at = until.astimezone(zone)
-    notice = f"Snoozed until {at:%-d %b, %H:%M} ({zone}){why}."
+    notice = f"Snoozed until {until.astimezone(zone):%-d %b, %H:%M} ({zone}){why}."
     filters = filters_of(request)
     following = next_in(request.actor, filters, message)
     page = reverse("message", args=[following]) if following else reverse("queue")
@@ -222,8 +221,9 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         }
         answer = HttpResponseLocation(address, target="#message", swap="outerHTML")
         trigger_client_event(answer, "desk:note", note)
-        key = {"message": str(message.public_id)}
-        return trigger_client_event(answer, "desk:put-off", key)
+        return trigger_client_event(
+            answer, "desk:put-off", {"message": str(message.public_id)}
+        )
     messages.info(request, notice, extra_tags="desk")
     if request.htmx:
         return HttpResponse(status=204, headers={"HX-Redirect": address})
@@ -236,9 +236,10 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_bare_message_or_404(request, public_id)
     unsnooze_message(message=public_id, actor=request.actor)
     if request.POST.get("to") == "list" and not request.htmx:
-        notice = "The message is back in your list."
         address = reverse("queue") + filters_of(request).suffix
-        return redirect_with_notice(request, notice, address)
+        return redirect_with_notice(
+            request, "The message is back in your list.", address
+        )
     return _answer(request, message)
 
 
@@ -247,8 +248,9 @@ def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show claims, history and comments again, for an open page that was told that they
     changed.
     """
-    message = get_bare_message_or_404(request, public_id)
-    return _answer(request, message, with_story=True)
+    return _answer(
+        request, get_bare_message_or_404(request, public_id), with_story=True
+    )
 
 
 def _answer(request: DeskRequest, message: Message, **more: Any) -> HttpResponse:
@@ -278,13 +280,11 @@ def _fragment(
     error: DeskError | None = None,
     **more: Any,
 ) -> HttpResponse:
-    presets = presets_of(message.mailbox_id)
-    happened = actions_on(message)
     context = panel_context(
         request,
         message,
-        presets=presets,
-        happened=happened,
+        presets=presets_of(message.mailbox_id),
+        happened=actions_on(message),
         may_review=is_reviewer(request.actor, message),
         may_comment=may_handle(request.actor, message),
     )

@@ -91,7 +91,6 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
     )
     if message.revision and request.method != "HEAD":
         note_served(message, request.actor)
-    query = filters_of(request).suffix
     context = {
         "message": message,
         "revision": message.revision,
@@ -103,7 +102,7 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
             rendered,
             way=way,
             sent_back=changes_since_sent_back(message),
-            query=query,
+            query=filters_of(request).suffix,
         ),
     }
     return render(request, "approvals/message_page/_sheet.html", context)
@@ -192,8 +191,10 @@ def file_page(
     try:
         picture = page_picture(file, page)
     except Refused as refused:
-        context = {"page": page, "sentence": SENTENCES[refused.reason]}
-        drawn = render_to_string("approvals/message_page/no_page.svg", context)
+        drawn = render_to_string(
+            "approvals/message_page/no_page.svg",
+            {"page": page, "sentence": SENTENCES[refused.reason]},
+        )
         return framed(drawn, status=404, headers={"Content-Type": "image/svg+xml"})
     _note_opened_file(request, message, file, "looked at")
     return framed(picture, headers={"Content-Type": "image/png"})
@@ -290,7 +291,7 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     page reports. Nothing is recorded if the page shows another version.
     """
     message = get_visible_message_or_404(request, public_id)
-    version = message.revision.fingerprint if message.revision else ""
+    version = message.fingerprint
     is_current = bool(version) and request.POST.get("fingerprint") == version
     if request.POST.get("part") == "links" and is_current:
         note_opened_part(message, links_key(message), request.actor)
@@ -357,13 +358,12 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if request.method != "HEAD" and not is_prefetch(request):
         enqueue_freshen(message)
         if conversation.messages:
-            details = {"letters": str(len(conversation.messages))}
             note_opened_part(
                 message,
                 conversation.part,
                 request.actor,
                 action="thread.opened",
-                details=details,
+                details={"letters": str(len(conversation.messages))},
             )
     return page_or_fragment(
         request,
@@ -381,18 +381,18 @@ def seen_decision(
     that it was opened.
     """
     message, verdict = _find_verdict(request, public_id, verdict_id)
+    version = verdict.revision.fingerprint
     if request.method != "HEAD" and not is_prefetch(request):
         with transaction.atomic():
             record_about(
                 "ledger.seen_again",
                 message,
                 actor=request.actor,
-                fingerprint=verdict.revision.fingerprint,
+                fingerprint=version,
                 details={"verdict": str(verdict.pk), "given_by": str(verdict.person)},
             )
     content = stored_content(verdict.revision)
     rendered = rendered_message_of(verdict.revision, content)
-    version = verdict.revision.fingerprint
     entries = Entry.objects.of_message(message.public_id)
     verdict_entries = entries.of_person(verdict.person_id).of_action("verdict.given")
     entries_of_version = [

@@ -139,8 +139,9 @@ def _decide(
     following = next_in(actor, filters, message)
     if not request.htmx:
         path = reverse("message", args=[following]) if following else reverse("queue")
-        decided = f"decided={message.public_id}"
-        return redirect(with_query(path + filters.suffix, decided))
+        return redirect(
+            with_query(path + filters.suffix, f"decided={message.public_id}")
+        )
     if following:
         return answer_with_message(request, following, decided=message.public_id)
     others_wait = 0

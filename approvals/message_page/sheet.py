@@ -58,8 +58,9 @@ def rendered_text_of(revision: Revision, content: Content) -> RenderedMessage:
     """Return the text part of a version that also has HTML, rendered by itself. It is
     cached in the same way.
     """
-    text = replace(content, html=None)
-    return _cached(f"{revision.fingerprint} text", revision, text)
+    return _cached(
+        f"{revision.fingerprint} text", revision, replace(content, html=None)
+    )
 
 
 def _cached(key: str, revision: Revision, content: Content | None) -> RenderedMessage:
@@ -245,8 +246,9 @@ def sheet_context(
         current = next(tab for tab in tabs if tab.is_open)
         for name, page in (("before", longest.page - 1), ("after", longest.page + 1)):
             if 1 <= page <= longest.pages:
-                links = (current.url, current.fragment)
-                turns[name] = [f"{link}&page={page}" for link in links]
+                turns[name] = [
+                    f"{link}&page={page}" for link in (current.url, current.fragment)
+                ]
     return {**context, "ways": tabs, "turns": turns}
 
 

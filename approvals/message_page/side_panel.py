@@ -145,8 +145,7 @@ def ticks_shown(
     """Return the names of the files and findings that a person ticked. Reviewers can
     tick while the message is held; otherwise None.
     """
-    may_tick = message.is_held and may_review
-    return viewed_names(message, opened) if may_tick else None
+    return viewed_names(message, opened) if message.is_held and may_review else None
 
 
 def files_shown(
@@ -227,20 +226,21 @@ def findings_of(
     for finding in findings:
         rule = RULES.get(finding.rule)
         points = points_of(finding, weights)
-        line = FoundLine(
-            rule=finding.rule,
-            words=rule.words if rule else finding.rule.replace("_", " "),
-            level=level_of(points),
-            sentence=finding.sentence,
-            detail=finding.detail,
-            points=points,
-            name=finding_name(finding),
-            jump=jump_to(finding, page),
-            evidence=finding.evidence[:MAX_EVIDENCE]
-            if len(finding.evidence) > 3
-            else (),
+        lines.append(
+            FoundLine(
+                rule=finding.rule,
+                words=rule.words if rule else finding.rule.replace("_", " "),
+                level=level_of(points),
+                sentence=finding.sentence,
+                detail=finding.detail,
+                points=points,
+                name=finding_name(finding),
+                jump=jump_to(finding, page),
+                evidence=finding.evidence[:MAX_EVIDENCE]
+                if len(finding.evidence) > 3
+                else (),
+            )
         )
-        lines.append(line)
     lines.sort(key=lambda line: (-line.points, rule_order(line.rule)))
     return lines, score(findings, weights)
 
@@ -255,8 +255,9 @@ def jump_to(one: Finding, page: str) -> Jump | None:
         return Jump(reverse("message", args=[UUID(one.evidence[0])]), "Open it")
     if one.anchor.startswith(IN_FRAME):
         mark = one.anchor.removeprefix("#")
-        place = with_query(page, f"view=rendered&mark={mark}#sheet")
-        return Jump(place, "Show it", mark)
+        return Jump(
+            with_query(page, f"view=rendered&mark={mark}#sheet"), "Show it", mark
+        )
     if one.anchor == PARTS:
         return Jump(with_query(page, "view=parts#sheet"), "Compare")
     return Jump(one.anchor, "Show it") if one.anchor else None

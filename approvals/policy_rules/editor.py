@@ -93,8 +93,9 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
     rule = find(now.draft_rules, policy_rule)
     if rule is None and not (now.draft and request.method == "POST"):
         if now.draft is None and find(now.active_rules, policy_rule):
-            error = StalePolicy("Begin a draft to change this rule.")
-            return answer_policy(request, error)
+            return answer_policy(
+                request, StalePolicy("Begin a draft to change this rule.")
+            )
         raise Http404("There is no such rule in the draft.")
     return _edit(request, now, rule, rule_id=policy_rule)
 
@@ -143,8 +144,9 @@ def _edit(
         return _page(request, now, rule, form, preview=wanted)
     seen_form = SeenForm(typed)
     if not seen_form.is_valid():
-        error = seen_form.first_error()
-        return _page(request, now, rule, form, preview=wanted, error=error)
+        return _page(
+            request, now, rule, form, preview=wanted, error=seen_form.first_error()
+        )
     stored = wanted if rule_id else replace(wanted, id=secrets.token_hex(6))
     try:
         draft = save_rule(
@@ -155,10 +157,11 @@ def _edit(
             request, policies(), rule, form, preview=wanted, stale=stale.sentence
         )
     except PolicyRefused as refused:
-        error = refused.sentence
-        return _page(request, now, rule, form, preview=wanted, error=error)
-    notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
-    notices = (notice, *_problems(now, stored, actor))
+        return _page(request, now, rule, form, preview=wanted, error=refused.sentence)
+    notices = (
+        f"“{stored.name}” is saved in the draft, version {draft.number}.",
+        *_problems(now, stored, actor),
+    )
     return redirect_with_notice(request, " ".join(notices), "policy")
 
 
@@ -233,8 +236,9 @@ class GroupForm(SentenceForm):
     seen = forms.CharField(required=False, max_length=16)
 
     def __init__(self, data: Any, *, group: Group | None) -> None:
-        active = Person.objects.filter(is_active=True).order_by("name", "email")
-        people = choices_by_pk(active)
+        people = choices_by_pk(
+            Person.objects.filter(is_active=True).order_by("name", "email")
+        )
         initial: dict[str, Any] = {}
         if group:
             members = list(group.members.all())
@@ -272,8 +276,9 @@ def _groups_page(request: DeskRequest, *, error: str = "") -> HttpResponse:
         "may_change": request.actor.is_admin_of_all,
         "error": error,
     }
-    status = 409 if error else 200
-    return render(request, "policy/rules/groups.html", context, status=status)
+    return render(
+        request, "policy/rules/groups.html", context, status=409 if error else 200
+    )
 
 
 groups = require_safe(_groups_page)

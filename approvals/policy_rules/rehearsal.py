@@ -100,8 +100,7 @@ def rehearse(
     """Return what the rules `after` would have asked of past messages that the actor
     may see, compared with the rules `before`. Nothing is written.
     """
-    since = now - timedelta(days=DAYS)
-    recent = Message.objects.visible_to(actor).held_since(since)
+    recent = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
     with_columns = recent.select_related("review").only("held_at", *COLUMNS, *EXAMINED)
     messages = list(with_columns.order_by("-pk")[: MOST + 1])
     lookups = lookups_for((*before, *after), now)

@@ -183,8 +183,13 @@ class QueueQuerySet(DeskMessageQuerySet):
             else:
                 values.append(Value(at_time(number), output_field=DateTimeField()))
         # Compared as whole rows, because PostgreSQL can use an index for that.
-        rows = (_row(*_ORDERS[order]), _row(*values, Value(position.key)))
-        return self.filter(_condition(*rows, "<" if order == "newest" else ">"))
+        return self.filter(
+            _condition(
+                _row(*_ORDERS[order]),
+                _row(*values, Value(position.key)),
+                "<" if order == "newest" else ">",
+            )
+        )
 
     def gathered(self, filters: Filters) -> Self:
         """Keep one message of each group, annotated with the group's size and how its

@@ -65,12 +65,10 @@ def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
         return None
     left = message.expires_at - now
     whole = message.expires_at - message.held_at
-    is_soon = left <= max(SOON, whole * SOON_SHARE)
-    is_near = left <= max(NEAR, whole * NEAR_SHARE)
     return Expiry(
         message.expires_at,
-        is_soon=is_soon,
-        is_near=is_near,
+        is_soon=left <= max(SOON, whole * SOON_SHARE),
+        is_near=left <= max(NEAR, whole * NEAR_SHARE),
         is_over=left <= timedelta(0),
     )
 
@@ -300,8 +298,9 @@ def rows_of(
                 "run": ("of this run", {"run": message.run_id}),
                 "trigger": ("started by the same", {"started": message.started_by}),
             }.get(filters.group, ("like this", {"alike": message.shape}))
-            query = filters.query(**{"group": "none", **members})
-            row.gathered = Gathered(number, odd, words, query)
+            row.gathered = Gathered(
+                number, odd, words, filters.query(**{"group": "none", **members})
+            )
         rows.append(row)
     return rows
 
@@ -460,19 +459,20 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     else:
         is_void = decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED)
         tone = "amber" if is_void else status.tone
-    just = {
-        "message": message,
-        "decision": decision,
-        "actions": actions,
-        "status": status,
-        "seconds": seconds,
-        "waits": waits,
-        "word": word,
-        "verb": verb,
-        "is_under_way": is_under_way,
-        "tone": tone,
+    return {
+        "just": {
+            "message": message,
+            "decision": decision,
+            "actions": actions,
+            "status": status,
+            "seconds": seconds,
+            "waits": waits,
+            "word": word,
+            "verb": verb,
+            "is_under_way": is_under_way,
+            "tone": tone,
+        }
     }
-    return {"just": just}
 
 
 def delay_of(

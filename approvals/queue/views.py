@@ -86,12 +86,13 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         # Floods are not gathered: scripts expect every message.
         messages = page_of(actor, filters)
-        answer = {
-            "messages": [as_json(one) for one in messages[:PAGE]],
-            "next_after": str(_next_position(messages, filters) or ""),
-            "remarks": list(filters.remarks),
-        }
-        return JsonResponse(answer)
+        return JsonResponse(
+            {
+                "messages": [as_json(one) for one in messages[:PAGE]],
+                "next_after": str(_next_position(messages, filters) or ""),
+                "remarks": filters.remarks,
+            }
+        )
     context = queue_context(
         actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request)
     )
@@ -430,8 +431,7 @@ def save_view(request: DeskRequest) -> HttpResponse:
     """Save the queue's current filters under a name, and go back to the queue."""
     posted = QueryDict(request.POST.get("query", "")[:4000])
     filters = read_filters(posted, mailboxes=mailboxes_of(request))
-    query = filters.query(after=None)
-    return saved.save(request, SavedView, query)
+    return saved.save(request, SavedView, filters.query(after=None))
 
 
 @require_POST

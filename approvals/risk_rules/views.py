@@ -266,8 +266,9 @@ class WordForm(SentenceForm):
         cleaned = self.cleaned_data
         mailbox = None
         if cleaned["mailbox"] != _ALL:
-            boxes = Mailbox.objects.select_related("connection")
-            mailbox = boxes.get(pk=cleaned["mailbox"])
+            mailbox = Mailbox.objects.select_related("connection").get(
+                pk=cleaned["mailbox"]
+            )
         return WantedWord(self.phrase, mailbox, cleaned["looks_in"], cleaned["points"])
 
 
@@ -363,8 +364,9 @@ def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
 
 
 def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse:
-    typed = request.POST if request.method == "POST" else None
-    form = WordForm(request, word, data=typed)
+    form = WordForm(
+        request, word, data=request.POST if request.method == "POST" else None
+    )
     if not form.is_valid():
         return _page(request, word, form=form)
     wanted = form.wanted()

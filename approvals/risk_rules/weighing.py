@@ -134,8 +134,9 @@ def reweigh(*, weight_id: int) -> bool:
             return False
         position = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
         held = queue_messages().in_order("held").following("held", position)
-        held = held.filter(state=MessageState.HELD, revision__isnull=False)
-        held = held.select_related("revision")
+        held = held.select_related("revision").filter(
+            state=MessageState.HELD, revision__isnull=False
+        )
         weights = RuleWeight.objects.points_by_rule()
         if weight.rule == RULE:
             batch = list(held[:JUDGED])
@@ -293,7 +294,7 @@ def loosens(before: OwnWord, wanted: WantedWord) -> bool:
 @transaction.atomic
 @second_admin("Own word")
 def save_word(
-    *, wanted: WantedWord, actor: Actor, word: OwnWord | None = None
+    *, wanted: WantedWord, actor: Actor, word: OwnWord | None
 ) -> CanWait[OwnWord]:
     """Add a word, or change an existing `word`. Held messages are judged again soon
     after. Raises ActNotAllowed, WordRefused.

@@ -299,7 +299,6 @@ def over() -> QuerySet[StandingApproval]:
     """Return the active standing approvals that have to end: their date has come, an
     admin who signed is no longer one, or a sample got a finding.
     """
-    active = StandingApproval.objects.active()
     sampled = StandingUse.objects.filter(
         standing__number=OuterRef("number"),
         kind=StandingUse.Kind.SAMPLED,
@@ -307,7 +306,9 @@ def over() -> QuerySet[StandingApproval]:
     )
     has_finding = Exists(sampled.exclude(message__review__rules=[]))
     unsigned = ~Exists(_admins("asked_by")) | ~Exists(_admins("accepted_by"))
-    return active.filter(Q(ends_at__lte=Now()) | has_finding | unsigned)
+    return StandingApproval.objects.active().filter(
+        Q(ends_at__lte=Now()) | has_finding | unsigned
+    )
 
 
 def _admins(signatory: str) -> QuerySet[Grant]:

@@ -174,7 +174,7 @@ class Batch:
                     f"Entry {entry.pk} repeats entry {number_by_mac[entry.mac]}."
                 )
             number_by_mac[entry.mac] = entry.pk
-        with_same_mac = Entry.objects.filter(mac__in=list(number_by_mac))
+        with_same_mac = Entry.objects.filter(mac__in=number_by_mac)
         if earlier := with_same_mac.exclude(pk__in=number_by_mac.values()).first():
             raise SealingRefused(
                 f"Entry {number_by_mac[earlier.mac]} repeats entry {earlier.pk}."

@@ -62,6 +62,7 @@ def sealing_state(now: datetime) -> SealingState:
     elif is_on and last:
         stopped = sealer.why_not_automatic(last, cluster_id())
     holder = oldest_writer() if is_late else None
+    why = advice = ""
     if not is_on:
         why = str(signing.NoKey())
         advice = "docs/operators/keys.md says what it must hold."
@@ -89,9 +90,6 @@ def sealing_state(now: datetime) -> SealingState:
     elif seal := anchors.oldest_without_file(now):
         why = f"Seal {seal.number} and those after it are not in the seals' file: deleted entries would go unnoticed."
         advice = "SEAL_FILE must name a file that the worker can write."
-    else:
-        why = ""
-        advice = ""
     return SealingState(
         last=last,
         unsealed=waiting["number"],

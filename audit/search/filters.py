@@ -60,8 +60,8 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
         at = at.replace(tzinfo=UTC if match[5] else zone).astimezone(UTC)
         return Span(at, at, spelled(at) if match[5] else text + fraction)
     today = now.astimezone(zone).date()
-    if words.replace("-", " ") in _WORDS:
-        words = words.replace("-", " ")
+    if (spaced := words.replace("-", " ")) in _WORDS:
+        words = spaced
         first, last = _WORDS[words](today)
     elif number_of_days := _LAST.fullmatch(words):
         number = int(number_of_days[1])
@@ -161,7 +161,7 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "people": ("People and sign-ins", ("person", "role", "access")),
-    "settings": ("Settings", tuple(sorted(SETTINGS))),
+    "settings": ("Settings", tuple(SETTINGS)),
     "webhooks": ("Webhooks", ("webhook", "hook")),
     "alerts": ("Alerts", ("alert", "destination")),
     "ledger": ("The ledger itself", ("ledger",)),

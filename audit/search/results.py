@@ -338,10 +338,10 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
             "pk", "action", "actor_kind", "actor_id", "surface", "connection"
         )
     )
-    actions: Counter[str] = Counter()
-    actors: Counter[str] = Counter()
-    surfaces: Counter[str] = Counter()
-    connections: Counter[str] = Counter()
+    actions = Counter[str]()
+    actors = Counter[str]()
+    surfaces = Counter[str]()
+    connections = Counter[str]()
     # By actor, the number of their newest entry, whose details have the name.
     newest_of: dict[str, int] = {}
     for pk, action, kind, key, surface, connection in newest[:COUNTED]:

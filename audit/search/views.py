@@ -96,7 +96,7 @@ def ledger(request: DeskRequest) -> HttpResponse:
         "first_query": filters.query(before=None, after=None),
         "facet_groups": _facet_groups(filters, counts),
         "chips": _chips(filters, counts),
-        "kinds": list(kinds.items()),
+        "kinds": kinds.items(),
         "surfaces": SURFACES,
         "searches": saved.searches_of(request.actor),
         "carried": parse_qsl(
@@ -125,18 +125,19 @@ def _address(query: str, name: str = "audit") -> str:
 
 # A page of entries as JSON, for scripts; `next` is the address of the next page.
 def _as_json(request: DeskRequest, filters: Filters) -> HttpResponse:
-    remarks = list(filters.remarks)
     try:
         with within_time():
             page = page_of(readable(request.actor, filters), filters)
     except SearchTooLongError:
         error = "This search takes too long. Narrow it by time, action or person."
-        return JsonResponse({"error": error, "remarks": remarks}, status=422)
+        return JsonResponse({"error": error, "remarks": filters.remarks}, status=422)
     following = ""
     if page.older:
         following = f"{_address(filters.query(before=page.older))}&format=json"
     entries = [line.as_json() for line in page.lines]
-    return JsonResponse({"entries": entries, "next": following, "remarks": remarks})
+    return JsonResponse(
+        {"entries": entries, "next": following, "remarks": filters.remarks}
+    )
 
 
 def _chips(
@@ -176,8 +177,7 @@ def _facet_groups(
         choices = []
         for value, number, value_label in counts.get(name, []):
             is_on = (name, value) in filters.pairs()
-            narrowed: Any = int(value) if name == "connection" else value
-            query = filters.query(**{name: narrowed})
+            query = filters.query(**{name: value})
             if is_on:
                 query = filters.without(name)
             choices.append(Choice(value_label, number, query, is_on))
@@ -193,8 +193,7 @@ def _facet_groups(
 def save(request: DeskRequest) -> HttpResponse:
     """Save the present search, and redirect back to it."""
     filters = Filters.from_query(request.POST.get("query", "")[:4000], zone_name())
-    query = filters.query(before=None, after=None)
-    return saved.save(request, SavedSearch, query)
+    return saved.save(request, SavedSearch, filters.query(before=None, after=None))
 
 
 @require_POST

@@ -29,7 +29,7 @@ def recorded_versions(
     has done to a version of these messages, in one query.
     """
     return set(
-        Entry.objects.of_messages(set(messages))
+        Entry.objects.of_messages(messages)
         .filter(action__in=actions, actor_id=actor_id)
         .values_list("action", "message", "fingerprint")
     )

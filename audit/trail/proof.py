@@ -67,9 +67,7 @@ def prove(
             f"This message has more than {MOST_ENTRIES:,} entries. Export a bundle of the ledger instead."
         )
     by_number = {line.pk: line for line in of_message}
-    sealed = list(
-        SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position")
-    )
+    sealed = list(SealedEntry.objects.filter(entry__in=by_number).order_by("position"))
     if not sealed:
         raise NotProvable(
             "No entry of this message is sealed yet. Try again in a few seconds."

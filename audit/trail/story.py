@@ -170,9 +170,7 @@ class Chapter:
         return f"{title[0].upper()}{title[1:]}{', again' if self.is_again else ''}"
 
 
-def chapters_of(
-    entries: Sequence[Entry], *, before: Entry | None = None
-) -> list[Chapter]:
+def chapters_of(entries: Sequence[Entry], *, before: Entry | None) -> list[Chapter]:
     """Return the chapters of the story of these entries, which are sorted, oldest
     first. `before` is the entry before the first of them.
     """
@@ -182,7 +180,7 @@ def chapters_of(
         ).values_list("entry", "seal")
     )
     times = dict(
-        Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at")
+        Seal.objects.filter(number__in=seals.values()).values_list("number", "at")
     )
     chapters: list[Chapter] = []
     kind = ""

@@ -84,10 +84,9 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
         raise Http404(_UNKNOWN)
     # Whether personal details are in the proof, or only their hashes.
     details = (request.GET or request.POST).get("details") or "yes"
-    with_details = details == "yes"
     try:
         made = prove(
-            public_id, actor=request.actor, form=form, with_details=with_details
+            public_id, actor=request.actor, form=form, with_details=details == "yes"
         )
     except NotProvable as why:
         return _page(request, public_id, error=str(why), status=409)

@@ -99,7 +99,7 @@ def begin_daily_check() -> str:
 
 def start_check(check_id: int) -> str:
     """Start the separate process that runs a check, and return at once."""
-    manage = str(settings.BASE_DIR / "manage.py")
+    manage = settings.BASE_DIR / "manage.py"
     command = [sys.executable, manage, "audit_check", str(check_id)]
     # The thread that starts the process has to wait for it: the kernel ends the process
     # with its thread (audit_check), and the worker ends threads that are idle.
@@ -302,8 +302,7 @@ def _check_anchors(report: verifier.Report) -> None:
     earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
     removed = Anchor.objects.filter(~Exists(earlier), previous__gt=0)
     for anchor in removed.order_by("previous").iterator():
-        is_file = anchor.kind == Anchor.Kind.FILE
-        where = "the seals' file" if is_file else "Discord"
+        where = "the seals' file" if anchor.kind == Anchor.Kind.FILE else "Discord"
         report.find(
             f"Seal {anchor.previous} was written to {where} before seal {anchor.seal}, and its anchor was removed."
         )

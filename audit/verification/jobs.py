@@ -26,13 +26,17 @@ def _read(request: bytes) -> bytes:
 def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
     if b'"batches"' in content:
         if not keys:
-            error = (
-                "This desk has no key and no seal, so this is no proof of its ledger."
-            )
-            return {"error": error}
+            return {
+                "error": "This desk has no key and no seal, so this is no proof of its ledger."
+            }
         report, lines = verifier.check_proof(content, verifier.Trust(keys))
-        checked = {"findings": report.findings, "notes": report.notes, "lines": lines}
-        return {"proof": checked}
+        return {
+            "proof": {
+                "findings": report.findings,
+                "notes": report.notes,
+                "lines": lines,
+            }
+        }
     # Of several lines with a checkpoint, the last one counts. A post in a Discord
     # channel has other lines too.
     seals = [line for line in content.splitlines() if line.startswith(b"{")]
@@ -46,13 +50,14 @@ def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
         seal = verifier.Seal(verifier.read_json(seals[-1].rstrip(b"` ")))
     except ValueError as why:
         return {"error": f"This checkpoint cannot be read: {why}."}
-    checkpoint = {
-        "number": seal.number,
-        "hash": seal.hash,
-        "key": seal.key,
-        "is_signed": seal.is_signed(),
+    return {
+        "checkpoint": {
+            "number": seal.number,
+            "hash": seal.hash,
+            "key": seal.key,
+            "is_signed": seal.is_signed(),
+        }
     }
-    return {"checkpoint": checkpoint}
 
 
 JOBS = {"read_evidence": Job(_read, seconds=10, memory=512 * MEGABYTE)}

@@ -286,12 +286,8 @@ def _store_key(
     before = _slot_in_words(locked, slot)
     field = SLOTS[slot].field
     setattr(locked, field, key)
-    others = {
-        name: its_scopes
-        for name, its_scopes in locked.key_scopes.items()
-        if name != slot
-    }
-    locked.key_scopes = others | scopes
+    locked.key_scopes.pop(slot, None)
+    locked.key_scopes |= scopes
     locked.surveyed_at = None
     locked.save(update_fields=[field, "key_scopes", "surveyed_at"])
     record_entry(

@@ -183,8 +183,7 @@ def take_secret(
     overlap.
     """
     locked = lock(connection, actor)
-    did = "set the webhook's secret by hand"
-    yield lambda: in_words(locked, did, overlap=overlap)
+    yield lambda: in_words(locked, "set the webhook's secret by hand", overlap=overlap)
     if secret == locked.webhook_secret:
         raise ConnectionNotChanged("This is the present secret.")
     _check_one_secret(locked, overlap)
@@ -332,8 +331,7 @@ def rotate(
     Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused and ChangeUnknown.
     """
     check_may_change(actor, connection)
-    did = "change the webhook's secret"
-    yield lambda: in_words(connection, did, overlap=overlap)
+    yield lambda: in_words(connection, "change the webhook's secret", overlap=overlap)
     if not connection.upstream_webhook_id:
         raise ConnectionNotChanged(
             "The webhook is not registered here. Change the secret by hand."

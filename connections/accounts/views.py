@@ -15,10 +15,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals.reconcile.ask_again import read_again, readable_by
 from approvals.tasks import read_connection

@@ -32,11 +32,7 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.errors import (
-    ChangeRefused,
-    ChangeUnknown,
-    CodeWanted,
-)
+from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import (
@@ -68,10 +64,7 @@ MAX_EXPIRY = timedelta(days=90)
 
 # Setting one of these to its value can only tighten. So can a stricter oversight mode.
 # Every other change of a mailbox at MultiMail may wait for a second admin.
-_STRICTER = {
-    "allow_looser_per_call": False,
-    "require_fingerprint": True,
-}
+_STRICTER = {"allow_looser_per_call": False, "require_fingerprint": True}
 
 # The words for each setting of a mailbox.
 _LABELS = {
@@ -131,8 +124,9 @@ def create_mailbox(
         made = None
         if not read_mailboxes(connection_id=connection.pk):
             # A mailbox that was there before is not the one that was asked for.
-            new = connection.mailboxes.exclude(pk__in=known_before)
-            active = new.filter(is_active=True)
+            active = connection.mailboxes.filter(is_active=True).exclude(
+                pk__in=known_before
+            )
             made = active.filter(address__iexact=address).first()
             if "@" not in address:
                 made = active.filter(address__istartswith=f"{address}@").first()

@@ -41,8 +41,7 @@ class NewMailboxForm(ApprovalCodeForm):
     """A mailbox to create."""
 
     connection = forms.ModelChoiceField(
-        Connection.objects.none(),
-        error_messages=same_error("Choose an account."),
+        Connection.objects.none(), error_messages=same_error("Choose an account.")
     )
     address = forms.CharField(
         max_length=254,

@@ -148,11 +148,7 @@ def _in_words(
     made=lambda created: created.secret,
 )
 def register_webhook(
-    *,
-    connection: Connection,
-    actor: Actor,
-    wanted: Mapping[str, Any],
-    code: str = "",
+    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = ""
 ) -> CanWait[Webhook]:
     """Register a webhook: MultiMail sends these events to its address. The call is
     never repeated: if the answer is lost, the list shows whether it was registered.
@@ -197,8 +193,9 @@ def rotate_webhook(
     over (our gateway only). Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="give its webhooks other secrets")
-    did = "make another secret"
-    yield lambda: _in_words(connection, webhook, actor, did, overlap_s=overlap_s)
+    yield lambda: _in_words(
+        connection, webhook, actor, "make another secret", overlap_s=overlap_s
+    )
     if webhook.is_ours:
         raise ChangeRefused(
             "This is the desk's own webhook. Change its secret on the connection's page."
@@ -280,11 +277,7 @@ def delete_webhook(
 
 
 def _record(
-    action: str,
-    connection: Connection,
-    webhook: Webhook,
-    actor: Actor,
-    **details: str,
+    action: str, connection: Connection, webhook: Webhook, actor: Actor, **details: str
 ) -> None:
     record_change(action, connection, actor, url=webhook.url, **details)
 

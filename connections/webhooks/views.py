@@ -10,10 +10,7 @@ from urllib.parse import urlsplit
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import (
     ChoicesForm,

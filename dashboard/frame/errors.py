@@ -121,9 +121,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """
     error = sys.exc_info()[1]
     if isinstance(error, ParserUnavailable):
-        title = "Messages cannot be read at this moment"
         return _unavailable(
-            title,
+            "Messages cannot be read at this moment",
             f"The program that reads them is busy or restarting. Reload soon. {_NOTHING_LOST}",
         )
     if is_disk_full_error(error):

@@ -160,8 +160,7 @@ def exposition() -> str:
     gauge("kill_switches_pulled", "Kill switches that stop something.", pulled)
     forged = unsigned.unsigned_total()
     if forged is not None:
-        text = "Webhooks without a valid signature, ever."
-        gauge("webhooks_unsigned", text, forged)
+        gauge("webhooks_unsigned", "Webhooks without a valid signature, ever.", forged)
     active = Connection.objects.at_work()
     failing = active.filter(failing_since__isnull=False).count()
     gauge("connections_failing", "Connections that cannot be read.", failing)
@@ -201,14 +200,15 @@ def exposition() -> str:
     )
     broken = check is not None and check.state == Check.State.BROKEN
     gauge("ledger_broken", "Whether the last full check failed.", broken)
-    text = "Since the last complete read of what MultiMail holds."
     ages = Gauge(
-        "countersign_complete_age_seconds", text, ["connection"], registry=registry
+        "countersign_complete_age_seconds",
+        "Since the last complete read of what MultiMail holds.",
+        ["connection"],
+        registry=registry,
     )
-    text = "Webhooks that were stored but not applied."
     unapplied = Gauge(
         "countersign_webhooks_to_look_at",
-        text,
+        "Webhooks that were stored but not applied.",
         ["connection", "result"],
         registry=registry,
     )

@@ -93,7 +93,7 @@ def _send(
         action == "decision.recorded" or changed.says_all
     ):
         message = changed.message
-        status = status_of(changed.message, changed)
+        status = status_of(message, changed)
     elif is_new and isinstance(changed, Message):
         # It was held just now, so it has no decision yet.
         message = changed

@@ -15,7 +15,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -195,8 +195,9 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
     }
     origin = headers.get("origin", "")
     if origin and not _is_own_origin(origin, headers.get("host", "")):
-        error = "This stream is only for the desk's own pages."
-        return await _answer(send, 403, {"error": error})
+        return await _answer(
+            send, 403, {"error": "This stream is only for the desk's own pages."}
+        )
     cors = []
     if origin:
         cors = [
@@ -217,15 +218,13 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
             else None
         )
     except OSError:
-        error = "The desk is not responding."
-        return await _answer(send, 503, {"error": error}, cors)
+        return await _answer(send, 503, {"error": "The desk is not responding."}, cors)
     finally:
         _opening[session] -= 1
         if not _opening[session]:
             del _opening[session]
     if reader is None:
-        error = "Sign in at the desk first."
-        return await _answer(send, 401, {"error": error}, cors)
+        return await _answer(send, 401, {"error": "Sign in at the desk first."}, cors)
     page = Page(reader[1], reader[0])
     own_pages = [one for one in _pages if one.person == page.person]
     own_pages.sort(key=lambda one: one.opened_at)
@@ -310,15 +309,15 @@ async def _answer(
     send: Send,
     status: int,
     body: dict[str, Any],
-    headers: list[tuple[bytes, bytes]] | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
     start = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"connection", b"close"),
+        *headers,
     ]
-    start += headers or []
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 

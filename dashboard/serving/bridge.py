@@ -159,8 +159,13 @@ class WsgiBridge:
                 # The unread rest of a body would be parsed as the connection's next
                 # request.
                 headers = [*headers, (b"connection", b"close")]
-            start = {"type": "http.response.start", "status": answer.status}
-            await send({**start, "headers": headers})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": answer.status,
+                    "headers": headers,
+                }
+            )
             while True:
                 piece = answer.take()
                 if not piece and not answer.is_consumed:
@@ -171,8 +176,13 @@ class WsgiBridge:
                     # Without a last piece, so that the client sees that the response is
                     # truncated.
                     return
-                body = {"type": "http.response.body", "body": piece}
-                await send({**body, "more_body": not is_last})
+                await send(
+                    {
+                        "type": "http.response.body",
+                        "body": piece,
+                        "more_body": not is_last,
+                    }
+                )
                 if is_last:
                     return
         finally:
@@ -302,7 +312,7 @@ class BufferedResponse:
             self._buffer.seek(self._written)
             self._buffer.write(chunk)
             before = self._written
-            self._written = self._written + len(chunk)
+            self._written += len(chunk)
         # A short response is sent in one piece, once it is complete.
         if before // PIECE != self._written // PIECE:
             self._notify()

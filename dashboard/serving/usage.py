@@ -143,8 +143,9 @@ class Usage:
                 extra={"of": self.name, "requests": self.requests, "held": self.held},
             )
         self.is_reported = True
-        status = self.share.status
-        return Refused(status, "too_many_requests", self.share.sentence, retry_after=2)
+        return Refused(
+            self.share.status, "too_many_requests", self.share.sentence, retry_after=2
+        )
 
 
 class CountedRequest:

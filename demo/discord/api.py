@@ -153,10 +153,7 @@ class DiscordApi:
         return json_answer({"message": "404: Not Found", "code": 0}, 404)
 
     def _counted(
-        self,
-        request: Request,
-        match: "re.Match[str]",
-        act: Callable[..., Outcome],
+        self, request: Request, match: "re.Match[str]", act: Callable[..., Outcome]
     ) -> Answer:
         """Answer a call within the rate limits, and write it to the journal before the
         answer is sent.

@@ -175,8 +175,9 @@ class Guild:
         if not isinstance(entry, dict) or not 200 <= entry.get("status", 0) < 300:
             return
         if content := entry.get("message"):
-            counts = (entry["edits"], entry["pings"])
-            self.put(Message(content, entry["token_hash"], *counts))
+            self.put(
+                Message(content, entry["token_hash"], entry["edits"], entry["pings"])
+            )
             self._last_snowflake = max(self._last_snowflake, int(content["id"]))
 
 

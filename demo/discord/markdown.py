@@ -128,5 +128,4 @@ def time_element(moment: datetime) -> str:
     """Return a time in UTC as HTML, which the page's script converts to the reader's
     zone.
     """
-    moment = moment.astimezone(UTC)
     return f'<time datetime="{moment.isoformat(timespec="seconds")}">{moment:%d %b %Y, %H:%M} UTC</time>'

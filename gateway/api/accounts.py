@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 from gateway import accounts, auditing
 from gateway.api.answers import (
     BY_OPERATOR,
+    CONFIRMABLE,
     Answer,
     Changed,
     Iso,
     Json,
     OrNone,
     PageFilters,
-    PendingApproval,
     Problem,
     not_offered,
     page_of,
@@ -43,7 +43,6 @@ from gateway.models import Account, AuditLogEntry, Email, Mailbox, Scope
 from gateway.states import Mode, is_looser
 from gateway.timestamps import epoch_milliseconds, iso
 
-_CLEARABLE = ("oversight_email", "physical_address")
 MAX_DAYS = 366
 # The last millisecond of the year 9998, in milliseconds since 1970: calculating with it
 # stays within the dates that Python can hold.
@@ -68,7 +67,7 @@ class AccountPatch(Confirmable):
         values = self.model_dump(
             exclude={"hold_all", "approval_code"}, exclude_unset=True
         )
-        for name in _CLEARABLE:
+        for name in ("oversight_email", "physical_address"):
             if name in values:
                 values[name] = values[name] or ""
         return {name: value for name, value in values.items() if value is not None}
@@ -255,7 +254,7 @@ def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
     return JsonResponse({"id": key.pk, "status": "received"}, status=201)
 
 
-@router.patch("/account", response={200: Changed, 202: PendingApproval})
+@router.patch("/account", response=CONFIRMABLE)
 def update_account(request: KeyedRequest, body: AccountPatch) -> Json:
     """Change the account. While `hold_all` is true, only messages that were approved
     after it was set are sent.
@@ -293,7 +292,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> Json:
     return account_json(account) | {"status": "updated"}
 
 
-@router.delete("/account", response={200: Changed, 202: PendingApproval})
+@router.delete("/account", response=CONFIRMABLE)
 def delete_account(
     request: KeyedRequest,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008 - never changed

@@ -16,8 +16,8 @@ from common.mail_addresses import (
 )
 from gateway import allowlists
 from gateway.api.answers import (
+    CONFIRMABLE,
     Answer,
-    Changed,
     Iso,
     Json,
     OrNone,
@@ -309,7 +309,7 @@ def read_list_status(
     return _status_json(_list_of(box, Allowlist.Kind.BYPASS), box, filters.recipient)
 
 
-@router.delete(_PATH + "/{entry_id}", response={200: Changed, 202: PendingApproval})
+@router.delete(_PATH + "/{entry_id}", response=CONFIRMABLE)
 def remove_entry(
     request: KeyedRequest,
     mailbox: str,

@@ -108,6 +108,9 @@ class PendingApproval(Answer):
     id: str
 
 
+# The answers of a call that changes something and may need a code.
+CONFIRMABLE = {200: Changed, 202: PendingApproval}
+
 # Shown as `spam_verdict`, by status.
 _VERDICTS: dict[str, str] = {
     Status.SPAM_FLAGGED: "flagged",
@@ -258,7 +261,7 @@ def pending_row(email: Email, *, flat: bool = False) -> Json:
     }
 
 
-def list_row(key: ApiKey, email: Email, *, flat: bool = False) -> Json:
+def list_row(key: ApiKey, email: Email, *, flat: bool) -> Json:
     """Return an email as a list shows it to the key: without the author's words if the
     key may not read the message.
     """
@@ -376,7 +379,7 @@ class FileLink(Answer):
 
 
 def clamp(
-    value: str | None, *, default: int, most: int, least: int = 1, name: str = "limit"
+    value: str, *, default: int, most: int, least: int = 1, name: str = "limit"
 ) -> int:
     """Return the number in `value`, raised to `least` or lowered to `most`; `default`
     if it is empty. Raises Invalid if it is no whole number.
@@ -388,7 +391,7 @@ def clamp(
     return max(least, min(int(value), most))
 
 
-def read_cursor(value: str | None, *, form: re.Pattern[str] = ID) -> str | None:
+def read_cursor(value: str, *, form: re.Pattern[str] = ID) -> str | None:
     """Return the id in a cursor, or None if it is empty. Raises Invalid if it cannot be
     an id.
     """

@@ -22,23 +22,21 @@ from gateway.api.answers import (
     Message,
     Messages,
     PendingMessages,
-    Sent,
     TagWords,
     Thread,
     not_offered,
 )
 from gateway.api.oversight import Verdict
-from gateway.api.sending import ReplyFromIn
+from gateway.api.sending import SENT, ReplyFromIn
 from gateway.auth import ADMIN, OVERSIGHT, READ, SEES_HELD, SEND, KeyedRequest
 from gateway.lookups import email_named
 from gateway.messages import labels
 
-_SENT = {202: Sent, 200: Sent}
 # Method, path, check of the key, documented answers, handler.
 _Calls = tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...]
 _FLAT: _Calls = (
-    ("POST", "/send_email", SEND, _SENT, sending.send_flat),
-    ("POST", "/reply_email", SEND, _SENT, sending.reply_flat),
+    ("POST", "/send_email", SEND, SENT, sending.send_flat),
+    ("POST", "/reply_email", SEND, SENT, sending.reply_flat),
     ("GET", "/check_inbox", READ, Messages, messages.check_inbox),
     ("GET", "/inbox", READ, Messages, messages.check_inbox),
     ("GET", "/read_email", READ, Message, messages.read_flat),
@@ -51,7 +49,7 @@ _FLAT: _Calls = (
 )
 _ZAPIER: _Calls = (
     ("GET", "/emails", READ, Messages, messages.list_spam),
-    ("POST", "/emails/send", SEND, _SENT, sending.send_flat),
+    ("POST", "/emails/send", SEND, SENT, sending.send_flat),
     ("GET", "/emails/inbox", READ, Messages, messages.check_zapier_inbox),
     ("GET", "/emails/pending", SEES_HELD, PendingMessages, oversight.list_pending_flat),
     ("POST", "/emails/{email}/tag", SEND, TagWords, messages.tag_by_id),
@@ -92,7 +90,7 @@ def read_email(request: KeyedRequest, email: str) -> Json:
     return messages.read_flat(request, id=email)
 
 
-@router.post("/emails/{email}/reply", auth=SEND, response=_SENT)
+@router.post("/emails/{email}/reply", auth=SEND, response=SENT)
 def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
     """Reply to a message. The status is `queued` for every accepted message."""
     return sending.reply_to(request, email, body)

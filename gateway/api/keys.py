@@ -8,7 +8,7 @@ from ninja import Router
 from pydantic import AfterValidator, Field
 
 from gateway import accounts
-from gateway.api.answers import Answer, Changed, Iso, Json, OrNone, PendingApproval
+from gateway.api.answers import CONFIRMABLE, Answer, Iso, Json, OrNone, PendingApproval
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.models import ApiKey, Scope
@@ -171,7 +171,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> Json:
     return KeyAnswer.of(changed) | {"status": "updated"}
 
 
-@router.delete("/api-keys/{key_id}", response={200: Changed, 202: PendingApproval})
+@router.delete("/api-keys/{key_id}", response=CONFIRMABLE)
 def revoke_key(
     request: KeyedRequest,
     key_id: str,

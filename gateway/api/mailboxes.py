@@ -10,7 +10,14 @@ from ninja import Router
 from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, model_validator
 
 from gateway import domains, mailboxes
-from gateway.api.answers import Answer, Changed, Json, OrNone, PendingApproval
+from gateway.api.answers import (
+    CONFIRMABLE,
+    Answer,
+    Changed,
+    Json,
+    OrNone,
+    PendingApproval,
+)
 from gateway.api.bodies import (
     Addresses,
     Body,
@@ -32,7 +39,6 @@ from gateway.models import ApiKey, Domain, Mailbox
 from gateway.timestamps import epoch_milliseconds, iso
 
 _ADDITIONS = ("auto_cc", "auto_bcc")
-_TEXTS = ("display_name", "signature_block")
 # Characters of all addresses of one field.
 MAX_ADDITIONS = 2000
 
@@ -80,7 +86,7 @@ class MailboxSettings(Body):
         for name in _ADDITIONS:
             if name in values:
                 values[name] = ", ".join(values[name])
-        for name in _TEXTS:
+        for name in ("display_name", "signature_block"):
             if name in values:
                 values[name] = values[name] or ""
         return {name: value for name, value in values.items() if value is not None}
@@ -153,6 +159,7 @@ class Mailboxes(Answer):
 
 router = Router(tags=["account"], auth=ADMIN)
 MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
+_CHANGED = {200: MailboxAnswer, 202: PendingApproval}
 
 
 @router.get("/mailboxes", auth=READ, response=Mailboxes)
@@ -192,9 +199,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
     return JsonResponse(MailboxAnswer.of(made), status=201)
 
 
-@router.patch(
-    "/mailboxes/{mailbox}", response={200: MailboxAnswer, 202: PendingApproval}
-)
+@router.patch("/mailboxes/{mailbox}", response=_CHANGED)
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
     """Change a mailbox. A stricter oversight mode is accepted; a looser one needs
     request-upgrade and a code.
@@ -217,16 +222,13 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> J
     return MailboxAnswer.of(changed) | {"status": "updated"}
 
 
-@router.patch(
-    "/mailboxes/{mailbox}/configure",
-    response={200: MailboxAnswer, 202: PendingApproval},
-)
+@router.patch("/mailboxes/{mailbox}/configure", response=_CHANGED)
 def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
     """Change a mailbox, on the path that MCP clients call."""
     return update_mailbox(request, mailbox, body)
 
 
-@router.delete("/mailboxes/{mailbox}", response={200: Changed, 202: PendingApproval})
+@router.delete("/mailboxes/{mailbox}", response=CONFIRMABLE)
 def delete_mailbox(
     request: KeyedRequest,
     mailbox: str,

@@ -389,14 +389,15 @@ def link_to_file(
     if file.name != name:
         return _download(file)
     token = quote(lookups.link_token(request.auth, file))
-    result = {
-        "url": request.build_absolute_uri(f"/v1/files/{token}"),
-        "filename": file.name,
-        "size_bytes": file.size,
-        "content_type": file.content_type,
-        "expires_in": lookups.LASTS,
-    }
-    return JsonResponse(result)
+    return JsonResponse(
+        {
+            "url": request.build_absolute_uri(f"/v1/files/{token}"),
+            "filename": file.name,
+            "size_bytes": file.size,
+            "content_type": file.content_type,
+            "expires_in": lookups.LASTS,
+        }
+    )
 
 
 @router.get(_FILE, include_in_schema=False)

@@ -204,6 +204,7 @@ class PendingFilters(PageFilters):
 
 
 router = Router(tags=["oversight"])
+_MAY_UPGRADE = BearerKey(Scope.SEND, Scope.ADMIN)
 
 
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
@@ -335,9 +336,7 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
 
 
 @router.post(
-    "/mailboxes/{mailbox}/request-upgrade",
-    auth=BearerKey(Scope.SEND, Scope.ADMIN),
-    response=UpgradeAnswer,
+    "/mailboxes/{mailbox}/request-upgrade", auth=_MAY_UPGRADE, response=UpgradeAnswer
 )
 def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> Json:
     """Ask for a looser oversight mode, at most three times an hour. The code goes to an
@@ -352,11 +351,7 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> J
     }
 
 
-@router.post(
-    "/mailboxes/{mailbox}/upgrade",
-    auth=BearerKey(Scope.SEND, Scope.ADMIN),
-    response=MailboxAnswer,
-)
+@router.post("/mailboxes/{mailbox}/upgrade", auth=_MAY_UPGRADE, response=MailboxAnswer)
 def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> Json:
     """Loosen the oversight mode with the code that an operator gave. Dashes and case do
     not matter.

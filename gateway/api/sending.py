@@ -309,9 +309,10 @@ def accept(
 
 
 router = Router(tags=["send"], auth=SEND)
+SENT = {202: Sent, 200: Sent}
 
 
-@router.post("/mailboxes/{mailbox}/send", response={202: Sent, 200: Sent})
+@router.post("/mailboxes/{mailbox}/send", response=SENT)
 def send(request: KeyedRequest, mailbox: str, body: SendIn) -> JsonResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
     return _new(request, mailbox_named(request.auth, mailbox), body, flat=False)
@@ -345,7 +346,7 @@ def _new(
     return accept(request, mailbox, body, fields, flat=flat)
 
 
-@router.post("/mailboxes/{mailbox}/reply/{email}", response={202: Sent, 200: Sent})
+@router.post("/mailboxes/{mailbox}/reply/{email}", response=SENT)
 def reply(
     request: KeyedRequest, mailbox: str, email: str, body: ReplyIn
 ) -> JsonResponse:

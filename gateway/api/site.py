@@ -79,7 +79,6 @@ STATUSES = {
     429: "Too many requests; wait for the seconds in `Retry-After`.",
     503: "The database is not available; try again.",
 }
-EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.items()]}
 
 
 class Document(OpenAPISchema):
@@ -184,7 +183,9 @@ api = GatewayAPI(
     title="Countersign Gateway",
     version="2.0.0",
     description=ABOUT,
-    openapi_extra=EXTRA,
+    openapi_extra={
+        "tags": [{"name": name, "description": text} for name, text in GROUPS.items()]
+    },
     parser=StrictParser(),
     docs=Docs(),
     urls_namespace="gateway",

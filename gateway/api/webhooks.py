@@ -235,8 +235,7 @@ def test_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     subscription is active again if the receiver takes the event.
     """
     webhook = _webhook_named(request.auth, webhook_id)
-    delivery = subscriptions.test_webhook(request.auth, webhook)
-    return delivery_json(delivery)
+    return delivery_json(subscriptions.test_webhook(request.auth, webhook))
 
 
 class DeliveryFilters(PageFilters):

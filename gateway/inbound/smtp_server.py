@@ -147,9 +147,9 @@ class Reception:
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
         try:
-            is_known = bool(email_id_in(address))
-            if not is_known:
-                is_known = bool(await self._in_database(mailbox_for, address))
+            is_known = bool(
+                email_id_in(address) or await self._in_database(mailbox_for, address)
+            )
         except ForgedAddress:
             is_known = False
         except (DatabaseError, InterfaceError) as error:

@@ -102,12 +102,7 @@ def content_of(email: Email) -> Content:
         html=email.html,
         in_reply_to=email.in_reply_to or None,
         attachments=tuple(
-            AttachmentFacts(
-                name=file.name,
-                content_type=file.content_type,
-                size=file.size,
-                sha256=file.sha256,
-            )
+            AttachmentFacts(file.name, file.content_type, file.size, file.sha256)
             for file in (email.attachments.all() if email.has_attachments else ())
         ),
         additions=additions_of(email),

@@ -6,7 +6,6 @@ nothing of it is sent, so cancelling can take its time: the caller cancels the f
 emails, the sweep the rest, each in a transaction of its own.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +44,7 @@ def decide_email(
     reason: str,
     expected_fingerprint: str,
     decided_by: str = "",
-    feedback: Mapping[str, Any] | None = None,
+    feedback: dict[str, Any] | None = None,
 ) -> Email:
     """Approve or reject one held email, with the content that it has now.
 
@@ -89,7 +88,7 @@ def decide_email(
             "decided_at": now,
             "decided_by": decided_by or key.name,
             "decided_by_key": key,
-            "feedback": dict(feedback or {}),
+            "feedback": feedback or {},
         }
         waits_for_time = email.send_at is not None and email.send_at > now
         if approves and email.direction == Direction.OUTBOUND:
@@ -143,8 +142,6 @@ def cancel_email(key: ApiKey, email: Email) -> Email:
     """Cancel an email that was not sent and is not about to be; doing it twice is no
     error. Raises Conflict.
     """
-    if email.status == Status.CANCELLED:
-        return email
     if take_back(key, email, among=Email.objects.not_leaving()):
         return email
     email.refresh_from_db()
@@ -160,7 +157,7 @@ def take_back(
     key: ApiKey | None,
     email: Email,
     *,
-    among: EmailQuerySet | None = None,
+    among: EmailQuerySet,
     **because: Any,
 ) -> bool:
     """Cancel an email that no worker has claimed. Returns False if its state does not
@@ -170,8 +167,7 @@ def take_back(
     """
     with transaction.atomic():
         # A worker that claimed the row may be sending it at this moment.
-        unclaimed = (Email.objects.all() if among is None else among).unclaimed()
-        if not allows(email.status, Change.CANCEL) or not unclaimed.move(
+        if not allows(email.status, Change.CANCEL) or not among.unclaimed().move(
             email, Change.CANCEL, due_at=None
         ):
             return False
@@ -267,4 +263,7 @@ def cancel_in_closed_mailboxes(key: ApiKey | None = None) -> int:
     if not closed:
         return 0
     emails = Email.objects.waiting_in(closed).with_mailbox()[:BATCH]
-    return sum(take_back(key, email, because="closed") for email in emails)
+    return sum(
+        take_back(key, email, among=Email.objects.all(), because="closed")
+        for email in emails
+    )

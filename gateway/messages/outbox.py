@@ -335,13 +335,14 @@ def hold_back(made_at: datetime) -> list[str]:
     ).order_by("due_at", "id")
     written_off = []
     for email in due.with_mailbox():
-        fields = {
-            "fate_unknown": True,
-            "lease_until": None,
-            "due_at": None,
-            "last_error": reason,
-        }
-        if Email.objects.move(email, Change.SEND, **fields):
+        if Email.objects.move(
+            email,
+            Change.SEND,
+            fate_unknown=True,
+            lease_until=None,
+            due_at=None,
+            last_error=reason,
+        ):
             auditing.record("email.fate_unknown", email, reason=reason)
             written_off.append(f"{email.pk} ({email.mailbox.address})")
     Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)

@@ -266,16 +266,14 @@ def _approved_but_blocked() -> Q:
     """Approved, but blocked by a later hold_all or because the mailbox is read_only
     now.
     """
-    return Q(decision=Decision.APPROVED) & (
-        Q(_approved_before_hold()) | Q(_read_only())
-    )
+    return Q(decision=Decision.APPROVED) & (_approved_before_hold() | _read_only())
 
 
 def _closed() -> Q:
     # The mailbox or the account is deleted.
     account = Account.objects.filter(pk=OuterRef("account_id"), is_active=False)
     mailbox = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_active=False)
-    return Q(Exists(account)) | Q(Exists(mailbox))
+    return Exists(account) | Exists(mailbox)
 
 
 class AttachmentQuerySet(models.QuerySet["Attachment"]):

@@ -182,7 +182,7 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
         """Return those of `addresses` that are contacts of the account."""
         compared_by_address = {address: comparable(address) for address in addresses}
         rows = self.filter(
-            account_id=account_id, email__in=set(compared_by_address.values())
+            account_id=account_id, email__in=compared_by_address.values()
         )
         contacts = set(rows.values_list("email", flat=True))
         return {
@@ -215,7 +215,7 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         """
         compared_by_address = {address: comparable(address) for address in addresses}
         rows = self.filter(
-            account_id=account_id, email_address__in=set(compared_by_address.values())
+            account_id=account_id, email_address__in=compared_by_address.values()
         )
         reasons = dict(rows.values_list("email_address", "reason"))
         return {

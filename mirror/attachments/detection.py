@@ -72,16 +72,15 @@ def zip_members(content: bytes) -> list[Member]:
     # If there are bytes before the archive, its directory is not at the stated offset.
     # Other programs open such a file, so it is read here too.
     position = end - size
-    if position < 0 or (total and content[position : position + 4] != _ENTRY):
+    if position < 0 or (total and not content.startswith(_ENTRY, position)):
         position = offset
     members: list[Member] = []
     # Some programs list what follows the stated number of files too.
     while len(members) < MAX_ENTRIES and (
-        len(members) < total or content[position : position + 4] == _ENTRY
+        len(members) < total or content.startswith(_ENTRY, position)
     ):
-        if content[position : position + 4] != _ENTRY or position + _ENTRY_SIZE > len(
-            content
-        ):
+        is_cut = position + _ENTRY_SIZE > len(content)
+        if is_cut or not content.startswith(_ENTRY, position):
             raise UnreadableDirectory
         (flags,) = struct.unpack_from("<H", content, position + 8)
         size, name_size, extra_size, comment_size = struct.unpack_from(
@@ -169,14 +168,12 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         *flags,
         *_inside(content, kind),
     ]
-    listed_names: list[str] = []
-    if kind in ("zip", "jar", "apk"):
-        listed_names = [one.name[:300] for one in members[:MAX_LISTED]]
+    listed = members[:MAX_LISTED] if kind in ("zip", "jar", "apk") else []
     width, height = size_of(kind, content)
     return Detection(
         kind=kind,
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
-        members=tuple(listed_names),
+        members=tuple(one.name[:300] for one in listed),
         more=max(0, len(members) - MAX_LISTED),
         width=width,
         height=height,
@@ -184,7 +181,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     )
 
 
-def kind_of(content: bytes, *, name: str = "") -> tuple[str, str]:
+def kind_of(content: bytes, *, name: str) -> tuple[str, str]:
     """Return the kind of a file by its bytes, and the encoding if it is text."""
     if not content:
         return "empty", ""

@@ -110,7 +110,7 @@ def _block(block: Mapping[str, Any], tally: Tally) -> str:
         for one in block["columns"]
     )
     head = f"<thead><tr><td></td>{heads}</tr></thead>" if heads else ""
-    hidden = [bool(column["mark"]) for column in block["columns"]]
+    hidden = [column["mark"] for column in block["columns"]]
     rows = ""
     for row in block["rows"]:
         rows += "<tr>"

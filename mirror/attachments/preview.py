@@ -241,8 +241,10 @@ def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
             refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}",
             is_busy=refused.reason == "busy",
         )
-    listed = rendering["pages"]
-    pages = [{**page, "number": number} for number, page in enumerate(listed, start=1)]
+    pages = [
+        {**page, "number": number}
+        for number, page in enumerate(rendering["pages"], start=1)
+    ]
     shown = pages[first - 1 : first - 1 + AT_ONCE]
     last = first - 1 + len(shown)
     return PdfPages(

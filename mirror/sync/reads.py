@@ -234,11 +234,9 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
     connection.checked_key = _key_hash(connection)
     # The account's id is stored to notice if somebody connects the same account twice.
     connection.account_id = connection.account_id or str(account.get("id") or "")[:200]
-    checked = {
-        "checked_key": connection.checked_key,
-        "account_id": connection.account_id,
-    }
-    Connection.objects.filter(pk=connection.pk).update(**checked)
+    Connection.objects.filter(pk=connection.pk).update(
+        checked_key=connection.checked_key, account_id=connection.account_id
+    )
     return client
 
 

@@ -191,10 +191,9 @@ def retry_fetch(*, message: UUID, actor: Actor) -> Message:
         .select_for_update(of=("self",), no_key=True)
         .get(public_id=message)
     )
-    roles = (Role.REVIEWER, Role.ADMIN)
     if not any(
         actor.is_a(role, connection=locked.connection_id, mailbox=locked.mailbox_id)
-        for role in roles
+        for role in (Role.REVIEWER, Role.ADMIN)
     ):
         raise ActNotAllowed(
             "Only a reviewer or an admin of this mailbox can have its message fetched again."

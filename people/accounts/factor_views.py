@@ -14,10 +14,7 @@ from allauth.account.internal.flows.login import record_authentication
 from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 from qrcode.image.svg import SvgPathFillImage
 
 from common.encryption import decrypt, encrypt

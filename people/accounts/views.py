@@ -15,10 +15,7 @@ from django.contrib.auth.password_validation import (
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import (
     DeskRequest,

@@ -269,8 +269,7 @@ def accept_change(
     request: DeskRequest, change_id: int, typed: dict[str, str]
 ) -> HttpResponse:
     """Accept a change, and carry it out."""
-    ended = accept(change_id=change_id, actor=request.actor, code=typed["code"])
-    change = ended.change
+    change = accept(change_id=change_id, actor=request.actor, code=typed["code"])
     if change.state != PendingChange.State.ACCEPTED:
         return _changes_page(request, status=409, error=change.outcome, at=change_id)
     return redirect_with_notice(

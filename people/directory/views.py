@@ -30,12 +30,7 @@ from common.pages import (
 from people.accounts.discord import accounts_of, unlink_of
 from people.accounts.views import DiscordAccountForm
 from people.errors import LastAdmin, PeopleError
-from people.invitations.links import (
-    make_password_link,
-    may_handle,
-    roles_of,
-    withdraw,
-)
+from people.invitations.links import make_password_link, may_handle, roles_of, withdraw
 from people.invitations.views import show_link
 from people.models import Grant, Invitation, PendingChange, Person
 from people.roles import (
@@ -62,15 +57,14 @@ from people.sign_in.reauthentication import reauthenticated
 class SearchForm(forms.Form):
     """What to search for: a part of a name or an address."""
 
-    q = forms.CharField(required=False, max_length=200, strip=True)
+    q = forms.CharField(required=False, max_length=200)
 
 
 class RoleForm(GrantTargetForm):
     """A role to grant, for one target."""
 
     role = forms.ChoiceField(
-        choices=ROLE_CHOICES,
-        error_messages=same_error("Choose a role."),
+        choices=ROLE_CHOICES, error_messages=same_error("Choose a role.")
     )
     place = forms.CharField(
         error_messages={"required": "Choose the scope of the role."}

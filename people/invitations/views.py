@@ -40,12 +40,7 @@ from people.invitations.links import (
     set_password,
 )
 from people.models import Person
-from people.roles import (
-    ROLES_TO_GIVE,
-    GrantTargetForm,
-    role_words,
-    targets_to_give,
-)
+from people.roles import ROLES_TO_GIVE, GrantTargetForm, role_words, targets_to_give
 from people.sign_in.reauthentication import PasswordField, PersonForm, reauthenticated
 
 
@@ -57,8 +52,7 @@ class InviteForm(GrantTargetForm):
     )
     name = forms.CharField(required=False, max_length=80)
     roles = forms.MultipleChoiceField(
-        choices=ROLE_CHOICES,
-        error_messages=same_error("Choose at least one role."),
+        choices=ROLE_CHOICES, error_messages=same_error("Choose at least one role.")
     )
     place = forms.CharField(
         error_messages={"required": "Choose the scope of the roles."}

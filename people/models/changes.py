@@ -28,37 +28,25 @@ class OrganisationSettings(models.Model):
     # not.
     second_admin_since = models.DateTimeField(null=True)
     second_admin_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     # The loosest oversight mode that a mailbox can have; empty: any.
     minimum_oversight = models.CharField(max_length=20)
     minimum_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     minimum_set_at = models.DateTimeField(null=True)
     # Since when standing approvals may approve messages; null: they may not.
     standing_since = models.DateTimeField(null=True)
     standing_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     # Since when figures of single people are shown to admins and auditors; null: they
     # are not. `person_figures_because` is the law or agreement that allows it, as the
     # admin named it.
     person_figures_since = models.DateTimeField(null=True)
     person_figures_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     person_figures_because = models.CharField(
         max_length=1000, default="", db_default=""
@@ -145,10 +133,7 @@ class PendingChange(models.Model):
     mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     # The person whose rights it changes, who cannot accept it.
     about = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
     )
     title = models.CharField(max_length=400)
     before = models.TextField()
@@ -170,10 +155,7 @@ class PendingChange(models.Model):
     # MultiMail.
     lease_until = models.DateTimeField(null=True)
     ended_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     ended_at = models.DateTimeField(null=True)
     # Why it was declined or is no longer possible, or why the last try to carry it out
@@ -224,4 +206,4 @@ class PendingChange(models.Model):
 
     def is_of(self, actor: Actor) -> bool:
         """Whether the actor asked for it."""
-        return bool(actor.kind == "person" and actor.id == str(self.asked_by_id))
+        return actor.kind == "person" and actor.id == str(self.asked_by_id)

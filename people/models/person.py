@@ -300,10 +300,7 @@ class Invitation(models.Model):
     grants = models.JSONField(default=list)
     # The person whose password it sets, or who used it to join or to get its roles.
     person = models.ForeignKey(
-        Person,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="invitations",
+        Person, null=True, on_delete=models.CASCADE, related_name="invitations"
     )
     # Null for the first admin's link, which is made on the command line.
     invited_by = models.ForeignKey(
@@ -321,7 +318,7 @@ class Invitation(models.Model):
             models.CheckConstraint(
                 condition=models.Q(kind__in=["join", "password"]),
                 name="invitation_kind_known",
-            ),
+            )
         ]
 
     def __str__(self) -> str:

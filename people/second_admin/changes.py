@@ -5,7 +5,7 @@ Each locks the change's row first. If two people end a change at the same moment
 second one is told that it has ended.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,11 +21,7 @@ from common.errors import SentenceError
 from common.postgres import atomic_with_retry, clock
 from people.errors import NotYours
 from people.models import WAITS_FOR, Invitation, PendingChange, Person
-from people.second_admin.registry import (
-    ChangeInWords,
-    WaitingCommand,
-    command_of,
-)
+from people.second_admin.registry import ChangeInWords, WaitingCommand, command_of
 
 # In characters.
 MAX_REASON = 1000
@@ -166,17 +162,9 @@ LEASE = timedelta(minutes=2)
 TRUSTED_AFTER = timedelta(days=7)
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What became of a change and, if it was carried out, what its command returned."""
-
-    change: PendingChange
-    result: object = None
-
-
-def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
+def accept(*, change_id: int, actor: Actor, code: str = "") -> PendingChange:
     """Accept a change: run its command as the person who asked for it. The ledger names
-    both people.
+    both people. Return the change as it is then.
 
     If the command refuses, because the change is no longer possible, the change ends as
     refused with the command's sentence. A command that calls MultiMail runs outside of
@@ -193,9 +181,9 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
         )
     except SentenceError as error:
         state = State.REFUSED if error.is_final else State.WAITING
-        return Ended(_finish(change_id, state, actor, error.sentence[:1000]))
+        return _finish(change_id, state, actor, error.sentence[:1000])
     secret = _encrypted_secret(command, result)
-    return Ended(_finish(change_id, State.ACCEPTED, actor, "", secret), result)
+    return _finish(change_id, State.ACCEPTED, actor, "", secret)
 
 
 @atomic_with_retry
@@ -240,7 +228,7 @@ def reveal_secret(*, change_id: int, actor: Actor) -> tuple[PendingChange, str]:
 
 
 @atomic_with_retry
-def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> Ended:
+def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> PendingChange:
     change = _lock_waiting(change_id)
     check_may_accept(change, actor)
     try:
@@ -249,11 +237,9 @@ def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> Ended:
                 change.change, actor=_asker_with_second(change, actor), code=""
             )
     except SentenceError as error:
-        return Ended(_end(change, State.REFUSED, actor, error.sentence[:1000]))
-    return Ended(
-        _end(change, State.ACCEPTED, actor, "", _encrypted_secret(command, result)),
-        result,
-    )
+        return _end(change, State.REFUSED, actor, error.sentence[:1000])
+    secret = _encrypted_secret(command, result)
+    return _end(change, State.ACCEPTED, actor, "", secret)
 
 
 def _encrypted_secret(command: WaitingCommand, result: object) -> str:

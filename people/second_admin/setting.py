@@ -147,9 +147,5 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
     locked.person_figures_set_by_id = int(actor.id)
     locked.person_figures_because = because if on else ""
     locked.save()
-    details = {
-        "before": _FIGURES[not on],
-        "after": _FIGURES[on],
-        "reason": because,
-    }
+    details = {"before": _FIGURES[not on], "after": _FIGURES[on], "reason": because}
     record("person_figures.set", actor=actor, details=details)

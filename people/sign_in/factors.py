@@ -363,7 +363,7 @@ def codes_of(person_id: int) -> Codes:
     totals = RecoveryCode.objects.filter(person=person_id).aggregate(
         left=Count("pk", filter=Q(used_at=None)), made_at=Max("created_at")
     )
-    return Codes(left=totals["left"], made_at=totals["made_at"])
+    return Codes(**totals)
 
 
 @atomic_with_retry

@@ -44,11 +44,7 @@ from outgoing import guarded
 from people.models import Person
 from people.sign_in.factors import has_second_factor
 from people.sign_in.id_token import LEEWAY, IdTokenRefused, verified_claims
-from people.sign_in.reauthentication import (
-    PROVIDER_AUTH_TIME,
-    own_address,
-    too_many,
-)
+from people.sign_in.reauthentication import PROVIDER_AUTH_TIME, own_address, too_many
 from people.sign_in.sessions import actor_of, record_failure
 
 # In the session: the nonce of the sign-in that this browser began, and when it began.

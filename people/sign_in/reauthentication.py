@@ -44,11 +44,7 @@ from django.views.decorators.http import require_safe
 
 from audit.recording import record
 from common.encryption import decrypt, encrypt
-from common.pages import (
-    DeskRequest,
-    View,
-    require_get_or_post,
-)
+from common.pages import DeskRequest, View, require_get_or_post
 
 
 def limited(action: str) -> Callable[[View], View]:

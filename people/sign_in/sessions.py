@@ -158,13 +158,13 @@ def is_signed_in(key: str) -> bool:
     return SESSION_KEY in SessionStore(session_key=key).load()
 
 
-def end_sessions(person: Person, *, except_key: str | None = None) -> int:
+def end_sessions(person: Person, *, except_key: str = "") -> int:
     """End all sessions of a person except the one with the session key `except_key`, in
     the caller's transaction; return how many.
 
     It writes nothing to the ledger: the caller's own entry says why they ended.
     """
-    return _end(person.pk, ~Q(session_key=except_key or ""))
+    return _end(person.pk, ~Q(session_key=except_key))
 
 
 @atomic_with_retry
@@ -312,8 +312,7 @@ def _on_failed(
 @transaction.atomic
 def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
     if user is not None:
-        key = request.session.session_key
-        UserSession.objects.filter(session_key=key).delete()
+        UserSession.objects.filter(session_key=request.session.session_key).delete()
         record("person.signed_out", actor=actor_of(request, user))
 
 

@@ -107,12 +107,7 @@ def _tightens(locked: Allowlist, change: Change) -> bool:
 @atomic_with_retry
 @second_admin("Allowlist")
 def apply_change(
-    *,
-    scope: ListScope,
-    kind: str,
-    change: Change,
-    version: int,
-    actor: Actor,
+    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor
 ) -> CanWait[Allowlist]:
     """Change one list, and have it pushed to the gates. `version` is the one that the
     actor saw; 0 if the list was never saved.
@@ -125,7 +120,7 @@ def apply_change(
         by = locked.changed_by or "Somebody"
         raise StaleAllowlist(
             f"{by} changed this list: you saw version {version}, now it is version {locked.version}. "
-            "Check the list again, then save your change.",
+            "Check the list again, then save your change."
         )
     if change.mode is not None and change.mode not in Allowlist.Mode.values:
         raise ActNotAllowed("This is not a mode of an allowlist.")
@@ -251,8 +246,9 @@ def _save_change(
     for one in removed:
         one.removed_at = act["at"]
         one.note_change("removed", **act)
-    columns = ["removed_at", "history"]
-    AllowEntry.objects.bulk_update(removed, columns, batch_size=_CHUNK)
+    AllowEntry.objects.bulk_update(
+        removed, ["removed_at", "history"], batch_size=_CHUNK
+    )
     added, altered = _put_entries(locked, change.put, act)
     if change.mode in (None, locked.mode) and not (removed or added or altered):
         return locked
@@ -272,9 +268,9 @@ def _save_change(
             "list": locked.kind,
             "mode": locked.mode,
             "version": str(locked.version),
-            "added": _first_few([str(one) for one in added]),
-            "changed": _first_few([str(one) for one in altered]),
-            "removed": _first_few([str(one) for one in removed]),
+            "added": _first_few(added),
+            "changed": _first_few(altered),
+            "removed": _first_few(removed),
             **changed(before=before, after=_summary(locked)),
         },
     )
@@ -346,9 +342,10 @@ def _summary(locked: Allowlist) -> str:
     return f"mode: {locked.mode}; version: {locked.version}; entries: {locked.entries.not_removed().count()}"
 
 
-def _first_few(patterns: Sequence[str]) -> str:
-    more = len(patterns) - _RECORDED
-    return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
+def _first_few(entries: Sequence[AllowEntry]) -> str:
+    more = len(entries) - _RECORDED
+    shown = ", ".join(map(str, entries[:_RECORDED]))
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 @transaction.atomic

@@ -48,8 +48,7 @@ class ChangeForm(SentenceForm):
     # The patterns of ticked entries; the request has the field once for each.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
     mode = forms.ChoiceField(
-        required=False,
-        error_messages={"invalid_choice": "Choose one of the modes."},
+        required=False, error_messages={"invalid_choice": "Choose one of the modes."}
     )
 
     def __init__(self, *args: Any, at: Allowlist, **kwargs: Any) -> None:

@@ -158,10 +158,7 @@ class Allowlist(models.Model):
     version = models.PositiveIntegerField(default=0)
     changed_at = models.DateTimeField(db_default=Now())
     changed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
 
     objects = AllowlistQuerySet.as_manager()
@@ -304,18 +301,12 @@ class AllowEntry(models.Model):
     note = models.CharField(max_length=300)
     # The person who is responsible for it.
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     expires_at = models.DateTimeField(null=True)
     added_at = models.DateTimeField(db_default=Now())
     added_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     removed_at = models.DateTimeField(null=True)
     # Messages that it let through, each counted once.
@@ -333,7 +324,7 @@ class AllowEntry(models.Model):
                 fields=["allowlist", "pattern"],
                 condition=Q(removed_at=None),
                 name="allow_entry_once",
-            ),
+            )
         ]
         indexes = [
             # For the ruling: finds the lists that name an address.
@@ -341,7 +332,7 @@ class AllowEntry(models.Model):
                 fields=["pattern"],
                 condition=Q(removed_at=None),
                 name="allow_entry_pattern",
-            ),
+            )
         ]
 
     def __str__(self) -> str:

@@ -169,10 +169,7 @@ class GateRefusal(models.Model):
         Connection, on_delete=models.CASCADE, related_name="refusals"
     )
     mailbox = models.ForeignKey(
-        Mailbox,
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="refusals",
+        Mailbox, null=True, on_delete=models.SET_NULL, related_name="refusals"
     )
     upstream_id = models.CharField(max_length=200)
     recipients = models.JSONField(default=list)

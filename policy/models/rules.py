@@ -177,18 +177,12 @@ class PolicyVersion(models.Model):
     edits = models.PositiveIntegerField(default=0)
     note = models.TextField()
     author = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     changed_at = models.DateTimeField(db_default=Now())
     activated_at = models.DateTimeField(null=True)
     activated_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     retired_at = models.DateTimeField(null=True)
 
@@ -241,17 +235,11 @@ class ReviewPlan(models.Model):
     """
 
     mailbox = models.OneToOneField(
-        Mailbox,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="review_plan",
+        Mailbox, null=True, on_delete=models.CASCADE, related_name="review_plan"
     )
     # The hours in which time counts; without a calendar, all hours.
     calendar = models.ForeignKey(
-        WorkCalendar,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="plans",
+        WorkCalendar, null=True, on_delete=models.PROTECT, related_name="plans"
     )
     # Minutes until the first look and until the decision, by risk: {"high": [30, 120],
     # "notice": [60, null]}.
@@ -295,10 +283,7 @@ class LadderStep(models.Model):
     act = models.CharField(max_length=6, choices=Act)
     whom = models.CharField(max_length=12, choices=Whom)
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
     )
     group = models.ForeignKey(
         Group, null=True, on_delete=models.CASCADE, related_name="+"
@@ -334,16 +319,10 @@ class DutyTurn(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="duty_turns"
     )
     mailbox = models.ForeignKey(
-        Mailbox,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="duty_turns",
+        Mailbox, null=True, on_delete=models.CASCADE, related_name="duty_turns"
     )
     calendar = models.ForeignKey(
-        WorkCalendar,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="turns",
+        WorkCalendar, null=True, on_delete=models.PROTECT, related_name="turns"
     )
 
     class Meta:

@@ -115,10 +115,7 @@ class StandingApproval(models.Model):
     ended_at = models.DateTimeField(null=True)
     # None if it ended by itself.
     ended_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     ended_because = models.TextField()
     # How many messages have fitted it; and which of the current SAMPLE_OF is the sample.
@@ -226,10 +223,7 @@ class StandingUse(models.Model):
     # What a person decided, if the message went to a person.
     outcome = models.CharField(max_length=9, choices=Outcome)
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
 
     objects = StandingUseQuerySet.as_manager()

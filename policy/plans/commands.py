@@ -279,11 +279,11 @@ def add_duty(
         before="not on duty",
         based_on=None,
     )
-    turn, is_new = DutyTurn.objects.get_or_create(
+    _, is_new = DutyTurn.objects.get_or_create(
         person=person, mailbox=mailbox, calendar=calendar
     )
     if is_new:
-        _record("duty.set", mailbox, actor, before="", after=_turn_in_words(turn))
+        _record("duty.set", mailbox, actor, before="", after=after)
         plan_changed.send(sender=ReviewPlan, mailbox=mailbox, is_removed=False)
 
 

@@ -162,7 +162,7 @@ def _change_draft(
     if not changes:
         return draft
     draft.rules = [one.as_json() for one in rules]
-    draft.edits = draft.edits + 1
+    draft.edits += 1
     draft.changed_at = Now()
     draft.save(update_fields=["rules", "edits", "changed_at"])
     _record_change("policy.draft_changed", actor, draft, changes)

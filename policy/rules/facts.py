@@ -76,10 +76,7 @@ class Policy:
         untimed = _untimed(self.key, facts)
         rule_ids = []
         for one in self.rules:
-            applies = one.id in untimed
-            if one.when.ask_time:
-                applies = one.when.apply_to(facts)
-            if applies:
+            if one.id in untimed or (one.when.ask_time and one.when.apply_to(facts)):
                 rule_ids.append(one.id)
         return _requirement(self.key, tuple(rule_ids))
 
@@ -119,8 +116,7 @@ def _untimed(key: int, facts: MessageFacts) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def _requirement(key: int, rule_ids: tuple[str, ...]) -> Requirement:
     policy = policy_of(key)
-    ids = frozenset(rule_ids)
-    rules = tuple(rule for rule in policy.rules if rule.id in ids)
+    rules = tuple(rule for rule in policy.rules if rule.id in rule_ids)
     return Requirement(merged(rule.then for rule in rules), rules, policy.number)
 
 

@@ -325,7 +325,7 @@ def unread_sums_in_words(passages: Sequence[str]) -> str:
         return ""
     if not any(passages):
         return "The sums could not be read: rules on sums apply."
-    near = listed([f"“{one}”" for one in passages if one], "and")
+    near = listed([f"“{one}”" for one in passages if one])
     return f"A sum could not be read near {near}: rules on sums apply."
 
 
@@ -351,11 +351,7 @@ def _named(names: Mapping[Any, str], key: object, what: str) -> str:
 
 Rules = tuple[PolicyRule, ...]
 # The buttons beside a rule of the draft: what each does, and its label.
-ACTS = {
-    "off": "Switch off",
-    "on": "Switch on",
-    "delete": "Delete",
-}
+ACTS = {"off": "Switch off", "on": "Switch on", "delete": "Delete"}
 
 
 @dataclass(frozen=True)
@@ -453,12 +449,11 @@ def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> b
     """
     later = [rule for rule in after if rule.is_on]
     for rule in before:
-        is_replaced = not rule.is_on or any(
+        if rule.is_on and not any(
             (one.when.is_empty or one.when == rule.when)
             and is_as_strict(one.then, rule.then)
             for one in later
-        )
-        if not is_replaced:
+        ):
             return True
     return False
 

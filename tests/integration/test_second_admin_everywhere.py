@@ -167,7 +167,7 @@ def what_is_wrong(name, client, second, called, work):
     }:
         return f"changed {changed} while it waits"
     change = PendingChange.objects.latest("pk")
-    ended = accept(change_id=change.pk, actor=second.actor(surface="web")).change
+    ended = accept(change_id=change.pk, actor=second.actor(surface="web"))
     if name in UNANSWERED or ended.state == "accepted":
         return ""
     return "" if "code" in ended.outcome else f"cannot be accepted: {ended.outcome}"

@@ -241,8 +241,9 @@ def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[s
     ).first()
     if person is None or needs_second_factor(person):
         return []
-    actor = person.actor(surface="discord")
-    _, usable = _mailboxes_of(actor, to_write=command in WRITING)
+    _, usable = _mailboxes_of(
+        person.actor(surface="discord"), to_write=command in WRITING
+    )
     if option == "mailbox":
         return _matching([_name_of(one, usable) for one in usable], typed)
     if option != "to":

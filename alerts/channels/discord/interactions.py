@@ -422,7 +422,7 @@ def answer_interaction(*, interaction_id: int) -> str:
 
 def forget_answers() -> int:
     """Delete the stored answers that nobody can ask for again; return how many."""
-    return int(old_answers().update(answer=""))
+    return old_answers().update(answer="")
 
 
 def old_answers() -> QuerySet[Interaction]:

@@ -256,12 +256,14 @@ def _close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
         token="", options="", answer=""
     )
     if error:
-        extra = {
-            "interaction": interaction.discord_id,
-            "what": interaction.name,
-            "reason": error,
-        }
-        log.warning("interaction not answered", extra=extra)
+        log.warning(
+            "interaction not answered",
+            extra={
+                "interaction": interaction.discord_id,
+                "what": interaction.name,
+                "reason": error,
+            },
+        )
     return outcome
 
 

@@ -197,12 +197,13 @@ def _decide(press: _Press) -> Reply:
         )
     if action == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
         return _ask_why(press, revision)
-    fields = {
-        "outcome": action,
-        "fingerprint": revision.fingerprint,
-        "reason": press.reason,
-    }
-    form = VerdictForm(fields)
+    form = VerdictForm(
+        {
+            "outcome": action,
+            "fingerprint": revision.fingerprint,
+            "reason": press.reason,
+        }
+    )
     if not form.is_valid():
         return Reply("bad form", f"{form.first_error()} Nothing was decided.")
     result = give_verdict(

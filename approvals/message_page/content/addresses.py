@@ -249,13 +249,12 @@ def spell_out(address: str) -> tuple[Letter, ...]:
     readable = f"{local}{at}{unicode_host(domain)}"
     if readable.isascii():
         return ()
-    is_odd = (
+    if not (
         has_mixed_scripts(local)
         or has_mixed_scripts(domain)
         or passes_for_latin(domain)
         or passes_for_latin(local)
-    )
-    if not is_odd:
+    ):
         return ()
     letters = [
         Letter(
@@ -343,7 +342,6 @@ def _status(
     return AddressStatus("new", "New")
 
 
-_RECIPIENT_LINES = ("To", "Cc", "Bcc")
 # How many refused recipients the page offers to allow. With more than these, the
 # allowlist is probably right.
 OFFERED = 5
@@ -361,7 +359,7 @@ def add_lists(fields: Sequence[Field], judged: Judgement) -> None:
     for recipient in (
         recipient
         for field in fields
-        if field.label in _RECIPIENT_LINES
+        if field.label in ("To", "Cc", "Bcc")
         for recipient in field.addresses
     ):
         key = recipient.value.lower()

@@ -46,8 +46,6 @@ _LABELS = {
 }
 # How many removed, and how many added, addresses or files of a field are shown.
 MAX_VALUES = 100
-_VISIBLE_NOW = "Visible now but not before, so it may have changed. Read it as new."
-_VISIBLE_NO_LONGER = "No longer visible with this key, so it may have changed."
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,11 @@ def difference(before: Content, after: Content) -> tuple[Change, ...]:
         was_covered = name in before.coverage
         is_covered = name in after.coverage
         if was_covered != is_covered:
-            note = _VISIBLE_NOW if is_covered else _VISIBLE_NO_LONGER
+            note = (
+                "Visible now but not before, so it may have changed. Read it as new."
+                if is_covered
+                else "No longer visible with this key, so it may have changed."
+            )
             changes.append(Change(name, _LABELS[name], notes=(note,)))
         elif not is_covered:
             continue

@@ -84,7 +84,7 @@ def stretch_of(
 
 
 def source_of(
-    content: Content, *, page: int, original: str | None = None
+    content: Content, *, page: int, original: str | None
 ) -> tuple[Stretch, ...]:
     """Return this page of each part of a message; parts that have fewer pages are left
     out.

@@ -97,13 +97,14 @@ class Command(BaseCommand):
                     except UNREADABLE:
                         outcome = DIFFERS
                         detail = "an answer has a form that cannot be read"
-                    result = {
-                        "outcome": outcome,
-                        "section": section,
-                        "fact": fact,
-                        "detail": detail,
-                    }
-                    results.append(result)
+                    results.append(
+                        {
+                            "outcome": outcome,
+                            "section": section,
+                            "fact": fact,
+                            "detail": detail,
+                        }
+                    )
                     self.stdout.write(
                         f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}"
                     )

@@ -59,8 +59,7 @@ class Command(BaseCommand):
             )
         path = file.expanduser().absolute()
         try:
-            passphrase = read_passphrase(is_new=True)
-            facts = _write(path, passphrase)
+            facts = _write(path, read_passphrase(is_new=True))
         except BackupError as error:
             raise CommandError(str(error)) from None
         sealed = "without a seal"

@@ -272,10 +272,9 @@ _VALUES = ("value", "string-value", "date-value", "time-value", "boolean-value")
 def read_opendocument(package: Package, outline: Outline) -> None:
     """Read a text, a sheet or a presentation. Raises Refused."""
     root = package.part("content.xml")
-    styles = "automatic-styles/style[@family='table']"
     hidden = {
         style.get("name", "")
-        for style in root.iterfind(styles)
+        for style in root.iterfind("automatic-styles/style[@family='table']")
         if style.find("table-properties[@display='false']") is not None
     }
     _blocks(root, outline, hidden)
