@@ -9,11 +9,9 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions.ruling import content_changed, lock_visible, stop_of
@@ -117,10 +115,7 @@ def request_pictures(
                 "hosts": ", ".join(dict.fromkeys(hosts.values())),
             },
         )
-    # A worker died while it fetched: that picture is not requested again.
-    stored.filter(
-        state=_State.FETCHING, asked_at__lt=Now() - timedelta(minutes=5)
-    ).update(state=_State.FAILED, problem="The desk stopped while it fetched it.")
+    stored.give_up_abandoned()
     # Also for pictures that still wait because their task was lost.
     tasks.fetch_pictures.delay_on_commit(locked.pk)
 

@@ -149,6 +149,13 @@ class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
         mine = self.order_by().filter(pk=picture.pk, state="waiting")
         return bool(mine.update(state="fetching"))
 
+    def give_up_abandoned(self) -> None:
+        """Mark as failed what a worker began to fetch and, since it died, never ended."""
+        begun = self.order_by().filter(
+            state="fetching", asked_at__lt=Now() - timedelta(minutes=5)
+        )
+        begun.update(state="failed", problem="The desk stopped while it fetched it.")
+
     def past_retention(self, age: timedelta) -> Self:
         """Those that were fetched so long ago, of messages that are decided."""
         return self.filter(message__state__in=DONE, asked_at__lt=Now() - age)

@@ -30,7 +30,8 @@ ARGUMENTS = [
 def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/browser" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group("stack"))
             if CHROMIUM is None:
                 item.add_marker(
                     pytest.mark.skip(

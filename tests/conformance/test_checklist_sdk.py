@@ -2,10 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 
 import httpx
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
 from multimail import AsyncMultiMail, MultiMail
 
 from tests.conformance.tenant import ids_of, unique
@@ -13,8 +13,24 @@ from tests.conformance.tenant import ids_of, unique
 FILE = bytes(range(256)) * 3
 
 
+@contextlib.contextmanager
+def running(loop):
+    """Let this event loop, or none, count as running in this thread.
+
+    Browser tests leave one that does. Django keeps its database connections apart by
+    whether one does, so the gateway has to see what the test sees.
+    """
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(before)
+
+
 def wired_to(gateway, monkeypatch):
     """Route the SDK's own HTTP client to the gateway in this process, without a socket."""
+    loop_of_test = asyncio._get_running_loop()
 
     def answer(transport, request):
         headers = {
@@ -32,8 +48,8 @@ def wired_to(gateway, monkeypatch):
 
     async def answer_async(transport, request):
         await request.aread()
-        # In the test's own thread, which has the test's own transaction.
-        return await sync_to_async(answer)(transport, request)
+        with running(loop_of_test):
+            return answer(transport, request)
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer_async)
@@ -58,13 +74,8 @@ def sdk(request, gateway, tenant, monkeypatch):
         call = getattr(clients[key], method)
         if kind is MultiMail:
             return call(*args, **kwargs)
-        # Browser tests leave an event loop that counts as running in this thread.
-        running = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)
-        try:
-            return async_to_sync(call)(*args, **kwargs)
-        finally:
-            asyncio._set_running_loop(running)
+        with running(None):
+            return asyncio.run(call(*args, **kwargs))
 
     use.left = {name for name in vars(kind) if not name.startswith("_")}
     yield use

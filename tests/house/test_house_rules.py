@@ -5,13 +5,7 @@ caller of decide_email.
 import ast
 import re
 import subprocess
-from functools import cache
 from pathlib import Path
-
-import pytest
-
-# In one process, so that each module is parsed once.
-pytestmark = pytest.mark.xdist_group("sources")
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = """
@@ -38,14 +32,8 @@ def relative(path):
     return str(path.relative_to(ROOT))
 
 
-@cache
-def parsed(source):
-    """Return the syntax tree of a module's text."""
-    return ast.parse(source)
-
-
 def test_modules_open_with_their_job():
-    bodies = {path: parsed(path.read_text()) for path in SOURCES}
+    bodies = {path: ast.parse(path.read_text()) for path in SOURCES}
     silent = [
         relative(path)
         for path, tree in bodies.items()

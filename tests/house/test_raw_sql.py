@@ -6,9 +6,7 @@ import ast
 
 import pytest
 
-from tests.house.test_house_rules import ROOT, parsed
-
-pytestmark = pytest.mark.xdist_group("sources")
+from tests.house.test_house_rules import ROOT
 
 APART = {"tests", "migrations", "benchmarks", "launcher"}
 PLACES = {
@@ -31,7 +29,7 @@ def has_raw_sql(source):
     """Whether a module sends SQL of its own, by a cursor, by psycopg or inside a
     queryset.
     """
-    for node in ast.walk(parsed(source)):
+    for node in ast.walk(ast.parse(source)):
         if (
             isinstance(node, ast.ImportFrom)
             and node.module == "psycopg"

@@ -5,11 +5,7 @@ docs/glossary.md has those that stay.
 import ast
 import re
 
-import pytest
-
-from tests.house.test_house_rules import ROOT, SOURCES, parsed
-
-pytestmark = pytest.mark.xdist_group("sources")
+from tests.house.test_house_rules import ROOT, SOURCES
 
 COMMENTS = {
     ".html": re.compile(
@@ -22,7 +18,7 @@ REPLACED = (
     r"\bhanded over\b",  # Sent
     r"\btook it back\b",  # Withdrawn
     r"\bput it off\b|\bbrings? back\b",  # Snooze
-    r"\bstands in Mine\b",
+    r"\bstands in mine\b",
     r"\bahead of reading\b|\bpast the desk\b",
     r"\bhow the ledger stands\b|\byounger than it\b",
     r"\bcut tail\b|\bplayed.back\b",
@@ -38,14 +34,15 @@ REPLACED = (
     r"\bwhat the desk refused\b|\bwhat was caught\b|\bwho decides\b",
     r"\btries it once more\b|\blet be\b|\bcame of it\b",
 )
-FORBIDDEN = re.compile("|".join(REPLACED), re.IGNORECASE)
+# Of lower case, in which texts are searched: that takes a third of the time.
+FORBIDDEN = re.compile("|".join(REPLACED))
 
 
 def strings_of(path):
     """Yield the strings of a module that are no docstrings, and of an f-string its
     parts.
     """
-    tree = parsed(path.read_text())
+    tree = ast.parse(path.read_text())
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     first = [
         node.body[0]
@@ -74,6 +71,6 @@ def test_replaced_words_do_not_come_back():
     found = [
         f"{path.relative_to(ROOT)}: {found[0]!r}"
         for path, text in texts()
-        for found in FORBIDDEN.finditer(" ".join(text.split()))
+        for found in FORBIDDEN.finditer(" ".join(text.lower().split()))
     ]
     assert found == []

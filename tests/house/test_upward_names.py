@@ -4,11 +4,7 @@ import ast
 import re
 import tomllib
 
-import pytest
-
-from tests.house.test_house_rules import ROOT, parsed
-
-pytestmark = pytest.mark.xdist_group("sources")
+from tests.house.test_house_rules import ROOT
 
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
     "importlinter"
@@ -54,7 +50,7 @@ def upward_names(app, source):
     """Return the lines of a module of `app` that name an app above it."""
     found = [
         (node.lineno, named_in(node))
-        for node in ast.walk(parsed(source))
+        for node in ast.walk(ast.parse(source))
         if hasattr(node, "lineno")
     ]
     return [line for line, named in found if named and HEIGHT[named] > HEIGHT[app]]
