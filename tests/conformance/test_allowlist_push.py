@@ -222,6 +222,7 @@ def test_fault_while_read_or_written_ends_in_the_right_list(
     assert Entry.objects.filter(action="allowlist.push_failed").count() == len(FAULTS)
 
 
+@pytest.mark.slow
 def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(change, tenant):
     change("northwind.example")
     push()
@@ -262,6 +263,7 @@ def test_change_between_read_and_write_is_pushed_over_too(change, tenant, proxy)
     assert "at the same moment" in pushes().get().detail.fields["explanation"]
 
 
+@pytest.mark.slow
 def test_change_made_while_one_is_pushed_is_pushed_next(change, tenant, proxy):
     change("northwind.example")
 

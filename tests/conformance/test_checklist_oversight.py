@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.conformance.tenant import ids_of, ok, unique
 
 PENDING = ("/v1/oversight/pending", "/list_pending", "/v1/list_pending")
@@ -283,6 +285,7 @@ PROMISED = [
 ]
 
 
+@pytest.mark.slow
 def test_answers_have_their_keys(tenant):
     hook = tenant.subscribe("oversight.pending")
     sent = tenant.held()

@@ -129,6 +129,7 @@ def send(bot, subject):
     )
 
 
+@pytest.mark.slow
 def test_bot_registers_its_commands_for_those_who_may_manage_messages(bot):
     assert {
         (command["name"], str(command["default_member_permissions"]))

@@ -170,6 +170,7 @@ def test_model_sends_once_however_often_it_calls(product, model):
     assert model.found("read_email", id=first["id"])["decision"] == "rejected"
 
 
+@pytest.mark.slow
 def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
     """Point 15: reply, wait, withdraw, thread."""
     received = recipes.receive(product, f"Thread {time.time_ns()}")

@@ -176,6 +176,7 @@ def has_stream(product, person):
         return stream.status_code == 200 and b"beat" in next(stream.iter_content(100))
 
 
+@pytest.mark.slow
 def test_more_than_1000_query_parameters_are_400_everywhere(product, ana):
     desk = product.known["DASHBOARD_URL"]
     gateway = product.known["GATEWAY_URL"]

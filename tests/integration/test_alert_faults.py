@@ -131,6 +131,7 @@ def test_responses_that_risk_a_ban_stop_all_sending_early(
     assert [call.status for call in discord.calls[2:]] == [200, 200]
 
 
+@pytest.mark.slow
 def test_destination_that_is_gone_is_called_once_and_delays_no_other(
     connection, discord
 ):

@@ -163,6 +163,7 @@ def test_mailbox_route_gets_its_messages_its_refusals_and_its_connection(message
     assert [one.action for one in by_other.deliveries.order_by("pk")] == acts[1:]
 
 
+@pytest.mark.slow
 def test_only_the_channel_that_an_admin_mapped_is_answered(message):
     answering = make_destination(posts_in="4711")
     make_destination("inngest", answers_channel="another")
@@ -308,6 +309,7 @@ def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(
     assert planned() == []
 
 
+@pytest.mark.slow
 def test_expiring_message_is_announced_once_unless_it_is_decided(message, reviewer):
     entries = Entry.objects.filter(action="message.expiring", message=message.public_id)
     for minutes, of, expected in ((59, 24, 1), (61, 24, 0), (7, 1, 0), (-1, 1, 0)):

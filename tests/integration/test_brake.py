@@ -245,6 +245,7 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, floo
     assert Entry.objects.get(action="brake.put_back").detail.fields["messages"] == "2"
 
 
+@pytest.mark.slow
 def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
     signed_in, admin, reviewer, account
 ):

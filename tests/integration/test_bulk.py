@@ -455,6 +455,7 @@ def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_diff
     assert re.search(r"most: <bdi>50.00</bdi>", text)
 
 
+@pytest.mark.slow
 def test_another_domain_or_copy_among_alike_messages_is_marked_and_a_few_are_no_group(
     desk, connection
 ):
@@ -473,6 +474,7 @@ def test_another_domain_or_copy_among_alike_messages_is_marked_and_a_few_are_no_
     assert found == [("To:", "elsewhere.example"), ("Bcc:", "eve@elsewhere.example")]
 
 
+@pytest.mark.slow
 def test_differences_count_as_read_only_after_the_message_that_is_shown_whole(
     desk, connection
 ):

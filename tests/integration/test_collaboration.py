@@ -213,6 +213,7 @@ def asked():
     return [one.person for one in Question.objects.order_by("pk")]
 
 
+@pytest.mark.slow
 def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(
     signed_in, reviewer, auditor, message
 ):
@@ -294,6 +295,7 @@ def ended(message):
     return [one.detail.fields["explanation"] for one in entries.oldest_first()]
 
 
+@pytest.mark.slow
 def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
     signed_in, reviewer, second_reviewer, connection
 ):

@@ -277,6 +277,7 @@ def test_metrics_report_ages_and_counts_in_prometheus_format(client, working, re
     assert metrics['countersign_complete_age_seconds{connection="never"}'] == "+Inf"
 
 
+@pytest.mark.slow
 def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
     client, run_doctor, working, monkeypatch
 ):

@@ -1,9 +1,12 @@
 """The page of domains, on the real gateway: the records of a domain, and what DNS has."""
 
+import pytest
+
 from gateway import domains
 from tests.markup import says, text_of, words_of
 
 
+@pytest.mark.slow
 def test_domain_is_added_with_its_records_checked_and_removed(
     signed_in, admin, account, settings, monkeypatch
 ):

@@ -178,6 +178,7 @@ def test_two_workers_at_one_tick_send_one_reminder(message, reviewer):
     assert acts(message) == ["message.reminded"]
 
 
+@pytest.mark.slow
 def test_away_people_are_passed_over_in_turn_in_steps_and_when_they_leave(
     message, reviewer, second_reviewer
 ):
@@ -313,6 +314,7 @@ def test_of_expiry_and_extension_at_one_moment_one_counts(message, reviewer):
     assert not (by_rule and message.review.extended_to)
 
 
+@pytest.mark.slow
 def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved(
     admin, reviewer, signed_in
 ):

@@ -78,6 +78,7 @@ NONSENSE = (
 @pytest.mark.parametrize(
     "some", [NONSENSE[:1], pytest.param(NONSENSE[1:], marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(
     client, signed_in, some
 ):

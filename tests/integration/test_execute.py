@@ -127,6 +127,7 @@ def test_decision_is_carried_out_once_with_its_reference(message, decision, upst
                 assert fields["attempt"] == "1"
 
 
+@pytest.mark.slow
 def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_made_again(
     message, decision, upstream
 ):
@@ -313,6 +314,7 @@ def test_response_with_a_decision_ends_this_one_as_applied_or_superseded(
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstream):
     upstream.decides(404, error="because")
     for left, state, mirrored in (

@@ -57,6 +57,7 @@ def full(monkeypatch):
     return fill
 
 
+@pytest.mark.slow
 def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_failure(
     connection, reviewer, full
 ):

@@ -71,6 +71,7 @@ def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
     assert not desk.get(f"/history/?{following}").context["next_query"]
 
 
+@pytest.mark.slow
 def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, mailbox):
     other = make_connection("other")
     make_past(other, "secret", day=22)

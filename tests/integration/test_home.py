@@ -83,6 +83,7 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
     assert found["people"] == []
 
 
+@pytest.mark.slow
 def test_only_the_last_week_and_visible_messages_are_counted(
     reviewer, auditor, mailbox, decided
 ):

@@ -135,6 +135,7 @@ def test_finished_delivery_is_sent_again_from_the_log(signed_in, admin, account,
     assert path not in client.get(path_of(account, hook)).text
 
 
+@pytest.mark.slow
 def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
     signed_in, admin, account, hook, own_hook
 ):

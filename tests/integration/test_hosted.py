@@ -267,6 +267,7 @@ def told(action):
     ]
 
 
+@pytest.mark.slow
 def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk):
     desk.host.hold()
     assert survey(desk) == "learnt"

@@ -170,6 +170,7 @@ def gateway(connection):
         yield standin
 
 
+@pytest.mark.slow
 def test_pulled_switch_is_shown_with_person_time_scope_and_reason(
     signed_in, admin, auditor
 ):

@@ -101,6 +101,7 @@ def rejections_found(connection, text):
     return findings(make_message(connection, markdown=text), "rejected_before")
 
 
+@pytest.mark.slow
 def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visible_scope(
     connection, reviewer
 ):

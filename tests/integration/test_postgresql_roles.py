@@ -72,6 +72,7 @@ def maker(request):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_file_makes_two_roles_and_a_database_and_run_again_it_sets_the_passwords(maker):
     assert run_file(maker, **NAMES, owner_password="x").returncode == 3
     stored_passwords = []

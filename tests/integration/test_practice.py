@@ -283,6 +283,7 @@ def on(admin, one_in=3, **fields):
     return setting
 
 
+@pytest.mark.slow
 def test_one_in_so_many_held_messages_is_planted(approved, connection, admin):
     setting = on(admin, one_in=3, place=2, counted_to=approved.pk)
     rng = random.Random(1)

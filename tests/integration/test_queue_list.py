@@ -138,6 +138,7 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(
     assert "0 matches" in page
 
 
+@pytest.mark.slow
 def test_orders_are_what_they_are_called(connection, reviewer):
     for minutes, name, fields in (
         (0, "plain", {}),
@@ -196,6 +197,7 @@ def flood(connection):
     return made
 
 
+@pytest.mark.slow
 def test_flood_stands_in_one_row_that_says_what_differs(
     desk, reviewer, connection, django_assert_max_num_queries
 ):

@@ -48,6 +48,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, reviewer):
     # The first odd value of each field in one row, the second ones in the next, and so
     # on.

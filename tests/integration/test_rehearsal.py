@@ -79,6 +79,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mail_that_one_sees(
     second_mailbox, root
 ):

@@ -171,6 +171,7 @@ def test_picture_that_is_not_loaded_says_why(
     assert len(server.asked) == 1
 
 
+@pytest.mark.slow
 def test_private_addresses_stalling_servers_and_dead_workers_are_not_asked_again(
     connection, server, reviewer, signed_in, monkeypatch
 ):

@@ -91,6 +91,7 @@ def test_while_it_is_off_no_page_has_a_figure_of_a_person(
     assert "Ana Ferreira" in page
 
 
+@pytest.mark.slow
 def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(
     signed_in, admin, reviewer
 ):

@@ -172,6 +172,7 @@ def test_failure_is_tried_again_and_a_refused_card_is_shortened(
         st.just("<" * 9000),
     )
 )
+@pytest.mark.slow
 def test_any_text_is_shown_literally_within_the_limits(text):
     at = datetime(2026, 3, 1, 9, tzinfo=UTC)
     facts = facts_of(

@@ -206,6 +206,7 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(
     assert decide(message, second_reviewer).decision
 
 
+@pytest.mark.slow
 def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(
     desk, discord, ana
 ):

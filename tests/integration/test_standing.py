@@ -528,6 +528,7 @@ def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
     assert f"{admin} and Sam Second" in page_of(client, admin)
 
 
+@pytest.mark.slow
 def test_chosen_bounds_are_rehearsed_and_only_narrower_than_the_record(
     client, past, admin
 ):
@@ -569,6 +570,7 @@ def test_its_decision_names_rule_version_and_signatories_wherever_it_shows(
     )
 
 
+@pytest.mark.slow
 def test_auditor_stops_it_by_the_form_of_its_page(
     client, standing, connection, auditor
 ):

@@ -30,6 +30,7 @@ def stored_addresses():
     return sorted(SuppressedAddress.objects.values_list("address", flat=True))
 
 
+@pytest.mark.slow
 def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(
     signed_in, reviewer, gateway, upstream
 ):

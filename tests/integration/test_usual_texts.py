@@ -44,6 +44,7 @@ def named(mailbox, kind, label):
     return next(one.name for one in presets_of(mailbox.pk)[kind] if one.label == label)
 
 
+@pytest.mark.slow
 def test_own_reasons_are_offered_in_their_order_sent_and_restored(
     message, admin, reviewer, signed_in
 ):

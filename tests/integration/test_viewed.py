@@ -37,6 +37,7 @@ def ticked(client, message):
     }, len(buttons)
 
 
+@pytest.mark.slow
 def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     signed_in, reviewer, second_reviewer, auditor, message
 ):

@@ -566,6 +566,7 @@ def test_message_seen_held_twice_is_rejected_again_and_approved_again_where_a_pe
 
 
 @both
+@pytest.mark.slow
 def test_message_absent_twice_since_it_was_seen_held_is_decided_by_nobody_knows_whom(
     connection, message, reviewer, upstream
 ):

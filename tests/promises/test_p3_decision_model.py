@@ -115,6 +115,7 @@ TWINS = {
 
 # To compile a twin takes longer than to look at its states: the others are for --all.
 @pytest.mark.parametrize("name", all_but("NO_FENCE", of=TWINS))
+@pytest.mark.slow
 def test_broken_twin_has_a_counterexample(tmp_path, name):
     switches, violated = TWINS[name]
     printed = visit_all(tmp_path, switches | {name: 1})

@@ -187,6 +187,7 @@ def test_what_is_built_to_cost_is_refused_at_once():
         assert time.thread_time() - began < SOON, name
 
 
+@pytest.mark.slow
 def test_hostile_headers_end_in_bounded_time():
     mime = (
         b"Content-Type: text/plain;",

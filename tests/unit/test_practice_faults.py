@@ -25,6 +25,7 @@ CONTENT = Content(
 
 @pytest.mark.parametrize("fault", FAULTS)
 @given(seed=st.integers())
+@pytest.mark.slow
 def test_fault_changes_one_field_and_says_how(fault, seed):
     content = CONTENT
     if fault == "hidden":

@@ -4,6 +4,8 @@ it states, and its button.
 
 from dataclasses import replace
 
+import pytest
+
 from approvals.message_page.content.source import (
     STRETCH,
     compare_parts,
@@ -224,6 +226,7 @@ def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_th
     assert facts("It costs EUR 5.")["Sums"] == {"EUR 5": None}
 
 
+@pytest.mark.slow
 def test_facts_of_a_hostile_letter_take_no_longer_than_its_length_allows():
     pieces = (
         " ",

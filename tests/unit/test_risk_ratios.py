@@ -5,6 +5,8 @@ however hostile that is.
 import itertools
 from dataclasses import replace
 
+import pytest
+
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
 from risk import find_risks
@@ -94,6 +96,7 @@ def is_linear_in(part, unit, length):
 PAIRS = list(zip(itertools.cycle(PARTS), UNITS, strict=False))
 
 
+@pytest.mark.slow
 def test_rules_stay_linear():
     assert [pair for pair in PAIRS if not is_linear_in(*pair, 6_000)] == []
 

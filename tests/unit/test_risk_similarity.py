@@ -1,5 +1,7 @@
 """Messages of one shape, and messages that only look it."""
 
+import pytest
+
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
 from risk import similarity
@@ -56,6 +58,7 @@ def test_messages_that_differ_in_what_is_filled_in_have_one_shape():
         assert [one for one in filled if shape(one) != shape(whole)] == []
 
 
+@pytest.mark.slow
 def test_messages_that_say_or_carry_something_else_have_another_shape():
     same = {"subject": "Invoice 2207", "markdown": message().markdown}
     others = [

@@ -202,6 +202,7 @@ def test_dns_failure_is_reported_and_changes_nothing(world, dns):
         assert verify(world, domain).json()["spf_verified"] is True
 
 
+@pytest.mark.slow
 def test_domain_of_another_account_or_twice_in_one_is_409(world, other, dns):
     mine = claim(world).json()
     theirs = claim(other).json()
