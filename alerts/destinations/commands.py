@@ -204,7 +204,9 @@ def change_destination(
         is_held = Q(message__state=MessageState.HELD)
         waits_for_post = Q(
             discord_message_id="",
-            pk__in=Delivery.objects.unfinished().values("card"),
+            pk__in=Delivery.objects.unfinished()
+            .filter(destination=destination, kind=Delivery.Kind.CARD)
+            .values("card"),
         )
         goes_on = is_held | Q(about__startswith="connection/") | waits_for_post
         cards.exclude(goes_on).update(removed=True)

@@ -348,8 +348,8 @@ class Batch:
 @dataclass(frozen=True)
 class Line:
     """One message of a batch as it is now. `kind` is the result's kind, "undone" if the
-    decision was undone since, or "failed" if it was refused since. `is_moving` says that
-    its status will soon change by itself.
+    decision was undone since, or "failed" if it was refused or the approval taken back
+    since. `is_moving` says that its status will soon change by itself.
     """
 
     message: Message
@@ -471,7 +471,7 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         elif decision is not None and decision.state == DecisionState.REFUSED:
             kind = "failed"
             result = replace(result, sentence=decision.explanation)
-        elif kind == "counted" and message.pk not in counting:
+        elif kind == "counted" and message.is_held and message.pk not in counting:
             kind = "failed"
             result = replace(result, sentence="Your approval does not count any more.")
         can_undo = decision is not None and actions.can_undo and newest == decision

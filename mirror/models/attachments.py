@@ -147,7 +147,7 @@ class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
     def begin(self, picture: "RemotePicture") -> bool:
         """Mark a picture as being fetched. Returns False if another worker did so."""
         mine = self.order_by().filter(pk=picture.pk, state="waiting")
-        return bool(mine.update(state="fetching"))
+        return bool(mine.update(state="fetching", asked_at=Now()))
 
     def give_up_abandoned(self) -> None:
         """Mark as failed what a worker began to fetch and, since it died, never ended."""

@@ -341,6 +341,11 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     # The failing address was not told of this one.
     untold = make_message(connection)
     Message.objects.filter(pk=untold.pk).update(state="approved")
+    # Nothing waits to be posted about this one, whatever else waits.
+    given_up = make_message(connection)
+    Message.objects.filter(pk=given_up.pk).update(state="approved")
+    Delivery.objects.filter(message=given_up).update(state="failed")
+    Delivery.objects.create(kind="event", destination=destination, action="x")
     digest = Digest.objects.create(destination=destination)
     signed_in(admin).post(
         f"/alerts/{destination.pk}/",
@@ -362,6 +367,7 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
         (decided, True, "111"),
         (None, False, ""),
         (untold, False, ""),
+        (given_up, True, ""),
     }
     record("claim.taken", actor=worker("test"), message=held.public_id)
     assert deliver(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"

@@ -463,7 +463,14 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
 def test_text_hidden_by_a_style_is_marked_and_a_decoy_that_word_skips_is_not_shown():
     word = f'xmlns:w="{office_files.WORD}"'
     run = '<w:r><w:rPr><w:rStyle w:val="H"/></w:rPr><w:t>not</w:t></w:r>'
-    hiding = '<w:style w:styleId="H"><w:rPr><w:vanish/></w:rPr></w:style>'
+    shown = '<w:pPr><w:pStyle w:val="Shown"/></w:pPr>'
+    plain = "<w:p><w:r><w:t>of the default style</w:t></w:r></w:p>"
+    hiding = """
+        <w:style w:styleId="Base"><w:rPr><w:vanish/></w:rPr></w:style>
+        <w:style w:styleId="H"><w:basedOn w:val="Base"/></w:style>
+        <w:style w:styleId="Shown"/>
+        <w:style w:type="paragraph" w:default="1" w:styleId="N"><w:basedOn w:val="H"/></w:style>
+    """
     decoy = (
         '<Relationship Id="r0" Type="urn:x/officeDocument" Target="word/decoy.xml"/>'
     )
@@ -476,9 +483,11 @@ def test_text_hidden_by_a_style_is_marked_and_a_decoy_that_word_skips_is_not_sho
         ),
         "word/styles.xml": f"<w:styles {word}>{hiding}</w:styles>",
     }
-    file = of_bytes(office_files.document(f"<w:p>{run}</w:p>", more=more))
-    page = document_of(file).html
+    words = f"<w:p>{shown}{run}<w:r><w:t>seen</w:t></w:r></w:p>{plain}"
+    page = document_of(of_bytes(office_files.document(words, more=more))).html
     assert "<b>hidden:</b> not" in page
+    assert "<b>hidden:</b> of the default style" in page
+    assert "<b>hidden:</b> seen" not in page
     assert "decoy" not in page
 
 
@@ -523,7 +532,7 @@ def test_slides_and_open_documents_are_shown():
     assert "https://evil.example/slide" in page
     page = document_of(of_bytes(office_files.workbook())).html
     assert "https://evil.example/cell" in page
-    deleted = "<text:deletion><text:p>old price</text:p></text:deletion>"
+    deleted = "<text:deletion><text:h>old price</text:h></text:deletion>"
     link = '<text:a xmlns:x="http://www.w3.org/1999/xlink" x:href="https://evil.example/odf">bank</text:a>'
     file = of_bytes(office_files.open_sheet(f"{deleted}<text:p>{link}</text:p>"))
     page = document_of(file).html

@@ -39,19 +39,25 @@ _CHANGED = {
     "moveFrom": "deleted",
     "moveTo": "inserted",
 }
+_OFF = ("0", "false", "off")
 _BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def read_word(package: Package, outline: Outline) -> None:
     """Read a Word document into the outline. Raises Refused."""
     body, relations = package.main()
-    hidden = {
-        style.get("styleId", "")
+    styles = {
+        style.get("styleId", ""): style
         for relation in relations.values()
         if relation.kind == "styles" and relation.target in package.names
         for style in package.part(relation.target).iter("style")
-        if _vanishes(style.find("rPr"))
     }
+    hidden = {name for name in styles if _style_vanishes(name, styles)}
+    # A paragraph that names no style has the default one.
+    for name in list(hidden):
+        style = styles[name]
+        if style.get("type") == "paragraph" and style.get("default", "0") not in _OFF:
+            hidden.add("")
     _hide(body, hidden)
     _word_blocks(body, relations, outline)
     for relation in relations.values():
@@ -72,7 +78,21 @@ def read_word(package: Package, outline: Outline) -> None:
 
 def _vanishes(properties: Element | None) -> bool:
     vanish = properties.find("vanish") if properties is not None else None
-    return vanish is not None and vanish.get("val", "1") not in ("0", "false", "off")
+    return vanish is not None and vanish.get("val", "1") not in _OFF
+
+
+def _style_vanishes(name: str, styles: Mapping[str, Element]) -> bool:
+    """Whether this style, or the first of those that it is based on which says so,
+    hides its text.
+    """
+    seen: set[str] = set()
+    while name in styles and name not in seen:
+        seen.add(name)
+        if styles[name].find("rPr/vanish") is not None:
+            return _vanishes(styles[name].find("rPr"))
+        based = styles[name].find("basedOn")
+        name = based.get("val", "") if based is not None else ""
+    return False
 
 
 def _hide(root: Element, hidden: set[str]) -> None:
@@ -80,11 +100,13 @@ def _hide(root: Element, hidden: set[str]) -> None:
     so. A property of the run itself comes before it and counts.
     """
     for paragraph in root.iter("p"):
+        style = paragraph.find("pPr/pStyle")
+        names = {style.get("val", "") if style is not None else ""}
         for run in paragraph.iter("r"):
-            for style in (run.find("rPr/rStyle"), paragraph.find("pPr/pStyle")):
-                if style is not None and style.get("val", "") in hidden:
-                    own = run.find("rPr")
-                    SubElement(SubElement(run, "rPr") if own is None else own, "vanish")
+            own = run.find("rPr")
+            of_run = {one.get("val", "") for one in run.iterfind("rPr/rStyle")}
+            if hidden & (names | of_run):
+                SubElement(SubElement(run, "rPr") if own is None else own, "vanish")
 
 
 def _word_blocks(element: Element, relations: Relations, outline: Outline) -> None:
@@ -294,7 +316,8 @@ def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
             if (text := _text(child)).strip():
                 outline.text((text, ""))
         elif child.tag == "deletion":
-            outline.text(("\n".join(map(_text, child.iter("p"))), "deleted"))
+            words = [_text(one) for one in child.iter() if one.tag in ("h", "p")]
+            outline.text(("\n".join(words), "deleted"))
         elif child.tag == "table":
             mark = "hidden" if child.get("style-name") in hidden else ""
             outline.heading(child.get("name", ""), level=3, mark=mark)
