@@ -65,6 +65,7 @@ from mirror.oversight_modes import (
 )
 from mirror.sync.account import read_mailboxes
 from people.models import PendingChange
+from people.second_admin.registry import wants_second_admin
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.gate_minimum import gate_minimums
@@ -158,6 +159,10 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
         return answer(request, template, context)
     try:
         wanted = cleaned(form)
+        if wanted["allow_looser_per_call"] and wants_second_admin(actor):
+            raise ChangeRefused(
+                "Create the mailbox first; then ask on its page that a call may loosen its own oversight."
+            )
         created = create_mailbox(
             connection=wanted["connection"],
             actor=actor,

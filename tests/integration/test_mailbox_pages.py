@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 
 from audit.models import Entry
 from connections.keys import commands as keys
@@ -19,7 +20,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.sync.account import read_mailboxes
 from mirror.tasks import read_accounts
-from people.models import Grant
+from people.models import Grant, OrganisationSettings
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.ledger import latest_details
 from tests.markup import leads_to, says, text_of
@@ -343,6 +344,17 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert account.asked("POST", "/mailboxes") == 2
     assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
     assert recorded_actions().count("mailbox.created") == 2
+
+
+@pytest.mark.slow
+def test_new_mailbox_for_a_second_admin_does_not_lose_a_tick(signed_in, admin, account):
+    OrganisationSettings.objects.update_or_create(
+        pk=1, defaults={"second_admin_since": Now()}
+    )
+    form = new(account, allow_looser_per_call="1")
+    answer = signed_in(admin).post("/mailboxes/add/", form)
+    assert answer.status_code == 422
+    assert "Create the mailbox first" in text_of(answer)
 
 
 @pytest.mark.slow
