@@ -397,6 +397,12 @@ def loosen(
     check_minimum(target)
     yield lambda: _as_change(mailbox, {"oversight_mode": target})
     connection = mailbox.connection
+    waiting = [one.target for one in requests_for(mailbox)] if code else []
+    if waiting and target not in waiting:
+        # MultiMail would set the mode of that request, whatever was chosen here.
+        raise ChangeRefused(
+            f"The code is for {waiting[0]}, which another request asks for. Try again without a code."
+        )
     code = code or _code_for(mailbox, actor, target)
     answer = _request(
         connection,

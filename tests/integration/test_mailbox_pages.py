@@ -9,6 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry
+from connections.errors import ChangeRefused
 from connections.keys import commands as keys
 from connections.mailboxes import commands
 from connections.mailboxes import commands as mailboxes
@@ -344,6 +345,20 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert account.asked("POST", "/mailboxes") == 2
     assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
     assert recorded_actions().count("mailbox.created") == 2
+
+
+def test_code_of_another_request_does_not_set_the_mode_of_that_request(admin, account):
+    path = f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade"
+    account.ask("POST", path, key="agent", json={"target_mode": "autonomous"})
+    code = UpgradeRequest.objects.get().code
+    with pytest.raises(ChangeRefused):
+        mailboxes.loosen(
+            mailbox=account.mailbox,
+            actor=actor_of(admin),
+            target="monitored",
+            code=code,
+        )
+    assert GatewayMailbox.objects.get().oversight_mode == "gated_send"
 
 
 @pytest.mark.slow
