@@ -12,13 +12,13 @@ from audit.models import Entry
 class Event:
     """An event that a route can name."""
 
-    # As programs receive it. Routes store its actions instead.
+    # The name that webhooks receive. A route in the database stores the actions instead.
     name: str
     # The end of a sentence that begins “is notified when”.
     words: str
     # The actions of the ledger that it stands for.
     actions: tuple[str, ...]
-    # Message, connection or change.
+    # What it is about: "message", "connection" or "change".
     about: str = "message"
 
 
@@ -68,7 +68,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event(
         "brake.opened",
-        "an agent passes a cap, and its messages are set apart",
+        "a cap is passed, and messages are set apart",
         ("brake.opened",),
         "connection",
     ),
@@ -92,7 +92,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event(
         "connection.capabilities",
-        "MultiMail can do something new or no longer, or refuses a field of the desk's calls",
+        "MultiMail gains or loses a feature, or refuses a field of the desk's calls",
         ("connection.capability_changed", "connection.fields_refused"),
         "connection",
     ),
@@ -115,13 +115,13 @@ EVENTS: tuple[Event, ...] = (
         "change",
     ),
 )
-# About no message of the desk: an allowlist refused the mail before it was held. Each
-# refusal has its own card.
+# Its entry is about no message of the desk: an allowlist refused the mail before it was
+# held. Each refusal has its own card.
 REFUSED = "message.refused_at_gate"
-# About no message and no connection. Each change has its own card.
+# Its entry is about no message and no connection. Each change has its own card.
 CHANGE_ASKED = "change.asked"
-# A brake sets a flood of messages apart. It has its own card, which destinations with
-# cards about held messages get too.
+# A brake is one flood of messages that are set apart, because a cap was passed. It has
+# its own card, which destinations with cards about held messages get too.
 BRAKE = "brake.opened"
 HELD = "message.held"
 # Actions that update the card of a connection or a flood, but never create one.
@@ -131,7 +131,7 @@ _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
 
 
 def actions_of(names: Collection[str]) -> list[str]:
-    """Return the acts of the ledger that the events of these names stand for."""
+    """Return the actions of the ledger that the events of these names stand for."""
     return [action for event in events_named(names) for action in event.actions]
 
 
@@ -146,9 +146,9 @@ def event_of(action: str) -> Event | None:
 
 
 def about_key(entry: Entry) -> str:
-    """Return what an act that is about no message has its card by: "connection/4",
+    """Return the key of the card for an entry that is about no message: "connection/4",
     "brake/9" for a flood, "refusal/171" or "change/171" by the key of the entry. Empty
-    if such an act has no card.
+    if such an entry has no card.
     """
     if entry.action in OF_BRAKE:
         return f"brake/{entry.details.get('brake', '')}"

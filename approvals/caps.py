@@ -1,8 +1,8 @@
-"""The brake on agents that send too much: counts held messages, and sets apart those
-that come after a cap is passed.
+"""Counts held messages, and sets apart those that come after a cap is passed. A `Brake`
+is one such flood.
 
 A message that is set apart is neither lost nor rejected: it is held and mirrored like
-any other, but is shown in a list of its own and has no alert card. Each held message
+any other, but is shown in a list of its own and gets no alert card. Each held message
 counts once for its API key, its mailbox, each recipient and its text, by the database's
 clock. Messages count also if they are set apart: as long as an agent goes on sending
 too many, its new messages are set apart.
@@ -33,7 +33,7 @@ DEFAULTS: dict[str, tuple[int, int]] = {
     Kind.MAILBOX: (500, 3000),
     Kind.RECIPIENT: (60, 300),
 }
-# How many messages of one account may be stored at the same moment. Their transactions
+# How many messages of one connection may be stored at the same moment. Their transactions
 # do not see one another, so when a count is this close to a cap, they are counted one
 # after the other.
 AT_ONCE = 30

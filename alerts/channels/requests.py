@@ -15,19 +15,18 @@ from alerts.channels.base import DestinationGone, RetryLater
 from common.origins import origin_of
 from outgoing.guarded import Answer, DeliveryError, request
 
-# How many characters of a service's answer the log keeps.
+# How many characters of a service's answer, and of its headers, the log keeps.
 MAX_STORED = 4000
 MASK = "••••"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
-# In seconds, to wait after a 429: the longest wait, and the wait if the answer does not
-# say how long.
+# Seconds to wait after a 429: at most, and if the answer gives no number.
 _LONGEST_WAIT = 3600.0
 _USUAL_WAIT = 30.0
 
 
 def address_error(url: str, *, example: str, hint: str = "") -> str:
-    """Return why this is no usable web address, as a sentence; empty if it is one. The
-    sentence does not repeat the address, which is a secret.
+    """Return what is wrong with this address, in words for the admin; empty if nothing
+    is. The words do not repeat the address, which is a secret.
     """
     hint = f" {hint}" if hint else ""
     if re.search(r"[\s\\\x00-\x1f\x7f]", url) or not url.isascii():
@@ -58,8 +57,8 @@ def is_allowed(url: str) -> bool:
 
 
 def masked_host(url: str) -> str:
-    """Return the host of an address, and a mask for its path, which is a secret: whoever
-    knows it can post there.
+    """Return the host and port of an address, and a mask for its path, which is a
+    secret: whoever knows it can post there. Only the mask if it is no address.
     """
     parts = split_address(url)
     return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK

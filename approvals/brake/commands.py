@@ -22,11 +22,11 @@ MOST_CAP = 1_000_000
 
 @atomic_with_retry
 def put_back(*, brake: Brake, actor: Actor) -> int:
-    """Put the messages of a flood back into the queue, as far as the actor is reviewer
-    or admin of their mailboxes; return how many. Raises ActNotAllowed if there are
+    """Put the messages of a flood back into the queue: those in mailboxes of which the
+    actor is a reviewer or an admin. Return how many. Raises ActNotAllowed if there are
     none.
 
-    They get no alert cards, because the brake is there to prevent hundreds of alerts.
+    They still get no alert cards of their own: a flood must not make hundreds of them.
     """
     acting = actor.acting_as(Role.REVIEWER, Role.ADMIN)
     apart = desk_messages().visible_to(acting).filter(review__brake=brake).set_apart()

@@ -152,9 +152,10 @@ def approvable(
 
     These are the messages that are `read` according to the ledger and that the page
     `counted` as read when the button was pressed; with `with_unread` all of them, if
-    `typed` is the number of unread ones. Raises InvalidInput if that number is wrong,
-    or if no message is left. Messages that can only be approved on their own page
-    (`why_alone`) are returned too, so that `decide_batch` refuses each with its reason.
+    `typed` is the number of unread ones. Messages that can only be approved on their
+    own page (`why_alone`) are returned too, so that `decide_batch` refuses each with
+    its reason. Raises InvalidInput if the number is wrong, or if some could be approved
+    here and none of them counts as read.
     """
     unread = sum(item.message not in read for item in ticked if not item.why_alone)
     if with_unread:
@@ -184,11 +185,11 @@ def approvable(
 @dataclass(frozen=True)
 class ItemResult:
     """What became of one message of a batch: the key of its decision, or a sentence
-    that says why there is none.
+    about it.
 
     `kind` is "decided", "counted" (the approval was saved, and the message needs more
-    approvals), "local" (the verdict ended a message that only this desk had) or
-    "failed".
+    approvals: the sentence says how many are given), "local" (the verdict ended a
+    message that only this desk had) or "failed" (the sentence says why).
     """
 
     message: str
@@ -303,7 +304,7 @@ def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:
     """Undo the decisions on these messages that have not been sent to MultiMail yet,
     each separately. Return how many were undone.
 
-    All of them are postponed first, so that the last decision is not sent while the
+    Those that would be sent soon are postponed first, so that none is sent while the
     others are undone.
     """
     ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(
@@ -339,8 +340,8 @@ class Batch:
     typed: Mapping[str, str]
     query: str
     items: Sequence[ItemResult]
-    # The ids of messages that were ticked but not approved, because this person had not
-    # read them.
+    # The ids of messages that were ticked but not approved, because they did not count
+    # as read.
     unread: Sequence[str]
     id: str = field(default_factory=lambda: uuid7().hex)
 

@@ -2,8 +2,9 @@
 
 `run_decision` takes several transactions. It claims the decision's row and commits;
 reads once more what MultiMail holds, and compares it with what was decided; calls
-MultiMail while it holds no database lock; and stores the result by compare-and-set. If
-the worker dies at any point, the sweep finds the row.
+MultiMail while it holds no database lock; and stores the result, unless the row has
+changed meanwhile. If the worker dies at any point, the sweep finds the row when its
+lease has expired.
 """
 
 import logging
@@ -45,8 +46,8 @@ from upstream.client import Client, Pending
 
 log = logging.getLogger(__name__)
 
-# Longer than the calls of one attempt can take (30 s to read, 20 s to decide), so that
-# a lease expires only if its worker is dead or stopped.
+# Longer than the calls of one attempt usually take (30 s to read, 20 s to decide). If it
+# expires although its worker lives, that worker makes no call any more (`mark`).
 LEASE = timedelta(seconds=60)
 # Seconds. If a worker pauses for longer between its last check and the call, the check
 # may be out of date.
@@ -172,8 +173,9 @@ def _claim(decision_id: int) -> Decision | None:
 
 
 def _refusal(decision: Decision, *, now: datetime) -> str:
-    """Return why the decision is no longer allowed, as a sentence; empty if it is. The
-    ruling is evaluated again, with the current roles of whoever decided.
+    """Return why the decision is no longer allowed, as a sentence; empty if it is. What
+    a person decided is ruled again, with their current roles; what a standing approval
+    decided, by its own conditions.
     """
     message = decision.message
     person = decision.given_by
@@ -184,7 +186,7 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
     if decision.standing_id is not None:
         return why_no_longer(decision)
     if person is None:
-        return "No active person stands behind this decision."
+        return "No person is recorded for this decision."
     if decision.later_at:
         try:
             conversation_of(message).check_read(upto=decision.thread_read)
@@ -201,11 +203,11 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
 
 
 def _call(decision: Decision) -> float | None:
-    """Read the message at MultiMail once more, compare, then call `decide_email`. In
-    the database only `may_have_left` of the decision is set, just before the call.
+    """Read the message at MultiMail once more, compare, then call `decide_email`. Of
+    the decision only `may_have_left` is set, just before the call.
 
-    Return how many seconds before the call the message was read; None if MultiMail
-    itself compared the content, or the content did not matter.
+    Return how many seconds before the call the reading began; None if MultiMail itself
+    compared the content, or the content did not matter.
     """
     message = decision.message
     connection = message.connection
@@ -288,9 +290,9 @@ def _read_pending(client: Client, message: Message) -> Pending:
     """Return what MultiMail holds now: of our gateway only this message, of hosted
     MultiMail the whole list, which other callers may share.
 
-    Errors about the key, the rate limit or this message are raised as they are. All
-    others are raised as NotSent: since a read has no effect, the decision can be tried
-    again.
+    Errors about the rate limit are raised as they are, errors about the key as
+    KeyRefused, and that our gateway does not have the message as NotFound. All others
+    are raised as NotSent: since a read has no effect, the decision can be tried again.
     """
     connection = message.connection
     try:
@@ -319,9 +321,9 @@ def _compare(decision: Decision, row: dict[str, Any]) -> None:
     """Compare the content that was decided on with what MultiMail holds now (`row`),
     and raise _DecisionOutdated if they differ.
 
-    Fields that both show must be equal, and fields that only MultiMail shows now must
-    be empty. Fields that only the read key shows are read first. If they cannot be
-    read, the error is raised as NotSent.
+    Fields that the decided content and MultiMail both have must be equal, and fields
+    that only MultiMail has now must be empty. Fields that only the read key shows are
+    read first.
     """
     connection = decision.message.connection
     try:
@@ -372,7 +374,8 @@ def _mark(decision: Decision) -> None:
             raise errors.NotSent(
                 f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}"
             )
-        # The lease expired, or another worker was faster: this call must not happen.
+        # The lease expired, another worker was faster, or the decision is no longer
+        # allowed: this call must not happen.
         raise errors.NotSent("This attempt was abandoned before its call.")
     if time.monotonic() - began > FRESH_FOR:
         raise errors.NotSent("This worker was suspended before its call.")
@@ -395,8 +398,8 @@ def _who(decision: Decision) -> str:
 
 @transaction.atomic
 def refuse_outdated(decision_id: int) -> None:
-    """End an approval for later that could not be carried out at its time, so that
-    people learn of it now: the message is held no more, its content has changed, or it
+    """End an approval for later that cannot be carried out at its time, so that people
+    learn of it now: the message is held no more, its content has changed, or it
     expires earlier.
     """
     decision = (
@@ -420,7 +423,7 @@ def refuse_outdated(decision_id: int) -> None:
 
 @transaction.atomic
 def abandon(decision_id: int) -> None:
-    """End the attempt of a worker that died: the decision is in doubt if its call may
+    """End an attempt whose lease has expired: the decision is in doubt if its call may
     have left, else it is tried again.
     """
     decision = (

@@ -16,7 +16,7 @@ from audit.recording import changed, record
 from common.actors import Actor
 from common.pages import DeskRequest, SentenceForm, redirect_with_notice
 
-# How many a person can save.
+# How many of a kind a person can save.
 MOST = 50
 # In characters.
 MAX_QUERY = 1000
@@ -29,7 +29,7 @@ class SavedForm(SentenceForm):
         max_length=60,
         error_messages={
             "required": "Give it a name.",
-            "max_length": "Keep the name under 60 characters.",
+            "max_length": "Use at most 60 characters for the name.",
         },
     )
     shared = forms.BooleanField(required=False)
@@ -37,8 +37,8 @@ class SavedForm(SentenceForm):
 
 @transaction.atomic
 def save(request: DeskRequest, kind: type[Saved], query: str) -> HttpResponse:
-    """Save the list's query string, and redirect back to the list. A saved one of this
-    person with the same name is replaced.
+    """Save the list's query string, and redirect back to the list. If this person has
+    saved one with this name, it is replaced.
 
     Words such as `today` are saved as they are, so they mean the day on which they are
     used.
@@ -67,7 +67,9 @@ def save(request: DeskRequest, kind: type[Saved], query: str) -> HttpResponse:
 
 @transaction.atomic
 def delete(request: DeskRequest, kind: type[Saved], key: int) -> HttpResponse:
-    """Delete one that this person saved. Raises Http404 if it is somebody else's."""
+    """Delete a saved search or view of this person. Raises Http404 if they have none
+    with this key.
+    """
     row = kind.objects.of(request.actor).filter(pk=key).select_for_update().first()
     if row is None:
         raise Http404(f"You have no such {kind.noun}.")

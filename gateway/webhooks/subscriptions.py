@@ -44,7 +44,7 @@ def add_webhook(key: ApiKey, webhook: Webhook) -> Webhook:
 
 @transaction.atomic
 def delete_webhook(key: ApiKey, webhook: Webhook) -> None:
-    """Delete a subscription; its open deliveries fail."""
+    """Delete a subscription; its due deliveries fail."""
     Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=timezone.now())
     waiting = WebhookDelivery.objects.filter(
         webhook=webhook, state=WebhookDelivery.State.DUE
@@ -59,15 +59,15 @@ def delete_webhook(key: ApiKey, webhook: Webhook) -> None:
 def rotate_secret(
     key: ApiKey, webhook: Webhook, *, secret: str | None, overlap: timedelta
 ) -> Webhook:
-    """Give a subscription a new secret. The old one is still used until the overlap is
-    over (`signatures`).
+    """Give a subscription a new secret. Until the overlap is over, events are signed
+    with the old one too (`signatures` in deliveries.py).
     """
     now = timezone.now()
     webhook = Webhook.locked(webhook.pk)
     old_secret = webhook.secret
     if webhook.has_previous_secret():
-        # It is rotated again before the overlap is over: all receivers know only the
-        # oldest secret for sure.
+        # It is rotated again before the overlap is over: the oldest secret is kept, the
+        # only one that every receiver knows for sure.
         old_secret = webhook.previous_secret
     webhook.save_fields(
         secret=secret or new_secret(),
@@ -81,8 +81,8 @@ def rotate_secret(
 
 
 def test_webhook(key: ApiKey, webhook: Webhook) -> WebhookDelivery:
-    """Send one signed event that is about no message. A paused endpoint that accepts it
-    is resumed.
+    """Have one signed event sent that is about no message. A paused endpoint that
+    accepts it is resumed.
     """
     event_id = ulid()
     body = envelope(
@@ -110,7 +110,9 @@ def new_secret() -> str:
 
 
 def check_url(url: str) -> None:
-    """Raise Invalid unless events may be sent to `url`."""
+    """Raise Invalid unless `url` may be subscribed. Where the name of its host leads is
+    checked when an event is sent.
+    """
     try:
         parts = urlsplit(url)
         origin = origin_of(url)
@@ -137,8 +139,8 @@ def check_url(url: str) -> None:
 
 
 def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
-    """Make a finished delivery due again; the audit log keeps how it had ended. Raises
-    Conflict.
+    """Make a finished delivery due again; the audit log keeps its state, attempts and
+    response status. Raises Conflict.
     """
     finished = (WebhookDelivery.State.DELIVERED, WebhookDelivery.State.FAILED)
     with transaction.atomic():

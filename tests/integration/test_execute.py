@@ -444,7 +444,7 @@ def test_permission_and_content_are_checked_again_before_the_call(
     changed = "The content changed after the decision."
     no_more = "Ana Ferreira may no longer decide this"
     causes = [
-        (False, "No active person stands behind this decision.", nobody),
+        (False, "No person is recorded for this decision.", nobody),
         (True, changed, lambda: show_row(message, subject="Another")),
         (True, no_more, lambda: reviewer.grants.all().delete()),
     ]

@@ -1,5 +1,5 @@
 """Registers the desk's slash commands with Discord, so that Discord offers them when
-somebody types a slash. All are replaced at once, so doing it again changes nothing.
+somebody types a slash. One call replaces the application's whole list.
 """
 
 import re
@@ -10,15 +10,15 @@ from django.conf import settings
 from alerts.channels.discord.replies import call_discord
 from outgoing.guarded import DeliveryError
 
-# Discord's numbers: an option that is text, and a slash command.
+# Discord's codes for the type of an option that is text, and of a slash command.
 _STRING = 3
 _CHAT_INPUT = 1
 _ID = re.compile(r"[0-9]{1,32}")
-_ASK_AGAIN = "Nothing was changed. Run it again in a few minutes."
+_ASK_AGAIN = "Run it again in a few minutes."
 
 
 class NotRegistered(Exception):
-    """Discord did not accept the commands; the sentence says what to do."""
+    """The commands were not registered; the sentence says why, and what to do."""
 
 
 def _text(
@@ -87,8 +87,8 @@ COMMANDS: list[dict[str, Any]] = [
 
 
 def register(*, guild: str = "") -> list[str]:
-    """Replace the application's commands at Discord with these, on one server or, with
-    an empty `guild`, on all; return their names. Raises NotRegistered.
+    """Replace the application's commands at Discord with these; return their names.
+    `guild` is Discord's id of one server; empty means all. Raises NotRegistered.
     """
     app = settings.DISCORD_APP_ID
     token = settings.DISCORD_BOT_TOKEN
@@ -126,7 +126,7 @@ def register(*, guild: str = "") -> list[str]:
         403: f"Discord does not let this bot set commands there. {hint}",
         404: "Discord does not know this application or server. Check DISCORD_APP_ID"
         f"{' and the server id' if guild else ''}.",
-        429: f"Discord asks to wait {answer.headers.get('Retry-After', 'a while')} s. {_ASK_AGAIN}",
+        429: f"Discord asks to wait. {_ASK_AGAIN}",
     }
     raise NotRegistered(
         why_not.get(answer.status, f"Discord answered {answer.status}. {_ASK_AGAIN}")

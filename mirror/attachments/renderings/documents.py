@@ -118,7 +118,9 @@ def _word_blocks(element: Element, relations: Relations, outline: Outline) -> No
             name = style.get("val", "") if style is not None else ""
             level = re.fullmatch(r"[Hh]eading ?([1-6])", name)
             if level and len(runs) == 1:
-                outline.heading(runs[0][0], level=int(level[1]) + 1, mark=runs[0][1])
+                outline.heading(
+                    runs[0][0], level=min(int(level[1]) + 1, 6), mark=runs[0][1]
+                )
             elif runs:
                 is_listed = child.find("pPr/numPr") is not None
                 outline.text(*([("• ", "")] if is_listed else []), *runs)
@@ -311,7 +313,7 @@ def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
     for child in element:
         if child.tag == "h":
             level = child.get("outline-level", "1")
-            outline.heading(_text(child), level=_number(level) + 1)
+            outline.heading(_text(child), level=min(_number(level) + 1, 6))
         elif child.tag == "p":
             if (text := _text(child)).strip():
                 outline.text((text, ""))

@@ -129,7 +129,7 @@ MAX_PART = 16 * 1024 * 1024
 MAX_ALL = 40 * 1024 * 1024
 # How deep elements of XML may be nested.
 MAX_DEPTH = 150
-# How many addresses are named from which a program would load something.
+# At most so many notes name what a program may load.
 MAX_LINKS = 20
 # What a program may load when it opens the file, by the last word of a relation's type.
 _LOADED = {
@@ -153,7 +153,7 @@ class Relation:
     """A reference from one part of the file to another, or to something outside."""
 
     id: str
-    # The last word of its type.
+    # The last word of its type; empty if no program knows the type.
     kind: str
     # The name of the other part, or an address if it is external.
     target: str
@@ -162,7 +162,7 @@ class Relation:
 
 class Package:
     """The parts of one Office file. If the file is damaged, a method may raise an error
-    of any kind; the caller (`attachments.jobs`) then answers that the file is broken.
+    of any kind; `mirror.attachments.jobs` then answers that the file is broken.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -221,15 +221,15 @@ class Package:
         return self.part(name), self.relations(name)
 
     def main(self) -> tuple[Element, Mapping[str, Relation]]:
-        """Open the main part: the document or the workbook. Raises Refused."""
+        """Open the main part: the document, workbook or presentation. Raises Refused."""
         for relation in self.relations("").values():
             if relation.kind == "officeDocument":
                 return self.opened(relation.target)
         raise Refused("form")
 
     def notes(self) -> list[str]:
-        """Return sentences about what a program would load from other addresses when it
-        opens the file.
+        """Return sentences about what a program may load from other addresses when it
+        opens the file, and about other documents that it shows as part of this one.
         """
         notes: list[str] = []
         for listed in sorted(name for name in self.names if name.endswith(".rels")):
@@ -254,7 +254,8 @@ _RELATIONS = frozenset(
         f"{_STRICT}/officeDocument/relationships",
     }
 )
-# Sheets of macros, whose relations are Microsoft's own.
+# Sheets of macros, whose relations are Microsoft's own: the only ones of another
+# namespace that are read.
 _MACROS = ("xlMacrosheet", "xlIntlMacrosheet")
 _FORMATS = ("wordprocessingml", "spreadsheetml", "presentationml", "drawingml")
 # The namespaces of what is read here. Programs skip names of namespaces that they do
