@@ -1,5 +1,6 @@
 """The forms with which admins create, change, loosen and delete mailboxes."""
 
+import hashlib
 import re
 from datetime import timedelta
 from typing import Any
@@ -106,10 +107,17 @@ class SettingsForm(ApprovalCodeForm):
         error_messages={"invalid_choice": "Choose one of the two."},
     )
 
-    def changes(self, mailbox: Mailbox) -> dict[str, Any]:
-        """Return only the settings that differ from the mailbox's, so that another
-        person's change to another setting is not overwritten.
+    @classmethod
+    def seen_state(cls, mailbox: Mailbox) -> str:
+        """Return a hash of the settings that the page shows. The form sends it back, so
+        that another person's change meanwhile is not overwritten.
         """
+        names = cls.base_fields.keys() - {"approval_code"}
+        shown = [getattr(mailbox, name) for name in sorted(names)]
+        return hashlib.sha256(repr(shown).encode()).hexdigest()
+
+    def changes(self, mailbox: Mailbox) -> dict[str, Any]:
+        """Return only the settings that differ from the mailbox's."""
         left_out = {"approval_code"}
         if not self.cleaned_data["default_gate_timing"]:
             left_out.add("default_gate_timing")

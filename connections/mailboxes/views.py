@@ -231,6 +231,11 @@ def change_settings(request: DeskRequest, mailbox: Mailbox) -> str:
     """Change settings at MultiMail. Only those that differ are sent."""
     form = SettingsForm(request.POST)
     code = cleaned(form)["approval_code"]
+    now = SettingsForm.seen_state(mailbox)
+    if request.POST.get("seen", now) != now:
+        raise ChangeRefused(
+            "Somebody changed these settings meanwhile. Check them as they are now, then save again."
+        )
     changed = change_mailbox(
         mailbox=mailbox, actor=request.actor, changes=form.changes(mailbox), code=code
     )
@@ -352,6 +357,7 @@ def _mailbox_page(
         "settings": SettingsForm(
             typed if "display_name" in typed else None, initial=model_to_dict(mailbox)
         ),
+        "seen": SettingsForm.seen_state(mailbox),
         "desk": DeskForm(
             typed if "undo_seconds" in typed else None,
             initial=DeskForm.values_of(mailbox),

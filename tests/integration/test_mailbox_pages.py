@@ -347,6 +347,24 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert recorded_actions().count("mailbox.created") == 2
 
 
+def test_settings_that_changed_since_the_page_was_opened_are_not_overwritten(
+    signed_in, admin, account
+):
+    client = signed_in(admin)
+    box = account.mailbox
+    seen = client.get(f"/mailboxes/{box.pk}/").context["seen"]
+    box.__class__.objects.filter(pk=box.pk).update(auto_bcc=["audit@x.example"])
+    form = settings_of(account, signature_block="Acme", seen=seen)
+    answer = client.post(f"/mailboxes/{box.pk}/settings/", form)
+    assert answer.status_code == 422
+    assert "Somebody changed these settings" in text_of(answer)
+    form["seen"] = answer.context["seen"]
+    form["auto_bcc"] = "audit@x.example"
+    answer = client.post(f"/mailboxes/{box.pk}/settings/", form)
+    assert answer.status_code == 302
+    assert GatewayMailbox.objects.get().signature_block == "Acme"
+
+
 def test_code_of_another_request_does_not_set_the_mode_of_that_request(admin, account):
     path = f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade"
     account.ask("POST", path, key="agent", json={"target_mode": "autonomous"})
