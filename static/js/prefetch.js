@@ -11,6 +11,9 @@
   let ahead = null;
   let asked = 0;
   let guarded = 0;
+  // The last press: when it happened, which is earlier than when a busy page handles it, and whether it is the rest of
+  // a double click, however late it comes.
+  let pressed = { at: 0, isRest: false };
   let sending = Promise.resolve();
   let underWay = 0;
   let returns = 0;
@@ -92,7 +95,7 @@
 
   function decide(form) {
     const from = pane();
-    if (performance.now() < guarded) return say("One press decides one message. Read this one, then press again.");
+    if (pressed.isRest || pressed.at < guarded) return say("One press decides one message. Read this one, then press again.");
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
     guarded = performance.now() + GUARD;
@@ -256,6 +259,13 @@
     emit("desk:status", { id, word: "Held", tone: "amber" });
     const text = `It is waiting again: ${subjectOf(from)}`;
     emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
+  }
+
+  for (const name of ["keydown", "click"]) {
+    document.addEventListener(name, ({ isTrusted, timeStamp, detail }) => {
+      // A key presses the button by a click of its own, which is not trusted.
+      if (isTrusted) pressed = { at: timeStamp, isRest: name === "click" && detail > 1 };
+    }, true);
   }
 
   /* A row whose message is here already, as by the key for the next one. */
