@@ -95,7 +95,9 @@
 
   function decide(form) {
     const from = pane();
-    if (pressed.isRest || pressed.at < guarded) return say("One press decides one message. Read this one, then press again.");
+    if (pressed.isRest || pressed.at < guarded) {
+      return say("One press decides one message. Read this one, then press again.");
+    }
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
     guarded = performance.now() + GUARD;
