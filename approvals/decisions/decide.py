@@ -316,8 +316,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         what = local_messages.feature().word.lower()
         raise AlreadyDecided(f"This was a {what}, and it is over. Nothing was sent.")
     if not message.is_held:
-        what = MessageState(message.state).label.lower()
-        raise AlreadyDecided(f"This message is no longer held: it is {what}.")
+        raise AlreadyDecided(why_not_held(message))
     if decision is None or outcome != Outcome.APPROVE:
         return
     # MultiMail may have sent it already: see `came_back`.
@@ -329,6 +328,15 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
             "until two reads show that MultiMail still holds it.",
             decision=withdrawn,
         )
+
+
+def why_not_held(message: Message) -> str:
+    """Return as a sentence who decided a message that is not held, or its state."""
+    newest = message.decisions.select_related("given_by").order_by("-pk").first()
+    if newest is not None and newest.state not in _OPEN_AGAIN:
+        return who_was_first(newest)
+    what = MessageState(message.state).label.lower()
+    return f"This message is no longer held: it is {what}."
 
 
 def who_was_first(decision: Decision) -> str:

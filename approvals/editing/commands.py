@@ -167,12 +167,11 @@ def _one_line(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else ", ".join(map(normalise_address, value))
 
 
-def is_text_changed(first: Content, edited: Replacement) -> bool:
+def is_text_changed(first: Content, markdown: str) -> bool:
     """Whether the text of the body differs, apart from line endings and blanks at its
     end.
     """
-    text = (first.markdown or "").replace("\r\n", "\n")
-    return text.rstrip() != edited.markdown.rstrip()
+    return (first.markdown or "").replace("\r\n", "\n").rstrip() != markdown.rstrip()
 
 
 def difference_in_words(first: Content, edited: Replacement) -> str:
@@ -183,7 +182,7 @@ def difference_in_words(first: Content, edited: Replacement) -> str:
         f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
         for one in changed_fields(first, edited)
     ]
-    if is_text_changed(first, edited):
+    if is_text_changed(first, edited.markdown):
         before = (first.markdown or "").splitlines()
         after = edited.markdown.splitlines()
         if len(before) + len(after) > MOST_LINES:
@@ -202,7 +201,7 @@ def reason_of(first: Content, edited: Replacement) -> str:
     """Return the reason with which the first message is rejected. Its agent gets it."""
     names = [one["field"] for one in changed_fields(first, edited)]
     parts = ["subject" if name == "subject" else "recipients" for name in names]
-    if is_text_changed(first, edited):
+    if is_text_changed(first, edited.markdown):
         parts.append("text")
     changed = listed(tuple(f"the {part}" for part in dict.fromkeys(parts)))
     note = f" {edited.note}" if edited.note else ""
@@ -227,7 +226,10 @@ def suggestion_of(first: Content, edited: Replacement) -> dict[str, Any]:
     changed and is not too long, and `changes` if header fields did.
     """
     feedback: dict[str, Any] = {}
-    if is_text_changed(first, edited) and len(edited.markdown) <= MAX_SUGGESTION:
+    if (
+        is_text_changed(first, edited.markdown)
+        and len(edited.markdown) <= MAX_SUGGESTION
+    ):
         feedback["suggested_markdown"] = edited.markdown
     if changes := changed_fields(first, edited):
         feedback["changes"] = changes
@@ -291,7 +293,7 @@ def replace_message(
         reference=reference,
         **content,
     )
-    if not changed_fields(first, row) and not is_text_changed(first, row):
+    if not changed_fields(first, row) and not is_text_changed(first, row.markdown):
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
     if locked.is_local:
         # Editing counts as an answer: the person has seen what is wrong with it, or at
@@ -337,10 +339,10 @@ def suggest_changes(
     changed or the text is too long, and the errors of `give_verdict`.
     """
     row = Replacement(note=note, **content)
-    if not changed_fields(first, row) and not is_text_changed(first, row):
+    if not changed_fields(first, row) and not is_text_changed(first, row.markdown):
         raise EditNotPossible("Nothing was changed, so there is nothing to suggest.")
     feedback = suggestion_of(first, row)
-    if is_text_changed(first, row) and "suggested_markdown" not in feedback:
+    if is_text_changed(first, row.markdown) and "suggested_markdown" not in feedback:
         raise EditNotPossible(
             f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters."
         )

@@ -21,10 +21,11 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.decisions.decide import give_verdict, who_was_first
+from approvals.decisions.decide import give_verdict, who_was_first, why_not_held
 from approvals.decisions.ruling import rulings
 from approvals.editing.commands import (
     difference_in_words,
+    is_text_changed,
     reason_of,
     set_up_problem,
     suggestion_of,
@@ -37,7 +38,7 @@ from common.postgres import clock
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Mailbox, Message
 from mirror.recording import record_about
-from mirror.states import MessageState, Outcome
+from mirror.states import Outcome
 from mirror.store import stored_content
 from mirror.sync import health
 from mirror.sync.account import read_mailboxes, without_refused
@@ -145,13 +146,7 @@ def _refusal(row: Replacement) -> str:
     if decision is not None:
         return who_was_first(decision)
     if not message.is_held:
-        newest = message.decisions.select_related("given_by").order_by("-pk").first()
-        what = MessageState(message.state).label.lower()
-        return (
-            who_was_first(newest)
-            if newest
-            else f"The message is no longer held: it is {what}."
-        )
+        return why_not_held(message)
     if message.revision_id != row.revision_id:
         return "The message changed after you opened it. Edit the current version."
     ruling = rulings([message], _editor(row))[message.pk]
@@ -243,10 +238,7 @@ def _body(row: Replacement) -> dict[str, Any]:
     }
     if first.reply_to:
         body["reply_to"] = first.reply_to
-    if (
-        first.html is not None
-        and (first.markdown or "").rstrip() == row.markdown.rstrip()
-    ):
+    if first.html is not None and not is_text_changed(first, row.markdown):
         body["html"] = first.html
     if first.attachments:
         body["attachments"] = []

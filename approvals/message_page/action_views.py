@@ -4,6 +4,7 @@ edit it, or suggest another text to its agent.
 Plain form posts are answered with a page or redirect, htmx requests with a fragment.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, time, timedelta
@@ -42,6 +43,7 @@ from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.commands import (
     editability,
     finish_replacement,
+    is_text_changed,
     replace_message,
     suggest_changes,
 )
@@ -435,7 +437,7 @@ class EditForm(TextForm):
     def clean_subject(self) -> str:
         """Refuse line ends, after which somebody could add another header."""
         subject = str(self.cleaned_data["subject"])
-        if not subject.isprintable():
+        if any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in subject):
             raise forms.ValidationError(
                 "The subject is one line, without control characters."
             )
@@ -536,17 +538,11 @@ def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
         words = form.first_error() or "The content is still being fetched."
         return framed(words, content_type="text/plain; charset=utf-8", status=422)
     content = stored_content(message.revision)
+    text = form.cleaned_data["markdown"]
     # If the text was not changed, the message's own HTML is shown, as the edited
     # message would keep it.
-    is_same = (
-        form.cleaned_data["markdown"].rstrip()
-        == (content.markdown or "").replace("\r\n", "\n").rstrip()
-    )
-    typed = replace(
-        content,
-        markdown=form.cleaned_data["markdown"],
-        html=content.html if is_same else None,
-    )
+    html = None if is_text_changed(content, text) else content.html
+    typed = replace(content, markdown=text, html=html)
     return framed(render_message(typed).document)
 
 

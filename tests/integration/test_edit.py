@@ -131,6 +131,23 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     assert Entry.objects.get(action="message.edited").message == new.public_id
 
 
+def test_html_is_kept_where_only_the_recipient_was_corrected(
+    connection, upstream, reviewer, desk
+):
+    message = make_message(
+        connection, markdown="Hello\r\nDana", html_body="<p>Hello Dana</p>"
+    )
+    upstream.holds(pending_row(message.upstream_id))
+    # A no-break space is no control character.
+    subject = "Facture\u00a0: 300\u202f€"
+    fields = {"subject": subject, "markdown": "Hello\nDana"}
+    assert run(edit(message, reviewer, **fields)) == "done"
+    assert sends(upstream)[0]["html"] == "<p>Hello Dana</p>"
+    address = reverse("edit-message", args=[message.public_id])
+    form = {"do": "send", "to": "dana@northwind.example", **fields}
+    assert "control characters" not in desk.post(address, form).text
+
+
 def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     connection, message, reviewer, second_reviewer, upstream
 ):
