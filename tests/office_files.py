@@ -47,7 +47,7 @@ def office_file(kind, parts):
     return buffer.getvalue()
 
 
-def workbook(*, sheet="", strings=""):
+def workbook(*, sheet="", strings="", styles=""):
     """Return a workbook with a visible sheet, which has a hidden row and column, and a
     hidden sheet.
     """
@@ -67,7 +67,8 @@ def workbook(*, sheet="", strings=""):
                 ("r3", "sharedStrings", "sharedStrings.xml"),
                 ("r4", "styles", "styles.xml"),
             ),
-            "xl/styles.xml": '<s><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></s>',
+            "xl/styles.xml": styles
+            or '<s><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></s>',
             "xl/sharedStrings.xml": strings
             or "<sst><si><t>Total &lt;b&gt;\u202e</t></si></sst>",
             "xl/worksheets/_rels/sheet1.xml.rels": relations(

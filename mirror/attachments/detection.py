@@ -112,7 +112,7 @@ _SAME = frozenset(
 )  # fmt: skip
 # The name of the first element of an HTML, SVG or XML file.
 _MARKUP = re.compile(
-    r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:]++)",
+    r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:][a-z0-9:]*+)",
     re.I,
 )
 # With one of these elements a web page may begin.

@@ -541,6 +541,20 @@ def test_slides_and_open_documents_are_shown():
     assert "of:=1+1" in page
     assert "(value: 2027-06-01)" in page
     assert '1 <span class="ghost">hidden</span>' in page
+    hidden = """<s:style xmlns:s="x" s:name="T1"><s:p s:display="none"/></s:style>
+        <s:style xmlns:s="x" s:name="T2" s:parent-style-name="T1"/><text:p>We will
+        <text:span text:style-name="T2">not </text:span>charge<annotation>Really?</annotation></text:p>
+        <text:section text:display="none"><text:p>Fees</text:p></text:section>"""
+    page = document_of(of_bytes(office_files.open_sheet(hidden))).html
+    assert "[hidden: not ]charge[comment: Really?]" in page
+    assert page.index("The next section is hidden.") < page.index("Fees")
+
+
+def test_words_of_a_number_format_are_named():
+    styles = '<s><numFmts><numFmt numFmtId="170" formatCode="{}"/></numFmts></s>'
+    for code, is_said in (("&quot;Pay 9900&quot;", True), ("&quot;EUR&quot; 0", False)):
+        file = of_bytes(office_files.workbook(styles=styles.format(code)))
+        assert ("Excel may write" in document_of(file).html) is is_said
 
 
 ENTITY = '<!DOCTYPE d [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'

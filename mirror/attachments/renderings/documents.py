@@ -289,6 +289,13 @@ def _slide_text(element: Element) -> str:
 MAX_ROWS = 500
 MAX_COLUMNS = 60
 _HREF = "http://www.w3.org/1999/xlink href"
+# Values of the attribute `display` of what is hidden, or may be.
+_HIDING = ("none", "false", "condition")
+_SIGNS = {
+    "tab": "\t",
+    "line-break": "\n",
+    "hidden-paragraph": "[This paragraph may be hidden.] ",
+}
 # The attributes that can hold the value of a cell.
 _VALUES = ("value", "string-value", "date-value", "time-value", "boolean-value")
 
@@ -296,39 +303,51 @@ _VALUES = ("value", "string-value", "date-value", "time-value", "boolean-value")
 def read_opendocument(package: Package, outline: Outline) -> None:
     """Read a text, a sheet or a presentation. Raises Refused."""
     root = package.part("content.xml")
-    hidden = {
-        style.get("name", "")
-        for style in root.iterfind("automatic-styles/style[@family='table']")
-        if style.find("table-properties[@display='false']") is not None
-    }
+    is_styled = "styles.xml" in package.names
+    named = package.part("styles.xml") if is_styled else Element("styles")
+    styles = [*named.iter("style"), *root.iter("style")]
+    # The names of the styles that hide what has them, themselves or by what they build
+    # on, which may come later.
+    hidden: set[str] = set()
+    known = -1
+    while len(hidden) > known:
+        known = len(hidden)
+        for style in styles:
+            display = next(filter(None, (one.get("display") for one in style)), "")
+            builds_on_hidden = style.get("parent-style-name") in hidden
+            if display in _HIDING or (not display and builds_on_hidden):
+                hidden.add(style.get("name", ""))
     _blocks(root, outline, hidden)
-    if "styles.xml" in package.names:
-        for one in package.part("styles.xml").iterfind("master-styles/master-page/*"):
-            if one.tag.startswith(("header", "footer")):
-                outline.heading(one.tag.partition("-")[0].capitalize())
-                _blocks(one, outline, hidden)
+    for one in named.iterfind("master-styles/master-page/*"):
+        if one.tag.startswith(("header", "footer")):
+            outline.heading(one.tag.partition("-")[0].capitalize())
+            _blocks(one, outline, hidden)
 
 
 def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
     for child in element:
         if child.tag == "h":
             level = child.get("outline-level", "1")
-            outline.heading(_text(child), level=min(_number(level) + 1, 6))
+            outline.heading(_text(child, hidden), level=min(_number(level) + 1, 6))
         elif child.tag == "p":
-            if (text := _text(child)).strip():
+            if (text := _text(child, hidden)).strip():
                 outline.text((text, ""))
         elif child.tag == "deletion":
-            words = [_text(one) for one in child.iter() if one.tag in ("h", "p")]
+            words = [
+                _text(one, hidden) for one in child.iter() if one.tag in ("h", "p")
+            ]
             outline.text(("\n".join(words), "deleted"))
         elif child.tag == "table":
             mark = "hidden" if child.get("style-name") in hidden else ""
             outline.heading(child.get("name", ""), level=3, mark=mark)
-            _table(child, outline)
+            _table(child, outline, hidden)
         elif child.tag not in ("automatic-styles", "scripts", "font-face-decls"):
+            if child.get("display") in _HIDING:
+                outline.text(("The next section is hidden.", "note"))
             _blocks(child, outline, hidden)
 
 
-def _table(table: Element, outline: Outline) -> None:
+def _table(table: Element, outline: Outline, hidden: set[str]) -> None:
     rows: list[tuple[str, str, dict[int, Cell]]] = []
     for number, _, row in _repeated(table.iter("table-row"), "rows"):
         if len(rows) == MAX_ROWS:
@@ -342,7 +361,7 @@ def _table(table: Element, outline: Outline) -> None:
             # Programs draw a cell by its value; its text may say something else.
             values = dict.fromkeys(filter(None, map(cell.get, _VALUES)))
             if (len(cell) or values) and place <= MAX_COLUMNS:
-                text = "\n".join(map(_text, cell.iter("p")))
+                text = "\n".join(_text(one, hidden) for one in cell.iter("p"))
                 runs = [(text, "")]
                 runs += [(f" (value: {one})", "note") for one in values if one != text]
                 cells[place] = (runs, cell.get("formula", ""))
@@ -375,18 +394,22 @@ def _mark(element: Element) -> str:
     return "hidden" if element.get("visibility") in ("collapse", "filter") else ""
 
 
-def _text(element: Element) -> str:
-    """Return the text below an element, with its spaces and tabs."""
+def _text(element: Element, hidden: set[str]) -> str:
+    """Return the text below an element, with its spaces and tabs. Brackets say what is
+    hidden, and what is a comment.
+    """
     found = element.text or ""
     for child in element:
         if child.tag == "s":
             found += " " * min(max(_number(child.get("c")), 1), 9999)
         else:
-            found += {"tab": "\t", "line-break": "\n"}.get(child.tag) or _text(child)
+            found += _SIGNS.get(child.tag) or _text(child, hidden)
         if child.tag == "a":
             found += f" [links to {child.get(_HREF, '')}]"
         found += child.tail or ""
-    return found
+    is_hidden = element.get("style-name") in hidden or element.tag == "hidden-text"
+    mark = "comment" if element.tag == "annotation" else "hidden" if is_hidden else ""
+    return f"[{mark}: {found}]" if mark and found else found
 
 
 # --- Excel ----------------------------------------------------------------------------
@@ -419,20 +442,20 @@ class _Book:
         self.epoch = _EPOCHS[
             properties is not None and properties.get("date1904") in ("1", "true")
         ]
-        self.strings = [_words(one) for one in self._shared("sharedStrings", "si")]
+        self.strings = [_words(one) for one in self.shared("sharedStrings", "si")]
         formats = {str(one) for one in _DATES}
-        for one in self._shared("styles", "numFmts/*"):
+        for one in self.shared("styles", "numFmts/*"):
             code = _QUOTED.sub("", one.get("formatCode", "")).lower()
             if re.search("[ymdhs]", code.replace("general", "")):
                 formats.add(one.get("numFmtId", ""))
         # The indexes of the cell styles that show dates.
         self.dates = {
             number
-            for number, style in enumerate(self._shared("styles", "cellXfs/*"))
+            for number, style in enumerate(self.shared("styles", "cellXfs/*"))
             if style.get("numFmtId") in formats
         }
 
-    def _shared(self, kind: str, path: str) -> list[Element]:
+    def shared(self, kind: str, path: str) -> list[Element]:
         # The elements at this path in the part that the workbook names by this kind of
         # relation; none if it has no such part.
         for relation in self.relations.values():
@@ -447,6 +470,12 @@ def read_workbook(package: Package, outline: Outline) -> None:
     formulas. Raises Refused.
     """
     book = _Book(package)
+    for one in book.shared("styles", "numFmts/*"):
+        for words in re.findall('"([^"]*)"', one.get("formatCode", "")):
+            # Shorter ones are currencies and units.
+            if re.search(r"\w{4}|\d", words) and len(outline.notes) < MAX_NOTES:
+                note = f"Excel may write “{words[:500]}” with a value, or in its place."
+                outline.notes.append(note)
     sheets = book.root.findall("sheets/sheet")
     if not sheets:
         raise Refused("form")
