@@ -19,7 +19,7 @@ from mirror.models import Message
 from mirror.states import Outcome
 from policy.rules.rules import Effects
 from rendering.links import unicode_host
-from risk.addresses import bare_address
+from risk.addresses import bare_address, everybody
 from risk.findings import HIGH, Finding, points_of, restored, score
 
 CHANGED_MEANWHILE = (
@@ -205,9 +205,7 @@ def recipient_question(
     many, else for a recipient's domain, of a suspicious one first. Of a received
     message the domain of its sender is asked for.
     """
-    addresses = (
-        (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
-    )
+    addresses = (content.sender,) if is_inbound else everybody(content)
     people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
     address = next((one for one in people if one in suspicious), next(iter(people), ""))
     domain = address.rpartition("@")[2]

@@ -8,7 +8,12 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from approvals.decisions.forms import Asked, HighRiskForm, serious_findings
+from approvals.decisions.forms import (
+    Asked,
+    HighRiskForm,
+    recipient_question,
+    serious_findings,
+)
 from approvals.decisions.shown import note_opened
 from approvals.errors import RiskUnread
 from approvals.models import Decision, Review
@@ -16,6 +21,7 @@ from approvals.reconcile.reads import read_everything
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
+from mirror.store import stored_content
 from tests.factories import (
     NOW,
     actor_of,
@@ -198,12 +204,21 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(
     message = make_message(
         connection,
         to_addresses=[f"person{number}@northwind.example" for number in range(5)],
+        additions={"auto_bcc": "copy@yourteam.example"},
     )
     alone = f"/queue/{message.public_id}/approve/"
     make_risky(message)
     careful = desk.get(f"{alone}?order=riskiest").text
-    for expected in ("How many people get it?", "A link lies."):
+    for expected in (
+        "How many people get it?",
+        "A link lies.",
+        "copy@yourteam.example",
+        "Approve and send to 6 people",
+    ):
         assert expected in careful
+    content = stored_content(message.revision)
+    asked = recipient_question(content, is_inbound=False, suspicious=())
+    assert asked.answers == ("6",)
     assert careful.count('class="address whole"') == 5
 
     answer = post(desk, message, risk_read="link_text_lies", typed="northwind.example")
