@@ -336,14 +336,15 @@ def _check_not_above(actor: Actor, person: Person) -> None:
         )
 
 
+def record_about(action: str, actor: Actor, person: Person, **details: str) -> None:
+    """Record an act about a person, with their name and address and these details."""
+    details = {"person": str(person), "email": person.email, **details}
+    record(action, actor=actor, details=details, about=person)
+
+
 def _record_grants(actor: Actor, person: Person, before: str) -> None:
-    details = {
-        "person": str(person),
-        "email": person.email,
-        "before": before,
-        "after": in_words(grants_of(person)),
-    }
-    record("person.grants_changed", actor=actor, details=details, about=person)
+    after = in_words(grants_of(person))
+    record_about("person.grants_changed", actor, person, before=before, after=after)
 
 
 @atomic_with_retry
@@ -406,11 +407,5 @@ def reactivate(*, actor: Actor, person_id: int) -> CanWait[None]:
 def _record(
     action: str, actor: Actor, person: Person, *, before: str, after: str
 ) -> None:
-    details = {
-        "person": str(person),
-        "email": person.email,
-        "roles": in_words(grants_of(person)),
-        "before": before,
-        "after": after,
-    }
-    record(action, actor=actor, details=details, about=person)
+    roles = in_words(grants_of(person))
+    record_about(action, actor, person, roles=roles, before=before, after=after)

@@ -286,14 +286,12 @@ def _post_or_edit(
 @transaction.atomic
 def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> str:
     # Stores that the delivery was accepted, with the post's id, and records it.
-    # Without the secrets, because decrypting them takes long.
-    destination = (
-        Destination.objects.locked()
-        .only("kind", "name", "failures", "posts_in")
-        .get(pk=delivery.destination_id)
-    )
+    destination = Destination.objects.locked().get(pk=delivery.destination_id)
+    sent_to = delivery.destination
+    # A post at an earlier address cannot be edited.
+    is_there = (sent_to.url, sent_to.channel) == (destination.url, destination.channel)
     status = card.word if card else delivery.action
-    if card and delivery.card_id:
+    if card and delivery.card_id and is_there:
         Card.objects.filter(pk=delivery.card_id).update(
             discord_message_id=posted.message_id, revision_shown=card.revision
         )
@@ -305,7 +303,7 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     delivery.delivered(status=posted.status)
     if posted.pause:
         hold_back(destination, posted.pause)
-    posts_in = posted.channel or destination.posts_in
+    posts_in = (is_there and posted.channel) or destination.posts_in
     if destination.failures or posts_in != destination.posts_in:
         Destination.objects.filter(pk=destination.pk).update(
             failures=0, posts_in=posts_in

@@ -31,6 +31,9 @@ def erase_bodies(message: Message) -> int:
         Q(pk__in=about_message.values("pk")) | Q(pk__in=of_digests.values("pk")),
         erased_at=None,
     )
-    return stored.exclude(state__in=("due", "sending")).update(
+    erased = stored.exclude(state__in=("due", "sending")).update(
         request="", answer="", erased_at=Now()
     )
+    # Otherwise the next edit of a digest would show its subject again.
+    message.cards.exclude(digest=None).update(digest=None, removed=True)
+    return erased

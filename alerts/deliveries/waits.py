@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from alerts.channels import all_channels, channel_of
 from alerts.models import Destination
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor, worker
 
 ACTOR = worker("alerts")
@@ -59,6 +59,5 @@ def record_change(
     **more: str,
 ) -> None:
     """Record in the ledger a destination's settings before and after a change."""
-    details = {"destination": destination.name} | more
-    details |= changed(before=before, after=after)
-    record(action, actor=actor, details=details)
+    more |= {"destination": destination.name, "before": before, "after": after}
+    record(action, actor=actor, details=more)

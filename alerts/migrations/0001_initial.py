@@ -104,7 +104,6 @@ class Migration(migrations.Migration):
                 ('token', common.encryption.EncryptedTextField()),
                 ('outcome', models.CharField(max_length=40)),
                 ('answer', common.encryption.EncryptedTextField()),
-                ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='mirror.message')),
                 ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
             ],
         ),

@@ -309,7 +309,6 @@ class Interaction(CourierDelivery):
     discord_channel_id = models.CharField(max_length=32)
     discord_guild_id = models.CharField(max_length=32)
     person = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL)
-    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL)
     # What was typed or pressed, as JSON; encrypted, because it may be the text of a
     # mail.
     options = EncryptedTextField()

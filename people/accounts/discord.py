@@ -9,12 +9,11 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import DiscordAccount, DiscordLink, Person
-from people.roles import check_covers, lock_for
+from people.roles import check_covers, lock_for, record_about
 from people.tokens import hash_of, new_token
 
 # How long a link is valid.
@@ -35,7 +34,7 @@ def offer_link(*, discord_id: str, name: str) -> str:
     """
     if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
         raise ValueError("a Discord id is a number")
-    offers = DiscordLink.objects.filter(discord_id=discord_id, used_at=None)
+    offers = DiscordLink.objects.filter(discord_id=discord_id)
     valid = offers.filter(expires_at__gt=Now()).order_by("-pk")
     newest = [one.pk for one in valid[: MAX_LINKS - 1]]
     offers.exclude(pk__in=newest).delete()
@@ -52,7 +51,7 @@ def offer_link(*, discord_id: str, name: str) -> str:
 def read_offer(token: str) -> DiscordLink:
     """Return the valid link with this token, without using it. Raises LinkNotGood."""
     offer = DiscordLink.objects.filter(
-        token_hash=hash_of(token), used_at=None, expires_at__gt=Now()
+        token_hash=hash_of(token), expires_at__gt=Now()
     ).first()
     if offer is None:
         raise LinkNotGood(NOT_GOOD)
@@ -66,12 +65,10 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     Raises LinkNotGood, and LinkedElsewhere if the account belongs to another person.
     """
     offer = read_offer(token)
-    still_valid = DiscordLink.objects.filter(
-        pk=offer.pk, used_at=None, expires_at__gt=Now()
-    )
-    if not still_valid.update(used_at=Now()):
+    still_valid = DiscordLink.objects.filter(pk=offer.pk, expires_at__gt=Now())
+    if not still_valid.delete()[0]:
         raise LinkNotGood(NOT_GOOD)
-    DiscordLink.objects.filter(discord_id=offer.discord_id, used_at=None).delete()
+    DiscordLink.objects.filter(discord_id=offer.discord_id).delete()
     try:
         with transaction.atomic():
             account, is_new = DiscordAccount.objects.get_or_create(
@@ -89,7 +86,7 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     if not is_new and account.name != offer.name:
         DiscordAccount.objects.filter(pk=account.pk).update(name=offer.name)
     if is_new:
-        _record("person.discord_linked", actor, account, after=str(account.discord_id))
+        _record("person.discord_linked", actor, account, after=account.discord_id)
     return account
 
 
@@ -121,9 +118,7 @@ def accounts_of(person: Person) -> list[DiscordAccount]:
 def _unlink(actor: Actor, account: DiscordAccount) -> bool:
     removed, _ = DiscordAccount.objects.filter(pk=account.pk).delete()
     if removed:
-        _record(
-            "person.discord_unlinked", actor, account, before=str(account.discord_id)
-        )
+        _record("person.discord_unlinked", actor, account, before=account.discord_id)
     return bool(removed)
 
 
@@ -135,12 +130,12 @@ def _record(
     before: str = "",
     after: str = "",
 ) -> None:
-    details = {
-        "person": str(account.person),
-        "email": account.person.email,
-        "discord": account.name,
-        "discord_id": account.discord_id,
-        "before": before,
-        "after": after,
-    }
-    record(action, actor=actor, details=details, about=account.person)
+    record_about(
+        action,
+        actor,
+        account.person,
+        discord=account.name,
+        discord_id=account.discord_id,
+        before=before,
+        after=after,
+    )

@@ -34,6 +34,7 @@ from people.roles import (
     lock_actor,
     lock_for,
     lock_people,
+    record_about,
     role_words,
     target_of,
 )
@@ -173,8 +174,8 @@ def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
         person=person,
     )
     new_link = _make(current, link, PASSWORD_LASTS)
-    details = {"person": str(person), "email": person.email, "until": _until(new_link)}
-    record("person.password_link_made", actor=current, details=details, about=person)
+    until = _until(new_link)
+    record_about("person.password_link_made", current, person, until=until)
     return new_link
 
 
@@ -261,14 +262,16 @@ def accept_roles(*, token: str, actor: Actor) -> None:
         raise WrongPerson(
             "This link is for a different address from the one you are signed in with."
         )
-    details = {
-        "person": str(person),
-        "email": person.email,
-        "before": in_words(grants_of(person)),
-    }
+    before = in_words(grants_of(person))
     _grant(person, link)
-    details |= {"invited_by": _maker(link), "after": in_words(grants_of(person))}
-    record("person.grants_changed", actor=actor, details=details, about=person)
+    record_about(
+        "person.grants_changed",
+        actor,
+        person,
+        before=before,
+        invited_by=_maker(link),
+        after=in_words(grants_of(person)),
+    )
 
 
 @atomic_with_retry

@@ -239,7 +239,6 @@ class DiscordLink(models.Model):
     token_hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"link for {self.name or self.discord_id}"

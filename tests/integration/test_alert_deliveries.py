@@ -9,6 +9,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
+from alerts.cards.digest import digest_rows
 from alerts.deliveries import deliver as delivering
 from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain
@@ -258,7 +259,28 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     assert [one.message for one in remaining] == [other]
     waits.refresh_from_db()
     assert waits.state == "failed"
+    # No later edit of the digest tells of it again.
+    assert not digest_rows(digest, destination)
     assert signed_in(admin).get("/alerts/log/").text.count("Content erased.") == 4
+
+
+def test_post_at_an_address_that_changed_meanwhile_is_not_edited_at_the_present_one(
+    discord, connection, monkeypatch
+):
+    destination = discord.destination(1, actions=HELD)
+    factories.make_message(connection)
+    send = delivering._send
+
+    def send_while_it_moves(delivery):
+        posted = send(delivery)
+        Destination.objects.update(url=f"{discord.url}/api/webhooks/2/token")
+        return posted
+
+    monkeypatch.setattr(delivering, "_send", send_while_it_moves)
+    drain(destination_id=destination.pk)
+    assert len(discord.posts_in(1)) == 1
+    assert Card.objects.get().discord_message_id == ""
+    assert Destination.objects.get().posts_in == ""
 
 
 @pytest.mark.slow

@@ -459,9 +459,7 @@ def _store_reply(interaction: Interaction, reply: Reply) -> None:
     interaction.outcome = reply.outcome
     interaction.options = ""
     interaction.answer = json.dumps(reply.body())
-    interaction.save(
-        update_fields=["outcome", "options", "answer", "person", "message"]
-    )
+    interaction.save(update_fields=["outcome", "options", "answer", "person"])
 
 
 def _be_quick() -> None:

@@ -76,6 +76,10 @@ _NO_REFUSALS = (
     "reject",
     "claim",
     "claim refused",
+    "bad form",
+    "not ours",
+    "too late",
+    "fault",
     "asked why",
     "given",
     "calling",
@@ -168,6 +172,9 @@ def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
         discord_user_id=interaction.discord_user_id,
         created_at__gt=Now() - timedelta(minutes=1),
     )
+    if interaction.person is not None:
+        # Each refused command of a linked person is recorded.
+        recent = recent.exclude(kind=Interaction.Kind.COMMAND)
     number = recent.exclude(pk=interaction.pk).exclude(outcome__in=_NO_REFUSALS).count()
     if number >= MAX_REFUSALS:
         return None

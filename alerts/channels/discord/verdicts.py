@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.urls import reverse
 
 from alerts.cards.markup import MAX_VALUE
@@ -26,7 +25,7 @@ from alerts.channels.discord.replies import (
 )
 from alerts.models import Card, Destination, Interaction
 from approvals.collaboration import take_claim
-from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
+from approvals.decisions.decide import give_verdict, note_refusal, why_not_held
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.ruling import rulings, stop_of
 from approvals.desk_messages import awaits_review
@@ -110,18 +109,13 @@ def judge(interaction: Interaction) -> Reply:
     visible = Message.objects.visible_to(actor)
     if message is None or not visible.filter(pk=message.pk).exists():
         return refuse("no right", "They may not see this message.", NOT_YOURS)
-    interaction.message = message
     link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
     # The button must be under the desk's own card, in its own channel: whoever has the
     # application's token could put the desk's buttons under any other text.
-    channel = interaction.discord_channel_id
-    # A bot's channel is a setting of the destination. A webhook's is known once it has
-    # posted.
-    is_in_channel = Q(destination__channel=channel) | Q(
-        destination__channel="", destination__posts_in=channel
-    )
     cards = Card.objects.filter(
-        is_in_channel, message=message, discord_message_id=options.get("card", "")
+        destination__channel=interaction.discord_channel_id,
+        message=message,
+        discord_message_id=options.get("card", ""),
     ).exclude(discord_message_id="")
     card = cards.select_related("destination").first()
     if card is None:
@@ -228,10 +222,7 @@ def _ask_why(press: _Press, revision: Revision) -> Reply:
     """
     message = press.message
     if not awaits_review(message.pk):
-        decision = message.decisions.select_related("given_by").order_by("-pk").first()
-        raise AlreadyDecided(
-            who_was_first(decision) if decision else "This message is no longer held."
-        )
+        raise AlreadyDecided(why_not_held(message))
     ruling = rulings([message], press.actor)[message.pk]
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
@@ -265,10 +256,8 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
             f"This card is out of date: it shows {shown(old)}, and the message is now {shown(new)}. Nothing was "
             f"decided. Read the new version, then decide."
         )
-    if isinstance(error, AlreadyDecided):
+    if isinstance(error, AlreadyDecided | ClaimedByOther):
         return "already decided", shown(error.sentence)
-    if isinstance(error, ClaimedByOther):
-        return "claimed", shown(error.sentence)
     return "not allowed", f"{shown(error.sentence)} Nothing was decided."
 
 
