@@ -113,7 +113,6 @@ def _send(
         "message": str(public_id),
         "connection": message.connection_id,
         "mailbox": message.mailbox_id,
-        "state": message.state,
         "word": status.word,
         "tone": status.tone,
         "detail": status.detail,

@@ -128,7 +128,9 @@
     const next = parse(text).getElementById("message");
     const isThis = next?.dataset.message === pane().dataset.message;
     const same = isThis && next.dataset.fingerprint === pane().dataset.fingerprint;
-    if (isThis && !same && pane().dataset.fingerprint && !next.querySelector("#changed")) {
+    // An answer with the changes since an earlier version is no answer about the one on screen.
+    const since = next && new URL(next.dataset.url ?? "", location.href).searchParams.get("since");
+    if (isThis && !same && pane().dataset.fingerprint && since !== pane().dataset.fingerprint) {
       // Who has decided waits for the outcome: that the change has ended the decision is not left behind a button.
       const isOver = pane().hasAttribute("data-moving") && !("moving" in next.dataset);
       if (isOver && !isInHand()) loadChanges(pane().dataset.fingerprint);
@@ -191,19 +193,21 @@
   function loadChanges(since) {
     const url = new URL(pane().dataset.url, location.href);
     url.searchParams.set("since", since);
-    unsent = reasons().filter(isTyped).map(({ id, value }) => [id, value]);
+    const typed = reasons().filter(isTyped).map(({ id, value }) => [id, value]);
+    unsent = { message: pane().dataset.message, typed };
     window.htmx.ajax("GET", `${url.pathname}${url.search}`, { target: "#message", swap: "outerHTML" });
   }
 
   /* What was typed before the changes were asked for stands in the new form; it opens when the changes were read. */
   function putBack() {
-    for (const [id, value] of unsent ?? []) {
+    const typed = unsent?.message === pane().dataset.message ? unsent.typed : [];
+    for (const [id, value] of typed) {
       const field = document.getElementById(id);
       if (!field) continue;
       field.value = value;
       field.dataset.typed = "";
     }
-    if (unsent?.length) {
+    if (typed.length) {
       const kept = document.createElement("p");
       Object.assign(kept, { className: "quiet", textContent: "What you wrote is still in its field." });
       document.querySelector("#changed .quiet")?.after(kept);

@@ -17,6 +17,8 @@
   let sending = Promise.resolve();
   let underWay = 0;
   let returns = 0;
+  // Requests under way whose answer replaces the pane: an undo, for example, or a row that was pressed.
+  let replacing = 0;
   // What each outcome shows from the press until the answer: in the row, and in the notice.
   const PRESSED = {
     approve: ["Approving", "Approved"],
@@ -98,6 +100,8 @@
     if (pressed.isRest || pressed.at < guarded) {
       return say("One press decides one message. Read this one, then press again.");
     }
+    // Its answer would put a second message into the page, under the one that is painted now.
+    if (replacing) return say("Another message is being opened. Nothing was decided.");
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
     guarded = performance.now() + GUARD;
@@ -184,8 +188,8 @@
     const next = status === 200 && !isSignIn && !isPage ? parse(text).getElementById("message") : null;
     emit("desk:answered", { isDone: Boolean(next) });
     if (next) return goOn(next, text, press);
-    // To press again is what is wanted now.
-    guarded = 0;
+    // To press again is what is wanted now, unless another message was on screen until now.
+    guarded = press.shown ? performance.now() + GUARD : 0;
     returns += 1;
     comeBack(press);
     // Who approves has to sign in again first; what was pressed is kept there.
@@ -216,7 +220,10 @@
     }
     emit("desk:status", { id, word, tone, detail });
     emit("desk:recorded");
-    if (isUndone) document.querySelector("#just [data-key=z]")?.click();
+    if (!isUndone) return;
+    const undo = document.querySelector("#just [data-key=z]");
+    if (undo) undo.click();
+    else emit("desk:note", { id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
   }
 
   function comeBackAs(next, text, press) {
@@ -292,6 +299,13 @@
     if (!ahead || hint.message !== ahead.id || ["message.opened", "message.served"].includes(hint.action)) return;
     forget();
     emit("desk:recheck");
+  });
+  document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr } }) => {
+    if (target.id !== "message") return;
+    replacing += 1;
+    xhr.addEventListener("loadend", () => {
+      replacing -= 1;
+    });
   });
   document.addEventListener("desk:painted", plan);
   document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap } }) => {

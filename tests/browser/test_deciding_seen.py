@@ -185,6 +185,28 @@ def test_rest_of_a_double_click_that_comes_late_decides_nothing(
     expect(desk.locator(f"#decided[data-message='{second['id']}']")).to_be_visible()
 
 
+def test_press_while_an_answer_replaces_the_message_decides_nothing(
+    desk, product, hold, ana
+):
+    first, second, _ = (hold() for _ in range(3))
+    desk.goto(product.page(first))
+    wait_for_ahead(desk)
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
+    wait_for_ahead(desk)
+    pause(desk)
+    routes = []
+    desk.route("**/undo/", lambda route: routes.append(route))
+    desk.keyboard.press("z")
+    desk.keyboard.press("a")
+    assert on_screen(desk) == second["id"]
+    routes[0].continue_()
+    expect(desk.locator("#message").get_by_text(UNDONE)).to_be_visible()
+    expect(desk.locator("article:not([inert])")).to_have_count(1)
+    assert on_screen(desk) == first["id"]
+    assert ana.find(second["upstream_id"])["decision"] is None
+
+
 def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(
     desk, product, hold, ben
 ):
@@ -239,12 +261,11 @@ def test_approval_for_later_is_chosen_by_keys_refused_with_what_was_chosen_and_u
     expect(desk.locator("#message").get_by_text(UNDONE)).to_be_visible()
 
 
-def change(product, ana, row):
+def change(product, ana, row, old="12,400", new="21,400"):
     """Change the row of a held message: the API cannot edit one."""
     product.sql(
-        "UPDATE gateway_email SET markdown = replace(markdown, '12,400', '21,400')"
-        " WHERE id = %s",
-        row["upstream_id"],
+        "UPDATE gateway_email SET markdown = replace(markdown, %s, %s) WHERE id = %s",
+        *(old, new, row["upstream_id"]),
     )
     query = "SELECT connection_id FROM mirror_message WHERE upstream_id = %s"
     [(connection,)] = product.sql(query, row["upstream_id"])
@@ -275,6 +296,11 @@ def test_message_that_changes_while_it_is_read_is_shown_again_before_it_is_decid
     read = desk.locator("#read-again")
     expect(read).to_be_focused()
     assert ana.find(row["upstream_id"])["decision"] is None
-    read.check()
+    # The changes since the first version are no answer about the one on screen.
+    change(product, ana, row, "21,400", "31,400")
+    expect(changed).to_be_visible()
+    expect(body.get_by_text("EUR 21,400")).to_be_visible()
+    desk.get_by_role("button", name="Show what changed").click()
+    expect(body.get_by_text("EUR 31,400")).to_be_visible()
     desk.keyboard.press("a")
     expect(desk.get_by_role("button", name="Undo")).to_be_visible()
