@@ -81,32 +81,37 @@ def everywhere(page, *, but=()):
     """Return axe-core's findings on a light phone and in a dark window. The rules in
     `but` are left out.
     """
-    found = []
-    for width, height, scheme in WINDOWS:
-        page.set_viewport_size({"width": width, "height": height})
-        findings = violations_in(page, scheme)
-        if any(finding.startswith("target-size") for finding in findings):
-            # An element half under the bar at the bottom is no finding: it can be
-            # scrolled.
-            page.set_viewport_size({"width": width, "height": 4 * height})
-            findings = [
-                *_without(findings, {"target-size"}),
-                *violations(page, "target-size"),
-            ]
-        found += [f"{width}: {finding}" for finding in _without(findings, but)]
-    return found
+    return [one for window in WINDOWS for one in _in_window(page, *window, but=but)]
 
 
-def unfolded(page, *, but=()):
-    """Open all that is folded, and return axe-core's findings; an empty list if nothing
-    is folded.
+def _in_window(page, width, height, scheme, *, but=()):
+    page.set_viewport_size({"width": width, "height": height})
+    findings = violations_in(page, scheme)
+    if any(finding.startswith("target-size") for finding in findings):
+        # An element half under the bar at the bottom is no finding: it can be scrolled.
+        page.set_viewport_size({"width": width, "height": 4 * height})
+        findings = [
+            *_without(findings, {"target-size"}),
+            *violations(page, "target-size"),
+        ]
+    return [f"{width}: {finding}" for finding in _without(findings, but)]
+
+
+def everywhere_unfolded(page, *, but=()):
+    """Return the same, but in the window with all that is folded open, and then with
+    its contrast in light too.
     """
-    # An opened part may cover other controls until it is closed: no target size.
-    return (
-        _without(violations_in(page, *SCHEMES), {*but, "target-size"})
-        if _ask(page, "unfold")
-        else []
-    )
+    phone, (width, height, dark) = WINDOWS
+    found = _in_window(page, *phone, but=but)
+    page.set_viewport_size({"width": width, "height": 4 * height})
+    # Asked first: an opened part may cover other controls until it is closed.
+    found += violations(page, "target-size")
+    page.set_viewport_size({"width": width, "height": height})
+    schemes = (dark, "light") if _ask(page, "unfold") else (dark,)
+    return [
+        *found,
+        *_without(violations_in(page, *schemes), {*but, "target-size"}),
+    ]
 
 
 def _without(found, rules):

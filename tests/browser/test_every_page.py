@@ -28,7 +28,7 @@ from mirror.models import Revision
 from people.invitations.links import make_password_link
 from people.second_admin.setting import set_person_figures
 from practice.models import PracticeSetting
-from tests.browser.looking import bones, everywhere, too_wide, unfolded, violations
+from tests.browser.looking import bones, everywhere_unfolded, too_wide, violations
 from tests.doors import DOORS
 from tests.factories import (
     make_connection,
@@ -204,7 +204,7 @@ def look(chromium):
         page.set_viewport_size({"width": 320, "height": 700})
         narrow = [*too_wide(page), *(bones(page) if name not in BONELESS else [])]
         but = OF_A_PAGE if name == "file-view" else ()
-        return [*narrow, *everywhere(page, but=but), *unfolded(page, but=but)]
+        return [*narrow, *everywhere_unfolded(page, but=but)]
 
     look.forms = defaultdict(set)
     page.route("**/*", serve)
