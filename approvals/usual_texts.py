@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.errors import InvalidInput, http_status
 from approvals.models import UsualTexts
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed, DeskError
@@ -199,12 +199,16 @@ def set_texts(
         )
     if before == after:
         return
-    details = {"mailbox": str(mailbox), "kind": str(Kind(kind).label)}
     record(
         "usual_texts.changed",
         actor=actor,
         connection=mailbox.connection_id,
-        details=details | changed(before=before, after=after),
+        details={
+            "mailbox": str(mailbox),
+            "kind": str(Kind(kind).label),
+            "before": before,
+            "after": after,
+        },
     )
 
 

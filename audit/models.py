@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce, Lower, Now
 from audit.actions import ACTIONS, FOR_ADMINS_AND_AUDITORS, TECHNICAL
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
-from audit.visibility import visible_messages
+from audit.visibility import visible
 from common.actors import Actor, Role
 from common.fingerprint import canonical_json
 
@@ -134,7 +134,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
                 if reads_everything(actor)
                 else self.exclude(action__in=sorted(FOR_ADMINS_AND_AUDITORS))
             )
-        return self.filter(message__in=visible_messages(actor).values("public_id"))
+        return self.filter(message__in=visible("messages", actor).values("public_id"))
 
 
 def reads_everything(actor: Actor) -> bool:
@@ -567,10 +567,6 @@ class CheckQuerySet(models.QuerySet["Check"]):
     def since(self, age: timedelta) -> Self:
         """Those that began within this time before now."""
         return self.filter(started_at__gt=Now() - age)
-
-    def idle_for(self, age: timedelta) -> Self:
-        """Those that made no progress for this long."""
-        return self.filter(moved_at__lt=Now() - age)
 
 
 class Check(models.Model):

@@ -205,13 +205,6 @@ def _words(text: str) -> tuple[str, ...]:
 # --- Recording ------------------------------------------------------------------------
 
 
-def changed(before: str, after: str) -> dict[str, str]:
-    """Return the details of an entry about a setting: its value before and after. Give
-    an empty text if there was no value before, or is none after.
-    """
-    return {"before": before or NOTHING, "after": after or NOTHING}
-
-
 def record(
     action: str,
     actor: Actor,

@@ -21,11 +21,6 @@ def register(*, messages: Rows, connections: Rows) -> None:
     _registered["connections"] = connections
 
 
-def visible_messages(actor: Actor) -> QuerySet[Any]:
-    """Return the messages that the actor may see."""
-    return _registered["messages"](actor)
-
-
-def visible_connections(actor: Actor) -> QuerySet[Any]:
-    """Return the connections that the actor may see."""
-    return _registered["connections"](actor)
+def visible(what: str, actor: Actor) -> QuerySet[Any]:
+    """Return the "messages" or the "connections" that the actor may see."""
+    return _registered[what](actor)

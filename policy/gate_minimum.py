@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import worker
 from mirror.models import Connection
 from mirror.models.connections import is_well
@@ -46,11 +46,6 @@ def to_compare() -> QuerySet[Connection]:
         is_well(), due, Exists(minimum), is_our_gateway=True
     )
     return gateways.exclude(admin_key="")
-
-
-def compare_soon() -> None:
-    """Make all gateways due for the next sweep, after the minimum was changed."""
-    Connection.objects.filter(is_our_gateway=True).update(gate_minimum_checked_at=None)
 
 
 def bring_minimum(*, connection_id: int) -> str:
@@ -97,7 +92,8 @@ def bring_minimum(*, connection_id: int) -> str:
             connection=connection.pk,
             details={
                 "connection": str(connection),
-                **changed(before=before or "any mode", after=at_gateway),
+                "before": before or "any mode",
+                "after": at_gateway,
             },
         )
     return "brought"

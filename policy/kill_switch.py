@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.dispatch import Signal
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -135,6 +135,7 @@ def _record(
         details={
             "scope": str(switch.mailbox or switch.connection or "everything"),
             "reason": switch.reason,
-            **changed(before=before, after=after),
+            "before": before,
+            "after": after,
         },
     )

@@ -7,7 +7,7 @@ import random
 from django.db.models import Max
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
@@ -49,8 +49,8 @@ def switch_practice_on(*, actor: Actor, one_in: int) -> CanWait[PracticeSetting]
     setting.since = clock()
     begin_round(setting, random.SystemRandom())
     setting.save()
-    words = changed(before=str(before or "Off"), after=str(setting))
-    record("practice.switched_on", actor=actor, details=words)
+    details = {"before": str(before or "Off"), "after": str(setting)}
+    record("practice.switched_on", actor=actor, details=details)
     return setting
 
 
@@ -66,8 +66,8 @@ def switch_practice_off(*, actor: Actor) -> bool:
     if row is None:
         return False
     row.delete()
-    words = {"signed_by": row.signatories, **changed(before=str(row), after="Off")}
-    record("practice.switched_off", actor=actor, details=words)
+    details = {"signed_by": row.signatories, "before": str(row), "after": "Off"}
+    record("practice.switched_off", actor=actor, details=details)
     end_over(list(PracticeMessage.objects.waiting().values_list("pk", flat=True)))
     return True
 

@@ -10,7 +10,7 @@ from approvals.caps import caps_now, record_flood
 from approvals.desk_messages import desk_messages
 from approvals.models import Brake, Cap, Review
 from approvals.models.reviews import Kind
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -75,7 +75,7 @@ def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
         Cap.objects.update_or_create(
             kind=kind, defaults={"an_hour": an_hour, "a_day": a_day}
         )
-    details = changed(before=_words(before), after=_words(caps))
+    details = {"before": _words(before), "after": _words(caps)}
     record("caps.changed", actor=actor, details=details)
 
 

@@ -27,7 +27,6 @@ from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_mes
 from approvals.errors import AlreadyDecided
 from approvals.models import Claim, Reminder, Review, StepDone
 from audit.models import Entry
-from audit.recording import changed
 from common.actors import Actor, rule
 from common.durations import minutes_in_words
 from common.postgres import atomic_with_retry, clock
@@ -193,7 +192,8 @@ def extend_deadline(
         "subject": locked.subject,
         "reason": reason,
         "deadline": f"{until:%Y-%m-%d %H:%M} UTC",
-        **changed(before=_moment(before), after=_moment(locked.expires_at)),
+        "before": _moment(before),
+        "after": _moment(locked.expires_at),
     }
     record_about("message.extended", locked, actor=actor, details=details, about=locked)
     if locked.expires_at != before and locked.connection.is_our_gateway:

@@ -22,7 +22,7 @@ from approvals.examination import WEIGHTS_LOCK, flush_examinations, own_phrases,
 from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import QueueQuerySet, queue_messages
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.postgres import take_lock
 from mirror.errors import ActNotAllowed, DeskError
@@ -385,7 +385,7 @@ def _in_words(word: OwnWord | WantedWord) -> str:
 
 def _note(action: str, word: OwnWord, before: str, after: str, actor: Actor) -> None:
     connection = word.mailbox.connection_id if word.mailbox else None
-    details = {"word": word.text, **changed(before=before, after=after)}
+    details = {"word": word.text, "before": before, "after": after}
     record(action, actor=actor, connection=connection, details=details)
     take_lock(WEIGHTS_LOCK)
     _begin(RULE, actor)

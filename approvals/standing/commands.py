@@ -22,7 +22,7 @@ from approvals.errors import InvalidInput
 from approvals.models import Decision, Replacement
 from approvals.standing.record import Proposal, Terms, proposal_for
 from audit.models import Entry
-from audit.recording import changed, record, recorded
+from audit.recording import record, recorded
 from common.actors import Actor, Role, rule
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
@@ -165,10 +165,8 @@ def sign_standing(
             "standing": signed.rule,
             "mailbox": str(proposal.mailbox),
             "signed_by": signed.signatories,
-            **changed(
-                before=before.sentence if before else "Each waits for a person.",
-                after=signed.sentence,
-            ),
+            "before": before.sentence if before else "Each waits for a person.",
+            "after": signed.sentence,
             "explanation": terms.in_words,
         },
         about=signed,
@@ -223,7 +221,7 @@ def switch_standing(*, actor: Actor, on: bool) -> CanWait[bool]:
     record(
         "standing.set",
         actor=actor,
-        details=changed(before=_WORDS[not on], after=_WORDS[on]),
+        details={"before": _WORDS[not on], "after": _WORDS[on]},
     )
     return True
 

@@ -21,7 +21,7 @@ from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 from audit.models import Entry, EntryDetail, EntryQuerySet
 from audit.search.filters import Filters, actions_of, fingerprint_prefixes, kind_label
 from audit.trail import lines, with_subjects
-from audit.visibility import visible_connections
+from audit.visibility import visible
 from common.actors import Actor
 from common.postgres import statements_within
 from common.words import BY, TO, asked
@@ -381,9 +381,9 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
     # With a single connection there is nothing to narrow.
     if len(connections) > 1 or filters.connection:
         frequent = connections.most_common(_MOST_VALUES)
-        visible = visible_connections(actor).filter(pk__in=[key for key, _ in frequent])
+        rows = visible("connections", actor).filter(pk__in=[key for key, _ in frequent])
         names_of_connections = {
-            str(key): name for key, name in visible.values_list("pk", "name")
+            str(key): name for key, name in rows.values_list("pk", "name")
         }
         # Connections that the actor may not see are left out.
         counts["connection"] = [

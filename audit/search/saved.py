@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from audit.models import Saved, SavedSearch
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.pages import DeskRequest, SentenceForm, redirect_with_notice
 
@@ -59,7 +59,7 @@ def save(request: DeskRequest, kind: type[Saved], query: str) -> HttpResponse:
     values = {"person_id": int(request.actor.id), "query": query, **form.cleaned_data}
     row, _ = own.update_or_create(name__iexact=name, defaults=values)
     before = replaced.in_words if replaced else ""
-    details = {"name": name, **changed(before, row.in_words)}
+    details = {"name": name, "before": before, "after": row.in_words}
     record(kind.saved, request.actor, details=details)
     notice = f"Saved as “{name}”{', for everybody' if row.shared else ''}."
     return redirect_with_notice(request, notice, back)
@@ -73,7 +73,7 @@ def delete(request: DeskRequest, kind: type[Saved], key: int) -> HttpResponse:
     row = kind.objects.of(request.actor).filter(pk=key).select_for_update().first()
     if row is None:
         raise Http404(f"You have no such {kind.noun}.")
-    details = {"name": row.name, **changed(row.in_words, "")}
+    details = {"name": row.name, "before": row.in_words, "after": ""}
     record(kind.deleted, request.actor, details=details)
     row.delete()
     notice = f"The {kind.noun} was deleted. Nothing else was changed."

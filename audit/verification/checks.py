@@ -187,7 +187,8 @@ def _end_lost() -> Check | None:
     """End the running check if its process has died, and return it; otherwise None. A
     check that no process has begun is left running.
     """
-    stalled = Check.objects.running().exclude(up_to=None).idle_for(LOST_AFTER).first()
+    begun = Check.objects.running().exclude(up_to=None)
+    stalled = begun.filter(moved_at__lt=Now() - LOST_AFTER).first()
     if stalled and Check.objects.running().filter(pk=stalled.pk).update(
         state=Check.State.ENDED, ended_at=Now()
     ):

@@ -272,16 +272,6 @@ def _record(
     )
 
 
-def may_pause(actor: Actor, connection: Connection, mailbox: int | None) -> bool:
-    """Whether the actor may pause a key: an admin or reviewer of the connection, or of
-    the mailbox that the key floods.
-    """
-    return any(
-        actor.is_a(role, connection=connection.pk, mailbox=mailbox)
-        for role in (Role.REVIEWER, Role.ADMIN)
-    )
-
-
 def pause_key(
     *,
     connection: Connection,
@@ -297,7 +287,10 @@ def pause_key(
     ActNotAllowed, ChangeNotOffered if this MultiMail cannot pause a key, ChangeRefused,
     ChangeUnknown.
     """
-    if not may_pause(actor, connection, mailbox):
+    if not any(
+        actor.is_a(role, connection=connection.pk, mailbox=mailbox)
+        for role in (Role.REVIEWER, Role.ADMIN)
+    ):
         raise ActNotAllowed(
             "Only an admin, or a reviewer of the mailbox that it floods, can pause this key."
         )
@@ -386,8 +379,8 @@ def set_owner(
     sends. Raises ActNotAllowed.
     """
     check_admin(actor, connection, may="say whose program its API keys are")
-    owners = KeyOwner.objects.select_for_update().select_related(None)
-    key_owner = owners.filter(connection=connection, upstream_key_id=key_id).first()
+    owners = KeyOwner.objects.filter(connection=connection, upstream_key_id=key_id)
+    key_owner = owners.select_for_update().first()
     owner_before = key_owner.person if key_owner else None
     owner_before_id = owner_before.pk if owner_before else None
     yield lambda: ChangeInWords(
@@ -405,7 +398,7 @@ def set_owner(
         tightens=owner_before in (None, person),
     )
     if person is None:
-        KeyOwner.objects.filter(connection=connection, upstream_key_id=key_id).delete()
+        owners.delete()
     else:
         KeyOwner.objects.update_or_create(
             connection=connection, upstream_key_id=key_id, defaults={"person": person}

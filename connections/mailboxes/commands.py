@@ -51,7 +51,6 @@ from mirror.sync.account import (
 )
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from people.second_admin.setting import lock_settings, organisation_settings
-from policy.gate_minimum import compare_soon
 from upstream import errors
 from upstream.events import read_time
 from upstream.refused_fields import OF_A_MAILBOX
@@ -256,10 +255,16 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> CanWait
         code=code,
         has_happened=lambda: _is_now(mailbox, is_active=False),
     )
-    details = {"mailbox": mailbox.address, "before": before, "after": ""}
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
-        record_entry("mailbox.deleted", connection, actor, **details)
+        record_entry(
+            "mailbox.deleted",
+            connection,
+            actor,
+            mailbox=mailbox.address,
+            before=before,
+            after="",
+        )
 
 
 @atomic_with_retry
@@ -503,7 +508,8 @@ def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
     locked.minimum_set_at = Now()
     locked.minimum_set_by_id = int(actor.id)
     locked.save()
-    compare_soon()
+    # So that the next sweep compares every gateway with it.
+    Connection.objects.filter(is_our_gateway=True).update(gate_minimum_checked_at=None)
     details = {"before": before or _ANY, "after": mode or _ANY}
     record("oversight_minimum.set", actor=actor, details=details)
     return True

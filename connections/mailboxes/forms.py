@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.forms import model_to_dict
+from django.utils.text import capfirst
 
 from common.mail_addresses import clean_address, clean_addresses
 from common.pages import MultilineField, SentenceForm, same_error
@@ -34,8 +35,7 @@ class AddressesField(forms.CharField):
         try:
             return clean_addresses(super().clean(value))
         except ValueError as error:
-            words = str(error)
-            raise forms.ValidationError(words[:1].upper() + words[1:]) from None
+            raise forms.ValidationError(capfirst(str(error))) from None
 
 
 class NewMailboxForm(ApprovalCodeForm):
@@ -112,9 +112,8 @@ class SettingsForm(ApprovalCodeForm):
         """Return a hash of the settings that the page shows. The form sends it back, so
         that another person's change meanwhile is not overwritten.
         """
-        names = cls.base_fields.keys() - {"approval_code"}
-        shown = [getattr(mailbox, name) for name in sorted(names)]
-        return hashlib.sha256(repr(shown).encode()).hexdigest()
+        shown = repr(model_to_dict(mailbox, cls.base_fields))
+        return hashlib.sha256(shown.encode()).hexdigest()
 
     def changes(self, mailbox: Mailbox) -> dict[str, Any]:
         """Return only the settings that differ from the mailbox's."""

@@ -34,6 +34,7 @@ from gateway.api.bodies import (
     Metadata,
     OptionalAddress,
     example,
+    without_nulls,
 )
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
@@ -67,10 +68,7 @@ class AccountPatch(Confirmable):
         values = self.model_dump(
             exclude={"hold_all", "approval_code"}, exclude_unset=True
         )
-        for name in ("oversight_email", "physical_address"):
-            if name in values:
-                values[name] = values[name] or ""
-        return {name: value for name, value in values.items() if value is not None}
+        return without_nulls(values, "oversight_email", "physical_address")
 
 
 class FeedbackIn(RootModel[Metadata]):

@@ -106,6 +106,16 @@ def _small(value: Json) -> Json:
     return value
 
 
+def without_nulls(changes: Json, *texts: str) -> Json:
+    """Return the changes without those to null, which in one of the `texts` means to
+    clear it.
+    """
+    for name in texts:
+        if name in changes:
+            changes[name] = changes[name] or ""
+    return {name: value for name, value in changes.items() if value is not None}
+
+
 # Makes the value lower case, so that a word is accepted in any case.
 Lower = BeforeValidator(
     lambda value: value.strip().lower() if isinstance(value, str) else value

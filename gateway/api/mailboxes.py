@@ -29,6 +29,7 @@ from gateway.api.bodies import (
     ShortText,
     TimingWord,
     example,
+    without_nulls,
 )
 from gateway.auth import ADMIN, READ, KeyedRequest
 from gateway.domains import DMARC, MX, OWNERSHIP, SPF, clean_domain, records_of
@@ -86,10 +87,7 @@ class MailboxSettings(Body):
         for name in _ADDITIONS:
             if name in values:
                 values[name] = ", ".join(values[name])
-        for name in ("display_name", "signature_block"):
-            if name in values:
-                values[name] = values[name] or ""
-        return {name: value for name, value in values.items() if value is not None}
+        return without_nulls(values, "display_name", "signature_block")
 
 
 class MailboxIn(MailboxSettings, Confirmable):

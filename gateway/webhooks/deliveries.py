@@ -221,11 +221,12 @@ def begin_probe(webhook_id: str) -> bool:
     """Claim a due probe of a paused endpoint, and schedule the next one. Returns False
     if none is due or another worker has claimed it.
     """
-    webhook = Webhook.objects.to_probe().filter(pk=webhook_id).first()
+    due = Webhook.objects.to_probe().filter(pk=webhook_id)
+    webhook = due.first()
     if webhook is None:
         return False
     wait = timedelta(minutes=PROBES[min(webhook.probes + 1, len(PROBES) - 1)])
-    mine = Webhook.objects.to_probe().filter(pk=webhook_id, probes=webhook.probes)
+    mine = due.filter(probes=webhook.probes)
     # The next time is set before the attempt, so that a probe that kills its worker is
     # not repeated at once.
     return bool(mine.update(probes=webhook.probes + 1, probe_at=Now() + wait))

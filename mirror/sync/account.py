@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from django.db import transaction
 from django.db.models.functions import Now
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.mail_addresses import compared
 from mirror.models import Connection, KnownContact, Mailbox, SuppressedAddress
@@ -90,12 +90,15 @@ def store_mailboxes(
             if names and mailbox.mirrored_at is not None:
                 mode = facts.get("oversight_mode", mailbox.oversight_mode)
                 looser = is_looser(mode, than=mailbox.oversight_mode)
-                words = changed(_in_words(before, names), _in_words(facts, names))
                 record(
                     "mailbox.seen_looser" if looser else "mailbox.seen_changed",
                     ACTOR,
                     connection=mailbox.connection_id,
-                    details={"mailbox": mailbox.address, **words},
+                    details={
+                        "mailbox": mailbox.address,
+                        "before": _in_words(before, names),
+                        "after": _in_words(facts, names),
+                    },
                 )
             Mailbox.objects.filter(pk=mailbox.pk).update(mirrored_at=Now(), **facts)
         elif facts.get("address"):
@@ -304,12 +307,15 @@ def learn(connection_id: int) -> str:
         if not changed_names:
             return "as before" if before else "learnt"
         after = _abilities_in_words(updated, changed_names)
-        words = changed(_abilities_in_words(before, changed_names), after)
         record(
             "connection.capability_changed",
             ACTOR,
             connection=connection_id,
-            details={"explanation": f"Seen now: {after}.", **words},
+            details={
+                "explanation": f"Seen now: {after}.",
+                "before": _abilities_in_words(before, changed_names),
+                "after": after,
+            },
         )
     return "changed"
 

@@ -176,13 +176,10 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> PendingChange:
         return _accept(change_id, command, actor)
     change = _claim(change_id, actor)
     try:
-        result = command.carry_out(
-            change.change, actor=_asker_with_second(change, actor), code=code
-        )
+        secret = _carry_out(change, command, actor, code)
     except SentenceError as error:
         state = State.REFUSED if error.is_final else State.WAITING
         return _finish(change_id, state, actor, error.sentence[:1000])
-    secret = _encrypted_secret(command, result)
     return _finish(change_id, State.ACCEPTED, actor, "", secret)
 
 
@@ -233,17 +230,24 @@ def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> PendingCha
     check_may_accept(change, actor)
     try:
         with transaction.atomic():
-            result = command.carry_out(
-                change.change, actor=_asker_with_second(change, actor), code=""
-            )
+            secret = _carry_out(change, command, actor)
     except SentenceError as error:
         return _end(change, State.REFUSED, actor, error.sentence[:1000])
-    secret = _encrypted_secret(command, result)
     return _end(change, State.ACCEPTED, actor, "", secret)
 
 
-def _encrypted_secret(command: WaitingCommand, result: object) -> str:
-    """Return the secret that a command made, encrypted; empty if it made none."""
+def _carry_out(
+    change: PendingChange, command: WaitingCommand, second: Actor, code: str = ""
+) -> str:
+    """Run the command of an accepted change as the person who asked, with their current
+    roles; its ledger entries name the second admin too. Return the secret that it made,
+    encrypted; empty if it made none.
+    """
+    # A deactivated person has no role, so that the command refuses.
+    asker = change.asked_by.actor(surface=second.surface, address=second.address)
+    proof = (("accepted_by", second.label), ("reason_of_change", change.reason))
+    asker = replace(asker, second=second.id, proof=proof)
+    result = command.carry_out(change.change, actor=asker, code=code)
     made = command.made(result) if command.made else ""
     return encrypt(made) if made else ""
 
@@ -303,16 +307,6 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
             f"Your password or that of {change.asked_by} was set in the last 7 days with a link, and whoever made it "
             "may know it. Another admin has to accept this change."
         )
-
-
-def _asker_with_second(change: PendingChange, second: Actor) -> Actor:
-    """Return the actor of an accepted change's command: the person who asked, with
-    their current roles. The ledger entries of this actor name the second admin too.
-    """
-    # A deactivated person has no role, so that the command refuses.
-    asker = change.asked_by.actor(surface=second.surface, address=second.address)
-    proof = (("accepted_by", second.label), ("reason_of_change", change.reason))
-    return replace(asker, second=second.id, proof=proof)
 
 
 def _check_covers(change: PendingChange, actor: Actor) -> None:

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock
@@ -271,7 +271,8 @@ def _save_change(
             "added": _first_few(added),
             "changed": _first_few(altered),
             "removed": _first_few(removed),
-            **changed(before=before, after=_summary(locked)),
+            "before": before,
+            "after": _summary(locked),
         },
     )
     return locked

@@ -107,8 +107,8 @@ def preview(change: Change, at: Allowlist, *, now: datetime) -> Preview:
     )
 
 
-def _is_live(one: AllowEntry | WantedEntry | None, now: datetime) -> int:
-    return int(one is not None and (one.expires_at is None or one.expires_at > now))
+def _is_live(one: AllowEntry | WantedEntry | None, now: datetime) -> bool:
+    return one is not None and (one.expires_at is None or one.expires_at > now)
 
 
 @dataclass(frozen=True)

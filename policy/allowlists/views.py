@@ -169,8 +169,7 @@ def answer_list(
     rows = AllowEntry.objects.of_list(at)
     matching = rows.found_by(text)
     entries = list(matching.for_page(after)[: PAGE + 1])
-    gates = GateList.objects.visible_to(actor).for_page()
-    of_this_list = gates.of_list(at)
+    gates = GateList.objects.visible_to(actor).for_page().of_list(at)
     initial = {
         "owner": getattr(request.user, "email", ""),
         "lines": request.GET.get("add", "")[:320],
@@ -183,7 +182,7 @@ def answer_list(
         "is_first_page": not after,
         "next_after": entries[PAGE - 1].pattern if len(entries) > PAGE else "",
         "text": text,
-        "gates": [gate_status(gate) for gate in of_this_list[:20]],
+        "gates": [gate_status(gate) for gate in gates[:20]],
         "form": form or ChangeForm(at=at, initial=initial),
         "error": error,
     }

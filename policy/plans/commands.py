@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.dispatch import Signal
+from django.forms import model_to_dict
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.durations import minutes_in_words
 from common.postgres import atomic_with_retry, take_lock
@@ -53,13 +54,8 @@ def seen_calendar(calendar: WorkCalendar) -> str:
     """Return a hash of a calendar. Forms send it back, so that a change of a calendar
     that is no longer as it was shown can be refused.
     """
-    fields = [
-        calendar.name,
-        calendar.zone,
-        calendar.weekly,
-        sorted(calendar.holidays.items()),
-    ]
-    return hashlib.sha256(repr(fields).encode()).hexdigest()[:16]
+    fields = repr(model_to_dict(calendar))
+    return hashlib.sha256(fields.encode()).hexdigest()[:16]
 
 
 def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
@@ -139,8 +135,8 @@ def save_calendar(
             row.save()
     except IntegrityError:
         raise PlanRefused("There is a calendar of this name already.") from None
-    sides = changed(before=before, after=_calendar_in_words(row))
-    record("calendar.set", actor=actor, details={"calendar": row.name, **sides})
+    details = {"calendar": row.name, "before": before, "after": _calendar_in_words(row)}
+    record("calendar.set", actor=actor, details=details)
     plan_changed.send(sender=ReviewPlan, mailbox=None, is_removed=False)
     return row
 
@@ -154,7 +150,7 @@ def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
         raise PlanRefused(
             f"{calendar.name} cannot be removed: rules of the policy name it ({names})."
         )
-    sides = changed(before=_calendar_in_words(calendar), after="")
+    before = _calendar_in_words(calendar)
     try:
         with transaction.atomic():
             calendar.delete()
@@ -162,9 +158,8 @@ def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
         raise PlanRefused(
             f"{calendar.name} is used by a review plan or by somebody's duty."
         ) from None
-    record(
-        "calendar.removed", actor=actor, details={"calendar": calendar.name, **sides}
-    )
+    details = {"calendar": calendar.name, "before": before, "after": ""}
+    record("calendar.removed", actor=actor, details=details)
 
 
 def rules_naming(calendar: WorkCalendar) -> list[str]:
@@ -303,7 +298,8 @@ def _record(
     connection = mailbox.connection_id if mailbox else None
     details = {
         "mailbox": str(mailbox or "all mailboxes"),
-        **changed(before=before, after=after),
+        "before": before,
+        "after": after,
     }
     record(action, actor=actor, connection=connection, details=details)
 

@@ -16,7 +16,7 @@ from django.db.models import Max
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry, take_lock
 from mirror.errors import ActNotAllowed
@@ -179,7 +179,7 @@ def discard_draft(*, actor: Actor, edits: int) -> None:
     record(
         "policy.draft_discarded",
         actor=actor,
-        details={"version": str(draft.number), **changed(before=rules, after="")},
+        details={"version": str(draft.number), "before": rules, "after": ""},
     )
 
 
@@ -284,12 +284,12 @@ def _differences(before: Rules, after: Rules) -> list[Difference]:
 def _record_change(
     action: str, actor: Actor, version: PolicyVersion, changes: list[Difference]
 ) -> None:
-    details = changed(
-        before=in_text(changes, "before"), after=in_text(changes, "after")
-    )
-    details["version"] = str(version.number)
-    if version.note:
-        details["note"] = version.note
+    details = {
+        "before": in_text(changes, "before"),
+        "after": in_text(changes, "after"),
+        "version": str(version.number),
+        "note": version.note,
+    }
     record(action, actor=actor, details=details)
 
 
@@ -431,7 +431,7 @@ def _store(group: Group) -> None:
 
 
 def _record(action: str, actor: Actor, group: Group, before: str, after: str) -> None:
-    details = {"group": group.name, **changed(before=before, after=after)}
+    details = {"group": group.name, "before": before, "after": after}
     record(action, actor=actor, details=details)
 
 

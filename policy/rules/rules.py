@@ -239,13 +239,13 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     """Return who must approve: "2 approvals of Finance and 1 of Legal"."""
     parts: list[str] = []
     for group, n in sorted(approvals.items()):
-        word = ("approval" if n == 1 else "approvals") if not parts else ""
+        word = (" approval" if n == 1 else " approvals") if not parts else ""
         whose = (
             "of any reviewer"
             if group == ANY_REVIEWER
             else f"of {_named(names.groups, group, 'group')}"
         )
-        parts.append(" ".join(filter(None, (str(n), word, whose))))
+        parts.append(f"{n}{word} {whose}")
     return listed(parts)
 
 
