@@ -51,8 +51,14 @@
     return boxes.some(hasRing) || [...one.parentElement.children].some(hasRing);
   }
 
-  function lostFocus() {
+  /* After Tab was pressed: what is wrong with the focused element; null if it is the first one again. */
+  let first = null;
+  async function lostFocus() {
+    // The page scrolls to the focused element before the next frame.
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
     const one = document.activeElement;
+    if (one === first) return null;
+    first ??= one;
     if (!one || one === document.body || one.tagName === "IFRAME") return "";
     const name = `${shape(one)} “${(one.textContent || one.value || "").trim().slice(0, 30)}”`;
     if (!isLit(one)) return `${name} shows no focus`;

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import axe_playwright_python
 
-# Whether Tab has returned to the first focused element.
-IS_AT_FIRST_FOCUS = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
 SCHEMES = ("light", "dark")
 LEVELS = (
     "wcag2a",
@@ -134,16 +132,14 @@ def lost_focus(page, *, presses):
     """Yield the elements on which the focus is invisible or covered, while Tab goes
     through the page once with at most this many presses.
     """
+    page.evaluate(_ours())
     for _ in range(presses):
         page.keyboard.press("Tab")
-        # The page scrolls to the focused element before the next frame.
-        page.evaluate(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-        if page.evaluate(IS_AT_FIRST_FOCUS):
+        found = page.evaluate("looking.lostFocus()")
+        if found is None:
             return
-        if found := _ask(page, "lostFocus"):
-            yield str(found)
+        if found:
+            yield found
 
 
 def settled(page, address):

@@ -12,7 +12,7 @@ from tests.conformance.tenant import ok, unique
 from tests.integration.gateway_served import served_gateway
 
 # Requests per kind and operation: half of them about existing objects.
-EXAMPLES = 6
+EXAMPLES = 4
 # The first would delete the account of the requests. The second answers 501 and what to
 # use instead, which is an error to whoever looks for errors of the server.
 NOT_ASKED = {("delete", "/v1/account"), ("post", "/v1/account")}

@@ -73,7 +73,6 @@ MODELS = {
     "one decision, repeats": SMALL | {"REPEATS": 1},
     "two approvals": SEVERAL,
     "standing approval": STANDING,
-    "standing approval, two decisions": STANDING | TWO_ROWS,
     "two decisions and expiry": LARGE,
     "two decisions and expiry, repeats": LARGE | {"REPEATS": 1},
 }
@@ -139,13 +138,14 @@ def test_doubt_does_not_end_where_nobody_sweeps(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "switches", [SEVERAL | TWO_ROWS, {"ROWS": 2, "ATTEMPTS": 2, "EXPIRY": 1}]
+    "switches",
+    [SEVERAL | TWO_ROWS, STANDING | TWO_ROWS, {"ROWS": 2, "ATTEMPTS": 2, "EXPIRY": 1}],
 )
 def test_protocol_with_two_decisions_holds_in_the_states_of_a_sample(
     tmp_path, switches
 ):
-    # Too many states to keep: bitstate hashing visits some seven million of them, the
-    # same each time.
+    # Too many states to keep, or to visit: bitstate hashing visits some three million of
+    # them, the same each time.
     compile_model(tmp_path, switches, "-DSAFETY", "-DNOCLAIM", "-DBITSTATE", "-O2")
-    printed = run_model(tmp_path, "-w24")
+    printed = run_model(tmp_path, "-w23")
     assert "errors: 0" in printed, printed
