@@ -200,7 +200,7 @@
 
   /* What was typed before the changes were asked for stands in the new form; it opens when the changes were read. */
   function putBack() {
-    const typed = unsent?.message === pane().dataset.message ? unsent.typed : [];
+    const typed = unsent && unsent.message === pane().dataset.message ? unsent.typed : [];
     for (const [id, value] of typed) {
       const field = document.getElementById(id);
       if (!field) continue;

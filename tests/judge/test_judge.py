@@ -47,7 +47,7 @@ def test_messages_drawn_by_lot_hide_move_and_add_nothing_in_silence(judge):
     found = judge.judge(many(500, seed=1))
     assert [(one.letter.html, one.misses) for one in found if one.misses] == []
     counts = Counter(name for one in found for name in one.does)
-    assert min(counts[one] for one in ("hidden", "reordered", "added", "covered")) > 2
+    assert min(counts[one] for one in ("hidden", "reordered", "added", "covered")) > 1
 
 
 @pytest.mark.parametrize(
