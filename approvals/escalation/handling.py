@@ -322,8 +322,9 @@ def watch(message_id: int) -> None:
 
 
 def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
-    """Do the last of the steps that are due, and mark all as done. The others are
-    skipped, because after a pause they would come all at once.
+    """Do the last of the steps that are due, or several that are due at one moment, and
+    mark all as done. The others are skipped, because after a pause they would come all
+    at once.
     """
     if not due:
         return
@@ -331,7 +332,12 @@ def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
     StepDone.objects.bulk_create(
         [StepDone(message=message, step=one.key) for one in due], ignore_conflicts=True
     )
-    step = due[-1].step
+    last = {one.key: one.step for one in due if one.at == due[-1].at}
+    for step in last.values():
+        _do(step, message, now)
+
+
+def _do(step: LadderStep, message: Message, now: datetime) -> None:
     kind = "its first look" if step.basis == LadderStep.Basis.LOOK else "its decision"
     when_in_words = f"The target for {kind} has passed"
     if step.minutes:

@@ -345,7 +345,13 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
         decided_at=Subquery(by_people.values("recorded_at")[:1]),
         replaced=Subquery(by_people.values("feedback__replaced_by")[:1]),
     )
-    return list(with_decision.order_by("-pk")[:MOST_READ])
+    ordered = with_decision.order_by("-pk")
+    newest = list(ordered[:MOST_READ])
+    if len(newest) == MOST_READ:
+        # What speaks against the class counts, however many came since.
+        refused = Q(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK))
+        newest += ordered.filter(refused, pk__lt=newest[-1].pk)[:MOST_READ]
+    return newest
 
 
 def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:

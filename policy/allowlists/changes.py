@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from audit.recording import record
 from common.actors import Actor
 from common.mail_addresses import read_pattern, stored_pattern
-from common.postgres import atomic_with_retry, clock
+from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
@@ -218,6 +218,8 @@ def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
         raise ActNotAllowed(
             "Only an admin of everything that this list covers can change it."
         )
+    # Whether an active rule names it must not change before this is stored.
+    take_lock("policy.rules")
     # The row is made first, so that there is one to lock: if two people make the first
     # version at once, the second one waits here.
     Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)

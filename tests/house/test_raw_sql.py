@@ -6,9 +6,8 @@ import ast
 
 import pytest
 
-from tests.house.test_house_rules import ROOT, nodes_of
+from tests.house.test_house_rules import ROOT
 
-pytestmark = pytest.mark.xdist_group("house")
 APART = {"tests", "migrations", "benchmarks", "launcher"}
 PLACES = {
     "the clock, locks, limits and catalogs": {
@@ -30,7 +29,7 @@ def has_raw_sql(source):
     """Whether a module sends SQL of its own, by a cursor, by psycopg or inside a
     queryset.
     """
-    for node in nodes_of(source):
+    for node in ast.walk(ast.parse(source)):
         if (
             isinstance(node, ast.ImportFrom)
             and node.module == "psycopg"

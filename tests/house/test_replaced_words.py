@@ -5,11 +5,8 @@ docs/glossary.md has those that stay.
 import ast
 import re
 
-import pytest
+from tests.house.test_house_rules import ROOT, SOURCES
 
-from tests.house.test_house_rules import ROOT, SOURCES, nodes_of
-
-pytestmark = pytest.mark.xdist_group("house")
 COMMENTS = {
     ".html": re.compile(
         r"\{#.*?#\}|\{% comment.*?endcomment %\}|<!--.*?-->", re.DOTALL
@@ -45,13 +42,15 @@ def strings_of(path):
     """Yield the strings of a module that are no docstrings, and of an f-string its
     parts.
     """
-    nodes = nodes_of(path.read_text())
+    tree = ast.parse(path.read_text())
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     first = [
-        node.body[0] for node in nodes if isinstance(node, documented) and node.body
+        node.body[0]
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body
     ]
     docstrings = {id(one.value) for one in first if isinstance(one, ast.Expr)}
-    for node in nodes:
+    for node in ast.walk(tree):
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)

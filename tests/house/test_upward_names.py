@@ -4,11 +4,8 @@ import ast
 import re
 import tomllib
 
-import pytest
+from tests.house.test_house_rules import ROOT
 
-from tests.house.test_house_rules import ROOT, nodes_of
-
-pytestmark = pytest.mark.xdist_group("house")
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
     "importlinter"
 ]["contracts"]
@@ -53,7 +50,7 @@ def upward_names(app, source):
     """Return the lines of a module of `app` that name an app above it."""
     found = [
         (node.lineno, named_in(node))
-        for node in nodes_of(source)
+        for node in ast.walk(ast.parse(source))
         if hasattr(node, "lineno")
     ]
     return [line for line, named in found if named and HEIGHT[named] > HEIGHT[app]]

@@ -83,6 +83,14 @@ def reminded(message):
     )
 
 
+def test_steps_that_are_due_at_one_moment_are_all_done(message, reviewer):
+    on_duty(reviewer)
+    make_plan({"whom": "duty"}, {"whom": "destinations"})
+    held_for(message, 3 * HOUR)
+    run()
+    assert sorted(acts(message)) == ["message.late", "message.reminded"]
+
+
 def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_comes_first(
     message,
 ):

@@ -126,6 +126,11 @@ def test_rejection_is_named_in_the_evidence_and_a_late_one_keeps_it_from_being_p
         monkeypatch.setattr(record, "LEAST_SHARE", least_share)
         with pytest.raises(commands.StandingRefused, match=why):
             commands.sign_standing(actor=actor_of(admin), **like, terms=terms())
+    # It counts, however many messages came since.
+    oldest = Message.objects.earliest("pk")
+    Decision.objects.filter(message=oldest).update(outcome="reject")
+    monkeypatch.setattr(record, "MOST_READ", 2)
+    assert str(oldest.public_id) in record.proposal_for(**like).evidence.against
 
 
 def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
