@@ -286,6 +286,16 @@ def upgrade(key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
             # The account's minimum may have been set after the request was made.
             _check_minimum(mailbox.account, Mode(request.target_mode))
             was = mailbox.oversight_mode
+            if was == Mode.READ_ONLY:
+                # Waiting mail kept the mode that the mailbox had before. A looser one
+                # would count as loosened by its call.
+                target = Mode(request.target_mode)
+                Email.objects.filter(
+                    mailbox=mailbox,
+                    status=Status.SCHEDULED,
+                    decision="",
+                    oversight_mode__in=[one for one in Mode if is_looser(one, target)],
+                ).update(oversight_mode=target)
             mailbox.save_fields(oversight_mode=request.target_mode)
             auditing.record(
                 "mailbox.upgraded",

@@ -11,7 +11,7 @@ every message.
 import re
 import smtplib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,8 +19,8 @@ from datetime import timedelta
 from common.smtp import Server, connect, limit
 from outgoing.backoff import retry_after_attempt
 
-# Seconds for all steps before the message together. This keeps an attempt well inside
-# its lease.
+# Seconds for the steps from the sender to the last recipient together, checked before
+# each recipient. The lease is checked once more before the message is sent.
 OPENING_TIMEOUT = 25
 # Seconds to send all bytes of a large message over a slow line.
 MESSAGE_TIMEOUT = 60
@@ -34,7 +34,8 @@ RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
 MAX_ATTEMPTS = len(RETRIES) + 3
 # Reply codes that ask for a sign-in, or for another kind of sign-in.
 _SIGN_IN = frozenset({530, 534, 535, 538})
-# Enhanced codes of any class but 5.7 (policy), such as 5.1.1 (no such mailbox).
+# Enhanced codes of permanent errors, such as 5.1.1 (no such mailbox), except those about
+# policy (5.7).
 _ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
 # Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
@@ -108,13 +109,15 @@ def hand_over(
     accept_partial: bool,
     before_message: Callable[[], bool],
     envelope_id: str = "",
+    named: Collection[str] = (),
 ) -> HandoverResult:
     """Deliver `message` to the mail server. `before_message` is called right before the
     bytes of the message are sent; if it returns False, they are not.
 
     With `accept_partial` False, a recipient that is refused for now makes the whole
-    attempt fail, so that a later attempt gives nobody the message twice. If the server
-    reports delivery, its reports repeat `envelope_id`. Raises HandoverFailed,
+    attempt fail, so that a later attempt gives nobody the message twice. It also fails
+    if that leaves nobody of `named`, for whom the message is: the others get copies. If
+    the server reports delivery, its reports repeat `envelope_id`. Raises HandoverFailed,
     FateUnknown or LeaseLost.
     """
     with _session(server) as smtp:
@@ -151,7 +154,9 @@ def hand_over(
                 permanent=not refused_for_now and not is_for_operator,
                 refused=refused,
             )
-        if refused_for_now and not accept_partial:
+        wanted = set(named)
+        only_copies = wanted <= refused.keys() and wanted.intersection(refused_for_now)
+        if refused_for_now and (only_copies or not accept_partial):
             raise HandoverFailed(
                 f"{len(refused_for_now)} recipients are refused for now",
                 refused=refused,

@@ -100,8 +100,15 @@ def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
         email_address=comparable(address),
         reason=reason,
     )
-    # Another message to the same address may bounce at this moment.
-    Suppression.objects.bulk_create([row], ignore_conflicts=True)
+    # Another message to the same address may bounce at this moment; who unsubscribes at
+    # this moment stays so.
+    Suppression.objects.bulk_create(
+        [row],
+        ignore_conflicts=reason != Suppression.Reason.UNSUBSCRIBED,
+        update_conflicts=reason == Suppression.Reason.UNSUBSCRIBED,
+        unique_fields=["account", "email_address"],
+        update_fields=["reason", "mailbox"],
+    )
     auditing.record(
         "suppression.added",
         row,

@@ -2,7 +2,6 @@
 finishes what a crash interrupted.
 """
 
-import logging
 from typing import Any
 
 from django.conf import settings
@@ -13,8 +12,6 @@ from gateway import tasks
 from gateway.messages import decisions, outbox
 from gateway.models import Email, IdempotencyRecord, Notice, Webhook, WebhookDelivery
 from gateway.webhooks import deliveries
-
-log = logging.getLogger(__name__)
 
 # How many rows of a kind one sweep sends tasks for or clears; the next sweep comes in
 # seconds.

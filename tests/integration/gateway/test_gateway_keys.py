@@ -399,6 +399,15 @@ def test_mail_in_the_mailboxs_own_mode_follows_it_whatever_calls_may_do(free):
     assert Email.objects.get(pk=email_id).oversight_mode == "monitored"
     assert free.patch(free.base, oversight_mode="gated_send").status_code == 200
     assert leave(email_id) == "asked"
+    # Nor does it keep a looser mode from before the mailbox was read-only.
+    Mailbox.objects.update(oversight_mode="read_only")
+    Email.objects.update(
+        status="scheduled", oversight_mode="monitored", due_at=timezone.now()
+    )
+    free.post(f"{free.base}/request-upgrade", target_mode="gated_send")
+    [asked] = free.get("/v1/upgrade-requests", key="admin")["requests"]
+    free.post(f"{free.base}/upgrade", code=asked["code"])
+    assert leave(email_id) == "asked"
 
 
 def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world, mail_server):

@@ -245,6 +245,11 @@ def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
         assert leave(email) == outcome, attempts
         assert mail_server.seen == seen, attempts
     assert [envelope.rcpt_tos for envelope in mail_server.taken] == [[DANA]]
+    # A copy alone is no reason to give up on the recipients.
+    Mailbox.objects.update(auto_bcc="archive@acme.example")
+    email = listening.approved(to=["grey@x.example"])
+    make_due(email, attempts=8)
+    assert leave(email) == "put off"
 
 
 @pytest.mark.parametrize(
