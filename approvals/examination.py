@@ -55,8 +55,7 @@ from policy.rules.facts import stored_facts
 from rendering import ParsedContent
 from risk import find_risks
 from risk.addresses import bare_address, everybody
-from risk.findings import HIGH, OwnPhrase, Rejected, RiskContext, score_of, worst_first
-from risk.findings import may_have_left as may_have_left_finding
+from risk.findings import HIGH, OwnPhrase, Rejected, RiskContext, score_of
 from risk.own_words import read_phrase
 from risk.similarity import amounts, shape
 from risk.sums import sums_of
@@ -85,7 +84,7 @@ _contacts_by_connection: dict[int, tuple[float, Mapping[str, int]]] = {}
 
 
 def findings(
-    message: Message, content: Content, parsed: ParsedContent, *, may_have_left: bool
+    message: Message, content: Content, parsed: ParsedContent
 ) -> list[dict[str, Any]]:
     """Return the findings about a content, worst first, as JSON to be stored with the
     revision.
@@ -112,8 +111,6 @@ def findings(
         text_part=parsed.text_part,
     )
     results = find_risks(content, parsed.shown, context)
-    if may_have_left:
-        results = worst_first((*results, may_have_left_finding()))
     return [asdict(finding) for finding in results]
 
 

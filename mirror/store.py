@@ -51,7 +51,7 @@ from rendering import (
 )
 from rendering.result import NOT_SAFE
 from rendering.source_view import render_source
-from risk.findings import Finding
+from risk.findings import Finding, may_have_left, restored
 from upstream.events import Event, direction_of, read_time
 
 # How many files of a message are fetched. The page only names the others.
@@ -69,12 +69,7 @@ class Examiner(Protocol):
         """
 
     def findings(
-        self,
-        message: Message,
-        content: Content,
-        parsed: ParsedContent,
-        *,
-        may_have_left: bool,
+        self, message: Message, content: Content, parsed: ParsedContent
     ) -> list[dict[str, Any]]:
         """Return the findings about the content, worst first, in the form in which the
         revision stores them.
@@ -402,9 +397,6 @@ def store_revision(
         message.answers = earlier
         message.try_number = earlier.try_number + 1
     if current is None or new_content is not None:
-        # After a restore, our gateway holds messages again of which it does not know
-        # whether they were sent: the backup may be older than their approval.
-        has_doubt = bool(row.get("fate_unknown"))
         stored = asdict(whole_content)
         current = Revision.objects.create(
             message=message,
@@ -414,9 +406,7 @@ def store_revision(
             fingerprint=fingerprint(whole_content),
             # Findings compare a message with others of its kind, which is known only
             # now that the columns of the row are set.
-            findings=examiner.findings(
-                message, whole_content, parsed, may_have_left=has_doubt
-            ),
+            findings=examiner.findings(message, whole_content, parsed),
             html_text=parsed.words[:MAX_TEXT],
             is_unsafe=parsed.is_unsafe,
             simplified=min(int(row.get("simplified") or 0), 1000),
@@ -429,6 +419,12 @@ def store_revision(
             details=details_of_content(whole_content, number=current.number)
             | {"key": message.sent_by_key_name or message.sent_by_key},
         )
+    # After a restore, our gateway holds messages again of which it does not know whether
+    # they were sent: the backup may be older than their approval.
+    rules = [one.get("rule") for one in current.findings]
+    if row.get("fate_unknown") and "restored" not in rules:
+        current.findings = [asdict(may_have_left()), *current.findings]
+        current.save(update_fields=["findings"])
     message.revision = current
     is_first = message.hydrated_at is None
     message.hydrated_at = message.hydrated_at or now
@@ -459,7 +455,7 @@ def add_finding(revision: Revision, found: Finding) -> None:
         .get(pk=revision.message_id)
     )
     stored = Revision.objects.get(pk=revision.pk)
-    if asdict(found) in stored.findings:
+    if found in map(restored, stored.findings):
         return
     stored.findings = [asdict(found), *stored.findings]
     stored.save(update_fields=["findings"])

@@ -114,8 +114,8 @@ def confirm_reports():
     them gone at MultiMail.
     """
     for message in Message.objects.reported_unconfirmed().select_related("connection"):
-        closing.close(message, UpstreamStatus(), clock())
-        closing.catch_up(message, UpstreamStatus(), clock())
+        closing.close(message, UpstreamStatus(), clock(), clock())
+        closing.catch_up(message, UpstreamStatus(), clock(), clock())
 
 
 def pending_row(upstream_id, **fields):

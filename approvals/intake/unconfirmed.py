@@ -57,7 +57,7 @@ def apply_waiting(
         .order_by("pk")
     ):
         if read != ABSENT and needs_read(message, parse(bytes(row.body))):
-            if read == TOLD and (before is None or row.received_at < before):
+            if read == TOLD and before and row.received_at < before:
                 refuted.append(row.pk)
             continue
         state_before = message.state

@@ -205,7 +205,7 @@ def _message_of(cleaned: dict[str, Any], actor: Actor) -> Message | None:
         recipients=list(content.to),
     )
     parsed = parse_content(content)
-    findings = examine(message, content, parsed, may_have_left=False)
+    findings = examine(message, content, parsed)
     columns, review = columns_of(message, content, parsed, findings)
     message.written_to = columns["written_to"]
     message.review = Review(message=message, **review)

@@ -51,7 +51,7 @@ def close(
     message: Message,
     upstream: UpstreamStatus,
     now: datetime,
-    began: datetime | None = None,
+    began: datetime,
 ) -> str:
     """End a held message that MultiMail no longer holds: by what a read told
     (`upstream`); else by this desk's decision that took effect; else by what webhooks
@@ -98,7 +98,7 @@ def catch_up(
     message: Message,
     upstream: UpstreamStatus,
     now: datetime,
-    began: datetime | None = None,
+    began: datetime,
 ) -> str:
     """Apply what a read told about a message that is no longer held. Return the events
     that were applied as a text for the log, or "nothing new".
@@ -184,18 +184,14 @@ def refute_reports(message: Message, began: datetime) -> None:
     if locked is None or not locked.is_held or not locked.reported:
         return
     Message.objects.filter(pk=locked.pk).update(missing_since=None)
-    unconfirmed.refute(locked, before=_proves_until(locked, began) or began)
+    unconfirmed.refute(locked, before=_proves_until(locked, began))
 
 
-def _proves_until(message: Message, began: datetime | None) -> datetime | None:
+def _proves_until(message: Message, began: datetime) -> datetime:
     """Return the time before which webhooks must have come to be refuted by a read."""
     # Hosted MultiMail may be a little behind, and list a message that it no longer
     # holds.
-    return (
-        began - SETTLE_TIME
-        if began and not message.connection.is_our_gateway
-        else began
-    )
+    return began if message.connection.is_our_gateway else began - SETTLE_TIME
 
 
 @transaction.atomic

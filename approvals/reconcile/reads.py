@@ -87,7 +87,8 @@ def hydrate(message_id: int, now: datetime) -> str:
             # MultiMail does not know the message, perhaps only for this key: a whole
             # read shows whether it is held.
             return read_everything(message.connection_id, now)
-        return closing.close(message, reads.status_in(pending.closed, message), now)
+        status = reads.status_in(pending.closed, message)
+        return closing.close(message, status, now, began=now)
 
 
 def ask_about(message_id: int, now: datetime) -> str:
@@ -241,7 +242,7 @@ class _Reading:
         # The fields of each held message to compare rows with, by its id at MultiMail.
         fields = self.messages.real().filter(state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
-            "missing_since", "gate_expires_at", "reported", "revision__coverage", named=True,
+            "missing_since", "gate_expires_at", "reported", "revision__coverage", "review__rules", named=True,
         )  # fmt: skip
         held: dict[str, Any] = {one.upstream_id: one for one in fields}
         changed_ids = self._changed_ids(held)
@@ -321,6 +322,9 @@ class _Reading:
                 and "cc" not in row
                 and "cc" not in mirrored.revision__coverage
             ):
+                candidates[upstream_id] = None
+            elif row.get("fate_unknown") and "restored" not in mirrored.review__rules:
+                # The gateway was restored without the desk.
                 candidates[upstream_id] = None
             elif mirrored.seen_at < self.began and not _has_fingerprint(
                 row, mirrored.revision__fingerprint

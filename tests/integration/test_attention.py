@@ -252,7 +252,7 @@ def test_webhooks_after_a_read_that_said_everything_are_not_listed(
     decide(message, reviewer, "applied", changed_at=Now())
     later = ("sent", "delivered")
     read = UpstreamStatus(reported="approved", status="sent", later_events=later)
-    assert closing.close(message, read, NOW) == "closed"
+    assert closing.close(message, read, NOW, NOW) == "closed"
     for name in ("message.delivered", "oversight.approved", "oversight.pending"):
         long_ago = {"timestamp": "2026-11-20T04:00:00Z"}
         assert receive_event(connection, message, name, **long_ago).result == "late"

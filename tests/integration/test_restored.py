@@ -134,6 +134,13 @@ def test_message_that_was_approved_and_sent_since_is_marked_before_anybody_appro
     assert "restored" in held.review.rules
 
 
+def test_gateway_that_was_restored_alone_marks_what_the_desk_already_had(account, held):
+    call_command("gateway_restored", "--made-at", NOW.isoformat())
+    read_all(account.connection)
+    held.refresh_from_db()
+    assert "restored" in held.review.rules
+
+
 def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, admin):
     with_time = approved(account, send_at="2099-01-01T00:00:00Z")
     due = approved(account)
