@@ -187,8 +187,7 @@ class _Connection(HTTPConnection):
     # Returns a socket to the first address that accepts a connection.
     def _new_conn(self) -> socket.socket:
         limits = self._limits
-        port = self.port or self.default_port
-        addresses = _look_up(self.host, port, limits)
+        addresses = _look_up(self.host, self.port or self.default_port, limits)
         if not limits.may_be_private and not all(
             is_public(str(target[0])) for *_, target in addresses
         ):

@@ -1,5 +1,5 @@
-"""Uses PostgreSQL for what the ORM cannot express: its clock, locks without a row that
-all hosts share, time limits of statements, transactions that are tried again,
+"""Uses PostgreSQL for what the ORM cannot express: its clock, advisory locks, time
+limits of statements, transactions that are tried again,
 snapshots, and what its catalogs say about rights and open transactions.
 """
 
@@ -45,7 +45,7 @@ def clock() -> datetime:
 
 
 def ping() -> None:
-    """Run an empty query. Raises DatabaseError if the database does not answer."""
+    """Run a trivial query. Raises DatabaseError if the database does not answer."""
     _tell("SELECT 1")
 
 
@@ -79,7 +79,8 @@ def statements_within(milliseconds: int) -> Iterator[None]:
     with transaction.atomic():
         limit_statements(milliseconds)
         yield
-        # If there is an outer transaction, its later statements get the usual limit.
+        # If there is an outer transaction, its later statements get the usual limit, also
+        # if it had set one of its own.
         _tell("SET LOCAL statement_timeout = DEFAULT")
 
 
@@ -142,7 +143,9 @@ def atomic_with_retry(command: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Which transactions have ended: all with ids below `xmin`, none from `xmax` on."""
+    """Which transactions have ended: all with ids below `xmin`, none from `xmax` on.
+    `text` lists those between that have not.
+    """
 
     text: str
     xmin: int
@@ -237,8 +240,8 @@ class IdleSession:
 
 
 def idle_sessions(*, longer_than: float) -> list[IdleSession]:
-    """Return the sessions of this database that have been idle in a transaction for so
-    many seconds.
+    """Return at most five sessions of this database that have been idle in a
+    transaction for so many seconds, the longest first.
     """
     rows = _rows(
         "SELECT pid, coalesce(usename, '?'), extract(epoch FROM clock_timestamp() - state_change)::int"

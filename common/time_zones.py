@@ -36,9 +36,8 @@ def somebodys_time(read_zone_name: Callable[[], str]) -> Iterator[None]:
 
 def zone_named(typed: str) -> ZoneInfo | None:
     """Return the time zone of this name, in upper or lower case; None if there is none."""
-    name = typed.strip().replace(" ", "_").casefold()
-    name_in_full = _zones().get(name)
-    return ZoneInfo(name_in_full) if name_in_full else None
+    name = _zones().get(typed.strip().replace(" ", "_").casefold())
+    return ZoneInfo(name) if name else None
 
 
 @cache

@@ -321,13 +321,12 @@ def _discord() -> Step:
 
 
 def _people() -> Step:
-    people = _to("people")
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
         summary = (
             f"You and {others} {'other' if others == 1 else 'others'} can sign in."
         )
-        return Step("people", "done", summary, "View people", people)
+        return Step("people", "done", summary, "View people", _to("people"))
     summary = "Reviewers decide; auditors search the history. You can invite people later, or work alone."
     return Step("people", "todo", summary, "Invite people", _to("invite"))
 

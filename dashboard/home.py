@@ -134,8 +134,7 @@ def panels_for(actor: Actor) -> list[Panel]:
     # Figures of single people are read only where they are allowed.
     reader = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     if reader.scopes and shows_people():
-        given = Verdict.objects.visible_to(reader)
-        panels.append(_people(given.of_the_week().paces()))
+        panels.append(_people(Verdict.objects.visible_to(reader).of_the_week().paces()))
     panels.append(_caught(of_the_week.caught_by_rule()))
     if week["number"] >= verdicts.MOST:
         panels = [

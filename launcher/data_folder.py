@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,14 @@ def claim(data: Path) -> None:
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        strange = [entry.name for entry in data.iterdir() if entry.name != "lost+found"]
+        strange = content(data)
     except OSError as error:
         raise LaunchError(
             f"DATA_DIR: {data} cannot be used: {error.strerror}."
         ) from error
     if strange and not (data / LOCK).exists():
         raise LaunchError(
-            f"DATA_DIR: {data} contains other files ({', '.join(sorted(strange)[:3])}); choose an empty or new folder."
+            f"DATA_DIR: {data} contains other files ({', '.join(strange[:3])}); choose an empty or new folder."
         )
     (data / LOCK).touch(mode=0o600)
     owner = (data / LOCK).stat().st_uid
@@ -125,9 +125,9 @@ def read_state(data: Path) -> dict[str, Any]:
     return read_object(data / STATE)
 
 
-def write_state(data: Path, state: Mapping[str, Any]) -> None:
+def write_state(data: Path, state: dict[str, Any]) -> None:
     """Replaces the state file."""
-    replace_private(data / STATE, json.dumps(dict(state), indent=1))
+    replace_private(data / STATE, json.dumps(state, indent=1))
 
 
 def forget_state(data: Path) -> None:

@@ -289,15 +289,14 @@ def read(
         raise LaunchError(
             "DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither."
         )
-    schemes: tuple[str, ...] = ("postgresql", "postgres")
+    schemes = ("postgresql", "postgres")
     database = given.url("DATABASE_URL", schemes=schemes, host=False)
     if database:
         computed["DATABASE_URL"] = database
         computed["DATABASE_OWNER_URL"] = given.url(
             "DATABASE_OWNER_URL", database, schemes=schemes, host=False
         )
-    schemes = ("redis", "rediss", "unix")
-    if redis := given.url("REDIS_URL", schemes=schemes, host=False):
+    if redis := given.url("REDIS_URL", schemes=("redis", "rediss", "unix"), host=False):
         computed["REDIS_URL"] = redis
     return Environment(
         data=data,

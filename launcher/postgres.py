@@ -165,7 +165,10 @@ class Postgres(EmbeddedServer):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
         self._hand_over(partial)
-        options = [
+        initdb = [
+            *self._wrapper,
+            str(self._programs / "initdb"),
+            f"--pgdata={partial}",
             "--auth=trust",
             "--encoding=UTF8",
             "--no-instructions",
@@ -176,9 +179,8 @@ class Postgres(EmbeddedServer):
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
         ]
-        initdb = [*self._wrapper, str(self._programs / "initdb"), f"--pgdata={partial}"]
         run_to_its_end(
-            [*initdb, *options],
+            initdb,
             "PostgreSQL could not create its data folder.",
             env=self._environment,
             cwd=partial,
@@ -209,9 +211,15 @@ class Postgres(EmbeddedServer):
         """Runs statements as the owner. If they fail, raises LaunchError with the
         sentence `error` and the output of psql.
         """
-        psql = [str(self._programs / "psql"), "-Xq", "--set=ON_ERROR_STOP=1"]
-        options = ["--dbname=postgres", f"--username={OWNER}", f"--host={self.sockets}"]
-        run_to_its_end([*psql, *options], error, input=text, env=self._environment)
+        psql = [
+            str(self._programs / "psql"),
+            "-Xq",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname=postgres",
+            f"--username={OWNER}",
+            f"--host={self.sockets}",
+        ]
+        run_to_its_end(psql, error, input=text, env=self._environment)
 
     def _hand_over(self, *folders: Path) -> None:
         """As root, changes the owner of these folders to the user that runs PostgreSQL:

@@ -67,8 +67,7 @@ class Check:
                 answer = b""
                 while len(answer) < 12 and (part := client.recv(4096)):
                     answer += part
-                is_http = answer.startswith(b"HTTP/")
-                return int(answer[9:12]) if is_http else 0
+                return int(answer[9:12]) if answer.startswith(b"HTTP/") else 0
         except (OSError, ValueError):
             return 0
 
@@ -114,14 +113,13 @@ def table(environment: Environment) -> list[Process]:
         # It may be 0.0.0.0, all interfaces. On Linux a connection to 0.0.0.0 reaches
         # this machine.
         host = environment.variables["INBOUND_HOST"]
-        inbound = Check(port=ports["INBOUND_PORT"], host=host)
         processes.append(
             worker(
                 "worker-out",
                 queues="gateway",
                 beat=beat,
                 threads=GATEWAY_THREADS,
-                inbound=inbound,
+                inbound=Check(port=ports["INBOUND_PORT"], host=host),
             )
         )
     if environment.demo != "0":

@@ -124,16 +124,17 @@ class Supervisor:
             )
         # The process id in an earlier run's state may belong to another process by now.
         data_folder.forget_state(data)
+        state = {"pid": os.getpid(), "verb": self.verb}
         if disk.is_full(data):
             with contextlib.suppress(OSError):
-                data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
+                data_folder.write_state(data, state)
             say(
                 f"The disk of {data} is full: waiting until {disk.LEAST_FREE // 1024**2} MB are free."
             )
         # Wait instead of failing: after a reboot there may be nobody to start it again.
         while disk.is_full(data):
             self.signals.pause(1.0)
-        data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
+        data_folder.write_state(data, state)
         self.sweep()
         for log in self._logs.glob("*.log"):
             # Each run begins with empty logs; those of the run before are kept as
@@ -314,8 +315,7 @@ class Supervisor:
                     say(f"{child.name} has not responded for a long time")
             if self.servers.parser.end_if_hanging():
                 say("The parser has not responded for a long time")
-        somebody_is_down = any(child.running is None for child in self.children)
-        return 0.1 if somebody_is_down else 1.0
+        return 0.1 if any(child.running is None for child in self.children) else 1.0
 
     # Restarts a process if it has ended and its pause is over. Returns whether anything
     # changed.

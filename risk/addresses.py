@@ -88,7 +88,9 @@ def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
     whose |= dict.fromkeys(
         (a for a in everybody(content) if a not in whose), "recipient"
     )
-    yield from ((who, address) for address, who in whose.items() if "@" in address)
+    for address, who in whose.items():
+        if "@" in address:
+            yield who, address
 
 
 def unknown_addresses(
@@ -382,12 +384,10 @@ def reply_elsewhere(
 ) -> Iterator[Finding]:
     """A Reply-To that is neither at the sender's domain nor at one of our own."""
     sender = domain_of(bare_address(content.sender))
-    ours = own_domains(context)
+    accepted = (sender, *own_domains(context))
     for address in reply_addresses(content):
         domain = domain_of(address)
-        if not sender or any(
-            is_same_registrant(domain, own) for own in (sender, *ours)
-        ):
+        if not sender or any(is_same_registrant(domain, own) for own in accepted):
             continue
         is_known = bool(context.known_addresses.get(address.lower()))
         yield finding(

@@ -477,11 +477,10 @@ def attachment_runs_code(
             sentence = "An attachment can run code when it is opened."
             if is_milder:
                 sentence = "An attachment is a web page that opens in the browser."
-            detail = f"{quoted(name, 120)}: {why}."
             yield finding(
                 "attachment_runs_code",
                 sentence,
-                detail,
+                f"{quoted(name, 120)}: {why}.",
                 (name,),
                 is_milder=is_milder,
                 anchor=ATTACHMENTS,
@@ -498,8 +497,7 @@ def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
     )
     endings = name.split(".")[1:]
     ending = endings[-1].strip() if endings else ""
-    reversing = set(found_in(attachment.name)) & BIDI
-    if reversing:
+    if set(found_in(attachment.name)) & BIDI:
         return (
             f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}",
             "high",

@@ -108,13 +108,11 @@ def greeting_differs(
     if any(_may_be_named(one, greeting, greeted) for one in content.recipients):
         return
     whom = ", ".join(one_word(bare_address(one)) for one in people)
-    sentence = "The greeting does not match the recipient."
-    evidence = (greeting.line, *map(bare_address, people))
     yield finding(
         "greeting_differs",
-        sentence,
+        "The greeting does not match the recipient.",
         f"{quoted(greeting.line)} goes to {whom}.",
-        evidence,
+        (greeting.line, *map(bare_address, people)),
         anchor=SHEET,
     )
 

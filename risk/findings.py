@@ -135,7 +135,6 @@ def finding(
     published_rule = RULES[rule]
     pieces = tuple(_cut(piece, 300) for piece in islice(evidence, MAX_EVIDENCE))
     level: Level = "notice" if is_milder else published_rule.level
-    points = counted_points(published_rule, level, published_rule.points)
     return Finding(
         rule,
         published_rule.version,
@@ -144,7 +143,7 @@ def finding(
         _cut(detail, 1000),
         pieces,
         anchor,
-        points,
+        counted_points(published_rule, level, published_rule.points),
     )
 
 

@@ -109,8 +109,7 @@ def _mask(text: str) -> str:
     hosts: list[str] = []
     for between, url in zip_longest(_URL.split(text), _URL.findall(text)):
         # Mail programs turn hosts without http:// into links too, so they are compared.
-        named = find_hosts(readable(between))
-        hosts += [one.host for one in named if not one.local]
+        hosts += [one.host for one in find_hosts(readable(between)) if not one.local]
         between = _NUMBERS.sub(_NUMBER, _MAIL_ADDRESS.sub(_ADDRESS, between))
         between = _MONTH_AFTER.sub(rf"\g<day>\g<between>{_MONTH}", between)
         masked += _MONTH_BEFORE.sub(rf"{_MONTH}\g<between>\g<day>", between)

@@ -458,8 +458,7 @@ class _Reading:
                     self._note(number, named)
                     continue
                 value = min(number.value.scaleb(named.zeros), LARGEST)
-                so_far = number.sums.get(named.code, value)
-                number.sums[named.code] = max(value, so_far)
+                number.sums[named.code] = max(value, number.sums.get(named.code, value))
         # A number counts in each currency next to it. An uncertain currency (empty
         # code) counts only if the number has no other.
         self.sums = [
@@ -555,11 +554,10 @@ class _Reading:
             # them: "5000 days of EUR", "EUR number 5000". A date such as "3 May 2026"
             # is no doubt.
             is_date = word in MONTHS and beyond.kind == _NUMBER
-            is_explained_by_word = word in NAMES | CLOCK | COUNTED | MONTHS
             return (
                 largest is None
                 and distance > 1
-                and is_explained_by_word
+                and word in NAMES | CLOCK | COUNTED | MONTHS
                 and not is_date
             )
         if beside.sums and _ONE_NUMBER.fullmatch(gap):

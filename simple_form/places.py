@@ -20,8 +20,8 @@ from simple_form.styles import ALL_SIDES, INLINE_BOXES
 BLOCKS = frozenset(
     "blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split()
 )
-# How many <sub> or <sup> may be in each other, and how many pixels margins below zero
-# may pull in all.
+# How deep <sub> and <sup> may be nested, and by how many pixels negative margins may pull
+# words over others in total.
 MOST_RAISED = 1
 _MOST_PULLED = 1.0
 # Items of a row with a smaller `min-width`, in pixels, may lie over each other. A table
@@ -101,10 +101,12 @@ class Open:
     # Whether no words come before it in the message.
     is_first: bool = False
 
-    # Whether words in it could not be read beyond its background.
+    # Whether words in it could not be read outside its background, which has round
+    # corners.
     is_lost: bool = False
     # Of a table: whether it has rows or a foot so far, the number of cells in its last
-    # row so far, and whether any row has several.
+    # row so far, and whether any row has several. Of an element written from right to
+    # left: whether any of its lines has several parts.
     has_rows: bool = False
     has_foot: bool = False
     cells: int = 0

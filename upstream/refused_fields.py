@@ -5,7 +5,8 @@ A hosted MultiMail may know fewer optional fields than our gateway, and then ans
 with an error that names those it does not know. The form of that error is not
 documented, so the names are looked for in its text. If a field is missed here, the call
 ends with an error. If a field is found that was not refused, what a reviewer wrote is
-dropped. Therefore a complaint about a field's value does not count.
+dropped. Therefore a complaint about a field's value does not count,
+if the error names its field or the field's name is a plain word such as "reason".
 """
 
 import re
@@ -25,7 +26,7 @@ OF_A_DECISION = (
 OF_A_MESSAGE = ("oversight_mode", "replaces", "metadata")
 OF_A_WEBHOOK = ("include_sandbox", "secret")
 OF_A_MAILBOX = ("scheduling_enabled", "default_gate_timing", "allow_looser_per_call")
-# In a sentence: the field is known, and its text is refused.
+# In a sentence: the field is known, and its value is refused.
 _ABOUT_TEXT = re.compile(
     r"too (?:long|short|large)|at (?:most|least)|maximum|minimum|length|character|required|missing"
 )
@@ -35,7 +36,7 @@ _ABOUT_UNKNOWN = re.compile(
     r"unknown|unexpected|unrecogni|unsupported|extra|additional|permitted|allowed"
 )
 # Where a text names a field: a word with an underscore, a text of one word, a word in
-# quotes, after "field" or a like word, or at the end of a path. Other words, as "reason",
+# quotes, after "field" or a like word, or as a part of a path. Other words, as "reason",
 # may be plain English. A word before an @ belongs to the address of a recipient.
 _NAMED = re.compile(
     r"""\b(?=\w*_)(\w++)(?!@)|^(\w+)$|["'`](\w+)["'`]"""
@@ -88,7 +89,9 @@ def refused_fields(
 
 
 def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """Yield the keys and texts in an answer, except those that repeat the request."""
+    """Yield the keys and texts in an answer, except those that repeat the request, also as a
+    JSON text inside a text.
+    """
     if isinstance(value, str) and '"email_id"' not in value:
         yield value
     elif isinstance(value, Mapping) and depth:

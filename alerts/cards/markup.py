@@ -154,5 +154,4 @@ class Fields(list[Field]):
 
     def moment(self, name: str, at: datetime) -> None:
         """Add a field with a time."""
-        value = self.markup.moment(at)
-        self.append(Field(name, value, inline=True, is_formatted=True))
+        self.append(Field(name, self.markup.moment(at), inline=True, is_formatted=True))

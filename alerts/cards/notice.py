@@ -72,10 +72,9 @@ def notice_card(
     `entry` is the act that it shows.
     """
     minimal = destination.privacy == Destination.Privacy.MINIMAL
-    details = entry.details if entry is not None else {}
-    if entry is not None and entry.action == REFUSED:
+    if entry and entry.action == REFUSED:
         return _refusal_card(entry, markup, minimal=minimal)
-    if entry is not None and entry.action == CHANGE_ASKED:
+    if entry and entry.action == CHANGE_ASKED:
         return _change_card(entry, markup, minimal=minimal)
     kind, _, key = about.partition("/")
     number = int(key) if key.isdecimal() else None
@@ -100,13 +99,12 @@ def notice_card(
         subject = "the desk"
         if connection:
             path = reverse("connection", args=[connection.pk])
-            name = markup.plain(connection.name, MAX_NAME)
-            title = f"{name}: {notice.word.lower()}"
+            title = f"{markup.plain(connection.name, MAX_NAME)}: {notice.word.lower()}"
             subject = "a connection"
         if connection and connection.complete_as_of:
             fields.moment("Queue complete as of", connection.complete_as_of)
     description = f"{markup.bold(f'{notice.word}.')} {notice.detail}"
-    if explanation := details.get("explanation", ""):
+    if entry and (explanation := entry.details.get("explanation")):
         if minimal:
             explanation = without_addresses(explanation)
         description += f"\n{markup.literal(explanation, MAX_EXPLANATION)}"
@@ -184,10 +182,13 @@ def _change_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
     details = entry.details
     fields = Fields(markup)
     if not minimal:
-        fields.text("Now", details.get("before", ""), 600)
-        fields.text("Then", details.get("after", ""), 600)
-        fields.text("Asked by", details.get("asked_by", ""), 600)
-        fields.text("Reason", details.get("reason", ""), 600)
+        for name, key in (
+            ("Now", "before"),
+            ("Then", "after"),
+            ("Asked by", "asked_by"),
+            ("Reason", "reason"),
+        ):
+            fields.text(name, details.get(key, ""), 600)
     fields.moment("Since", entry.at)
     subject = markup.literal(
         details.get("kind" if minimal else "change", ""), MAX_EXPLANATION

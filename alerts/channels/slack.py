@@ -173,13 +173,14 @@ def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a body with these blocks. Notifications show `text`, in which Slack makes
     no links or mentions of its own.
     """
-    quiet = {
+    return {
+        "text": text,
+        "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
         "link_names": False,
         "parse": "none",
     }
-    return {"text": text, "blocks": blocks, **quiet}
 
 
 def cut_entities(text: str, limit: int) -> str:

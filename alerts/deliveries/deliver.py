@@ -50,9 +50,9 @@ BACKOFF = (5, 15, 60, 300, 900, 3600)
 # A failure of the last of these attempts ends the delivery. If the row is claimed once
 # more, the worker died instead: something is wrong with the row itself.
 MAX_ATTEMPTS = len(BACKOFF) + 1
-# The seconds that a destination rests after so many failures in a row, so that one that
-# is down does not occupy workers. After the first there is no rest: that failure may be
-# due to one card.
+# How many seconds a destination rests, by the number of its failures in a row, so that
+# one that is down does not occupy workers. After the first there is no rest: that
+# failure may be due to one card.
 REST_AFTER = (0, 5, 15, 30, 60)
 # In characters: a card has at most 6,000, and each may take six in JSON.
 MAX_STORED = 40_000
@@ -167,8 +167,8 @@ def _put_on_digests(destination: Destination) -> None:
 
 
 def deliver(*, destination_id: int) -> str:
-    """Make one attempt at the next delivery of a destination, and return in a word how
-    it ended; empty if nothing is due.
+    """Make one attempt at the next delivery of a destination, and return in a few words
+    how it ended; empty if nothing is due.
     """
     # Mostly nothing is due, and this query needs no lock.
     if not Delivery.objects.due().filter(destination=destination_id).exists():

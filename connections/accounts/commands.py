@@ -2,9 +2,9 @@
 The ledger gets a key's slot and scopes, never the key.
 
 An admin of everything adds and removes connections; an admin of a connection changes
-it. A command with `second_admin` checks, then yields the change in words: if a second
-admin must accept that, the call ends there, and the command is called again when it is
-accepted.
+it. A command with `second_admin` checks that the actor may do it, then yields the change in
+words: if a second admin must accept that, the call ends there, and the command is
+called again when it is accepted. What depends on the stored state is checked then.
 """
 
 import re
@@ -41,8 +41,8 @@ def check_may_add(actor: Actor) -> None:
 
 
 def check_may_change(actor: Actor, connection: Connection) -> None:
-    """Raise ActNotAllowed unless the actor is an admin of the connection, and if it was
-    removed.
+    """Raise ActNotAllowed if the connection was removed, or the actor is not its
+    admin.
     """
     if connection.removed_at:
         raise ActNotAllowed(f"{connection} was removed; only its history is left.")
@@ -222,8 +222,8 @@ def set_key(
     actor: Actor,
 ) -> CanWait[Connection]:
     """Put a key into a slot. The caller must have checked it. A new oversight key is
-    used for a read at once. If MultiMail accepts it, a pause that the old key caused
-    ends.
+    used for a read at once. If MultiMail accepts it, that read ends a pause that
+    the old key caused (mirror.sync.health).
     """
     locked = lock(connection, actor)
     yield lambda: in_words(locked, "set a key", slot=slot, scopes=scopes)

@@ -180,11 +180,10 @@ def exposition() -> str:
         "Age of the oldest of them.",
         _seconds(sealing.age),
     )
-    sealed_at = sealing.last.at if sealing.last else None
     gauge(
         "ledger_seal_age_seconds",
         "Since the ledger was last sealed.",
-        _age(sealed_at, now),
+        _age(sealing.last.at if sealing.last else None, now),
     )
     gauge(
         "ledger_stopped",
@@ -192,11 +191,10 @@ def exposition() -> str:
         sealing.is_stopped,
     )
     check = Check.objects.latest_finished().first()
-    checked_at = check.ended_at if check else None
     gauge(
         "ledger_check_age_seconds",
         "Since the last full check of the ledger.",
-        _age(checked_at, now),
+        _age(check.ended_at if check else None, now),
     )
     broken = check is not None and check.state == Check.State.BROKEN
     gauge("ledger_broken", "Whether the last full check failed.", broken)

@@ -73,10 +73,9 @@ def turned(line: "Entry") -> list[tuple[str, str, str]]:
     after = _named(new)
     if before is None or after is None:
         return [("", "" if old == NOTHING else old, "" if new == NOTHING else new)]
-    names = dict.fromkeys((*before, *after))
     return [
         (name, before.get(name, ""), after.get(name, ""))
-        for name in names
+        for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     ]
 
@@ -126,7 +125,6 @@ def ledger_line(
             form = '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
         mark = format_html(form, short(version), version, _audit())
     form = "" if brief else ' <span class="nums" title="Entry number">#{}</span>'
-    number = format_html(form, line.pk)
     return format_html(
         _LINE,
         line.pk,
@@ -138,7 +136,7 @@ def ledger_line(
         line_details(line, turned(line), brief=brief),
         through(line),
         mark,
-        number,
+        format_html(form, line.pk),
     )
 
 

@@ -106,10 +106,9 @@ def _marks(row: "Row") -> Iterator[SafeString]:
             "by", f"{message.outside} outside" if message.outside else "all inside"
         )
     if row.starter:
-        picture = icon("chat" if row.discord_user else "key")
         yield _formatted(
             '<span class="by">{}<span class="clip">{}</span></span>',
-            picture,
+            icon("chat" if row.discord_user else "key"),
             ink(row.starter),
         )
     if row.expiry and not row.expiry.is_soon:

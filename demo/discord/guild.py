@@ -160,7 +160,7 @@ class Guild:
         """
         entry["at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         if message is not None:
-            entry |= {"message": message.content}
+            entry["message"] = message.content
             entry |= {"edits": message.edits, "pings": message.pings}
         with self._lock:
             # Begin a new line first: a kill may have cut the last line off.

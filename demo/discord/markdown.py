@@ -46,10 +46,9 @@ def render(text: str, *, links: bool = True) -> str:
     text = _HIDDEN.sub("\ufffd", text)
     out = ""
     for number, piece in enumerate(_BLOCK.split(text)):
-        is_block = number % 2
         out += (
             f"<pre>{escape(piece.strip(chr(10)))}</pre>"
-            if is_block
+            if number % 2
             else _quotes(piece, links)
         )
     return out

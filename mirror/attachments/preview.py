@@ -27,8 +27,8 @@ from mirror.models import AttachedFile, StoredFile
 # How many pages of a PDF are shown at once.
 AT_ONCE = 4
 UNCHANGED = "The download is the original file."
-# In pixels, and the last in bytes. A larger picture is not shown, because it could fill
-# the memory of the reviewer's browser.
+# A larger picture is not shown, because it could fill the memory of the reviewer's
+# browser. The last of these limits is in bytes.
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_000
 MAX_PICTURE = 8 * 1024 * 1024
@@ -46,7 +46,7 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class FilePreview:
-    """One file as the page shows it. `name` is what its place on the page is called."""
+    """One file as the page shows it. `name` is the id of its place on the page."""
 
     file: AttachedFile
     name: str = ""
@@ -58,7 +58,9 @@ class FilePreview:
 
     @property
     def refusal(self) -> str:
-        """Why the file is not shown, as a sentence; empty if it is."""
+        """Why the file is not shown, as a sentence; empty if it can be, as far as is
+        known before it is drawn.
+        """
         return refusal_of(self.file)
 
     @property
@@ -223,7 +225,7 @@ class PdfPages:
     left_out: int = 0
     # Whether the text of all shown pages could be read.
     is_text_whole: bool = True
-    # Whether it may work in a moment.
+    # Whether the parser was busy, so that another try in a moment may work.
     is_busy: bool = False
 
 

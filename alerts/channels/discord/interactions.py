@@ -326,8 +326,11 @@ def _columns(received: Received) -> dict[str, str]:
     options: list[dict[str, Any]] | dict[str, Any]
     if received.type in (COMMAND, AUTOCOMPLETE):
         name = data.name
-        typed = [one for one in data.options or [] if isinstance(one.value, str)]
-        options = [{"name": one.name, "value": one.value} for one in typed]
+        options = [
+            {"name": one.name, "value": one.value}
+            for one in data.options or []
+            if isinstance(one.value, str)
+        ]
     else:
         name = kind if data.custom_id is not None else None
         card = received.message.id if received.message else None
@@ -361,8 +364,7 @@ def _reason(rows: list[_Row]) -> str:
 
 
 def _suggestions(received: Received, columns: dict[str, str]) -> list[str]:
-    options = received.data.options or []
-    option = next((one for one in options if one.focused), None)
+    option = next((one for one in received.data.options or [] if one.focused), None)
     try:
         with transaction.atomic():
             _be_quick()

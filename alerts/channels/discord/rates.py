@@ -127,8 +127,10 @@ def take(scope: Scope) -> float:
     """Count one request and return 0.0; or, if a limit is reached, count nothing and
     return how many seconds to wait. Raises Unknown.
     """
-    limits = (CHANNEL, _ms(CHANNEL_SECONDS), INVALID, _ms(INVALID_SECONDS))
-    return _ask(_TAKE, scope, *limits) / 1000
+    wait = _ask(
+        _TAKE, scope, CHANNEL, _ms(CHANNEL_SECONDS), INVALID, _ms(INVALID_SECONDS)
+    )
+    return wait / 1000
 
 
 def learn(
@@ -147,7 +149,6 @@ def learn(
             name = headers["X-RateLimit-Bucket"][:100]
     # The scope "shared" means that requests of other programs reached the limit.
     is_invalid = status in COUNTED and headers.get("X-RateLimit-Scope") != "shared"
-    windows = (_ms(CHANNEL_SECONDS), _ms(INVALID_SECONDS), _REMEMBERED)
     try:
         _ask(
             _LEARN,
@@ -157,7 +158,9 @@ def learn(
             reset_after,
             channel,
             int(is_invalid),
-            *windows,
+            _ms(CHANNEL_SECONDS),
+            _ms(INVALID_SECONDS),
+            _REMEMBERED,
         )
     except Unknown:
         log.info("limit not noted", extra={"status": status})

@@ -202,17 +202,10 @@ def _carry_out(interaction: Interaction) -> str:
         for kind, (reason, sentence) in _FINAL.items():
             if isinstance(error, kind):
                 # MultiMail's own words follow, escaped.
-                upstream_words = (
-                    "" if kind is errors.KeyRefused else _STATUS.sub("", error.sentence)
-                )
-                upstream_words = (
-                    f" {cut(escape(upstream_words), _MAX_EXPLANATION)}"
-                    if upstream_words
-                    else ""
-                )
-                raise CommandRefused(
-                    f"{sentence}{upstream_words}", reason=reason
-                ) from error
+                words = _STATUS.sub("", error.sentence)
+                if words and kind is not errors.KeyRefused:
+                    sentence += f" {cut(escape(words), _MAX_EXPLANATION)}"
+                raise CommandRefused(sentence, reason=reason) from error
         seconds = None
         may_have_left = interaction.outcome == CALLING
         if isinstance(error, errors.Throttled):

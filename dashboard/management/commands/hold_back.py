@@ -70,7 +70,6 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
     in_progress = Decision.objects.filter(
         state__in=(DecisionState.RECORDED, DecisionState.CALLING)
     ).under_lock()
-    unconfirmed = 0
     for decision in in_progress:
         settle.advance(
             decision,
@@ -81,7 +80,6 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
             lease_until=None,
             due_at=Now(),
         )
-        unconfirmed += 1
     # For decisions that were unconfirmed already, the desk has counted reads of
     # MultiMail. These were made before the backup, so they count no longer.
     Decision.objects.filter(state=DecisionState.UNKNOWN).update(
@@ -90,8 +88,8 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
     held = Message.objects.filter(
         state=MessageState.HELD, direction="outbound", connection__is_our_gateway=True
     )
-    marked = 0
-    for message in held.exclude(revision=None).select_related("revision"):
+    marked = held.exclude(revision=None).select_related("revision")
+    for message in marked:
         revision = message.revision
         assert revision is not None
         other_findings = [
@@ -100,7 +98,6 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
         revision.findings = [asdict(may_have_left()), *other_findings]
         revision.save(update_fields=["findings"])
         Review.objects.filter(pk=message.pk).update(**risk_facets(revision.findings))
-        marked += 1
     connections = list(Connection.objects.at_work().filter(paused_by_hand=False))
     # With this setting the desk repeats an unconfirmed approval when it reads that the
     # message is held. A restored gateway may hold what was sent, so it is switched off.
@@ -113,7 +110,7 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
     )
     for connection in connections:
         pause_by_hand(connection=connection, reason=reason, actor=OPERATOR)
-    return unconfirmed, marked, len(connections)
+    return len(in_progress), len(marked), len(connections)
 
 
 def _moment(text: str) -> datetime:

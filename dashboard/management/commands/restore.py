@@ -59,9 +59,7 @@ class Command(BaseCommand):
     def _restore(self, backup: Backup, seals: Path | None) -> None:
         url = owner_url()
         made_at = datetime.fromisoformat(backup.manifest["made_at"])
-        if unknown := unknown_migrations(
-            (app, name) for app, name in backup.manifest["migrations"]
-        ):
+        if unknown := unknown_migrations(backup.manifest["migrations"]):
             raise BackupError(
                 f"{backup.path} was made by a newer Countersign: it has migrations that this one does not know "
                 f"({first_few(unknown)}). Restore it with that version or a newer one."
