@@ -500,7 +500,6 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
     assert accepted(own, second).state == "accepted"
 
 
-@pytest.mark.slow
 def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(
     admin, second, mailbox
 ):
@@ -515,7 +514,6 @@ def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(
     assert otto.grants.count() == 2
 
 
-@pytest.mark.slow
 def test_rules_that_cannot_be_read_are_replaced_by_two(admin, second, mailbox):
     world = World(admin, mailbox, None)
     PolicyVersion.objects.create(

@@ -197,7 +197,6 @@ def test_every_kind_of_answer_is_closed(signed_in, reviewer, strict):
     says(answer, 200, "Set up a second factor", "Sign out")
 
 
-@pytest.mark.slow
 def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_goes_on(
     signed_in, reviewer
 ):

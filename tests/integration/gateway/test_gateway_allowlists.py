@@ -251,7 +251,6 @@ def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world):
     assert len(facts_of("email.bypassed")) == 2
 
 
-@pytest.mark.slow
 def test_bypass_skips_only_a_gate_that_nobody_asked_for(world):
     world.allow("northwind.example", kind="bypass")
     for mode, asked, status in (
