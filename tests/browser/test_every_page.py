@@ -175,7 +175,7 @@ def _short_queue():
 @pytest.fixture
 def look(chromium):
     """Return a function that shows a page to Chromium, and returns what axe-core finds."""
-    context = chromium.new_context()
+    context = chromium.new_context(reduced_motion="reduce")
     page = context.new_page()
     showing = {}
 
