@@ -1,5 +1,5 @@
-"""Follows the place that `simplify` has reached in a message: the elements that are
-open and the line so far. Yields what an element or words could do at that place
+"""Keeps track of where `simplify` is in a message: the elements that are open and the
+line so far. Tells what an element or words at that place could do to what people read
 (`Harm`).
 """
 
@@ -15,19 +15,12 @@ from simple_form.harmless import Harm, length
 from simple_form.html_reading import Values
 from simple_form.looks import FAR, Look, around_of
 from simple_form.styles import ALL_SIDES, INLINE_BOXES
+from simple_form.tables import Table
 
 # Tags of the simple form that begin a line of their own.
 BLOCKS = frozenset(
     "blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split()
 )
-# How deep <sub> and <sup> may be nested, and by how many pixels negative margins may pull
-# words over others in total.
-MOST_RAISED = 1
-_MOST_PULLED = 1.0
-# Items of a row with a smaller `min-width`, in pixels, may lie over each other. A table
-# of fixed columns has room for this many.
-_NARROW_ITEM = 200.0
-_MOST_FIXED = 3
 # Inline elements.
 _ON_LINES = frozenset(
     "a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup u".split()
@@ -36,38 +29,88 @@ _ON_LINES = frozenset(
 _BOXES_AMONG_WORDS = frozenset(("table", "button", "output", "ruby"))
 # Tables and their parts.
 _PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "caption"))
-# The most parts of a row, and the most pixels of margin, border and padding of each.
-_MOST_PARTS = 8
-_MOST_AROUND = 60.0
-# In pixels: a wider cell leaves little room to others in a table with fixed columns; no
-# cell is narrower than the second.
-_MOST_CELL = 240.0
-_LEAST_CELL = 10.0
-# Words after so many pixels on their line are out of sight, and nobody looks for them.
-_MOST_PUSHED = 750.0
-PUSHED = "a long line before it"
-# Columns of a table, and floats, that are followed.
-MOST_COLUMNS = 30
-MOST_FLOATS = 10
-# How many pixels of width a message has in a narrow window, and in a wide one.
-_NARROW_WINDOW = 300.0
-_WIDE_WINDOW = 700.0
-# Properties that make an inline element higher than its line.
-_TALL = ("padding-top", "padding-bottom", "border-top-width", "border-bottom-width")
 # Harms that are checked by `Look.clip` instead.
 _CUTTING = frozenset(
     f"overflow{axis}: {value}"
     for axis in ("", "-x", "-y")
     for value in ("hidden", "clip", "auto", "scroll")
 )
-# The least width of a letter in a long word, as a share of the font size.
-_NARROWEST = 0.5
+PUSHED = "a long line before it"
+
+# How deep <sub> and <sup> may be nested; how many parts a row may have, and columns a
+# table whose columns are fixed; and how many floats are followed.
+MOST_RAISED = 1
+_MOST_PARTS = 8
+_MOST_FIXED = 3
+MOST_FLOATS = 10
+
+# The following lengths are in pixels. The width of a message in a narrow window, and in
+# a wide one.
+_NARROW_WINDOW = 300.0
+_WIDE_WINDOW = 700.0
+# A line from right to left that seems wider leaves a narrow window on the side to which
+# nobody can scroll.
+_MOST_TURNED = 420.0
+# Words further along their line are out of sight, and nobody looks for them.
+_MOST_PUSHED = 750.0
+# By how much negative margins may pull words over others in total, and the width of
+# which such a margin may be a share.
+_MOST_PULLED = 1.0
+_MARGIN_WHOLE = 800
+# Parts of a row with a smaller `min-width` may lie over each other.
+_NARROW_ITEM = 200.0
+# The most margin, border and padding of a part of a row.
+_MOST_AROUND = 60.0
+# A wider cell leaves little room to the others if columns are fixed; one that asks for
+# less than the second is narrower than most words; none is narrower than the third.
+_MOST_CELL = 240.0
+_NARROW_CELL = 60.0
+_LEAST_CELL = 10.0
+# These properties make an inline element higher than its line if they are larger.
+_TALL = ("padding-top", "padding-bottom", "border-top-width", "border-bottom-width")
+_MOST_TALL = 3
+
+# The usual and the least width of a letter, as shares of the font size, and what a
+# capital adds to each.
+_LETTER = 0.6
+_CAPITAL = 0.2
+_NARROW_LETTER = 0.5
+_NARROW_CAPITAL = 0.27
 # Invisible characters that count as written from right to left.
 RIGHT_MARKS = "\u200f\u061c"
 # Characters at which a line may break.
 BREAKS = re.compile(
     "[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+"
 )
+
+
+@dataclass(slots=True)
+class Numbering:
+    """The numbers that a list prints before its items."""
+
+    # Of its first item; 0 stands for the number of items.
+    first: int
+    step: int
+    has_letters: bool
+    # Of each item: the index in the output at which its number is written, the number
+    # that its author chose, and whether it is counted.
+    items: list[tuple[int, int | None, bool]] = field(default_factory=list)
+
+    def unusual(self) -> Iterator[tuple[int, int]]:
+        """Yield the index in the output and the number of each item that a browser
+        would number differently.
+        """
+        number = self.first
+        if self.step < 0 and number == 0:
+            number = len(self.items)
+        usual = 1
+        for slot, value, is_counted in self.items:
+            number = number if value is None else value
+            shown = number if is_counted else number - self.step
+            if shown != usual:
+                yield slot, shown
+            usual = shown + 1
+            number = shown + self.step
 
 
 @dataclass(slots=True, eq=False)
@@ -80,93 +123,46 @@ class Open:
     tag: str
     look: Look
     harms: list[Harm]
+    # Tags, classes and ids by which rules name it and the elements around it.
+    names: frozenset[str]
+    is_block: bool = False
+    ends_line: bool = False
+    # Whether no words come before it in the message.
+    is_first: bool = False
     # The index in the output at which attributes that depend on its words are written.
     slot: int = -1
     # Its words so far, and how many characters these are.
     text: list[str] = field(default_factory=list)
-    known: int = 0
-    # Whether it is written from right to left, or in the direction of its words.
-    asks_right: bool = False
-    asks_auto: bool = False
-    is_block: bool = False
-    ends_line: bool = False
+    text_length: int = 0
     # Why nobody can read its words; None before it has any, empty if they can be read.
     problem: str | None = None
-    # Whether its first letter is of a script that is written from right to left,
-    # whether any letter is, and whether a line has such letters but begins with
-    # another.
-    is_right_first: bool | None = None
-    has_right: bool = False
-    is_mixed: bool = False
-    # Whether no words come before it in the message.
-    is_first: bool = False
-
     # Whether words in it could not be read outside its background, which has round
     # corners.
     is_lost: bool = False
-    # Of a table: whether it has rows or a foot so far, the number of cells in its last
-    # row so far, and whether any row has several. Of an element written from right to
-    # left: whether any of its lines has several parts.
-    has_rows: bool = False
-    has_foot: bool = False
-    cells: int = 0
-    is_wide: bool = False
-    # Of a cell: the width of its longest word. Of a table: the sum of these in its row
-    # so far.
-    widest: float = 0.0
-    # Of a table: the width of the longest word in its row so far.
-    longest: float = 0.0
-    # Of a table: whether one cell may leave little room to the others.
-    is_uneven: bool = False
-    # Of a table: its cellpadding.
-    padding: float = 0.0
-    # Tags, classes and ids by which rules name it and the elements around it.
-    names: frozenset[str] = frozenset()
-    # How many parts it has if it is a row, and the least width of its content, or of
-    # its table row so far.
-    row_parts: int = 0
-    extent: float = 0.0
-    # The margins, borders and paddings beside its words, and the room between the cells
-    # of a table.
+
+    # Whether its author wants it written from right to left, or in the direction of its
+    # first letter.
+    asks_right: bool = False
+    asks_auto: bool = False
+    # Whether its first letter is of a script that is written from right to left,
+    # whether any letter is, whether a line has such letters but begins with another,
+    # and whether a line has several parts that change places.
+    is_right_first: bool | None = None
+    has_right: bool = False
+    is_mixed: bool = False
+    has_parts: bool = False
+
+    # Of a cell: the width of its longest word, the width that its content has at least,
+    # and the margins, borders and paddings beside its words.
+    longest_word: float = 0.0
+    least_width: float = 0.0
     around: float = 0.0
-    spacing: float = 0.0
-    # Of a table: whether a cell spans rows, the next column, and for how many rows
-    # cells above take each column.
-    spans_rows: bool = False
-    column: int = 0
-    taken: list[int] = field(default_factory=list)
-    # Of a list: whether its numbers are letters; its first number and the step to the
-    # next; and of each item the index in the output for its number, the number that its
-    # author chose, and whether it is counted.
-    has_letters: bool = False
-    number: int | None = None
-    step: int = 1
-    items: list[tuple[int, int | None, bool]] = field(default_factory=list)
-
-    def add_row(self) -> None:
-        """Begin a row of a table."""
-        self.cells = self.column = 0
-        self.widest = self.longest = self.extent = 0.0
-        self.taken = [max(one - 1, 0) for one in self.taken]
-
-    def add_cell(self, colspan: int, rowspan: int) -> int:
-        """Add a cell to the row, and return how many columns it spans: only those that
-        no cell above takes.
-        """
-        self.cells += 1
-        self.is_wide = self.is_wide or self.cells > 1
-        self.spans_rows = self.spans_rows or rowspan != 1
-        first = self.column
-        while first < len(self.taken) and self.taken[first]:
-            first += 1
-        columns = 1
-        while columns < colspan and not any(self.taken[first + columns :][:1]):
-            columns += 1
-        self.column = first + columns
-        if self.column <= MOST_COLUMNS:
-            self.taken += [0] * (self.column - len(self.taken))
-            self.taken[first : self.column] = [rowspan or MOST_COLUMNS] * columns
-        return columns
+    # How many parts it has if it is a flex row.
+    row_parts: int = 0
+    # If it is a table. The page stands for the table of cells that are in none.
+    table: Table = field(default_factory=Table)
+    # If it is a list with numbers.
+    numbering: Numbering | None = None
 
 
 @dataclass
@@ -193,7 +189,7 @@ class Place:
         """End the line, and begin the next."""
         if self.parts > 1 and self.has_words and not self.has_right:
             for opened in self.stack:
-                opened.is_wide |= opened.asks_right
+                opened.has_parts |= opened.asks_right
         if self.has_right and self.begins_right is False:
             for opened in self.stack:
                 opened.is_mixed = True
@@ -219,15 +215,17 @@ class Place:
         elif "clear" in element.held or one.name in ("td", "th"):
             self.floats = [other for other in self.floats if other in self.stack]
 
-    def too_wide(self, text: str, look: Look) -> Harm | None:
-        """Return what happens to words that are wider than their box, or None."""
+    def harm_of_width(self, text: str, look: Look) -> Harm | None:
+        """Return what happens to words that are wider than their box, or None. Their
+        width is estimated, because the reader's fonts are not known.
+        """
         is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
         is_whole = look.is_one_line or is_pre
         words = text.split("\n")
         if not is_whole:
             words = [word for word in BREAKS.split(text) if len(word) > 1] or [""]
         widths = [
-            (0.6 * len(word) + 0.2 * sum(map(str.isupper, word))) * look.size
+            (_LETTER * len(word) + _CAPITAL * sum(map(str.isupper, word))) * look.size
             for word in words
         ]
         is_broken = not is_whole and BREAKS.search(text) is not None
@@ -236,15 +234,14 @@ class Place:
         self.unbroken = widths[-1] if is_broken or len(words) == 1 else 0.0
         spacing = max(map(len, words)) * look.spacing
         widest = max(widths) + spacing
-        # The width in the narrowest letters.
         letters = max(
-            _NARROWEST * len(word) + 0.27 * sum(map(str.isupper, word))
+            _NARROW_LETTER * len(word) + _NARROW_CAPITAL * sum(map(str.isupper, word))
             for word in words
         )
-        least = max(letters * look.size + spacing, widest * _NARROWEST / 0.6)
+        least = max(letters * look.size + spacing, widest * _NARROW_LETTER / _LETTER)
         cell = self.cell()
         if cell is not None:
-            cell.widest = max(cell.widest, least)
+            cell.longest_word = max(cell.longest_word, least)
         if before > _MOST_PUSHED and any(map(str.isalnum, words[0])):
             return Harm(PUSHED, "move it")
         room = _NARROW_WINDOW - max(look.inset, 0.0)
@@ -255,7 +252,7 @@ class Place:
         if look.is_cut_at(least):
             return Harm("overflow around it", "cut it off")
         lost = max(look.inset - look.clip_inset, 0.0)
-        if look.is_turned and not is_pre and widest + lost > 1.4 * _NARROW_WINDOW:
+        if look.is_turned and not is_pre and widest + lost > _MOST_TURNED:
             how = "a line from right to left that leaves the window"
             return Harm(how, "cut it off")
         if look.is_in_row and look.is_one_line and widest > _NARROW_WINDOW / 2:
@@ -284,7 +281,10 @@ class Place:
         if "inline" in element.unsure.get("display", ()) and name in BLOCKS:
             yield Harm("display: inline", "hide it", reaches=True)
         for one in _TALL if name not in BLOCKS else ():
-            if any((length(value) or 0.0) > 3 for value in element.unsure.get(one, ())):
+            if any(
+                (length(value) or 0.0) > _MOST_TALL
+                for value in element.unsure.get(one, ())
+            ):
                 how = f"{one} of words on a line"
                 yield Harm(how, "cover other words", reaches=True)
         displays = element.all_of("display")
@@ -352,9 +352,10 @@ class Place:
                 yield Harm("a row beside its background", "hide it")
         cell = self.cell()
         if cell is not None and (name == "table" or name not in _PARTS):
-            cell.extent = max(cell.extent, widest)
+            cell.least_width = max(cell.least_width, widest)
         if name in ("td", "th"):
-            self.table().extent += max(element.lengths("min-width"), default=0.0)
+            least = max(element.lengths("min-width"), default=0.0)
+            self.table().table.least_width += least
         if (
             widest > _NARROW_WINDOW - above.inset
             and above.is_lost_outside()
@@ -383,14 +384,15 @@ class Place:
 
     # Yields what a table cell could do.
     def _of_cells(self, element: Element, look: Look) -> Iterator[Harm]:
-        table = self.table()
+        table = self.table().table
         is_cell = all(one == "table-cell" for one in element.all_of("display"))
         if not is_cell and table.spans_rows:
             how = "a cell of another kind beside one of several rows"
             yield Harm(how, "move it", reaches=True)
         widths = element.all_of("width")
         is_narrow = any(
-            (length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in widths
+            (length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < _NARROW_CELL
+            for one in widths
         )
         is_wide = any(
             one > _MOST_CELL for one in element.lengths("width", whole=_MOST_CELL / 0.6)
@@ -438,15 +440,17 @@ class Place:
         """
         pulled = 0.0
         for side in ALL_SIDES:
-            pulled -= min([0.0, *element.lengths(f"margin-{side}", whole=800)])
+            pulled -= min(
+                [0.0, *element.lengths(f"margin-{side}", whole=_MARGIN_WHOLE)]
+            )
         self.pulled += pulled
         return pulled > 0 and self.pulled > _MOST_PULLED
 
-    def part_of_table(self, name: str, marks: Values) -> int:
+    def begin_table_part(self, name: str, marks: Values) -> int:
         """Begin a row or cell in its table. Return how many columns the cell spans; 0
         if it is no cell.
         """
-        table = self.table()
+        table = self.table().table
         if name == "tr":
             table.add_row()
         elif name in ("td", "th"):
@@ -455,42 +459,44 @@ class Place:
             )
         return 0
 
-    def beside_box(self, cell: Open) -> Iterator[Harm]:
-        """Yield what happens to the words of a cell, now that its width is known."""
-        table = self.table()
-        table.widest += cell.widest
+    def harms_of_cell(self, cell: Open) -> Iterator[Harm]:
+        """Yield what happens to the words of a cell, now that it ends and its width is
+        known.
+        """
+        around = self.table()
+        table = around.table
         # Backgrounds around the table end at the edge of the window.
         is_outside = (
             cell.look.light.backs[0] == cell.look.light.outer_backs[0]
             and cell.look.is_lost_outside()
         )
         room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
-        table.longest = max(table.longest, cell.widest)
-        is_narrow = table.is_uneven or table.longest > _NARROW_WINDOW / table.cells
+        table.longest_word = max(table.longest_word, cell.longest_word)
+        is_narrow = table.is_uneven or table.longest_word > _NARROW_WINDOW / table.cells
         if cell.look.is_fixed and table.cells > 1 and is_narrow:
             yield Harm("a word that is wider than its column", "cover other words")
-        table.widest += 2 * table.padding
-        if table.extent > _MOST_PUSHED:
+        table.words_width += cell.longest_word + 2 * table.padding
+        if table.least_width > _MOST_PUSHED:
             yield Harm("a row that pushes words out of sight", "move it")
-        table.extent += (
-            max(cell.extent, cell.widest, _LEAST_CELL)
+        table.least_width += (
+            max(cell.least_width, cell.longest_word, _LEAST_CELL)
             + 2 * table.padding
             + cell.around
             + table.spacing
         )
-        for outer in reversed(self.stack[: self.stack.index(table)]):
+        for outer in reversed(self.stack[: self.stack.index(around)]):
             if outer.name in ("td", "th"):
-                outer.extent = max(outer.extent, table.extent)
+                outer.least_width = max(outer.least_width, table.least_width)
                 break
-        if table.look.is_cut_at(table.extent):
+        if around.look.is_cut_at(table.least_width):
             yield Harm("overflow around it", "cut it off")
-        if cell.look.is_cut_at(table.widest):
+        if cell.look.is_cut_at(table.words_width):
             yield Harm("overflow around it", "cut it off")
-            table.widest = -inf
-        elif table.widest > room:
+            table.words_width = -inf
+        elif table.words_width > room:
             yield Harm("a row that is wider than the window", "cut it off")
             # So that this is noted once for each row.
-            table.widest = -inf
+            table.words_width = -inf
 
     def cell(self) -> Open | None:
         """Return the cell around this place, if any."""
@@ -510,9 +516,10 @@ class Place:
         """Yield what moves a part of a table: its head and caption are drawn first, its
         foot last.
         """
-        table = self.table()
-        if table.name != "table":
+        around = self.table()
+        if around.name != "table":
             return
+        table = around.table
         if name in ("caption", "thead") and table.has_rows:
             yield Harm(f"<{name}> behind rows of its table", "move it")
         is_row = name in ("tbody", "tr")

@@ -30,6 +30,7 @@ from simple_form.places import (
     MOST_RAISED,
     PUSHED,
     RIGHT_MARKS,
+    Numbering,
     Open,
     Place,
     begins_right,
@@ -37,6 +38,7 @@ from simple_form.places import (
 )
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, is_tall, style_of
+from simple_form.tables import Table
 
 TAGS = frozenset(
     "a b blockquote br code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody "
@@ -173,7 +175,7 @@ class _Writer:
             harms.append(Harm("a background beside the page", "hide it"))
         look.page_back = look.light.backs[0]
         look.page_colours = (BLACK, *look.light.colours)
-        page = Open("body", "", look, harms, is_block=True, names=self.tree.names)
+        page = Open("body", "", look, harms, self.tree.names, is_block=True)
         style = self._style(page, self.tree.page[1], Look(), is_box=True)
         page.asks_right = look.is_right_to_left
         has_style = style or page.asks_right
@@ -207,7 +209,8 @@ class _Writer:
         elif written in ("br", "hr"):
             self._note_pulled(element)
             if (cell := self.place.cell()) is not None:
-                cell.extent = max(cell.extent, element.pixels("width"))
+                width = element.pixels("width")
+                cell.least_width = max(cell.least_width, width)
             for harm in element.harms:
                 if harm.reaches:
                     self._add(f"{harm.how} (of a line)", harm.does)
@@ -228,7 +231,7 @@ class _Writer:
         is_block = tag in BLOCKS or display in ("block", "table", "flex", "grid")
         is_box = is_block or display in INLINE_BOXES
         look = look_of(element, above, self.tree, is_block=is_box)
-        columns = self.place.part_of_table(name, marks)
+        columns = self.place.begin_table_part(name, marks)
         harms = [*self.place.harms(element, look, above, is_block=is_block)]
         if columns and str(columns) != marks.get("colspan", "1"):
             harms.append(Harm("cells that lie over each other", "cover other words"))
@@ -241,16 +244,18 @@ class _Writer:
             tag,
             look,
             harms,
-            names=self.stack[-1].names | element.names,
+            self.stack[-1].names | element.names,
             is_block=is_block,
             is_first=not self.has_words,
             ends_line=is_block
             and (written in _PARTS or beside.isdisjoint(element.all_of("display"))),
-            padding=attribute_length(attributes["cellpadding"]),
             around=around_of(element, look.size) + element.pixels("text-indent"),
-            spacing=max(spacings, default=0.0)
-            + attribute_length(attributes["cellspacing"])
-            + attribute_length(attributes["border"]),
+            table=Table(
+                padding=attribute_length(attributes["cellpadding"]),
+                spacing=max(spacings, default=0.0)
+                + attribute_length(attributes["cellspacing"])
+                + attribute_length(attributes["border"]),
+            ),
         )
         if opened.ends_line:
             self._end_line()
@@ -323,19 +328,20 @@ class _Writer:
             harms.append(Harm("round corners of its background", "hide it"))
         if opened.name in ("td", "th"):
             # A cell without words counts for the width of its row too.
-            beside = [*self.place.beside_box(opened)]
-            harms += beside if has_words else []
+            of_cell = [*self.place.harms_of_cell(opened)]
+            harms += of_cell if has_words else []
         if _is_far(opened):
             harms.append(Harm("white-space: nowrap", "cut it off"))
         if opened.asks_auto and opened.has_right:
             self.out[opened.slot] += ' dir="auto"'
         if opened.asks_right:
+            has_parts = opened.has_parts or opened.table.has_columns
             if opened.is_right_first or (opened.has_right and not opened.is_mixed):
                 self.out[opened.slot] += ' dir="rtl"'
-                if opened.is_wide and opened.name != "table":
+                if has_parts and opened.name != "table":
                     harms.append(Harm("direction: rtl", "move it"))
             elif has_words and (
-                opened.is_wide
+                has_parts
                 or (
                     opened.name != "table"
                     and (opened.has_right or not text[:1].isalpha())
@@ -350,19 +356,9 @@ class _Writer:
             self.at_right = opened
         elif harms:
             self._note(opened, harms, text if has_words else "")
-        if opened.number is None:
-            return
-        number = opened.number
-        if opened.step < 0 and number == 0:
-            number = len(opened.items)
-        usual = 1
-        for slot, value, is_counted in opened.items:
-            number = number if value is None else value
-            shown = number if is_counted else number - opened.step
-            if shown != usual:
-                self.out[slot] = f' value="{shown}"'
-            usual = shown + 1
-            number = shown + opened.step
+        if opened.numbering is not None:
+            for slot, number in opened.numbering.unusual():
+                self.out[slot] = f' value="{number}"'
 
     # Notes something that an element could do without words in it.
     def _add(self, how: str, does: str, passage: str = "") -> None:
@@ -438,7 +434,7 @@ class _Writer:
                     "".join(self.at_right.text).strip(),
                 )
                 self.at_right = None
-            if not look.is_gone and (harm := self.place.too_wide(text, look)):
+            if not look.is_gone and (harm := self.place.harm_of_width(text, look)):
                 self._harmed(harm.how, harm.does)
                 self.out.append("<br>" if harm.how == PUSHED else "")
             if len(self.collecting) > 100:
@@ -448,9 +444,9 @@ class _Writer:
                 if one.is_right_first is None:
                     one.is_right_first = begins_right(text)
                 one.has_right = one.has_right or has_right(text)
-            if one.known < 400:
+            if one.text_length < 400:
                 one.text.append(text)
-                one.known += len(text)
+                one.text_length += len(text)
         escaped = html.escape(text, quote=False)
         if (
             (here.is_block or not look.is_coloured)
@@ -551,7 +547,7 @@ class _Writer:
         width = element.pixels("width")
         above = self.stack[-1].look
         if (cell := self.place.cell()) is not None:
-            cell.widest = max(cell.widest, width)
+            cell.longest_word = max(cell.longest_word, width)
         if above.is_flex and not 0 < width < MOST_PICTURE:
             self._add("a picture in a row", "move it")
         if above.is_one_line:
@@ -591,32 +587,34 @@ class _Writer:
 
     # Numbered lists keep the numbers that the original prints.
 
-    # Sets the first number of a list, and the step to the next.
+    # Sets how the items of a list are numbered.
     def _list(self, opened: Open, element: Element) -> None:
-        opened.has_letters = _is_lettered(element)
+        has_letters = _is_lettered(element)
         start = _NUMBER.match(element.attributes["start"])
-        opened.step = -1 if "reversed" in element.attributes else 1
-        if start and opened.has_letters and int(start[1]) > MOST_LETTERED:
+        step = -1 if "reversed" in element.attributes else 1
+        if start and has_letters and int(start[1]) > MOST_LETTERED:
             how = f"a list that begins at {start[1]}"
             opened.harms.append(Harm(how, "add words", reaches=True))
             start = None
-        # 0 stands for the number of items: the list counts down to 1.
-        opened.number = int(start[1]) if start else (0 if opened.step < 0 else 1)
+        # Without a first number, a reversed list counts down to 1.
+        first = int(start[1]) if start else (0 if step < 0 else 1)
+        opened.numbering = Numbering(first, step, has_letters)
 
     # Reserves a place in the output for the number of a list item.
     def _item(self, element: Element) -> None:
         around = next(
             (one for one in reversed(self.stack) if one.tag in ("ol", "ul")), None
         )
+        numbering = around.numbering if around else None
         value = _NUMBER.match(element.attributes["value"])
         is_lettered = _is_lettered(element) or (
-            around is not None and around.has_letters
+            numbering is not None and numbering.has_letters
         )
         if value and is_lettered and int(value[1]) > MOST_LETTERED:
             self._add(f"an item with the number {value[1]}", "add words")
             value = None
-        if around is not None and around.number is not None:
-            around.items.append(
+        if numbering is not None:
+            numbering.items.append(
                 (len(self.out), int(value[1]) if value else None, _is_item(element))
             )
             self.out.append("")
@@ -628,7 +626,7 @@ class _Writer:
         held = element.held
         if opened.tag == "li" and not _is_item(element):
             held = Values({**held, "list-style-type": "none"})
-        if self.place.cell() is not None and self.place.table().cells > 1:
+        if self.place.cell() is not None and self.place.table().table.cells > 1:
             # Wide elements in several cells would push words out of sight.
             held = Values(held)
             for name in ("width", "max-width"):
