@@ -308,7 +308,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
     if message.decisions.exists():
         decision = message.decisions.order_by("-pk").first()
     if decision is not None and decision.state not in _OPEN_AGAIN:
-        if not came_back(message, outcome):
+        if not came_back(message):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The earlier verdicts have had their effect; those since it came back count.
         message.verdicts.filter(given_at__lte=decision.changed_at).void()
@@ -319,7 +319,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         raise AlreadyDecided(why_not_held(message))
     if decision is None or outcome != Outcome.APPROVE:
         return
-    # MultiMail may have sent it already: see `came_back`.
+    # MultiMail may have sent it already, also if it came back.
     if applied := message.decisions.applied_as(Outcome.APPROVE).first():
         raise AlreadyDecided(who_was_first(applied), decision=applied)
     if withdrawn := message.decisions.may_still_take_effect().first():
@@ -352,20 +352,12 @@ def who_was_first(decision: Decision) -> str:
     )
 
 
-def came_back(message: Message, outcome: str) -> bool:
+def came_back(message: Message) -> bool:
     """Whether a message that was decided is held again, by a read after its decision
-    had ended, and may get a verdict with this outcome.
-
-    If an approval took effect before, it may not be approved again: MultiMail may have
-    sent it.
+    had ended.
     """
     newest = last_of(message=message.public_id, actions=("message.held", *_ENDED))
-    if newest != "message.held" or message.decisions.live().exists():
-        return False
-    return (
-        outcome != Outcome.APPROVE
-        or not message.decisions.applied_as(Outcome.APPROVE).exists()
-    )
+    return newest == "message.held" and not message.decisions.live().exists()
 
 
 def decide_by_rule(

@@ -82,7 +82,7 @@ from common.fingerprint import FINGERPRINT
 from common.pages import DeskRequest, LenientForm, first_or_404, page_or_fragment
 from mirror.errors import DeskError
 from mirror.models import Message
-from mirror.states import DecisionState, Outcome
+from mirror.states import DecisionState
 from mirror.store import stored_content
 from mirror.terms import FETCH_TRIES
 from mirror.threads import conversation_of, enqueue_freshen
@@ -300,7 +300,7 @@ def message_context(
         decision,
         is_reviewer=may_review,
         may_look=may_comment,
-        came_back=has_ended and message.is_held and came_back(message, Outcome.REJECT),
+        came_back=has_ended and message.is_held and came_back(message),
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
     decisions = our_decisions(message)

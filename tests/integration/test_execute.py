@@ -418,8 +418,9 @@ def test_many_workers_at_once_make_one_call(decision, upstream):
     assert len(upstream.decisions) == 1
 
 
-@pytest.mark.slow
-def test_conflict_is_not_ours_although_the_row_changed_during_our_only_call(decision):
+def test_error_after_the_row_changed_is_not_ours_and_proves_only_that_its_own_call_did_nothing(
+    decision,
+):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     attempt = Decision.objects.select_related("message__connection").get()
     for moved in ("withdrawn", "unknown"):
@@ -431,6 +432,11 @@ def test_conflict_is_not_ours_although_the_row_changed_during_our_only_call(deci
                 == "superseded"
             )
             assert not Entry.objects.filter(action="decision.left_after_all").exists()
+
+    Decision.objects.update(state="withdrawn")
+    error = errors.NotSent("down")
+    ended = [end_with_error(attempt, error, had_left=left) for left in (True, False)]
+    assert [one.state for one in ended] == ["withdrawn", "refused"]
 
 
 def nobody():
