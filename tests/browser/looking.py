@@ -75,14 +75,12 @@ def violations_in(page, *schemes):
     return found
 
 
-def everywhere(page, *, but=()):
-    """Return axe-core's findings on a light phone and in a dark window. The rules in
-    `but` are left out.
-    """
-    return [one for window in WINDOWS for one in _in_window(page, *window, but=but)]
+def everywhere(page):
+    """Return axe-core's findings on a light phone and in a dark window."""
+    return [one for window in WINDOWS for one in _in_window(page, *window)]
 
 
-def _in_window(page, width, height, scheme, *, but=()):
+def _in_window(page, width, height, scheme):
     page.set_viewport_size({"width": width, "height": height})
     findings = violations_in(page, scheme)
     if any(finding.startswith("target-size") for finding in findings):
@@ -92,15 +90,16 @@ def _in_window(page, width, height, scheme, *, but=()):
             *_without(findings, {"target-size"}),
             *violations(page, "target-size"),
         ]
-    return [f"{width}: {finding}" for finding in _without(findings, but)]
+    return [f"{finding} ({width} px wide)" for finding in findings]
 
 
 def everywhere_unfolded(page, *, but=()):
-    """Return the same; and where parts of the page are folded, also what axe-core finds
-    in the window when they are open, with its contrast in light too.
+    """Return the same, without the rules in `but`; and where parts of the page are
+    folded, also what axe-core finds in the window when they are open, with its contrast
+    in light too.
     """
     phone, (width, height, dark) = WINDOWS
-    found = _in_window(page, *phone, but=but)
+    found = _in_window(page, *phone)
     # So high that no control is half under the bar at the bottom. An opened part may
     # cover controls until it is closed, so their sizes are not asked again.
     page.set_viewport_size({"width": width, "height": 4 * height})
