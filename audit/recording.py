@@ -24,7 +24,16 @@ from audit.models import Entry, EntryDetail
 from common.actors import Actor
 from common.fingerprint import canonical_json
 from common.logs import trace_id
-from common.words import BY, CONTENT, TO, lexemes, vector, words_of, words_of_address
+from common.words import (
+    BY,
+    CONTENT,
+    TO,
+    is_full,
+    lexemes,
+    vector,
+    words_of,
+    words_of_address,
+)
 
 # The stored value of a setting that had no value before, or has none after.
 NOTHING = "nothing"
@@ -171,10 +180,10 @@ def found_by(
 
 def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
     """Whether the stored search words have every word of these details. They may have
-    more: those of the message.
+    more: those of the message. If they are as many as fit, words may be missing.
     """
     labels_by_word = lexemes(stored)
-    return all(
+    return is_full(labels_by_word) or all(
         _label(name) in labels_by_word.get(word, set())
         for name, text in fields.items()
         for word in _words(text[:_LONGEST])

@@ -124,6 +124,13 @@ def lexemes(stored: str) -> dict[str, set[str]]:
     return labels_by_word
 
 
+def is_full(words: Iterable[str]) -> bool:
+    """Whether `vector` may have left out others, because there are so many words."""
+    size = sum(len(word.encode()) + 8 for word in words)
+    # A character takes at most four bytes.
+    return size > MAX_BYTES - 8 - 4 * MAX_WORD
+
+
 # Returns a tsvector as text, from the positions of each word.
 def _written(positions: dict[str, list[str]]) -> str:
     return " ".join(
@@ -145,8 +152,9 @@ def asked(text: str, label: str = "") -> str:
         term = phrase or single
         words = words_of(term)
         if label:
-            if len(words) > 1 and not re.search(r"\s", term):
-                # An address is also stored whole, so it is searched for whole.
+            if label != BY and len(words) > 1 and re.fullmatch(r"\S*[@.]\S*", term):
+                # The address of a sender or recipient is also stored whole, so it is
+                # searched for whole.
                 whole = words_and_signs(term).strip("<>,;@")
                 words = [whole[:MAX_WORD]]
             terms += [f"{quoted(word)}:*{label}" for word in words]

@@ -520,7 +520,13 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
             and not has_text(row)
         ]
         for row in without_text[-MAX_OPENED:]:
-            with suppress(errors.NotFound, errors.Forbidden):
+            # Without the text of one message, the others count.
+            with suppress(
+                errors.NotFound,
+                errors.Forbidden,
+                errors.Rejected,
+                errors.OutcomeUnknown,
+            ):
                 row |= client.read_email(
                     email_id=str(row["id"]), mailbox_id=ids["mailbox_id"]
                 )

@@ -224,6 +224,13 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
         check_admin_left(without=person)
     before = in_words(grants_of(person))
     grant.delete()
+    # An open invitation to this role would give it back.
+    same = {
+        "role": grant.role,
+        "connection": target.connection,
+        "mailbox": target.mailbox,
+    }
+    Invitation.objects.filter(email=person.email, grants__contains=[same]).withdraw()
     end_sessions(person)
     _record_grants(current, person, before)
     return True
@@ -366,7 +373,7 @@ def deactivate(*, actor: Actor, person_id: int) -> None:
     # A receiver of post_save releases their claims.
     person.save(update_fields=["is_active"])
     end_sessions(person)
-    Invitation.objects.passwords_of(person).withdraw()
+    Invitation.objects.filter(email=person.email).withdraw()
     Invitation.objects.filter(invited_by=person).withdraw()
     _record("person.deactivated", current, person, before="active", after="deactivated")
 

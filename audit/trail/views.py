@@ -82,11 +82,11 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     """
     if not _readable(request, public_id).exists():
         raise Http404(_UNKNOWN)
-    # Whether personal details are in the proof, or only their hashes.
-    details = (request.GET or request.POST).get("details") or "yes"
+    # Without personal details, the proof has their hashes.
+    with_details = "details" not in request.POST
     try:
         made = prove(
-            public_id, actor=request.actor, form=form, with_details=details == "yes"
+            public_id, actor=request.actor, form=form, with_details=with_details
         )
     except NotProvable as why:
         return _page(request, public_id, error=str(why), status=409)

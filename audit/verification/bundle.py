@@ -87,6 +87,7 @@ def write_bundle(
             whole = folder
             if target.suffix == ".zip":
                 whole = folder.with_suffix(".zip")
+                whole.touch(mode=0o600)
                 with zipfile.ZipFile(
                     whole, "w", zipfile.ZIP_DEFLATED, compresslevel=1
                 ) as packed:

@@ -176,11 +176,7 @@ def set_address(
     )
     if locked.api_url == api_url:
         raise ConnectionNotChanged("This is the present address.")
-    others = Connection.objects.at_work().exclude(pk=locked.pk)
-    if other := others.filter(api_url=api_url, account_id=account).first():
-        raise ConnectionNotChanged(
-            f"This account is connected at that address already, as {other}."
-        )
+    _check_not_connected(locked, api_url, account)
     if Decision.objects.filter(message__connection=locked).being_carried_out().exists():
         raise ConnectionNotChanged(
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
@@ -211,6 +207,15 @@ def set_address(
     return locked
 
 
+# Each message of an account with two connections would appear twice.
+def _check_not_connected(locked: Connection, api_url: str, account: str) -> None:
+    others = Connection.objects.at_work().exclude(pk=locked.pk)
+    if other := others.filter(api_url=api_url, account_id=account).first():
+        raise ConnectionNotChanged(
+            f"This account is connected at that address already, as {other}."
+        )
+
+
 @atomic_with_retry
 @second_admin("Connection", secrets=("key",))
 def set_key(
@@ -220,10 +225,14 @@ def set_key(
     key: str,
     scopes: list[str] | None,
     actor: Actor,
+    account: str = "",
 ) -> CanWait[Connection]:
-    """Put a key into a slot. The caller must have checked it. A new oversight key is
-    used for a read at once. If MultiMail accepts it, that read ends a pause that
-    the old key caused (mirror.sync.health).
+    """Put a key into a slot. The caller must have checked it: it is a key of this
+    account, if MultiMail told which. A new oversight key is used for a read at once. If
+    MultiMail accepts it, that read ends a pause that the old key caused
+    (mirror.sync.health).
+
+    Raises ConnectionNotChanged if another connection has the same account.
     """
     locked = lock(connection, actor)
     yield lambda: in_words(locked, "set a key", slot=slot, scopes=scopes)
@@ -234,6 +243,9 @@ def set_key(
             raise ConnectionNotChanged(
                 f"This is the {other} key already. Each needs its own key."
             )
+    if account and not locked.account_id:
+        _check_not_connected(locked, locked.api_url, account)
+        Connection.objects.filter(pk=locked.pk).update(account_id=account)
     _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
         # MultiMail may have been updated: fields that it refused before are sent again.

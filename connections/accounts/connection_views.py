@@ -269,6 +269,7 @@ def set_key(request: DeskRequest, connection: Connection, slot: str) -> str:
         slot=slot,
         key=key,
         scopes=checked.scopes,
+        account=checked.account,
         actor=request.actor,
     )
     if slot == "oversight":

@@ -206,15 +206,17 @@ def change_mailbox(
         code=code,
         has_happened=lambda: _is_now(mailbox, **changes),
     )
+    # Store what MultiMail's answer says, and what was requested for settings that the
+    # answer does not have. But other hosts ignore fields that they do not know.
+    answered = facts_in(answer) if answer.get("address") else {}
+    known = changes if connection.is_our_gateway else answered
     refused = [
         name
         for name in changes
-        if name in OF_A_MAILBOX and name in connection.refused_fields
+        if name in OF_A_MAILBOX
+        and (name in connection.refused_fields or name not in known)
     ]
     accepted = {name: value for name, value in changes.items() if name not in refused}
-    # Store what MultiMail's answer says, and what was requested for settings that the
-    # answer does not have.
-    answered = facts_in(answer) if answer.get("address") else {}
     changed = _store(mailbox, accepted | answered)
     if accepted:
         record_change(
@@ -227,8 +229,8 @@ def change_mailbox(
         )
     if refused:
         left_out = ", ".join(_LABELS[name] for name in refused)
-        rest = "The rest is saved" if accepted else "Nothing changed"
-        raise ChangeRefused(f"{rest}: MultiMail cannot set this here: {left_out}.")
+        rest = "The rest is saved" if accepted else "Nothing is known to have changed"
+        raise ChangeRefused(f"{rest}: MultiMail did not confirm this: {left_out}.")
     return changed
 
 

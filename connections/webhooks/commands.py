@@ -70,7 +70,7 @@ class Delivery:
     @property
     def is_over(self) -> bool:
         """Whether the delivery is finished, so that it can be sent again."""
-        return bool(self.id) and self.status in ("delivered", "failed")
+        return self.status in ("delivered", "failed")
 
 
 def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:

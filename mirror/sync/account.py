@@ -90,8 +90,13 @@ def store_mailboxes(
             if names and mailbox.mirrored_at is not None:
                 mode = facts.get("oversight_mode", mailbox.oversight_mode)
                 looser = is_looser(mode, than=mailbox.oversight_mode)
+                # A call may then ask for a looser mode.
+                may_loosen = "allow_looser_per_call" in names
+                is_looser_now = looser or (
+                    may_loosen and facts["allow_looser_per_call"]
+                )
                 record(
-                    "mailbox.seen_looser" if looser else "mailbox.seen_changed",
+                    "mailbox.seen_looser" if is_looser_now else "mailbox.seen_changed",
                     ACTOR,
                     connection=mailbox.connection_id,
                     details={

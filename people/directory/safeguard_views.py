@@ -351,13 +351,21 @@ def _changes_page(
                 "wants_code": command.calls_multimail and bool(change.outcome),
             }
         )
-    ended = visible.exclude(pk__in=waiting)[:ENDED]
+    ended = visible.exclude(pk__in=waiting)
+    # However old: whoever asked has not seen its secret yet.
+    unseen = ended.filter(
+        state="accepted", change__has_key="secret", asked_by=int(actor.id)
+    )
+    newest = ended.exclude(pk__in=unseen.values("pk"))[:ENDED]
     context = {
         "settings": organisation_settings(),
         "may_set": actor.is_admin_of_all,
         "is_alone": actor.is_admin_of_all and not has_another_admin(actor),
         "rows": rows,
-        "ended": [(one, one.has_secret and one.is_of(actor)) for one in ended],
+        "ended": [
+            *((change, True) for change in unseen),
+            *((change, False) for change in newest),
+        ],
         "error": error,
         "at": at if at in waiting else 0,
     }

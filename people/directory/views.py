@@ -52,6 +52,7 @@ from people.roles import (
 )
 from people.sign_in.factors import KINDS, remove_factors_of
 from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.sessions import LONGEST
 
 
 class SearchForm(forms.Form):
@@ -140,9 +141,14 @@ def open_password_link(actor: Actor, person: Person) -> Invitation | None:
 def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
     factors = Authenticator.objects.filter(user=OuterRef("pk"), type__in=KINDS)
     # Rows of sessions that ended by time stay.
-    live = Session.objects.filter(expire_date__gt=Now()).values("session_key")
+    live = Q(
+        usersession__session_key__in=Session.objects.filter(
+            expire_date__gt=Now()
+        ).values("session_key"),
+        usersession__created_at__gt=Now() - LONGEST,
+    )
     return people.prefetch_related("grants__connection", "grants__mailbox").annotate(
-        open_sessions=Count("usersession", filter=Q(usersession__session_key__in=live)),
+        open_sessions=Count("usersession", filter=live),
         has_factor=Exists(factors),
         last_seen=Greatest("last_login", Max("usersession__last_seen_at")),
     )

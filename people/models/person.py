@@ -6,13 +6,14 @@ roles (`GrantPeriod`). It has no foreign keys, so that its rows stay when their 
 connection or mailbox is deleted.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
@@ -244,8 +245,13 @@ class DiscordLink(models.Model):
         return f"link for {self.name or self.discord_id}"
 
 
-# How long an expired, unused link stays in the list, so that it can be renewed.
+# How long an expired, unused link stays in the list.
 LISTED = timedelta(days=30)
+
+
+# For so long, whoever made the link that set a password may know it: they are no second
+# admin for that person, and that person is none for them.
+TRUSTED_AFTER = timedelta(days=7)
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
@@ -273,6 +279,22 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
     def passwords_of(self, person: Person) -> Self:
         """A person's links for a new password."""
         return self.filter(kind=Invitation.Kind.PASSWORD, person=person)
+
+    def password_makers(self) -> dict[int, set[int]]:
+        """Return by person who made the links that set their password lately."""
+        # The link to join that made the account set its password too.
+        has_set_password = Q(kind=Invitation.Kind.PASSWORD) | Q(
+            kind=Invitation.Kind.JOIN, accepted_at__lte=F("person__joined_at")
+        )
+        links = self.filter(
+            has_set_password,
+            invited_by__isnull=False,
+            accepted_at__gt=Now() - TRUSTED_AFTER,
+        )
+        makers = defaultdict[int, set[int]](set)
+        for person, maker in links.values_list("person", "invited_by"):
+            makers[person].add(maker)
+        return makers
 
     def withdraw(self) -> int:
         """Withdraw all that were neither used nor withdrawn, and return how many these

@@ -5,13 +5,14 @@ Each locks the change's row first. If two people end a change at the same moment
 second one is told that it has ended.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
 from django.core import signing
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from audit.recording import record
@@ -48,7 +49,8 @@ def covers(change: PendingChange, actor: Actor) -> bool:
 
 def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[Person]:
     """Return the active people who could accept a change that `asker` asked for, by
-    name. Whoever the change is about is not among them.
+    name. Whoever the change is about is not among them, nor anybody with a password
+    that the same person may know as that of `asker`.
     """
     connection, mailbox = place_of(change)
     covering = Q(grants__connection=None, grants__mailbox=None)
@@ -61,7 +63,27 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
     about = change.about if isinstance(change, ChangeInWords) else change.about_id
     if about is not None:
         admins = admins.exclude(pk=about)
-    return list(admins.distinct().order_by("name", "email"))
+    makers = Invitation.objects.password_makers()
+    of_asker = _who_may_know(asker, makers)
+    return [
+        one
+        for one in admins.distinct().order_by("name", "email")
+        if of_asker.isdisjoint(_who_may_know(one.pk, makers))
+    ]
+
+
+def _who_may_know(person: int, makers: Mapping[int, set[int]]) -> set[int]:
+    """Return who may know the password of a person: they, who made a link that set it,
+    and whoever may know the password of one of these. `makers` are those of
+    `password_makers`.
+    """
+    knowing = {person}
+    left = [person]
+    while left:
+        new = makers.get(left.pop(), set()) - knowing
+        knowing |= new
+        left += new
+    return knowing
 
 
 def pack(asked: ChangeInWords, actor: Actor) -> str:
@@ -157,9 +179,6 @@ State = PendingChange.State
 # How long a change is reserved for the request that carries it out. Longer than all
 # calls of one change take together: it is carried out again only if that process died.
 LEASE = timedelta(minutes=2)
-# An admin whose password was set with the asker's link cannot accept the asker's
-# changes for so long: the asker may know the password.
-TRUSTED_AFTER = timedelta(days=7)
 
 
 def accept(*, change_id: int, actor: Actor, code: str = "") -> PendingChange:
@@ -288,21 +307,9 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
             "This change is about your own roles. Another admin has to accept it."
         )
     _check_covers(change, actor)
-    # The link to join that made the account set its password too.
-    has_set_password = Q(kind=Invitation.Kind.PASSWORD) | Q(
-        kind=Invitation.Kind.JOIN, accepted_at__lte=F("person__joined_at")
-    )
-    # Who may know the password of each of the two.
-    knowing = {one: {one} for one in (int(actor.id), change.asked_by_id)}
-    links = Invitation.objects.filter(
-        has_set_password,
-        person__in=list(knowing),
-        invited_by__isnull=False,
-        accepted_at__gt=Now() - TRUSTED_AFTER,
-    )
-    for person, maker in links.values_list("person", "invited_by"):
-        knowing[person].add(maker)
-    if set.intersection(*knowing.values()):
+    makers = Invitation.objects.password_makers()
+    of_actor = _who_may_know(int(actor.id), makers)
+    if of_actor & _who_may_know(change.asked_by_id, makers):
         raise ChangeNotWaiting(
             f"Your password or that of {change.asked_by} was set in the last 7 days with a link, and whoever made it "
             "may know it. Another admin has to accept this change."

@@ -46,8 +46,8 @@ def lock_settings() -> OrganisationSettings:
 
 @atomic_with_retry
 @second_admin("Second admin")
-def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
-    """Set whether loosening waits for a second admin; return whether that changed.
+def set_second_admin(*, actor: Actor, on: bool) -> CanWait[None]:
+    """Set whether loosening waits for a second admin.
 
     Only an admin of everything may do this, and switch it on only while there is
     another such admin: otherwise nobody could accept anything. Raises NotYours.
@@ -66,25 +66,22 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
         tightens=on,
     )
     if is_on == on:
-        return False
+        return
     if on and not has_another_admin(actor):
         raise NotYours(
             "You are the only admin of everything, so nobody could accept a change. Invite another first."
         )
     _switch(locked, actor, on=on)
-    return True
 
 
 @atomic_with_retry
-def switch_off_by_operator(*, actor: Actor) -> bool:
+def switch_off_by_operator(*, actor: Actor) -> None:
     """Let loosening apply at once again, on the command line, when no second admin is
-    left. Return whether it waited before.
+    left.
     """
     locked = lock_settings()
-    if locked.second_admin_since is None:
-        return False
-    _switch(locked, actor, on=False)
-    return True
+    if locked.second_admin_since is not None:
+        _switch(locked, actor, on=False)
 
 
 def _switch(locked: OrganisationSettings, actor: Actor, *, on: bool) -> None:

@@ -40,9 +40,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
-    def populate_username(self, request: HttpRequest, user: Any) -> None:
-        """Do nothing: people have no user name here."""
-
     def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
         """Refuse a deactivated person, also with a passkey or a provider."""
         return render(request, "account/inactive.html", status=403)

@@ -28,7 +28,6 @@ from allauth.core import ratelimit
 from allauth.core.internal.ratelimit import get_cache_key, parse_rates
 from django import forms
 from django.conf import settings
-from django.contrib import messages
 from django.core.cache import cache
 from django.db import transaction
 from django.http import (
@@ -174,15 +173,7 @@ def ask_first(request: HttpRequest) -> HttpResponse:
     if request.path != reverse("account_resubmit"):
         # What waited for an earlier confirmation was given up.
         request.session.pop(_SAVED, None)
-    if request.method == "POST" and request.FILES:
-        # A page cannot fill in a file, so the person has to choose it again.
-        messages.info(
-            request,
-            "Your identity is confirmed. Choose the file again and send it.",
-            extra_tags="desk",
-        )
-        afterwards = _page_of(request)
-    elif request.method == "POST":
+    if request.method == "POST":
         fields = [
             (name, value)
             for name, values in request.POST.lists()

@@ -129,7 +129,10 @@ def sessions_of(person: Person, *, this_key: str | None) -> list[OwnSession]:
     """Return the person's sessions: the one with the session key `this_key` first, then
     those used last.
     """
-    by_key = {one.session_key: one for one in UserSession.objects.filter(user=person)}
+    began = UserSession.objects.filter(
+        user=person, created_at__gt=timezone.now() - LONGEST
+    )
+    by_key = {one.session_key: one for one in began}
     live = Session.objects.filter(
         session_key__in=by_key, expire_date__gt=timezone.now()
     )

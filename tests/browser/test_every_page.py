@@ -9,7 +9,9 @@ came back. A page that is looked at nowhere fails here.
 import contextlib
 from collections import defaultdict
 from functools import partial
+from mimetypes import guess_type
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -43,6 +45,7 @@ from tests.integration.practising import make_approved, make_planted
 from tests.integration.test_bulk import HIGH
 from tests.integration.test_bulk import approve as decide_sheet
 from tests.integration.test_invitations import TYPED, link_of, token_in
+from tests.serving import standing_in
 from tests.signing import PASSWORD, give_app, resume, sign_in
 from tests.walk import POST_ONLY, Persona, Walk, standing_before, takes_a_form
 
@@ -175,27 +178,25 @@ def _short_queue():
 @pytest.fixture
 def look(chromium):
     """Return a function that shows a page to Chromium, and returns what axe-core finds."""
-    context = chromium.new_context(reduced_motion="reduce")
-    page = context.new_page()
-    showing = {}
+    desk = SimpleNamespace()
 
-    def serve(route):
-        path = urlsplit(route.request.url).path
-        if (
-            route.request.is_navigation_request()
-            and route.request.frame == page.main_frame
-        ):
-            shown = showing["page"]
-            return route.fulfill(status=200, headers=shown.headers, body=shown.body)
+    # Over HTTP, so that Chromium stores the static files.
+    def answer(request):
+        path = urlsplit(request.path).path
+        if request.headers["Sec-Fetch-Dest"] == "document":
+            return request.reply(200, desk.page.body, **desk.page.headers)
         # That script presses the button of its page at once, which is there for who has
         # no scripts.
         is_ours = path.startswith("/static/") and not path.endswith("/resubmit.js")
         file = is_ours and finders.find(path.removeprefix("/static/"))
-        return route.fulfill(path=Path(file)) if file else route.abort()
+        if not file:
+            return request.reply(404)
+        headers = {"Content-Type": guess_type(file)[0], "Cache-Control": "max-age=600"}
+        return request.reply(200, Path(file).read_bytes(), **headers)
 
     def look(name, shown):
-        showing["page"] = shown
-        page.goto(f"http://desk.example{shown.path}")
+        desk.page = shown
+        page.goto(desk.url + shown.path)
         for action, names in page.evaluate(FORMS):
             with contextlib.suppress(Resolver404):
                 look.forms[resolve(urlsplit(action).path).url_name] |= set(names)
@@ -207,9 +208,12 @@ def look(chromium):
         return [*narrow, *everywhere_unfolded(page, but=but)]
 
     look.forms = defaultdict(set)
-    page.route("**/*", serve)
-    yield look
-    context.close()
+    with (
+        standing_in(desk, answer),
+        chromium.new_context(reduced_motion="reduce") as context,
+    ):
+        page = context.new_page()
+        yield look
 
 
 def test_axe_finds_nothing_on_what_any_address_answers(

@@ -220,6 +220,11 @@ UNSEEN_OUTSIDE = [
         "The search words of entry {entry} were changed",
     ),
     (
+        "INSERT INTO audit_sealedentry (entry, seal, position, hash)"
+        " SELECT 99999, 1, 9e18, hash FROM audit_sealedentry LIMIT 1",
+        "No entry is listed as sealed at position",
+    ),
+    (
         "DELETE FROM audit_anchor WHERE seal = 2",
         "Seal 2 was written to the seals' file before seal 3, and its anchor was removed.",
     ),

@@ -28,7 +28,7 @@ from people.invitations.links import (
     set_password,
 )
 from people.models import Grant, Invitation, Person
-from people.roles import GrantTarget
+from people.roles import GrantTarget, take_role
 from tests.factories import actor_of, make_person, rolled_back
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
@@ -219,6 +219,15 @@ def test_link_grants_nothing_that_its_creator_may_no_longer_grant(admin):
     Grant.objects.filter(person=other).delete()
     assert not is_good(of_other)
     assert is_good(second)
+
+
+def test_role_that_was_taken_does_not_come_back_with_an_open_invitation(
+    admin, reviewer
+):
+    link_of(admin, email=reviewer.email)
+    grant = reviewer.grants.get()
+    take_role(actor=actor_of(admin), person_id=reviewer.pk, grant_id=grant.pk)
+    assert not Invitation.objects.good().exists()
 
 
 def test_invitation_is_withdrawn_on_the_list(signed_in, admin):

@@ -61,8 +61,10 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path)
 def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     made = write_bundle(tmp_path / "bundle.zip")
     assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
+    bundle = tmp_path / "bundle.zip"
+    assert bundle.stat().st_mode & 0o077 == 0
     trust = verifier.Trust([made.fingerprint])
-    report = verifier.check_bundle(str(tmp_path / "bundle.zip"), trust)
+    report = verifier.check_bundle(str(bundle), trust)
     assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
     # Removed or omitted details are reported, and the bundle verifies.
     number = SealedEntry.objects.get(position=0).entry

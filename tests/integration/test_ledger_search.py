@@ -13,7 +13,7 @@ from django.db import connection as database
 
 from audit import recording
 from audit.models import Entry, SavedSearch
-from audit.recording import are_found_by, record
+from audit.recording import are_found_by, found_by, record
 from audit.search import results
 from audit.search.filters import Filters
 from audit.trail import lines
@@ -180,6 +180,10 @@ def test_stored_words_have_every_word_of_the_details(details):
         cursor.execute("SELECT ts_delete(%s::tsvector, 'ana')", [stored])
         assert not are_found_by(cursor.fetchone()[0], json.loads(fields))
     assert not are_found_by("'x':1", {"to": "x"}), "it is no recipient"
+    # Of so many words, some are left out.
+    many = "x@" + ".".join(chr(0x4E00 + number) for number in range(4995))
+    parts = {str(start): many[start : start + 2000] for start in range(0, 9990, 2000)}
+    assert are_found_by(found_by(parts), parts)
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ from people.second_admin.changes import (
     accept,
     ask_second_admin,
     decline,
+    other_admins,
     reveal_secret,
     withdraw_change,
 )
@@ -401,13 +402,13 @@ def test_setting_needs_another_admin_and_switching_it_off_waits_for_one(admin):
     with pytest.raises(NotYours):
         set_second_admin(actor=actor, on=True)
     second = make_person("sam@yourteam.example", "Sam Second", "admin")
-    assert set_second_admin(actor=actor, on=True)
+    set_second_admin(actor=actor, on=True)
     change = ask(lambda: set_second_admin(actor=actor, on=False), actor)
     assert wants_second_admin(actor)
     accepted(change, second)
     assert not wants_second_admin(actor)
     set_second_admin(actor=actor, on=True)
-    assert switch_off_by_operator(actor=operator("second_admin"))
+    switch_off_by_operator(actor=operator("second_admin"))
     assert not wants_second_admin(actor)
     assert Entry.objects.filter(action="second_admin.set").count() == 4
 
@@ -498,6 +499,17 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
     assert "may know it" in refuses(accept, own, second)
     Person.objects.filter(pk=second.pk).update(joined_at=Now() - timedelta(days=9))
     assert accepted(own, second).state == "accepted"
+    # Whoever made the first link of a chain may know all passwords.
+    Invitation.objects.update(kind="password", person=otto)
+    Invitation.objects.create(
+        kind="password",
+        person=second,
+        invited_by=otto,
+        accepted_at=Now(),
+        expires_at=Now(),
+    )
+    assert "may know it" in refuses(accept, theirs, admin)
+    assert other_admins(theirs, asker=second.pk) == []
 
 
 def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(

@@ -3,6 +3,7 @@ anything to PostgreSQL.
 """
 
 from common.words import (
+    BY,
     TO,
     asked,
     words_of,
@@ -35,4 +36,5 @@ def test_words_asked_for_are_beginnings_and_phrases_keep_their_order():
     assert asked("acme.com/pay") == "('acme' <-> 'com' <-> 'pay':*)"
     assert asked("dana@north", TO) == "('dana@north':*A)"
     assert asked("@north.example, dana", TO) == "('north.example':*A) & ('dana':*A)"
+    assert asked("jean-luc", BY) == "('jean':*C) & ('luc':*C)"
     assert asked("!!! ???") == ""

@@ -21,8 +21,8 @@ from mirror.sync.retention import Copies, remove_copies
 ACTOR = operator("audit_erase")
 _STAYS = (
     "What stays: the entries themselves, with hashes that reveal nothing; and in the mirror the message "
-    "with its versions, verdicts, comments and cards, which are needed to show what was decided. MultiMail, "
-    "Discord, exports, bundles and backups have copies of their own, which this cannot reach."
+    "with its versions, corrections, verdicts, comments and cards, which are needed to show what was decided. "
+    "MultiMail, Discord, exports, bundles and backups have copies of their own, which this cannot reach."
 )
 
 

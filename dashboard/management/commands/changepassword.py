@@ -22,17 +22,17 @@ class Command(changepassword.Command):
 
     help = "Sets a new password for a person, for instance for the only admin."
 
-    @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> str | None:
         """Let Django ask for the password; it raises CommandError if none was set. Then
         end the person's sessions, and record the change.
         """
+        # Not in a transaction: PostgreSQL ends one that waits for somebody who types.
         email = str(options["username"] or "").strip().lower()
         output: str | None = super().handle(
             *args, **{**options, "username": email or options["username"]}
         )
-        person = Person.objects.filter(email=email).first()
-        if person is not None:
+        person = Person.objects.get(email=email)
+        with transaction.atomic():
             # An open link for a new password could undo this change.
             Invitation.objects.passwords_of(person).withdraw()
             ended = end_sessions(person)
