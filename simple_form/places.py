@@ -22,7 +22,7 @@ BLOCKS = frozenset(
     "blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split()
 )
 # Inline elements.
-_ON_LINES = frozenset(
+_INLINE_TAGS = frozenset(
     "a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup u".split()
 )
 # Elements that are boxes of their own among words.
@@ -77,7 +77,7 @@ _CAPITAL = 0.2
 _NARROW_LETTER = 0.5
 _NARROW_CAPITAL = 0.27
 # Invisible characters that count as written from right to left.
-RIGHT_MARKS = "\u200f\u061c"
+RTL_MARKS = "\u200f\u061c"
 # Characters at which a line may break.
 BREAKS = re.compile(
     "[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+"
@@ -104,17 +104,17 @@ class Numbering:
         if self.step < 0 and number == 0:
             number = len(self.items)
         usual = 1
-        for slot, value, is_counted in self.items:
+        for output_index, value, is_counted in self.items:
             number = number if value is None else value
             shown = number if is_counted else number - self.step
             if shown != usual:
-                yield slot, shown
+                yield output_index, shown
             usual = shown + 1
             number = shown + self.step
 
 
 @dataclass(slots=True, eq=False)
-class Open:
+class OpenElement:
     """An open element. In the simple form it is written as `tag`; empty if it is left
     out. Widths are in pixels.
     """
@@ -130,7 +130,7 @@ class Open:
     # Whether no words come before it in the message.
     is_first: bool = False
     # The index in the output at which attributes that depend on its words are written.
-    slot: int = -1
+    output_index: int = -1
     # Its words so far, and how many characters these are.
     text: list[str] = field(default_factory=list)
     text_length: int = 0
@@ -142,13 +142,13 @@ class Open:
 
     # Whether its author wants it written from right to left, or in the direction of its
     # first letter.
-    asks_right: bool = False
-    asks_auto: bool = False
+    asks_rtl: bool = False
+    asks_auto_direction: bool = False
     # Whether its first letter is of a script that is written from right to left,
     # whether any letter is, whether a line has such letters but begins with another,
     # and whether a line has several parts that change places.
-    is_right_first: bool | None = None
-    has_right: bool = False
+    first_letter_is_rtl: bool | None = None
+    has_rtl: bool = False
     is_mixed: bool = False
     has_parts: bool = False
 
@@ -169,13 +169,13 @@ class Open:
 class Place:
     """The elements open at a place, the outermost first, and the line so far."""
 
-    stack: list[Open] = field(default_factory=list)
+    stack: list[OpenElement] = field(default_factory=list)
     # Whether the line has words, how many parts of it are moved as wholes from right to
     # left, whether it has a letter written so, and whether its first letter is.
     has_words: bool = False
     parts: int = 0
-    has_right: bool = False
-    begins_right: bool | None = None
+    has_rtl: bool = False
+    begins_rtl: bool | None = None
     # By how many pixels margins below zero have pulled what follows, and by how many
     # inline elements have pushed it along its line.
     pulled: float = 0.0
@@ -183,30 +183,30 @@ class Place:
     # The width of the last words on the line after which no line may break, in pixels.
     unbroken: float = 0.0
     # Floats, until an element is clear of them.
-    floats: list[Open] = field(default_factory=list)
+    floats: list[OpenElement] = field(default_factory=list)
 
     def end_line(self) -> None:
         """End the line, and begin the next."""
-        if self.parts > 1 and self.has_words and not self.has_right:
+        if self.parts > 1 and self.has_words and not self.has_rtl:
             for opened in self.stack:
-                opened.has_parts |= opened.asks_right
-        if self.has_right and self.begins_right is False:
+                opened.has_parts |= opened.asks_rtl
+        if self.has_rtl and self.begins_rtl is False:
             for opened in self.stack:
                 opened.is_mixed = True
         self.parts = 0
         self.has_words = False
-        self.has_right = False
-        self.begins_right = None
+        self.has_rtl = False
+        self.begins_rtl = None
         self.pushed = self.unbroken = 0.0
 
     def add_words(self, text: str) -> None:
         """Add words to the line."""
         self.has_words = True
-        self.has_right = self.has_right or has_right(text)
-        if self.begins_right is None:
-            self.begins_right = begins_right(text)
+        self.has_rtl = self.has_rtl or has_rtl(text)
+        if self.begins_rtl is None:
+            self.begins_rtl = begins_rtl(text)
 
-    def add_float(self, one: Open, element: Element) -> None:
+    def add_float(self, one: OpenElement, element: Element) -> None:
         """Remember an element that floats without a background of its own, and forget
         those of which this element is clear.
         """
@@ -239,7 +239,7 @@ class Place:
             for word in words
         )
         least = max(letters * look.size + spacing, widest * _NARROW_LETTER / _LETTER)
-        cell = self.cell()
+        cell = self.enclosing_cell()
         if cell is not None:
             cell.longest_word = max(cell.longest_word, least)
         if before > _MOST_PUSHED and any(map(str.isalnum, words[0])):
@@ -288,7 +288,7 @@ class Place:
                 how = f"{one} of words on a line"
                 yield Harm(how, "cover other words", reaches=True)
         displays = element.all_of("display")
-        is_apart = (
+        is_atomic_inline = (
             any(one in INLINE_BOXES for one in displays)
             or name in _BOXES_AMONG_WORDS
             or "float" in element.held
@@ -299,25 +299,27 @@ class Place:
             self.pushed += around_of(element, look.size)
             if self.pushed > (FAR if above.clip is None else above.clip):
                 yield Harm("it pushes words out of sight", "move it", reaches=True)
-        yield from self._of_widths(element, look, above, is_apart)
+        yield from self._of_widths(element, look, above, is_atomic_inline)
         if "background-color" in element.held:
             yield from self._of_backgrounds(look, is_block)
         if name in ("td", "th"):
             yield from self._of_cells(element, look)
-        yield from self._from_right_to_left(element, look, above, is_block, is_apart)
+        yield from self._from_right_to_left(
+            element, look, above, is_block, is_atomic_inline
+        )
         if name in ("caption", "thead", "tfoot", "tbody", "tr"):
             yield from self._moved_in_table(name)
         is_part = above.is_flex or any(
             one not in ("block", "inline", "list-item", "none") for one in displays
         )
-        if above.is_hanging and (is_apart or is_part):
+        if above.is_hanging and (is_atomic_inline or is_part):
             yield Harm("text-indent around it", "cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield Harm("several <sub> or <sup> in each other", "move it", reaches=True)
 
     # Yields what the widths of an element could do.
     def _of_widths(
-        self, element: Element, look: Look, above: Look, is_apart: bool
+        self, element: Element, look: Look, above: Look, is_atomic_inline: bool
     ) -> Iterator[Harm]:
         name = element.name
         widest = max(element.lengths("width", "min-width"), default=0.0)
@@ -332,7 +334,7 @@ class Place:
             yield Harm("overflow around it", "cut it off")
         if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
             yield Harm("a box from right to left that leaves the window", "cut it off")
-        if above.is_one_line and is_apart:
+        if above.is_one_line and is_atomic_inline:
             how = "boxes on a line that does not break"
             yield Harm(how, "cut it off", reaches=True)
         if above.is_flex and any(
@@ -350,12 +352,12 @@ class Place:
                 yield Harm(how, "move it", reaches=True)
             if above.is_flex and above.is_lost_outside():
                 yield Harm("a row beside its background", "hide it")
-        cell = self.cell()
+        cell = self.enclosing_cell()
         if cell is not None and (name == "table" or name not in _PARTS):
             cell.least_width = max(cell.least_width, widest)
         if name in ("td", "th"):
             least = max(element.lengths("min-width"), default=0.0)
-            self.table().table.least_width += least
+            self.enclosing_table().table.least_width += least
         if (
             widest > _NARROW_WINDOW - above.inset
             and above.is_lost_outside()
@@ -384,7 +386,7 @@ class Place:
 
     # Yields what a table cell could do.
     def _of_cells(self, element: Element, look: Look) -> Iterator[Harm]:
-        table = self.table().table
+        table = self.enclosing_table().table
         is_cell = all(one == "table-cell" for one in element.all_of("display"))
         if not is_cell and table.spans_rows:
             how = "a cell of another kind beside one of several rows"
@@ -405,7 +407,12 @@ class Place:
 
     # Yields what directions of writing could do.
     def _from_right_to_left(
-        self, element: Element, look: Look, above: Look, is_block: bool, is_apart: bool
+        self,
+        element: Element,
+        look: Look,
+        above: Look,
+        is_block: bool,
+        is_atomic_inline: bool,
     ) -> Iterator[Harm]:
         name = element.name
         held = element.held
@@ -420,11 +427,11 @@ class Place:
             yield Harm("another direction of words on a line", "move it")
         if not above.is_right_to_left:
             return
-        if "inline" in displays and name not in _ON_LINES:
+        if "inline" in displays and name not in _INLINE_TAGS:
             # An inline block is one part of the line, and what is next to it another.
             self.parts += 2
         elif (
-            (is_apart and name != "table")
+            (is_atomic_inline and name != "table")
             or look.is_flex
             or displays
             or "unicode-bidi" in held
@@ -450,7 +457,7 @@ class Place:
         """Begin a row or cell in its table. Return how many columns the cell spans; 0
         if it is no cell.
         """
-        table = self.table().table
+        table = self.enclosing_table().table
         if name == "tr":
             table.add_row()
         elif name in ("td", "th"):
@@ -459,11 +466,11 @@ class Place:
             )
         return 0
 
-    def harms_of_cell(self, cell: Open) -> Iterator[Harm]:
+    def harms_of_cell(self, cell: OpenElement) -> Iterator[Harm]:
         """Yield what happens to the words of a cell, now that it ends and its width is
         known.
         """
-        around = self.table()
+        around = self.enclosing_table()
         table = around.table
         # Backgrounds around the table end at the edge of the window.
         is_outside = (
@@ -498,14 +505,14 @@ class Place:
             # So that this is noted once for each row.
             table.words_width = -inf
 
-    def cell(self) -> Open | None:
+    def enclosing_cell(self) -> OpenElement | None:
         """Return the cell around this place, if any."""
         for opened in reversed(self.stack):
             if opened.name in ("td", "th", "table"):
                 return opened if opened.name != "table" else None
         return None
 
-    def table(self) -> Open:
+    def enclosing_table(self) -> OpenElement:
         """Return the table around this place; the page if there is none."""
         return next(
             (opened for opened in reversed(self.stack) if opened.name == "table"),
@@ -516,7 +523,7 @@ class Place:
         """Yield what moves a part of a table: its head and caption are drawn first, its
         foot last.
         """
-        around = self.table()
+        around = self.enclosing_table()
         if around.name != "table":
             return
         table = around.table
@@ -530,19 +537,19 @@ class Place:
 
 
 # Whether a text has letters that are written from right to left.
-def has_right(text: str) -> bool:
+def has_rtl(text: str) -> bool:
     return not text.isascii() and any(
         bidirectional(character) in ("R", "AL")
         for character in text
-        if character not in RIGHT_MARKS
+        if character not in RTL_MARKS
     )
 
 
-def begins_right(text: str) -> bool | None:
+def begins_rtl(text: str) -> bool | None:
     """Return whether the first letter is of a script that is written from right to
     left; None without letters.
     """
     kinds = (
-        bidirectional(character) for character in text if character not in RIGHT_MARKS
+        bidirectional(character) for character in text if character not in RTL_MARKS
     )
     return next((kind != "L" for kind in kinds if kind in ("L", "R", "AL")), None)

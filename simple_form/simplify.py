@@ -29,12 +29,12 @@ from simple_form.places import (
     BREAKS,
     MOST_RAISED,
     PUSHED,
-    RIGHT_MARKS,
+    RTL_MARKS,
     Numbering,
-    Open,
+    OpenElement,
     Place,
-    begins_right,
-    has_right,
+    begins_rtl,
+    has_rtl,
 )
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, is_tall, style_of
@@ -150,12 +150,12 @@ class _Writer:
         self.most = len(self.changes) + MOST_NAMED
         self.out: list[str] = []
         # Open elements whose words are needed when they end.
-        self.collecting: list[Open] = []
+        self.collecting: list[OpenElement] = []
         self.place = Place()
         self.stack = self.place.stack
         self.has_words = False
         # An element that floats to the right, until more words come on its line.
-        self.at_right: Open | None = None
+        self.at_right: OpenElement | None = None
 
     # Writes the whole form: the page, then each piece of the tree's HTML.
     def write(self) -> None:
@@ -175,12 +175,12 @@ class _Writer:
             harms.append(Harm("a background beside the page", "hide it"))
         look.page_back = look.light.backs[0]
         look.page_colours = (BLACK, *look.light.colours)
-        page = Open("body", "", look, harms, self.tree.names, is_block=True)
+        page = OpenElement("body", "", look, harms, self.tree.names, is_block=True)
         style = self._style(page, self.tree.page[1], Look(), is_box=True)
-        page.asks_right = look.is_right_to_left
-        has_style = style or page.asks_right
+        page.asks_rtl = look.is_right_to_left
+        has_style = style or page.asks_rtl
         if has_style:
-            page.slot = 1
+            page.output_index = 1
             self.out += [f'<div style="{style}"' if style else "<div", "", ">"]
         self._push(page)
         for piece in pieces_of(self.tree.html):
@@ -208,7 +208,7 @@ class _Writer:
             self._picture(element)
         elif written in ("br", "hr"):
             self._note_pulled(element)
-            if (cell := self.place.cell()) is not None:
+            if (cell := self.place.enclosing_cell()) is not None:
                 width = element.pixels("width")
                 cell.least_width = max(cell.least_width, width)
             for harm in element.harms:
@@ -239,7 +239,7 @@ class _Writer:
         beside = {*INLINE_BOXES, "table-cell"}
         spacings = [length(part) or 0.0 for part in held["border-spacing"].split()]
         attributes = element.attributes
-        opened = Open(
+        opened = OpenElement(
             name,
             tag,
             look,
@@ -272,26 +272,26 @@ class _Writer:
             self.out.append(' dir="ltr"')
         elif name != "table":
             is_auto = attributes["dir"].strip().lower() == "auto"
-            opened.asks_auto = is_auto or name == "bdi"
-        opened.asks_right = held["direction"] == "rtl" or (
+            opened.asks_auto_direction = is_auto or name == "bdi"
+        opened.asks_rtl = held["direction"] == "rtl" or (
             name == "table" and look.is_right_to_left
         )
         # Attributes that depend on its words are written here when it ends.
-        opened.slot = len(self.out)
+        opened.output_index = len(self.out)
         self.out += ["", ">"]
         self._push(opened)
         self.place.add_float(opened, element)
         if name == "q":
             self._text("“")
 
-    def _push(self, opened: Open) -> None:
+    def _push(self, opened: OpenElement) -> None:
         self.stack.append(opened)
         is_asked = (
             opened.look.rounded is not None
             or opened.look.is_one_line
             or opened.tag in ("pre", "td", "th")
         )
-        if opened.harms or is_asked or opened.asks_right or opened.asks_auto:
+        if opened.harms or is_asked or opened.asks_rtl or opened.asks_auto_direction:
             self.collecting.append(opened)
 
     def _end(self) -> None:
@@ -307,7 +307,7 @@ class _Writer:
             f"</{opened.tag}></tr>" if opened.name == "caption" else f"</{opened.tag}>"
         )
 
-    def _close(self, opened: Open) -> None:
+    def _close(self, opened: OpenElement) -> None:
         """Note what an element could do, and write the attributes that depend on its
         words, now that it ends.
         """
@@ -332,23 +332,25 @@ class _Writer:
             harms += of_cell if has_words else []
         if _is_far(opened):
             harms.append(Harm("white-space: nowrap", "cut it off"))
-        if opened.asks_auto and opened.has_right:
-            self.out[opened.slot] += ' dir="auto"'
-        if opened.asks_right:
-            has_parts = opened.has_parts or opened.table.has_columns
-            if opened.is_right_first or (opened.has_right and not opened.is_mixed):
-                self.out[opened.slot] += ' dir="rtl"'
+        if opened.asks_auto_direction and opened.has_rtl:
+            self.out[opened.output_index] += ' dir="auto"'
+        if opened.asks_rtl:
+            has_parts = opened.has_parts or opened.table.has_multi_cell_row
+            if opened.first_letter_is_rtl or (opened.has_rtl and not opened.is_mixed):
+                self.out[opened.output_index] += ' dir="rtl"'
                 if has_parts and opened.name != "table":
                     harms.append(Harm("direction: rtl", "move it"))
             elif has_words and (
                 has_parts
                 or (
                     opened.name != "table"
-                    and (opened.has_right or not text[:1].isalpha())
+                    and (opened.has_rtl or not text[:1].isalpha())
                 )
             ):
                 harms.append(Harm("direction: rtl", "move it"))
-                self.out[opened.slot] += ' dir="ltr"' if opened.name == "table" else ""
+                self.out[opened.output_index] += (
+                    ' dir="ltr"' if opened.name == "table" else ""
+                )
         above = self.stack[-1].look if self.stack else opened.look
         floats_right = [harm.how for harm in harms] == ["float: right"]
         if floats_right and not opened.is_block and opened.look.size <= above.size:
@@ -357,8 +359,8 @@ class _Writer:
         elif harms:
             self._note(opened, harms, text if has_words else "")
         if opened.numbering is not None:
-            for slot, number in opened.numbering.unusual():
-                self.out[slot] = f' value="{number}"'
+            for output_index, number in opened.numbering.unusual():
+                self.out[output_index] = f' value="{number}"'
 
     # Notes something that an element could do without words in it.
     def _add(self, how: str, does: str, passage: str = "") -> None:
@@ -366,7 +368,7 @@ class _Writer:
         if len(self.changes) < self.most and change not in self.changes[-3:]:
             self.changes.append(change)
 
-    def _note(self, opened: Open, harms: Iterable[Harm], text: str) -> None:
+    def _note(self, opened: OpenElement, harms: Iterable[Harm], text: str) -> None:
         """Note what an element could do to its words, as one change for each harm."""
         hows_by_harm: dict[str, list[str]] = {}
         for harm in {harm.how: harm for harm in harms}.values():
@@ -383,7 +385,7 @@ class _Writer:
                     Change(_listed(hows), does, text[:300], is_preheader)
                 )
         if opened.tag and numbers:
-            self.out[opened.slot] += f' data-change="{" ".join(numbers)}"'
+            self.out[opened.output_index] += f' data-change="{" ".join(numbers)}"'
 
     # Writes text, and notes what could happen to it at this place.
     def _text(self, text: str) -> None:
@@ -440,10 +442,10 @@ class _Writer:
             if len(self.collecting) > 100:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
-            if one.asks_right or one.asks_auto:
-                if one.is_right_first is None:
-                    one.is_right_first = begins_right(text)
-                one.has_right = one.has_right or has_right(text)
+            if one.asks_rtl or one.asks_auto_direction:
+                if one.first_letter_is_rtl is None:
+                    one.first_letter_is_rtl = begins_rtl(text)
+                one.has_rtl = one.has_rtl or has_rtl(text)
             if one.text_length < 400:
                 one.text.append(text)
                 one.text_length += len(text)
@@ -546,13 +548,13 @@ class _Writer:
         held = element.held
         width = element.pixels("width")
         above = self.stack[-1].look
-        if (cell := self.place.cell()) is not None:
+        if (cell := self.place.enclosing_cell()) is not None:
             cell.longest_word = max(cell.longest_word, width)
         if above.is_flex and not 0 < width < MOST_PICTURE:
             self._add("a picture in a row", "move it")
         if above.is_one_line:
             self._add("pictures on a line that does not break", "cut it off")
-        is_in_table = self.place.table().name == "table"
+        is_in_table = self.place.enclosing_table().name == "table"
         if above.clip is not None and is_in_table and width > above.clip:
             self._add("overflow around a wide picture", "cut it off")
         source = attributes["src"].strip()
@@ -588,7 +590,7 @@ class _Writer:
     # Numbered lists keep the numbers that the original prints.
 
     # Sets how the items of a list are numbered.
-    def _list(self, opened: Open, element: Element) -> None:
+    def _list(self, opened: OpenElement, element: Element) -> None:
         has_letters = _is_lettered(element)
         start = _NUMBER.match(element.attributes["start"])
         step = -1 if "reversed" in element.attributes else 1
@@ -620,13 +622,16 @@ class _Writer:
             self.out.append("")
 
     def _style(
-        self, opened: Open, element: Element, above: Look, *, is_box: bool
+        self, opened: OpenElement, element: Element, above: Look, *, is_box: bool
     ) -> str:
         """Return the style of an element, and add harms that only its style tells."""
         held = element.held
         if opened.tag == "li" and not _is_item(element):
             held = Values({**held, "list-style-type": "none"})
-        if self.place.cell() is not None and self.place.table().table.cells > 1:
+        if (
+            self.place.enclosing_cell() is not None
+            and self.place.enclosing_table().table.cells > 1
+        ):
             # Wide elements in several cells would push words out of sight.
             held = Values(held)
             for name in ("width", "max-width"):
@@ -665,12 +670,12 @@ def _reverses(text: str) -> bool:
     if text.isascii():
         return False
     turning = "\u202d\u202e"
-    if not has_right(text):
-        turning += f"\u202b\u2067\u2068{RIGHT_MARKS}"
+    if not has_rtl(text):
+        turning += f"\u202b\u2067\u2068{RTL_MARKS}"
     return any(character in turning for character in text)
 
 
-def _is_far(opened: Open) -> bool:
+def _is_far(opened: OpenElement) -> bool:
     """Whether a line of an element that does not break ends far out of sight."""
     is_pre = opened.tag == "pre" and not opened.look.is_wrapped
     if not (is_pre or opened.look.is_one_line):

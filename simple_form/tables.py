@@ -17,7 +17,7 @@ class Table:
     has_foot: bool = False
     # How many cells its last row has so far, and whether any row has several.
     cells: int = 0
-    has_columns: bool = False
+    has_multi_cell_row: bool = False
     # Whether one cell may leave little room to the others, and whether one spans rows.
     is_uneven: bool = False
     spans_rows: bool = False
@@ -41,7 +41,7 @@ class Table:
         no cell above takes.
         """
         self.cells += 1
-        self.has_columns = self.has_columns or self.cells > 1
+        self.has_multi_cell_row = self.has_multi_cell_row or self.cells > 1
         self.spans_rows = self.spans_rows or rowspan != 1
         first = self.column
         while first < len(self.taken) and self.taken[first]:

@@ -60,7 +60,7 @@ from approvals.queue.filters import with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import notice_context
 from approvals.queue.views import filters_of, next_in
-from approvals.reconcile.ask_again import look_again
+from approvals.reconcile.check_again import check_message
 from approvals.usual_texts import BUILT_IN, presets_of
 from common.counts import count_of, counted
 from common.mail_addresses import compared
@@ -298,7 +298,7 @@ def settle(request: DeskRequest, public_id: UUID) -> str:
 @message_action
 def look(request: DeskRequest, public_id: UUID) -> str:
     """Have MultiMail asked about this message now, and stay on its page."""
-    look_again(message=public_id, actor=request.actor)
+    check_message(message=public_id, actor=request.actor)
     return "Checking with MultiMail. The result appears here."
 
 
@@ -310,7 +310,7 @@ def have_asked(request: DeskRequest, public_id: UUID) -> None:
     not visible to them.
     """
     get_bare_message_or_404(request, public_id)
-    look_again(message=public_id, actor=request.actor)
+    check_message(message=public_id, actor=request.actor)
 
 
 # How long a recipient is allowed from the message page.

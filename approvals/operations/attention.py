@@ -27,7 +27,7 @@ from approvals.operations.items import (
     AttentionItem,
     named,
 )
-from approvals.reconcile.ask_again import readable_by
+from approvals.reconcile.check_again import connections_to_read
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
@@ -72,7 +72,7 @@ class _Viewer:
 
     @cached_property
     def readable(self) -> set[int]:
-        return set(readable_by(self.actor).values_list("pk", flat=True))
+        return set(connections_to_read(self.actor).values_list("pk", flat=True))
 
     def open_page(self, message: Message, label: str) -> Act | None:
         """Return the link to a message's page; None unless the person is a reviewer of

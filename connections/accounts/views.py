@@ -17,7 +17,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.reconcile.ask_again import read_again, readable_by
+from approvals.reconcile.check_again import connections_to_read, request_read
 from approvals.tasks import read_connection
 from common.actors import Actor
 from common.pages import (
@@ -227,7 +227,7 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Have a whole account read now instead of within half a minute."""
     visible = get_visible_connection_or_404(request, connection_id)
     try:
-        connection = read_again(connection_id=visible.pk, actor=request.actor)
+        connection = request_read(connection_id=visible.pk, actor=request.actor)
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
     notice = f"{connection} is being read. The result appears here in a moment."
@@ -248,7 +248,7 @@ def rows_of(
     connections: Iterable[Connection], actor: Actor, *, now: datetime
 ) -> list[dict[str, Any]]:
     """Return what pages show about these connections, without their keys."""
-    readable = set(readable_by(actor).values_list("pk", flat=True))
+    readable = set(connections_to_read(actor).values_list("pk", flat=True))
     visible = WebhookEvent.objects.visible_to(actor)
     rows = []
     for connection in connections:

@@ -18,7 +18,7 @@ from mirror.sync.rows import retry_fetch
 from mirror.terms import FETCH_TRIES
 
 
-def readable_by(actor: Actor) -> ConnectionQuerySet:
+def connections_to_read(actor: Actor) -> ConnectionQuerySet:
     """Return the connections that the actor may have read again: those of which they
     are reviewer or admin, if only of one mailbox.
     """
@@ -28,7 +28,7 @@ def readable_by(actor: Actor) -> ConnectionQuerySet:
 
 
 @transaction.atomic
-def look_again(*, message: UUID, actor: Actor) -> None:
+def check_message(*, message: UUID, actor: Actor) -> None:
     """Enqueue a question to MultiMail about a message, and record in the ledger that
     the actor asked for it. If its content was given up, fetching it is tried again.
 
@@ -62,11 +62,11 @@ def look_again(*, message: UUID, actor: Actor) -> None:
 
 
 @transaction.atomic
-def read_again(*, connection_id: int, actor: Actor) -> Connection:
+def request_read(*, connection_id: int, actor: Actor) -> Connection:
     """Enqueue a whole read of a connection, and return it. Raises ActNotAllowed if it
-    is not among `readable_by`.
+    is not among `connections_to_read`.
     """
-    connection = readable_by(actor).filter(pk=connection_id).first()
+    connection = connections_to_read(actor).filter(pk=connection_id).first()
     if connection is None:
         raise ActNotAllowed(
             "Only a reviewer or an admin of this connection can start a read."
