@@ -84,7 +84,6 @@ from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import DecisionState
 from mirror.store import stored_content
-from mirror.terms import FETCH_TRIES
 from mirror.threads import conversation_of, enqueue_freshen
 
 _NO_MESSAGE = "There is no such message, or you may not see its mailbox."
@@ -325,8 +324,7 @@ def message_context(
         "ruling": ruling,
         "to_allow": to_allow(message, ruling.judged, actor=actor),
         "expiry": expiry_of(message, now=now),
-        "is_unreadable": message.hydrated_at is None
-        and message.fetch_tries >= FETCH_TRIES,
+        "is_unreadable": message.hydrated_at is None and message.is_given_up,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": sent_back,
         "place": place_of(actor, filters, message),

@@ -1,5 +1,5 @@
-"""Commands with which a person has the desk ask MultiMail again: about one message, or
-for everything that a connection holds. They enqueue the task that does it.
+"""Commands with which a person checks one message, or all messages of a connection,
+with MultiMail now. They enqueue the task that does it.
 """
 
 from uuid import UUID
@@ -14,13 +14,11 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.models.connections import ConnectionQuerySet
 from mirror.recording import record_about
-from mirror.sync.rows import retry_fetch
-from mirror.terms import FETCH_TRIES
 
 
 def connections_to_read(actor: Actor) -> ConnectionQuerySet:
-    """Return the connections that the actor may have read again: those of which they
-    are reviewer or admin, if only of one mailbox.
+    """Return the connections that the actor may have read now: those where they are
+    reviewer or admin of the connection or of any of its mailboxes.
     """
     return Connection.objects.at_work().visible_to(
         actor.acting_as(Role.REVIEWER, Role.ADMIN)
@@ -29,8 +27,9 @@ def connections_to_read(actor: Actor) -> ConnectionQuerySet:
 
 @transaction.atomic
 def check_message(*, message: UUID, actor: Actor) -> None:
-    """Enqueue a question to MultiMail about a message, and record in the ledger that
-    the actor asked for it. If its content was given up, fetching it is tried again.
+    """Enqueue the task that checks a message with MultiMail, and record in the ledger
+    that the actor asked for it. If the desk had given up fetching its content, it tries
+    again.
 
     Raises ActNotAllowed if the actor is neither reviewer nor admin of the mailbox.
     """
@@ -42,20 +41,20 @@ def check_message(*, message: UUID, actor: Actor) -> None:
         raise ActNotAllowed(
             "Only a reviewer or an admin of this mailbox can check with MultiMail."
         )
-    if visible_message.fetch_tries >= FETCH_TRIES:
-        retry_fetch(message=message, actor=actor)
-    else:
-        fingerprint = visible_message.fingerprint
-        record_about(
-            "message.asked_about", visible_message, actor=actor, fingerprint=fingerprint
-        )
+    action = "message.asked_about"
+    if visible_message.is_given_up:
+        action = "message.fetch_again"
+        Message.objects.filter(pk=visible_message.pk).update(fetch_tries=0)
+    fingerprint = visible_message.fingerprint
+    record_about(action, visible_message, actor, fingerprint=fingerprint)
     decision = visible_message.decisions.resolvable().first()
     if decision is not None:
         tasks.resolve_decision.delay_on_commit(decision.pk)
     elif visible_message.hydrated_at is None and visible_message.is_held:
         tasks.hydrate.delay_on_commit(visible_message.pk)
     elif visible_message.fetch_tries:
-        # A newer version could not be stored. Only a whole read fetches it again.
+        # There were failed tries: a newer version could not be stored. Only a whole
+        # read fetches it again.
         tasks.read_connection.delay_on_commit(visible_message.connection_id)
     else:
         tasks.ask_about.delay_on_commit(visible_message.pk)

@@ -67,7 +67,7 @@ def hydrate(message_id: int, now: datetime) -> str:
         .filter(pk=message_id)
         .first()
     )
-    if message is None or message.fetch_tries >= FETCH_TRIES:
+    if message is None or message.is_given_up:
         return "nothing to fetch"
     if message.connection.removed_at:
         # Its webhook came while the connection was being removed.

@@ -143,7 +143,7 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
         left = format_html(form, icon("clock"), lasting(expiry.at))
         yield _chip("rose" if expiry.is_near else "amber", left)
     if not message.revision_id and message.state == "held":
-        if message.fetch_tries >= 3:
+        if message.is_given_up:
             yield _chip("shape rose", "Could not be read")
         else:
             yield _chip("", "Fetching")

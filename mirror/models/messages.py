@@ -540,6 +540,11 @@ class Message(models.Model):
         return self.state == MessageState.HELD
 
     @property
+    def is_given_up(self) -> bool:
+        """Whether fetching its content failed so often that it is not tried again."""
+        return self.fetch_tries >= FETCH_TRIES
+
+    @property
     def is_inbound(self) -> bool:
         """Whether the message was received, and is for an agent to read."""
         return self.direction == "inbound"

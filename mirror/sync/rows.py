@@ -10,15 +10,12 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import DataError, transaction
 from django.db.models import F
 
-from common.actors import Actor, Role
 from common.logs import trace_id
 from mirror import store
-from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.recording import details_of, record_about, trigger_details
 from mirror.states import MessageEvent, MessageState
@@ -178,27 +175,3 @@ def _record_held(
         fingerprint=message.fingerprint,
         details=details_of(message, key=key, found=found) | trigger_details(trigger),
     )
-
-
-@transaction.atomic
-def retry_fetch(*, message: UUID, actor: Actor) -> Message:
-    """Have the content of a message that was given up fetched again.
-
-    Raises ActNotAllowed if the actor is neither a reviewer nor an admin of its mailbox.
-    """
-    locked = (
-        Message.objects.visible_to(actor)
-        .select_for_update(of=("self",), no_key=True)
-        .get(public_id=message)
-    )
-    if not any(
-        actor.is_a(role, connection=locked.connection_id, mailbox=locked.mailbox_id)
-        for role in (Role.REVIEWER, Role.ADMIN)
-    ):
-        raise ActNotAllowed(
-            "Only a reviewer or an admin of this mailbox can have its message fetched again."
-        )
-    locked.fetch_tries = 0
-    locked.save(update_fields=["fetch_tries"])
-    record_about("message.fetch_again", locked, actor)
-    return locked

@@ -13,12 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from approvals import tasks
 from approvals.desk_messages import desk_messages
 from approvals.reconcile import reads
+from approvals.reconcile.check_again import check_message
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror import store
 from mirror.models import Connection, Message, Revision
 from mirror.sync import reads as asking
-from mirror.sync import rows as fetching
 from tests.factories import (
     NOW,
     actor_of,
@@ -239,7 +239,7 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
     assert desk_messages().unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
     monkeypatch.setattr(store, "content_of", whole)
-    fetching.retry_fetch(message=poison.public_id, actor=actor_of(admin))
+    check_message(message=poison.public_id, actor=actor_of(admin))
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
 
 
