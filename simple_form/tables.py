@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-# Columns that are followed.
+# Columns that are followed, and rows of a cell that spans all that follow.
 MOST_COLUMNS = 30
+MOST_ROWS = 30
 
 
 @dataclass(slots=True)
@@ -44,13 +45,17 @@ class Table:
         self.has_multi_cell_row = self.has_multi_cell_row or self.cells > 1
         self.spans_rows = self.spans_rows or rowspan != 1
         first = self.column
-        while first < len(self.taken) and self.taken[first]:
+        while self._is_taken(first):
             first += 1
         columns = 1
-        while columns < colspan and not any(self.taken[first + columns :][:1]):
+        while columns < colspan and not self._is_taken(first + columns):
             columns += 1
         self.column = first + columns
         if self.column <= MOST_COLUMNS:
             self.taken += [0] * (self.column - len(self.taken))
-            self.taken[first : self.column] = [rowspan or MOST_COLUMNS] * columns
+            # A rowspan of 0 means all rows that follow.
+            self.taken[first : self.column] = [rowspan or MOST_ROWS] * columns
         return columns
+
+    def _is_taken(self, column: int) -> bool:
+        return column < len(self.taken) and self.taken[column] > 0

@@ -5,8 +5,11 @@ A hosted MultiMail may know fewer optional fields than our gateway, and then ans
 with an error that names those it does not know. The form of that error is not
 documented, so the names are looked for in its text. If a field is missed here, the call
 ends with an error. If a field is found that was not refused, what a reviewer wrote is
-dropped. Therefore a complaint about a field's value does not count,
-if the error names its field or the field's name is a plain word such as "reason".
+dropped.
+
+So a complaint about a field's value does not count. If the error has a `field`, its
+code and text decide. Otherwise, if the text looks like one about a value, names of one
+word, such as "reason", do not count; names with an underscore still do.
 """
 
 import re
@@ -27,20 +30,25 @@ OF_A_MESSAGE = ("oversight_mode", "replaces", "metadata")
 OF_A_WEBHOOK = ("include_sandbox", "secret")
 OF_A_MAILBOX = ("scheduling_enabled", "default_gate_timing", "allow_looser_per_call")
 # In a sentence: the field is known, and its value is refused.
-_ABOUT_TEXT = re.compile(
+_VALUE_ERROR = re.compile(
     r"too (?:long|short|large)|at (?:most|least)|maximum|minimum|length|character|required|missing"
 )
 # In an error code: the field is not known. Other codes, such as our gateway's
 # `invalid_field`, are about its value.
-_ABOUT_UNKNOWN = re.compile(
+_UNKNOWN_FIELD = re.compile(
     r"unknown|unexpected|unrecogni|unsupported|extra|additional|permitted|allowed"
 )
-# Where a text names a field: a word with an underscore, a text of one word, a word in
-# quotes, after "field" or a like word, or as a part of a path. Other words, as "reason",
-# may be plain English. A word before an @ belongs to the address of a recipient.
-_NAMED = re.compile(
-    r"""\b(?=\w*_)(\w++)(?!@)|^(\w+)$|["'`](\w+)["'`]"""
-    r"""|\b(?:field|property|parameter|key)s?:? (\w++)(?!@)|[./:](\w++)(?!@)"""
+# Where a text names a field. Other words, as "reason", may be plain English. A word
+# before an @ belongs to the address of a recipient.
+_FIELD_NAME = re.compile(
+    r"""
+      \b(?=\w*_)(\w++)(?!@)  # a word with an underscore
+    | ^(\w+)$                # the whole text
+    | ["'`](\w+)["'`]        # a word in quotes
+    | \b(?:field|property|parameter|key)s?:?[ ](\w++)(?!@)
+    | [./:](\w++)(?!@)       # a part of a path
+    """,
+    re.VERBOSE,
 )
 # How many levels of objects and lists in the answer are searched.
 MAX_DEPTH = 8
@@ -59,8 +67,8 @@ def refused_fields(
     if isinstance(field := answer.get("field"), str):
         # The error names its field, so no other counts: its sentence may list all
         # known fields, or quote the message.
-        is_about_text = _ABOUT_TEXT.search(str(answer.get("error")).lower())
-        is_about_value = "code" in answer and not _ABOUT_UNKNOWN.search(
+        is_about_text = _VALUE_ERROR.search(str(answer.get("error")).lower())
+        is_about_value = "code" in answer and not _UNKNOWN_FIELD.search(
             str(answer["code"]).lower()
         )
         is_optional = field in sent and field in optional
@@ -78,20 +86,20 @@ def refused_fields(
     mentioned = {
         name
         for text in texts
-        for match in _NAMED.finditer(text)
+        for match in _FIELD_NAME.finditer(text)
         for name in match.groups()
     }
     named = [name for name in optional if name in sent and name in mentioned]
-    if any(_ABOUT_TEXT.search(text.lower()) for text in texts):
+    if any(_VALUE_ERROR.search(text.lower()) for text in texts):
         # "The reason is too long" is about the text of `reason`.
         named = [name for name in named if "_" in name]
     return tuple(named)
 
 
 def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """Yield the keys and texts in an answer, except those that repeat the request, also as a
-    JSON text inside a text.
-    """
+    """Yield the keys and texts in an answer, except those that repeat the request."""
+    # Only a decision has an `email_id`. A text with it repeats the request as JSON, with
+    # what the reviewer wrote.
     if isinstance(value, str) and '"email_id"' not in value:
         yield value
     elif isinstance(value, Mapping) and depth:
