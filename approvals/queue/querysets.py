@@ -71,7 +71,7 @@ _ORDERS: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-class _KindsOf(Subquery):
+class _GroupCounts(Subquery):
     """The number of messages in a query, and how many of them do not have its most
     common amounts, as an array of two. "Amounts" are the sums of money in a text.
     """
@@ -242,11 +242,13 @@ class QueueQuerySet(DeskMessageQuerySet):
         return Subquery(self._alike().values("pk")[FLOOD - 1 : FLOOD])
 
     def _counted(self, others: Self) -> Self:
-        """Annotate each row with `kinds`, the two counts of its group (`_KindsOf`).
+        """Annotate each row with `group_counts`, the two counts of its group (`_GroupCounts`).
         PostgreSQL computes them only for the rows of the page.
         """
         return self.annotate(
-            kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1])
+            group_counts=_GroupCounts(
+                others.order_by().values("amounts")[: COUNTED + 1]
+            )
         )
 
 

@@ -74,26 +74,27 @@ def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
 
 
 # The most reasons for its risk that a row names.
-MAX_WORDS = 3
+MAX_REASONS = 3
 
 
 @dataclass(frozen=True)
-class Gathered:
+class MessageGroup:
     """The group of messages that one row stands for.
 
-    `number` is its size, `odd` how many of them name other sums of money than most,
-    `words` what they have in common, and `query` the query string that lists them.
+    `size` is how many these are, `differing` how many of them name other sums of money
+    than most, `label` what they have in common, and `query` the query string that lists
+    them.
     """
 
-    number: int
-    odd: int
-    words: str
+    size: int
+    differing: int
+    label: str
     query: str
 
     @property
-    def shown(self) -> str:
+    def size_in_words(self) -> str:
         """The size of the group, as people see it."""
-        return counted(self.number)
+        return counted(self.size)
 
 
 def approvals_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
@@ -129,7 +130,7 @@ class Row:
     # What the policy asks of a held message; None if it asks nothing.
     demand: Demand | None = None
     # The group that the row stands for; None if the row is one message.
-    gathered: Gathered | None = None
+    group: MessageGroup | None = None
     # Only in Mine: this person's snooze, who asked them about the message, and whether
     # they have a reminder of it.
     snooze: Snooze | None = None
@@ -137,7 +138,7 @@ class Row:
     is_reminded: bool = False
     # Only in the history: the key of the newest verdict, whose page shows what was
     # seen; and who approved, if several had to (`approvals_in_words`).
-    verdict: int | None = None
+    verdict_id: int | None = None
     approved: str = ""
 
     @cached_property
@@ -172,9 +173,9 @@ class Row:
         return f"{self.claim.words} {'you' if is_own else self.claim.person}"
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         """The URL of the message; put together by hand, because `reverse` is slower."""
-        return f"{_queue_address()}{self.message.public_id}/"
+        return f"{_queue_url()}{self.message.public_id}/"
 
     @property
     def reported(self) -> str:
@@ -184,7 +185,7 @@ class Row:
         return reported_in_words(self.message)
 
     @property
-    def others(self) -> int:
+    def more_recipients(self) -> int:
         """How many recipients it has besides the one whose address is shown, with Cc
         and Bcc if they are known.
         """
@@ -216,12 +217,12 @@ class Row:
         return self.status.word == "Held"
 
     @property
-    def since(self) -> datetime:
+    def last_changed_at(self) -> datetime:
         """When the message was decided here; without a decision, when it last changed."""
         return self.decision.recorded_at if self.decision else self.message.changed_at
 
     @property
-    def is_over(self) -> bool:
+    def is_decided(self) -> bool:
         """Whether the status is not "Held" and the decision is not withdrawn, which could
         still take effect.
         """
@@ -230,7 +231,7 @@ class Row:
         )
 
     @property
-    def shape(self) -> str:
+    def css_classes(self) -> str:
         """The CSS classes for shape and colour of the status."""
         ended_class = (
             " ended"
@@ -242,7 +243,7 @@ class Row:
     @property
     def reasons(self) -> str:
         """Up to three reasons for the message's risk, in words."""
-        return ", ".join(tuple(dict.fromkeys(self.score.words))[:MAX_WORDS])
+        return ", ".join(tuple(dict.fromkeys(self.score.words))[:MAX_REASONS])
 
     @property
     def starter(self) -> str:
@@ -272,7 +273,7 @@ class Row:
 
 
 @cache
-def _queue_address() -> str:
+def _queue_url() -> str:
     return reverse("queue")
 
 
@@ -291,15 +292,15 @@ def rows_of(
     rows = []
     for message in messages:
         row = Row(message, actor, now, weights, (demands or {}).get(message.pk))
-        number, odd = getattr(message, "kinds", (0, 0))
-        if number > 1:
-            words, members = {
+        size, differing = getattr(message, "group_counts", (0, 0))
+        if size > 1:
+            label, members = {
                 "thread": ("in this thread", {"thread": message.thread_id}),
                 "run": ("of this run", {"run": message.run_id}),
                 "trigger": ("started by the same", {"started": message.started_by}),
             }.get(filters.group, ("like this", {"alike": message.shape}))
-            row.gathered = Gathered(
-                number, odd, words, filters.query(**{"group": "none", **members})
+            row.group = MessageGroup(
+                size, differing, label, filters.query(**{"group": "none", **members})
             )
         rows.append(row)
     return rows
@@ -375,7 +376,7 @@ def as_json(message: Message) -> dict[str, Any]:
     }
 
 
-def note_people(rows: Sequence[Row], *, actor: Actor) -> None:
+def explain_mine(rows: Sequence[Row], *, actor: Actor) -> None:
     """Set on the rows of Mine why each is there (`snooze`, `asked_by`, `is_reminded`),
     in three queries.
     """
@@ -400,7 +401,7 @@ def note_people(rows: Sequence[Row], *, actor: Actor) -> None:
 
 
 # No notice is shown for an older decision, whatever the address asks for.
-NEWS_LASTS = timedelta(minutes=10)
+NOTICE_LASTS = timedelta(minutes=10)
 # The `AvailableActions.kind` of a decision that the desk carries out as soon as it can.
 _TO_BE_SENT = ("leaving", "again")
 
@@ -421,7 +422,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     if (
         decision is None
         or str(decision.given_by_id) != actor.id
-        or timezone.now() - decision.recorded_at >= NEWS_LASTS
+        or timezone.now() - decision.recorded_at >= NOTICE_LASTS
         or decision.state == DecisionState.UNDONE
     ):
         # The person may have given an approval that waits for others, such as "1 of 2".
@@ -430,7 +431,10 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
         own_approval = message.verdicts.filter(
             person=int(actor.id), awaits_others=True, revision=message.revision_id
         ).first()
-        if own_approval is None or timezone.now() - own_approval.given_at >= NEWS_LASTS:
+        if (
+            own_approval is None
+            or timezone.now() - own_approval.given_at >= NOTICE_LASTS
+        ):
             return {}
         approvals = own_approval.seen.get("approvals") or ""
         return {"just_approved": {"message": message, "approvals": approvals}}

@@ -42,7 +42,7 @@ from approvals.queue.rows import (
     approvals_in_words,
     as_json,
     chips_of,
-    note_people,
+    explain_mine,
     notice_context,
     rows_of,
 )
@@ -147,7 +147,7 @@ def queue_context(
         demands=_demands(actor, messages[:PAGE], clock_now),
     )
     if filters.tab == "mine":
-        note_people(rows, actor=actor)
+        explain_mine(rows, actor=actor)
     following = _next_position(messages, filters)
     last_decision = None
     if not rows and filters.tab == "waiting" and not filters.narrows:
@@ -395,7 +395,7 @@ def history(request: DeskRequest) -> HttpResponse:
     newest = {one.message_id: one.pk for one in verdicts}
     approved = approvals_in_words(verdicts)
     for row in rows:
-        row.verdict = newest.get(row.message.pk)
+        row.verdict_id = newest.get(row.message.pk)
         row.approved = approved.get(row.message.pk, "")
     # The history has its own path, so its links leave out the tab; "waiting" is the
     # default, which is not written.

@@ -46,11 +46,11 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
         correspondent = ink(message.recipients[0])
     else:
         correspondent = _span("quiet", "Recipient not known yet")
-    address = f"{row.address}{context['queue_query']}"
+    address = f"{row.url}{context['queue_query']}"
     is_open = message == context.get("message")
     link = format_html(
         _LINK,
-        " done" if context["tab"] == "waiting" and row.is_over else "",
+        " done" if context["tab"] == "waiting" and row.is_decided else "",
         address,
         address,
         message.public_id,
@@ -59,7 +59,7 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
         format_html(
             _FIRST_LINE,
             correspondent,
-            _span("faint", f"+{row.others}") if row.others else "",
+            _span("faint", f"+{row.more_recipients}") if row.more_recipients else "",
             age(message.held_at),
         ),
         ink(_shortened(message.subject, 300))
@@ -87,12 +87,13 @@ def _marks(row: "Row") -> Iterator[SafeString]:
     is_plainly_held = row.is_held and not row.is_held_again
     yield _formatted(
         _STATUS,
-        row.shape,
+        row.css_classes,
         " hidden" if is_plainly_held else "",
         f"{row.status.word}{again}",
     )
     yield _formatted(
-        _SINCE, *(("", "") if row.is_held else (row.status.detail, ago(row.since)))
+        _SINCE,
+        *(("", "") if row.is_held else (row.status.detail, ago(row.last_changed_at))),
     )
     yield from _warnings(row)
     yield from _people(row)
@@ -100,7 +101,7 @@ def _marks(row: "Row") -> Iterator[SafeString]:
         yield _chip("", message.mailbox.short_name)
     if message.sandbox:
         yield _formatted(_TEST, "Test")
-    if row.others and message.revision_id:
+    if row.more_recipients and message.revision_id:
         # How many recipients are outside of the organization's own domains.
         yield _span(
             "by", f"{message.outside} outside" if message.outside else "all inside"
