@@ -138,7 +138,7 @@ def _close_broken_connections(**_: Any) -> None:
 
 
 @task_prerun.connect
-def _begin_trace(task_id: str = "", **_: Any) -> None:
+def _begin_trace(task_id: str, **_: Any) -> None:
     # A trace id for this run, so that its ledger entries and log lines can be found.
     trace_id.set(task_id.replace("-", "")[:16])
 

@@ -145,11 +145,11 @@ class Watch(threading.Thread):
                 name for name, looks in self._running.values() if looks >= self._looks
             ]
 
-    def _note_begin(self, task_id: str = "", task: Any = None, **_: Any) -> None:
+    def _note_begin(self, task_id: str, task: Any, **_: Any) -> None:
         with self._lock:
-            self._running[task_id] = (str(getattr(task, "name", "")), 0)
+            self._running[task_id] = (task.name, 0)
 
-    def _note_end(self, task_id: str = "", **_: Any) -> None:
+    def _note_end(self, task_id: str, **_: Any) -> None:
         with self._lock:
             self._running.pop(task_id, None)
 

@@ -198,9 +198,10 @@ def write_as_customer(
         mail["In-Reply-To"] = mail["References"] = f"<question-{thread}"
     body = question.afterwards if again else question.body
     mail.set_content(fill_in(body, blanks(sequence, datetime.now(UTC))))
-    port = account.inbound_port
     try:
-        with smtplib.SMTP("127.0.0.1", port, timeout=TIMEOUT_SECONDS) as server:
+        with smtplib.SMTP(
+            "127.0.0.1", account.inbound_port, timeout=TIMEOUT_SECONDS
+        ) as server:
             server.send_message(mail)
     except (OSError, smtplib.SMTPException):
         return ""

@@ -12,8 +12,6 @@ from django.utils import timezone
 from common.mail_addresses import domain_of
 from gateway.models import Domain
 
-# Size of the RSA key.
-_BITS = 2048
 # The headers that are signed. Each is named once more than it occurs, so that adding
 # one breaks the signature (RFC 6376, section 8.15).
 _SIGNED = 2 * (
@@ -32,16 +30,13 @@ _SIGNED = 2 * (
     b"x-ai-generated",
     b"x-multimail-identity",
 )
-# RFC 8058 requires these to be signed. They are signed only if the message has them,
-# because mailing lists add their own to other mail.
-_UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
 def make_key(domain: Domain, *, prefix: str = "") -> None:
     """Give a domain a key; it signs nothing until DNS has it. With the prefix `next_`
     it is the next key.
     """
-    private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = private.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -84,7 +79,9 @@ def signed(message: bytes, sender: str) -> bytes:
 
     signed_headers = list(_SIGNED)
     if b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]:
-        signed_headers += 2 * _UNSUBSCRIBE
+        # RFC 8058 requires these to be signed. They are signed only if the message has
+        # them, because mailing lists add their own to other mail.
+        signed_headers += 2 * (b"list-unsubscribe", b"list-unsubscribe-post")
     header: bytes = dkim.sign(
         message,
         selector=domain.dkim_selector.encode(),

@@ -81,16 +81,14 @@ def check_quota(account: Account, *, sandbox: bool, now: datetime) -> None:
     An account with a quota is locked, so that two requests cannot both use its last
     message.
     """
-    if sandbox or (account.monthly_email_quota, account.warmup_daily_limit) == (
-        None,
-        None,
+    if sandbox or (
+        account.monthly_email_quota is None and account.warmup_daily_limit is None
     ):
         return
     account = Account.locked(account.pk)
     quota = account.monthly_email_quota
-    month = start_of_month(now)
     if quota is not None and emails_sent_this_month(account, now) >= quota:
-        ends = start_of_month(month + 31 * _DAY)
+        ends = start_of_month(start_of_month(now) + 31 * _DAY)
         raise TooManyRequests(
             f"The monthly quota of {quota} emails is used up. It resets at {ends:%Y-%m-%d} 00:00 UTC; "
             "the operator can raise it.",

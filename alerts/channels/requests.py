@@ -69,7 +69,7 @@ def send(
     url: str,
     body: bytes,
     *,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] = {},
     limit: float,
 ) -> Answer:
     """Send one request, and return the answer, whatever its status. It has `limit`
@@ -80,7 +80,7 @@ def send(
     """
     try:
         return request(
-            method, url, body=body, headers={**_HEADERS, **(headers or {})}, limit=limit
+            method, url, body=body, headers={**_HEADERS, **headers}, limit=limit
         )
     except DeliveryError as error:
         if error.refused:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q
+from django.utils import timezone
 
 from alerts.channels import channel_of
 from alerts.ledger_events import EVENTS
@@ -72,7 +73,7 @@ class DestinationStatus:
     until: datetime | None = None
 
 
-def destination_status(destination: Destination, now: datetime) -> DestinationStatus:
+def destination_status(destination: Destination) -> DestinationStatus:
     """Return whether deliveries arrive, wait or are stopped, and why."""
     if destination.switched_off_at:
         return DestinationStatus(
@@ -82,7 +83,7 @@ def destination_status(destination: Destination, now: datetime) -> DestinationSt
     until = destination.waits_until
     attempts = "attempt" if failures == 1 else f"{failures} attempts"
     failed = f"The last {attempts} failed."
-    if until and until > now:
+    if until and until > timezone.now():
         reason = "It asked the desk to wait, or its limit is reached."
         if failures:
             reason = f"{failed} It waits for a moment."

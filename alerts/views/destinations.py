@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
@@ -326,7 +325,7 @@ def _page(
     }
     if destination:
         context["address"] = form.channel.address(destination)
-        context["status"] = destination_status(destination, timezone.now())
+        context["status"] = destination_status(destination)
         context["routes"] = [
             (one, sentence(one), event_words(one)) for one in destination.routes.all()
         ]
@@ -349,7 +348,7 @@ def _list(
                 "destination": destination,
                 "channel": channel,
                 "address": channel.address(destination),
-                "status": destination_status(destination, timezone.now()),
+                "status": destination_status(destination),
                 "shows": privacy_summary(destination),
                 "routes": [event_words(route, hidden=hidden) for route in routes],
                 "error": failed[1] if failed[0] == destination.pk else "",

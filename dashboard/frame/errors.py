@@ -11,7 +11,6 @@ from django.core.exceptions import TooManyFieldsSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.csrf import requires_csrf_token
 
@@ -25,18 +24,13 @@ _MAKE_ROOM = f"Whoever runs this desk must free disk space; no restart is needed
 
 
 def _error(
-    request: HttpRequest, status: int, title: str, sentence: str, **more: Any
+    request: HttpRequest | None, status: int, title: str, sentence: str, **more: Any
 ) -> HttpResponse:
+    """Return the error page. It is rendered without the request where the layout could
+    otherwise query the database, or whatever else is broken.
+    """
     context = {"status": status, "title": title, "sentence": sentence, **more}
     return render(request, "error.html", context, status=status)
-
-
-def _plain_error(status: int, title: str, sentence: str) -> HttpResponse:
-    """Return the error page rendered without the request. With it, the layout might
-    query the database or whatever else is broken.
-    """
-    context = {"status": status, "title": title, "sentence": sentence}
-    return HttpResponse(render_to_string("error.html", context), status=status)
 
 
 @requires_csrf_token
@@ -51,7 +45,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, TooManyFieldsSent):
         most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
         sentence = f"Nothing was decided. The address or form has more than {most:,} fields. Go back and send fewer."
-    return _plain_error(400, "This request cannot be read", sentence)
+    return _error(None, 400, "This request cannot be read", sentence)
 
 
 @requires_csrf_token
@@ -136,8 +130,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
             "The database is not responding",
             f"Reload the page in a moment. {_NOTHING_LOST}",
         )
-    return _plain_error(
-        500, "The desk had an error", f"Reload the page in a moment. {_NOTHING_LOST}"
+    return _error(
+        None,
+        500,
+        "The desk had an error",
+        f"Reload the page in a moment. {_NOTHING_LOST}",
     )
 
 
@@ -147,6 +144,6 @@ def _disk_full() -> HttpResponse:
 
 
 def _unavailable(title: str, sentence: str) -> HttpResponse:
-    response = _plain_error(503, title, sentence)
+    response = _error(None, 503, title, sentence)
     response.headers["Retry-After"] = "10"
     return response

@@ -113,10 +113,13 @@ class WsgiBridge:
             # missing.
             environ.pop("CONTENT_LENGTH", None)
             return False
-        began = time.monotonic()
+        # A body may take a fixed time, plus the time that the bytes received so far take
+        # at the minimum rate.
+        ends = time.monotonic() + settings.REQUEST_BODY_SECONDS
+        rate = max(1, settings.REQUEST_BODY_RATE)
         is_complete = False
         while not is_complete:
-            left = began + seconds_allowed(body.tell()) - time.monotonic()
+            left = ends + body.tell() / rate - time.monotonic()
             try:
                 async with asyncio.timeout(left):
                     message = await receive()
@@ -224,15 +227,6 @@ def environ_of(scope: Scope) -> Environ:
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
     return environ
-
-
-def seconds_allowed(received: int) -> float:
-    """Return how many seconds a body may take of which so many bytes were received: a
-    fixed time, plus the time that these bytes take at the minimum rate.
-    """
-    return float(
-        settings.REQUEST_BODY_SECONDS + received / max(1, settings.REQUEST_BODY_RATE)
-    )
 
 
 class BufferedResponse:

@@ -47,11 +47,9 @@ def most_body(environ: dict[str, Any]) -> int:
     return _MOST
 
 
-def most_of_sender(environ: dict[str, Any]) -> int:
-    """Return how many bytes of a large body to read. For the desk that is the same:
-    signatures can only be checked after the body was read.
-    """
-    return most_body(environ)
+# How many bytes of a large body to read. For the desk that is the same: signatures can
+# only be checked after the body was read.
+most_of_sender = most_body
 
 
 def session_of(environ: dict[str, Any]) -> str:

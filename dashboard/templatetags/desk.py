@@ -106,8 +106,7 @@ def clock(value: datetime | None) -> SafeString | str:
     """
     if not value:
         return ""
-    zone = zone_word(value)
-    return _time(value, f"{local_time(value):%H:%M:%S} {zone}", "", zone)
+    return _time(value, f"{local_time(value):%H:%M:%S} {zone_word(value)}", "")
 
 
 @register.filter
@@ -161,11 +160,11 @@ def distance(value: datetime) -> str:
     )
 
 
-def _time(value: datetime, words: str, kind: str, zone: str = "") -> SafeString:
+def _time(value: datetime, words: str, kind: str) -> SafeString:
     # A page of the queue has a few hundred of these, and isoformat takes a tenth of the
     # time of strftime.
     utc = value.astimezone(UTC).isoformat(" ", "seconds")
-    zone = zone or zone_word(value)
+    zone = zone_word(value)
     exact = f"{utc[:19]} UTC"
     if zone != "UTC":
         local = local_time(value).isoformat(" ", "seconds")[:19]

@@ -9,6 +9,7 @@ from django import template
 from mirror import oversight_modes
 
 register = template.Library()
+register.filter(oversight_modes.mode_named)
 
 _TONES = {
     "read_only": "blue",
@@ -26,14 +27,6 @@ def mode_colour(mode: str) -> str:
     mode that is not known.
     """
     return _TONES.get(mode, "plain")
-
-
-@register.filter
-def mode_named(name: str) -> oversight_modes.Mode | None:
-    """Return the oversight mode with this name; None if this release does not
-    know it.
-    """
-    return oversight_modes.mode_named(name)
 
 
 @register.filter

@@ -237,9 +237,9 @@ def read_report(message: Message) -> Report | None:
     if not is_report:
         return None
     return Report(
-        tuple(reported[:MAX_RECIPIENTS_REPORTED]),
-        tuple(dict.fromkeys(ids[:_MOST_IDS])),
-        tuple(filter(None, senders[:MAX_RECIPIENTS_REPORTED])),
+        reported[:MAX_RECIPIENTS_REPORTED],
+        list(dict.fromkeys(ids[:_MOST_IDS])),
+        list(filter(None, senders[:MAX_RECIPIENTS_REPORTED])),
         envelope_id,
     )
 

@@ -116,9 +116,9 @@ def read_mail(content: bytes) -> Mail:
             subject=line_of(message, "subject"),
             text=parts.text,
             html=parts.html,
-            files=tuple(parts.files),
+            files=parts.files,
             automatic=automatic,
-            cut=tuple(parts.cut),
+            cut=parts.cut,
             report=read_report(message),
         )
     except _TooManyParts:

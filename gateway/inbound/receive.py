@@ -73,7 +73,7 @@ def receive_mail(
         "envelope_from": sender,
         "envelope_to": recipient,
         "auto_submitted": mail.automatic,
-        "truncated": list(mail.cut),
+        "truncated": mail.cut,
     }
     # The thread of the message that this one answers: what In-Reply-To names, else the
     # nearest reference; never by subject. If several messages have the same id, the
@@ -121,7 +121,7 @@ def receive_mail(
             email.save(force_insert=True)
             Attachment.objects.attach(email, mail.files)
             auditing.record(
-                "email.received", email, automatic=mail.automatic, cut=list(mail.cut)
+                "email.received", email, automatic=mail.automatic, cut=mail.cut
             )
             events.announce(
                 email, events.PENDING if held else events.RECEIVED, at=email.created_at
@@ -321,9 +321,6 @@ def _apply(
         )
 
 
-_NOT_SAFE = "554 5.6.0 The message cannot be read safely"
-
-
 def read_mail(content: bytes) -> Mail:
     """Return the message in received bytes, read by the parser. Raises NotAccepted or
     ParserUnavailable.
@@ -331,18 +328,14 @@ def read_mail(content: bytes) -> Mail:
     try:
         fields, file_contents = unpack(parse("read_mail", content))
     except ParserKilled:
-        raise NotAccepted(_NOT_SAFE) from None
+        raise NotAccepted("554 5.6.0 The message cannot be read safely") from None
     if "refusal" in fields:
         raise NotAccepted(str(fields["refusal"]))
-    fields["files"] = tuple(
+    fields["files"] = [
         File(**file, content=file_content)
         for file, file_content in zip(fields["files"], file_contents, strict=True)
-    )
-    fields["cut"] = tuple(fields["cut"])
+    ]
     if report := fields["report"]:
-        result = tuple(RecipientReport(**entry) for entry in report["result"])
-        tuples = {
-            name: tuple(report[name]) for name in ("message_ids", "return_addresses")
-        }
-        fields["report"] = Report(**report | tuples | {"result": result})
+        report["result"] = [RecipientReport(**entry) for entry in report["result"]]
+        fields["report"] = Report(**report)
     return Mail(**fields)

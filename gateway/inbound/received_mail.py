@@ -39,10 +39,10 @@ class Report:
     envelope id, which only mail servers know.
     """
 
-    result: tuple[RecipientReport, ...]
-    message_ids: tuple[str, ...] = ()
-    return_addresses: tuple[str, ...] = ()
-    envelope_id: str = ""
+    result: list[RecipientReport]
+    message_ids: list[str]
+    return_addresses: list[str]
+    envelope_id: str
 
 
 class NotAccepted(Exception):
@@ -66,14 +66,14 @@ class Mail:
     subject: str
     text: str
     html: str | None
-    files: tuple[File, ...]
+    files: list[File]
     # "" for mail that a person wrote, else what Auto-Submitted says: no program should
     # answer it.
     automatic: str
     # What was longer than its limit: headers, text, html.
-    cut: tuple[str, ...]
+    cut: list[str]
     # The report, if the message is one.
-    report: Report | None = None
+    report: Report | None
 
 
 def is_marked(content: bytes) -> bool:

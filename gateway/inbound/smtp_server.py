@@ -80,13 +80,7 @@ MESSAGE_SECONDS = 300
 # How often each command may come in a session; a busy server that reuses its
 # connections stays well below.
 _CALLS = {"*": 50, "MAIL": 1_000, "RCPT": 5_000, "DATA": 1_000, "RSET": 1_000}
-_TOO_LARGE = "552 5.3.4 The message is larger than 25 MB"
-_TOO_BUSY = "452 4.3.1 Too much mail at this moment, try again later"
-_TOO_MANY_LINES = f"554 5.6.0 The message has more than {MAX_LINES} lines"
-_TOO_MANY = b"421 4.3.2 Too many connections, try again later\r\n"
 _TOO_LATE = b"421 4.4.2 The connection waited too long, try again later\r\n"
-_LONG_LINE = "500 5.5.2 A line is too long"
-_BACKLOG = 100
 
 
 class Reception:
@@ -368,13 +362,13 @@ class InboundSession(SMTP):  # type: ignore[misc]
             if not reply:
                 lines += 1
                 if not is_whole_line:
-                    reply = _LONG_LINE
+                    reply = "500 5.5.2 A line is too long"
                 elif len(data) + len(line) > MAX_MESSAGE:
-                    reply = _TOO_LARGE
+                    reply = "552 5.3.4 The message is larger than 25 MB"
                 elif lines > MAX_LINES:
-                    reply = _TOO_MANY_LINES
+                    reply = f"554 5.6.0 The message has more than {MAX_LINES} lines"
                 elif not self._reception.take_bytes(self._address, len(line)):
-                    reply = _TOO_BUSY
+                    reply = "452 4.3.1 Too much mail at this moment, try again later"
                 else:
                     self._held += len(line)
                 data += line[1:] if at_line_start and line.startswith(b".") else line
@@ -406,7 +400,7 @@ class NewConnection(asyncio.Protocol):
         # The address is missing if the connection has closed already.
         address = network_of((transport.get_extra_info("peername") or [""])[0])
         if not self._reception.has_room_for(address):
-            transport.write(_TOO_MANY)
+            transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
             transport.close()
             return
         session = InboundSession(self._reception, address=address, loop=self._loop)
@@ -458,7 +452,7 @@ class Listener:
         server = await self._loop.create_server(
             lambda: NewConnection(self._reception, loop=self._loop),
             sock=self._socket,
-            backlog=_BACKLOG,
+            backlog=100,
         )
         await self._ended.wait()
         server.close()

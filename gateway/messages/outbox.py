@@ -161,7 +161,7 @@ def _attempt(email: Email) -> str:
     return "sent"
 
 
-def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
+def _checkpoint(email: Email, *, has_return_address: bool) -> bool:
     """Commit that the bytes of the message are about to be sent. Returns False if the
     lease is lost or the email may not be sent any more.
     """
@@ -336,15 +336,7 @@ def hold_back(made_at: datetime) -> list[str]:
     ).order_by("due_at", "id")
     written_off = []
     for email in due.with_mailbox():
-        if Email.objects.move(
-            email,
-            Change.SEND,
-            fate_unknown=True,
-            lease_until=None,
-            due_at=None,
-            last_error=reason,
-        ):
-            auditing.record("email.fate_unknown", email, reason=reason)
+        if _write_off(email, reason):
             written_off.append(f"{email.pk} ({email.mailbox.address})")
     Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)
     accounts = Account.objects.filter(is_active=True)

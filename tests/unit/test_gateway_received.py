@@ -62,7 +62,7 @@ def test_ordinary_mail_is_understood_whole():
     assert got.reply_to == "answers@northwind.example"
     assert got.in_reply_to == ["<m0@acme.example>"]
     assert got.references == ["<r1@acme.example>", "<m0@acme.example>"]
-    assert (got.automatic, got.cut) == ("", ())
+    assert (got.automatic, got.cut) == ("", [])
 
 
 def test_text_survives_wrong_and_missing_declarations():
@@ -143,11 +143,11 @@ def test_long_content_is_truncated_with_a_notice_and_attached_in_full():
         (b"html", "html", "message.html"),
     ):
         got = part(b"Content-Type: text/" + kind, body)
-        assert (got.cut, got.html) == ((cut,), None)
+        assert (got.cut, got.html) == ([cut], None)
         assert len(got.text) <= MAX_BODY + 100
         assert got.files[-1].content == body
         assert got.files[-1].name == name
-    assert part(b"X-Long: " + b"x" * (MAX_HEADER + 1)).cut == ("headers",)
+    assert part(b"X-Long: " + b"x" * (MAX_HEADER + 1)).cut == ["headers"]
     # Hops are counted in the headers only.
     assert part(b"X: y", b"Received: x\r\n" * 40).subject == "Hello"
 

@@ -22,7 +22,7 @@ from django.urls import reverse
 
 from alerts.cards.markup import cut, units
 from alerts.channels.discord.embeds import escape, literal
-from alerts.channels.discord.replies import MAX_CONTENT, link_instructions
+from alerts.channels.discord.replies import MAX_CONTENT, link_instructions, person_of
 from alerts.models import Interaction
 from approvals.desk_messages import desk_messages
 from approvals.models import CommandedMail
@@ -109,10 +109,7 @@ def read_command(interaction: Interaction) -> Command:
     """Return the command of an interaction. Raises CommandRefused if the Discord
     account is not linked, or the person has no role or needs a second factor.
     """
-    linked = Person.objects.filter(
-        discord_accounts__discord_id=interaction.discord_user_id
-    )
-    person = linked.prefetch_related("grants").first()
+    person = person_of(interaction)
     if person is None:
         raise CommandRefused(link_instructions(interaction), reason="not linked")
     actor = person.actor(surface="discord")

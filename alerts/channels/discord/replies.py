@@ -27,6 +27,7 @@ from common.actors import Actor
 from common.logs import traced
 from outgoing.guarded import Answer, DeliveryError, request
 from people.accounts.discord import offer_link
+from people.models import Person
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +180,16 @@ def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
     if number >= MAX_REFUSALS:
         return None
     return reason if number < MAX_REFUSALS - 1 else f"{reason} {LAST_REFUSAL}"
+
+
+def person_of(interaction: Interaction) -> Person | None:
+    """Return the person to whom the Discord account is linked, with their roles; None
+    if there is none.
+    """
+    linked = Person.objects.filter(
+        discord_accounts__discord_id=interaction.discord_user_id
+    )
+    return linked.prefetch_related("grants").first()
 
 
 def stranger(interaction: Interaction) -> Actor:

@@ -35,6 +35,7 @@ from alerts.channels.discord.replies import (
     FAULT,
     MAX_PAUSE,
     TryAgain,
+    person_of,
     private,
     recorded_refusal,
     stranger,
@@ -43,7 +44,6 @@ from alerts.models import Interaction
 from approvals.models import CommandedMail
 from audit.recording import record
 from mirror.models import Message
-from people.models import Person
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -246,9 +246,7 @@ def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> N
     ):
         return
     # Also somebody whom nothing was carried out for.
-    person = Person.objects.filter(
-        discord_accounts__discord_id=interaction.discord_user_id
-    ).first()
+    person = person_of(interaction)
     # Of people who are not linked to the desk only some refusals are recorded.
     if words := reason if person else recorded_refusal(interaction, reason):
         record(

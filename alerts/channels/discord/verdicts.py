@@ -20,6 +20,7 @@ from alerts.channels.discord.replies import (
     REASON,
     Reply,
     link_instructions,
+    person_of,
     recorded_refusal,
     stranger,
 )
@@ -45,7 +46,6 @@ from common.mail_addresses import without_addresses
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
 from mirror.states import Outcome
-from people.models import Person
 from people.sign_in.backend import needs_second_factor
 
 NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
@@ -83,10 +83,7 @@ def judge(interaction: Interaction) -> Reply:
     if button is None:
         return Reply("not ours", NOT_OURS)
     message = Message.objects.filter(public_id=button.message).first()
-    people = Person.objects.filter(
-        discord_accounts__discord_id=interaction.discord_user_id
-    )
-    person = people.prefetch_related("grants").first()
+    person = person_of(interaction)
     actor = person.actor(surface="discord") if person else stranger(interaction)
     actor = replace(actor, proof=proof_of(interaction))
 

@@ -15,14 +15,14 @@ from gateway.mailboxes import make_mailbox
 from gateway.models import Account, Domain, Mailbox
 from gateway.states import Mode
 
-# What it is for, name, scopes, sandbox.
+# What it is for, which is its name too; scopes; sandbox.
 _KEYS = (
-    ("agent", "Agent", ["read", "send"], False),
-    ("sandbox agent", "Sandbox agent", ["read", "send"], True),
-    ("oversight", "Oversight", ["oversight"], False),
-    ("sandbox oversight", "Sandbox oversight", ["oversight"], True),
-    ("read", "Read", ["read"], False),
-    ("admin", "Admin", ["admin", "read"], False),
+    ("agent", ["read", "send"], False),
+    ("sandbox agent", ["read", "send"], True),
+    ("oversight", ["oversight"], False),
+    ("sandbox oversight", ["oversight"], True),
+    ("read", ["read"], False),
+    ("admin", ["admin", "read"], False),
 )
 
 
@@ -88,9 +88,9 @@ class Command(BaseCommand):
             f"mailbox  {mailbox.pk}  {mailbox.address}",
             f"mode     {mailbox.oversight_mode}",
         ]
-        for purpose, key_name, scopes, sandbox in _KEYS:
+        for purpose, scopes, sandbox in _KEYS:
             text = new_key_text(sandbox=sandbox)
-            register_key(account, text, name=key_name, scopes=scopes)
+            register_key(account, text, name=purpose.capitalize(), scopes=scopes)
             lines.append(f"{purpose:18} {text}")
         lines.append("The keys are shown only once; only their hashes are stored.")
         self.stdout.write("\n".join(lines))
