@@ -123,10 +123,10 @@ def test(arguments: list[str]) -> int:
     # The caller's arguments come last, so that `-n 0` or another -m replaces ours.
     options = [] if everything else ["-m", _FAST]
     files = [one for one in chosen if (ROOT / one.partition("::")[0]).is_file()]
-    # A single file is quicker in one process. Otherwise there are more processes than
-    # processors, because some tests wait. The slow ones wait most.
+    # A single file is quicker in one process. Otherwise there is one process more than
+    # processors, because some tests wait.
     if len(files) != 1:
-        number = min((os.cpu_count() or 2) + (2 if everything else 1), 8)
+        number = min((os.cpu_count() or 2) + 1, 8)
         options = ["-n", str(number), "--dist", "loadgroup", *options]
     options += chosen
     sys.stdout.flush()

@@ -16,6 +16,7 @@ from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing.sealer import Batch
 from audit.sealing.signing import check_end, latest_seal
+from audit.trail import lines
 from audit.verification.checks import check_database
 from common.actors import worker
 from common.postgres import clock, cluster_id
@@ -43,6 +44,18 @@ def append(number=1, **says):
 def latest_details(action):
     """Return the details of the latest entry of an action."""
     return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
+
+
+def all_details():
+    """Return the details of all entries, as one text."""
+    return " ".join(
+        str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True)
+    )
+
+
+def lines_of(action):
+    """Return the lines of the trail about an action, the oldest first."""
+    return lines(Entry.objects.of_action(action).oldest_first())
 
 
 def seal_here(**of):

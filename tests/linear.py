@@ -18,12 +18,12 @@ def seconds(work, value):
     return time.process_time() - began
 
 
-def is_linear(work, small, large, *, most=24):
-    """Whether `large`, which is eight times `small`, takes at most `most` times as
-    long. Quadratic work takes 64 times as long.
+def is_linear(work, small, large):
+    """Whether `large`, which is eight times `small`, takes at most 24 times as long.
+    Quadratic work takes 64 times as long.
 
     Each is tried three times and the shortest time counts, because disturbances only
     add to it.
     """
     least = max(min(seconds(work, small) for _ in range(3)), LEAST)
-    return any(seconds(work, large) <= most * least for _ in range(3))
+    return any(seconds(work, large) <= 24 * least for _ in range(3))

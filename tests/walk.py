@@ -26,7 +26,6 @@ from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.models import (
     Brake,
     Claim,
-    Decision,
     OwnWord,
     Replacement,
     Review,
@@ -42,7 +41,6 @@ from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
 from mirror.models import (
     AttachedFile,
-    Connection,
     Mailbox,
     Message,
     RemotePicture,
@@ -57,7 +55,6 @@ from people.models import (
     Invitation,
     OrganisationSettings,
     PendingChange,
-    Person,
 )
 from people.second_admin.changes import pack
 from people.second_admin.registry import COMMANDS
@@ -78,6 +75,7 @@ from risk.findings import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
 from tests.factories import (
+    change_row,
     event_body,
     make_connection,
     make_message,
@@ -280,9 +278,7 @@ class Walk:
 
     def _need_doubt(self):
         made = decide(self.message, self.decider).decision
-        Decision.objects.filter(pk=made.pk).update(
-            state="unknown", attempt=1, may_have_left=True, seen_held=2
-        )
+        change_row(made, state="unknown", attempt=1, may_have_left=True, seen_held=2)
 
     def _need_half(self):
         """Make an edit of which the original is not rejected yet."""
@@ -303,10 +299,8 @@ class Walk:
 
     def _need_untold(self):
         made = decide(self.message, self.decider).decision
-        Decision.objects.filter(pk=made.pk).update(
-            state="unattributed", attempt=1, may_have_left=True
-        )
-        Message.objects.filter(pk=self.message.pk).update(state="gone")
+        change_row(made, state="unattributed", attempt=1, may_have_left=True)
+        change_row(self.message, state="gone")
 
     def _need_poison(self):
         post_event(self.client, self.connection, event_body(email_id="01POISON"))
@@ -326,7 +320,7 @@ class Walk:
 
     def _need_remote(self):
         """A message with a remote picture, in a mailbox where it may be fetched."""
-        Mailbox.objects.filter(pk=self.mailbox.pk).update(loads_pictures=True)
+        change_row(self.mailbox, loads_pictures=True)
         self.message = make_message(
             self.connection, html_body='<img src="https://img.example/lamp.png">'
         )
@@ -388,7 +382,7 @@ class Walk:
 
     def _need_inactive_person(self):
         self._need_person()
-        Person.objects.filter(pk=self.other.pk).update(is_active=False)
+        change_row(self.other, is_active=False)
 
     def _need_invitation(self):
         inviter = make_person("second@yourteam.example", "Sam", "admin")
@@ -453,7 +447,8 @@ class Walk:
         self._need_factor(self.other)
 
     def _need_old_secret(self):
-        Connection.objects.filter(pk=self.connection.pk).update(
+        change_row(
+            self.connection,
             previous_webhook_secret="x",
             previous_secret_until=Now() + timedelta(hours=1),
         )
@@ -472,8 +467,8 @@ class Walk:
         self._record("snooze.set")
 
     def _need_pause(self):
-        Connection.objects.filter(pk=self.connection.pk).update(
-            paused_at=Now(), paused_because="Wait", paused_by_hand=True
+        change_row(
+            self.connection, paused_at=Now(), paused_because="Wait", paused_by_hand=True
         )
 
     def _need_destination(self):
@@ -523,10 +518,8 @@ class Walk:
             pk=1, defaults={"standing_since": Now()}
         )
         made = decide(self.message, self.decider).decision
-        Decision.objects.filter(pk=made.pk).update(state="applied")
-        Message.objects.filter(pk=self.message.pk).update(
-            sent_by_key="01KEY", shape="a" * 32
-        )
+        change_row(made, state="applied")
+        change_row(self.message, sent_by_key="01KEY", shape="a" * 32)
         scope = StandingScope(
             self.connection.pk, self.mailbox.pk, "01KEY", "a" * 32, ("x.example",)
         )
@@ -550,9 +543,7 @@ class Walk:
         self.group = Group.objects.create(name="Legal")
 
     def _need_deadline(self):
-        Message.objects.filter(pk=self.message.pk).update(
-            expires_at=Now() + timedelta(hours=1)
-        )
+        change_row(self.message, expires_at=Now() + timedelta(hours=1))
         self.tomorrow = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
 
     def _need_calendar(self):

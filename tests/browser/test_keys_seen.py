@@ -58,10 +58,6 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(
     desk, product, hold
 ):
     word = "".join(random.choices("abcdefghijklmnop", k=12))
-
-    def count_in_title():
-        return int(re.match(r"\((\d+)", desk.title())[1])
-
     hold(f"Keys {word} 1", body=f"See [the order](https://shop.example/). {word}")
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
     desk.keyboard.press("j")
@@ -83,7 +79,7 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(
     expect(desk.locator("#send-back-reason")).to_be_hidden()
     expect(desk.locator("#send-back > summary")).to_be_focused()
 
-    before = count_in_title()
+    before = int(re.match(r"\((\d+)", desk.title())[1])
     hold(f"Keys {word} 2")
     expect(desk.locator("#new")).to_be_visible()
     expect(desk).to_have_title(re.compile(rf"^\({before + 1}"))

@@ -69,7 +69,7 @@ def sign_in(page, home, product, email):
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
-def sign_out(page, home):
+def sign_out(page):
     # The stream of the page may ask once more before the page is left.
     page.watch.expected.append("401")
     page.get_by_role("button", name="Sign out").click()
@@ -90,7 +90,7 @@ def test_passkey_is_made_signs_in_without_the_password_and_is_removed(
     add_passkey(page, "Kim's laptop")
     row = page.locator(".factor-list li", has_text="Kim's laptop")
     expect(row).to_contain_text("Not used yet")
-    sign_out(page, home)
+    sign_out(page)
     page.goto(f"{home}/accounts/login/?next=/people/me/factors/")
     page.get_by_role("button", name="Sign in with a passkey").click()
     page.wait_for_url("**/people/me/factors/")
@@ -105,12 +105,12 @@ def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs
 ):
     sign_in(page, home, product, newcomer)
     add_passkey(page, "")
-    sign_out(page, home)
+    sign_out(page)
     sign_in(page, home, product, newcomer)
     expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_url("**/people/me/factors/")
-    sign_out(page, home)
+    sign_out(page)
     page.nobody_is_there()
     page.get_by_role("button", name="Sign in with a passkey").click()
     expect(page.get_by_role("alert")).to_contain_text("No passkey was used")

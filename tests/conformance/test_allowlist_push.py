@@ -19,7 +19,7 @@ from policy.allowlists.gates import push_list
 from policy.allowlists.judgement import ListScope
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.conformance.tenant import ok
-from tests.factories import make_connection, make_person
+from tests.factories import change_row, make_connection, make_person
 from tests.faults import wire
 from tests.faults.proxy import OTHER, Answer, Proxy
 from tests.serving import named
@@ -93,11 +93,10 @@ def change(desk):
     return make
 
 
-def push(*, at_once=True, kind="restriction", **options):
+def push(*, kind="restriction", **options):
     GateList.objects.ensure()
     gate = GateList.objects.get(kind=kind)
-    if at_once:
-        GateList.objects.filter(pk=gate.pk).update(next_attempt_at=Now())
+    change_row(gate, next_attempt_at=Now())
     return push_list(gate_list_id=gate.pk, **options)
 
 

@@ -22,12 +22,11 @@ ALIASES = {
 BODIES = {"markdown", "body", "text", "text_body", "body_markdown", "html_body"}
 
 
-def file_of(content, name="a.bin", content_type="application/octet-stream"):
-    return {
-        "name": name,
-        "content_type": content_type,
-        "content_base64": base64.b64encode(content).decode(),
-    }
+FILE = {
+    "name": "a.bin",
+    "content_type": "application/octet-stream",
+    "content_base64": base64.b64encode(b"x").decode(),
+}
 
 
 def test_monitored_and_autonomous_go_out_and_monitored_with_a_copy_to_the_overseer(
@@ -153,7 +152,7 @@ def test_aliases_are_equal_in_pending_lists_and_reads(tenant):
     fields = {
         "cc": ["cee@x.example"],
         "bcc": ["bea@x.example"],
-        "attachments": [file_of(b"x")],
+        "attachments": [FILE],
     }
     email_id = tenant.send(markdown=f"Ein {WORD}", metadata={"a": "b"}, **fields)["id"]
     [row] = tenant.pending()

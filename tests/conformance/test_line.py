@@ -18,8 +18,8 @@ STEPS = {
 }  # fmt: skip
 
 
-def sdk(product, key="AGENT_KEY"):
-    return MultiMail(product.known[key], base_url=product.known["GATEWAY_URL"])
+def sdk(product):
+    return MultiMail(product.known["AGENT_KEY"], base_url=product.known["GATEWAY_URL"])
 
 
 @pytest.fixture(scope="module")

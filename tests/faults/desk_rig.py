@@ -181,8 +181,14 @@ class DeskRig(Records):
     def wait(self, function, what, timeout=SOON):
         return wait_for(function, timeout, what, report=self.stack.report)
 
-    def wait_for_decision(self, held, *states, timeout=SOON):
+    def wait_for_decision(self, held, *states):
         """Wait until the newest decision is in one of these states, and return it."""
+        return self.wait(*self._decision_in(held, states))
+
+    def _decision_in(self, held, states):
+        """What to wait for until the newest decision is in one of these states, and
+        its name.
+        """
 
         def reached():
             decision = self.decision(held)
@@ -191,11 +197,7 @@ class DeskRig(Records):
             )
             return decision
 
-        return self.wait(
-            reached,
-            f"the decision on {held.subject} to be {' or '.join(states)}",
-            timeout,
-        )
+        return reached, f"the decision on {held.subject} to be {' or '.join(states)}"
 
     def wait_for_message(self, held, *states, timeout=SOON):
         """Wait until the mirror shows the message in one of these states, and return
@@ -244,9 +246,9 @@ class DeskRig(Records):
         self._set(held, "due_at = now()", "state = 'recorded'")
 
     @contextlib.contextmanager
-    def undo_window(self, window="1 hour"):
-        """Set an undo window for decisions in the block."""
-        self.product.set_undo_window(window)
+    def undo_window(self):
+        """Set an undo window of an hour for decisions in the block."""
+        self.product.set_undo_window("1 hour")
         try:
             yield
         finally:
@@ -333,23 +335,11 @@ class DeskRig(Records):
         ]
         return not waiting and len(in_work) == but
 
-    def sweep_to(self, held, *states, timeout=SOON):
+    def sweep_to(self, held, *states):
         """Sweep until the newest decision on a message is in one of these states, and
         return it.
         """
-
-        def reached():
-            decision = self.decision(held)
-            assert decision.get("state") in states, (
-                f"it is {decision.get('state')}: {decision.get('explanation')}"
-            )
-            return decision
-
-        return self.sweep_until(
-            reached,
-            f"the decision on {held.subject} to be {' or '.join(states)}",
-            timeout,
-        )
+        return self.sweep_until(*self._decision_in(held, states))
 
     @contextlib.contextmanager
     def lock(self, held):

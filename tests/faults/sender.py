@@ -61,10 +61,10 @@ class Sender:
     def of(cls, desk):
         return cls(desk.known["WEBHOOK_URL"], desk.known["WEBHOOK_SECRET"])
 
-    def post(self, body, signature=None, timeout=PATIENCE):
-        signed = sign(body, self.secret) if signature is None else signature
+    def post(self, body):
+        signed = sign(body, self.secret)
         headers = {"Content-Type": "application/json", HEADER: signed}
-        answer = requests.post(self.url, data=body, headers=headers, timeout=timeout)
+        answer = requests.post(self.url, data=body, headers=headers, timeout=PATIENCE)
         self.answers.append((body, answer.status_code))
         return answer
 
@@ -83,8 +83,8 @@ class Sender:
         raise AssertionError(f"not taken within {PATIENCE} s: {body[:80]!r}")
 
     @contextlib.contextmanager
-    def traffic(self, threads=2, make=event):
-        """Post from several threads in the block. Yield the accepted bodies."""
+    def traffic(self):
+        """Post from two threads in the block. Yield the accepted bodies."""
         accepted = []
         problems = []
         is_over = threading.Event()
@@ -93,13 +93,13 @@ class Sender:
             try:
                 # Ten posts a second and thread: more would slow the product down.
                 while not is_over.wait(0.1):
-                    body = make()
+                    body = event()
                     self.post_until_accepted(body)
                     accepted.append(body)
             except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
                 problems.append(error)
 
-        workers = [threading.Thread(target=go_on, daemon=True) for _ in range(threads)]
+        workers = [threading.Thread(target=go_on, daemon=True) for _ in range(2)]
         for worker in workers:
             worker.start()
         try:

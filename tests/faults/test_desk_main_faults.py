@@ -158,7 +158,7 @@ def insist(desk, held, outcome="approve"):
 def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
     sender = Sender.of(desk)
     before, between, after = (desk.hold() for _ in range(3))
-    with sender.traffic(threads=2) as accepted:
+    with sender.traffic() as accepted:
         desk.wait(lambda: len(accepted) > 4, "traffic")
         assert desk.decide(before) == 302
         desk.restart("postgres")

@@ -23,7 +23,7 @@ from tests.faults import wire
 from tests.faults.desk_rig import desk_rig
 from tests.faults.proxy import DECIDE, READ, WEBHOOK
 
-MESSAGES = int(os.environ.get("SOAK_MESSAGES", "100"))
+MESSAGES = int(os.environ.get("SOAK_MESSAGES", "70"))
 # The outcomes of messages, and their frequencies.
 PLANS = {"approve": 65, "reject": 15, "undo": 10, "leave": 10}
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")

@@ -18,10 +18,12 @@ from audit.recording import recorded
 from common import redis
 from dashboard.celery import app
 from dashboard.models import Tick
+from gateway import smtp as mail_server_memory
 from mirror.models import Connection, Mailbox
 from mirror.sync import reads
 from tests import alerting
 from tests.factories import make_connection, make_message, make_person
+from tests.integration.gateway import servers
 from tests.integration.gateway_served import make_account, served_gateway
 from tests.integration.standing import let_through, make_record, sign, switch_on
 from tests.standin import multimail
@@ -118,6 +120,12 @@ def second(db):
 
 
 @pytest.fixture
+def third(db):
+    """A third reviewer of everything."""
+    return make_person("cleo@example.com", "Cleo Sands", "reviewer")
+
+
+@pytest.fixture
 def working(connection):
     """A healthy desk: a connection that was just read, and busy workers."""
     Connection.objects.update(complete_as_of=Now(), created_at=Now())
@@ -162,6 +170,16 @@ def account(db):
     """
     with served_gateway() as gateway:
         yield make_account(gateway)
+
+
+@pytest.fixture
+def mail_server(settings, monkeypatch):
+    """A mail server that takes the gateway's mail."""
+    # No attempt counts as slow, even on a busy machine, unless a test changes this.
+    monkeypatch.setattr(mail_server_memory, "SLOW", 600)
+    with servers.mail_server() as server:
+        settings.EMAIL_URL = server.url
+        yield server
 
 
 @pytest.fixture

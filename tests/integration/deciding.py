@@ -16,7 +16,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from common.postgres import clock
 from mirror.models import Message
-from tests.factories import actor_of
+from tests.factories import actor_of, change_row
 
 
 class Killed(BaseException):
@@ -46,7 +46,7 @@ def decided(message, person, outcome="approve", reason="No", **fields):
         (result.decision, fields),
         (result.verdict, {"live": fields.get("state") not in ("withdrawn", "refused")}),
     ):
-        type(row).objects.filter(pk=row.pk).update(**values)
+        change_row(row, **values)
     return result.decision
 
 

@@ -13,12 +13,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
-from approvals.models import Decision
 from approvals.reconcile import reads
 from approvals.reconcile.closing import SETTLE_TIME, resolve
 from common.postgres import clock
 from mirror.models import Connection, Message
 from mirror.sync.account import read_mailboxes
+from tests.factories import change_row
 from tests.hosted.host import ADMIN, AGENT, OVERSIGHT, READ, Host
 from tests.integration.deciding import decide, make_due
 from tests.markup import leads_to
@@ -106,9 +106,7 @@ class HostedDesk:
         settled if a read can do that. Return the decision.
         """
         for _ in range(3):
-            Decision.objects.filter(pk=decision.pk).update(
-                due_at=Now(), changed_at=F("changed_at") - SETTLE_TIME
-            )
+            change_row(decision, due_at=Now(), changed_at=F("changed_at") - SETTLE_TIME)
             Connection.objects.update(read_at=None)
             resolve(decision_id=decision.pk)
             self.read()

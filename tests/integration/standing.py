@@ -10,10 +10,8 @@ from approvals.models import Decision, Verdict
 from approvals.standing.commands import sign_standing
 from approvals.standing.record import Terms
 from common.postgres import clock
-from mirror.models import Message
 from people.models import OrganisationSettings
-from policy.models import StandingApproval
-from tests.factories import actor_of, make_message
+from tests.factories import actor_of, change_row, make_message
 from tests.integration.deciding import decide
 
 KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Refund bot", "metadata": {}}
@@ -47,8 +45,8 @@ def make_record(connection, *people, number=3, outcome="approve", **fields):
             state="applied", recorded_at=ago, changed_at=ago
         )
         Verdict.objects.filter(message=message).update(seconds_shown=9, live=False)
-        Message.objects.filter(pk=message.pk).update(
-            state=state, held_at=ago - timedelta(minutes=5), changed_at=ago
+        change_row(
+            message, state=state, held_at=ago - timedelta(minutes=5), changed_at=ago
         )
         message.refresh_from_db()
     return made
@@ -87,6 +85,4 @@ def let_through(standing):
     standing.refresh_from_db()
     if standing.met % 10 == 0:
         # The first of each ten messages draws which one is the sample: skip that draw.
-        StandingApproval.objects.filter(pk=standing.pk).update(
-            met=F("met") + 1, sample_at=0
-        )
+        change_row(standing, met=F("met") + 1, sample_at=0)

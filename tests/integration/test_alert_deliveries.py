@@ -22,7 +22,7 @@ from audit.models import Entry
 from mirror.models import Message
 from tests import factories
 from tests.alerting import deliver, make_message
-from tests.factories import event_body, post_confirmed, rolled_back
+from tests.factories import change_row, event_body, post_confirmed, rolled_back
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.integration.test_retention import erase
 
@@ -216,13 +216,11 @@ def test_event_waits_for_earlier_events_of_the_same_message(connection):
         )
         for number, one in enumerate((message, message, other), start=1)
     )
-    Delivery.objects.filter(pk=first.pk).update(
-        next_attempt_at=Now() + timedelta(hours=1)
-    )
+    change_row(first, next_attempt_at=Now() + timedelta(hours=1))
     assert claimed_at(destination) == others
     assert deliver(delivery_id=second.pk) == "not due"
     assert claimed_at(destination) is None
-    Delivery.objects.filter(pk=first.pk).update(state="failed")
+    change_row(first, state="failed")
     assert claimed_at(destination) == second
 
 

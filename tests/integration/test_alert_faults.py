@@ -64,9 +64,16 @@ def end_waits():
     Delivery.objects.update(next_attempt_at=Now())
 
 
+@pytest.fixture
+def destination(discord):
+    """The first channel, which is told of held messages."""
+    return discord.destination(1, actions=HELD)
+
+
 @pytest.mark.slow
-def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
-    destination = discord.destination(1, actions=HELD)
+def test_wait_that_discord_asks_for_is_kept_and_the_order_too(
+    connection, discord, destination
+):
     other = discord.destination(2, actions=HELD)
     discord.next["1"] = [
         asked_to_wait(600),
@@ -172,9 +179,8 @@ def die_after_the_post(monkeypatch, destination):
     "is_digest", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
 def test_post_whose_answer_is_lost_or_whose_worker_dies_appears_twice_and_is_marked(
-    client, connection, discord, monkeypatch, is_digest
+    client, connection, discord, destination, monkeypatch, is_digest
 ):
-    destination = discord.destination(1, actions=HELD)
     messages = [make_message(connection) for _ in range(3 if is_digest else 1)]
     if is_digest:
         die_after_the_post(monkeypatch, destination)
@@ -195,8 +201,7 @@ def test_post_whose_answer_is_lost_or_whose_worker_dies_appears_twice_and_is_mar
 
 
 @pytest.mark.slow
-def test_refused_card_is_posted_in_a_shortened_form(connection, discord):
-    destination = discord.destination(1, actions=HELD)
+def test_refused_card_is_posted_in_a_shortened_form(connection, discord, destination):
     make_message(connection)
     discord.next["1"] = [(400, {}, {"code": 50035})]
     assert drain(destination_id=destination.pk) == "1 tried, then nothing left"
@@ -209,8 +214,9 @@ def test_refused_card_is_posted_in_a_shortened_form(connection, discord):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_small_bursts")
-def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
-    destination = discord.destination(1, actions=HELD)
+def test_burst_becomes_one_digest_that_is_edited(
+    client, connection, discord, destination
+):
     # Its post may have been sent, so it stays a card of its own.
     discord.lost["1"] = 1
     before = make_message(connection, subject="Before the burst")
@@ -250,9 +256,8 @@ def test_card_about_no_message_is_on_no_digest(connection, discord):
 
 @pytest.mark.slow
 def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
-    client, connection, discord
+    client, connection, discord, destination
 ):
-    destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
     drain(destination_id=destination.pk)
     discord.posts.clear()
@@ -265,9 +270,8 @@ def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
 
 
 def test_failed_post_is_logged_without_the_address_and_an_internal_error_blocks_nothing(
-    connection, discord, monkeypatch
+    connection, discord, destination, monkeypatch
 ):
-    destination = discord.destination(1, actions=HELD)
     discord.next["1"] = [(500, {}, f"broken at {destination.url}")]
     make_message(connection)
     drain(destination_id=destination.pk)

@@ -18,9 +18,9 @@ from alerts.models import Card, Delivery, Destination, Digest, Route
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox
 from tests.alerting import deliver, make_message
-from tests.factories import make_connection, make_person
+from tests.factories import change_row, make_connection, make_person
 
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
@@ -271,7 +271,7 @@ def destination(discord):
 
 def changed(destination, **fields):
     """Update the row of a destination."""
-    Destination.objects.filter(pk=destination.pk).update(**fields)
+    change_row(destination, **fields)
     destination.refresh_from_db()
 
 
@@ -335,15 +335,15 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     )
     held = make_message(connection)
     decided = make_message(connection)
-    Message.objects.filter(pk=decided.pk).update(state="approved")
+    change_row(decided, state="approved")
     Card.objects.create(destination=destination, about=f"connection/{connection.pk}")
     Card.objects.update(discord_message_id="111")
     # The failing address was not told of this one.
     untold = make_message(connection)
-    Message.objects.filter(pk=untold.pk).update(state="approved")
+    change_row(untold, state="approved")
     # Nothing waits to be posted about this one, whatever else waits.
     given_up = make_message(connection)
-    Message.objects.filter(pk=given_up.pk).update(state="approved")
+    change_row(given_up, state="approved")
     Delivery.objects.filter(message=given_up).update(state="failed")
     Delivery.objects.create(kind="event", destination=destination, action="x")
     digest = Digest.objects.create(destination=destination)

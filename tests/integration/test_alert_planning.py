@@ -34,7 +34,7 @@ from people.models import OrganisationSettings
 from people.second_admin.registry import SecondAdminNeeded
 from tests import factories
 from tests.alerting import make_message
-from tests.factories import make_connection, rolled_back
+from tests.factories import change_row, make_connection, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
@@ -179,11 +179,11 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
         ("", {"discord_channel": ""}, False),
     ):
         delete_planned()
-        Destination.objects.filter(pk=answering.pk).update(answers_channel=mapped)
+        change_row(answering, answers_channel=mapped)
         Message.objects.update(trigger=trigger)
         act(ANSWERED[0], message)
         assert len(planned()) == answers, (mapped, trigger)
-    Destination.objects.filter(pk=answering.pk).update(answers_channel="outreach")
+    change_row(answering, answers_channel="outreach")
     Message.objects.update(trigger={"discord_channel": "outreach"})
     for action in (*ANSWERED, "message.sent", "decision.recorded"):
         act(action, message)
@@ -231,9 +231,7 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
         )
         act("connection.failing", connection=connection)
     # A program gets no events from before it was added.
-    Destination.objects.filter(pk=make_destination("inngest", acts).pk).update(
-        told_since=Now() + timedelta(hours=1)
-    )
+    change_row(make_destination("inngest", acts), told_since=Now() + timedelta(hours=1))
     assert planned() == []
     assert plan_waiting() == 3
     assert plan_waiting() == 0

@@ -11,7 +11,7 @@ from mirror.models import Connection, KnownContact
 from mirror.sync.account import read_contacts
 from policy.allowlists.judgement import contacts_among, count_hits
 from policy.models import AllowEntry
-from tests.factories import make_list, make_message
+from tests.factories import change_row, make_list, make_message
 
 CONTACTS = "/v1/contacts"
 
@@ -35,9 +35,7 @@ def test_hit_is_counted_once_per_message_and_only_for_the_matching_entry(connect
 @pytest.fixture
 def read(connection, upstream):
     """A function that reads these addresses as the contacts of an account."""
-    Connection.objects.filter(pk=connection.pk).update(
-        api_url=upstream.url, read_key="mm_live_read"
-    )
+    change_row(connection, api_url=upstream.url, read_key="mm_live_read")
 
     def read_with(*addresses):
         upstream.answers[CONTACTS] = (

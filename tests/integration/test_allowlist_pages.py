@@ -36,12 +36,12 @@ def preview(client, page=ALL, **fields):
     return client.post(f"{page}preview/", fields)
 
 
-def save(client, shown, page=ALL):
-    form = shown.text.partition(f'action="{page}save/"')[2].partition("</form>")[0]
+def save(client, shown):
+    form = shown.text.partition(f'action="{ALL}save/"')[2].partition("</form>")[0]
     fields = {"version": re.search(r'name="version"\s+value="(\d+)"', form)[1]}
     for name, value in re.findall(r'name="(\w+)" hidden>([^<]*)<', form):
         fields.setdefault(name, []).append(unescape(value))
-    return client.post(f"{page}save/", fields)
+    return client.post(f"{ALL}save/", fields)
 
 
 def missing(answer, *words):

@@ -27,6 +27,7 @@ from policy.models import AllowEntry, Allowlist, KeyOwner, KillSwitch
 from tests.factories import (
     MAILBOX,
     actor_of,
+    change_row,
     make_connection,
     make_list,
     make_message,
@@ -78,7 +79,7 @@ def test_entries_of_all_applicable_lists_are_combined_and_others_are_ignored(
     assert not of(message, reviewer).may_approve
     entry = AllowEntry.objects.create(allowlist=lists[0], pattern="northwind.example")
     for one in lists:
-        AllowEntry.objects.filter(pk=entry.pk).update(allowlist=one)
+        change_row(entry, allowlist=one)
         assert of(message, reviewer).may_approve, one
 
 
@@ -258,7 +259,7 @@ def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothi
         make_message(connection, sent_by_key="key_8"),
         make_message(connection, sent_by_key="key_9"),
     ]
-    Message.objects.filter(pk=messages[2].pk).update(direction="inbound")
+    change_row(messages[2], direction="inbound")
     for where, key in (
         (hosted, "key_7"),
         (hosted, "key_8"),
@@ -294,8 +295,8 @@ def test_rulings_of_many_messages_equal_those_of_each_message(connection, review
     }
     make_list("northwind.example")
     AllowEntry.objects.update(expires_at=timezone.now() + timedelta(days=1))
-    Message.objects.filter(pk=messages["expired"].pk).update(expires_at=Now())
-    Message.objects.filter(pk=messages["ended"].pk).update(state="rejected")
+    change_row(messages["expired"], expires_at=Now())
+    change_row(messages["ended"], state="rejected")
     AttachedFile.objects.update(state="fetched", sha256="a" * 64, found_sha256="b" * 64)
     rulings = dict(
         zip(
@@ -322,8 +323,8 @@ def test_switch_stops_what_is_in_its_scope_and_nothing_else(
     here, there, unknown, elsewhere = messages = [
         make_message(one) for one in (*[connection] * 3, other)
     ]
-    Message.objects.filter(pk=there.pk).update(mailbox=second)
-    Message.objects.filter(pk=unknown.pk).update(mailbox=None)
+    change_row(there, mailbox=second)
+    change_row(unknown, mailbox=None)
     for scope, stopped in (
         ({"mailbox": here.mailbox}, [here, unknown]),
         ({"mailbox": elsewhere.mailbox}, [elsewhere]),

@@ -15,7 +15,7 @@ from alerts.models import Card, Destination, Interaction
 from approvals.models import Verdict
 from people.models import DiscordAccount
 from tests.answering import discord as standin
-from tests.factories import make_message
+from tests.factories import change_row, make_message
 
 APP = "119000000000000001"
 ANA = "118000000000000042"
@@ -59,14 +59,10 @@ def defer(message, act="approve", **fields):
 
 
 def judged(row):
-    Interaction.objects.filter(pk=row.pk).update(next_attempt_at=Now())
+    change_row(row, next_attempt_at=Now())
     outcome = answer_interaction(interaction_id=row.pk)
     row.refresh_from_db()
     return outcome
-
-
-def wait_of(row):
-    return (row.next_attempt_at - row.last_attempt_at).total_seconds()
 
 
 def is_forgotten(row):
@@ -103,7 +99,8 @@ def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice
     }
     discord.next.append((429, {"Retry-After": "101"}, limited))
     assert judged(row) == "postponed"
-    assert wait_of(row) == pytest.approx(101, abs=1)
+    waits = row.next_attempt_at - row.last_attempt_at
+    assert waits.total_seconds() == pytest.approx(101, abs=1)
     assert row.answer
     discord.status = 503
     assert judged(row) == "postponed"

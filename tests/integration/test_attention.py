@@ -57,10 +57,10 @@ def press(signed_in, sent_tasks):
 decide = partial(make_decision, changed_at=LATE)
 
 
-def found(person, now=NOW):
+def found(person):
     """Return the stuck items; the count in the rail must match."""
     actor = actor_of(person)
-    listed = attention_for(actor, now)
+    listed = attention_for(actor, NOW)
     assert attention_count(actor) == len(listed)
     return listed
 

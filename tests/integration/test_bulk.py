@@ -44,17 +44,12 @@ from tests.factories import (
     show_row,
 )
 from tests.integration import deciding
+from tests.integration.test_queue_list import make
 from tests.integration.test_several_approvals import put_in_force
 
 HIGH = {
     "markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"
 }
-
-
-def make(connection, name, **fields):
-    """A held message with unique content, named by a word."""
-    fields.setdefault("markdown", f"About {name} and nothing else")
-    return make_message(connection, subject=f"Subject {name}", **fields)
 
 
 def several(connection, *names):

@@ -18,7 +18,7 @@ from mirror.models import Message, Revision
 from mirror.sync.health import note_failure, note_recovery
 from tests import cards
 from tests.cards import answer_body, embed_of, notice_body, notice_word
-from tests.factories import make_message
+from tests.factories import change_row, make_message
 
 METADATA = {
     "discord_user": "@everyone eve@hidden.example",
@@ -39,7 +39,7 @@ def reload_message(message):
 
 def card_of(message, destination, **fields):
     if fields:
-        Message.objects.filter(pk=message.pk).update(**fields)
+        change_row(message, **fields)
     return embed_of(reload_message(message), destination)
 
 
@@ -111,7 +111,7 @@ def test_digest_of_a_burst_reads_few_rows_and_counts_all(
     ]
     for message in messages:
         Card.objects.create(destination=destination, message=message, digest=digest)
-    Message.objects.filter(pk=messages[4].pk).update(state="rejected")
+    change_row(messages[4], state="rejected")
     with django_assert_max_num_queries(12):
         body, word = cards.posted(destination, digest=digest, pk=7)
     fields = card_fields(body["embeds"][0])

@@ -201,10 +201,10 @@ def say(message, person, text):
     return add_comment(message=message.public_id, actor=actor_of(person), text=text)
 
 
-def names(client, message, typed=""):
+def names(client, message):
     """The names that are offered after @."""
     page = client.get(
-        f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX
+        f"/queue/{message.public_id}/people/", {"q": ""}, headers=HTMX
     ).text
     return [unescape(name) for name in re.findall(r'data-name="([^"]*)"', page)]
 

@@ -10,7 +10,7 @@ from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision
 from approvals.reconcile import reads
-from audit.models import Entry, EntryDetail
+from audit.models import Entry
 from connections.accounts import commands
 from connections.accounts.keys import (
     SLOTS,
@@ -37,6 +37,7 @@ from tests.factories import (
     post_event,
 )
 from tests.integration.deciding import decide
+from tests.ledger import all_details
 
 ALL = {
     "oversight": ["oversight"],
@@ -59,12 +60,6 @@ def ida(admin):
 
 def actions():
     return list(Entry.objects.order_by("pk").values_list("action", flat=True))
-
-
-def all_details():
-    return " ".join(
-        str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True)
-    )
 
 
 # --- keys
@@ -168,9 +163,11 @@ def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
         key="mm_live_hidden",
         scopes=["read"],
         actor=ida,
+        account="acc_1",
     )
     now = Connection.objects.get()
     assert (now.read_key, now.key_scopes) == ("mm_live_hidden", {"read": ["read"]})
+    assert now.account_id == "acc_1"
     commands.remove_key(connection=connection, slot="read", actor=ida)
     now = Connection.objects.get()
     assert (now.read_key, now.key_scopes) == ("", {})

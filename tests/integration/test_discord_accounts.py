@@ -18,9 +18,9 @@ from tests.markup import leads_to, says
 DISCORD = "118000000000000042"
 
 
-def offered(discord_id=DISCORD, name="ana.dev"):
+def offered(name="ana.dev"):
     """Return the path of a link that a Discord account was given."""
-    return urlsplit(offer_link(discord_id=discord_id, name=name)).path
+    return urlsplit(offer_link(discord_id=DISCORD, name=name)).path
 
 
 def token_in(path):

@@ -111,7 +111,7 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
     """Everything is late at the start, because the desk had been off for an hour."""
     long_ago = Now() - timedelta(hours=1)
     decided(make_message(working), reviewer, state="recorded", due_at=long_ago)
-    Message.objects.filter(pk=make_message(working).pk).update(expires_at=long_ago)
+    change_row(make_message(working), expires_at=long_ago)
     make_message(working, hydrated=False)
     Message.objects.update(held_at=long_ago)
     Connection.objects.update(complete_as_of=long_ago, failing_since=long_ago)

@@ -24,7 +24,13 @@ from common.actors import worker
 from mirror.models import Message, Revision
 from tests.alerting import deliver
 from tests.conformance.inngest_standin import inngest as serve_inngest
-from tests.factories import make_connection, make_message, pending_row, rolled_back
+from tests.factories import (
+    change_row,
+    make_connection,
+    make_message,
+    pending_row,
+    rolled_back,
+)
 from tests.integration.deciding import decide, make_due
 from tests.programs import program
 
@@ -343,9 +349,7 @@ def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
         rotate_secret(destination_id=destination.pk, actor=by_reviewer)
     send_event(tell(destination, message, "message.sent"), destination)
     with rolled_back():
-        Destination.objects.filter(pk=destination.pk).update(
-            secret_before_until=Now() - timedelta(seconds=1)
-        )
+        change_row(destination, secret_before_until=Now() - timedelta(seconds=1))
         destination.refresh_from_db()
         send_event(tell(destination, message, "message.delivered"), destination)
     newest = rotate_secret(

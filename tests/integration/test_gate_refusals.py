@@ -17,6 +17,7 @@ from policy.models import AllowEntry, GateRefusal
 from tests.factories import (
     MAILBOX,
     change_list,
+    change_row,
     make_connection,
     make_person,
     post_event,
@@ -30,7 +31,7 @@ DANA = "dana@x.example"
 
 @pytest.fixture
 def gateway(connection, upstream):
-    Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url)
+    change_row(connection, api_url=upstream.url)
     connection.refresh_from_db()
     return connection
 
@@ -69,10 +70,6 @@ def make_refusal(connection, *refused, **fields):
     return GateRefusal.objects.create(connection=connection, **values)
 
 
-def refusal_entries():
-    return Entry.objects.filter(action="message.refused_at_gate")
-
-
 def test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry(gateway, upstream):
     serve_refusals(upstream, refusal_row(2, "b@x.example"), refusal_row(1, DANA))
     assert read_refusals(connection_id=gateway.pk) == "2 read"
@@ -81,7 +78,8 @@ def test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry(gateway, upstr
     assert first.refused == [DANA]
     assert first.recipients == ["lee@y.example", DANA]
     assert second.mailbox == gateway.mailboxes.get()
-    told = [one.detail.fields["refused"] for one in refusal_entries().order_by("pk")]
+    entries = Entry.objects.filter(action="message.refused_at_gate").order_by("pk")
+    told = [one.detail.fields["refused"] for one in entries]
     assert told == [DANA, "b@x.example"]
     assert upstream.keys == ["mm_live_oversight"] * 2
     # Malformed rows are stored as far as they are readable.

@@ -28,9 +28,10 @@ from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Revision
-from people.models import DiscordAccount, Person, RoleRule
+from people.models import DiscordAccount, RoleRule
 from policy.models import PolicyVersion
 from tests.factories import (
+    change_row,
     make_connection,
     make_message,
     make_person,
@@ -430,7 +431,7 @@ def test_press_that_may_not_decide_is_refused_recorded_and_quotes_nothing(ana, m
     card = "This is not the card that the desk has"
 
     for words, change, happen in (
-        (NOT_YOURS, {}, lambda: Person.objects.filter(pk=ana.pk).update(is_active=False)),
+        (NOT_YOURS, {}, lambda: change_row(ana, is_active=False)),
         (NOT_YOURS, {}, ana.grants.all().delete),
         (NOT_YOURS, {}, lambda: ana.grants.update(connection=elsewhere)),
         (NOT_YOURS, {"data": {"component_type": 2, **unknown}}, lambda: None),

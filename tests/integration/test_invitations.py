@@ -29,7 +29,7 @@ from people.invitations.links import (
 )
 from people.models import Grant, Invitation, Person
 from people.roles import GrantTarget, take_role
-from tests.factories import actor_of, make_person, rolled_back
+from tests.factories import actor_of, change_row, make_person, rolled_back
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import compact, leads_to, says
@@ -202,7 +202,7 @@ def test_nobody_invites_themselves_or_a_deactivated_account(signed_in, admin, re
     token = link_of(admin, email=reviewer.email)
     answer, _ = post_invitation(signed_in(admin), email="Ida@yourteam.example")
     assert answer.status_code == 403
-    Person.objects.filter(pk=reviewer.pk).update(is_active=False)
+    change_row(reviewer, is_active=False)
     assert not is_good(token)
     with pytest.raises(NotYours, match="is deactivated"):
         link_of(admin, email=reviewer.email)

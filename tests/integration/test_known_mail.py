@@ -34,9 +34,9 @@ def message_text(name="Dana", number=4471, amount="120.00", day=3):
     )
 
 
-def written(connection, *, state="delivered", **fields):
+def written(connection, **fields):
     message = make_message(connection, **fields)
-    change_row(message, state=state)
+    change_row(message, state="delivered")
     return message
 
 

@@ -76,9 +76,9 @@ def page(client, message):
     return " ".join(client.get(f"/queue/{message.public_id}/").text.split())
 
 
-def chosen(now, when, zone="Europe/Berlin", at=None):
+def chosen(now, when, zone):
     """Return the chosen time on a clock there; `now` is in UTC."""
-    choice = LaterChoice(when, ZoneInfo(zone), at)
+    choice = LaterChoice(when, ZoneInfo(zone), None)
     message = Message(
         direction="outbound", recipients=["Dana <Dana@Northwind.example>"]
     )

@@ -8,7 +8,6 @@ import pytest
 from django.conf import settings as _settings
 from django.db.models.functions import Now
 
-from approvals.models import Decision
 from audit.actions import SETTINGS
 from mirror.models import Mailbox
 from policy.models import GateList
@@ -24,7 +23,7 @@ from tests.acts import (
     what_told_lacks,
 )
 from tests.doors import DOORS, TASKS
-from tests.factories import make_connection, make_message, rolled_back
+from tests.factories import change_row, make_connection, make_message, rolled_back
 from tests.integration.deciding import decide
 from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.integration.test_permissions import tasks
@@ -91,7 +90,7 @@ def resolved(connection, upstream, reviewer):
         "may_have_left": True,
         "changed_at": Now() - timedelta(seconds=3),
     }
-    Decision.objects.filter(pk=made.pk).update(**doubt)
+    change_row(made, **doubt)
     upstream.holds(
         status="approved",
         decision="approved",

@@ -14,7 +14,6 @@ from django.urls import reverse
 
 from audit.models import Entry, EntryDetail
 from audit.recording import detail_hash, entry_hash, record
-from audit.trail import lines
 from common.actors import Actor, worker
 from common.logs import trace_id
 from mirror.models import Message
@@ -29,13 +28,9 @@ from tests.factories import (
     show_row,
 )
 from tests.integration.deciding import decide
-from tests.ledger import ACTOR
+from tests.ledger import ACTOR, lines_of
 
 HERE = "192.0.2.7"
-
-
-def lines_of(action):
-    return lines(Entry.objects.of_action(action).oldest_first())
 
 
 def is_complete(entry, person):
@@ -241,7 +236,7 @@ def test_entry_of_no_known_action_or_outside_a_transaction_is_refused(monkeypatc
 
 
 def denied():
-    return lines(Entry.objects.of_action("access.denied").oldest_first())
+    return lines_of("access.denied")
 
 
 def test_denied_message_is_recorded_once_per_minute_and_an_unknown_url_is_not(

@@ -48,9 +48,9 @@ def write(action="comment.added", *, by=ANA, at=None, **fields):
         return record(action, actor=by, **fields)
 
 
-def found(query, zone=UTC, actor=AUDITOR):
+def found(query, actor=AUDITOR):
     """The numbers of the entries that a search finds, newest first."""
-    matching = results.readable(actor, Filters.from_query(query, zone))
+    matching = results.readable(actor, Filters.from_query(query, UTC))
     return list(matching.newest_first().values_list("pk", flat=True))
 
 

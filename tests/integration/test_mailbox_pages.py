@@ -22,7 +22,13 @@ from mirror.models import Connection
 from mirror.sync.account import read_mailboxes
 from mirror.tasks import read_accounts
 from people.models import Grant, OrganisationSettings
-from tests.factories import actor_of, make_connection, make_message, make_person
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    make_person,
+)
 from tests.ledger import latest_details
 from tests.markup import leads_to, says, text_of
 
@@ -353,7 +359,7 @@ def test_settings_that_changed_since_the_page_was_opened_are_not_overwritten(
     client = signed_in(admin)
     box = account.mailbox
     seen = client.get(f"/mailboxes/{box.pk}/").context["seen"]
-    box.__class__.objects.filter(pk=box.pk).update(auto_bcc=["audit@x.example"])
+    change_row(box, auto_bcc=["audit@x.example"])
     form = settings_of(account, signature_block="Acme", seen=seen)
     answer = client.post(f"/mailboxes/{box.pk}/settings/", form)
     assert answer.status_code == 422

@@ -209,12 +209,12 @@ def test_looking_decides_nothing(desk, message):
 # requested changes
 
 
-def send_back(message, person, reason="Please name the order, and say 14 days."):
+def send_back(message, person):
     decided(
         message,
         person,
         "send_back",
-        reason,
+        "Please name the order, and say 14 days.",
         state="applied",
         recorded_at=NOW + timedelta(minutes=1),
     )

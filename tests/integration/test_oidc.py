@@ -16,10 +16,9 @@ from django.core.cache import cache
 from django.test import Client
 
 from audit.models import Entry
-from people.models import Person
 from people.roles import deactivate, reactivate
 from people.sign_in.provider import GuardedSession
-from tests.factories import actor_of, make_person
+from tests.factories import actor_of, change_row, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
@@ -206,7 +205,7 @@ def test_subject_of_a_deactivated_person_reaches_no_account_and_a_reactivated_on
 
 
 def test_address_that_only_looks_the_same_links_nobody(issuer, reviewer):
-    Person.objects.filter(pk=reviewer.pk).update(email="kim@yourteam.example")
+    change_row(reviewer, email="kim@yourteam.example")
     for claims in (
         {"email": "\N{KELVIN SIGN}im@yourteam.example"},
         {"email": ["kim@yourteam.example"]},

@@ -8,12 +8,12 @@ import pytest
 from django.utils import timezone
 
 from approvals.intake.webhooks import secrets_of, sender
-from audit.models import EntryDetail
 from connections.accounts import own_webhook
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import actor_of, event_body, make_connection
+from tests.ledger import all_details
 from upstream.signatures import HEADER, sign
 
 
@@ -44,12 +44,6 @@ def ours(there):
 @pytest.fixture
 def ida(admin):
     return actor_of(admin)
-
-
-def recorded_text():
-    return " ".join(
-        str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True)
-    )
 
 
 def test_webhook_is_registered_once_with_our_secret_and_found_again(there, ours, ida):
@@ -92,7 +86,7 @@ def test_new_secret_is_saved_here_first_and_both_secrets_are_accepted(there, our
     left = changed.previous_secret_until - timezone.now()
     assert HOUR < left < HOUR + timedelta(minutes=10)
     assert signed_with(ours) == {new, old}
-    assert new not in recorded_text()
+    assert new not in all_details()
     with pytest.raises(ConnectionNotChanged, match="still valid"):
         own_webhook.rotate(connection=changed, overlap=HOUR, actor=ida)
     own_webhook.end_overlap(connection=changed, actor=ida)

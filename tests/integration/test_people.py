@@ -24,7 +24,13 @@ from people.roles import (
     reactivate,
     take_role,
 )
-from tests.factories import actor_of, make_connection, make_message, make_person
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    make_person,
+)
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, text_of
@@ -94,11 +100,11 @@ def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, seco
     remove = f"/people/{admin.pk}/roles/remove/"
     grant = {"grant": admin.grants.get().pk}
     # A deactivated admin does not count.
-    Person.objects.filter(pk=second.pk).update(is_active=False)
+    change_row(second, is_active=False)
     assert client.post(remove, grant).status_code == 409
     with pytest.raises(LastAdmin):
         take_from(admin, admin)
-    Person.objects.filter(pk=second.pk).update(is_active=True)
+    change_row(second, is_active=True)
     assert leads_to(client.post(remove, grant)) == "/accounts/login/"
     assert client.get("/queue/").status_code == 302
     assert not admin.grants.exists()

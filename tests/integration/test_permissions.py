@@ -15,8 +15,8 @@ from django.db.models.functions import Now
 
 from approvals.models import Decision
 from dashboard.celery import app as celery
-from mirror.models import Mailbox, Message
-from people.models import Grant, Person
+from mirror.models import Mailbox
+from people.models import Grant
 from policy.models import Allowlist, KeyOwner, KillSwitch
 from tests.acts import (
     AT_MULTIMAIL,
@@ -29,6 +29,7 @@ from tests.acts import (
 )
 from tests.doors import DOORS, TASKS
 from tests.factories import (
+    change_row,
     make_connection,
     make_message,
     make_person,
@@ -310,7 +311,7 @@ def withdraw_the_role(message, person):
 
 
 def deactivate_the_person(message, person):
-    Person.objects.filter(pk=person.pk).update(is_active=False)
+    change_row(person, is_active=False)
 
 
 def end_the_list(message, person):
@@ -320,13 +321,11 @@ def end_the_list(message, person):
 
 
 def let_it_expire(message, person):
-    Message.objects.filter(pk=message.pk).update(
-        expires_at=Now() - timedelta(minutes=1)
-    )
+    change_row(message, expires_at=Now() - timedelta(minutes=1))
 
 
 def own_the_key(message, person):
-    Message.objects.filter(pk=message.pk).update(sent_by_key=own_the_key.__name__)
+    change_row(message, sent_by_key=own_the_key.__name__)
     KeyOwner.objects.create(
         connection=message.connection,
         upstream_key_id=own_the_key.__name__,

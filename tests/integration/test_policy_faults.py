@@ -55,11 +55,6 @@ def message(db, upstream):
     return found
 
 
-@pytest.fixture
-def third(db):
-    return make_person("cleo@example.com", "Cleo Sands", "reviewer")
-
-
 def calls(upstream):
     """How many calls to decide MultiMail got."""
     return len(upstream.decisions)

@@ -19,6 +19,7 @@ from policy.rules.facts import lookups_for
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from tests.factories import (
     actor_of,
+    change_row,
     make_connection,
     make_list,
     make_message,
@@ -71,7 +72,8 @@ def mail(db):
             )
         )
     for number, message in enumerate(made):
-        Message.objects.filter(pk=message.pk).update(
+        change_row(
+            message,
             held_at=now - timedelta(hours=7 * number),
             changed_at=now,
             trigger=TRIGGERS[number % 4],
@@ -85,12 +87,12 @@ def mail(db):
             risk_level=("", "notice", "high")[number % 3],
             rules=([], ["first_contact"], ["payment_details", "own_word"])[number % 3],
         )
-    Message.objects.filter(pk=made[3].pk).update(mailbox=None)
+    change_row(made[3], mailbox=None)
     unseen = [
         *Message.objects.get(pk=made[8].pk).written_to,
         "somebody in Bcc (not visible with this key)",
     ]
-    Message.objects.filter(pk=made[8].pk).update(written_to=unseen)
+    change_row(made[8], written_to=unseen)
     # As messages whose columns could not be worked out.
     unknown = [made[5].pk, made[6].pk]
     Message.objects.filter(pk__in=unknown).update(written_to=None)
@@ -186,7 +188,7 @@ def test_rehearsal_of_any_change_says_what_each_message_by_itself_would(mail):
     seen = Message.objects.filter(mailbox=mailbox).count()
     assert (tried.looked_at, tried.changed, len(tried.rows)) == (seen, seen, seen)
     old, test = Message.objects.order_by("pk")[:2]
-    Message.objects.filter(pk=old.pk).update(held_at=now - timedelta(days=31))
-    Message.objects.filter(pk=test.pk).update(sandbox=True)
+    change_row(old, held_at=now - timedelta(days=31))
+    change_row(test, sandbox=True)
     tried = rehearse(before=two, after=[], actor=admin, now=now)
     assert tried.less == {"Fewer approvals": 14}

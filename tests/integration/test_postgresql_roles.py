@@ -119,6 +119,7 @@ def test_file_makes_two_roles_and_a_database_and_run_again_it_sets_the_passwords
                 application.execute(refused)
 
 
+@pytest.mark.parametrize("maker", ["an admin of a managed server"], indirect=True)
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_product_starts_on_a_database_that_the_file_made(maker, tmp_path):

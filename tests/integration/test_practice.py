@@ -233,8 +233,8 @@ def test_mark_before_the_call_excludes_it(planted, reviewer):
 
 def test_sweeps_expiry_policy_and_lists_pass_it_by(planted):
     message = planted.message
-    Message.objects.filter(pk=message.pk).update(
-        expires_at=timezone.now() - timedelta(hours=1), gate_expires_at=None
+    change_row(
+        message, expires_at=timezone.now() - timedelta(hours=1), gate_expires_at=None
     )
     rules = [{"id": "a", "name": "No", "then": {"reject": "Never"}}]
     PolicyVersion.objects.create(

@@ -10,7 +10,7 @@ from approvals.models import Decision
 from dashboard.models import Tick
 from mirror.models import Connection, Message
 from policy.kill_switch import pull, release
-from tests.factories import make_message
+from tests.factories import change_row, make_message
 
 pytestmark = pytest.mark.usefixtures("working")
 LONG_AGO = Now() - timedelta(minutes=2)
@@ -55,14 +55,14 @@ def test_decision_that_nobody_carries_out_makes_the_desk_unready(
         assert ready(client) == (200, []), blocked
     Connection.objects.update(**unblocked)
     assert ready(client) == (503, ["work"])
-    Decision.objects.filter(pk=decision.pk).update(due_at=Now())
+    change_row(decision, due_at=Now())
     assert ready(client) == (200, [])
 
 
 @pytest.mark.slow
 def test_content_and_alerts_that_wait_make_the_desk_unready(client, connection):
     message = make_message(connection, hydrated=False)
-    Message.objects.filter(pk=message.pk).update(held_at=LONG_AGO)
+    change_row(message, held_at=LONG_AGO)
     assert ready(client) == (503, ["work"])
     Message.objects.update(hydrated_at=Now())
     assert ready(client) == (200, [])

@@ -42,8 +42,8 @@ def plain(answer):
     return re.sub(r"\s+", " ", re.sub(r"</?bdi>", "", answer.text))
 
 
-def sheet(client, message, view="", page=1):
-    path = f"/queue/{message.public_id}/view/?view={view}&page={page}"
+def sheet(client, message, view=""):
+    path = f"/queue/{message.public_id}/view/?view={view}&page=1"
     return plain(client.get(path, headers=HTMX))
 
 

@@ -105,34 +105,38 @@ def test_proof_counts_for_ten_minutes(signed_in, client, admin):
     assert client.get("/sensitive/").status_code == 302, "without any proof"
 
 
-def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, admin):
-    client = signed_in(admin, minutes=11)
+@pytest.fixture
+def stale(signed_in, admin):
+    """A browser in which the admin signed in eleven minutes ago."""
+    return signed_in(admin, minutes=11)
+
+
+def test_what_was_posted_is_done_after_the_password_once_and_whole(stale, admin):
     posted = {
         "name": ["Zoë & <b>", "two\r\nlines"],
         "empty": [""],
         "csrfmiddlewaretoken": ["x"],
     }
-    answer = client.post("/sensitive/?tab=a&b=%20c", posted)
+    answer = stale.post("/sensitive/?tab=a&b=%20c", posted)
     # The interstitial page asks first.
-    assert client.get(RESUBMIT)["Location"].startswith(AGAIN)
-    refused = confirm(client, answer, password="not this one")
+    assert stale.get(RESUBMIT)["Location"].startswith(AGAIN)
+    refused = confirm(stale, answer, password="not this one")
     assert refused.status_code == 422
     assert "not this one" not in refused.text
-    after = confirm(client, answer)
+    after = confirm(stale, answer)
     assert DONE == []
-    assert resubmit(client, after).content == b"done"
+    assert resubmit(stale, after).content == b"done"
     fields = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""]}
     assert [("POST", "/sensitive/?tab=a&b=%20c", fields, False, str(admin.pk))] == DONE
     names = list(Entry.objects.oldest_first().values_list("action", flat=True))
     assert names[-2:] == ["person.confirmation_failed", "person.reauthenticated"]
     # Returning to the interstitial page finds nothing left to do.
-    assert client.get(RESUBMIT)["Location"] == "/queue/"
+    assert stale.get(RESUBMIT)["Location"] == "/queue/"
     assert len(DONE) == 1
 
 
-def test_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
-    client = signed_in(admin, minutes=11)
-    client.post(
+def test_nothing_that_was_posted_is_readable_in_the_database(stale):
+    stale.post(
         "/sensitive/",
         {"api_key": "mm_live_of_the_test"},
         headers={"Cookie2": "also-secret"},
@@ -164,23 +168,21 @@ def test_expired_request_or_one_of_another_person_is_not_replayed(
     assert client.get(after["Location"])["Location"] == "/queue/"
 
 
-def test_request_that_allauth_interrupts_is_stored_only_by_the_desk(signed_in, admin):
-    client = signed_in(admin, minutes=11)
-    client.post("/of-allauth/", {"secret": "typed"})
-    assert "kept_request" in client.session
-    assert "account_reauthentication_state" not in client.session
+def test_request_that_allauth_interrupts_is_stored_only_by_the_desk(stale):
+    stale.post("/of-allauth/", {"secret": "typed"})
+    assert "kept_request" in stale.session
+    assert "account_reauthentication_state" not in stale.session
 
 
-def test_confirming_leads_to_no_other_site(signed_in, admin):
-    client = signed_in(admin, minutes=11)
-    page = client.get(
+def test_confirming_leads_to_no_other_site(stale):
+    page = stale.get(
         AGAIN, {"next": "//evil.example/", "back": "javascript:alert(1)"}
     ).text
     assert "evil.example" not in page
     assert "javascript:" not in page
     for elsewhere in ("//evil.example/", "javascript:alert(1)"):
         assert (
-            client.post(AGAIN, {"password": PASSWORD, "next": elsewhere})["Location"]
+            stale.post(AGAIN, {"password": PASSWORD, "next": elsewhere})["Location"]
             == "/queue/"
         )
 
@@ -232,22 +234,18 @@ def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(
     assert let_go["Location"].startswith(AGAIN)
 
 
-def test_confirmation_names_the_act_that_waits_whatever_it_is(signed_in, admin):
+def test_confirmation_names_the_act_that_waits_whatever_it_is(stale):
     asking = {name for name, door in DOORS.items() if door.sure}
     assert asking - set(SENSITIVE) <= {"account_reauthenticate", "account_resubmit"}
-    client = signed_in(admin, minutes=11)
-    answer = client.post("/people/1/deactivate/")
-    page = client.get(answer["Location"]).text
+    answer = stale.post("/people/1/deactivate/")
+    page = stale.get(answer["Location"]).text
     assert "You are about to <strong>deactivate somebody</strong>." in page
     # A page that asks before it is shown.
-    shown = client.get(f"{AGAIN}?next=/connections/add/").text
+    shown = stale.get(f"{AGAIN}?next=/connections/add/").text
     assert "<strong>add a connection</strong>" in shown
 
 
-def test_act_that_was_given_up_is_not_done_by_confirming_something_else(
-    signed_in, admin
-):
-    client = signed_in(admin, minutes=11)
-    client.post("/sensitive/", {"name": "typed"})
-    confirm(client, client.get("/sensitive/"))
-    assert client.get(RESUBMIT).headers.get("Location") == "/queue/"
+def test_act_that_was_given_up_is_not_done_by_confirming_something_else(stale):
+    stale.post("/sensitive/", {"name": "typed"})
+    confirm(stale, stale.get("/sensitive/"))
+    assert stale.get(RESUBMIT).headers.get("Location") == "/queue/"

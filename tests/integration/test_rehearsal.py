@@ -17,6 +17,7 @@ from policy.models import Allowlist
 from tests.factories import (
     actor_of,
     change_list,
+    change_row,
     make_connection,
     make_message,
     make_person,
@@ -50,7 +51,7 @@ def second_mailbox(connection):
     for number in range(4):
         make_message(other, bcc=["eve@evil.io"], subject=f"{number}")
     unknown = make_message(connection, to_addresses=["x@bücher.example"])
-    Message.objects.filter(pk=unknown.pk).update(mailbox=None)
+    change_row(unknown, mailbox=None)
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
     KnownContact.objects.create(connection=connection, address="eve@evil.io")
     Connection.objects.update(contacts_read_at=timezone.now())

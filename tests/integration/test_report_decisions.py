@@ -116,7 +116,7 @@ def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
     changed, undecided, unsaid = verdicts = Verdict.objects.filter(
         outcome="approve"
     ).order_by("message", "pk")[:3]
-    Verdict.objects.filter(pk=changed.pk).update(outcome="reject")
+    change_row(changed, outcome="reject")
     Decision.objects.filter(message=undecided.message).delete()
     unsaid.delete()
     page = client.get(PATH).text

@@ -21,10 +21,10 @@ from tests.markup import says
 BECAUSE = "Works agreement of 3 May, section 7"
 
 
-def give(message, person, seconds, parts=0):
+def give(message, person, seconds):
     return Verdict.objects.create(
         message=message, revision=message.revision, person=person, outcome="approve", surface="web",
-        seconds_shown=seconds, parts_unread=parts, live=False,
+        seconds_shown=seconds, parts_unread=0, live=False,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from dashboard.management.commands.prepare import Command
 from mirror.models import Mailbox
 from people.models import Grant, GrantPeriod, Person
-from tests.factories import make_connection, make_person
+from tests.factories import change_row, make_connection, make_person
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.markup import says, words_of
 
@@ -58,7 +58,7 @@ def test_no_way_of_changing_rights_is_forgotten(mailbox):
     run(move, mailbox.pk, three.pk)
     # A change that affects no right adds no period.
     Grant.objects.filter(person=three).update(created_at=timezone.now())
-    Person.objects.filter(pk=three.pk).update(name="Else", is_active=True)
+    change_row(three, name="Else", is_active=True)
     assert periods_of(three) == [
         ("reviewer", "everything", "given", "changed"),
         ("auditor", "everything", "changed", "changed"),
@@ -68,7 +68,7 @@ def test_no_way_of_changing_rights_is_forgotten(mailbox):
     # A role that is granted meanwhile does not count yet.
     Grant.objects.create(person=four, role="admin")
     assert periods_of(four) == [("reviewer", "everything", "given", "deactivated")]
-    Person.objects.filter(pk=four.pk).update(is_active=True)
+    change_row(four, is_active=True)
     assert periods_of(four)[1:] == [
         ("reviewer", "everything", "reactivated", ""),
         ("admin", "everything", "reactivated", ""),
@@ -130,7 +130,7 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
     Command()._grant("somebody_at_work")
     run("SET LOCAL ROLE somebody_at_work")
     Grant.objects.create(person=reviewer, role="auditor")
-    Person.objects.filter(pk=reviewer.pk).update(is_active=False)
+    change_row(reviewer, is_active=False)
     assert [ended for *_, ended in periods_of(reviewer)] == ["deactivated"] * 2
     is_denied("DELETE FROM people_grantperiod")
     is_denied("UPDATE people_grantperiod SET name = 'x'")

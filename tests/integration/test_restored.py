@@ -17,28 +17,19 @@ from approvals.reconcile.closing import resolve
 from audit.models import Entry
 from connections.accounts.commands import resume
 from dashboard.management.commands.hold_back import hold_back
-from gateway import smtp as mail_server_memory
 from gateway.models import Email
 from mirror.models import Connection, Message
 from tests.factories import (
     NOW,
     actor_of,
+    change_row,
     make_connection,
     make_message,
     pending_row,
     rolled_back,
 )
 from tests.integration.deciding import decide, make_due, read_all
-from tests.integration.gateway import servers
 from tests.integration.gateway.world import leave, status_of
-
-
-@pytest.fixture
-def mail_server(settings, monkeypatch):
-    monkeypatch.setattr(mail_server_memory, "SLOW", 600)
-    with servers.mail_server() as server:
-        settings.EMAIL_URL = server.url
-        yield server
 
 
 @pytest.fixture
@@ -150,7 +141,7 @@ def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, a
     for _ in range(2):
         carry_out_all()
         # Scheduled messages may have been cancelled since.
-        Email.objects.filter(pk=with_time.pk).update(due_at=Now())
+        change_row(with_time, due_at=Now())
     assert len(mail_server.taken) == 1
     assert leave(with_time) == "not due"
     due.refresh_from_db()

@@ -16,8 +16,8 @@ from audit.recording import entry_hash
 from audit.retention import remove_old_details
 from audit.tasks import forget_details
 from audit.trail import lines
-from mirror.models import Message, WebhookEvent
-from tests.factories import make_connection, make_message
+from mirror.models import WebhookEvent
+from tests.factories import change_row, make_connection, make_message
 from tests.integration.deciding import decide
 from tests.ledger import latest_details, seal_here
 
@@ -93,7 +93,7 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
 ):
     other = make_message(message.connection)
     decide(message, reviewer, "reject", "It names Dana's illness")
-    Message.objects.filter(pk=message.pk).update(state="rejected")
+    change_row(message, state="rejected")
     message.decisions.update(state="applied")
     assert "the details of 4 entries" in erase(message)
     told = lines(Entry.objects.of_message(message.public_id))
@@ -123,7 +123,7 @@ def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_wha
     with pytest.raises(CommandError, match="Neither the ledger nor the mirror knows"):
         call_command("audit_erase", message=str(uuid.UUID(int=0)), because="x")
     settings.SEAL_KEYS = []
-    Message.objects.filter(pk=message.pk).update(state="rejected")
+    change_row(message, state="rejected")
     with pytest.raises(CommandError, match="2 entries are not sealed yet"):
         erase(message)
     assert "message.held" in with_details()

@@ -23,6 +23,7 @@ from risk.findings import not_read_safely
 from risk.own_words import read_phrase
 from tests.factories import (
     actor_of,
+    change_row,
     make_connection,
     make_message,
     make_person,
@@ -112,7 +113,7 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     messages = [make_message(connection, **MISADDRESSED) for _ in range(3)]
     clean = make_message(connection)
     done = make_message(connection, **MISADDRESSED)
-    Message.objects.filter(pk=done.pk).update(state="rejected")
+    change_row(done, state="rejected")
     weight = weigh(admin, 80)
     assert tasks.reweigh(weight.pk) == "to be continued"
     while tasks.reweigh(weight.pk) != "done":
@@ -249,9 +250,9 @@ def test_word_of_a_mailbox_counts_there_alone_and_decided_messages_keep_their_ri
     there = make_message(
         connection, **TULIP, mailbox_id="01OTHER", mailbox="other@yourteam.example"
     )
-    Message.objects.filter(pk=there.pk).update(mailbox=other)
+    change_row(there, mailbox=other)
     done = make_message(connection, **TULIP)
-    Message.objects.filter(pk=done.pk).update(state="rejected")
+    change_row(done, state="rejected")
     save(admin, mailbox=here.mailbox)
     reweigh_all()
     assert [risk_of(one)[0] for one in (here, there, done)] == [60, 0, 0]

@@ -33,7 +33,7 @@ from people.sign_in.factors import (
 )
 from people.sign_in.middleware import SignInMiddleware
 from people.sign_in.passkeys import CHALLENGE_SECONDS
-from tests.factories import actor_of, make_person
+from tests.factories import actor_of, change_row, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
@@ -122,7 +122,7 @@ def test_second_step_lets_nobody_in_without_the_key_of_the_secret_or_once_deacti
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     assert client.post(STEP, {"code": code_now()}).status_code == 422
     settings.ENCRYPTION_KEYS = keys
-    type(reviewer).objects.filter(pk=reviewer.pk).update(is_active=False)
+    change_row(reviewer, is_active=False)
     client.post(STEP, {"code": code_now()})
     assert client.get("/queue/").status_code == 302
 

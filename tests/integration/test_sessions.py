@@ -28,6 +28,7 @@ from people.sign_in.sessions import (
     SessionStore,
     end_sessions,
 )
+from tests.factories import change_row
 from tests.ledger import latest_details
 from tests.signing import PASSWORD
 from tests.signing import sign_in as post_sign_in
@@ -254,9 +255,9 @@ def test_unknown_or_deactivated_person_is_answered_as_a_known_one_after_the_same
     monkeypatch.setattr(
         MD5PasswordHasher, "encode", lambda *args: hashed.append(1) or encode(*args)
     )
-    type(reviewer).objects.filter(pk=second_reviewer.pk).update(is_active=False)
+    change_row(second_reviewer, is_active=False)
     # Who signs in through the provider alone has no password.
-    type(reviewer).objects.filter(pk=admin.pk).update(password=make_password(None))
+    change_row(admin, password=make_password(None))
     answers = {}
     for person in (reviewer, second_reviewer, admin, None):
         email = person.email if person else "nobody@yourteam.example"

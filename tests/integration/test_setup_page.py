@@ -11,6 +11,7 @@ from dashboard.first_run import left_of, set_up
 from launcher.environment import pick_free_ports
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
+    change_row,
     event_body,
     make_message,
     post_event,
@@ -31,7 +32,7 @@ def step(name):
 def ready(connection, client):
     """A connection whose webhook was called, and that was read just now."""
     post_event(client, connection, event_body("webhook.test"))
-    Connection.objects.filter(pk=connection.pk).update(complete_as_of=Now())
+    change_row(connection, complete_as_of=Now())
     return connection
 
 
@@ -58,7 +59,7 @@ def test_steps_are_done_one_by_one(signed_in, admin, ready):
     assert states()["alerts"] == "todo"
     destination = Destination.objects.create(name="#approvals", url=WEBHOOK)
     assert states()["alerts"] == "todo"
-    Destination.objects.filter(pk=destination.pk).update(tested_at=Now())
+    change_row(destination, tested_at=Now())
     assert states()["alerts"] == "done"
 
     # The first message is a command to copy.

@@ -36,7 +36,6 @@ from tests.factories import (
     actor_of,
     change_row,
     make_message,
-    make_person,
     rolled_back,
     show_row,
 )
@@ -58,11 +57,6 @@ def put_in_force(*rules):
     return PolicyVersion.objects.create(
         number=number, state="active", rules=stored, activated_at=clock()
     )
-
-
-@pytest.fixture
-def third(db):
-    return make_person("cleo@example.com", "Cleo Sands", "reviewer")
 
 
 @pytest.fixture
@@ -376,7 +370,7 @@ def test_rules_that_cannot_be_read_hold_everything(message, reviewer):
 def test_a_version_that_was_active_never_changes(two):
     for change in ({"rules": []}, {"number": 9}, {"state": "draft"}):
         with pytest.raises(DatabaseError), transaction.atomic():
-            PolicyVersion.objects.filter(pk=two.pk).update(**change)
+            change_row(two, **change)
     with pytest.raises(DatabaseError), transaction.atomic():
         two.delete()
 

@@ -37,10 +37,11 @@ from gateway.models import Email
 from mirror.models import Connection, Message
 from people.models import DiscordAccount, Grant, RoleRule
 from tests.answering import discord as standin
-from tests.factories import make_connection, make_message, make_person
+from tests.factories import change_row, make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.integration.gateway.world import make_inbound
 from tests.integration.test_interactions import application, sent  # noqa: F401 -- a fixture
+from tests.ledger import lines_of
 
 ANA = "80351110224678912"
 APP = "119000000000000001"
@@ -97,7 +98,7 @@ def run(row):
 
 
 def make_due(row):
-    Interaction.objects.filter(pk=row.pk).update(next_attempt_at=Now())
+    change_row(row, next_attempt_at=Now())
 
 
 def run_to_the_end(row):
@@ -105,10 +106,6 @@ def run_to_the_end(row):
     for _ in range(running.MAX_TRIES):
         make_due(row)
         run(row)
-
-
-def recorded(action):
-    return lines(Entry.objects.of_action(action).oldest_first())
 
 
 def assert_is_text(text, *live):
@@ -157,7 +154,7 @@ def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_wait
     assert f"Message ID: `{email.pk}`" in body["content"]
     assert row.state == "delivered"
     assert row.token == row.options == ""
-    [entry] = recorded("command.given")
+    [entry] = lines_of("command.given")
     assert entry.actor_kind == "person"
     expected = {"command": "/sendemail", "interaction": "900", "discord_id": ANA}
     assert expected.items() <= entry.details.items()
@@ -200,7 +197,7 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(
     assert is_verified(found["Lie"][0]) is False
     # The author is known even if the trigger is lost.
     for trigger in (message.trigger, {}):
-        Message.objects.filter(pk=message.pk).update(trigger=trigger)
+        change_row(message, trigger=trigger)
         with pytest.raises(VerdictNotAllowed, match="You started this message"):
             decide(message, ana)
     assert decide(message, second_reviewer).decision
@@ -255,13 +252,11 @@ def test_worker_that_dies_before_the_answer_sends_no_second_message(
         assert Email.objects.count() == number + 1, how
         assert len(discord.calls) == answered, how
         assert answer_interaction(interaction_id=row.pk) == "not due", how
-        Interaction.objects.filter(pk=row.pk).update(
-            lease_until=Now() - timedelta(seconds=1)
-        )
+        change_row(row, lease_until=Now() - timedelta(seconds=1))
         assert Interaction.objects.due().get() == row, how
         assert run(row) == "done", how
         assert Email.objects.count() == number + 1, how
-        assert len(recorded("command.given")) == number + 1, how
+        assert len(lines_of("command.given")) == number + 1, how
         assert "waits for review" in discord.said, how
 
 
@@ -277,7 +272,7 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     discord.status = 200
     assert run(row) == "refused"
     assert "My words." in discord.said
-    assert len(recorded("command.failed")) == 1
+    assert len(lines_of("command.failed")) == 1
     assert len(desk.gateway.calls) == asked
     assert row.answer == row.options == row.token == ""
 
@@ -309,7 +304,7 @@ def test_fault_of_the_desk_is_answered_at_once_and_nothing_is_sent(desk, discord
     assert MESSAGE["body"] in discord.said
     assert row.state == "delivered"
     assert Email.objects.count() == 0
-    assert [one.details["why"] for one in recorded("command.failed")] == ["fault"]
+    assert [one.details["why"] for one in lines_of("command.failed")] == ["fault"]
 
 
 def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):

@@ -35,6 +35,7 @@ from policy.models import KeyOwner, StandingApproval, StandingUse
 from tests.cards import embed_of
 from tests.factories import (
     actor_of,
+    change_row,
     event_body,
     make_list,
     make_message,
@@ -193,7 +194,7 @@ def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_sig
 
 def serve(upstream, connection, message):
     """Let MultiMail hold the message as it was read, and take a decision."""
-    type(connection).objects.filter(pk=connection.pk).update(api_url=upstream.url)
+    change_row(connection, api_url=upstream.url)
     content = message.revision.content
     upstream.holds(
         pending_row(
@@ -311,7 +312,7 @@ def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_res
     assert kinds.count("over_cap") == 3 - kinds.count("sampled")
     sample = Message.objects.get(standing_use__kind="sampled", pk__lte=messages[9].pk)
     decision = decide(sample, reviewer).decision
-    Decision.objects.filter(pk=decision.pk).update(state="applied")
+    change_row(decision, state="applied")
     DUTIES["samples"]()
     use = StandingUse.objects.get(message=sample)
     assert (use.outcome, use.person) == ("agreed", reviewer)
@@ -402,8 +403,8 @@ def report(standing, connection, event):
     for number in range(2 if event == "message.bounced" else 1):
         message = make_refund(connection, 3990 + number)
         StandingUse.objects.create(standing=standing, message=message, kind="approved")
-        Message.objects.filter(pk=message.pk).update(
-            state="delivered" if event == "message.complained" else "sent"
+        change_row(
+            message, state="delivered" if event == "message.complained" else "sent"
         )
         body = event_body(event, email_id=message.upstream_id)
         ingest.receive_webhook(connection=connection, body=body, secret_used="current")
@@ -596,12 +597,12 @@ def test_thread_is_read_before_a_message_is_looked_at(
     asked = []
     monkeypatch.setattr("approvals.decisions.by_rule.enqueue_freshen", asked.append)
     message = make_refund(connection, 3999)
-    Message.objects.filter(pk=message.pk).update(thread_id="01THREAD")
+    change_row(message, thread_id="01THREAD")
     assert approve_due() == 0
     assert asked == [message]
     thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="01THREAD")
     assert approve_due() == 0
-    Thread.objects.filter(pk=thread.pk).update(read_at=timezone.now(), wanted=False)
+    change_row(thread, read_at=timezone.now(), wanted=False)
     assert approve_due() == 1
     assert Decision.objects.get(message=message).standing == standing
 

@@ -6,24 +6,22 @@ import pytest
 
 from mirror.models import Connection, SuppressedAddress
 from mirror.sync.account import read_suppressed
-from tests.factories import make_connection, make_message
+from tests.factories import change_row, make_connection, make_message
 
 PATH = "/v1/suppression"
 
 
 @pytest.fixture
 def gateway(connection, upstream):
-    Connection.objects.filter(pk=connection.pk).update(
-        api_url=upstream.url, admin_key="mm_live_admin"
-    )
+    change_row(connection, api_url=upstream.url, admin_key="mm_live_admin")
     return connection
 
 
-def set_suppressions(upstream, *addresses, cursor=None, status=200):
+def set_suppressions(upstream, *addresses):
     rows = [
         {"id": f"s{one}", "email_address": one, "reason": "bounce"} for one in addresses
     ]
-    upstream.answers[PATH] = (status, {"suppressions": rows, "cursor": cursor})
+    upstream.answers[PATH] = (200, {"suppressions": rows, "cursor": None})
 
 
 def stored_addresses():

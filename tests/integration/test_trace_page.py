@@ -55,8 +55,8 @@ def answers(message):
     }
 
 
-def read(client, message, query=""):
-    answer = client.get(f"/audit/trace/{message.public_id}/{query}")
+def read(client, message):
+    answer = client.get(f"/audit/trace/{message.public_id}/")
     assert answer.status_code == 200
     return words_of(answer)
 

@@ -20,12 +20,8 @@ OWN = (
 )
 
 
-def page_of(mailbox, kind="reject"):
-    return f"/mailboxes/{mailbox.pk}/texts/{kind}/"
-
-
 def save_at(mailbox, kind="reject"):
-    return f"{page_of(mailbox, kind)}save/"
+    return f"/mailboxes/{mailbox.pk}/texts/{kind}/save/"
 
 
 def fields(*texts):

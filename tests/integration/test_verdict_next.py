@@ -20,7 +20,7 @@ from approvals.models import Decision, Review
 from approvals.reconcile.reads import read_everything
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
-from mirror.models import Mailbox, Message, Revision
+from mirror.models import Mailbox, Revision
 from mirror.store import stored_content
 from tests.factories import (
     NOW,
@@ -109,7 +109,7 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     assert f'action="/queue/{three[0].public_id}/undo/' in page
 
     # A preset is combined with the typed reason.
-    Message.objects.filter(pk=three[1].pk).update(state="gone")
+    change_row(three[1], state="gone")
     answer = post(
         desk,
         three[2],

@@ -41,8 +41,8 @@ def make_witness(discord, name="#proofs", **fields):
     )
 
 
-def seal(number=3):
-    append(number)
+def seal():
+    append(3)
     seal_all()
     return Seal.objects.order_by("-number").first()
 

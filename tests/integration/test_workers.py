@@ -21,9 +21,8 @@ from dashboard.tasks import tick
 from dashboard.worker import PatientQoS, be_patient
 from launcher.child import SILENT_LOOKS, Child, Heartbeat
 from launcher.processes import Process
-from mirror.models import Connection
 from mirror.tasks import ConnectionSlots, forget
-from tests.factories import NOW, make_connection, make_message
+from tests.factories import NOW, change_row, make_connection, make_message
 from tests.integration.deciding import decide
 from tests.stack import wait_for
 
@@ -113,7 +112,7 @@ def test_task_without_a_slot_of_its_connection_is_sent_again_decisions_first(
         make_message(one, hydrated=False) for one in (slow, slow, well)
     )
     decision = decide(make_message(slow), reviewer).decision
-    Connection.objects.filter(pk=slow.pk).update(failing_since=NOW)
+    change_row(slow, failing_since=NOW)
     sent_tasks.clear()
 
     def hydrate(message_id, now):

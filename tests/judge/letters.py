@@ -27,11 +27,11 @@ class Letter:
     is_whole: bool = False
 
 
-def vocabulary(size=6):
+def vocabulary():
     """Return words of H, M and N. Each differs from itself backwards in every letter,
     and none is another one backwards.
     """
-    found = ("".join(letters) for letters in product("HMN", repeat=size))
+    found = ("".join(letters) for letters in product("HMN", repeat=6))
     return [
         one
         for one in found
@@ -640,7 +640,7 @@ class _Writer:
         return f"{name}:{value}"
 
 
-def drawn(seed, is_whole=False):
+def drawn(seed, is_whole):
     """Return the random message of a seed; always the same for the same seed."""
     dice = random.Random(str(seed))
     width = dice.choice([400, 400, 400, 320, 600])
@@ -654,7 +654,7 @@ def drawn(seed, is_whole=False):
 
 def many(number, seed):
     """Return this many random messages."""
-    return (drawn(f"{seed} {one}", is_whole=one % 4 == 0) for one in range(number))
+    return (drawn(f"{seed} {one}", one % 4 == 0) for one in range(number))
 
 
 _TIMES = re.compile(r"\[\[(.*?)\*(\d+)\]\]")

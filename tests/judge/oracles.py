@@ -458,7 +458,7 @@ def _blurred(base, turned):
     return found
 
 
-def inverted(words, html=""):
+def inverted(words, html):
     """Return pairs of words that are drawn in the opposite order, and words whose
     letters are, as pairs of themselves.
 

@@ -18,8 +18,7 @@ from approvals.intake import ingest
 from approvals.models import Decision
 from approvals.reconcile import closing, reads
 from common.identifiers import crockford, uuid7
-from mirror.models import Connection, Message
-from tests.factories import make_connection
+from tests.factories import change_row, make_connection
 from tests.promises.decision_steps import DOUBT, OPEN, DecisionSteps
 from tests.promises.decision_worker import Worker
 
@@ -96,9 +95,7 @@ class DecisionMachine(DecisionSteps):
         elif what == "change" and message.upstream_id not in self.world.decided:
             self.world.rows[message.upstream_id]["subject"] = f"Changed {which % 2}"
         elif what == "expire":
-            Message.objects.filter(pk=message.pk).update(
-                expires_at=Now() - timedelta(seconds=1)
-            )
+            change_row(message, expires_at=Now() - timedelta(seconds=1))
             by_rule.expire_due()
         elif what == "pull":
             self.pull_kill_switch()
@@ -113,10 +110,8 @@ class DecisionMachine(DecisionSteps):
         recorded = list(self.decisions().filter(state="recorded").order_by("pk"))
         chosen = recorded[which % len(recorded)]
         was_held = chosen.message.state == "held"
-        Decision.objects.filter(pk=chosen.pk).update(due_at=Now())
-        Connection.objects.filter(pk=self.connection.pk).update(
-            wait_until=None, paused_at=None
-        )
+        change_row(chosen, due_at=Now())
+        change_row(self.connection, wait_until=None, paused_at=None)
         worker = Worker(self.world, chosen.pk)
         if calls and worker.at:
             worker.go_on(worker.at.answer)
@@ -224,9 +219,7 @@ class DecisionMachine(DecisionSteps):
 
     @rule()
     def read(self):
-        Connection.objects.filter(pk=self.connection.pk).update(
-            read_at=None, reading_until=None
-        )
+        change_row(self.connection, read_at=None, reading_until=None)
         reads.read_everything(connection_id=self.connection.pk, now=timezone.now())
 
     @rule(which=st.integers(0, 30))

@@ -48,7 +48,7 @@ def test_decisions_hold_whatever_happens_between_the_steps(machine):
 
 @pytest.mark.slow
 def test_decisions_hold_in_many_more_histories(machine):
-    run(machine, max_examples=10, stateful_step_count=50, print_blob=True)
+    run(machine, max_examples=6, stateful_step_count=50, print_blob=True)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,6 @@ def _fill():
     django.setup()
     from django.utils import timezone
 
-    from approvals.models import Decision
     from audit.sealing.sealer import seal_all
     from gateway.messages.decisions import decide_email
     from gateway.models import ApiKey, Email
@@ -98,7 +97,8 @@ def _fill():
         if state == "held":
             continue
         is_called = state != "recorded"
-        Decision.objects.filter(pk=decide(message, ana).decision.pk).update(
+        factories.change_row(
+            decide(message, ana).decision,
             state=state,
             due_at=timezone.now(),
             attempt=int(is_called),

@@ -12,7 +12,7 @@ READ = "tasks.hydrate"
 DECIDE = "tasks.execute_decision"
 
 
-def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
+def fill(stack, shared, connection, *, is_well=True, is_urgent=True):
     """Let jobs of one connection come until none gets in, and return how many did."""
     entries = [
         stack.enter_context(
@@ -23,7 +23,7 @@ def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
                 is_urgent=is_urgent,
             )
         )
-        for key in range(times)
+        for key in range(20)
     ]
     return sum(freed is not None for freed in entries)
 

@@ -308,13 +308,13 @@ def test_keys_that_did_not_sign_are_a_finding(findings_of):
 # --- What cannot be read: exit code 2, and one sentence -------------------------------
 
 
-def _line(name, number, *change):
-    """Return a change of one line of a file."""
+def _line(number, *change):
+    """Return a change of one line of entries.jsonl."""
 
     def changed():
-        lines = SEALED.files()[name].splitlines(keepends=True)
+        lines = SEALED.files()["entries.jsonl"].splitlines(keepends=True)
         lines[number] = lines[number].replace(*change, 1)
-        return {name.replace(".", "_"): b"".join(lines)}
+        return {"entries_jsonl": b"".join(lines)}
 
     return changed
 
@@ -322,12 +322,10 @@ def _line(name, number, *change):
 # Removed, doubled and other values of each field: the corpus below.
 UNREADABLE = {
     "Entry 8 cannot be read: it is not in canonical form": _line(
-        "entries.jsonl", 7, b"web", b"\\u0077eb"
+        7, b"web", b"\\u0077eb"
     ),
-    "entries.jsonl ends within a line": _line("entries.jsonl", 15, b"}\n", b""),
-    "Entry 2 cannot be read": _line(
-        "entries.jsonl", 1, AT.encode()[:19], b"2026-02-30T00:00:00"
-    ),
+    "entries.jsonl ends within a line": _line(15, b"}\n", b""),
+    "Entry 2 cannot be read": _line(1, AT.encode()[:19], b"2026-02-30T00:00:00"),
     "keys.json cannot be read: it is nested": lambda: {"keys_json": b"[" * 100_000},
 }
 
@@ -455,7 +453,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def _limited(megabytes, *arguments, seconds=10):
+def _limited(megabytes, *arguments):
     """Run the command with little memory and time; return its exit code, or the signal
     that ended it.
     """
@@ -464,7 +462,7 @@ def _limited(megabytes, *arguments, seconds=10):
         "-I",
         "-c",
         _LIMITED,
-        str(seconds),
+        "10",
         str(megabytes),
         VERIFIER,
         *arguments,

@@ -23,8 +23,8 @@ def hand_out(reach, *texts):
     return [page.hints.get_nowait() for _ in range(page.hints.qsize())]
 
 
-def hint(connection=1, mailbox=11):
-    return json.dumps({"connection": connection, "mailbox": mailbox})
+def hint(mailbox=11):
+    return json.dumps({"connection": 1, "mailbox": mailbox})
 
 
 def test_hint_reaches_only_who_may_see_the_message():

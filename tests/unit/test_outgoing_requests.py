@@ -156,10 +156,8 @@ def _operator(settings):
     settings.OUTGOING_ALLOW = []
 
 
-def ask(url, *, within=5.0):
-    return AdminClient(base_url=url, key=SECRET, within=within).ask(
-        "GET", "/v1/account"
-    )
+def ask(url):
+    return AdminClient(base_url=url, key=SECRET, within=5.0).ask("GET", "/v1/account")
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,14 @@ CONTENT = Content(
 )
 
 
-def found(*phrases, content=CONTENT):
+def found(*phrases):
     return list(
-        own_word(content, render_message(content), RiskContext(own_phrases=phrases))
+        own_word(CONTENT, render_message(CONTENT), RiskContext(own_phrases=phrases))
     )
 
 
-def tulip(*looks_in, points=20):
-    return OwnPhrase(read_phrase("tulip"), frozenset(looks_in), points)
+def tulip(*looks_in):
+    return OwnPhrase(read_phrase("tulip"), frozenset(looks_in), 20)
 
 
 def test_finding_names_the_word_and_leads_to_its_place():

@@ -70,8 +70,8 @@ def standin(tmp_path, application, monkeypatch):
         assert one.path == "/discord/interactions/"
 
 
-def will_answer(application, answer, status=200):
-    application.status = status
+def will_answer(application, answer):
+    application.status = 200
     application.body = json.dumps(answer).encode()
 
 

@@ -6,7 +6,6 @@ import pytest
 from django.db import connections
 
 from common import redis
-from gateway import smtp as mail_server_memory
 from gateway.inbound import smtp_server
 from gateway.states import Mode
 from gateway.webhooks import deliveries
@@ -49,18 +48,8 @@ def other(db):
 
 
 @pytest.fixture
-def mail_server(settings, monkeypatch):
-    # No attempt counts as slow, even on a busy machine, unless a test changes this.
-    monkeypatch.setattr(mail_server_memory, "SLOW", 600)
-    with servers.mail_server() as server:
-        settings.EMAIL_URL = server.url
-        yield server
-
-
-@pytest.fixture
 def hook_server(settings, monkeypatch):
     # No endpoint counts as slow, even on a busy machine, unless a test changes this.
-    monkeypatch.setattr(deliveries, "SLOW", 9)
     monkeypatch.setattr(deliveries, "SLOW", 9)
     with program() as server:
         settings.OUTGOING_ALLOW = [server.url]

@@ -24,6 +24,7 @@ from gateway.models import (
     UpgradeRequest,
 )
 from gateway.models.codes import new_code
+from tests.factories import change_row
 from tests.integration.deciding import at_once
 from tests.integration.gateway.world import (
     add_key,
@@ -282,7 +283,7 @@ def test_change_judged_before_the_row_was_tightened_is_refused(world):
         change_mailbox(key, mailbox, None, {"require_fingerprint": False})
     add_key(world, "overseer", ["oversight"])
     overseer = keys.get(name="Key overseer")
-    ApiKey.objects.filter(pk=overseer.pk).update(scopes=["read"])
+    change_row(overseer, scopes=["read"])
     with pytest.raises(Conflict):
         accounts.change_key(key, changed=overseer, changes={"scopes": ["oversight"]})
 

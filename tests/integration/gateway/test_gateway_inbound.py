@@ -16,6 +16,7 @@ from gateway.inbound.receive import digest_of
 from gateway.inbound.smtp_server import Listener
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Direction, Mode, Status
+from tests.factories import change_row
 from tests.integration.gateway.servers import SENDER, connected, deliver, mail, running
 from tests.integration.gateway.world import add_mailbox, events_of, make_world
 from tests.stack import wait_for
@@ -102,7 +103,7 @@ def test_each_mailbox_gets_its_own(world, client):
 def test_only_live_mailboxes_get_mail(world, client):
     for name in ("old", "support+old"):
         closed = add_mailbox(world, name)
-        Mailbox.objects.filter(pk=closed.pk).update(is_active=False)
+        change_row(closed, is_active=False)
     make_world("closed")
     Account.objects.filter(slug="closed").update(is_active=False)
     client.mail(SENDER)
@@ -166,7 +167,7 @@ def test_missing_headers_are_filled_from_the_envelope(world, client):
 
 def outgoing(world, message_id=OURS, **fields):
     email = Email.objects.get(pk=world.held())
-    Email.objects.filter(pk=email.pk).update(message_id_header=message_id, **fields)
+    change_row(email, message_id_header=message_id, **fields)
     email.refresh_from_db()
     return email
 

@@ -20,6 +20,7 @@ from gateway.models import (
     Email,
     IdempotencyRecord,
 )
+from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_key,
     add_sandbox_keys,
@@ -40,7 +41,7 @@ def _reset_counts(settings, counting):
 
 
 def set_limits(world, **fields):
-    Account.objects.filter(pk=world.account.pk).update(**fields)
+    change_row(world.account, **fields)
 
 
 def call_as_agent(world, now=MOMENT):

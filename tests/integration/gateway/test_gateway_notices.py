@@ -17,6 +17,7 @@ from gateway.models import (
     Notice,
 )
 from gateway.states import Mode, Status
+from tests.factories import change_row
 from tests.integration.gateway.servers import SENDER, deliver, mail
 from tests.integration.gateway.world import (
     bad_field_of,
@@ -79,7 +80,7 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen, mail_
 
 
 def test_setting_says_who_is_asked_for_a_code(world, other, settings):
-    Account.objects.filter(pk=other.account.pk).update(oversight_email=BOSS)
+    change_row(other.account, oversight_email=BOSS)
     for codes, statuses in (
         ("0", [201, 201]),
         ("1", [202, 202]),

@@ -16,6 +16,7 @@ from gateway.states import Status
 from mirror.models import Message
 from mirror.store import content_of
 from mirror.sync.reads import status_in
+from tests.factories import change_row
 from tests.integration.gateway.world import make_world, refusal_of, status_of
 from upstream.errors import Conflict
 from upstream.events import parse
@@ -78,7 +79,7 @@ def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world):
         assert refusal_of(answer) == (409, "not_cancellable")
     for stuck in ({"due_at": timezone.now() - timedelta(minutes=1)}, {"attempts": 1}):
         email = world.approved()
-        Email.objects.filter(pk=email.pk).update(**stuck)
+        change_row(email, **stuck)
         assert world.post(path.format(email.pk)).status_code == 200, stuck
         assert Email.objects.claim(email.pk) is None
         assert status_of(email) == Status.CANCELLED

@@ -229,9 +229,9 @@ NAME = "a b/ü+.txt"
 FILE = {"name": NAME, "content_type": "text/html", "content_base64": "PGI+aGk8L2I+"}
 
 
-def link(world, email_id, name=NAME, key="agent"):
+def link(world, email_id, name=NAME):
     return world.call(
-        "GET", f"{world.base}/emails/{email_id}/attachments/{quote(name)}/url", key=key
+        "GET", f"{world.base}/emails/{email_id}/attachments/{quote(name)}/url"
     )
 
 

@@ -14,6 +14,7 @@ from gateway.messages.content import envelope_id, return_address
 from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
 from gateway.states import Status
 from gateway.webhooks.events import KNOWN, OPENED, SPELLINGS
+from tests.factories import change_row
 from tests.integration.gateway.servers import deliver
 from tests.integration.gateway.world import (
     event_of,
@@ -255,14 +256,13 @@ def test_forged_report_is_refused_and_changes_nothing(listening, dsn_server, cli
 @pytest.mark.slow
 def test_report_about_mail_being_sent_is_deferred(listening, dsn_server, client):
     email = listening.approved()
-    Email.objects.filter(pk=email.pk).update(
+    change_row(
+        email,
         data_attempted_at=timezone.now(),
         lease_until=timezone.now() + timedelta(minutes=2),
     )
     assert deliver_back(client, email, report(email, (DANA, *DELIVERED))) == 451
-    Email.objects.filter(pk=email.pk).update(
-        status=Status.SENT, fate_unknown=True, lease_until=None
-    )
+    change_row(email, status=Status.SENT, fate_unknown=True, lease_until=None)
     assert deliver_back(client, email, report(email, (DANA, *DELIVERED))) == 250
     email.refresh_from_db()
     # It was delivered, so it was sent.

@@ -13,7 +13,7 @@ from common.additions import html_part
 from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
-from tests.factories import rolled_back
+from tests.factories import change_row, rolled_back
 from tests.integration.gateway.world import (
     add_key,
     add_sandbox_keys,
@@ -392,12 +392,12 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world):
     # Gated mail stays gated when its mailbox is loosened.
     Mailbox.objects.update(oversight_mode=Mode.AUTONOMOUS)
     assert edit(world, email, markdown="new words").json()["status"] == "scheduled"
-    Email.objects.filter(pk=email.pk).update(due_at=Now())
+    change_row(email, due_at=Now())
     assert leave(email) == "asked"
     assert events_of(email.pk) == ["oversight.pending"]
     with rolled_back():
         # Once it is approved, the agent cannot cancel it.
-        Email.objects.filter(pk=email.pk).update(send_at=Now())
+        change_row(email, send_at=Now())
         world.decide(email.pk)
         answer = world.post(f"{world.base}/emails/{email.pk}/cancel")
         assert refusal_of(answer) == (409, "not_cancellable")
@@ -478,7 +478,7 @@ def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
     admit = submission.admit
 
     def overtaken(*arguments, **asked):
-        Email.objects.filter(pk=email.pk).update(cc=["late@x.example"])
+        change_row(email, cc=["late@x.example"])
         return admit(*arguments, **asked)
 
     monkeypatch.setattr(submission, "admit", overtaken)

@@ -18,6 +18,7 @@ from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.models import webhooks as queries
 from gateway.sweeping import sweep
 from gateway.webhooks import deliveries as webhook_deliveries
+from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_key,
     add_mailbox,
@@ -70,9 +71,7 @@ def finished(world, hook_server, status=200):
     """Make a finished delivery."""
     hook_server.status = status
     world.held()
-    WebhookDelivery.objects.filter(pk=newest().pk).update(
-        attempts=len(webhook_deliveries.RETRIES)
-    )
+    change_row(newest(), attempts=len(webhook_deliveries.RETRIES))
     webhook_deliveries.deliver(newest().pk)
     return newest()
 
@@ -141,7 +140,7 @@ def test_delivery_of_a_dead_worker_is_claimed_again_and_one_of_a_deleted_webhook
     deliver_all()
     assert len(hook_server.posts) == 1
     world.held()
-    Webhook.objects.filter(pk=webhook.pk).update(deleted_at=timezone.now())
+    change_row(webhook, deleted_at=timezone.now())
     deliver_all()
     assert newest().state == "failed"
     assert len(hook_server.posts) == 1
@@ -211,7 +210,7 @@ def test_replay_does_not_overlap_a_later_event_of_its_message(world, hook_server
     assert claim(second.pk)
     replay(world, first)
     assert claim(first.pk) is None
-    WebhookDelivery.objects.filter(pk=second.pk).update(state="due", lease_until=None)
+    change_row(second, state="due", lease_until=None)
     assert claim(second.pk) is None
     assert claim(first.pk)
 

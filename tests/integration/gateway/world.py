@@ -30,6 +30,7 @@ from gateway.models import (
 )
 from gateway.models.accounts import hash_key
 from gateway.states import Direction, Mode, Status
+from tests.factories import change_row
 
 _numbers = itertools.count(1)
 
@@ -180,7 +181,7 @@ def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
         display_name="Support",
         mode=mode,
     )
-    Mailbox.objects.filter(pk=mailbox.pk).update(**fields)
+    change_row(mailbox, **fields)
     mailbox.refresh_from_db()
     world = World(account, mailbox, {name: f"mm_live_{slug}_{name}" for name in SCOPES})
     # In bulk, because nearly every test creates them.
@@ -261,7 +262,7 @@ def event_of(name):
 def end_lease(email):
     """Make the lease of an email's claim expire."""
     past = timezone.now() - timedelta(seconds=1)
-    Email.objects.filter(pk=email.pk).update(lease_until=past)
+    change_row(email, lease_until=past)
 
 
 def noted(action):
