@@ -1,6 +1,6 @@
-"""Writes the gateway's audit log. An entry is written in the transaction of the act
-that it records; after the commit, the act also goes to the log of the process, without
-text that people wrote.
+"""Writes the gateway's audit log. `record` is called in the transaction of the action;
+after the commit it also writes to the log of the process, without text that people
+wrote.
 """
 
 import logging
@@ -13,7 +13,7 @@ from gateway.models import Allowlist, ApiKey, AuditLogEntry, Domain, Email, Mail
 
 log = logging.getLogger(__name__)
 
-# These acts stop or loosen something, or indicate an attack.
+# These actions stop or loosen something, or indicate an attack.
 _WARNINGS = frozenset(
     """
     account.deleted account.hold_all_on account.hold_all_off email.send_failed
@@ -26,8 +26,8 @@ _NAMES = {
     "approvalrequest": "approval",
     "webhookdelivery": "webhook_delivery",
 }
-# Facts of an act on an email that may go to the log of the process: they hold no
-# address and no text that somebody wrote.
+# Facts of an action on an email that may go to the log of the process: codes, numbers
+# and names of rules.
 _LOGGED = ("because", "code", "refused", "reported", "rule")
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
@@ -36,11 +36,12 @@ def without_addresses(text: str) -> str:
     """Return an error text for the log of the process: shortened, and with `(address)`
     in place of each email address.
     """
+    # Cut before the search too, which so takes a bounded time.
     return _ADDRESS.sub("(address)", text[:500])[:200]
 
 
 def record(action: str, about: Any, key: ApiKey | None = None, **facts: Any) -> None:
-    """Write the entry for an act on the row `about`, done with `key` if one is given.
+    """Write the entry for an action on the row `about`, done with `key` if one is given.
     `facts` must not hold text that a person wrote, except the reason of a decision and
     what a client reports.
     """
@@ -65,6 +66,7 @@ def record(action: str, about: Any, key: ApiKey | None = None, **facts: Any) -> 
     # An allowlist is identified by its mailbox.
     pk = about.mailbox_id if isinstance(about, Allowlist) else about.pk
     AuditLogEntry.objects.create(
+        # An account has no account_id.
         account_id=key.account_id if key else getattr(about, "account_id", about.pk),
         action=action,
         resource_type=kind,

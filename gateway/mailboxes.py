@@ -190,7 +190,7 @@ def _address(account: Account, wanted: str) -> str:
         raise Invalid(
             f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it."
         )
-    if address == f"{notices.RESERVED_NAME}@{domain}":
+    if address == f"{notices.CODE_SENDER}@{domain}":
         raise Conflict(
             f"The address {address} is reserved: the gateway mails approval codes from it.",
             code="address_taken",

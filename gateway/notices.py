@@ -12,6 +12,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Now
 
 from common.mail_addresses import domain_of
@@ -24,9 +25,9 @@ from gateway.text import one_plain_line
 
 log = logging.getLogger(__name__)
 
-# No mailbox can have this name: if a mail with a code bounced, its agent would receive
-# the code.
-RESERVED_NAME = "approval-codes"
+# The local part of the sender of codes. No mailbox may have it: its agent would receive
+# the bounces, which contain codes.
+CODE_SENDER = "approval-codes"
 # 7bit and long lines, as in messages/content.py.
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 
@@ -47,6 +48,7 @@ def forward(email: Email) -> None:
     Not if a program wrote it, if it comes from that address, or if it is a bounce: such
     mail could be forwarded in a circle.
     """
+    # A bounce has no sender.
     sender = email.metadata.get("envelope_from")
     if not (email.mailbox.forward_inbound and sender) or email.metadata.get(
         "auto_submitted"
@@ -81,15 +83,15 @@ def send_due(notice_id: str) -> str:
     if notice is None:
         return "not due"
     # A later attempt has another number, so a worker that was too slow changes nothing.
-    mine = Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
+    attempt = Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
 
     def begin() -> bool:
         """Record that the server is about to get the notice: without a due time it is
         never sent again. Returns False if another attempt has begun, or if the notice
         may no longer be sent.
         """
-        free = mine.may_be_sent().filter(due_at__isnull=False)
-        return bool(free.update(due_at=None))
+        unsent = attempt.may_be_sent().filter(due_at__isnull=False)
+        return bool(unsent.update(due_at=None))
 
     try:
         if notice.attempts > smtp.MAX_ATTEMPTS:
@@ -108,24 +110,25 @@ def send_due(notice_id: str) -> str:
     except smtp.LeaseLost:
         return "not due"
     except (smtp.FateUnknown, smtp.HandoverFailed) as error:
-        word = "unknown"
+        result = "unknown"
         if isinstance(error, smtp.HandoverFailed):
-            word = "failed"
+            result = "failed"
             if wait := smtp.retry_wait(error, notice.attempts):
                 # The server has nothing, so the notice is due again.
-                mine.update(due_at=Now() + wait, last_error=str(error)[:2000])
+                attempt.update(due_at=Now() + wait, last_error=str(error)[:2000])
                 return "put off"
-        mine.update(due_at=None, last_error=str(error)[:2000])
+        attempt.update(due_at=None, last_error=str(error)[:2000])
         log.error(
             "notice not sent",
-            extra={"notice": notice.pk, "attempt": notice.attempts, "result": word},
+            extra={"notice": notice.pk, "attempt": notice.attempts, "result": result},
         )
-        return word
-    mine.update(sent_at=Now(), last_error="")
-    auditing.record(
-        "email.forwarded" if notice.received else "approval.mailed",
-        notice.received or notice.approval,
-    )
+        return result
+    with transaction.atomic():
+        attempt.update(sent_at=Now(), last_error="")
+        auditing.record(
+            "email.forwarded" if notice.received else "approval.mailed",
+            notice.received or notice.approval,
+        )
     return "sent"
 
 
@@ -156,7 +159,10 @@ Subject: {one_plain_line(email.subject)}
     else:
         request = notice.approval
         assert request is not None
-        sender = f"{RESERVED_NAME}@{Domain.objects.oldest_of(notice.account)}"
+        domain = Domain.objects.oldest_of(notice.account)
+        if not domain:
+            raise smtp.HandoverFailed("no domain to send from", permanent=True)
+        sender = f"{CODE_SENDER}@{domain}"
         account = one_plain_line(request.account.name)
         message["From"] = Address("Approval codes", addr_spec=sender)
         # Nobody reads what is sent to the sender's address.

@@ -256,7 +256,7 @@ def _with_own_servers(command: Sequence[str], settings: Environment, verb: str) 
         try:
             # What an earlier run left there may name another process by now.
             data_folder.write_state(settings.data, {"pid": os.getpid(), "verb": verb})
-            supervisor.sweep()
+            supervisor.kill_leftovers()
             variables = supervisor.start_servers()
             supervisor.write_state()
             launcher = os.getpid()

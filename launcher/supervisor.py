@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 from common import disk
@@ -32,8 +32,8 @@ from launcher.servers import Servers
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY_SECONDS = 60
 _PREPARE_SECONDS = 300
-# Celery needs two seconds to shut down. A process that needs longer is killed; a sweep
-# finds the rows that it was working on.
+# Celery needs two seconds to shut down. A process that needs longer is killed; a task
+# that runs each half minute finds the rows that it was working on.
 _END_SECONDS = 2.6
 _HOUSEKEEPING_SECONDS = 20
 # If a process fails so often before everything is ready, the start is given up.
@@ -60,12 +60,10 @@ class Signals:
         """While the block runs, a signal that asks to stop is noted for `pause`, and
         the end of a child ends a pause.
         """
-        # Under nohup, SIGHUP is ignored already, and stays ignored.
-        wanted = [
-            s
-            for s in (*_STOP, signal.SIGCHLD)
-            if (s, signal.getsignal(s)) != (signal.SIGHUP, signal.SIG_IGN)
-        ]
+        wanted = {*_STOP, signal.SIGCHLD}
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            # Under nohup it stays ignored.
+            wanted.remove(signal.SIGHUP)
         before = {signum: signal.signal(signum, self._note) for signum in wanted}
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:
@@ -88,6 +86,7 @@ class Signals:
             raise StopRequested(self.requested)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
+        # SIGCHLD only ends the pause.
         if signum in _STOP and self.requested is None:
             self.requested = signum
 
@@ -135,7 +134,7 @@ class Supervisor:
         while disk.is_full(data):
             self.signals.pause(1.0)
         data_folder.write_state(data, state)
-        self.sweep()
+        self.kill_leftovers()
         for log in self._logs.glob("*.log"):
             # Each run begins with empty logs; those of the run before are kept as
             # NAME.1.
@@ -167,8 +166,8 @@ class Supervisor:
             | keys.load_or_make(environment)
             | keys.demo_application(environment)
             | {orphans.MARKER: str(environment.data), "PYTHONUNBUFFERED": "1"}
-            # Bytecode is stored: otherwise six processes would compile the same modules
-            # at every start.
+            # Bytecode is stored: otherwise each process would compile all modules at
+            # every start.
             | {"PYTHONDONTWRITEBYTECODE": ""}
         )
         return self._variables
@@ -176,10 +175,12 @@ class Supervisor:
     def watch(self) -> None:
         """Keeps everything running until a signal asks to stop."""
         while True:
-            self.signals.pause(self._look_after())
+            self.signals.pause(self._check_all())
 
     def stop(self) -> None:
-        """Stops all processes at once, then PostgreSQL, then Redis."""
+        """Stops all processes together, and kills those that are left after
+        _END_SECONDS. Then stops the embedded servers.
+        """
         for child in self.children:
             if child.running:
                 with contextlib.suppress(ProcessLookupError):
@@ -192,10 +193,10 @@ class Supervisor:
         for child in self.children:
             child.end_now()
         self.servers.stop()
-        self.sweep()
+        self.kill_leftovers()
         data_folder.forget_state(self.environment.data)
 
-    def sweep(self) -> None:
+    def kill_leftovers(self) -> None:
         """Kills all processes of this data folder that this launcher did not end. No
         other launcher runs in it, because this one holds the lock.
         """
@@ -242,8 +243,10 @@ class Supervisor:
         """
         child = self._child(Process(name="prepare", command=(*MANAGE, "prepare")))
         child.start()
+        deadline = time.monotonic() + _PREPARE_SECONDS
         try:
-            self._wait(child.has_ended, seconds=_PREPARE_SECONDS)
+            while not child.has_ended() and time.monotonic() < deadline:
+                self.signals.pause(0.05)
             ended_well = child.running is not None and child.running.poll() == 0
         finally:
             child.end_now()
@@ -260,19 +263,18 @@ class Supervisor:
         waiting = [
             (child, check) for child in self.children for check in child.plan.checks
         ]
-
-        def all_ready() -> bool:
-            self._look_after()
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            self._check_all()
             for child in self.children:
                 if child.short_lives >= _MOST_FAILED_STARTS:
                     raise self._not_ready(child)
-            waiting[:] = [
-                (child, check) for child, check in waiting if not check.passes()
-            ]
-            return not waiting
-
-        if not self._wait(all_ready, seconds=_READY_SECONDS):
-            raise self._not_ready(waiting[0][0])
+            waiting = [(child, check) for child, check in waiting if not check.passes()]
+            if not waiting:
+                return
+            if time.monotonic() > deadline:
+                raise self._not_ready(waiting[0][0])
+            self.signals.pause(0.05)
 
     def _not_ready(self, child: Child) -> LaunchError:
         details = last_error(child.log)
@@ -280,21 +282,12 @@ class Supervisor:
             f"{child.name} does not become ready; see {child.log}.", details=details
         )
 
-    # Waits until the condition is true. Returns False if the time was over before.
-    def _wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            self.signals.pause(0.05)
-        return True
-
-    def _look_after(self) -> float:
+    def _check_all(self) -> float:
         """Restarts what has ended, and every 20 s cuts logs and kills what hangs.
         Returns how many seconds to pause before the next call.
         """
-        changed = [self._look_after_server(server) for server in self.servers.all]
-        changed += [self._look_after_child(child) for child in self.children]
+        changed = [self._restart_server(server) for server in self.servers.all]
+        changed += [self._restart_child(child) for child in self.children]
         if any(changed) or not self._is_state_written:
             # On a full disk the old state file stays, and the next call tries again.
             try:
@@ -319,7 +312,7 @@ class Supervisor:
 
     # Restarts a process if it has ended and its pause is over. Returns whether anything
     # changed.
-    def _look_after_child(self, child: Child) -> bool:
+    def _restart_child(self, child: Child) -> bool:
         how = child.take_end()
         if how:
             say(f"{child.name} ended ({how}); starting it again")
@@ -334,7 +327,7 @@ class Supervisor:
             )
         return True
 
-    def _look_after_server(self, server: EmbeddedServer) -> bool:
+    def _restart_server(self, server: EmbeddedServer) -> bool:
         """Restarts a server if it has ended and its pause is over, however often it
         fails, because the other processes need it. Returns whether it tried.
         """

@@ -152,7 +152,8 @@ LETTERS = {
 JOINED = frozenset(("US", "LE", "уе", "тр", "رس", "دإ", "جم", "دك", "لل", "שח"))
 
 # How many zeros a word adds to the number before it. If languages differ, the larger
-# number counts.
+# number counts; but "billion" and "trillion" are read as in English, because either sum
+# is a very large one.
 TIMES = {
     folded(word): zeros
     for zeros, words in {
@@ -230,7 +231,7 @@ _THOUSANDS_BEHIND = tuple(
     word for word, zeros in TIMES.items() if zeros == 3 and len(word) > 2
 )
 # Letters that look like digits, as in "lOO".
-_PASSES_FOR_DIGIT = frozenset("oil")
+_PASSES_FOR_DIGIT = frozenset(("o", "i", "l"))
 
 
 def currency_of(
@@ -319,7 +320,7 @@ _SAME = str.maketrans("’‘٬·٫", "'''.,")
 
 def value_of(written: str) -> Decimal | None:
     """Return the largest value that a written number can have: "1.200" is 1200. None if
-    its separators follow no custom.
+    its separators are not valid in any language, or it has a sign such as ½.
     """
     groups = DIGITS.findall(written)
     separators = [

@@ -34,8 +34,9 @@ from launcher import data_folder
 OLDEST_POSTGRESQL = 140_000
 # By how many seconds this host's clock may differ from the database's.
 CLOCK_OFF = 2.0
-# In bytes; on a small disk, a twentieth of it.
-LEAST_FREE = 1024**3
+# With fewer free bytes than this, or than a twentieth of a smaller disk, an operator is
+# warned.
+LOW_DISK = 1024**3
 # How many waiting tasks of a queue are too many.
 MANY_WAITING = 1000
 # How long a transaction may be open while its session is idle.
@@ -55,13 +56,13 @@ class Finding:
     sentence: str
     advice: str = ""
     # Whether somebody must act; otherwise it is only for information.
-    is_stuck: bool = True
+    needs_action: bool = True
     # Whether the desk could not be checked because of it.
-    hides_more: bool = False
+    prevents_checks: bool = False
 
 
-def is_at_rest() -> bool:
-    """Whether the desk is not running, and its own PostgreSQL was only started for this
+def is_desk_stopped() -> bool:
+    """Whether the desk is not running: its own PostgreSQL was only started for this
     command.
 
     With an external PostgreSQL this is always False: the desk may run on another host.
@@ -128,7 +129,7 @@ def examine_redis(facts: list[str]) -> Iterator[Finding]:
         yield Finding(
             f"Redis discards data when it is full (maxmemory-policy {policy}).",
             "Set maxmemory-policy to noeviction.",
-            is_stuck=False,
+            needs_action=False,
         )
     for queue, length in lengths.items():
         if length > MANY_WAITING:
@@ -159,7 +160,7 @@ def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
         yield Finding(
             f"The clock of this host is {abs(difference):.0f} s {direction} the database's.",
             "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP.",
-            is_stuck=False,
+            needs_action=False,
         )
     if unknown := unknown_migrations(applied_migrations()):
         yield Finding(
@@ -181,7 +182,7 @@ def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
         yield Finding(
             "Only triggers protect the ledger: the role in DATABASE_URL may change its tables.",
             "Set DATABASE_OWNER_URL to another role, which owns the tables.",
-            is_stuck=False,
+            needs_action=False,
         )
     for session in idle_sessions(longer_than=IDLE.total_seconds()):
         yield Finding(
@@ -209,7 +210,7 @@ def examine_disk() -> Iterator[Finding]:
             f"The disk of DATA_DIR is full, and nothing can be stored: {left}",
             "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed.",
         )
-    elif free < min(LEAST_FREE, total // 20):
+    elif free < min(LOW_DISK, total // 20):
         yield Finding(
             f"The disk of DATA_DIR is nearly full: {left}",
             "Free disk space. When the disk is full, nothing can be decided or stored.",
@@ -224,7 +225,7 @@ def examine_proxy() -> Iterator[Finding]:
         yield Finding(
             "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address.",
             "Set it to the proxy's IP address. Until then, one stranger can use up the limits of all.",
-            is_stuck=False,
+            needs_action=False,
         )
 
 

@@ -5,20 +5,20 @@ durations in words.
 from datetime import timedelta
 
 from django import template
+from django.template.defaultfilters import pluralize
 
 from mirror import oversight_modes
 
 register = template.Library()
 register.filter(oversight_modes.mode_named)
 
-_TONES = {
+_COLOURS = {
     "read_only": "blue",
     "gated_all": "green",
     "gated_send": "green",
     "monitored": "amber",
     "autonomous": "rose",
 }
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 @register.filter
@@ -26,7 +26,7 @@ def mode_colour(mode: str) -> str:
     """Return the name of an oversight mode's colour in the style sheet; `plain` for a
     mode that is not known.
     """
-    return _TONES.get(mode, "plain")
+    return _COLOURS.get(mode, "plain")
 
 
 @register.filter
@@ -42,14 +42,11 @@ def duration_in_words(value: timedelta | None) -> str:
     """
     if value is None:
         return ""
-    seconds = value.total_seconds()
-    size, unit = next(
-        (
-            (size, unit)
-            for size, unit in _UNITS
-            if seconds >= size and not seconds % size
-        ),
-        (1, "second"),
-    )
-    number = int(seconds // size)
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+    number = int(value.total_seconds())
+    unit = "second"
+    for size, larger in ((60, "minute"), (60, "hour"), (24, "day")):
+        if not number or number % size:
+            break
+        number //= size
+        unit = larger
+    return f"{number} {unit}{pluralize(number)}"

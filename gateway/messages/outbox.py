@@ -79,7 +79,7 @@ def send_due(email_id: str) -> str:
         # No approval has fixed the additions. Fixed now, they are the same at a second
         # attempt.
         email.additions = additions_of(email)
-        Email.objects.held_by(email).update(additions=email.additions)
+        Email.objects.leased_by(email).update(additions=email.additions)
     if email.sandbox:
         return _simulate(email)
     return _attempt(email)
@@ -165,7 +165,7 @@ def _checkpoint(email: Email, *, has_return_address: bool) -> bool:
     """Commit that the bytes of the message are about to be sent. Returns False if the
     lease is lost or the email may not be sent any more.
     """
-    mine = Email.objects.held_by(email).may_be_sent().filter(data_attempted_at=None)
+    mine = Email.objects.leased_by(email).may_be_sent().filter(data_attempted_at=None)
     return bool(
         mine.update(
             data_attempted_at=Now(),
@@ -179,7 +179,7 @@ def _end_lease(email: Email, **fields: Any) -> None:
     """End the lease, if this attempt still holds it, and store these fields. Another
     attempt can follow once the email is due.
     """
-    held = Email.objects.held_by(email).filter(data_attempted_at=None)
+    held = Email.objects.leased_by(email).filter(data_attempted_at=None)
     held.update(lease_until=None, **fields)
 
 
@@ -188,7 +188,7 @@ def _simulate(email: Email) -> str:
     now = timezone.now()
     with transaction.atomic():
         moved = (
-            Email.objects.held_by(email)
+            Email.objects.leased_by(email)
             .may_be_sent()
             .move(
                 email,

@@ -35,9 +35,11 @@ from gateway.timestamps import iso
 # Longer than the longest attempt to send (smtp.py bounds each of its steps), so that
 # only a dead worker loses its lease.
 OUTBOX_LEASE = timedelta(seconds=150)
-# How long an email that has become due counts as being sent (`not_leaving`).
-_MOMENT = timedelta(seconds=30)
-# Live mail that was sent or may still be sent: what a quota counts.
+# How long an email that has become due counts as being sent (`not_leaving`). By then,
+# a worker has claimed it.
+_SENDING_GRACE = timedelta(seconds=30)
+# What a quota counts: live mail that an agent sent, unless it was rejected or cancelled.
+# Mail that could not be delivered counts too.
 CHARGED = Q(direction=Direction.OUTBOUND, sandbox=False) & ~Q(
     status__in=(Status.REJECTED, Status.CANCELLED)
 )
@@ -47,11 +49,10 @@ class EmailQuerySet(models.QuerySet["Email"]):
     """Queries of emails, and the one way to change a status."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Emails that this key may know of: of its account and its mailboxes, and live
-        mail only.
+        """Emails that this key may know of: of its account and its mailboxes.
 
-        A sandbox key knows of sandbox mail only; a live key that may read held mail
-        knows of both.
+        A sandbox key knows of sandbox mail, a live key of live mail, and a live key
+        that may read held mail of both.
         """
         return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()))
 
@@ -128,6 +129,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
             return False
         email.status = target
         for name, value in fields.items():
+            # Expressions, such as Now(), have their value only in the database.
             if not hasattr(value, "resolve_expression"):
                 setattr(email, name, value)
         return True
@@ -170,7 +172,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         live = self.in_outbox().filter(pk=pk, sandbox=False)
         return bool(live.update(due_at=Now() + timedelta(seconds=seconds)))
 
-    def held_by(self, email: Email) -> Self:
+    def leased_by(self, email: Email) -> Self:
         """The row, if `email`'s attempt holds the lease. A later attempt has another
         number, so a worker that was too slow finds no row.
         """
@@ -236,7 +238,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
             status=Status.SCHEDULED,
             attempts=0,
             due_at__lte=Now(),
-            due_at__gt=Now() - _MOMENT,
+            due_at__gt=Now() - _SENDING_GRACE,
         )
         return self.exclude(newly_due & ~_approved_but_blocked())
 
@@ -320,7 +322,7 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
 
     def expired(self) -> Self:
         """Records that do not count any more."""
-        return self.filter(expires_at__lt=Now())
+        return self.filter(expires_at__lte=Now())
 
 
 class Email(UlidModel):

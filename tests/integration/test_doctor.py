@@ -157,7 +157,7 @@ def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(
 
 
 def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
-    for sql, patch, is_stuck, words in FOUNDATIONS:
+    for sql, patch, needs_action, words in FOUNDATIONS:
         with (
             rolled_back(),
             monkeypatch.context() as patched,
@@ -167,11 +167,13 @@ def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
             if patch:
                 patched.setattr(*patch)
             found = [*checks.examine_disk(), *checks.examine_postgresql([])]
-        assert [one.is_stuck for one in found if words in one.sentence] == [is_stuck], (
-            words
-        )
+        assert [one.needs_action for one in found if words in one.sentence] == [
+            needs_action
+        ], words
         assert [
-            one.sentence for one in found if one.is_stuck and words not in one.sentence
+            one.sentence
+            for one in found
+            if one.needs_action and words not in one.sentence
         ] == []
 
 
@@ -237,7 +239,7 @@ def test_doctor_says_how_redis_is(settings):
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
     [down] = checks.examine_redis([])
-    assert down.is_stuck is True
+    assert down.needs_action is True
     assert "hunter2" not in down.sentence
 
 

@@ -40,7 +40,7 @@ _NOT_RUNNING = Finding(
 _JUST_STARTED = Finding(
     "The desk started less than a minute ago: its background work is not checked yet.",
     "Run this again in a minute.",
-    is_stuck=False,
+    needs_action=False,
 )
 # Kinds of items that need no person while the desk does not run, or has only just
 # started.
@@ -75,14 +75,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         facts: list[str] = []
         findings = list(_examine(facts))
-        if checks.is_at_rest():
+        if checks.is_desk_stopped():
             findings.insert(0, _NOT_RUNNING)
-        stuck = [finding for finding in findings if finding.is_stuck]
-        worth_knowing = [finding for finding in findings if not finding.is_stuck]
+        stuck = [finding for finding in findings if finding.needs_action]
+        worth_knowing = [finding for finding in findings if not finding.needs_action]
         self._list("Needs attention", stuck)
         self._list("For information", worth_knowing)
         self.stdout.write("\n".join(map(_plain, facts)))
-        if any(finding.hides_more for finding in stuck):
+        if any(finding.prevents_checks for finding in stuck):
             self.stdout.write("\nThe desk could not be checked.")
             sys.exit(NOT_EXAMINED)
         if stuck:
@@ -109,7 +109,7 @@ def _examine(facts: list[str]) -> Iterator[Finding]:
         yield Finding(
             f"PostgreSQL is not responding: {reason}",
             "Nothing is received or decided until it is back. Other problems cannot be checked.",
-            hides_more=True,
+            prevents_checks=True,
         )
     yield from checks.examine_disk()
     yield from checks.examine_proxy()
@@ -129,7 +129,7 @@ def _examine(facts: list[str]) -> Iterator[Finding]:
             yield Finding(
                 f"{dead} alerts could not be delivered in the last 24 hours.",
                 f"See {_url('/alerts/')}",
-                is_stuck=False,
+                needs_action=False,
             )
         state = sealing_state(clock())
         # Once sealing is late, _check_desk reports it. This reports that it has
@@ -139,8 +139,8 @@ def _examine(facts: list[str]) -> Iterator[Finding]:
                 f"Sealing of the ledger has stopped. {state.why}", state.advice
             )
         elif state.why and not (state.is_on and state.is_late):
-            yield Finding(state.why, state.advice, is_stuck=False)
-        if checks.is_at_rest():
+            yield Finding(state.why, state.advice, needs_action=False)
+        if checks.is_desk_stopped():
             yield from _check_desk(without=_ONLY_WHILE_RUNNING)
         elif checks.is_starting() or checks.is_warming_up():
             yield _JUST_STARTED
@@ -162,7 +162,7 @@ def _examine(facts: list[str]) -> Iterator[Finding]:
             yield Finding(
                 f"The desk's tables cannot be read ({type(error).__name__}).",
                 "See PostgreSQL's log.",
-                hides_more=True,
+                prevents_checks=True,
             )
 
 
@@ -206,7 +206,7 @@ def _check_policy() -> Iterator[Finding]:
         advice = "An admin changes the rule."
         if problem.blocks:
             advice = "Nobody can approve the messages that it applies to. An admin changes the rule or the group."
-        yield Finding(problem.sentence, advice, is_stuck=problem.blocks)
+        yield Finding(problem.sentence, advice, needs_action=problem.blocks)
 
 
 def _check_desk(*, without: Sequence[str] = ()) -> Iterator[Finding]:
@@ -231,7 +231,7 @@ def _url(path: str) -> str:
     """Return the URL of a page. If the desk is not running, return only the path,
     because the port may change at the next start.
     """
-    return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
+    return path if checks.is_desk_stopped() else f"{settings.PUBLIC_URL}{path}"
 
 
 def _moment(at: datetime | None) -> str:

@@ -474,7 +474,7 @@ def test_hold_all_sends_later_approvals_until_it_is_set_again(world, mail_server
 
 def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world, mail_server):
     email = world.approved()
-    claimed = Email.objects.held_by(Email.objects.claim(email.pk))
+    claimed = Email.objects.leased_by(Email.objects.claim(email.pk))
     for mode, may_leave in ((Mode.READ_ONLY, False), (Mode.GATED_SEND, True)):
         # The mode changed between the claim and the contact with the mail server.
         Mailbox.objects.update(oversight_mode=mode)
