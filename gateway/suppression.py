@@ -109,11 +109,14 @@ def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
         unique_fields=["account", "email_address"],
         update_fields=["reason", "mailbox"],
     )
+    stored = Suppression.objects.get(
+        account_id=row.account_id, email_address=row.email_address
+    )
     auditing.record(
         "suppression.added",
-        row,
-        email_address=row.email_address,
-        reason=row.reason,
+        stored,
+        email_address=stored.email_address,
+        reason=stored.reason,
         email_id=email.pk,
     )
 

@@ -195,6 +195,9 @@ def deliver(*, destination_id: int) -> str:
         except RetryLater as later:
             return _retry_later(delivery, later)
         except Refused as refused:
+            if not _is_at(destination, Destination.objects.get(pk=destination.pk)):
+                later = RetryLater("The address of its destination was changed.")
+                return _retry_later(delivery, later, is_ours=True)
             outcome = "refused"
             if isinstance(refused, DestinationGone):
                 outcome = "switched off"
@@ -283,13 +286,18 @@ def _post_or_edit(
     return channel.post(destination, body)
 
 
+# Whether a destination still has the address to which something was sent.
+def _is_at(sent_to: Destination, now: Destination) -> bool:
+    return (sent_to.url, sent_to.channel) == (now.url, now.channel)
+
+
 @transaction.atomic
 def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> str:
     # Stores that the delivery was accepted, with the post's id, and records it.
     destination = Destination.objects.locked().get(pk=delivery.destination_id)
     sent_to = delivery.destination
     # A post at an earlier address cannot be edited.
-    is_there = (sent_to.url, sent_to.channel) == (destination.url, destination.channel)
+    is_there = _is_at(sent_to, destination)
     status = card.word if card else delivery.action
     if card and delivery.card_id and is_there:
         Card.objects.filter(pk=delivery.card_id).update(

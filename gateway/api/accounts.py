@@ -122,6 +122,8 @@ class AccountAnswer(Answer):
 
     id: str
     scopes: list[str]
+    # Whether the key is limited to these mailboxes.
+    limited: bool
     mailboxes: list[Json]
 
 
@@ -221,8 +223,8 @@ router = Router(tags=["account"], auth=ADMIN)
 
 @router.get("/account", auth=ANY_KEY, response=AccountAnswer)
 def read_account(request: KeyedRequest) -> Json:
-    """Read the account. A key without `read` gets only its id, its scopes and its
-    mailboxes.
+    """Read the account. A key without `read` gets only the account's id, its own scopes
+    and its mailboxes.
     """
     key = request.auth
     facts = account_json(key.account) if key.may(Scope.READ) else {}
@@ -234,6 +236,7 @@ def read_account(request: KeyedRequest) -> Json:
     return facts | {
         "id": key.account_id,
         "scopes": key.scopes,
+        "limited": bool(key.mailbox_ids),
         "mailboxes": list(mailboxes),
     }
 

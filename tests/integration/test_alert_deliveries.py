@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.cards.digest import digest_rows
+from alerts.channels.base import DestinationGone
 from alerts.deliveries import deliver as delivering
 from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain
@@ -278,6 +279,15 @@ def test_post_at_an_address_that_changed_meanwhile_is_not_edited_at_the_present_
     drain(destination_id=destination.pk)
     assert discord.posts_in(1)
     assert Card.objects.get().discord_message_id == ""
+
+    def fail_while_it_moves(delivery):
+        Destination.objects.update(url=f"{discord.url}/api/webhooks/3/token")
+        raise DestinationGone("Somebody deleted the webhook.")
+
+    monkeypatch.setattr(delivering, "_send", fail_while_it_moves)
+    factories.make_message(connection)
+    drain(destination_id=destination.pk)
+    assert Destination.objects.get().switched_off_at is None
 
 
 @pytest.mark.slow

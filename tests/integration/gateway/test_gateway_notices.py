@@ -12,6 +12,7 @@ from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
     ApprovalRequest,
+    Domain,
     Email,
     Mailbox,
     Notice,
@@ -103,6 +104,13 @@ def test_code_asks_a_server_for_no_report_because_nobody_reads_it(
     create_key(overseen)
     assert send_all() == ["sent"]
     assert mail_server.options == []
+
+
+def test_code_is_not_mailed_from_a_domain_that_is_gone(overseen, mail_server):
+    create_key(overseen)
+    Domain.objects.update(status="pending")
+    assert send_all() == ["failed"]
+    assert mail_server.taken == []
 
 
 def test_secret_path_of_a_webhook_is_not_mailed(overseen, mail_server):
