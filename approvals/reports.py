@@ -278,10 +278,10 @@ def _row(label: str, note: str, sums: Mapping[str, Any], elsewhere: int) -> Row:
     of messages decided elsewhere.
     """
     numbers = {name: sums.get(name, 0) for name in HEADS} | {"elsewhere": elsewhere}
+    numbers["all"] += elsewhere
     share = ""
     if numbers["high"]:
         share = f"{100 * numbers['high'] / numbers['all']:.0f} %"
-    numbers["all"] += elsewhere
     cells = [
         Cell(name, number, share if name == "high" else "")
         for name, number in numbers.items()

@@ -378,7 +378,7 @@ def undo(request: DeskRequest) -> HttpResponse:
     if not undone or len(wanted) > undone:
         messages.error(
             request,
-            "Messages that are already being sent could not be undone.",
+            "What was carried out or undone before could not be undone. Each message below says what became of it.",
             extra_tags="desk",
         )
     return redirect(_done_address(batch))

@@ -324,6 +324,8 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
             fragment="_comments",
         )
     if not request.htmx:
+        for remark in remarks:
+            messages.info(request, remark, extra_tags="desk")
         return redirect(f"{message_address(request, public_id)}#comments")
     notice = "Comment posted. Whoever opens this message sees it."
     if people:

@@ -54,7 +54,6 @@ from approvals.message_page.views import (
     get_bare_message_or_404,
     get_visible_message_or_404,
     message_action,
-    message_address,
 )
 from approvals.queue.filters import with_query
 from approvals.queue.querysets import queue_messages
@@ -199,9 +198,14 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_visible_message_or_404(request, public_id)
     ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
     findings = to_be_read(message, ruling.demand.effects)
-    if message.revision is None or not findings:
+    seen = ShownForm(request.POST).value("fingerprint")
+    is_other = bool(seen) and seen != message.fingerprint
+    if message.revision is None or not (findings or is_other):
         # Nothing to confirm: the message is approved on its own page.
-        return redirect(message_address(request, public_id))
+        notice = "Nothing was approved. It needs no confirmation now: approve it here."
+        return back_to_message(
+            request, public_id, notice=notice if request.method == "POST" else ""
+        )
     conversation = conversation_of(message)
     suspicious = {piece.lower() for one in findings for piece in one.evidence}
     content = stored_content(message.revision)
@@ -222,8 +226,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
             "risk_read": form.cleaned_data["risk_read"],
         }
         return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
-    seen = ShownForm(request.POST).value("fingerprint")
-    if seen and seen != message.fingerprint:
+    if seen and is_other:
         # What was ticked was read on another version.
         return answer_with_message(
             request,

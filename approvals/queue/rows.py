@@ -31,7 +31,7 @@ from approvals.queue.filters import NARROWING, RISKS, Filters
 from common.actors import Actor
 from common.counts import counted
 from mirror.models import Mailbox, Message
-from mirror.states import DecisionState, Outcome
+from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
 from policy.rules.demand import Demand
 from policy.rules.rules import listed
@@ -419,25 +419,26 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     if message is None:
         return {}
     decision = latest_decision(message)
+    is_open = decision is None or decision.state not in LIVE_DECISIONS
+    if is_open and actor.kind == "person" and message.is_held:
+        # The person may have given an approval that waits for others, such as "1 of 2".
+        # If they gave a decision before, it has ended.
+        own_approval = message.verdicts.filter(
+            person=int(actor.id),
+            awaits_others=True,
+            revision=message.revision_id,
+            given_at__gt=timezone.now() - NOTICE_LASTS,
+        ).first()
+        if own_approval is not None:
+            approvals = own_approval.seen.get("approvals") or ""
+            return {"just_approved": {"message": message, "approvals": approvals}}
     if (
         decision is None
         or str(decision.given_by_id) != actor.id
         or timezone.now() - decision.recorded_at >= NOTICE_LASTS
         or decision.state == DecisionState.UNDONE
     ):
-        # The person may have given an approval that waits for others, such as "1 of 2".
-        if actor.kind != "person" or not message.is_held:
-            return {}
-        own_approval = message.verdicts.filter(
-            person=int(actor.id), awaits_others=True, revision=message.revision_id
-        ).first()
-        if (
-            own_approval is None
-            or timezone.now() - own_approval.given_at >= NOTICE_LASTS
-        ):
-            return {}
-        approvals = own_approval.seen.get("approvals") or ""
-        return {"just_approved": {"message": message, "approvals": approvals}}
+        return {}
     actions = available_actions(
         message, decision, is_reviewer=is_reviewer(actor, message), may_look=False
     )
