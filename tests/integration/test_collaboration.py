@@ -271,6 +271,10 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
     answer = post(client, message, "comments", HTMX, text=text).text
     assert asked() == [here]
     assert answer.count("names nobody who sees this message") == 4
+    # Without scripts it is said too.
+    post(client, message, "comments", text="@Zoe")
+    page = client.get(f"/queue/{message.public_id}/").text
+    assert "names nobody who sees this message" in page
 
 
 def waiting(client, tab="waiting"):

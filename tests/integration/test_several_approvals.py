@@ -98,6 +98,17 @@ def test_pages_and_the_history_see_how_many_approved_and_who(
     assert found in client.get("/history/").text
 
 
+def test_notice_tells_of_an_approval_after_a_decision_that_was_refused(
+    message, signed_in, reviewer, second_reviewer, two
+):
+    decide(message, reviewer)
+    change_row(decide(message, second_reviewer).decision, state="refused")
+    message.verdicts.void()
+    decide(message, second_reviewer)
+    address = reverse("decided", args=[message.public_id])
+    assert "Take back" in signed_in(second_reviewer).get(address).text
+
+
 def test_one_rejection_ends_it_also_by_who_had_approved(
     message, reviewer, second_reviewer, two
 ):

@@ -268,6 +268,8 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     # What was ticked for another version is not carried on to this one.
     fields = {**READ, "typed": "northwlnd.example", "fingerprint": "0" * 64}
     assert post(desk, three[0], path="approve", **fields).status_code == 409
+    # Ticks of an older version decide nothing, also where nothing is to be ticked now.
+    assert post(desk, three[1], path="approve", **fields).status_code == 409
     answer = post(desk, three[0], path="approve", **READ, typed=" @Northwind.Example. ")
     assert (
         answer["Location"]
