@@ -51,7 +51,9 @@ def _pulse_of(request: DeskRequest) -> str:
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     freshness = freshness_for(actor)
     opened = _state_of(_open_message(request))
-    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{_half_minute()}"
+    # It changes every half minute at least.
+    half_minute = timezone.now().timestamp() // 30
+    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{half_minute}"
     state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}"
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
@@ -105,11 +107,6 @@ def exactly_waiting(actor: Actor) -> int:
         key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS
     )
     return int(counted or 0)
-
-
-def _half_minute() -> int:
-    # Makes the ETag change every half minute.
-    return int(timezone.now().timestamp() // 30)
 
 
 @require_safe

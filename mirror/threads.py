@@ -11,7 +11,6 @@ read is never opened, because this would remove it from the agent's unread mail.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -519,18 +518,19 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
             and str(row.get("id")) not in stored_ids
             and not has_text(row)
         ]
+        problem = ""
         for row in without_text[-MAX_OPENED:]:
             # Without the text of one message, the others count.
-            with suppress(
-                errors.NotFound,
-                errors.Forbidden,
-                errors.Rejected,
-                errors.OutcomeUnknown,
-            ):
+            try:
                 row |= client.read_email(
                     email_id=str(row["id"]), mailbox_id=ids["mailbox_id"]
                 )
-        return {**answer, "emails": rows}, ""
+            except (errors.NotFound, errors.Forbidden, errors.Rejected):
+                continue
+            except errors.OutcomeUnknown as error:
+                health.note_unread(connection, "thread", error)
+                problem = _Problem.FAILING
+        return {**answer, "emails": rows}, problem
     except errors.NotFound:
         return {}, _Problem.GONE
     except (errors.KeyRefused, errors.Forbidden):

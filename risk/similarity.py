@@ -70,9 +70,10 @@ def shape(content: Content, parsed: ParsedContent) -> str:
 
     The hosts of links, the markup and the types of attached files must be the same.
     """
-    masked = "\n".join(
-        map(_mask, [*_written(content), *(one.text for one in parsed.outlines)])
-    )
+    # As mail programs without HTML show it, and as those with HTML do.
+    texts = [without_marks(content.subject), without_marks(content.markdown or "")]
+    texts += [one.text for one in parsed.outlines]
+    masked = "\n".join(map(_mask, texts))
     if not _WORD.search(masked.translate(_SIGNS)):
         return ""
     kinds = sorted(
@@ -84,13 +85,6 @@ def shape(content: Content, parsed: ParsedContent) -> str:
     markup = [one.markup for one in parsed.outlines]
     written = json.dumps([masked, origins, markup, kinds]).encode()
     return hashlib.blake2b(written, digest_size=16).hexdigest()
-
-
-def _written(content: Content) -> list[str]:
-    """Return the subject, and the text of the message as mail programs without HTML
-    show it.
-    """
-    return [without_marks(content.subject), without_marks(content.markdown or "")]
 
 
 # Cached: the texts of one message are masked several times in a row.

@@ -211,9 +211,12 @@ def _send_held(
     if is_ignored or "oversight_mode" in without:
         problem = read_mailboxes(connection_id=row.connection_id)
         holding = Mailbox.objects.filter(is_active=True, oversight_mode__in=_GATED)
-        if problem or not holding.filter(pk=mailbox.pk).exists():
+        if problem:
+            # It is not known yet whether it does, so this is tried again.
+            raise errors.NotSent(problem)
+        if not holding.filter(pk=mailbox.pk).exists():
             raise errors.Rejected(
-                f"MultiMail lets no call ask to be held, and {mailbox} is not seen to hold it."
+                f"MultiMail may let no call ask to be held, and {mailbox} is not seen to hold what it sends."
             )
     return Agent(
         base_url=row.connection.api_url, key=row.connection.agent_key

@@ -160,9 +160,6 @@ def check_key(
             its_account = text_in(account_row, "id", most=200)
             if not problem and account and its_account not in ("", account):
                 problem = ANOTHER_ACCOUNT
-            if slot.name == "admin" and account_row.get("limited"):
-                # Mailboxes that it does not list would count as deleted.
-                problem = "This key is limited to some mailboxes. Enter an admin key for all of them."
             return KeyCheck(scopes, problem, account=its_account)
     except errors.Forbidden:
         if slot.name != "oversight":

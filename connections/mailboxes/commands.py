@@ -209,7 +209,9 @@ def change_mailbox(
     # Store what MultiMail's answer says, and what was requested for settings that the
     # answer does not have. But other hosts ignore fields that they do not know.
     answered = facts_in(answer) if answer.get("address") else {}
-    known = changes if connection.is_our_gateway else answered
+    # An empty answer means that the changes were read back after a call without one.
+    is_known = connection.is_our_gateway or not answer
+    known = changes if is_known else answered
     refused = [
         name
         for name in changes

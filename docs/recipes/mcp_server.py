@@ -70,7 +70,6 @@ TOOLS = [
     tool("check_inbox", "List unread mail, without texts.", []),
 ]
 WAITS = ("pending_scan", "pending_send_approval")
-withdrawn: list[str] = []
 
 
 def call(method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -96,9 +95,15 @@ def write(path: str, letter: dict[str, Any]) -> dict[str, Any]:
     # A model that repeats itself gets the first message back, for 24 hours; one that
     # was taken back does not count.
     digest = hashlib.sha256(
-        json.dumps([path, letter, withdrawn], sort_keys=True).encode()
+        json.dumps([path, letter], sort_keys=True).encode()
     ).hexdigest()
-    return call("POST", path, json=letter | {"idempotency_key": f"mcp-{digest}"})
+    number = 0
+    while True:
+        key = f"mcp-{digest}-{number}"
+        answer = call("POST", path, json=letter | {"idempotency_key": key})
+        if answer.get("current", {}).get("status") != "cancelled":
+            return answer
+        number += 1
 
 
 def wait_for_decision(email_id: str) -> dict[str, Any]:
@@ -124,9 +129,7 @@ def use(name: str, given: dict[str, Any]) -> dict[str, Any]:
     if name == "wait_for_decision":
         return wait_for_decision(part(given["id"]))
     if name == "withdraw_email":
-        answer = call("POST", f"/emails/{part(given['id'])}/cancel")
-        withdrawn.append(answer["id"])
-        return answer
+        return call("POST", f"/emails/{part(given['id'])}/cancel")
     if name == "read_email":
         return call("GET", f"/emails/{part(given['id'])}")
     if name == "read_thread":

@@ -224,7 +224,7 @@ router = Router(tags=["account"], auth=ADMIN)
 @router.get("/account", auth=ANY_KEY, response=AccountAnswer)
 def read_account(request: KeyedRequest) -> Json:
     """Read the account. A key without `read` gets only the account's id, its own scopes
-    and its mailboxes.
+    and its mailboxes, and whether it is limited to these.
     """
     key = request.auth
     facts = account_json(key.account) if key.may(Scope.READ) else {}

@@ -262,7 +262,8 @@ def _page(key: ApiKey, filters: ListFilters, *, flat: bool, **only: Any) -> Json
     if filters.subject_contains:
         # A key must not learn withheld text by searching for it.
         emails = emails.readable_by(key)
-    page, cursor = cut(filters.apply(emails).with_mailbox(), filters.page_size())
+    rows = filters.apply(emails).with_mailbox().without_bodies()
+    page, cursor = cut(rows, filters.page_size())
     return {
         "emails": [list_row(key, email, flat=flat) for email in page],
         "cursor": cursor,
@@ -305,7 +306,9 @@ def _thread(
 ) -> Json:
     thread = thread_named(key, thread_id, mailbox)
     most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
-    emails = list(thread[: most + 1])
+    # Texts may be long, and are loaded only for an answer that has them.
+    listed = thread if bodies else thread.without_bodies()
+    emails = list(listed[: most + 1])
     if not emails:
         raise NotFound(
             "There is no such thread in this account.", code="unknown_thread"

@@ -107,6 +107,10 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """Loads mailbox and account too, which every answer and event names."""
         return self.select_related("mailbox", "account")
 
+    def without_bodies(self) -> Self:
+        """Loads no texts, which may be long."""
+        return self.defer("markdown", "html", "original_html")
+
     def with_attachments(self) -> Self:
         """Loads the facts of attachments, without their bytes, in one query for all
         rows.

@@ -17,6 +17,7 @@ from django.utils import timezone
 from common.identifiers import ulid
 from gateway import tasks
 from gateway.models import Email, Refusal, Webhook, WebhookDelivery
+from gateway.states import WITHHELD, Direction
 from gateway.timestamps import iso
 
 RECEIVED = "message.received"
@@ -85,6 +86,10 @@ def announce(
         **email.outcome(),
         **details,
     }
+    if email.direction == Direction.INBOUND and email.status in WITHHELD:
+        # No agent may read its words before a person lets it in.
+        to = email.mailbox.address
+        facts |= {"subject": "", "metadata": {}, "to": to, "to_addresses": [to]}
     _add_deliveries(names, email, facts, at or timezone.now())
 
 

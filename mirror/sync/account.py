@@ -58,11 +58,15 @@ def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
     client = AdminClient(base_url=connection.api_url, key=key, within=within)
     try:
         rows = client.list_mailboxes()
+        is_limited = connection.is_our_gateway and client.account(within=within).get(
+            "limited"
+        )
     except errors.UpstreamError as error:
         health.note_unread(connection, "mailboxes", error)
         return error.sentence
-    # Only an admin key lists all mailboxes. Another key may be limited to some of them.
-    store_mailboxes(connection, rows, is_whole=bool(connection.admin_key))
+    # Only an admin key lists all mailboxes, if it is not limited to some of them.
+    is_whole = bool(connection.admin_key) and not is_limited
+    store_mailboxes(connection, rows, is_whole=is_whole)
     return ""
 
 
@@ -89,14 +93,12 @@ def store_mailboxes(
             names = [name for name in sorted(facts) if facts[name] != before[name]]
             if names and mailbox.mirrored_at is not None:
                 mode = facts.get("oversight_mode", mailbox.oversight_mode)
-                looser = is_looser(mode, than=mailbox.oversight_mode)
-                # A call may then ask for a looser mode.
-                may_loosen = "allow_looser_per_call" in names
-                is_looser_now = looser or (
-                    may_loosen and facts["allow_looser_per_call"]
+                # Or any call may ask for a looser mode now.
+                looser = is_looser(mode, than=mailbox.oversight_mode) or (
+                    "allow_looser_per_call" in names and facts["allow_looser_per_call"]
                 )
                 record(
-                    "mailbox.seen_looser" if is_looser_now else "mailbox.seen_changed",
+                    "mailbox.seen_looser" if looser else "mailbox.seen_changed",
                     ACTOR,
                     connection=mailbox.connection_id,
                     details={

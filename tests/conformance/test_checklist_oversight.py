@@ -215,6 +215,7 @@ def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejec
         assert "Geheimwort" not in tenant.call("GET", f"{tenant.base}/{path}").text
     [event] = tenant.wait_for_events(hook)
     assert event.said["event"] == "oversight.pending"
+    assert "Geheimwort" not in str(event.said)
     assert ok(tenant.decide(row["id"], "approve"))["status"] == "approved"
     assert tenant.status(row["id"]) == "unread"
     _, event = tenant.wait_for_events(hook, 2)

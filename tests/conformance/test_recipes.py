@@ -165,7 +165,11 @@ def test_model_sends_once_however_often_it_calls(product, model):
     }
     first = model.found("send_email", **message)
     assert first["oversight_status"] == "pending_approval"
+    other = message | {"markdown": "Hello again"}
+    withdrawn = model.found("send_email", **other)["id"]
+    model.found("withdraw_email", id=withdrawn)
     assert model.found("send_email", **message)["id"] == first["id"]
+    assert model.found("send_email", **other)["id"] != withdrawn
     recipes.decide(product, first["id"], "reject", "No.")
     assert model.found("read_email", id=first["id"])["decision"] == "rejected"
 

@@ -76,7 +76,7 @@ def gathered(person, query=""):
     """The word of each row, and the number of its messages."""
     rows = listed(person, query)["rows"]
     return [
-        (row.message.subject.split()[-1], row.gathered.number if row.gathered else 1)
+        (row.message.subject.split()[-1], row.group.size if row.group else 1)
         for row in rows
     ]
 
