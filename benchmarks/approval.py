@@ -56,7 +56,7 @@ def measure() -> Result:
             tempfile.TemporaryDirectory(prefix="countersign-") as folder,
         ):
             servers = processor.started() | {processor.postgres()}
-            stack = Stack(Path(folder), prepared=False).start()
+            stack = Stack(Path(folder)).start()
             try:
                 with psycopg.connect(
                     stack.env["DATABASE_URL"], autocommit=True

@@ -50,12 +50,12 @@ def wait_for(function, timeout, what, *, report=lambda: ""):
 class Stack:
     """One `./run` and its data folder; it can be stopped, killed and started again."""
 
-    def __init__(self, folder, *arguments, prepared=True, **variables):
-        """`variables` are set in the environment of `./run`. If it is `prepared`, its
-        database is a copy of the prepared one; otherwise it starts from nothing.
+    def __init__(self, folder, *arguments, **variables):
+        """`variables` are set in the environment of `./run`. If none is its database,
+        that is a copy of the prepared one.
         """
         self._arguments = arguments
-        self._is_prepared = prepared and "DATABASE_URL" not in variables
+        self._is_prepared = "DATABASE_URL" not in variables
         # A command that starts ./run, such as `unshare`. It must replace itself by
         # ./run.
         self.before = []

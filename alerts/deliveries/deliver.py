@@ -196,8 +196,8 @@ def deliver(*, destination_id: int) -> str:
             return _retry_later(delivery, later)
         except Refused as refused:
             if not _is_at(destination, Destination.objects.get(pk=destination.pk)):
-                later = RetryLater("The address of its destination was changed.")
-                return _retry_later(delivery, later, is_ours=True)
+                moved = RetryLater("The address of its destination was changed.")
+                return _retry_later(delivery, moved, is_ours=True)
             outcome = "refused"
             if isinstance(refused, DestinationGone):
                 outcome = "switched off"

@@ -91,10 +91,11 @@ OF_STRANGERS = {
     "edit-preview, filled in",
 }
 # What is posted here stands in no form of the pages that are shown: scripts post it, or
-# its page is made as another one is, or only where something waits.
+# its page is made as another one is, or only where something waits or was refused.
 UNSEEN = {
     "part-opened",
     "edit-preview",
+    "allow-refused",
     "bulk-seen",
     "add-own-word",
     "rotate-own-webhook",
@@ -150,12 +151,8 @@ class Pages:
         # own policy.
         if "sandbox" not in policy and "Content-Disposition" not in answer:
             headers["Content-Security-Policy"] = policy
-        # Made of the same templates with the same outcome: the same page with other
-        # words.
-        made_of = (
-            answer.status_code,
-            *sorted({str(one.name) for one in answer.templates}),
-        )
+        # Made of the same templates: the same page with other words.
+        made_of = tuple(sorted({str(one.name) for one in answer.templates}))
         if made_of not in self._made_of or not answer.templates:
             self._made_of.add(made_of)
             self.found[name] = Page(answer.wsgi_request.get_full_path(), body, headers)

@@ -326,7 +326,7 @@ def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailb
         "content_base64": base64.b64encode(b"hi").decode(),
     }
     desk.host.set(shows=["attachments"])
-    for subject, expected in (("Seen to be held", "done"), ("Not known", "refused")):
+    for subject, expected in (("Seen to be held", "done"), ("Not known", "sending")):
         message = desk.held(attachments=[file], subject=subject)
         fetch_file(file_id=AttachedFile.objects.get(revision=message.revision).pk)
         content = {

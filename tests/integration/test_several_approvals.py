@@ -106,7 +106,8 @@ def test_notice_tells_of_an_approval_after_a_decision_that_was_refused(
     message.verdicts.void()
     decide(message, second_reviewer)
     address = reverse("decided", args=[message.public_id])
-    assert "Take back" in signed_in(second_reviewer).get(address).text
+    client = signed_in(second_reviewer)
+    assert "Take back" in client.get(address, headers={"HX-Request": "true"}).text
 
 
 def test_one_rejection_ends_it_also_by_who_had_approved(
