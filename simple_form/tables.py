@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 
-# Columns that are followed, and rows of a cell that spans all that follow.
+# Columns that are followed.
 MOST_COLUMNS = 30
-MOST_ROWS = 30
 
 
 @dataclass(slots=True)
@@ -53,8 +52,8 @@ class Table:
         self.column = first + columns
         if self.column <= MOST_COLUMNS:
             self.taken += [0] * (self.column - len(self.taken))
-            # A rowspan of 0 means all rows that follow.
-            self.taken[first : self.column] = [rowspan or MOST_ROWS] * columns
+            # A rowspan of 0 means all rows that follow: thirty are enough too.
+            self.taken[first : self.column] = [rowspan or MOST_COLUMNS] * columns
         return columns
 
     def _is_taken(self, column: int) -> bool:

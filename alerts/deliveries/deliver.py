@@ -196,8 +196,11 @@ def deliver(*, destination_id: int) -> str:
             return _retry_later(delivery, later)
         except Refused as refused:
             if not _is_at(destination, Destination.objects.get(pk=destination.pk)):
-                moved = RetryLater("The address of its destination was changed.")
-                return _retry_later(delivery, moved, is_ours=True)
+                return _retry_later(
+                    delivery,
+                    RetryLater("The address of its destination was changed."),
+                    is_ours=True,
+                )
             outcome = "refused"
             if isinstance(refused, DestinationGone):
                 outcome = "switched off"

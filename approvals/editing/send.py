@@ -207,8 +207,9 @@ def _send_held(
     mailbox = row.message.mailbox
     assert mailbox is not None, "only what has a mailbox is edited"
     # The path that takes files is documented without `oversight_mode`.
-    is_ignored = "attachments" in body and not row.connection.is_our_gateway
-    if is_ignored or "oversight_mode" in without:
+    if "oversight_mode" in without or (
+        "attachments" in body and not row.connection.is_our_gateway
+    ):
         problem = read_mailboxes(connection_id=row.connection_id)
         holding = Mailbox.objects.filter(is_active=True, oversight_mode__in=_GATED)
         if problem:

@@ -202,9 +202,12 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     is_other = bool(seen) and seen != message.fingerprint
     if message.revision is None or not (findings or is_other):
         # Nothing to confirm: the message is approved on its own page.
-        notice = "Nothing was approved. It needs no confirmation now: approve it here."
         return back_to_message(
-            request, public_id, notice=notice if request.method == "POST" else ""
+            request,
+            public_id,
+            notice="Nothing was approved. It needs no confirmation now: approve it here."
+            if request.method == "POST"
+            else "",
         )
     conversation = conversation_of(message)
     suspicious = {piece.lower() for one in findings for piece in one.evidence}

@@ -430,8 +430,12 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
             given_at__gt=timezone.now() - NOTICE_LASTS,
         ).first()
         if own_approval is not None:
-            approvals = own_approval.seen.get("approvals") or ""
-            return {"just_approved": {"message": message, "approvals": approvals}}
+            return {
+                "just_approved": {
+                    "message": message,
+                    "approvals": own_approval.seen.get("approvals") or "",
+                }
+            }
     if (
         decision is None
         or str(decision.given_by_id) != actor.id

@@ -33,10 +33,12 @@ def check_message(*, message: UUID, actor: Actor) -> None:
 
     Raises ActNotAllowed if the actor is neither reviewer nor admin of the mailbox.
     """
-    visible = Message.objects.visible_to(actor).select_related(
-        "connection", "mailbox", "revision"
+    visible_message = (
+        Message.objects.visible_to(actor)
+        .select_related("connection", "mailbox", "revision")
+        .filter(public_id=message)
+        .first()
     )
-    visible_message = visible.filter(public_id=message).first()
     if visible_message is None or not may_handle(actor, visible_message):
         raise ActNotAllowed(
             "Only a reviewer or an admin of this mailbox can check with MultiMail."
@@ -45,8 +47,9 @@ def check_message(*, message: UUID, actor: Actor) -> None:
     if visible_message.is_given_up:
         action = "message.fetch_again"
         Message.objects.filter(pk=visible_message.pk).update(fetch_tries=0)
-    fingerprint = visible_message.fingerprint
-    record_about(action, visible_message, actor, fingerprint=fingerprint)
+    record_about(
+        action, visible_message, actor, fingerprint=visible_message.fingerprint
+    )
     decision = visible_message.decisions.resolvable().first()
     if decision is not None:
         tasks.resolve_decision.delay_on_commit(decision.pk)

@@ -82,11 +82,13 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     """
     if not _readable(request, public_id).exists():
         raise Http404(_UNKNOWN)
-    # Without personal details, the proof has their hashes.
-    with_details = "details" not in request.POST
     try:
+        # Without personal details, the proof has their hashes.
         made = prove(
-            public_id, actor=request.actor, form=form, with_details=with_details
+            public_id,
+            actor=request.actor,
+            form=form,
+            with_details="details" not in request.POST,
         )
     except NotProvable as why:
         return _page(request, public_id, error=str(why), status=409)

@@ -210,8 +210,7 @@ def change_mailbox(
     # answer does not have. But other hosts ignore fields that they do not know.
     answered = facts_in(answer) if answer.get("address") else {}
     # An empty answer means that the changes were read back after a call without one.
-    is_known = connection.is_our_gateway or not answer
-    known = changes if is_known else answered
+    known = changes if connection.is_our_gateway or not answer else answered
     refused = [
         name
         for name in changes

@@ -295,8 +295,9 @@ def silent_jobs() -> list[SilentJob]:
     """Return the background jobs that last ran too long ago, by the database's
     clock.
     """
-    ticks = Tick.objects.filter(job__in=_WORK).values_list("job")
-    last_run = dict(ticks.annotate(last=Max("at")))
+    last_run = dict(
+        Tick.objects.filter(job__in=_WORK).values_list("job").annotate(last=Max("at"))
+    )
     limit = clock() - STUCK_AFTER
     return [
         SilentJob(what, last_run.get(job))

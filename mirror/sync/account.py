@@ -58,14 +58,18 @@ def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
     client = AdminClient(base_url=connection.api_url, key=key, within=within)
     try:
         rows = client.list_mailboxes()
-        is_limited = connection.is_our_gateway and client.account(within=within).get(
-            "limited"
-        )
+        # Only an admin key lists all mailboxes, if it is not limited to some of them.
+        is_whole = bool(connection.admin_key)
+        if (
+            is_whole
+            and connection.mailboxes.filter(is_active=True)
+            .exclude(upstream_id__in=[row["id"] for row in rows])
+            .exists()
+        ):
+            is_whole = not client.account(within=within).get("limited")
     except errors.UpstreamError as error:
         health.note_unread(connection, "mailboxes", error)
         return error.sentence
-    # Only an admin key lists all mailboxes, if it is not limited to some of them.
-    is_whole = bool(connection.admin_key) and not is_limited
     store_mailboxes(connection, rows, is_whole=is_whole)
     return ""
 

@@ -158,7 +158,7 @@ def assert_it_reads_and_says_so(desk, fill):
 
     # PostgreSQL may restart at any moment on a full disk; while it does, the doctor
     # cannot examine the desk.
-    desk.wait(is_named, "the doctor to name the disk", timeout=60)
+    desk.wait(is_named, "the doctor to name the disk", timeout=180)
 
 
 def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from approvals import examination
 from approvals.decisions.settle import LEFT_AFTER_ALL
@@ -162,7 +163,8 @@ def test_page_without_a_stream_learns_of_the_change_from_the_pulse(
     signed_in, reviewer, stranger, message, monkeypatch
 ):
     # It is announced again twice a minute.
-    monkeypatch.setattr("approvals.polling._half_minute", lambda: 1)
+    now = timezone.now()
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
     desk = signed_in(reviewer)
     address = f"/queue/pulse/?open={message.public_id}"
     first = desk.get(address)
