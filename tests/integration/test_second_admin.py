@@ -34,6 +34,7 @@ from connections.mailboxes.commands import (
 from connections.webhooks.commands import register_webhook
 from gateway.models import Account, ApiKey, ApprovalRequest, Webhook, hash_key
 from mirror.models import Mailbox
+from people.directory.safeguard_views import ENDED
 from people.errors import NotYours
 from people.invitations.links import make_password_link, set_password
 from people.models import (
@@ -782,7 +783,7 @@ def test_change_that_another_version_stored_ends_with_a_sentence(
 
 
 def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_stored(
-    admin, second, account
+    admin, second, account, signed_in
 ):
     world = World(admin, account.mailbox, None)
     switch_on()
@@ -797,6 +798,12 @@ def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_
     assert ended.state == "accepted"
     stored = str(PendingChange.objects.values())
     assert "Only the admin who asked" in refuses(reveal_secret, change, second)
+    # It is offered however many changes have ended since.
+    for _ in range(ENDED):
+        ended.pk = None
+        ended.state = "withdrawn"
+        ended.save()
+    assert "Show its secret once" in signed_in(admin).get("/changes/").text
     text = reveal_secret(change_id=change.pk, actor=by(world))[1]
     assert ApiKey.objects.filter(sha256=hash_key(text)).exists()
     assert text not in stored

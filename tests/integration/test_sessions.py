@@ -27,6 +27,7 @@ from people.sign_in.sessions import (
     NOTED_EVERY,
     SessionStore,
     end_sessions,
+    sessions_of,
 )
 from tests.factories import change_row
 from tests.ledger import latest_details
@@ -104,6 +105,9 @@ def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning
             session[BEGAN] = began
         session.save()
         assert is_in(client) is expected, began
+    assert sessions_of(reviewer, this_key=None)
+    UserSession.objects.update(created_at=timezone.now() - LONGEST)
+    assert sessions_of(reviewer, this_key=None) == []
 
 
 @pytest.mark.slow

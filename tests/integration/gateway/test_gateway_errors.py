@@ -202,8 +202,10 @@ def test_gateway_key_refuses_what_the_api_refuses(world):
     assert not ApiKey.objects.filter(name="Spare").exists()
 
 
-def test_report_of_a_client_stands_in_the_audit_log(world):
+def test_report_of_a_client_stands_in_the_audit_log(world, monkeypatch):
     assert world.post("/v1/feedback", description="slow").status_code == 201
     entry = world.get("/v1/audit-log", key="admin")["entries"][0]
     assert entry["metadata"]["report"] == {"description": "slow"}
     assert world.post("/v1/feedback", text="x" * 16_384).status_code == 422
+    monkeypatch.setattr("gateway.api.bodies.MAX_COMMAS", 3)
+    assert world.post("/v1/feedback", text=",,,,").status_code == 422
