@@ -46,7 +46,7 @@ def pytest_configure(config):
         "ordinary", max_examples=20, derandomize=True, **quiet
     )
     hypothesis.settings.register_profile(
-        "all", max_examples=200, print_blob=True, **quiet
+        "all", max_examples=100, print_blob=True, **quiet
     )
     hypothesis.settings.load_profile("ordinary" if is_ordinary else "all")
     # Static files are served from the source folders: tests do not run collectstatic.

@@ -103,14 +103,12 @@
     ].filter((one) => one !== true).slice(0, 8);
   }
 
-  /* Open every fold, also of those of which one is open at a time; return how many were shut. */
+  /* Open every fold, also of those of which one is open at a time. */
   function unfold() {
-    const shut = [...document.querySelectorAll("details:not([open])")];
-    for (const one of shut) {
+    for (const one of document.querySelectorAll("details:not([open])")) {
       one.removeAttribute("name");
       one.open = true;
     }
-    return shut.length;
   }
 
   window.looking = { violations, tooWide, lostFocus, moving, bones, unfold };

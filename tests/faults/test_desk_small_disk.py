@@ -19,7 +19,7 @@ from tests.faults.sender import Sender, assert_stored_once, event
 from tests.prepared import preparing
 from tests.stack import Stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("small disk")]
 
 SIZE = "256m"
 KILLED = ("worker-desk", "redis", "web", "postgres")
@@ -78,59 +78,69 @@ def _free_bytes(path):
     return status.f_bavail * status.f_frsize
 
 
-def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
+@pytest.fixture(scope="module")
+def small_desk(tmp_path_factory):
     with desk_rig(tmp_path_factory, running=running_on_small_disk) as desk:
-        sender = Sender.of(desk)
-        messages = [desk.hold() for _ in range(4)]
-        pages = [desk.ana.get(f"/queue/{held.id}/") for held in messages]
-        desk.stack.kill("worker-desk", signal.SIGSTOP)
-        assert [desk.decide(held) for held in messages[:2]] == [302, 302]
-        with full(desk) as fill:
-            refused = until_refused(desk, sender, fill)
-            answers = []
-            for held, page in zip(messages[2:], pages[2:], strict=True):
-                fields = {
-                    "outcome": "approve",
-                    "fingerprint": held.fingerprint,
-                    "reason": "",
-                }
-                answers.append(
-                    desk.ana.post(
-                        f"/queue/{held.id}/verdict/", page, **fields
-                    ).status_code
-                )
-            desk.stack.kill("worker-desk", signal.SIGCONT)
-            still = [event() for _ in range(20)]
-            refused += [body for body in still if not is_accepted(sender, body)]
-            assert_it_reads_and_says_so(desk, fill)
-            called = [
-                held
-                for held in messages
-                if desk.upstream.requests(DECIDE, held.upstream_id)
-            ]
-        desk.wait(lambda: desk.sql("SELECT 1"), "PostgreSQL to answer", timeout=60)
-        for held in called:
-            assert desk.entries(held, "decision.calling"), (
-                "called without a word in the ledger"
+        yield desk
+
+
+@pytest.fixture
+def desk(small_desk):
+    """The product on a small disk, without messages of earlier tests."""
+    small_desk.mine = []
+    return small_desk
+
+
+def test_full_disk_decides_nothing_unwritten_and_recovers(desk):
+    sender = Sender.of(desk)
+    messages = [desk.hold() for _ in range(4)]
+    pages = [desk.ana.get(f"/queue/{held.id}/") for held in messages]
+    desk.stack.kill("worker-desk", signal.SIGSTOP)
+    assert [desk.decide(held) for held in messages[:2]] == [302, 302]
+    with full(desk) as fill:
+        refused = until_refused(desk, sender, fill)
+        answers = []
+        for held, page in zip(messages[2:], pages[2:], strict=True):
+            fields = {
+                "outcome": "approve",
+                "fingerprint": held.fingerprint,
+                "reason": "",
+            }
+            answers.append(
+                desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code
             )
-        for held, status in zip(messages[2:], answers, strict=True):
-            recorded = len(desk.entries(held, "decision.recorded"))
-            assert (status == 302) == bool(desk.decision(held)) == bool(recorded), (
-                f"{status}, {recorded} entries"
-            )
-        accepted = [body for body, status in sender.answers if status == 200]
-        for body in refused:
-            sender.post_until_accepted(body)
-        assert_stored_once(desk, list(dict.fromkeys([*accepted, *refused])))
-        for held in messages:
-            if not desk.decision(held):
-                assert desk.decide(held) == 302
-        desk.sweep_until(
-            lambda: all(ended(desk, held) for held in messages),
-            "every decision to end",
-            timeout=60,
+        desk.stack.kill("worker-desk", signal.SIGCONT)
+        still = [event() for _ in range(20)]
+        refused += [body for body in still if not is_accepted(sender, body)]
+        assert_it_reads_and_says_so(desk, fill)
+        called = [
+            held
+            for held in messages
+            if desk.upstream.requests(DECIDE, held.upstream_id)
+        ]
+    desk.wait(lambda: desk.sql("SELECT 1"), "PostgreSQL to answer", timeout=60)
+    for held in called:
+        assert desk.entries(held, "decision.calling"), (
+            "called without a word in the ledger"
         )
-        check_invariants(desk)
+    for held, status in zip(messages[2:], answers, strict=True):
+        recorded = len(desk.entries(held, "decision.recorded"))
+        assert (status == 302) == bool(desk.decision(held)) == bool(recorded), (
+            f"{status}, {recorded} entries"
+        )
+    accepted = [body for body, status in sender.answers if status == 200]
+    for body in refused:
+        sender.post_until_accepted(body)
+    assert_stored_once(desk, list(dict.fromkeys([*accepted, *refused])))
+    for held in messages:
+        if not desk.decision(held):
+            assert desk.decide(held) == 302
+    desk.sweep_until(
+        lambda: all(ended(desk, held) for held in messages),
+        "every decision to end",
+        timeout=60,
+    )
+    check_invariants(desk)
 
 
 def assert_it_reads_and_says_so(desk, fill):
@@ -161,45 +171,42 @@ def assert_it_reads_and_says_so(desk, fill):
     desk.wait(is_named, "the doctor to name the disk", timeout=180)
 
 
-def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(
-    tmp_path_factory,
-):
-    with desk_rig(tmp_path_factory, running=running_on_small_disk) as desk:
-        held = desk.hold()
-        before = desk.stack.pids()
-        desk.stack.kill("worker-desk", signal.SIGSTOP)
-        assert desk.decide(held) == 302
-        with full(desk) as fill:
-            for name in KILLED:
-                desk.stack.kill(name)
-                fill()
-            noticed = [f"{name} ended" for name in KILLED]
-            desk.wait(
-                lambda: all(line in desk.stack.output.read_text() for line in noticed),
-                "the launcher to notice",
-            )
-            # PostgreSQL may find the two blocks that its lock files need to start.
-            desk.wait(
-                lambda: "The disk is full" in desk.ana.get("/queue/").text,
-                "the desk to say why",
-            )
+def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(desk):
+    held = desk.hold()
+    before = desk.stack.pids()
+    desk.stack.kill("worker-desk", signal.SIGSTOP)
+    assert desk.decide(held) == 302
+    with full(desk) as fill:
+        for name in KILLED:
+            desk.stack.kill(name)
+            fill()
+        noticed = [f"{name} ended" for name in KILLED]
         desk.wait(
-            lambda: everything_answers(desk.stack), "everything to answer", timeout=60
+            lambda: all(line in desk.stack.output.read_text() for line in noticed),
+            "the launcher to notice",
         )
-        assert desk.stack.is_running()
-        # What runs is written down once there is room.
+        # PostgreSQL may find the two blocks that its lock files need to start.
         desk.wait(
-            lambda: set(KILLED) <= set(desk.stack.pids()),
-            "the new processes to be written down",
-            timeout=60,
+            lambda: "The disk is full" in desk.ana.get("/queue/").text,
+            "the desk to say why",
         )
-        after = desk.stack.pids()
-        assert not [name for name in KILLED if after[name] == before[name]]
-        # Its call may have met the full disk of the gateway; then the reviewer confirms
-        # that it goes out again.
-        desk.bring_to_end(held)
-        # So may its attempt to send: what the mail server answered is lost then.
-        check_invariants(desk, fate_may_be_unknown=True)
+    desk.wait(
+        lambda: everything_answers(desk.stack), "everything to answer", timeout=60
+    )
+    assert desk.stack.is_running()
+    # What runs is written down once there is room.
+    desk.wait(
+        lambda: set(KILLED) <= set(desk.stack.pids()),
+        "the new processes to be written down",
+        timeout=60,
+    )
+    after = desk.stack.pids()
+    assert not [name for name in KILLED if after[name] == before[name]]
+    # Its call may have met the full disk of the gateway; then the reviewer confirms
+    # that it goes out again.
+    desk.bring_to_end(held)
+    # So may its attempt to send: what the mail server answered is lost then.
+    check_invariants(desk, fate_may_be_unknown=True)
 
 
 def is_accepted(sender, body):

@@ -13,7 +13,7 @@ import pytest
 from tests.desk import Product, some_words
 from tests.stack import running_stack
 
-MESSAGES = int(os.environ.get("SOAK_MESSAGES", "50"))
+MESSAGES = int(os.environ.get("SOAK_MESSAGES", "30"))
 MOST = 1.2
 # In paragraphs: most messages are short, some are long.
 LENGTHS = (1, 1, 2, 3, 20, 120)

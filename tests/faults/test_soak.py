@@ -23,7 +23,7 @@ from tests.faults import wire
 from tests.faults.desk_rig import desk_rig
 from tests.faults.proxy import DECIDE, READ, WEBHOOK
 
-MESSAGES = int(os.environ.get("SOAK_MESSAGES", "70"))
+MESSAGES = int(os.environ.get("SOAK_MESSAGES", "40"))
 # The outcomes of messages, and their frequencies.
 PLANS = {"approve": 65, "reject": 15, "undo": 10, "leave": 10}
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
@@ -101,8 +101,8 @@ class Reviewer:
                 "refused",
             ):
                 self._decide(row)
-        if not rows:
-            time.sleep(0.5)
+        # A person does not reload the queue without a pause.
+        time.sleep(1)
 
     def _decide(self, row):
         upstream_id = row["upstream_id"]
@@ -153,9 +153,10 @@ class Chaos:
 
     def work(self, is_over):
         names = [*self._wire, *self._acts]
+        for name in self.random.sample(names, len(names)):
+            self._inject(name)
         while not is_over.is_set():
-            for name in self.random.sample(names, len(names)):
-                self._inject(name)
+            self._inject(self.random.choice(names))
 
     def _inject(self, name):
         if name in self._wire:

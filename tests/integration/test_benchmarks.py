@@ -34,7 +34,9 @@ def folder(tmp_path_factory):
     return folder
 
 
+# In one process, so that the static files are collected once.
 @pytest.mark.slow
+@pytest.mark.xdist_group("benchmarks")
 @pytest.mark.parametrize("name", NAMES)
 def test_benchmark_at_a_tiny_size_reports_figures_and_a_ratio(name, folder):
     if name == "desk_keys" and find_chromium() is None:

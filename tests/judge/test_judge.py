@@ -44,7 +44,7 @@ def test_tricks_hide_move_and_add_nothing_in_silence(judge):
 
 
 def test_messages_drawn_by_lot_hide_move_and_add_nothing_in_silence(judge):
-    found = judge.judge(many(500, seed=1))
+    found = judge.judge(many(320, seed=1))
     assert [(one.letter.html, one.misses) for one in found if one.misses] == []
     counts = Counter(name for one in found for name in one.does)
     assert min(counts[one] for one in ("hidden", "reordered", "added", "covered")) > 1
