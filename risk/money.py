@@ -129,14 +129,14 @@ CJK_MONEY = "|".join(
     sorted((one for one in _CURRENCY if one >= _FIRST_CJK), key=len, reverse=True)
 )
 # By skeleton (what it looks like), the Latin names of money.
-_LOOKS = {skeleton(key): key for key in _CURRENCY if key.isascii()}
+_SKELETONS = {skeleton(key): key for key in _CURRENCY if key.isascii()}
 # Letters before "$" that say which currency it is, as in "A$"; also codes.
 DOLLARS = {
     "us": "USD", "a": "AUD", "au": "AUD", "c": "CAD", "ca": "CAD", "can": "CAD", "nz": "NZD", "hk": "HKD", "s": "SGD",
     "sg": "SGD", "r": "BRL", "nt": "TWD", "mx": "MXN",
 } | {one.lower(): one for one in CODES if one.endswith("D") or one in ("MXN", "BRL", "ARS", "CLP", "COP")}  # fmt: skip
 # By (word before, beginning of the name): which currency it is, as in "Swiss francs".
-NAMED = {
+NATIONAL = {
     ("us", "dollar"): "USD", ("american", "dollar"): "USD", ("canadian", "dollar"): "CAD",
     ("australian", "dollar"): "AUD", ("singapore", "dollar"): "SGD", ("british", "pound"): "GBP",
     ("swiss", "franc"): "CHF", ("schweizer", "franken"): "CHF", ("swedish", "kron"): "SEK",
@@ -144,17 +144,17 @@ NAMED = {
 }  # fmt: skip
 
 # Letters that are money only before a number, as in "R 500" for rand.
-LETTERS = {
+PREFIXES = {
     "R": "ZAR", "S/": "PEN", "KD": "KWD", "NIS": "ILS", "Tk": "BDT", "TK": "BDT", "Bs": "VES", "BS": "VES",
     "LE": "EGP", "DH": "", "Ft": "HUF",
 }  # fmt: skip
 # Other abbreviations of money that may be written with points: "U.S.".
-JOINED = frozenset(("US", "LE", "уе", "тр", "رس", "دإ", "جم", "دك", "لل", "שח"))
+ABBREVIATIONS = frozenset(("US", "LE", "уе", "тр", "رس", "دإ", "جم", "دك", "لل", "שח"))
 
 # How many zeros a word adds to the number before it. If languages differ, the larger
 # number counts; but "billion" and "trillion" are read as in English, because either sum
 # is a very large one.
-TIMES = {
+ZEROS = {
     folded(word): zeros
     for zeros, words in {
         1: "십",
@@ -174,13 +174,13 @@ TIMES = {
     }.items()
     for word in words.split()
 }
-# Words of TIMES that may mean something else. They add zeros only directly after the
+# Words of ZEROS that may mean something else. They add zeros only directly after the
 # digits ("5b"), or right before the money.
-UNSURE_TIMES = frozenset(
+UNSURE_ZEROS = frozenset(
     ("b", "t", "l", "mm", "bin", "mil", "bil", "bill", "mill", "mia", "cr")
 )
-# Words of TIMES that make a sum doubtful only if they are directly next to it.
-_BESIDE_ONLY = UNSURE_TIMES | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
+# Words of ZEROS that make a sum doubtful only if they are directly next to it.
+_BESIDE_ONLY = UNSURE_ZEROS | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
 # Words which say that a sum is paid several times: anywhere near it, and only directly
 # next to it.
 _PRODUCTS = _words(
@@ -194,7 +194,7 @@ _PRODUCTS_BESIDE = _words(
 def multiplies(word: str, *, is_beside: bool) -> bool:
     """Whether a word near a sum may add zeros to it. `is_beside`: directly next to it."""
     key = folded(word)
-    return key in TIMES and (is_beside or key not in _BESIDE_ONLY)
+    return key in ZEROS and (is_beside or key not in _BESIDE_ONLY)
 
 
 def is_of_products(word: str, *, is_beside: bool) -> bool:
@@ -228,7 +228,7 @@ _PARTS_OF_NUMBER_WORDS = tuple(
     )
 )
 _THOUSANDS_BEHIND = tuple(
-    word for word, zeros in TIMES.items() if zeros == 3 and len(word) > 2
+    word for word, zeros in ZEROS.items() if zeros == 3 and len(word) > 2
 )
 # Letters that look like digits, as in "lOO".
 _PASSES_FOR_DIGIT = frozenset(("o", "i", "l"))
@@ -256,7 +256,7 @@ def _looked_up(word: str) -> tuple[str | None, bool]:
         and not word.isascii()
         and (has_mixed_scripts(word) or passes_for_latin(word))
     ):
-        key = _LOOKS.get(skeleton(word[:_LONGEST]), key)
+        key = _SKELETONS.get(skeleton(word[:_LONGEST]), key)
     by_beginning = next(
         (code for start, code in _BEGINNINGS.items() if key.startswith(start)), None
     )
@@ -277,7 +277,7 @@ def is_number_word(word: str) -> bool:
     ):
         # "cinquemila"
         return True
-    return (key in TIMES and (len(key) > 4 or key >= _FIRST_CJK)) or (
+    return (key in ZEROS and (len(key) > 4 or key >= _FIRST_CJK)) or (
         len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key)
     )
 
@@ -295,7 +295,7 @@ CLOCK = frozenset("am pm uhr h utc gmt cet cest heures ore".split())
 # Those of CLOCK that can also count hours.
 COUNTS_HOURS = frozenset(("h", "heures", "ore"))
 # After a number: words which say that it counts something else than money.
-COUNTED = _words(
+UNITS = _words(
     "% percent prozent pourcent procent st nd rd th second seconds sekunden minute minutes min minuten hour "
     "hours hr hrs stunde stunden std day days tag tage tagen jour jours dia dias giorni dagen working business "
     "week weeks woche wochen semaine semaines semana semanas month months monat monate monaten mois mes meses "
@@ -303,7 +303,7 @@ COUNTED = _words(
     "mb gb tb ms km cm kg px"
 )
 # Before a number: words which say that it is the number of something ("invoice 5").
-NAMES = _words(
+REFERENCES = _words(
     "order orders invoice invoices receipt receipts ticket tickets case ref reference no nr num number numbers "
     "id customer account contract booking page step item line room flight version chapter section article "
     "clause policy po bestellung bestellnummer auftrag auftragsnummer rechnung rechnungsnummer nummer kunde "

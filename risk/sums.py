@@ -21,24 +21,24 @@ from common.words import MAX_TEXT
 from rendering import ParsedContent
 from rendering.invisibles import stripped
 from risk.money import (
+    ABBREVIATIONS,
     CJK,
     CJK_MONEY,
     CLOCK,
     CODES,
-    COUNTED,
     COUNTS_HOURS,
     DIGITS,
     DOLLARS,
-    JOINED,
     LARGEST,
-    LETTERS,
     MONTHS,
-    NAMED,
-    NAMES,
+    NATIONAL,
+    PREFIXES,
+    REFERENCES,
     SIGNS,
     THOUSANDS,
-    TIMES,
-    UNSURE_TIMES,
+    UNITS,
+    UNSURE_ZEROS,
+    ZEROS,
     currency_of,
     folded,
     is_number_word,
@@ -144,7 +144,7 @@ class _Plain(dict[int, str]):
         elif unicodedata.category(character)[0] == "M":
             usual = ""
         elif (
-            character not in TIMES and unicodedata.numeric(character, None) is not None
+            character not in ZEROS and unicodedata.numeric(character, None) is not None
         ):
             usual = f"\x01{character}"
         self[code] = usual
@@ -291,7 +291,7 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
             end += 1
         is_code = len(letters) == 3 and letters.upper() in CODES
         is_spelled = is_code and (letters.isupper() or end - at == 3)
-        if end - at > 1 and (is_spelled or letters in JOINED):
+        if end - at > 1 and (is_spelled or letters in ABBREVIATIONS):
             joined.append(
                 _Item(
                     _WORD, letters, items[at].gap, items[at].start, items[end - 1].end
@@ -332,7 +332,7 @@ def _classified(items: list[_Item]) -> list[_Item]:
             name = folded(item.text)
             named = [
                 code
-                for (nation, start), code in NAMED.items()
+                for (nation, start), code in NATIONAL.items()
                 if folded(last.text) == nation and name.startswith(start)
             ]
             if named:
@@ -380,8 +380,8 @@ def _classify_word(item: _Item) -> None:
             and currency_of(after.text, follows_number=True) is not None
         )
     )
-    zeros = TIMES.get(key)
-    if zeros and follows and (is_glued or leads_money or key not in UNSURE_TIMES):
+    zeros = ZEROS.get(key)
+    if zeros and follows and (is_glued or leads_money or key not in UNSURE_ZEROS):
         item.kind = _ZEROS
         item.zeros = zeros
         return
@@ -405,7 +405,7 @@ def _classify_word(item: _Item) -> None:
     if after.kind == _NUMBER:
         if code is None and not after.gap:
             code = _code(item.text[-3:])
-        code = _code(LETTERS.get(item.text + after.gap.strip(" ."), "")) or code
+        code = _code(PREFIXES.get(item.text + after.gap.strip(" ."), "")) or code
     if code is None and item.text[:1] in tuple("kKTtMme"):
         # "kEUR", "5kkr"
         rest = item.text[1:]
@@ -557,7 +557,7 @@ class _Reading:
             return (
                 largest is None
                 and distance > 1
-                and word in NAMES | CLOCK | COUNTED | MONTHS
+                and word in REFERENCES | CLOCK | UNITS | MONTHS
                 and not is_date
             )
         if beside.sums and _ONE_NUMBER.fullmatch(gap):
@@ -581,7 +581,7 @@ class _Reading:
         )
 
     def _is_explained(
-        self, item: _Item, counts: frozenset[str] = CLOCK | COUNTED
+        self, item: _Item, counts: frozenset[str] = CLOCK | UNITS
     ) -> bool:
         """Whether it is clear that a number is no sum: it is a date, a time, a
         percentage, a count of something (of the words in `counts`), or belongs to a
@@ -593,7 +593,7 @@ class _Reading:
         if "%" in following or "#" in item.gap or _DATE.fullmatch(item.text):
             return True
         if before.kind == _WORD:
-            if folded(before.text) in NAMES and item.gap.strip() in _BESIDE_WORD:
+            if folded(before.text) in REFERENCES and item.gap.strip() in _BESIDE_WORD:
                 return True
             if item.gap in ("", "-") and before.text.isupper():
                 # "INV-2207"
