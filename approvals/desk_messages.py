@@ -111,9 +111,9 @@ class DeskMessageQuerySet(MessageQuerySet):
         """Messages that await review in the list of those set apart, because a cap was
         passed (relies on review_apart).
         """
-        return self.ever_apart().awaiting_review()
+        return self.held_and_apart().awaiting_review()
 
-    def ever_apart(self) -> Self:
+    def held_and_apart(self) -> Self:
         """Held messages that were set apart, decided or not. Mostly there are none,
         which is quick to find out (relies on review_apart).
         """
@@ -182,7 +182,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         held = self.visible_to(actor).filter(state=MessageState.HELD)
         going = _has_decision_among(Decision.objects.going(LIVE_DECISIONS))
         counts = {"held": held, "going": held.filter(going, review__is_apart=False)}
-        counts["apart"] = held.ever_apart()
+        counts["apart"] = held.held_and_apart()
         if actor.kind == "person":
             counts["snoozed"] = self.snoozed_by(actor)
             approved = held.in_queue().filter(revision__in=_approved_by(actor))
@@ -198,7 +198,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         """
         return self.filter(pk__in=Decision.objects.in_doubt().values("message"))
 
-    def for_list(self) -> Self:
+    def for_page(self) -> Self:
         """With all that the page of a message shows, and a row of the queue."""
         with_related = self.with_connection().select_related(
             "mailbox", "revision", "review", "claim__person"
@@ -303,7 +303,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         near = soon.filter(review__expiry_told_at=None, expires_at__lte=Now() + ahead)
         return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
 
-    def not_asked_by(self, version: QuerySet[Any, Any]) -> Self:
+    def not_yet_under(self, version: QuerySet[Any, Any]) -> Self:
         """Held, fetched and undecided messages to which this version of the policy was
         not applied yet (relies on review_policy).
         """
@@ -357,7 +357,7 @@ def shown_message(actor: Actor, public_id: UUID) -> Message | None:
     none with this id that the person may see.
     """
     # Not `first()`, which would sort: at most one message has this id.
-    messages = desk_messages().visible_to(actor).for_list().filter(public_id=public_id)
+    messages = desk_messages().visible_to(actor).for_page().filter(public_id=public_id)
     return next(iter(messages), None)
 
 

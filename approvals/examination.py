@@ -91,7 +91,7 @@ def findings(
 
     Its recipients and text are compared with earlier mail of the connection.
     """
-    # Own words cannot change until this transaction ends; `flush_examinations` relies
+    # Own words cannot change until this transaction ends; `wait_for_examinations` relies
     # on that.
     take_lock(WEIGHTS_LOCK, shared=True)
     own_words = OwnWord.objects.of_connection(message.connection_id).heaviest_first()
@@ -150,7 +150,7 @@ def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:
     ]
 
 
-def flush_examinations() -> None:
+def wait_for_examinations() -> None:
     """Wait until every examination that is running now has been committed.
 
     Such an examination may still have used the own words from before a change. Once it

@@ -286,8 +286,8 @@ class Supervisor:
         """Restarts what has ended, and every 20 s cuts logs and kills what hangs.
         Returns how many seconds to pause before the next call.
         """
-        changed = [self._restart_server(server) for server in self.servers.all]
-        changed += [self._restart_child(child) for child in self.children]
+        changed = [self._restart_server_if_ended(server) for server in self.servers.all]
+        changed += [self._restart_child_if_due(child) for child in self.children]
         if any(changed) or not self._is_state_written:
             # On a full disk the old state file stays, and the next call tries again.
             try:
@@ -312,7 +312,7 @@ class Supervisor:
 
     # Restarts a process if it has ended and its pause is over. Returns whether anything
     # changed.
-    def _restart_child(self, child: Child) -> bool:
+    def _restart_child_if_due(self, child: Child) -> bool:
         how = child.take_end()
         if how:
             say(f"{child.name} ended ({how}); starting it again")
@@ -327,7 +327,7 @@ class Supervisor:
             )
         return True
 
-    def _restart_server(self, server: EmbeddedServer) -> bool:
+    def _restart_server_if_ended(self, server: EmbeddedServer) -> bool:
         """Restarts a server if it has ended and its pause is over, however often it
         fails, because the other processes need it. Returns whether it tried.
         """

@@ -216,7 +216,7 @@ def decide_batch(
     visible = (
         desk_messages()
         .visible_to(actor)
-        .for_list()
+        .for_page()
         .filter(public_id__in=[item.message for item in ticked])
     )
     message_by_id = {message.public_id: message for message in visible}

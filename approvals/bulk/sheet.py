@@ -269,7 +269,7 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     """Return the sheet of the chosen messages: the `ready` ones in the order chosen,
     the `alone` ones riskiest first.
     """
-    visible = desk_messages().visible_to(actor).for_list().filter(public_id__in=chosen)
+    visible = desk_messages().visible_to(actor).for_page().filter(public_id__in=chosen)
     message_by_id = {message.public_id: message for message in visible}
     messages = [message_by_id[one] for one in chosen if one in message_by_id]
     ruled = rulings(messages, actor, now=now)

@@ -180,7 +180,9 @@ def not_asked() -> DeskMessageQuerySet:
     """Return the held messages to which the active version of the policy was not
     applied yet.
     """
-    return desk_messages().not_asked_by(PolicyVersion.objects.active().values("pk")[:1])
+    return desk_messages().not_yet_under(
+        PolicyVersion.objects.active().values("pk")[:1]
+    )
 
 
 def apply_policy() -> int:

@@ -393,7 +393,7 @@ def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     """Redirect from MultiMail's message id to the message's page, or offer a choice if
     messages of several connections have this id.
     """
-    visible = desk_messages().visible_to(request.actor).for_list()
+    visible = desk_messages().visible_to(request.actor).for_page()
     # PostgreSQL rejects U+0000 in parameters.
     matches = list(visible.filter(upstream_id=upstream_id.replace("\0", " ")))
     if not matches:

@@ -321,7 +321,7 @@ def _save_group(request: DeskRequest, existing: Group | None) -> HttpResponse:
     except PolicyRefused as error:
         form.add_error("name", error.sentence)
         return _group_page(request, existing, form)
-    words = "is saved" if existing else "is there"
+    words = "was saved" if existing else "was created"
     return redirect_with_notice(
         request, f"The group “{wanted['name']}” {words}.", "policy-groups"
     )

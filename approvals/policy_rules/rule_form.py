@@ -367,7 +367,10 @@ class RuleForm(SentenceForm):
         )
         for name, label in _FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
-        self.approvals = {str(ANY_REVIEWER): "any reviewer", **offered["groups"]}
+        self.approvals = {
+            str(ANY_REVIEWER): "any reviewer, in all",
+            **offered["groups"],
+        }
         for group, name in self.approvals.items():
             self.fields[f"approvals_{group}"] = _number(
                 MOST_APPROVALS, f"Of {name}", least=0

@@ -97,7 +97,7 @@ class MessageGroup:
         return counted(self.size)
 
 
-def approvals_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
+def approvers_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
     """Return, by key of the message, how many people approved it and their names, such
     as "2 of 2 approved: Ana and Ben". Messages that needed one approval are left out.
     The verdicts come in the order in which they were given.
@@ -137,7 +137,7 @@ class Row:
     asked_by: str = ""
     is_reminded: bool = False
     # Only in the history: the key of the newest verdict, whose page shows what was
-    # seen; and who approved, if several had to (`approvals_in_words`).
+    # seen; and who approved, if several had to (`approvers_in_words`).
     verdict_id: int | None = None
     approved: str = ""
 
@@ -217,7 +217,7 @@ class Row:
         return self.status.word == "Held"
 
     @property
-    def last_changed_at(self) -> datetime:
+    def decided_or_changed_at(self) -> datetime:
         """When the message was decided here; without a decision, when it last changed."""
         return self.decision.recorded_at if self.decision else self.message.changed_at
 
@@ -346,10 +346,10 @@ def chips_of(
     # What a chip shows instead of the value in the address.
     words = {
         "rule": rule.words if rule else "",
-        "risk": RISKS.get(filters.risk, ""),
-        "mailbox": names.get(filters.mailbox or 0, ""),
+        "risk": RISKS.get(filters.risk),
+        "mailbox": names.get(filters.mailbox or 0),
         "has": "files",
-        "started": filters.started.partition(":")[2] or filters.started,
+        "started": filters.started.partition(":")[2],
         "thread": "thread",
         "alike": "one another",
         "standing": "standing approvals",
@@ -357,7 +357,8 @@ def chips_of(
     chips = []
     for name, label in _CHIPS.items():
         value_in_url = getattr(filters, NARROWING[name])
-        if value_in_url and (value := words.get(name, value_in_url)):
+        if value_in_url:
+            value = words.get(name) or value_in_url
             chips.append((label, value, filters.without(name)))
     return chips
 

@@ -39,7 +39,7 @@ from approvals.queue.querysets import (
     queue_messages,
 )
 from approvals.queue.rows import (
-    approvals_in_words,
+    approvers_in_words,
     as_json,
     chips_of,
     explain_mine,
@@ -208,7 +208,7 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         "newest": waiting.newest,
         "snoozed": count_snoozed_by(actor),
         "apart": _shown(
-            count_of(visible.set_apart()) if visible.ever_apart().exists() else 0
+            count_of(visible.set_apart()) if visible.held_and_apart().exists() else 0
         ),
         "by_standing": _shown(by_standing),
         "tabs": [
@@ -393,7 +393,7 @@ def history(request: DeskRequest) -> HttpResponse:
     )
     verdicts = list(Verdict.objects.given_on(messages[:PAGE]))
     newest = {one.message_id: one.pk for one in verdicts}
-    approved = approvals_in_words(verdicts)
+    approved = approvers_in_words(verdicts)
     for row in rows:
         row.verdict_id = newest.get(row.message.pk)
         row.approved = approved.get(row.message.pk, "")

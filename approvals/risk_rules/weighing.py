@@ -18,7 +18,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals import tasks
-from approvals.examination import WEIGHTS_LOCK, flush_examinations, own_phrases, text_of
+from approvals.examination import (
+    WEIGHTS_LOCK,
+    own_phrases,
+    text_of,
+    wait_for_examinations,
+)
 from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import QueueQuerySet, queue_messages
@@ -124,7 +129,7 @@ def reweigh(*, weight_id: int) -> bool:
     if RuleWeight.objects.filter(
         pk=weight_id, rule=RULE, weighed_to=_BEGINNING
     ).exists():
-        flush_examinations()
+        wait_for_examinations()
     with transaction.atomic():
         rows = RuleWeight.objects.select_for_update(no_key=True).exclude(
             weighed_to=None

@@ -312,9 +312,9 @@ class BufferedResponse:
             self._notify()
 
     def _notify(self) -> None:
-        self._loop.call_soon_threadsafe(self._has_changed)
+        self._loop.call_soon_threadsafe(self._on_change)
 
-    def _has_changed(self) -> None:
+    def _on_change(self) -> None:
         """Update the counts of what the request uses, and wake whoever waits. The event
         loop calls this, also while it waits for the client to read.
         """

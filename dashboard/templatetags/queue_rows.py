@@ -93,7 +93,11 @@ def _marks(row: "Row") -> Iterator[SafeString]:
     )
     yield _formatted(
         _SINCE,
-        *(("", "") if row.is_held else (row.status.detail, ago(row.last_changed_at))),
+        *(
+            ("", "")
+            if row.is_held
+            else (row.status.detail, ago(row.decided_or_changed_at))
+        ),
     )
     yield from _warnings(row)
     yield from _people(row)

@@ -32,7 +32,7 @@ from policy.rules.rules import (
     PolicyRule,
     RuleError,
     Rules,
-    arranged,
+    after_act,
     described,
     differences,
     in_text,
@@ -142,7 +142,7 @@ def save_rule(*, actor: Actor, edits: int, rule: PolicyRule) -> PolicyVersion:
 
 def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
     """Switch a rule of the draft on or off, or delete it. `edits` as in `save_rule`."""
-    return _change_draft(actor, edits, lambda rules: arranged(rules, rule_id, act))
+    return _change_draft(actor, edits, lambda rules: after_act(rules, rule_id, act))
 
 
 # Replaces the rules of the draft by what `change` returns for them. If nothing changes,

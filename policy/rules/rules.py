@@ -236,17 +236,22 @@ def listed(parts: Sequence[str], word: str = "and") -> str:
 
 
 def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
-    """Return who must approve: "2 approvals of Finance and 1 of Legal"."""
-    parts: list[str] = []
-    for group, n in sorted(approvals.items()):
-        word = (" approval" if n == 1 else " approvals") if not parts else ""
-        whose = (
-            "of any reviewer"
-            if group == ANY_REVIEWER
-            else f"of {_named(names.groups, group, 'group')}"
-        )
-        parts.append(f"{n}{word} {whose}")
-    return listed(parts)
+    """Return who must approve: "2 approvals of Finance and 1 of Legal", or "3 approvals
+    with 1 of Finance among them".
+    """
+    (first, number), *others = sorted(approvals.items())
+    parts = [f"{n} of {_named(names.groups, group, 'group')}" for group, n in others]
+    is_in_all = first == ANY_REVIEWER
+    needed = Effects(approvals).total if is_in_all else number
+    words = f"{needed} approval" if needed == 1 else f"{needed} approvals"
+    if not is_in_all:
+        words += f" of {_named(names.groups, first, 'group')}"
+        return listed([words, *parts])
+    return (
+        f"{words} with {listed(parts)} among them"
+        if parts
+        else f"{words} of any reviewer"
+    )
 
 
 # Each condition as a part of a sentence that begins with "When a message".
@@ -394,7 +399,7 @@ def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
     return tuple(rule if one.id == rule.id else one for one in rules)
 
 
-def arranged(rules: Rules, rule_id: str, act: str) -> Rules:
+def after_act(rules: Rules, rule_id: str, act: str) -> Rules:
     """Return the rules after one of ACTS was done to the rule with this id. Raises
     RuleError if there is no such rule.
     """

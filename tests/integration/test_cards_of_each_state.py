@@ -34,7 +34,7 @@ def destination():
 
 
 def reload_message(message):
-    return desk_messages().for_list().get(pk=message.pk)
+    return desk_messages().for_page().get(pk=message.pk)
 
 
 def card_of(message, destination, **fields):

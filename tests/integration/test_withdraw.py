@@ -399,7 +399,7 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_ma
         make_decision(
             message, reviewer, state, outcome, may_have_left=outcome == "approve"
         )
-    shown = desk_messages().for_list().get()
+    shown = desk_messages().for_page().get()
     assert status_of(shown, latest_decision(shown)).word == "May still be sent"
 
 

@@ -26,6 +26,7 @@ from policy.rules.rules import (
     Names,
     PolicyRule,
     RuleError,
+    approvals_in_words,
     as_sentence,
     is_as_strict,
     merged,
@@ -252,6 +253,10 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
     assert as_sentence(rule, Names(groups={1: "Finance"}, calendars={7: "Office"})) == (
         "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is never "
         "approved in bulk and it is approved and sent only within the hours of Office."
+    )
+    assert (
+        approvals_in_words({0: 3, 1: 1}, Names(groups={1: "Finance"}))
+        == "3 approvals with 1 of Finance among them"
     )
 
 

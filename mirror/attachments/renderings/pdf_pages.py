@@ -5,7 +5,6 @@ replaced by PDFium's own."""
 import io
 import math
 import time
-from contextlib import suppress
 from typing import Any
 
 import pypdfium2
@@ -30,25 +29,28 @@ MAX_TEXT = 100_000
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
     """Return a dict: `count` is how many pages the PDF has; `pages` has the size in
-    pixels and the text of each of the first ones; `is_text_whole` says whether all text
-    was read. Raises Refused.
+    pixels and the text of each of the first MAX_PAGES; `is_text_whole` says whether all
+    text of these was read. Raises Refused.
     """
     document = _open(content)
     text_left = MAX_TEXT
+    is_whole = True
     pages = []
     for index in range(min(len(document), MAX_PAGES)):
         text = ""
-        if text_left > 0 and time.process_time() < BUDGET:
-            with suppress(pypdfium2.PdfiumError):
+        try:
+            if text_left > 0 and time.process_time() < BUDGET:
                 read_text = document[index].get_textpage().get_text_bounded()
                 text = str(read_text)[:text_left]
-            text_left -= len(text)
+        except pypdfium2.PdfiumError:
+            is_whole = False
+        text_left -= len(text)
         width, height, _ = _drawn_size(document, index)
         pages.append({"width": width, "height": height, "text": text})
     return {
         "count": len(document),
         "pages": pages,
-        "is_text_whole": text_left > 0 and time.process_time() < BUDGET,
+        "is_text_whole": is_whole and text_left > 0 and time.process_time() < BUDGET,
     }
 
 
