@@ -47,7 +47,7 @@ MAX_SIBLINGS = 5000
 _WORDS: dict[str, str] = {
     Thread.Problem.REFUSED: "The thread is not visible with this key.",
     Thread.Problem.GONE: "MultiMail does not know this thread (404).",
-    Thread.Problem.FAILING: "The thread could not be read. The desk tries again.",
+    Thread.Problem.FAILING: "The thread could not be read whole. The desk tries again.",
 }
 
 
@@ -104,7 +104,7 @@ class Conversation:
             return "Only its newest messages are shown here." if is_cut else ""
         words = _WORDS[self.thread.problem]
         if self.messages:
-            words += " Only messages that this desk knows are shown here."
+            words += " What this desk knows of it is shown here."
         return words
 
     def check_read(self, *, upto: int) -> None:
@@ -491,7 +491,7 @@ def read_thread(thread_id: int) -> str:
 
 def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
     """Return MultiMail's answer about a thread, with its messages under "emails", and
-    an empty text; or an empty answer and a problem.
+    an empty text; or what could be read, and a problem.
     """
     connection = thread.mailbox.connection
     client = reads.read_client(connection)
@@ -525,7 +525,12 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
                 row |= client.read_email(
                     email_id=str(row["id"]), mailbox_id=ids["mailbox_id"]
                 )
-            except (errors.NotFound, errors.Forbidden, errors.Rejected):
+            except (
+                errors.NotFound,
+                errors.Forbidden,
+                errors.Rejected,
+                errors.TooLarge,
+            ):
                 continue
             except errors.OutcomeUnknown as error:
                 health.note_unread(connection, "thread", error)

@@ -8,7 +8,7 @@ what it could have done to which words. A simple form is its own simple form.
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from urllib.parse import urljoin
 
 from simple_form.cascade import Element
@@ -374,16 +374,19 @@ class _Writer:
         for harm in {harm.how: harm for harm in harms}.values():
             hows_by_harm.setdefault(harm.does, []).append(harm.how)
         is_preheader = (
-            opened.is_first and opened.look.is_gone and len(text) <= MOST_PREHEADER
+            opened.is_first
+            and opened.look.is_gone
+            and len(text) <= MOST_PREHEADER
+            and hows_by_harm.keys() <= {"hide it", "cut it off"}
         )
-        is_preheader = is_preheader and hows_by_harm.keys() <= {"hide it", "cut it off"}
         numbers = []
         for does, hows in hows_by_harm.items():
             if len(self.changes) < self.most:
                 numbers.append(str(len(self.changes)))
-                self.changes.append(
-                    Change(_listed(hows), does, text[:300], is_preheader)
-                )
+                how = "; ".join(hows[:MOST_HOWS])
+                if len(hows) > MOST_HOWS:
+                    how += " and more"
+                self.changes.append(Change(how, does, text[:300], is_preheader))
         if opened.tag and numbers:
             self.out[opened.output_index] += f' data-change="{" ".join(numbers)}"'
 
@@ -642,10 +645,6 @@ class _Writer:
             how = "padding or border of words on a line"
             opened.harms.append(Harm(how, "cover other words", reaches=True))
         return style
-
-
-def _listed(hows: Sequence[str]) -> str:
-    return "; ".join(hows[:MOST_HOWS]) + (" and more" if len(hows) > MOST_HOWS else "")
 
 
 def _is_unseen(text: str) -> bool:

@@ -414,7 +414,12 @@ class RuleForm(SentenceForm):
             amount = Decimal(typed)
         except InvalidOperation:
             amount = Decimal("NaN")
-        if not amount.is_finite() or not 0 <= amount < 10**15:
+        # "1.000" may mean a thousand.
+        if (
+            not amount.is_finite()
+            or not 0 <= amount < 10**15
+            or len(typed.partition(".")[2]) > 2
+        ):
             raise forms.ValidationError(
                 "Write an amount such as 1000 or 49.90; 0 is any amount."
             )

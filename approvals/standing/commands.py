@@ -123,7 +123,9 @@ def sign_standing(
     # called again and goes on.
     yield lambda: ChangeInWords(
         title=title[:200],
-        before=before.sentence if before else "Each such message waits for a person.",
+        before=f"{before.sentence}\n\n{Terms.of(before).in_words}"
+        if before
+        else "Each such message waits for a person.",
         after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{record_in_words}",
         page=reverse("standing"),
         connection=proposal.mailbox.connection_id,

@@ -62,6 +62,7 @@ def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
         is_whole = bool(connection.admin_key)
         if (
             is_whole
+            and connection.is_our_gateway
             and connection.mailboxes.filter(is_active=True)
             .exclude(upstream_id__in=[row["id"] for row in rows])
             .exists()

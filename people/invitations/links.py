@@ -134,7 +134,11 @@ def invite(
 def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     """Withdraw a link. One that was used or withdrawn before stays as it is."""
     current = lock_actor(actor)
-    invitation = _find(current, invitation_id)
+    invitation = (
+        Invitation.objects.select_related("person").filter(pk=invitation_id).first()
+    )
+    if invitation is None or not may_handle(current, invitation):
+        raise NotYours("There is no such invitation, or you do not manage its roles.")
     if Invitation.objects.filter(pk=invitation.pk).withdraw():
         record(
             "person.invitation_withdrawn",
@@ -325,15 +329,6 @@ def _maker_still_may(link: Link) -> bool:
     return bool(link.roles) and all(
         is_admin_of(current, target) for _, target in link.roles
     )
-
-
-def _find(actor: Actor, invitation_id: int) -> Invitation:
-    invitation = (
-        Invitation.objects.select_related("person").filter(pk=invitation_id).first()
-    )
-    if invitation is None or not may_handle(actor, invitation):
-        raise NotYours("There is no such invitation, or you do not manage its roles.")
-    return invitation
 
 
 def _stored_roles(

@@ -222,8 +222,10 @@ def activate_draft(
     changes = _differences(current.active_rules, current.draft_rules)
     yield lambda: ChangeInWords(
         title=f"Policy: activate version {draft.number}",
-        before=in_text(changes, "before") or "no rules",
-        after=in_text(changes, "after") or "no rules",
+        before=current.unreadable
+        or in_text(changes, "before")
+        or "none of these rules",
+        after=in_text(changes, "after") or "none of these rules",
         page=reverse("policy"),
         # The second admin must see what the first one saw. Numbers would not show a
         # change: a draft that is discarded and begun anew gets the same ones. Groups,
@@ -271,8 +273,8 @@ def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
     hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
     versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
     return [
-        list(members.values_list("pk", "members")),
-        list(hours.values_list("pk", "zone", "weekly", "holidays")),
+        list(members.values_list("pk", "name", "members")),
+        list(hours.values_list("pk", "name", "zone", "weekly", "holidays")),
         list(versions.values_list("pk", "version")),
     ]
 

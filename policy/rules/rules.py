@@ -239,12 +239,12 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     """Return who must approve: "2 approvals of Finance and 1 of Legal", or "3 approvals
     with 1 of Finance among them".
     """
-    (first, number), *others = sorted(approvals.items())
+    # A number in all that the groups give anyway is left out.
+    kept = merged([Effects(approvals)]).approvals or {ANY_REVIEWER: 1}
+    (first, number), *others = sorted(kept.items())
     parts = [f"{n} of {_named(names.groups, group, 'group')}" for group, n in others]
-    is_in_all = first == ANY_REVIEWER
-    needed = Effects(approvals).total if is_in_all else number
-    words = f"{needed} approval" if needed == 1 else f"{needed} approvals"
-    if not is_in_all:
+    words = f"{number} approval" if number == 1 else f"{number} approvals"
+    if first != ANY_REVIEWER:
         words += f" of {_named(names.groups, first, 'group')}"
         return listed([words, *parts])
     return (
@@ -304,7 +304,7 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
     if then.reject:
         yield f"it is rejected (“{then.reject}”)"
     if then.approvals:
-        needed = "is needed" if list(then.approvals.values()) == [1] else "are needed"
+        needed = "is needed" if then.total == 1 else "are needed"
         yield f"{approvals_in_words(then.approvals, names)} {needed}"
     if then.barred_groups:
         yield f"nobody of {_any_named(names.groups, then.barred_groups, 'group')} may approve it"
@@ -412,14 +412,18 @@ def after_act(rules: Rules, rule_id: str, act: str) -> Rules:
 
 
 def described(rule: PolicyRule, names: Names) -> str:
-    """Return a rule as text: name, whether it is off, its sentence, owner and note."""
+    """Return a rule as one line: name, whether it is off, its sentence, owner and
+    note.
+    """
     owner = (
         f" Owner: {names.people.get(rule.owner) or 'somebody who left'}."
         if rule.owner
         else ""
     )
     note = f" Note: {rule.note}" if rule.note else ""
-    return f"{rule.name}{'' if rule.is_on else ' (off)'}: {as_sentence(rule, names)}{owner}{note}"
+    text = f"{rule.name}{'' if rule.is_on else ' (off)'}: {as_sentence(rule, names)}{owner}{note}"
+    # Without the line ends of a note: its lines could look like other rules.
+    return " ".join(text.split())
 
 
 def differences(

@@ -80,6 +80,7 @@ def last(action):
 def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed_in):
     client = signed_in(admin)
     client.post("/policy/draft/begin/", {"from": "active"})
+    assert client.post(ADD, {**TWO, "amount": "1.000"}).status_code == 422
     shown = client.post(ADD, TWO)
     sentence = "When a message names an amount of at least 1000 EUR, then 2 approvals of any reviewer are needed."
     assert shown.context["sentence"] == sentence

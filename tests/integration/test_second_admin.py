@@ -748,7 +748,10 @@ def test_draft_that_was_begun_anew_is_not_activated_by_what_was_asked_of_another
 
 
 @pytest.mark.slow
-def test_draft_is_not_activated_after_what_it_names_has_changed(admin, second):
+@pytest.mark.parametrize(("name", "others"), [("Finance", True), ("Legal", False)])
+def test_draft_is_not_activated_after_what_it_names_has_changed(
+    name, others, admin, second
+):
     world = World(admin, None, None)
     group = add_group(actor=actor_of(admin), name="Finance", members=[second.pk])
     activate(world, rule(approvals={0: 2}))
@@ -761,10 +764,20 @@ def test_draft_is_not_activated_after_what_it_names_has_changed(admin, second):
         actor=actor_of(admin),
         group_id=group.pk,
         seen=seen_state(group),
-        name="Finance",
-        members=[otto.pk],
+        name=name,
+        members=[otto.pk if others else second.pk],
     )
     assert "has changed" in outdated(change, second)
+
+
+def test_removed_rule_stands_in_one_line_beside_those_that_stay(admin, second):
+    world = World(admin, None, None)
+    money = replace(rule(approvals={0: 3}), id="money", name="Money")
+    activate(world, replace(rule(approvals={0: 4}), note="ok\nMoney: none"), money)
+    switch_on()
+    change = ask(partial(activate, world, money), actor_of(admin))
+    assert "\n" not in change.before
+    assert change.after == "none of these rules"
 
 
 @pytest.mark.slow

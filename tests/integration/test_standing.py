@@ -452,6 +452,9 @@ def test_a_new_version_ends_the_one_that_it_replaces(standing, admin, second):
     }
     with pytest.raises(commands.StandingRefused, match="already: change that"):
         commands.sign_standing(actor=actor, **like)
+    with pytest.raises(SecondAdminNeeded) as needed:
+        commands.sign_standing(actor=actor_of(admin), replaces=standing.pk, **like)
+    assert f"At most {standing.cap_an_hour} an hour" in needed.value.asked.before
     made = commands.sign_standing(actor=actor, replaces=standing.pk, **like)
     standing.refresh_from_db()
     assert (made.number, made.version, standing.state) == (1, 2, "ended")

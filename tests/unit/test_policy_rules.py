@@ -254,10 +254,10 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
         "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is never "
         "approved in bulk and it is approved and sent only within the hours of Office."
     )
-    assert (
-        approvals_in_words({0: 3, 1: 1}, Names(groups={1: "Finance"}))
-        == "3 approvals with 1 of Finance among them"
-    )
+    finance = Names(groups={1: "Finance"})
+    several = approvals_in_words({0: 3, 1: 1}, finance)
+    assert several == "3 approvals with 1 of Finance among them"
+    assert approvals_in_words({0: 1, 1: 1}, finance) == "1 approval of Finance"
 
 
 @pytest.mark.parametrize(
