@@ -187,7 +187,7 @@ def give_role(
     before = in_words(grants_of(person))
     new = role_words(role.value, target.name)
     yield lambda: ChangeInWords(
-        title=f"{person}: give the role {new}",
+        title=f"{person} ({person.email}): give the role {new}",
         before=before,
         after=new if before == in_words([]) else f"{before}, {new}",
         page=reverse("person", args=[person_id]),
@@ -392,7 +392,7 @@ def reactivate(*, actor: Actor, person_id: int) -> CanWait[None]:
     roles = in_words(grants)
     target = common_target(target_of(grant) for grant in grants)
     yield lambda: ChangeInWords(
-        title=f"{person}: reactivate",
+        title=f"{person} ({person.email}): reactivate",
         before="deactivated",
         after=f"active, {roles}",
         page=reverse("person", args=[person_id]),

@@ -115,7 +115,8 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
         "url": "",
         "secret": "",
         "address": urlsplit(settings.url).hostname,
-        "connections": list(connections.values_list("name", flat=True)),
+        "connections": list(connections.values_list("name", flat=True))
+        or "all, also those added later",
     }
     yield lambda: ChangeInWords(
         title=f"Destination {settings.name}: add it",

@@ -469,7 +469,10 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         kind = result.kind
         if decision is not None and decision.state == DecisionState.UNDONE:
             kind = "undone"
-        elif decision is not None and decision.state == DecisionState.REFUSED:
+        elif decision is not None and decision.state in (
+            DecisionState.REFUSED,
+            DecisionState.SUPERSEDED,
+        ):
             kind = "failed"
             result = replace(result, sentence=decision.explanation)
         elif kind == "counted" and message.is_held and message.pk not in counting:

@@ -65,9 +65,7 @@ _STATES: dict[str, Status] = {
     MessageState.CANCELLED: Status(
         "Cancelled", "plain", "Withdrawn by the sender; nothing was sent"
     ),
-    MessageState.FAILED: Status(
-        "Failed", "rose", "It was approved, but could not be sent"
-    ),
+    MessageState.FAILED: Status("Failed", "rose", "It could not be sent"),
     MessageState.GONE: Status(
         "Decided elsewhere", "violet", "No longer held; how it was decided is not known"
     ),
@@ -182,7 +180,7 @@ def _for_later(decision: Decision) -> str:
         return ""
     words = f" for {time_in_words(decision.later_at, decision.later_zone)}"
     delay = delay_in_words(decision, decision.changed_at)
-    return f"{words}, sent {delay}" if delay else words
+    return f"{words}, confirmed {delay}" if delay else words
 
 
 def _under_way(decision: Decision, who: str) -> Status:

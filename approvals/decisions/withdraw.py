@@ -70,7 +70,7 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
     decision = lock_to_stop(message, actor)
     if decision is None or decision.may_have_left:
         raise AlreadyDecided(
-            "It is too late to undo: the decision has been carried out.",
+            "It is too late to undo: the decision has ended, or MultiMail may have received it.",
             decision=decision,
         )
     try:

@@ -459,7 +459,9 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     verb = "Takes effect"
     # What the countdown says will happen when the undo window ends.
     if decision.outcome == Outcome.APPROVE:
-        verb = "Sends"
+        content = message.revision.content if message.revision else {}
+        if not content.get("send_at"):
+            verb = "Sends"
         if message.is_inbound:
             verb = "Goes to the agent"
             word = "Released"

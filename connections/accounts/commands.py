@@ -96,7 +96,9 @@ def add_connection(
     yield lambda: ChangeInWords(
         title=f"Connection {name}: add it",
         before="not connected",
-        after=listed({"name": name, "at": api_url, "keys": filled_slots}),
+        after=listed(
+            {"name": name, "at": api_url, "account": account, "keys": filled_slots}
+        ),
         page=reverse("connections"),
     )
     base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"

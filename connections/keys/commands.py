@@ -129,7 +129,7 @@ def create_key(
     yield lambda: ChangeInWords(
         title=f"API key {name}: create it",
         before="no such key",
-        after=_in_words({"owner": str(owner or "nobody"), **wanted}),
+        after=_in_words({"owner": str(owner or "nobody"), "mailboxes": (), **wanted}),
         page=reverse("api-keys"),
         connection=connection.pk,
     )
@@ -385,10 +385,12 @@ def set_owner(
     owner_before_id = owner_before.pk if owner_before else None
     yield lambda: ChangeInWords(
         title=f"Owner of the API key {name}",
-        before=f"{owner_before}, who may not approve what it sends"
+        before=f"{owner_before} ({owner_before.email}), who may not approve what it sends"
         if owner_before
         else "nobody",
-        after=f"{person}, who may not approve what it sends" if person else "nobody",
+        after=f"{person} ({person.email}), who may not approve what it sends"
+        if person
+        else "nobody",
         page=reverse("api-key", args=[connection.pk, key_id]),
         connection=connection.pk,
         # The present owner cannot accept this change: it may let them approve.

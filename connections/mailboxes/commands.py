@@ -565,4 +565,4 @@ def _setting_words(name: str, value: Any) -> str:
             words = f"{value / timedelta(hours=1):g} hours"
     elif name == "expire_after" and value is None:
         words = "never"
-    return f"{_LABELS[name]}: {words}"
+    return f"{_LABELS[name]}: {' '.join(words.split())}"

@@ -114,7 +114,19 @@ def read_deliveries(
         # Hosted MultiMail neither says to which webhook a delivery belongs, nor can it
         # filter by that. Then the URL decides.
         its_webhook = row.get("webhook_id") or row.get("subscription_id")
-        delivery = _delivery(row)
+        answered = row.get("response_status")
+        attempts = row.get("attempts")
+        delivery = Delivery(
+            id=text_in(row, "id"),
+            event=text_in(row, "event_type", "event", most=80),
+            url=text_in(row, "url"),
+            status=text_in(row, "status", most=20),
+            attempts=attempts if isinstance(attempts, int) else 0,
+            answered=answered if isinstance(answered, int) else None,
+            error=text_in(row, "last_error", most=300),
+            at=read_time(row.get("created_at")),
+            next_at=read_time(row.get("next_attempt_at")),
+        )
         if (
             str(its_webhook) == webhook.id
             if its_webhook
@@ -157,7 +169,13 @@ def register_webhook(
     yield lambda: ChangeInWords(
         title=f"{connection}: register a webhook",
         before=connection_in_words(connection),
-        after=listed({**wanted, "secret": ""}),
+        after=listed(
+            {
+                **wanted,
+                "mailbox_id": wanted.get("mailbox_id") or "all mailboxes",
+                "secret": "",
+            }
+        ),
         page=reverse("webhooks"),
         connection=connection.pk,
     )
@@ -300,23 +318,6 @@ def _webhook(row: Mapping[str, Any], connection: Connection) -> Webhook:
         is_active=bool(row.get("is_active", True)),
         last_error=text_in(row, "last_error", most=300),
         is_ours=is_ours,
-    )
-
-
-# Returns the delivery that a row of MultiMail's list describes.
-def _delivery(row: Mapping[str, Any]) -> Delivery:
-    answered = row.get("response_status")
-    attempts = row.get("attempts")
-    return Delivery(
-        id=text_in(row, "id"),
-        event=text_in(row, "event_type", "event", most=80),
-        url=text_in(row, "url"),
-        status=text_in(row, "status", most=20),
-        attempts=attempts if isinstance(attempts, int) else 0,
-        answered=answered if isinstance(answered, int) else None,
-        error=text_in(row, "last_error", most=300),
-        at=read_time(row.get("created_at")),
-        next_at=read_time(row.get("next_attempt_at")),
     )
 
 

@@ -228,24 +228,21 @@ def read_passphrase(*, is_new: bool) -> str:
                 f"{_VARIABLE}_FILE points to {file}, which cannot be read: {error}."
             ) from None
     if not passphrase:
-        passphrase = _ask(is_new=is_new)
+        if not sys.stdin.isatty():
+            raise BackupError(
+                f"There is no terminal to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE."
+            )
+        try:
+            passphrase = getpass.getpass("Passphrase for the keys in the backup: ")
+            again = getpass.getpass("Repeat it: ") if is_new else passphrase
+        except (EOFError, KeyboardInterrupt):
+            raise BackupError("No passphrase was given.") from None
+        if again != passphrase:
+            raise BackupError(
+                "The two passphrases are not the same. Nothing was written."
+            )
     if is_new and len(passphrase) < SHORTEST_PASSPHRASE:
         raise BackupError(
             f"The passphrase needs at least {SHORTEST_PASSPHRASE} characters."
         )
-    return passphrase
-
-
-def _ask(*, is_new: bool) -> str:
-    if not sys.stdin.isatty():
-        raise BackupError(
-            f"There is no terminal to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE."
-        )
-    try:
-        passphrase = getpass.getpass("Passphrase for the keys in the backup: ")
-        again = getpass.getpass("Repeat it: ") if is_new else passphrase
-    except (EOFError, KeyboardInterrupt):
-        raise BackupError("No passphrase was given.") from None
-    if again != passphrase:
-        raise BackupError("The two passphrases are not the same. Nothing was written.")
     return passphrase

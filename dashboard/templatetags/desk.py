@@ -177,22 +177,23 @@ def _time(value: datetime, words: str, kind: str) -> SafeString:
 
 
 @register.filter
-def ink(value: Any) -> SafeString:
-    """Return text from mail as HTML. Each invisible character is drawn as a named box,
-    and the text cannot change the direction of what is around it.
+def ink(value: Any, most: int = MAX_INK) -> SafeString:
+    """Return text from mail as HTML, `most` characters of it. Each invisible character
+    is drawn as a named box, and the text cannot change the direction of what is around
+    it.
     """
     text = str(value or "")
-    if text.isascii() and text.isprintable() and len(text) <= MAX_INK:
+    if text.isascii() and text.isprintable() and len(text) <= most:
         # A fast way for most text, which has nothing to draw.
         return SafeString(f"<bdi>{escape(text)}</bdi>")
-    left_out_count = len(text) - MAX_INK
+    left_out_count = len(text) - most
     left_out = f"… ({left_out_count:,} more characters)" if left_out_count > 0 else ""
     drawn = format_html_join(
         "",
         "{}",
         (
             (format_html('<span class="ghost">{}</span>', piece) if is_mark else piece,)
-            for is_mark, piece in pieces(text[:MAX_INK], Tally())
+            for is_mark, piece in pieces(text[:most], Tally())
         ),
     )
     return format_html("<bdi>{}{}</bdi>", drawn, left_out)

@@ -107,7 +107,7 @@ def invite(
     yield lambda: ChangeInWords(
         title=f"Invite {email}",
         before=in_words(grants_of(existing)) if existing else "not at this desk",
-        after=_words(roles),
+        after=f"{_words(roles)}{', besides the roles of now' if existing else ''}",
         page=reverse("people"),
         connection=common.connection,
         mailbox=common.mailbox,
@@ -162,7 +162,7 @@ def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
         raise NotYours(f"{person} is deactivated. Reactivate them first.")
     target = common_target(target_of(grant) for grant in grants_of(person))
     yield lambda: ChangeInWords(
-        title=f"{person}: link for a new password",
+        title=f"{person} ({person.email}): link for a new password",
         before="the current password",
         after="whoever has the link chooses a new one; the second factor stays",
         page=reverse("person", args=[person_id]),

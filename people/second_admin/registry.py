@@ -74,13 +74,15 @@ CanWait = Generator[Callable[[], ChangeInWords], None, R]
 
 def listed(values: Mapping[str, Any]) -> str:
     """Return the values that are not empty, one on each line, for `before` and `after`
-    of a change: "name: Support".
+    of a change: "name: Support". A line end in a value would look like another value,
+    so it becomes a space.
     """
     lines = []
     for name, value in values.items():
         words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
         if words not in (None, ""):
-            lines.append(f"{name.replace('_', ' ')}: {words}")
+            one_line = " ".join(str(words).split())
+            lines.append(f"{name.replace('_', ' ')}: {one_line}")
     return "\n".join(lines)
 
 

@@ -236,7 +236,7 @@ def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
     Person.objects.select_for_update().get(pk=person.pk)
     removed = factors_of(person.pk)
     yield lambda: ChangeInWords(
-        title=f"Second factor: remove those of {person}",
+        title=f"Second factor: remove those of {person} ({person.email})",
         before=", ".join(one.name for one in removed),
         after="none; signs in by password alone until a new one is set up",
         page=reverse("person", args=[person.pk]),

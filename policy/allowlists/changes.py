@@ -176,7 +176,8 @@ def allow_for_days(
     yield lambda: _in_words(
         locked,
         f"{locked.label}: allow {pattern} for {days} days",
-        f"{pattern} may be written to for {days} days from the moment this is accepted",
+        f"{pattern} may be written to for {days} days from the moment this is accepted"
+        f"{f'. The list stays in mode {mode} after that.' if mode else ''}",
         tightens=not put,
     )
     return _save_change(locked, Change(mode, tuple(put)), actor, "allowlist.allowed")

@@ -42,10 +42,19 @@ def read_file(
             try:
                 if more:
                     raise ValueError("It has more columns than the first line.")
-                one = _wanted(row, people)
-                if one.pattern in entries:
-                    raise ValueError(f"{one.pattern} is on an earlier line.")
-                entries[one.pattern] = one
+                pattern = read_pattern(row["pattern"])
+                note = " ".join(row.get("note", "").split())
+                if len(note) > MAX_NOTE:
+                    raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
+                owner = row.get("owner", "").strip().lower()
+                if owner and owner not in people:
+                    raise ValueError(f"Nobody here has the address {owner[:80]!a}.")
+                expires_at = _moment(row.get("expires_at", "").strip())
+                if pattern in entries:
+                    raise ValueError(f"{pattern} is on an earlier line.")
+                entries[pattern] = WantedEntry(
+                    pattern, note, people.get(owner), expires_at
+                )
             except ValueError as error:
                 problems.append((rows.line_num, str(error)))
     except csv.Error as error:
@@ -53,20 +62,6 @@ def read_file(
             f"Line {rows.line_num} cannot be read as CSV: {error}."
         ) from None
     return entries, problems
-
-
-# The entry of one row. Raises ValueError with a sentence for a faulty row.
-def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
-    pattern = read_pattern(row["pattern"])
-    note = " ".join(row.get("note", "").split())
-    if len(note) > MAX_NOTE:
-        raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
-    owner = row.get("owner", "").strip().lower()
-    if owner and owner not in people:
-        raise ValueError(f"Nobody here has the address {owner[:80]!a}.")
-    return WantedEntry(
-        pattern, note, people.get(owner), _moment(row.get("expires_at", "").strip())
-    )
 
 
 def _moment(text: str) -> datetime | None:

@@ -374,7 +374,7 @@ def change_group(
         return ChangeInWords(
             title=f"Group {group.name}: its members",
             before=_in_words(group),
-            after=f"{name}: {', '.join(map(str, people)) or 'nobody'}",
+            after=f"{name}: {', '.join(f'{one} ({one.email})' for one in people) or 'nobody'}",
             page=reverse("policy-group", args=[group.pk]),
             # If one person joins, they cannot be the second admin who accepts it.
             about=next(iter(join)) if len(join) == 1 else None,
@@ -439,7 +439,7 @@ def _record(action: str, actor: Actor, group: Group, before: str, after: str) ->
 
 def _in_words(group: Group) -> str:
     people = Person.objects.filter(policy_groups=group.pk).order_by("name", "email")
-    return f"{group.name}: {', '.join(map(str, people)) or 'nobody'}"
+    return f"{group.name}: {', '.join(f'{one} ({one.email})' for one in people) or 'nobody'}"
 
 
 @atomic_with_retry

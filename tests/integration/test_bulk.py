@@ -501,6 +501,7 @@ def test_what_was_refused_or_taken_back_since_is_not_decided_and_is_decided_agai
     signed = signed_on(open_sheet(desk, *messages))
     first = post(desk, signed, messages, unread=2)
     Decision.objects.update(state="refused", explanation="The hours are closed.")
+    Decision.objects.filter(message=messages[0]).update(state="superseded")
     Verdict.objects.update(live=False)
     page = desk.get(first["Location"]).text
     assert "Approved: 0 of 2" in page

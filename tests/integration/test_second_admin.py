@@ -55,7 +55,11 @@ from people.second_admin.changes import (
     reveal_secret,
     withdraw_change,
 )
-from people.second_admin.registry import SecondAdminNeeded, wants_second_admin
+from people.second_admin.registry import (
+    SecondAdminNeeded,
+    listed,
+    wants_second_admin,
+)
 from people.second_admin.setting import (
     set_person_figures,
     set_second_admin,
@@ -770,6 +774,12 @@ def test_draft_is_not_activated_after_what_it_names_has_changed(
     assert "has changed" in outdated(change, second)
 
 
+def test_value_is_one_line_and_a_change_is_shown_whole(waiting, second, signed_in):
+    assert listed({"name": "Ops\nconnections: one"}) == "name: Ops connections: one"
+    PendingChange.objects.filter(pk=waiting.pk).update(after="x" * 40_000 + "end")
+    assert "xend" in signed_in(second).get("/changes/").text
+
+
 def test_removed_rule_stands_in_one_line_beside_those_that_stay(admin, second):
     world = World(admin, None, None)
     money = replace(rule(approvals={0: 3}), id="money", name="Money")
@@ -806,6 +816,7 @@ def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_
         lambda: create_key(connection=connection, actor=by(world), wanted=wanted),
         by(world),
     )
+    assert change.after.startswith("mailboxes: all; name: Decider")
     assert accepted(change, second).state == "waiting"
     ended = accept(change_id=change.pk, actor=actor_of(second), code=newest_code())
     assert ended.state == "accepted"
@@ -840,6 +851,7 @@ def test_secret_of_a_webhook_that_waits_is_read_by_nobody(admin, second, account
         ),
         actor_of(admin),
     )
+    assert "mailbox id: all mailboxes" in change.after
     asked = Entry.objects.get(action="change.asked").detail.fields
     assert secret not in f"{asked} {PendingChange.objects.values()}"
     ended = accept(change_id=change.pk, actor=actor_of(second))

@@ -114,6 +114,8 @@ def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(
     decide(message, reviewer)
     with rolled_back():
         assert withdraw(message, reviewer).state == "undone", "it has not left"
+        with pytest.raises(AlreadyDecided, match="has ended"):
+            undo(message, reviewer)
     for state in ("recorded", "calling", "unknown"):
         with rolled_back():
             Decision.objects.update(state=state, attempt=1, may_have_left=True)

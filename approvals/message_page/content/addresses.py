@@ -220,7 +220,13 @@ def _lines(message: Message, content: Content) -> list[Field]:
             key = one.value.lower()
             one.marks = tuple(suspicious.get(key, ()))
             one.spelled = spell_out(one.value)
-            one.reads_as = _read_as(one.value.rpartition("@")[2])
+            # A Punycode domain in Unicode, or a Unicode domain in Punycode.
+            domain = one.value.rpartition("@")[2]
+            other = unicode_host(domain)
+            if other == domain and not domain.isascii():
+                other = in_punycode(domain)
+            if other != domain:
+                one.reads_as = other
             if key in alike:
                 one.alike = compare_names(one.value, alike[key])
             if name == "from" and content.sender_name:
@@ -228,16 +234,6 @@ def _lines(message: Message, content: Content) -> list[Field]:
         if field.addresses or not field.covered:
             fields.append(field)
     return fields
-
-
-def _read_as(domain: str) -> str:
-    """Return a Punycode domain in Unicode, or a Unicode domain in Punycode; empty if
-    there is no other spelling.
-    """
-    other = unicode_host(domain)
-    if other == domain and not domain.isascii():
-        other = in_punycode(domain)
-    return other if other != domain else ""
 
 
 def spell_out(address: str) -> tuple[Letter, ...]:
