@@ -78,7 +78,7 @@ _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.UNATTRIBUTED: ("Outcome unknown", "violet"),
     DecisionState.WITHDRAWN: ("May still be sent", "violet"),
 }
-LEFT = "Sent after all, although it was withdrawn"
+LEFT = "Took effect after all, although it was withdrawn"
 _TONES = {"approve": "green", "reject": "rose", "send_back": "rose"}
 _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 

@@ -129,7 +129,13 @@ def create_key(
     yield lambda: ChangeInWords(
         title=f"API key {name}: create it",
         before="no such key",
-        after=_in_words({"owner": str(owner or "nobody"), "mailboxes": (), **wanted}),
+        after=_in_words(
+            {
+                "owner": f"{owner} ({owner.email})" if owner else "nobody",
+                "mailboxes": (),
+                **wanted,
+            }
+        ),
         page=reverse("api-keys"),
         connection=connection.pk,
     )

@@ -222,10 +222,10 @@ def activate_draft(
     changes = _differences(current.active_rules, current.draft_rules)
     yield lambda: ChangeInWords(
         title=f"Policy: activate version {draft.number}",
-        before=current.unreadable
+        before=_read(current.active)[1]
         or in_text(changes, "before")
         or "none of these rules",
-        after=in_text(changes, "after") or "none of these rules",
+        after=_read(draft)[1] or in_text(changes, "after") or "none of these rules",
         page=reverse("policy"),
         # The second admin must see what the first one saw. Numbers would not show a
         # change: a draft that is discarded and begun anew gets the same ones. Groups,
