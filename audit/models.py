@@ -374,10 +374,7 @@ class Seal(models.Model):
         """Return the fields under the signature, as docs/ledger.md describes them."""
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
         texts = {"v": 2, "kind": str(self.kind), "end_xid": str(self.end_xid), "at": at}
-        return {
-            name: texts[name] if name in texts else getattr(self, name)
-            for name in SEAL_FIELDS
-        }
+        return {name: texts.get(name) or getattr(self, name) for name in SEAL_FIELDS}
 
     @property
     def signed_bytes(self) -> bytes:

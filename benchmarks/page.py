@@ -50,7 +50,8 @@ def write(name: str, result: Result, *, of_all: bool) -> bool:
     rows = {row.split("`")[1]: row for row in re.findall(r"^\| `.*$", page, re.M)}
     blocks = page.partition("```\n")[2].removesuffix("\n```\n").split("\n\n")
     tables = {block.partition(":")[0]: block for block in blocks}
-    rows[name], tables[name] = row(name, result), result.table(name)
+    rows[name] = row(name, result)
+    tables[name] = result.table(name)
     in_order = (
         "\n".join(rows[one] for one in sorted(rows)),
         "\n\n".join(tables[one] for one in sorted(tables)),

@@ -112,10 +112,9 @@ def lexemes(stored: str) -> dict[str, set[str]]:
     labels_by_word: dict[str, set[str]] = {}
     for word, text in _LEXEME.findall(stored):
         positions = text.split(",")
-        labels = {
-            position[-1] if position[-1:] in ("A", "B", "C") else CONTENT
-            for position in positions
-        }
+        labels = set[str]()
+        for position in positions:
+            labels.add(position[-1] if position[-1:] in ("A", "B", "C") else CONTENT)
         if len(positions) >= MOST_POSITIONS or positions[-1].startswith(
             str(MAX_POSITION)
         ):

@@ -234,9 +234,10 @@ def _call(command: list[str], sentence: str) -> None:
     sentence and the end of the step's output.
     """
     launcher = os.getpid()
+    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     result = subprocess.run(
         command,
-        env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

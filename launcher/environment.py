@@ -298,6 +298,28 @@ def read(
         )
     if redis := given.url("REDIS_URL", schemes=("redis", "rediss", "unix"), host=False):
         computed["REDIS_URL"] = redis
+    computed |= {name: str(port) for name, port in ports.items()}
+    variables = computed | {
+        "DATA_DIR": str(data),
+        "DEMO": demo,
+        "INBOUND_HOST": inbound_host,
+        # Without codes in the demo, so that the examples in the documentation work
+        # with its admin key.
+        "GATEWAY_APPROVAL_CODES": given.get(
+            "GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"
+        ),
+        # What `./run manage` loads: the tables of both products, because one
+        # database may serve both. Each other process loads only its own product
+        # (processes.py).
+        "SERVE": "both",
+        "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+        # Without these, glibc would not give back the memory of a large list or
+        # message: it keeps an arena for each thread and, once a large block was
+        # freed, blocks of that size too. Only one Python thread allocates at a
+        # time, so one arena is enough.
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
+    }
     return Environment(
         data=data,
         ports=ports,
@@ -305,29 +327,7 @@ def read(
         demo=demo,
         own_database="DATABASE_URL" not in given,
         own_redis="REDIS_URL" not in given,
-        variables=computed
-        | {name: str(port) for name, port in ports.items()}
-        | {
-            "DATA_DIR": str(data),
-            "DEMO": demo,
-            "INBOUND_HOST": inbound_host,
-            # Without codes in the demo, so that the examples in the documentation work
-            # with its admin key.
-            "GATEWAY_APPROVAL_CODES": given.get(
-                "GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"
-            ),
-            # What `./run manage` loads: the tables of both products, because one
-            # database may serve both. Each other process loads only its own product
-            # (processes.py).
-            "SERVE": "both",
-            "DJANGO_SETTINGS_MODULE": "dashboard.settings",
-            # Without these, glibc would not give back the memory of a large list or
-            # message: it keeps an arena for each thread and, once a large block was
-            # freed, blocks of that size too. Only one Python thread allocates at a
-            # time, so one arena is enough.
-            "MALLOC_ARENA_MAX": "1",
-            "MALLOC_MMAP_THRESHOLD_": "131072",
-        },
+        variables=variables,
         outside=given,
     )
 

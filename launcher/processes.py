@@ -152,12 +152,14 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         "--log-level=warning",
         "dashboard.asgi:application",
     )
-    is_desk = serve == "dashboard"
+    environment = {"SERVE": serve}
+    if serve == "dashboard":
+        # The parser keeps one of its two processes for the desk's pages.
+        environment["PARSER_LANE"] = "pages"
     return Process(
         name=name,
         command=command,
-        # The parser keeps one of its two processes for the desk's pages.
-        environment={"SERVE": serve} | ({"PARSER_LANE": "pages"} if is_desk else {}),
+        environment=environment,
         checks=(Check(port=port, path=path),),
         has_heartbeat=True,
     )
@@ -172,17 +174,20 @@ def worker(
     With `inbound` it is the gateway's worker, which also receives mail at that port;
     without, it is the desk's.
     """
+    environment = {
+        "SERVE": "gateway" if inbound else "dashboard",
+        # Celery would run Django's system checks, which load all pages and forms into
+        # memory. The command `prepare` has run them.
+        "CELERY_SKIP_CHECKS": "1",
+    }
+    if beat:
+        environment["BEAT"] = beat
+    if inbound:
+        environment["INBOUND"] = "1"
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues, str(threads)),
-        # Celery would run Django's system checks, which load all pages and forms into
-        # memory. The command `prepare` has run them.
-        environment={
-            "SERVE": "gateway" if inbound else "dashboard",
-            "CELERY_SKIP_CHECKS": "1",
-        }
-        | ({"BEAT": beat} if beat else {})
-        | ({"INBOUND": "1"} if inbound else {}),
+        environment=environment,
         checks=(inbound,) if inbound else (),
         has_heartbeat=True,
     )

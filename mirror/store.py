@@ -389,7 +389,8 @@ def store_revision(
     if parsed is None or whole_content != content:
         # Rare: the content was put together from two sources, so it is parsed here.
         parsed = parsed_content(message, whole_content)
-    message.subject, message.recipients = whole_content.subject, list(whole_content.to)
+    message.subject = whole_content.subject
+    message.recipients = list(whole_content.to)
     message.sender = fitting("sender", whole_content.sender)
     _copy_row(message, row)
     is_new = message.hydrated_at is None and not message.is_local
@@ -411,13 +412,14 @@ def store_revision(
             is_unsafe=parsed.is_unsafe,
             simplified=min(int(row.get("simplified") or 0), 1000),
         )
+        details = details_of_content(whole_content, number=current.number)
+        details["key"] = message.sent_by_key_name or message.sent_by_key
         record_about(
             "message.changed" if message.revision else "message.fetched",
             message,
             actor=actor,
             fingerprint=current.fingerprint,
-            details=details_of_content(whole_content, number=current.number)
-            | {"key": message.sent_by_key_name or message.sent_by_key},
+            details=details,
         )
     # After a restore, our gateway holds messages again of which it does not know whether
     # they were sent: the backup may be older than their approval.

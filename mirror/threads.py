@@ -356,7 +356,8 @@ def store_messages(
     stored = {message.upstream_id: message for message in thread.messages.all()}
     news = []
     for message in messages:
-        message.thread, old = thread, stored.get(message.upstream_id)
+        message.thread = thread
+        old = stored.get(message.upstream_id)
         if old is not None and not message.is_read:
             message.text = old.text
             message.is_read = old.is_read

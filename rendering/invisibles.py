@@ -139,10 +139,10 @@ def named(text: str, tally: Tally | None = None) -> str:
     """Return `text` with each invisible character (or run of them) as a named mark:
     `[ZERO WIDTH SPACE]`.
     """
-    return "".join(
-        f"[{piece}]" if mark else piece
-        for mark, piece in pieces(text, tally or Tally())
-    )
+    parts = []
+    for mark, piece in pieces(text, tally or Tally()):
+        parts.append(f"[{piece}]" if mark else piece)
+    return "".join(parts)
 
 
 def stripped(text: str) -> str:

@@ -553,25 +553,23 @@ def find_bare_links(text: str, known: set[str]) -> list[Link]:
     for match in WRITTEN_OUT.finditer(text):
         if len(links) == MAX_WRITTEN_OUT:
             break
-        link = _read_written_out(match.group())
+        url = match.group()
+        for _ in range(_MOST_SENTENCES):
+            # Without the punctuation at its end.
+            url = url.rstrip(".,;:!?)。")
+            link = read_link(
+                url,
+                url if "://" in url[:8].lower() else f"http://{url}",
+                written_out=True,
+            )
+            if (
+                "disguised_dot" not in link.flags
+                or "。" not in url
+                or has_known_suffix(link.host)
+            ):
+                break
+            # The full stop of a sentence that goes on without a space.
+            url = url.rpartition("。")[0]
         if not {link.text, link.target} & known:
             links.setdefault(link.target, link)
     return list(links.values())
-
-
-# Returns an address in plain text as a link, without the punctuation at its end.
-def _read_written_out(url: str) -> Link:
-    for _ in range(_MOST_SENTENCES):
-        url = url.rstrip(".,;:!?)。")
-        link = read_link(
-            url, url if "://" in url[:8].lower() else f"http://{url}", written_out=True
-        )
-        if (
-            "disguised_dot" not in link.flags
-            or "。" not in url
-            or has_known_suffix(link.host)
-        ):
-            break
-        # The full stop of a sentence that goes on without a space.
-        url = url.rpartition("。")[0]
-    return link

@@ -165,9 +165,9 @@ class ParsedContent:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return the parsed content from its fields as read from JSON."""
-        renderings = {
-            name: RenderedMessage.from_json(stored[name]) if stored[name] else None
-            for name in ("shown", "text_part")
-        }
+        renderings: dict[str, RenderedMessage | None] = {}
+        for name in ("shown", "text_part"):
+            own = stored[name]
+            renderings[name] = RenderedMessage.from_json(own) if own else None
         outlines = tuple(Outline(**one) for one in stored["outlines"])
         return cls(**{**stored, **renderings, "outlines": outlines})

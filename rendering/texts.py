@@ -77,10 +77,9 @@ def outline_of(source: str) -> Outline:
         text.append(TAG)
         # The digest has no words and no values of attributes in `_READ`, only their
         # names: the values are in the text.
-        unread = {
-            name: "" if name in _READ else value
-            for name, value in token.attributes.items()
-        }
+        unread = dict(token.attributes)
+        for name in unread.keys() & _READ:
+            unread[name] = ""
         written = json.dumps(
             [
                 token.kind,

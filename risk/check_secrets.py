@@ -193,7 +193,7 @@ def is_card(digits: str) -> bool:
     if not 13 <= len(digits) <= 19 or len(set(digits)) < 2:
         return False
     doubled = [int(d) * (1 + index % 2) for index, d in enumerate(reversed(digits))]
-    return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
+    return sum(n // 10 + n % 10 for n in doubled) % 10 == 0
 
 
 def masked(value: str) -> str:

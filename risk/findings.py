@@ -225,14 +225,11 @@ def counted(number: int, one: str) -> str:
 
 
 # Anchors on the message page; SHEET is the message itself.
-ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = (
-    "#addresses",
-    "#subject",
-    "#sheet",
-    "#links",
-    "#attachments",
-)
-
+ADDRESSES = "#addresses"
+SUBJECT = "#subject"
+SHEET = "#sheet"
+LINKS = "#links"
+ATTACHMENTS = "#attachments"
 # Leads to the view of the message that compares its HTML with its text.
 PARTS = "#parts"
 

@@ -91,8 +91,8 @@ def shape(content: Content, parsed: ParsedContent) -> str:
 @lru_cache(maxsize=8)
 def _mask(text: str) -> str:
     """Return a text with a mark in place of each value that a template would fill in."""
-    text, rest = text[:MAX_MASKED], text[MAX_MASKED:]
-    text = unicodedata.normalize("NFKC", stripped(text))
+    rest = text[MAX_MASKED:]
+    text = unicodedata.normalize("NFKC", stripped(text[:MAX_MASKED]))
     # Only the name in the greeting is masked. Elsewhere, words in the place of a name
     # could say anything.
     if words := greeting_of(text.replace(TAG, "")).words:

@@ -260,7 +260,8 @@ def _tokens(text: str) -> list[_Item]:
                 continue
         item = _Item(_WORD, one, gap, token.start(), after)
         if is_money:
-            item.kind, item.code = _MONEY, SIGNS.get(one, "")
+            item.kind = _MONEY
+            item.code = SIGNS.get(one, "")
         elif kind in ("date", "digits", "odd"):
             item.kind = _NUMBER
         elif kind == "url":
@@ -351,20 +352,6 @@ def _classified(items: list[_Item]) -> list[_Item]:
 _DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
 
 
-def _with_dashes(items: list[_Item], text: str) -> list[_Item]:
-    """Add an item of money, without a currency, after each number such as "5000,-" that
-    has no money next to it.
-    """
-    with_money: list[_Item] = []
-    for item in _linked(items):
-        with_money.append(item)
-        dashes = _DASHED.match(text, item.end)
-        beside = (item.before.kind, item.after.kind)
-        if dashes and item.kind == _NUMBER and _MONEY not in beside:
-            with_money.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
-    return _linked(with_money)
-
-
 # Makes a word an item of zeros, of money, or the part of a sign such as "US$", if it is
 # one. It may also change the money after it.
 def _classify_word(item: _Item) -> None:
@@ -444,8 +431,16 @@ class _Reading:
 
     def __init__(self, folded_text: str) -> None:
         self._text = folded_text
-        items = _classified(_joined_letters(_tokens(folded_text)))
-        items = _with_dashes(items, folded_text)
+        items = []
+        for item in _linked(_classified(_joined_letters(_tokens(folded_text)))):
+            items.append(item)
+            # Add money without a currency after a number such as "5000,-" that has no
+            # money next to it.
+            dashes = _DASHED.match(folded_text, item.end)
+            beside = (item.before.kind, item.after.kind)
+            if dashes and item.kind == _NUMBER and _MONEY not in beside:
+                items.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
+        items = _linked(items)
         self.unread: list[str] = []
         sentence = 0
         for item in items:

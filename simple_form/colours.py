@@ -76,11 +76,11 @@ def contrast(first: Colour, second: Colour) -> float:
 
 
 def _luminance(colour: Colour) -> float:
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-        for part in colour[:3]
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    luminance = 0.0
+    for part, weight in zip(colour, (0.2126, 0.7152, 0.0722), strict=False):
+        linear = part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        luminance += weight * linear
+    return luminance
 
 
 def attribute_colour(value: str) -> str:
@@ -93,9 +93,7 @@ def attribute_colour(value: str) -> str:
     is_css = len(value) in (4, 7) if value.startswith("#") else value.isalpha()
     if not value or (is_css and colour_of(value) is not None):
         return value
-    wide = "".join(
-        "00" if ord(character) > 0xFFFF else character for character in value
-    )[:128].removeprefix("#")
+    wide = re.sub("[^\0-\uffff]", "00", value)[:128].removeprefix("#")
     digits = re.sub("[^0-9a-f]", "0", wide)
     digits = digits.ljust(max(3, -(-len(digits) // 3) * 3), "0")
     third = len(digits) // 3

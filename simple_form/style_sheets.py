@@ -229,7 +229,10 @@ class StyleSheets:
             self._memory[key] = sorted(fits, key=lambda rule: rule.weight)
         rules = self._memory[key]
         if around is None:
-            return [replace(rule, sure=False) if rule.needs else rule for rule in rules]
+            unsure = []
+            for rule in rules:
+                unsure.append(replace(rule, sure=False) if rule.needs else rule)
+            return unsure
         return [rule for rule in rules if rule.needs <= around]
 
     # Adds the rules of a parsed style sheet.

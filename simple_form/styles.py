@@ -142,7 +142,10 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
         if share != above.written_line:
             kept["line-height"] = str(share)
     names = (one.strip(" \"'") for one in held["font-family"].split(","))
-    fonts = [f"'{one}'" if " " in one else one for one in names if one in _FONTS]
+    fonts = []
+    for one in names:
+        if one in _FONTS:
+            fonts.append(f"'{one}'" if " " in one else one)
     if fonts:
         kept["font-family"] = ", ".join(fonts[:6])
     return kept

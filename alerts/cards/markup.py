@@ -104,10 +104,10 @@ class Markup:
 
 def visible(text: str) -> str:
     """Return `text` on one line, with each invisible character replaced by U+FFFD."""
-    return "".join(
-        "\ufffd" if is_mark else piece
-        for is_mark, piece in pieces(_LINES.sub(" ", text), Tally())
-    )
+    line = ""
+    for is_mark, piece in pieces(_LINES.sub(" ", text), Tally()):
+        line += "\ufffd" if is_mark else piece
+    return line
 
 
 def units(text: str) -> int:

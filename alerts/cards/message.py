@@ -350,10 +350,9 @@ def answer_card(
     else:
         # The message was decided elsewhere: the reason as MultiMail reports it.
         reason = without_references(message.upstream_reason)
-    recipients = [
-        masked_address(str(one)) if minimal else str(one)
-        for one in message.recipients[:3]
-    ]
+    recipients = list(map(str, message.recipients[:3]))
+    if minimal:
+        recipients = list(map(masked_address, recipients))
     rest = len(message.recipients) - len(recipients)
     fields = Fields(markup)
     fields.text("To", ", ".join(recipients), 512, rest=rest, inline=True)

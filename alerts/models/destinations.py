@@ -15,7 +15,8 @@ from mirror.models import Connection, Mailbox
 # What is removed from the name of a Discord channel, and what becomes a hyphen, to
 # compare two spellings: a # before the name, blanks around it and upper case do not
 # matter, and Discord writes a blank within it as a hyphen.
-_AROUND, _BLANKS = r"^[#\s]+|\s+$", r"\s+"
+_AROUND = r"^[#\s]+|\s+$"
+_BLANKS = r"\s+"
 
 
 def one_spelling(channel: str) -> str:

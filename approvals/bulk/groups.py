@@ -147,18 +147,17 @@ def _lines_beside_text(item: Item) -> dict[str, str]:
     """
     lines = {}
     for field in item.fields:
-        values = [
-            f"{address.value} ({address.name})" if address.name else address.value
-            for address in field.addresses
-        ]
+        values = []
+        for address in field.addresses:
+            name = f" ({address.name})" if address.name else ""
+            values.append(f"{address.value}{name}")
         if field.label == "To":
             domains = Counter(
                 address.value.rpartition("@")[2].lower() for address in field.addresses
             )
-            values = [
-                f"{number} at {domain}" if number > 1 else domain
-                for domain, number in domains.items()
-            ]
+            values = []
+            for domain, number in domains.items():
+                values.append(f"{number} at {domain}" if number > 1 else domain)
         lines[field.label] = ", ".join(sorted(values))
     links = item.rendered.links if item.rendered else ()
     lines["Links"] = ", ".join(sorted({link.host or link.target for link in links}))

@@ -431,9 +431,8 @@ def content_changed(message: Message, shown: str) -> ContentChanged:
     fingerprint `shown`.
     """
     current = message.fingerprint
-    before, now = (
-        short_fingerprint(one) if one else "none" for one in (shown, current)
-    )
+    before = short_fingerprint(shown) if shown else "none"
+    now = short_fingerprint(current) if current else "none"
     return ContentChanged(
         f"The message changed after you opened it: you saw {before}, now it is {now}. Read it again, then decide.",
         shown=shown,

@@ -199,8 +199,9 @@ def difference_in_words(first: Content, edited: Replacement) -> str:
 
 def reason_of(first: Content, edited: Replacement) -> str:
     """Return the reason with which the first message is rejected. Its agent gets it."""
-    names = [one["field"] for one in changed_fields(first, edited)]
-    parts = ["subject" if name == "subject" else "recipients" for name in names]
+    parts = []
+    for one in changed_fields(first, edited):
+        parts.append("subject" if one["field"] == "subject" else "recipients")
     if is_text_changed(first, edited.markdown):
         parts.append("text")
     changed = listed(tuple(f"the {part}" for part in dict.fromkeys(parts)))

@@ -157,6 +157,8 @@ def offered_to(
         .order_by("text")
         .values_list("text", flat=True)
     )
+    attachments = {name: capfirst(words) for name, words in FAMILIES.items()}
+    attachments |= {kind.name: capfirst(kind.words) for kind in KINDS.values()}
     offered = {
         "mailboxes": choices_by_pk(mailboxes),
         "keys": dict(keys),
@@ -169,8 +171,7 @@ def offered_to(
         "findings": {name: capfirst(words) for name, words in FINDINGS.items()},
         "own_words": {own_word_key(one): f"“{one}”" for one in words},
         "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
-        "attachments": {name: capfirst(words) for name, words in FAMILIES.items()}
-        | {kind.name: capfirst(kind.words) for kind in KINDS.values()},
+        "attachments": attachments,
         "groups": choices_by_pk(groups),
         "barred_groups": choices_by_pk(groups),
         **{name: choices_by_pk(calendars) for name in (*_HOURS, "office_hours")},

@@ -52,7 +52,7 @@ class Position:
 
     def __str__(self) -> str:
         numbers = (*self.values, self.key)
-        return "-".join("x" if number is None else str(number) for number in numbers)
+        return "-".join(map(str, numbers)).replace("None", "x")
 
 
 def read_position(written: str, *, order: str) -> Position | None:
@@ -63,8 +63,10 @@ def read_position(written: str, *, order: str) -> Position | None:
     parts = written.split("-")
     if len(parts) != len(names) or not all(_NUMBER.fullmatch(part) for part in parts):
         return None
-    numbers = [None if part == "x" else int(part) for part in parts]
-    for name, number in zip(names, numbers, strict=True):
+    numbers = []
+    for name, part in zip(names, parts, strict=True):
+        number = None if part == "x" else int(part)
+        numbers.append(number)
         # Only these two fields may be missing. Numbers beyond what PostgreSQL can
         # compare are refused.
         is_valid = name in ("expires_at", "late_since")

@@ -259,13 +259,10 @@ def queue_messages() -> QueueQuerySet:
 
 def position_at(message: Any, order: str) -> Position:
     """Return the position of a message, which was read with its review, in an order."""
-    values = [
-        getattr(message.review if name in OF_REVIEW else message, name)
-        for name in COMPARED[order]
-    ]
-    numbers = (
-        as_number(value) if isinstance(value, datetime) else value for value in values
-    )
+    numbers = []
+    for name in COMPARED[order]:
+        value = getattr(message.review if name in OF_REVIEW else message, name)
+        numbers.append(as_number(value) if isinstance(value, datetime) else value)
     return Position(tuple(numbers), message.pk)
 
 

@@ -70,7 +70,10 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
 
 def plain(one: Sentence) -> str:
     """Return a sentence as plain text, for a file."""
-    return "".join(in_utc(piece.at) if piece.at else piece.text for piece in one)
+    text = ""
+    for piece in one:
+        text += in_utc(piece.at) if piece.at else piece.text
+    return text
 
 
 def in_utc(at: datetime) -> str:

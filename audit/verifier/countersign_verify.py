@@ -78,11 +78,12 @@ def shown(value: Any) -> str:
     control and bidi characters and wide gaps, and at most about 500 characters long.
     """
     text = re.sub("  +", " ", str(value)[:2000])
-    safe = (
-        one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
-        for one in text[:500]
-    )
-    return "".join(safe) + ("..." if len(text) > 500 or len(str(value)) > 2000 else "")
+    safe = ""
+    for one in text[:500]:
+        if not one.isprintable():
+            one = one.encode("unicode_escape").decode("ascii")
+        safe += one
+    return safe + ("..." if len(text) > 500 or len(str(value)) > 2000 else "")
 
 
 class Ranges:
@@ -113,10 +114,10 @@ class Ranges:
         return result
 
     def __str__(self) -> str:
-        return " ".join(
-            f"{first}-{last}" if first < last else str(first)
-            for first, last in self.runs
-        )
+        parts = []
+        for first, last in self.runs:
+            parts.append(f"{first}-{last}" if first < last else str(first))
+        return " ".join(parts)
 
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.runs)

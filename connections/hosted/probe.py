@@ -139,10 +139,10 @@ def names(words: Iterable[Any]) -> str:
     """Return names of fields and statuses as text, sorted. What does not look like such
     a name could be content of a message, and is shown as "(no name)".
     """
-    body = {
-        word if isinstance(word, str) and _NAME.fullmatch(word) else "(no name)"
-        for word in words
-    }
+    body = set[str]()
+    for word in words:
+        is_name = isinstance(word, str) and _NAME.fullmatch(word)
+        body.add(word if is_name else "(no name)")
     return ", ".join(sorted(body)[:20])
 
 

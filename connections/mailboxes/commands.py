@@ -419,8 +419,10 @@ def loosen(
         what=f"loosen the oversight of {mailbox} to {target}",
         has_happened=lambda: _is_now(mailbox, oversight_mode=target),
     )
-    answered = facts_in(answer) if answer.get("oversight_mode") else {}
-    loosened = _store(mailbox, {"oversight_mode": target} | answered)
+    answered = dict[str, Any](oversight_mode=target)
+    if answer.get("oversight_mode"):
+        answered |= facts_in(answer)
+    loosened = _store(mailbox, answered)
     record_change(
         "mailbox.loosened",
         connection,

@@ -113,7 +113,8 @@ class Page:
         # A hint of the kind "standing" is for all pages and contains nothing
         # confidential: each page then fetches what its reader may see.
         if hint.get("kind") == "standing" or any(
-            mailbox == scope[1] if mailbox else connection in (None, scope[0])
+            (mailbox and mailbox == scope[1])
+            or (not mailbox and connection in (None, scope[0]))
             for connection, mailbox in self.reach
         ):
             with contextlib.suppress(asyncio.QueueFull):

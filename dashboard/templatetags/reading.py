@@ -113,8 +113,8 @@ def runs(row: list[tuple[bool, str]]) -> SafeString:
     for differs, text in row:
         # Each invisible character becomes one visible one, so that the two names stay
         # aligned.
-        visible = "".join(
-            "\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally())
-        )
+        visible = ""
+        for is_mark, piece in pieces(text, Tally()):
+            visible += "\ufffd" if is_mark else piece
         html.append(format_html("<u>{}</u>", visible) if differs else visible)
     return format_html_join("", "{}", ((part,) for part in html))

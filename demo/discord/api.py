@@ -116,16 +116,6 @@ def _up(seconds: float) -> float:
     return math.ceil(seconds * 1000) / 1000
 
 
-def _limited(retry_after: float) -> Answer:
-    """Return the answer 429, with the headers that only this status has."""
-    message = "You are being rate limited."
-    body = {"message": message, "retry_after": retry_after, "global": False}
-    answer = json_answer(body, 429)
-    answer.headers["Retry-After"] = str(math.ceil(retry_after))
-    answer.headers["X-RateLimit-Scope"] = "user"
-    return answer
-
-
 class DiscordApi:
     """Answers the API's calls by reading and changing the guild."""
 
@@ -163,7 +153,14 @@ class DiscordApi:
         wait, headers = self._rates.take(match[1])
         try:
             if wait:
-                answer = _limited(wait)
+                body = {
+                    "message": "You are being rate limited.",
+                    "retry_after": wait,
+                    "global": False,
+                }
+                answer = json_answer(body, 429)
+                answer.headers["Retry-After"] = str(math.ceil(wait))
+                answer.headers["X-RateLimit-Scope"] = "user"
             else:
                 answer, message = act(request, **ids)
         except Refused as refused:

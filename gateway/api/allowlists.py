@@ -274,10 +274,9 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
         added = allowlists.add_entry(
             key, box, pattern=body.pattern, note=body.note or ""
         )
-    return JsonResponse(
-        BypassEntry.of(added) | {"notice": _why_without_effect(added.allowlist, box)},
-        status=201,
-    )
+    answer = BypassEntry.of(added)
+    answer["notice"] = _why_without_effect(added.allowlist, box)
+    return JsonResponse(answer, status=201)
 
 
 @router.put(_PATH + "/mode", response={200: BypassStatus, 202: PendingApproval})

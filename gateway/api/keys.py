@@ -135,7 +135,10 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
         sandbox = key.sandbox if body.sandbox is None else body.sandbox
         made = ApiKey(name=body.name, scopes=scopes, sandbox=sandbox)
         text = accounts.create_key(key, made, body.mailboxes)
-    return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
+    answer = KeyAnswer.of(made)
+    answer["api_key"] = text
+    answer["key"] = text
+    return JsonResponse(answer, status=201)
 
 
 @router.patch("/api-keys/{key_id}", response={200: KeyAnswer, 202: PendingApproval})

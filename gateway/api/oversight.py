@@ -288,9 +288,8 @@ def _list_pending(
     names = (
         ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
     )
-    return (
-        dict.fromkeys(names, rows) | {"count": len(rows), "cursor": following} | outcome
-    )
+    lists = dict.fromkeys(names, rows)
+    return {**lists, "count": len(rows), "cursor": following, **outcome}
 
 
 def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> Json:
@@ -377,13 +376,11 @@ def list_upgrade_requests(request: KeyedRequest) -> Json:
         .select_related("requested_by_key")
     )
     shows_codes = not key.has_conflict_of_interest()
-    result = [
-        UpgradeAnswer.of(row)
-        | {
-            "requested_by": row.requested_by_key_id,
-            "requested_by_name": row.requested_by_key.name,
-            "code": row.code if shows_codes else None,
-        }
-        for row in rows
-    ]
+    result = []
+    for row in rows:
+        answer = UpgradeAnswer.of(row)
+        answer["requested_by"] = row.requested_by_key_id
+        answer["requested_by_name"] = row.requested_by_key.name
+        answer["code"] = row.code if shows_codes else None
+        result.append(answer)
     return {"requests": result}

@@ -268,6 +268,7 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
     `content` names one.
     """
     pk = ulid()
+    content.setdefault("thread_id", ulid())
     return Email(
         id=pk,
         account=key.account,
@@ -282,7 +283,7 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
         # must not change held mail.
         from_name=mailbox.display_name,
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
-        **({"thread_id": ulid()} | content),
+        **content,
     )
 
 

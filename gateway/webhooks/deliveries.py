@@ -135,7 +135,8 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
             "milliseconds": milliseconds,
         }
         if error:
-            log.warning("webhook not delivered", extra=facts | {"reason": error})
+            facts["reason"] = error
+            log.warning("webhook not delivered", extra=facts)
         else:
             log.info("webhook delivered", extra=facts)
         return finished

@@ -146,7 +146,8 @@ def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpRe
 
 
 def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
-    uri, svg = factors.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
+    uri = factors.app_uri(secret, email=request.user.email)  # type: ignore[union-attr]
+    svg = BytesIO()
     # A data: URI needs no file, script or style. Black on white in every colour scheme,
     # so that cameras can read it.
     qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(svg)

@@ -378,39 +378,31 @@ def read_refusals(*, connection_id: int) -> str:
     key = connection.admin_key or connection.oversight_key
     if not connection.is_our_gateway or not key or connection.removed_at:
         return "cannot be asked"
-    try:
-        rows = _new_rows(
-            connection, AdminClient(base_url=connection.api_url, key=key, within=20.0)
-        )
-    except errors.UpstreamError as error:
-        health.note_unread(connection, "refusals", error)
-        return "not now"
-    _store(connection, rows)
-    return f"{len(rows)} read"
-
-
-def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, Any]]:
-    """Return the refusals that are not stored yet, the oldest first.
-
-    Pages are read, newest first, up to a refusal that is stored already. If reading one
-    page fails, none is returned: a stored newer refusal would hide the missing ones.
-    """
+    client = AdminClient(base_url=connection.api_url, key=key, within=20.0)
     rows: dict[str, Mapping[str, Any]] = {}
     cursor = ""
     read_cursors = {""}
-    while len(rows) < MOST_REFUSALS:
-        page, cursor = client.list_refusals(cursor=cursor)
-        by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
-        stored_ids = set(
-            connection.refusals.filter(upstream_id__in=by_id).values_list(
-                "upstream_id", flat=True
+    # Pages are read, newest first, up to a refusal that is stored already. If reading
+    # one page fails, none is stored: a stored newer refusal would hide the missing
+    # ones.
+    try:
+        while len(rows) < MOST_REFUSALS:
+            page, cursor = client.list_refusals(cursor=cursor)
+            by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
+            stored_ids = set(
+                connection.refusals.filter(upstream_id__in=by_id).values_list(
+                    "upstream_id", flat=True
+                )
             )
-        )
-        rows |= {name: row for name, row in by_id.items() if name not in stored_ids}
-        if stored_ids or not cursor or cursor in read_cursors:
-            break
-        read_cursors.add(cursor)
-    return list(rows.values())[::-1]
+            rows |= {name: row for name, row in by_id.items() if name not in stored_ids}
+            if stored_ids or not cursor or cursor in read_cursors:
+                break
+            read_cursors.add(cursor)
+    except errors.UpstreamError as error:
+        health.note_unread(connection, "refusals", error)
+        return "not now"
+    _store(connection, list(rows.values())[::-1])
+    return f"{len(rows)} read"
 
 
 # Stores refusals that the gate reported, each with an entry in the ledger.

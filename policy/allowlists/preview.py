@@ -7,7 +7,7 @@ because the desk has no message of it.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -157,7 +157,22 @@ def rehearse(
     mail = list(judgeable.order_by("-pk").values_list(*columns)[:MOST])
     everybody = {address for *_, recipients in mail for address in recipients}
     connections = {connection for _, connection, *_ in mail}
-    sides = _before_and_after(at, change, connections, everybody)
+    # Both have only the entries that could name one of the recipients.
+    in_force = lists_in_force(
+        connections=connections, patterns=patterns_of(everybody), also=at
+    )
+    changed = copy(at)
+    changed.mode = change.mode or at.mode
+    entries = dict(in_force.entries.get(at.pk, {}))
+    for removed in change.remove:
+        entries.pop(stored_pattern(removed), None)
+    for wanted in change.put:
+        pattern = read_pattern(wanted.pattern)
+        entries[pattern] = Entry(pattern, wanted.expires_at)
+    lists = []
+    for one in in_force.lists:
+        lists.append(changed if one == at else one)
+    sides = (in_force, ListsInForce(lists, {**in_force.entries, at.pk: entries}))
     contacts: Mapping[int, Collection[str]] = {}
     if any(one.mode == CONTACTS for side in sides for one in side.lists):
         contacts = contacts_among(connections, everybody)
@@ -186,30 +201,6 @@ def rehearse(
         for one in newest.select_related("mailbox", "connection")
     )
     return Rehearsal(len(mail), more, len(turned) - more, rows, noted, blocked)
-
-
-def _before_and_after(
-    at: Allowlist,
-    change: Change,
-    connections: Collection[int],
-    recipients: Iterable[str],
-) -> tuple[ListsInForce, ListsInForce]:
-    """Return the lists in force before a change of one of them, and those after it.
-    Both have only the entries that could name one of the recipients.
-    """
-    before = lists_in_force(
-        connections=connections, patterns=patterns_of(recipients), also=at
-    )
-    changed = copy(at)
-    changed.mode = change.mode or at.mode
-    entries = dict(before.entries.get(at.pk, {}))
-    for pattern in change.remove:
-        entries.pop(stored_pattern(pattern), None)
-    for one in change.put:
-        pattern = read_pattern(one.pattern)
-        entries[pattern] = Entry(pattern, one.expires_at)
-    lists = [changed if one == at else one for one in before.lists]
-    return before, ListsInForce(lists, {**before.entries, at.pk: entries})
 
 
 def save_label(shown: Preview, rehearsal: Rehearsal | None) -> str:

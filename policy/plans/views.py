@@ -132,12 +132,11 @@ def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
     """
     targets = []
     for risk, words in RISKS.items():
-        look, decision = (
-            minutes_in_words(one) if one else ""
-            for one in plan.targets.get(risk) or (None, None)
-        )
-        if look or decision:
-            targets.append((words, look, decision))
+        times = []
+        for minutes in plan.targets.get(risk) or (None, None):
+            times.append(minutes_in_words(minutes) if minutes else "")
+        if any(times):
+            targets.append((words, times[0], times[1]))
     return targets, [commands.step_in_words(step) for step in plan.steps.all()]
 
 

@@ -325,14 +325,16 @@ class Demand:
         closed = [one for one in calendars if not one or not is_open(one, self.now)]
         if not closed:
             return ""
-        names = sorted(one.name if one else "a deleted calendar" for one in closed)
+        names = [one.name for one in closed if one]
+        names += ["a deleted calendar"] * closed.count(None)
+        names.sort()
         only = f"A rule lets this be approved and sent only within the hours of {listed(names)}"
         at = self.now
         # All calendars must be open at the same time: from each opening on, look again.
         for _ in range(_MOST_OPENINGS):
-            openings = [next_opening(one, at) if one else None for one in calendars]
+            openings = [next_opening(one, at) for one in calendars if one]
             known = [one for one in openings if one]
-            if len(known) < len(openings):
+            if len(known) < len(calendars):
                 break
             if max(known) == at:
                 return f"{only}: next {at:%a %-d %b at %H:%M} UTC."

@@ -394,9 +394,11 @@ def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
     """Return the rules with this one in place of the rule that has its id; if none has,
     with this one added at the end.
     """
-    if find(rules, rule.id) is None:
+    found = find(rules, rule.id)
+    if found is None:
         return (*rules, rule)
-    return tuple(rule if one.id == rule.id else one for one in rules)
+    at = rules.index(found)
+    return (*rules[:at], rule, *rules[at + 1 :])
 
 
 def after_act(rules: Rules, rule_id: str, act: str) -> Rules:

@@ -390,11 +390,10 @@ def _as_markdown(body: str) -> str:
     # Discord's field has only one line, so people type \n for a new line. Mail is
     # Markdown, where a line break needs two blanks at the end of the line before.
     lines = body.replace("\\n", "\n").split("\n")
-    joined = [
-        f"{line}  " if line.strip() and after.strip() else line
-        for line, after in pairwise(lines)
-    ]
-    return "\n".join([*joined, lines[-1]])
+    text = ""
+    for line, after in pairwise(lines):
+        text += f"{line}  \n" if line.strip() and after.strip() else f"{line}\n"
+    return text + lines[-1]
 
 
 def check_inbox(command: Command) -> str:

@@ -249,10 +249,12 @@ def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> N
     person = person_of(interaction)
     # Of people who are not linked to the desk only some refusals are recorded.
     if words := reason if person else recorded_refusal(interaction, reason):
+        details = command_details(interaction)
+        details["why"] = words
         record(
             "command.failed",
             actor=person.actor(surface="discord") if person else stranger(interaction),
-            details=command_details(interaction) | {"why": words},
+            details=details,
         )
 
 

@@ -171,12 +171,12 @@ def headers_of(message: Message, content: Content) -> dict[str, Sequence[Any]]:
         "in_reply_to": [content.in_reply_to],
         "send_at": [content.send_at],
     }
-    lines = [
-        _header(NAMES[name], values)
-        if name in content.coverage
-        else Header(NAMES[name], covered=False)
-        for name, values in texts.items()
-    ]
+    lines = []
+    for name, values in texts.items():
+        line = Header(NAMES[name], covered=False)
+        if name in content.coverage:
+            line = _header(NAMES[name], values)
+        lines.append(line)
     lines += [
         _header(f"Added: {name}", [value]) for name, value in content.additions.items()
     ]

@@ -59,7 +59,32 @@ class Command(BaseCommand):
             )
         path = file.expanduser().absolute()
         try:
-            facts = _write(path, read_passphrase(is_new=True))
+            passphrase = read_passphrase(is_new=True)
+            url = owner_url()
+            with new_backup(path) as backup:
+                with backup.add(SEALS) as copy:
+                    _copy_seals(copy)
+                # Record it before the dump, so that the dump contains it.
+                with transaction.atomic():
+                    record("backup.made", actor=OPERATOR, details={"file": path.name})
+                with snapshot(url) as session:
+                    if is_being_restored(session):
+                        raise BackupError(
+                            "A restore into this database was interrupted: there is nothing complete to back up."
+                        )
+                    facts = _read_facts(session)
+                    with backup.add(DUMP) as target:
+                        dump(url, target, session=session)
+                files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
+                secrets = {
+                    "keys": {name: env_str(name, "") for name in NAMES},
+                    "files": {
+                        name: path.read_text(encoding="utf-8")
+                        for name, path in files.items()
+                        if path.exists()
+                    },
+                }
+                backup.finish(facts, secrets=secrets, passphrase=passphrase)
         except BackupError as error:
             raise CommandError(str(error)) from None
         sealed = "without a seal"
@@ -72,35 +97,6 @@ class Command(BaseCommand):
             "Its keys are encrypted with the passphrase, without which it cannot be restored; messages, people and the "
             "ledger are not. Keep it where only you can read it, and the passphrase elsewhere."
         )
-
-
-def _write(path: Path, passphrase: str) -> dict[str, Any]:
-    url = owner_url()
-    with new_backup(path) as backup:
-        with backup.add(SEALS) as copy:
-            _copy_seals(copy)
-        # Record it before the dump, so that the dump contains it.
-        with transaction.atomic():
-            record("backup.made", actor=OPERATOR, details={"file": path.name})
-        with snapshot(url) as session:
-            if is_being_restored(session):
-                raise BackupError(
-                    "A restore into this database was interrupted: there is nothing complete to back up."
-                )
-            facts = _read_facts(session)
-            with backup.add(DUMP) as target:
-                dump(url, target, session=session)
-        files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
-        secrets = {
-            "keys": {name: env_str(name, "") for name in NAMES},
-            "files": {
-                name: path.read_text(encoding="utf-8")
-                for name, path in files.items()
-                if path.exists()
-            },
-        }
-        backup.finish(facts, secrets=secrets, passphrase=passphrase)
-    return facts
 
 
 def _copy_seals(copy: CountedFile) -> None:

@@ -245,7 +245,7 @@ def _plain(text: str) -> str:
     """Return a text for the terminal, with control characters replaced. Subjects of
     messages can contain any.
     """
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
+    plain = ""
+    for character in text:
+        plain += character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    return plain

@@ -45,7 +45,7 @@ def _line(request: UpgradeRequest | ApprovalRequest, what: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1]
-        for character in text
-    )
+    plain = ""
+    for character in text:
+        plain += character if character.isprintable() else ascii(character)[1:-1]
+    return plain

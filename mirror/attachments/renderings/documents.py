@@ -276,11 +276,13 @@ def _slide_blocks(element: Element, outline: Outline) -> None:
 
 def _slide_text(element: Element) -> str:
     """Return the text below an element, its paragraphs as lines."""
-    return "".join(
-        one.text or "" if one.tag == "t" else "\n"
-        for one in element.iter()
-        if one.tag in ("t", "br", "p")
-    ).strip("\n")
+    texts = []
+    for one in element.iter():
+        if one.tag == "t":
+            texts.append(one.text or "")
+        elif one.tag in ("br", "p"):
+            texts.append("\n")
+    return "".join(texts).strip("\n")
 
 
 # --- OpenDocument ---------------------------------------------------------------------
