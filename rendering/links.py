@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from common.domains import has_known_suffix, registered_domain
 from rendering.invisibles import stripped
 from rendering.result import Link
-from simple_form.harmless import length
+from simple_form.declarations import pixels
 from simple_form.html_reading import BLOCKS
 
 # Characters that pass for a dot: the dots of IDNA, and those that Unicode lists as
@@ -534,7 +534,7 @@ def separators(tag: str, style: Mapping[str, str]) -> tuple[str, str]:
 def _gap(style: Mapping[str, str], side: str) -> str:
     """Return a mark if margin and padding on a side look like a space."""
     gap = sum(
-        length(style.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding")
+        pixels(style.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding")
     )
     return _APART_MARK if gap >= _GAP else ""
 

@@ -31,12 +31,22 @@ from rendering.pictures import (
 from rendering.result import Difference, Link, RemotePicture
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
+from simple_form.result import COLOURS, HIDDEN, LEFT_OUT, PREHEADER
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 # Between the labels in a `data-labels` attribute.
 _LABELS = "\x1f"
+# What the box of a change says.
+_LABELS_OF = {
+    HIDDEN: "hidden words",
+    COLOURS: "hidden words",
+    PREHEADER: "shown in lists of messages only",
+    LEFT_OUT: "left out",
+}
 # Attributes of the simple form that are copied to the drawing.
-_DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding", "border")
+_DRAWN = tuple(
+    "style dir colspan rowspan value cellpadding cellspacing border".split()
+)
 
 
 class Drawing:
@@ -93,6 +103,9 @@ class Drawing:
             self._link_texts.add("\n")
             self._end_line("")
             return
+        if tag == "ins":
+            self._mark_change(int(attributes["data-change"]))
+            return
         if tag in BLOCKS or tag == "tr":
             self._end_line(tag)
         elif tag in ("td", "th"):
@@ -122,13 +135,11 @@ class Drawing:
         if "data-labels" in attributes:
             self._link_texts.add_labels(attributes["data-labels"].split(_LABELS))
         is_struck = tag == "s" or "line-through" in style
-        if tag not in ("s", "ins"):
+        if tag != "s":
             self.out.append(f"<{tag}{marks}>")
         self._stack.append((tag, separator_after, is_struck, link))
         self._preformatted += tag == "pre"
         self._struck += is_struck
-        if "data-change" in attributes:
-            self._mark_changes(attributes["data-change"], is_left_out=tag == "ins")
 
     # Draws the end of the innermost open element.
     def _end(self) -> None:
@@ -137,7 +148,11 @@ class Drawing:
         tag, separator_after, is_struck, link = self._stack.pop()
         self._preformatted -= tag == "pre"
         self._struck -= is_struck
-        if tag not in ("s", "ins"):
+        if tag == "ins":
+            self.out.append("</span>")
+            self.text.append("] ")
+            return
+        if tag != "s":
             self.out.append(f"</{tag}>")
         if link is not None:
             # Empty items, into which `_write_target` writes later where the link goes.
@@ -148,19 +163,19 @@ class Drawing:
         if tag in BLOCKS:
             self._end_line("")
 
-    def _mark_changes(self, numbers: str, *, is_left_out: bool) -> None:
-        """Draw one box that names the differences with these numbers."""
-        indexes = [int(index) for index in numbers.split()]
-        first = self.differences[indexes[0]]
-        label = first.how
-        if not is_left_out:
-            hows = ", ".join(self.differences[index].how for index in indexes)
-            label = f"may look different ({hows}):"
-        elif first.passage:
-            label += f": “{first.passage}”"
-        mark = self._write_box("ghost" if first.does else "blocked", label, "hidden")
-        for index in indexes:
-            self.differences[index] = replace(self.differences[index], mark=mark)
+    def _mark_change(self, index: int) -> None:
+        """Begin the box of the words that a change is about, with what it names."""
+        change = self.differences[index]
+        mark = self._next_mark("hidden")
+        if not change.mark:
+            self.differences[index] = replace(change, mark=mark)
+        label = f"{_LABELS_OF[change.code]} ({change.how}): "
+        if change.code != COLOURS:
+            label += f"“{change.passage}”"
+        drawn = html.escape(named(label, self.tally))
+        self.out.append(f'<span id="{mark}" class="ghost">{drawn}')
+        self.text.append(f" [{label}")
+        self._stack.append(("ins", "", False, None))
 
     # Draws a picture if it may be drawn, else a box that says why it is not shown.
     def _picture(self, attributes: Mapping[str, str]) -> None:

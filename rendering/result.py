@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from simple_form.result import Change
+from simple_form.result import HIDING, LOOK, Change
 
 # The reason that is shown above the source of a message over which the parser was
 # killed.
@@ -33,7 +33,7 @@ class RemotePicture:
 
 @dataclass(frozen=True)
 class Difference(Change):
-    """What may look different to the recipient, and the id of its box in the frame."""
+    """What the recipient may see differently, and the id of its box in the frame."""
 
     mark: str = ""
 
@@ -87,13 +87,18 @@ class RenderedMessage:
 
     @property
     def word_differences(self) -> tuple[Difference, ...]:
-        """What could hide, cover, cut off, move or add words."""
-        return tuple(one for one in self.differences if one.does)
+        """Words of the original that its recipient may not see, or see elsewhere."""
+        return tuple(one for one in self.differences if one.code != LOOK)
+
+    @property
+    def hidden(self) -> tuple[Difference, ...]:
+        """Words of the original that are hidden in a plain way."""
+        return tuple(one for one in self.differences if one.code in HIDING)
 
     @property
     def says_more(self) -> bool:
         """Whether the reviewer needs to see more than its text."""
-        return bool(self.word_differences or self.blocked or self.doubt)
+        return bool(self.differences or self.blocked or self.doubt)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

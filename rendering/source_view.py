@@ -11,6 +11,7 @@ from common.fingerprint import Content
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
 from rendering.links import find_bare_links
 from rendering.result import Difference, RenderedMessage
+from simple_form.result import HIDDEN
 
 STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
 
@@ -78,7 +79,7 @@ def left_out(tally: Tally) -> str:
 def secret_text(tally: Tally) -> tuple[Difference, ...]:
     """Return a difference for each text that is spelled in invisible characters."""
     return tuple(
-        Difference("written in invisible characters", "hide it", text)
+        Difference(HIDDEN, "written in invisible characters", text)
         for text in tally.secret
     )
 

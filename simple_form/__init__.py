@@ -6,6 +6,7 @@ nothing else of Countersign, no database and no network.
 """
 
 from simple_form.result import Change, SimpleForm, TooComplex
-from simple_form.simplify import simplify, text_of
+from simple_form.simplify import simplify
+from simple_form.text import text_of
 
 __all__ = ["Change", "SimpleForm", "TooComplex", "simplify", "text_of"]

@@ -51,6 +51,16 @@ _RAW_END = {
 }
 
 
+_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+
+def ascii_lower(text: str) -> str:
+    """Return `text` with the letters A to Z, and no others, in lower case, as names of
+    HTML and CSS are compared.
+    """
+    return text.translate(_LOWER)
+
+
 class Values(dict[str, str]):
     """A dict that has an empty text for every name that it lacks."""
 
@@ -66,7 +76,7 @@ class Token(NamedTuple):
     comment, or lost (text that the standard drops; `name` says why).
 
     Document types and other tags that begin with `<!` or `<?` are comments with the
-    name "declaration".
+    name "declaration"; "abrupt" ones end in a way that some programs do not know.
     """
 
     kind: str
@@ -170,11 +180,12 @@ def _markup(text: str, at: int, foreign: bool) -> tuple[Token | None, int]:
     if text.startswith("<!--", at):
         for short in ("<!-->", "<!--->"):
             if text.startswith(short, at):
-                return Token("comment", "", ""), at + len(short)
+                return Token("comment", "abrupt", ""), at + len(short)
         closing = _COMMENT_END.search(text, at + 4)
         if closing is None:
             return Token("lost", "a comment that never ends", text[at + 4 :]), len(text)
-        return Token("comment", "", text[at + 4 : closing.start()]), closing.end()
+        name = "abrupt" if "!" in closing.group() else ""
+        return Token("comment", name, text[at + 4 : closing.start()]), closing.end()
     if foreign and text.startswith("<![CDATA[", at):
         # The standard reads its inside as text. Reading it as markup shows all of it
         # too.
@@ -204,7 +215,7 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
     while True:
         at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
         if text.startswith(">", at):
-            return Token(kind, name.group().lower(), "", attributes), at + 1
+            return Token(kind, ascii_lower(name.group()), "", attributes), at + 1
         match = _ATTRIBUTE.match(text, at)
         if match is None or match["unended"]:
             return Token("lost", "a tag that never ends", text[opening:]), len(text)
@@ -212,7 +223,7 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
         if count > MAX_ATTRIBUTES:
             raise TooComplex(f"a tag has more than {MAX_ATTRIBUTES} attributes")
         value = match["double"] or match["single"] or match["bare"] or ""
-        attributes.setdefault(match["name"].lower(), value)
+        attributes.setdefault(ascii_lower(match["name"]), value)
         at = match.end()
 
 

@@ -1,8 +1,27 @@
 """The dataclasses that `simplify` returns: the simple form of a message, and what it
-changes of the original.
+does not take over from the original.
 """
 
 from dataclasses import dataclass
+
+# What a change is about. Words that a style hides and that are removed; the same at the
+# beginning, which lists of messages show beside the subject; words in the colour of
+# their background, which are kept in another colour; words of a part that is left out,
+# and are seen by some recipients only; anything else that may look different.
+HIDDEN = "hidden"
+PREHEADER = "preheader"
+COLOURS = "colours"
+LEFT_OUT = "left_out"
+LOOK = "look"
+# Of these, recipients do not see words that the original has.
+HIDING = frozenset({HIDDEN, COLOURS})
+_SENTENCES = {
+    HIDDEN: "Removed, because it is hidden ({how}): “{passage}”.",
+    PREHEADER: "Removed, because only lists of messages show it ({how}): “{passage}”.",
+    COLOURS: "Shown, because its colour is that of its background ({how}): “{passage}”.",
+    LEFT_OUT: "Left out ({how}): “{passage}”.",
+    LOOK: "The layout was simplified: {how}.",
+}
 
 
 class TooComplex(Exception):
@@ -11,45 +30,37 @@ class TooComplex(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """Something that the simple form leaves out or changes.
+    """Something of the original that the simple form does not have, or has otherwise.
 
-    `how` is what the original has, such as "display: none", and `does` what that may do
-    to the words in `passage`, such as "hide it". If it changes only the look, `does`
-    and `passage` are empty.
+    `code` is one of the constants above, `how` is what the original has, such as
+    "display: none", and `passage` the words concerned; empty for LOOK.
     """
 
-    how: str
-    does: str = ""
+    code: str
+    how: str = ""
     passage: str = ""
-    # Whether it hides words at the beginning of the message that inboxes show next to
-    # its subject, as newsletters do.
-    is_preheader: bool = False
 
     def sentence(self) -> str:
         """Return the change as a sentence for people."""
-        if self.is_preheader:
-            return f"“{self.passage}” is hidden in the original, and shown in lists of messages ({self.how})."
-        if not self.does:
-            return f"Left out, which changes only the look: {self.how}."
-        if not self.passage:
-            return f"A part without words could {self.does.replace(' it', ' words')} ({self.how})."
-        what = self.does.replace(" it", f" “{self.passage}”")
-        return (
-            f"The original could {what} ({self.how})."
-            if what != self.does
-            else (f"The original could {self.does} at “{self.passage}” ({self.how}).")
-        )
+        return _SENTENCES[self.code].format(how=self.how, passage=self.passage)
 
 
 @dataclass(frozen=True)
 class SimpleForm:
     """The result: `html` can be sent, `marked` is for the desk to draw.
 
-    `marked` is the same HTML with `data-change` on each element that a change is about:
-    indexes in `changes`, with spaces between. An empty `<ins>` with that attribute
-    stands for something left out. `data-labels` has the titles of an element.
+    `marked` is the same HTML with `<ins data-change="3">` around or in place of the
+    words that a change is about (its index in `changes`), and with `data-labels`, the
+    titles of an element.
     """
 
     html: str
     marked: str
     changes: tuple[Change, ...] = ()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether everything in the original is written unchanged, or has no effect on
+        words in any mail program.
+        """
+        return not self.changes

@@ -1,116 +1,230 @@
-"""Writes the `style` attribute of an element of the simple form: only properties and
-values that are known to be harmless, within limits.
+"""How words look at each place of a message, and the `style` attributes that the simple
+form writes: a few properties, each value read and written anew, within limits in which
+no value can hide, cover, move or add words.
 """
 
-from itertools import product
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from simple_form.colours import (
     BLACK,
     LINK,
-    READABLE,
+    UNREADABLE,
     WHITE,
+    Colour,
     colour_of,
     contrast,
-    over,
+    readable,
 )
-from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, length
+from simple_form.declarations import (
+    OF_INSIDE,
+    ROOT_SIZE,
+    SIDES,
+    Declaration,
+    draws_other_letters,
+    is_harmless,
+    pixels,
+)
 from simple_form.html_reading import Values
-from simple_form.looks import BESIDE, MOST_STRUCK, NO_COLOUR, SCALES, Look
 
-ALL_SIDES = ("top", "right", "bottom", "left")
-BLOCK_BOXES = frozenset("block table flex grid flow-root table-cell".split())
-INLINE_BOXES = frozenset(("inline-block", "inline-table", "inline-flex", "inline-grid"))
-# Inline elements.
-_WORDS = frozenset("a b code em i s span strong u".split())
+BLOCKS = frozenset(
+    "blockquote dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th tr ul".split()
+)
 # Parts of tables and lists, which must keep their display.
-_PARTS_OF_TABLES = frozenset("table tbody tr td th li dd dt".split())
-# The smallest and largest font size of the simple form, in pixels.
-_SMALLEST = 10.0
-_LARGEST = 48.0
-_WIDTHS = ("width", "max-width")
-# In pixels: the most width that margins and paddings around each other take, and the
-# most height of a cell.
-MOST_SPREAD = 240.0
-MOST_HIGH = 120.0
-# How many pixels a box around inline words may be higher than they. A higher one covers
-# the lines next to it.
-_MOST_AROUND = 3.0
-# The most pixels of margin or padding beside inline words.
-_MOST_BESIDE = 24
+_PARTS = frozenset("table tbody td th tr li".split())
+# By how much browsers change the font size in these elements.
+_SCALES = {
+    "h1": 2.0, "h2": 1.5, "h3": 1.17, "h5": 0.83, "h6": 0.67, "sub": 0.83, "sup": 0.83, "code": 0.82, "pre": 0.82,
+    "small": 0.83, "big": 1.2,
+}  # fmt: skip
+_KEYWORDS = {
+    "xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0, "xx-large": 32.0,
+}  # fmt: skip
+# Pixels that browsers indent these on the left, or on both sides.
+INDENTS = {"ol": 40, "ul": 40, "dd": 40, "blockquote": 80}
+# In pixels: the smallest and largest font size; the most width that indents, margins and
+# paddings around each other take as they are written, and in an original that looks the
+# same everywhere; and below which font size words count as hidden.
+SMALLEST, LARGEST = 10, 48
+MOST_SPREAD = 200
+TOO_WIDE = 500
+TINY = 5.0
+# Lines through words that lie in each other, and raised words in each other.
+MOST_STRUCK = MOST_RAISED = 2
+_CHOICES = {
+    "font-style": re.compile("italic|normal"),
+    "font-weight": re.compile("normal|bold|[1-9]00"),
+    "text-align": re.compile("left|right|center|justify"),
+    "text-transform": re.compile("none|uppercase|lowercase|capitalize"),
+    "vertical-align": re.compile("top|middle|bottom|baseline"),
+}
+_NUMBERS = {
+    "1": "decimal", "a": "lower-alpha", "A": "upper-alpha", "i": "lower-roman", "I": "upper-roman",
+    "lower-latin": "lower-alpha", "upper-latin": "upper-alpha",
+}  # fmt: skip
+LETTERED = frozenset(_NUMBERS.values()) - {"decimal"}
+BULLETS = frozenset(("disc", "circle", "square"))
 _FONTS = frozenset(
     (
         *"arial helvetica verdana tahoma georgia calibri cambria garamond roboto inter lato courier times".split(),
         *"palatino aptos consolas menlo monospace serif sans-serif system-ui -apple-system blinkmacsystemfont".split(),
-        "helvetica neue",
-        "times new roman",
-        "trebuchet ms",
-        "courier new",
-        "segoe ui",
-        "open sans",
-        "lucida grande",
+        *("helvetica neue", "times new roman", "trebuchet ms", "courier new", "segoe ui"),
+        *("open sans", "lucida grande"),
     )
 )
-# Keywords that are kept, by property.
-_CHOICES = {
-    "font-style": {"italic", "oblique", "normal"},
-    "font-weight": {"normal", "bold", *(str(n) for n in range(100, 1000, 100))},
-    "text-align": {"left", "right", "center", "justify"},
-    "text-transform": {"none", "uppercase", "lowercase", "capitalize"},
-    "vertical-align": {"top", "middle", "bottom", "baseline"},
-    "list-style-type": set(
-        "none disc circle square decimal lower-alpha upper-alpha lower-roman upper-roman".split()
-    ),
-}
+_BORDER = re.compile(r"([0-9.]+(?:px|pt)|thin|medium)|(solid|dashed|dotted|double)|(\S+(?:\([^)]*\))?)")
 
 
-def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> str:
-    """Return the style of an element that is written as `tag`: the part of the values
-    that apply (`held`) that may stay. Sets in `look` how its words look then.
+@dataclass(eq=False, slots=True)
+class Region:
+    """Words that the original hides, for the reason `how`. They are removed if
+    `is_removed`, and else kept so that they can be read.
     """
-    back = look.light.backs[0]
-    colour = over(look.light.colours[0], back)
-    if contrast(colour, back) < READABLE:
-        # Words that could not be read get another colour.
-        colour = max((BLACK, WHITE), key=lambda one: contrast(one, back))
-    look.written = (colour, back)
-    look.written_size *= SCALES.get(tag, 1.0)
-    kept = Values(
-        {
-            **_colours(tag, held, look, above),
-            **_letters(tag, held, look, above),
-            **_flow(tag, held, above),
-            **_boxes(tag, held, look, above, is_box=is_box),
-        }
-    )
-    look.is_coloured = "color" in kept
-    look.around = tuple(dict.fromkeys((*above.around, look.written[1])))
-    if "font-size" in kept:
-        look.written_size = _clamped(look.size)
-    look.written_line = float(kept.get("line-height", above.written_line))
-    widths = [length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS]
-    look.written_room = min([above.written_room, *widths])
-    return "".join(f"{name}:{value};" for name, value in kept.items())
+
+    how: str
+    is_removed: bool
+    # Whether it is at the beginning, before all words that people see.
+    is_first: bool
+    words: list[str] = field(default_factory=list)
+    # The index of its change, once it has words.
+    change: int = -1
 
 
-def _is_plain(above: Look) -> bool:
-    return above.written == (BLACK, WHITE) and above.around == (WHITE,)
+@dataclass(slots=True)
+class Look:
+    """How words look at one place. Lengths are in pixels."""
+
+    # The colours in the original, and whether what is behind the words is known.
+    ink: Colour = BLACK
+    back: Colour = WHITE
+    is_known: bool = True
+    # The font size in the original, that which is written, and the height of lines if
+    # it is fixed.
+    size: float = ROOT_SIZE
+    written_size: int = round(ROOT_SIZE)
+    line: float | None = None
+    # Why words are hidden here: by their element, its visibility, their font size, or
+    # their colour.
+    region: Region | None = None
+    invisible: Region | None = None
+    tiny: Region | None = None
+    faint: Region | None = None
+    # How much width is taken: in the original, and as it is written.
+    spread: int = 0
+    written_spread: int = 0
+    struck: int = 0
+    raised: int = 0
+    align: str = ""
+    # Whether boxes are centred, and how the children of a flex or grid box stand.
+    is_centred: bool = False
+    flow: str = ""
+    keeps_blanks: bool = False
+    is_one_line: bool = False
+    # What may cut words off, and whether a font draws other letters.
+    cut: str = ""
+    is_symbols: bool = False
+
+    def written(self) -> tuple[Colour, Colour]:
+        """Return the colours that are written: words, and what is behind them."""
+        return readable(self.ink, self.back), self.back
+
+    def hiding(self) -> Region | None:
+        """Return why words are hidden here; None if they are not."""
+        return self.region or self.invisible or self.tiny or self.faint
 
 
-def _is_restated(tag: str, above: Look) -> bool:
-    """Whether a table needs colours and font size once more, for mail programs in which
-    tables do not inherit them.
+def look_inside(
+    tag: str, name: str, held: Values, above: Look, *, is_first: bool, inline: Mapping[str, str]
+) -> Look:
+    """Return how words look inside of an element, written as `tag` and named `name` in
+    the original. `held` is what its styles set, `inline` what its own style does.
     """
-    return tag == "table" and not (_is_plain(above) and above.written_size == ROOT_SIZE)
+    look = replace(above, flow="")
+    ink = LINK if tag == "a" else above.ink
+    look.ink = colour_of(held["color"].replace("windowtext", "black"), above.back) or ink
+    for property in ("background-color", "background"):
+        colours = re.findall(r"#\w+|\w+\([^()]*\)|[a-z]+", held[property])
+        found = [colour_of(one, above.back) for one in colours]
+        if known := next(filter(None, found), None):
+            look.back, look.is_known = known, "(" not in held[property].replace("rgb", "")
+        elif "url" in held[property]:
+            look.is_known = False
+    if "background-image" in held and held["background-image"] != "none":
+        look.is_known = False
+    look.size = _size_of(name, held["font-size"], above.size)
+    if "font-size" in held:
+        look.tiny = None
+        if look.size < TINY:
+            how = f"font-size: {held['font-size']}"
+            look.tiny = Region(how, is_first or "font-size" in inline, is_first)
+    if contrast(look.ink, look.back) >= UNREADABLE or not look.is_known:
+        look.faint = None
+    elif above.faint is None:
+        how = f"{look.ink.written()} on {look.back.written()}"
+        look.faint = Region(how, False, is_first)
+    _set_flow(tag, name, held, look)
+    return look
 
 
-def _colours(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
-    written = look.written
-    inherited = (LINK, above.written[1]) if tag == "a" else above.written
-    # An element that may be wider than the box around it needs a background of its own.
-    is_own = not _is_plain(above) and (
-        "width" in held or "max-width" in held or "background-color" in held
-    )
-    if written == inherited and not is_own and not _is_restated(tag, above):
+def _size_of(name: str, value: str, above: float) -> float:
+    if value in _KEYWORDS:
+        return _KEYWORDS[value]
+    scale = {"smaller": 0.83, "larger": 1.2}.get(value)
+    if scale is None and (size := pixels(value, above, above)) is not None:
+        return max(size, 0.0)
+    return above * (scale or _SCALES.get(name, 1.0))
+
+
+def _set_flow(tag: str, name: str, held: Values, look: Look) -> None:
+    height = held["line-height"]
+    if height:
+        look.line = pixels(height, look.size, look.size)
+        if re.fullmatch(r"[0-9]*\.?[0-9]+", height):
+            look.line = None if float(height) >= 0.9 else 0.0
+    for one in OF_INSIDE:
+        if held[one] and not is_harmless(Declaration(one, held[one]), name):
+            look.cut = f"{one}: {held[one]}"
+    if held["font-family"]:
+        look.is_symbols = draws_other_letters(held["font-family"])
+    display = held["display"]
+    if display in ("flex", "inline-flex"):
+        look.flow = "column" if "column" in held["flex-direction"] else "row"
+    elif display in ("grid", "inline-grid"):
+        look.flow = "column"
+    white_space = held["white-space"]
+    if white_space:
+        look.keeps_blanks = white_space in ("pre", "pre-wrap", "pre-line", "break-spaces")
+        look.is_one_line = white_space in ("nowrap", "pre")
+    if tag == "pre":
+        look.keeps_blanks = True
+        look.is_one_line = look.is_one_line or not white_space
+    look.struck += tag == "s" or "line-through" in held["text-decoration"]
+    look.raised += tag in ("sub", "sup")
+
+
+def style_of(
+    tag: str, held: Values, look: Look, above: Look, *, is_restated: bool = False
+) -> str:
+    """Return the style of an element, and set in `look` what it takes of the limits.
+
+    An element that may be larger than the box around it needs a background of its own
+    (`is_restated`).
+    """
+    kept = {
+        **_colours(tag, look, above, is_restated or tag in ("table", "a")),
+        **_letters(tag, held, look, above),
+        **_boxes(tag, held, look, above),
+    }
+    return "".join(f"{name}:{value};" for name, value in sorted(kept.items()))
+
+
+def _colours(tag: str, look: Look, above: Look, is_restated: bool) -> dict[str, str]:
+    written = look.written()
+    around = above.written()
+    is_plain = around == (BLACK, WHITE)
+    inherited = (LINK, around[1]) if tag == "a" and is_plain else around
+    if written == inherited and (is_plain or not is_restated):
         return {}
     return {"color": written[0].written(), "background-color": written[1].written()}
 
@@ -118,139 +232,124 @@ def _colours(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
 def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     """Return the font, its size and weight, alignment, decoration and line height."""
     kept: dict[str, str] = {}
-    size = _clamped(look.size)
-    if size != _clamped(look.written_size) or _is_restated(tag, above):
-        kept["font-size"] = f"{size:.0f}px"
-    if tag == "table" and above.aligned:
-        usual = "right" if look.is_right_to_left else "left"
-        held = Values({"text-align": usual, **held})
+    by_browser = above.written_size * _SCALES.get(tag, 1.0)
+    look.written_size = round(min(max(look.size, SMALLEST), LARGEST))
+    is_restated = tag == "table" and look.written_size != ROOT_SIZE
+    if is_restated or abs(look.written_size - by_browser) > 1:
+        kept["font-size"] = f"{look.written_size}px"
+    else:
+        look.written_size = round(by_browser)
+    held = Values({**held, "text-align": held["text-align"].removeprefix("-webkit-")})
     kept |= {
-        name: held[name] for name, words in _CHOICES.items() if held[name] in words
+        name: held[name]
+        for name, pattern in _CHOICES.items()
+        if pattern.fullmatch(held[name])
     }
-    decoration = held["text-decoration"].split()
-    lines = [line for line in ("underline", "line-through") if line in decoration]
-    lines = lines if above.struck < MOST_STRUCK else []
-    if lines and not (lines == ["underline"] and tag in ("u", "a")):
-        kept["text-decoration"] = " ".join(lines)
-    elif "none" in decoration and tag in ("a", "u"):
-        kept["text-decoration"] = "none"
-    if "line-height" in held:
-        share = look.line.share
-        if look.line.pixels and look.size:
-            share = look.line.pixels / look.size
-        share = round(min(max(share, 1.1), 2.0), 1)
-        if share != above.written_line:
-            kept["line-height"] = str(share)
-    names = (one.strip(" \"'") for one in held["font-family"].split(","))
-    fonts = []
-    for one in names:
-        if one in _FONTS:
-            fonts.append(f"'{one}'" if " " in one else one)
-    if fonts:
+    if tag == "table" and above.align:
+        # Programs differ in whether tables inherit it.
+        kept.setdefault("text-align", "left")
+    if "text-align" in kept:
+        look.align = kept["text-align"].replace("left", "")
+    decoration = held["text-decoration"].partition(" ")[0]
+    if decoration == "line-through" and look.struck > MOST_STRUCK:
+        decoration = ""
+    if decoration in ("none", "underline", "line-through") and (tag, decoration) != ("u", "underline"):
+        kept["text-decoration"] = decoration
+    if held["line-height"]:
+        height = pixels(held["line-height"], look.size, look.size)
+        if re.fullmatch(r"[0-9]\.?[0-9]*", held["line-height"]):
+            height = float(held["line-height"]) * look.size
+        if height is not None and look.size:
+            kept["line-height"] = f"{min(max(height / look.size, 1.1), 2.5):.1f}"
+    fonts = [one.strip(" \"'") for one in held["font-family"].split(",")]
+    if fonts := [f"'{one}'" if " " in one else one for one in fonts if one in _FONTS]:
         kept["font-family"] = ", ".join(fonts[:6])
     return kept
 
 
-def _flow(tag: str, held: Values, above: Look) -> dict[str, str]:
-    """Return the styles that put an element on a line of its own or next to others."""
+def _boxes(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
+    """Return display, margins, paddings, borders and widths."""
     kept: dict[str, str] = {}
     display = held["display"]
-    white_space = held["white-space"]
-    if tag == "pre" or white_space in ("pre", "pre-wrap", "break-spaces", "pre-line"):
-        kept["white-space"] = "pre-line" if white_space == "pre-line" else "pre-wrap"
-    is_beside = held.get("float", "none") in BESIDE or display in INLINE_BOXES
-    if is_beside and tag not in _PARTS_OF_TABLES:
+    if tag not in _PARTS and above.flow == "row":
+        kept = {"display": "inline-block", "vertical-align": "top"}
+        held = Values({"margin-left": "8px", "margin-right": "8px", **held})
+    elif display == "inline-block" and tag not in _PARTS:
         kept["display"] = "inline-block"
-        if held["float"] == "right":
-            # It was at the other end of the line, and must not touch the words before
-            # it.
-            kept["margin-left"] = "24px"
-    elif tag in _WORDS and (above.is_flex or display in BLOCK_BOXES):
+    elif tag not in BLOCKS and (above.flow or display in ("block", "flex", "grid", "table")):
         kept["display"] = "block"
-    return kept
-
-
-def _boxes(
-    tag: str, held: Values, look: Look, above: Look, *, is_box: bool
-) -> dict[str, str]:
-    """Return margins, paddings, borders, widths and heights within limits. Adds to
-    `look.spread` how much width the margins and paddings take.
-    """
-    kept = Values()
-    is_moved = tag == "table" and above.aligned in ("center", "right")
-    for kind, side in product(("margin", "padding"), ALL_SIDES):
-        usual = "auto" if is_moved and side != above.aligned else ""
-        value = held.get(f"{kind}-{side}", usual)
-        pixels = length(value, look.size)
-        if value == "auto" and kind == "margin" and side in BESIDE and tag == "table":
-            kept[f"{kind}-{side}"] = "auto"
-        if pixels is None or not (is_box or side in BESIDE):
-            continue
-        most = 120 if side == "left" else 64
-        pixels = min(max(round(pixels), 0), most if is_box else _MOST_BESIDE)
-        if side in BESIDE:
-            if look.spread + pixels > MOST_SPREAD:
+    is_box = tag in BLOCKS or "display" in kept
+    look.spread += INDENTS.get(tag, 0) + 6 * (tag == "table")
+    look.written_spread += INDENTS.get(tag, 0)
+    look.is_centred = above.is_centred and "text-align" not in held
+    for kind in ("margin", "padding"):
+        for side in SIDES:
+            value = held[f"{kind}-{side}"]
+            is_beside = side in ("left", "right")
+            if value == "auto" and kind == "margin" and is_beside and tag in ("table", "div"):
+                kept[f"margin-{side}"] = "auto"
+            length = pixels(value, look.size, 320)
+            is_own = tag in ("ol", "ul") and side == "left"
+            if length is None or is_own or not (is_box or is_beside):
                 continue
-            look.spread += pixels
-        kept[f"{kind}-{side}"] = f"{pixels}px"
-    for side in ALL_SIDES:
-        if (is_box or side in BESIDE) and (border := _border_of(held, side)):
-            kept[f"border-{side}"] = border
-    is_table = tag in ("table", "td", "th")
-    for name in _WIDTHS if is_table or tag in ("div", "p") else ():
-        value = held[name]
-        pixels = length(value)
-        share = length(value, whole=100) if value.endswith("%") else None
-        if share is not None and (10 if is_table else 50) <= share <= 100:
-            kept[name] = f"{share:.0f}%"
-        # Words would not fit in a narrow box that does not grow, nor on its background.
-        elif (
-            pixels is None
-            or look.is_right_to_left
-            or (pixels > above.written_room and tag not in ("td", "th"))
-        ):
-            continue
-        elif pixels >= 200 or (is_table and name == "width" and pixels >= 40):
-            kept[name] = f"{min(round(pixels), 800)}px"
-    if (
-        tag in ("td", "th")
-        and (pixels := length(held["height"])) is not None
-        and 0 < pixels <= MOST_HIGH
-    ):
-        # A cell grows with its words, so a height only adds room above and below.
-        kept["height"] = f"{round(pixels)}px"
+            length = min(max(round(length), 0), 48 if is_beside else 64)
+            if is_beside:
+                usual = 40 if tag == "blockquote" and kind == "margin" else 0
+                look.spread += length - usual
+                if look.written_spread + length - usual > MOST_SPREAD:
+                    continue
+                look.written_spread += length - usual
+            kept[f"{kind}-{side}"] = f"{length}px"
+    for side in ("border", *(f"border-{side}" for side in SIDES)):
+        if (is_box or tag == "img") and (border := _border(held, side)):
+            kept[side] = border
+    if (radius := pixels(held["border-radius"])) and is_box:
+        kept["border-radius"] = f"{min(round(radius), 12)}px"
+    if held["border-collapse"] == "collapse" and tag == "table":
+        kept["border-collapse"] = "collapse"
+    _widths(tag, held, kept)
+    if look.keeps_blanks and not (above.keeps_blanks and tag != "pre"):
+        kept["white-space"] = "pre-wrap"
+    kind = number_style(held)
+    if tag == "li" and held["display"] not in ("", "list-item"):
+        kind = "none"
+    if kind and (tag in ("ol", "ul") or (tag == "li" and kind in BULLETS | {"none"})):
+        kept["list-style-type"] = kind
     return kept
 
 
-def is_tall(held: Values, size: float) -> bool:
-    """Whether padding with a background, border and shadow of an inline element are too
-    high for its line.
-    """
-    is_painted = held["background-color"] not in NO_COLOUR
-    paddings = [
-        length(held[f"padding-{side}"], size) or 0.0
-        for side in ("top", "bottom")
-        if is_painted
-    ]
-    borders = [
-        float(_border_of(held, side).partition("px")[0] or 0)
-        for side in ("top", "bottom")
-    ]
-    shadow = 4.0 if held.get("box-shadow", "none") != "none" else 0.0
-    height = max(borders) + max(paddings, default=0.0) + shadow
-    return height > min(_MOST_AROUND, size / 4)
+def number_style(held: Values) -> str:
+    """Return how the items of a list are numbered; empty if nothing known is said."""
+    kind = held["list-style-type"].partition(" ")[0]
+    kind = _NUMBERS.get(kind, kind)
+    return kind if kind in LETTERED | BULLETS | {"decimal", "none"} else ""
 
 
-def _clamped(size: float) -> float:
-    return float(round(min(max(size, _SMALLEST), _LARGEST)))
+def _widths(tag: str, held: Values, kept: dict[str, str]) -> None:
+    for name in ("width", "max-width"):
+        value = held[name]
+        length = pixels(value)
+        if tag in ("table", "td", "th") and re.fullmatch("[1-9][0-9]?%|100%", value):
+            kept[name] = value
+        elif length is None or not 20 <= length <= 2000:
+            continue
+        elif tag in ("td", "th"):
+            kept[name] = f"{min(round(length), 800)}px"
+        elif tag in ("table", "div", "p") and (tag == "table" or length >= 200):
+            # It may be narrower than this, so that it fits into the window.
+            if tag == "table" and name == "width":
+                kept["width"] = "100%"
+            kept.setdefault("max-width", f"{min(round(length), 800)}px")
 
 
-def _border_of(held: Values, side: str) -> str:
-    width = held[f"border-{side}-width"]
-    pixels = (
-        {"thin": 1.0, "medium": 3.0, "thick": 5.0}.get(width) or length(width) or 0.0
-    )
-    if held[f"border-{side}-style"] in ("", "none", "hidden") or pixels <= 0:
-        return ""
-    read = colour_of(held[f"border-{side}-color"])
-    return f"{min(max(round(pixels), 1), 8)}px solid {(over(read, WHITE) if read else BLACK).written()}"
+def _border(held: Values, side: str) -> str:
+    value = " ".join((held[side], held[f"{side}-width"], held[f"{side}-style"], held[f"{side}-color"]))
+    width = style = colour = ""
+    for match in _BORDER.finditer(value):
+        width, style = match[1] or width, match[2] or style
+        colour = match[3] or colour
+    if not style:
+        return "none" if held[side] in ("none", "0", "0px") else ""
+    length = pixels(width) or 1.0
+    written = (colour_of(colour) or BLACK).written()
+    return f"{min(max(round(length), 1), 4)}px {style} {written}"

@@ -34,7 +34,7 @@ from gateway.inbound.received_mail import (
     NotAccepted,
 )
 from simple_form import TooComplex, simplify, text_of
-from simple_form.elements import without_tags
+from simple_form.tree import without_tags
 
 MAX_PARTS = 100
 # Mail that passed so many servers is taken for a loop. The limit is the usual one.
