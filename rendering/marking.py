@@ -44,9 +44,7 @@ _LABELS_OF = {
     LEFT_OUT: "left out",
 }
 # Attributes of the simple form that are copied to the drawing.
-_DRAWN = tuple(
-    "style dir colspan rowspan value cellpadding cellspacing border".split()
-)
+_DRAWN = tuple("style dir colspan rowspan value cellpadding cellspacing border".split())
 
 
 class Drawing:

@@ -48,7 +48,8 @@ def render_message(content: Content) -> RenderedMessage:
             written = text_part(content.markdown, content.additions)
             text = named(without_surrogates(written))
         drawn = "".join(drawing.out)
-        body = seal(drawn) if drawn.strip() else _EMPTY
+        has_content = read or drawing.blocked or "<img" in drawn
+        body = seal(drawn) if has_content else _EMPTY
         return RenderedMessage(
             document=document(
                 body + left_out(drawing.tally), plain_paper=not drawing.is_coloured

@@ -4,16 +4,16 @@ rejection of a similar message, and attached files that can run code.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from common.additions import text_part
 from common.fingerprint import Attachment, Content
 from rendering import Link, RenderedMessage, found_in, named, stripped
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import short_target
-from rendering.result import NOT_SAFE
+from rendering.result import NOT_SAFE, Difference
 from risk.findings import (
     ADDRESSES,
     ATTACHMENTS,
@@ -34,6 +34,7 @@ from risk.findings import (
 from risk.lookalikes import passes_for_latin
 from risk.rules import Level
 from risk.sums import read_sums
+from simple_form.result import PREHEADER
 
 # The flags that the renderer sets on odd links, and the words of the finding.
 _ODD = {
@@ -73,6 +74,7 @@ _ENCODED_WORD = re.compile(r"=\?[\w.*:-]{1,60}\?[bq]\?[^?]{0,2000}\?=", re.IGNOR
 # The anchor at which the page shows each field.
 _ANCHORS = {
     "subject": SUBJECT,
+    "text part": PARTS,
     "addresses": ADDRESSES,
     "file names": ATTACHMENTS,
     **dict.fromkeys(("to", "cc", "bcc", "from", "from_name", "reply_to"), ADDRESSES),
@@ -132,43 +134,43 @@ def odd_link(
 def looks_different(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Words that the original could hide, cover, cut off, move or add, so that the
-    recipient reads something else.
+    """Words that the original hides, or anything else in it that its recipient may see
+    differently.
     """
-    differences = rendered.word_differences
-    if not differences:
+    if not rendered.differences:
         return
-    first = differences[0]
-    about = f": {quoted(first.passage)}" if first.passage else ""
-    more = (
-        f", and {counted(len(differences) - 1, 'more place')}"
-        if len(differences) > 1
-        else ""
-    )
-    evidence = (f"{one.passage} ({one.how}: could {one.does})" for one in differences)
-    anchor = mark_anchor(next((one.mark for one in differences if one.mark), ""))
-    sentence = f"May look different to the recipient{about}{'' if about.endswith(('.”', '!”', '?”')) else '.'}"
-    detail = f"Its style could {first.does}: {first.how}{more}."
-    is_milder = all(one.is_preheader for one in differences)
-    if is_milder:
-        # All differences are hidden words at the beginning, which lists of messages
-        # show. They are not milder if they name numbers or mail addresses that are
-        # nowhere else.
-        plain = " ".join(rendered.plain.split()).replace(first.passage, " ", 1)
-        elsewhere = f"{content.subject} {plain}"
-        only_there = _mails_in(first.passage) - _mails_in(elsewhere)
-        only_there |= numbers(first.passage) - numbers(elsewhere)
-        if only_there:
-            detail = f"Lists of messages show it beside the subject. Only there: {_first(only_there)}."
-            is_milder = False
+    hidden = [*rendered.hidden, *_numbers_in_lists_only(content, rendered)]
+    shown = hidden or rendered.differences
+    first = shown[0]
+    more = ""
+    if shown[1:]:
+        more = f", and {counted(len(shown) - 1, 'more place')}"
+    sentence = "The recipient may see this differently."
+    if hidden:
+        sentence = f"Hidden words: {quoted(first.passage)}"
+        sentence += "" if first.passage.endswith((".", "!", "?")) else "."
     yield finding(
         "looks_different",
         sentence,
-        detail,
-        evidence,
-        is_milder=is_milder,
-        anchor=anchor,
+        f"{first.how}{more}.",
+        (f"{one.passage} ({one.how})" for one in rendered.differences),
+        is_milder=not hidden,
+        anchor=mark_anchor(next((one.mark for one in shown if one.mark), "")),
     )
+
+
+def _numbers_in_lists_only(
+    content: Content, rendered: RenderedMessage
+) -> Iterator[Difference]:
+    """Yield words that only lists of messages show, if they have numbers or mail
+    addresses that are nowhere else in the message.
+    """
+    elsewhere = f"{content.subject} {rendered.plain}"
+    for one in rendered.differences:
+        only_there = _mails_in(one.passage) - _mails_in(elsewhere)
+        only_there |= numbers(one.passage) - numbers(elsewhere)
+        if one.code == PREHEADER and only_there:
+            yield one
 
 
 def encoded_words(
@@ -206,6 +208,7 @@ def invisible_characters(
     files = (one.name for one in content.attachments)
     locations = {
         "body": Counter(rendered.invisibles),
+        "text part": Counter(context.text_part.invisibles if context.text_part else ()),
         "subject": found_in(content.subject),
         "addresses": sum(map(found_in, addresses), Counter()),
         "file names": sum(map(found_in, files), Counter()),
@@ -217,7 +220,7 @@ def invisible_characters(
     named = ", ".join(
         f"{name.lower()} × {number}" for name, number in total.most_common(4)
     )
-    harmless = set(total) <= ORDINARY and where == ["body"]
+    harmless = set(total) <= ORDINARY and where in (["body"], ["text part"])
     sentence = (
         f"{counted(total.total(), 'invisible character')} in the {' and '.join(where)}."
     )
@@ -226,7 +229,7 @@ def invisible_characters(
             f"Characters in the {' and '.join(turned)} reverse the reading order."
         )
     evidence = (f"{location}: {dict(locations[location])}" for location in where)
-    anchor = mark_anchor(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
+    anchor = _ANCHORS.get(where[0]) or mark_anchor(rendered.inked)
     yield finding(
         "invisible_characters",
         sentence,
@@ -295,64 +298,43 @@ _NUMBER = re.compile(
 )
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_WORD = re.compile(r"[^\W\d_]{2,40}")
 
-# If HTML and text have a smaller share of their words in common than this, there is a
-# finding that they differ.
-ALIKE = 0.6
+# A word, a number, or a sign that changes what they say.
+_COMPARED = re.compile(
+    rf"{_NUMBER.pattern}|[^\W\d_]+|[%‰§±≠≈≤≥<>=$€£¥₹₽₺₩₿]|[+−-](?=[0-9])"
+)
+# Words around a difference that its finding quotes, and characters of a part that are
+# compared.
+_AROUND = 4
+_MOST_COMPARED = 500_000
 
 
 def parts_differ(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """HTML and text of a message that differ in their numbers, in the addresses that
-    they name, or in most of their words. Also a sum of money that only the subject
-    names.
+    """Words, numbers and signs that only one of HTML and text has. Also a sum of money
+    that only the subject names.
     """
     text = context.text_part
     if rendered.doubt:
         return
-    in_html = numbers(rendered.plain)
     if text is not None:
-        in_text = numbers(text.plain)
-        details = []
-        evidence = []
-        for part, only_here in (
-            ("HTML", in_html - in_text),
-            ("text", in_text - in_html),
-        ):
-            if only_here:
-                details.append(f"only the {part} says {_first(only_here)}")
-                evidence += [f"{part}: {number}" for number in sorted(only_here)]
+        only_in = {
+            "HTML": _only_in(rendered, text),
+            "text": _only_in(text, rendered),
+        }
+        details = [
+            f"only the {part}: {words[0]}" for part, words in only_in.items() if words
+        ]
         if details:
-            detail = "; ".join(details)
             yield finding(
                 "parts_differ",
-                "The HTML and text parts of this message have different numbers.",
-                f"{detail[0].upper()}{detail[1:]}.",
-                evidence,
+                "The HTML and text parts of this message say different things.",
+                f"{'; '.join(details).capitalize()}.",
+                (f"{part}: {one}" for part, words in only_in.items() for one in words),
                 anchor=PARTS,
             )
-        elif only_there := _named_in(text) - _named_in(rendered):
-            yield finding(
-                "parts_differ",
-                "The text part names addresses that the HTML part does not.",
-                f"Only in the text: {_first(map(one_word, only_there))}.",
-                sorted(only_there),
-                is_milder=True,
-                anchor=PARTS,
-            )
-        elif (
-            overlap(rendered.plain, text.plain, text_part("", content.additions))
-            < ALIKE
-        ):
-            yield finding(
-                "parts_differ",
-                "The HTML and text parts of this message have different wording.",
-                "Compare them on the message page.",
-                is_milder=True,
-                anchor=PARTS,
-            )
+    in_html = numbers(rendered.plain)
     only_there = set(read_sums((content.subject,)).named) - in_html
     if only_there and in_html:
         yield finding(
@@ -365,20 +347,59 @@ def parts_differ(
         )
 
 
+def _only_in(part: RenderedMessage, other: RenderedMessage) -> list[str]:
+    """Return the passages of a part whose words, numbers or signs the other one
+    lacks.
+    """
+    text = _without_links(part, other)
+    words = _words(text)
+    left = Counter(word for _, word in _words(_without_links(other, part)))
+    passages = []
+    last = -_AROUND
+    for at, (_, word) in enumerate(words):
+        if left[word] > 0:
+            left[word] -= 1
+        elif at >= last + _AROUND:
+            last = at
+            nearby = words[max(at - _AROUND, 0) : at + _AROUND + 1]
+            passages.append(quoted(" ".join(written for written, _ in nearby)))
+    return passages
+
+
+def _without_links(part: RenderedMessage, other: RenderedMessage) -> str:
+    """Return the text of a part without the links that the other one has, too: one may
+    have the address where the other has words.
+    """
+    text = part.plain[:_MOST_COMPARED]
+    others = {_address(link) for link in other.links}
+    for link in part.links:
+        if (address := _address(link)) in others:
+            text = text.replace(address, " ")
+            if link.text not in other.plain:
+                text = text.replace(link.text, " ", 1)
+    return text
+
+
+def _address(link: Link) -> str:
+    return link.target.removeprefix("mailto:").partition("?")[0] or link.target
+
+
+def _words(text: str) -> list[tuple[str, str]]:
+    """Return the words, numbers and signs of a text, each as it is written and in the
+    spelling in which it is compared.
+    """
+    found = []
+    for match in _COMPARED.finditer(unicodedata.normalize("NFKC", text)):
+        written = match.group()
+        spelled = written.casefold()
+        if written[0].isdecimal():
+            spelled = next(iter(numbers(written)), written)
+        found.append((written, spelled))
+    return found
+
+
 def _first(words: Iterable[str]) -> str:
     return ", ".join(sorted(words)[:5])
-
-
-def _named_in(part: RenderedMessage) -> set[str]:
-    """Return the mail addresses in the text of a part, and the mail addresses and hosts
-    to which its links lead.
-    """
-    addresses = _mails_in(part.plain[:500_000])
-    for link in part.links:
-        target = link.target.lower()
-        is_mail = target.startswith("mailto:")
-        addresses.add(target[7:].partition("?")[0] if is_mail else link.host)
-    return addresses
 
 
 def _mails_in(text: str) -> set[str]:
@@ -397,20 +418,6 @@ def numbers(text: str) -> set[str]:
         rest = cents.group(1).rstrip("0") if cents else ""
         spelled.add(f"{digits}.{rest}" if rest else digits)
     return spelled
-
-
-def overlap(first: str, second: str, besides: str) -> float:
-    """Return the share of words that two texts have in common, from 0 to 1. The words
-    of `besides`, which is in both of them, do not count.
-    """
-    one, other, in_both = (
-        Counter(w.lower() for w in _WORD.findall(text[:500_000]))
-        for text in (first, second, besides)
-    )
-    one = one - in_both
-    other = other - in_both
-    total = one.total() + other.total()
-    return 2 * (one & other).total() / total if total else 1.0
 
 
 def rejected_before(

@@ -93,7 +93,10 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
             as_text.plain if as_text else "",
         )
     )
-    passages = [part.passage for one in renderings for part in one.word_differences]
+    # Of a message that may be seen differently nobody knows which numbers are seen.
+    passages = [
+        one.passage or one.how for each in renderings for one in each.differences
+    ]
     passages += ["" for one in renderings if one.doubt]
     unread = (*sums.unread, *(_short(one) for one in passages))
     return replace(sums, unread=unread[:MOST_UNREAD])

@@ -20,7 +20,7 @@ _LENGTH = re.compile(r"([+-]?(?:[0-9]{1,5}(?:\.[0-9]{1,6})?|\.[0-9]{1,6}))([a-z]
 _PIXELS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 37.8, "mm": 3.78, "rem": ROOT_SIZE}  # fmt: skip
 _FONT = re.compile(
     r"(?:(?P<style>italic|oblique)[ ])?+(?:(?P<weight>bold|[1-9]00)[ ])?+(?:normal[ ])*+"
-    r"(?P<size>[0-9.]++(?:px|pt|em|%))(?:[ ]?/[ ]?(?P<line>[0-9.]++(?:px|em|%)?))?+[ ](?P<family>.+)"
+    r"(?P<size>[0-9.]++(?:px|pt|em|%)|0)(?:[ ]?/[ ]?(?P<line>[0-9.]++(?:px|em|%)?))?+[ ](?P<family>.+)"
 )
 
 
@@ -97,7 +97,9 @@ def held_by(declarations: Iterable[Declaration]) -> Values:
     return held
 
 
-def pixels(value: str, size: float = ROOT_SIZE, whole: float | None = None) -> float | None:
+def pixels(
+    value: str, size: float = ROOT_SIZE, whole: float | None = None
+) -> float | None:
     """Return a length in pixels; None if it is none. `size` is the font size for em,
     `whole` what percentages are of.
     """
@@ -125,7 +127,7 @@ _HARMLESS = {
         "text-align": "(?:-webkit-)?(?:left|right|center|justify|start|end|auto)",
         "vertical-align": "top|middle|bottom|baseline|text-top|text-bottom|super|sub",
         "text-transform": "none|uppercase|lowercase|capitalize",
-        "text-decoration": "(?:none|underline|line-through)(?: solid)?(?: #[0-9a-f]{6})?",
+        "text-decoration": "none|(?:(?:underline|line-through|solid|#[0-9a-f]{6}) ?)+",
         "list-style-type": "none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|roman|latin)",
         "list-style-position": "inside|outside",
         "display": "block|inline|inline-block|table|table-cell|table-row|inline-table|list-item|flex|inline-flex|grid",
@@ -136,6 +138,9 @@ _HARMLESS = {
         "float": "none|left",
         "position": "static|relative",
         "table-layout": "auto",
+        "font-variant font-variant-caps font-variant-ligatures font-variant-numeric font-variant-east-asian "
+        "font-variant-alternates font-variant-position font-variant-emoji font-feature-settings font-variation-settings":
+            "normal|none|small-caps|(?:tabular|lining|oldstyle)-nums",
         "font-size-adjust": "none",
         "top right bottom left": "auto|0(?:px)?",
         "z-index": "auto|[0-9]+",
@@ -156,14 +161,14 @@ _HARMLESS = {
 }  # fmt: skip
 # Properties that change no words, whatever their value.
 _FREE = re.compile(
-    r"font-variant|font-stretch|font-kerning|font-feature-settings|cursor|orphans|widows|page|word-break|word-wrap"
+    r"font-stretch|font-kerning|cursor|orphans|widows|page|word-break|word-wrap"
     r"|overflow-wrap|line-break|border-(?:collapse|spacing|color|style|(?:top|right|bottom|left)-(?:color|style))"
     r"|(?:border-.*|border)radius|box-sizing|text-rendering|caret-color|(?:-webkit-|-moz-osx-)font-smoothing"
     r"|-ms-interpolation-mode|text-decoration-(?:style|color|skip-ink)|transition|-webkit-(?:tap-highlight-color|nbsp-mode"
     r"|line-break)|background-(?:repeat|position|size|attachment|origin)|empty-cells|hyphens|clear|tab-size"
-    r"|font-optical-sizing|-webkit-user-[a-z]+|object-fit|(?:page-)?break-[a-z]+|resize|user-select|outline-(?:color|style)|panose-1|font-variant-[a-z-]+"
+    r"|font-optical-sizing|-webkit-user-[a-z]+|object-fit|(?:page-)?break-[a-z]+|resize|user-select|outline-(?:color|style)|panose-1"
     r"|mso-(?!hide|data-placement|margin|padding|text-raise|font-width|char|table-overlap|element|special).*|border-image"
-    r"|tab-stops|layout-grid-mode|punctuation-wrap|text-(?:justify.*|autospace|underline)|scrollbar-.*|ms-.*|text-wrap.*"
+    r"|tab-stops|layout-grid.*|punctuation-wrap|text-(?:justify.*|autospace|underline)|scrollbar-.*|ms-.*|text-wrap.*"
     r"|-premailer-.*|-webkit-text-decoration.*|white-space-collapse|orphans|text-combine-upright|list-style-image"
 )
 # The least and the most pixels that change no words, by property.
@@ -171,21 +176,25 @@ _RANGES = {
     **dict.fromkeys((f"{box}-{side}" for box in ("margin", "padding") for side in SIDES), (0, 120)),
     **dict.fromkeys(("border", "border-width", *(f"border-{side}" for side in SIDES),
                      *(f"border-{side}-width" for side in SIDES)), (0, 20)),
-    "margin-left": (-8, 120), "font-size": (8, 60), "line-height": (10, 90), "letter-spacing": (-0.6, 5), "word-spacing": (0, 5),
-    "text-indent": (0, 60), "text-underline-offset": (0, 6), "min-height": (0, 120), "-webkit-text-stroke-width": (0, 0), "gap": (0, 60), "row-gap": (0, 60), "column-gap": (0, 60), "mso-text-raise": (-6, 20),
+    "margin-left": (-8, 120), "font-size": (8, 60), "line-height": (10, 90), "letter-spacing": (-0.8, 5), "word-spacing": (0, 5),
+    "text-indent": (0, 60), "text-underline-offset": (0, 6), "min-height": (0, 120), "min-width": (1, 900), "-webkit-text-stroke-width": (0, 0), "gap": (0, 60), "row-gap": (0, 60), "column-gap": (0, 60), "mso-text-raise": (-6, 20),
     "mso-margin-top-alt": (0, 60), "mso-margin-bottom-alt": (0, 60), "mso-padding-alt": (0, 90),
 }  # fmt: skip
-_WIDTHS = frozenset(("width", "max-width", "min-width", "flex-basis"))
+_WIDTHS = frozenset(("width", "max-width", "flex-basis"))
 _WITH_SIZE = frozenset("table td th tr img hr col body".split())
 # Fonts that draw something else than the letters.
 _OTHER_LETTERS = re.compile(
     r"dings|symbol(?!s)|marlett|mt extra|barcode|code ?(?:39|128)|icon|awesome|redact|blank|zapf|bookshelf|flow"
 )
-_SYMBOLS_LAST = re.compile(r"[\"']?(?:segoe ui|apple color|noto color|twemoji) ?(?:symbol|emoji|mozilla)?[\"']?")
+_SYMBOLS_LAST = re.compile(
+    r"[\"']?(?:segoe ui|apple color|noto color|twemoji) ?(?:symbol|emoji|mozilla)?[\"']?"
+)
 
 
 # Properties that only matter to the words inside; see `Look`.
-OF_INSIDE = frozenset("overflow overflow-x overflow-y height max-height text-overflow".split())
+OF_INSIDE = frozenset(
+    "overflow overflow-x overflow-y height max-height text-overflow".split()
+)
 
 
 def is_judged_inside(declaration: Declaration) -> bool:
@@ -193,8 +202,10 @@ def is_judged_inside(declaration: Declaration) -> bool:
     name, value, _ = declaration
     is_number = re.fullmatch("[0-9.]+", value) or pixels(value, whole=1) is not None
     is_font = name == "font-family" and draws_other_letters(value)
-    return name in OF_INSIDE or is_font or (
-        name in ("font-size", "line-height") and bool(is_number)
+    return (
+        name in OF_INSIDE
+        or is_font
+        or (name in ("font-size", "line-height") and bool(is_number))
     )
 
 
@@ -225,6 +236,8 @@ def is_harmless(
     if name in ("font-size", "line-height") and (share := pixels(value, 1, 1)):
         if value.endswith(("em", "%")):
             return 0.8 <= share <= 4
+    if name == "line-height" and held is None:
+        return False
     if name == "text-indent" and held and (pixels(value) or 0) < 0:
         room = max(pixels(held[f"{box}-left"]) or 0 for box in ("margin", "padding"))
         return -(pixels(value) or 0) <= room
@@ -235,8 +248,10 @@ def is_harmless(
             return all(one is None or one <= most for one in lengths)
         is_auto = value == "normal" or (value == "auto" and "margin" in name)
         share = pixels(value, whole=100) if value.endswith("%") else None
-        return is_auto or (share is not None and 0 <= share <= 20) or all(
-            one is not None and least <= one <= most for one in lengths
+        return (
+            is_auto
+            or (share is not None and 0 <= share <= 20)
+            or all(one is not None and least <= one <= most for one in lengths)
         )
     if name in _WIDTHS:
         length = pixels(value)

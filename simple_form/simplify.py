@@ -25,6 +25,7 @@ from simple_form.html_reading import VOID, Values, ascii_lower, pieces_of
 from simple_form.result import (
     COLOURS,
     HIDDEN,
+    LEFT_OUT,
     LOOK,
     PREHEADER,
     Change,
@@ -46,7 +47,15 @@ from simple_form.styles import (
     number_style,
     style_of,
 )
-from simple_form.tree import MOST_PASSAGE, TAGS, Element, Tree, cleaned, simple_tag
+from simple_form.tree import (
+    MOST_PASSAGE,
+    TAGS,
+    WITH_BACK,
+    Element,
+    Tree,
+    cleaned,
+    simple_tag,
+)
 
 # Limits of one message: changes, characters of all that is written in addition to three
 # times its size, characters of a preheader, lines without words before which something
@@ -54,7 +63,7 @@ from simple_form.tree import MOST_PASSAGE, TAGS, Element, Tree, cleaned, simple_
 MOST_NAMED = 200
 MOST_WRITTEN = 300_000
 MOST_PREHEADER = 400
-MOST_EMPTY_LINES = 40
+MOST_EMPTY_LINES = 60
 MOST_ON_ONE_LINE = 60
 MOST_IN_PRE = 110
 # Line breaks in a row that are written, and blanks at which no line breaks.
@@ -65,7 +74,7 @@ _LONG_WORD = re.compile(r"[^\s<>&\u00ad\u200b-]{30,}+")
 # Characters that reverse the direction of writing, spell hidden text, or annotate it.
 # They are left out; a flag may be written in tag characters.
 _REVERSING = re.compile(
-    "[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+"
+    "[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<![\U0001f3f4\U000e0000-\U000e0fff])[\U000e0000-\U000e0fff]+"
 )
 _UNSEEN = re.compile(
     "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
@@ -74,17 +83,32 @@ _UNSEEN = re.compile(
 _RTL = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _RTL_MARKS = re.compile("[\u200e\u200f\u061c]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 SCHEMES = frozenset(
     "http https mailto tel sms callto skype facetime facetime-audio whatsapp".split()
 )
 _SCHEME = re.compile("[a-z][a-z0-9+.-]*(?=:)", re.IGNORECASE)
-_PICTURES = re.compile(r"https?:|cid:|data:image/(?:png|jpe?g|gif);base64,", re.IGNORECASE)
-_FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
+_PICTURES = re.compile(
+    r"https?:|cid:|data:image/(?:png|jpe?g|gif);base64,", re.IGNORECASE
+)
+_FONT_SIZES = {
+    "1": "10px",
+    "2": "13px",
+    "3": "16px",
+    "4": "18px",
+    "5": "24px",
+    "6": "32px",
+    "7": "48px",
+}
 _NO_TAGS = str.maketrans("<>", "‹›")
 # The letters that Word's bullets are in a font of symbols.
 _BULLET_LETTERS = "·§Øü¨ðàè\uf0b7\uf0a7\uf0d8\uf0fc"
+# What help desks hide in their mail, so that they find the answers to it.
+_REFERENCE = re.compile(
+    r"(?:Message ID: )?[<\[](?=[^<>\[\]]*[0-9])[\w.+/@=-]{6,300}[>\]]"
+)
 _NUMBER = re.compile("[0-9]{1,6}")
 _OWN_NUMBER = re.compile(r"[ \t\n\f\r]*([+-]?[0-9]{1,6})(?![0-9])")
 # The last number that is written in letters, so that numbers spell no words.
@@ -114,9 +138,11 @@ def simplify(source: str) -> SimpleForm:
         writer.write()
     except RecursionError as error:
         raise TooComplex("its styles are nested too deeply") from error
-    marked = "".join(writer.out)
+    written = marked = "".join(writer.out)
+    for pattern in writer.left_out:
+        written = pattern.sub(" " if pattern in (_BLANKS, _CONTROLS) else "", written)
     clean = cleaned(
-        marked,
+        written,
         tags=set(TAGS),
         attributes=ATTRIBUTES,
         values=VALUES,
@@ -163,6 +189,14 @@ class _Writer:
         self._breaks = 0
         self._empty_lines = 0.0
         self._has_rtl = _RTL.search(tree.html) is not None
+        # Characters that are left out, which the desk marks, and what they are.
+        self.left_out = {
+            _CONTROLS: "control characters",
+            _REVERSING: "characters that reverse or hide text",
+            _BLANKS: "very many blanks",
+        }
+        if not self._has_rtl:
+            self.left_out[_RTL_MARKS] = "marks of words from right to left"
         # Cells that span both rows and columns could lie over each other.
         spans = [one.attributes for one in tree.elements]
         self._spans = "colspan"
@@ -197,6 +231,8 @@ class _Writer:
         for region in self.regions:
             words = " ".join(_UNSEEN.sub(" ", "".join(region.words)).split())
             code = HIDDEN if region.is_removed else COLOURS
+            if _REFERENCE.fullmatch(words):
+                code = LEFT_OUT
             if region.is_removed and region.is_first and len(words) <= MOST_PREHEADER:
                 code = PREHEADER
             changes[region.change] = Change(code, region.how, words[:MOST_PASSAGE])
@@ -225,32 +261,38 @@ class _Writer:
             self._empty_lines += 1
             self._line = 0
             self._breaks += 1
-            if self._breaks <= _MOST_BREAKS:
+            if self._breaks <= _MOST_BREAKS and not self._is_far():
                 self._write(f"<{written}>")
-            self._judge_styles(element)
+            self._judge(element, self._styles(element)[0])
         else:
             self._open(written, element)
 
-    def _judge_styles(self, element: Element) -> tuple[Values, Values]:
-        """Return what an element's styles set, and what its own style does. Notes each
-        declaration that may change words and is not written.
-        """
+    # Returns what an element's styles set, and what its own style does.
+    def _styles(self, element: Element) -> tuple[Values, Values]:
         attributes = element.attributes
         name = element.name
         own = declarations_of(attributes["style"])
         key = "a:link" if name == "a" and "href" in attributes else name
         sheets = self.tree.sheets.of(key, attributes["class"], attributes["id"])
         held = held_by((*_by_attributes(name, attributes), *sheets, *own))
-        for one in own:
-            if not (is_judged_inside(one) or is_harmless(one, name, held)):
-                self._odd(f"{one.name}: {one.value}"[:80])
         return held, held_by(own)
+
+    # Notes each declaration that may change words and is not written.
+    def _judge(self, element: Element, held: Values) -> None:
+        for one in declarations_of(element.attributes["style"]):
+            is_hiding = one.name == "visibility"
+            if not (
+                is_hiding
+                or is_judged_inside(one)
+                or is_harmless(one, element.name, held)
+            ):
+                self._odd(f"{one.name}: {one.value}"[:80])
 
     # Opens an element: writes its tag with style, unless its words are removed.
     def _open(self, written: str, element: Element, style: str = "") -> None:
         above = self._look
         attributes = element.attributes
-        held, inline = self._judge_styles(element)
+        held, inline = self._styles(element)
         target = self._target(attributes["href"]) if written == "a" else ""
         tag = self._tag(written, held, above, target)
         look = look_inside(
@@ -264,7 +306,9 @@ class _Writer:
             look.tiny, how = None, ""
         if how and look.region is None:
             by_itself = bool(_hides(inline, attributes))
-            look.region = Region(how, by_itself or not self._has_words, not self._has_words)
+            look.region = Region(
+                how, by_itself or not self._has_words, not self._has_words
+            )
         if held["visibility"] == "visible":
             look.invisible = None
         if how.startswith("visibility") and look.region is not above.region:
@@ -276,16 +320,25 @@ class _Writer:
         if look.region and look.region.is_removed:
             opened.tag = ""
             return
+        self._judge(element, held)
         if tag in BLOCKS:
             self._line = 0
-            self._empty_lines += 1 + (pixels(held["padding-top"]) or 0) / 20
+            sides = ("padding-top", "padding-bottom", "margin-top")
+            lengths = [pixels(held[side]) or 0 for side in sides]
+            self._empty_lines += max(0, min(sum(lengths), 400)) / 20
         is_long = tag in ("td", "th") and attributes["rowspan"] != ""
-        style += style_of(tag, held, look, above, is_restated=is_long)
+        style += style_of(
+            tag, held, look, above, is_restated=is_long, is_low=self._is_far()
+        )
         if look.spread > TOO_WIDE:
             self._odd("boxes in each other that take all the width")
-        if tag == "table" and not held["color"] and contrast(self._page_ink, look.back) < READABLE:
+        if (
+            tag == "table"
+            and not held["color"]
+            and contrast(self._page_ink, look.back) < READABLE
+        ):
             self._odd("colours of a table")
-        if not self._stack[1:]:
+        if element.attributes is self.tree.page:
             self._page_ink = look.ink
         if attributes["align"] == "center" or element.name == "center":
             look.is_centred = True
@@ -294,7 +347,11 @@ class _Writer:
             self._begin_list(opened, attributes, held)
         elif tag == "li":
             self._begin_item(held, attributes)
-        if labels := [attributes[one] for one in ("title", "aria-label") if attributes[one].strip()]:
+        if labels := [
+            attributes[one]
+            for one in ("title", "aria-label")
+            if attributes[one].strip()
+        ]:
             written_attributes += f' data-labels="{html.escape(chr(31).join(labels))}"'
         direction = ascii_lower(attributes["dir"].strip(" \t\n\r\f"))
         is_rtl = direction == "rtl" or held["direction"] == "rtl"
@@ -322,25 +379,25 @@ class _Writer:
                 around.is_rtl = opened.is_rtl
         if opened.tag:
             self._write(f"</{opened.tag}>")
-        if opened.tag in BLOCKS:
-            self._empty_lines += 0.5
+
+    # Whether so much room without words came that no more is written.
+    def _is_far(self) -> bool:
+        return self._has_words and self._empty_lines > MOST_EMPTY_LINES / 2
 
     def _text(self, text: str) -> None:
         look = self._look
         is_seen = _UNSEEN.sub("", text) != ""
+        if not is_seen and text.strip(" \t\n\r\f"):
+            # A line with a blank that keeps it open.
+            self._empty_lines += 2
+            if self._is_far():
+                return
         region = look.hiding() if is_seen else look.region
         if is_seen and not (region and region.is_removed):
             self._judge_text(text, look)
-        if not text.isascii():
-            if found := _REVERSING.findall(text):
-                self._odd(f"{sum(map(len, found))} characters that reverse or hide text")
-                text = _REVERSING.sub("", text)
-            if not self._has_rtl and _RTL_MARKS.search(text):
-                self._odd("marks of words from right to left")
-                text = _RTL_MARKS.sub("", text)
-            if _BLANKS.search(text):
-                self._odd("very many blanks")
-                text = _BLANKS.sub(" ", text)
+        for pattern, how in self.left_out.items():
+            if pattern.search(text):
+                self._odd(how)
         if look.keeps_blanks and _LINES.search(text):
             self._odd("very many empty lines")
             text = _LINES.sub("\n" * _MOST_BREAKS, text)
@@ -416,7 +473,9 @@ class _Writer:
                     most = 0 if above.spread > TOO_WIDE else most
                     written += f' {name}="{min(int(attributes[name]), most)}"'
         elif tag in ("td", "th") and _NUMBER.fullmatch(attributes[self._spans]):
-            written += f' {self._spans}="{min(max(int(attributes[self._spans]), 1), 30)}"'
+            written += (
+                f' {self._spans}="{min(max(int(attributes[self._spans]), 1), 30)}"'
+            )
         return written
 
     # Begins a list. Numbers of lists stay as the original prints them.
@@ -429,7 +488,9 @@ class _Writer:
             opened.first = self._spelled(opened, int(start[1]))
 
     def _begin_item(self, held: Values, attributes: Values) -> None:
-        around = next((one for one in reversed(self._stack[:-1]) if one.items is not None), None)
+        around = next(
+            (one for one in reversed(self._stack[:-1]) if one.items is not None), None
+        )
         if around is not None and around.items is not None:
             own = _OWN_NUMBER.match(attributes["value"])
             number = self._spelled(around, int(own[1])) if own else None
@@ -476,9 +537,10 @@ class _Writer:
     # Writes a picture of a kind that the desk can draw, or what stands in its place.
     def _picture(self, element: Element) -> None:
         attributes = element.attributes
-        held, inline = self._judge_styles(element)
+        held, inline = self._styles(element)
         if _hides(held, attributes):
             return
+        self._judge(element, held)
         source = attributes["src"].strip(" \t\n\r\f")
         source = f"https:{source}" if source.startswith("//") else source
         written = ""
@@ -492,12 +554,23 @@ class _Writer:
         for name in ("width", "height"):
             length = pixels(held[name])
             if length is not None and length >= 0:
+                if name == "height":
+                    self._empty_lines += min(length, 200) / 20
+                    if self._is_far():
+                        continue
                 written += f' {name}="{min(round(length), 800)}"'
-                self._empty_lines += length / 20 if name == "height" else 0
-        look = look_inside("img", "img", Values(), self._look, is_first=False, inline=inline)
-        kept = {name: value for name, value in held.items() if name != "color" and "background" not in name}
+        look = look_inside(
+            "img", "img", Values(), self._look, is_first=False, inline=inline
+        )
+        kept = {
+            name: value
+            for name, value in held.items()
+            if name != "color" and "background" not in name
+        }
         style = "max-width:100%;" + style_of("img", Values(kept), look, self._look)
-        if labels := [attributes[one] for one in ("alt", "title") if attributes[one].strip()]:
+        if labels := [
+            attributes[one] for one in ("alt", "title") if attributes[one].strip()
+        ]:
             written += f' data-labels="{html.escape(chr(31).join(labels))}"'
         self._write(f'<img{written} style="{style}">')
 
@@ -505,10 +578,9 @@ class _Writer:
 def _by_attributes(name: str, attributes: Values) -> list[Declaration]:
     """Return what old attributes set, as declarations."""
     found = []
-    colours = {"color": "color", "bgcolor": "background-color"}
-    if name == "body":
-        colours["text"] = "color"
-    for attribute, property in colours.items():
+    has_colour = {"font": "color", "body": "text"}.get(name, "")
+    has_back = "bgcolor" if name in WITH_BACK else ""
+    for attribute, property in ((has_colour, "color"), (has_back, "background-color")):
         if attributes[attribute]:
             found.append(Declaration(property, attribute_colour(attributes[attribute])))
     align = ascii_lower(attributes["align"])
@@ -554,7 +626,9 @@ def _hides(held: Values, attributes: Values) -> str:
             return f"{name}: {held[name]}"
     is_moved = held["position"] in ("absolute", "fixed")
     for name in ("left", "top", "text-indent", "margin-left"):
-        if (pixels(held[name]) or 0) <= -300 and (is_moved or name == "text-indent" or name == "margin-left"):
+        if (pixels(held[name]) or 0) <= -300 and (
+            is_moved or name == "text-indent" or name == "margin-left"
+        ):
             return f"{name}: {held[name]}"
     return ""
 

@@ -5,13 +5,19 @@ its recipient sees.
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 import tinycss2
 
 from simple_form.colours import BLACK, READABLE, WHITE, colour_of, contrast
-from simple_form.declarations import Declaration, is_harmless, read_declarations
+from simple_form.declarations import (
+    Declaration,
+    is_harmless,
+    is_judged_inside,
+    read_declarations,
+)
 from simple_form.html_reading import ascii_lower
 
 # Limits of one message: characters of all style sheets, declarations that are applied,
@@ -65,11 +71,17 @@ class StyleSheets:
         if self._size > MAX_SHEETS or _depth(text) > MAX_DEPTH:
             self.odd.append("a style sheet that is too large to read")
             return
-        for node in tinycss2.parse_stylesheet(
-            text, skip_comments=True, skip_whitespace=True
-        ):
+        self._read(tinycss2.parse_stylesheet(text, skip_comments=True), is_sure=True)
+
+    def _read(self, nodes: Iterable[tinycss2.ast.Node], *, is_sure: bool) -> None:
+        for node in nodes:
+            if node.type == "whitespace":
+                continue
             if node.type == "qualified-rule":
-                self._read_rule(node)
+                self._read_rule(node, is_sure)
+            elif node.type == "at-rule" and node.lower_at_keyword == "media":
+                inner = tinycss2.parse_rule_list(node.content or (), skip_comments=True)
+                self._read(inner, is_sure=False)
             elif node.type != "at-rule":
                 self.odd.append("a style that cannot be read")
             elif node.lower_at_keyword == "font-face":
@@ -78,7 +90,8 @@ class StyleSheets:
             elif node.lower_at_keyword not in _NO_EFFECT:
                 self.odd.append(f"@{node.lower_at_keyword}"[:60])
 
-    def _read_rule(self, rule: tinycss2.ast.QualifiedRule) -> None:
+    # Reads a rule. One that only some programs follow (not `is_sure`) is not applied.
+    def _read_rule(self, rule: tinycss2.ast.QualifiedRule, is_sure: bool) -> None:
         nodes = tinycss2.parse_blocks_contents(rule.content, skip_comments=True)
         declarations = read_declarations(nodes)
         has_colours = any(
@@ -90,7 +103,10 @@ class StyleSheets:
                 continue
             match = _SELECTOR.fullmatch(selector)
             tag = ascii_lower((match and match["tag"]) or "")
-            if match and selector and (tag == "a" or not match["link"]):
+            is_read = (
+                is_sure and match and selector and (tag == "a" or not match["link"])
+            )
+            if match and is_read:
                 self._apply(tag, match, declarations)
             elif has_colours and not (
                 _VISITED.fullmatch(selector) and _is_readable(declarations)
@@ -98,7 +114,8 @@ class StyleSheets:
                 self.odd.append(f"colours of {selector[:40]}")
             for one in declarations:
                 is_shown = tag in _NEVER_SHOWN and one.name == "display"
-                if is_shown or not is_harmless(one, tag):
+                is_judged = is_read and is_judged_inside(one)
+                if is_shown or not (is_judged or is_harmless(one, tag)):
                     self.odd.append(f"{selector[:40]} {{{one.name}: {one.value[:40]}}}")
                     break
 

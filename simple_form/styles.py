@@ -69,11 +69,19 @@ _FONTS = frozenset(
     (
         *"arial helvetica verdana tahoma georgia calibri cambria garamond roboto inter lato courier times".split(),
         *"palatino aptos consolas menlo monospace serif sans-serif system-ui -apple-system blinkmacsystemfont".split(),
-        *("helvetica neue", "times new roman", "trebuchet ms", "courier new", "segoe ui"),
+        *(
+            "helvetica neue",
+            "times new roman",
+            "trebuchet ms",
+            "courier new",
+            "segoe ui",
+        ),
         *("open sans", "lucida grande"),
     )
 )
-_BORDER = re.compile(r"([0-9.]+(?:px|pt)|thin|medium)|(solid|dashed|dotted|double)|(\S+(?:\([^)]*\))?)")
+_BORDER = re.compile(
+    r"([0-9.]+(?:px|pt)|thin|medium)|(solid|dashed|dotted|double)|(\S+(?:\([^)]*\))?)"
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -135,19 +143,30 @@ class Look:
 
 
 def look_inside(
-    tag: str, name: str, held: Values, above: Look, *, is_first: bool, inline: Mapping[str, str]
+    tag: str,
+    name: str,
+    held: Values,
+    above: Look,
+    *,
+    is_first: bool,
+    inline: Mapping[str, str],
 ) -> Look:
     """Return how words look inside of an element, written as `tag` and named `name` in
     the original. `held` is what its styles set, `inline` what its own style does.
     """
     look = replace(above, flow="")
     ink = LINK if tag == "a" else above.ink
-    look.ink = colour_of(held["color"].replace("windowtext", "black"), above.back) or ink
+    look.ink = (
+        colour_of(held["color"].replace("windowtext", "black"), above.back) or ink
+    )
     for property in ("background-color", "background"):
-        colours = re.findall(r"#\w+|\w+\([^()]*\)|[a-z]+", held[property])
+        colours = re.findall(r"#[0-9a-f]+|rgba?\([^()]*\)|[a-z]+", held[property])
         found = [colour_of(one, above.back) for one in colours]
         if known := next(filter(None, found), None):
-            look.back, look.is_known = known, "(" not in held[property].replace("rgb", "")
+            look.back, look.is_known = (
+                known,
+                "(" not in held[property].replace("rgb", ""),
+            )
         elif "url" in held[property]:
             look.is_known = False
     if "background-image" in held and held["background-image"] != "none":
@@ -194,7 +213,12 @@ def _set_flow(tag: str, name: str, held: Values, look: Look) -> None:
         look.flow = "column"
     white_space = held["white-space"]
     if white_space:
-        look.keeps_blanks = white_space in ("pre", "pre-wrap", "pre-line", "break-spaces")
+        look.keeps_blanks = white_space in (
+            "pre",
+            "pre-wrap",
+            "pre-line",
+            "break-spaces",
+        )
         look.is_one_line = white_space in ("nowrap", "pre")
     if tag == "pre":
         look.keeps_blanks = True
@@ -204,17 +228,17 @@ def _set_flow(tag: str, name: str, held: Values, look: Look) -> None:
 
 
 def style_of(
-    tag: str, held: Values, look: Look, above: Look, *, is_restated: bool = False
+    tag: str, held: Values, look: Look, above: Look, *, is_restated=False, is_low=False
 ) -> str:
     """Return the style of an element, and set in `look` what it takes of the limits.
 
     An element that may be larger than the box around it needs a background of its own
-    (`is_restated`).
+    (`is_restated`). Without room above and below it is `is_low`.
     """
     kept = {
         **_colours(tag, look, above, is_restated or tag in ("table", "a")),
         **_letters(tag, held, look, above),
-        **_boxes(tag, held, look, above),
+        **_boxes(tag, held, look, above, is_low),
     }
     return "".join(f"{name}:{value};" for name, value in sorted(kept.items()))
 
@@ -250,11 +274,12 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
         kept.setdefault("text-align", "left")
     if "text-align" in kept:
         look.align = kept["text-align"].replace("left", "")
-    decoration = held["text-decoration"].partition(" ")[0]
-    if decoration == "line-through" and look.struck > MOST_STRUCK:
-        decoration = ""
-    if decoration in ("none", "underline", "line-through") and (tag, decoration) != ("u", "underline"):
-        kept["text-decoration"] = decoration
+    for decoration in ("none", "underline", "line-through"):
+        is_usual = (tag, decoration) in (("u", "underline"), ("s", "line-through"))
+        if decoration in held["text-decoration"].split() and not is_usual:
+            kept["text-decoration"] = decoration
+    if look.struck > MOST_STRUCK and kept.get("text-decoration") == "line-through":
+        del kept["text-decoration"]
     if held["line-height"]:
         height = pixels(held["line-height"], look.size, look.size)
         if re.fullmatch(r"[0-9]\.?[0-9]*", held["line-height"]):
@@ -267,7 +292,9 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     return kept
 
 
-def _boxes(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
+def _boxes(
+    tag: str, held: Values, look: Look, above: Look, is_low: bool
+) -> dict[str, str]:
     """Return display, margins, paddings, borders and widths."""
     kept: dict[str, str] = {}
     display = held["display"]
@@ -276,7 +303,9 @@ def _boxes(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
         held = Values({"margin-left": "8px", "margin-right": "8px", **held})
     elif display == "inline-block" and tag not in _PARTS:
         kept["display"] = "inline-block"
-    elif tag not in BLOCKS and (above.flow or display in ("block", "flex", "grid", "table")):
+    elif tag not in BLOCKS and (
+        above.flow or display in ("block", "flex", "grid", "table")
+    ):
         kept["display"] = "block"
     is_box = tag in BLOCKS or "display" in kept
     look.spread += INDENTS.get(tag, 0) + 6 * (tag == "table")
@@ -286,11 +315,16 @@ def _boxes(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
         for side in SIDES:
             value = held[f"{kind}-{side}"]
             is_beside = side in ("left", "right")
-            if value == "auto" and kind == "margin" and is_beside and tag in ("table", "div"):
+            if (
+                value == "auto"
+                and kind == "margin"
+                and is_beside
+                and tag in ("table", "div")
+            ):
                 kept[f"margin-{side}"] = "auto"
             length = pixels(value, look.size, 320)
             is_own = tag in ("ol", "ul") and side == "left"
-            if length is None or is_own or not (is_box or is_beside):
+            if length is None or is_own or not (is_beside or (is_box and not is_low)):
                 continue
             length = min(max(round(length), 0), 48 if is_beside else 64)
             if is_beside:
@@ -343,7 +377,14 @@ def _widths(tag: str, held: Values, kept: dict[str, str]) -> None:
 
 
 def _border(held: Values, side: str) -> str:
-    value = " ".join((held[side], held[f"{side}-width"], held[f"{side}-style"], held[f"{side}-color"]))
+    value = " ".join(
+        (
+            held[side],
+            held[f"{side}-width"],
+            held[f"{side}-style"],
+            held[f"{side}-color"],
+        )
+    )
     width = style = colour = ""
     for match in _BORDER.finditer(value):
         width, style = match[1] or width, match[2] or style

@@ -69,11 +69,13 @@ _SAME = TAGS | frozenset(
 # Attributes that change no words, or are judged where their element is written.
 _NO_EFFECT = re.compile(
     r"class|id|style|href|src|alt|title|target|rel|role|lang|name|content|charset|xmlns.*|aria-.*|data-.*|item.*|property"
-    r"|cite|summary|scope|tabindex|color|face|link|vlink|alink|text|clear|loading|decoding|[vo]:.*|xml:.*|spellcheck"
+    r"|cite|wrap|summary|scope|tabindex|color|face|link|vlink|alink|text|clear|loading|decoding|[vo]:.*|xml:.*|spellcheck"
     r"|contenteditable|translate|download|crossorigin|referrerpolicy|cols|dir|type|start|bgcolor|ping|headers|noshade"
     r"|x-apple-.*|apple-.*|override|bordercolor|editing|smartmail|nowrap|reversed|hidden|originalsrc|shash|draggable|srcid|moz-.*|datetime|hreflang|border"
 )
 _SMALL_NUMBERS = frozenset("cellpadding cellspacing hspace vspace span".split())
+# Elements in which `bgcolor` sets a background.
+WITH_BACK = frozenset("body table tbody td tfoot th thead tr".split())
 _ODD_META = ("color-scheme", "supported-color-schemes", "refresh", "default-style")
 _ALIGNED = re.compile("|center|justify|middle|top|absmiddle|baseline|left|right|bottom")
 _CONDITIONAL = re.compile(
@@ -87,7 +89,13 @@ _FOR_OTHERS = re.compile(
     r"!?\s*+\[\s*+if\b(?!\s+!support)[^\]]*+\]\s*+(?:>\s*+(?:<!\s*+(?:--\s*+)?+)?+)?+",
     re.IGNORECASE,
 )
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LINKS = re.compile(
+    r"<[^<>]{0,500}?\b(?:href|src)\s{0,5}=\s{0,5}[\"']?([^\"'\s<>]+)[^<>]*>"
+)
+_UNDRAWN_STYLE = re.compile(
+    r"(?:(?:display:none|(?:mso-)?width(?:-source|-alt)?:[a-z0-9.]+);?)*+",
+    re.IGNORECASE,
+)
 _ANY_TAG = re.compile(r"<[^<>]*>")
 
 
@@ -135,7 +143,9 @@ class Tree:
             getattr(self, f"_on_{token.kind}")(token)
         self._end_inert()
         if any(
-            one.name == "display" for key in self._undrawn for one in self.sheets.of(*key)
+            one.name == "display"
+            for key in self._undrawn
+            for one in self.sheets.of(*key)
         ):
             self.odd("a style that shows what is not drawn")
         if self._nesting.carried or self._nesting.misnested:
@@ -202,9 +212,6 @@ class Tree:
 
     def _on_text(self, token: Token) -> None:
         self._texts += len(token.data)
-        if _CONTROLS.search(token.data):
-            self.odd("control characters")
-            token = token._replace(data=_CONTROLS.sub(" ", token.data))
         if self._texts > MAX_TEXT:
             raise TooComplex(f"it has more than {MAX_TEXT} characters of text")
         if self._inert:
@@ -236,10 +243,7 @@ class Tree:
         if _FOR_OTHERS.fullmatch(token.data):
             self.odd("a part for some programs only (a conditional comment)")
         read = "".join(_CONDITIONAL.findall(token.data))
-        inside = _SETTINGS.sub("", read)
-        words = without_tags(inside)
-        if not words and re.search("<(?:img|a|v:[a-z]+)[^>]+(?:src|href)", inside):
-            words = inside[:200]
+        words = without_tags(_LINKS.sub(r" (\1) ", _SETTINGS.sub("", read)))
         self._leave_out("in a comment that only Outlook reads", words)
         if read and "<style" in ascii_lower(read) and not words:
             self.odd("styles for Outlook")
@@ -250,7 +254,9 @@ class Tree:
             self.odd(f"<{name[:40]}>")
         if name in _PASSED_OVER - {"html", "body", "input"}:
             self._undrawn[name, attributes["class"], attributes["id"]] = None
-            if re.sub("[ ;]", "", attributes["style"]) not in ("", "display:none"):
+            if not _UNDRAWN_STYLE.fullmatch(
+                re.sub("[ \t\n]+", "", attributes["style"])
+            ):
                 self.odd(f"<{name}> with a style")
         if name == "tfoot" or (name == "thead" and self._rows):
             self.odd(f"<{name}> at another place")
@@ -269,11 +275,16 @@ class Tree:
         elif name in ("html", "body"):
             style = ";".join(filter(None, (attributes["style"], self.page["style"])))
             self.page = Values({**attributes, **self.page, "style": style})
+        elif name == "area" and attributes["href"]:
+            words = f"{attributes['alt']} ({attributes['href']})"
+            self._leave_out("a link in a picture", words)
         elif _is_tick(name, attributes):
             self._nesting.text()
             self._out.append("☑" if "checked" in attributes else "☐")
         elif name == "input" and ascii_lower(attributes["type"]) != "hidden":
-            self._leave_out("a form field", attributes["value"] or attributes["placeholder"])
+            self._leave_out(
+                "a form field", attributes["value"] or attributes["placeholder"]
+            )
 
     def _end_inert(self) -> None:
         if not self._inert or self._left_out:
@@ -313,12 +324,26 @@ def _is_plain(name: str, attribute: str, value: str) -> bool:
     if attribute in ("link", "vlink", "alink", "text", "bgcolor", "color"):
         colour = colour_of(attribute_colour(value))
         is_link = attribute.endswith("link")
-        return colour is not None and not (is_link and contrast(colour, WHITE) < READABLE)
+        if (attribute == "bgcolor" and name not in WITH_BACK) or (
+            attribute == "color" and name not in ("font", "hr")
+        ):
+            return False
+        return colour is not None and not (
+            is_link and contrast(colour, WHITE) < READABLE
+        )
     if attribute == "src":
         return name == "img" and re.match("https?:|cid:|//|data:", value) is not None
     if name == "meta" and attribute in ("name", "http-equiv", "content"):
         return value not in _ODD_META and "utf-7" not in value
-    if attribute in ("width", "height", "size", "border", *_SMALL_NUMBERS, "rowspan", "colspan"):
+    if attribute in (
+        "width",
+        "height",
+        "size",
+        "border",
+        *_SMALL_NUMBERS,
+        "rowspan",
+        "colspan",
+    ):
         return _is_usual_size(name, attribute, value, number)
     if attribute in ("align", "valign"):
         is_beside = name in ("table", "img", "object") and value in ("left", "right")
@@ -349,7 +374,9 @@ def _is_usual_size(name: str, attribute: str, value: str, number: int | None) ->
         return has_height and (value.endswith("%") or number is None or number <= most)
     if attribute == "size" and name == "font":
         return value.lstrip("+") in ("1", "2", "3", "4", "5", "6", "7", "-1")
-    return (name == "img" and attribute == "size") or (number is not None and number <= 20)
+    return (name == "img" and attribute == "size") or (
+        number is not None and number <= 20
+    )
 
 
 def cleaned(

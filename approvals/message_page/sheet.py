@@ -36,6 +36,7 @@ from policy.rules.demand import Demand
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 from risk.addresses import everybody
+from simple_form.result import PREHEADER
 
 # Limits of the cache of this process: messages, and characters of all together.
 MAX_MESSAGES = 64
@@ -101,7 +102,10 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
     without HTML show, and `words` all words in the order of the source, as an agent
     reads them.
     """
-    words = " ".join(rendered.plain.split())
+    hidden = " ".join(
+        one.passage for one in rendered.differences if one.code == PREHEADER
+    )
+    words = " ".join(f"{hidden} {rendered.plain}".split())
     preview = words[:PREVIEW]
     # What a mail program without HTML shows.
     text = (
@@ -109,20 +113,12 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
         if content.markdown
         else rendered.text
     )
-    hidden = next(
-        (
-            one.passage
-            for one in rendered.differences
-            if one.does == "hide it" and one.passage
-        ),
-        "",
-    )
     return {
         "preview": preview + ("…" if len(words) > PREVIEW else ""),
         "plain": _head(named(without_surrogates(text[:20_000]))),
         "words": _head(rendered.plain, lines=AGENT_LINES),
         "has_own_colours": '<body class="white">' in rendered.document,
-        "is_hidden": bool(hidden) and words.startswith(hidden[:PREVIEW]),
+        "is_hidden": bool(hidden),
     }
 
 

@@ -38,3 +38,23 @@ def read_mail(path):
 
 def all_mails():
     return [read_mail(path) for path in sorted(HERE.glob("*.mail"))]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A letter by somebody who did not build the simple form. `harm` is what it is
+    meant to do to words: hide, cover, move, cut, add, change or none.
+    """
+
+    name: str
+    harm: str
+    body: str
+
+
+def all_letters():
+    letters = []
+    for path in sorted((HERE / "readers").glob("*.letter")):
+        head, _, body = path.read_bytes().decode().partition("\n\n")
+        harm = head.partition("\nharm: ")[2].partition("\n")[0]
+        letters.append(Letter(path.stem, harm, body))
+    return letters

@@ -44,7 +44,9 @@ class Judge:
             for start in range(0, len(sources), AT_ONCE):
                 part = sources[start : start + AT_ONCE]
                 if scheme == "dark":
-                    part = [f"<meta name=color-scheme content=dark>{one}" for one in part]
+                    part = [
+                        f"<meta name=color-scheme content=dark>{one}" for one in part
+                    ]
                 given = {"pages": part, "width": width, "dark": scheme == "dark"}
                 answers = self.pages[scheme].evaluate(SCRIPT, given)
                 for at, answer in enumerate(answers, start):
@@ -66,7 +68,9 @@ class Judge:
         same = [letter for letter, form in forms if form.is_exact]
         originals = dict(zip(same, self.wrong_with(same, ["light"]), strict=True))
         for (letter, form), wrong in zip(forms, drawn, strict=True):
-            told = " ".join((words_of(form.html), *(one.passage for one in form.changes)))
+            told = " ".join(
+                (words_of(form.html), *(one.passage for one in form.changes))
+            )
             lost = set(_WORD.findall(words_of(letter))) - set(_WORD.findall(told))
             wrong |= {f"original {one}" for one in originals.get(letter, ())}
             wrong |= {f"lost: {word}" for word in lost}

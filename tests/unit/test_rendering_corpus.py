@@ -87,7 +87,9 @@ def wrong_with(mail):
         "differs": lambda text: any(
             text in one.passage for one in shown.word_differences
         ),
-        "clean": lambda _: not shown.word_differences,
+        "exact": lambda expected: (
+            ("yes" if not shown.differences else "no") == expected
+        ),
         "blocked": lambda load: (
             load in [f"picture {blocked.host}" for blocked in shown.blocked]
         ),

@@ -1,157 +1,205 @@
-"""The simple form: what it keeps, what it names, and that it is its own simple form."""
+"""The simple form: what is written, what is removed and named, and when an original
+counts as the same. `tests/judge` has it drawn by a browser.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from simple_form import simplify
-from tests.corpus import all_mails
+from simple_form import TooComplex, simplify, text_of
+from simple_form.result import COLOURS, HIDDEN, LEFT_OUT, LOOK, PREHEADER
+from simple_form.simplify import WRAPS
+from tests.corpus import all_letters
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-ORDINARY = sorted((CORPUS / "ordinary").glob("*.html"))
-DESIGNED = sorted((CORPUS / "designed").glob("*.html"))
-# What could be done to words, and letters that could do it.
-DOES = {
-    "hide it": (
-        "<p style='display:none'>word</p>",
-        "<p hidden>word</p>",
+# 100 of people and of help desks, 100 of services, and designed ones.
+HONEST = sorted((CORPUS / "honest").glob("[0-2]??_*.html"))[:200]
+OLDER = sorted((CORPUS / "ordinary").glob("*.html"))
+DESIGNED = [
+    *sorted((CORPUS / "designed").glob("*.html")),
+    *sorted((CORPUS / "honest").glob("*_designed_*.html")),
+]
+
+# By code, originals of which "word" is removed, shown, or left out.
+NAMED = {
+    HIDDEN: (
+        "<p>x <b style='display:none'>word</b></p>",
+        "<p>x</p><p hidden>word</p>",
+        "<p>x</p><p style='visibility:hidden'>word <i style='font-size:20px'>word</i></p>",
+        "<p>x</p><p style='font:0/0 a'>word</p>",
+        "<p>x</p><div style='max-height:0;overflow:hidden'>word</div>",
+        "<p>x</p><div style='position:absolute;left:-9999px'>word</div>",
+        "<p>x</p><p style='d\\69splay:/**/none!important;display:block'>word</p>",
+    ),
+    COLOURS: (
         "<p style='color:#fff'>word</p>",
-        "<p style='color:var(--x)'>word</p>",
-        "<p style='font-size:0'>word</p>",
-        "<style>p{visibility:hidden}</style><p>word</p>",
-        "<style>@media (max-width:9em){.a .b{display:none!important}}</style><div class=a><p class=b>word</p></div>",
-        "<span style='background:#000'><div style='color:#fff'>word</div></span>",
-        "<body text=white>word",
-        "<template>word</template>",
-        "<table><tr><td background=x.png>word</td></tr></table>",
-        f"<div style='background:#000;color:#fff;border-radius:90px'>{'word ' * 20}</div>",
-        "<p>x</p><![if !mso]><p>word</p><![endif]>",
-        "<p>x</p><!--[if !mso]> -->word<!--<![endif]-->",
-        "<p>Pay EUR 100<!--[if !mso]><!-->word<!--<![endif]--></p>",
-        "<p>x</p><!--[if gte mso 99]><!-- -->word<!--<![endif]-->",
-        "<p>x</p><!--[if !mso]><!--><!-- endif -->word<!--<![endif]-->",
-        f"{'<script></script>' * 200}<p>x</p><p style='display:none'>word</p>",
-        "<p style='color:#ccc'><b style='opacity:.6'>word</b></p>",
-        "<style>@media (prefers-color-scheme:dark){p{font-size:1px}}</style><p>word</p>",
+        "<font color=white>word</font>",
+        "<style>.a{color:#fff}</style><p class=a>word</p>",
+        "<style>.b{color:#fff}.a{color:#000}</style><p class='b a' style='background:#000'>word</p>",
+        "<p>x</p><style>.a{display:none}</style><p class=a>word</p>",
+        "<style>a:link{background:#000}</style><a style='color:#fff'>word</a>",
     ),
-    "move it": (
-        "<p>a <b style='float:right'>word</b> b</p>",
-        "<p style='position:absolute'>word</p>",
-        "<p dir=rtl>1 + word</p>",
-        "<table><tr><td>a</td></tr><caption>word</caption></table>",
+    PREHEADER: (
+        "<div style='display:none'>word</div><p>x</p>",
+        "<style>.a{display:none}</style><div class=a>word</div><p>x</p>",
+        "<div style='font-size:1px;color:#fff'>word</div><p>x</p>",
     ),
-    "cut it off": (
-        "<p style='height:1px'>word</p>",
-        "<div style='max-height:0'>word</div>",
-    ),
-    "add words": (
-        "<style>p::before{content:'word'}</style><p>x</p>",
-        "<!--[if mso]>word<![endif]-->x",
-        "<!--[IF mso]>word<![ENDIF]-->x",
-        "<p>words<!--[if mso]>word<![endif]--></p>",
-        "<!--[if mso]><a href=https://word.example><img></a><![endif]-->x",
-    ),
-    "draw other letters": (
-        "<p style='font-family:Wingdings'>word</p>",
-        "<style>@font-face{src:url(x)}</style>word",
-    ),
-    "cover other words": ("<p>word</p><b style='box-shadow:0 0 0 40px #fff'></b>",),
-    "change it": (
-        "<link rel=stylesheet href=https://a.example/x.css>word",
-        "<p style='unheard-of:1'>word</p>",
-        "<link href='https://fonts.googleapis.com/css?family=Flow+Block' rel=stylesheet>word",
-        "<p style='mso-margin-top-alt:-90px'>word</p>",
+    LEFT_OUT: (
+        "x<template>word</template>",
+        "x<!--[if mso]>word<![endif]-->",
+        "x<input value=word>",
+        "x<iframe>word</iframe>",
+        "x<!-- word",
+        "<map><area href=https://word.example></map>",
     ),
 }
-HARMLESS = (
+# What its recipient may see differently.
+DIFFERENT = (
+    "<p>a <b style='float:right'>word</b></p>",
+    "<style>p > b{display:none}</style><p><b>word</b></p>",
+    "<style>@media (max-width:9em){p{display:none}}</style><p>word</p>",
+    "<style>.A{color:#fff}</style><p class=a>word</p>",
+    "<style>title{display:block}</style><title>word</title>",
+    "<div bgcolor=black>word</div>",
+    "<p style='line-height:.5;font-size:40px'>word word</p>",
+    f"<pre>a{' ' * 200}word</pre>",
+    f"a{'<br>' * 80}word",
+    "<table width='400%'><tr><td>word</table>",
+    "<ruby>word<rt>not</rt></ruby>",
+    "<p style='font-family:Wingdings'>word</p>",
+    "<svg><text>word</text></svg>",
+    "<table><tr><td dir=rtl>10 > 20</table>",
+    "<p style='opacity:.5\u212a'>word</p>",
+    "<p>1\u202e2</p>",
+    "<img src='data:image/svg+xml,x' alt=word>",
+    "<LIN\u212a>word",
+    "<font color=white><p>word</font>word",
+)
+# What looks the same in every program.
+SAME = (
     "<p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>",
-    "<style>@media (max-width:600px){.a{width:100%!important;font-size:16px}}</style><p class=a>word</p>",
-    "<style>.i th{background:#222;color:#fff}</style><table class=i><tr><th>word</th></tr></table>",
-    "<p>Total <b style='float:right'>9</b></p>",
-    "<p style='mso-list:l0 level1;text-indent:-18pt;margin-left:36pt'>word</p>",
-    "<style>a:hover{color:#fff}@media print{p{display:none}}</style><p>word</p>",
-    "<style>a:link{color:#fff}</style><a>word</a>",
+    "<style>a:hover{color:#fff}.i{background:#222;color:#fff}</style><p class=i>word</p>",
+    "<p style='mso-list:l0 level1;text-indent:-18pt;margin-left:36pt'><span style='font-family:Symbol'>·</span>word</p>",
     "<a href='https://a.example' style='color:#fff;background:#036;border-radius:9px;display:inline-block'>word</a>",
-    "<link href='https://fonts.googleapis.com/css?family=Lato:400|Open+Sans' rel=stylesheet>word",
-    "<p style='font-family:Arial,sans-serif,\"Segoe UI Symbol\";mso-list:l0 level1;mso-margin-top-alt:auto'>word</p>",
+    "<div style='display:flex;gap:8px'><span>word</span><span>9</span></div>",
+    "<div dir=rtl>\u05d0\u05d1 word</div>",
+    "<table border=1 cellpadding=4><tr><th bgcolor=#ddd>word<td align=right>9</table>",
+    "<blockquote type=cite>word</blockquote><ul><li>a<li>b</ul><q>word</q>",
 )
 
 
-def found_in(html):
-    return [one for one in simplify(html).changes if one.does]
+@pytest.mark.parametrize("code", NAMED)
+def test_words_that_a_recipient_does_not_see_are_named(code):
+    for html in NAMED[code]:
+        form = simplify(html)
+        found = [one.passage for one in form.changes if one.code == code]
+        assert "word" in " ".join(found), html
+        assert (">word" in form.html) == (code == COLOURS), html
 
 
-def test_whatever_could_do_something_to_words_is_named_with_the_words():
-    for does, letters in DOES.items():
-        for html in letters:
-            found = found_in(html)
-            assert does in [one.does for one in found], html
-            words = simplify(html).html + str([one.passage for one in found])
-            assert "word" in words, html
-    for html in HARMLESS:
-        assert found_in(html) == [], html
-    # First words that only lists show are a preheader.
-    hidden = "<div style='display:none'>Three lamps, 40 EUR</div>"
-    (one,) = found_in(f"{hidden}<p>Dear Jane</p>")
-    assert one.is_preheader is True
-    assert not found_in(f"<p>Dear Jane</p>{hidden}")[0].is_preheader
+def test_what_may_be_seen_differently_is_told_from_what_is_the_same():
+    for html in DIFFERENT:
+        assert LOOK in {one.code for one in simplify(html).changes}, html
+    for html in SAME:
+        assert simplify(html).changes == (), html
 
 
-@pytest.mark.slow
-def test_ordinary_letters_are_hardly_ever_marked_and_designed_ones_with_reason():
-    marked = [
-        path.name
-        for path in ORDINARY
-        if any(not one.is_preheader for one in found_in(path.read_text()))
-    ]
-    assert len(ORDINARY) == 150
-    assert len(DESIGNED) == 50
-    assert len(marked) <= 3, marked
-    for path in DESIGNED:
-        for one in found_in(path.read_text()):
-            assert 10 < len(one.sentence()) < 600, path.name
+WRITTEN = {
+    "<p style='color:#333;position:fixed'>x": '<p style="background-color:#ffffff;color:#333333;">x</p>',
+    "<p style='color:#eee'>x": "<p>x</p>",
+    "<p style='background:#222'>x": '<p style="background-color:#222222;color:#ffffff;">x</p>',
+    "<p style='font-size:1in;line-height:9px'>x": '<p style="font-size:48px;line-height:1.1;">x</p>',
+    "<ol reversed><li>a<li>b</ol>": '<ol><li value="2">a</li><li value="1">b</li></ol>',
+    "<ol start=5><li>a<li style='display:block'>b<li>c</ol>": (
+        '<ol><li value="5">a</li><li style="list-style-type:none;" value="5">b</li><li>c</li></ol>'
+    ),
+    "<ol type=A start=30><li>a</ol>": '<ol style="list-style-type:upper-alpha;"><li>a</li></ol>',
+    "<ul style='list-style:decimal'><li>a</ul>": '<ol style="list-style-type:decimal;"><li>a</li></ol>',
+    "<s style='text-decoration:none'>x</s>": '<span style="text-decoration:none;">x</span>',
+    "<a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>": '<span>x</span><a href="HTTPS://a.example">y</a>',
+    "<td><table><tr><td colspan=2 rowspan=2>x</table>": '<table><tbody><tr><td colspan="2">x</td></tr></tbody></table>',
+    "<input type=checkbox checked>x": "☑x",
+    "<img src=cid:1 width=900>": '<img src="cid:1" width="800" style="max-width:100%;">',
+}
 
 
-@pytest.mark.slow
+def test_values_are_written_anew_within_limits():
+    for html, written in WRITTEN.items():
+        assert simplify(html).html == f'<div style="{WRAPS}">{written}</div>', html
+    # Each change of an element is paired with what is behind it.
+    assert (
+        "color:#ffffff"
+        in simplify("<body bgcolor=#000 text=#fff><table><tr><td>x").html
+    )
+
+
 def test_simple_form_is_its_own_simple_form():
-    letters = [path.read_text() for path in (*ORDINARY[:15], *DESIGNED[:8])]
-    letters += [mail.body for mail in all_mails() if "doubt" not in mail.expected]
+    letters = [*WRITTEN, *DIFFERENT, *SAME, *sum(NAMED.values(), ())]
+    letters += [path.read_text() for path in HONEST[::10]]
     for html in letters:
         simple = simplify(html).html
         again = simplify(simple)
-        assert again.html == simple, html[:200]
-        assert not again.changes, html[:200]
+        assert (again.html, again.changes) == (simple, ()), html[:200]
 
 
-def test_numbers_of_lists_stay_as_printed():
-    numbers = {
-        "<ol reversed><li>a<li>b</ol>": '<ol><li value="2">a</li><li value="1">b</li></ol>',
-        "<ol start=5><li>a<li>b</ol>": '<ol><li value="5">a</li><li>b</li></ol>',
-        "<ol><li value=3>a<li>b</ol>": '<ol><li value="3">a</li><li>b</li></ol>',
-        "<ol type=a><li>a</ol>": '<ol style="list-style-type:lower-alpha;"><li>a</li></ol>',
-    }
-    assert {html: simplify(html).html for html in numbers} == numbers
+# Letters that change nothing of what is shown here: what the reviewer reads is what the
+# recipient reads, and other findings tell of links and letters that mislead; and two
+# whose words a web mail folds away as a quotation.
+ELSEWHERE = frozenset(
+    "049 085 107 109 112 118 120 121 122 123 124 130 134 138 139 214 216 269 295 296 297 306 308 309 312 318 335 339".split()
+)
 
 
-def test_colours_are_kept_with_the_background_on_which_they_can_be_read():
-    colours = {
-        "<p style='color:#333'>x</p>": '<p style="color:#333333;background-color:#ffffff;">x</p>',
-        "<p style='color:#eee'>x</p>": "<p>x</p>",
-        "<p style='background:#222'>x</p>": (
-            '<p style="color:#ffffff;background-color:#222222;">'
-            '<span style="color:#ffffff;background-color:#222222;">x</span></p>'
-        ),
-    }
-    assert {html: simplify(html).html for html in colours} == colours
+@pytest.mark.slow
+def test_letters_of_readers_that_do_harm_count_as_different():
+    letters = all_letters()
+    assert len(letters) == 320
+    quiet = [
+        one.name
+        for one in letters
+        if one.harm != "none" and not simplify(one.body).changes
+    ]
+    assert {name[:3] for name in quiet} <= ELSEWHERE, quiet
 
 
-def test_direction_of_a_page_and_of_words_is_kept():
-    directions = {
-        "<body dir=rtl><p>Shop</p><p>\u05d0\u05d1 12</p>": '<div dir="rtl"><p>Shop</p><p>\u05d0\u05d1 12</p></div>',
-        "<p dir=auto>\u05d0\u05d1 <bdi>\u05d2</bdi> 12</p>": (
-            '<p dir="auto">\u05d0\u05d1 <span dir="auto">\u05d2</span> 12</p>'
-        ),
-        "<p dir=auto>word 12</p>": "<p>word 12</p>",
-    }
-    assert {html: simplify(html).html for html in directions} == directions
-    assert found_in("<body dir=rtl>word \u05d0\u05d1 word")
+@pytest.mark.slow
+def test_honest_letters_are_hardly_ever_marked():
+    forms = [simplify(path.read_text()) for path in (*HONEST, *OLDER)]
+    assert len(forms) == 350
+    assert (
+        sum(
+            bool({HIDDEN, COLOURS} & {one.code for one in form.changes})
+            for form in forms
+        )
+        <= 2
+    )
+    assert sum(not form.is_exact for form in forms[:100]) <= 20
+    assert len(DESIGNED) >= 60
+    for path in DESIGNED:
+        # Whatever a look loses is told.
+        assert simplify(path.read_text()).changes, path.name
+
+
+def test_letters_built_to_cost_time_or_room_are_refused_or_bounded():
+    refused = (
+        "<b>" * 25_000,
+        "<div>" * 300,
+        "".join(f"<p><i class=x{n}></p>" for n in range(200)),
+        "<p" + " x=1" * 200 + ">",
+        f"<p style='{'margin:0;' * 60_000}'>",
+        "<table>" + "<b>x" * 2_000,
+    )
+    for html in refused:
+        with pytest.raises(TooComplex):
+            simplify(html)
+    rules = "".join(f".a{{margin:{n % 9}px}}" for n in range(1_900))
+    form = simplify(f"<style>{rules}</style>{'<p class=a>x</p>' * 9_000}")
+    assert len(form.html) < 2_000_000
+    assert "{" * 50 not in simplify(f"<style>{'a{' * 100_000}</style>x").html
+
+
+def test_text_is_that_of_the_written_form():
+    form = simplify(
+        "<p>Pay <b hidden>not</b> 5</p><ul><li>a<li>b</ul><table><tr><td>1<td>2</table>"
+    )
+    assert text_of(form.html) == "Pay 5\n\n- a\n\n- b\n\n1 2"
