@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt
 
 @cache
 def _parser() -> MarkdownIt:
-    # Raw HTML in Markdown is passed on, as mail agents expect, so code that shows the
-    # result to a person must sanitise it first. A single line break stays a line break,
+    # Raw HTML in Markdown is passed on, as mail agents expect, so code that shows or
+    # sends the result must simplify it first. A single line break stays a line break,
     # as in the text part of the same message.
     options = {"html": True, "linkify": False, "typographer": False, "breaks": True}
     return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
@@ -21,3 +21,14 @@ def render_markdown(markdown: str) -> str:
     Markdown may have written any HTML.
     """
     return str(_parser().render(markdown))
+
+
+def has_html(markdown: str) -> bool:
+    """Whether there is raw HTML in a Markdown body."""
+    if "<" not in markdown:
+        return False
+    return any(
+        one.type.startswith("html_")
+        for token in _parser().parse(markdown)
+        for one in (token, *(token.children or ()))
+    )

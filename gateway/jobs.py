@@ -7,11 +7,15 @@ two answer with a `refusal`, a sentence or an SMTP reply that says why.
 
 from dataclasses import asdict
 
-from common.markdown import render_markdown
+from common.markdown import has_html, render_markdown
 from gateway.inbound.mail import read_mail
 from gateway.inbound.received_mail import NotAccepted
 from parsing.jobs import MEGABYTE, Job, pack
 from simple_form import TooComplex, simplify, text_of
+from simple_form.result import LOOK
+
+# What one sentence names of a lost layout.
+MOST_LOOKS = 8
 
 
 def _mail(content: bytes) -> bytes:
@@ -25,22 +29,38 @@ def _mail(content: bytes) -> bytes:
 
 
 def _simple(html: bytes) -> bytes:
+    return _simplified(html.decode("utf-8", "surrogatepass"))
+
+
+# Simplifies the HTML that a Markdown body with raw HTML in it becomes.
+def _simple_markdown(text: bytes) -> bytes:
+    return _simplified(render_markdown(text.decode("utf-8", "surrogatepass")))
+
+
+def _simplified(html: str) -> bytes:
     try:
-        form = simplify(html.decode("utf-8", "surrogatepass"))
+        form = simplify(html)
     except TooComplex as reason:
         return pack({"refusal": str(reason)})
-    sentences = [change.sentence() for change in form.changes]
+    sentences = [one.sentence() for one in form.changes if one.code != LOOK]
+    if looks := [one.how for one in form.changes if one.code == LOOK]:
+        named = ", ".join(looks[:MOST_LOOKS])
+        more = f" and {len(looks) - MOST_LOOKS} more" if looks[MOST_LOOKS:] else ""
+        sentences.append(f"The layout was simplified: {named}{more}.")
     return pack({"html": form.html, "text": text_of(form.html), "changes": sentences})
 
 
 def _markdown(text: bytes) -> bytes:
-    return render_markdown(text.decode("utf-8", "surrogatepass")).encode(
-        "utf-8", "surrogatepass"
-    )
+    markdown = text.decode("utf-8", "surrogatepass")
+    html = render_markdown(markdown)
+    if has_html(markdown):
+        html = simplify(html).html
+    return html.encode("utf-8", "surrogatepass")
 
 
 JOBS = {
     "read_mail": Job(_mail, seconds=10, memory=768 * MEGABYTE),
     "simplify_html": Job(_simple),
+    "simplify_markdown": Job(_simple_markdown),
     "render_markdown": Job(_markdown),
 }

@@ -28,11 +28,22 @@ def simplify_html(html: str) -> Simplified:
     """Return the simple form of a message's HTML. Raises Invalid if it cannot be
     simplified, or Unavailable if the parser cannot be reached.
     """
+    return _simplify("simplify_html", html)
+
+
+def simplify_markdown(markdown: str) -> Simplified:
+    """Return the simple form of the HTML that a Markdown body becomes. Raises as
+    `simplify_html` does.
+    """
+    return _simplify("simplify_markdown", markdown)
+
+
+def _simplify(job: str, source: str) -> Simplified:
     try:
         fields, _ = unpack(
             parse(
-                "simplify_html",
-                html.encode("utf-8", "surrogatepass"),
+                job,
+                source.encode("utf-8", "surrogatepass"),
                 patience=PATIENCE,
             )
         )

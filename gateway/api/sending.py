@@ -43,7 +43,7 @@ from gateway.lookups import (
 from gateway.messages import submission
 from gateway.messages.submission import new_email, reply_fields
 from gateway.models import Email, Mailbox
-from gateway.parsed import simplify_html
+from gateway.parsed import simplify_html, simplify_markdown
 from gateway.states import Direction, Status
 
 _EXAMPLE_TEXT = "Dear Jane,\n\nit left this morning."
@@ -261,6 +261,9 @@ def accept(
         email.original_html = email.html if simplified.changes else None
         email.html = simplified.html
         email.simplified = simplified.changes
+    elif "<" in email.markdown:
+        # HTML in Markdown is simplified when the message is built.
+        email.simplified = simplify_markdown(email.markdown).changes
     asked_mode = body.oversight_mode
     accepted = submission.accept_email(
         key,
