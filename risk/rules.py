@@ -64,12 +64,13 @@ RULES = {
             "and the words beside it count as text.",
         ),
         Rule(
-            "looks_different", 1, "high", 60, "may look different",
-            "The recipient may see other words, or in another order, than the desk shows.",
-            "The desk shows a simple form of the message. Names what of the original could hide, cover, cut off, move "
-            "or add words: any style that is not on the list of harmless ones. Also invisible and encoded characters. "
-            "Milder: hidden words at the beginning that only lists of messages show, where the message says the same "
-            "numbers and addresses.",
+            "looks_different", 2, "high", 60, "may be seen differently",
+            "The recipient may see this differently.",
+            "The desk shows a simple form of the message. High for words that the original hides in a plain way: not "
+            "displayed, invisible, without size, out of the window, in the colour of what is behind them, or spelled "
+            "in characters that nobody sees; for words that only lists of messages show, if they have numbers or "
+            "addresses that are nowhere else; and for encoded words. Milder: anything else that is not on the list of "
+            "what looks the same in every program. It may hide words, too, and is never approved in bulk.",
         ),
         Rule(
             "secret_in_body", 2, "high", 60, "secret",
@@ -78,11 +79,11 @@ RULES = {
             "random-looking values that the text calls a password or key. Evidence is masked.",
         ),
         Rule(
-            "parts_differ", 3, "high", 60, "parts differ",
+            "parts_differ", 4, "high", 60, "parts differ",
             "The HTML and the text of the message say different things.",
-            "Compares the numbers of both parts: one says 100, the other 1000. Milder: the text names an "
-            "address that the HTML does not, most of the words differ, or the subject names a sum that the message "
-            "does not.",
+            "Compares the words of both parts, one by one: each word, number and sign that only one of them has, with "
+            "the words around it. Layout and a link's address in place of its words do not count. Milder: the subject "
+            "names a sum that the message does not.",
         ),
         Rule(
             "name_says_address", 1, "high", 60, "misleading name",
@@ -127,7 +128,7 @@ RULES = {
             "Found when a message is too deeply nested, too large or too broken to be rendered reliably.",
         ),
         Rule(
-            "invisible_characters", 1, "high", 50, "invisible marks",
+            "invisible_characters", 2, "high", 50, "invisible marks",
             "The message contains invisible characters.",
             "Finds invisible characters that join, split or reverse text, in body, subject, addresses and file names. "
             "Milder: those that some languages need.",
