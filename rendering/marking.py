@@ -1,7 +1,7 @@
 """Draws the simple form of a message as HTML for the frame in which the desk shows it,
 and as text.
 
-Both get the desk's marks: what may look different to the recipient, what was left out,
+Both get the desk's marks: what is hidden, what was left out,
 pictures that are not loaded, invisible characters, and where links really go. `seal` in
 `render.py` then lets only listed tags and attributes through.
 """

@@ -80,7 +80,7 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
     """Return the sums that a message names in its subject, its text (as written and as
     shown) and its HTML.
 
-    Passages that may look different to the recipient, and a message that is only shown
+    Of a message that may be seen differently, and of one that is only shown
     as its source, count as unread.
     """
     as_text = parsed.shown if content.html is None else parsed.text_part

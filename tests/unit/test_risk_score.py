@@ -26,8 +26,8 @@ def seen(*rules):
             ("first contact", "remote content"),
         ),
         # A milder finding counts a fifth, and a rule counts once.
-        (["looks_different-"], {}, 12, ("may look different",)),
-        (["looks_different-", "looks_different"], {}, 60, ("may look different",)),
+        (["looks_different-"], {}, 12, ("may be seen differently",)),
+        (["looks_different-", "looks_different"], {}, 60, ("may be seen differently",)),
         # An admin's points replace the published ones; what counts nothing has no words
         # in the list.
         (
