@@ -131,7 +131,7 @@ ACTIONS: dict[str, str] = {
     "mailbox.loosened": "loosened the oversight of a mailbox",
     "mailbox.deleted": "deleted a mailbox",
     "mailbox.seen_changed": "found different mailbox settings at MultiMail",
-    "mailbox.seen_looser": "found a looser oversight mode at MultiMail",
+    "mailbox.seen_looser": "found the oversight of a mailbox loosened at MultiMail",
     "mailbox.change_failed": "could not change a mailbox",
     "api_key.created": "created an API key",
     "api_key.changed": "changed an API key",

@@ -44,7 +44,7 @@ _NOTICES = {
         Status("MultiMail changed", "plain", "The desk goes by what it can do now."),
     ),
     "mailbox.seen_looser": Status(
-        "Looser mailbox", "orange", "Less of its mail waits for review now."
+        "Looser mailbox", "orange", "Its oversight was loosened outside this desk."
     ),
     "connection.decided_elsewhere": Status(
         "Decided elsewhere", "orange", "Not by this desk."

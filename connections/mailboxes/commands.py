@@ -63,7 +63,11 @@ MAX_EXPIRY = timedelta(days=90)
 
 # Setting one of these to its value can only tighten. So can a stricter oversight mode.
 # Every other change of a mailbox at MultiMail may wait for a second admin.
-_STRICTER = {"allow_looser_per_call": False, "require_fingerprint": True}
+_STRICTER = {
+    "allow_looser_per_call": False,
+    "require_fingerprint": True,
+    "send_as_designed": False,
+}
 
 # The words for each setting of a mailbox.
 _LABELS = {
@@ -77,6 +81,7 @@ _LABELS = {
     "default_gate_timing": "when scheduled mail is reviewed",
     "allow_looser_per_call": "a call may loosen its own oversight",
     "require_fingerprint": "decisions by API name the fingerprint",
+    "send_as_designed": "HTML is sent as designed",
     "oversight_mode": "oversight mode",
     "undo_window": "time to undo",
     "expire_after": "expires after",

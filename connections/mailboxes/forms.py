@@ -101,6 +101,7 @@ class SettingsForm(ApprovalCodeForm):
     scheduling_enabled = forms.BooleanField(required=False)
     allow_looser_per_call = forms.BooleanField(required=False)
     require_fingerprint = forms.BooleanField(required=False)
+    send_as_designed = forms.BooleanField(required=False)
     default_gate_timing = forms.ChoiceField(
         required=False,
         choices=[("", ""), *TIMINGS],
@@ -121,8 +122,8 @@ class SettingsForm(ApprovalCodeForm):
         if not self.cleaned_data["default_gate_timing"]:
             left_out.add("default_gate_timing")
         if not mailbox.connection.is_our_gateway:
-            # Hosted MultiMail does not know these two, and would silently ignore them.
-            left_out |= {"require_fingerprint", "commercial"}
+            # Hosted MultiMail does not know these, and would silently ignore them.
+            left_out |= {"require_fingerprint", "commercial", "send_as_designed"}
         return {
             name: value
             for name, value in self.cleaned_data.items()

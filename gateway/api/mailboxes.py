@@ -61,6 +61,9 @@ class MailboxSettings(Body):
     scheduling_enabled: bool | None = None
     allow_looser_per_call: bool | None = None
     require_fingerprint: bool | None = None
+    send_as_designed: bool | None = Field(
+        None, description="Send `html` as it was handed in, not in its simple form."
+    )
     default_gate_timing: TimingWord | None = None
 
     @model_validator(mode="after")
@@ -131,6 +134,7 @@ class MailboxAnswer(Answer):
     oversight_mode: str
     allow_looser_per_call: bool
     require_fingerprint: bool
+    send_as_designed: bool
     account_requires_fingerprint: bool = Field(
         validation_alias=AliasPath("account", "require_fingerprint")
     )
@@ -256,7 +260,8 @@ def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
     """
     # A sandbox key must not add somebody who gets copies of live mail, either.
     adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
-    return adds or (key.has_conflict_of_interest() and bool(body.allow_looser_per_call))
+    loosens = body.allow_looser_per_call or body.send_as_designed
+    return adds or (key.has_conflict_of_interest() and bool(loosens))
 
 
 class DomainIn(Body):
@@ -395,7 +400,7 @@ def _in_words(changes: Json) -> str:
     """Return changed settings for the person who has to confirm them. What loosens
     oversight comes first, because a summary is cut after 300 characters.
     """
-    first = ("allow_looser_per_call", "require_fingerprint")
+    first = ("allow_looser_per_call", "require_fingerprint", "send_as_designed")
     names = sorted(changes, key=lambda name: (name not in first, name))
     words = ", ".join(f"{name}={changes[name]}" for name in names)
     return f": {words}" if words else ""

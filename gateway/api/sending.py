@@ -256,11 +256,14 @@ def accept(
         agent_identity=body.ucan or "",
     )
     if email.html is not None:
+        # Designed mail is simplified too: for its text, and to refuse what the desk
+        # could not show.
         simplified = simplify_html(email.html)
         email.markdown = email.markdown or simplified.text
-        email.original_html = email.html if simplified.changes else None
-        email.html = simplified.html
-        email.simplified = simplified.changes
+        if not mailbox.send_as_designed:
+            email.original_html = email.html if simplified.changes else None
+            email.html = simplified.html
+            email.simplified = simplified.changes
     elif "<" in email.markdown:
         # HTML in Markdown is simplified when the message is built.
         email.simplified = simplify_markdown(email.markdown).changes

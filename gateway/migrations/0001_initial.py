@@ -190,6 +190,7 @@ class Migration(migrations.Migration):
                 ('scheduling_enabled', models.BooleanField(default=True)),
                 ('forward_inbound', models.BooleanField(default=False)),
                 ('commercial', models.BooleanField(db_default=False, default=False)),
+                ('send_as_designed', models.BooleanField(db_default=False, default=False)),
                 ('mcp_configured', models.BooleanField(default=False)),
                 ('is_active', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -230,6 +230,8 @@ class Mailbox(UlidModel):
     forward_inbound = models.BooleanField(default=False)
     # Marketing: its mail has the account's postal address and a link to unsubscribe.
     commercial = models.BooleanField(default=False, db_default=False)
+    # Newsletters: HTML is stored and sent as it was handed in, not in its simple form.
+    send_as_designed = models.BooleanField(default=False, db_default=False)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
 

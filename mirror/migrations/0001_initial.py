@@ -91,6 +91,7 @@ class Migration(migrations.Migration):
                 ('auto_bcc', models.JSONField(default=list)),
                 ('signature_block', models.CharField(max_length=200)),
                 ('commercial', models.BooleanField(db_default=False, default=False)),
+                ('send_as_designed', models.BooleanField(db_default=False, default=False)),
                 ('forward_inbound', models.BooleanField(default=False)),
                 ('allow_looser_per_call', models.BooleanField(default=False)),
                 ('require_fingerprint', models.BooleanField(db_default=False, default=False)),

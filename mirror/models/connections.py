@@ -313,6 +313,8 @@ class Mailbox(models.Model):
     signature_block = models.CharField(max_length=200)
     # Whether our gateway adds a postal address and a link to unsubscribe.
     commercial = models.BooleanField(default=False, db_default=False)
+    # Whether our gateway sends HTML as its author wrote it, not in its simple form.
+    send_as_designed = models.BooleanField(default=False, db_default=False)
     forward_inbound = models.BooleanField(default=False)
     allow_looser_per_call = models.BooleanField(default=False)
     # Whether our gateway accepts a decision about its mail only with the fingerprint of

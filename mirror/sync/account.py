@@ -35,8 +35,11 @@ _SWITCHES = (
     "forward_inbound",
     "allow_looser_per_call",
     "require_fingerprint",
+    "send_as_designed",
     "scheduling_enabled",
 )
+# Switching one of these on loosens the oversight of a mailbox, as a looser mode does.
+_LOOSER = ("allow_looser_per_call", "send_as_designed")
 # The columns of a mailbox that are texts, with their lengths.
 _TEXTS = {
     "address": 320,
@@ -98,9 +101,8 @@ def store_mailboxes(
             names = [name for name in sorted(facts) if facts[name] != before[name]]
             if names and mailbox.mirrored_at is not None:
                 mode = facts.get("oversight_mode", mailbox.oversight_mode)
-                # Or any call may ask for a looser mode now.
-                looser = is_looser(mode, than=mailbox.oversight_mode) or (
-                    "allow_looser_per_call" in names and facts["allow_looser_per_call"]
+                looser = is_looser(mode, than=mailbox.oversight_mode) or any(
+                    name in names and facts[name] for name in _LOOSER
                 )
                 record(
                     "mailbox.seen_looser" if looser else "mailbox.seen_changed",

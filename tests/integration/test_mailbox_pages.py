@@ -225,6 +225,34 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
     assert recorded_actions()[-1] == "mailbox.loosened"
 
 
+def test_designed_mail_is_switched_on_the_page_and_named_in_ledger_and_message(
+    signed_in, admin, account
+):
+    client = signed_in(admin)
+    box = account.mailbox
+    path = f"/mailboxes/{box.pk}/settings/"
+    on = settings_of(account, send_as_designed="1")
+    assert client.post(path, on).status_code == 302
+    assert GatewayMailbox.objects.get().send_as_designed
+    loosened = latest_details("mailbox.loosened")
+    assert loosened["before"] == "send_as_designed: False"
+    assert loosened["after"] == "send_as_designed: True"
+    says(client.get("/mailboxes/"), 200, "HTML as designed")
+    told = "Its mailbox sends HTML as designed"
+    row = {"mailbox_id": box.upstream_id, "html_body": "<p>Hi</p>"}
+    for more, is_told in (({}, True), ({"simplified": 1}, False)):
+        message = make_message(account.connection, **row, **more)
+        page = text_of(client.get(f"/queue/{message.public_id}/"))
+        assert (told in page) == is_told
+    assert client.post(path, settings_of(account)).status_code == 302
+    assert latest_details("mailbox.changed")["after"] == "send_as_designed: False"
+    # Hosted MultiMail does not know it.
+    Connection.objects.update(is_our_gateway=False)
+    assert "send_as_designed" not in client.get(f"/mailboxes/{box.pk}/").text
+    client.post(path, on)
+    assert account.asked("PATCH", "") == 2
+
+
 @pytest.mark.slow
 def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_code(
     signed_in, admin, account

@@ -209,6 +209,11 @@ def word(world, points):
     return save_word(wanted=wanted, actor=by(world), word=OwnWord.objects.first())
 
 
+def design(world, *, on):
+    changes = {"send_as_designed": on}
+    change_mailbox(mailbox=world.box(), actor=by(world), changes=changes)
+
+
 def weigh_rule(world, points):
     weigh(rule="first_contact", points=points, actor=by(world))
 
@@ -344,12 +349,18 @@ LOOSENING = {
         ),
         lambda w: w.box().allow_looser_per_call,
     ),
+    "designed mail": (
+        lambda w: design(w, on=True),
+        lambda w: design(w, on=False),
+        lambda w: w.box().send_as_designed,
+    ),
 }
 
 
 AT_MULTIMAIL = {
     "oversight mode",
     "a call may loosen",
+    "designed mail",
     "end of holding all",
     "scopes of a key",
 }

@@ -296,6 +296,7 @@ def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):
         (account, "require_fingerprint", False),
         (box, "require_fingerprint", False),
         (box, "allow_looser_per_call", True),
+        (box, "send_as_designed", True),
     ):
 
         def change(value, path=path, name=name, **more):

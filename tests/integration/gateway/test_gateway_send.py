@@ -3,6 +3,7 @@ and refused, the effect of each mode, and what becomes of HTML and of an agent's
 """
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
@@ -10,9 +11,12 @@ from django.test import Client
 from django.utils import timezone
 
 from common.additions import html_part
+from common.fingerprint import fingerprint
 from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
+from mirror.store import content_of
+from simple_form import simplify, text_of
 from tests.factories import change_row, rolled_back
 from tests.integration.gateway.world import (
     add_key,
@@ -165,6 +169,29 @@ def test_html_in_markdown_leaves_in_its_simple_form_too(world, mail_server):
     assert "<em>now</em>  5 EUR" in sent
     assert "not" not in sent.partition("<p>--")[0]
     assert world.send(markdown="<b>" * 30_000).status_code == 422
+
+
+LETTER = Path("tests/corpus/designed/043_travel_japanese_columns.html")
+
+
+def test_designed_mail_is_held_approved_and_sent_byte_for_byte(world, mail_server):
+    on = {"send_as_designed": True}
+    assert world.patch(world.base, key="agent", **on).status_code == 403
+    assert world.patch(world.base, **on).json()["send_as_designed"] is True
+    html = LETTER.read_text()
+    assert "warnings" not in world.send(html=html, markdown=None).json()
+    (row,) = world.pending()["pending"]
+    # What the desk keeps of the row has the fingerprint that is approved.
+    content = content_of(row)
+    assert (content.html, fingerprint(content)) == (html, row["fingerprint"])
+    assert content.markdown == text_of(simplify(html).html)
+    world.decide(row["id"], expected_fingerprint=row["fingerprint"])
+    assert leave(row["id"]) == "sent"
+    part = mail_server.message().get_body(("html",)).get_payload(decode=True)
+    # Mail has line ends of its own.
+    sent = html_part(html, row["additions"]).encode() + b"\n"
+    assert part.replace(b"\r\n", b"\n") == sent
+    assert bad_field_of(world.send(html="<b>" * 30_000)) == (422, "html")
 
 
 @pytest.mark.slow
