@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
+from django.template.loader import render_to_string
 
 from audit.models import Entry
 from connections.errors import ChangeRefused
@@ -19,9 +20,11 @@ from gateway.models import ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
+from mirror.store import stored_content
 from mirror.sync.account import read_mailboxes
 from mirror.tasks import read_accounts
 from people.models import Grant, OrganisationSettings
+from rendering.render import render_message
 from tests.factories import (
     actor_of,
     change_row,
@@ -238,12 +241,20 @@ def test_designed_mail_is_switched_on_the_page_and_named_in_ledger_and_message(
     assert loosened["before"] == "send_as_designed: False"
     assert loosened["after"] == "send_as_designed: True"
     says(client.get("/mailboxes/"), 200, "HTML as designed")
-    told = "Its mailbox sends HTML as designed"
-    row = {"mailbox_id": box.upstream_id, "html_body": "<p>Hi</p>"}
-    for more, is_told in (({}, True), ({"simplified": 1}, False)):
-        message = make_message(account.connection, **row, **more)
-        page = text_of(client.get(f"/queue/{message.public_id}/"))
-        assert (told in page) == is_told
+    # A message says it where its recipient may see it differently.
+    designed = '<p style="transform:rotate(3deg)">Hi</p>'
+    for html, more, is_told in (
+        (designed, {}, True),
+        (designed, {"simplified": 1}, False),
+        ("<p>Hi</p>", {}, False),
+    ):
+        row = {"mailbox_id": box.upstream_id, "html_body": html, **more}
+        message = make_message(account.connection, **row)
+        content = stored_content(message.revision)
+        shown = {"message": message, "content": content}
+        shown["rendered"] = render_message(content)
+        strip = render_to_string("approvals/message_page/_strip.html", shown)
+        assert ("mailbox sends HTML as designed" in strip) == is_told
     assert client.post(path, settings_of(account)).status_code == 302
     assert latest_details("mailbox.changed")["after"] == "send_as_designed: False"
     # Hosted MultiMail does not know it.
