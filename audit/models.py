@@ -411,14 +411,14 @@ class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
         """Yield all rows in their order, each with its entry, or None if the entry was
         deleted. AT_ONCE rows are in memory at a time.
         """
-        after = -(2**63)
+        begin = -(2**63)
         while rows := list(
-            self.filter(position__gt=after).order_by("position")[:AT_ONCE]
+            self.filter(position__gte=begin).order_by("position")[:AT_ONCE]
         ):
             entry_by_number = entries.in_bulk([row.entry for row in rows])
             for row in rows:
                 yield row, entry_by_number.get(row.entry)
-            after = rows[-1].position
+            begin = rows[-1].position + 1
 
 
 class SealedEntry(models.Model):
@@ -438,25 +438,37 @@ class SealedEntry(models.Model):
 class Anchor(models.Model):
     """A record that a seal was written to a place outside the database. If the newest
     entries and seals are deleted, that place still has the seal.
+
+    It is signed like a seal, so that a row that was altered or put in is found.
     """
 
     class Kind(models.TextChoices):
         FILE = "file", "File"
         DISCORD = "discord", "Discord"
 
+    pk = models.CompositePrimaryKey("kind", "place", "seal")
     seal = models.BigIntegerField(db_index=True)
+    # The signature of that seal: after a restore, another one may have its number.
+    seal_signature = models.CharField(max_length=128)
     kind = models.CharField(max_length=8, choices=Kind)
-    # The name of the file or destination; and the id of the post there, if any.
-    place = models.CharField(max_length=200)
+    # The name of the file or destination; and the host of the file, or the id of the
+    # post.
+    place = models.TextField()
     reference = models.CharField(max_length=64)
     # The number of the seal that was written there before, so that a removed anchor is
-    # noticed; 0 if it is not known.
+    # noticed; 0 if it is the first.
     previous = models.BigIntegerField(default=0)
-    at = models.DateTimeField(db_default=Now())
+    at = models.DateTimeField()
+    # The public key that signed the anchor, and the signature.
+    key = models.CharField(max_length=64)
+    signature = models.CharField(max_length=128)
 
-    class Meta:
-        # The newest anchor of each location, however many there are.
-        indexes = [models.Index(fields=["kind", "place", "seal"], name="anchor_place")]
+    @property
+    def signed_bytes(self) -> bytes:
+        """The bytes under the signature."""
+        names = "seal seal_signature kind place reference previous at key".split()
+        fields = {name: str(getattr(self, name)) for name in names}
+        return b"countersign anchor v1\n" + canonical_json(fields)
 
 
 # --- Searches and checks --------------------------------------------------------------

@@ -2,6 +2,11 @@
 message when somebody asks for it. The entries themselves stay and can still be
 verified.
 
+It takes two steps. First an entry lists the entries whose details will be removed; when
+that entry is sealed, they are removed. So whoever finds details missing finds a sealed
+entry that says so, at any moment: an unsealed one proves nothing, because whoever can
+write to the database can add it.
+
 Only details of sealed entries are removed. An entry that is not sealed yet is protected
 only by the rights of the database, so its details may still be needed as evidence.
 """
@@ -19,95 +24,92 @@ from audit.models import Entry, EntryDetail, SealedEntry
 from audit.recording import record
 from audit.verifier.countersign_verify import REMOVALS, Ranges
 from common.actors import Actor, worker
-from common.postgres import clock, take_lock
+from common.postgres import clock
 
-# How many entries lose their details in one transaction. The sealer has to wait for
-# open transactions, so each must be short.
+# How many entries one entry lists. The sealer has to wait for open transactions, so
+# each must be short.
 STEP = 2000
 # After so many seconds, the rest is left to the next run.
-LONGEST = 30.0
-_LOCK = "audit.retention"
+LONGEST = 15.0
 
 
-def remove_old_details() -> int:
-    """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS.
-    Return how many entries lost theirs. Several calls may run at once.
+def list_old_details() -> None:
+    """List the sealed entries whose details are older than AUDIT_DETAILS_DAYS. Does
+    nothing while an earlier list is not sealed yet.
     """
     days = settings.AUDIT_DETAILS_DAYS
-    removed = 0
+    waiting = Entry.objects.unsealed().of_action("ledger.details_removed")
+    if days <= 0 or waiting.exists():
+        return
+    after = 0
     ends = time.monotonic() + LONGEST
-    while days > 0 and time.monotonic() < ends:
-        number = _remove_some(clock() - timedelta(days=days))
-        removed += number
-        if number < STEP:
+    while time.monotonic() < ends:
+        numbers = _list_some(clock() - timedelta(days=days), after=after)
+        if len(numbers) < STEP:
             break
-    return removed
+        after = numbers[-1]
 
 
-# Removes the details of at most STEP entries in one transaction; returns how many.
+# Lists at most STEP entries with numbers above `after`; returns their numbers.
 @transaction.atomic
-def _remove_some(until: datetime) -> int:
-    # The entry about the removal must list exactly the removed details, so no other
-    # removal may run at the same time.
-    take_lock(_LOCK)
-    old = _sealed().filter(entry__at__lt=until).order_by("pk")
+def _list_some(until: datetime, *, after: int) -> list[int]:
+    old = _sealed().filter(pk__gt=after, entry__at__lt=until).order_by("pk")
     numbers = list(old.values_list("pk", flat=True)[:STEP])
     if numbers:
-        details = _removal_details(numbers)
-        details["up to"] = f"{until:%Y-%m-%d %H:%M:%S} UTC"
-        entry = record("ledger.details_removed", worker("retention"), details=details)
-        remove_details(numbers, entry)
-    return len(numbers)
+        details = _list(numbers) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
+        record("ledger.details_removed", worker("retention"), details=details)
+    return numbers
 
 
 @transaction.atomic
-def erase_details_of(
+def list_details_of(
     message: UUID, *, because: str, actor: Actor, connection: int | None = None
-) -> tuple[int, int]:
-    """Remove the details of all sealed entries of one message, whatever their age, and
-    record that with the reason. Return (how many entries lost theirs, how many did not
-    because they are not sealed yet).
+) -> None:
+    """List all sealed entries of one message, whatever their age, with the reason.
 
     Entries about earlier removals keep their details: these say why it was done, and
     nothing about the message.
     """
-    take_lock(_LOCK)
-    of_message = EntryDetail.objects.filter(entry__message=message).exclude(
-        entry__action__in=REMOVALS
-    )
-    sealed = _sealed().filter(pk__in=of_message.values("pk"))
-    removed = list(sealed.values_list("pk", flat=True))
-    unsealed = of_message.count() - len(removed)
-    if removed:
-        details = _removal_details(removed) | {"reason": because}
-        entry = record(
+    numbers = list(_sealed().filter(entry__message=message).values_list("pk", flat=True))
+    if numbers:
+        record(
             "ledger.details_erased",
             actor,
             connection=connection,
             message=message,
-            details=details,
+            details=_list(numbers) | {"reason": because},
         )
-        remove_details(removed, entry)
-    return len(removed), unsealed
 
 
-def _sealed() -> "QuerySet[EntryDetail]":
-    """Return the details of sealed entries, except entries about removals."""
-    return EntryDetail.objects.filter(
-        Exists(SealedEntry.objects.filter(entry=OuterRef("pk")))
-    ).exclude(entry__action__in=REMOVALS)
-
-
-def remove_details(numbers: list[int], removal: Entry) -> None:
-    """Remove the details of the entries with these numbers. `removal` is the entry
-    about it, which lists them in its detail `numbers`.
+def remove_listed() -> int:
+    """Remove the details that sealed entries list, the newest list first. Return of how
+    many entries. Several calls may run at once.
 
     In raw SQL, because the application's database role has no right to delete details
     except through this database function.
     """
+    removed = 0
+    lists = Entry.objects.filter(action__in=REMOVALS).newest_first()
+    ends = time.monotonic() + LONGEST
     with database.cursor() as cursor:
-        cursor.execute("SELECT audit_remove_details(%s, %s)", [removal.pk, numbers])
+        for number in lists.values_list("pk", flat=True):
+            if time.monotonic() > ends:
+                break
+            cursor.execute("SELECT audit_remove_details(%s)", [number])
+            removed += cursor.fetchone()[0]
+    return removed
 
 
-def _removal_details(numbers: list[int]) -> dict[str, str]:
+def removable() -> "QuerySet[EntryDetail]":
+    """Return all details, except those of entries about removals."""
+    return EntryDetail.objects.exclude(entry__action__in=REMOVALS)
+
+
+def _sealed() -> "QuerySet[EntryDetail]":
+    return removable().filter(
+        Exists(SealedEntry.objects.filter(entry=OuterRef("pk")))
+    )
+
+
+def _list(numbers: list[int]) -> dict[str, str]:
     return {"entries": str(len(numbers)), "numbers": str(Ranges.over(numbers))}

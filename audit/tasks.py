@@ -41,9 +41,13 @@ def check_daily() -> str:
 
 @shared_task(base=AfterCommitTask)
 def forget_details() -> str:
-    """Remove personal details that are older than AUDIT_DETAILS_DAYS days. A run ends
-    after some seconds; the next one goes on.
+    """Remove personal details that are older than AUDIT_DETAILS_DAYS days, and those
+    whose list was not sealed in time. A run ends after some seconds; the next one goes
+    on.
     """
-    from audit.retention import remove_old_details
+    from audit.retention import list_old_details, remove_listed
+    from audit.sealing.sealer import seal_all
 
-    return f"{remove_old_details()} forgotten"
+    list_old_details()
+    seal_all()
+    return f"{remove_listed()} forgotten"

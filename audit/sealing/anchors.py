@@ -15,15 +15,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from socket import gethostname
 from typing import IO, Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
-from audit.sealing.signing import SEALER, SealingRefused
+from audit.sealing.signing import (
+    SEALER,
+    SealingRefused,
+    public_key,
+    public_keys,
+    sign,
+)
+from common.postgres import clock, try_lock
 
 log = logging.getLogger(__name__)
 
@@ -34,53 +42,51 @@ _AT_ONCE = 500
 # How long a new seal may be missing in the file before the status page says so.
 PATIENCE = timedelta(minutes=1)
 _FAILED = "ledger.anchor_failed"
+# The name of the lock of whoever writes the file.
+_LOCK = "audit.anchors"
 
 
 def add_anchor(
     seal: Seal, kind: str, place: str, reference: str = "", *, previous: int = 0
-) -> Anchor:
+) -> None:
     """Store that a seal was written to a place outside the database, and the number of
     the seal that was written there before it.
     """
-    return Anchor.objects.create(
+    anchor = Anchor(
         seal=seal.number,
+        seal_signature=seal.signature,
         kind=kind,
-        place=place[-200:],
+        place=place,
         reference=reference,
         previous=previous,
+        at=clock(),
+        key=public_key(),
     )
+    anchor.signature = sign(anchor)
+    # It is there already if the same seal was posted twice.
+    Anchor.objects.bulk_create([anchor], ignore_conflicts=True)
 
 
+@transaction.atomic
 def write_anchors() -> int:
     """Write new seals to the seals' file, and store an anchor for each of them, also for
     those that a crash left in the file without one. Return how many anchors were
     stored. If the file cannot be written, that is recorded, and sealing goes on.
+
+    Does nothing without a key, while another host writes (each seal is in the file of
+    one host), or if the file is ahead of the database.
     """
-    pending = list(_after_newest_anchor()[:_AT_ONCE])
-    if not pending:
+    if not public_keys() or not try_lock(_LOCK):
+        return 0
+    pending = list(after_newest_anchor()[:_AT_ONCE])
+    if not pending or unknown_heads():
         return 0
     path = Path(settings.SEAL_FILE)
     try:
         with _locked(path) as file:
             end, tail = _read_tail(file)
-            heads = heads_in(tail)
-            # Which seals may follow the last line: all pending ones; but if the
-            # database does not have the seal of that line, only those since a restore.
-            wanted = pending
-            if heads and not _is_stored(heads[-1]["number"], heads[-1]["signature"]):
-                at = datetime.fromisoformat(heads[-1]["at"])
-                begins = [
-                    index
-                    for index, seal in enumerate(pending)
-                    if seal.kind == Seal.Kind.RESTORED and seal.at > at
-                ]
-                wanted = pending[begins[0] :] if begins else []
-            lines_before = [(head["number"], head["signature"]) for head in heads]
-            new = [
-                seal
-                for seal in wanted
-                if (seal.number, seal.signature) not in lines_before
-            ]
+            lines = [(head["number"], head["signature"]) for head in heads_in(tail)]
+            new = [one for one in pending if (one.number, one.signature) not in lines]
             if new:
                 # A crash may have left an incomplete line. It is cut off, and written
                 # again, since its seal has no anchor yet.
@@ -95,22 +101,23 @@ def write_anchors() -> int:
         log.error("no anchor", extra={"reason": sentence})
         # Recorded once for all seals that are pending now.
         failures = Entry.objects.of_action(_FAILED).filter(at__gt=pending[0].at)
-        with transaction.atomic():
-            if not failures.exists():
-                record(_FAILED, SEALER, details={"reason": sentence})
+        if not failures.exists():
+            record(_FAILED, SEALER, details={"reason": sentence})
         return 0
-    lines_now = lines_before + [(seal.number, seal.signature) for seal in new]
-    previous_line = dict(zip(lines_now[1:], lines_now, strict=False))
-    for seal in wanted:
-        previous, signature = previous_line.get((seal.number, seal.signature), (0, ""))
-        # The line before may be from before a restore, so its seal is not stored.
-        add_anchor(
-            seal,
-            Anchor.Kind.FILE,
-            str(path),
-            previous=previous if _is_stored(previous, signature) else 0,
-        )
-    return len(wanted)
+    previous = anchors_here().aggregate(seal=Max("seal"))["seal"] or 0
+    for seal in pending:
+        add_anchor(seal, Anchor.Kind.FILE, str(path), gethostname(), previous=previous)
+        previous = seal.number
+    return len(pending)
+
+
+def anchors_here() -> QuerySet[Anchor]:
+    """Return the anchors of the seals that this host wrote to the seals' file."""
+    return Anchor.objects.filter(
+        kind=Anchor.Kind.FILE,
+        place=str(settings.SEAL_FILE),
+        reference=gethostname(),
+    )
 
 
 def unknown_heads() -> list[dict[str, Any]]:
@@ -124,9 +131,12 @@ def unknown_heads() -> list[dict[str, Any]]:
         return []
     unknown: list[dict[str, Any]] = []
     for head in reversed(heads):
-        # A newer `restored` seal explains that the checkpoint is missing.
+        # A newer `restored` seal explains that the checkpoint is missing, if the
+        # ledger was continued before it.
         restored = Seal.objects.filter(
-            kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])
+            kind=Seal.Kind.RESTORED,
+            at__gt=datetime.fromisoformat(head["at"]),
+            number__lte=head["number"],
         )
         if _is_stored(head["number"], head["signature"]) or restored.exists():
             break
@@ -180,7 +190,8 @@ def _is_stored(number: int, signature: str) -> bool:
     return Seal.objects.filter(number=number, signature=signature).exists()
 
 
-def _after_newest_anchor() -> Any:
+def after_newest_anchor() -> Any:
+    """Return the seals that are not in the file yet, in their order."""
     newest = Anchor.objects.filter(kind=Anchor.Kind.FILE).aggregate(seal=Max("seal"))
     return Seal.objects.filter(number__gt=newest["seal"] or 0).order_by("number")
 
@@ -203,5 +214,5 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
 
 def oldest_without_file(now: datetime) -> Seal | None:
     """Return the oldest seal that should have an anchor by now and has none; or None."""
-    overdue: Seal | None = _after_newest_anchor().filter(at__lt=now - PATIENCE).first()
+    overdue: Seal | None = after_newest_anchor().filter(at__lt=now - PATIENCE).first()
     return overdue

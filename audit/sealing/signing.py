@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import Max
 
-from audit.models import Entry, Seal, SealedEntry
+from audit.models import Anchor, Entry, Seal, SealedEntry
 from audit.recording import record
 from audit.verifier.countersign_verify import fingerprint_of
 from common.actors import Actor
@@ -47,16 +47,16 @@ def public_key() -> str:
     raise NoKey
 
 
-def sign(seal: Seal) -> str:
-    """Return the signature of a seal, made with the key that the seal names."""
-    return _keys(tuple(settings.SEAL_KEYS))[seal.key].sign(seal.signed_bytes).hex()
+def sign(row: Seal | Anchor) -> str:
+    """Return the signature of a row, made with the key that the row names."""
+    return _keys(tuple(settings.SEAL_KEYS))[row.key].sign(row.signed_bytes).hex()
 
 
-def is_signed(seal: Seal) -> bool:
-    """Whether the signature of a seal is valid for its key and content."""
+def is_signed(row: Seal | Anchor) -> bool:
+    """Whether the signature of a row is valid for its key and content."""
     try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(seal.key))
-        key.verify(bytes.fromhex(seal.signature), seal.signed_bytes)
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(row.key))
+        key.verify(bytes.fromhex(row.signature), row.signed_bytes)
     except (InvalidSignature, ValueError):
         return False
     return True

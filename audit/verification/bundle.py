@@ -147,15 +147,7 @@ def _fill(
         # (number, hash when it was sealed, entry); the entry is None if it was deleted.
         rows: Iterator[tuple[int, str, Any]] = chain(sealed, unsealed)
         for number, sealed_hash, entry in rows:
-            # A deleted entry is still listed with its hash, so that the verifier can
-            # say which one is missing.
-            has_details = details and entry is not None and entry.salt is not None
-            line = {
-                "id": number,
-                "hash": sealed_hash,
-                "salt": bytes(entry.salt).hex() if has_details else None,
-                "fields": entry.details if has_details else {},
-            }
+            line = details_line(number, sealed_hash, entry if details else None)
             listed.write(canonical_json(line) + b"\n")
             if entry is None:
                 continue
@@ -184,6 +176,19 @@ def _fill(
     for name, value in (("keys.json", {"keys": keys}), ("manifest.json", manifest)):
         (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="ascii")
     return summary
+
+
+def details_line(number: int, sealed_hash: str, entry: Any) -> dict[str, Any]:
+    """Return a line of details.jsonl. A deleted entry (None) is still listed with its
+    hash, so that the verifier can say which one is missing.
+    """
+    salt = None if entry is None else entry.salt
+    return {
+        "id": number,
+        "hash": sealed_hash,
+        "salt": None if salt is None else bytes(salt).hex(),
+        "fields": {} if salt is None else entry.details,
+    }
 
 
 def product_version() -> str:

@@ -18,19 +18,28 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 from django.db.models import Exists, Max, OuterRef
 from django.db.models.functions import Now
 
 from audit import tasks
-from audit.models import AT_ONCE, Anchor, Check, Entry, Seal, SealedEntry
-from audit.recording import are_found_by, canonical_entry, record
+from audit.models import (
+    AT_ONCE,
+    Anchor,
+    Check,
+    Entry,
+    EntryDetail,
+    Seal,
+    SealedEntry,
+)
+from audit.recording import are_found_by, canonical_entry, is_authentic, record
 from audit.sealing import signing
-from audit.sealing.anchors import end_of_file, heads_in
+from audit.sealing.anchors import PATIENCE, anchors_here, end_of_file, heads_in
 from audit.sealing.signing import BROKEN, latest_seal
+from audit.verification.bundle import details_line
 from audit.verifier import countersign_verify as verifier
 from common.actors import Actor, Role
-from common.postgres import one_moment
+from common.postgres import clock, one_moment
 
 log = logging.getLogger(__name__)
 
@@ -226,11 +235,14 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
         chain = verifier.Chain(report, verifier.Trust(signing.public_keys()))
         rows = Seal.objects.order_by("number").iterator()
         seals = filter(None, (chain.read(seal.as_line().strip()) for seal in rows))
-        verifier.check_ledger(
-            report, _items(report), seals, heads, excuse_restored=True
-        )
-        chain.end()
-        _check_anchors(report)
+        try:
+            verifier.check_ledger(
+                report, _items(report), seals, heads, excuse_restored=True
+            )
+            chain.end()
+            _check_anchors(report, {key for key, _ in chain.keys})
+        except DataError as error:
+            report.find(f"The ledger has a row that cannot be read: {error}.")
     if report.more:
         report.findings.append(f"And {report.more} more.")
     return report
@@ -238,8 +250,11 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
 
 def _items(report: verifier.Report) -> Iterator[verifier.Item]:
     """Yield all entries in the sealing order, for the verifier. Report what it cannot
-    check: the positions of sealed entries, and the seal under which each is listed.
+    check: the positions of sealed entries, and the seal under which each is listed; and
+    who wrote those that are not sealed.
     """
+    last = latest_seal()
+    whole = last.size if last else 0
     seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
     seal, size = next(seals, (0, 0))
     next_position = 0
@@ -256,94 +271,120 @@ def _items(report: verifier.Report) -> Iterator[verifier.Item]:
             report.find(
                 f"Entry {sealed.entry} is listed under seal {sealed.seal}, and seal {seal} covers it."
             )
-        sealed_hash = bytes(sealed.hash)
-        if entry is None:
-            yield verifier.Item(None, sealed.entry, sealed_hash)
-            continue
-        if entry.hash != sealed_hash.hex():
+        sealed_hash = bytes(sealed.hash).hex()
+        if entry is not None and entry.hash != sealed_hash:
             report.find(
                 f"Entry {entry.pk} and the list of sealed entries do not have the same hash."
             )
-        yield _item(entry, sealed_hash, report)
-    if next_position > size:
+        yield _item(sealed.entry, sealed_hash, entry, report)
+    if next_position != whole:
         report.find(
-            f"{next_position} entries are listed as sealed, and the last seal covers {size}: seals were removed."
+            f"{next_position} entries are listed as sealed, and the last seal covers {whole}."
         )
     for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
-        listed = bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None
-        yield _item(entry, listed, report)
+        if not is_authentic(entry):
+            report.find(
+                f"Entry {entry.pk} was not written by the desk: it is not sealed, and has no code that fits."
+            )
+        yield _item(entry.pk, entry.hash, entry, report)
+    same = Entry.objects.filter(mac=OuterRef("mac")).exclude(pk=OuterRef("pk"))
+    for entry in Entry.objects.unsealed().filter(Exists(same)):
+        report.find(f"Entry {entry.pk} is not sealed, and repeats another.")
+    entries = Entry.objects.filter(pk=OuterRef("pk"))
+    for detail in EntryDetail.objects.filter(~Exists(entries)):
+        report.find(f"Entry {detail.pk} was removed: its details are still there.")
 
 
 # Returns an entry in the form that the verifier checks. Also checks its search words,
 # which the verifier does not know.
 def _item(
-    entry: Any, sealed_hash: bytes | None, report: verifier.Report
+    number: int, sealed_hash: str, entry: Any, report: verifier.Report
 ) -> verifier.Item:
-    if entry.details and not are_found_by(entry.words or "", entry.details):
+    try:
+        item = verifier.listed(details_line(number, sealed_hash, entry))
+    except ValueError as error:
+        report.find(f"What is stored beside entry {number} cannot be read: {error}.")
+        item = verifier.Item(None, number)
+    if entry is None:
+        return item
+    if item.fields and not are_found_by(entry.words or "", item.fields):
         report.find(
-            f"The search words of entry {entry.pk} were changed: a search may not find it."
+            f"The search words of entry {number} were changed: a search may not find it."
         )
-    salt = None if entry.salt is None else bytes(entry.salt)
-    return verifier.Item(
-        canonical_entry(entry), entry.pk, sealed_hash, salt, entry.details
-    )
+    return item._replace(line=canonical_entry(entry))
 
 
 # --- Anchors --------------------------------------------------------------------------
 
 
-def _check_anchors(report: verifier.Report) -> None:
-    """Report anchors, and lines of the seals' file, that were removed."""
-    newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
-    last = report.last.number if report.last else 0
-    if newest > last:
+def _check_anchors(report: verifier.Report, keys: set[str]) -> None:
+    """Compare the anchors with the seals and with the lines of the seals' file, both in
+    both directions. `keys` are those that signed the seals.
+    """
+    keys = keys.union(signing.public_keys())
+    for anchor in Anchor.objects.order_by("seal").iterator():
+        if anchor.key not in keys or not signing.is_signed(anchor):
+            report.find(
+                f"The anchor of seal {anchor.seal} in {_place(anchor)} was edited or put in."
+            )
+    seals = Seal.objects.filter(
+        number=OuterRef("seal"), signature=OuterRef("seal_signature")
+    )
+    for anchor in Anchor.objects.filter(~Exists(seals)).order_by("seal"):
         report.find(
-            f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted."
+            f"Seal {anchor.seal} was written to {_place(anchor)}, and is not here: it was altered, or the end deleted."
         )
     # Each anchor names the seal that was written to the same place before it. If that
     # seal has no anchor, the anchor was removed.
     earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
     removed = Anchor.objects.filter(~Exists(earlier), previous__gt=0)
     for anchor in removed.order_by("previous").iterator():
-        where = "the seals' file" if anchor.kind == Anchor.Kind.FILE else "Discord"
         report.find(
-            f"Seal {anchor.previous} was written to {where} before seal {anchor.seal}, and its anchor was removed."
+            f"Seal {anchor.previous} was written to {_place(anchor)} before seal {anchor.seal}, and its anchor was removed."
         )
     # The file is read again, after the anchors were: a line is written before its
     # anchor, so every anchor must have its line by now.
     try:
         heads = heads_in(end_of_file())
     except OSError:
-        return
-    if not heads:
-        return
-    index_by_line = {
-        (head["number"], head["signature"]): index for index, head in enumerate(heads)
-    }
-    lowest = min(number for number, _ in index_by_line)
-    pairs = list(
-        Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest).values_list(
-            "previous", "seal"
-        )
+        heads = []
+    numbers = {head["number"] for head in heads}
+    stored = set(
+        Seal.objects.filter(number__in=numbers).values_list("number", "signature")
     )
-    signatures = dict(
-        Seal.objects.filter(
-            number__in={number for pair in pairs for number in pair}
-        ).values_list("number", "signature")
-    )
-    missing = set()
-    # Several hosts may have a file each. A pair of seals is about this file if it has
-    # the line of one of them; then it must have both.
-    for previous, seal in pairs:
-        if previous not in signatures or seal not in signatures:
-            continue
-        first = index_by_line.get((previous, signatures[previous]))
-        second = index_by_line.get((seal, signatures[seal]))
-        if first is not None and second is None:
-            missing.add(seal)
-        elif first is None and second:
-            missing.add(previous)
-    for number in sorted(missing):
+    lines = [
+        head["number"]
+        for head in heads
+        if (head["number"], head["signature"]) in stored
+    ]
+    known = set(lines)
+    if not lines and anchors_here().exists():
+        report.find("The seals' file has no line of the seals that were written to it.")
+    if lines != sorted(known):
+        report.find("Lines of the seals' file are out of order, or there twice.")
+    # Earlier lines may have been archived, and several hosts may have a file each. A
+    # pair of seals is about this file if it has the line of one of them.
+    in_file = Anchor.objects.filter(kind=Anchor.Kind.FILE)
+    pairs = in_file.filter(previous__gt=0, seal__gt=min(lines, default=0))
+    gone: set[int] = set()
+    for pair in pairs.values_list("previous", "seal"):
+        if not known.isdisjoint(pair):
+            gone |= set(pair) - known
+    for number in sorted(gone):
         report.find(
             f"Seal {number} was written to the seals' file, and its line is gone."
         )
+    newest = in_file.aggregate(seal=Max("seal"))["seal"] or 0
+    unknown = Seal.objects.filter(
+        ~Exists(in_file.filter(seal=OuterRef("number"))),
+        number__lte=max(newest, *lines, 0),
+        at__lt=clock() - PATIENCE,
+    )
+    for seal in unknown.order_by("number"):
+        report.find(
+            f"Seal {seal.number} has no anchor for the seals' file: it was removed."
+        )
+
+
+def _place(anchor: Anchor) -> str:
+    return "the seals' file" if anchor.kind == Anchor.Kind.FILE else "Discord"

@@ -15,9 +15,10 @@ the desk. A checkpoint is a seal that somebody saved elsewhere. Needs Python 3.9
 
 Exit codes: 0 it holds, 1 it does not hold, 2 it cannot be read, 3 it holds, but
 signatures were NOT checked, 4 it holds, but a saved checkpoint is younger, so that
-whether the end is there was NOT checked. docs/ledger.md describes every byte. From top
-to bottom: reports, strict reading, Ed25519, seals, entries, the ledger, checkpoints,
-bundles, proofs, the command.
+whether the end is there was NOT checked, 5 it holds, but details (names and texts) are
+left out, so that who removed them was NOT checked. docs/ledger.md describes every byte.
+From top to bottom: reports, strict reading, Ed25519, seals, entries, the ledger,
+checkpoints, bundles, proofs, the command.
 """
 
 from __future__ import annotations
@@ -177,15 +178,14 @@ class Report:
         self.entries = 0
         self.unsealed = 0
         self.with_details = 0
-        # Entries whose details are missing; and entries of which another entry says
+        # Entries whose details are missing; and entries of which a sealed entry says
         # that their details were removed.
         self.missing = Ranges()
         self.removed = Ranges()
-        # The same, by entries that no seal covers yet.
-        self.claimed = Ranges()
         self.seals = 0
         self.last: Seal | None = None
-        # From the manifest: whether all details are left out, and its time.
+        # Whether details may be left out, as the manifest says, or in a proof; and the
+        # time of the manifest.
         self.left_out = False
         self.made_at = ""
         self._progress = progress
@@ -762,7 +762,7 @@ class Record(NamedTuple):
     hash: bytes
     is_altered: bool
     # The entries of which it says that their details were removed.
-    removed: Ranges | None = None
+    removed: Ranges = Ranges()
 
 
 def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
@@ -788,33 +788,33 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
             yield Record(item.number or 0, None, "", digest, is_altered)
             continue
         number = entry["id"]
+        if "mac" not in entry:
+            report.find(f"{entry_name} has no code of the desk: it was put in.")
         bit = 1 << (number & 255)
         if appeared[number >> 8] & bit:
             report.find(f"Entry {number} appears twice.")
         appeared[number >> 8] |= bit
         check_details(entry, item, report)
-        removed = None
+        removed = Ranges()
         if entry["action"] in REMOVALS:
             removed = _removal(number, item.fields, report)
         order = None if is_altered else (int(entry["xid"]), number)
         yield Record(number, order, entry["at"], digest, is_altered, removed)
 
 
-def _removal(
-    number: int, fields: dict[str, str] | None, report: Report
-) -> Ranges | None:
+def _removal(number: int, fields: dict[str, str] | None, report: Report) -> Ranges:
     """Return the entries whose details were removed, by the entry about the removal."""
     if not fields:
         if not report.left_out:
             report.find(
                 f"The details of entry {number} are missing; those of a removal are never removed."
             )
-        return None
+        return Ranges()
     try:
         named = Ranges(fields.get("numbers", ""))
     except ValueError as error:
         report.refuse(f"Entry {number} reports a removal, but not whose: {error}.")
-        return None
+        return Ranges()
     if not named.runs or named.runs[-1][1] >= number:
         report.find(
             f"Entry {number} reports a removal of no entries, or of later ones."
@@ -932,18 +932,26 @@ def check_ledger(
         while batch and not batch.wants(record):
             batch.close(report, is_end=False)
             batch = next(batches, None)
-        if record.removed:
-            try:
-                (report.removed if batch else report.claimed).take(record.removed)
-            except ValueError as error:
-                report.refuse(f"Entry {record.number} reports a removal: {error}.")
+        who = f"Entry {record.number}"
         if batch:
+            try:
+                report.removed.take(record.removed)
+            except ValueError as error:
+                report.refuse(f"{who} reports a removal: {error}.")
             batch.add(record, report)
             continue
-        # An entry after the last seal.
+        # An entry after the last seal. Anybody who can write to the database can add
+        # one, so it explains nothing.
         report.unsealed += 1
         last = report.last
-        who = f"Entry {record.number}"
+        claimed = 0
+        if record.removed.runs:
+            claimed = len(report.missing) - len(report.missing.without(record.removed))
+        if claimed:
+            report.find(
+                f"{who} says that the details of {claimed} entries were removed, and is not sealed: details are only "
+                "removed after the entry about it was sealed."
+            )
         if record.is_altered:
             report.find(f"{who} was changed: its hash is not the one that is listed.")
         if last is None or record.order is None:
@@ -961,17 +969,11 @@ def check_ledger(
         batch = next(batches, None)
     heads.end(report, excuse_restored=excuse_restored)
     # A bundle without details does not list what was removed either.
-    unproven = Ranges() if report.left_out else report.missing.without(report.removed)
-    unexplained = unproven.without(report.claimed)
-    if len(unproven) > len(unexplained):
-        report.note(
-            f"The details of entries {shown(unproven)} are missing, and only entries that are not sealed yet tell of "
-            "their removal: nothing proves that the desk removed them."
-        )
-    if unexplained.runs:
+    unexplained = report.missing.without(report.removed)
+    if unexplained.runs and not report.left_out:
         missing = f"The details of {len(unexplained)} entries are missing"
         report.find(
-            f"{missing}, and no entry tells of their removal: {shown(unexplained)}."
+            f"{missing}, and no sealed entry tells of their removal: {shown(unexplained)}."
         )
 
 
@@ -991,8 +993,7 @@ class Heads:
 
     def __init__(self, heads: Iterable[Seal] = ()) -> None:
         self._missing = {(head.number, head.hash): head for head in heads}
-        # The latest restored seal.
-        self._restored: Seal | None = None
+        self._restored: list[Seal] = []
 
     @classmethod
     def read(cls, data: bytes) -> Heads:
@@ -1012,20 +1013,23 @@ class Heads:
             raise Unreadable(f"The saved checkpoint cannot be read: {error}.") from None
 
     def meet(self, seal: Seal) -> None:
-        if seal.kind == "restored" and (
-            self._restored is None or seal.at > self._restored.at
-        ):
-            self._restored = seal
+        if seal.kind == "restored":
+            self._restored.append(seal)
         self._missing.pop((seal.number, seal.hash), None)
 
     def end(self, report: Report, *, excuse_restored: bool = False) -> None:
         last = report.last.number if report.last else 0
         for head in sorted(self._missing.values(), key=lambda one: one.number):
             named = f"The saved checkpoint, {head.name}"
-            restored = self._restored
-            if excuse_restored and restored and restored.at > head.at:
+            # A restore loses the seals between the backup's last one and itself.
+            lost_by = [
+                seal.number
+                for seal in self._restored
+                if seal.number <= head.number and seal.at > head.at
+            ]
+            if excuse_restored and lost_by:
                 report.note(
-                    f"{named}, is from before the restore that seal {restored.number} reports."
+                    f"{named}, is from before the restore that seal {lost_by[0]} reports."
                 )
             elif report.more:
                 report.more += 1
@@ -1178,17 +1182,22 @@ _LISTED: dict[str, Rule] = {
 }
 
 
+def listed(value: Any) -> Item:
+    """Return what a line of details.jsonl says of an entry. Raises ValueError."""
+    fields_of(value, "details", _LISTED)
+    digest = bytes.fromhex(value["hash"])
+    salt = bytes.fromhex(value["salt"] or "")
+    return Item(None, value["id"], digest, salt, value["fields"])
+
+
 def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
     for place, line in enumerate(lines, start=1):
         try:
-            listed = fields_of(read_json(line, is_canonical=True), "details", _LISTED)
+            yield listed(read_json(line, is_canonical=True))
         except ValueError as error:
             raise Unreadable(
                 f"Line {place} of details.jsonl cannot be read: {error}."
             ) from None
-        digest = bytes.fromhex(listed["hash"])
-        salt = bytes.fromhex(listed["salt"] or "")
-        yield Item(None, listed["id"], digest, salt, listed["fields"])
 
 
 # Finds the number of an entry in its canonical JSON without parsing it. Only the field
@@ -1346,6 +1355,7 @@ def check_proof(
 ) -> Proof:
     """Check a proof of one message. Raises Unreadable if it is none."""
     report = Report(is_strict=True)
+    report.left_out = True
     if (
         len(data) > LARGEST_PROOF
         or data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_VALUES
@@ -1503,10 +1513,10 @@ def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
             f"NOT checked: {report.unsealed} entries not sealed yet, protected only by permissions."
         )
     if report.missing.runs:
-        which = "this bundle leaves them out" if report.left_out else report.missing
-        lines.append(
-            f"{len(report.missing)} entries are without their details: {shown(which)}."
-        )
+        without = f"{len(report.missing)} entries are without their details"
+        if report.left_out:
+            without = f"NOT checked: {without}, and nothing here tells who removed them"
+        lines.append(f"{without}: {shown(report.missing)}.")
     return lines
 
 
@@ -1561,7 +1571,9 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     if is_unsigned:
         return 3
-    return 4 if report.younger else 0
+    if report.younger:
+        return 4
+    return 5 if report.left_out and report.missing.runs else 0
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from django.db import transaction
 from alerts.deliveries.erasing import erase_bodies
 from approvals import local_messages
 from audit.models import Entry
-from audit.retention import erase_details_of
+from audit.retention import list_details_of, remove_listed, removable
 from audit.sealing.sealer import seal_all
 from common.actors import operator
 from mirror.errors import ActNotAllowed
@@ -27,8 +27,8 @@ _STAYS = (
 
 
 class Command(BaseCommand):
-    """Seals the ledger first, because only sealed details can be removed so that the
-    ledger still verifies.
+    """Seals the ledger before and after it lists the details to remove: only sealed
+    details are removed, and only by a list that is sealed.
     """
 
     help = "Removes the personal details of one message from the ledger, and the mirror's copies beside its record."
@@ -53,11 +53,15 @@ class Command(BaseCommand):
             raise CommandError("Give a reason, for whoever finds the details missing.")
         seal_all()
         try:
-            erased, copies, deliveries = _erase(message, because.strip())
+            messages, copies, deliveries = _erase(message, because.strip())
         except ActNotAllowed as error:
             raise CommandError(error.sentence) from None
-        removed, not_sealed = erased
-        self.stdout.write(f"Removed the details of {removed} entries of {message}.")
+        details = removable().filter(entry__message__in=messages)
+        before = details.count()
+        seal_all()
+        remove_listed()
+        left = details.count()
+        self.stdout.write(f"Removed the details of {before - left} entries of {message}.")
         if copies is not None:
             self.stdout.write(
                 f"Removed from the mirror: the bytes of {copies.files} files, {copies.pictures} remote pictures, "
@@ -65,15 +69,15 @@ class Command(BaseCommand):
                 f"and what {deliveries} deliveries of alerts told, with the answers to them."
             )
         self.stdout.write(_STAYS)
-        if not_sealed:
+        if left:
             raise CommandError(
-                f"{not_sealed} entries are not sealed yet and keep their details. Run this again in a minute. "
-                "If entries are still not sealed, ./run manage doctor says what blocks sealing."
+                f"{left} entries keep their details, because they, or the list of them, are not sealed yet. Run this "
+                "again in a minute. If entries are still not sealed, ./run manage doctor says what blocks sealing."
             )
 
 
 @transaction.atomic
-def _erase(public_id: UUID, because: str) -> tuple[tuple[int, int], Copies | None, int]:
+def _erase(public_id: UUID, because: str) -> tuple[list[UUID], Copies | None, int]:
     message = (
         Message.objects.select_for_update(of=("self",))
         .filter(public_id=public_id)
@@ -85,16 +89,12 @@ def _erase(public_id: UUID, because: str) -> tuple[tuple[int, int], Copies | Non
         )
     copies = remove_copies(message) if message else None
     deliveries = erase_bodies(message) if message else 0
-    connection = message.connection_id if message else None
-    not_sealed = 0
+    messages = [public_id]
     for feature in local_messages.FEATURES:
         for copy in feature.end_copies(message) if message else ():
-            _, left = erase_details_of(
-                copy.public_id, because=because, actor=ACTOR, connection=connection
-            )
-            not_sealed += left
+            messages.append(copy.public_id)
             erase_bodies(copy)
-    removed, left = erase_details_of(
-        public_id, because=because, actor=ACTOR, connection=connection
-    )
-    return (removed, left + not_sealed), copies, deliveries
+    connection = message.connection_id if message else None
+    for one in messages:
+        list_details_of(one, because=because, actor=ACTOR, connection=connection)
+    return messages, copies, deliveries
