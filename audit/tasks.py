@@ -48,6 +48,7 @@ def forget_details() -> str:
     from audit.retention import list_old_details, remove_listed
     from audit.sealing.sealer import seal_all
 
+    removed = remove_listed()
     list_old_details()
     seal_all()
-    return f"{remove_listed()} forgotten"
+    return f"{removed + remove_listed()} forgotten"

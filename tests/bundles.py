@@ -88,6 +88,7 @@ class Book:
                 "message": None,
                 "fingerprint": "",
                 "trace": "",
+                "mac": "ab" * 32,
                 "detail_hashes": {
                     name: sha256(salt + b"\0" + name.encode() + b"\0" + text.encode())
                     for name, text in texts.items()

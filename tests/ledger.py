@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
+from audit.retention import list_details_of, remove_listed
 from audit.sealing.sealer import Batch
 from audit.sealing.signing import check_end, latest_seal
 from audit.trail import lines
@@ -73,6 +74,13 @@ def seal_here(**of):
             list(Entry.objects.filter(**of).exclude(pk__in=known).order_by("xid", "id"))
         )
         return batch.seal(at=clock(), cluster=cluster_id())
+
+
+def erase_here(message):
+    """Remove the details of one message in the test's transaction."""
+    list_details_of(message, because="asked for", actor=ACTOR)
+    seal_here(action="ledger.details_erased")
+    remove_listed()
 
 
 @contextmanager

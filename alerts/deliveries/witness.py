@@ -19,7 +19,7 @@ from alerts.channels.base import CardChannel, DestinationGone, NotPosted, RetryL
 from alerts.deliveries.waits import hold_back, switch_off
 from alerts.models import Destination
 from audit.models import Anchor, Seal
-from audit.sealing.anchors import add_anchor
+from audit.sealing.anchors import add_anchors
 from audit.sealing.signing import latest_seal, public_keys
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ def _post(destination: Destination, seal: Seal) -> bool:
             witnessed_at=Now(),
             witness_due_at=Now() + EVERY,
         )
-        add_anchor(
-            seal,
+        add_anchors(
+            [seal],
             Anchor.Kind.DISCORD,
             place,
             posted.message_id,

@@ -11,7 +11,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,25 +46,31 @@ _FAILED = "ledger.anchor_failed"
 _LOCK = "audit.anchors"
 
 
-def add_anchor(
-    seal: Seal, kind: str, place: str, reference: str = "", *, previous: int = 0
+def add_anchors(
+    seals: Iterable[Seal], kind: str, place: str, reference: str, *, previous: int
 ) -> None:
-    """Store that a seal was written to a place outside the database, and the number of
-    the seal that was written there before it.
+    """Store that these seals were written, in this order, to a place outside the
+    database, after the seal with the number `previous`.
     """
-    anchor = Anchor(
-        seal=seal.number,
-        seal_signature=seal.signature,
-        kind=kind,
-        place=place,
-        reference=reference,
-        previous=previous,
-        at=clock(),
-        key=public_key(),
-    )
-    anchor.signature = sign(anchor)
-    # It is there already if the same seal was posted twice.
-    Anchor.objects.bulk_create([anchor], ignore_conflicts=True)
+    anchors = []
+    at = clock()
+    key = public_key()
+    for seal in seals:
+        anchor = Anchor(
+            seal=seal.number,
+            seal_signature=seal.signature,
+            kind=kind,
+            place=place,
+            reference=reference,
+            previous=previous,
+            at=at,
+            key=key,
+        )
+        anchor.signature = sign(anchor)
+        anchors.append(anchor)
+        previous = seal.number
+    # It is there already if a destination was removed and added again.
+    Anchor.objects.bulk_create(anchors, ignore_conflicts=True)
 
 
 @transaction.atomic
@@ -105,9 +111,8 @@ def write_anchors() -> int:
             record(_FAILED, SEALER, details={"reason": sentence})
         return 0
     previous = anchors_here().aggregate(seal=Max("seal"))["seal"] or 0
-    for seal in pending:
-        add_anchor(seal, Anchor.Kind.FILE, str(path), gethostname(), previous=previous)
-        previous = seal.number
+    kind = Anchor.Kind.FILE
+    add_anchors(pending, kind, str(path), gethostname(), previous=previous)
     return len(pending)
 
 

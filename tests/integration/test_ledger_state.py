@@ -16,7 +16,7 @@ from django.utils import timezone
 from approvals.operations.attention import attention_for
 from audit.models import Check, Entry, Seal
 from audit.sealing import signing
-from audit.sealing.anchors import add_anchor, write_anchors
+from audit.sealing.anchors import add_anchors, write_anchors
 from audit.sealing.sealer import seal_all
 from audit.trail.proof import prove
 from audit.verification import checks, views
@@ -81,7 +81,7 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     signed_in, reviewer, monkeypatch, settings
 ):
     seals = seal_five_times(seal_all)
-    add_anchor(seals[2], "discord", "#proofs", "1190")
+    add_anchors([seals[2]], "discord", "#proofs", "1190", previous=0)
     monkeypatch.setattr(views, "SEALS", 3)
     client = signed_in(reviewer)
     page = words(client.get(PATH))

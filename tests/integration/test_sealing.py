@@ -357,10 +357,11 @@ def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(
 def _play_back(seals):
     """Remove the newest seals and their entries, as restoring a backup would."""
     as_superuser("DELETE FROM audit_anchor WHERE seal > %s", [seals])
-    as_superuser(
-        "DELETE FROM audit_entry WHERE id IN (SELECT entry FROM audit_sealedentry WHERE seal > %s)",
-        [seals],
-    )
+    for table, key in (("audit_entrydetail", "entry_id"), ("audit_entry", "id")):
+        as_superuser(
+            f"DELETE FROM {table} WHERE {key} IN (SELECT entry FROM audit_sealedentry WHERE seal > %s)",
+            [seals],
+        )
     as_superuser("DELETE FROM audit_sealedentry WHERE seal > %s", [seals])
     as_superuser("DELETE FROM audit_seal WHERE number > %s", [seals])
 
