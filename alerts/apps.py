@@ -11,6 +11,9 @@ class AlertsConfig(AppConfig):
         # find its command.
         import alerts.destinations.commands  # noqa: F401
         from alerts.deliveries.planning import on_recorded
+        from alerts.deliveries.witness import check_witnesses
         from audit.recording import recorded
+        from audit.verification.checks import checked
 
         recorded.connect(on_recorded, dispatch_uid="alerts.deliveries.planning")
+        checked.connect(check_witnesses, dispatch_uid="alerts.deliveries.witness")

@@ -30,7 +30,7 @@ from common.postgres import clock
 # each must be short.
 STEP = 2000
 # After so many seconds, the rest is left to the next run.
-LONGEST = 15.0
+LONGEST = 10.0
 
 
 def list_old_details() -> None:

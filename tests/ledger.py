@@ -97,12 +97,13 @@ def another_session(**options):
 
 
 def as_superuser(sql, parameters=()):
-    """Run SQL with all triggers switched off, to alter what the application cannot.
-    Tests are superusers of the database.
+    """Run SQL with all triggers switched off, to alter what the application cannot, and
+    return how many rows it altered. Tests are superusers of the database.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = 'replica'")
         cursor.execute(sql, parameters)
+        return cursor.rowcount
 
 
 def batch_hash(hashes):

@@ -10,8 +10,10 @@ posted.
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from alerts.channels import channel_of
@@ -21,6 +23,7 @@ from alerts.models import Destination
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import add_anchors
 from audit.sealing.signing import latest_seal, public_keys
+from audit.verifier.countersign_verify import Report
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,19 @@ def post_heads() -> int:
         return 0
     due = Destination.objects.due_witnesses().exclude(witnessed_seal=seal.number)
     return sum(_post(destination, seal) for destination in due.order_by("pk"))
+
+
+def check_witnesses(report: Report, **_: Any) -> None:
+    """Report the newest checkpoint of a destination if its anchor was removed. Anchors
+    themselves show that of earlier ones.
+    """
+    posted = Anchor.objects.filter(
+        kind=Anchor.Kind.DISCORD, seal=OuterRef("witnessed_seal")
+    )
+    for one in Destination.objects.filter(~Exists(posted), witnessed_seal__gt=0):
+        report.find(
+            f"Seal {one.witnessed_seal} was posted to {one.name}, and its anchor was removed."
+        )
 
 
 def _post(destination: Destination, seal: Seal) -> bool:

@@ -5,6 +5,16 @@ CREATE TRIGGER audit_anchor_rows BEFORE UPDATE OR DELETE ON audit_anchor FOR EAC
 CREATE TRIGGER audit_anchor_whole BEFORE TRUNCATE ON audit_anchor FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 """
 
+# What no page and no check could read.
+READABLE = """
+ALTER TABLE audit_entry ADD CONSTRAINT audit_entry_readable
+  CHECK (at BETWEEN '1970-01-01' AND '9000-01-01' AND jsonb_typeof(detail_hashes) = 'object');
+ALTER TABLE audit_entrydetail ADD CONSTRAINT audit_entrydetail_readable CHECK (jsonb_typeof(fields) = 'object');
+ALTER TABLE audit_sealedentry ADD CONSTRAINT audit_sealedentry_readable CHECK (position >= 0);
+ALTER TABLE audit_seal ADD CONSTRAINT audit_seal_readable CHECK (at BETWEEN '1970-01-01' AND '9000-01-01');
+ALTER TABLE audit_anchor ADD CONSTRAINT audit_anchor_readable CHECK (at BETWEEN '1970-01-01' AND '9000-01-01');
+"""
+
 # Removes the details of sealed entries that a sealed entry lists, and returns of how
 # many; of none if the entry is not sealed, or lists none. Entries that list such
 # details keep their own, which hold nothing personal but who removed them.
@@ -65,5 +75,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.RunSQL(APPEND_ONLY, migrations.RunSQL.noop),
+        migrations.RunSQL(READABLE, migrations.RunSQL.noop),
         migrations.RunSQL(REMOVE_DETAILS, migrations.RunSQL.noop),
     ]

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import DataError, connection, transaction
 from django.db.models import Exists, Max, OuterRef
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from audit import tasks
 from audit.models import (
@@ -42,6 +43,10 @@ from common.actors import Actor, Role
 from common.postgres import clock, one_moment
 
 log = logging.getLogger(__name__)
+
+# Sent at the end of a check with its `report`, so that other apps can add what they
+# know.
+checked = Signal()
 
 CHECKER = Actor("worker", "checker", "the ledger's check", "worker")
 EVERY = timedelta(days=1)
@@ -241,6 +246,7 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
             )
             chain.end()
             _check_anchors(report, {key for key, _ in chain.keys})
+            checked.send(sender=Check, report=report)
         except DataError as error:
             report.find(f"The ledger has a row that cannot be read: {error}.")
     if report.more:

@@ -11,8 +11,11 @@ from psycopg.types.json import Jsonb
 from audit.guards import APPEND_ONLY
 from audit.models import Entry, EntryDetail
 from audit.recording import detail_hash
+from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
+from audit.verification.checks import check_database
 from launcher.postgres import APPLICATION
+from tests.alterations import as_it_was, insertions
 from tests.ledger import append
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,34 +113,59 @@ def tell(session, action, digest, fields, salt):
     return number
 
 
-def tell_and_remove(session, number, *told):
-    with session.transaction():
-        session.execute(
-            "SELECT audit_remove_details(%s, %s)", [tell(session, *told), [number]]
-        )
+def remove(session, removal):
+    [removed] = session.execute("SELECT audit_remove_details(%s)", [removal]).fetchone()
+    return removed
 
 
-def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
-    [number] = application.execute("SELECT max(id) FROM audit_entry").fetchone()
+def test_details_go_only_by_a_sealed_entry_that_names_whose_they_are(application):
+    number = Entry.objects.latest("pk").pk
     salt = b"s" * 16
     text = str(number)
     fits = detail_hash(salt, "numbers", text)
-    for action, fields, digest, why in (
-        ("ledger.details_removed", {}, "", "does not name"),
-        ("ledger.details_removed", {"numbers": "1"}, fits, "does not name"),
-        ("ledger.details_removed", {"numbers": text}, "0" * 64, "does not name"),
-        ("message.held", {"numbers": text}, fits, "removes no details"),
+    for action, fields, digest, removed in (
+        ("ledger.details_removed", {}, "", 0),
+        ("ledger.details_removed", {"numbers": text}, "0" * 64, 0),
+        ("message.held", {"numbers": text}, fits, 0),
+        ("ledger.details_erased", {"numbers": text}, fits, 1),
     ):
-        with pytest.raises(errors.RaiseException, match=why):
-            tell_and_remove(application, number, action, digest, fields, salt)
-    told = ("ledger.details_erased", fits, {"numbers": text}, salt)
-    removal = tell(application, *told)
-    with pytest.raises(errors.RaiseException, match="removes no details"):
-        # It was written by another transaction.
-        application.execute("SELECT audit_remove_details(%s, %s)", [removal, [number]])
-    tell_and_remove(application, number, *told)
+        removal = tell(application, action, digest, fields, salt)
+        assert remove(application, removal) == 0, "it is not sealed"
+        # Whoever has the role can also say that it is sealed, and is found out.
+        application.execute(
+            "INSERT INTO audit_sealedentry SELECT %s, 1, max(position) + 1, max(hash) FROM audit_sealedentry",
+            [removal],
+        )
+        assert remove(application, removal) == removed, fields
     assert not EntryDetail.objects.filter(pk=number).exists()
-    assert Entry.objects.filter(pk=number).exists()
+    found = check_database().findings
+    for wanted in (
+        "7 entries are listed as sealed, and the last seal covers 3",
+        f"Entry {removal} says that the details of 1 entries were removed, and is not",
+        f"no sealed entry tells of their removal: {number}.",
+    ):
+        assert any(wanted in one for one in found), (wanted, found)
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_rows_that_the_application_puts_in_are_found(application, every):
+    write_anchors()
+    # What it inserts beside these is refused.
+    tables = ("audit_entry", "audit_sealedentry", "audit_seal", "audit_anchor")
+    statements = [
+        one for table in tables for one in insertions(table, "ORDER BY 1 LIMIT 1")
+    ]
+    unnamed = []
+    with as_it_was() as restore:
+        for statement in statements[::every]:
+            try:
+                application.execute(statement)
+            except (errors.IntegrityError, errors.DataError):
+                continue
+            if not check_database().findings:
+                unnamed.append(statement)
+            restore()
+    assert unnamed == []
 
 
 def test_triggers_refuse_even_the_owner(application):
@@ -145,7 +173,7 @@ def test_triggers_refuse_even_the_owner(application):
         "INSERT INTO audit_sealedentry (entry, seal, position, hash) VALUES (0, 1, -1, 'x')"
     )
     application.execute(
-        "INSERT INTO audit_anchor (seal, kind, place, reference, previous) VALUES (1, 'file', 'x', '', 0)"
+        "INSERT INTO audit_anchor VALUES (1, 'x', 'file', 'x', '', 0, now(), '', '')"
     )
     with as_role(database.settings_dict["USER"]) as owner:
         for table, act in CHANGES:
