@@ -383,8 +383,13 @@ class Seal(models.Model):
 
     @property
     def hash(self) -> str:
-        """The hash of the seal, which the next seal has as `previous`."""
-        signed = self.signed_bytes + bytes.fromhex(self.signature)
+        """The hash of the seal, which the next seal has as `previous`; empty if the
+        signature is not one.
+        """
+        try:
+            signed = self.signed_bytes + bytes.fromhex(self.signature)
+        except ValueError:
+            return ""
         return hashlib.sha256(signed).hexdigest()
 
     def as_json(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DataError, transaction
 
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import canonical_entry
@@ -109,6 +109,10 @@ def write_bundle(
             why = "the disk is full"
         raise BundleFailed(
             f"{target} could not be written and was removed: {why}."
+        ) from None
+    except (DataError, ValueError) as error:
+        raise BundleFailed(
+            f"The ledger has a row that cannot be read: {error}. ./run manage audit_verify says more."
         ) from None
     return summary
 

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -148,7 +149,7 @@ def _insert(desk):
 
 def _swap(desk):
     position = SealedEntry.objects.get(entry=desk.entry).position
-    for before, after in ((position, -1), (position + 1, position), (-1, position + 1)):
+    for before, after in ((position, 99), (position + 1, position), (99, position + 1)):
         as_superuser(
             "UPDATE audit_sealedentry SET position = %s WHERE position = %s",
             [after, before],
@@ -335,6 +336,7 @@ def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
         ({"mac": mine}, f"repeats entry {desk.entry}"),
     ):
         number = put_in(desk.entry, **fields)
+        assert any(f"Entry {number} " in one for one in desk.findings())
         sealed = Seal.objects.count()
         seal()
         reported = (
@@ -409,6 +411,11 @@ def test_first_bad_entry_ends_the_command(desk):
     ) as ended:
         call_command("audit_verify")
     assert ended.value.returncode == 1
+
+
+def test_row_that_cannot_be_read_is_a_finding(desk, monkeypatch):
+    monkeypatch.setattr(checks, "_items", Mock(side_effect=DataError("year is 0")))
+    assert desk.findings() == ["The ledger has a row that cannot be read: year is 0."]
 
 
 def test_ledger_without_seals_is_not_reported_as_intact(settings):

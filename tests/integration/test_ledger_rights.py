@@ -170,7 +170,7 @@ def test_rows_that_the_application_puts_in_are_found(application, every):
 
 def test_triggers_refuse_even_the_owner(application):
     application.execute(
-        "INSERT INTO audit_sealedentry (entry, seal, position, hash) VALUES (0, 1, -1, 'x')"
+        "INSERT INTO audit_sealedentry (entry, seal, position, hash) VALUES (0, 1, 9, 'x')"
     )
     application.execute(
         "INSERT INTO audit_anchor VALUES (1, 'x', 'file', 'x', '', 0, now(), '', '')"

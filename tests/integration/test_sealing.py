@@ -440,9 +440,9 @@ def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
 
 ALTERED = [
     (
-        "UPDATE audit_sealedentry SET position = -1 WHERE position = 1;"
+        "UPDATE audit_sealedentry SET position = 9 WHERE position = 1;"
         "UPDATE audit_sealedentry SET position = 1 WHERE position = 2;"
-        "UPDATE audit_sealedentry SET position = 2 WHERE position = -1",
+        "UPDATE audit_sealedentry SET position = 2 WHERE position = 9",
         "The entries under seal 1 are not the ones that it was made over.",
     ),
     (
