@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 AT = "2026-11-21T02:04:33.{:06d}+00:00"
 MESSAGE = "0193b0c0-0000-7000-8000-000000000001"
-FILES = ("manifest.json", "keys.json", "seals.jsonl", "entries.jsonl", "details.jsonl")
+FILES = ("manifest.json", "seals.jsonl", "entries.jsonl", "details.jsonl")
 
 
 def canonical(value):
@@ -166,15 +166,6 @@ class Book:
 
     def files(self):
         """The files of the bundle, as bytes by name."""
-        keys = []
-        for seal in self.seals:
-            if not keys or keys[-1]["key"] != seal["key"]:
-                one = {
-                    "key": seal["key"],
-                    "fingerprint": fingerprint(seal["key"]),
-                    "first_seal": seal["number"],
-                }
-                keys.append(one)
         manifest = {
             "v": 2,
             "product": "Countersign",
@@ -197,7 +188,6 @@ class Book:
             ),
             "seals.jsonl": b"".join(canonical(seal) + b"\n" for seal in self.seals),
             "manifest.json": canonical(manifest),
-            "keys.json": canonical({"keys": keys}),
         }
 
     def write_to(self, folder, **instead):

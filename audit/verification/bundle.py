@@ -11,7 +11,7 @@ import os
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -48,8 +48,8 @@ class BundleSummary:
     size: int = 0
     # The hash of the last seal; empty if there is no seal.
     last: str = ""
-    # (public key, number of the first seal that it signed), in the order of their use.
-    keys: list[tuple[str, int]] = field(default_factory=list)
+    # The public key that signed it.
+    key: str = ""
 
     @property
     def unsealed(self) -> int:
@@ -58,7 +58,7 @@ class BundleSummary:
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the newest key; empty if there is no seal."""
-        return verifier.fingerprint_of(self.keys[-1][0]) if self.keys else ""
+        return verifier.fingerprint_of(self.key) if self.key else ""
 
 
 def write_bundle(
@@ -136,8 +136,7 @@ def _fill(
             summary.seals += 1
             summary.size = seal.size
             summary.last = seal.hash
-            if not summary.keys or summary.keys[-1][0] != seal.key:
-                summary.keys.append((seal.key, seal.number))
+            summary.key = seal.key
         sealed = (
             (one.entry, bytes(one.hash).hex(), entry)
             for one, entry in SealedEntry.objects.with_entries(
@@ -161,10 +160,6 @@ def _fill(
                 progress(summary.entries)
     (folder / VERIFIER.name).write_bytes(VERIFIER.read_bytes())
     (folder / "README.txt").write_bytes(_README.read_bytes())
-    keys = [
-        {"key": key, "fingerprint": verifier.fingerprint_of(key), "first_seal": number}
-        for key, number in summary.keys
-    ]
     manifest = {
         "v": 2,
         "product": "Countersign",
@@ -177,8 +172,8 @@ def _fill(
         "unsealed": summary.unsealed,
         "details": "included" if details else "left out",
     }
-    for name, value in (("keys.json", {"keys": keys}), ("manifest.json", manifest)):
-        (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="ascii")
+    text = json.dumps(manifest, indent=2) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="ascii")
     return summary
 
 

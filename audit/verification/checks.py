@@ -245,7 +245,7 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
                 report, _items(report), seals, heads, excuse_restored=True
             )
             chain.end()
-            _check_anchors(report, {key for key, _ in chain.keys})
+            _check_anchors(report, chain.keys)
             checked.send(sender=Check, report=report)
         except DataError as error:
             report.find(f"The ledger has a row that cannot be read: {error}.")

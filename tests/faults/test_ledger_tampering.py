@@ -199,7 +199,7 @@ CHANGES = [
         "Seal 2 covers 5 entries, and 4 are here",
     ),
     (_insert, "Entry 10000 was put in later"),
-    (_swap, "Entry {next} is before entry {entry}"),
+    (_swap, "Entry {entry} does not belong where it is under seal 2"),
     (CUT, "seal 3 of", "seal 3 of", "--head"),
     (_play_back, "seal 3 of", "seal 3 of", "--head"),
     (
