@@ -8,11 +8,10 @@ operator says why.
 """
 
 import fcntl
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from socket import gethostname
@@ -31,6 +30,7 @@ from audit.sealing.signing import (
     public_keys,
     sign,
 )
+from audit.verifier import countersign_verify as verifier
 from common.postgres import clock, try_lock
 
 log = logging.getLogger(__name__)
@@ -91,15 +91,15 @@ def write_anchors() -> int:
     try:
         with _locked(path) as file:
             end, tail = _read_tail(file)
-            lines = [(head["number"], head["signature"]) for head in heads_in(tail)]
-            new = [one for one in pending if (one.number, one.signature) not in lines]
+            lines = tail.splitlines(keepends=True)
+            new = [line for line in map(Seal.as_line, pending) if line not in lines]
             if new:
                 # A crash may have left an incomplete line. It is cut off, and written
                 # again, since its seal has no anchor yet.
                 end -= len(tail) - tail.rfind(b"\n") - 1
                 file.truncate(end)
                 file.seek(end)
-                file.write(b"".join(seal.as_line() for seal in new))
+                file.write(b"".join(new))
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:
@@ -125,27 +125,25 @@ def anchors_here() -> QuerySet[Anchor]:
     )
 
 
-def unknown_heads() -> list[dict[str, Any]]:
+def unknown_heads() -> list[verifier.Seal]:
     """Return the checkpoints at the end of the file that the database does not have,
     the newest first; none if a restore was sealed since they were written, or if the
     file cannot be read.
     """
-    try:
-        heads = heads_in(end_of_file())
-    except OSError:
-        return []
-    unknown: list[dict[str, Any]] = []
-    for head in reversed(heads):
-        # A newer `restored` seal explains that the checkpoint is missing, if the
-        # ledger was continued before it.
-        restored = Seal.objects.filter(
-            kind=Seal.Kind.RESTORED,
-            at__gt=datetime.fromisoformat(head["at"]),
-            number__lte=head["number"],
-        )
-        if _is_stored(head["number"], head["signature"]) or restored.exists():
-            break
-        unknown.append(head)
+    unknown: list[verifier.Seal] = []
+    with suppress(OSError):
+        for head in heads_in(end_of_file()):
+            stored = Seal.objects.filter(number=head.number, signature=head.signature)
+            # A newer `restored` seal explains that the checkpoint is missing, if the
+            # ledger was continued before it.
+            restored = Seal.objects.filter(
+                kind=Seal.Kind.RESTORED,
+                at__gt=datetime.fromisoformat(head.at),
+                number__lte=head.number,
+            )
+            if stored.exists() or restored.exists():
+                break
+            unknown.append(head)
     return unknown
 
 
@@ -156,22 +154,14 @@ def end_of_file() -> bytes:
     return tail if end == len(tail) else tail.partition(b"\n")[2]
 
 
-def heads_in(tail: bytes) -> list[dict[str, Any]]:
-    """Return the checkpoints (parsed lines) in the end of the file, in its order. Lines
-    that are incomplete or malformed are left out.
+def heads_in(tail: bytes) -> Iterator[verifier.Seal]:
+    """Yield the checkpoints in the end of the file, the newest first. Lines that are
+    incomplete or malformed are left out.
     """
-    heads = []
-    for line in tail.splitlines(keepends=True):
-        try:
-            head = json.loads(line)
-            seal = (head["number"], head["at"], head["signature"])
-            has_zone = datetime.fromisoformat(head["at"]).tzinfo is not None
-        except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-        is_valid = tuple(map(type, seal)) == (int, str, str) and has_zone
-        if is_valid and line.endswith(b"\n"):
-            heads.append(head)
-    return heads
+    for line in reversed(tail.splitlines(keepends=True)):
+        if line.endswith(b"\n"):
+            with suppress(ValueError):
+                yield verifier.Seal(verifier.read_json(line))
 
 
 def check_not_rolled_back(last: Seal | None) -> None:
@@ -183,16 +173,12 @@ def check_not_rolled_back(last: Seal | None) -> None:
     ends = (
         f"the database ends at seal {last.number}" if last else "the database has none"
     )
-    if last and last.number >= head["number"]:
+    if last and last.number >= head.number:
         ends = "the database has another one of that number"
     raise SealingRefused(
-        f"The seals' file knows seal {head['number']} of {head['at']}, and {ends}: the database is older than what was "
+        f"The seals' file knows seal {head.number} of {head.at}, and {ends}: the database is older than what was "
         'sealed, or was altered. If a backup was restored, run ./run manage audit_restored --because "...".'
     )
-
-
-def _is_stored(number: int, signature: str) -> bool:
-    return Seal.objects.filter(number=number, signature=signature).exists()
 
 
 def after_newest_anchor() -> Any:

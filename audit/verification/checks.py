@@ -351,22 +351,16 @@ def _check_anchors(report: verifier.Report, keys: set[str]) -> None:
     # The file is read again, after the anchors were: a line is written before its
     # anchor, so every anchor must have its line by now.
     try:
-        heads = heads_in(end_of_file())
+        heads = list(heads_in(end_of_file()))
     except OSError:
         heads = []
-    numbers = {head["number"] for head in heads}
-    stored = set(
-        Seal.objects.filter(number__in=numbers).values_list("number", "signature")
-    )
-    lines = [
-        head["number"]
-        for head in heads
-        if (head["number"], head["signature"]) in stored
-    ]
+    rows = Seal.objects.filter(number__in={head.number for head in heads})
+    stored = set(rows.values_list("number", "signature"))
+    lines = [one.number for one in heads if (one.number, one.signature) in stored]
     known = set(lines)
     if not lines and anchors_here().exists():
         report.find("The seals' file has no line of the seals that were written to it.")
-    if lines != sorted(known):
+    if lines != sorted(known, reverse=True):
         report.find("Lines of the seals' file are out of order, or there twice.")
     # Earlier lines may have been archived, and several hosts may have a file each. A
     # pair of seals is about this file if it has the line of one of them.

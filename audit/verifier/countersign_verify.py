@@ -29,7 +29,6 @@ if __name__ == "__main__" and not sys.flags.isolated:
     del sys.path[0]
 
 import argparse
-import bisect
 import collections
 import contextlib
 import datetime
@@ -148,13 +147,14 @@ class Ranges:
         """Return the numbers that are not in the others. It looks at each number, so it
         is slow for wide ranges.
         """
-        excluded = others.merged()
-        begins = [first for first, _ in excluded]
         left = Ranges()
-        for first, last in self.merged():
+        excluded = sorted(others.runs, reverse=True)
+        end = 0
+        for first, last in sorted(self.runs):
             for number in range(first, last + 1):
-                at = bisect.bisect(begins, number)
-                if not at or excluded[at - 1][1] < number:
+                while excluded and excluded[-1][0] <= number:
+                    end = max(end, excluded.pop()[1])
+                if number > end:
                     left.add(number, number)
         return left
 
@@ -813,7 +813,6 @@ class Batch:
 
     def __init__(self, seal: Seal, before: Seal | None) -> None:
         self.seal = seal
-        self.before = before
         # A restored seal covers entries that were never sealed, from any part of the
         # ledger and of any age.
         self.is_restored = seal.kind == "restored"
@@ -864,10 +863,10 @@ class Batch:
             )
         at = record.entry.get("at", self.window[0])
         if not self.window[0] <= at <= self.window[1]:
-            says = f"Entry {record.number} says {at[:19]}, is under {seal.name}"
-            if self.before:
-                says += f", and seal {self.before.number} before it is of {self.before.at[:19]}"
-            report.find(f"{says}: its time was changed, or it was put in.")
+            report.find(
+                f"Entry {record.number} says {at[:19]}, which does not fit between {seal.name} and the one before: its "
+                "time was changed, or it was put in."
+            )
         if record.is_altered and len(self.altered) < MOST_FINDINGS:
             self.altered.append(record.number)
         self.digest.update(record.hash)
@@ -996,12 +995,9 @@ class Heads:
         whole = data.strip()
         if not whole.endswith(b"}"):
             whole = whole.rpartition(b"\n")[0].strip()
-        lines = [line for line in whole.splitlines() if line.strip()]
-        if not lines or not lines[0].rstrip().endswith(b"}"):
-            # One object over several lines.
-            lines = [whole]
+        parts = re.split(rb"(?<=})\s*\n\s*", whole)
         try:
-            return cls([Seal(read_json(line)) for line in lines])
+            return cls([Seal(read_json(one)) for one in parts])
         except ValueError as error:
             raise Unreadable(f"The saved checkpoint cannot be read: {error}.") from None
 
@@ -1360,10 +1356,10 @@ def check_proof(data: bytes, trust: Trust | None = None) -> Proof:
         find("The heading names an entry that is not in the proof.")
         return Proof(report, [])
     heading = by_number[about["entry"]]
+    actual = {**heading.entry, "actor": heading.actor}
     for name in ("action", "actor", "at"):
-        value = heading.actor if name == "actor" else heading.entry[name]
-        if about[name] != value:
-            sealed = f"{shown(value)} in entry {about['entry']}"
+        if about[name] != actual[name]:
+            sealed = f"{shown(actual[name])} in entry {about['entry']}"
             find(
                 f'The heading lies: "{name}" is {shown(about[name])} there, and {sealed}.'
             )
@@ -1418,32 +1414,23 @@ def _check_batch(value: Any, report: Report, trust: Trust) -> list[Proven]:
     seal.check_kind(report)
     report.last = seal
     report.seals += 1
-    items = {}
-    last = -1
-    for placed in batch["entries"]:
-        fields_of(placed, "an entry in its place", _PLACED)
-        index = placed["index"]
-        if not last < index < len(batch["hashes"]):
-            raise ValueError(
-                f"an entry of seal {seal.number} has no place in its batch"
-            )
-        if (placed["salt"] is None) != (placed["fields"] is None):
-            raise ValueError(
-                f"an entry of seal {seal.number} has details without a salt, or a salt alone"
-            )
-        last = index
-        digest = bytes.fromhex(batch["hashes"][index])
-        salt = bytes.fromhex(placed["salt"] or "")
-        fields = placed["fields"] or {}
-        items[index] = Item(placed["entry"].encode("utf-8"), 0, digest, salt, fields)
+    placed = {}
+    for one in batch["entries"]:
+        placed[fields_of(one, "an entry in its place", _PLACED)["index"]] = one
     proven = []
     covered = Batch(seal, None)
-    for index, digest in enumerate(batch["hashes"]):
-        record = Record(0, bytes.fromhex(digest))
-        if index in items:
-            record = check_entry(items[index], "An entry", report)
-            proven.append(Proven(record.entry, items[index].fields, seal))
+    for index, digest in enumerate(map(bytes.fromhex, batch["hashes"])):
+        record = Record(0, digest)
+        if index in placed:
+            one = placed[index]
+            salt = bytes.fromhex(one["salt"] or "")
+            fields = one["fields"] or {}
+            item = Item(one["entry"].encode("utf-8"), 0, digest, salt, fields)
+            record = check_entry(item, "An entry", report)
+            proven.append(Proven(record.entry, fields, seal))
         covered.add(record, report)
+    if len(proven) < len(batch["entries"]):
+        raise ValueError(f"an entry of seal {seal.number} has no place in its batch")
     covered.close(report, is_end=False)
     return proven
 
