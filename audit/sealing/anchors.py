@@ -91,7 +91,7 @@ def write_anchors() -> int:
     try:
         with _locked(path) as file:
             end, tail = _read_tail(file)
-            lines = tail.splitlines(keepends=True)
+            lines = set(tail.splitlines(keepends=True))
             new = [line for line in map(Seal.as_line, pending) if line not in lines]
             if new:
                 # A crash may have left an incomplete line. It is cut off, and written

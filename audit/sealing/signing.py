@@ -21,6 +21,7 @@ from django.db.models import Max
 
 from audit.models import Anchor, Entry, Seal, SealedEntry
 from audit.recording import record
+from audit.verifier import countersign_verify as verifier
 from audit.verifier.countersign_verify import fingerprint_of
 from common.actors import Actor
 
@@ -128,6 +129,26 @@ def latest_seal() -> Seal | None:
     return Seal.objects.order_by("-number").first()
 
 
+def known_keys() -> set[str]:
+    """Return all public keys that signed a seal of this ledger, and those of SEAL_KEY."""
+    first = Seal.objects.filter(number=1).values_list("key", flat=True)
+    special = Seal.objects.exclude(kind=Seal.Kind.SEAL).values_list("key", "next_key")
+    return set(public_keys()).union(first, *special) - {""}
+
+
+def break_since(first: int) -> str:
+    """Return a sentence about the first seal, from this number on, that is missing or
+    does not follow the one before it; empty if there is none.
+    """
+    report = verifier.Report()
+    chain = verifier.Chain(report, verifier.Trust(known_keys()), first)
+    seals = Seal.objects.filter(number__gte=first).order_by("number")
+    for seal in seals.iterator():
+        chain.read(seal.as_line().strip())
+    chain.end()
+    return (report.findings or [""])[0]
+
+
 def check_end(last: Seal | None) -> None:
     """Raise SealingRefused if the last seal does not fit its signature, the hashes of its
     entries or the seal before it, or if other entries are listed as sealed.
@@ -136,20 +157,8 @@ def check_end(last: Seal | None) -> None:
     if last is not None:
         number = last.number
         size = last.size
-        if not is_signed(last):
-            raise SealingRefused(
-                f"The signature of seal {number} does not fit what the seal says."
-            )
-        before = Seal.objects.filter(number=number - 1).first()
-        if number == 1:
-            if last.previous:
-                raise SealingRefused("The first seal refers to an earlier one.")
-        elif before is None or before.hash != last.previous:
-            raise SealingRefused(f"Seal {number} does not follow the seal before it.")
-        elif last.kind != Seal.Kind.RESTORED and before.expected_key != last.key:
-            raise SealingRefused(
-                f"Seal {number} is not signed with the key that the seal before it announced."
-            )
+        if why := break_since(max(number - 1, 1)):
+            raise SealingRefused(why)
     newest = SealedEntry.objects.aggregate(position=Max("position"))["position"]
     sealed = 0 if newest is None else newest + 1
     if sealed != size:

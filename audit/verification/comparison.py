@@ -44,7 +44,7 @@ def check_evidence(content: bytes, *, actor: Actor) -> Evidence:
     Must not be called within a transaction, because it waits for another process, which
     reads the content.
     """
-    request = pack({"keys": list(known_keys())}, content)
+    request = pack({"keys": list(signing.known_keys())}, content)
     try:
         parsed = json.loads(parse("read_evidence", request, tries=1, patience=PATIENCE))
     except ParserKilled:
@@ -77,13 +77,6 @@ def check_evidence(content: bytes, *, actor: Actor) -> Evidence:
     return evidence
 
 
-def known_keys() -> set[str]:
-    """Return all public keys that signed a seal of this ledger, and those of SEAL_KEY."""
-    first = Seal.objects.filter(number=1).values_list("key", flat=True)
-    special = Seal.objects.exclude(kind=Seal.Kind.SEAL).values_list("key", "next_key")
-    return set(signing.public_keys()).union(first, *special) - {""}
-
-
 def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
     """Compare the seal of a checkpoint with the seal of that number in the database,
     and check that each seal from there to the newest one follows the one before.
@@ -93,7 +86,7 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
     first = max(number, last.number - MOST_SEALS + 1) if last else number
     if not is_signed:
         why = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
-    elif key not in known_keys():
+    elif key not in signing.known_keys():
         why = (
             f"It is signed with the key {fingerprint_of(key)}, which signed no seal here: "
             "it is another desk's, or this ledger was replaced."
@@ -108,10 +101,8 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
         why = (
             f"Seal {number} in the database is another one: what it covers was altered."
         )
-    elif not signing.is_signed(last):
-        why = f"The signature of seal {last.number}, the newest one, does not match."
     else:
-        why = _break_after(first)
+        why = signing.break_since(first)
     if why or last is None:
         return Evidence("checkpoint", [why], [], [])
     notes = [
@@ -120,21 +111,3 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
         "Whether each entry is unchanged, only a full check tells.",
     ]
     return Evidence("checkpoint", [], notes, [])
-
-
-def _break_after(first: int) -> str:
-    """Return a sentence about the first seal, from this number on, that is missing or
-    does not follow the one before; empty if there is none.
-    """
-    before: Seal | None = None
-    seals = Seal.objects.filter(number__gte=first).order_by("number")
-    for expected, seal in enumerate(seals.iterator(), start=first):
-        if seal.number != expected:
-            return f"Seal {expected} is missing."
-        if before and (seal.previous, seal.size) != (
-            before.hash,
-            before.size + seal.count,
-        ):
-            return f"Seal {seal.number} does not follow the seal before it."
-        before = seal
-    return ""

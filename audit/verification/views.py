@@ -144,15 +144,9 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
     checks = Check.objects.newest_first()
     newest = checks.first()
     given_up = newest if newest and newest.state == Check.State.ENDED else None
-    # For each location two queries by the index anchor_place, however many anchors it
-    # has: the newest anchor there, and the next location.
-    locations: list[Anchor] = []
-    for kind in Anchor.Kind.values:
-        anchors = Anchor.objects.filter(kind=kind)
-        anchor = anchors.order_by("place").first()
-        while anchor is not None:
-            locations += anchors.filter(place=anchor.place).order_by("-seal")[:1]
-            anchor = anchors.filter(place__gt=anchor.place).order_by("place").first()
+    # The newest anchor of each location.
+    newest_first = Anchor.objects.order_by("-kind", "-place", "-seal")
+    locations = list(newest_first.distinct("kind", "place"))
     locations.sort(key=lambda anchor: (-anchor.seal, anchor.place))
     ledger_status = LedgerStatus(
         sealing_state(clock()),

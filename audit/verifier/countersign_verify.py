@@ -370,6 +370,16 @@ def add(p: Point, q: Point) -> Point:
     return e * f % P, g * h % P, f * g % P, e * h % P
 
 
+def times(point: Point, number: int) -> Point:
+    result = NEUTRAL
+    while number:
+        if number & 1:
+            result = add(result, point)
+        point = add(point, point)
+        number >>= 1
+    return result
+
+
 def point_of(data: bytes) -> Point | None:
     """Decode 32 bytes into a point; None if they are not the canonical encoding of one."""
     number = int.from_bytes(data, "little")
@@ -423,14 +433,7 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
         % ORDER
     )
     negative = (P - public[0], public[1], 1, P - public[3])
-    # Compute number * base - digest * public, both products at once, bit by bit.
-    addends = {(1, 0): base, (0, 1): negative, (1, 1): add(base, negative)}
-    point = NEUTRAL
-    for bit in range(252, -1, -1):
-        point = add(point, point)
-        wanted = (number >> bit & 1, digest >> bit & 1)
-        if wanted in addends:
-            point = add(point, addends[wanted])
+    point = add(times(base, number), times(negative, digest))
     return bytes_of(point) == signature[:32]
 
 
@@ -527,9 +530,11 @@ class Chain:
     public keys that signed them.
     """
 
-    def __init__(self, report: Report, trust: Trust) -> None:
+    def __init__(self, report: Report, trust: Trust, first: int = 1) -> None:
         self.report = report
         self.trust = trust
+        # The number of the first seal.
+        self.first = first
         self.keys: set[str] = set()
         self._verified: Seal | None = None
 
@@ -538,7 +543,7 @@ class Chain:
         the line has no seal, which is reported.
         """
         last = self.report.last
-        expected = last.number + 1 if last else 1
+        expected = last.number + 1 if last else self.first
         try:
             seal = Seal(read_json(line, is_canonical=True))
         except ValueError as error:
@@ -555,7 +560,7 @@ class Chain:
             )
         elif last is not None:
             self._check_next(last, seal)
-        elif (
+        elif seal.number == 1 and (
             seal.previous
             or seal.epoch != 1
             or seal.after_id

@@ -128,11 +128,11 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
 
     for alter, number, expected in (
         (cut_the_end, 5, "It is seal 5, and the database ends at seal 4"),
-        ("DELETE FROM audit_seal WHERE number = 3", 1, "Seal 3 is missing."),
+        ("DELETE FROM audit_seal WHERE number = 3", 1, "Seal 3 is missing"),
         (
             "UPDATE audit_seal SET note = 'x' WHERE number = 5",
             1,
-            "The signature of seal 5, the newest one, does not",
+            "Seal 5 is not signed by its key",
         ),
         (seal_again_without_an_entry, 1, "Seal 1 in the database is another one"),
     ):

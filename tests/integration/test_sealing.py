@@ -109,11 +109,11 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
 BREAKS = [
     (
         "UPDATE audit_seal SET entries = repeat('0', 64) WHERE number = 2",
-        "signature of seal 2",
+        "Seal 2 is not signed by its key",
     ),
     (
         "UPDATE audit_seal SET note = 'x' WHERE number = 1",
-        "does not follow the seal before it",
+        "Seal 2 does not follow the seal 1 that is here",
     ),
     (
         "DELETE FROM audit_seal WHERE number = 2",
@@ -167,10 +167,10 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
         append()
         seal_all()
     for fields, named in (
-        ({"previous": "0" * 64}, "Seal 2 does not follow the seal before it"),
+        ({"previous": "0" * 64}, "Seal 2 does not follow the seal 1"),
         (
             {"key": signing.public_keys()[1]},
-            "the key that the seal before it announced",
+            "which no seal before it names",
         ),
     ):
         seal = latest_seal()
@@ -447,7 +447,7 @@ ALTERED = [
     ),
     (
         "UPDATE audit_seal SET note = 'x' WHERE number = 1",
-        "Seal 2 does not follow the seal before it.",
+        "Seal 2 does not follow the seal 1 that is here: one of them was edited.",
     ),
     (
         "UPDATE audit_entry SET trace = 'x' WHERE id = (SELECT min(id) FROM audit_entry)",
