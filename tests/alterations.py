@@ -1,11 +1,13 @@
-"""Statements that alter the tables of the ledger, one row or column at a time, made
-from the columns that the tables have.
+"""Alters the tables of the ledger, one row or column at a time, by statements that are
+made from the columns that the tables have, and returns what no check finds.
 """
 
 from contextlib import contextmanager
 
-from django.db import connection
+import psycopg
+from django.db import DatabaseError, connection
 
+from audit.verification.checks import check_database
 from tests.ledger import as_superuser
 
 # The column that tells the rows apart.
@@ -31,34 +33,33 @@ _OTHERS = {
 }
 
 
-def rows(sql):
+def _rows(sql):
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchall()
 
 
-def _columns(table):
-    return rows(
-        "SELECT column_name, udt_name FROM information_schema.columns"
-        f" WHERE table_name = '{table}' ORDER BY ordinal_position"
-    )
+def _changes(table):
+    """Yield (column, SQL of another value)."""
+    for name, kind in _rows(
+        f"SELECT column_name, udt_name FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position"
+    ):
+        for other in _OTHERS[kind]:
+            yield name, other.format(name)
 
 
-def insertions(table, where):
+def insertions(table):
     """Yield statements that insert a copy of a row with another key, each with one
     value that differs.
     """
-    for name, kind in _columns(table):
-        for other in _OTHERS[kind]:
-            values = [
-                other.format(one)
-                if one == name
-                else f"{one} + 100"
-                if one in (KEYS[table], "position")
-                else one
-                for one, _ in _columns(table)
-            ]
-            yield f"INSERT INTO {table} SELECT {', '.join(values)} FROM {table} {where}"
+    changes = list(_changes(table))
+    key = KEYS[table]
+    for changed, other in changes:
+        values = {name: name for name, _ in changes}
+        values |= {key: f"{key} + 100", changed: other}
+        if "position" in values and changed != "position":
+            values["position"] = "position + 100"
+        yield f"INSERT INTO {table} SELECT {', '.join(values.values())} FROM {table} ORDER BY {key} LIMIT 1"
 
 
 def alterations(table):
@@ -66,14 +67,12 @@ def alterations(table):
     and the last.
     """
     key = KEYS[table]
-    keys = [number for (number,) in rows(f"SELECT {key} FROM {table} ORDER BY {key}")]
+    keys = [number for (number,) in _rows(f"SELECT {key} FROM {table} ORDER BY {key}")]
     for number in sorted({keys[0], keys[len(keys) // 2], keys[-1]}):
         yield f"DELETE FROM {table} WHERE {key} = {number}"
-        for name, kind in _columns(table):
-            for other in _OTHERS[kind]:
-                new = other.format(name)
-                yield f"UPDATE {table} SET {name} = {new} WHERE {key} = {number} AND {name} IS DISTINCT FROM {new}"
-    for name, _ in _columns(table):
+        for name, other in _changes(table):
+            yield f"UPDATE {table} SET {name} = {other} WHERE {key} = {number} AND {name} IS DISTINCT FROM {other}"
+    for name in dict(_changes(table)):
         yield (
             f"UPDATE {table} one SET {name} = other.{name} FROM {table} other"
             f" WHERE (one.{key}, other.{key}) IN (({keys[0]}, {keys[1]}), ({keys[1]}, {keys[0]}))"
@@ -95,3 +94,23 @@ def as_it_was():
     yield restore
     for table in KEYS:
         as_superuser(f"DROP TABLE kept_{table}")
+
+
+def not_found(statements, execute):
+    """Run each statement on the same ledger. Return those that the check of the database
+    does not find, and how many altered a row; the database refuses some.
+    """
+    missed = []
+    done = 0
+    with as_it_was() as restore:
+        for statement in statements:
+            try:
+                altered = execute(statement)
+            except (DatabaseError, psycopg.Error):
+                continue
+            if altered:
+                done += 1
+                if not check_database().findings:
+                    missed.append(statement)
+                restore()
+    return missed, done

@@ -162,9 +162,7 @@ class Ranges:
 class Report:
     """The result of a check: findings (what is wrong), notes, and counts."""
 
-    def __init__(
-        self, progress: Callable[[int], None] | None = None, *, is_strict: bool = False
-    ) -> None:
+    def __init__(self, progress: Callable[[int], None] | None = None) -> None:
         self.findings: list[str] = []
         # How many further findings there are, which are not stored. From then on, no
         # more signatures are checked.
@@ -187,7 +185,6 @@ class Report:
         self.left_out = False
         self.made_at = ""
         self._progress = progress
-        self._is_strict = is_strict
 
     def find(self, sentence: str) -> None:
         if len(self.findings) < MOST_FINDINGS:
@@ -198,14 +195,6 @@ class Report:
     def note(self, sentence: str) -> None:
         if len(self.notes) < MOST_FINDINGS and sentence not in self.notes:
             self.notes.append(sentence)
-
-    def refuse(self, sentence: str) -> None:
-        """Report that something is malformed: by raising Unreadable for a file
-        (strict), as a finding for the desk's own database.
-        """
-        if self._is_strict:
-            raise Unreadable(sentence)
-        self.find(sentence)
 
     def count(self) -> None:
         self.entries += 1
@@ -547,7 +536,7 @@ class Chain:
         try:
             seal = Seal(read_json(line, is_canonical=True))
         except ValueError as error:
-            self.report.refuse(f"Seal {expected} cannot be read: {error}.")
+            self.report.find(f"Seal {expected} cannot be read: {error}.")
             return None
         find = self.report.find
         if seal.number < expected:
@@ -719,7 +708,7 @@ def check_entry(item: Item, name: str, report: Report) -> Record:
             {"outcome", "mac"},
         )
     except ValueError as error:
-        report.refuse(f"{name} cannot be read: {error}.")
+        report.find(f"{name} cannot be read: {error}.")
         return Record(item.number, digest, is_altered)
     number = entry["id"]
     if "mac" not in entry:
@@ -763,7 +752,7 @@ def _removal(number: int, fields: dict[str, str], report: Report) -> Ranges:
     try:
         named = Ranges(fields.get("numbers", ""))
     except ValueError as error:
-        report.refuse(f"Entry {number} reports a removal, but not whose: {error}.")
+        report.find(f"Entry {number} reports a removal, but not whose: {error}.")
     if fields and (not named.runs or named.runs[-1][1] >= number):
         report.find(
             f"Entry {number} reports a removal of no entries, or of later ones."
@@ -934,20 +923,20 @@ def check_ledger(
             try:
                 report.removed.take(record.removed)
             except ValueError as error:
-                report.refuse(f"{who} reports a removal: {error}.")
+                report.find(f"{who} reports a removal: {error}.")
             batch.add(record, report)
             continue
         # An entry after the last seal. Anybody who can write to the database can add
         # one, so it explains nothing.
         report.unsealed += 1
         last = report.last
-        claimed = 0
+        left = report.missing
         if record.removed.runs:
-            claimed = len(report.missing) - len(report.missing.without(record.removed))
-        if claimed:
+            left = report.missing.without(record.removed)
+        if len(left) < len(report.missing):
             report.find(
-                f"{who} says that the details of {claimed} entries were removed, and is not sealed: details are only "
-                "removed after the entry about it was sealed."
+                f"{who} says that details were removed, which are missing, and is not sealed: details are only removed "
+                "after the entry about it was sealed."
             )
         if record.is_altered:
             report.find(f"{who} was changed: its hash is not the one that is listed.")
@@ -1248,7 +1237,7 @@ def check_bundle(
 ) -> Report:
     """Check one bundle. Raises Unreadable if it is none."""
     bundle = Bundle(path)
-    report = Report(is_strict=True)
+    report = Report()
     manifest = bundle.json("manifest.json", _MANIFEST)
     report.left_out = manifest["details"] == "left out"
     report.made_at = manifest["made_at"]
@@ -1333,7 +1322,7 @@ class Proven(NamedTuple):
 
 def check_proof(data: bytes, trust: Trust | None = None) -> Proof:
     """Check a proof of one message. Raises Unreadable if it is none."""
-    report = Report(is_strict=True)
+    report = Report()
     report.left_out = True
     if (
         len(data) > LARGEST_PROOF
@@ -1432,6 +1421,8 @@ def _check_batch(value: Any, report: Report, trust: Trust) -> list[Proven]:
             fields = one["fields"] or {}
             item = Item(one["entry"].encode("utf-8"), 0, digest, salt, fields)
             record = check_entry(item, "An entry", report)
+            if not record.entry:
+                raise ValueError(f"an entry of seal {seal.number} is none")
             proven.append(Proven(record.entry, fields, seal))
         covered.add(record, report)
     if len(proven) < len(batch["entries"]):
