@@ -8,6 +8,7 @@ snapshot, and uses the code that checks bundles.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -40,7 +41,7 @@ from audit.sealing.signing import BROKEN, latest_seal
 from audit.verification.bundle import details_line
 from audit.verifier import countersign_verify as verifier
 from common.actors import Actor, Role
-from common.postgres import clock, one_moment
+from common.postgres import one_moment
 
 log = logging.getLogger(__name__)
 
@@ -221,6 +222,7 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
     `progress` is called now and then with the number of entries checked so far.
     """
     report = verifier.Report(progress)
+    begun_at = time.time()
     # The file is read before the snapshot is taken: later lines may be about seals that
     # the snapshot does not have.
     heads = verifier.Heads()
@@ -245,7 +247,7 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
                 report, _items(report), seals, heads, excuse_restored=True
             )
             chain.end()
-            _check_anchors(report, chain.keys)
+            _check_anchors(report, begun_at)
             checked.send(sender=Check, report=report)
         except DataError as error:
             report.find(f"The ledger has a row that cannot be read: {error}.")
@@ -320,11 +322,11 @@ def _item(
 # --- Anchors --------------------------------------------------------------------------
 
 
-def _check_anchors(report: verifier.Report, keys: set[str]) -> None:
+def _check_anchors(report: verifier.Report, begun_at: float) -> None:
     """Compare the anchors with the seals and with the lines of the seals' file, both in
-    both directions. `keys` are those that signed the seals.
+    both directions. `begun_at` is when the check began, by this host's clock.
     """
-    keys = keys.union(signing.public_keys())
+    keys = signing.known_keys()
     for anchor in Anchor.objects.order_by("seal").iterator():
         if anchor.key not in keys or not signing.is_signed(anchor):
             report.find(
@@ -349,6 +351,7 @@ def _check_anchors(report: verifier.Report, keys: set[str]) -> None:
     # anchor, so every anchor must have its line by now.
     try:
         heads = list(heads_in(end_of_file()))
+        age = begun_at - os.stat(settings.SEAL_FILE).st_mtime
     except OSError:
         heads = []
     rows = Seal.objects.filter(number__in={head.number for head in heads})
@@ -372,10 +375,11 @@ def _check_anchors(report: verifier.Report, keys: set[str]) -> None:
             f"Seal {number} was written to the seals' file, and its line is gone."
         )
     newest = in_file.aggregate(seal=Max("seal"))["seal"] or 0
+    if lines and age > PATIENCE.total_seconds():
+        # These lines have their anchors: nobody was about to store them.
+        newest = max(newest, lines[0])
     unknown = Seal.objects.filter(
-        ~Exists(in_file.filter(seal=OuterRef("number"))),
-        number__lte=max(newest, *lines, 0),
-        at__lt=clock() - PATIENCE,
+        ~Exists(in_file.filter(seal=OuterRef("number"))), number__lte=newest
     )
     for seal in unknown.order_by("number"):
         report.find(

@@ -6,8 +6,8 @@ looks at the rows; the offline verifier looks at a bundle that the altered desk 
 in a virtual environment that holds nothing.
 """
 
+import os
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -135,17 +135,6 @@ def _change_with_sealed_hash_and_seals(desk):
     _sign_again(2)
 
 
-def _insert(desk):
-    """Put in an entry of the past, as whoever knows the format would: with the
-    transaction of another, and its hash.
-    """
-    made = Entry.objects.get(pk=desk.entry)
-    made.pk = 10_000
-    made.mac = ""
-    made.hash = entry_hash(made)
-    made.save(force_insert=True)
-
-
 def _swap(desk):
     position = SealedEntry.objects.get(entry=desk.entry).position
     for before, after in ((position, 99), (position + 1, position), (99, position + 1)):
@@ -184,10 +173,6 @@ CHANGES = [
         "Seal 4 is not signed by its key: it, or a seal before it, was edited",
     ),
     (
-        """UPDATE audit_entrydetail SET fields = fields || '{{"reason": "other"}}' WHERE entry_id = {entry}""",
-        'The details of entry {entry} do not fit: "reason"',
-    ),
-    (
         DELETE_DETAILS,
         "The details of 1 entries are missing, and no sealed entry tells of their removal: {entry}",
     ),
@@ -197,15 +182,9 @@ CHANGES = [
         "No entry is listed as sealed at position 4",
         "Seal 2 covers 5 entries, and 4 are here",
     ),
-    (_insert, "Entry 10000 was put in later"),
     (_swap, "Entry {entry} does not belong where it is under seal 2"),
     (CUT, "seal 3 of", "seal 3 of", "--head"),
     (_play_back, "seal 3 of", "seal 3 of", "--head"),
-    (
-        "UPDATE audit_seal SET at = at - interval '1 day' WHERE number = 2",
-        "Seal 2 is not signed by its key",
-    ),
-    ("DELETE FROM audit_seal WHERE number = 2", "Seal 2 is missing"),
     (
         _swap_key,
         "None of the seals is signed by the key that you trust",
@@ -251,8 +230,9 @@ def test_what_is_altered_beneath_the_application_is_named(desk):
 
 
 @pytest.mark.parametrize("every", [23, pytest.param(1, marks=pytest.mark.slow)])
-def test_each_alteration_of_a_row_is_found(desk, monkeypatch, every):
-    monkeypatch.setattr(checks, "PATIENCE", timedelta())
+def test_each_alteration_of_a_row_is_found(desk, every):
+    # Nobody is about to write an anchor.
+    os.utime(desk.file, (0, 0))
     for seals, previous in ((Seal.objects.filter(number=2), 0), ([latest_seal()], 2)):
         add_anchors(seals, "discord", "#proofs", "119", previous=previous)
     Destination.objects.create(name="#proofs", witnessed_seal=latest_seal().number)
