@@ -23,7 +23,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message, RemotePicture
 from mirror.recording import record_about
 from outgoing.guarded import DeliveryError, request
-from parsing.client import ParserUnavailable
+from parsing.client import ParserUnavailable, from_source
 from rendering import RemotePicture as FoundPicture
 from rendering.pictures import TINY
 
@@ -194,7 +194,8 @@ def _fetch(picture: RemotePicture, message: Message, *, ends: float) -> None:
     picture.found_size = len(answer.body)
     claimed = answer.headers.get("Content-Type", "")[:100]
     try:
-        found = detect_file(answer.body, name="", content_type=claimed)
+        with from_source(*message.sources):
+            found = detect_file(answer.body, name="", content_type=claimed)
     except ParserUnavailable:
         picture.problem = "The desk could not check it at the moment."
         return

@@ -5,7 +5,7 @@ Markdown into HTML.
 from dataclasses import dataclass
 
 from gateway.errors import Invalid, Unavailable
-from parsing.client import ParserKilled, ParserUnavailable, parse
+from parsing.client import ParserBusy, ParserKilled, ParserUnavailable, parse
 from parsing.jobs import unpack
 
 # Seconds to wait for the parser: in a request, and in a worker.
@@ -26,7 +26,7 @@ class Simplified:
 
 def simplify_html(html: str) -> Simplified:
     """Return the simple form of a message's HTML. Raises Invalid if it cannot be
-    simplified, or Unavailable if the parser cannot be reached.
+    simplified in time, or Unavailable if the parser cannot be reached.
     """
     return _simplify("simplify_html", html)
 
@@ -49,6 +49,8 @@ def _simplify(job: str, source: str) -> Simplified:
         )
     except ParserKilled:
         fields = {"refusal": "it takes too much time or memory to read"}
+    except ParserBusy:
+        fields = {"refusal": "it could not be read in time"}
     except ParserUnavailable:
         raise Unavailable(
             "The HTML cannot be read at this moment. Try again."

@@ -42,6 +42,7 @@ from mirror.states import (
     MessageEvent,
     next_message_state,
 )
+from parsing.client import from_source
 from rendering import (
     ParsedContent,
     RenderedMessage,
@@ -322,7 +323,8 @@ def rendered_content(revision: Revision, content: Content | None) -> RenderedMes
     content = content or stored_content(revision)
     if revision.is_unsafe:
         return render_source(content, NOT_SAFE)
-    return render_message(content)
+    with from_source(f"message {revision.message_id}"):
+        return render_message(content)
 
 
 def changed_content(revision: Revision, content: Content) -> Content | None:
@@ -364,7 +366,8 @@ def parsed_content(message: Message, content: Content) -> ParsedContent:
     current = message.revision
     if current and current.is_unsafe and current.fingerprint == fingerprint(content):
         return unparsed_content(content)
-    return parse_content(content)
+    with from_source(*message.sources):
+        return parse_content(content)
 
 
 def store_revision(

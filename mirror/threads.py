@@ -37,6 +37,7 @@ from mirror.store import (
 )
 from mirror.sync import health, reads
 from mirror.sync.account import without_refused
+from parsing.client import from_source
 from rendering import RenderedMessage, named, render_message
 from upstream import errors
 from upstream.events import read_time
@@ -454,7 +455,8 @@ def read_thread(thread_id: int) -> str:
         }
         answer, problem = _ask(thread)
         for row in answer.get("emails", ()):
-            message = message_from_row(row)
+            with from_source(f"thread {thread.pk}"):
+                message = message_from_row(row)
             if message is None:
                 continue
             # MultiMail's row counts, completed by what only the mirror knows.

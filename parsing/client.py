@@ -2,10 +2,14 @@
 of its answer, or raises an exception that says why there is none.
 """
 
+import hashlib
 import logging
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -22,8 +26,8 @@ _PIECE = 1024 * 1024
 
 
 class ParserKilled(Exception):
-    """Parsing these bytes failed at every try: the process took too much time or
-    memory, crashed, or gave an answer that is cut off or too large.
+    """Parsing these bytes failed: the process took too much time or memory, crashed, or
+    gave an answer that is too large.
     """
 
 
@@ -33,53 +37,94 @@ class ParserUnavailable(Exception):
     """
 
 
-def parse(
-    job: str, content: bytes, *, tries: int = 2, patience: float = PATIENCE
-) -> bytes:
-    """Return the answer of the job with this name for these bytes. Raises ParserKilled
-    or ParserUnavailable.
+class ParserBusy(ParserUnavailable):
+    """The parser runs, but had no time for these bytes, because others took all of it
+    or these take long.
+    """
 
-    If the process was killed, the request is sent again, because the machine may only
-    have been short of memory for a moment.
+
+# Whose bytes are parsed.
+_sources: ContextVar[tuple[str, ...]] = ContextVar("sources", default=("",))
+
+
+@contextmanager
+def from_source(*names: str) -> Iterator[None]:
+    """Have what is parsed in the block count against these sources. Requests of sources
+    that used little time lately come first.
+
+    The first name is of whoever answers for the bytes, and is nothing that a stranger
+    can choose: an API key, an address, a mailbox. The second may be; it divides the
+    time of the first.
+    """
+    token = _sources.set(names)
+    try:
+        yield
+    finally:
+        _sources.reset(token)
+
+
+def parse(job: str, content: bytes, *, patience: float = PATIENCE) -> bytes:
+    """Return the answer of the job with this name for these bytes. Raises ParserKilled,
+    ParserBusy or ParserUnavailable.
+
+    Bytes that take longer than a quick request may are sent again as a slow one, which
+    is run after all others.
     """
     deadline = time.monotonic() + patience
-    for attempt in range(1, tries + 1):
-        answer, why = _ask(job, content, deadline)
-        if not why:
+    for speed in ("quick", "slow"):
+        result, why, answer = _ask(job, content, speed, deadline)
+        if result == "answer":
             return answer
         log.warning(
             "parser killed",
-            extra={"job": job, "reason": why, "size": len(content), "attempt": attempt},
+            extra={"job": job, "reason": why, "size": len(content), "speed": speed},
         )
+        if result == "killed":
+            break
     raise ParserKilled(why)
 
 
-def _ask(job: str, content: bytes, deadline: float) -> tuple[bytes, str]:
-    """Send the request once. Return the answer and an empty text, or no bytes and why
-    the process was killed.
+def _ask(
+    job: str, content: bytes, speed: str, deadline: float
+) -> tuple[str, str, bytes]:
+    """Send the request once. Return "answer" and the answer; or "slow" or "killed", and
+    why the process was killed.
     """
+    sources = [
+        hashlib.blake2b(
+            name.encode("utf-8", "surrogatepass"), digest_size=8
+        ).hexdigest()
+        for name in _sources.get()
+    ]
+    head = " ".join([job, str(len(content)), speed, *sources])
     try:
         with _connect(deadline) as connection:
             connection.settimeout(_time_left(deadline))
-            connection.sendall(f"{job} {len(content)}\n".encode() + content)
+            connection.sendall(f"{head}\n".encode())
+            connection.sendall(content)
             received = bytearray()
             while piece := connection.recv(_PIECE):
                 received += piece
+                # The program has not read the content, so the connection breaks next.
+                if received == b"busy\n":
+                    raise ParserBusy("The program that reads messages is busy.")
                 if len(received) > _LARGEST_ANSWER:
-                    return b"", "too large an answer"
+                    return "killed", "too large an answer", b""
                 connection.settimeout(_time_left(deadline))
+    except (TimeoutError, BlockingIOError) as error:
+        raise ParserBusy("The program that reads messages is busy.") from error
     except OSError as error:
         raise ParserUnavailable(
-            "The program that reads messages is busy or being restarted."
+            "The program that reads messages is being restarted."
         ) from error
     status, _, body = bytes(received).partition(b"\n")
-    result, _, size_or_reason = status.partition(b" ")
-    if result == b"answer" and len(body) == int(size_or_reason):
-        return body, ""
-    if result == b"answer":
-        return b"", "an answer that breaks off"
-    if result == b"killed":
-        return b"", size_or_reason.decode()
+    result, _, size_or_reason = status.decode().partition(" ")
+    if result == "answer" and len(body) == int(size_or_reason):
+        return result, "", body
+    if result == "answer":
+        return "slow", "an answer that breaks off", b""
+    if result in ("slow", "killed"):
+        return result, size_or_reason, b""
     raise ParserUnavailable("The program that reads messages ended while it read one.")
 
 
@@ -99,7 +144,10 @@ def _connect(deadline: float) -> socket.socket:
             return connection
         except OSError as error:
             connection.close()
-            is_starting = isinstance(error, ConnectionRefusedError | FileNotFoundError)
+            # The last one: too many connections wait to be accepted.
+            is_starting = isinstance(
+                error, ConnectionRefusedError | FileNotFoundError | BlockingIOError
+            )
             if not is_starting or time.monotonic() > began + _RESTART_SECONDS:
                 raise
             time.sleep(0.05)

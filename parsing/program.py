@@ -1,11 +1,17 @@
 """The parser: `python -I program.py FOLDER HEARTBEAT MODULE …`. It answers requests at
-two Unix sockets in FOLDER, at most two at the same time. The modules define its jobs;
-the launcher watches the file HEARTBEAT.
+two Unix sockets in FOLDER, at most two of each at the same time. The modules define its
+jobs; the launcher watches the file HEARTBEAT.
 
-The program itself never reads a request. It forks a process for each, in which all
-modules are imported already. That process gives up its rights, runs one job and writes
-the answer. The program kills it if it takes too long, and then tells the client. It
-knows neither Django nor the desk's settings and secrets.
+Of a request the program itself reads only the first line, which the client wrote. It
+forks a process for each, in which all modules are imported already. That process gives
+up its rights, runs one job and writes the answer. The program kills it if it takes too
+long, and then tells the client. It knows neither Django nor the desk's settings and
+secrets.
+
+A request is quick at first: it gets a second of processor time. If that is not enough,
+the client sends it once more as a slow request, which gets the time of its job. Slow
+requests run one at a time, after all quick ones. Among equals, the request whose
+sources used the least time lately is next.
 """
 
 import contextlib
@@ -19,9 +25,9 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # In isolated mode Python looks for modules among the installed ones only.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,18 +35,33 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from parsing.confinement import leave_network_and_account, limit
 from parsing.jobs import Job
 
-# How many requests run at the same time.
-AT_ONCE = 2
-# One socket is for the desk's pages, one for everything else. Only one of the two
-# processes may serve the second socket, so a person who opens a message does not wait
-# behind other work.
+# One socket is for the desk's pages, one for everything else, so a person who opens a
+# message does not wait behind other work. Each has so many processes, of which only one
+# may run a slow request.
 PAGES = "pages.sock"
 OTHERS = "parser.sock"
+AT_ONCE = 2
+# Processor time of a quick request, in seconds.
+QUICK = 1
+# How many slow requests wait at each socket; the client of another one is told to come
+# back later. Pages have a thread for each of these; of the others, the desk's worker
+# must not have all its threads wait.
+SLOW_WAITING = {PAGES: 8, OTHERS: 1}
+# How many requests wait at each socket; others are in its backlog.
+MOST_WAITING = 200
+# Seconds to wait for the first line of a request.
+HEAD_SECONDS = 0.5
+# What a source used counts half after so many seconds.
+HALF_LIFE = 60.0
+# In seconds, what a killed request costs its sources in addition to what it used.
+KILLED = 60.0
 # Elapsed seconds of one request: the limit for a process that waits without using
 # processor time.
 DEADLINE = 45.0
 # Most seconds between two changes of the heartbeat file.
 BEAT_EVERY = 5.0
+# How much lower the priority of a slow request's process is.
+_NICE = 10
 # Exit statuses of a request's process.
 _OUT_OF_MEMORY = 3
 _FAILED = 4
@@ -59,47 +80,65 @@ _NAME = 60
 # A process may use so many times the size of its request, in addition to the memory of
 # its job.
 _COPIES = 3
-# A request is not run again if a process was killed over it this often.
-MOST_KILLS = 2
-# How many of these requests are remembered, by their digests.
+# How many killed requests are remembered, by their digests, and how many sources.
 MOST_KEPT = 10_000
+
+
+@dataclass(eq=False)
+class Request:
+    """An accepted request, with what its first line says."""
+
+    connection: socket.socket
+    # The name of its job.
+    name: str
+    # Length of the content in bytes.
+    size: int
+    is_slow: bool
+    # Hashes of names: first whoever answers for the content, such as an API key, an
+    # address or a mailbox; then perhaps a part of that, which a stranger may choose.
+    sources: list[str]
+
+
+@dataclass(eq=False)
+class Lane:
+    """One of the two sockets, and the requests that wait there to be run."""
+
+    listener: socket.socket
+    slow_waiting: int
+    waiting: list[Request] = field(default_factory=list)
 
 
 @dataclass
 class Running:
-    """One request's process."""
+    """A request's process."""
 
+    request: Request
+    lane: Lane
     pid: int
     # A descriptor that becomes readable when the process ends.
     watch: int
     # The end of a pipe from which the process's report is read: the digest of its
     # request, then the name of an exception.
     told: int
-    connection: socket.socket
     # By the monotonic clock.
     ends: float
-    is_for_page: bool
     # Whether it was killed because its time was over.
     is_late: bool = False
 
 
 class Parser:
-    """Accepts requests while fewer than AT_ONCE run; others wait at their socket."""
+    """Accepts requests, and chooses which of those that wait is run next."""
 
-    def __init__(
-        self,
-        pages: socket.socket,
-        others: socket.socket,
-        heartbeat: int,
-        jobs: dict[str, Job],
-    ) -> None:
-        self._pages = pages
-        self._others = others
+    def __init__(self, lanes: list[Lane], heartbeat: int, jobs: dict[str, Job]) -> None:
+        self._lanes = lanes
         self._heartbeat = heartbeat
         self._jobs = jobs
-        self._running: dict[int, Running] = {}
-        # How often a process was killed over a request, by its digest.
+        self._running: list[Running] = []
+        # By the digest of a request: 1 if a process was killed over it as a quick
+        # request, 2 as a slow one.
         self._kills: dict[bytes, int] = {}
+        # How many seconds each source used, and up to when they were counted.
+        self._used: dict[str, tuple[float, float]] = {}
         self._selector = selectors.DefaultSelector()
         # Bytes of address space that the program itself takes.
         self._own_memory = int(
@@ -109,110 +148,156 @@ class Parser:
     def serve(self) -> None:
         """Answer requests for ever."""
         while True:
-            is_free = len(self._running) < AT_ONCE
-            self._watch(self._pages, is_free)
-            self._watch(
-                self._others,
-                is_free and all(one.is_for_page for one in self._running.values()),
-            )
+            for lane in self._lanes:
+                self._start_next(lane)
+                self._watch(lane)
             # Overwriting the file's one byte works on a full disk too.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
-            ends = [one.ends for one in self._running.values() if not one.is_late]
+            ends = [one.ends for one in self._running if not one.is_late]
             pause = min(ends, default=math.inf) - time.monotonic() + 0.01
             for key, _ in self._selector.select(min(max(0.01, pause), BEAT_EVERY)):
-                if key.fd in self._running:
-                    self._end(self._running.pop(key.fd))
-                elif len(self._running) < AT_ONCE:
-                    self._accept(key.fileobj)  # type: ignore[arg-type]
-            for one in self._running.values():
+                if isinstance(key.data, Lane):
+                    self._accept(key.data)
+                else:
+                    self._end(key.data)
+            for one in self._running:
                 if time.monotonic() > one.ends and not one.is_late:
                     one.is_late = True
                     os.kill(one.pid, signal.SIGKILL)
 
     # Starts or stops accepting connections at this socket.
-    def _watch(self, listener: socket.socket, accepts: bool) -> None:
-        is_watched = listener in self._selector.get_map()
+    def _watch(self, lane: Lane) -> None:
+        accepts = len(lane.waiting) < MOST_WAITING
+        is_watched = lane.listener in self._selector.get_map()
         if accepts and not is_watched:
-            self._selector.register(listener, selectors.EVENT_READ)
+            self._selector.register(lane.listener, selectors.EVENT_READ, lane)
         if is_watched and not accepts:
-            self._selector.unregister(listener)
+            self._selector.unregister(lane.listener)
 
-    # Accepts one connection, and forks the process that answers its request.
-    def _accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+    def _accept(self, lane: Lane) -> None:
+        """Accept a connection, and have its request wait. Its first line is read here,
+        and left to be read by its process too.
+        """
+        connection, _ = lane.listener.accept()
+        # The client sends the line as a whole, as soon as it is connected.
+        connection.settimeout(HEAD_SECONDS)
+        try:
+            head, _, _ = connection.recv(_HEAD, socket.MSG_PEEK).partition(b"\n")
+            name, size, speed, *sources = head.decode().split(" ")
+            request = Request(connection, name, int(size), speed == "slow", sources)
+        except (OSError, ValueError):
+            connection.close()
+            return
+        connection.settimeout(None)
+        lane.waiting.append(request)
+
+    def _start_next(self, lane: Lane) -> None:
+        """Run the requests of this socket for which a process is free, and turn away
+        slow ones that are too many.
+        """
+        for request in [*lane.waiting]:
+            try:
+                # This sends nothing, but fails if the client went away.
+                request.connection.send(b"")
+            except OSError:
+                lane.waiting.remove(request)
+                request.connection.close()
+        lane.waiting.sort(key=self._order)
+        for request in [*lane.waiting]:
+            running = [one.request.is_slow for one in self._running if one.lane is lane]
+            if len(running) < AT_ONCE and not (request.is_slow and any(running)):
+                lane.waiting.remove(request)
+                self._start(request, lane)
+        slow = [request for request in lane.waiting if request.is_slow]
+        for request in slow[lane.slow_waiting :]:
+            lane.waiting.remove(request)
+            _tell(request, "busy")
+
+    # The request with the lowest is next. Sorting leaves equal ones as they came.
+    def _order(self, request: Request) -> tuple[bool, list[float]]:
+        return request.is_slow, [self._used_by(source) for source in request.sources]
+
+    # Returns the seconds that a source used; the longer ago, the less they count.
+    def _used_by(self, source: str) -> float:
+        seconds, at = self._used.get(source, (0.0, 0.0))
+        return float(seconds * 0.5 ** ((time.monotonic() - at) / HALF_LIFE))
+
+    # Forks the process that answers a request.
+    def _start(self, request: Request, lane: Lane) -> None:
         report_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._pages.close()
-            self._others.close()
             os.close(report_end)
             # A client reads its answer until every copy of its connection is closed.
-            for one in self._running.values():
-                one.connection.close()
+            for other in self._lanes:
+                other.listener.close()
+                for waiting in other.waiting:
+                    waiting.connection.close()
+            for one in self._running:
+                one.request.connection.close()
                 os.close(one.told)
                 os.close(one.watch)
-            self._answer(connection, write_end)
+            self._answer(request, write_end)
         os.close(write_end)
         watch = os.pidfd_open(pid)
-        self._selector.register(watch, selectors.EVENT_READ)
         ends = time.monotonic() + DEADLINE
-        self._running[watch] = Running(
-            pid,
-            watch,
-            report_end,
-            connection,
-            ends,
-            is_for_page=listener is self._pages,
-        )
+        started = Running(request, lane, pid, watch, report_end, ends)
+        self._running.append(started)
+        self._selector.register(watch, selectors.EVENT_READ, started)
 
     def _end(self, ended: Running) -> None:
-        """Reap a process that ended. If it did not answer, tell the client why, and
-        count the kill.
+        """Reap a process that ended, and count its time. If it did not answer, tell the
+        client why.
         """
+        self._running.remove(ended)
         self._selector.unregister(ended.watch)
         os.close(ended.watch)
         report = os.read(ended.told, _DIGEST + _NAME)
         os.close(ended.told)
         digest = report[:_DIGEST]
         error = report[_DIGEST:].decode("ascii", "replace")
-        _, status = os.waitpid(ended.pid, 0)
-        with ended.connection as connection:
-            if status and digest:
-                self._kills[digest] = self._kills.pop(digest, 0) + 1
-                if len(self._kills) > MOST_KEPT:
-                    del self._kills[next(iter(self._kills))]
-                code = os.waitstatus_to_exitcode(status)
-                why = ascii(error) if error else _REASONS.get(code, f"a crash ({code})")
-                # Never wait for the client.
-                with contextlib.suppress(OSError):
-                    connection.send(f"killed {why}\n".encode(), socket.MSG_DONTWAIT)
+        _, status, usage = os.wait4(ended.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        seconds = usage.ru_utime + usage.ru_stime
+        if status and digest:
+            is_over = ended.request.is_slow or self._kills.get(digest) == 2
+            _remember(self._kills, digest, 2 if is_over else 1)
+            if is_over and code != _KILLED_BEFORE:
+                seconds += KILLED
+            why = ascii(error) if error else _REASONS.get(code, f"a crash ({code})")
+            _tell(ended.request, f"{'killed' if is_over else 'slow'} {why}")
+        ended.request.connection.close()
+        for source in ended.request.sources:
+            used = self._used_by(source) + seconds
+            _remember(self._used, source, (used, time.monotonic()))
 
-    def _answer(self, connection: socket.socket, write_end: int) -> NoReturn:
+    def _answer(self, request: Request, write_end: int) -> NoReturn:
         """In the forked process: read the request, run its job, write the answer, end.
 
         The request's digest goes through the pipe before the job runs, so that the
         program can count a kill.
         """
         status = _FAILED
+        connection = request.connection
         try:
-            request = connection.makefile("rb")
-            name, _, digits = request.readline(_HEAD).decode().rpartition(" ")
-            if not digits.endswith("\n"):
+            reader = connection.makefile("rb")
+            reader.readline(_HEAD)
+            job = self._jobs[request.name]
+            seconds = job.seconds if request.is_slow else min(job.seconds, QUICK)
+            # Slow requests leave the processor to others.
+            os.nice(_NICE if request.is_slow else 0)
+            memory = self._own_memory + job.memory + _COPIES * request.size
+            limit(seconds=seconds, memory=memory)
+            content = reader.read(request.size)
+            if len(content) < request.size:
                 # The client went away.
                 os._exit(0)
-            size = int(digits)
-            job = self._jobs[name]
-            memory = self._own_memory + job.memory + _COPIES * size
-            limit(seconds=job.seconds, memory=memory)
-            content = request.read(size)
-            if len(content) < size:
-                os._exit(0)
             digest = hashlib.blake2b(
-                name.encode() + b"\0" + content, digest_size=_DIGEST
+                request.name.encode() + b"\0" + content, digest_size=_DIGEST
             ).digest()
             os.write(write_end, digest)
-            if self._kills.get(digest, 0) >= MOST_KILLS:
+            if self._kills.get(digest, 0) > request.is_slow:
                 os._exit(_KILLED_BEFORE)
             # Do not run the job if the client went away: then its stream has ended. A
             # client that waits sends nothing more.
@@ -233,6 +318,20 @@ class Parser:
             os._exit(status)
 
 
+# Sends a line to the client and closes the connection. Never waits for the client.
+def _tell(request: Request, line: str) -> None:
+    with request.connection as connection, contextlib.suppress(OSError):
+        connection.send(f"{line}\n".encode(), socket.MSG_DONTWAIT)
+
+
+# Sets a value of a table, which forgets the oldest ones.
+def _remember(table: dict[Any, Any], key: Any, value: Any) -> None:
+    table.pop(key, None)
+    table[key] = value
+    if len(table) > MOST_KEPT:
+        del table[next(iter(table))]
+
+
 def _listen(path: Path) -> socket.socket:
     """Return a socket that listens at this path. The path appears only when it does."""
     listener = socket.socket(socket.AF_UNIX)
@@ -250,14 +349,16 @@ def main(folder: str, heartbeat: str, *modules: str) -> None:
     for module in modules:
         jobs |= importlib.import_module(module).JOBS
     os.umask(0o177)
-    pages, others = (_listen(Path(folder, name)) for name in (PAGES, OTHERS))
+    lanes = [
+        Lane(_listen(Path(folder, name)), most) for name, most in SLOW_WAITING.items()
+    ]
     descriptor = os.open(heartbeat, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     leave_network_and_account()
     # The collector leaves alone what exists now, so forked processes share its memory
     # instead of copying it.
     gc.collect()
     gc.freeze()
-    Parser(pages, others, descriptor, jobs).serve()
+    Parser(lanes, descriptor, jobs).serve()
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def check_message(*, message: UUID, actor: Actor) -> None:
     if visible_message.is_given_up:
         action = "message.fetch_again"
         Message.objects.filter(pk=visible_message.pk).update(fetch_tries=0)
+    Message.objects.filter(pk=visible_message.pk).update(read_after=None)
     record_about(
         action, visible_message, actor, fingerprint=visible_message.fingerprint
     )

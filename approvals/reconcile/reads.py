@@ -67,7 +67,7 @@ def hydrate(message_id: int, now: datetime) -> str:
         .filter(pk=message_id)
         .first()
     )
-    if message is None or message.is_given_up:
+    if message is None or message.is_given_up or message.is_put_off(now):
         return "nothing to fetch"
     if message.connection.removed_at:
         # Its webhook came while the connection was being removed.
@@ -242,7 +242,8 @@ class _Reading:
         # The fields of each held message to compare rows with, by its id at MultiMail.
         fields = self.messages.real().filter(state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
-            "missing_since", "gate_expires_at", "reported", "revision__coverage", "review__rules", named=True,
+            "missing_since", "gate_expires_at", "reported", "revision__coverage", "review__rules", "read_after",
+            named=True,
         )  # fmt: skip
         held: dict[str, Any] = {one.upstream_id: one for one in fields}
         changed_ids = self._changed_ids(held)
@@ -313,6 +314,9 @@ class _Reading:
                     candidates[upstream_id] = None
             elif mirrored.fetch_tries > FETCH_TRIES:
                 # Its content was given up.
+                continue
+            elif mirrored.read_after and mirrored.read_after > self.began:
+                # The parser had no time for it.
                 continue
             elif mirrored.hydrated_at is None or (
                 # The read key can show a cc that was not read: the message came before

@@ -46,7 +46,7 @@ def check_evidence(content: bytes, *, actor: Actor) -> Evidence:
     """
     request = pack({"keys": list(signing.known_keys())}, content)
     try:
-        parsed = json.loads(parse("read_evidence", request, tries=1, patience=PATIENCE))
+        parsed = json.loads(parse("read_evidence", request, patience=PATIENCE))
     except ParserKilled:
         raise EvidenceUnreadable(
             "This takes too much time or memory to read. Check it with the verifier."

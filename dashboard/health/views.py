@@ -70,8 +70,8 @@ def readyz(request: DeskRequest) -> HttpResponse:
 def _has_late_work() -> bool:
     """Whether work is late that a worker should have done at least a minute ago.
 
-    Work that a kill switch, a pause, a failing MultiMail or a slow destination blocks
-    is not late, because a restarted worker could not do it either. `doctor` lists what
+    Work that a kill switch, a pause, a failing MultiMail, a slow destination or hostile
+    content blocks is not late, because a restarted worker could not do it either. `doctor` lists what
     is late.
     """
     long_ago = Now() - STUCK_AFTER
@@ -81,7 +81,9 @@ def _has_late_work() -> bool:
     )
     return (
         decisions.exists()
-        or Message.objects.long_unread().filter(is_well("connection__")).exists()
+        or Message.objects.long_unread()
+        .filter(is_well("connection__"), read_after=None)
+        .exists()
         or Delivery.objects.overdue().exists()
         or (
             sealing.is_on

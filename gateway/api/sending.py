@@ -45,6 +45,7 @@ from gateway.messages.submission import new_email, reply_fields
 from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html, simplify_markdown
 from gateway.states import Direction, Status
+from parsing.client import from_source
 
 _EXAMPLE_TEXT = "Dear Jane,\n\nit left this morning."
 # Characters of a UCAN.
@@ -255,18 +256,8 @@ def accept(
         gate_timing=timing if send_at else "",
         agent_identity=body.ucan or "",
     )
-    if email.html is not None:
-        # Designed mail is simplified too: for its text, and to refuse what the desk
-        # could not show.
-        simplified = simplify_html(email.html)
-        email.markdown = email.markdown or simplified.text
-        if not mailbox.send_as_designed:
-            email.original_html = email.html if simplified.changes else None
-            email.html = simplified.html
-            email.simplified = simplified.changes
-    elif "<" in email.markdown:
-        # HTML in Markdown is simplified when the message is built.
-        email.simplified = simplify_markdown(email.markdown).changes
+    with from_source(f"key {key.pk}"):
+        _simplify(email, mailbox)
     asked_mode = body.oversight_mode
     accepted = submission.accept_email(
         key,
@@ -312,6 +303,24 @@ def accept(
     if email.simplified:
         result["warnings"] = email.simplified[:MOST_WARNINGS]
     return JsonResponse(result, status=202)
+
+
+def _simplify(email: Email, mailbox: Mailbox) -> None:
+    """Give an email the simple form of its HTML, and its text where it has none. Raises
+    Invalid.
+    """
+    if email.html is not None:
+        # Designed mail is simplified too: for its text, and to refuse what the desk
+        # could not show.
+        simplified = simplify_html(email.html)
+        email.markdown = email.markdown or simplified.text
+        if not mailbox.send_as_designed:
+            email.original_html = email.html if simplified.changes else None
+            email.html = simplified.html
+            email.simplified = simplified.changes
+    elif "<" in email.markdown:
+        # HTML in Markdown is simplified when the message is built.
+        email.simplified = simplify_markdown(email.markdown).changes
 
 
 router = Router(tags=["send"], auth=SEND)

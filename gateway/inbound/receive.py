@@ -38,7 +38,7 @@ from gateway.messages.content import all_recipients, reaches_a_recipient
 from gateway.models import Attachment, Email, Mailbox, Suppression
 from gateway.states import Direction, Mode, Status
 from gateway.webhooks import events
-from parsing.client import ParserKilled, parse
+from parsing.client import ParserKilled, from_source, parse
 from parsing.jobs import unpack
 
 log = logging.getLogger(__name__)
@@ -322,12 +322,14 @@ def _apply(
         )
 
 
-def read_mail(content: bytes) -> Mail:
-    """Return the message in received bytes, read by the parser. Raises NotAccepted or
+def read_mail(content: bytes, *, address: str, sender: str) -> Mail:
+    """Return the message in received bytes, read by the parser. Its time counts against
+    the client's address, and within that the sender. Raises NotAccepted or
     ParserUnavailable.
     """
     try:
-        fields, file_contents = unpack(parse("read_mail", content))
+        with from_source(f"address {address}", sender):
+            fields, file_contents = unpack(parse("read_mail", content))
     except ParserKilled:
         raise NotAccepted("554 5.6.0 The message cannot be read safely") from None
     if "refusal" in fields:

@@ -5,10 +5,10 @@ It runs in the Celery worker that the launcher chooses (INBOUND), beside the wor
 tasks: a process of its own would cost as much memory as a worker.
 
 No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front can add
-these: docs/operators/email.md. Database work runs in one thread and parsing in another,
-one message at a time, so that a hostile message delays neither the network nor other
-sessions. All messages that are being received share one budget of memory, and no client
-address gets more than its share of sessions and memory.
+these: docs/operators/email.md. Database work runs in one thread. Messages are read by
+the parser, one of each sender at a time, so that a hostile message delays only others
+of its sender. All messages that are being received share one budget of memory, and no
+client address gets more than its share of sessions and memory.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from aiosmtpd.smtp import SMTP
 from celery import bootsteps
@@ -59,6 +61,10 @@ FEW = 3
 # address.
 MAX_BYTES = 64 * 1024 * 1024
 MAX_BYTES_OF_ADDRESS = 32 * 1024 * 1024
+# Messages that are being read by the parser, and those of one client address. Of one
+# sender at an address it is one.
+MAX_READING = 40
+MAX_READING_OF_ADDRESS = 10
 # After this many idle seconds the connection to the database is closed.
 IDLE_SECONDS = 10
 UNKNOWN = "550 5.1.1 There is no such mailbox here"
@@ -96,8 +102,9 @@ class Reception:
         self.bytes = MAX_BYTES
         self.bytes_of: Counter[str] = Counter()
         self._storing = ThreadPoolExecutor(1, "inbound-store")
-        self._reading = ThreadPoolExecutor(1, "inbound-read")
-        self._turn = asyncio.Lock()
+        self._reading = ThreadPoolExecutor(MAX_READING, "inbound-read")
+        # Forgotten when nobody waits for one any more.
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._idle: asyncio.TimerHandle | None = None
 
     def has_room_for(self, address: str) -> bool:
@@ -161,8 +168,11 @@ class Reception:
             return "421 4.7.0 Too many unknown recipients"
         return UNKNOWN
 
+    def _turn(self, name: str, most: int) -> asyncio.Semaphore:
+        return self._turns.setdefault(name, asyncio.Semaphore(most))
+
     async def take_in(
-        self, *, content: bytes, sender: str, recipients: list[str]
+        self, *, content: bytes, address: str, sender: str, recipients: list[str]
     ) -> str:
         """Store a message for all its recipients. Returns the SMTP reply, which says
         that the mail is stored only after everything is committed.
@@ -191,9 +201,13 @@ class Reception:
             )
 
         try:
-            async with self._turn:
+            async with (
+                self._turn(f"{address} {sender}", 1),
+                self._turn(address, MAX_READING_OF_ADDRESS),
+            ):
                 mail = await asyncio.get_running_loop().run_in_executor(
-                    self._reading, read_mail, content
+                    self._reading,
+                    partial(read_mail, content, address=address, sender=sender),
                 )
             digest = digest_of(content, now=timezone.now())
             results = [await self._in_database(store, one) for one in recipients]
@@ -333,7 +347,10 @@ class InboundSession(SMTP):  # type: ignore[misc]
             await self.push(
                 reply
                 or await self._reception.take_in(
-                    content=content, sender=sender, recipients=envelope.rcpt_tos
+                    content=content,
+                    address=self._address,
+                    sender=sender,
+                    recipients=envelope.rcpt_tos,
                 )
             )
             self._reset_timeout()

@@ -9,6 +9,7 @@ and nothing without a person.
 """
 
 import logging
+import random
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,7 +36,7 @@ from gateway.models import Account, Email, EmailQuerySet, Notice
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Change, Decision, Direction, Status
 from gateway.webhooks import events
-from parsing.client import ParserKilled, ParserUnavailable
+from parsing.client import ParserKilled, ParserUnavailable, from_source
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +97,11 @@ def settle_lost() -> int:
 def _attempt(email: Email) -> str:
     # Delivers the email to the mail server once. Returns how it went.
     try:
-        message = content.build(email)
+        with from_source(f"key {email.sent_by_key_id}", email.pk):
+            message = content.build(email)
     except ParserUnavailable:
         # That is not the message's fault, so the attempt does not count.
-        again = Now() + timedelta(seconds=30)
+        again = Now() + timedelta(seconds=random.uniform(20, 60))
         _end_lease(email, attempts=F("attempts") - 1, due_at=again)
         return "put off"
     except ParserKilled:

@@ -18,7 +18,7 @@ from mirror.attachments.parsed import detect_file
 from mirror.models import AttachedFile
 from mirror.recording import record_about
 from mirror.sync import health, reads
-from parsing.client import ParserUnavailable
+from parsing.client import ParserUnavailable, from_source
 from risk.findings import not_read_safely, quoted
 from upstream import errors
 
@@ -101,7 +101,10 @@ def _store_content(file: AttachedFile, content: bytes) -> str:
     # Detects what the bytes are, and stores them, unless another worker fetched the
     # file meanwhile. Returns the new state.
     try:
-        detection = detect_file(content, name=file.name, content_type=file.content_type)
+        with from_source(*file.message.sources):
+            detection = detect_file(
+                content, name=file.name, content_type=file.content_type
+            )
     except ParserUnavailable as error:
         return _failed(file, _State.FAILING, str(error))
     this_try = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)

@@ -17,8 +17,8 @@ from typing import Any
 from django.conf import settings
 
 from mirror.attachments.file_types import SENTENCES, Detection, Flag, Refused
-from mirror.models import AttachedFile, StoredFile
-from parsing.client import ParserKilled, ParserUnavailable, parse
+from mirror.models import AttachedFile
+from parsing.client import ParserKilled, ParserUnavailable, from_source, parse
 from parsing.jobs import pack
 
 # For how many seconds a page waits for the parser, and a worker.
@@ -50,7 +50,7 @@ def render_file(content: bytes, kind: str, page: int) -> bytes:
     """
     request = pack({"kind": kind, "page": page}, content)
     try:
-        return parse("render_file", request, tries=1, patience=PATIENCE)
+        return parse("render_file", request, patience=PATIENCE)
     except ParserKilled:
         return b'{"error": "too_much"}'
     except ParserUnavailable as error:
@@ -70,7 +70,7 @@ MAX_KEPT = 128 * 1024 * 1024
 MAX_AGE = 3600.0
 
 
-def read_rendering(file: StoredFile) -> dict[str, Any]:
+def read_rendering(file: AttachedFile) -> dict[str, Any]:
     """Return what the file's reader found: see `read` of the modules in `renderings`.
     Raises Refused.
     """
@@ -110,7 +110,7 @@ def drop_old_renderings() -> int:
     return dropped
 
 
-def _rendering(file: StoredFile, page: int = 0) -> bytes:
+def _rendering(file: AttachedFile, page: int = 0) -> bytes:
     """Return the picture of a page, or what the file's reader found."""
     try:
         path = _folder() / f"{file.found_sha256}-{VERSION}-{file.kind}-{page}"
@@ -119,7 +119,8 @@ def _rendering(file: StoredFile, page: int = 0) -> bytes:
                 return path.read_bytes()
         if file.kind not in KINDS or file.content is None:
             raise Refused("form")
-        rendering = render_file(bytes(file.content), file.kind, page)
+        with from_source(f"message {file.message_id}"):
+            rendering = render_file(bytes(file.content), file.kind, page)
         # If it cannot be stored, because the disk is full, it is made again next time.
         with (
             contextlib.suppress(OSError),

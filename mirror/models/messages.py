@@ -167,10 +167,13 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def to_hydrate(self) -> Self:
         """Held messages whose content can be fetched now: their connection can be
-        asked, and they were not given up.
+        asked, and they were not given up or put off. Those that were put off come last.
         """
-        return self.not_hydrated().filter(
-            is_well("connection__"), fetch_tries__lt=FETCH_TRIES
+        is_due = Q(read_after=None) | Q(read_after__lte=Now())
+        return (
+            self.not_hydrated()
+            .filter(is_well("connection__"), is_due, fetch_tries__lt=FETCH_TRIES)
+            .order_by(F("read_after").asc(nulls_first=True))
         )
 
     def unfetchable(self) -> Self:
@@ -354,6 +357,9 @@ class Message(models.Model):
     # How many fetches of its content began and did not end. After a few of them it is
     # given up, because the content may be what kills the worker.
     fetch_tries = models.PositiveSmallIntegerField(default=0)
+    # When its content is read again that the parser had no time for; empty once it was
+    # read.
+    read_after = models.DateTimeField(null=True)
     # The end that a webhook reported, until a read confirms or refutes it; mostly
     # empty.
     reported = models.CharField(max_length=20, default="", db_default="")
@@ -543,6 +549,18 @@ class Message(models.Model):
     def is_given_up(self) -> bool:
         """Whether fetching its content failed so often that it is not tried again."""
         return self.fetch_tries >= FETCH_TRIES
+
+    def is_put_off(self, now: datetime) -> bool:
+        """Whether the parser had no time for its content, and it is read later."""
+        return self.read_after is not None and self.read_after > now
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """What the parser's time for its content counts against: the API key that sent
+        it, or the mailbox; within that, the message itself.
+        """
+        key_or_mailbox = self.sent_by_key or f"mailbox {self.mailbox_id}"
+        return f"{self.connection_id} {key_or_mailbox}", self.upstream_id
 
     @property
     def is_inbound(self) -> bool:

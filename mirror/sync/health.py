@@ -6,6 +6,7 @@ Each change of a connection's health is recorded once.
 """
 
 import logging
+import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -91,9 +92,11 @@ def note_unread(connection: Connection, what: str, error: errors.UpstreamError) 
 
 def pause_after(tries: int, *, first: int, factor: int) -> timedelta:
     """Return how long a file or thread waits after so many failed tries: `first`
-    seconds after the first one, then `factor` times as long each time, an hour at most.
+    seconds after the first one, then `factor` times as long each time, an hour at most;
+    and up to half as long again at random, so that not all come back together.
     """
-    return timedelta(seconds=min(first * factor ** min(max(tries - 1, 0), 10), 3600))
+    seconds = min(first * factor ** min(max(tries - 1, 0), 10), 3600)
+    return timedelta(seconds=seconds * random.uniform(1, 1.5))
 
 
 @transaction.atomic

@@ -7,14 +7,17 @@ of any transaction.
 """
 
 import logging
+import random
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DataError, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 
 from common.logs import trace_id
+from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message
 from mirror.recording import details_of, record_about, trigger_details
@@ -40,6 +43,9 @@ UNREADABLE = (
     TypeError,
     ValueError,
 )
+# The least and the most seconds for which a message is put off.
+SHORTEST_PAUSE = 4.0
+LONGEST_PAUSE = 300.0
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
 # The messages that threads of this process are storing now, so that several threads
 # with the same message count only one try. The value says which thread it is.
@@ -53,9 +59,10 @@ def mirror_row(
     examiner: store.Examiner,
 ) -> bool:
     """Store one row in the mirror; return False if it is unreadable, which must not
-    stop the other rows. Raises ParserUnavailable.
+    stop the other rows.
 
-    A row whose message another thread is storing now is left to that thread.
+    A row that the parser has no time for is put off. A row whose message another thread
+    is storing now is left to that thread.
     """
     upstream_id = str(row["id"])
     key = (connection.pk, upstream_id)
@@ -66,16 +73,14 @@ def mirror_row(
         message = _count_try(connection, upstream_id, row, now)
         if message is None:
             return True
-        content = store.content_of(row)
+        # Before it is stored, only the row names the key that the parser's time counts
+        # against.
+        message.sent_by_key = store.fitting("sent_by_key", row.get("sent_by_key"))
         try:
-            parsed = store.parsed_content(message, content)
-        except ParserUnavailable:
-            # This is no fault of the message, so the try does not count.
-            Message.objects.filter(pk=message.pk).update(
-                fetch_tries=F("fetch_tries") - 1
-            )
-            raise
-        _store(message, row, parsed, now, examiner)
+            parsed = store.parsed_content(message, store.content_of(row))
+            _store(message, row, parsed, now, examiner)
+        except ParserUnavailable as error:
+            _put_off(message, error)
     except UNREADABLE as error:
         # Only the error's name is logged: its text may contain the row, and so the
         # message's text.
@@ -148,12 +153,30 @@ def _store(
     if was_gone:
         store.move(locked, event=MessageEvent.FOUND, now=now)
     locked.fetch_tries = 0
+    locked.read_after = None
     locked.missing_since = None
     store.store_revision(
         locked, row=row, parsed=parsed, actor=ACTOR, now=now, examiner=examiner
     )
     if was_gone:
         _record_found_again(locked)
+
+
+def _put_off(message: Message, error: ParserUnavailable) -> None:
+    """Have a message read again later: the longer it has waited, the later, and at
+    random, so that messages that were put off together do not come back together.
+
+    This is no fault of the message, so the try does not count.
+    """
+    age = max((clock() - message.held_at).total_seconds(), SHORTEST_PAUSE)
+    pause = min(age, LONGEST_PAUSE) * random.uniform(0.5, 1)
+    Message.objects.filter(pk=message.pk).update(
+        fetch_tries=F("fetch_tries") - 1, read_after=Now() + timedelta(seconds=pause)
+    )
+    log.warning(
+        "message put off",
+        extra={"email": message.upstream_id[:200], "reason": str(error)},
+    )
 
 
 def _record_found_again(message: Message) -> None:

@@ -52,7 +52,7 @@ def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
             parse(job, b"hostile")
         # Known by its digest: nothing is run.
         with pytest.raises(ParserKilled, match="killed before"):
-            parse(job, b"hostile", tries=1)
+            parse(job, b"hostile")
         assert parse("echo", b"hostile") == b"hostile"
 
 
@@ -60,7 +60,7 @@ def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
 def test_page_is_answered_while_everything_that_comes_in_is_hostile(start, monkeypatch):
     start()
     with ThreadPoolExecutor(3) as pool:
-        hostile = [pool.submit(parse, "spin", b"%d" % n, tries=1) for n in range(3)]
+        hostile = [pool.submit(parse, "spin", b"%d" % n) for n in range(3)]
         monkeypatch.setenv("PARSER_LANE", "pages")
         assert parse("echo", b"page") == b"page"
         monkeypatch.delenv("PARSER_LANE")
