@@ -366,8 +366,7 @@ def parsed_content(message: Message, content: Content) -> ParsedContent:
     current = message.revision
     if current and current.is_unsafe and current.fingerprint == fingerprint(content):
         return unparsed_content(content)
-    with from_source(*message.sources):
-        return parse_content(content)
+    return parse_content(content)
 
 
 def store_revision(

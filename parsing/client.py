@@ -43,24 +43,31 @@ class ParserBusy(ParserUnavailable):
     """
 
 
-# Whose bytes are parsed.
-_sources: ContextVar[tuple[str, ...]] = ContextVar("sources", default=("",))
+# Whose bytes are parsed, and whether in haste, as a request's first line says it.
+_source: ContextVar[str] = ContextVar("source", default="patient -")
 
 
 @contextmanager
-def from_source(*names: str) -> Iterator[None]:
+def from_source(*names: str, is_hurried: bool = False) -> Iterator[None]:
     """Have what is parsed in the block count against these sources. Requests of sources
     that used little time lately come first.
 
     The first name is of whoever answers for the bytes, and is nothing that a stranger
     can choose: an API key, an address, a mailbox. The second may be; it divides the
     time of the first.
+
+    In haste, no request waits while another of a source is run that had one killed
+    lately: that is ParserBusy at once, and the caller can go on with other sources.
     """
-    token = _sources.set(names)
+    words = ["hurried" if is_hurried else "patient"]
+    for name in names:
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8)
+        words.append(digest.hexdigest())
+    token = _source.set(" ".join(words))
     try:
         yield
     finally:
-        _sources.reset(token)
+        _source.reset(token)
 
 
 def parse(job: str, content: bytes, *, patience: float = PATIENCE) -> bytes:
@@ -90,17 +97,11 @@ def _ask(
     """Send the request once. Return "answer" and the answer; or "slow" or "killed", and
     why the process was killed.
     """
-    sources = [
-        hashlib.blake2b(
-            name.encode("utf-8", "surrogatepass"), digest_size=8
-        ).hexdigest()
-        for name in _sources.get()
-    ]
-    head = " ".join([job, str(len(content)), speed, *sources])
     try:
         with _connect(deadline) as connection:
             connection.settimeout(_time_left(deadline))
-            connection.sendall(f"{head}\n".encode())
+            head = f"{job} {len(content)} {speed} {_source.get()}\n"
+            connection.sendall(head.encode())
             connection.sendall(content)
             received = bytearray()
             while piece := connection.recv(_PIECE):

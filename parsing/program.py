@@ -25,7 +25,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,18 +43,16 @@ OTHERS = "parser.sock"
 AT_ONCE = 2
 # Processor time of a quick request, in seconds.
 QUICK = 1
-# How many slow requests wait at each socket; the client of another one is told to come
-# back later. Pages have a thread for each of these; of the others, the desk's worker
-# must not have all its threads wait.
-SLOW_WAITING = {PAGES: 8, OTHERS: 1}
-# How many requests wait at each socket; others are in its backlog.
+# How many requests wait; others are in the sockets' backlogs.
 MOST_WAITING = 200
 # Seconds to wait for the first line of a request.
 HEAD_SECONDS = 0.5
 # What a source used counts half after so many seconds.
 HALF_LIFE = 60.0
-# In seconds, what a killed request costs its sources in addition to what it used.
-KILLED = 60.0
+# In seconds, what a killed request costs its sources in addition to what it used, and
+# how much no source uses without that.
+KILLED = 400.0
+MUCH = 200.0
 # Elapsed seconds of one request: the limit for a process that waits without using
 # processor time.
 DEADLINE = 45.0
@@ -89,23 +87,17 @@ class Request:
     """An accepted request, with what its first line says."""
 
     connection: socket.socket
+    is_for_page: bool
     # The name of its job.
     name: str
     # Length of the content in bytes.
     size: int
     is_slow: bool
+    # Whether its client does other work rather than wait behind a hostile source.
+    is_hurried: bool
     # Hashes of names: first whoever answers for the content, such as an API key, an
     # address or a mailbox; then perhaps a part of that, which a stranger may choose.
     sources: list[str]
-
-
-@dataclass(eq=False)
-class Lane:
-    """One of the two sockets, and the requests that wait there to be run."""
-
-    listener: socket.socket
-    slow_waiting: int
-    waiting: list[Request] = field(default_factory=list)
 
 
 @dataclass
@@ -113,7 +105,6 @@ class Running:
     """A request's process."""
 
     request: Request
-    lane: Lane
     pid: int
     # A descriptor that becomes readable when the process ends.
     watch: int
@@ -129,11 +120,19 @@ class Running:
 class Parser:
     """Accepts requests, and chooses which of those that wait is run next."""
 
-    def __init__(self, lanes: list[Lane], heartbeat: int, jobs: dict[str, Job]) -> None:
-        self._lanes = lanes
+    def __init__(
+        self,
+        pages: socket.socket,
+        others: socket.socket,
+        heartbeat: int,
+        jobs: dict[str, Job],
+    ) -> None:
+        self._pages = pages
+        self._listeners = (pages, others)
         self._heartbeat = heartbeat
         self._jobs = jobs
-        self._running: list[Running] = []
+        self._waiting: list[Request] = []
+        self._running: dict[int, Running] = {}
         # By the digest of a request: 1 if a process was killed over it as a quick
         # request, 2 as a slow one.
         self._kills: dict[bytes, int] = {}
@@ -148,71 +147,90 @@ class Parser:
     def serve(self) -> None:
         """Answer requests for ever."""
         while True:
-            for lane in self._lanes:
-                self._start_next(lane)
-                self._watch(lane)
+            self._start_next()
+            self._watch(len(self._waiting) < MOST_WAITING)
             # Overwriting the file's one byte works on a full disk too.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
-            ends = [one.ends for one in self._running if not one.is_late]
+            ends = [one.ends for one in self._running.values() if not one.is_late]
             pause = min(ends, default=math.inf) - time.monotonic() + 0.01
             for key, _ in self._selector.select(min(max(0.01, pause), BEAT_EVERY)):
-                if isinstance(key.data, Lane):
-                    self._accept(key.data)
+                if key.fd in self._running:
+                    self._end(self._running.pop(key.fd))
                 else:
-                    self._end(key.data)
-            for one in self._running:
+                    self._accept(key.fileobj)  # type: ignore[arg-type]
+            for one in self._running.values():
                 if time.monotonic() > one.ends and not one.is_late:
                     one.is_late = True
                     os.kill(one.pid, signal.SIGKILL)
 
-    # Starts or stops accepting connections at this socket.
-    def _watch(self, lane: Lane) -> None:
-        accepts = len(lane.waiting) < MOST_WAITING
-        is_watched = lane.listener in self._selector.get_map()
-        if accepts and not is_watched:
-            self._selector.register(lane.listener, selectors.EVENT_READ, lane)
-        if is_watched and not accepts:
-            self._selector.unregister(lane.listener)
+    # Starts or stops accepting connections.
+    def _watch(self, accepts: bool) -> None:
+        for listener in self._listeners:
+            is_watched = listener in self._selector.get_map()
+            if accepts and not is_watched:
+                self._selector.register(listener, selectors.EVENT_READ)
+            if is_watched and not accepts:
+                self._selector.unregister(listener)
 
-    def _accept(self, lane: Lane) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         """Accept a connection, and have its request wait. Its first line is read here,
         and left to be read by its process too.
         """
-        connection, _ = lane.listener.accept()
+        connection, _ = listener.accept()
         # The client sends the line as a whole, as soon as it is connected.
         connection.settimeout(HEAD_SECONDS)
         try:
             head, _, _ = connection.recv(_HEAD, socket.MSG_PEEK).partition(b"\n")
-            name, size, speed, *sources = head.decode().split(" ")
-            request = Request(connection, name, int(size), speed == "slow", sources)
+            name, size, speed, haste, *sources = head.decode().split(" ")
+            request = Request(
+                connection,
+                is_for_page=listener is self._pages,
+                name=name,
+                size=int(size),
+                is_slow=speed == "slow",
+                is_hurried=haste == "hurried",
+                sources=sources,
+            )
         except (OSError, ValueError):
             connection.close()
             return
         connection.settimeout(None)
-        lane.waiting.append(request)
+        self._waiting.append(request)
 
-    def _start_next(self, lane: Lane) -> None:
-        """Run the requests of this socket for which a process is free, and turn away
-        slow ones that are too many.
+    def _start_next(self) -> None:
+        """Run the requests for which a process is free, and turn away those that must
+        not wait.
         """
-        for request in [*lane.waiting]:
+        kept = []
+        ahead = [one.request for one in self._running.values()]
+        for request in sorted(self._waiting, key=self._order):
+            lane = [one for one in ahead if one.is_for_page == request.is_for_page]
+            alike = [one.sources[0] for one in lane if one.is_slow == request.is_slow]
+            is_free = len(lane) < AT_ONCE
+            source = request.sources[0]
+            if request.is_slow:
+                is_free = is_free and not alike
+                # Of the others, the desk's worker must not have all its threads wait.
+                is_too_many = len(alike) > 1 and not request.is_for_page
+            else:
+                had_kill = self._used_by(source) > MUCH
+                is_too_many = request.is_hurried and had_kill and source in alike
             try:
                 # This sends nothing, but fails if the client went away.
                 request.connection.send(b"")
             except OSError:
-                lane.waiting.remove(request)
                 request.connection.close()
-        lane.waiting.sort(key=self._order)
-        for request in [*lane.waiting]:
-            running = [one.request.is_slow for one in self._running if one.lane is lane]
-            if len(running) < AT_ONCE and not (request.is_slow and any(running)):
-                lane.waiting.remove(request)
-                self._start(request, lane)
-        slow = [request for request in lane.waiting if request.is_slow]
-        for request in slow[lane.slow_waiting :]:
-            lane.waiting.remove(request)
-            _tell(request, "busy")
+                continue
+            if is_too_many:
+                _tell(request, "busy")
+                continue
+            ahead.append(request)
+            if is_free:
+                self._start(request)
+            else:
+                kept.append(request)
+        self._waiting = kept
 
     # The request with the lowest is next. Sorting leaves equal ones as they came.
     def _order(self, request: Request) -> tuple[bool, list[float]]:
@@ -224,17 +242,18 @@ class Parser:
         return float(seconds * 0.5 ** ((time.monotonic() - at) / HALF_LIFE))
 
     # Forks the process that answers a request.
-    def _start(self, request: Request, lane: Lane) -> None:
+    def _start(self, request: Request) -> None:
         report_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(report_end)
             # A client reads its answer until every copy of its connection is closed.
-            for other in self._lanes:
-                other.listener.close()
-                for waiting in other.waiting:
-                    waiting.connection.close()
-            for one in self._running:
+            for listener in self._listeners:
+                listener.close()
+            for other in self._waiting:
+                if other is not request:
+                    other.connection.close()
+            for one in self._running.values():
                 one.request.connection.close()
                 os.close(one.told)
                 os.close(one.watch)
@@ -242,15 +261,13 @@ class Parser:
         os.close(write_end)
         watch = os.pidfd_open(pid)
         ends = time.monotonic() + DEADLINE
-        started = Running(request, lane, pid, watch, report_end, ends)
-        self._running.append(started)
-        self._selector.register(watch, selectors.EVENT_READ, started)
+        self._running[watch] = Running(request, pid, watch, report_end, ends)
+        self._selector.register(watch, selectors.EVENT_READ)
 
     def _end(self, ended: Running) -> None:
         """Reap a process that ended, and count its time. If it did not answer, tell the
         client why.
         """
-        self._running.remove(ended)
         self._selector.unregister(ended.watch)
         os.close(ended.watch)
         report = os.read(ended.told, _DIGEST + _NAME)
@@ -263,7 +280,7 @@ class Parser:
         if status and digest:
             is_over = ended.request.is_slow or self._kills.get(digest) == 2
             _remember(self._kills, digest, 2 if is_over else 1)
-            if is_over and code != _KILLED_BEFORE:
+            if code != _KILLED_BEFORE:
                 seconds += KILLED
             why = ascii(error) if error else _REASONS.get(code, f"a crash ({code})")
             _tell(ended.request, f"{'killed' if is_over else 'slow'} {why}")
@@ -349,16 +366,14 @@ def main(folder: str, heartbeat: str, *modules: str) -> None:
     for module in modules:
         jobs |= importlib.import_module(module).JOBS
     os.umask(0o177)
-    lanes = [
-        Lane(_listen(Path(folder, name)), most) for name, most in SLOW_WAITING.items()
-    ]
+    pages, others = (_listen(Path(folder, name)) for name in (PAGES, OTHERS))
     descriptor = os.open(heartbeat, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     leave_network_and_account()
     # The collector leaves alone what exists now, so forked processes share its memory
     # instead of copying it.
     gc.collect()
     gc.freeze()
-    Parser(lanes, descriptor, jobs).serve()
+    Parser(pages, others, descriptor, jobs).serve()
 
 
 if __name__ == "__main__":

@@ -331,15 +331,16 @@ def _unread(message: Message, viewer: _Viewer) -> AttentionItem:
     # A message whose content has not arrived for too long.
     connection = message.connection
     if message.read_after is not None:
+        mailbox = message.mailbox or connection
         return AttentionItem(
             "unread",
-            f"The content of {named(message)} is not read yet",
+            f"The content of {named(message)} of {mailbox} is not read yet",
             message.held_at,
             "MultiMail has returned it, but the parser ended over it or had no time for it.",
             "The desk tries again by itself, with longer and longer pauses. You can try now.",
             viewer.ask_again(message, "Try again"),
             message,
-            several=f"messages of {message.mailbox or connection} are not read yet",
+            several=f"messages of {mailbox} are not read yet",
         )
     return AttentionItem(
         "unread",

@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from mirror.attachments.file_types import SENTENCES, Detection, Flag, Refused
-from mirror.models import AttachedFile
+from mirror.models import AttachedFile, StoredFile
 from parsing.client import ParserKilled, ParserUnavailable, from_source, parse
 from parsing.jobs import pack
 
@@ -70,7 +70,7 @@ MAX_KEPT = 128 * 1024 * 1024
 MAX_AGE = 3600.0
 
 
-def read_rendering(file: AttachedFile) -> dict[str, Any]:
+def read_rendering(file: StoredFile) -> dict[str, Any]:
     """Return what the file's reader found: see `read` of the modules in `renderings`.
     Raises Refused.
     """
@@ -110,7 +110,7 @@ def drop_old_renderings() -> int:
     return dropped
 
 
-def _rendering(file: AttachedFile, page: int = 0) -> bytes:
+def _rendering(file: StoredFile, page: int = 0) -> bytes:
     """Return the picture of a page, or what the file's reader found."""
     try:
         path = _folder() / f"{file.found_sha256}-{VERSION}-{file.kind}-{page}"
@@ -119,7 +119,7 @@ def _rendering(file: AttachedFile, page: int = 0) -> bytes:
                 return path.read_bytes()
         if file.kind not in KINDS or file.content is None:
             raise Refused("form")
-        with from_source(f"message {file.message_id}"):
+        with from_source(f"file {file.found_sha256}"):
             rendering = render_file(bytes(file.content), file.kind, page)
         # If it cannot be stored, because the disk is full, it is made again next time.
         with (

@@ -24,7 +24,7 @@ from mirror.recording import details_of, record_about, trigger_details
 from mirror.states import MessageEvent, MessageState
 from mirror.sync.health import ACTOR
 from mirror.terms import FETCH_TRIES
-from parsing.client import ParserUnavailable
+from parsing.client import ParserUnavailable, from_source
 from rendering import ParsedContent
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ def mirror_row(
         # against.
         message.sent_by_key = store.fitting("sent_by_key", row.get("sent_by_key"))
         try:
-            parsed = store.parsed_content(message, store.content_of(row))
+            with from_source(*message.sources, is_hurried=True):
+                parsed = store.parsed_content(message, store.content_of(row))
             _store(message, row, parsed, now, examiner)
         except ParserUnavailable as error:
             _put_off(message, error)
