@@ -3,9 +3,6 @@ event loop, for the desk or the gateway, as SERVE says.
 """
 
 import asyncio
-import contextlib
-import os
-import socket
 from functools import cache
 from importlib import import_module
 
@@ -14,29 +11,6 @@ from django.conf import settings
 from common.heartbeat import keep_beating
 from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
 from dashboard.wsgi import application as wsgi_application
-
-# How long a client may read nothing of what was sent to it, before it is disconnected.
-UNREAD_MILLISECONDS = 60_000
-
-
-@cache
-def end_unread_connections() -> None:
-    """Have the kernel close the connections of clients that do not read what was sent
-    to them.
-
-    The server has no setting for this. It is set on the listening socket; accepted
-    sockets inherit it.
-    """
-    for name in os.listdir("/proc/self/fd"):
-        # Most file descriptors are not sockets.
-        with (
-            contextlib.suppress(OSError),
-            socket.fromfd(int(name), socket.AF_INET, socket.SOCK_STREAM) as one,
-        ):
-            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                one.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS
-                )
 
 
 @cache
@@ -52,8 +26,7 @@ _bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request. The first request, which is the launcher's check, also begins
-    what needs the listening socket and the event loop.
+    the heartbeat.
     """
-    end_unread_connections()
     begin_heartbeat()
     await _bridge(scope, receive, send)

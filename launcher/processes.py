@@ -16,11 +16,6 @@ DESK_THREADS = 12
 ALERT_THREADS = 6
 # One message after the other: the mail server is the limit.
 GATEWAY_THREADS = 1
-# The headers of a request must be complete within this time, and an idle connection is
-# closed after it.
-HEADER_SECONDS = 30
-# The most connections of one web process; others wait until one ends.
-MOST_CONNECTIONS = 2048
 
 # How long to wait for an answer before a process counts as silent. Long, because a
 # process with many requests answers late, and killing it would not help.
@@ -135,21 +130,8 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
     command = (
         str(PYTHON),
         "-m",
-        "granian",
-        "--interface=asginl",
-        "--host=127.0.0.1",
-        f"--port={port}",
-        # Not HTTP/2: granian does not limit how slowly its headers may come, and a
-        # proxy in front of the desk does not need it.
-        "--http=1",
-        "--no-ws",
-        f"--http1-header-read-timeout={HEADER_SECONDS * 1000}",
-        # In bytes. Headers are in memory until they are complete.
-        "--http1-buffer-size=65536",
-        f"--backpressure={MOST_CONNECTIONS}",
-        "--workers=1",
-        "--workers-kill-timeout=2",
-        "--log-level=warning",
+        "common.http_server",
+        str(port),
         "dashboard.asgi:application",
     )
     environment = {"SERVE": serve}

@@ -12,7 +12,6 @@ import hashlib
 import http.client
 import json
 import logging
-import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -21,7 +20,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.heartbeat import keep_beating
 from common.logs import JsonFormatter
@@ -65,10 +63,6 @@ MOST_OPENING = 200
 RETRY_AFTER = 5
 # How many query parameters an address may have: as many as Django accepts.
 MOST_PARAMETERS = 1000
-# Within how many seconds a request's headers must be complete, and for how many
-# milliseconds a client may read nothing of what was sent to it.
-HEADER_SECONDS = 30
-UNREAD_MILLISECONDS = 60_000
 
 
 @dataclass(eq=False)
@@ -356,23 +350,3 @@ def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
         raise OSError("the dashboard's answer cannot be read") from error
     finally:
         connection.close()
-
-
-class LiveConnection(H11Protocol):  # type: ignore[misc]
-    """One connection, with time limits for clients that send headers slowly or read
-    slowly. uvicorn has none.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        """Set the time limits."""
-        super().connection_made(transport)
-        client_socket = transport.get_extra_info("socket")
-        client_socket.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS
-        )
-        self.loop.call_later(HEADER_SECONDS, self._end_without_request)
-
-    def _end_without_request(self) -> None:
-        # Each response closes its connection, so there is only one request.
-        if self.cycle is None:
-            self.transport.abort()
