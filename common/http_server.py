@@ -57,6 +57,10 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
     def data_received(self, data: bytes) -> None:
         """Parse what came, and refuse headers that are too long before they end."""
         if self._reads_headers:
+            if not self._header_bytes and data.startswith(b"\n"):
+                # The parser skips empty lines before a request, whatever ends them.
+                self.send_400_response("")
+                return
             self._header_bytes += len(data)
         super().data_received(data)
         if self._reads_headers and self._header_bytes > MOST_HEADER_BYTES:

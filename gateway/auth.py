@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security import HttpBearer
 
+from common.known_sessions import mark_as_known
 from gateway import limits
 from gateway.errors import Forbidden, InvalidKey
 from gateway.models import ApiKey, Scope, hash_key
@@ -71,6 +72,7 @@ class BearerKey(HttpBearer):
             raise InvalidKey(
                 "The API key is not valid. Check that it is complete and has not been revoked."
             )
+        mark_as_known(request)
         # Set before the checks, so that refusals are logged with the key, too.
         request.auth = key  # type: ignore[attr-defined]
         if not key.account.is_active:

@@ -40,6 +40,8 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 IN_MEMORY = 256 * 1024
 # For a larger body, the rules say how much is accepted from its sender.
 SMALL_BODY = 64 * 1024
+# How long a client waits for the answer that it has too many requests.
+REFUSED_SECONDS = 1.0
 # A response is sent in pieces of this size.
 PIECE = 128 * 1024
 
@@ -72,10 +74,13 @@ class WsgiBridge:
                 body.seek(0)
                 environ["wsgi.input"] = body
                 await self._run(environ, request, send, is_read=is_read)
+                self._usages.note(environ)
             except Refused as refusal:
                 # Before the refusal is sent, because the client may not read that
                 # either.
                 request.end()
+                # A client that does not wait gets as many refusals as one that does.
+                await asyncio.sleep(REFUSED_SECONDS if refusal.retry_after else 0)
                 await _refuse(send, refusal)
             finally:
                 request.end()
