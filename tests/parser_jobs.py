@@ -4,14 +4,22 @@ spin, take all memory, fail, or try what is forbidden.
 
 import os
 import socket
+import time
 from pathlib import Path
 
 from parsing.jobs import MEGABYTE, Job, pack
+from parsing.program import QUICK
 
 
 def _spin(content):
     while True:
         pass
+
+
+def _work(content):
+    while time.process_time() < QUICK + 0.5:
+        pass
+    return content
 
 
 def _hoard(content):
@@ -48,6 +56,7 @@ def _tries(content):
 JOBS = {
     "echo": Job(lambda content: content),
     "spin": Job(_spin, seconds=1),
+    "work": Job(_work),
     "hoard": Job(_hoard, memory=64 * MEGABYTE),
     "fail": Job(_fail),
     "tries": Job(_tries),

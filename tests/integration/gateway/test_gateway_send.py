@@ -16,6 +16,7 @@ from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from mirror.store import content_of
+from parsing.client import ParserBusy, ParserKilled, ParserUnavailable
 from simple_form import simplify, text_of
 from tests.factories import change_row, rolled_back
 from tests.integration.gateway.world import (
@@ -199,6 +200,26 @@ def test_designed_mail_is_held_approved_and_sent_byte_for_byte(world, mail_serve
 def test_html_that_is_too_complex_is_refused_with_a_sentence(world, html):
     answer = world.send(html=html, markdown=None)
     assert bad_field_of(answer) == (422, "html")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (ParserKilled, 422, "invalid_field"),
+        (ParserBusy, 422, "invalid_field"),
+        (ParserUnavailable, 503, "unavailable"),
+    ],
+)
+def test_html_that_is_not_read_is_refused_unless_the_parser_is_away(
+    world, monkeypatch, error, status, code
+):
+    def parse(*_, **__):
+        raise error("not read")
+
+    monkeypatch.setattr("gateway.parsed.parse", parse)
+    answer = world.send(html="<p>x</p>", markdown=None)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert not Email.objects.exists()
 
 
 UCAN = "eyJhbGciOiJFZERTQSJ9." + "Ab-_9" * 2196 + "c=d"
