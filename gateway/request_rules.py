@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import close_old_connections
 
-from gateway.auth import key_text
+from gateway.auth import key_text, known_keys
 from gateway.models import ApiKey, hash_key
 
 SIGNED_PATHS: tuple[str, ...] = ()
@@ -34,11 +34,7 @@ OPEN = (
 def most_body(environ: dict[str, Any]) -> int:
     """Return how many bytes of body to read; 0 if a key is needed and none is given."""
     path: str = environ["PATH_INFO"]
-    if (
-        not session_of(environ)
-        and path not in OPEN
-        and not path.startswith(UNSUBSCRIBE)
-    ):
+    if not key_text(environ) and path not in OPEN and not path.startswith(UNSUBSCRIBE):
         return 0
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
 
@@ -49,12 +45,14 @@ def most_of_sender(environ: dict[str, Any]) -> int:
     """
     close_old_connections()
     try:
-        key = ApiKey.objects.by_hash(hash_key(session_of(environ)))
+        key = ApiKey.objects.by_hash(hash_key(key_text(environ)))
     except AnyDatabaseError:
         # The key cannot be checked; the API answers 503 if the database stays away.
         return most_body(environ)
     return most_body(environ) if key is not None and key.is_active else 0
 
 
-# The text of the API key, or an empty text. A bearer token wins over X-API-Key.
-session_of = key_text
+def session_of(environ: dict[str, Any]) -> str:
+    """Return the text of the API key; empty if it is not known to be valid."""
+    text = key_text(environ)
+    return text if hash_key(text) in known_keys else ""

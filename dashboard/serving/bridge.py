@@ -74,7 +74,6 @@ class WsgiBridge:
                 body.seek(0)
                 environ["wsgi.input"] = body
                 await self._run(environ, request, send, is_read=is_read)
-                self._usages.note(environ)
             except Refused as refusal:
                 # Before the refusal is sent, because the client may not read that
                 # either.

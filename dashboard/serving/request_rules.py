@@ -11,6 +11,7 @@ from alerts.channels.discord import interactions
 from approvals.intake import webhooks
 from dashboard.frame.csp_reports import MOST_OF_REPORT
 from dashboard.serving.webhooks import PATH
+from people.sign_in.sessions import is_signed
 from upstream.signatures import HEADER
 
 # For all other paths, in bytes. A form can upload a list of allowed recipients, which
@@ -53,7 +54,9 @@ most_of_sender = most_body
 
 
 def session_of(environ: dict[str, Any]) -> str:
-    """Return the value of the session cookie; empty if there is none."""
-    return parse_cookie(environ.get("HTTP_COOKIE", "")).get(
-        settings.SESSION_COOKIE_NAME, ""
-    )
+    """Return the value of the session cookie; empty if there is none, or it was given
+    to nobody who signed in.
+    """
+    cookies = parse_cookie(environ.get("HTTP_COOKIE", ""))
+    key = cookies.get(settings.SESSION_COOKIE_NAME, "")
+    return key if is_signed(key) else ""

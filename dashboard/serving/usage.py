@@ -21,7 +21,6 @@ from typing import Any, Literal, Protocol
 from weakref import WeakValueDictionary
 
 from common.addresses import address_in, network_of
-from common.known_sessions import is_marked
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,6 @@ Environ = dict[str, Any]
 # How many threads run the application.
 THREADS = 4
 MEBIBYTE = 1024 * 1024
-# How many sessions and keys are known to be valid.
-MOST_SESSIONS = 10_000
 # A larger body or response counts as so many bytes only, so that somebody who exports a
 # year of history can still open pages.
 MOST_COUNTED = 16 * MEBIBYTE
@@ -49,7 +46,9 @@ class RequestRules(Protocol):
     HEALTH_PATHS: tuple[str, ...]
 
     def session_of(self, environ: Environ) -> str:
-        """Return the session or API key that the request presents; empty for none."""
+        """Return the session or API key that the request presents; empty for none, and
+        for one that anybody may have made up.
+        """
 
     def most_body(self, environ: Environ) -> int:
         """Return how many bytes of body to read, by the headers alone and without
@@ -85,8 +84,8 @@ _SESSION_SHARE = Share(requests=100, held=64 * MEBIBYTE, threads=2, sentence=_SE
 # By this share a session's requests run one after the other (IS_ONE_BY_ONE). Browsers
 # open six connections to one host.
 _TURN = replace(_SESSION_SHARE, threads=1, seconds=1.0, pauses_above=6)
-# All clients of one address without a known session together, such as people in an
-# office who are signing in.
+# All clients of one address without a session together, such as people in an office who
+# are signing in.
 _STRANGERS = replace(_TURN, sentence=_ADDRESS, seconds=None)
 # Signed requests: MultiMail's webhooks and Discord's interactions come from few
 # addresses, and many come at once.
@@ -231,18 +230,11 @@ class CountedRequest:
             loop.call_later(loop.time() - began, usage.threads.release)
 
 
-# The session or key is a secret, so only its hash is stored.
-def _digest(session: str) -> str:
-    return hashlib.sha256(session.encode()).hexdigest()
-
-
 class Usages:
     """All usages of a process. Only the process's event loop may use this."""
 
     def __init__(self, rules: RequestRules) -> None:
         self._rules = rules
-        # The digests of sessions and keys that are valid, for the application said so.
-        self._sessions: dict[str, None] = {}
         # A usage is forgotten when no request counts against it any more.
         self._known: WeakValueDictionary[str, Usage] = WeakValueDictionary()
 
@@ -256,14 +248,6 @@ class Usages:
             usages.append(usage)
         return CountedRequest(usages)
 
-    def note(self, environ: Environ) -> None:
-        """Remember the session of an answered request if it is a valid one."""
-        session = self._rules.session_of(environ)
-        if session and is_marked(environ):
-            self._sessions[_digest(session)] = None
-            if len(self._sessions) > MOST_SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
-
     def _shares(self, environ: Environ) -> Iterator[tuple[str, Share]]:
         path = environ["PATH_INFO"]
         if path.rstrip("/") in self._rules.HEALTH_PATHS:
@@ -274,7 +258,9 @@ class Usages:
         address = network_of(address_in(environ))
         if path.startswith(self._rules.SIGNED_PATHS):
             yield f"signed {address}", _SIGNED
-        elif (digest := _digest(self._rules.session_of(environ))) in self._sessions:
+        elif session := self._rules.session_of(environ):
+            # The session or key is a secret, so only its hash is stored.
+            digest = hashlib.sha256(session.encode()).hexdigest()
             yield (
                 f"session {digest}",
                 replace(_SESSION_SHARE, threads=self._rules.SESSION_THREADS),

@@ -25,7 +25,6 @@ from django.http import (
 from django.urls import reverse
 from django.utils import timezone
 
-from common.known_sessions import mark_as_known
 from people.sign_in.factors import has_second_factor, lacks_second_factor
 from people.sign_in.reauthentication import ask_first
 from people.sign_in.sessions import SessionStore, note_seen
@@ -93,10 +92,6 @@ class SignInMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         session = request.session
-        # Do not load the session of a request that did not use it.
-        if not session.accessed or SESSION_KEY not in session:
-            return response
-        mark_as_known(request)
         now = timezone.now()
         is_by_script = _url_name(request) in _POLLING or (
             request.method == "GET" and "HX-Request" in request.headers
@@ -104,7 +99,10 @@ class SignInMiddleware:
         if (
             not is_by_script
             and isinstance(session, SessionStore)
+            # Do not load the session of a request that did not use it.
+            and session.accessed
             and session.must_be_noted(now)
+            and SESSION_KEY in session
         ):
             try:
                 with transaction.atomic():

@@ -29,6 +29,7 @@ from django.db.models import Q
 from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from audit.recording import record
 from common.actors import Actor
@@ -46,6 +47,8 @@ BEGAN = "began_at"
 access_changed = Signal()
 
 _NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens on it
+# How many characters of the key of a signed-in session are a signature of the others.
+_SIGNATURE = 12
 # How many characters of a User-Agent are stored.
 _MAX_AGENT = 200
 # A sign-in deletes at most this many expired rows, so that a large backlog does not
@@ -78,6 +81,19 @@ _SYSTEMS = {
 UNKNOWN_DEVICE = "An unknown program"
 
 
+def is_signed(key: str) -> bool:
+    """Whether the desk made this key for somebody who signed in. That is known without
+    the database; the session may have ended since.
+    """
+    part = key[:-_SIGNATURE]
+    signature = key[-_SIGNATURE:]
+    return constant_time_compare(signature, _signature_of(part))
+
+
+def _signature_of(part: str) -> str:
+    return salted_hmac("people.sign_in.sessions", part).hexdigest()[:_SIGNATURE]
+
+
 class SessionStore(DatabaseSessions):
     """A session. Its row expires IDLE after its last stored use; what is in it is
     ignored LONGEST after signing in.
@@ -85,6 +101,17 @@ class SessionStore(DatabaseSessions):
 
     # The last use that is stored; None if there is no valid session.
     seen_at: datetime | None = None
+    _is_signing_in = False
+
+    def cycle_key(self) -> None:
+        """Give the session another key, because somebody signs in."""
+        self._is_signing_in = True
+        super().cycle_key()
+
+    def _get_new_session_key(self) -> str:
+        key: str = super()._get_new_session_key()  # type: ignore[misc]
+        part = key[:-_SIGNATURE]
+        return part + _signature_of(part) if self._is_signing_in else key
 
     def load(self) -> dict[str, Any]:
         row: Session | None = self._get_session_from_db()  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from common.redis import quick_redis
 from dashboard.live import CHANNEL
+from dashboard.serving import request_rules
 from people.sign_in.adapters import AccountAdapter
 from people.sign_in.sessions import (
     BEGAN,
@@ -303,3 +304,19 @@ def test_guessing_from_within_a_session_is_limited_by_person(
         assert 0 < int(answer["Retry-After"]) <= 60
         # Opening the page is not a try.
         assert client.get(path).status_code == 200
+
+
+def test_web_server_takes_a_key_for_a_session_only_if_somebody_signed_in_with_it(
+    client, admin
+):
+    def counted(key):
+        cookie = f"{settings.SESSION_COOKIE_NAME}={key}"
+        return request_rules.session_of({"HTTP_COOKIE": cookie})
+
+    client.force_login(admin)
+    key = client.session.session_key
+    assert counted(key) == key
+    anonymous = SessionStore()
+    anonymous.create()
+    for made_up in ("", "a" * 32, "é", f"{key[:-1]}-", anonymous.session_key):
+        assert counted(made_up) == ""
