@@ -134,6 +134,8 @@ _PARTS = re.compile(r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
 WEB_SCHEMES = frozenset({"http", "https"})
 PLAIN_SCHEMES = WEB_SCHEMES | {"mailto", "tel", "sms"}
+# The longest target, in characters, that people may open from the desk.
+MAX_OPENABLE = 8_000
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 WRITTEN_OUT = re.compile(
     r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`，、；：！？（）「」『』《》【】]{3,2000}",
@@ -173,7 +175,20 @@ def read_link(
         tuple(dict.fromkeys(flags)),
         written_out,
         claim=claim,
+        is_openable=_is_openable(target),
     )
+
+
+def _is_openable(target: str) -> bool:
+    """Whether the desk makes a link of a target: only of web pages and mail addresses
+    that are written as usual.
+    """
+    scheme, _, rest = target.partition(":")
+    if scheme.lower() in WEB_SCHEMES:
+        is_usual = rest.startswith("//") and rest[2:3] not in ("", *"/?#\\")
+    else:
+        is_usual = scheme.lower() == "mailto" and bool(rest)
+    return is_usual and len(target) <= MAX_OPENABLE and target.split() == [target]
 
 
 def read_target(target: str) -> str:

@@ -40,7 +40,9 @@ class Difference(Change):
 
 @dataclass(frozen=True)
 class Link:
-    """A link: its text, and where it goes. `domain` is the registered domain."""
+    """A link: its text, and where it goes. `domain` is the registered domain.
+    `is_openable` says whether people may open it from the desk.
+    """
 
     text: str
     target: str
@@ -51,6 +53,7 @@ class Link:
     written_out: bool = False
     mark: str = ""  # its id in the frame
     claim: str = ""  # its text that names an address to which it does not go
+    is_openable: bool = False
 
     @property
     def is_alarming(self) -> bool:

@@ -1,11 +1,10 @@
-"""Template tags and filters for the pages that show messages: days, links that may be
-opened, domains in punycode, and marked text.
+"""Template tags and filters for the pages that show messages: days, domains in
+punycode, and marked text.
 
 They turn values into words and markup. They never query, and never decide what a person
 may see.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +20,6 @@ from rendering.links import unicode_host
 
 register = template.Library()
 
-# The only kinds of links in messages that a page of the desk also makes links.
-_OPENABLE = re.compile(r"(?:https?://[^\s/?#\\]+[^\s]*|mailto:[^\s]+)", re.IGNORECASE)
-# In characters.
-MAX_TARGET = 8_000
-
 
 @register.filter
 def day(value: datetime | None) -> SafeString | str:
@@ -40,14 +34,6 @@ def day(value: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words
     )
-
-
-@register.filter
-def openable(target: str) -> str:
-    """Return a link's target if people may open it from the desk, which is so for web
-    pages and mail addresses; otherwise an empty text.
-    """
-    return target if len(target) <= MAX_TARGET and _OPENABLE.fullmatch(target) else ""
 
 
 @register.filter
