@@ -5,13 +5,13 @@ Sequences that ordinary writing needs (joined emoji, flags, Persian and Indic jo
 are not marked.
 """
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from itertools import filterfalse, groupby
 
+# The short name of each invisible character, by its code point.
 NAMES = {
     code: unicodedata.name(chr(code))
     for code in (
@@ -27,20 +27,22 @@ NAMES |= {
     **dict.fromkeys(range(0x2061, 0x2065), "INVISIBLE OPERATOR"),
     0x2800: "BRAILLE BLANK",
 }
-# The other invisible characters, each kind under one name.
-_OTHERS = {
-    name: re.compile(f"[{characters}]")
-    for name, characters in {
-        "CONTROL CHARACTER": r"\x00-\x08\x0b\x0e-\x1f\x7f-\x9f",
-        "VARIATION SELECTOR": r"\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef",
-        "UNASSIGNED INVISIBLE": r"\u2065\ufff0-\ufff8\U000e0080-\U000e00ff\U000e01f0-\U000e0fff",
-        "DEPRECATED FORMAT CHARACTER": r"\u206a-\u206f",
-        "LONE SURROGATE": r"\ud800-\udfff",
-        "INTERLINEAR ANNOTATION": r"\ufff9-\ufffb",
-        "SHORTHAND CONTROL": r"\U0001bca0-\U0001bca3",
-        "MUSICAL CONTROL": r"\U0001d173-\U0001d17a",
-        "TAG CHARACTER": r"\U000e0000-\U000e007f",
+# The kinds that have one name, each as ranges of code points.
+NAMES |= {
+    code: name
+    for name, ranges in {
+        "CONTROL CHARACTER": "00-08 0b-0b 0e-1f 7f-9f",
+        "VARIATION SELECTOR": "180b-180d 180f-180f fe00-fe0f e0100-e01ef",
+        "UNASSIGNED INVISIBLE": "2065-2065 fff0-fff8 e0080-e00ff e01f0-e0fff",
+        "DEPRECATED FORMAT CHARACTER": "206a-206f",
+        "LONE SURROGATE": "d800-dfff",
+        "INTERLINEAR ANNOTATION": "fff9-fffb",
+        "SHORTHAND CONTROL": "1bca0-1bca3",
+        "MUSICAL CONTROL": "1d173-1d17a",
+        "TAG CHARACTER": "e0000-e007f",
     }.items()
+    for first, last in (pair.split("-") for pair in ranges.split())
+    for code in range(int(first, 16), int(last, 16) + 1)
 }
 BIDI = frozenset(
     NAMES[code] for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -49,17 +51,9 @@ ORDINARY = frozenset(
     {"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"}
 )
 
-_ANY = "|".join([*map(chr, NAMES), *(one.pattern for one in _OTHERS.values())])
-_RUN = re.compile(f"(?:{_ANY})+")
-# Most text consists of these characters alone, and then holds nothing invisible.
-_PLAIN = re.compile(r"[ -~\t\n\f\r]*")
+_INVISIBLE = frozenset(map(chr, NAMES))
 # The flags that are written in tag characters: England, Scotland, Wales.
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-# Characters that ordinary writing needs next to certain others; elsewhere they are
-# marked.
-_BY_CONTEXT = frozenset("\u200c\u200d\ufeff\ufe0e\ufe0f")
 
 # The most marks in one message: more would bury its text. The characters beyond are
 # left out, and one line says how many.
@@ -79,40 +73,36 @@ class Tally:
     unmarked: int = 0
 
 
-@cache
-def name_of(character: str) -> str:
-    """Return the short name of an invisible character."""
-    code = ord(character)
-    if code in NAMES:
-        return NAMES[code]
-    return next(name for name, others in _OTHERS.items() if others.match(character))
-
-
 def without_surrogates(text: str) -> str:
     """Return `text` with lone surrogates, which no encoding can carry, replaced by the
     replacement character.
     """
-    return _SURROGATES.sub("\ufffd", text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text
 
 
 def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     """Yield (False, ordinary text) and (True, label of a mark), in order, and count
     the invisible characters in `tally`.
     """
-    if _PLAIN.fullmatch(text):
+    if _INVISIBLE.isdisjoint(text):
         yield False, text
         return
     end = 0
     ordinary = []
-    for run in _RUN.finditer(text):
-        kept = ""
-        invisible = run.group()
-        if len(invisible) > 1 or invisible in _BY_CONTEXT:
-            kept, invisible = _judge(text, run)
-        ordinary.append(text[end : run.start()] + kept)
-        end = run.end()
+    for is_invisible, run in groupby(text, _INVISIBLE.__contains__):
+        kept = "".join(run)
+        start = end
+        end += len(kept)
+        invisible = ""
+        if is_invisible:
+            kept, invisible = _judge(text, start, end)
+        ordinary.append(kept)
         for character in invisible:
-            tally.counts[name_of(character)] += 1
+            tally.counts[NAMES[ord(character)]] += 1
         if invisible and tally.marks >= MAX_MARKS:
             tally.unmarked += len(invisible)
         elif invisible:
@@ -125,14 +115,14 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
                 yield True, f"{len(invisible)} invisible characters say “{secret}”"
                 continue
             head = invisible[:64]
-            names = list(dict.fromkeys(map(name_of, head)))
+            names = list(dict.fromkeys(NAMES[ord(one)] for one in head))
             if len(set(head)) > 1:
                 listed = ", ".join(names[:3])
                 yield True, f"{len(invisible)} invisible characters: {listed}"
             else:
                 times = f" × {len(invisible)}" if len(invisible) > 1 else ""
                 yield True, f"{names[0]}{times}"
-    yield False, "".join(ordinary) + text[end:]
+    yield False, "".join(ordinary)
 
 
 def named(text: str, tally: Tally | None = None) -> str:
@@ -147,7 +137,9 @@ def named(text: str, tally: Tally | None = None) -> str:
 
 def stripped(text: str) -> str:
     """Return `text` without its invisible characters, as a person sees it."""
-    return text if _PLAIN.fullmatch(text) else _RUN.sub("", text)
+    if _INVISIBLE.isdisjoint(text):
+        return text
+    return "".join(filterfalse(_INVISIBLE.__contains__, text))
 
 
 def found_in(text: str) -> Counter[str]:
@@ -158,13 +150,13 @@ def found_in(text: str) -> Counter[str]:
     return tally.counts
 
 
-def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
-    """Return two parts of a run of invisible characters: what ordinary writing needs,
-    and what is to be marked.
+def _judge(text: str, start: int, end: int) -> tuple[str, str]:
+    """Return two parts of the run of invisible characters from `start` to `end`: what
+    ordinary writing needs, and what is to be marked.
     """
-    invisible = run.group()
-    before = text[run.start() - 1] if run.start() else ""
-    after = text[run.end()] if run.end() < len(text) else ""
+    invisible = text[start:end]
+    before = text[start - 1 : start]
+    after = text[end : end + 1]
     kept = ""
     if before and not before.isspace() and invisible[0] in "\ufe0e\ufe0f":
         kept = invisible[0]
@@ -180,7 +172,7 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
     is_joined = "\u0600" <= before <= "\u0dff" or "\u1000" <= before <= "\u109f"
     if invisible in ("\u200c", "\u200d") and is_joined:
         return kept + invisible, ""
-    if run.start() == 0 and invisible == "\ufeff":
+    if start == 0 and invisible == "\ufeff":
         return "", ""  # a byte order mark at the very start is usual
     return kept, invisible
 
