@@ -7,7 +7,6 @@ says which part of the message it is from, so that `to:` finds recipients and `f
 senders.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -30,30 +29,48 @@ MOST_POSITIONS = 255
 # How many words or phrases a search can have.
 MAX_ASKED = 12
 
-_WORD = re.compile(r"\w+")
-_SHOWS_NOTHING = re.compile(r"[\x00-\x20\x7f]+")
-# One word of a tsvector as PostgreSQL writes it, such as `'it''s':1A,3 'word':2B`.
-_LEXEME = re.compile(r"'((?:[^']|'')*+)'(?::([0-9A-D,]*+))?")
 # Characters that have a meaning in a quoted word.
 _ESCAPED = str.maketrans({"'": "''", "\\": "\\\\"})
-# Text in quotes, or one word.
-_PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
+
+
+class _Folded(dict[int, str]):
+    """A table for `str.translate`: by code point, the character in lower case and
+    without accents. Letters, digits and `_` stay; what is in a category that begins
+    with one of `without` disappears; the rest becomes `between`, or stays if that is
+    None.
+
+    Each character is folded by itself: to normalize a whole text takes quadratic time
+    if it has many accents in a row.
+    """
+
+    def __init__(self, without: tuple[str, ...], between: str | None = None) -> None:
+        self._without = without
+        self._between = between
+
+    def __missing__(self, code: int) -> str:
+        folded = ""
+        for one in unicodedata.normalize("NFKD", chr(code)).casefold():
+            if one.isalnum() or one == "_":
+                folded += one
+            elif not unicodedata.category(one).startswith(self._without):
+                folded += one if self._between is None else self._between
+        if len(self) < MOST_KEPT:
+            self[code] = folded
+        return folded
+
+
+# How many characters a table keeps: those of the usual scripts.
+MOST_KEPT = 20_000
+_WORDS = _Folded(("Mn", "Cf", "Cs"), between=" ")
+_WHOLE = _Folded(("M", "C", "Z"))
 
 
 def words_of(text: str) -> list[str]:
     """Return the words of a text in one spelling: in lower case, without accents and
     invisible characters.
     """
-    if text.isascii():
-        # Most text is plain ASCII. It has no accents to remove, and takes a tenth of
-        # the time.
-        characters = text[:MAX_TEXT].lower()
-    else:
-        plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
-        characters = "".join(
-            c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs")
-        )
-    return [word[:MAX_WORD] for word in _WORD.findall(characters)]
+    words = text[:MAX_TEXT].translate(_WORDS)[:MAX_TEXT].split()
+    return [word[:MAX_WORD] for word in words]
 
 
 def words_of_address(address: str) -> list[str]:
@@ -78,10 +95,7 @@ def words_and_signs(text: str) -> str:
     """Return an address in the spelling of `words_of`, but whole: with the signs
     between its words.
     """
-    if text.isascii():
-        return _SHOWS_NOTHING.sub("", text[:MAX_TEXT].lower())
-    plain = unicodedata.normalize("NFKD", text[:MAX_TEXT].strip()).casefold()
-    return "".join(c for c in plain if unicodedata.category(c)[0] not in "MCZ")
+    return text[:MAX_TEXT].translate(_WHOLE)
 
 
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
@@ -104,14 +118,17 @@ def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
 
 
 def lexemes(stored: str) -> dict[str, set[str]]:
-    """Return the words of a tsvector as PostgreSQL writes it, each with its labels.
+    """Return the words of a tsvector as PostgreSQL writes it, such as `'it''s':1A,3
+    'word':2B`, each with its labels.
 
     PostgreSQL may have dropped positions of a word, and with them labels. Such a word
     gets all labels.
     """
     labels_by_word: dict[str, set[str]] = {}
-    for word, text in _LEXEME.findall(stored):
-        positions = text.split(",")
+    for lexeme in stored.split():
+        # The last quotation mark ends the word.
+        word, _, text = lexeme[1:].rpartition("'")
+        positions = text.removeprefix(":").split(",")
         labels = set[str]()
         for position in positions:
             labels.add(position[-1] if position[-1:] in ("A", "B", "C") else CONTENT)
@@ -146,12 +163,16 @@ def asked(text: str, label: str = "") -> str:
     Words in quotes are found only in that order, and so are the parts of one word such
     as `acme.com/pay`. With a label, only words with that label are found.
     """
+    typed: list[str] = []
+    for number, part in enumerate(text.split('"')):
+        # Every second part is in quotes.
+        typed += [part] if number % 2 else part.split()
     terms: list[str] = []
-    for phrase, single in _PHRASE.findall(text):
-        term = phrase or single
+    for term in typed:
         words = words_of(term)
         if label:
-            if label != BY and len(words) > 1 and re.fullmatch(r"\S*[@.]\S*", term):
+            is_address = ("@" in term or "." in term) and len(term.split()) == 1
+            if label != BY and len(words) > 1 and is_address:
                 # The address of a sender or recipient is also stored whole, so it is
                 # searched for whole.
                 whole = words_and_signs(term).strip("<>,;@")
