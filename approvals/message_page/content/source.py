@@ -8,10 +8,10 @@ limit of steps, because messages may be hostile.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby, zip_longest
 from typing import Any
 
 from approvals.message_page.content.word_diff import (
@@ -222,7 +222,6 @@ SIDE = 20_000
 CRUMB = 2
 # The most links that are listed as only in one of the parts.
 MAX_LINKS = 50
-_WORD = re.compile(r"\S+\s*")
 
 
 @dataclass(frozen=True)
@@ -301,7 +300,9 @@ def compare_parts(
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lstrip())
+    runs = ["".join(run) for _, run in groupby(text.lstrip(), str.isspace)]
+    # Each word with the blanks after it.
+    return list(map("".join, zip_longest(runs[::2], runs[1::2], fillvalue="")))
 
 
 def _targets(rendered: RenderedMessage) -> tuple[str, ...]:

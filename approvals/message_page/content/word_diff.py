@@ -3,11 +3,11 @@
 No database. The comparison has a limit of steps, because texts may be hostile.
 """
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
+from itertools import groupby, pairwise
 
 from rendering.invisibles import NAMES, Tally, pieces
 
@@ -29,12 +29,8 @@ MAX_CHANGES = 300
 CRUMB = 16
 # Changes with more characters are not searched for letters that look alike.
 MAX_DISGUISE = 400
-# Characters of scripts that are written without blanks; each counts as a word.
-_WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
-# A word with the punctuation inside it, so that an amount or an address stays whole.
-_WORD = rf"[^\W{_WIDE}](?:[^\s/?&=<>\"{_WIDE}]{{0,62}}[^\W{_WIDE}])?"
-_TOKEN = re.compile(rf"\r\n|[\r\n]|[^\S\r\n]+|{_WORD}|\S")
-_LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
+# A word with the punctuation inside it has at most so many characters.
+MAX_WORD = 64
 _SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
 
 
@@ -73,9 +69,49 @@ class Step:
 
 def words_in(text: str) -> list[str]:
     """Split a text into the words, blanks and signs that are compared. Joined, they are
-    the text again.
+    the text again. An amount or an address is one word, with the signs inside it.
     """
-    return _TOKEN.findall(text)
+    words: list[str] = []
+    # How many signs stand after the last word; None if something else does.
+    signs: int | None = None
+    for kind, run in groupby(text, _kind):
+        part = "".join(run)
+        if kind == "letters":
+            whole = part
+            if signs is not None:
+                whole = "".join(words[-1 - signs :]) + part
+            if signs is not None and len(whole) <= MAX_WORD:
+                words[-1 - signs :] = [whole]
+            else:
+                words.append(part)
+            signs = 0
+            continue
+        signs = len(part) if kind == "signs" and signs == 0 else None
+        if kind == "blanks":
+            words.append(part)
+        elif kind == "line ends":
+            words += part.splitlines(keepends=True)
+        else:
+            words += part
+    return words
+
+
+@lru_cache(maxsize=4096)
+def _kind(character: str) -> str:
+    """Return what a character is for `words_in`."""
+    if character in "\r\n":
+        return "line ends"
+    if character.isspace():
+        return "blanks"
+    # Scripts that are written without blanks: each character counts as a word.
+    is_wide = (
+        "\u2e80" <= character <= "\u9fff"
+        or "\uac00" <= character <= "\ud7af"
+        or "\uf900" <= character <= "\ufaff"
+    )
+    if is_wide or character in '/?&=<>"':
+        return "words"
+    return "letters" if character.isalnum() or character == "_" else "signs"
 
 
 def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]:
@@ -84,8 +120,8 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
 
     Pieces of kind SAME and GONE make up the text before, SAME and NEW the text after.
     """
-    old = _LINE.findall(before)
-    new = _LINE.findall(after)
+    old = before.splitlines(keepends=True)
+    new = after.splitlines(keepends=True)
     blocks, is_fine = common_blocks(old, new, effort)
     steps = []
     for step in steps_of(old, new, blocks):
@@ -299,12 +335,10 @@ def marked(
         if is_mark or not is_changed:
             yield is_mark, part
             continue
-        start = 0
-        for match in re.finditer(r"\s", part):
-            blank = match.group()
-            if blank in plain:
+        for is_blank, run in groupby(part, lambda one: one.isspace() and one not in plain):
+            if not is_blank:
+                yield False, "".join(run)
                 continue
-            yield False, part[start : match.start()]
-            yield True, _SPACES.get(blank) or unicodedata.name(blank, "blank").lower()
-            start = match.end()
-        yield False, part[start:]
+            for blank in run:
+                name = _SPACES.get(blank) or unicodedata.name(blank, "blank")
+                yield True, name.lower()
