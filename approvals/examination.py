@@ -49,16 +49,21 @@ from mirror.recipients import (
 )
 from mirror.recording import record_about
 from mirror.states import Outcome
-from mirror.store import parsed_content, stored_content
 from policy.allowlists.judgement import judge_content
 from policy.rules.facts import stored_facts
-from rendering import ParsedContent
-from risk import find_risks
+from risk import known
 from risk.addresses import bare_address, everybody
-from risk.findings import HIGH, OwnPhrase, Rejected, RiskContext, score_of
+from risk.examined import Examined
+from risk.findings import (
+    HIGH,
+    OwnPhrase,
+    Rejected,
+    RiskContext,
+    run_checks,
+    score_of,
+    worst_first,
+)
 from risk.own_words import read_phrase
-from risk.similarity import amounts, shape
-from risk.sums import sums_of
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +89,10 @@ _contacts_by_connection: dict[int, tuple[float, Mapping[str, int]]] = {}
 
 
 def findings(
-    message: Message, content: Content, parsed: ParsedContent
+    message: Message, content: Content, examined: Examined
 ) -> list[dict[str, Any]]:
     """Return the findings about a content, worst first, as JSON to be stored with the
-    revision.
-
-    Its recipients and text are compared with earlier mail of the connection.
+    revision: what the parser found in it, and how it compares with what the desk knows.
     """
     # Own words cannot change until this transaction ends; `wait_for_examinations` relies
     # on that.
@@ -102,27 +105,22 @@ def findings(
         known_addresses=_known_contacts(
             message.connection_id, _outside_recipients(content, own_domains)
         ),
-        rejected=_rejected_like(message, content, parsed),
+        rejected=_rejected_like(message, examined.shape),
         off_list=[recipient for recipient in judged.refused if "@" in recipient],
         watched=[
             recipient for recipient in judged.would_be_refused if "@" in recipient
         ],
         own_phrases=own_phrases(own_words, message.mailbox_id),
-        text_part=parsed.text_part,
     )
-    results = find_risks(content, parsed.shown, context)
-    return [asdict(finding) for finding in results]
+    results = run_checks(known.CHECKS, content, examined.shown, context)
+    return [asdict(finding) for finding in worst_first((*examined.findings, *results))]
 
 
 def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
     """Update the review of a locked message whose current version got a new finding."""
-    if message.revision_id != revision.pk:
-        return
-    content = stored_content(revision)
-    _, columns = columns_of(
-        message, content, parsed_content(message, content), revision.findings
-    )
-    store_review(message, columns, is_new_version=False)
+    if message.revision_id == revision.pk:
+        columns = risk_facets(revision.findings)
+        store_review(message, columns, is_new_version=False)
 
 
 def own_phrases(words: Iterable[OwnWord], mailbox: int | None) -> list[OwnPhrase]:
@@ -179,19 +177,16 @@ def _known_contacts(connection: int, addresses: Sequence[str]) -> Mapping[str, i
     return {**contacts, **dict.fromkeys(written, 1)}
 
 
-def _rejected_like(
-    message: Message, content: Content, parsed: ParsedContent
-) -> Rejected | None:
+def _rejected_like(message: Message, shape: str) -> Rejected | None:
     """Return a recently rejected message with the same text: the newest of the same
     mailbox, else the newest of another mailbox; None if there is none.
 
     Test messages are compared only with test messages. A message that is the new
     version of another one is not compared.
     """
-    own_shape = shape(content, parsed)
-    if not own_shape or message.answers_id is not None:
+    if not shape or message.answers_id is not None:
         return None
-    same_text = desk_messages().rejected_lately(message).filter(shape=own_shape)
+    same_text = desk_messages().rejected_lately(message).filter(shape=shape)
     # Those that people rejected, here or at MultiMail. Messages that were sent back for
     # changes or rejected by a rule, as expired ones are, are left out.
     by_people = []
@@ -316,7 +311,7 @@ def _plain_subject(message: Message) -> str:
 def columns_of(
     message: Message,
     content: Content,
-    parsed: ParsedContent,
+    examined: Examined,
     findings: Iterable[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return two dicts of values to store: the columns of a message, and those of its
@@ -328,7 +323,6 @@ def columns_of(
     """
     try:
         stored_findings = list(findings)
-        sums = sums_of(content, parsed)
         outside = _outside_recipients(content, _own_domains(message))
         run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
         header_recipients = (*content.to, *content.cc, *content.bcc)
@@ -348,7 +342,7 @@ def columns_of(
             *((TO, words_of_address(one)) for one in everybody(content)),
             *((TO, words_of(one.rpartition("<")[0])) for one in header_recipients),
             *((CONTENT, words_of(one.name)) for one in content.attachments),
-            (CONTENT, words_of(text_of(content, parsed.words))),
+            (CONTENT, words_of(text_of(content, examined.words))),
         )
         recipients = [address.lower() for address in everybody(content)]
         columns: dict[str, Any] = {
@@ -360,13 +354,13 @@ def columns_of(
             "outside": 0 if message.is_inbound else len(outside),
             "started_by": started,
             "run_id": str(run)[:200],
-            "shape": shape(content, parsed),
+            "shape": examined.shape,
             "has_attachments": bool(content.attachments),
             "search": _as_search_vector(vector(searched_parts)),
-            "amounts": amounts(sums),
+            "amounts": examined.amounts,
         }
         review = risk_facets(stored_findings)
-        facts = stored_facts(content, sums, stored_findings)
+        facts = stored_facts(content, examined.sums, stored_findings)
         # Then nobody can tell a first contact: there is no finding.
         facts["knows_nobody"] = bool(outside) and not _known_contacts(
             message.connection_id, ()

@@ -23,6 +23,7 @@ from launcher.postgres import OWNER, Postgres
 # The modules with the parser's jobs, of the desk and of the gateway.
 JOBS = (
     "rendering.jobs",
+    "risk.jobs",
     "mirror.attachments.jobs",
     "audit.verification.jobs",
     "gateway.jobs",

@@ -43,15 +43,10 @@ from mirror.states import (
     next_message_state,
 )
 from parsing.client import from_source
-from rendering import (
-    ParsedContent,
-    RenderedMessage,
-    parse_content,
-    render_message,
-    unparsed_content,
-)
+from rendering import RenderedMessage, render_message
 from rendering.result import NOT_SAFE
 from rendering.source_view import render_source
+from risk.examined import Examined, examine_content, unexamined
 from risk.findings import Finding, may_have_left, restored
 from upstream.events import Event, direction_of, read_time
 
@@ -70,7 +65,7 @@ class Examiner(Protocol):
         """
 
     def findings(
-        self, message: Message, content: Content, parsed: ParsedContent
+        self, message: Message, content: Content, examined: Examined
     ) -> list[dict[str, Any]]:
         """Return the findings about the content, worst first, in the form in which the
         revision stores them.
@@ -80,7 +75,7 @@ class Examiner(Protocol):
         self,
         message: Message,
         content: Content,
-        parsed: ParsedContent,
+        examined: Examined,
         findings: Iterable[Mapping[str, Any]],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the columns of the message, and those of its review, that are computed
@@ -356,8 +351,8 @@ def changed_content(revision: Revision, content: Content) -> Content | None:
     )
 
 
-def parsed_content(message: Message, content: Content) -> ParsedContent:
-    """Return the parser's results for a content of the message. Raises
+def examined_content(message: Message, content: Content) -> Examined:
+    """Return what the parser finds in a content of the message. Raises
     ParserUnavailable.
 
     If the parser had to be killed over the current version, the same content is not
@@ -365,8 +360,8 @@ def parsed_content(message: Message, content: Content) -> ParsedContent:
     """
     current = message.revision
     if current and current.is_unsafe and current.fingerprint == fingerprint(content):
-        return unparsed_content(content)
-    return parse_content(content)
+        return unexamined(content)
+    return examine_content(content)
 
 
 def store_revision(
@@ -376,21 +371,20 @@ def store_revision(
     actor: Actor,
     now: datetime,
     examiner: Examiner,
-    parsed: ParsedContent | None = None,
+    examined: Examined | None = None,
 ) -> Revision:
     """Store what a pending row says about a locked message, and return its current
     revision: a new one only if the content changed.
 
-    `parsed` are the parser's results for the row's content, from before the
-    transaction.
+    `examined` is what the parser found in the row's content before the transaction.
     """
     current = message.revision
     content = content_of(row)
     new_content = content if current is None else changed_content(current, content)
     whole_content = new_content or (stored_content(current) if current else content)
-    if parsed is None or whole_content != content:
-        # Rare: the content was put together from two sources, so it is parsed here.
-        parsed = parsed_content(message, whole_content)
+    if examined is None or whole_content != content:
+        # Rare: the content was put together from two sources, so it is examined here.
+        examined = examined_content(message, whole_content)
     message.subject = whole_content.subject
     message.recipients = list(whole_content.to)
     message.sender = fitting("sender", whole_content.sender)
@@ -409,9 +403,9 @@ def store_revision(
             fingerprint=fingerprint(whole_content),
             # Findings compare a message with others of its kind, which is known only
             # now that the columns of the row are set.
-            findings=examiner.findings(message, whole_content, parsed),
-            html_text=parsed.words[:MAX_TEXT],
-            is_unsafe=parsed.is_unsafe,
+            findings=examiner.findings(message, whole_content, examined),
+            html_text=examined.words[:MAX_TEXT],
+            is_unsafe=examined.is_unsafe,
             simplified=min(int(row.get("simplified") or 0), 1000),
         )
         details = details_of_content(whole_content, number=current.number)
@@ -436,7 +430,7 @@ def store_revision(
     # began.
     message.seen_at = Now()
     columns, review = examiner.columns_of(
-        message, whole_content, parsed, current.findings
+        message, whole_content, examined, current.findings
     )
     for name, value in columns.items():
         setattr(message, name, value)

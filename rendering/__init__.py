@@ -8,7 +8,7 @@ tags and attributes through to the frame that shows the message.
 """
 
 from rendering.invisibles import found_in, named, stripped
-from rendering.parsed import parse_content, render_message, unparsed_content
+from rendering.parsed import render_message
 from rendering.result import (
     Difference,
     Link,
@@ -25,8 +25,6 @@ __all__ = [
     "RenderedMessage",
     "found_in",
     "named",
-    "parse_content",
     "render_message",
     "stripped",
-    "unparsed_content",
 ]

@@ -1,5 +1,5 @@
-"""The jobs that the parser does on messages: each gets a message's content as JSON and
-answers with its rendering, or all that was parsed of it, as JSON.
+"""The parser's job that renders a message, and how a job that reads a message's content
+is made: it gets the content as JSON, and answers with JSON.
 """
 
 import json
@@ -9,22 +9,21 @@ from typing import Any
 
 from common.fingerprint import Content, content_from_json
 from parsing.jobs import Job
-from rendering.render import parse_content, render_message
+from rendering.render import render_message
 
 
-# Returns a job that calls `read` and answers with the dataclass that it returns, as
-# JSON.
-def _json_job(read: Callable[[Content], Any]) -> Job:
+def json_job(read: Callable[[Content], Any]) -> Job:
+    """Return a job that calls `read` on a content, and answers with the dataclass that
+    it returns.
+    """
+
     def run(request: bytes) -> bytes:
         return json.dumps(asdict(read(content_from_json(json.loads(request))))).encode()
 
     return Job(run)
 
 
-JOBS = {
-    "render_message": _json_job(render_message),
-    "parse_content": _json_job(parse_content),
-}
+JOBS = {"render_message": json_job(render_message)}
 
 # The process that handles a request cannot open files. So these two renderings, done
 # when the parser starts, load everything that is read from files at first use.

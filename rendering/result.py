@@ -2,7 +2,6 @@
 remote pictures and differences. They come back from the parser as JSON.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -125,12 +124,12 @@ class RenderedMessage:
 TAG = "\ue000"
 # Characters for private use, which no message needs. The first is `TAG`; code that
 # compares texts uses the others.
-_MARKS = re.compile("[\ue000-\ue00f]")
+_MARKS = dict.fromkeys(range(0xE000, 0xE010), "\ufffd")
 
 
 def without_marks(text: str) -> str:
     """Return `text` with U+FFFD in place of the characters that are used as marks."""
-    return _MARKS.sub("\ufffd", text)
+    return text.translate(_MARKS)
 
 
 @dataclass(frozen=True)
@@ -150,8 +149,8 @@ def outline_of_text(source: str) -> Outline:
 
 @dataclass(frozen=True)
 class ParsedContent:
-    """A message's content as the parser read it, for risk findings, search and
-    comparison with earlier messages.
+    """A message's content as the parser read it, for findings, search and comparison
+    with earlier messages. It stays in the parser.
 
     `shown` is the rendered message. `text_part` is the rendered text part of a message
     that has HTML too. `words` is all text of its HTML, visible or not; `template` is
@@ -164,18 +163,3 @@ class ParsedContent:
     words: str = ""
     template: str = ""
     outlines: tuple[Outline, ...] = ()
-
-    @property
-    def is_unsafe(self) -> bool:
-        """Whether the parser was killed over it, so that only its source is known."""
-        return self.shown.doubt == NOT_SAFE
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the parsed content from its fields as read from JSON."""
-        renderings: dict[str, RenderedMessage | None] = {}
-        for name in ("shown", "text_part"):
-            own = stored[name]
-            renderings[name] = RenderedMessage.from_json(own) if own else None
-        outlines = tuple(Outline(**one) for one in stored["outlines"])
-        return cls(**{**stored, **renderings, "outlines": outlines})

@@ -10,7 +10,7 @@ from pathlib import Path
 from common.fingerprint import Content
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
 from rendering.links import find_bare_links
-from rendering.result import Difference, RenderedMessage
+from rendering.result import NOT_SAFE, Difference, RenderedMessage
 from simple_form.result import HIDDEN
 
 STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
@@ -20,8 +20,10 @@ def render_source(content: Content, reason: str, source: str = "") -> RenderedMe
     """Return the message as its source, with the reason above it.
 
     `source` is the HTML to show; by default that is the message's own HTML or Markdown.
+    Its links are found in the parser only, and not if that was killed over it.
     """
     source = source or without_surrogates(content.html or content.markdown or "")
+    links = find_bare_links(stripped(source), set()) if reason != NOT_SAFE else ()
     tally = Tally()
     shown = marked(source, tally)
     head = f'<p><span class="ghost">Shown as its source, because {html.escape(reason)}.</span></p>'
@@ -32,7 +34,7 @@ def render_source(content: Content, reason: str, source: str = "") -> RenderedMe
         text=named(source),
         plain=stripped(source),
         differences=secret_text(tally),
-        links=tuple(find_bare_links(stripped(source), set())),
+        links=tuple(links),
         invisibles=dict(tally.counts),
         doubt=reason,
     )

@@ -1,9 +1,8 @@
 """Reads the addresses of a message, and has the checks about them: unknown, resembling,
-too many or not allowed recipients, oddly written addresses, misleading names, and
-replies that go elsewhere.
+too many or not allowed recipients, oddly written addresses, and replies that go
+elsewhere. Without patterns: pages and workers read addresses too.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,7 +11,7 @@ from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
 from common.mail_addresses import RUN_REASON, ascii_domain, may_be_run, names_next_hop
 from rendering import RenderedMessage
-from rendering.links import find_hosts, in_punycode, readable, unicode_host
+from rendering.links import in_punycode, unicode_host
 from risk.findings import (
     ADDRESSES,
     Finding,
@@ -21,7 +20,6 @@ from risk.findings import (
     counted,
     finding,
     one_word,
-    quoted,
 )
 from risk.lookalikes import (
     MAX_DOMAIN,
@@ -33,21 +31,23 @@ from risk.lookalikes import (
     passes_for_latin,
 )
 
-# The address at the end of "Name <address>".
-_ADDRESS = re.compile(r"<([^<>]*)>\s*$")
-
 
 def bare_address(address: str) -> str:
     """Return the address itself, without a display name, normalised."""
-    match = _ADDRESS.search(address[-1000:])
-    return normalise_address(match.group(1) if match else address)
+    return normalise_address(_split(address)[1])
 
 
 def shown_name(address: str) -> str:
     """Return the display name before an address; empty if there is none."""
-    match = _ADDRESS.search(address[-1000:])
-    name = address[: -len(match[0])] if match else ""
-    return name.strip().strip("\"'").strip()[:1000]
+    return _split(address)[0].strip().strip("\"'").strip()[:1000]
+
+
+# Returns the name and the address of "Name <address>"; else the text as the address.
+def _split(address: str) -> tuple[str, str]:
+    written = address.rstrip()
+    name, sign, bare = written[:-1].rpartition("<")
+    is_named = sign and written.endswith(">") and ">" not in bare and len(bare) < 1000
+    return (name, bare) if is_named else ("", address)
 
 
 def everybody(content: Content) -> tuple[str, ...]:
@@ -259,53 +259,14 @@ def _near_person(address: str, known: Sequence[str]) -> str:
         return ""
     for other in map(str.lower, known):
         name = other.rpartition("@")[0]
-        is_other_number = re.sub(r"\d", "", name) == re.sub(r"\d", "", local)
+        is_other_number = _without_digits(name) == _without_digits(local)
         if is_one_slip_apart(name, local) and not is_other_number:
             return other
     return ""
 
 
-# Endings after which a text such as "Acme.ai" is the name of a product, not a domain.
-_NO_DOMAINS = frozenset({"cs", "ai"})
-
-
-def name_says_address(
-    content: Content, rendered: RenderedMessage, context: RiskContext
-) -> Iterator[Finding]:
-    """Display names that contain another mail address or domain than that of the
-    address they belong to.
-    """
-    for address, name, whose in named_addresses(content):
-        domain = domain_of(address)
-        hosts = find_hosts(readable(name))
-        claims = [
-            one.host
-            for one in hosts
-            if one.host.rpartition(".")[2] not in _NO_DOMAINS
-            and not is_same_registrant(one.host, domain)
-        ]
-        is_milder = True
-        if mail := next((one.text for one in hosts if one.local), ""):
-            claimed = normalise_address(mail).lower()
-            claims = [claimed] if claimed != address.lower() else []
-            is_milder = domain_of(claimed) == domain
-        if claims and "@" in address:
-            whose_name = (
-                f"{whose}'s name" if whose != "Reply-To" else "name in Reply-To"
-            )
-            yield finding(
-                "name_says_address",
-                f"The {whose_name} shows a different address from the real one.",
-                f"The name is {quoted(name)}; the address is {one_word(address)}.",
-                (address, claims[0]),
-                is_milder=is_milder,
-                anchor=address_anchor(address),
-            )
-
-
-# An IP address instead of a domain, in brackets or bare, also as one number
-# (2130706433) or in hexadecimal.
-_NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+def _without_digits(text: str) -> str:
+    return "".join(one for one in text if not one.isdecimal())
 
 
 def odd_address(
@@ -325,7 +286,7 @@ def _by_form(content: Content) -> Iterator[Finding]:
             sentence = f"A {whose}'s address has % or ! before the @, so the mail may be forwarded to somebody else."
         elif may_be_run(address):
             sentence = f"A {whose}'s address is no ordinary one: {RUN_REASON}."
-        elif _NUMBER.fullmatch(domain):
+        elif _is_number(domain):
             sentence = f"A {whose}'s address has a number instead of a domain."
         elif domain and "." not in domain:
             sentence = f"A {whose}'s address has a single name instead of a domain."
@@ -338,6 +299,16 @@ def _by_form(content: Content) -> Iterator[Finding]:
             (address,),
             anchor=address_anchor(address),
         )
+
+
+def _is_number(domain: str) -> bool:
+    """Whether a text in place of a domain is an IP address: in brackets or bare, also
+    as one number (2130706433) or in hexadecimal.
+    """
+    last = domain.rpartition(".")[2]
+    digits = last.removeprefix("0x")
+    is_hexadecimal = digits != last and not digits.strip("0123456789abcdef")
+    return domain.startswith("[") or is_hexadecimal or last.isdecimal()
 
 
 def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:

@@ -1,19 +1,19 @@
 """The checks of a message's content: misleading and odd links, text that may look
-different to the recipient, remote content, HTML and text that differ, an earlier
-rejection of a similar message, and attached files that can run code.
+different to the recipient, remote content, names that show another address, and HTML
+and text that differ. They run in the parser only.
 """
 
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
-from common.fingerprint import Attachment, Content
-from rendering import Link, RenderedMessage, found_in, named, stripped
+from common.fingerprint import Content, normalise_address
+from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
-from rendering.links import short_target
+from rendering.links import find_hosts, readable, short_target
 from rendering.result import NOT_SAFE, Difference
+from risk.addresses import domain_of, is_same_registrant, named_addresses
 from risk.findings import (
     ADDRESSES,
     ATTACHMENTS,
@@ -23,16 +23,15 @@ from risk.findings import (
     SUBJECT,
     Finding,
     RiskContext,
+    address_anchor,
     counted,
     finding,
     mark_anchor,
-    not_read_safely,
     one_word,
     quoted,
     written_links,
 )
 from risk.lookalikes import passes_for_latin
-from risk.rules import Level
 from risk.sums import read_sums
 from simple_form.result import PREHEADER
 
@@ -263,13 +262,8 @@ def remote_content(
 def shown_as_source(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """The message could not be rendered, so nobody has seen it as its recipient will.
-
-    If the process that reads it had to be stopped, the finding is `unsafe_content`.
-    """
-    if rendered.doubt == NOT_SAFE:
-        yield not_read_safely("The message")
-    elif rendered.doubt:
+    """The message could not be rendered, so nobody has seen it as its recipient will."""
+    if rendered.doubt:
         sentence = "The message is shown as its source."
         reason = f"Reason: {rendered.doubt}."
         yield finding("shown_as_source", sentence, reason, anchor=SHEET)
@@ -420,101 +414,39 @@ def numbers(text: str) -> set[str]:
     return spelled
 
 
-def rejected_before(
+# Endings after which a text such as "Acme.ai" is the name of a product, not a domain.
+_NO_DOMAINS = frozenset({"cs", "ai"})
+
+
+def name_says_address(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """A similar message that was rejected before. By whom and why is only said if it
-    was in the same mailbox, so that the reader may know.
+    """Display names that contain another mail address or domain than that of the
+    address they belong to.
     """
-    before = context.rejected
-    if before is None:
-        return
-    where = " in another mailbox"
-    reason = ""
-    evidence: tuple[str, ...] = ()
-    if before.in_same_mailbox:
-        where = f" by {before.by}" if before.by else ""
-        reason = "No reason was given."
-        if before.reason:
-            reason = f"“{before.reason[:200]}”"
-        evidence = (before.public_id,)
-    yield finding(
-        "rejected_before",
-        f"A message with the same text was rejected{where} on {before.at}.",
-        reason,
-        evidence,
-    )
-
-
-# Endings of files that run code when they are opened.
-_RUNS = frozenset(
-    "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
-    "cpl dll sys ocx reg inf scf iso img vhd vhdx dmg pkg app command sh bash run elf apk ipa deb rpm py pyw "
-    "pyz pl rb php docm dotm xlsm xlsb xltm xlam xll pptm potm ppam ppsm sldm one chm gadget "
-    "application settingcontent-ms library-ms search-ms theme website desktop workflow action xpi crx "
-    "scpt ade adp mdb accde rdp msc iqy oqy dqy rqy slk odc diagcab diagpkg appinstaller msixbundle appref-ms ws wsc "
-    "sct ps1xml psc1 psd1 job hlp grp xbap xla xlb ppa wll webloc inetloc terminal fileloc scptd vbscript".split()
-)
-_OPENS_IN_BROWSER = frozenset(
-    {"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"}
-)
-# Endings that are put before another one, so that a program looks like a document.
-_LOOKS_HARMLESS = frozenset(
-    "pdf doc docx xls xlsx ppt pptx odt ods txt rtf csv jpg jpeg png gif webp mp3 mp4 zip eml htm html".split()
-)
-# Declared content types of files that run code.
-_TYPES = re.compile(
-    r"application/(?:x-(?:msdownload|msdos-program|ms-shortcut|msi|dosexec|executable|sh|shellscript|bat|mach-binary|"
-    r"elf|javascript|apple-diskimage|iso9660-image|java-archive|sharedlib)|vnd\.microsoft\.portable-executable|"
-    r"java-archive|javascript|hta|vnd\.android\.package-archive|vnd\.ms-[a-z]+\.[a-z.]*macroenabled[a-z.0-9]*)"
-    r"|text/(?:javascript|vbscript|x-(?:sh|python|shellscript))",
-    re.IGNORECASE,
-)
-
-
-def attachment_runs_code(
-    content: Content, rendered: RenderedMessage, context: RiskContext
-) -> Iterator[Finding]:
-    """Attachments that run code when opened, or that hide what they are."""
-    for attachment in content.attachments:
-        why, level = why_dangerous(attachment)
-        if why:
-            name = named(attachment.name)
-            is_milder = level == "notice"
-            sentence = "An attachment can run code when it is opened."
-            if is_milder:
-                sentence = "An attachment is a web page that opens in the browser."
-            yield finding(
-                "attachment_runs_code",
-                sentence,
-                f"{quoted(name, 120)}: {why}.",
-                (name,),
-                is_milder=is_milder,
-                anchor=ATTACHMENTS,
+    for address, name, whose in named_addresses(content):
+        domain = domain_of(address)
+        hosts = find_hosts(readable(name))
+        claims = [
+            one.host
+            for one in hosts
+            if one.host.rpartition(".")[2] not in _NO_DOMAINS
+            and not is_same_registrant(one.host, domain)
+        ]
+        is_milder = True
+        if mail := next((one.text for one in hosts if one.local), ""):
+            claimed = normalise_address(mail).lower()
+            claims = [claimed] if claimed != address.lower() else []
+            is_milder = domain_of(claimed) == domain
+        if claims and "@" in address:
+            whose_name = (
+                f"{whose}'s name" if whose != "Reply-To" else "name in Reply-To"
             )
-
-
-def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
-    """Return why an attachment can run code when it is opened, and the level of the
-    finding; both empty if its name and type do not say so.
-    """
-    # Windows drops blanks and dots at the end of a name.
-    name = (
-        re.split(r"[/\\]", stripped(attachment.name))[-1].strip().rstrip(". ").lower()
-    )
-    endings = name.split(".")[1:]
-    ending = endings[-1].strip() if endings else ""
-    if set(found_in(attachment.name)) & BIDI:
-        return (
-            f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}",
-            "high",
-        )
-    if ending in _RUNS:
-        if len(endings) > 1 and endings[-2].strip() in _LOOKS_HARMLESS:
-            return f"named like a .{endings[-2].strip()}, but a .{ending}", "high"
-        return f".{ending} files run", "high"
-    if _TYPES.match(attachment.content_type.strip()):
-        return f"declared as {one_word(attachment.content_type.strip()[:80])}", "high"
-    if ending in _OPENS_IN_BROWSER:
-        return f".{ending} files can contain scripts", "notice"
-    return "", ""
+            yield finding(
+                "name_says_address",
+                f"The {whose_name} shows a different address from the real one.",
+                f"The name is {quoted(name)}; the address is {one_word(address)}.",
+                (address, claims[0]),
+                is_milder=is_milder,
+                anchor=address_anchor(address),
+            )

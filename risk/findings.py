@@ -9,7 +9,6 @@ To add a finding, see `risk/__init__.py`.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,9 +21,10 @@ from risk.rules import RULES, Level, Rule
 # A finding that is milder than its rule counts this fraction of the points: a fifth.
 MILDER = 5
 MAX_EVIDENCE = 50
+# How many findings one check makes at most.
+MOST = 20
 
-_BLANKS = re.compile(r"\s+")
-_QUOTES = re.compile('[“”„‟«»"]')
+_QUOTES = dict.fromkeys(map(ord, '“”„‟«»"'), "'")
 
 _ORDER = {name: position for position, name in enumerate(RULES)}
 _LEVELS = {"high": 0, "notice": 1}
@@ -111,6 +111,20 @@ class RiskContext:
 Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
 
 
+def run_checks(
+    checks: Iterable[Check],
+    content: Content,
+    rendered: RenderedMessage,
+    context: RiskContext,
+) -> tuple[Finding, ...]:
+    """Return the findings of these checks about a message, worst first."""
+    return worst_first(
+        found
+        for check in checks
+        for found in islice(check(content, rendered, context), MOST)
+    )
+
+
 def written_links(content: Content, rendered: RenderedMessage) -> list[Link]:
     """Return the links of a message without the gateway's link to unsubscribe."""
     return [
@@ -159,12 +173,13 @@ def one_word(text: str) -> str:
     """Return an address with a sign in place of each blank. With blanks, a made-up
     address could look like a part of the desk's own sentence.
     """
-    return _BLANKS.sub("␣", text)
+    # A blank at an end counts too, unlike for `split` alone.
+    return "␣".join(f"|{text}|".split())[1:-1]
 
 
 def quoted(text: str, most: int = 80) -> str:
     """Return words of the message in quotation marks; marks inside them are replaced."""
-    return f"“{_QUOTES.sub(chr(39), text[:most])}”"
+    return f"“{text[:most].translate(_QUOTES)}”"
 
 
 def _cut(text: str, most: int) -> str:

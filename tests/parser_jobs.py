@@ -61,6 +61,6 @@ JOBS = {
     "fail": Job(_fail),
     "tries": Job(_tries),
     # In place of two real jobs, to see what the desk does when these are killed.
-    "parse_content": Job(_spin, seconds=1),
+    "examine_content": Job(_spin, seconds=1),
     "detect_file": Job(_spin, seconds=1),
 }

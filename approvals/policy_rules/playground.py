@@ -34,7 +34,7 @@ from policy.rules.demand import required
 from policy.rules.facts import lookups_for
 from policy.rules.names import names_for
 from policy.rules.rules import outcome_in_words
-from rendering import parse_content
+from risk.examined import examine_content
 
 # Characters of the typed text.
 MAX_TEXT = 20_000
@@ -204,9 +204,9 @@ def _message_of(cleaned: dict[str, Any], actor: Actor) -> Message | None:
         subject=content.subject,
         recipients=list(content.to),
     )
-    parsed = parse_content(content)
-    findings = examine(message, content, parsed)
-    columns, review = columns_of(message, content, parsed, findings)
+    examined = examine_content(content)
+    findings = examine(message, content, examined)
+    columns, review = columns_of(message, content, examined, findings)
     message.written_to = columns["written_to"]
     message.review = Review(message=message, **review)
     return message

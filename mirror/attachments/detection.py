@@ -24,7 +24,7 @@ from mirror.attachments.file_types import (
 )
 from rendering import named
 from rendering.pictures import size_of
-from risk.check_content import why_dangerous
+from risk.check_files import why_dangerous
 from risk.findings import one_word, quoted
 
 # How many entries of an archive are listed by name; the others are only counted.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from common.fingerprint import Attachment
 from rendering import found_in, stripped
-from risk.check_content import why_dangerous
+from risk.check_files import why_dangerous
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from mirror.states import MessageEvent, MessageState
 from mirror.sync.health import ACTOR
 from mirror.terms import FETCH_TRIES
 from parsing.client import ParserUnavailable, from_source
-from rendering import ParsedContent
+from risk.examined import Examined
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ def mirror_row(
         message.sent_by_key = store.fitting("sent_by_key", row.get("sent_by_key"))
         try:
             with from_source(*message.sources, is_hurried=True):
-                parsed = store.parsed_content(message, store.content_of(row))
-            _store(message, row, parsed, now, examiner)
+                examined = store.examined_content(message, store.content_of(row))
+            _store(message, row, examined, now, examiner)
         except ParserUnavailable as error:
             _put_off(message, error)
     except UNREADABLE as error:
@@ -142,7 +142,7 @@ def _count_try(
 def _store(
     message: Message,
     row: Mapping[str, Any],
-    parsed: ParsedContent,
+    examined: Examined,
     now: datetime,
     examiner: store.Examiner,
 ) -> None:
@@ -157,7 +157,7 @@ def _store(
     locked.read_after = None
     locked.missing_since = None
     store.store_revision(
-        locked, row=row, parsed=parsed, actor=ACTOR, now=now, examiner=examiner
+        locked, row=row, examined=examined, actor=ACTOR, now=now, examiner=examiner
     )
     if was_gone:
         _record_found_again(locked)

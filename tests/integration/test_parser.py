@@ -164,7 +164,7 @@ def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(
     hostile,
     monkeypatch,
 ):
-    monkeypatch.setattr(store, "parse_content", store.unparsed_content)
+    monkeypatch.setattr(store, "examine_content", store.unexamined)
     message = enclose(("a.xml", b"<!---->" * 60, "text/xml"), fetched=False)
     Review.objects.update(risk_level="")
     fetch_all(message)

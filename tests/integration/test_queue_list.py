@@ -332,7 +332,7 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
     def fail(content):
         raise RecursionError
 
-    monkeypatch.setattr(examination, "amounts", fail)
+    monkeypatch.setattr(examination, "vector", fail)
     message = make_message(connection, markdown="Dear Dana, your report is ready.")
     assert message.revision is not None
     assert message.search == ""

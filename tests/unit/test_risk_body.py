@@ -7,16 +7,18 @@ import re
 import pytest
 
 from common.fingerprint import FIELDS, Attachment, Content
-from rendering.render import parse_content, render_message
-from risk import find_risks
-from risk.check_content import why_dangerous
-from risk.findings import RiskContext
+from rendering.render import render_message
+from risk.check_files import why_dangerous
+from risk.findings import RiskContext, run_checks
+from risk.jobs import examine
+from risk.known import CHECKS
 
 
 def risks(**fields):
     content = Content(**fields)
-    parsed = parse_content(content)
-    return find_risks(content, parsed.shown, RiskContext(text_part=parsed.text_part))
+    examined = examine(content)
+    known = run_checks(CHECKS, content, examined.shown, RiskContext())
+    return (*examined.findings, *known)
 
 
 def found(rule, **fields):

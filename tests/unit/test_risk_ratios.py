@@ -9,8 +9,8 @@ import pytest
 
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
-from risk import find_risks
-from risk.findings import RiskContext
+from risk import jobs, known
+from risk.findings import RiskContext, run_checks
 from risk.similarity import shape
 from tests.linear import is_linear
 
@@ -79,8 +79,8 @@ def shown(fields):
 
 def judge(message):
     content, parsed = message
-    known = replace(KNOWN, text_part=parsed.text_part)
-    find_risks(content, parsed.shown, known)
+    context = replace(KNOWN, text_part=parsed.text_part)
+    run_checks((*jobs.CHECKS, *known.CHECKS), content, parsed.shown, context)
     shape(content, parsed)
 
 

@@ -335,10 +335,12 @@ def marked(
         if is_mark or not is_changed:
             yield is_mark, part
             continue
-        for is_blank, run in groupby(part, lambda one: one.isspace() and one not in plain):
+        for is_blank, run in groupby(
+            part, lambda one: one.isspace() and one not in plain
+        ):
             if not is_blank:
                 yield False, "".join(run)
                 continue
             for blank in run:
-                name = _SPACES.get(blank) or unicodedata.name(blank, "blank")
+                name = _SPACES.get(blank, "") or unicodedata.name(blank, "blank")
                 yield True, name.lower()

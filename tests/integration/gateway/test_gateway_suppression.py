@@ -23,9 +23,8 @@ from gateway.models import (
 from gateway.states import Mode, Status
 from gateway.suppression import says_gone
 from mirror.store import content_of
-from rendering.render import parse_content, render_message
-from risk import find_risks
-from risk.findings import RiskContext
+from rendering.render import render_message
+from risk.jobs import examine
 from tests.integration.gateway.world import (
     add_key,
     add_sandbox_keys,
@@ -334,10 +333,7 @@ def test_mail_carries_what_the_reviewer_read_in_both_parts_and_the_headers(
     shown = render_message(content)
     assert render_message(content_of({**row, "html_body": None})).text == text
     assert shown.read == render_message(content_of({"html_body": sent_html})).read
-    parsed = parse_content(content)
-    assert (
-        find_risks(content, parsed.shown, RiskContext(text_part=parsed.text_part)) == ()
-    )
+    assert examine(content).findings == ()
 
 
 def test_one_click_unsubscribes_and_an_admin_lifts_it(shop, mail_server):

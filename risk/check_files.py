@@ -1,0 +1,92 @@
+"""The check of attached files by their names and declared types: which of them can run
+code. Their bytes are read elsewhere (`mirror.attachments.detection`).
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from common.fingerprint import Attachment, Content
+from rendering import RenderedMessage, found_in, named, stripped
+from rendering.invisibles import BIDI
+from risk.findings import ATTACHMENTS, Finding, RiskContext, finding, one_word, quoted
+from risk.rules import Level
+
+# Endings of files that run code when they are opened.
+_RUNS = frozenset(
+    "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
+    "cpl dll sys ocx reg inf scf iso img vhd vhdx dmg pkg app command sh bash run elf apk ipa deb rpm py pyw "
+    "pyz pl rb php docm dotm xlsm xlsb xltm xlam xll pptm potm ppam ppsm sldm one chm gadget "
+    "application settingcontent-ms library-ms search-ms theme website desktop workflow action xpi crx "
+    "scpt ade adp mdb accde rdp msc iqy oqy dqy rqy slk odc diagcab diagpkg appinstaller msixbundle appref-ms ws wsc "
+    "sct ps1xml psc1 psd1 job hlp grp xbap xla xlb ppa wll webloc inetloc terminal fileloc scptd vbscript".split()
+)
+_OPENS_IN_BROWSER = frozenset(
+    {"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"}
+)
+# Endings that are put before another one, so that a program looks like a document.
+_LOOKS_HARMLESS = frozenset(
+    "pdf doc docx xls xlsx ppt pptx odt ods txt rtf csv jpg jpeg png gif webp mp3 mp4 zip eml htm html".split()
+)
+# How the declared content types of files that run code begin.
+_TYPES = (
+    *"application/x-msdownload application/x-msdos-program application/x-ms-shortcut application/x-msi "
+    "application/x-dosexec application/x-executable application/x-sh application/x-bat application/x-mach-binary "
+    "application/x-elf application/x-javascript application/x-apple-diskimage application/x-iso9660-image "
+    "application/x-java-archive application/vnd.microsoft.portable-executable application/java-archive "
+    "application/javascript application/hta application/vnd.android.package-archive "
+    "text/javascript text/vbscript text/x-sh text/x-python".split(),
+)
+
+
+def attachment_runs_code(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Attachments that run code when opened, or that hide what they are."""
+    for attachment in content.attachments:
+        why, level = why_dangerous(attachment)
+        if why:
+            name = named(attachment.name)
+            is_milder = level == "notice"
+            sentence = "An attachment can run code when it is opened."
+            if is_milder:
+                sentence = "An attachment is a web page that opens in the browser."
+            yield finding(
+                "attachment_runs_code",
+                sentence,
+                f"{quoted(name, 120)}: {why}.",
+                (name,),
+                is_milder=is_milder,
+                anchor=ATTACHMENTS,
+            )
+
+
+def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
+    """Return why an attachment can run code when it is opened, and the level of the
+    finding; both empty if its name and type do not say so.
+    """
+    # Windows drops blanks and dots at the end of a name.
+    name = last_part(attachment.name).strip().rstrip(". ").lower()
+    endings = name.split(".")[1:]
+    ending = endings[-1].strip() if endings else ""
+    if set(found_in(attachment.name)) & BIDI:
+        return (
+            f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}",
+            "high",
+        )
+    if ending in _RUNS:
+        if len(endings) > 1 and endings[-2].strip() in _LOOKS_HARMLESS:
+            return f"named like a .{endings[-2].strip()}, but a .{ending}", "high"
+        return f".{ending} files run", "high"
+    declared = attachment.content_type.strip()
+    kind = declared.lower()
+    has_macros = kind.startswith("application/vnd.ms-") and "macroenabled" in kind
+    if kind.startswith(_TYPES) or has_macros:
+        return f"declared as {one_word(declared[:80])}", "high"
+    if ending in _OPENS_IN_BROWSER:
+        return f".{ending} files can contain scripts", "notice"
+    return "", ""
+
+
+def last_part(name: str) -> str:
+    """Return a file's name without folders and without invisible characters."""
+    return stripped(name).replace("\\", "/").rpartition("/")[2]
