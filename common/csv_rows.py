@@ -4,19 +4,17 @@ that no spreadsheet runs a cell as a formula. Pure.
 
 import csv
 import io
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 # What a spreadsheet may take for the beginning of a formula. Some treat the full-width
 # forms (\uff1d and so on) like the usual characters.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
-# Invisible characters: some spreadsheets remove them from the beginning of a cell.
-_INVISIBLE = re.compile(r"[\s\u200b-\u200f\u2060\ufeff\0]*")
-# A semicolon or tab, then perhaps the beginning of a formula. Some programs split a
-# line at these even inside quotes, so that what follows is a cell of its own.
-_AFTER_SEPARATOR = re.compile(
-    r"([;\t][;\"\s\u200b-\u200f\u2060\ufeff\0]*+)('*+)([=+\-@\uff1d\uff0b\uff0d\uff20]?)"
-)
+# The same without the control characters.
+_SIGNS = FORMULA[:8]
+# All blanks, and invisible characters: some spreadsheets remove them from the beginning
+# of a cell.
+_INVISIBLE = "".join(filter(str.isspace, map(chr, range(0x3001))))
+_INVISIBLE += "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\0"
 
 
 def csv_row(cells: Iterable[object]) -> str:
@@ -32,19 +30,34 @@ def harmless(cell: str) -> str:
     """Return the cell with apostrophes, so that it is text in every spreadsheet, even
     in one that splits it into several cells.
     """
-    cell = _AFTER_SEPARATOR.sub(
-        lambda match: f"{match[1]}'{match[2]}{match[3]}" if match[3] else match[0], cell
-    )
+    cell = _after_separators(cell, lambda apostrophes: f"'{apostrophes}")
     return f"'{cell}" if _begins_formula(cell) else cell
 
 
 def without_escapes(cell: str) -> str:
     """Return a cell of a file that we wrote as it was before `harmless`."""
-    cell = _AFTER_SEPARATOR.sub(
-        lambda match: f"{match[1]}{match[2][1:]}{match[3]}" if match[3] else match[0],
-        cell,
-    )
+    cell = _after_separators(cell, lambda apostrophes: apostrophes[1:])
     return cell[1:] if cell.startswith("'") and _begins_formula(cell) else cell
+
+
+def _after_separators(cell: str, change: Callable[[str], str]) -> str:
+    """Return a cell with the apostrophes changed that stand before the beginning of a
+    formula and after a semicolon or tab. Some programs split a line at these even
+    inside quotes, so that what follows is a cell of its own.
+    """
+    first, *others = cell.replace("\t", ";").split(";")
+    parts = [first]
+    position = len(first)
+    for part in others:
+        quoted = part.lstrip(f'{_INVISIBLE}"')
+        formula = quoted.lstrip("'")
+        apostrophes = quoted[: len(quoted) - len(formula)]
+        if formula.startswith(_SIGNS):
+            apostrophes = change(apostrophes)
+        before = part[: len(part) - len(quoted)]
+        parts += [cell[position], before, apostrophes, formula]
+        position += 1 + len(part)
+    return "".join(parts)
 
 
 def _begins_formula(cell: str) -> bool:
@@ -52,4 +65,4 @@ def _begins_formula(cell: str) -> bool:
     these, so that it can be taken away again.
     """
     cell = cell.lstrip("'")
-    return cell.startswith(FORMULA) or _INVISIBLE.sub("", cell, 1).startswith(FORMULA)
+    return cell.startswith(FORMULA) or cell.lstrip(_INVISIBLE).startswith(FORMULA)

@@ -13,6 +13,9 @@ _MARK = re.compile(
 )
 _REFERENCE = re.compile(r"[0-9A-Z]{1,24}")
 _VIA = " via Countersign"
+# Characters at the end of a reason in which marks are searched. The desk's own reasons
+# are shorter.
+_READ = 4_000
 # These would make a name end the mark early, or let it be decoded as an encoded word.
 _NOT_IN_NAMES = re.compile(r"(?:[()\s\x00-\x1f\x7f]|=\?)+")
 
@@ -28,7 +31,7 @@ def via(who: str) -> str:
     """Return the name of the person who decided as it is sent to MultiMail: “Ana via
     Countersign”.
     """
-    return f"{_NOT_IN_NAMES.sub(' ', who).strip()[:80] or 'Somebody'}{_VIA}"
+    return f"{_NOT_IN_NAMES.sub(' ', who[:200]).strip()[:80] or 'Somebody'}{_VIA}"
 
 
 def with_reported(reason: str, reference: object, who: str) -> str:
@@ -42,14 +45,14 @@ def with_reported(reason: str, reference: object, who: str) -> str:
 
 def references_in(reason: str) -> list[str]:
     """Return the references in all marks of a reason."""
-    return [mark[1] or mark[2] for mark in _MARK.finditer(reason)]
+    return [mark[1] or mark[2] for mark in _MARK.finditer(reason[-_READ:])]
 
 
 def split_reference(reason: str) -> tuple[str, str]:
     """Return a reason without the mark at its end, and the reference in that mark;
     either may be empty.
     """
-    for mark in _MARK.finditer(reason):
+    for mark in _MARK.finditer(reason, max(0, len(reason) - _READ)):
         if mark.end() == len(reason):
             return reason[: mark.start()], mark[1] or mark[2]
     return reason, ""
@@ -57,9 +60,9 @@ def split_reference(reason: str) -> tuple[str, str]:
 
 def without_references(reason: str) -> str:
     """Return a reason without its marks: only the words that somebody wrote."""
-    return _MARK.sub(" ", reason).strip()
+    return (reason[:-_READ] + _MARK.sub(" ", reason[-_READ:])).strip()
 
 
 def is_reference(reason: str) -> bool:
     """Whether the reason is only a mark, so nobody wrote any words."""
-    return bool(_MARK.fullmatch(reason))
+    return len(reason) <= _READ and bool(_MARK.fullmatch(reason))

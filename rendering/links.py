@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from common.domains import has_known_suffix, registered_domain
+from common.domains import MAX_HOST, has_known_suffix, registered_domain
+from common.words import normalized
 from rendering.invisibles import stripped
 from rendering.result import Link
 from simple_form.declarations import pixels
@@ -83,7 +84,7 @@ def readable(text: str) -> str:
     text = stripped(text)
     if not text.isascii():
         text = _DOT.sub(".", _FULL_STOP.sub(" ", text))
-        text = _SEAM.sub(" ", unicodedata.normalize("NFKC", text))
+        text = _SEAM.sub(" ", normalized("NFKC", text))
     return _DOT_IN_WORDS.sub(".", text)
 
 
@@ -236,7 +237,7 @@ def host_flags(host: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def unicode_host(host: str) -> str:
     """Return `host` with the characters that its xn-- labels (punycode) stand for."""
-    if "xn--" not in host or len(host) > 253:
+    if "xn--" not in host or len(host) > MAX_HOST:
         return host
     labels = []
     for label in host.split("."):
@@ -415,7 +416,11 @@ def _ascii_host(host: str) -> str:
 
 
 def in_punycode(host: str) -> str:
-    """Return `host` with each label that is not ASCII as an xn-- label (punycode)."""
+    """Return `host` with each label that is not ASCII as an xn-- label (punycode); a
+    host that is too long to be looked up, which would take quadratic time, unchanged.
+    """
+    if len(host) > MAX_HOST:
+        return host
     labels = []
     for label in host.split("."):
         if not label.isascii():

@@ -12,7 +12,7 @@ from common.fingerprint import Content, normalise_address
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import find_hosts, readable, short_target
-from rendering.result import NOT_SAFE, Difference
+from rendering.result import Difference
 from risk.addresses import domain_of, is_same_registrant, named_addresses
 from risk.findings import (
     ADDRESSES,

@@ -9,11 +9,11 @@ judged by a similar one.
 import hashlib
 import json
 import re
-import unicodedata
 from functools import lru_cache
 from itertools import zip_longest
 
 from common.fingerprint import Content
+from common.words import normalized
 from rendering import ParsedContent
 from rendering.invisibles import stripped
 from rendering.links import find_hosts, origin_of, readable
@@ -92,7 +92,7 @@ def shape(content: Content, parsed: ParsedContent) -> str:
 def _mask(text: str) -> str:
     """Return a text with a mark in place of each value that a template would fill in."""
     rest = text[MAX_MASKED:]
-    text = unicodedata.normalize("NFKC", stripped(text[:MAX_MASKED]))
+    text = normalized("NFKC", stripped(text[:MAX_MASKED]))
     # Only the name in the greeting is masked. Elsewhere, words in the place of a name
     # could say anything.
     if words := greeting_of(text.replace(TAG, "")).words:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from common.fingerprint import Content
-from common.words import MAX_TEXT
+from common.words import MAX_TEXT, normalized
 from rendering import ParsedContent
 from rendering.invisibles import stripped
 from risk.money import (
@@ -170,7 +170,7 @@ _ADDRESS = re.compile(
 # Returns a text in the one form that is read: links shortened, digits as 0 to 9, one
 # blank for every gap, paragraphs kept.
 def _fold(text: str) -> str:
-    written = _ADDRESS.sub(r"\1", unicodedata.normalize("NFC", stripped(text)))
+    written = _ADDRESS.sub(r"\1", normalized("NFC", stripped(text)))
     written = _STAR.sub(" × ", written)
     return _BLANKS.sub(
         lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ",
