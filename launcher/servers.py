@@ -24,6 +24,7 @@ from launcher.postgres import OWNER, Postgres
 JOBS = (
     "rendering.jobs",
     "risk.jobs",
+    "approvals.message_page.content.jobs",
     "mirror.attachments.jobs",
     "audit.verification.jobs",
     "gateway.jobs",

@@ -20,14 +20,13 @@ def render_message(content: Content) -> RenderedMessage:
     parser was killed over it. Raises ParserUnavailable.
     """
     try:
-        return RenderedMessage.from_json(ask_parser("render_message", content))
+        return RenderedMessage.from_json(ask_parser("render_message", asdict(content)))
     except ParserKilled:
         return render_source(content, NOT_SAFE)
 
 
-def ask_parser(job: str, content: Content) -> Any:
-    """Return the answer of a job that reads a content. Raises ParserKilled or
+def ask_parser(job: str, request: Any) -> Any:
+    """Return the answer of a job that reads and writes JSON. Raises ParserKilled or
     ParserUnavailable.
     """
-    request = json.dumps(asdict(content)).encode()
-    return json.loads(parse(job, request, patience=PATIENCE))
+    return json.loads(parse(job, json.dumps(request).encode(), patience=PATIENCE))

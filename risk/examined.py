@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from common.fingerprint import Content
@@ -56,7 +56,7 @@ def examine_content(content: Content) -> Examined:
     killed over it. Raises ParserUnavailable.
     """
     try:
-        return Examined.from_json(ask_parser("examine_content", content))
+        return Examined.from_json(ask_parser("examine_content", asdict(content)))
     except ParserKilled:
         return unexamined(content)
 

@@ -5,8 +5,10 @@ Only the open tab is computed. Rendered messages are cached in this process.
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -32,9 +34,11 @@ from common.pages import DeskRequest, LenientForm
 from mirror.models import Message, Revision
 from mirror.store import rendered_content
 from mirror.sync.reads import original_of
+from parsing.client import ParserKilled
 from policy.rules.demand import Demand
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
+from rendering.parsed import ask_parser
 from risk.addresses import everybody
 from simple_form.result import PREHEADER
 
@@ -92,6 +96,19 @@ LINES = 12
 LINE = 300
 # Lines shown of what an agent that gets the message would read.
 AGENT_LINES = 40
+
+
+@lru_cache(maxsize=32)
+def stated_facts(
+    text: str, domains: tuple[str, ...], thread: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return what a message states (`content.jobs.Facts`), as the parser found it;
+    nothing if it was killed over it. Raises ParserUnavailable.
+    """
+    facts: dict[str, Any] = {}
+    with suppress(ParserKilled):
+        facts = ask_parser("state_facts", [text, domains, thread])
+    return facts
 
 
 def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:

@@ -53,7 +53,6 @@ from approvals.message_page.content.differences import (
     changes_since_sent_back,
     edits_context,
 )
-from approvals.message_page.content.stated_facts import facts_of
 from approvals.message_page.sheet import (
     Way,
     approve_label,
@@ -61,6 +60,7 @@ from approvals.message_page.sheet import (
     inbox_of,
     rendered_message_of,
     sheet_context,
+    stated_facts,
     way_asked,
 )
 from approvals.message_page.side_panel import (
@@ -355,11 +355,13 @@ def message_context(
     if message.is_local and not message.is_held:
         context["local_note"] = local_messages.feature().note(message, actor)
     if content is not None and rendered is not None:
-        thread = [one.text for one in conversation.messages if one.text]
         context["inbox"] = inbox_of(content, rendered)
-        context["facts"] = facts_of(
-            f"{content.subject}\n{rendered.plain}", rendered.links, thread
-        )
+        if not rendered.doubt:
+            thread = (one.text for one in conversation.messages if one.text)
+            domains = (one.domain for one in rendered.links if one.domain)
+            context["facts"] = stated_facts(
+                f"{content.subject}\n{rendered.plain}", tuple(domains), tuple(thread)
+            )
     context |= edits_context(
         message,
         was_edited="message.edit_asked" in happened,

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from approvals.message_page.content.jobs import READ, facts_of
 from approvals.message_page.content.source import (
     STRETCH,
     compare_parts,
     page_count,
     stretch_of,
 )
-from approvals.message_page.content.stated_facts import READ, facts_of
 from approvals.message_page.sheet import PREVIEW, approve_label, inbox_of
 from approvals.message_page.side_panel import discord_address
 from common.fingerprint import FIELDS, Content
@@ -169,7 +169,8 @@ def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_to
 
 def facts(text, thread=None):
     message = render_message(Content(markdown=text))
-    found = facts_of(message.plain, message.links, thread)
+    domains = [link.domain for link in message.links if link.domain]
+    found = facts_of(message.plain, domains, thread or ())
     return {
         kind.name: {fact.text: fact.in_thread for fact in kind.facts}
         for kind in found.kinds

@@ -3,13 +3,15 @@ the domains of links. Each one says whether the thread has it too.
 
 They are found by regular expressions for some languages, so a statement that no
 pattern matches is not listed. Nothing here judges a statement or reads the database.
+Runs in the parser only: it reads any text.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from rendering.result import Link
+from parsing.jobs import Job
 
 # How many facts of each kind are listed; of others only the number is shown.
 MOST = 12
@@ -126,13 +128,12 @@ class Facts:
     unread: int
 
 
-def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] = ()) -> Facts:
-    """Return the facts of a message. If there are texts of a thread, each fact is
-    compared with them.
+def facts_of(text: str, domains: Sequence[str], thread: Sequence[str] = ()) -> Facts:
+    """Return the facts of a message whose links lead to these domains. If there are
+    texts of a thread, each fact is compared with them.
     """
     searched = _BLANKS.sub(" ", text[:READ])
     thread_text = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
-    domains = [link.domain for link in links if link.domain]
     # Each finder yields the words of a fact and a key for comparison. The thread has
     # the fact too if the finder yields the same key for the thread or, with `by_words`,
     # if the thread's text contains the key.
@@ -229,3 +230,10 @@ def _promises(text: str) -> _Found:
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+JOBS = {
+    "state_facts": Job(
+        lambda request: json.dumps(asdict(facts_of(*json.loads(request)))).encode()
+    )
+}
