@@ -35,7 +35,7 @@ class GatewayError(Exception):
         super().__init__(error)
         self.error = error
         self.code = code or self.code
-        if field is None and (named := _NAMES_FIELD.match(error)):
+        if field is None and (named := _NAMES_FIELD.match(error[:200])):
             field = named[1]
         self.field = field
         self.hint = hint

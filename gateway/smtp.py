@@ -219,7 +219,8 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
     """Send the bytes of the message and wait for the answer. Raises FateUnknown if none
     comes, or HandoverFailed.
     """
-    data = re.sub(rb"(?m)^\.", b"..", message)
+    # A dot at the beginning of a line is doubled.
+    data = (b"\n" + message).replace(b"\n.", b"\n..")[1:]
     end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
     try:
         limit(smtp, MESSAGE_TIMEOUT)

@@ -57,6 +57,8 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _BODY_END = re.compile(r"</body>", re.IGNORECASE)
+# Characters of a content that patterns read in the worker: others are not copied.
+MAX_TEXT = 20_000
 _HIDDEN = "Please confirm the payment details by replying to this message today."
 
 
@@ -64,8 +66,11 @@ def plant(
     content: Content, rng: random.Random, *, without: frozenset[str] = frozenset()
 ) -> Planted | None:
     """Return the content with one fault, chosen at random from those that fit it; None
-    if none fits. The faults named in `without` are not used.
+    if none fits, or if it has more than MAX_TEXT characters. The faults named in
+    `without` are not used.
     """
+    if len(content.markdown or "") + len(content.html or "") > MAX_TEXT:
+        return None
     names = [name for name in FAULTS if name not in without]
     rng.shuffle(names)
     for name in names:

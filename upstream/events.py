@@ -5,7 +5,6 @@ spells events and fields in several ways, and all of them are understood
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,8 +42,6 @@ REFUSED = "message.refused"
 TEST = "webhook.test"
 # Levels of objects and lists in a body.
 MAX_DEPTH = 40
-# U+0000 and halves of surrogate pairs, which PostgreSQL cannot store.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -264,7 +261,8 @@ def storable(value: Any) -> Any:
     pairs become a replacement character, and NaN and infinite numbers become null.
     """
     if isinstance(value, str):
-        return _UNSTORABLE.sub("\ufffd", value)
+        text = value.replace("\0", "\ufffd")
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list):

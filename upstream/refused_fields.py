@@ -50,6 +50,8 @@ _FIELD_NAME = re.compile(
     """,
     re.VERBOSE,
 )
+# Characters of a text that are searched.
+MAX_TEXT = 2_000
 # How many levels of objects and lists in the answer are searched.
 MAX_DEPTH = 8
 
@@ -67,9 +69,9 @@ def refused_fields(
     if isinstance(field := answer.get("field"), str):
         # The error names its field, so no other counts: its sentence may list all
         # known fields, or quote the message.
-        is_about_text = _VALUE_ERROR.search(str(answer.get("error")).lower())
+        is_about_text = _VALUE_ERROR.search(str(answer.get("error"))[:MAX_TEXT].lower())
         is_about_value = "code" in answer and not _UNKNOWN_FIELD.search(
-            str(answer["code"]).lower()
+            str(answer["code"])[:MAX_TEXT].lower()
         )
         is_optional = field in sent and field in optional
         return (
@@ -101,11 +103,11 @@ def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:
     # Only a decision has an `email_id`. A text with it repeats the request as JSON, with
     # what the reviewer wrote.
     if isinstance(value, str) and '"email_id"' not in value:
-        yield value
+        yield value[:MAX_TEXT]
     elif isinstance(value, Mapping) and depth:
         for key, inner in value.items():
             if key not in sent or inner != sent[key]:
-                yield str(key)
+                yield str(key)[:MAX_TEXT]
                 yield from _texts(inner, sent, depth - 1)
     elif isinstance(value, list) and depth:
         for inner in value:

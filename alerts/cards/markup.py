@@ -4,7 +4,6 @@
 Lengths are counted in UTF-16 units, because the strictest chat services count so.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +22,7 @@ MAX_LINK = 512
 OPEN_TONES = ("amber", "orange")
 # Text that is cut must not end in a joiner or half an escape sequence, which would
 # change how the character beside it is shown.
-_HALF = re.compile(r"(?<![\\\u200d\ufe0f])[\\\u200d\ufe0f]++$")
-_LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+_HALF = "\\\u200d\ufe0f"
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,8 @@ class Markup:
 def visible(text: str) -> str:
     """Return `text` on one line, with each invisible character replaced by U+FFFD."""
     line = ""
-    for is_mark, piece in pieces(_LINES.sub(" ", text), Tally()):
+    lines = filter(None, text.replace("\t", "\n").splitlines())
+    for is_mark, piece in pieces(" ".join(lines), Tally()):
         line += "\ufffd" if is_mark else piece
     return line
 
@@ -125,7 +124,7 @@ def cut(text: str, limit: int) -> str:
         return ""
     while units(text) > limit - 1:
         text = text[: max(0, min(len(text) - 1, limit - 1))]
-    return _HALF.sub("", text) + "…"
+    return text.rstrip(_HALF) + "…"
 
 
 class Fields(list[Field]):

@@ -4,7 +4,6 @@ admin entered, makes one request with a time limit, and removes secrets from the
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -29,7 +28,7 @@ def address_error(url: str, *, example: str, hint: str = "") -> str:
     is. The words do not repeat the address, which is a secret.
     """
     hint = f" {hint}" if hint else ""
-    if re.search(r"[\s\\\x00-\x1f\x7f]", url) or not url.isascii():
+    if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
         return f"The address contains a space or another invalid character.{hint}"
     if (parts := split_address(url)) is None:
         return f"This is not a complete address such as {example}.{hint}"

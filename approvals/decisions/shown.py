@@ -7,7 +7,6 @@ beside the decision and recorded with it.
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,7 @@ from risk.findings import Finding, level_of, points_of, restored, score
 # The ledger actions: a browser loaded the version, perhaps ahead; it is on screen.
 SERVED = "message.served"
 OPENED = "message.opened"
-_LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
+_LINKS = ("http://", "https://", "www.", "mailto:", "href")
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,8 @@ def opened_parts(message: Message, actor: Actor) -> set[str]:
 
 def has_links(content: Mapping[str, Any]) -> bool:
     """Whether a stored content may contain links."""
-    return bool(
-        _LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}")
-    )
+    text = f"{content.get('markdown') or ''} {content.get('html') or ''}".lower()
+    return any(sign in text for sign in _LINKS)
 
 
 def key_of(file: AttachedFile) -> str:

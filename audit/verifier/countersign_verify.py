@@ -267,7 +267,8 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
 # is right. It may raise TypeError for a value of a wrong type.
 Rule = Callable[[Any], object]
 MOST = 2**63
-TEXT = re.compile("(?s).*").fullmatch
+# Any text, whose characters are not read.
+TEXT = re.compile("").match
 HASH = re.compile("[0-9a-f]{64}").fullmatch
 HASH_OR_EMPTY = re.compile("([0-9a-f]{64})?").fullmatch
 UUID = re.compile(

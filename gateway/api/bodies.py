@@ -7,7 +7,6 @@ sentences for people, not those of pydantic.
 
 import json
 import math
-import re
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -26,6 +25,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, clean_addresses
 from common.unique_keys import DuplicateKey, unique_keys
 from gateway.accounts import confirmed
@@ -46,7 +46,6 @@ MAX_KEY = 200
 # The type of the validation error for a header injection, which `api/site.py` also
 # records in the audit log.
 INJECTION = "header_injection"
-_GOES_ON = re.compile(r"[\r\n]")
 # Sentences for the types of pydantic's errors.
 _PLAIN = {
     "missing": "is missing.",
@@ -121,7 +120,7 @@ def without_nulls(changes: Json, *texts: str) -> Json:
 
 # Makes the value lower case, so that a word is accepted in any case.
 Lower = BeforeValidator(
-    lambda value: value.strip().lower() if isinstance(value, str) else value
+    lambda value: lowered(trimmed(value)) if isinstance(value, str) else value
 )
 
 
@@ -131,7 +130,8 @@ def _keeps_its_header(value: object) -> object:
     """
     parts = value.split(",") if isinstance(value, str) else value
     if isinstance(parts, list) and any(
-        isinstance(part, str) and _GOES_ON.search(part.strip()) for part in parts
+        isinstance(part, str) and not {"\r", "\n"}.isdisjoint(part.strip())
+        for part in parts
     ):
         raise PydanticCustomError(
             INJECTION, "must be a single line without control characters."

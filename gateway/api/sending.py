@@ -10,6 +10,7 @@ from django.http import JsonResponse
 from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
 
+from common.ascii import trimmed
 from gateway.api.answers import Json, Message, Sent, full_email
 from gateway.api.bodies import (
     MAX_KEY,
@@ -232,7 +233,7 @@ def accept(
 
     `fields` are its recipients and its subject, and those that put it into a thread.
     """
-    header_key = request.headers.get("Idempotency-Key", "").strip()
+    header_key = trimmed(request.headers.get("Idempotency-Key", ""))
     if len(header_key) > MAX_KEY:
         raise Invalid(
             f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key"

@@ -27,7 +27,6 @@ from gateway.inbound.headers import (
     storable,
 )
 from gateway.inbound.received_mail import (
-    END_OF_HEADERS,
     MAX_HEADERS_BYTES,
     MAX_LINES,
     Mail,
@@ -41,6 +40,7 @@ MAX_PARTS = 100
 MAX_HOPS = 30
 # Bytes given to the library at a time.
 _PIECE = 64 * 1024
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 # A header that each server adds.
 _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 # The words of Auto-Submitted that are stored; another word becomes the first of them.
@@ -74,7 +74,7 @@ def read_mail(content: bytes) -> Mail:
     """Return the message in `content`. Raises NotAccepted for a loop and for mail that
     is built to cost time or memory.
     """
-    ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
+    ending = _END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
     if ending is None and len(content) > MAX_HEADERS_BYTES:
         raise NotAccepted("552 5.3.4 The headers are larger than 256 kB")
     headers = content[: ending.start() if ending else None]

@@ -202,7 +202,7 @@ def _key(secret: str) -> ec.EllipticCurvePrivateKey:
     )
 
 
-_LOCAL = re.compile(r"bounce\+([0-9a-z]{26})\.([0-9a-f]{12})", re.IGNORECASE)
+_LOCAL = re.compile(r"bounce\+([0-9a-z]{26})\.([0-9a-f]{12})", re.IGNORECASE | re.ASCII)
 _SALT = "gateway.verp"
 
 

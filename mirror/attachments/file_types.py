@@ -3,12 +3,12 @@ extension or their declared type; what was detected about a file; and the reason
 file is not shown.
 """
 
-import re
 from dataclasses import dataclass
 
+from common.ascii import lowered, trimmed
 from common.fingerprint import Attachment
-from rendering import found_in, stripped
-from risk.check_files import why_dangerous
+from rendering import found_in
+from risk.check_files import last_part, why_dangerous
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def claimed_by_type(content_type: str) -> Kind | None:
     """Return the kind that a declared media type claims; None for a type that says
     nothing, such as application/octet-stream.
     """
-    return _BY_TYPE.get(content_type.partition(";")[0].strip().lower())
+    return _BY_TYPE.get(lowered(trimmed(content_type.partition(";")[0])))
 
 
 # --- What is known of a file ----------------------------------------------------------
@@ -217,8 +217,8 @@ def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
 
 def ending_of(name: str) -> str:
     """Return the extension of a file name, in lower case and without the dot."""
-    last = re.split(r"[/\\]", stripped(name))[-1].strip().rstrip(". ")
-    return last.rpartition(".")[2].strip().lower() if "." in last else ""
+    last = last_part(name).rstrip(". ")
+    return lowered(last.rpartition(".")[2]) if "." in last else ""
 
 
 def with_article(words: str) -> str:

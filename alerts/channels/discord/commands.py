@@ -45,7 +45,6 @@ _TYPED = "\nYou typed:\n"
 _FENCE = "```"
 # If fewer UTF-16 units than this are left, the typed text is not repeated.
 _MIN_UNITS = 40
-_BETWEEN = re.compile(r"[,;\s]+")
 _EMAIL_ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.:@=+-]{0,199}")
 # In UTF-16 units: how much of a subject, or of the recipients, an answer repeats.
 _SHOWN = 200
@@ -296,7 +295,7 @@ def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:
 
 def send_email(command: Command) -> str:
     """/sendemail: send a new message, and return the answer."""
-    to = [one for one in _BETWEEN.split(command.option("to")) if one]
+    to = command.option("to").replace(",", " ").replace(";", " ").split()
     subject = command.option("subject")
     body = command.option("body")
     if not to or not subject or not body:

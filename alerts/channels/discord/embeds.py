@@ -48,16 +48,18 @@ _MAX_REVISION = 2**63 - 1
 _SHORT = 100
 _SHORT_LINE = 200
 _SHORTENED = "Discord did not accept the full card. Open the message on the desk."
-_MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
-# A number with a dot at the beginning of a text, which Discord would show as a list.
-_NUMBERED = re.compile(r"^(\s*[0-9]+)\.")
+_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_~|>[]()#:<@-"})
 
 
 def escape(text: str) -> str:
     """Return `text` escaped so that Discord shows it as written: without Markdown,
     mentions, links or invisible characters.
     """
-    return _NUMBERED.sub(r"\1\\.", _MARKDOWN.sub(r"\\\1", visible(text)))
+    written = visible(text).translate(_MARKDOWN)
+    number, dot, rest = written.partition(".")
+    # Discord would show a number with a dot at the beginning of a text as a list.
+    is_item = number.isascii() and number.lstrip().isdecimal()
+    return f"{number}\\{dot}{rest}" if is_item and dot else written
 
 
 def literal(text: str, limit: int = MAX_SHORT) -> str:
