@@ -26,6 +26,7 @@ from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, OwnWord, Replacement, Review, RuleWeight
 from approvals.models.replacements import edit_of
 from common.actors import Actor
+from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
 from common.postgres import take_lock
 from common.references import without_references
@@ -140,7 +141,7 @@ def _own_domains(message: Message) -> set[str]:
 
 def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:
     """Return the recipients whose address is not at one of these domains."""
-    recipients = [address.lower() for address in everybody(content)]
+    recipients = list(map(lowered, everybody(content)))
     return [
         address
         for address in recipients
@@ -301,7 +302,7 @@ def _shares_people(message: Message, other: Message) -> bool:
 
 
 def _comparable(address: object) -> str:
-    return normalise_address(str(address)).lower()
+    return lowered(normalise_address(str(address)))
 
 
 def _plain_subject(message: Message) -> str:
@@ -344,7 +345,7 @@ def columns_of(
             *((CONTENT, words_of(one.name)) for one in content.attachments),
             (CONTENT, words_of(text_of(content, examined.words))),
         )
-        recipients = [address.lower() for address in everybody(content)]
+        recipients = list(map(lowered, everybody(content)))
         columns: dict[str, Any] = {
             "addresses": addresses_of(
                 recipients, sender=content.sender, direction=message.direction

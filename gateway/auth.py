@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security import HttpBearer
 
+from common.ascii import trimmed
 from gateway import limits
 from gateway.errors import Forbidden, InvalidKey
 from gateway.models import ApiKey, Scope, hash_key
@@ -36,10 +37,10 @@ def key_text(environ: Mapping[str, Any]) -> str:
     text. A bearer token wins over X-API-Key; other schemes are ignored.
     """
     authorization = str(environ.get("HTTP_AUTHORIZATION", ""))
-    scheme, _, token = authorization.strip().partition(" ")
+    scheme, _, token = trimmed(authorization).partition(" ")
     if scheme.lower() != "bearer":
         token = str(environ.get("HTTP_X_API_KEY", ""))
-    return token.strip()
+    return trimmed(token)
 
 
 def check_scopes(key: ApiKey, *scopes: str) -> None:

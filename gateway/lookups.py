@@ -11,6 +11,7 @@ from typing import TypeVar
 from django.core import signing
 from django.db.models import Model, QuerySet
 
+from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address
 from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox, Scope
@@ -36,7 +37,7 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     """Return the mailbox with this id or address, if the key may use it. Raises
     NotFound.
     """
-    named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
+    named = {"address": lowered(trimmed(name))} if "@" in name else {"pk": name}
     mailbox = Mailbox.objects.visible_to(key).filter(**named).first()
     if mailbox is None:
         raise NotFound(

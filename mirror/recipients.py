@@ -16,6 +16,7 @@ from typing import Any, Literal
 from django.db import connection as database
 
 from common.actors import Actor
+from common.ascii import lowered
 from common.fingerprint import Content
 from common.mail_addresses import comparable_text
 from mirror.models import Message, Revision
@@ -88,7 +89,7 @@ def addresses_of(
     received: in lower case, and without names.
     """
     people = (*recipients, sender) if direction == "inbound" else recipients
-    addresses = (bare_address(one).lower() for one in people)
+    addresses = (lowered(bare_address(one)) for one in people)
     # No address is longer, and PostgreSQL indexes no text of more than 2.7 kB.
     return list(
         dict.fromkeys(one for one in addresses if "@" in one and len(one) <= 320)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from common.ascii import lowered
 from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
 from common.mail_addresses import RUN_REASON, ascii_domain, may_be_run, names_next_hop
@@ -102,7 +103,7 @@ def unknown_addresses(
     ours = own_domains(context)
     known = context.known_addresses
     for whose, address in all_addresses(content):
-        if address.lower() not in known and domain_of(address) not in ours:
+        if lowered(address) not in known and domain_of(address) not in ours:
             yield whose, address
 
 
@@ -173,7 +174,7 @@ def lookalike_recipient(
                 anchor=address_anchor(address),
             )
         elif near := _near_person(
-            address.lower(), known_by_domain[domain][:MAX_COLLEAGUES]
+            lowered(address), known_by_domain[domain][:MAX_COLLEAGUES]
         ):
             yield finding(
                 "lookalike_recipient",
@@ -198,7 +199,7 @@ def first_contact(
     new = [
         address
         for address in everybody(content)
-        if domain_of(address) not in ours and not known.get(address.lower())
+        if domain_of(address) not in ours and not known.get(lowered(address))
     ]
     these = "this address" if len(new) == 1 else f"{len(new):,} of these addresses"
     yield from _about(new, "first_contact", f"Nobody has written to {these} before.")
@@ -360,7 +361,7 @@ def reply_elsewhere(
         domain = domain_of(address)
         if not sender or any(is_same_registrant(domain, own) for own in accepted):
             continue
-        is_known = bool(context.known_addresses.get(address.lower()))
+        is_known = bool(context.known_addresses.get(lowered(address)))
         yield finding(
             "reply_elsewhere",
             "Replies go to a different domain from the sender's.",

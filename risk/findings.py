@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
 from rendering import Link, RenderedMessage
 from risk.rules import RULES, Level, Rule
@@ -257,7 +258,7 @@ def address_id(address: str) -> str:
     """Return the HTML id of an address on the page. It is a hash, because the address
     is hostile text; all spellings of an address have the same id.
     """
-    spelled = normalise_address(address).lower().encode("utf-8", "replace")
+    spelled = lowered(normalise_address(address)).encode("utf-8", "replace")
     return f"address-{hashlib.blake2b(spelled, digest_size=5).hexdigest()}"
 
 

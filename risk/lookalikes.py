@@ -12,6 +12,7 @@ from typing import Any
 
 from rapidfuzz.distance import OSA, Levenshtein
 
+from common.ascii import lowered
 from common.domains import registered_domain
 from rendering.links import scripts, unicode_host
 
@@ -142,7 +143,7 @@ def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, st
     for one in findings:
         evidence: Sequence[str] = one.get("evidence") or ()
         if one.get("rule") == "lookalike_recipient" and len(evidence) > 1:
-            yield evidence[0].lower(), evidence[1]
+            yield lowered(evidence[0]), evidence[1]
 
 
 def compare_names(address: str, known: str) -> Comparison:

@@ -13,6 +13,7 @@ from approvals.decisions.later import LaterForm
 from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
 from approvals.usual_texts import BUILT_IN, Presets, words_named
+from common.ascii import lowered
 from common.fingerprint import FINGERPRINT, Content
 from common.pages import MultilineField
 from mirror.models import Message
@@ -206,7 +207,7 @@ def recipient_question(
     message the domain of its sender is asked for.
     """
     addresses = (content.sender,) if is_inbound else everybody(content)
-    people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
+    people = list(dict.fromkeys(lowered(bare_address(one)) for one in addresses))
     address = next((one for one in people if one in suspicious), next(iter(people), ""))
     domain = address.rpartition("@")[2]
     if len(people) > FEW or not domain:

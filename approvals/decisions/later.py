@@ -16,6 +16,7 @@ from django import forms
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
 from audit.trail.sentences import duration
+from common.ascii import lowered
 from common.pages import SentenceForm
 from common.time_zones import zone_name, zone_named
 from mirror.models import Message
@@ -234,5 +235,5 @@ def domain_of(message: Message) -> str:
     """Return the domain of the first recipient; empty where it is not known."""
     if not message.recipients:
         return ""
-    first = bare_address(str(message.recipients[0])).lower()
+    first = lowered(bare_address(str(message.recipients[0])))
     return first.rpartition("@")[2][:255]

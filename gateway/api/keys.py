@@ -7,6 +7,7 @@ from django.http import JsonResponse
 from ninja import Router
 from pydantic import AfterValidator, Field
 
+from common.ascii import lowered, trimmed
 from gateway import accounts
 from gateway.api.answers import CONFIRMABLE, Answer, Iso, Json, OrNone, PendingApproval
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, MailboxName, example
@@ -20,7 +21,7 @@ def known_scopes(scopes: list[str]) -> list[str]:
     """Return scopes as they are stored: in lower case, each once. Raises ValueError for
     an unknown scope, and for send and oversight together.
     """
-    scopes = list(dict.fromkeys(scope.strip().lower() for scope in scopes))
+    scopes = list(dict.fromkeys(lowered(trimmed(scope)) for scope in scopes))
     if unknown := [scope for scope in scopes if scope not in Scope.values]:
         raise ValueError(
             f"there is no scope {unknown[0][:40]!a}; the scopes are {_NAMES}."

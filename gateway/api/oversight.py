@@ -10,6 +10,7 @@ from annotated_types import Len, MaxLen
 from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
+from common.ascii import lowered, trimmed
 from gateway import mailboxes
 from gateway.api.answers import (
     Answer,
@@ -100,7 +101,7 @@ class Verdict(NamesEmail):
     @model_validator(mode="after")
     def _is_clear(self) -> Self:
         words = {
-            _ACTIONS.get(word.strip().lower(), "")
+            _ACTIONS.get(lowered(trimmed(word)), "")
             for word in (self.action, self.decision)
             if word
         }
@@ -126,7 +127,7 @@ class Verdict(NamesEmail):
 
     def outcome(self) -> str:
         """Return `approved` or `rejected`."""
-        return _ACTIONS[(self.action or self.decision).strip().lower()]
+        return _ACTIONS[lowered(trimmed(self.action or self.decision))]
 
 
 class DecideIn(MustNameEmail, Verdict):

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from audit.recording import record
 from common.actors import Actor
+from common.ascii import lowered
 from common.mail_addresses import compared
 from mirror.models import Connection, KnownContact, Mailbox, SuppressedAddress
 from mirror.oversight_modes import is_looser
@@ -233,7 +234,7 @@ def read_suppressed(connection_id: int) -> str:
     is_whole = len(rows) < MAX_SUPPRESSED
     reasons = {}
     for row in rows:
-        address = str(row.get("email_address") or "").strip().lower()[:320]
+        address = lowered(str(row.get("email_address") or "").strip())[:320]
         if "@" in address:
             reasons[address] = str(row.get("reason") or "")[:MAX_REASON]
     with transaction.atomic():

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 
 from common.actors import Actor
+from common.ascii import lowered
 from common.fingerprint import Content
 from mirror.models import Mailbox, Message
 from mirror.recipients import Contact, contacts_of_actor
@@ -164,7 +165,7 @@ def lines_of_many(
         }
         own_domains = set(map(_domain, Mailbox.objects.addresses_in(connection)))
         outside = {
-            one.value.lower()
+            lowered(one.value)
             for listed in addresses.values()
             for one in listed
             if "@" in one.value and _domain(one.value) not in own_domains
@@ -205,19 +206,19 @@ def _lines(message: Message, content: Content) -> list[Field]:
             address, *others = finding.evidence
             with_other, alone = _WORDS[finding.rule]
             words = with_other.format(others[0]) if others else alone
-            suspicious.setdefault(address.lower(), []).append((finding.level, words))
+            suspicious.setdefault(lowered(address), []).append((finding.level, words))
     alike = dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
         if len(values) > SHOWN:
             # Suspicious addresses come first, so that none of them is left out.
             values = sorted(
-                values, key=lambda value: bare_address(value).lower() not in suspicious
+                values, key=lambda value: lowered(bare_address(value)) not in suspicious
             )
         field = _field(label, values)
         field.covered = name in content.coverage
         for one in field.addresses:
-            key = one.value.lower()
+            key = lowered(one.value)
             one.marks = tuple(suspicious.get(key, ()))
             one.spelled = spell_out(one.value)
             # A Punycode domain in Unicode, or a Unicode domain in Punycode.
@@ -303,7 +304,7 @@ def _status(
         return None
     if _domain(address) in own_domains:
         return AddressStatus("inside", "Inside")
-    contact = contacts.get(address.lower())
+    contact = contacts.get(lowered(address))
     if contact is None:
         return AddressStatus("new", "New")
     if contact.suppressed == "unsubscribed":
@@ -358,7 +359,7 @@ def add_lists(fields: Sequence[Field], judged: Judgement) -> None:
         if field.label in ("To", "Cc", "Bcc")
         for recipient in field.addresses
     ):
-        key = recipient.value.lower()
+        key = lowered(recipient.value)
         if key in refused:
             recipient.marks = (*recipient.marks, ("high", "Off the allowlist"))
         elif key in watched:
@@ -387,4 +388,4 @@ def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
 def _compared_form(recipient: str) -> str:
     """Return a recipient as `Address.value` has it, in lower case, for comparison."""
     address = bare_address(recipient)
-    return (address if "@" in address else recipient.strip()).lower()
+    return lowered(address if "@" in address else recipient.strip())
