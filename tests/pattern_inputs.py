@@ -1,20 +1,25 @@
-"""Finds every regular expression of the product, makes bad inputs for it, and runs them
-in a child process that is killed if it takes too long.
+"""Finds every regular expression of the product, makes bad inputs for it, and finds out
+by processor time whether it takes more than its input is long.
 
-Backtracking is slow on texts that nearly match. So an input repeats a text that a part
-of the pattern matches.
+Backtracking is slow on texts that nearly match. So an input is what the pattern expects
+before a repetition, a text that is repeated, and a character at which it fails. The
+characters are one from each class between which the pattern's repetitions distinguish,
+among them blanks, letters and digits beyond ASCII.
 """
 
 import ast
 import importlib
+import mmap
 import os
 import re
 import signal
-import struct
 import subprocess
+import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from re import _compiler, _parser
 from re import _constants as sre
@@ -22,9 +27,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 # Characters of an input.
-LARGEST = 32_768
-# Seconds of processor time after which an input is killed.
-SECONDS = 0.3
+LENGTH = 2_000
+# Seconds of processor time: a shorter run is not examined further.
+QUICK = 0.0005
+# An input that is eight times as long may take so many times as long. Quadratic time is
+# 64 times as long.
+MOST_TIMES = 24
 _SKIPPED = ("tests/", "benchmarks/", "docs/")
 # Methods that try a pattern at every position of a text.
 _SCANNING = frozenset({"search", "sub", "subn", "findall", "finditer", "split"})
@@ -172,35 +180,128 @@ def _is_in_function(call, tree):
 
 # --- Inputs ---------------------------------------------------------------------------
 
+_REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
+_CHARACTERS = (sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN)
+# Repetitions of fewer times add no more than a factor.
+_FEW = 20
+# Longer texts are not repeated, nor put before a repetition.
+_LONGEST = 200
+# Of characters in one class, the first of these stands for it.
+_USUAL = (
+    "\u2003\u00a0\x85\x1cé\u017f\u212aı中٣½\u0301\ud800 \n\ta0A_-.,:;/<>()@'\"\\\x00"
+)
 
-@cache
-def parts_of(pattern):
-    """Return texts that parts of a pattern match: each part alone, and together with
-    the parts before it.
-    """
-    texts = {}
 
-    def visit(tree):
-        before = ""
-        for operator, argument in tree:
-            sample = _sample([(operator, argument)])
-            for one in (sample, before + sample):
-                if 0 < len(one) <= 400:
-                    texts.setdefault(one)
-            before += sample
-            for inner in _inner(operator, argument):
-                visit(inner)
-
+def inputs_for(pattern: "re.Pattern[Any]") -> Iterator[tuple[str, str, str]]:
+    """Yield inputs as three texts: what comes before, what is repeated, the end."""
     # Without the flag UNICODE: compiled patterns for text have it, and the parser
     # refuses it for bytes.
-    visit(_parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE))
-    return tuple(texts)
+    tree = _parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE)
+    sampler = _Sampler(pattern, tree)
+    yield from dict.fromkeys(
+        (before, repeated, end)
+        for befores, repetitions in sampler.repetitions(tree, {""})
+        for before, repeated in product(befores, repetitions)
+        for end in ("", *sampler.alphabet)
+    )
+
+
+class _Sampler:
+    """Makes texts that parts of a pattern match."""
+
+    def __init__(self, pattern, tree):
+        self.flags = pattern.flags
+        self.is_bytes = isinstance(pattern.pattern, bytes)
+        self.matchers = {}
+        codes = set()
+        atoms = []
+        for node in _nodes(tree):
+            if node[0] in _REPEATS and node[1][1] > _FEW:
+                atoms += [one for one in _nodes(node[1][2]) if one[0] in _CHARACTERS]
+        for atom in atoms:
+            for operator, argument in atom[1] if atom[0] is sre.IN else [atom]:
+                if operator is sre.RANGE:
+                    codes |= {argument[0] - 1, *argument, argument[1] + 1}
+                elif operator in (sre.LITERAL, sre.NOT_LITERAL):
+                    codes |= {argument - 1, argument, argument + 1}
+        most = 0xFF if self.is_bytes else 0x10FFFF
+        characters = [*_USUAL, *map(chr, sorted(codes & {*range(most + 1)}))]
+        # One character of each class: all of a class are in the same sets.
+        by_class = {}
+        for one in characters:
+            if ord(one) <= most:
+                key = (one == "\n", *(self.matches(atom, one) for atom in atoms))
+                by_class.setdefault(key, one)
+        self.alphabet = list(by_class.values())
+
+    def matches(self, node, character):
+        """Whether a node for one character matches this one."""
+        key = repr(node)
+        if key not in self.matchers:
+            state = _parser.State()
+            self.matchers[key] = _compiler.compile(
+                _parser.SubPattern(state, [node]), self.flags
+            ).match
+        text = character.encode("latin-1") if self.is_bytes else character
+        return bool(self.matchers[key](text))
+
+    def repetitions(self, tree, befores):
+        """Yield for each repetition texts that may come before it, and texts to repeat;
+        and the texts of all parts, to repeat them from the start.
+        """
+        for operator, argument in tree:
+            samples = {self.sample([(operator, argument)], most) for most in (0, 1)}
+            if operator is sre.BRANCH:
+                samples |= {self.sample(branch, 1) for branch in argument[1]}
+            if operator in _REPEATS and argument[1] > _FEW:
+                bodies = {self.sample([one], 1) for one in argument[2]}
+                bodies |= {self.sample(argument[2], most) for most in (0, 1)}
+                yield befores, _short({*bodies, *self.alphabet})
+            for inner in _inner(operator, argument):
+                yield from self.repetitions(inner, befores)
+            longer = {before + one for before, one in product(befores, samples)}
+            yield {""}, _short(samples | longer)
+            befores = set(sorted(_short(longer | {""}), key=len)[-3:])
+
+    def sample(self, tree, most):
+        """Return a text that these parts match; with what is optional if `most`."""
+        text = ""
+        for operator, argument in tree:
+            if operator is sre.LITERAL:
+                text += chr(argument)
+            elif operator in _CHARACTERS:
+                usual = ("b", *"a0 -.,;!\"'<>()\n", *self.alphabet)
+                node = (operator, argument)
+                text += next((one for one in usual if self.matches(node, one)), "")
+            elif operator is sre.BRANCH:
+                text += self.sample(argument[1][0], most)
+            elif operator in _REPEATS:
+                times = max(argument[0], min(most, argument[1]))
+                text += self.sample(argument[2], most) * min(times, 64)
+            elif operator is sre.SUBPATTERN:
+                text += self.sample(argument[3], most)
+            elif operator is sre.ATOMIC_GROUP:
+                text += self.sample(argument, most)
+            elif operator is sre.AT and argument is sre.AT_BOUNDARY and most:
+                text += " "
+        return text
+
+
+def _short(texts):
+    return {one for one in texts if 0 < len(one) <= _LONGEST}
+
+
+def _nodes(tree):
+    for operator, argument in tree:
+        yield operator, argument
+        for inner in _inner(operator, argument):
+            yield from _nodes(inner)
 
 
 def _inner(operator, argument):
     if operator is sre.BRANCH:
         return list(argument[1])
-    if operator in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
+    if operator in _REPEATS:
         return [argument[2]]
     if operator is sre.SUBPATTERN:
         return [argument[3]]
@@ -209,80 +310,48 @@ def _inner(operator, argument):
     return [argument] if operator is sre.ATOMIC_GROUP else []
 
 
-def _sample(tree):
-    """Return a short text that these parts of a pattern match."""
-    text = ""
-    for operator, argument in tree:
-        if operator is sre.LITERAL:
-            text += chr(argument)
-        elif operator in (sre.ANY, sre.NOT_LITERAL):
-            text += "b" if argument == ord("a") else "a"
-        elif operator is sre.IN:
-            text += _member_of(argument)
-        elif operator is sre.BRANCH:
-            text += _sample(argument[1][0])
-        elif operator in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-            text += _sample(argument[2]) * max(1, min(argument[0], 64))
-        elif operator is sre.SUBPATTERN:
-            text += _sample(argument[3])
-        elif operator is sre.ATOMIC_GROUP:
-            text += _sample(argument)
-        elif operator is sre.AT and argument is sre.AT_BOUNDARY:
-            text += " "
-    return text
-
-
-def _member_of(members):
-    """Return a character that a set such as [a-z] matches."""
-    operator, argument = members[0]
-    if operator is sre.LITERAL:
-        return chr(argument)
-    if operator is sre.RANGE:
-        return chr(argument[0])
-    member = _compiler.compile(_parser.SubPattern(_parser.State(), [(sre.IN, members)]))
-    return next(filter(member.match, "a0 -.,;!\"'<>()\n"), "a")
-
-
-def repeated(one):
-    """Return an input that nearly matches: a text many times, and a character at its
-    end that no pattern expects.
-    """
-    return one * max(1, (LARGEST - 1) // len(one)) + "\x00"
-
-
 # --- The process that is killed -------------------------------------------------------
 
 
-def first_too_slow(cases):
-    """Run each pattern on its input in a child process. Return the index of the first
-    that takes too long; None if none does.
+def first_too_slow(found):
+    """Run a pattern on its inputs in a child process. Return the first that takes more
+    time than it is long; None if none does.
     """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        # The signal's default action ends the process even within one call of the
-        # matcher.
-        signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
-        for number, (found, text) in enumerate(cases):
-            is_bytes = isinstance(found.pattern.pattern, bytes)
-            os.write(writing, struct.pack("<I", number))
-            signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
-            _run(found, text.encode("latin-1", "replace") if is_bytes else text)
-        os._exit(0)
-    os.close(writing)
-    last = b""
-    while piece := os.read(reading, 4096):
-        last = (last + piece)[-4:]
-    os.close(reading)
-    _, status = os.waitpid(child, 0)
-    return struct.unpack("<I", last)[0] if status else None
+    inputs = list(inputs_for(found.pattern))
+    with mmap.mmap(-1, 8) as progress:
+        child = os.fork()
+        if child == 0:
+            # The signal's default action ends the process even within one call of the
+            # matcher.
+            signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+            for number, one in enumerate(inputs):
+                progress[:] = number.to_bytes(8)
+                signal.setitimer(signal.ITIMER_VIRTUAL, 1)
+                if not any(_is_linear(found, one) for _ in range(3)):
+                    os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        return inputs[int.from_bytes(progress[:])] if status else None
 
 
-def _run(found, subject):
+def _is_linear(found, parts):
+    seconds = _seconds(found, parts, LENGTH)
+    if seconds < QUICK:
+        return True
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1 + 4 * MOST_TIMES * seconds)
+    return _seconds(found, parts, 8 * LENGTH) <= MOST_TIMES * seconds
+
+
+def _seconds(found, parts, length):
+    before, repeated, end = parts
+    text = before + repeated * (length // len(repeated)) + end
+    if isinstance(found.pattern.pattern, bytes):
+        text = text.encode("latin-1", "replace")
+    began = time.process_time()
     if found.scans:
-        for _ in found.pattern.finditer(subject):
+        for _ in found.pattern.finditer(text):
             pass
     else:
-        found.pattern.match(subject)
-        found.pattern.fullmatch(subject)
+        found.pattern.match(text)
+        found.pattern.fullmatch(text)
+    return time.process_time() - began
