@@ -3,6 +3,7 @@ characters or a typing error; and aligns the two, so that a page can show the
 difference.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +33,12 @@ _CYRILLIC = "аеорсухіјѕԁһӏьгкмтвнԛԝ"
 _GREEK = "αεορςυνικτω"
 # Digits, signs, Cyrillic and Greek letters, and the Latin letters they look like.
 _LETTERS = str.maketrans(
-    f"01345|iıɡɑ{_CYRILLIC}{_GREEK}",
-    "oleaslllgaaeopcyxljsdhlbrkmtbhqwaeopcuvlktw",
+    f"01345|iıɡɑð{_CYRILLIC}{_GREEK}",
+    "oleaslllgadaeopcyxljsdhlbrkmtbhqwaeopcuvlktw",
 )
+# The names of letters that look like a Latin one: small capitals, letters with a hook
+# or a stroke, those of Lisu.
+_LETTER_NAME = re.compile(r"(?:LATIN|LISU) .*?([A-Z])(?: WITH .*)?")
 # Letters of other scripts that pass for Latin ones.
 _PASSES = frozenset(_CYRILLIC + _GREEK)
 
@@ -91,9 +95,16 @@ def skeleton(domain: str) -> str:
     """
     text = unicodedata.normalize("NFKD", unicode_host(domain)).casefold()
     text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
+    if not text.isascii():
+        text = "".join(map(_as_latin, text))
     for pair, character in _PAIRS:
         text = text.replace(pair, character)
     return text
+
+
+def _as_latin(character: str) -> str:
+    name = _LETTER_NAME.fullmatch(unicodedata.name(character, ""))
+    return name[1].lower() if name else character
 
 
 def is_near(first: str, second: str) -> bool:

@@ -2,154 +2,142 @@
 codes and signs of currencies, words that add zeros, number words, months, and words
 that show that a number is no sum. Also functions that look up a word and that value a
 number. Pure.
+
+Most names of currencies are those of Unicode's CLDR, in `currencies.txt`, which
+`tests/currencies.py` makes.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
+from rendering.links import scripts
 from risk.check_greeting import folded as without_accents
-from risk.lookalikes import has_mixed_scripts, passes_for_latin, skeleton
+from risk.lookalikes import skeleton
 
-# Chinese, Japanese and Korean characters, each of which is a word.
-CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_FIRST_CJK = "\u3040"
-# How many characters of a word are compared.
+# Letters of languages without spaces between words. Chinese characters and Japanese
+# hiragana are words of their own unless they belong to the name of a currency, and so
+# are the Korean numerals.
+_WORDS_ALONE = "\u3040-\u309f\u3400-\u9fff십백천만억"
+_KATAKANA = "\u30a0-\u30ff"
+UNSPACED = re.compile(
+    f"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\uac00-\ud7af{_WORDS_ALONE}{_KATAKANA}]"
+)
+_IS_WORD = re.compile(f"[{_WORDS_ALONE}]")
+_IS_KATAKANA = re.compile(f"[{_KATAKANA}]")
+# How many characters of a word are compared, and how many the name of a currency has in
+# these languages.
 _LONGEST = 40
+_LONGEST_UNSPACED = 16
 
 
 @lru_cache(maxsize=8192)
 def folded(word: str) -> str:
-    """Return a word in the form in which it is looked up: in lower case, without
-    accents and vowel signs.
+    """Return a word in the form in which it is looked up: in lower case and without
+    accents. A word of a language without spaces stays as it is.
     """
-    if word >= _FIRST_CJK:
-        return word[:_LONGEST]
-    return "".join(
-        one
-        for one in without_accents(word[:_LONGEST])
-        if unicodedata.category(one)[0] != "M"
-    )
+    if UNSPACED.match(word):
+        return word
+    plain = without_accents(word[:_LONGEST])
+    return "".join(one for one in plain if not unicodedata.combining(one))
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(map(folded, text.split()))
 
 
-# The codes of currencies. In the tables below, the empty code is used for words and
-# signs that several currencies share, such as "kr".
-CODES = frozenset(
-    "aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp byn bzd cad cdf chf "
-    "clf clp cny cnh cop crc cup cve czk djf dkk dop dzd egp ern etb eur fjd fkp gbp gel ghs gip gmd gnf gtq gyd hkd "
-    "hnl htg huf idr ils inr iqd irr isk jmd jod jpy kes kgs khr kmf kpw krw kwd kyd kzt lak lbp lkr lrd lsl lyd mad "
-    "mdl mga mkd mmk mnt mop mru mur mvr mwk mxn myr mzn nad ngn nio nok npr nzd omr pab pen pgk php pkr pln pyg qar "
-    "ron rsd rub rwf sar sbd scr sdg sek sgd shp sle sos srd ssp stn svc syp szl thb tjs tmt tnd top try ttd twd tzs "
-    "uah ugx usd uyu uzs ved ves vnd vuv wst xaf xcd xcg xof xpf yer zar zmw zwg btc eth usdt usdc".upper().split()
+CURRENCIES = Path(__file__).with_name("currencies.txt")
+# Names that CLDR lacks, in the form of that file: a line has a code, empty if its names
+# may be of several currencies, and names in the form that `folded` returns. Before a
+# name may be where it counts: "?" only after a number, because it is an ordinary word
+# too; "=" only beside a number, and in exactly these letters; "^" only before a number,
+# likewise.
+_MORE = """\
+|$|¥|元|圆|圓|?块|?塊|?角|kr|?fr|=Fr|^Fr|rs|dol|dols|bucks|?buck|greenbacks|?smackers|?grand|?grands|crowns|?crown|?ft
+|rupiya|dhs|?dh|^DH|уе|бакс|баксы|?бакса|?баксов|?баксами|soum|?livre|?livres|?libre|?tr|?kuai|тенге|?piastre|?piastres
+|?conto|?contos|?toman|تومان|تومن|?cfa|fcfa|?som|ƒ|?ރ|?שח|?شج|ユアン|?satoshi|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
+EUR|€|eurs|avro
+GBP|£|quid|sterling
+CHF|sfr|?stutz|?frankli
+PLN|zl|zlotow
+CZK|kc
+RUB|руб|?р|?тр
+UAH|грн
+BGN|лв
+KRW|₩|?원
+IDR|rp
+MYR|rm
+TRY|tl
+CNY|rmb
+USD|美金|u$d|us$
+JPY|円
+CNY|?위안
+TWD|台币|台幣
+HKD|港币|港幣
+ILS|₪|שח|?nis|^NIS
+KES|ksh|kshs
+TZS|tsh
+UGX|ush
+BDT|?tk|^Tk|^TK
+KZT|тг
+VES|?bs|^Bs|^BS
+PHP|₱|?piso
+PAB|^B/
+PEN|^S/
+ZAR|^R
+HUF|^Ft
+SAR|?رس
+EGP|?جم|^LE
+KWD|?kd|^KD|?دك
+LBP|?لل
+AED|?دإ
+VND|=đ|=Đ
+BTC|btc|bitcoin|bitcoins
+ETH|eth
+USDT|usdt
+USDC|usdc
+XRP|xrp
+DOGE|doge
+"""
+_NAMES: dict[str, str] = {}
+# Also of currencies that are no tender any more.
+CODES = set[str]()
+for _line in (CURRENCIES.read_text("utf-8") + _MORE).splitlines():
+    _code, *_names = _line.split("|")
+    CODES.add(_code)
+    _NAMES.update(dict.fromkeys(_names, _code))
+CODES.discard("")
+# Hundredths of a currency. If it has more of them, too large a sum is read.
+MINOR = _words(
+    "ct cts cent cents eurocent eurocents centime centimes céntimo céntimos cêntimo cêntimos centavo centavos "
+    "centesimo centesimi centů centov cenți centų sent senti senttiä sentti λεπτά λεπτό penny pence pennies p "
+    "rappen räppli pfennig pfennige öre øre aurar grosz grosze groszy groszów haléř haléře haléřů halier haliere "
+    "halierov fillér bani stotinka stotinki стотинка стотинки lipa lipe kopeck kopecks kopek kopeks kopeken kopeika "
+    "копейка копейки копеек коп копійка копійки копійок kuruş qəpik tiyin tiyn тиын тийин tetri თეთრი luma լումա "
+    "agora agorot אגורה אגורות fils فلس فلسا halala halalas هللة millime millimes paisa paise paisas पैसा पैसे پیسے "
+    "poisha sen kobo pesewa pesewas santim santims satang สตางค์ laari thebe ngwee toea"
 )
-SIGNS = {
-    "€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽": "RUB", "₴": "UAH", "₩": "KRW", "₪": "ILS", "฿": "THB",
-    "₫": "VND", "₦": "NGN", "₱": "PHP", "₿": "BTC", "💶": "EUR", "💷": "GBP", "💴": "", "💵": "", "💰": "",
-}  # fmt: skip
-_WORDS = {
-    "EUR": "欧元 歐元 ユーロ 유로 euro euros eurs eurot euroa euron eura eiro evro avro евро євро ευρω يورو אירו यूरो",
-    "GBP": "英镑 英鎊 quid sterling",
-    "CHF": "sfr franken",
-    "PLN": "zł",
-    "CZK": "kč korun koruna koruny",
-    "RUB": "руб р тр rouble roubles rubel",
-    "UAH": "грн",
-    "BGN": "лв лева",
-    "INR": "rupien rupias roupies रुपये रुपए रुपया",
-    "IDR": "rupiah rp",
-    "MYR": "rm",
-    "BRL": "reais",
-    "TRY": "tl lira liras lirası",
-    "CNY": "yuan renminbi rmb 人民币 人民幣",
-    "USD": "美元 美金",
-    "HKD": "港币 港幣 港元",
-    "JPY": "日元 日圆 日圓 yen 円 엔",
-    "KRW": "韩元 韓元 원",
-    "THB": "baht บาท",
-    "VND": "đồng vnđ",
-    "ILS": "שקל שקלים שח nis",
-    "NGN": "naira",
-    "TWD": "台币 台幣",
-    "KES": "ksh kshs",
-    "TZS": "tsh",
-    "UGX": "ush",
-    "BDT": "tk",
-    "KZT": "тенге тг",
-    "VES": "bs",
-    "AED": "dhs دإ",
-    "SAR": "رس",
-    "EGP": "جم",
-    "KWD": "kd دك",
-    "LBP": "لل",
-    "PHP": "piso",
-    "": "ドル ポンド 달러 파운드 δολάρια δολάριο दॉलर डॉलर دولار דולר ดอลลาร์ "
-    "pound pounds pfund livre livres libra libras sterlina sterline libre franc francs franchi franco fr "
-    "kr kron kronor kroner krona krone kronen krónur ft dol dols buck bucks cent cents centime centimes penny "
-    "pence pennies rs rupiya peso pesos dinar dinars dirham dirhams riyal riyals rial rials ريال درهم "
-    "دينار جنيه ليرة leu lei lev leva kuna tenge grand som soum taka birr cedi cedis kwacha shilling "
-    "shillings dh уе won dong real rand rands sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
-}
-# Names of money that are ordinary words too. They count as money only after a number,
-# or as a code in capitals.
-_ORDINARY = _words(
-    "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
-    "ft grand won real sol mark som lev lei leu cent libra libre livre franco nis bs tk kd dh р тр رس دإ جم دك لل "
-    "块 塊 角 원 엔"
-)
-# Beginnings of words that name money in all their forms: "rubl" for rubles, rublej.
-_BEGINNINGS = {
-    folded(word): code
-    for word, code in {
-        "dollar": "", "dolar": "", "доллар": "", "долар": "", "рубл": "RUB", "ruble": "RUB", "гривн": "UAH",
-        "гривен": "UAH", "hryvn": "UAH", "zlot": "PLN", "złot": "PLN", "forint": "HUF", "rupee": "INR",
-        "ringgit": "MYR", "бакс": "", "динар": "", "денар": "MKD", "shekel": "ILS", "bitcoin": "BTC",
-    }.items()
-}  # fmt: skip
-# After one of these, an ordinary word is money: "Danish crowns".
+# One of these is also an hour in Italian.
+_NAMES |= {f"?{_one}": "" for _one in MINOR - {"ore"}}
+_NAMES |= {f"={_one}": "" for _one in ("öre", "øre")}
+# Names of money that mean a thousand of it: "5 grand".
+THOUSANDS = frozenset(("grand", "grands", "тр"))
+# After one of these, an ordinary word is money: "Danish crown".
 _NATIONS = frozenset(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
     "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek".split()
 )
-_BAHT = folded("บาท")
-_CURRENCY = {folded(one): one for one in CODES}
-_CURRENCY |= {
-    folded(word): code for code, words in _WORDS.items() for word in words.split()
-}
-# Names of money that mean a thousand of it: "5 grand".
-THOUSANDS = frozenset(("grand", "тр"))
-# A pattern of the Chinese, Japanese and Korean names of money: these languages have no
-# spaces between words.
-CJK_MONEY = "|".join(
-    sorted((one for one in _CURRENCY if one >= _FIRST_CJK), key=len, reverse=True)
-)
-# By skeleton (what it looks like), the Latin names of money.
-_SKELETONS = {skeleton(key): key for key in _CURRENCY if key.isascii()}
-# Letters before "$" that say which currency it is, as in "A$"; also codes.
-DOLLARS = {
-    "us": "USD", "a": "AUD", "au": "AUD", "c": "CAD", "ca": "CAD", "can": "CAD", "nz": "NZD", "hk": "HKD", "s": "SGD",
-    "sg": "SGD", "r": "BRL", "nt": "TWD", "mx": "MXN",
-} | {one.lower(): one for one in CODES if one.endswith("D") or one in ("MXN", "BRL", "ARS", "CLP", "COP")}  # fmt: skip
-# By (word before, beginning of the name): which currency it is, as in "Swiss francs".
-NATIONAL = {
-    ("us", "dollar"): "USD", ("american", "dollar"): "USD", ("canadian", "dollar"): "CAD",
-    ("australian", "dollar"): "AUD", ("singapore", "dollar"): "SGD", ("british", "pound"): "GBP",
-    ("swiss", "franc"): "CHF", ("schweizer", "franken"): "CHF", ("swedish", "kron"): "SEK",
-    ("danish", "kron"): "DKK", ("norwegian", "kron"): "NOK", ("indian", "rupee"): "INR",
-}  # fmt: skip
+# Beginnings of words that look like a currency with an ending.
+_NO_ENDINGS = ("europ", "eurostar", "franc")
+# Scripts in which sums are read. A word in another one, or in two, may be a disguise.
+_SCRIPTS = frozenset(
+    "LATIN CYRILLIC GREEK ARMENIAN GEORGIAN HEBREW ARABIC SYRIAC THAANA ETHIOPIC DEVANAGARI BENGALI GURMUKHI GUJARATI "
+    "ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA THAI LAO TIBETAN MYANMAR KHMER MONGOLIAN CJK IDEOGRAPHIC".split()
+) | {"EAST ASIAN"}
 
-# Letters that are money only before a number, as in "R 500" for rand.
-PREFIXES = {
-    "R": "ZAR", "S/": "PEN", "KD": "KWD", "NIS": "ILS", "Tk": "BDT", "TK": "BDT", "Bs": "VES", "BS": "VES",
-    "LE": "EGP", "DH": "", "Ft": "HUF",
-}  # fmt: skip
-# Other abbreviations of money that may be written with points: "U.S.".
-ABBREVIATIONS = frozenset(("US", "LE", "уе", "тр", "رس", "دإ", "جم", "دك", "لل", "שח"))
 
 # How many zeros a word adds to the number before it. If languages differ, the larger
 # number counts; but "billion" and "trillion" are read as in English, because either sum
@@ -234,36 +222,110 @@ _THOUSANDS_BEHIND = tuple(
 _PASSES_FOR_DIGIT = frozenset(("o", "i", "l"))
 
 
+def pieces_of(word: str) -> Iterator[str]:
+    """Cut a run of letters where a language without spaces names a currency, and at
+    each character that is a word of its own. A name in katakana must end with them.
+    """
+    if not UNSPACED.search(word):
+        yield word
+        return
+    start = at = 0
+    while at < len(word):
+        size = _size_of_name(word, at) if UNSPACED.match(word, at) else 0
+        if not size and _IS_WORD.match(word, at):
+            size = 1
+        if not size:
+            at += 1
+            continue
+        if start < at:
+            yield word[start:at]
+        yield word[at : at + size]
+        start = at = at + size
+    if start < at:
+        yield word[start:]
+
+
+# Returns the length of the longest name of a currency that begins here, 0 if there is
+# none.
+def _size_of_name(word: str, at: int) -> int:
+    for end in range(min(at + _LONGEST_UNSPACED, len(word)), at, -1):
+        goes_on = _IS_KATAKANA.match(word, end - 1) and _IS_KATAKANA.match(word, end)
+        if not goes_on and named_by(word[at:end]) is not None:
+            return end - at
+    return 0
+
+
+def named_by(name: str) -> str | None:
+    """Return the code of the currency with this name or sign, in the form that `folded`
+    returns; empty if it may be several, None if there is none.
+    """
+    return _NAMES.get(name, _NAMES.get(f"?{name}"))
+
+
 def currency_of(
-    word: str, *, before: str = "", follows_number: bool = False
+    word: str,
+    *,
+    before: str = "",
+    follows_number: bool = False,
+    leads_number: bool = False,
 ) -> str | None:
     """Return the code of the currency that a word names, empty if it may be several;
     None if the word is no money. `before` is the word before it.
     """
-    code, is_ordinary = _looked_up(word)
-    is_sure = (
-        not is_ordinary or follows_number or word in CODES or folded(before) in _NATIONS
-    )
-    return code if is_sure else None
+    if word in CODES:
+        return word
+    is_sure = follows_number or folded(before) in _NATIONS
+    return _looked_up(word, is_sure, is_sure or leads_number)
 
 
-# Returns what `currency_of` does, and whether the word is an ordinary one too.
 @lru_cache(maxsize=8192)
-def _looked_up(word: str) -> tuple[str | None, bool]:
+def _looked_up(word: str, is_sure: bool, is_beside: bool) -> str | None:
     key = folded(word)
-    if (
-        key not in _CURRENCY
-        and not word.isascii()
-        and (has_mixed_scripts(word) or passes_for_latin(word))
-    ):
-        key = _SKELETONS.get(skeleton(word[:_LONGEST]), key)
-    by_beginning = next(
-        (code for start, code in _BEGINNINGS.items() if key.startswith(start)), None
-    )
-    if key.endswith(_BAHT):
-        # Thai has no spaces between words, so the name ends a longer word.
-        by_beginning = "THB"
-    return _CURRENCY.get(key, by_beginning), key in _ORDINARY
+    code = _NAMES.get(key)
+    if code is None and is_sure:
+        code = _NAMES.get(f"?{key}")
+        if code is None and len(word) > 1:
+            code = _NAMES.get(f"={word}")
+        if code is None and not key.startswith(_NO_ENDINGS):
+            # "forintot", "eurolla"
+            for size in range(max(len(key) - 3, 4), len(key)):
+                code = _NAMES.get(key[:size], code)
+    if code is None and len(key) > 2 and (is_beside or not word.isascii()):
+        code = by_looks(word)
+    if code is None and is_beside and not word.isascii() and len(key) > 2:
+        found = scripts(word)
+        if len(found - {"GREEK"}) > 1 or not found <= _SCRIPTS:
+            code = ""
+    return code
+
+
+def by_looks(word: str) -> str | None:
+    """Return the code of the currency whose name looks like this word; empty if it may
+    be several, None if there is none.
+    """
+    return _looks().get(skeleton(word[:_LONGEST]))
+
+
+@cache
+def _looks() -> dict[str, str]:
+    return {
+        skeleton(name): code
+        for name, code in _NAMES.items()
+        if name.isascii() and name.isalpha() and len(name) > 2
+    }
+
+
+def sign_before(number: str, word: str, gap: str) -> str | None:
+    """Return the code of the currency whose sign a word before a number is, such as "R"
+    and "K"; None if there is none. `gap` is the text between them.
+    """
+    code = _NAMES.get(f"^{word}{gap.strip(' .')}")
+    if code is None and gap in ("", " ", ".", ". "):
+        # "K5000", "L 5000.00", and not "K8", "K 2026".
+        is_sum = (value_of(number) or 0) >= 1000
+        if is_sum and (len(word) > 1 or not (gap and number.isdecimal())):
+            code = _NAMES.get(f"={word}")
+    return code
 
 
 def is_number_word(word: str) -> bool:
@@ -277,7 +339,7 @@ def is_number_word(word: str) -> bool:
     ):
         # "cinquemila"
         return True
-    return (key in ZEROS and (len(key) > 4 or key >= _FIRST_CJK)) or (
+    return (key in ZEROS and (len(key) > 4 or bool(UNSPACED.match(key)))) or (
         len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key)
     )
 
@@ -300,14 +362,20 @@ UNITS = _words(
     "hours hr hrs stunde stunden std day days tag tage tagen jour jours dia dias giorni dagen working business "
     "week weeks woche wochen semaine semaines semana semanas month months monat monate monaten mois mes meses "
     "year years jahr jahre jahren ans año años people persons personen users seats items pieces stück pcs kb "
-    "mb gb tb ms km cm kg px"
+    "mb gb tb ms km cm kg px g gr gram grams gramm gramos grammes ml l kwh"
 )
 # Before a number: words which say that it is the number of something ("invoice 5").
 REFERENCES = _words(
     "order orders invoice invoices receipt receipts ticket tickets case ref reference no nr num number numbers "
     "id customer account contract booking page step item line room flight version chapter section article "
     "clause policy po bestellung bestellnummer auftrag auftragsnummer rechnung rechnungsnummer nummer kunde "
-    "kundennummer vertrag seite commande facture numéro pedido factura número ordine fattura ordre zamówienie"
+    "kundennummer vertrag seite commande facture numéro pedido factura número ordine fattura ordre zamówienie "
+    "code article artikel sku ean isbn zip plz hrb batch lot model serial port suite"
+)
+# Before a number and a colon: words which say that it is a sum.
+AMOUNTS = _words(
+    "amount price fee betrag preis summe montant prix importe precio importo prezzo valor preço bedrag prijs kwota cena "
+    "belopp beløb částka tutar сумма сума цена 金额 金額 价格 금액 राशि المبلغ"
 )
 
 # Larger sums count as this one.

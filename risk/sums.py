@@ -5,7 +5,7 @@ Senders may hide a sum from the rules, so reading is strict: if a number can be 
 several ways, the largest counts (1.200 is one thousand two hundred); and a number near
 money that cannot be read for certain makes the sum unknown.
 
-How it works: `_fold` brings a text into one form, `_tokens` cuts it into items
+How it works: `fold` brings a text into one form, `_tokens` cuts it into items
 (numbers, money, words, links), `_classified` says what each is worth, and `_Reading`
 pairs numbers with money and looks for doubtful items nearby.
 """
@@ -21,29 +21,28 @@ from common.words import MAX_TEXT, normalized
 from rendering import ParsedContent
 from rendering.invisibles import stripped
 from risk.money import (
-    ABBREVIATIONS,
-    CJK,
-    CJK_MONEY,
+    AMOUNTS,
     CLOCK,
     CODES,
     COUNTS_HOURS,
     DIGITS,
-    DOLLARS,
     LARGEST,
+    MINOR,
     MONTHS,
-    NATIONAL,
-    PREFIXES,
     REFERENCES,
-    SIGNS,
     THOUSANDS,
     UNITS,
     UNSURE_ZEROS,
     ZEROS,
+    by_looks,
     currency_of,
     folded,
     is_number_word,
     is_of_products,
     multiplies,
+    named_by,
+    pieces_of,
+    sign_before,
     value_of,
 )
 from simple_form.html_reading import decode
@@ -108,7 +107,7 @@ def read_sums(texts: Iterable[str]) -> Sums:
     unread: list[str] = []
     largest: dict[str, Decimal] = {}
     for text in map(decode, texts):
-        folded_text = _fold(text[:MAX_TEXT])
+        folded_text = fold(text[:MAX_TEXT])
         reading = _Reading(folded_text[:MOST_READ])
         for currency, value in reading.sums:
             named.append(f"{value.normalize():f}")
@@ -127,6 +126,15 @@ def _short(passage: str) -> str:
     return " ".join(stripped(passage).split())[:_MOST_PASSAGE]
 
 
+# Characters that Unicode names after money, and what some of them are read as.
+_NAMED_AS_MONEY = re.compile(
+    r"\b(DOLLAR|EURO|POUND|YEN|CURRENCY|MONEY|BANKNOTE|COIN)\b"
+)
+_READ_AS = {"DOLLAR": "$", "EURO": "€", "POUND": "£", "YEN": "¥"}
+# Letters in squares, and those that make flags.
+_LETTER_SIGN = re.compile(r"(?:.* )?LETTER ([A-Z])")
+
+
 class _Plain(dict[int, str]):
     """A table for `str.translate`: by character, what it is read as. A digit of any
     script becomes 0 to 9, another numeral (such as "½") gets the mark \\x01 before it,
@@ -137,15 +145,21 @@ class _Plain(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         usual = unicodedata.normalize("NFKC", character)
-        if character in "*_~`\\":
-            # Signs of Markdown, which may be within a number.
+        category = unicodedata.category(character)
+        name = unicodedata.name(character, "")
+        # Of marks, those of Indic and Thai vowels are kept.
+        accent = unicodedata.combining(character)
+        if character in "*~`\\" or 9 < accent < 36 or accent > 199:
+            # Signs of Markdown, which may be within a number, and accents.
             usual = ""
         elif character.isdecimal():
             usual = str(unicodedata.decimal(character))
-        elif unicodedata.category(character) == "Sc":
+        elif category == "Sc" or 0x20A0 <= code < 0x20D0:
             usual = usual if len(usual) == 1 else "¤"
-        elif unicodedata.category(character)[0] == "M":
-            usual = ""
+        elif category == "So" and (money := _NAMED_AS_MONEY.search(name)):
+            usual = _READ_AS.get(money[1], "¤")
+        elif category == "So" and (letter := _LETTER_SIGN.fullmatch(name)):
+            usual = letter[1]
         elif (
             character not in ZEROS and unicodedata.numeric(character, None) is not None
         ):
@@ -167,9 +181,10 @@ _ADDRESS = re.compile(
 )
 
 
-# Returns a text in the one form that is read: links shortened, digits as 0 to 9, one
-# blank for every gap, paragraphs kept.
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
+    """Return a text in the one form that is read: links shortened, digits as 0 to 9,
+    one blank for every gap, paragraphs kept.
+    """
     written = _ADDRESS.sub(r"\1", normalized("NFC", stripped(text)))
     written = _STAR.sub(" × ", written)
     return _BLANKS.sub(
@@ -181,9 +196,14 @@ def _fold(text: str) -> str:
 _ISO_DATE = (
     "(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?![0-9])"
 )
+# Vowel signs that follow a letter.
+_MARKS = "".join(
+    chr(code) for code in range(0x300, 0x3100) if unicodedata.category(chr(code))[0] == "M"
+)
+WORD = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*+")
 _TOKEN = re.compile(
     rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<date>{_ISO_DATE})|(?P<digits>[0-9]++)"
-    rf"|(?P<word>{CJK_MONEY}|[{CJK}]|[^\W\d_{CJK}]++)|(?P<sign>[^\w\s])",
+    rf"|(?P<word>{WORD.pattern})|(?P<sign>[^\w\s])",
     re.IGNORECASE | re.DOTALL,
 )
 _NUMBER = "number"
@@ -191,7 +211,17 @@ _MONEY = "money"
 _ZEROS = "zeros"
 _WORD = "word"
 _URL = "url"
-_PART_OF_SIGN = "part of a sign"
+# By group of _TOKEN.
+_KINDS = {
+    "url": _URL,
+    "odd": _NUMBER,
+    "date": _NUMBER,
+    "digits": _NUMBER,
+    "word": _WORD,
+    "sign": _MONEY,
+}
+# What names of money consist of.
+_NAMING = (_WORD, _MONEY)
 
 
 @dataclass(slots=True, eq=False)
@@ -235,7 +265,7 @@ def _linked(items: list[_Item]) -> list[_Item]:
 
 
 # Within a number: a separator between digits; and with blanks, before three digits.
-_SEPARATOR = "[.,'’‘٬٫·]"
+_SEPARATOR = "[.,'’‘٬٫·_]"
 _TIGHT = re.compile(_SEPARATOR)
 _LOOSE = re.compile(f" | ?{_SEPARATOR} ?")
 
@@ -247,12 +277,10 @@ def _tokens(text: str) -> list[_Item]:
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup or ""
         one = token.group()
-        is_money = kind == "sign" and (
-            unicodedata.category(one) == "Sc" or one in SIGNS
-        )
-        if kind == "sign" and not is_money:
+        if kind == "sign" and unicodedata.category(one) not in ("Sc", "Cn"):
             continue
-        gap = text[after : token.start()]
+        start = token.start()
+        gap = text[after:start]
         after = token.end()
         if kind in ("date", "digits") and items and items[-1].kind == _NUMBER:
             # Digits after a separator belong to the number before them, and so do three
@@ -260,58 +288,62 @@ def _tokens(text: str) -> list[_Item]:
             goes_on = _TIGHT.fullmatch(gap) or (len(one) == 3 and _LOOSE.fullmatch(gap))
             if goes_on:
                 items[-1].end = after
+                items[-1].text = text[items[-1].start : after]
                 continue
-        item = _Item(_WORD, one, gap, token.start(), after)
-        if is_money:
-            item.kind = _MONEY
-            item.code = SIGNS.get(one, "")
-        elif kind in ("date", "digits", "odd"):
-            item.kind = _NUMBER
-        elif kind == "url":
-            item.kind = _URL
-        items.append(item)
-    for item in items:
-        item.text = text[item.start : item.end]
+        for piece in pieces_of(one) if kind == "word" else (one,):
+            items.append(_Item(_KINDS[kind], piece, gap, start, start + len(piece)))
+            start += len(piece)
+            gap = ""
+        if kind == "sign":
+            items[-1].code = named_by(one) or ""
     return items
 
 
-_BETWEEN_LETTERS = frozenset(("", ".", "-", "|", '"', "״"))
+# Gaps within a name of money, and what is between its words in the table of names.
+_GAPS = dict.fromkeys(("", ".", "'", "’", "|", '"', "״"), "") | dict.fromkeys(
+    (" ", ". ", "-", " & "), " "
+)
+_MOST_WORDS = 6
 
 
-def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
-    """Join letters that are set apart and spell a currency: "E U R", "U.S.", "EU R"."""
-    joined: list[_Item] = []
+def _merged(items: Sequence[_Item]) -> list[_Item]:
+    """Join items that together are one name of money: "US$", "E U R", "Swiss francs",
+    "U.S. dollars", "d0llars".
+    """
+    merged: list[_Item] = []
     at = 0
     while at < len(items):
-        letters = items[at].text
+        first = items[at]
+        letters = first.text
+        name = folded(letters)
         end = at + 1
-        while (
-            end < len(items)
-            and items[end].kind == items[end - 1].kind == _WORD
-            and len(letters) + len(items[end].text) <= 3
-            and items[end].gap.strip() in _BETWEEN_LETTERS
-        ):
-            letters += items[end].text
-            end += 1
-        is_code = len(letters) == 3 and letters.upper() in CODES
-        is_spelled = is_code and (letters.isupper() or end - at == 3)
-        if end - at > 1 and (is_spelled or letters in ABBREVIATIONS):
-            joined.append(
-                _Item(
-                    _WORD, letters, items[at].gap, items[at].start, items[end - 1].end
+        for number in range(at + 1, min(at + _MOST_WORDS, len(items))):
+            item = items[number]
+            is_inside = item.gap in _GAPS if item.kind in _NAMING else not item.gap
+            if first.kind not in _NAMING or not is_inside:
+                break
+            letters += item.text
+            name += _GAPS[item.gap] + folded(item.text)
+            code = named_by(name)
+            # "E U R" may have been written by single letters, or in capitals.
+            is_spelled = letters.isupper() or len(letters) == number + 1 - at
+            if code is None and is_spelled and 2 < len(letters) < 5:
+                code = named_by(folded(letters))
+            if code is None and item.kind == _WORD and not letters.isalpha():
+                code = by_looks(letters)
+            if code is not None:
+                end = number + 1
+                merged_item = _Item(
+                    _MONEY, letters, first.gap, items[at].start, item.end, code=code
                 )
-            )
-            at = end
-        else:
-            joined.append(items[at])
-            at += 1
-    return joined
+        merged.append(first if end == at + 1 else merged_item)
+        at = end
+    return merged
 
 
 def _classified(items: list[_Item]) -> list[_Item]:
     """Set for each word whether it is money or adds zeros, and for each number its
-    value, including the zeros after it. Items that were merged into others are left
-    out.
+    value, including the zeros after it. Words for zeros are left out.
     """
     for item in _linked(items):
         if item.kind == _NUMBER:
@@ -329,35 +361,17 @@ def _classified(items: list[_Item]) -> list[_Item]:
         if item.kind == _ZEROS and last.kind == _NUMBER:
             if last.value is not None:
                 last.value = min(last.value.scaleb(item.zeros), LARGEST)
+            last.zeros = item.zeros
             last.end = item.end
-            continue
-        if item.kind == _MONEY and last.kind == _WORD:
-            # "US" before "dollars" says which currency it is.
-            name = folded(item.text)
-            named = [
-                code
-                for (nation, start), code in NATIONAL.items()
-                if folded(last.text) == nation and name.startswith(start)
-            ]
-            if named:
-                item.code = named[0]
-                item.gap = last.gap
-                item.start = last.start
-                item.zeros = 0
-                kept[-1] = item
-                continue
-        if item.kind != _PART_OF_SIGN:
+        else:
             kept.append(item)
     return kept
 
 
-# "5000,-": a sum without the name of a currency.
-_DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
-
-
-# Makes a word an item of zeros, of money, or the part of a sign such as "US$", if it is
-# one. It may also change the money after it.
 def _classify_word(item: _Item) -> None:
+    """Make a word an item of zeros or of money, if it is one. It may also change the
+    money after it.
+    """
     before = item.before
     after = item.after
     key = folded(item.text)
@@ -378,39 +392,48 @@ def _classify_word(item: _Item) -> None:
     if after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
         # "k€ 5"
         after.zeros = 3 if zeros == 12 else zeros
-    is_spaced = after.gap == " " and item.text.isupper() and len(key) > 1
-    if after.text == "$" and key in DOLLARS and (is_spaced or not after.gap):
-        after.code = DOLLARS[key]
-        after.gap = item.gap
-        after.start = item.start
-        item.kind = _PART_OF_SIGN
-        return
     follows = follows or (item.gap in ("", " ") and is_number_word(before.text))
-    code = currency_of(item.text, before=before.text, follows_number=follows)
-    if follows and item.text in ("đ", "Đ"):
-        code = "VND"
-    if code is None and (is_glued or (follows and len(item.text) == 4)):
+    leads = after.kind == _NUMBER
+    code = currency_of(
+        item.text, before=before.text, follows_number=follows, leads_number=leads
+    )
+    if code is None and key not in UNITS and (is_glued or (follows and len(key) == 4)):
         # "5000EURplus", "5000 EURs"
-        code = _code(item.text[:3])
-    if after.kind == _NUMBER:
-        if code is None and not after.gap:
-            code = _code(item.text[-3:])
-        code = _code(PREFIXES.get(item.text + after.gap.strip(" ."), "")) or code
+        code = _beginning(item.text)
+    if leads and folded(before.text) not in REFERENCES:
+        sign = sign_before(after.text, item.text, after.gap)
+        code = code if sign is None else sign
+        if code is None and not after.gap and item.text[-3:] in CODES:
+            # "payEUR5000"
+            code = item.text[-3:]
     if code is None and item.text[:1] in tuple("kKTtMme"):
         # "kEUR", "5kkr"
         rest = item.text[1:]
-        code = currency_of(rest) if follows or rest.upper() in CODES else None
+        code = currency_of(rest) if follows or rest in CODES else None
         item.zeros = 0 if code is None else 6 if item.text[0] in "Mm" else 3
-    if code is not None:
-        item.kind = _MONEY
-        item.code = code
-        item.zeros = 3 if key in THOUSANDS else item.zeros
+    if code is None:
+        return
+    item.kind = _MONEY
+    item.code = code
+    if key in THOUSANDS:
+        item.zeros = 3
+    elif key in MINOR and follows:
+        item.zeros = -2
 
 
-def _code(letters: str) -> str | None:
-    return letters if letters in CODES else None
+# Returns the code of a currency that begins a word, None if there is none.
+def _beginning(word: str) -> str | None:
+    for size in range(min(len(word), 20) - 1, 2, -1):
+        code = currency_of(word[:size])
+        if code is not None:
+            return code
+    return None
 
 
+# "5000,-": a sum without the name of a currency.
+_DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
+# "5,000.00": hardly anything but money is written so.
+_GROUPED = re.compile(r"[0-9]{1,3}(?:[.,' ][0-9]{3})+[.,][0-9]{2}")
 # A gap with one of these separates a number from money, so they are no sum together.
 _APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•×⋅∙✕✖]")
 # Ends a sentence: the search near money stops here.
@@ -435,14 +458,11 @@ class _Reading:
     def __init__(self, folded_text: str) -> None:
         self._text = folded_text
         items = []
-        for item in _linked(_classified(_joined_letters(_tokens(folded_text)))):
+        for item in _linked(_classified(_merged(_tokens(folded_text)))):
             items.append(item)
-            # Add money without a currency after a number such as "5000,-" that has no
-            # money next to it.
-            dashes = _DASHED.match(folded_text, item.end)
             beside = (item.before.kind, item.after.kind)
-            if dashes and item.kind == _NUMBER and _MONEY not in beside:
-                items.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
+            if _MONEY not in beside and self._is_sum_alone(item):
+                items.append(_Item(_MONEY, "", "", item.end, item.end))
         items = _linked(items)
         self.unread: list[str] = []
         sentence = 0
@@ -476,6 +496,20 @@ class _Reading:
         for named, numbers in money.items():
             self._look_around(named, numbers)
 
+    def _is_sum_alone(self, item: _Item) -> bool:
+        """Whether a number without money beside it is a sum: "5000,-", "5 lakh",
+        "amount: 5000", "5,000.00".
+        """
+        if item.kind != _NUMBER:
+            return False
+        if _DASHED.match(self._text, item.end):
+            return True
+        is_named = item.gap.strip(' "') in (":", "=") and (
+            folded(item.before.text) in AMOUNTS
+        )
+        looks = is_named or item.zeros in (5, 7) or _GROUPED.fullmatch(item.text)
+        return bool(looks) and not self._is_explained(item)
+
     def _look_around(self, money: _Item, own: Sequence[_Item]) -> None:
         """Note each item near money that may change its sum. `own` are the numbers that
         were read as sums of this money.
@@ -486,10 +520,12 @@ class _Reading:
             for distance in range(1, (_NEAR if own else _NEAR_WITHOUT) + 2):
                 item = beside.after if is_forward else beside.before
                 second = item if is_forward else beside
-                if item is _NOTHING or (own and _ends_nearness(item, second)):
+                if item is _NOTHING or (
+                    _ends_nearness(item, second) if own else item.sums
+                ):
                     break
                 if not item.sums and self._is_doubtful(
-                    item, beside, second, largest, distance
+                    item, beside, second, largest, distance, money
                 ):
                     self._note(item, money)
                 beside = item
@@ -501,6 +537,7 @@ class _Reading:
         second: _Item,
         largest: Decimal | None,
         distance: int,
+        money: _Item,
     ) -> bool:
         """Whether an item near money may change the sum. `beside` is its neighbour on
         the side of the money, and `second` the one of these two that comes later in the
@@ -547,16 +584,21 @@ class _Reading:
             or _is_spelled(item, beside, second)
         ):
             return True
-        if self._is_explained(item):
-            # Money without a number, and a number that is explained by the word between
-            # them: "5000 days of EUR", "EUR number 5000". A date such as "3 May 2026"
-            # is no doubt.
+        is_reference = _is_reference(item)
+        if is_reference or self._is_explained(item):
+            # Money without a number, and the number of something in its sentence, as in
+            # "invoice 5000 (in EUR)"; or a number that the word between them explains:
+            # "5000 days of EUR". A date such as "3 May 2026" is no doubt.
             is_date = word in MONTHS and beyond.kind == _NUMBER
             return (
                 largest is None
                 and distance > 1
-                and word in REFERENCES | CLOCK | UNITS | MONTHS
                 and not is_date
+                and (
+                    item.sentence == money.sentence
+                    if is_reference
+                    else word in CLOCK | UNITS | MONTHS
+                )
             )
         if beside.sums and _ONE_NUMBER.fullmatch(gap):
             return True
@@ -590,12 +632,8 @@ class _Reading:
         following = self._text[item.end : item.end + 2]
         if "%" in following or "#" in item.gap or _DATE.fullmatch(item.text):
             return True
-        if before.kind == _WORD:
-            if folded(before.text) in REFERENCES and item.gap.strip() in _BESIDE_WORD:
-                return True
-            if item.gap in ("", "-") and before.text.isupper():
-                # "INV-2207"
-                return True
+        if _is_reference(item):
+            return True
         is_counted = after.kind == _WORD and folded(after.text) in counts
         if is_counted and after.gap.strip() in _BESIDE_WORD:
             return True
@@ -618,6 +656,16 @@ class _Reading:
         start = min(one.start, other.start)
         end = min(max(one.end, other.end), start + 2 * _MOST_PASSAGE)
         self.unread.append(_short(self._text[start:end]))
+
+
+def _is_reference(item: _Item) -> bool:
+    """Whether a number is that of something: "invoice 5", "INV-2207"."""
+    before = item.before
+    if before.kind != _WORD:
+        return False
+    if folded(before.text) in REFERENCES and item.gap.strip() in _BESIDE_WORD:
+        return True
+    return item.gap in ("", "-") and before.text.isupper()
 
 
 def _numbers_of(money: _Item) -> list[_Item]:
