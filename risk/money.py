@@ -21,13 +21,16 @@ from risk.lookalikes import skeleton
 # Letters of languages without spaces between words. Chinese characters and Japanese
 # hiragana are words of their own unless they belong to the name of a currency, and so
 # are the Korean numerals.
-_WORDS_ALONE = "\u3040-\u309f\u3400-\u9fff십백천만억"
+_ALONE = "\u3040-\u309f\u3400-\u9fff십백천만억"
+_HANGUL = "\uac00-\ud7af"
 _KATAKANA = "\u30a0-\u30ff"
 UNSPACED = re.compile(
-    f"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\uac00-\ud7af{_WORDS_ALONE}{_KATAKANA}]"
+    f"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff{_ALONE}{_HANGUL}{_KATAKANA}]"
 )
-_IS_WORD = re.compile(f"[{_WORDS_ALONE}]")
-_IS_KATAKANA = re.compile(f"[{_KATAKANA}]")
+_IS_ALONE = re.compile(f"[{_ALONE}]")
+# Where no name begins, and where none ends.
+_NO_START = re.compile(f"(?<=[{_HANGUL}])(?<![{_ALONE}])[{_HANGUL}]")
+_NO_END = re.compile(f"(?<=[{_KATAKANA}])[{_KATAKANA}]")
 # How many characters of a word are compared, and how many the name of a currency has in
 # these languages.
 _LONGEST = 40
@@ -54,17 +57,18 @@ CURRENCIES = Path(__file__).with_name("currencies.txt")
 # may be of several currencies, and names in the form that `folded` returns. Before a
 # name may be where it counts: "?" only after a number, because it is an ordinary word
 # too; "=" only beside a number, and in exactly these letters; "^" only before a number,
-# likewise.
+# likewise; "." only with points. After "!" is a word that is no
+# money, although a name is in it.
 _MORE = """\
 |$|¥|元|圆|圓|?块|?塊|?角|kr|?fr|=Fr|^Fr|rs|dol|dols|bucks|?buck|greenbacks|?smackers|?grand|?grands|crowns|?crown|?ft
-|rupiya|dhs|?dh|^DH|уе|бакс|баксы|?бакса|?баксов|?баксами|soum|?livre|?livres|?libre|?tr|?kuai|тенге|?piastre|?piastres
-|?conto|?contos|?toman|تومان|تومن|?cfa|fcfa|?som|ƒ|?ރ|?שח|?شج|ユアン|?satoshi|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
+|rupiya|dhs|?dh|^DH|уе|.уе|бакс|баксы|?бакса|?баксов|?баксами|soum|?livre|?livres|?libre|?tr|?kuai|тенге|?piastre|?piastres
+|?conto|?contos|?toman|تومان|تومن|?cfa|fcfa|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.som|ユアン|?satoshi|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
 EUR|€|eurs|avro
 GBP|£|quid|sterling
 CHF|sfr|?stutz|?frankli
 PLN|zl|zlotow
 CZK|kc
-RUB|руб|?р|?тр
+RUB|руб|?р|?тр|.тр
 UAH|грн
 BGN|лв
 KRW|₩|?원
@@ -89,11 +93,8 @@ PAB|^B/
 PEN|^S/
 ZAR|^R
 HUF|^Ft
-SAR|?رس
-EGP|?جم|^LE
-KWD|?kd|^KD|?دك
-LBP|?لل
-AED|?دإ
+EGP|^LE
+KWD|?kd|^KD
 VND|=đ|=Đ
 BTC|btc|bitcoin|bitcoins
 ETH|eth
@@ -113,7 +114,7 @@ CODES.discard("")
 # Hundredths of a currency. If it has more of them, too large a sum is read.
 MINOR = _words(
     "ct cts cent cents eurocent eurocents centime centimes céntimo céntimos cêntimo cêntimos centavo centavos "
-    "centesimo centesimi centů centov cenți centų sent senti senttiä sentti λεπτά λεπτό penny pence pennies p "
+    "centesimo centesimi centů centov cenți centų sent senti senttiä sentti penny pence pennies p "
     "rappen räppli pfennig pfennige öre øre aurar grosz grosze groszy groszów haléř haléře haléřů halier haliere "
     "halierov fillér bani stotinka stotinki стотинка стотинки lipa lipe kopeck kopecks kopek kopeks kopeken kopeika "
     "копейка копейки копеек коп копійка копійки копійок kuruş qəpik tiyin tiyn тиын тийин tetri თეთრი luma լումա "
@@ -123,6 +124,7 @@ MINOR = _words(
 # One of these is also an hour in Italian.
 _NAMES |= {f"?{_one}": "" for _one in MINOR - {"ore"}}
 _NAMES |= {f"={_one}": "" for _one in ("öre", "øre")}
+_UNSPACED_NAMES = {one.lstrip("?!") for one in _NAMES if UNSPACED.search(one[:2])}
 # Names of money that mean a thousand of it: "5 grand".
 THOUSANDS = frozenset(("grand", "grands", "тр"))
 # After one of these, an ordinary word is money: "Danish crown".
@@ -198,7 +200,7 @@ _NUMBER_WORDS = _words(
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety dozen dozens several "
     "zero zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig "
     "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dutzend "
-    "cent deux trois quatre cinq sept huit neuf dix onze douze vingt trente quarante cinquante soixante "
+    "cent cents deux trois quatre cinq sept huit neuf dix onze douze vingt trente quarante cinquante soixante "
     "dos tres cuatro cinco seis siete ocho nueve diez veinte treinta cuarenta cincuenta sesenta setenta "
     "ochenta noventa cien ciento tre quattro cinque sette otto nove dieci venti trenta quaranta cinquanta "
     "sessanta settanta ottanta novanta cento dois três quatro sete oito nove dez vinte trinta quarenta "
@@ -223,17 +225,17 @@ _PASSES_FOR_DIGIT = frozenset(("o", "i", "l"))
 
 
 def pieces_of(word: str) -> Iterator[str]:
-    """Cut a run of letters where a language without spaces names a currency, and at
-    each character that is a word of its own. A name in katakana must end with them.
+    """Cut a run of letters where a language without spaces names a currency, and around
+    each character that is a word of its own.
     """
     if not UNSPACED.search(word):
         yield word
         return
     start = at = 0
     while at < len(word):
-        size = _size_of_name(word, at) if UNSPACED.match(word, at) else 0
-        if not size and _IS_WORD.match(word, at):
-            size = 1
+        size = bool(_IS_ALONE.match(word, at))
+        if UNSPACED.match(word, at) and not _NO_START.match(word, at):
+            size = _size_of_name(word, at) or size
         if not size:
             at += 1
             continue
@@ -249,17 +251,16 @@ def pieces_of(word: str) -> Iterator[str]:
 # none.
 def _size_of_name(word: str, at: int) -> int:
     for end in range(min(at + _LONGEST_UNSPACED, len(word)), at, -1):
-        goes_on = _IS_KATAKANA.match(word, end - 1) and _IS_KATAKANA.match(word, end)
-        if not goes_on and named_by(word[at:end]) is not None:
+        if word[at:end] in _UNSPACED_NAMES and not _NO_END.match(word, end):
             return end - at
     return 0
 
 
 def named_by(name: str) -> str | None:
-    """Return the code of the currency with this name or sign, in the form that `folded`
-    returns; empty if it may be several, None if there is none.
+    """Return the code of the currency with this name of several words or signs, in the
+    form that `folded` returns; empty if it may be several, None if there is none.
     """
-    return _NAMES.get(name, _NAMES.get(f"?{name}"))
+    return _NAMES.get(name, _NAMES.get(f".{name}"))
 
 
 def currency_of(
@@ -290,7 +291,7 @@ def _looked_up(word: str, is_sure: bool, is_beside: bool) -> str | None:
             # "forintot", "eurolla"
             for size in range(max(len(key) - 3, 4), len(key)):
                 code = _NAMES.get(key[:size], code)
-    if code is None and len(key) > 2 and (is_beside or not word.isascii()):
+    if code is None and (not key.isascii() or (is_beside and len(key) > 4)):
         code = by_looks(word)
     if code is None and is_beside and not word.isascii() and len(key) > 2:
         found = scripts(word)

@@ -325,9 +325,11 @@ def _merged(items: Sequence[_Item]) -> list[_Item]:
             letters += item.text
             name += _GAPS[item.gap] + folded(item.text)
             code = named_by(name)
-            # "E U R" may have been written by single letters, or in capitals.
             is_spelled = letters.isupper() or len(letters) == number + 1 - at
-            if code is None and is_spelled and 2 < len(letters) < 5:
+            if code is None and is_spelled and letters.upper() in CODES:
+                code = letters.upper()
+            if code is None and letters.isupper() and len(letters) > 2:
+                # "NZ $", "F CFA"
                 code = named_by(folded(letters))
             if code is None and item.kind == _WORD and not letters.isalpha():
                 code = by_looks(letters)
@@ -393,13 +395,18 @@ def _classify_word(item: _Item) -> None:
         # "k€ 5"
         after.zeros = 3 if zeros == 12 else zeros
     follows = follows or (item.gap in ("", " ") and is_number_word(before.text))
+    # "50p", and not "2 p." or "0417-P".
+    is_counted = follows and item.gap != "-" and (key != "p" or is_glued)
     leads = after.kind == _NUMBER
     code = currency_of(
-        item.text, before=before.text, follows_number=follows, leads_number=leads
+        item.text, before=before.text, follows_number=is_counted, leads_number=leads
     )
-    if code is None and key not in UNITS and (is_glued or (follows and len(key) == 4)):
-        # "5000EURplus", "5000 EURs"
+    if code is None and is_glued and key not in UNITS:
+        # "5000EURplus"
         code = _beginning(item.text)
+    elif code is None and follows and len(key) == 4 and item.text[:3] in CODES:
+        # "5000 EURs"
+        code = item.text[:3]
     if leads and folded(before.text) not in REFERENCES:
         sign = sign_before(after.text, item.text, after.gap)
         code = code if sign is None else sign
@@ -472,7 +479,12 @@ class _Reading:
         money = {item: _numbers_of(item) for item in items if item.kind == _MONEY}
         for named, numbers in money.items():
             for number in numbers:
-                if number.value is None or is_number_word(named.text):
+                # "50 cent", and not "cinq cent euros".
+                is_cents = named.zeros < 0 and named.after.kind != _MONEY
+                is_doubtful = is_number_word(named.text) and not (
+                    is_cents and not is_number_word(named.after.text)
+                )
+                if number.value is None or is_doubtful:
                     self._note(number, named)
                     continue
                 value = min(number.value.scaleb(named.zeros), LARGEST)

@@ -30,14 +30,12 @@ LONGER = set(
 # Parts of names that are no money, or that are far more often another word.
 NO_MONEY = set(
     "new nuevo nuevos nouveau nouveaux novo novos nuovo nuovi nowy nowe nowa nowego nowych neo or oro ouro ouros gold "
-    "emas arany kulta kultaa ancien antiguo belanda hollanda nederlandsk nederlandske deutsche russische russo afghan "
-    "antic antics antilles bolivia boliviana bolivian holland myanmar zimbabwe zimbabwean convertible libera colony "
-    "coloni colonia do la ha pa pao lan lar lia uae lite take biri taki taky tale hard dobre dobry sola pesar leve bang "
-    "liber tenga sole reale lejos batas tali soli yeni drama principe sons sois afgana marcina dobrar kronos emirater "
-    "herzegowina korunur pataki rends ange lara juan marek leon arabiar таке добре добра такі вони вона так така таки "
-    "золоті золотых золотих золотого золотои вануату герцеговины герцеговини макао гвинеи афган литов νεα νεο παλια "
-    "παλιο χρυση оае оаэ уае ааэ של לאו כתר זהב קונה ذهب اندونيسيا بروني کا لو لی بر سيدي را نشان دل ام طلای تنگه "
-    "مانت ทอง 金 金元 尼 币 幣 諾 诺 골드 동".split()
+    "emas arany kulta kultaa ancien antiguo deutsche antic antics convertible libera colony coloni colonia do la ha pa "
+    "pao lan lar lia lite take biri taki taky tale hard dobre dobry sola pesar leve bang liber tenga sole reale lejos "
+    "batas tali soli yeni drama principe sons sois marcina dobrar kronos korunur pataki rends ange lara juan marek leon "
+    "von kun din lat lata bat bats bate таке добре добра такі вони вона так така таки золоті золотых золотих золотого "
+    "золотои νεα νεο παλια παλιο χρυση של לאו כתר זהב קונה ذهب کا لو لی بر سيدي نشان طلای تنگه مانت ทอง 金 金元 尼 币 幣 "
+    "諾 诺 골드 동".split()
 )
 # Short words that are nothing but money, and longer ones that are ordinary words too.
 SURE = set(
@@ -49,9 +47,9 @@ ORDINARY = set(
     "pounds livres libras marcos corona coronas couronne korona leones cordoba balboa guarani escudo escudos colones "
     "florin florina reales markas franco franken colons escuts puntaa koloni koloon franchi marchi franci realia dramas "
     "drammi frange corone corones kolona bolivar realer franky franko franki lliures quetzal "
-    "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves all".split()
+    "dong all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves npr".split()
 )
-NO_SIGNS = set("UP Kg Kg. SR LS ECU mk Le D E F G S B/. S/ Bs.S".split())
+NO_SIGNS = set("UP Kg Kg. SR LS ECU mk Le din. den den. дин. ден. D E F G S B/. S/ Bs.S ر".split())
 # By code, the English word for the currency: franc, dollar.
 NOUNS = {
     code: re.sub(r" ?\(.*", "", name).split()[-1]
@@ -71,6 +69,11 @@ def table():
     # With those that the euro replaced.
     recent = {code for code, _, until, _ in issues if not until or until[0] > 1998}
     codes = NOUNS.keys() - {"XXX", "XTS"}
+    english = localedata.load("en")
+    no_money = NO_MONEY.union(
+        *map(words_of, english["territories"].values()),
+        *map(words_of, english["languages"].values()),
+    )
     found = defaultdict(set)
     whole = defaultdict(set)
     for code in tender:
@@ -89,11 +92,12 @@ def table():
         else:
             words = money_words(recent_names)
         for code, word in words:
-            if word not in NO_MONEY and (language in WORDS or len(word) > 4):
+            is_money = word not in no_money or word in ORDINARY
+            if is_money and (language in WORDS or len(word) > 4):
                 found[marked(word)].add(code)
         for code, name in names:
             words = tuple(words_of(name))
-            if len(words) > 1 or UNSPACED.match(name):
+            if len(words) > 1 or (UNSPACED.match(name) and code in tender):
                 whole[words].add((code, language in WHOLE))
         for code, sign in data["currency_symbols"].items():
             if sign != code and sign not in NO_SIGNS:
@@ -134,10 +138,13 @@ def marked(word):
 
 
 def marked_sign(sign):
-    sign = re.sub(r"[\s.]", "", fold(sign))
-    if len(sign) > 3 or not sign.isalpha():
-        return folded(sign)
-    return f"={sign}" if sign != sign.swapcase() else f"?{folded(sign)}"
+    sign = fold(sign).strip()
+    letters = re.sub(r"[\s.]", "", sign)
+    if len(letters) > 3 or not letters.isalpha():
+        return folded(letters)
+    if letters != letters.swapcase():
+        return f"={letters}"
+    return f".{folded(letters)}" if "." in sign.strip(".") else f"?{folded(letters)}"
 
 
 def money_words(names):
