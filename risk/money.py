@@ -128,7 +128,7 @@ _UNSPACED_NAMES = {one.lstrip("?!") for one in _NAMES if UNSPACED.search(one[:2]
 # Names of money that mean a thousand of it: "5 grand".
 THOUSANDS = frozenset(("grand", "grands", "тр"))
 # After one of these, an ordinary word is money: "Danish crown".
-_NATIONS = frozenset(
+NATIONS = frozenset(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
     "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek".split()
 )
@@ -263,39 +263,27 @@ def named_by(name: str) -> str | None:
     return _NAMES.get(name, _NAMES.get(f".{name}"))
 
 
-def currency_of(
-    word: str,
-    *,
-    before: str = "",
-    follows_number: bool = False,
-    leads_number: bool = False,
-) -> str | None:
+@lru_cache(maxsize=8192)
+def currency_of(word: str, *, is_counted: bool = False) -> str | None:
     """Return the code of the currency that a word names, empty if it may be several;
-    None if the word is no money. `before` is the word before it.
+    None if the word is no money. `is_counted`: a number is before it.
     """
     if word in CODES:
         return word
-    is_sure = follows_number or folded(before) in _NATIONS
-    return _looked_up(word, is_sure, is_sure or leads_number)
-
-
-@lru_cache(maxsize=8192)
-def _looked_up(word: str, is_sure: bool, is_beside: bool) -> str | None:
     key = folded(word)
     code = _NAMES.get(key)
-    if code is None and is_sure:
-        code = _NAMES.get(f"?{key}")
-        if code is None and len(word) > 1:
-            code = _NAMES.get(f"={word}")
-        if code is None and not key.startswith(_NO_ENDINGS):
-            # "forintot", "eurolla"
-            for size in range(max(len(key) - 3, 4), len(key)):
-                code = _NAMES.get(key[:size], code)
-    if code is None and (not key.isascii() or (is_beside and len(key) > 4)):
+    if code is None and is_counted:
+        sign = _NAMES.get(f"={word}") if len(word) > 1 else None
+        code = _NAMES.get(f"?{key}", sign)
+        # "forintot", "eurolla"
+        for size in range(max(len(key) - 3, 4), len(key)):
+            if code is None and not key.startswith(_NO_ENDINGS):
+                code = _NAMES.get(key[:size])
+    if code is None and (not key.isascii() or (is_counted and len(key) > 4)):
         code = by_looks(word)
-    if code is None and is_beside and not word.isascii() and len(key) > 2:
-        found = scripts(word)
-        if len(found - {"GREEK"}) > 1 or not found <= _SCRIPTS:
+    if code is None and not key.isascii() and len(key) > 2:
+        found = scripts(word) - {"GREEK"}
+        if len(found) > 1 or not found <= _SCRIPTS:
             code = ""
     return code
 
@@ -321,11 +309,9 @@ def sign_before(number: str, word: str, gap: str) -> str | None:
     and "K"; None if there is none. `gap` is the text between them.
     """
     code = _NAMES.get(f"^{word}{gap.strip(' .')}")
-    if code is None and gap in ("", " ", ".", ". "):
-        # "K5000", "L 5000.00", and not "K8", "K 2026".
-        is_sum = (value_of(number) or 0) >= 1000
-        if is_sum and (len(word) > 1 or not (gap and number.isdecimal())):
-            code = _NAMES.get(f"={word}")
+    # "K5000", and not "K8".
+    if code is None and not gap.strip(" .") and (value_of(number) or 0) >= 1000:
+        code = _NAMES.get(f"={word}")
     return code
 
 

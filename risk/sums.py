@@ -29,6 +29,7 @@ from risk.money import (
     LARGEST,
     MINOR,
     MONTHS,
+    NATIONS,
     REFERENCES,
     THOUSANDS,
     UNITS,
@@ -300,9 +301,8 @@ def _tokens(text: str) -> list[_Item]:
 
 
 # Gaps within a name of money, and what is between its words in the table of names.
-_GAPS = dict.fromkeys(("", ".", "'", "’", "|", '"', "״"), "") | dict.fromkeys(
-    (" ", ". ", "-", " & "), " "
-)
+_GAPS = dict.fromkeys(("", ".", "'", "’", "|", '"', "״"), "")
+_GAPS |= dict.fromkeys((" ", ". ", "-", " & "), " ")
 _MOST_WORDS = 6
 
 
@@ -313,33 +313,29 @@ def _merged(items: Sequence[_Item]) -> list[_Item]:
     merged: list[_Item] = []
     at = 0
     while at < len(items):
-        first = items[at]
+        found = first = items[at]
+        start = at
+        at += 1
         letters = first.text
         name = folded(letters)
-        end = at + 1
-        for number in range(at + 1, min(at + _MOST_WORDS, len(items))):
-            item = items[number]
+        for end in range(at, min(start + _MOST_WORDS, len(items))):
+            item = items[end]
             is_inside = item.gap in _GAPS if item.kind in _NAMING else not item.gap
             if first.kind not in _NAMING or not is_inside:
                 break
             letters += item.text
             name += _GAPS[item.gap] + folded(item.text)
             code = named_by(name)
-            is_spelled = letters.isupper() or len(letters) == number + 1 - at
-            if code is None and is_spelled and letters.upper() in CODES:
-                code = letters.upper()
-            if code is None and letters.isupper() and len(letters) > 2:
-                # "NZ $", "F CFA"
-                code = named_by(folded(letters))
+            is_spelled = letters.isupper() or len(letters) == end + 1 - start
+            if code is None and is_spelled and len(letters) > 2:
+                code = currency_of(letters.upper())
             if code is None and item.kind == _WORD and not letters.isalpha():
                 code = by_looks(letters)
             if code is not None:
-                end = number + 1
-                merged_item = _Item(
-                    _MONEY, letters, first.gap, items[at].start, item.end, code=code
-                )
-        merged.append(first if end == at + 1 else merged_item)
-        at = end
+                found = _Item(_MONEY, letters, first.gap, first.start, item.end)
+                found.code = code
+                at = end + 1
+        merged.append(found)
     return merged
 
 
@@ -374,19 +370,22 @@ def _classify_word(item: _Item) -> None:
     """Make a word an item of zeros or of money, if it is one. It may also change the
     money after it.
     """
+    word = item.text
+    key = folded(word)
     before = item.before
     after = item.after
-    key = folded(item.text)
     follows = before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
     is_glued = follows and not item.gap
     leads_money = after.gap in ("", " ", ". ", "-") and (
         after.kind == _MONEY
         or (
-            after.kind == _WORD
-            and currency_of(after.text, follows_number=True) is not None
+            after.kind == _WORD and currency_of(after.text, is_counted=True) is not None
         )
     )
     zeros = ZEROS.get(key)
+    if leads_money and key in ("cent", "cents"):
+        # French: a hundred.
+        zeros = 2
     if zeros and follows and (is_glued or leads_money or key not in UNSURE_ZEROS):
         item.kind = _ZEROS
         item.zeros = zeros
@@ -394,47 +393,36 @@ def _classify_word(item: _Item) -> None:
     if after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
         # "k€ 5"
         after.zeros = 3 if zeros == 12 else zeros
-    follows = follows or (item.gap in ("", " ") and is_number_word(before.text))
-    # "50p", and not "2 p." or "0417-P".
-    is_counted = follows and item.gap != "-" and (key != "p" or is_glued)
-    leads = after.kind == _NUMBER
-    code = currency_of(
-        item.text, before=before.text, follows_number=is_counted, leads_number=leads
+    is_counted = (
+        (follows and item.gap != "-")
+        or (item.gap in ("", " ") and is_number_word(before.text))
+        or folded(before.text) in NATIONS
     )
-    if code is None and is_glued and key not in UNITS:
-        # "5000EURplus"
-        code = _beginning(item.text)
-    elif code is None and follows and len(key) == 4 and item.text[:3] in CODES:
-        # "5000 EURs"
-        code = item.text[:3]
-    if leads and folded(before.text) not in REFERENCES:
-        sign = sign_before(after.text, item.text, after.gap)
+    # "50p", and not "2 p.".
+    code = currency_of(word, is_counted=is_counted and (key != "p" or is_glued))
+    if code is None and (is_glued or (follows and len(word) == 4)):
+        # "5000EURplus", "5000 EURs"
+        code = _code(word[:3])
+    if after.kind == _NUMBER and folded(before.text) not in REFERENCES:
+        if code is None and not after.gap:
+            code = _code(word[-3:])
+        sign = sign_before(after.text, word, after.gap)
         code = code if sign is None else sign
-        if code is None and not after.gap and item.text[-3:] in CODES:
-            # "payEUR5000"
-            code = item.text[-3:]
-    if code is None and item.text[:1] in tuple("kKTtMme"):
+    if code is None and word[:1] in tuple("kKTtMme"):
         # "kEUR", "5kkr"
-        rest = item.text[1:]
-        code = currency_of(rest) if follows or rest in CODES else None
-        item.zeros = 0 if code is None else 6 if item.text[0] in "Mm" else 3
-    if code is None:
-        return
-    item.kind = _MONEY
-    item.code = code
-    if key in THOUSANDS:
-        item.zeros = 3
-    elif key in MINOR and follows:
-        item.zeros = -2
+        code = currency_of(word[1:]) if follows else _code(word[1:])
+        item.zeros = 0 if code is None else 6 if word[0] in "Mm" else 3
+    if code is not None:
+        item.kind = _MONEY
+        item.code = code
+        if key in THOUSANDS:
+            item.zeros = 3
+        elif key in MINOR and follows:
+            item.zeros = -2
 
 
-# Returns the code of a currency that begins a word, None if there is none.
-def _beginning(word: str) -> str | None:
-    for size in range(min(len(word), 20) - 1, 2, -1):
-        code = currency_of(word[:size])
-        if code is not None:
-            return code
-    return None
+def _code(letters: str) -> str | None:
+    return letters if letters in CODES else None
 
 
 # "5000,-": a sum without the name of a currency.
@@ -447,12 +435,11 @@ _APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•×⋅�
 _STOP = re.compile(r"\n\n|[!?;…] ")
 # Two numbers with such a gap may be one number.
 _ONE_NUMBER = re.compile(r"[ .,'’]+")
-_SIGNS_ONLY = re.compile(r"[^\s]+")
 _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]| @ ")
 # Ends a sentence, when sentences are counted.
 _SENTENCE = re.compile(r"\n\n|[.!?…] ")
-_THREE_DIGITS = re.compile(r"[0-9]{3}(?![0-9])")
-_BLANK_OR_CELL = re.compile(r"[\s|]*")
+# The second half of a number that is divided into two cells of a table, or by signs.
+_SPLIT = re.compile(r"[\s|]++[0-9]{3}(?![0-9])|[^\s0-9]++[0-9]")
 # Gaps between a number and the word that explains it, as in "Invoice: 22".
 _BESIDE_WORD = frozenset(("", ".", ":", "-", ".:", "°"))
 
@@ -479,12 +466,7 @@ class _Reading:
         money = {item: _numbers_of(item) for item in items if item.kind == _MONEY}
         for named, numbers in money.items():
             for number in numbers:
-                # "50 cent", and not "cinq cent euros".
-                is_cents = named.zeros < 0 and named.after.kind != _MONEY
-                is_doubtful = is_number_word(named.text) and not (
-                    is_cents and not is_number_word(named.after.text)
-                )
-                if number.value is None or is_doubtful:
+                if number.value is None:
                     self._note(number, named)
                     continue
                 value = min(number.value.scaleb(named.zeros), LARGEST)
@@ -581,20 +563,9 @@ class _Reading:
         if item.kind != _NUMBER:
             return False
         word = folded(beside.text)
-        # A number may be split over two cells of a table: 5 and 000.
-        goes_on_in_cell = (
-            beside.sums
-            and gap
-            and _BLANK_OR_CELL.fullmatch(gap)
-            and _THREE_DIGITS.match(second.text)
-        )
         beyond = beside.before if second is item else beside.after
-        if (
-            word == "x"
-            or _TIMES_SIGN.search(gap)
-            or goes_on_in_cell
-            or _is_spelled(item, beside, second)
-        ):
+        is_split = beside.sums and _SPLIT.match(gap + second.text)
+        if word == "x" or is_split or _TIMES_SIGN.search(gap):
             return True
         is_reference = _is_reference(item)
         if is_reference or self._is_explained(item):
@@ -707,22 +678,6 @@ def _ends_nearness(item: _Item, second: _Item) -> bool:
         "\n\n" not in second.gap or not second.gap.strip()
     )
     return not is_right_behind and bool(_STOP.search(second.gap))
-
-
-def _is_spelled(item: _Item, beside: _Item, second: _Item) -> bool:
-    """Whether a number is spelled with signs between its digits, as in 5-0-0-0. A date
-    of year, month and day is not.
-    """
-    three = (beside, item, item.after)
-    if second is beside:
-        three = (item.before, item, beside)
-    is_date = [len(one.text) for one in three] == [4, 2, 2]
-    return (
-        bool(beside.sums)
-        and not is_date
-        and all(one.kind == _NUMBER for one in three)
-        and all(_SIGNS_ONLY.fullmatch(one.gap) for one in three[1:])
-    )
 
 
 _DATE = re.compile(

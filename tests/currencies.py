@@ -49,7 +49,7 @@ ORDINARY = set(
     "drammi frange corone corones kolona bolivar realer franky franko franki lliures quetzal "
     "dong all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves npr".split()
 )
-NO_SIGNS = set("UP Kg Kg. SR LS ECU mk Le din. den den. дин. ден. D E F G S B/. S/ Bs.S ر".split())
+NO_SIGNS = set("UP Kg Kg. SR LS ECU mk Le din. den den. дин. ден. D E F G R S B/. S/ Bs.S ر".split())
 # By code, the English word for the currency: franc, dollar.
 NOUNS = {
     code: re.sub(r" ?\(.*", "", name).split()[-1]
