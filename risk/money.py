@@ -9,7 +9,7 @@ Most names of currencies are those of Unicode's CLDR, in `currencies.txt`, which
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
@@ -207,18 +207,15 @@ _NUMBER_WORDS = _words(
     "twee drie vijf zes zeven acht negen tien twintig dertig honderd duizend "
     "два две три четыре пять шесть семь восемь девять десять двадцать сто тысяча "
     "dwa trzy cztery pięć sześć siedem osiem dziewięć dziesięć dva tři čtyři pět šest sedm osm devět deset "
-    "iki üç dört beş altı yedi sekiz dokuz két három négy öt hét nyolc kilenc tíz "
+    "iki üç dört beş altı yedi sekiz dokuz két három négy öt hét nyolc kilenc tíz kétezer háromezer ötezer tízezer "
     "kaksi kolme neljä viisi kuusi seitsemän kahdeksan yhdeksän kymmenen fem"
 )
 _PARTS_OF_NUMBER_WORDS = tuple(
     map(
         folded,
         "hundert tausend million milliard hundred thous honderd duizend cientos tusen tusind тысяч миллион миллиард "
-        "พัน หมื่น แสน ล้าน".split(),
+        "tisic tuhat emila omila cimila timila พัน หมื่น แสน ล้าน".split(),
     )
-)
-_THOUSANDS_BEHIND = tuple(
-    word for word, zeros in ZEROS.items() if zeros == 3 and len(word) > 2
 )
 # Letters that look like digits, as in "lOO".
 _PASSES_FOR_DIGIT = frozenset(("o", "i", "l"))
@@ -266,7 +263,7 @@ def named_by(name: str) -> str | None:
 @lru_cache(maxsize=8192)
 def currency_of(word: str, *, is_counted: bool = False) -> str | None:
     """Return the code of the currency that a word names, empty if it may be several;
-    None if the word is no money. `is_counted`: a number is before it.
+    None if the word is no money. `is_counted`: it belongs to a number.
     """
     if word in CODES:
         return word
@@ -281,7 +278,7 @@ def currency_of(word: str, *, is_counted: bool = False) -> str | None:
                 code = _NAMES.get(key[:size])
     if code is None and (not key.isascii() or (is_counted and len(key) > 4)):
         code = by_looks(word)
-    if code is None and not key.isascii() and len(key) > 2:
+    if code is None and is_counted and not key.isascii() and len(key) > 2:
         found = scripts(word) - {"GREEK"}
         if len(found) > 1 or not found <= _SCRIPTS:
             code = ""
@@ -318,16 +315,12 @@ def sign_before(number: str, word: str, gap: str) -> str | None:
 def is_number_word(word: str) -> bool:
     """Whether a word is a number in words, or letters that look like digits."""
     key = folded(word)
-    if key in _NUMBER_WORDS or any(part in key for part in _PARTS_OF_NUMBER_WORDS):
-        return True
-    if any(
-        key.endswith(end) and key[: -len(end)] in _NUMBER_WORDS
-        for end in _THOUSANDS_BEHIND
-    ):
-        # "cinquemila"
-        return True
-    return (key in ZEROS and (len(key) > 4 or bool(UNSPACED.match(key)))) or (
-        len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key)
+    is_long = len(key) > 4 or UNSPACED.match(key) is not None
+    return (
+        key in _NUMBER_WORDS
+        or (key in ZEROS and is_long)
+        or any(part in key for part in _PARTS_OF_NUMBER_WORDS)
+        or (len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key))
     )
 
 
@@ -368,50 +361,23 @@ AMOUNTS = _words(
 # Larger sums count as this one.
 LARGEST = Decimal(10) ** 15
 DIGITS = re.compile(r"[0-9]+")
-_OTHERS = re.compile(r"[^0-9]+")
-# Separators that are equal to another one.
+# Separators that are equal to another one, and blanks around them.
 _SAME = str.maketrans("’‘٬·٫", "'''.,")
+_AROUND = re.compile(r" ?([.,'_]) ?")
+# Groups of digits by thousands (1,000,000) or as in India (10,00,000), and cents after
+# another separator.
+_WRITTEN = re.compile(
+    r"((?!0[0-9])[0-9]++|[0-9]++([.,])[0-9]{3}|[0-9]{1,3}([ .,'_])[0-9]{3}(?:\3[0-9]{3})*+"
+    r"|[0-9]{1,2}(?:(,)[0-9]{2}(?=,))++,[0-9]{3})(?:(?!\2|\3|\4)[.,]([0-9]{1,2}))?"
+)
 
 
 def value_of(written: str) -> Decimal | None:
     """Return the largest value that a written number can have: "1.200" is 1200. None if
     its separators are not valid in any language, or it has a sign such as ½.
     """
-    groups = DIGITS.findall(written)
-    separators = [
-        one.translate(_SAME).strip() or " " for one in _OTHERS.findall(written)
-    ]
-    if not groups or "\x01" in written:
+    number = _WRITTEN.fullmatch(_AROUND.sub(r"\1", written.translate(_SAME)))
+    if number is None:
         return None
-    cents = ""
-    if (
-        separators
-        and separators.count(separators[-1]) == 1
-        and separators[-1] in ".,"
-        and len(groups[-1]) < 3
-    ):
-        cents = groups.pop()
-        separators.pop()
-    if not _are_groups(groups, separators):
-        return None
-    whole = "".join(groups)
-    return (
-        LARGEST if len(whole) > 15 else Decimal(f"{whole}.{cents}" if cents else whole)
-    )
-
-
-def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
-    """Whether groups of digits follow a custom: by thousands (1,000,000), or as in
-    India (10,00,000).
-    """
-    first, *others = groups
-    if not others:
-        return len(first) == 1 or first[0] != "0"
-    if len(set(separators)) > 1 or len(others[-1]) != 3:
-        return False
-    if len(others) == 1 and separators[0] in ".,":
-        return True
-    sizes = {len(one) for one in others[:-1]}
-    return (len(first) < 4 and sizes <= {3}) or (
-        len(first) < 3 and separators[0] == "," and sizes == {2}
-    )
+    whole = "".join(DIGITS.findall(number[1]))
+    return min(Decimal(".".join(filter(None, (whole, number[5])))), LARGEST)

@@ -194,16 +194,23 @@ def fold(text: str) -> str:
     )
 
 
-_ISO_DATE = (
-    "(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?![0-9])"
+# A date or a time.
+_DATE = (
+    r"(?<![0-9])(?:(?:19|20)[0-9]{2}(?P<a>[-/])[0-9]{1,2}(?P=a)[0-9]{1,2}"
+    r"|[0-9]{1,2}(?P<b>[-/.])[0-9]{1,2}(?P=b)(?:[0-9]{4}|[0-9]{2})"
+    r"|[0-9]{1,2}/(?:(?:19|20)[0-9]{2}|[0-9]{1,2})|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)(?![0-9])"
 )
+_IS_DATE = re.compile(_DATE)
+# Digits with separators between them, which before three digits may be blanks.
+_SEPARATOR = "[.,'’‘٬٫·_]"
+_DIGITS = rf"[0-9]++(?:{_SEPARATOR}[0-9]++|(?: {_SEPARATOR}? ?|{_SEPARATOR} )[0-9]{{3}}(?![0-9]))*+"
 # Vowel signs that follow a letter.
 _MARKS = "".join(
     chr(code) for code in range(0x300, 0x3100) if unicodedata.category(chr(code))[0] == "M"
 )
 WORD = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*+")
 _TOKEN = re.compile(
-    rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<date>{_ISO_DATE})|(?P<digits>[0-9]++)"
+    rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<date>{_DATE})|(?P<digits>{_DIGITS})"
     rf"|(?P<word>{WORD.pattern})|(?P<sign>[^\w\s])",
     re.IGNORECASE | re.DOTALL,
 )
@@ -265,12 +272,6 @@ def _linked(items: list[_Item]) -> list[_Item]:
     return items
 
 
-# Within a number: a separator between digits; and with blanks, before three digits.
-_SEPARATOR = "[.,'’‘٬٫·_]"
-_TIGHT = re.compile(_SEPARATOR)
-_LOOSE = re.compile(f" | ?{_SEPARATOR} ?")
-
-
 def _tokens(text: str) -> list[_Item]:
     """Cut a folded text into items: numbers, signs of money, links, and words."""
     items: list[_Item] = []
@@ -283,14 +284,6 @@ def _tokens(text: str) -> list[_Item]:
         start = token.start()
         gap = text[after:start]
         after = token.end()
-        if kind in ("date", "digits") and items and items[-1].kind == _NUMBER:
-            # Digits after a separator belong to the number before them, and so do three
-            # digits after a blank.
-            goes_on = _TIGHT.fullmatch(gap) or (len(one) == 3 and _LOOSE.fullmatch(gap))
-            if goes_on:
-                items[-1].end = after
-                items[-1].text = text[items[-1].start : after]
-                continue
         for piece in pieces_of(one) if kind == "word" else (one,):
             items.append(_Item(_KINDS[kind], piece, gap, start, start + len(piece)))
             start += len(piece)
@@ -328,7 +321,7 @@ def _merged(items: Sequence[_Item]) -> list[_Item]:
             code = named_by(name)
             is_spelled = letters.isupper() or len(letters) == end + 1 - start
             if code is None and is_spelled and len(letters) > 2:
-                code = currency_of(letters.upper())
+                code = _code(letters.upper()) or named_by(folded(letters))
             if code is None and item.kind == _WORD and not letters.isalpha():
                 code = by_looks(letters)
             if code is not None:
@@ -396,6 +389,7 @@ def _classify_word(item: _Item) -> None:
     is_counted = (
         (follows and item.gap != "-")
         or (item.gap in ("", " ") and is_number_word(before.text))
+        or (after.kind == _NUMBER and not word.isascii())
         or folded(before.text) in NATIONS
     )
     # "50p", and not "2 p.".
@@ -613,26 +607,19 @@ class _Reading:
         before = item.before
         after = item.after
         following = self._text[item.end : item.end + 2]
-        if "%" in following or "#" in item.gap or _DATE.fullmatch(item.text):
+        if "%" in following or "#" in item.gap or _IS_DATE.fullmatch(item.text):
             return True
         if _is_reference(item):
             return True
         is_counted = after.kind == _WORD and folded(after.text) in counts
         if is_counted and after.gap.strip() in _BESIDE_WORD:
             return True
-        # Neighbours that were read as sums are not part of a date or time.
-        around = [one for one in (before, after) if not one.sums]
-        if any(one.kind == _WORD and folded(one.text) in MONTHS for one in around):
-            return _is_in_date(item)
-        for other in around:
-            if other.kind != _NUMBER:
-                continue
-            gap = after.gap if other is after else item.gap
-            # A time or a date: 9:30, 2026-11-30, 3/4.
-            if gap == ":" and len(item.text) < 3 and len(other.text) < 3:
-                return True
-            if gap in ("-", "/") and _is_in_date(item) and _is_in_date(other):
-                return True
+        # Neighbours that were read as sums are not part of a date.
+        for other, gap in ((before, item.gap), (after, after.gap)):
+            if other.kind == _WORD and folded(other.text) in MONTHS:
+                return _is_in_date(item)
+            if other.kind == _NUMBER and gap == "-" and not other.sums:
+                return _is_in_date(item) and _is_in_date(other)
         return False
 
     def _note(self, one: _Item, other: _Item) -> None:
@@ -657,7 +644,7 @@ def _numbers_of(money: _Item) -> list[_Item]:
     """
     sides = [one for one in (money.before, money.after) if one.kind == _NUMBER]
     # "on 30.11.2026 EUR 20"
-    sides = [one for one in sides if not _DATE.fullmatch(one.text)] or sides
+    sides = [one for one in sides if not _IS_DATE.fullmatch(one.text)] or sides
     close = []
     for one in sides:
         gap = money.gap if one is money.before else one.gap.replace(": ", " ")
@@ -678,11 +665,6 @@ def _ends_nearness(item: _Item, second: _Item) -> bool:
         "\n\n" not in second.gap or not second.gap.strip()
     )
     return not is_right_behind and bool(_STOP.search(second.gap))
-
-
-_DATE = re.compile(
-    rf"[0-9]{{1,2}}\.[0-9]{{1,2}}\.(?:[0-9]{{2}}|[0-9]{{4}})|{_ISO_DATE}"
-)
 
 
 def _is_in_date(item: _Item) -> bool:
