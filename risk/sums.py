@@ -238,7 +238,8 @@ class _Item:
     for zeros ("million"), a link, or another word. `gap` is the text between the item
     and the one before it.
 
-    `value` is that of a number; None if it cannot be read. `sums` are its values by
+    `value` is that of a number, None if it cannot be read; and the largest sum of money,
+    None if it has none. `sums` are its values by
     code of the currencies next to it. `zeros` is how many zeros a word adds; money such
     as "kEUR" has them too. `code` is that of money, empty if it is not certain.
     """
@@ -502,7 +503,7 @@ class _Reading:
         """Note each item near money that may change its sum. `own` are the numbers that
         were read as sums of this money.
         """
-        largest = max((sum for one in own for sum in one.sums.values()), default=None)
+        money.value = max((sum for one in own for sum in one.sums.values()), default=None)
         for is_forward in (False, True):
             beside = money
             for distance in range(1, (_NEAR if own else _NEAR_WITHOUT) + 2):
@@ -513,7 +514,7 @@ class _Reading:
                 ):
                     break
                 if not item.sums and self._is_doubtful(
-                    item, beside, second, largest, distance, money
+                    item, beside, second, money, distance
                 ):
                     self._note(item, money)
                 beside = item
@@ -523,79 +524,52 @@ class _Reading:
         item: _Item,
         beside: _Item,
         second: _Item,
-        largest: Decimal | None,
-        distance: int,
         money: _Item,
+        distance: int,
     ) -> bool:
         """Whether an item near money may change the sum. `beside` is its neighbour on
         the side of the money, and `second` the one of these two that comes later in the
-        text. `largest` is the largest sum of the money, None if it has none; `distance`
-        is that from the money, in items.
+        text. `distance` is that from the money, in items.
         """
         gap = second.gap
-        if (
-            largest is not None
-            and _TIMES_SIGN.search(gap)
-            and item.sentence in self._counting
+        largest = money.value
+        is_bare = largest is None
+        may_be_product = item.sentence in self._counting
+        if _TIMES_SIGN.search(gap) and (
+            item.kind == _NUMBER or (may_be_product and not is_bare)
         ):
             return True
         if item.kind == _URL:
-            return (
-                largest is None
-                and distance == 1
-                and gap in ("", " ")
-                and bool(DIGITS.search(item.text))
-            )
+            is_glued = is_bare and distance == 1 and gap in ("", " ")
+            return is_glued and bool(DIGITS.search(item.text))
         if item.kind in (_WORD, _ZEROS):
             is_beside = bool(beside.sums) or beside.kind == _MONEY
-            if (largest is not None or distance == 1) and self._is_factor(
-                item, is_beside=is_beside
-            ):
-                return True
-            is_near = distance <= 3 if largest is None else beside.sums or distance == 1
-            return bool(is_near and gap in ("", " ", "-") and is_number_word(item.text))
+            # Not "I'm".
+            if (not is_bare or distance == 1) and item.gap not in ("'", "’"):
+                # The sum may get zeros, or be paid several times.
+                if multiplies(item.text, is_beside=is_beside):
+                    return True
+                if may_be_product and (
+                    is_of_products(item.text, is_beside=is_beside)
+                    or (is_beside and item.gap.strip() == "/")
+                ):
+                    return True
+            is_near = distance <= 3 if is_bare else is_beside
+            return is_near and gap in ("", " ", "-") and is_number_word(item.text)
         if item.kind != _NUMBER:
             return False
         word = folded(beside.text)
-        beyond = beside.before if second is item else beside.after
-        is_split = beside.sums and _SPLIT.match(gap + second.text)
-        if word == "x" or is_split or _TIMES_SIGN.search(gap):
+        if word == "x" or (beside.sums and _SPLIT.match(gap + second.text)):
             return True
-        is_reference = _is_reference(item)
-        if is_reference or self._is_explained(item):
-            # Money without a number, and the number of something in its sentence, as in
-            # "invoice 5000 (in EUR)"; or a number that the word between them explains:
-            # "5000 days of EUR". A date such as "3 May 2026" is no doubt.
-            is_date = word in MONTHS and beyond.kind == _NUMBER
-            return (
-                largest is None
-                and distance > 1
-                and not is_date
-                and (
-                    item.sentence == money.sentence
-                    if is_reference
-                    else word in CLOCK | UNITS | MONTHS
-                )
-            )
+        if _is_reference(item):
+            # "invoice 5000 (in EUR)"
+            return is_bare and item.sentence == money.sentence
+        if self._is_explained(item):
+            # "5000 days of EUR"
+            return is_bare and distance > 1 and word in CLOCK | UNITS
         if beside.sums and _ONE_NUMBER.fullmatch(gap):
             return True
         return largest is None or item.value is None or item.value > largest
-
-    def _is_factor(self, item: _Item, *, is_beside: bool) -> bool:
-        """Whether a word near a sum may make it larger: it adds zeros, or it says that
-        the sum is paid several times, and the sentence has a number that may say how
-        often.
-        """
-        if item.gap in ("'", "’"):
-            # "I'm"
-            return False
-        return multiplies(item.text, is_beside=is_beside) or (
-            item.sentence in self._counting
-            and (
-                is_of_products(item.text, is_beside=is_beside)
-                or (is_beside and item.gap.strip() == "/")
-            )
-        )
 
     def _is_explained(
         self, item: _Item, counts: frozenset[str] = CLOCK | UNITS
