@@ -19,6 +19,7 @@ FLAGS = {
     "mixed_script": "Mixed alphabets",
     "ip_address": "A number instead of a name",
     "disguised_dot": "A dot written as another character",
+    "hidden_recipient": "Writes to somebody whom its words do not name",
 }
 
 # What is added to a message when it is sent.

@@ -7,6 +7,7 @@ Addresses are read as browsers read them, and texts as people do.
 import ipaddress
 import re
 import socket
+import string
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -125,18 +126,30 @@ def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
     ]
 
 
-# How many characters of a link's text are read.
+# How many characters of a link's text are read, and how many recipients are compared.
 MAX_TEXT = 4000
+_MOST_COMPARED = 100
 # Browsers drop these anywhere in an address, and `_EDGES` at both of its ends.
 _IGNORED = re.compile("[\t\n\r]")
 _EDGES = "".join(map(chr, range(0x21)))
-_PARTS = re.compile(r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL)
+# A scheme and the rest. Without re.ASCII, Kelvin's K would be a letter of a scheme.
+_PARTS = re.compile(
+    r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL | re.ASCII
+)
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 # The dots that IDNA reads as a full stop.
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
 WEB_SCHEMES = frozenset({"http", "https"})
 PLAIN_SCHEMES = WEB_SCHEMES | {"mailto", "tel", "sms"}
 # The longest target, in characters, that people may open from the desk.
 MAX_OPENABLE = 8_000
+# Schemes and domains of links that call or write to somebody.
+_CALLING = frozenset(
+    "tel sms smsto mms mmsto callto skype facetime facetime-audio whatsapp viber tg sgnl sip sips".split()
+)
+_CALLING_DOMAINS = frozenset(
+    "wa.me whatsapp.com t.me telegram.me signal.me viber.com".split()
+)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 WRITTEN_OUT = re.compile(
     r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`，、；：！？（）「」『』《》【】]{3,2000}",
@@ -162,10 +175,15 @@ def read_link(
     target = read_target(target)
     scheme, host, _, flags = _split_target(target)
     claim = ""
-    if scheme in PLAIN_SCHEMES and not written_out:
+    if scheme in PLAIN_SCHEMES | _CALLING and not written_out:
         claim = _claim(text, labels, before, after, scheme, host, target)
     if claim:
         flags.append("text_says_other_domain")
+    if others := other_recipients(target):
+        words = readable(" ".join((text[:MAX_TEXT], *labels))[:MAX_TEXT])
+        named = {one.text for one in find_hosts(words)}
+        if not named.issuperset(others):
+            flags.append("hidden_recipient")
     flags += host_flags(host)
     texts = filter(None, map(_one_line, (text, *labels)))
     return Link(
@@ -190,6 +208,36 @@ def _is_openable(target: str) -> bool:
     else:
         is_usual = scheme.lower() == "mailto" and bool(rest)
     return is_usual and len(target) <= MAX_OPENABLE and target.split() == [target]
+
+
+def lower(text: str) -> str:
+    """Return `text` with the letters A to Z in lower case, and others as they are: in
+    an address, Kelvin's K is no k.
+    """
+    return text.translate(_LOWER)
+
+
+def _mail_addresses(written: str) -> list[str]:
+    return [
+        lower(one.rpartition("<")[2].strip(f"{_EDGES}/>"))
+        for one in re.split("[,;]", unquote(written))
+        if "@" in one
+    ]
+
+
+def other_recipients(target: str) -> list[str]:
+    """Return the addresses to which a mailto: link writes besides the one before its
+    "?": further ones, and those of to, cc and bcc.
+    """
+    if not lower(target).startswith("mailto:"):
+        return []
+    path, _, query = target.partition(":")[2].partition("?")
+    others = _mail_addresses(path)[1:]
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if lower(unquote(name)) in ("to", "cc", "bcc"):
+            others += _mail_addresses(value)
+    return others
 
 
 def read_target(target: str) -> str:
@@ -285,32 +333,35 @@ def _claim(
     together with the words around it.
     """
 
+    path = target.partition(":")[2].partition("?")[0]
+    written_to = set()
+    for address in (_mail_addresses(path) + other_recipients(target))[:_MOST_COMPARED]:
+        local, _, domain = address.rpartition("@")
+        written_to |= {("", _ascii_host(domain)), (local, _ascii_host(domain))}
+
     def goes_to(named: NamedHost) -> bool:
         named_host = _ascii_host(named.host)
-        if scheme == "mailto":
-            written_to = unquote(target[7:].partition("?")[0]).strip().lower()
-            local = written_to.rpartition("@")[0]
-            return named_host == host and named.local in ("", local)
-        is_same = registered_domain(named_host) == registered_domain(host)
-        return scheme in WEB_SCHEMES and is_same
+        if scheme in WEB_SCHEMES:
+            return registered_domain(named_host) == registered_domain(host)
+        return (named.local, named_host) in written_to
 
     for label in (text, *labels):
         matches = [goes_to(named) for named in find_hosts(readable(label[:MAX_TEXT]))]
         # Of mail addresses each must be the one written to; of hosts one is enough.
-        if matches and not (all(matches) if scheme == "mailto" else any(matches)):
+        if matches and not (any(matches) if scheme in WEB_SCHEMES else all(matches)):
             return _one_line(label)
     if text.strip() and (before or after):
         for named in find_hosts_across(before, text, after):
             if not goes_to(named):
                 return named.text
-    if scheme in _CALLING:
+    if scheme in _CALLING or registered_domain(host) in _CALLING_DOMAINS:
         return _other_phone(text, labels, f"{before}{text}{after}", target)
     return ""
 
 
 # A phone number as texts write it. Shorter numbers are dates, times and sums.
 _PHONE = re.compile(r"(?:\+|\b00)?\(?\d(?:[ ()./\u2010-\u2015-]{0,3}\d){5,19}")
-_CALLING = frozenset({"tel", "sms"})
+_NUMBER_FIELD = re.compile(r"[?&](?:phone|number)=([^&#]*)", re.IGNORECASE)
 # Digits of a country's code, by which two forms of one number may differ.
 _MOST_CODE = 3
 
@@ -322,11 +373,16 @@ def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> s
     `whole` is `text` with the words around it. It is read if `text` alone has digits
     but no whole number.
     """
-    called = re.split("[?;,]", unquote(target.partition(":")[2]), maxsplit=1)[0]
+    field = _NUMBER_FIELD.search(target)
+    rest = field[1] if field else re.split("[?;,]", target.partition(":")[2])[0]
+    # In an address, other digits than these are none.
+    called = re.sub("[^+0-9]", "", unquote(rest))
     is_split = any(map(str.isdecimal, text)) and not _PHONE.search(
         readable(text[:MAX_TEXT])
     )
     for label in (whole if is_split else text, *labels):
+        if "://" in label:
+            continue
         for match in _PHONE.finditer(readable(label[:MAX_TEXT]).replace("(0)", "")):
             numbers = sorted(
                 (_phone(match.group()), _phone(called)),
@@ -372,7 +428,7 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
     scheme = match.group(1).lower()
     rest = match.group(2)
     if scheme == "mailto":
-        host, flags = _read_host(rest.partition("?")[0].rpartition("@")[2].strip())
+        host, flags = _read_host(rest.partition("?")[0].rpartition("@")[2].strip(_EDGES))
         return scheme, host, "", flags
     if scheme not in WEB_SCHEMES:
         return scheme, "", "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]

@@ -14,7 +14,8 @@ NOT_SAFE = "it could not be read safely"
 
 # Flags of a link (see `rendering.links`) that need a mark in the message.
 ALARMING = frozenset(
-    "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot".split()
+    "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot "
+    "hidden_recipient".split()
 )
 
 

@@ -7,11 +7,18 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from common.fingerprint import Content, normalise_address
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
-from rendering.links import find_hosts, readable, short_target
+from rendering.links import (
+    find_hosts,
+    lower,
+    other_recipients,
+    readable,
+    short_target,
+)
 from rendering.result import Difference
 from risk.addresses import domain_of, is_same_registrant, named_addresses
 from risk.findings import (
@@ -45,11 +52,12 @@ _ODD = {
     "passes_for_latin": "is written in letters that look like Latin ones",
     "punycode": "has non-Latin letters in its name",
     "unusual_port": "goes to an unusual port",
+    "hidden_recipient": "writes to somebody whom its words do not name",
 }
 
 # The flags of _ODD for which the finding is not made milder.
 _MISLEADING = frozenset(
-    {"credentials_in_url", "disguised_dot", "mixed_script", "passes_for_latin"}
+    "credentials_in_url disguised_dot mixed_script passes_for_latin hidden_recipient".split()
 )
 # Schemes of links that run or open something; a finding about them is never milder.
 _ACTING = ("javascript:", "vbscript:", "data:", "file:")
@@ -122,6 +130,9 @@ def odd_link(
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
         is_milder = not acting and flag not in _MISLEADING
         targets = [short_target(link.target) for link in odd]
+        if flag == "hidden_recipient":
+            others = (other_recipients(link.target) for link in odd)
+            targets = list(dict.fromkeys(chain.from_iterable(others)))
         anchor = mark_anchor(odd[0].mark, LINKS)
         sentence = f"A link {words}."
         detail = f"{one_word(targets[0][:120])}."
@@ -397,7 +408,7 @@ def _first(words: Iterable[str]) -> str:
 
 
 def _mails_in(text: str) -> set[str]:
-    return {mail.lower() for mail in _MAIL.findall(text)}
+    return set(map(lower, _MAIL.findall(text)))
 
 
 def numbers(text: str) -> set[str]:
