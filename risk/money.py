@@ -4,7 +4,7 @@ that show that a number is no sum. Also functions that look up a word and that v
 number. Pure.
 
 Most names of currencies are those of Unicode's CLDR, in `currencies.txt`, which
-`tests/currencies.py` makes.
+`docs/currencies.py` makes.
 """
 
 import re
@@ -62,15 +62,15 @@ CURRENCIES = Path(__file__).with_name("currencies.txt")
 _MORE = """\
 |$|¥|元|圆|圓|?块|?塊|?角|kr|?fr|=Fr|^Fr|rs|dol|dols|bucks|?buck|greenbacks|?smackers|?grand|?grands|crowns|?crown|?ft
 |rupiya|dhs|?dh|^DH|уе|.уе|бакс|баксы|?бакса|?баксов|?баксами|soum|?livre|?livres|?libre|?tr|?kuai|тенге|?piastre|?piastres
-|?conto|?contos|?toman|تومان|تومن|?cfa|fcfa|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.som|ユアン|?satoshi|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
-EUR|€|eurs|avro
+|?peseta|pesetas|?drachma|drachmas|δραχμες|?kuna|?kunas|?kune|?markkaa|?conto|?contos|?toman|تومان|تومن|?cfa|fcfa|=öre|=øre|!金額|!金额|!价格|!價格|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.ام|.جس|.جم|.دا|.دإ|.دب|.دت|.دج|.دس|.دع|.دك|.دل|.دم|.را|.رس|.رع|.رق|.ري|.لس|.لل|?رس|.som|ユアン|?satoshi|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
+EUR|€|eurs|?euru|eiro|ewro|avro
 GBP|£|quid|sterling
 CHF|sfr|?stutz|?frankli
 PLN|zl|zlotow
 CZK|kc
 RUB|руб|?р|?тр|.тр
 UAH|грн
-BGN|лв
+BGN|лв|?лв|?лева|?лев|?левов|?lev|?leva
 KRW|₩|?원
 IDR|rp
 MYR|rm
@@ -121,9 +121,8 @@ MINOR = _words(
     "agora agorot אגורה אגורות fils فلس فلسا halala halalas هللة millime millimes paisa paise paisas पैसा पैसे پیسے "
     "poisha sen kobo pesewa pesewas santim santims satang สตางค์ laari thebe ngwee toea"
 )
-# One of these is also an hour in Italian.
+# One of these is an hour in Italian.
 _NAMES |= {f"?{_one}": "" for _one in MINOR - {"ore"}}
-_NAMES |= {f"={_one}": "" for _one in ("öre", "øre")}
 _UNSPACED_NAMES = {one.lstrip("?!") for one in _NAMES if UNSPACED.search(one[:2])}
 # Names of money that mean a thousand of it: "5 grand".
 THOUSANDS = frozenset(("grand", "grands", "тр"))
@@ -270,7 +269,7 @@ def currency_of(word: str, *, is_counted: bool = False) -> str | None:
     key = folded(word)
     code = _NAMES.get(key)
     if code is None and is_counted:
-        sign = _NAMES.get(f"={word}") if len(word) > 1 else None
+        sign = _NAMES.get(f"={word}") if len(word.encode()) > 1 else None
         code = _NAMES.get(f"?{key}", sign)
         # "forintot", "eurolla"
         for size in range(max(len(key) - 3, 4), len(key)):

@@ -209,9 +209,10 @@ _MARKS = "".join(
     chr(code) for code in range(0x300, 0x3100) if unicodedata.category(chr(code))[0] == "M"
 )
 WORD = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*+")
+# The names of its groups are kinds of items.
 _TOKEN = re.compile(
-    rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<date>{_DATE})|(?P<digits>{_DIGITS})"
-    rf"|(?P<word>{WORD.pattern})|(?P<sign>[^\w\s])",
+    rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<number>\x01.|{_DATE}|{_DIGITS})|(?P<word>{WORD.pattern})"
+    r"|(?P<money>[^\w\s])",
     re.IGNORECASE | re.DOTALL,
 )
 _NUMBER = "number"
@@ -219,15 +220,6 @@ _MONEY = "money"
 _ZEROS = "zeros"
 _WORD = "word"
 _URL = "url"
-# By group of _TOKEN.
-_KINDS = {
-    "url": _URL,
-    "odd": _NUMBER,
-    "date": _NUMBER,
-    "digits": _NUMBER,
-    "word": _WORD,
-    "sign": _MONEY,
-}
 # What names of money consist of.
 _NAMING = (_WORD, _MONEY)
 
@@ -279,25 +271,25 @@ def _tokens(text: str) -> list[_Item]:
     after = 0
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup or ""
-        one = token.group()
-        if kind == "sign" and unicodedata.category(one) not in ("Sc", "Cn"):
+        found = token.group()
+        if kind == _MONEY and unicodedata.category(found) not in ("Sc", "Cn"):
             continue
-        start = token.start()
-        gap = text[after:start]
-        after = token.end()
-        for piece in pieces_of(one) if kind == "word" else (one,):
-            items.append(_Item(_KINDS[kind], piece, gap, start, start + len(piece)))
-            start += len(piece)
+        gap = text[after : token.start()]
+        after = token.start()
+        for piece in pieces_of(found):
+            start = after
+            after += len(piece)
+            items.append(_Item(kind, piece, gap, start, after))
             gap = ""
-        if kind == "sign":
-            items[-1].code = named_by(one) or ""
+        if kind == _MONEY:
+            items[-1].code = named_by(found) or ""
     return items
 
 
 # Gaps within a name of money, and what is between its words in the table of names.
 _GAPS = dict.fromkeys(("", ".", "'", "’", "|", '"', "״"), "")
 _GAPS |= dict.fromkeys((" ", ". ", "-", " & "), " ")
-_MOST_WORDS = 6
+_MOST_WORDS = 8
 
 
 def _merged(items: Sequence[_Item]) -> list[_Item]:
@@ -371,10 +363,7 @@ def _classify_word(item: _Item) -> None:
     follows = before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
     is_glued = follows and not item.gap
     leads_money = after.gap in ("", " ", ". ", "-") and (
-        after.kind == _MONEY
-        or (
-            after.kind == _WORD and currency_of(after.text, is_counted=True) is not None
-        )
+        after.kind == _MONEY or currency_of(after.text, is_counted=True) is not None
     )
     zeros = ZEROS.get(key)
     if leads_money and key in ("cent", "cents"):
@@ -496,7 +485,8 @@ class _Reading:
         is_named = item.gap.strip(' "') in (":", "=") and (
             folded(item.before.text) in AMOUNTS
         )
-        looks = is_named or item.zeros in (5, 7) or _GROUPED.fullmatch(item.text)
+        is_grouped = item.value is not None and _GROUPED.fullmatch(item.text)
+        looks = is_named or is_grouped or item.zeros in (5, 7)
         return bool(looks) and not self._is_explained(item)
 
     def _look_around(self, money: _Item, own: Sequence[_Item]) -> None:

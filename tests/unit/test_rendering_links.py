@@ -19,6 +19,22 @@ LIES = [
     ("(555) 010-9999", "sms:+15550100000?body=555-010-9999"),
     ("+４９ ３０ １２３４５６７", "tel:+4930999999"),
     ("+49 30 1234567", "tel:"),
+    # What is no ASCII digit is none in an address, and Kelvin's K is no k.
+    ("+49 30 1234567", "tel:+4930123456７"),
+    ("kate@acme.example", "mailto:\u212aate@acme.example"),
+    # Other ways to call or to write.
+    ("ana@acme.example", "facetime-audio://eva@acme.example"),
+    *(
+        ("+49 30 1234567", f"{start}4930999999")
+        for start in (
+            *("callto:+", "callto://", "skype:+", "facetime:+", "smsto:+", "sip:+"),
+            *("whatsapp://send?text=1&phone=", "viber://chat?number=%2B"),
+            *("tg://resolve?phone=", "https://t.me/+", "https://signal.me/#p/+"),
+            *("https://wa.me/", "https://api.whatsapp.com/send/?phone="),
+        )
+    ),
+    ("+49 30 1234567", "skype:eva?call"),
+    ("+49 30 1234567", "https://t.me/eva"),
     # Domains below a private suffix belong to others.
     ("shop.github.io", "https://evil.github.io/"),
     ("acme.co.uk", "https://evil.co.uk/"),
@@ -43,6 +59,12 @@ TRUTHS = [
     ("+49 (0)30 123 45 67", "tel:+49-30-1234567"),
     ("0049 30 1234567, 24/7", "tel:+49301234567"),
     ("(555) 010-9999", "sms:+15550109999?body=Hi%201234567"),
+    ("+49 30 1234567", "https://wa.me/49301234567?text=Order%20123456"),
+    ("https://wa.me/4930?text=1234567", "https://wa.me/4930?text=1234567"),
+    ("+49 30 1234567", "skype:+49301234567?call"),
+    ("ana@acme.example", "facetime:ana@acme.example"),
+    ("Call Ana", "skype:ana?call"),
+    ("ana@acme.example, eva@b.example", "mailto:ana@acme.example?cc=eva%40b.example"),
     ("company.logo", "https://evil.example/"),
     # Scripts without spaces between words, and the full stop of a sentence.
     ("请访问acme.cn。谢谢", "https://acme.cn/"),
@@ -77,6 +99,19 @@ TARGETS = [
     ("javascript:alert(1)", "", ("unusual_scheme",)),
     ("mailto:ana@b@acme.example", "acme.example", ()),
     ("https://1.2.300.4/", "1.2.300.4", ()),
+    ("mailto:ana@acme.example?subject=hi", "acme.example", ()),
+    *(
+        (f"mailto:{rest}", "acme.example", ("hidden_recipient",))
+        for rest in (
+            "ana@acme.example?Cc=eva%40evil.example",
+            "ana@acme.example?subject=hi&bcc=eva@evil.example",
+            "eva@evil.example,ana@acme.example",
+        )
+    ),
+    ("mailto:?to=eva@evil.example", "", ("hidden_recipient",)),
+    ("callto:+49123", "", ("unusual_scheme",)),
+    # No scheme: this s is no ASCII letter.
+    ("http\u017f://evil.example/", "", ("relative",)),
     ("tel:+49123", "", ()),
     ("/pay", "", ("relative",)),
     ("#top", "", ()),

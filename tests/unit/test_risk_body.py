@@ -61,6 +61,10 @@ def test_odd_links_are_found():
         target: levels("odd_link", html=f'<a href="{target}">here</a>')
         for target in expected
     } == expected
+    [hidden] = found(
+        "odd_link", html="<a href='mailto:a@acme.example?bcc=eva%40evil.example'>a</a>"
+    )
+    assert (hidden.level, hidden.evidence) == ("high", ("eva@evil.example",))
 
 
 def test_what_may_look_different_is_high_and_names_the_words():

@@ -3,17 +3,21 @@ smaller than they are.
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from common.fingerprint import Attachment, Content
+from docs.currencies import table
 from policy.rules.conditions import Conditions, MessageFacts, from_json
 from policy.rules.facts import amounts_in, stored_facts
 from rendering.render import parse_content
+from risk.money import CURRENCIES
 from risk.sums import MOST_READ, read_sums, sums_of
 from tests.linear import is_linear
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 # Each is 5,000 euros.
 SPELLINGS = (
     "5000EUR",
@@ -48,9 +52,14 @@ READ = {
     "US$ 5000": {"USD": "5000"},
     "$5000 USD": {"USD": "5000"},
     "give us $5": {"": "5"},
-    "C$5000": {"CAD": "5000"},
+    "CA$5000 or C$20": {"CAD": "5000", "": "20"},
+    "5000 Swiss francs": {"CHF": "5000"},
+    "💲5000": {"": "5000"},
+    # Minor units.
+    "500000ct or 50 cents": {"": "5000.00"},
+    "5 cents euros": {"EUR": "500"},
     "500 zł or 500 Kč or Rs. 500/-": {"": "500", "CZK": "500", "PLN": "500"},
-    "1,00,000 rupees": {"INR": "100000"},
+    "1,00,000 rupees": {"": "100000"},
     "5000元": {"": "5000"},
     "5万円": {"JPY": "50000"},
     "2026-11-30 EUR 20 is due": {"EUR": "20"},
@@ -114,6 +123,42 @@ def test_numbers_that_say_what_else_they_are_leave_the_sum_known():
     } == {}
 
 
+def lines(name):
+    return (FIXTURES / name).read_text("utf-8").splitlines()
+
+
+def is_over_limit(text):
+    found = read_sums([text])
+    amounts = amounts_in(None if found.unread else dict(found.largest))
+    limit = from_json(Conditions, {"amount": "1000"})
+    return limit.apply_to(MessageFacts(1, NOON, amounts=amounts))
+
+
+def test_sum_is_seen_or_unknown_however_its_currency_is_written():
+    seen = lines("sums_seen.txt")
+    assert [text for text in seen if not is_over_limit(text)] == []
+
+
+def test_other_numbers_are_no_sums_over_the_limit():
+    others = lines("sums_none.txt")
+    assert [text for text in others if is_over_limit(text)] == []
+
+
+@pytest.mark.slow
+def test_names_of_currencies_are_those_of_cldr():
+    names = table()
+    assert names == CURRENCIES.read_text("utf-8"), "python -m docs.currencies"
+    written = {
+        name.lstrip("?")
+        for line in names.splitlines()
+        for name in line.split("|")[1:]
+        if name[:1] not in ("=", ".")
+    }
+    missed = [name for name in written if not is_over_limit(f"We owe 5000 {name}.")]
+    # Names of nine words and more.
+    assert len(missed) < 10
+
+
 def facts(**fields):
     content = Content(**fields)
     stored = stored_facts(content, sums_of(content, parse_content(content)), [])
@@ -170,7 +215,7 @@ def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
 
 @pytest.mark.slow
 def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
-    for piece in ("1.", "EUR 1 ", "E U R ", "½", "&euro;"):
+    for piece in ("1.", "EUR 1 ", "E U R ", "½", "&euro;", "元", "กข", "d0l", "\u00a05"):
         small, large = (
             (piece * length)[:length] for length in (MOST_READ // 8, MOST_READ)
         )
