@@ -22,31 +22,32 @@ WHOLE = set(
 # Of these, Latin words for money ("francs") of four letters or less are left out: they
 # are ordinary words elsewhere.
 OTHERS = set(
-    "be no nn sk bg hr sr sl mk fa ur bn pa gu mr ta te kn ml si ne ms lo km my am ka hy kk ky mn az et lv lt sq is ca "
-    "eu gl cy ga mt sw af fil uz bs fo lb as ast br ceb ckb dsb eo fy gd gsw ha hsb ig jv ku mi or ps rm sc scn sd so "
-    "tg ti tk tt ug xh yo zu".split()
+    "be no nn sk bg hr sr sl mk fa ur bn pa gu mr ta te kn ml si ne ms lo km my am ka hy kk ky mn az et lv lt sq "
+    "is ca eu gl cy ga mt sw af fil uz bs fo lb as ast br ceb ckb dsb eo fy gd gsw ha hsb ig jv ku mi or ps rm sc "
+    "scn sd so tg ti tk tt ug xh yo zu".split()
 )
 # Parts of names that are no money, or that are far more often another word.
 NO_MONEY = set(
-    "new nuevo nuevos nouveau nouveaux novo novos nuovo nuovi nowy nowe nowa nowego nowych neo or oro ouro ouros gold de "
-    "emas arany kulta kultaa ancien antiguo deutsche antic antics convertible libera colony coloni colonia do la ha pa "
-    "pao lan lar lia lite take biri taki taky tale hard dobre dobry sola pesar leve bang liber tenga sole reale lejos "
-    "batas tali soli yeni drama principe sons sois marcina dobrar kronos korunur pataki rends ange lara juan marek leon "
-    "von kun din lat lata bat bats bate таке добре добра такі вони вона так така таки золоті золотых золотих золотого "
-    "золотои νεα νεο παλια παλιο χρυση של לאו כתר זהב קונה ذهب کا لو لی بر سيدي نشان طلای تنگه مانت ทอง 金 金元 尼 币 幣 "
-    "諾 诺 골드 동".split()
+    "new nuevo nuevos nouveau nouveaux novo novos nuovo nuovi nowy nowe nowa nowego nowych neo or oro ouro ouros "
+    "gold de emas arany kulta kultaa ancien antiguo deutsche antic antics convertible libera colony coloni "
+    "colonia do la ha pa pao lan lar lia lite take biri taki taky tale hard dobre dobry sola pesar leve bang "
+    "liber tenga sole reale lejos batas tali soli yeni drama principe sons sois marcina dobrar kronos korunur "
+    "pataki rends ange lara juan marek leon von kun din lat lata bat bats bate таке добре добра такі вони вона "
+    "так така таки золоті золотых золотих золотого золотои νεα νεο παλια παλιο χρυση של לאו כתר זהב קונה ذهب کا "
+    "لو لی بر سيدي نشان طلای تنگه مانت ทอง 金 金元 尼 币 幣 諾 诺 골드 동".split()
 )
 # Short words that are nothing but money, and longer ones that are ordinary words too.
 SURE = set(
-    "euro euros dolar franc francs pesos krone krona zloty yuan rupee ruble rubel rubla rubli dinar lira riyal rials "
-    "naira tenge rublo rupia rupie pfund евро євро рубль рубля рубли рублі франк франки фунт фунта фунти песо лира "
-    "ліра тенге юань юаня долар ευρω ريال ریال يورو یورو درهم جنيه ليرة روبل دلار پوند אירו דולר यूरो डॉलर येन".split()
+    "euro euros dolar franc francs pesos krone krona zloty yuan rupee ruble rubel rubla rubli dinar lira riyal "
+    "rials naira tenge rublo rupia rupie pfund евро євро рубль рубля рубли рублі франк франки фунт фунта фунти "
+    "песо лира ліра тенге юань юаня долар ευρω ريال ریال يورو یورو درهم جنيه ليرة روبل دلار پوند אירו דולר यूरो "
+    "डॉलर येन".split()
 )
 ORDINARY = set(
-    "pounds livres libras marcos corona coronas couronne korona leones cordoba balboa guarani escudo escudos colones "
-    "florin florina reales markas franco franken colons escuts puntaa koloni koloon franchi marchi franci realia dramas "
-    "drammi frange corone corones kolona bolivar realer franky franko franki lliures quetzal "
-    "leone dong all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves npr".split()
+    "pounds livres libras marcos corona coronas couronne korona leones cordoba balboa guarani escudo escudos "
+    "colones florin florina reales markas franco franken colons escuts puntaa koloni koloon franchi marchi franci "
+    "realia dramas drammi frange corone corones kolona bolivar realer franky franko franki lliures quetzal leone "
+    "dong all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves npr".split()
 )
 NO_SIGNS = set("UP Kg SR LS ECU mk Le din den D E F G R S B/ S/ BsS XXX".split())
 ENGLISH = localedata.load("en")
@@ -74,7 +75,9 @@ def table():
     found = defaultdict(set)
     whole = defaultdict(set)
     for code in tender:
-        found[f"?{code.lower()}" if code.lower() in ORDINARY else code.lower()].add(code)
+        found[f"?{code.lower()}" if code.lower() in ORDINARY else code.lower()].add(
+            code
+        )
     for locale in localedata.locale_identifiers():
         language = locale.partition("_")[0]
         if language not in WHOLE | OTHERS:
@@ -96,7 +99,9 @@ def table():
         for code, sign in data["currency_symbols"].items():
             letters = re.sub(r"[\s.\u200b]", "", fold(sign))
             is_short = len(letters) < 4 and letters.isalpha()
-            if letters not in NO_SIGNS | NOUNS.keys() and (letters.isascii() or not is_short):
+            if letters not in NO_SIGNS | NOUNS.keys() and (
+                letters.isascii() or not is_short
+            ):
                 found[f"={letters}" if is_short else folded(letters)].add(code)
     for words, meant in whole.items():
         if any(is_whole for _, is_whole in meant) or found.keys().isdisjoint(words):

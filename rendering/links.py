@@ -179,10 +179,10 @@ def read_link(
         claim = _claim(text, labels, before, after, scheme, host, target)
     if claim:
         flags.append("text_says_other_domain")
-    if others := other_recipients(target):
+    if scheme == "mailto":
         words = readable(" ".join((text[:MAX_TEXT], *labels))[:MAX_TEXT])
         named = {one.text for one in find_hosts(words)}
-        if not named.issuperset(others):
+        if not named.issuperset(recipients_of(target)[1:]):
             flags.append("hidden_recipient")
     flags += host_flags(host)
     texts = filter(None, map(_one_line, (text, *labels)))
@@ -217,27 +217,21 @@ def lower(text: str) -> str:
     return text.translate(_LOWER)
 
 
-def _mail_addresses(written: str) -> list[str]:
-    return [
-        lower(one.rpartition("<")[2].strip(f"{_EDGES}/>"))
-        for one in re.split("[,;]", unquote(written))
-        if "@" in one
-    ]
-
-
-def other_recipients(target: str) -> list[str]:
-    """Return the addresses to which a mailto: link writes besides the one before its
-    "?": further ones, and those of to, cc and bcc.
+def recipients_of(target: str) -> list[str]:
+    """Return the addresses that a mailto: link writes to. The first is the one before
+    its "?", "@" if there is none; others may be there too, and in to, cc and bcc.
     """
-    if not lower(target).startswith("mailto:"):
-        return []
     path, _, query = target.partition(":")[2].partition("?")
-    others = _mail_addresses(path)[1:]
+    written = [path if "@" in unquote(path) else "@"]
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if lower(unquote(name)) in ("to", "cc", "bcc"):
-            others += _mail_addresses(value)
-    return others
+            written.append(value)
+    return [
+        lower(one.rpartition("<")[2].strip(f"{_EDGES}/>"))
+        for one in re.split("[,;]", ",".join(map(unquote, written)))
+        if "@" in one
+    ]
 
 
 def read_target(target: str) -> str:
@@ -333,9 +327,8 @@ def _claim(
     together with the words around it.
     """
 
-    path = target.partition(":")[2].partition("?")[0]
     written_to = set()
-    for address in (_mail_addresses(path) + other_recipients(target))[:_MOST_COMPARED]:
+    for address in recipients_of(target)[:_MOST_COMPARED]:
         local, _, domain = address.rpartition("@")
         written_to |= {("", _ascii_host(domain)), (local, _ascii_host(domain))}
 
@@ -428,7 +421,9 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
     scheme = match.group(1).lower()
     rest = match.group(2)
     if scheme == "mailto":
-        host, flags = _read_host(rest.partition("?")[0].rpartition("@")[2].strip(_EDGES))
+        host, flags = _read_host(
+            rest.partition("?")[0].rpartition("@")[2].strip(_EDGES)
+        )
         return scheme, host, "", flags
     if scheme not in WEB_SCHEMES:
         return scheme, "", "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]

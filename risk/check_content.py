@@ -15,7 +15,7 @@ from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import (
     find_hosts,
     lower,
-    other_recipients,
+    recipients_of,
     readable,
     short_target,
 )
@@ -131,7 +131,7 @@ def odd_link(
         is_milder = not acting and flag not in _MISLEADING
         targets = [short_target(link.target) for link in odd]
         if flag == "hidden_recipient":
-            others = (other_recipients(link.target) for link in odd)
+            others = (recipients_of(link.target)[1:] for link in odd)
             targets = list(dict.fromkeys(chain.from_iterable(others)))
         anchor = mark_anchor(odd[0].mark, LINKS)
         sentence = f"A link {words}."

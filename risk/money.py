@@ -57,12 +57,15 @@ CURRENCIES = Path(__file__).with_name("currencies.txt")
 # may be of several currencies, and names in the form that `folded` returns. Before a
 # name may be where it counts: "?" only after a number, because it is an ordinary word
 # too; "=" only beside a number, and in exactly these letters; "^" only before a number,
-# likewise; "." only with points. After "!" is a word that is no
-# money, although a name is in it.
+# likewise; "." only with points. After "!" are words that are no money, although a name
+# is in them.
 _MORE = """\
-|$|¥|元|圆|圓|?块|?塊|?角|kr|?fr|=Fr|^Fr|rs|dol|dols|bucks|?buck|greenbacks|?smackers|?grand|?grands|crowns|?crown|?ft
-|rupiya|dhs|?dh|^DH|уе|.уе|бакс|баксы|?бакса|?баксов|?баксами|soum|?livre|?livres|?libre|?tr|?kuai|тенге|?piastre|?piastres
-|?peseta|pesetas|?drachma|drachmas|δραχμες|?kuna|?kunas|?kune|?markkaa|?conto|?contos|?toman|تومان|تومن|?cfa|fcfa|=öre|=øre|!金額|!金额|!价格|!價格|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.ام|.جس|.جم|.دا|.دإ|.دب|.دت|.دج|.دس|.دع|.دك|.دل|.دم|.را|.رس|.رع|.رق|.ري|.لس|.لل|?رس|.som|ユアン|?satoshi|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
+|$|¥|元|圆|圓|?块|?塊|?角|kr|?fr|=Fr|^Fr|rs|dol|dols|bucks|?buck|greenbacks|?smackers|?grand|?grands|crowns
+|?crown|?ft|rupiya|?dh|^DH|уе|.уе|бакс|баксы|?бакса|?баксов|?баксами|soum|?livre|?livres|?kuai
+|?piastre|?piastres|?peseta|pesetas|?drachma|drachmas|δραχμες|?kuna|?kunas|?kune|?markkaa|?conto|?contos
+|?toman|تومان|تومن|?cfa|fcfa|=öre|=øre|!金額|!金额|!价格|!價格|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.ام
+|.جس|.جم|.دا|.دإ|.دب|.دت|.دج|.دس|.دع|.دك|.دل|.دم|.را|.رس|.رع|.رق|.ري|.لس|.لل|?رس|.som|ユアン|?satoshi
+|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
 EUR|€|eurs|?euru|eiro|ewro|avro
 GBP|£|quid|sterling
 CHF|sfr|?stutz|?frankli
@@ -95,6 +98,7 @@ ZAR|^R
 HUF|^Ft
 EGP|^LE
 KWD|?kd|^KD
+AED|dhs
 VND|=đ|=Đ
 BTC|btc|bitcoin|bitcoins
 ETH|eth
@@ -229,7 +233,7 @@ def pieces_of(word: str) -> Iterator[str]:
         return
     start = at = 0
     while at < len(word):
-        size = bool(_IS_ALONE.match(word, at))
+        size = int(_IS_ALONE.match(word, at) is not None)
         if UNSPACED.match(word, at) and not _NO_START.match(word, at):
             size = _size_of_name(word, at) or size
         if not size:
@@ -353,8 +357,8 @@ REFERENCES = _words(
 )
 # Before a number and a colon: words which say that it is a sum.
 AMOUNTS = _words(
-    "amount price fee betrag preis summe montant prix importe precio importo prezzo valor preço bedrag prijs kwota cena "
-    "belopp beløb částka tutar сумма сума цена 金额 金額 价格 금액 राशि المبلغ"
+    "amount price fee betrag preis summe montant prix importe precio importo prezzo valor preço bedrag prijs kwota "
+    "cena belopp beløb částka tutar сумма сума цена 金额 金額 价格 금액 राशि المبلغ"
 )
 
 # Larger sums count as this one.

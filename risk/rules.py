@@ -57,11 +57,11 @@ RULES = {
             "extensions. Milder: pages that open in a browser.",
         ),
         Rule(
-            "link_text_lies", 3, "high", 60, "misleading link",
+            "link_text_lies", 4, "high", 60, "misleading link",
             "A link's text names a different address from the one it opens.",
             "Compares the registered domain, mail address or phone number in a link's text with the one it opens, "
-            "writes to or calls, whatever characters its dots are. The link's title, its picture's alternative text "
-            "and the words beside it count as text.",
+            "writes to or calls, also by Skype, FaceTime, WhatsApp, Telegram, Signal or Viber, whatever characters its "
+            "dots are. The link's title, its picture's alternative text and the words beside it count as text.",
         ),
         Rule(
             "looks_different", 2, "high", 60, "may be seen differently",
@@ -134,9 +134,10 @@ RULES = {
             "Milder: those that some languages need.",
         ),
         Rule(
-            "odd_link", 3, "high", 50, "odd link",
+            "odd_link", 4, "high", 50, "odd link",
             "A link's address is written in a way that misleads.",
-            "Looks for a name before an @, look-alike dots, mixed scripts and links that run something. Milder: IP "
+            "Looks for a name before an @, look-alike dots, mixed scripts, links that run something, and links that "
+            "write to somebody else too (cc, bcc, a second address), whom their words do not name. Milder: IP "
             "addresses, punycode, unusual ports and schemes.",
         ),
         Rule(

@@ -206,7 +206,9 @@ _SEPARATOR = "[.,'’‘٬٫·_]"
 _DIGITS = rf"[0-9]++(?:{_SEPARATOR}[0-9]++|(?: {_SEPARATOR}? ?|{_SEPARATOR} )[0-9]{{3}}(?![0-9]))*+"
 # Vowel signs that follow a letter.
 _MARKS = "".join(
-    chr(code) for code in range(0x300, 0x3100) if unicodedata.category(chr(code))[0] == "M"
+    chr(code)
+    for code in range(0x300, 0x3100)
+    if unicodedata.category(chr(code))[0] == "M"
 )
 WORD = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*+")
 # The names of its groups are kinds of items.
@@ -493,7 +495,9 @@ class _Reading:
         """Note each item near money that may change its sum. `own` are the numbers that
         were read as sums of this money.
         """
-        money.value = max((sum for one in own for sum in one.sums.values()), default=None)
+        money.value = max(
+            (sum for one in own for sum in one.sums.values()), default=None
+        )
         for is_forward in (False, True):
             beside = money
             for distance in range(1, (_NEAR if own else _NEAR_WITHOUT) + 2):

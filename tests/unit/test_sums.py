@@ -215,7 +215,17 @@ def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
 
 @pytest.mark.slow
 def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
-    for piece in ("1.", "EUR 1 ", "E U R ", "½", "&euro;", "元", "กข", "d0l", "\u00a05"):
+    for piece in (
+        "1.",
+        "EUR 1 ",
+        "E U R ",
+        "½",
+        "&euro;",
+        "元",
+        "กข",
+        "d0l",
+        "\u00a05",
+    ):
         small, large = (
             (piece * length)[:length] for length in (MOST_READ // 8, MOST_READ)
         )
