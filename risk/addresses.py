@@ -258,7 +258,7 @@ def _near_person(address: str, known: Sequence[str]) -> str:
     local = address.rpartition("@")[0]
     if len(local) < 4:
         return ""
-    for other in map(str.lower, known):
+    for other in map(lowered, known):
         name = other.rpartition("@")[0]
         is_other_number = _without_digits(name) == _without_digits(local)
         if is_one_slip_apart(name, local) and not is_other_number:

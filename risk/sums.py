@@ -128,9 +128,7 @@ def _short(passage: str) -> str:
 
 
 # Characters that Unicode names after money, and what some of them are read as.
-_NAMED_AS_MONEY = re.compile(
-    r"\b(DOLLAR|EURO|POUND|YEN|CURRENCY|MONEY|BANKNOTE|COIN)\b"
-)
+_NAMED_AS_MONEY = re.compile(r"\b(DOLLAR|EURO|POUND|YEN|CURRENCY|MONEY|COIN)\b")
 _READ_AS = {"DOLLAR": "$", "EURO": "€", "POUND": "£", "YEN": "¥"}
 # Letters in squares, and those that make flags.
 _LETTER_SIGN = re.compile(r"(?:.* )?LETTER ([A-Z])")
