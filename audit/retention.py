@@ -70,7 +70,9 @@ def list_details_of(
     Entries about earlier removals keep their details: these say why it was done, and
     nothing about the message.
     """
-    numbers = list(_sealed().filter(entry__message=message).values_list("pk", flat=True))
+    numbers = list(
+        _sealed().filter(entry__message=message).values_list("pk", flat=True)
+    )
     if numbers:
         record(
             "ledger.details_erased",
@@ -106,9 +108,7 @@ def removable() -> "QuerySet[EntryDetail]":
 
 
 def _sealed() -> "QuerySet[EntryDetail]":
-    return removable().filter(
-        Exists(SealedEntry.objects.filter(entry=OuterRef("pk")))
-    )
+    return removable().filter(Exists(SealedEntry.objects.filter(entry=OuterRef("pk"))))
 
 
 def _list(numbers: list[int]) -> dict[str, str]:

@@ -7,7 +7,6 @@ Addresses are read as browsers read them, and texts as people do.
 import ipaddress
 import re
 import socket
-import string
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from common.ascii import lowered
 from common.domains import MAX_HOST, has_known_suffix, registered_domain
 from common.words import normalized
 from rendering.invisibles import stripped
@@ -136,7 +136,6 @@ _EDGES = "".join(map(chr, range(0x21)))
 _PARTS = re.compile(
     r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL | re.ASCII
 )
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 # The dots that IDNA reads as a full stop.
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
 WEB_SCHEMES = frozenset({"http", "https"})
@@ -210,13 +209,6 @@ def _is_openable(target: str) -> bool:
     return is_usual and len(target) <= MAX_OPENABLE and target.split() == [target]
 
 
-def lower(text: str) -> str:
-    """Return `text` with the letters A to Z in lower case, and others as they are: in
-    an address, Kelvin's K is no k.
-    """
-    return text.translate(_LOWER)
-
-
 def recipients_of(target: str) -> list[str]:
     """Return the addresses that a mailto: link writes to. The first is the one before
     its "?", "@" if there is none; others may be there too, and in to, cc and bcc.
@@ -225,10 +217,10 @@ def recipients_of(target: str) -> list[str]:
     written = [path if "@" in unquote(path) else "@"]
     for part in query.split("&"):
         name, _, value = part.partition("=")
-        if lower(unquote(name)) in ("to", "cc", "bcc"):
+        if lowered(unquote(name)) in ("to", "cc", "bcc"):
             written.append(value)
     return [
-        lower(one.rpartition("<")[2].strip(f"{_EDGES}/>"))
+        lowered(one.rpartition("<")[2].strip(f"{_EDGES}/>"))
         for one in re.split("[,;]", ",".join(map(unquote, written)))
         if "@" in one
     ]

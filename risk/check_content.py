@@ -9,14 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import (
     find_hosts,
-    lower,
-    recipients_of,
     readable,
+    recipients_of,
     short_target,
 )
 from rendering.result import Difference
@@ -408,7 +408,7 @@ def _first(words: Iterable[str]) -> str:
 
 
 def _mails_in(text: str) -> set[str]:
-    return set(map(lower, _MAIL.findall(text)))
+    return set(map(lowered, _MAIL.findall(text)))
 
 
 def numbers(text: str) -> set[str]:

@@ -17,7 +17,6 @@ import nh3
 from simple_form.colours import READABLE, WHITE, attribute_colour, colour_of, contrast
 from simple_form.declarations import Declaration, is_harmless
 from simple_form.html_reading import (
-    FOREIGN,
     FORMATTING,
     Nesting,
     Token,

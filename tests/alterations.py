@@ -24,7 +24,10 @@ _OTHERS = {
     "int4": ("{} + 1",),
     "xid8": ("'1'", "'9000000000000000000'"),
     "timestamptz": ("{} - interval '1 second'", "'infinity'"),
-    "varchar": ("CASE {} WHEN '' THEN 'x' ELSE '' END", "overlay({} PLACING 'y' FROM 1)"),
+    "varchar": (
+        "CASE {} WHEN '' THEN 'x' ELSE '' END",
+        "overlay({} PLACING 'y' FROM 1)",
+    ),
     "text": ("{} || 'x'",),
     "uuid": ("'00000000-0000-0000-0000-000000000009'",),
     "jsonb": ("""{} || '{{"x": "y"}}'""", """'{{"x": 1}}'""", "'[]'"),

@@ -260,7 +260,9 @@ def test_removal_of_details_explains_what_is_missing_and_its_own_details_stay(
         action="ledger.details_removed", fields={"actor": "Ana", "numbers": "3 7"}
     )
     unexplained.seal()
-    assert findings_of(unexplained)[0].endswith("no sealed entry tells of their removal: 4.")
+    assert findings_of(unexplained)[0].endswith(
+        "no sealed entry tells of their removal: 4."
+    )
     made.details[9].update(salt=None, fields={})
     assert any(
         "those of a removal are never removed" in one for one in findings_of(made)
@@ -348,7 +350,9 @@ def test_what_can_be_read_in_two_ways_or_in_none_is_refused_in_one_sentence(
         (7, b"web", b"\\u0077eb"),
         (1, AT.encode()[:19], b"2026-02-30T00:00:00"),
     ):
-        folder = SEALED.write_to(tmp_path / f"line {number}", **_line(number, *change)())
+        folder = SEALED.write_to(
+            tmp_path / f"line {number}", **_line(number, *change)()
+        )
         code, output, _ = command(folder)
         assert code == 1
         assert f"PROBLEM: Entry {number + 1} cannot be read" in output

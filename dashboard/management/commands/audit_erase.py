@@ -11,7 +11,7 @@ from django.db import transaction
 from alerts.deliveries.erasing import erase_bodies
 from approvals import local_messages
 from audit.models import Entry
-from audit.retention import list_details_of, remove_listed, removable
+from audit.retention import list_details_of, removable, remove_listed
 from audit.sealing.sealer import seal_all
 from common.actors import operator
 from mirror.errors import ActNotAllowed
@@ -61,7 +61,9 @@ class Command(BaseCommand):
         seal_all()
         remove_listed()
         left = details.count()
-        self.stdout.write(f"Removed the details of {before - left} entries of {message}.")
+        self.stdout.write(
+            f"Removed the details of {before - left} entries of {message}."
+        )
         if copies is not None:
             self.stdout.write(
                 f"Removed from the mirror: the bytes of {copies.files} files, {copies.pictures} remote pictures, "
