@@ -26,6 +26,11 @@ NAMES |= {
     **dict.fromkeys((0x17B4, 0x17B5), "KHMER INHERENT VOWEL"),
     **dict.fromkeys(range(0x2061, 0x2065), "INVISIBLE OPERATOR"),
     0x2800: "BRAILLE BLANK",
+    # Seen, but not as a character: they strike through the one before them.
+    **dict.fromkeys(
+        (*range(0x0335, 0x0339), 0x20D2, 0x20D3, 0x20E5, 0x20E6, 0x20EA, 0x20EB),
+        "COMBINING STROKE",
+    ),
 }
 # The kinds that have one name, each as ranges of code points.
 NAMES |= {
@@ -52,6 +57,12 @@ ORDINARY = frozenset(
 )
 
 _INVISIBLE = frozenset(map(chr, NAMES))
+# Blanks at which no line ends, or of another width than the usual one. So many in a row
+# push words out of sight.
+_BLANKS = frozenset(
+    "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+)
+MANY_BLANKS = 20
 # The flags that are written in tag characters: England, Scotland, Wales.
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 
@@ -86,8 +97,13 @@ def without_surrogates(text: str) -> str:
 
 def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     """Yield (False, ordinary text) and (True, label of a mark), in order, and count
-    the invisible characters in `tally`.
+    the invisible characters in `tally`, and very many blanks in a row.
     """
+    if not _BLANKS.isdisjoint(text):
+        for is_blank, run in groupby(text, _BLANKS.__contains__):
+            number = len(list(run))
+            if is_blank and number >= MANY_BLANKS:
+                tally.counts["BLANK"] += number
     if _INVISIBLE.isdisjoint(text):
         yield False, text
         return
@@ -143,8 +159,10 @@ def stripped(text: str) -> str:
 
 
 def found_in(text: str) -> Counter[str]:
-    """Return the counts by name of the invisible characters in `text`."""
+    """Return the counts by name of the invisible characters in a text of one line."""
     tally = Tally()
+    if " " * MANY_BLANKS in text:
+        tally.counts["BLANK"] += text.count(" ")
     for _ in pieces(text, tally):
         pass
     return tally.counts

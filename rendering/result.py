@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from simple_form.result import HIDING, LOOK, Change
+from simple_form.result import HIDING, LOOK, PREHEADER, Change
 
 # The reason that is shown above the source of a message over which the parser was
 # killed.
@@ -92,6 +92,13 @@ class RenderedMessage:
     def word_differences(self) -> tuple[Difference, ...]:
         """Words of the original that its recipient may not see, or see elsewhere."""
         return tuple(one for one in self.differences if one.code != LOOK)
+
+    @property
+    def preheader(self) -> str:
+        """Words that only lists of messages show."""
+        return " ".join(
+            one.passage for one in self.differences if one.code == PREHEADER
+        )
 
     @property
     def hidden(self) -> tuple[Difference, ...]:

@@ -40,7 +40,6 @@ from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 from rendering.parsed import ask_parser
 from risk.addresses import everybody
-from simple_form.result import PREHEADER
 
 # Limits of the cache of this process: messages, and characters of all together.
 MAX_MESSAGES = 64
@@ -119,9 +118,7 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
     without HTML show, and `words` all words in the order of the source, as an agent
     reads them.
     """
-    hidden = " ".join(
-        one.passage for one in rendered.differences if one.code == PREHEADER
-    )
+    hidden = rendered.preheader
     words = " ".join(f"{hidden} {rendered.plain}".split())
     preview = words[:PREVIEW]
     # What a mail program without HTML shows.

@@ -100,6 +100,13 @@ def test_code_that_mail_programs_read_as_other_words_is_high():
 def test_invisible_characters_are_found_wherever_they_stand():
     assert levels("invisible_characters", markdown="pass\u200bword") == ["high"]
     assert levels("invisible_characters", markdown="so\u00adft") == ["notice"]
+    for fields in (
+        {"html": "<p>x</p>", "markdown": "pass\u200bword"},
+        {"markdown": "x", "subject": f"Order{' ' * 200}cancelled"},
+        {"markdown": f"Order{chr(0xA0) * 200}cancelled"},
+        {"markdown": "p\u0336a\u0336y\u0336"},
+    ):
+        assert levels("invisible_characters", **fields) == ["high"], fields
     assert found(
         "invisible_characters",
         markdown="x",

@@ -34,8 +34,8 @@ def levels(rule, **fields):
 def test_address_with_a_letter_that_only_looks_known_is_new():
     content = Content(to=("\u212aate@acme.example",), markdown="Hello")
     context = RiskContext(known_addresses={"kate@acme.example": 2})
-    risks = find_risks(content, render_message(content), context)
-    assert "first_contact" in [one.rule for one in risks]
+    found = run_checks(CHECKS, content, render_message(content), context)
+    assert "first_contact" in [one.rule for one in found]
 
 
 # greetings
