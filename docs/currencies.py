@@ -38,10 +38,10 @@ NO_MONEY = set(
 )
 # Short words that are nothing but money, and longer ones that are ordinary words too.
 SURE = set(
-    "euro euros dolar franc francs pesos krone krona zloty yuan rupee ruble rubel rubla rubli dinar lira riyal "
-    "rials naira tenge rublo rupia rupie pfund евро євро рубль рубля рубли рублі франк франки фунт фунта фунти "
-    "песо лира ліра тенге юань юаня долар ευρω ريال ریال يورو یورو درهم جنيه ليرة روبل دلار پوند אירו דולר यूरो "
-    "डॉलर येन".split()
+    "euro euros baht bahts birr yen yens kyat kyats riel riels cedi cedis manat manats nakfa taka dolar franc "
+    "francs pesos krone krona zloty yuan rupee ruble rubel rubla rubli dinar lira riyal rials naira tenge rublo "
+    "rupia rupie pfund евро євро рубль рубля рубли рублі франк франки фунт фунта фунти песо лира ліра тенге юань "
+    "юаня долар ευρω ريال ریال يورو یورو درهم جنيه ليرة روبل دلار پوند אירו דולר यूरो डॉलर येन".split()
 )
 ORDINARY = set(
     "pounds livres libras marcos corona coronas couronne korona leones cordoba balboa guarani escudo escudos "

@@ -135,6 +135,8 @@ NATIONS = frozenset(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
     "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek".split()
 )
+# Before the unit of a sum: "in pounds".
+BEFORE_UNITS = frozenset("in en em w v в på auf".split())
 # Beginnings of words that look like a currency with an ending.
 _NO_ENDINGS = ("europ", "eurostar", "franc")
 # Scripts in which sums are read. A word in another one, or in two, may be a disguise.

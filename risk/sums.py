@@ -22,6 +22,7 @@ from rendering import ParsedContent
 from rendering.invisibles import stripped
 from risk.money import (
     AMOUNTS,
+    BEFORE_UNITS,
     CLOCK,
     CODES,
     COUNTS_HOURS,
@@ -376,8 +377,11 @@ def _classify_word(item: _Item) -> None:
     if after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
         # "k€ 5"
         after.zeros = 3 if zeros == 12 else zeros
+    # "(in pounds)", "5000 (lei)", and not "in all."
+    is_unit = item.gap.endswith("(") or folded(before.text) in BEFORE_UNITS
     is_counted = (
         (follows and item.gap != "-")
+        or (is_unit and key != "all" and not after.gap.startswith((" ", "-", "'")))
         or (item.gap in ("", " ") and is_number_word(before.text))
         or (after.kind == _NUMBER and not word.isascii())
         or folded(before.text) in NATIONS
