@@ -175,31 +175,15 @@ UNSURE_ZEROS = frozenset(
     ("b", "t", "l", "mm", "bin", "mil", "bil", "bill", "mill", "mia", "cr")
 )
 # Words of ZEROS that make a sum doubtful only if they are directly next to it.
-_BESIDE_ONLY = UNSURE_ZEROS | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
+ZEROS_BESIDE = UNSURE_ZEROS | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
 # Words which say that a sum is paid several times: anywhere near it, and only directly
 # next to it.
-_PRODUCTS = _words(
+PRODUCTS = _words(
     "x times each apiece per pcs piece pieces fois veces vezes volte keer gånger крат раз razy krát"
 )
-_PRODUCTS_BESIDE = _words(
+PRODUCTS_BESIDE = _words(
     "of at a an à je mal pro p von zu day daily week weekly month monthly year yearly"
 )
-
-
-def multiplies(word: str, *, is_beside: bool) -> bool:
-    """Whether a word near a sum may add zeros to it. `is_beside`: directly next to it."""
-    key = folded(word)
-    return key in ZEROS and (is_beside or key not in _BESIDE_ONLY)
-
-
-def is_of_products(word: str, *, is_beside: bool) -> bool:
-    """Whether a word near a sum says that it is paid several times. `is_beside`:
-    directly next to it.
-    """
-    key = folded(word)
-    return key in _PRODUCTS or (is_beside and key in _PRODUCTS_BESIDE)
-
-
 _NUMBER_WORDS = _words(
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety dozen dozens several "

@@ -6,8 +6,9 @@ several ways, the largest counts (1.200 is one thousand two hundred); and a numb
 money that cannot be read for certain makes the sum unknown.
 
 How it works: `fold` brings a text into one form, `_tokens` cuts it into items
-(numbers, money, words, links), `_classified` says what each is worth, and `_Reading`
-pairs numbers with money and looks for doubtful items nearby.
+(numbers, money, words, links), `_merged` joins names of several words, `_classified`
+says what each item is worth, and `_Reading` pairs numbers with money and looks for
+doubtful items nearby.
 """
 
 import re
@@ -31,17 +32,18 @@ from risk.money import (
     MINOR,
     MONTHS,
     NATIONS,
+    PRODUCTS,
+    PRODUCTS_BESIDE,
     REFERENCES,
     THOUSANDS,
     UNITS,
     UNSURE_ZEROS,
     ZEROS,
+    ZEROS_BESIDE,
     by_looks,
     currency_of,
     folded,
     is_number_word,
-    is_of_products,
-    multiplies,
     named_by,
     pieces_of,
     sign_before,
@@ -539,16 +541,15 @@ class _Reading:
             is_glued = is_bare and distance == 1 and gap in ("", " ")
             return is_glued and bool(DIGITS.search(item.text))
         if item.kind in (_WORD, _ZEROS):
+            key = folded(item.text)
             is_beside = bool(beside.sums) or beside.kind == _MONEY
             # Not "I'm".
             if (not is_bare or distance == 1) and item.gap not in ("'", "’"):
                 # The sum may get zeros, or be paid several times.
-                if multiplies(item.text, is_beside=is_beside):
+                if key in ZEROS and (is_beside or key not in ZEROS_BESIDE):
                     return True
-                if may_be_product and (
-                    is_of_products(item.text, is_beside=is_beside)
-                    or (is_beside and item.gap.strip() == "/")
-                ):
+                is_per = key in PRODUCTS_BESIDE or item.gap.strip() == "/"
+                if may_be_product and (key in PRODUCTS or (is_beside and is_per)):
                     return True
             is_near = distance <= 3 if is_bare else is_beside
             return is_near and gap in ("", " ", "-") and is_number_word(item.text)
@@ -630,7 +631,7 @@ def _ends_nearness(item: _Item, second: _Item) -> bool:
     """
     if ". " in second.gap and second.text[:1].isupper():
         # "Mio. EUR 5"
-        return second.kind != _MONEY or not multiplies(item.text, is_beside=True)
+        return second.kind != _MONEY or folded(item.text) not in ZEROS
     is_right_behind = item.kind == _NUMBER and (
         "\n\n" not in second.gap or not second.gap.strip()
     )
