@@ -45,7 +45,8 @@ def _rows(sql):
 def _changes(table):
     """Yield (column, SQL of another value)."""
     for name, kind in _rows(
-        f"SELECT column_name, udt_name FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position"
+        "SELECT column_name, udt_name FROM information_schema.columns"
+        f" WHERE table_name = '{table}' ORDER BY ordinal_position"
     ):
         for other in _OTHERS[kind]:
             yield name, other.format(name)
@@ -59,9 +60,9 @@ def insertions(table):
     key = KEYS[table]
     for changed, other in changes:
         values = {name: name for name, _ in changes}
-        values |= {key: f"{key} + 100", changed: other}
-        if "position" in values and changed != "position":
-            values["position"] = "position + 100"
+        for moved in {key, "position"} & values.keys():
+            values[moved] += " + 100"
+        values[changed] = other
         yield f"INSERT INTO {table} SELECT {', '.join(values.values())} FROM {table} ORDER BY {key} LIMIT 1"
 
 

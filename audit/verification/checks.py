@@ -345,7 +345,7 @@ def _check_anchors(report: verifier.Report, begun_at: float) -> None:
     removed = Anchor.objects.filter(~Exists(earlier), previous__gt=0)
     for anchor in removed.order_by("previous").iterator():
         report.find(
-            f"Seal {anchor.previous} was written to {_place(anchor)} before seal {anchor.seal}, and its anchor was removed."
+            f"Seal {anchor.previous} was written to {_place(anchor)} before seal {anchor.seal}, and its anchor is gone."
         )
     # The file is read again, after the anchors were: a line is written before its
     # anchor, so every anchor must have its line by now.

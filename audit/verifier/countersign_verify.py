@@ -633,7 +633,7 @@ class Chain:
         self._check_signature(last)
         if last and self.trust and not any(map(self.trust.has, self.keys)):
             self.report.find(
-                f"None of the seals is signed by the key that you trust; the last one is signed by {fingerprint_of(last.key)}."
+                f"None of the seals is signed by the key that you trust; the last one is by {fingerprint_of(last.key)}."
             )
 
 
@@ -837,24 +837,23 @@ class Batch:
             return False
         if record.order is None:
             return bool(self.taken < self.seal.count)
-        return self._reaches(record)
+        return self._reaches(record.order)
 
-    def _reaches(self, record: Record) -> bool:
+    def _reaches(self, order: tuple[int, int]) -> bool:
         if self.is_restored:
-            return bool(record.number <= self.seal.after_id)
-        return bool(record.order <= self.seal.end)
+            return bool(order[1] <= self.seal.after_id)
+        return bool(order <= self.seal.end)
 
     def add(self, record: Record, report: Report) -> None:
         """Add an entry to the batch, and check its order and its time."""
         seal = self.seal
         is_early = record.number <= seal.after_id and not self.is_restored
         before = self.end or (0, 0)
-        if record.order and (
-            is_early or record.order <= before or not self._reaches(record)
-        ):
+        order = record.order
+        if order and (is_early or order <= before or not self._reaches(order)):
             report.find(
-                f"Entry {record.number} does not belong where it is under seal {seal.number}: the order was changed, or "
-                "it was put in later."
+                f"Entry {record.number} does not belong where it is under seal {seal.number}: the order was changed, "
+                "or it was put in later."
             )
         at = record.entry.get("at", self.window[0])
         if not self.window[0] <= at <= self.window[1]:

@@ -22,6 +22,7 @@ from audit.sealing.sealer import seal_all
 from audit.sealing.signing import SealingRefused, check_end, latest_seal
 from audit.sealing.status import sealing_state
 from audit.tasks import seal
+from audit.verification.checks import check_database
 from common.postgres import clock
 from tests.factories import make_person
 from tests.integration.deciding import in_thread
@@ -385,6 +386,15 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     assert (after.kind, after.epoch) == ("seal", 2)
     assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
     assert latest_details("ledger.restored")["reason"] == restored.note != ""
+    # It explains which seals were lost, and not that an earlier one is another.
+    other = Seal.objects.get(number=2)
+    other.note = "x"
+    other.signature = signing.sign(other)
+    whole = file.read_bytes()
+    file.write_bytes(other.as_line() + whole)
+    (found,) = check_database().findings
+    assert "is not the seal 2 that is here" in found
+    file.write_bytes(whole)
     # It explains that restore, and not the next one.
     append()
     seal()

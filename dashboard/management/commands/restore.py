@@ -131,23 +131,23 @@ def _lost_since(last: Seal) -> str:
         )
     newest = heads[0]
     known_keys = {last.key, last.next_key, *signing.public_keys()}
-    if newest.get("key") not in known_keys:
+    if newest.key not in known_keys:
         raise BackupError(
             "The seals' file is signed with a key that this ledger never had: it is of another desk."
         )
-    if (first := min(head["number"] for head in heads)) <= last.number:
+    if (first := min(head.number for head in heads)) <= last.number:
         raise BackupError(
             f"The seals' file knows another seal {first} than the backup has: the backup was altered, or one of the "
             "two is another desk's."
         )
     restored = Entry.objects.count()
     outside = (
-        f"the outside copy of the seals goes on to seal {newest['number']} of "
-        f"{newest['at'][:19].replace('T', ' ')} UTC over {newest['size']:,} entries."
+        f"the outside copy of the seals goes on to seal {newest.number} of "
+        f"{newest.at[:19].replace('T', ' ')} UTC over {newest.size:,} entries."
     )
-    if newest["size"] <= restored:
+    if newest.size <= restored:
         return f"No entry that was sealed is lost: the backup has {restored:,}, and {outside}"
-    return f"Lost are at least {newest['size'] - restored:,} entries: the backup has {restored:,}, and {outside}"
+    return f"Lost are at least {newest.size - restored:,} entries: the backup has {restored:,}, and {outside}"
 
 
 @contextmanager
