@@ -16,10 +16,8 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from pathlib import Path
 from re import _compiler, _parser
 from re import _constants as sre
@@ -186,109 +184,91 @@ _CHARACTERS = (sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN)
 _FEW = 20
 # Longer texts are not repeated, nor put before a repetition.
 _LONGEST = 200
+_MOST_INPUTS = 20_000
 # Of characters in one class, the first of these stands for it.
 _USUAL = (
-    "\u2003\u00a0\x85\x1cé\u017f\u212aı中٣½\u0301\ud800 \n\ta0A_-.,:;/<>()@'\"\\\x00"
+    "\u2003\u00a0\x85\x1cé\u017f\u212aı中٣½\u0301\ud800ba0 \n\tA_-.,:;/<>()@'\"\\\x00"
 )
 
 
-def inputs_for(pattern: "re.Pattern[Any]") -> Iterator[tuple[str, str, str]]:
-    """Yield inputs as three texts: what comes before, what is repeated, the end."""
+def inputs_for(pattern):
+    """Return inputs, each as three texts: what comes before, what is repeated, the end."""
     # Without the flag UNICODE: compiled patterns for text have it, and the parser
     # refuses it for bytes.
     tree = _parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE)
-    sampler = _Sampler(pattern, tree)
-    yield from dict.fromkeys(
+    alphabet = _alphabet(tree, pattern)
+    starts = {("", one) for one in alphabet}
+    for before, part in _parts(tree, "", pattern):
+        starts |= {(before, one) for one in (part, *alphabet)} | {("", before + part)}
+    inputs = [
         (before, repeated, end)
-        for befores, repetitions in sampler.repetitions(tree, {""})
-        for before, repeated in product(befores, repetitions)
-        for end in ("", *sampler.alphabet)
-    )
+        for before, repeated in sorted(starts)
+        if len(before) <= _LONGEST and 0 < len(repeated) <= _LONGEST
+        for end in ("", *alphabet)
+    ]
+    return inputs[:: 1 + len(inputs) // _MOST_INPUTS]
 
 
-class _Sampler:
-    """Makes texts that parts of a pattern match."""
-
-    def __init__(self, pattern, tree):
-        self.flags = pattern.flags
-        self.is_bytes = isinstance(pattern.pattern, bytes)
-        self.matchers = {}
-        codes = set()
-        atoms = []
-        for node in _nodes(tree):
-            if node[0] in _REPEATS and node[1][1] > _FEW:
-                atoms += [one for one in _nodes(node[1][2]) if one[0] in _CHARACTERS]
-        for atom in atoms:
-            for operator, argument in atom[1] if atom[0] is sre.IN else [atom]:
-                if operator is sre.RANGE:
-                    codes |= {argument[0] - 1, *argument, argument[1] + 1}
-                elif operator in (sre.LITERAL, sre.NOT_LITERAL):
-                    codes |= {argument - 1, argument, argument + 1}
-        most = 0xFF if self.is_bytes else 0x10FFFF
-        characters = [*_USUAL, *map(chr, sorted(codes & {*range(most + 1)}))]
-        # One character of each class: all of a class are in the same sets.
-        by_class = {}
-        for one in characters:
-            if ord(one) <= most:
-                key = (one == "\n", *(self.matches(atom, one) for atom in atoms))
-                by_class.setdefault(key, one)
-        self.alphabet = list(by_class.values())
-
-    def matches(self, node, character):
-        """Whether a node for one character matches this one."""
-        key = repr(node)
-        if key not in self.matchers:
-            state = _parser.State()
-            self.matchers[key] = _compiler.compile(
-                _parser.SubPattern(state, [node]), self.flags
-            ).match
-        text = character.encode("latin-1") if self.is_bytes else character
-        return bool(self.matchers[key](text))
-
-    def repetitions(self, tree, befores):
-        """Yield for each repetition texts that may come before it, and texts to repeat;
-        and the texts of all parts, to repeat them from the start.
-        """
-        for operator, argument in tree:
-            samples = {self.sample([(operator, argument)], most) for most in (0, 1)}
-            if operator is sre.BRANCH:
-                samples |= {self.sample(branch, 1) for branch in argument[1]}
-            if operator in _REPEATS and argument[1] > _FEW:
-                bodies = {self.sample([one], 1) for one in argument[2]}
-                bodies |= {self.sample(argument[2], most) for most in (0, 1)}
-                yield befores, _short({*bodies, *self.alphabet})
-            for inner in _inner(operator, argument):
-                yield from self.repetitions(inner, befores)
-            longer = {before + one for before, one in product(befores, samples)}
-            yield {""}, _short(samples | longer)
-            befores = set(sorted(_short(longer | {""}), key=len)[-3:])
-
-    def sample(self, tree, most):
-        """Return a text that these parts match; with what is optional if `most`."""
-        text = ""
-        for operator, argument in tree:
-            if operator is sre.LITERAL:
-                text += chr(argument)
-            elif operator in _CHARACTERS:
-                usual = ("b", *"a0 -.,;!\"'<>()\n", *self.alphabet)
-                node = (operator, argument)
-                text += next((one for one in usual if self.matches(node, one)), "")
-            elif operator is sre.BRANCH:
-                text += self.sample(argument[1][0], most)
-            elif operator in _REPEATS:
-                times = max(argument[0], min(most, argument[1]))
-                text += self.sample(argument[2], most) * min(times, 64)
-            elif operator is sre.SUBPATTERN:
-                text += self.sample(argument[3], most)
-            elif operator is sre.ATOMIC_GROUP:
-                text += self.sample(argument, most)
-            elif operator is sre.AT and argument is sre.AT_BOUNDARY and most:
-                text += " "
-        return text
+def _alphabet(tree, pattern):
+    """Return one character of each class: all of a class are in the same sets of the
+    pattern's repetitions.
+    """
+    codes = set()
+    atoms = []
+    for node in _nodes(tree):
+        if node[0] in _REPEATS and node[1][1] > _FEW:
+            atoms += [one for one in _nodes(node[1][2]) if one[0] in _CHARACTERS]
+    for atom in atoms:
+        for operator, argument in atom[1] if atom[0] is sre.IN else [atom]:
+            if operator is sre.RANGE:
+                codes |= {argument[0] - 1, *argument, argument[1] + 1}
+            elif operator in (sre.LITERAL, sre.NOT_LITERAL):
+                codes |= {argument - 1, argument, argument + 1}
+    by_class = {}
+    for code in (*map(ord, _USUAL), *sorted(codes)):
+        if 0 <= code <= (0xFF if isinstance(pattern.pattern, bytes) else 0x10FFFF):
+            fits = (code == 0x0A, *(_fits(atom, chr(code), pattern) for atom in atoms))
+            by_class.setdefault(fits, chr(code))
+    return list(by_class.values())
 
 
-def _short(texts):
-    return {one for one in texts if 0 < len(one) <= _LONGEST}
+def _fits(atom, character, pattern):
+    """Whether a part of a pattern that stands for one character matches this one."""
+    state = _parser.SubPattern(_parser.State(), [atom])
+    subject = character
+    if isinstance(pattern.pattern, bytes):
+        subject = character.encode("latin-1", "replace")
+    return bool(_compiler.compile(state, pattern.flags).match(subject))
+
+
+def _parts(tree, before, pattern):
+    """Yield texts that parts of a pattern match, each after what comes before it."""
+    for operator, argument in tree:
+        sample = _sample([(operator, argument)], pattern)
+        yield before, sample
+        for inner in _inner(operator, argument):
+            yield before, _sample(inner, pattern)
+            yield from _parts(inner, before, pattern)
+        before += sample
+
+
+def _sample(tree, pattern):
+    """Return a short text that these parts of a pattern match."""
+    text = ""
+    for operator, argument in tree:
+        inner = _inner(operator, argument)
+        if operator is sre.LITERAL:
+            text += chr(argument)
+        elif operator in _CHARACTERS:
+            atom = (operator, argument)
+            text += next((one for one in _USUAL[13:] if _fits(atom, one, pattern)), "")
+        elif operator in _REPEATS:
+            text += _sample(inner[0], pattern) * max(1, min(argument[0], 64))
+        elif operator is sre.AT and argument is sre.AT_BOUNDARY:
+            text += " "
+        elif inner and operator not in (sre.ASSERT, sre.ASSERT_NOT):
+            text += _sample(inner[0], pattern)
+    return text
 
 
 def _nodes(tree):
@@ -317,7 +297,7 @@ def first_too_slow(found):
     """Run a pattern on its inputs in a child process. Return the first that takes more
     time than it is long; None if none does.
     """
-    inputs = list(inputs_for(found.pattern))
+    inputs = inputs_for(found.pattern)
     with mmap.mmap(-1, 8) as progress:
         child = os.fork()
         if child == 0:
