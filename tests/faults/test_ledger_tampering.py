@@ -41,9 +41,8 @@ class Desk:
     folder: Path
     file: Path
     key: str
-    # An entry in the middle of the second seal, and the one after it.
+    # An entry in the middle of the second seal.
     entry: int
-    next: int
 
     def findings(self):
         return check_database().findings
@@ -66,12 +65,10 @@ def desk(settings, tmp_path):
         append(turn)
         seal()
     append(2)
-    entries = list(
-        SealedEntry.objects.order_by("position").values_list("entry", flat=True)
-    )
     (tmp_path / "bundles").mkdir()
     key = verifier.fingerprint_of(signing.public_key())
-    return Desk(tmp_path / "bundles", settings.SEAL_FILE, key, entries[4], entries[5])
+    entry = SealedEntry.objects.get(position=4).entry
+    return Desk(tmp_path / "bundles", settings.SEAL_FILE, key, entry)
 
 
 def _sign_again(first=1, key=None):
@@ -81,11 +78,7 @@ def _sign_again(first=1, key=None):
     for one in Seal.objects.filter(number__gte=first).order_by("number"):
         before = Seal.objects.filter(number=one.number - 1).first()
         one.previous = before.hash if before else ""
-        under = (
-            SealedEntry.objects.filter(seal=one.number)
-            .order_by("position")
-            .values_list("hash", flat=True)
-        )
+        under = SealedEntry.objects.under(one)
         one.entries = batch_hash([bytes(digest) for digest in under])
         if key:
             one.key = key.public_key().public_bytes_raw().hex()
@@ -158,7 +151,7 @@ CHANGES = [
         "Entry {entry} and the list of sealed entries",
         "Entry {entry} was changed",
     ),
-    (_change_with_its_sealed_hash, "One of the entries {first} to {last} is not"),
+    (_change_with_its_sealed_hash, "One of the entries "),
     (
         _change_with_sealed_hash_and_seals,
         "Seal 4 is not signed by its key: it, or a seal before it, was edited",
@@ -194,25 +187,18 @@ def test_what_is_altered_beneath_the_application_is_named(desk):
     """One test for all, each on the same ledger: making a new one takes longer than
     checking it.
     """
-    sealed = SealedEntry.objects.filter(seal=2).order_by("position")
-    entries = list(sealed.values_list("entry", flat=True))
-    names = {
-        "entry": desk.entry,
-        "next": desk.next,
-        "first": entries[0],
-        "last": entries[-1],
-    }
     not_named = []
     with as_it_was() as restore:
         for how, by_desk, *others in CHANGES:
             offline, *options = others or [by_desk]
             _alter(desk, how)
-            for wanted, found in (
+            for text, found in (
                 (by_desk, desk.findings()),
                 (offline, desk.offline(*options)),
             ):
-                if not any(wanted.format(**names) in one for one in found):
-                    not_named.append((how, wanted.format(**names), found))
+                wanted = text.format(entry=desk.entry)
+                if not any(wanted in one for one in found):
+                    not_named.append((how, wanted, found))
             restore()
             assert desk.findings() == []
     assert desk.offline("--head", "--key") == []
@@ -229,8 +215,7 @@ def test_each_alteration_of_a_row_is_found(desk, every):
     assert desk.findings() == []
     statements = [one for table in KEYS for one in alterations(table)]
     missed, done = not_found(statements[::every], as_superuser)
-    assert missed == []
-    assert done * every > 200
+    assert (missed, done * every > 200) == ([], True)
 
 
 def test_each_alteration_of_the_seals_file_is_found(desk):

@@ -17,7 +17,7 @@ from approvals.operations.attention import attention_count, attention_for
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
 from audit.sealing import sealer, signing, status
-from audit.sealing.anchors import write_anchors
+from audit.sealing.anchors import unknown_heads, write_anchors
 from audit.sealing.sealer import seal_all
 from audit.sealing.signing import SealingRefused, check_end, latest_seal
 from audit.sealing.status import sealing_state
@@ -391,7 +391,8 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     other.note = "x"
     other.signature = signing.sign(other)
     whole = file.read_bytes()
-    file.write_bytes(other.as_line() + whole)
+    file.write_bytes(whole + other.as_line())
+    assert [one.number for one in unknown_heads()] == [2]
     (found,) = check_database().findings
     assert "is not the seal 2 that is here" in found
     file.write_bytes(whole)
@@ -454,10 +455,6 @@ ALTERED = [
         "UPDATE audit_sealedentry SET position = 1 WHERE position = 2;"
         "UPDATE audit_sealedentry SET position = 2 WHERE position = 9",
         "The entries under seal 1 are not the ones that it was made over.",
-    ),
-    (
-        "UPDATE audit_seal SET note = 'x' WHERE number = 1",
-        "Seal 2 does not follow the seal 1 that is here: one of them was edited.",
     ),
     (
         "UPDATE audit_entry SET trace = 'x' WHERE id = (SELECT min(id) FROM audit_entry)",

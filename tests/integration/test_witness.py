@@ -12,7 +12,8 @@ from alerts.deliveries.witness import post_heads
 from alerts.models import Destination
 from audit.models import Anchor, Entry, Seal
 from audit.sealing.sealer import seal_all
-from tests.ledger import append, latest_details
+from audit.verification.checks import check_database
+from tests.ledger import append, as_superuser, latest_details
 from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,6 +74,11 @@ def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_els
     make_witness(discord, "#others")
     assert post_heads() == 1
     assert len(discord.calls) == 3
+    assert check_database().findings == []
+    as_superuser("DELETE FROM audit_anchor WHERE seal = 2")
+    assert "posted to #others, and its anchor was removed" in str(
+        check_database().findings
+    )
     # A post is not recorded: it would require the next seal.
     assert set(Entry.objects.values_list("action", flat=True)) == {"message.opened"}
 

@@ -149,6 +149,10 @@ LIES = [
         "Entry 900 was put in later: seal 3 ends after it",
         lambda made: (_insert(made, 16, 900), _change(made, 17, xid="703")),
     ),
+    (
+        "Entry 17 has no code of the desk",
+        lambda made: (made.entries[16].pop("mac"), _change(made, 16)),
+    ),
     ("Entry 8 appears twice", lambda made: _insert(made, 8, 8)),
     (
         "Entry 8 does not belong where it is under seal 2",
