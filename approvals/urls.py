@@ -45,6 +45,11 @@ urlpatterns = [
     path("queue/<uuid:public_id>/", message.message_page, name="message"),
     path("queue/<uuid:public_id>/body/", content_views.body, name="message-body"),
     path(
+        "queue/<uuid:public_id>/original/",
+        content_views.original,
+        name="message-original",
+    ),
+    path(
         "queue/<uuid:public_id>/view/", content_views.message_sheet, name="message-view"
     ),
     path(

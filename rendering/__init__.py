@@ -4,11 +4,12 @@ database, network or stored state.
 Callers use `parsed.py`, which sends a message's content to the parser, a confined
 process. There `render.py` does the work: `simple_form` turns the HTML into its simple
 form, `marking.py` draws that with the desk's marks, and `render.py` lets only listed
-tags and attributes through to the frame that shows the message.
+tags and attributes through to the frame that shows the message. `original.py` draws
+what a browser makes of the original.
 """
 
 from rendering.invisibles import found_in, named, stripped
-from rendering.parsed import render_message
+from rendering.parsed import draw_original, render_message
 from rendering.result import (
     Difference,
     Link,
@@ -23,6 +24,7 @@ __all__ = [
     "ParsedContent",
     "RemotePicture",
     "RenderedMessage",
+    "draw_original",
     "found_in",
     "named",
     "render_message",

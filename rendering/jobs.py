@@ -1,4 +1,4 @@
-"""The parser's job that renders a message, and how a job that reads a message's content
+"""The parser's jobs that render a message, and how a job that reads a message's content
 is made: it gets the content as JSON, and answers with JSON.
 """
 
@@ -9,21 +9,26 @@ from typing import Any
 
 from common.fingerprint import Content, content_from_json
 from parsing.jobs import Job
+from rendering.original import draw_original
 from rendering.render import render_message
 
 
 def json_job(read: Callable[[Content], Any]) -> Job:
-    """Return a job that calls `read` on a content, and answers with the dataclass that
-    it returns.
+    """Return a job that calls `read` on a content, and answers with the dataclass or
+    text that it returns.
     """
 
     def run(request: bytes) -> bytes:
-        return json.dumps(asdict(read(content_from_json(json.loads(request))))).encode()
+        content = content_from_json(json.loads(request))
+        return json.dumps(read(content), default=asdict).encode()
 
     return Job(run)
 
 
-JOBS = {"render_message": json_job(render_message)}
+JOBS = {
+    "render_message": json_job(render_message),
+    "draw_original": json_job(draw_original),
+}
 
 # The process that handles a request cannot open files. So these two renderings, done
 # when the parser starts, load everything that is read from files at first use.

@@ -25,6 +25,16 @@ def render_message(content: Content) -> RenderedMessage:
         return render_source(content, NOT_SAFE)
 
 
+def draw_original(content: Content) -> str:
+    """Return the document that shows what a browser makes of the original; its source
+    if the parser was killed over it. Raises ParserUnavailable.
+    """
+    try:
+        return str(ask_parser("draw_original", asdict(content)))
+    except ParserKilled:
+        return render_source(content, NOT_SAFE).document
+
+
 def ask_parser(job: str, request: Any) -> Any:
     """Return the answer of a job that reads and writes JSON. Raises ParserKilled or
     ParserUnavailable.

@@ -94,21 +94,28 @@ class RenderedMessage:
         return tuple(one for one in self.differences if one.code != LOOK)
 
     @property
-    def preheader(self) -> str:
-        """Words that only lists of messages show."""
-        return " ".join(
-            one.passage for one in self.differences if one.code == PREHEADER
-        )
-
-    @property
     def hidden(self) -> tuple[Difference, ...]:
         """Words of the original that are hidden in a plain way."""
         return tuple(one for one in self.differences if one.code in HIDING)
 
     @property
+    def preheader(self) -> str:
+        """The words that only lists of messages show, beside the subject."""
+        preheaders = (one for one in self.differences if one.code == PREHEADER)
+        return " ".join(one.passage for one in preheaders)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether its recipient sees what its document shows, in any mail program. A
+        preheader is no part of what is seen there.
+        """
+        codes = {one.code for one in self.differences}
+        return not self.doubt and codes <= {PREHEADER}
+
+    @property
     def says_more(self) -> bool:
         """Whether the reviewer needs to see more than its text."""
-        return bool(self.differences or self.blocked or self.doubt)
+        return bool(self.blocked or not self.is_exact)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -147,10 +147,11 @@ def looks_different(
     """Words that the original hides, or anything else in it that its recipient may see
     differently.
     """
-    if not rendered.differences:
-        return
     hidden = [*rendered.hidden, *_numbers_in_lists_only(content, rendered)]
-    shown = hidden or rendered.differences
+    different = [one for one in rendered.differences if one.code != PREHEADER]
+    shown = hidden or different
+    if not shown:
+        return
     first = shown[0]
     more = ""
     if shown[1:]:

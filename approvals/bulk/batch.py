@@ -6,7 +6,7 @@ reported with its reason and does not stop the others. A message counts as read 
 ledger says that this version was open on its own page, or wholly on screen on a sheet;
 loading a sheet alone does not count. A message with high risk, or with newer messages
 in its thread, cannot be approved on a sheet, because `give_verdict` requires answers
-that only the message's own page collects.
+that only the message's own page collects; nor can one that may be seen differently.
 """
 
 import logging

@@ -95,7 +95,7 @@ def grouped(items: Sequence[Item]) -> list[Group]:
             content.send_at,
             tuple(sorted(content.additions.items())),
             tuple(content.unseen),
-            rendered and (len(rendered.word_differences), len(rendered.blocked)),
+            rendered and (len(rendered.differences), len(rendered.blocked)),
         )
         alike.setdefault(in_common, []).append(item)
     groups = []

@@ -357,7 +357,7 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
     """
     if not item.ruling.may_approve:
         return item.ruling.reasons[0]
-    if why := why_not_in_bulk(item.ruling.demand):
+    if why := why_not_in_bulk(item.message, item.ruling.demand):
         return why
     if item.is_high:
         return "It is high risk. Open it to approve it."

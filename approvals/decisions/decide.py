@@ -118,7 +118,11 @@ def give_verdict(
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, risk_read, demand.effects)
         _check_way_of_approving(
-            demand, sheet=sheet, later=later, is_reauthenticated=is_reauthenticated
+            locked,
+            demand,
+            sheet=sheet,
+            later=later,
+            is_reauthenticated=is_reauthenticated,
         )
     window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
     if window:
@@ -247,16 +251,17 @@ def _add_verdict(
 
 
 def _check_way_of_approving(
+    message: Message,
     demand: Demand,
     *,
     sheet: str | None,
     later: LaterChoice | None,
     is_reauthenticated: bool,
 ) -> None:
-    """Raise an error if the rules do not let the message be approved in this way: in
-    bulk, for later, or without having signed in again.
+    """Raise an error if the message cannot be approved in this way: in bulk, for later,
+    or without having signed in again.
     """
-    if sheet is not None and (why := why_not_in_bulk(demand)):
+    if sheet is not None and (why := why_not_in_bulk(message, demand)):
         raise VerdictNotAllowed(why)
     if later is not None and not demand.is_last:
         after = demand.after()
@@ -269,10 +274,12 @@ def _check_way_of_approving(
         )
 
 
-def why_not_in_bulk(demand: Demand) -> str:
-    """Return why the rules do not let a message be approved together with others, as
-    sentences; empty if they do.
+def why_not_in_bulk(message: Message, demand: Demand) -> str:
+    """Return why a message cannot be approved together with others, as sentences; empty
+    if it can.
     """
+    if "looks_different" in message.review.rules:
+        return "Its recipient may see it differently. Open it to approve it."
     if demand.effects.never_in_bulk:
         return (
             "A rule lets nobody approve it together with others. Open it to approve it."

@@ -66,7 +66,7 @@ from mirror.recording import record_about
 from mirror.store import stored_content
 from mirror.threads import conversation_of, enqueue_freshen
 from people.accounts.profile import set_text_first
-from rendering import stripped
+from rendering import draw_original, stripped
 
 
 @require_safe
@@ -122,6 +122,20 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if request.method != "HEAD":
         note_served(message, request.actor)
     return framed(rendered_message_of(message.revision).document)
+
+
+@require_safe
+def original(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Serve what a browser makes of the original, as `body` serves the message; the
+    same as `body` if it could not be read safely.
+    """
+    message = get_bare_message_or_404(request, public_id)
+    revision = message.revision
+    if revision is None or revision.is_unsafe:
+        return body(request, public_id)
+    if request.method != "HEAD":
+        note_served(message, request.actor)
+    return framed(draw_original(stored_content(revision)))
 
 
 @require_POST

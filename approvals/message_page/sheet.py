@@ -93,8 +93,6 @@ PREVIEW = 90
 # Lines shown of the plain text, and characters of each. The "Text" tab has all of it.
 LINES = 12
 LINE = 300
-# Lines shown of what an agent that gets the message would read.
-AGENT_LINES = 40
 
 
 @lru_cache(maxsize=32)
@@ -115,11 +113,9 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
 
     `preview` is what lists show behind the subject: the first words of the message,
     even if it hides them from its reader (`is_hidden`). `plain` is what programs
-    without HTML show, and `words` all words in the order of the source, as an agent
-    reads them.
+    without HTML show.
     """
-    hidden = rendered.preheader
-    words = " ".join(f"{hidden} {rendered.plain}".split())
+    words = " ".join(f"{rendered.preheader} {rendered.plain}".split())
     preview = words[:PREVIEW]
     # What a mail program without HTML shows.
     text = (
@@ -130,21 +126,20 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
     return {
         "preview": preview + ("…" if len(words) > PREVIEW else ""),
         "plain": _head(named(without_surrogates(text[:20_000]))),
-        "words": _head(rendered.plain, lines=AGENT_LINES),
         "has_own_colours": '<body class="white">' in rendered.document,
-        "is_hidden": bool(hidden),
+        "is_hidden": bool(rendered.preheader),
     }
 
 
-def _head(text: str, *, lines: int = LINES) -> str:
+def _head(text: str) -> str:
     """Return the first lines of a text, and the beginning of long lines. An ellipsis
     marks each cut.
     """
-    rows = text[: lines * LINE * 4].strip().splitlines()
+    rows = text[: LINES * LINE * 4].strip().splitlines()
     head = "\n".join(
-        line[:LINE] + ("…" if len(line) > LINE else "") for line in rows[:lines]
+        line[:LINE] + ("…" if len(line) > LINE else "") for line in rows[:LINES]
     )
-    return head + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")
+    return head + ("\n…" if len(rows) > LINES or len(text) > LINES * LINE * 4 else "")
 
 
 # The views of a message, by their names in the URL.
@@ -153,6 +148,7 @@ WAYS = {
     "text": "Text",
     "parts": "HTML against text",
     "source": "Source",
+    "original": "Original look",
     "headers": "Headers",
     "changes": "Changes",
 }

@@ -53,6 +53,7 @@ from approvals.message_page.content.differences import (
     changes_since_sent_back,
     edits_context,
 )
+from approvals.message_page.content.source import stretch_of
 from approvals.message_page.sheet import (
     Way,
     approve_label,
@@ -356,6 +357,8 @@ def message_context(
         context["local_note"] = local_messages.feature().note(message, actor)
     if content is not None and rendered is not None:
         context["inbox"] = inbox_of(content, rendered)
+        if message.is_inbound:
+            context["agent_text"] = stretch_of(content.markdown or "")
         if not rendered.doubt:
             thread = (one.text for one in conversation.messages if one.text)
             domains = (one.domain for one in rendered.links if one.domain)

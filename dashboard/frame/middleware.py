@@ -128,6 +128,9 @@ class SecurityHeadersMiddleware(Middleware):
         headers["X-Frame-Options"] = "SAMEORIGIN" if is_mail_frame else "DENY"
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"
+        if is_mail_frame:
+            headers["Referrer-Policy"] = "no-referrer"
+            headers["X-DNS-Prefetch-Control"] = "off"
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
         headers["Permissions-Policy"] = (

@@ -11,10 +11,10 @@
   const find = (selector) => document.querySelector(selector);
   const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
   const isOver = () => getComputedStyle(find("#list")).position === "absolute";
-  /* A letter that means nothing, or one that leads into a field, is the beginning of words: what is typed right after
-     it, before that field has the focus, decides nothing. */
+  /* A letter that means nothing, or one that leads into a field or to another view, is the beginning of words: what is
+     typed right after it, before that field has the focus, decides nothing. */
   const DECIDES = ["a", "r", "b"];
-  const LEADS = ["r", "b", "m"];
+  const LEADS = ["r", "b", "m", "h", "o"];
   const WORDS_MS = 400;
   let wordsUntil = 0;
   let isGoing = false;
@@ -83,6 +83,13 @@
     place.scrollIntoView({ block: "start" });
   }
 
+  /* The view of the message with this name; where it is open already, the first one. */
+  function view(name, words) {
+    const tab = find(`#sheet #tab-${name}`);
+    if (tab) (tab.hasAttribute("aria-current") ? find("#sheet .tab") : tab).click();
+    else if (isVisible(find("#sheet"))) say(words);
+  }
+
   const ACTS = {
     j: () => (find("#together") ? emit("desk:step", 1) : move(1)),
     k: () => (find("#together") ? emit("desk:step", -1) : move(-1)),
@@ -100,6 +107,8 @@
     X: () => emit("desk:select-range"),
     A: () => emit("desk:bulk"),
     v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
+    h: () => view("source", "There is no source yet."),
+    o: () => view("original", "The original looks the same."),
     l: () => jump("links", "This message has no links."),
     t: () => jump("thread", "This message belongs to no thread."),
     g: () => {

@@ -234,13 +234,13 @@ def test_subject_and_hidden_preheader_are_compared_with_the_message():
         assert (
             found("parts_differ", subject=subject, markdown="Please pay 500 EUR.") == []
         ), subject
-    for words, level in (
-        ("Please pay 500 EUR", "notice"),
-        ("Please pay 5000 EUR", "high"),
-        ("Ask ana@bamk.example", "high"),
+    for words, expected in (
+        ("Please pay 500 EUR", []),
+        ("Please pay 5000 EUR", ["high"]),
+        ("Ask ana@bamk.example", ["high"]),
     ):
         page = f"<div style='display:none'>{words}</div><p>Please pay 500 EUR, or ask ana@bank.example.</p>"
-        assert levels("looks_different", html=page) == [level], words
+        assert levels("looks_different", html=page) == expected, words
 
 
 def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
