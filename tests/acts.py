@@ -32,6 +32,7 @@ NO_ACTS = {
 READS = {
     "message": "message.opened",
     "message-body": "message.served",
+    "message-original": "message.served",
     "file-view": "attachment.served",
     "file-pages": "attachment.served",
     "file-page": "attachment.served",

@@ -142,6 +142,7 @@ _DESK_DOORS = {
             "usual-texts": "shows the usual reasons and saved comments of a mailbox",
             "message": "shows a message",
             "message-body": "shows the rendered message",
+            "message-original": "shows what a browser makes of the original message",
             "message-view": "shows one view of the message",
             "message-files": "lists the attachments",
             "message-thread": "shows the thread",

@@ -114,6 +114,7 @@ POST_ONLY |= {"practice-on", "practice-off"}
 # Documents of their own in a frame of a page.
 FRAMED = {
     "message-body",
+    "message-original",
     "edit-preview",
     "seen-body",
     "message-view",

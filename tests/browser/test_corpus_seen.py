@@ -1,48 +1,62 @@
-"""Every hostile mail of the corpus, rendered in Chromium: none loads, moves or requests
-anything.
+"""Every hostile mail of the corpus in Chromium, rendered and with its original look:
+none loads, moves or requests anything.
 """
 
 from urllib.parse import urlsplit
 
 import pytest
 
+from common.fingerprint import Content
 from dashboard.frame.middleware import _FRAME_POLICY
+from rendering.original import draw_original
 from rendering.render import render_message
-from tests.corpus import all_mails
+from tests.corpus import HERE, all_mails
 
 MAILS = {mail.name: mail for mail in all_mails()}
+# By name, what is drawn with its original look: the mails, and letters by readers.
+ORIGINALS = {name: mail.content for name, mail in MAILS.items()} | {
+    path.stem: Content(html=path.read_text(newline="").partition("\n\n")[2])
+    for path in sorted(HERE.glob("readers/*.letter"))
+}
 ORIGIN = "http://corpus.example"
 # A control: this mail, unsanitised, loads from here.
 LOUD = f'<img src="{ORIGIN}/seen"><link rel="stylesheet" href="{ORIGIN}/seen"><script src="{ORIGIN}/seen"></script>'
+# What is served with the policy of the frame, in a sandbox.
+GUARDED = ("safe", "original")
 # Number of mails on one page: a page for each would take minutes.
 FRAMES_A_PAGE = 16
 NAMES = list(MAILS)
-PAGES = [
-    NAMES[first : first + FRAMES_A_PAGE]
-    for first in range(0, len(NAMES), FRAMES_A_PAGE)
-]
+
+
+def pages(names):
+    return [
+        names[first : first + FRAMES_A_PAGE]
+        for first in range(0, len(names), FRAMES_A_PAGE)
+    ]
 
 
 def answer(route):
-    """Answer with a mail as the desk does below /safe/, without its policy below
-    /open/; the loud one as it is.
+    """Answer with a mail as the desk does below /safe/ and /original/, without its
+    policy below /open/ and /look/; the loud one as it is.
     """
     kind, _, name = urlsplit(route.request.url).path[1:].partition("/")
     if kind == "page":
         how, _, names = name.partition("/")
-        sandbox = "sandbox" if how == "safe" else ""
+        sandbox = "sandbox" if how in GUARDED else ""
         frame = (
             f'<iframe {sandbox} src="/{how}/{{}}" width="900" height="700"></iframe>'
         )
         text = "<!doctype html>" + "".join(map(frame.format, names.split(",")))
     elif name == "loud":
         text = LOUD
+    elif kind in ("original", "look"):
+        text = draw_original(ORIGINALS[name])
     elif name in MAILS:
         text = render_message(MAILS[name].content).document
     else:
         route.fulfill(status=404)
         return
-    headers = {"Content-Security-Policy": _FRAME_POLICY} if kind == "safe" else {}
+    headers = {"Content-Security-Policy": _FRAME_POLICY} if kind in GUARDED else {}
     headers["Content-Type"] = "text/html; charset=utf-8"
     route.fulfill(body=text.encode("utf-8", "replace"), headers=headers)
 
@@ -71,7 +85,7 @@ class Acts:
     def _asked(self, request):
         ours = tuple(
             f"{ORIGIN}/{kind}"
-            for kind in ("page/", "safe/", "open/", "raw/", "favicon")
+            for kind in "page/ safe/ open/ raw/ original/ look/ favicon".split()
         )
         if not request.url.startswith(("data:", *ours)):
             self.found.append(f"request {request.url}")
@@ -105,10 +119,46 @@ def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, kind)
     # "open": without policy and sandbox, sanitised mail still loads nothing and runs
     # nothing.
     wrong = {
-        names[0]: found for names in PAGES if (found := look_at(watched, kind, names))
+        names[0]: found
+        for names in pages(NAMES)
+        if (found := look_at(watched, kind, names))
     }
     assert wrong == {}
     assert len(NAMES) >= 80
+
+
+# Everything that a press or the Tab key could reach and that leads somewhere or acts.
+ACTS = (
+    "[href], [action], [formaction], [ping], [src]:not([src^='data:']), script, "
+    "button:enabled, input:enabled, select:enabled, textarea:enabled"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("look", 30),
+        pytest.param("look", 1, marks=pytest.mark.slow),
+        pytest.param("original", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_original_look_of_no_letter_loads_moves_asks_or_leads_anywhere(
+    watched, kind, step
+):
+    # "look": without policy and sandbox the cleaning alone must be enough.
+    names = list(ORIGINALS)[::step]
+    assert len(names) > 400 // step
+    wrong = {}
+    for shown in pages(names):
+        found = look_at(watched, kind, shown)
+        found += [
+            f"{frame.url} has {frame.locator(ACTS).first.evaluate('(one) => one.outerHTML')[:100]}"
+            for frame in watched.frames[1:]
+            if frame.locator(ACTS).count()
+        ]
+        if found:
+            wrong[shown[0]] = found
+    assert wrong == {}
 
 
 def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(

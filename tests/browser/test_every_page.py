@@ -86,6 +86,7 @@ NO_PAGE = {
 OF_STRANGERS = {
     "picture-view",
     "message-body",
+    "message-original",
     "seen-body",
     "edit-preview, empty",
     "edit-preview, filled in",

@@ -260,6 +260,20 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
     assert sentences(reviewer, sheet_of(reviewer, risky), "reject", "A lie") == {}
 
 
+def test_notice_that_it_may_be_seen_differently_bars_a_message_from_bulk(
+    desk, connection, reviewer
+):
+    odd = make(connection, "odd", html_body="<p style='rotate:9deg'>Pay now</p>")
+    change_row(odd.review, risk_level="notice", rules=["looks_different"])
+    plain = make(connection, "plain")
+    assert ticked(open_sheet(desk, odd, plain)) == [pair(plain)]
+    # The command refuses it too, also if the sheet did not know it.
+    shown = OnSheet(odd.public_id, odd.revision.fingerprint)
+    refused = sentences(reviewer, Sheet([shown]))
+    assert "may see it differently" in refused["Subject odd"]
+    assert states() == {}
+
+
 def test_sheet_holds_fifty_messages():
     ids = [str(uuid.uuid4()) for _ in range(52)]
     chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])

@@ -74,6 +74,7 @@ SANDBOXED = {
     "edit-preview",
     "picture-view",
     "message-body",
+    "message-original",
     "seen-body",
     "file-view",
     "file-page",

@@ -321,7 +321,8 @@ def test_high_risk_page_is_asked_for_by_a_rule(message, reviewer, client):
     with pytest.raises(RiskUnread, match="page of its own"):
         decide(message, reviewer)
     effects = Effects(high_risk_page=True)
-    assert "page of its own" in why_not_in_bulk(Demand(Requirement(effects)))
+    demand = Demand(Requirement(effects))
+    assert "page of its own" in why_not_in_bulk(message, demand)
     client.force_login(reviewer)
     page = reverse("approve", args=[message.public_id])
     typed = message.recipients[0].rpartition("@")[2]
