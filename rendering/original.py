@@ -16,6 +16,7 @@ from rendering.render import _source
 from rendering.source_view import render_source
 from simple_form import TooComplex
 from simple_form.html_reading import tokens
+from simple_form.tree import Tree
 
 _TAGS = set(
     "a abbr acronym address article aside b bdi bdo big blockquote br button caption center cite code col "
@@ -61,6 +62,8 @@ def draw_original(content: Content) -> str:
     styles = "<style>:where(a){color:#00e;text-decoration:underline}</style>"
     try:
         source = _NOSCRIPT.sub(r"<\1div", _source(content))
+        # Raises TooComplex for what would take nh3 or a browser long.
+        Tree(source)
         for token, following in pairwise(tokens(source)):
             values = token.decoded()
             if token.kind == "start" and token.name in page:

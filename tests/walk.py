@@ -698,14 +698,16 @@ def check_headers(answer, *, is_frame=False, is_static=False):
     assert policy["default-src"] == "'none'"
     assert policy["base-uri"] == "'none'"
     assert answer["X-Content-Type-Options"] == "nosniff"
-    assert answer["Referrer-Policy"] == "same-origin"
     assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
     if is_frame:
+        assert answer["Referrer-Policy"] == "no-referrer"
+        assert answer["X-DNS-Prefetch-Control"] == "off"
         assert "sandbox" in policy
         assert policy["frame-ancestors"] == "'self'"
         assert policy["img-src"] == "data:"
         assert "script-src" not in policy
     else:
+        assert answer["Referrer-Policy"] == "same-origin"
         assert policy["script-src"] == "'self'"
         assert policy["style-src"] == "'self'"
         assert policy["object-src"] == "'none'"

@@ -2,6 +2,7 @@
 on paper.
 """
 
+import json
 import re
 
 import pytest
@@ -30,6 +31,32 @@ def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(desk, product,
         expect(desk.locator(f"#tab-{name}[aria-current=true]")).to_be_visible()
         expect(desk.locator(f"#sheet {sign}").first).to_be_visible()
         assert re.search(rf"[?&]view={name}(#sheet)?$", desk.url)
+
+
+LOUD = """<style>@import "http://a.example/x"; b{position:absolute;background:url(http://b.example/x)}</style>
+<a href="http://c.example/x">Our <b>offer</b></a><img src="http://d.example/x"><script>alert(1)</script>"""
+
+
+def test_source_and_original_look_are_one_key_away_and_load_nothing(
+    desk, product, hold
+):
+    desk.goto(product.page(hold()))
+    desk.keyboard.press("o")
+    expect(desk.get_by_text("The original looks the same.")).to_be_visible()
+    row = hold()
+    # As MultiMail gives a message that was not simplified.
+    changed = "UPDATE mirror_revision r SET content = jsonb_set(content, '{html}', %s) FROM mirror_message m"
+    joined = "WHERE r.id = m.revision_id AND m.public_id = %s RETURNING 1"
+    assert product.sql(f"{changed} {joined}", json.dumps(LOUD), row["id"]) == [(1,)]
+    desk.goto(product.page(row))
+    for key, name in (("o", "original"), ("h", "source"), ("h", "rendered")):
+        desk.keyboard.press(key)
+        expect(desk.locator(f"#tab-{name}[aria-current=true]")).to_be_visible()
+    desk.locator("#strip").get_by_role("link", name="Original look").click()
+    frame = desk.frame_locator("#sheet iframe")
+    frame.get_by_text("Our offer").click()
+    expect(frame.get_by_text("offer", exact=True)).to_have_css("position", "absolute")
+    assert violations_in(desk, *SCHEMES) == []
 
 
 def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(

@@ -29,7 +29,7 @@ from approvals.bulk.sheet import (
 from approvals.bulk.views import BatchForm, chosen_messages
 from approvals.decisions.withdraw import take_back_approval, undo_decision
 from approvals.errors import InvalidInput
-from approvals.models import Decision, Verdict
+from approvals.models import Decision, Review, Verdict
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
@@ -263,8 +263,9 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
 def test_notice_that_it_may_be_seen_differently_bars_a_message_from_bulk(
     desk, connection, reviewer
 ):
-    odd = make(connection, "odd", html_body="<p style='rotate:9deg'>Pay now</p>")
-    change_row(odd.review, risk_level="notice", rules=["looks_different"])
+    turned = "<p style='rotate:9deg'>Pay now</p>"
+    odd = make(connection, "odd", markdown=None, html_body=turned)
+    assert Review.objects.get(message=odd).risk_level == "notice"
     plain = make(connection, "plain")
     assert ticked(open_sheet(desk, odd, plain)) == [pair(plain)]
     # The command refuses it too, also if the sheet did not know it.
