@@ -16,8 +16,8 @@ PATIENCE = 20.0
 
 
 def render_message(content: Content) -> RenderedMessage:
-    """Return the message as its recipient gets it, safe to show; its source if the
-    parser was killed over it. Raises ParserUnavailable.
+    """Return the message in its simple form, safe to show; its source if the parser was
+    killed over it. Raises ParserUnavailable.
     """
     try:
         return RenderedMessage.from_json(ask_parser("render_message", asdict(content)))

@@ -22,7 +22,7 @@ NO_ACTS = {
     "propose-standing": "shows what terms would have done",
     "policy-playground": "shows what the rules ask of a message",
     "preview-allowlist": "shows what a change would do",
-    "edit-preview": "shows a typed text as its recipient would see it",
+    "edit-preview": "shows a preview of a typed text",
     "approve": "shows the findings that the verdict then names as read",
     "account_resubmit": "does what was asked for before, which is an act of its own",
     "compare-ledger": "what is no head is refused before anything is compared",

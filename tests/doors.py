@@ -243,7 +243,7 @@ _DESK_DOORS = {
         },
     ),
     "edit-preview": Button(
-        "shows a typed text as its recipient would see it",
+        "shows a preview of a typed text",
         "mailbox",
         fields=lambda w: {"markdown": "Hello."},
     ),

@@ -531,9 +531,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Serve the typed text as its recipient would see it, for the frame. Nothing is
-    stored.
-    """
+    """Serve a preview of the typed text, for the frame. Nothing is stored."""
     message = get_visible_message_or_404(request, public_id)
     form = TextForm(request.POST)
     if message.revision is None or not form.is_valid():
