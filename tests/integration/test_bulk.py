@@ -266,12 +266,10 @@ def test_notice_that_it_may_be_seen_differently_bars_a_message_from_bulk(
     turned = "<p style='rotate:9deg'>Pay now</p>"
     odd = make(connection, "odd", markdown=None, html_body=turned)
     assert Review.objects.get(message=odd).risk_level == "notice"
-    plain = make(connection, "plain")
-    assert ticked(open_sheet(desk, odd, plain)) == [pair(plain)]
+    assert ticked(open_sheet(desk, odd)) == []
     # The command refuses it too, also if the sheet did not know it.
-    shown = OnSheet(odd.public_id, odd.revision.fingerprint)
-    refused = sentences(reviewer, Sheet([shown]))
-    assert "may see it differently" in refused["Subject odd"]
+    sheet = Sheet([OnSheet(odd.public_id, odd.revision.fingerprint)])
+    assert "may see it differently" in sentences(reviewer, sheet)["Subject odd"]
     assert states() == {}
 
 

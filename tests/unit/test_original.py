@@ -67,9 +67,3 @@ def test_nothing_that_acts_or_has_an_address_is_drawn():
     assert "x()" not in document
     assert "<img src" not in document
     assert '<a>link</a><form><input disabled=""></form><img>' in document
-
-
-def test_original_that_cannot_be_drawn_is_shown_as_source():
-    document = drawn(f"<p {' '.join(f'a{n}=1' for n in range(101))}>")
-    assert "a tag has more than 100 attributes" in document
-    assert "&lt;p a0=1" in document
