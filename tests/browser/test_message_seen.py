@@ -46,8 +46,8 @@ def test_source_and_original_look_are_one_key_away_and_load_nothing(
     expect(desk.get_by_text("The original looks the same.")).to_be_visible()
     # As MultiMail gives a message that was not simplified.
     product.sql(
-        "UPDATE mirror_revision SET content = jsonb_set(content, '{html}', %s), fingerprint = repeat('a1', 32) WHERE id = "
-        "(SELECT revision_id FROM mirror_message WHERE public_id = %s) RETURNING 1",
+        "UPDATE mirror_revision SET content = jsonb_set(content, '{html}', %s), fingerprint = repeat('a1', 32) "
+        "WHERE id = (SELECT revision_id FROM mirror_message WHERE public_id = %s) RETURNING 1",
         json.dumps(LOUD),
         row["id"],
     )
