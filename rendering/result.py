@@ -94,15 +94,16 @@ class RenderedMessage:
         return tuple(one for one in self.differences if one.code != LOOK)
 
     @property
+    def preheader(self) -> str:
+        """Words that only lists of messages show."""
+        return " ".join(
+            one.passage for one in self.differences if one.code == PREHEADER
+        )
+
+    @property
     def hidden(self) -> tuple[Difference, ...]:
         """Words of the original that are hidden in a plain way."""
         return tuple(one for one in self.differences if one.code in HIDING)
-
-    @property
-    def preheader(self) -> str:
-        """The words that only lists of messages show, beside the subject."""
-        preheaders = (one for one in self.differences if one.code == PREHEADER)
-        return " ".join(one.passage for one in preheaders)
 
     @property
     def is_exact(self) -> bool:

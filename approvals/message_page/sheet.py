@@ -115,7 +115,8 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
     even if it hides them from its reader (`is_hidden`). `plain` is what programs
     without HTML show.
     """
-    words = " ".join(f"{rendered.preheader} {rendered.plain}".split())
+    hidden = rendered.preheader
+    words = " ".join(f"{hidden} {rendered.plain}".split())
     preview = words[:PREVIEW]
     # What a mail program without HTML shows.
     text = (
@@ -127,7 +128,7 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
         "preview": preview + ("…" if len(words) > PREVIEW else ""),
         "plain": _head(named(without_surrogates(text[:20_000]))),
         "has_own_colours": '<body class="white">' in rendered.document,
-        "is_hidden": bool(rendered.preheader),
+        "is_hidden": bool(hidden),
     }
 
 
