@@ -130,9 +130,9 @@ RULES = {
         Rule(
             "invisible_characters", 2, "high", 50, "invisible marks",
             "The message contains invisible characters.",
-            "Finds invisible characters that join, split or reverse text, strokes through letters, and 20 or more blanks "
-            "in a row, in both parts of the body, subject, addresses and file names. Milder: those that some languages "
-            "need.",
+            "Finds invisible characters that join, split or reverse text, strokes through letters, and 20 or more "
+            "blanks in a row, in both parts of the body, subject, addresses and file names. Milder: those that some "
+            "languages need.",
         ),
         Rule(
             "odd_link", 4, "high", 50, "odd link",
