@@ -7,7 +7,6 @@ limits of headers, of the time for them, and of clients that do not read.
 """
 
 import asyncio
-import json
 import socket
 import sys
 from typing import Any
@@ -33,46 +32,43 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
 
     _reads_headers = True
     _header_bytes = 0
-    _until_headers: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Set the time limits of the connection."""
         super().connection_made(transport)
-        client = transport.get_extra_info("socket")
-        client.setsockopt(
+        transport.get_extra_info("socket").setsockopt(
             socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS
         )
-        self._await_headers()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the timer."""
-        self._until_headers.cancel()  # type: ignore[union-attr]
-        super().connection_lost(exc)
-
-    def _await_headers(self) -> None:
-        self._until_headers = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+    def _unset_keepalive_if_required(self) -> None:
+        # uvicorn stops its timer at the first byte; here it runs until the last header.
+        if not self._reads_headers or self.transport.is_closing():
+            super()._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and refuse headers that are too long before they end."""
         if self._reads_headers:
+            # The parser skips empty lines before a request, whatever ends them.
             if not self._header_bytes and data.startswith(b"\n"):
-                # The parser skips empty lines before a request, whatever ends them.
-                self.send_400_response("")
+                self.send_400_response("Lines end in CRLF.")
                 return
             self._header_bytes += len(data)
         super().data_received(data)
         if self._reads_headers and self._header_bytes > MOST_HEADER_BYTES:
-            self.send_400_response("")
+            self.send_400_response("The headers are too large.")
 
     def on_headers_complete(self) -> None:
         """Begin the request, or refuse it if its headers are not clear."""
-        self._until_headers.cancel()  # type: ignore[union-attr]
         self._reads_headers = False
+        self._unset_keepalive_if_required()
         version = self.parser.get_http_version()
         size = sum(len(name) + len(value) for name, value in self.headers)
-        hosts = [value for name, value in self.headers if name == b"host"]
+        names = [name for name, _ in self.headers]
         encodings = [
             value.lower()
             for name, value in self.headers
@@ -80,10 +76,10 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         ]
         if (
             version not in ("1.0", "1.1")
-            or size + len(self.url) > MOST_HEADER_BYTES
-            or len(self.headers) > MOST_HEADERS
-            or len(hosts) != 1
             or (encodings and (encodings != [b"chunked"] or version == "1.0"))
+            or names.count(b"host") != 1
+            or len(names) > MOST_HEADERS
+            or len(self.url) + size > MOST_HEADER_BYTES
         ):
             raise httptools.HttpParserError
         super().on_headers_complete()
@@ -93,30 +89,6 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         super().on_message_complete()
         self._reads_headers = True
         self._header_bytes = 0
-
-    def on_response_complete(self) -> None:
-        """Begin the next request, or wait for it."""
-        is_last = not self.pipeline
-        super().on_response_complete()
-        if is_last:
-            self._await_headers()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse a request that is not clear, in the form of the gateway's errors, and
-        close the connection. Responses that are under way come first.
-        """
-        cycle = self.cycle
-        is_busy = cycle is not None and not cycle.response_complete
-        if is_busy and (self.pipeline or cycle.response_started or not cycle.more_body):
-            cycle.keep_alive = False
-            return
-        error = {"error": "The request is not valid.", "code": "bad_request"}
-        body = json.dumps(error).encode()
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        self.transport.close()
 
 
 def serve(application: Any, *, port: int, lifespan: str = "off") -> None:

@@ -61,8 +61,7 @@ def from_source(*names: str, is_hurried: bool = False) -> Iterator[None]:
     """
     words = ["hurried" if is_hurried else "patient"]
     for name in names:
-        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8)
-        words.append(digest.hexdigest())
+        words.append(hashlib.sha256(name.encode(errors="replace")).hexdigest())
     token = _source.set(" ".join(words))
     try:
         yield
@@ -108,11 +107,11 @@ def _ask(
                 received += piece
                 # The program has not read the content, so the connection breaks next.
                 if received == b"busy\n":
-                    raise ParserBusy("The program that reads messages is busy.")
+                    raise TimeoutError
                 if len(received) > _LARGEST_ANSWER:
                     return "killed", "too large an answer", b""
                 connection.settimeout(_time_left(deadline))
-    except (TimeoutError, BlockingIOError) as error:
+    except TimeoutError as error:
         raise ParserBusy("The program that reads messages is busy.") from error
     except OSError as error:
         raise ParserUnavailable(
@@ -145,10 +144,7 @@ def _connect(deadline: float) -> socket.socket:
             return connection
         except OSError as error:
             connection.close()
-            # The last one: too many connections wait to be accepted.
-            is_starting = isinstance(
-                error, ConnectionRefusedError | FileNotFoundError | BlockingIOError
-            )
+            is_starting = isinstance(error, ConnectionRefusedError | FileNotFoundError)
             if not is_starting or time.monotonic() > began + _RESTART_SECONDS:
                 raise
             time.sleep(0.05)

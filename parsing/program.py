@@ -49,17 +49,14 @@ MOST_WAITING = 200
 HEAD_SECONDS = 0.5
 # What a source used counts half after so many seconds.
 HALF_LIFE = 60.0
-# In seconds, what a killed request costs its sources in addition to what it used, and
-# how much no source uses without that.
+# In seconds, what a killed request costs its sources in addition to what it used: so
+# much that half of it shows for a while that there was one.
 KILLED = 400.0
-MUCH = 200.0
 # Elapsed seconds of one request: the limit for a process that waits without using
 # processor time.
 DEADLINE = 45.0
 # Most seconds between two changes of the heartbeat file.
 BEAT_EVERY = 5.0
-# How much lower the priority of a slow request's process is.
-_NICE = 10
 # Exit statuses of a request's process.
 _OUT_OF_MEMORY = 3
 _FAILED = 4
@@ -183,20 +180,17 @@ class Parser:
         try:
             head, _, _ = connection.recv(_HEAD, socket.MSG_PEEK).partition(b"\n")
             name, size, speed, haste, *sources = head.decode().split(" ")
-            request = Request(
-                connection,
-                is_for_page=listener is self._pages,
-                name=name,
-                size=int(size),
-                is_slow=speed == "slow",
-                is_hurried=haste == "hurried",
-                sources=sources,
-            )
+            length = int(size)
         except (OSError, ValueError):
             connection.close()
             return
         connection.settimeout(None)
-        self._waiting.append(request)
+        is_for_page = listener is self._pages
+        is_slow = speed == "slow"
+        is_hurried = haste == "hurried"
+        self._waiting.append(
+            Request(connection, is_for_page, name, length, is_slow, is_hurried, sources)
+        )
 
     def _start_next(self) -> None:
         """Run the requests for which a process is free, and turn away those that must
@@ -214,7 +208,7 @@ class Parser:
                 # Of the others, the desk's worker must not have all its threads wait.
                 is_too_many = len(alike) > 1 and not request.is_for_page
             else:
-                had_kill = self._used_by(source) > MUCH
+                had_kill = self._used_by(source) > KILLED / 2
                 is_too_many = request.is_hurried and had_kill and source in alike
             try:
                 # This sends nothing, but fails if the client went away.
@@ -302,8 +296,6 @@ class Parser:
             reader.readline(_HEAD)
             job = self._jobs[request.name]
             seconds = job.seconds if request.is_slow else min(job.seconds, QUICK)
-            # Slow requests leave the processor to others.
-            os.nice(_NICE if request.is_slow else 0)
             memory = self._own_memory + job.memory + _COPIES * request.size
             limit(seconds=seconds, memory=memory)
             content = reader.read(request.size)

@@ -3,9 +3,11 @@ refused, and nothing restarts. That slow ones are disconnected is told by
 tests/unit/test_wsgi_bridge.py.
 """
 
+import ast
 import contextlib
 import json
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +23,7 @@ from tests.faults.slow_connections import (
 from upstream.signatures import HEADER
 
 pytestmark = pytest.mark.stack
+REQUESTS = Path(__file__).parents[1] / "fixtures" / "http_requests.txt"
 
 BY_DISCORD = {"X_Signature_Ed25519": "00" * 64, "X_Signature_Timestamp": "1"}
 
@@ -199,3 +202,23 @@ def test_more_than_1000_query_parameters_are_400_everywhere(product, ana):
             )
             with answer:
                 assert (answer.status_code == 400) == (number > 1000), place
+
+
+@pytest.mark.slow
+def test_request_that_two_servers_could_read_differently_is_400_on_every_port(product):
+    head = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    cases = [("400 many", head + b"X: a\r\n" * 100 + b"\r\n")]
+    cases.append(("400 long", head + b"X: " + b"a" * 70_000))
+    for line in REQUESTS.read_text().splitlines()[2:]:
+        name, _, request = line.partition(": ")
+        cases.append((name, ast.literal_eval(f'b"{request}"')))
+    for port in slow_on_each_port(product):
+        unfinished = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        unfinished.sendall(head)
+        for name, request in cases:
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT) as one:
+                one.sendall(request)
+                is_refused = one.recv(12).endswith(b"400")
+            assert is_refused == name.startswith("400"), name
+        with unfinished:
+            assert not unfinished.recv(1)

@@ -187,6 +187,10 @@ def with_cookie(value, **options):
     return Client(headers=[(b"cookie", value.encode())], **options)
 
 
+# The paths of those requests of a flood that had a thread.
+flooding = []
+
+
 def ask_during_flood(flood, others, *, application=None):
     """Return how many of the flood were answered with what, while the rest keep every
     thread that they can have.
@@ -194,9 +198,11 @@ def ask_during_flood(flood, others, *, application=None):
     The others must be answered meanwhile.
     """
     is_over = threading.Event()
+    flooding.clear()
 
     def busy(environ, start_response):
-        if "flood" in environ.get("HTTP_COOKIE", ""):
+        if "flood" in environ.get("HTTP_COOKIE", environ["PATH_INFO"]):
+            flooding.append(environ["PATH_INFO"])
             is_over.wait(60)
         start_response("200 OK", [])
         return [b"x" * 100]
@@ -257,33 +263,15 @@ def test_request_of_a_session_passes_one_that_takes_long(monkeypatch):
     assert [one.status for one in ask(*pages, application=export)] == [200, 200]
 
 
-def test_address_with_another_cookie_in_each_request_leaves_a_thread_to_others_and_is_refused_more():
-    elsewhere = with_cookie("other", address="2001:db8:0:1::1")
+def test_strangers_of_an_address_use_one_thread_and_are_refused_more():
+    elsewhere = Client(address="2001:db8:0:1::1")
+    colleague = with_cookie("other", address="2001:db8::ffff")
     flood = [
-        with_cookie(f"flood{number}", address=f"2001:db8::{number:x}")
-        for number in range(400)
+        Client(path="/flood", address=f"2001:db8::{number:x}") for number in range(400)
     ]
-    assert ask_during_flood(flood, [elsewhere]) == {429: 100}
-    assert elsewhere.status == 200
-
-
-def test_strangers_of_an_address_use_one_thread():
-    async def run():
-        usages = usage.Usages(Rules())
-        requests = [
-            usages.request(bridge.environ_of(client.scope))
-            for client in (Client(), Client(), with_cookie("a"), with_cookie("b"))
-        ]
-        first, second, *others = requests
-        await first.take_thread()
-        waiting = asyncio.create_task(second.take_thread())
-        for one in others:
-            await one.take_thread()
-        assert not waiting.done()
-        first.give_thread_back()
-        await waiting
-
-    in_own_loop(run())
+    assert ask_during_flood(flood, [elsewhere, colleague]) == {429: 300}
+    assert elsewhere.status == colleague.status == 200
+    assert flooding == ["/flood"]
 
 
 def test_full_process_refuses_with_503_and_answers_health_checks(monkeypatch):
