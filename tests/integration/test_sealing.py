@@ -3,6 +3,7 @@ heads outside the database, and ledgers that go on after a restore.
 """
 
 import json
+import os
 import re
 import threading
 from datetime import timedelta
@@ -331,6 +332,8 @@ def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(fil
     file.write_bytes(file.read_bytes() + b'{"number": 3, "at": "20')
     assert write_anchors() == 1
     as_superuser("DELETE FROM audit_anchor WHERE seal = 3")
+    os.utime(file, (0, 0))
+    assert "Seal 3 has no anchor" in str(check_database().findings)
     assert write_anchors() == 1
     assert _heads(file) == [one.as_json() for one in check_chain()]
     anchors = Anchor.objects.order_by("seal").values_list("seal", "kind", "place")
