@@ -82,7 +82,8 @@
         const cell = column(element);
         for (const other of seen.slice(-40)) {
           const smaller = Math.min(rect.width * rect.height, other.rect.width * other.rect.height);
-          if (!/[\u0e00-\u0eff]/.test(match[0]) && overlap(rect, other.rect) > 0.35 * smaller) found.push(`garbled: ${match[0]}`);
+          const isThai = /[\u0e00-\u0eff]/.test(match[0]);
+          if (!isThai && overlap(rect, other.rect) > 0.35 * smaller) found.push(`garbled: ${match[0]}`);
         }
         const before = seen.at(-1);
         if (before && before.cell === cell) {
@@ -113,4 +114,4 @@
     frame.style.height = `${Math.min(root.documentElement.scrollHeight + 20, 60000)}px`;
     return wrong(root);
   });
-})
+});
