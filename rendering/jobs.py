@@ -13,7 +13,7 @@ from rendering.original import draw_original
 from rendering.render import render_message
 
 
-def json_job(read: Callable[[Content], Any]) -> Job:
+def json_job(read: Callable[[Content], Any], seconds: int = 5) -> Job:
     """Return a job that calls `read` on a content, and answers with the dataclass or
     text that it returns.
     """
@@ -22,7 +22,7 @@ def json_job(read: Callable[[Content], Any]) -> Job:
         content = content_from_json(json.loads(request))
         return json.dumps(read(content), default=asdict).encode()
 
-    return Job(run)
+    return Job(run, seconds)
 
 
 JOBS = {

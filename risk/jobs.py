@@ -49,4 +49,4 @@ def examine(content: Content) -> Examined:
     )
 
 
-JOBS = {"examine_content": json_job(examine)}
+JOBS = {"examine_content": json_job(examine, seconds=10)}

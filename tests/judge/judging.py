@@ -20,7 +20,7 @@ WIDTHS = (320, 800, 1400)
 # Frames on one page.
 AT_ONCE = 40
 _WORD = re.compile(r"\w+")
-SCRIPT = (Path(__file__).parent / "words.js").read_text(encoding="utf-8")
+SCRIPT = (Path(__file__).parent / "words.js").read_text().rstrip().removesuffix(";")
 
 
 class Judge:

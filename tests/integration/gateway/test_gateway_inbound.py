@@ -20,6 +20,7 @@ from gateway.states import Direction, Mode, Status
 from tests.factories import change_row
 from tests.integration.gateway.servers import SENDER, connected, deliver, mail, running
 from tests.integration.gateway.world import add_mailbox, events_of, make_world
+from tests.recorded_patterns import BOUND, LONG, record_patterns
 from tests.stack import wait_for
 
 OURS = "<ours@acme.example>"
@@ -412,3 +413,26 @@ def test_died_is_called_for_a_crash_but_not_a_stop_and_a_used_port_fails_at_once
     broken._loop.call_soon_threadsafe(broken._loop.stop)
     wait_for(lambda: deaths, 60, "the death is told")
     assert deaths == ["broken"]
+
+
+def test_no_pattern_of_the_gateway_reads_a_long_text(world, client, monkeypatch):
+    longest = record_patterns(monkeypatch)
+    lines = "\r\n ".join(LONG[at : at + 900] for at in range(0, len(LONG), 900))
+    content = (
+        f'From: "{lines}" <{SENDER}>\r\nTo: support@acme.example\r\nSubject: {lines}\r\n'
+        f"In-Reply-To: {lines}\r\nContent-Type: text/html; name={lines}\r\n\r\n{lines}"
+    )
+    assert deliver(client, content.encode()) == 250
+    for fields, status in (
+        ({"subject": LONG}, 422),
+        ({"to": LONG}, 422),
+        ({"to": [LONG]}, 422),
+        ({"reply_to": LONG}, 422),
+        ({"gate_timing": LONG}, 422),
+        ({"idempotency_key": LONG}, 422),
+        ({"markdown": LONG}, 202),
+        ({"attachments": [{"name": LONG, "content_base64": "YQ=="}]}, 422),
+    ):
+        assert world.send(**fields).status_code == status, fields.keys()
+    world.decide(LONG, action=LONG, reason=LONG)
+    assert 0 < longest["most"][0] <= BOUND, longest
