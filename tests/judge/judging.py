@@ -65,7 +65,7 @@ class Judge:
                 continue
         missed = {}
         drawn = self.wrong_with([form.html for _, form in forms])
-        same = [letter for letter, form in forms if form.is_exact]
+        same = [letter for letter, form in forms if not form.changes]
         originals = dict(zip(same, self.wrong_with(same, ["light"]), strict=True))
         for (letter, form), wrong in zip(forms, drawn, strict=True):
             told = " ".join(

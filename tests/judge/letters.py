@@ -9,7 +9,6 @@ import random
 import re
 from dataclasses import dataclass
 from itertools import islice, product
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -655,18 +654,3 @@ def drawn(seed, is_whole):
 def many(number, seed):
     """Return this many random messages."""
     return (drawn(f"{seed} {one}", one % 4 == 0) for one in range(number))
-
-
-_TIMES = re.compile(r"\[\[(.*?)\*(\d+)\]\]")
-
-
-def tricks():
-    """Yield the messages of tricks.txt, which people wrote, with and without a doctype.
-    `[[x*3]]` in the file stands for xxx.
-    """
-    for line in (
-        (Path(__file__).parent / "tricks.txt").read_text(encoding="utf-8").splitlines()
-    ):
-        html = _TIMES.sub(lambda match: match[1] * int(match[2]), line)
-        yield Letter(html, is_whole=True)
-        yield Letter(f"<!doctype html>{html}", is_whole=True)

@@ -1,16 +1,16 @@
-"""Chromium as the judge: what messages hide, move or add is named, and their simple
-forms do nothing of it.
+"""Chromium as the judge: of simple forms, and of originals that count as the same, every
+word can be read, at its place, and none is lost.
 """
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from launcher.quality import find_chromium
-from tests.judge.letters import Letter, many, tricks
-from tests.judge.oracles import judging
+from tests.corpus import all_letters
+from tests.judge.judging import judging
+from tests.judge.letters import many
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,50 +28,37 @@ def judge():
         context = judging()
         made = pool.submit(context.__enter__).result()
         yield SimpleNamespace(
-            judge=lambda letters: pool.submit(made.judge, letters).result()
+            misses=lambda letters: pool.submit(made.misses, letters).result(),
+            wrong_with=lambda pages: pool.submit(made.wrong_with, pages).result(),
         )
         pool.submit(context.__exit__, None, None, None).result()
 
 
-def judged(judge, html):
-    (one,) = judge.judge([Letter(f"<!doctype html><body>{html}", is_whole=True)])
-    return one
+def test_forms_of_letters_drawn_by_lot_are_right(judge):
+    assert judge.misses([one.html for one in many(200, seed=1)]) == {}
 
 
-def test_tricks_hide_move_and_add_nothing_in_silence(judge):
-    found = judge.judge(tricks())
-    assert [(one.letter.html, one.misses) for one in found if one.misses] == []
-
-
-def test_messages_drawn_by_lot_hide_move_and_add_nothing_in_silence(judge):
-    found = judge.judge(many(320, seed=1))
-    assert [(one.letter.html, one.misses) for one in found if one.misses] == []
-    counts = Counter(name for one in found for name in one.does)
-    assert min(counts[one] for one in ("hidden", "reordered", "added", "covered")) > 1
+def test_forms_of_letters_of_readers_are_right(judge):
+    # In one of them a character is left out inside of a word.
+    letters = [one.body for one in all_letters() if not one.name.startswith("087")]
+    assert judge.misses(letters) == {}
 
 
 @pytest.mark.parametrize(
-    ("html", "does"),
+    ("html", "what"),
     [
-        ("<p>HHNHMN <b>MHHMMN</b></p>", set()),
-        ("<p>HHNHMN <b style='visibility:hidden'>MHHMMN</b></p>", {"hidden"}),
+        ("<p>one <b>two</b></p>", set()),
+        ("<p>one <b style='display:none'>two</b></p>", {"hidden"}),
+        ("<p>one <b style='color:#fff;background:#fff'>two</b></p>", {"unreadable"}),
+        ("<p>one <b style='margin-left:-30px'>two</b></p>", {"garbled"}),
+        ("<p>one <b style='float:left'>two</b></p>", {"moved"}),
+        ("<p style='position:absolute;left:-99px'>one</p>", {"outside", "covered"}),
         (
-            "<style>@keyframes x{to{opacity:0}}</style><p style='animation:x 1s forwards'>HHNHMN",
-            {"hidden"},
-        ),
-        ("<p><b style='float:right'>HHNHMN</b> MHHMMN</p>", {"reordered"}),
-        (
-            "<p style='direction:rtl;unicode-bidi:bidi-override'>HHNHMN</p>",
-            {"reordered"},
-        ),
-        ("<p>HHNHMN <b style='margin-left:-70px'>MHHMMN</b></p>", {"covered"}),
-        ("<style>p::before{content:'not '}</style><p>HHNHMN", {"added"}),
-        ("<ol><li>HHNHMN<li>MHHMMN</ol><q>MNMNHN</q>", set()),
-        (
-            "<table><tr><td width=60>HHNHMN MHHMMN<td width=60>MNMNHN MNHMMN</table>",
-            set(),
+            "<p>one</p><div style='background:#fff;margin-top:-60px;height:60px;position:relative'>",
+            {"covered"},
         ),
     ],
 )
-def test_judge_sees_what_a_message_does_to_its_words(judge, html, does):
-    assert judged(judge, html).does == does
+def test_judge_sees_what_is_done_to_words(judge, html, what):
+    (found,) = judge.wrong_with([f"<!doctype html><body>{html}"])
+    assert {one.split()[2].rstrip(":") for one in found} == what
