@@ -112,7 +112,7 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
     desk.goto(product.page(row, "?order=riskiest"))
     for words, name in (
         ("misleading link", "link-1"),
-        ("may look different", "hidden-1"),
+        ("may be seen differently", "hidden-1"),
     ):
         expect(mark(desk, name)).not_to_be_in_viewport()
         jump(desk, words).focus()
@@ -121,7 +121,7 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
     # A message body that is not shown is opened at the mark.
     desk.locator("#tab-text").click()
     expect(desk.locator("#sheet iframe[name=letter]")).to_have_count(0)
-    jump(desk, "may look different").click()
+    jump(desk, "may be seen differently").click()
     expect(mark(desk, "hidden-1")).to_be_in_viewport()
     assert "order=riskiest" in desk.url, "the place in the queue is kept"
     jump(desk, "odd address").click()
@@ -129,7 +129,7 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
 
     plain = open_page(storage_state=signed_in, java_script_enabled=False)
     plain.goto(product.page(row))
-    jump(plain, "may look different").click()
+    jump(plain, "may be seen differently").click()
     expect(mark(plain, "hidden-1")).to_be_in_viewport()
 
 
