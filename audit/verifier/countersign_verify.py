@@ -1359,6 +1359,10 @@ def check_proof(data: bytes, trust: Trust | None = None) -> Proof:
             )
     if report.findings:
         return Proof(report, [])
+    if report.missing.runs:
+        report.note(
+            "Details are missing, and a proof cannot show whether the desk removed them."
+        )
     lines = [
         f"Message: {proof['message']}",
         f"Action: {heading.action}",
@@ -1440,7 +1444,10 @@ def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
     if report.more:
         lines.append(f"... and {report.more} more.")
     lines += ["Note: " + shown(sentence) for sentence in report.notes]
-    lines.append(("Verification FAILED: " if report.findings else "Verified: ") + what)
+    result = "Verification FAILED: " if report.findings else "Verified: "
+    if report.left_out and report.missing.runs and not report.findings:
+        result = "Verified without details: "
+    lines.append(result + what)
     last = report.last
     if last:
         key = fingerprint_of(last.key)
@@ -1460,7 +1467,7 @@ def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
         without = f"{len(report.missing)} entries are without their details"
         if report.left_out:
             without = f"NOT checked: {without}, and nothing here tells who removed them"
-        lines.append(f"{without}: {shown(report.missing)}.")
+        lines.append(f"{without}: {shown(report.missing.without(Ranges()))}.")
     return lines
 
 

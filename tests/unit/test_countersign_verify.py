@@ -283,6 +283,7 @@ def test_stripped_details_are_not_verified_whatever_the_manifest_says(
     made.manifest["details"] = "left out"
     code, output, _ = command(made.write_to(tmp_path / "left out"))
     assert code == 5
+    assert "Verified: " not in output
     assert "NOT checked: 16 entries are without their details" in output
 
 
