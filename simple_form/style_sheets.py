@@ -1,45 +1,42 @@
 """Reads the style sheets of a message as a hint for its looks: only rules for one tag,
-class or id are applied. Whatever else a sheet does is noted, because it may change what
-its recipient sees.
+class or id are applied, and judged where they apply. Whatever else a sheet does is
+noted, because it may change what its recipient sees.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import tinycss2
 
-from simple_form.colours import BLACK, READABLE, WHITE, colour_of, contrast
-from simple_form.declarations import (
-    Declaration,
-    is_harmless,
-    is_judged_inside,
-    read_declarations,
-)
-from simple_form.html_reading import ascii_lower
+from simple_form.colours import READABLE, WHITE, colour_of, contrast
+from simple_form.declarations import Declaration, is_harmless, read_declarations
+from simple_form.html_reading import BLANKS, Values, ascii_lower
 
 # Limits of one message: characters of all style sheets, declarations that are applied,
-# those of one tag, class or id, and brackets in each other.
+# and those of one element.
 MAX_SHEETS = 200_000
 MAX_DECLARATIONS = 5_000
 MAX_OF_ONE = 100
-MAX_DEPTH = 30
 _SELECTOR = re.compile(
-    r"(?P<tag>[a-z][a-z0-9]*+|\*)?+(?P<name>[.#][a-z_-][a-z0-9_-]*+)?+(?P<link>:link)?+",
-    re.IGNORECASE,
+    r"(?P<tag>[a-zA-Z][a-zA-Z0-9]*+|\*)?+(?P<name>[.#][a-zA-Z_-][a-zA-Z0-9_-]*+)?+(?P<link>:link)?+"
 )
 # Selectors that apply only while somebody points at something, or to Word's drawings.
 _IDLE = re.compile(
-    r"[a-z0-9.#_ -]*+:(?:hover|active|focus)|[vow]\\:[*a-z]++|\.shape", re.IGNORECASE
+    r"[a-zA-Z0-9.#_ -]*+:(?:hover|active|focus)|[vow]\\:[*a-z]++|\.shape"
 )
-_VISITED = re.compile(r"(?:a(?:\.\w++)?|span\.\w++):visited", re.IGNORECASE | re.ASCII)
-# Rules that only paper, or Word's own lists and pages, have.
-_NO_EFFECT = frozenset(("charset", "page", "list", "viewport", "-ms-viewport"))
-_FONT_FILES = re.compile(r"src|local|url|unicode-range", re.IGNORECASE)
-_NEVER_SHOWN = frozenset("head title style script template meta link base *".split())
-_BLANKS = " \t\n\r\f"
+_VISITED = re.compile(r"(?:a(?:\.\w++)?|span\.\w++):visited", re.ASCII)
+# Rules that only paper, and Word's own lists, have, and what makes them change words.
+_AT_RULES = {
+    "charset": "(?!)",
+    "page": "(?!)",
+    "viewport": "(?!)",
+    "-ms-viewport": "(?!)",
+    "list": "(?i)level-text:[^;]*[a-z]{2}",
+    "font-face": "(?i)src|local|url|unicode-range",
+}
 
 
 class _Rule(NamedTuple):
@@ -47,9 +44,10 @@ class _Rule(NamedTuple):
     the rule writes it.
     """
 
-    weight: tuple[int, int]
-    declaration: Declaration
+    strength: int
+    number: int
     name: str
+    declaration: Declaration
 
 
 class StyleSheets:
@@ -57,116 +55,97 @@ class StyleSheets:
     that are applied and those that change no words.
     """
 
-    def __init__(self) -> None:
-        self.odd: list[str] = []
-        # By tag ("" for any) and by class or id with its sign ("" for none).
+    def __init__(self, odd: dict[str, None]) -> None:
+        self.odd = odd
+        # By tag ("" for any), and by class or id with its sign ("" for none).
         self._rules: defaultdict[tuple[str, str], list[_Rule]] = defaultdict(list)
         self._size = 0
         self._applied = 0
-        self.of = lru_cache(maxsize=4096)(self._of)
 
     def read(self, text: str) -> None:
         """Read one more style sheet."""
         self._size += len(text)
-        if self._size > MAX_SHEETS or _depth(text) > MAX_DEPTH:
-            self.odd.append("a style sheet that is too large to read")
-            return
-        self._read(tinycss2.parse_stylesheet(text, skip_comments=True), is_sure=True)
+        try:
+            if self._size <= MAX_SHEETS:
+                self._read(tinycss2.parse_stylesheet(text, skip_comments=True))
+                return
+        except RecursionError:
+            pass
+        self.odd["a style sheet that is too large to read"] = None
 
-    def _read(self, nodes: Iterable[tinycss2.ast.Node], *, is_sure: bool) -> None:
+    # Reads rules. Those that only some programs follow (not `is_sure`) are not applied.
+    def _read(
+        self, nodes: Iterable[tinycss2.ast.Node], *, is_sure: bool = True
+    ) -> None:
         for node in nodes:
-            if node.type == "whitespace":
-                continue
             if node.type == "qualified-rule":
                 self._read_rule(node, is_sure)
             elif node.type == "at-rule" and node.lower_at_keyword == "media":
                 inner = tinycss2.parse_rule_list(node.content or (), skip_comments=True)
                 self._read(inner, is_sure=False)
-            elif node.type != "at-rule":
-                self.odd.append("a style that cannot be read")
-            elif node.lower_at_keyword == "font-face":
-                if _FONT_FILES.search(tinycss2.serialize(node.content or ())):
-                    self.odd.append("a font of its own")
-            elif node.lower_at_keyword not in _NO_EFFECT:
-                self.odd.append(f"@{node.lower_at_keyword}"[:60])
+            elif node.type == "at-rule":
+                odd = _AT_RULES.get(node.lower_at_keyword, "")
+                if re.search(odd, tinycss2.serialize(node.content or ())):
+                    self.odd[f"@{node.lower_at_keyword}"[:60]] = None
+            elif node.type != "whitespace":
+                self.odd["a style that cannot be read"] = None
 
-    # Reads a rule. One that only some programs follow (not `is_sure`) is not applied.
     def _read_rule(self, rule: tinycss2.ast.QualifiedRule, is_sure: bool) -> None:
         nodes = tinycss2.parse_blocks_contents(rule.content, skip_comments=True)
         declarations = read_declarations(nodes)
-        has_colours = any(
-            "color" in one.name or "background" in one.name for one in declarations
-        )
+        changing = [
+            one
+            for one in declarations
+            if one.name in ("color", "background-color") or not is_harmless(one)
+        ]
+        is_readable = all(map(_is_readable, changing))
         for written in tinycss2.serialize(rule.prelude).split(","):
-            selector = written.strip(_BLANKS)
-            if _IDLE.fullmatch(selector):
-                continue
+            selector = written.strip(BLANKS)
             match = _SELECTOR.fullmatch(selector)
-            tag = ascii_lower((match and match["tag"]) or "")
-            is_read = (
-                is_sure and match and selector and (tag == "a" or not match["link"])
-            )
-            if match and is_read:
-                self._apply(tag, match, declarations)
-            elif has_colours and not (
-                _VISITED.fullmatch(selector) and _is_readable(declarations)
+            if match and selector and is_sure:
+                self._apply(match, declarations)
+            elif (
+                changing
+                and not _IDLE.fullmatch(selector)
+                and not (is_readable and _VISITED.fullmatch(selector))
             ):
-                self.odd.append(f"colours of {selector[:40]}")
-            for one in declarations:
-                is_shown = tag in _NEVER_SHOWN and one.name == "display"
-                is_judged = is_read and is_judged_inside(one)
-                if is_shown or not (is_judged or is_harmless(one, tag)):
-                    self.odd.append(f"{selector[:40]} {{{one.name}: {one.value[:40]}}}")
-                    break
+                name, value, _ = changing[0]
+                self.odd[f"{selector[:40]} {{{name}: {value[:40]}}}"] = None
 
     def _apply(
-        self, tag: str, match: re.Match[str], declarations: tuple[Declaration, ...]
+        self, match: re.Match[str], declarations: tuple[Declaration, ...]
     ) -> None:
         name = match["name"] or ""
-        key = (tag.replace("*", "") + (match["link"] or ""), ascii_lower(name))
-        strength = {"": 0, ".": 10, "#": 100}[name[:1]] + bool(key[0])
-        self._applied += len(declarations)
-        if (
-            self._applied > MAX_DECLARATIONS
-            or len(self._rules[key]) + len(declarations) > MAX_OF_ONE
-        ):
-            self.odd.append("very many styles")
-            return
-        weight = (strength, self._applied)
-        self._rules[key] += [_Rule(weight, one, name) for one in declarations]
+        tag = ascii_lower(match["tag"] or "").replace("*", "")
+        link = match["link"] or ""
+        rules = self._rules[tag + link, ascii_lower(name)]
+        strength = bool(tag) + 10 * bool(link) + {"": 0, ".": 10, "#": 100}[name[:1]]
+        for one in declarations:
+            self._applied += 1
+            if self._applied > MAX_DECLARATIONS:
+                self.odd["very many styles"] = None
+                return
+            rules.append(_Rule(strength, self._applied, name, one))
 
-    # Returns the declarations for an element, weakest first.
-    def _of(self, tag: str, classes: str, id: str) -> tuple[Declaration, ...]:
-        names = {f".{one}" for one in re.split(f"[{_BLANKS}]+", classes) if one}
-        names |= {f"#{id}"} if id else set()
-        tags = ("", tag, "a") if tag == "a:link" else ("", tag)
-        found = []
-        for one in tags:
-            found += self._rules.get((one, ""), ())
-            for name in names:
-                rules = self._rules.get((one, ascii_lower(name)), ())
-                found += [rule for rule in rules if rule.name == name]
-                if len(found) > MAX_OF_ONE or any(rule.name != name for rule in rules):
+    def of(self, tag: str, attributes: Values) -> list[Declaration]:
+        """Return the declarations that apply to an element, weakest first."""
+        names = {f".{one}" for one in re.split(f"[{BLANKS}]+", attributes["class"])}
+        names |= {"", f"#{attributes['id']}"}
+        tags = ["", tag]
+        if tag == "a" and "href" in attributes:
+            tags += (":link", "a:link")
+        found: list[_Rule] = []
+        for key in product(tags, names):
+            for rule in self._rules.get((key[0], ascii_lower(key[1])), ()):
+                if len(found) < MAX_OF_ONE and rule.name == key[1]:
+                    found.append(rule)
+                else:
                     # Some programs compare the letters of such names without case.
-                    self.odd.append(f"styles of {name[:40]}")
-        return tuple(rule.declaration for rule in sorted(found)[-MAX_OF_ONE:])
+                    self.odd[f"styles of {rule.name[:40]}"] = None
+        return [rule.declaration for rule in sorted(found)]
 
 
-def _is_readable(declarations: tuple[Declaration, ...]) -> bool:
-    """Whether the colours of a rule can be read on each other, or on white."""
-    inks = [colour_of(one.value) for one in declarations if one.name == "color"]
-    backs = [colour_of(one.value) for one in declarations if "background" in one.name]
-    return all(
-        contrast(ink or BLACK, back or WHITE) >= READABLE
-        for ink in inks or [None]
-        for back in backs or [None]
-    )
-
-
-def _depth(text: str) -> int:
-    """Return how many brackets of a style sheet lie in each other."""
-    depth = most = 0
-    for bracket in re.findall(r"[{}()\[\]]", text):
-        depth += 1 if bracket in "{([" else -1
-        most = max(most, depth)
-    return most
+def _is_readable(one: Declaration) -> bool:
+    """Whether it is a colour that can be read on white."""
+    ink = colour_of(one.value) or WHITE
+    return one.name == "color" and contrast(ink, WHITE) >= READABLE

@@ -3,7 +3,7 @@
 import re
 
 from simple_form.html_reading import pieces_of
-from simple_form.styles import BLOCKS
+from simple_form.looks import BLOCKS
 
 _BLANKS = re.compile("[ \t\n\f\r]+")
 _ENDS_LINE = BLOCKS - {"td", "th"} | {"br"}

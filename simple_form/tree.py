@@ -1,387 +1,318 @@
-"""Reads a message's HTML into a regular tree: its elements with their attributes, its
-style sheets, and what is left out of it.
+"""Reads a message's HTML into a regular tree: its elements, its texts, its style sheets,
+and what is left out of it.
 
-Scripts, frames, forms and everything else that loads or acts is left out here. Each
-element that stays is written with its number, the index in `Tree.elements`, as its only
-attribute. nh3 then builds the tree that a browser would.
+Scripts, frames, forms and everything else that loads or acts is left out here. Where a
+browser would move elements, or repeat them, they are closed instead, and the message
+counts as different.
 """
 
-import html
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 import nh3
 
-from simple_form.colours import READABLE, WHITE, attribute_colour, colour_of, contrast
-from simple_form.declarations import Declaration, is_harmless
+from simple_form.declarations import (
+    Declaration,
+    declarations_of,
+    is_harmless,
+    rows,
+)
+from simple_form.elements import TAGS, Element, is_tick, odd_about, styles_of, tag_of
 from simple_form.html_reading import (
-    FORMATTING,
-    Nesting,
+    BLANKS,
+    BLOCKS,
+    TABLE_PARTS,
+    VOID,
     Token,
     Values,
     ascii_lower,
     decode,
     tokens,
 )
-from simple_form.result import LEFT_OUT, LOOK, Change, TooComplex
+from simple_form.result import LEFT_OUT, Change, TooComplex
 from simple_form.style_sheets import StyleSheets
 
-# Limits of the HTML of one message; characters of all style attributes, and characters
-# of the words that a change quotes.
+__all__ = ["TAGS", "Tree", "cleaned", "without_tags"]
+
+# Limits of the HTML of one message: tags, elements in each other, characters of text, of
+# style attributes, and of the words that a change quotes.
 MAX_TAGS = 20_000
+MAX_DEPTH = 200
 MAX_TEXT = 2_000_000
 MAX_STYLES = 400_000
 MOST_PASSAGE = 2_000
-TAGS = frozenset(
-    "a b blockquote br code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody "
-    "td th tr u ul".split()
+Piece = Element | str | int | None
+# The beginning of the style of the element around a simple form.
+WRAPS = "overflow-wrap:break-word;"
+# Tags, which open elements they end, and the elements around which they do not look.
+_ENDS = """
+tbody              tbody    table
+tr                 tr       table
+td th              td th    table
+li                 li       table td th ul ol dl dt dd blockquote pre h1 h2 h3 h4 h5 h6
+dt dd              dt dd    table td th ul ol dl li blockquote pre h1 h2 h3 h4 h5 h6
+a                  a        table td th
+"""
+_ENDED = {
+    tag: (ended.split(), stops.split())
+    for tags, ended, stops in rows(_ENDS)
+    for tag in tags.split()
+}
+_CELLS = ("table", "td", "th", "caption")
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+# The part of a table that stands in each of these.
+_PART_IN = {"table": "tbody", "tbody": "tr", "tr": "td"}
+_IMPLIED = {part: Token("start", part, "") for part in (*_PART_IN.values(), "p", "br")}
+# Elements that a browser opens again after the end of a block in which they are open.
+_FORMATTING = frozenset(
+    "a b big code em font i nobr s small strike strong tt u".split()
 )
-# Other tags that keep their name until the tree is built, because a parser has rules
-# for them, and those that stand in their place then.
-_FOR_PARSERS = {
-    **dict.fromkeys(FORMATTING - TAGS, "span"), "strike": "s", "tt": "code", "del": "s", "ins": "u",
-}  # fmt: skip
-# The tag that is written in place of others. All that are in neither become <span>.
-_WRITTEN_AS = {
-    name: tag
-    for tag, names in {
-        "div": "address article aside center details dialog fieldset figcaption figure footer form header hgroup legend "
-        "main marquee nav option search section select summary textarea",
-        "tbody": "thead tfoot", "td": "caption", "code": "kbd samp",
-        "i": "cite dfn var", "ul": "dir menu", "pre": "listing plaintext xmp",
-    }.items()
-    for name in names.split()
-}  # fmt: skip
-# Elements that are not drawn, and have no words inside.
-_PASSED_OVER = frozenset(
-    "area base basefont bgsound body col colgroup embed frame head html iframe input keygen link meta noembed noframes "
-    "param script source style title track wbr".split()
+_CONDITION = re.compile(r"\[\s{0,20}if\b([^\]]{0,200})\]", re.IGNORECASE | re.ASCII)
+_SETTINGS = re.compile(
+    r"<(xml|style)\b.*?(?:</\1\s*>|\Z)|<!\[endif\]", re.IGNORECASE | re.DOTALL
 )
-# Elements that are written, or written otherwise, and look the same in any program.
-_SAME = TAGS | frozenset(
-    "address article aside body center cite col colgroup dfn figcaption figure font footer head header html ins kbd main "
-    "del strike meta nav samp section style tbody thead tfoot title tt var abbr acronym big small mark q time data label "
-    "nobr wbr o:p w:sdt u1:p".split()
-)
-# Attributes that change no words, or are judged where their element is written.
-_NO_EFFECT = re.compile(
-    r"class|id|style|href|src|alt|title|target|rel|role|lang|name|content|charset|xmlns.*|aria-.*|data-.*|item.*|property"
-    r"|cite|wrap|summary|scope|tabindex|color|face|link|vlink|alink|text|clear|loading|decoding|[vo]:.*|xml:.*|spellcheck"
-    r"|contenteditable|translate|download|crossorigin|referrerpolicy|cols|dir|type|start|bgcolor|ping|headers|noshade"
-    r"|x-apple-.*|apple-.*|override|bordercolor|editing|smartmail|nowrap|reversed|hidden|originalsrc|shash|draggable|srcid|moz-.*|datetime|hreflang|border"
-)
-_SMALL_NUMBERS = frozenset("cellpadding cellspacing hspace vspace span".split())
-# Elements in which `bgcolor` sets a background.
-WITH_BACK = frozenset("body table tbody td tfoot th thead tr".split())
-_ODD_META = ("color-scheme", "supported-color-schemes", "refresh", "default-style")
-_ALIGNED = re.compile("|center|justify|middle|top|absmiddle|baseline|left|right|bottom")
-_CONDITIONAL = re.compile(
-    r"\[\s{0,20}if\b[^\]]{0,200}\]\s{0,20}>(.*?)(?:<!\s{0,20}\[\s{0,20}endif|\Z)",
-    re.IGNORECASE | re.DOTALL,
-)
-_FOR_OUTLOOK = re.compile(r"\[\s{0,20}(?:if|endif)\b", re.IGNORECASE)
-_SETTINGS = re.compile(r"<(xml|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
-# The beginning of a part that only some programs read: what follows the comment.
-_FOR_OTHERS = re.compile(
-    r"!?\s*+\[\s*+if\b(?!\s+!support)[^\]]*+\]\s*+(?:>\s*+(?:<!\s*+(?:--\s*+)?+)?+)?+",
-    re.IGNORECASE,
-)
-_LINKS = re.compile(
-    r"<[^<>]{0,500}?\b(?:href|src)\s{0,5}=\s{0,5}[\"']?([^\"'\s<>]+)[^<>]*>"
-)
-_UNDRAWN_STYLE = re.compile(
-    r"(?:(?:display:none|(?:mso-)?width(?:-source|-alt)?:[a-z0-9.]+);?)*+",
-    re.IGNORECASE,
-)
-_ANY_TAG = re.compile(r"<[^<>]*>")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Element:
-    """A start tag of the message. If `change` is set, it stands for words that were left
-    out, and is the index of that change.
-    """
-
-    name: str
-    attributes: Values
-    change: int | None = None
+_LINK = re.compile(r"<[^<>]*?\b(?:href|src)\s*=\s*[\"']?([^\"'\s<>]++)")
+_TAG = re.compile(r"<[^<>]*>")
 
 
 def without_tags(text: str) -> str:
     """Return the text of some HTML, on one line."""
-    return " ".join(decode(_ANY_TAG.sub(" ", text)).split())
+    return " ".join(decode(_TAG.sub(" ", text)).split())
+
+
+def _is_wrapper(piece: Piece) -> bool:
+    return (
+        isinstance(piece, Element)
+        and piece.tag == "div"
+        and piece.attributes["style"].startswith(WRAPS)
+    )
 
 
 class Tree:
-    """The elements of a message's HTML and its style sheets.
+    """The elements and texts of a message's HTML, and its style sheets.
 
-    `html` is the tree that a browser would build, with an element's number (`data-n`)
-    in place of its attributes. `changes` has what was left out. Raises TooComplex.
+    `pieces` has an element where it starts, None where one ends, texts, and in place of
+    words that were left out the index of their change. All lies in one element, which
+    stands for the page. Raises TooComplex.
     """
 
     def __init__(self, source: str) -> None:
         if source.count("<") > MAX_TAGS:
             raise TooComplex(f"it has more than {MAX_TAGS} tags")
-        self.elements: list[Element] = []
+        self.pieces: list[Piece] = []
         self.changes: list[Change] = []
+        self.odd: dict[str, None] = {}
         self.base = ""
-        self.page = Values()
-        self.sheets = StyleSheets()
-        self._nesting = Nesting()
-        self._out: list[str] = []
-        self._numbers: dict[Any, int] = {}
-        # Words of an element that is left out, and how many such elements are open.
-        self._left_out: list[str] = []
-        self._inert = 0
-        # The names, classes and ids of elements that are not drawn.
-        self._undrawn: dict[tuple[str, str, str], None] = {}
-        self._rows = self._texts = self._styles = 0
+        self.sheets = StyleSheets(self.odd)
+        self._page = Values()
+        self._open: list[Element] = []
+        self._elements: dict[Token, Element] = {}
+        self._undrawn: dict[Element, None] = {}
+        self._declarations_of = cache(declarations_of)
+        self._texts = self._styles = 0
+        # Pieces that stand in no element.
+        self._outermost = 0
         for token in tokens(source):
             getattr(self, f"_on_{token.kind}")(token)
-        self._end_inert()
-        if any(
-            one.name == "display"
-            for key in self._undrawn
-            for one in self.sheets.of(*key)
-        ):
-            self.odd("a style that shows what is not drawn")
-        if self._nesting.carried or self._nesting.misnested:
-            self.odd("tags that are closed across each other")
-        self.html = cleaned(
-            "".join(self._out),
-            tags={*TAGS, *_FOR_PARSERS},
-            attributes={"*": {"data-n"}},
-        )
+        if self._open:
+            self._end_from(0)
+        for element in self._undrawn:
+            self._judge_undrawn(element)
+        is_simple = self._outermost == 1 and not (self._page or self._undrawn)
+        if not is_simple or not _is_wrapper(self.pieces[0]):
+            page = Element("body", "div", self._page)
+            self.pieces = [page, *self.pieces, None]
 
-    def odd(self, how: str) -> None:
-        """Note something that may look different to the recipient."""
-        self.changes.append(Change(LOOK, how))
+    def declared(self, element: Element) -> tuple[list[Declaration], list[Declaration]]:
+        """Return all declarations that apply to an element, and those that it makes
+        itself, by attributes. Later ones win.
+        """
+        by_attributes = list(styles_of(element))
+        style = self._declarations_of(element.attributes["style"])
+        sheets = self.sheets.of(element.name, element.attributes)
+        if element.name == "body":
+            sheets = [*self.sheets.of("html", element.attributes), *sheets]
+        return [*by_attributes, *sheets, *style], [*by_attributes, *style]
+
+    def _note(self, how: str) -> None:
+        self.odd[how] = None
+
+    def _put(self, piece: Element | str | int) -> None:
+        self._outermost += not self._open
+        self.pieces.append(piece)
 
     def _on_start(self, token: Token) -> None:
-        attributes = token.decoded()
-        self._styles += len(attributes["style"])
-        if self._styles > MAX_STYLES:
-            raise TooComplex("its styles are too large to read")
-        if token.name == "template":
-            self._inert += 1
-        self._judge(token.name, attributes)
-        if self._inert:
+        element = self._elements.get(token)
+        if element is None:
+            element = Element(token.name, tag_of(token.name), token.decoded())
+            self._elements[token] = element
+            self._styles += len(element.attributes["style"])
+            if self._styles > MAX_STYLES:
+                raise TooComplex("its styles are too large to read")
+            self.odd.update(dict.fromkeys(odd_about(element)))
+        tag = element.tag
+        if tag == "-":
+            self._pass_over(element)
             return
-        if token.name in _PASSED_OVER:
-            self._pass_over(token.name, attributes)
+        ended, stops = _ENDED.get(tag, ((), ()))
+        if stops == ["table"] and not any(one.tag == "table" for one in self._open):
+            self._note(f"<{element.name}> outside of a table")
             return
-        written = _written_as(token.name)
-        if written == "a" and self._nesting.end("a", "a"):
-            self._out.append("</a>")
-        while part := self._nesting.implied(written):
-            self._on_start(Token("start", part, ""))
-        if not self._nesting.prepare(token.name, written):
-            self.odd(f"<{token.name}> outside of a table")
-            return
-        # Equal tags get the same number, because parsers treat formatting with equal
-        # attributes in a special way.
-        key = (token.name, tuple(sorted(attributes.items())))
-        if key not in self._numbers:
-            self._numbers[key] = len(self.elements)
-            self.elements.append(Element(token.name, attributes))
-        number = self._numbers[key]
-        self._nesting.start(token.name, written, str(number))
-        self._out.append(f'<{written} data-n="{number}">')
-        if token.name == "q":
-            self._out.append("“")
+        self._end(ended, stops)
+        if tag in BLOCKS:
+            self._end(("p",), _CELLS)
+        if tag in _HEADINGS and self._open and self._open[-1].tag in _HEADINGS:
+            self._end_from(len(self._open) - 1)
+        self._open_parts(tag)
+        tags = (one for one in reversed(self.pieces) if not isinstance(one, str))
+        if element.name == "thead" and next(tags) is None:
+            self._note("the head of a table after its rows")
+        self._put(element)
+        if tag not in VOID:
+            self._open.append(element)
+            if len(self._open) > MAX_DEPTH:
+                raise TooComplex(f"its parts are nested more than {MAX_DEPTH} deep")
+        if element.name == "q":
+            self._put("“")
 
     def _on_end(self, token: Token) -> None:
-        if token.name == "template":
-            self._inert = max(self._inert - 1, 0)
-            self._end_inert()
-        elif self._inert:
+        name = token.name
+        tag = tag_of(name)
+        if name == "br":
+            self._on_start(_IMPLIED[name])
             return
-        elif token.name == "br":
-            self._on_start(Token("start", "br", ""))
-        elif token.name == "p" and not self._nesting.count["p"]:
+        if tag in TABLE_PARTS:
+            stops = {"table"}
+        elif tag in BLOCKS or name in _FORMATTING:
+            stops = {*_CELLS} - {tag}
+        else:
+            stops = {*_CELLS, *BLOCKS}
+        if name == "li":
+            stops |= {"ul", "ol"}
+        names = _HEADINGS if name in _HEADINGS else (name,)
+        if not self._end(names, stops, by_name=True) and name == "p":
             # The standard reads it as an empty paragraph.
-            self._on_start(Token("start", "p", ""))
+            self._on_start(_IMPLIED[name])
             self._on_end(token)
-        elif token.name not in _PASSED_OVER:
-            written = _written_as(token.name)
-            if self._nesting.end(token.name, written):
-                self._out.append(f"{'”' * (token.name == 'q')}</{written}>")
 
     def _on_text(self, token: Token) -> None:
         self._texts += len(token.data)
         if self._texts > MAX_TEXT:
             raise TooComplex(f"it has more than {MAX_TEXT} characters of text")
-        if self._inert:
-            self._left_out.append(token.data)
-            return
-        if not token.data.isspace():
-            self._nesting.text()
-        self._out.append(html.escape(token.data, quote=False))
+        if token.data.strip(BLANKS):
+            self._open_parts("")
+        self._put(token.data)
 
     def _on_raw(self, token: Token) -> None:
-        if self._inert or token.name in ("script", "title"):
-            return
         if token.name == "style":
             self.sheets.read(token.data)
         elif token.name in ("textarea", "xmp"):
             self._on_text(token)
-        else:
+        elif token.name not in ("script", "title"):
             self._leave_out(f"inside of <{token.name}>", without_tags(token.data))
 
     def _on_lost(self, token: Token) -> None:
+        self._note(token.name)
         self._leave_out(f"inside of {token.name}", without_tags(token.data))
-        self.odd(token.name)
 
     def _on_comment(self, token: Token) -> None:
-        is_doctype = ascii_lower(token.data[:8]) == "!doctype"
-        is_read = is_doctype or _FOR_OUTLOOK.search(token.data)
-        if token.name == "abrupt" or (token.name and not is_read):
-            self.odd("a comment that programs read in different ways")
-        if _FOR_OTHERS.fullmatch(token.data):
-            self.odd("a part for some programs only (a conditional comment)")
-        read = "".join(_CONDITIONAL.findall(token.data))
-        words = without_tags(_LINKS.sub(r" (\1) ", _SETTINGS.sub("", read)))
+        data = token.data
+        match = _CONDITION.search(data)
+        is_usual = match or ascii_lower(data[:9]) in ("<!doctype", "<![endif]")
+        if token.name == "abrupt" or (token.name == "declaration" and not is_usual):
+            self._note("a comment that programs read in different ways")
+        if match is None:
+            return
+        inside = data[match.end() :].removeprefix(">")
+        if not inside.strip(" \n<!->") and "support" not in match[1]:
+            self._note("a part for some programs only (a conditional comment)")
+        words = without_tags(_LINK.sub(r" (\1) <", _SETTINGS.sub("", inside)))
         self._leave_out("in a comment that only Outlook reads", words)
-        if read and "<style" in ascii_lower(read) and not words:
-            self.odd("styles for Outlook")
+        if "<style" in ascii_lower(inside) and not words:
+            self._note("styles for Outlook")
 
-    # Notes what an attribute or tag could change, unless the writer does.
-    def _judge(self, name: str, attributes: Values) -> None:
-        if name not in _SAME and not _is_tick(name, attributes):
-            self.odd(f"<{name[:40]}>")
-        if name in _PASSED_OVER - {"html", "body", "input"}:
-            self._undrawn[name, attributes["class"], attributes["id"]] = None
-            if not _UNDRAWN_STYLE.fullmatch(
-                re.sub("[ \t\n]+", "", attributes["style"])
-            ):
-                self.odd(f"<{name}> with a style")
-        if name == "tfoot" or (name == "thead" and self._rows):
-            self.odd(f"<{name}> at another place")
-        self._rows = 0 if name == "table" else self._rows + (name in ("tr", "tbody"))
-        for attribute, value in attributes.items():
-            value = ascii_lower(value.strip(" \t\n\r\f"))
-            if "<" in value and attribute in ("alt", "title", "href"):
-                self.odd(f"a tag inside of {attribute}")
-            if not _is_plain(name, attribute, value):
-                self.odd(f"{name} {attribute}={value}"[:80])
-
-    def _pass_over(self, name: str, attributes: Values) -> None:
+    def _pass_over(self, element: Element) -> None:
+        name = element.name
+        attributes = element.attributes
         if name == "base":
             self.base = self.base or attributes["href"]
-            self.odd("other addresses of links (<base>)")
         elif name in ("html", "body"):
-            style = ";".join(filter(None, (attributes["style"], self.page["style"])))
-            self.page = Values({**attributes, **self.page, "style": style})
+            style = f"{attributes['style']};{self._page['style']}".strip(";")
+            self._page = Values({**attributes, **self._page, "style": style})
         elif name == "area" and attributes["href"]:
             words = f"{attributes['alt']} ({attributes['href']})"
             self._leave_out("a link in a picture", words)
-        elif _is_tick(name, attributes):
-            self._nesting.text()
-            self._out.append("☑" if "checked" in attributes else "☐")
+        elif is_tick(element):
+            tick = "☑" if "checked" in attributes else "☐"
+            self._on_text(Token("text", "", tick))
         elif name == "input" and ascii_lower(attributes["type"]) != "hidden":
-            self._leave_out(
-                "a form field", attributes["value"] or attributes["placeholder"]
-            )
+            words = attributes["value"] or attributes["placeholder"]
+            self._leave_out("a form field", words)
+        else:
+            self._undrawn[element] = None
 
-    def _end_inert(self) -> None:
-        if not self._inert or self._left_out:
-            self._leave_out("inside of <template>", "".join(self._left_out))
-            self._left_out.clear()
+    def _judge_undrawn(self, element: Element) -> None:
+        """Note styles that could show an element, or the background of a column."""
+        for one in self.declared(element)[0]:
+            is_width = "width" in one.name or one == ("display", "none", False)
+            is_back = element.name.startswith("col") and "background" in one.name
+            is_same = is_harmless(one, element.name) and one.name != "display"
+            if is_back or not (is_width or is_same):
+                self._note(f"<{element.name}> with a style")
 
     def _leave_out(self, how: str, words: str) -> None:
-        """Note words that are left out, and write their place as an <img>."""
         words = " ".join(words.split())
         if words:
+            self._put(len(self.changes))
             self.changes.append(Change(LEFT_OUT, how, words[:MOST_PASSAGE]))
-            self.elements.append(Element("", Values(), len(self.changes) - 1))
-            self._nesting.prepare("img", "img")
-            self._out.append(f'<img data-n="{len(self.elements) - 1}">')
 
+    def _open_parts(self, tag: str) -> None:
+        """Open the parts of a table that must stand around this tag; "" for text."""
+        while self._open and (part := _PART_IN.get(self._open[-1].tag)):
+            if tag == part or (part == "td" and tag == "th"):
+                return
+            if part == "td":
+                self._note("words in a table outside of its cells")
+            self._on_start(_IMPLIED[part])
 
-def _written_as(name: str) -> str:
-    if name in TAGS or name in _FOR_PARSERS:
-        return name
-    return _WRITTEN_AS.get(name, "span")
+    def _end(
+        self, names: Collection[str], stops: Collection[str], *, by_name: bool = False
+    ) -> bool:
+        """End the innermost open element with one of these tags, or names in the
+        message, unless one of the tags `stops` is around it. Return whether there is one.
+        """
+        for at in reversed(range(len(self._open))):
+            one = self._open[at].name if by_name else self._open[at].tag
+            if one in names:
+                self._end_from(at)
+                return True
+            if one in stops:
+                return False
+        return False
 
-
-def simple_tag(name: str) -> str:
-    """Return the tag of the simple form for one of `Tree.html`."""
-    return name if name in TAGS else _FOR_PARSERS[name]
-
-
-def _is_tick(name: str, attributes: Values) -> bool:
-    """Whether it is a box of a list of things to do."""
-    return name == "input" and ascii_lower(attributes["type"]) == "checkbox"
-
-
-def _is_plain(name: str, attribute: str, value: str) -> bool:
-    """Whether an attribute changes no words, or the writer notes what it changes."""
-    digits = re.match("[0-9]{1,6}", value)
-    number = int(digits[0]) if digits else None
-    if attribute in ("link", "vlink", "alink", "text", "bgcolor", "color"):
-        colour = colour_of(attribute_colour(value))
-        is_link = attribute.endswith("link")
-        if (attribute == "bgcolor" and name not in WITH_BACK) or (
-            attribute == "color" and name not in ("font", "hr")
-        ):
-            return False
-        return colour is not None and not (
-            is_link and contrast(colour, WHITE) < READABLE
-        )
-    if attribute == "src":
-        return name == "img" and re.match("https?:|cid:|//|data:", value) is not None
-    if name == "meta" and attribute in ("name", "http-equiv", "content"):
-        return value not in _ODD_META and "utf-7" not in value
-    if attribute in (
-        "width",
-        "height",
-        "size",
-        "border",
-        *_SMALL_NUMBERS,
-        "rowspan",
-        "colspan",
-    ):
-        return _is_usual_size(name, attribute, value, number)
-    if attribute in ("align", "valign"):
-        is_beside = name in ("table", "img", "object") and value in ("left", "right")
-        return _ALIGNED.fullmatch(value) is not None and not is_beside
-    if attribute == "face":
-        return is_harmless(Declaration("font-family", value))
-    if attribute == "dir":
-        return value in ("ltr", "rtl", "auto", "")
-    if name == "input":
-        return attribute in ("checked", "disabled", "type", "class", "id")
-    if attribute == "type":
-        return name in ("style", "script", "blockquote", "ul", "ol", "li", "a")
-    if attribute == "value":
-        return name == "li"
-    return _NO_EFFECT.fullmatch(attribute) is not None
-
-
-def _is_usual_size(name: str, attribute: str, value: str, number: int | None) -> bool:
-    if attribute in ("rowspan", "colspan"):
-        return number is not None and 1 <= number <= 30
-    if attribute == "width":
-        has_width = name in ("table", "td", "th", "img", "col", "hr")
-        most = 100 if value.endswith("%") else 800
-        return has_width and (number is None or number <= most)
-    if attribute == "height":
-        most = 600 if name == "img" else 120
-        has_height = name in ("table", "td", "th", "tr", "img", "hr")
-        return has_height and (value.endswith("%") or number is None or number <= most)
-    if attribute == "size" and name == "font":
-        return value.lstrip("+") in ("1", "2", "3", "4", "5", "6", "7", "-1")
-    return (name == "img" and attribute == "size") or (
-        number is not None and number <= 20
-    )
+    def _end_from(self, at: int) -> None:
+        """End an open element and all that are inside of it."""
+        inner = {one.name for one in self._open[at + 1 :]}
+        if self._open[at].name in _FORMATTING:
+            is_crossed = inner != set()
+        else:
+            is_row = self._open[at].tag in TABLE_PARTS
+            is_crossed = not is_row and bool(inner & _FORMATTING)
+        if is_crossed:
+            self._note("tags that are closed across each other")
+        while len(self._open) > at:
+            if self._open[-1].name == "q":
+                self._put("”")
+            self._open.pop()
+            self.pieces.append(None)
 
 
 def cleaned(
     written: str,
     *,
-    values: Mapping[str, re.Pattern[str]] | None = None,
+    values: Mapping[str, re.Pattern[str]],
     **settings: Any,
 ) -> str:
     """Return HTML as nh3 cleans it with these settings. `values` has patterns by
@@ -390,7 +321,7 @@ def cleaned(
     """
 
     def checked(tag: str, attribute: str, value: str) -> str | None:
-        pattern = (values or {}).get(attribute)
+        pattern = values.get(attribute)
         return value if pattern is None or pattern.fullmatch(value) else None
 
     try:

@@ -79,7 +79,7 @@ DIFFERENT = (
 SAME = (
     "<p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>",
     "<style>a:hover{color:#fff}.i{background:#222;color:#fff}</style><p class=i>word</p>",
-    "<p style='mso-list:l0 level1;text-indent:-18pt;margin-left:36pt'><span style='font-family:Symbol'>·</span>word</p>",
+    "<p style='text-indent:-18pt;margin-left:36pt'><span style='font-family:Symbol'>·</span>word</p>",
     "<a href='https://a.example' style='color:#fff;background:#036;border-radius:9px;display:inline-block'>word</a>",
     "<div style='display:flex;gap:8px'><span>word</span><span>9</span></div>",
     "<div dir=rtl>\u05d0\u05d1 word</div>",
@@ -109,9 +109,10 @@ WRITTEN = {
     "<p style='color:#eee'>x": "<p>x</p>",
     "<p style='background:#222'>x": '<p style="background-color:#222222;color:#ffffff;">x</p>',
     "<p style='font-size:1in;line-height:9px'>x": '<p style="font-size:48px;line-height:1.1;">x</p>',
-    "<ol reversed><li>a<li>b</ol>": '<ol><li value="2">a</li><li value="1">b</li></ol>',
+    "<ol reversed start=2><li>a<li>b</ol>": '<ol><li value="2">a</li><li value="1">b</li></ol>',
+    "<ol reversed><li>a</ol>": '<ul style="list-style-type:disc;"><li>a</li></ul>',
     "<ol start=5><li>a<li style='display:block'>b<li>c</ol>": (
-        '<ol><li value="5">a</li><li style="list-style-type:none;" value="5">b</li><li>c</li></ol>'
+        '<ol><li value="5">a</li><li style="list-style-type:none;">b</li><li value="6">c</li></ol>'
     ),
     "<ol type=A start=30><li>a</ol>": '<ol style="list-style-type:upper-alpha;"><li>a</li></ol>',
     "<ul style='list-style:decimal'><li>a</ul>": '<ol style="list-style-type:decimal;"><li>a</li></ol>',
@@ -146,7 +147,8 @@ def test_simple_form_is_its_own_simple_form():
 # recipient reads, and other findings tell of links and letters that mislead; and two
 # whose words a web mail folds away as a quotation.
 ELSEWHERE = frozenset(
-    "049 085 107 109 112 118 120 121 122 123 124 130 134 138 139 214 216 269 295 296 297 306 308 309 312 318 335 339".split()
+    "049 085 107 109 112 118 120 121 122 123 124 130 134 138 139 "
+    "214 216 269 295 296 297 306 308 309 312 318 335 339".split()
 )
 
 
@@ -184,7 +186,6 @@ def test_letters_built_to_cost_time_or_room_are_refused_or_bounded():
     refused = (
         "<b>" * 25_000,
         "<div>" * 300,
-        "".join(f"<p><i class=x{n}></p>" for n in range(200)),
         "<p" + " x=1" * 200 + ">",
         f"<p style='{'margin:0;' * 60_000}'>",
         "<table>" + "<b>x" * 2_000,
