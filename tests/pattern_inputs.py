@@ -15,7 +15,6 @@ import re
 import signal
 import subprocess
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,10 +31,11 @@ QUICK = 0.0005
 # 64 times as long.
 MOST_TIMES = 24
 _SKIPPED = ("tests/", "benchmarks/", "docs/")
+METHODS = "match fullmatch search sub subn findall finditer split".split()
 # Methods that try a pattern at every position of a text.
-_SCANNING = frozenset({"search", "sub", "subn", "findall", "finditer", "split"})
-_METHODS = _SCANNING | {"match", "fullmatch"}
-# Functions that get their pattern from a caller (file and variable), and such patterns.
+_SCANNING = METHODS[2:]
+# Patterns that a function gets from a caller, or that are compiled in a loop and found
+# among the module's values: file and variable, with examples.
 _PASSED = {
     "audit/search/filters.py:form": [
         r"0*[1-9][0-9]*",
@@ -45,13 +45,14 @@ _PASSED = {
     "risk/check_secrets.py:shape": [r"[a-z]", r"[^A-Za-z0-9]"],
     "risk/similarity.py:name": [r"\bdana\b"],
     "gateway/inbound/receive.py:is_hard": [r"(?<![\d.])(5\d\d)(?![\d.])"],
+    "simple_form/html_reading.py:name": [],
 }
 
 
 @dataclass(frozen=True)
 class Found:
-    """A pattern with its file and line. `scans`: it is tried at every position of a
-    text, not only at the first.
+    """A pattern with its file. `scans`: it is tried at every position of a text, not
+    only at the first.
     """
 
     place: str
@@ -71,109 +72,64 @@ def find_patterns():
         text=True,
         check=True,
     )
-    trees = {
-        name: ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    sources = {
+        name: (ROOT / name).read_text(encoding="utf-8")
         for name in listed.stdout.split()
         if not name.startswith(_SKIPPED) and "/migrations/" not in name
     }
-    uses = _methods_used(trees)
-    patterns = []
+    found = {}
     unknown = []
-    for name, tree in trees.items():
-        calls = [node for node in ast.walk(tree) if _is_call_of_re(node)]
-        if calls:
-            module = importlib.import_module(
-                name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-            )
-            by_id = {id(one): one for one in _patterns_in(vars(module).values())}
-            patterns += [Found(name, one) for one in by_id.values()]
-            for call in calls:
-                _add(name, call, module, tree, uses, patterns, unknown)
-    return _each_once(patterns), unknown
-
-
-def _each_once(found):
-    """Return each pattern of a file once, with how it is used if known."""
-    known = {}
-    for one in found:
-        known[one.place.partition(":")[0], one.pattern.pattern, one.pattern.flags] = one
-    return list(known.values())
+    for name, source in sources.items():
+        if "\nimport re\n" not in source:
+            continue
+        module = importlib.import_module(
+            name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        )
+        for one in _patterns_in(vars(module).values()):
+            found[name, one.pattern, one.flags] = Found(name, one)
+        for call in filter(_is_call_of_re, ast.walk(ast.parse(source))):
+            method = call.func.attr
+            arguments = call.args if method == "compile" else call.args[:1]
+            written = ", ".join(map(ast.unparse, arguments))
+            try:
+                patterns = [eval(f"re.compile({written})", dict(vars(module)))]
+            except NameError as error:
+                key = f"{name}:{error.name}"
+                if key not in _PASSED:
+                    unknown.append(f"{key} in {written}")
+                patterns = map(re.compile, _PASSED.get(key, []))
+            scans = method in _SCANNING
+            if method == "compile":
+                line = source.splitlines()[call.lineno - 1]
+                variable = line.partition(" = ")[0].strip()
+                users = (
+                    source if variable.startswith("_") else "".join(sources.values())
+                )
+                scans = any(f"{variable}.{one}" in users for one in _SCANNING)
+                scans = scans or not any(
+                    f"{variable}.{one}" in users for one in METHODS
+                )
+            for one in patterns:
+                found[name, one.pattern, one.flags] = Found(name, one, scans)
+    return list(found.values()), unknown
 
 
 def _patterns_in(values, depth=0):
     for value in values:
         if isinstance(value, re.Pattern):
             yield value
-        elif isinstance(value, dict) and depth < 3:
-            yield from _patterns_in(value.values(), depth + 1)
-        elif isinstance(value, tuple | list) and depth < 3:
-            yield from _patterns_in(value, depth + 1)
-
-
-def _methods_used(trees):
-    """Return the methods of patterns that are called on each variable name, by (file,
-    name). The file is empty for names that are not private.
-    """
-    used = defaultdict(set)
-    for place, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and node.attr in _METHODS:
-                owner = node.value
-                name = getattr(owner, "id", getattr(owner, "attr", ""))
-                used[place if name.startswith("_") else "", name].add(node.attr)
-    return used
+        elif isinstance(value, dict | tuple | list) and depth < 3:
+            inner = value.values() if isinstance(value, dict) else value
+            yield from _patterns_in(inner, depth + 1)
 
 
 def _is_call_of_re(node):
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-        return False
-    owner = node.func.value
     return (
-        isinstance(owner, ast.Name)
-        and owner.id == "re"
-        and node.func.attr in _METHODS | {"compile"}
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and getattr(node.func.value, "id", "") == "re"
+        and node.func.attr in ("compile", *METHODS)
     )
-
-
-# Adds the patterns of one call of `re` to `found`, or the call to `unknown`.
-def _add(name, call, module, tree, uses, found, unknown):
-    method = call.func.attr
-    arguments = call.args if method == "compile" else call.args[:1]
-    compiled = f"re.compile({', '.join(map(ast.unparse, arguments))})"
-    try:
-        patterns = [eval(compiled, dict(vars(module)))]
-    except NameError as error:
-        # A pattern compiled in a comprehension is found among the module's values.
-        key = f"{name}:{error.name}"
-        if _is_in_function(call, tree) and key not in _PASSED:
-            unknown.append(f"{key} in {ast.unparse(call.args[0])}")
-        patterns = map(re.compile, _PASSED.get(key, []))
-    target = next(
-        (
-            one.targets[0]
-            for one in ast.walk(tree)
-            if isinstance(one, ast.Assign) and one.value is call
-        ),
-        None,
-    )
-    variable = getattr(target, "id", "")
-    methods = (
-        {method}
-        if method != "compile"
-        else uses.get((name if variable.startswith("_") else "", variable), set())
-    )
-    scans = not methods or bool(methods & _SCANNING)
-    for pattern in patterns:
-        found.append(Found(f"{name}:{call.lineno}", pattern, scans))
-
-
-def _is_in_function(call, tree):
-    functions = (
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
-    return any(call is inner for function in functions for inner in ast.walk(function))
 
 
 # --- Inputs ---------------------------------------------------------------------------

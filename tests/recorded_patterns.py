@@ -5,7 +5,7 @@ the parser's nor of its parts.
 import re
 import sys
 
-from tests.pattern_inputs import ROOT
+from tests.pattern_inputs import METHODS, ROOT
 
 # Characters that docs/security.md allows for a pattern outside the parser.
 BOUND = 20_000
@@ -19,62 +19,40 @@ LONG = "".join(
     )
 )
 assert len(LONG) > BOUND
-_REPLACING = ("sub", "subn")
 
 
-class RecordedPattern:
-    """A pattern that notes the longest text, with where the pattern is."""
+class Recorded:
+    """A pattern, or the module `re` as one of our modules sees it: notes the length of
+    the longest text that it gets.
+    """
 
-    def __init__(self, pattern, place, longest):
-        self._pattern = pattern
+    def __init__(self, inner, place, longest):
+        self._inner = inner
         self._place = place
         self._longest = longest
 
     def __getattr__(self, name):
-        found = getattr(self._pattern, name)
-        if not callable(found):
+        found = getattr(self._inner, name)
+        if name not in METHODS:
             return found
 
         def call(*args, **options):
-            before, place = self._longest.get("most", (0, ""))
-            length = len(args[1] if name in _REPLACING else args[0])
-            self._longest["most"] = max((before, place), (length, self._place))
+            length = max(len(one) for one in args if isinstance(one, str | bytes))
+            self._longest.append((length, self._place))
             return found(*args, **options)
 
         return call
 
 
-class RecordedModule:
-    """The module `re` as one of our modules sees it."""
-
-    def __init__(self, place, longest):
-        self._place = place
-        self._longest = longest
-
-    def __getattr__(self, name):
-        def call(pattern, *args, **options):
-            compiled = re.compile(pattern, options.pop("flags", 0))
-            recorded = RecordedPattern(compiled, self._place, self._longest)
-            return getattr(recorded, name)(*args, **options)
-
-        is_call = name in ("match", "fullmatch", "search", "split", "findall")
-        is_call = is_call or name in ("finditer", *_REPLACING)
-        return call if is_call else getattr(re, name)
-
-
 def record_patterns(monkeypatch):
-    """Record from now on. Return a dict: `most` is the longest text and its module."""
-    longest = {}
+    """Record from now on. Return the list of lengths, each with its module."""
+    longest = []
     for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None) or ""
-        place = path.removeprefix(f"{ROOT}/")
-        if place == path or place.startswith(("tests/", ".")):
-            continue
-        for name, value in list(vars(module).items()):
-            if isinstance(value, re.Pattern):
-                monkeypatch.setattr(
-                    module, name, RecordedPattern(value, place, longest)
-                )
-            elif value is re:
-                monkeypatch.setattr(module, name, RecordedModule(place, longest))
+        place = getattr(module, "__file__", None) or ""
+        place = place.removeprefix(f"{ROOT}/")
+        if not place.startswith(("/", "tests/", ".")):
+            for name, value in list(vars(module).items()):
+                if isinstance(value, re.Pattern) or value is re:
+                    recorded = Recorded(value, place, longest)
+                    monkeypatch.setattr(module, name, recorded)
     return longest

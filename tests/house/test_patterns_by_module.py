@@ -1,0 +1,91 @@
+"""Patterns read a stranger's text in the parser only: Python lets no other thread run
+meanwhile. Each other module that uses `re` has its reason here.
+"""
+
+import ast
+import tomllib
+from re import _parser
+
+from tests.house.test_house_rules import ROOT, SOURCES, relative
+from tests.pattern_inputs import find_patterns
+
+# The bound is that of docs/security.md, which
+# tests/integration/test_foreign_text.py checks.
+REASONS = {
+    "the whole text has to fit into a few characters": """
+        alerts.channels.discord.interactions alerts.channels.discord.registration
+        alerts.channels.inngest approvals.message_page.side_panel approvals.queue.filters
+        approvals.reports common.fingerprint connections.hosted.probe
+        connections.mailboxes.forms dashboard.templatetags.desk gateway.attachments
+        gateway.messages.content gateway.middleware policy.allowlists.views
+        policy.plans.views practice.planting alerts.channels.discord.commands
+    """,
+    "it is typed into a field, or cut before: at most 20,000 characters": """
+        alerts.channels.discord.channel alerts.channels.discord.embeds
+        alerts.channels.discord.replies alerts.channels.slack
+        alerts.channels.discord.run_command alerts.models.destinations
+        approvals.collaboration approvals.examination
+        approvals.policy_rules.playground audit.search.filters common.durations
+        common.logs common.mail_addresses common.references common.search_field
+        connections.accounts.commands connections.accounts.views
+        gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive
+        gateway.messages.submission gateway.smtp gateway.suppression
+        people.sign_in.passwords policy.calendars policy.rules.conditions
+        policy.rules.facts practice.faults risk.own_words upstream.refused_fields
+    """,
+    "it is the product's own": """
+        audit.trail.sentences common.credentials dashboard.frame.bundles
+        gateway.api.site
+    """,
+    "pages and workers use only what has no pattern": """
+        rendering.links rendering.pictures
+    """,
+    "a program of its own, for the ledger": "audit.verifier.countersign_verify",
+}
+# Characters of a text that has to fit whole.
+MOST = 300
+# They start the product, or stand in for others.
+APART = ("launcher", "demo")
+
+
+def uses_re(path):
+    return any(
+        isinstance(node, ast.Import) and any(one.name == "re" for one in node.names)
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+def test_modules_outside_the_parser_use_patterns_for_a_reason():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    [parser] = [
+        one["protected_modules"]
+        for one in contracts["tool"]["importlinter"]["contracts"]
+        if one["name"].startswith("Strangers' bytes")
+    ]
+    names = {
+        relative(path).removesuffix(".py").replace("/", ".")
+        for path in SOURCES
+        if uses_re(path)
+    }
+    outside = {
+        name
+        for name in names
+        if not any(f"{name}.".startswith(f"{one}.") for one in (*parser, *APART))
+    }
+    assert outside == set(" ".join(REASONS.values()).split())
+
+
+def test_text_that_has_to_fit_whole_is_only_matched_and_short():
+    short = next(iter(REASONS.values())).split()
+    patterns = [
+        one
+        for one in find_patterns()[0]
+        if one.place.partition(".py")[0].replace("/", ".") in short
+    ]
+    assert len(patterns) > 20
+    assert [
+        (one.place, one.pattern.pattern)
+        for one in patterns
+        if _parser.parse(one.pattern.pattern).getwidth()[1] > MOST
+        or (one.scans and not one.pattern.pattern.startswith(r"\A"))
+    ] == []
