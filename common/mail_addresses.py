@@ -231,7 +231,8 @@ def patterns_for(address: str) -> list[str]:
     if names_next_hop(address):
         return []
     domain = domain_of(address)
-    labels = domain.split(".")
+    # A longer text is no domain, and would have an entry for each of its dots.
+    labels = domain[-MAX_LENGTH:].split(".")
     above = [".".join(labels[start:]) for start in range(1, len(labels) - 1)]
     return [address, domain, *(_SUBDOMAINS + parent for parent in above)]
 

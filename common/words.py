@@ -27,6 +27,9 @@ MAX_WORD = 60
 MAX_POSITION = 16_383
 MAX_BYTES = 500_000
 MAX_TEXT = 200_000
+# Characters of an address. No real one is longer, and it has a word for each domain
+# above its own.
+MAX_ADDRESS = 400
 # PostgreSQL stores at most so many positions of a word.
 MOST_POSITIONS = 255
 # How many words or phrases a search can have.
@@ -36,44 +39,27 @@ MAX_ASKED = 12
 _ESCAPED = str.maketrans({"'": "''", "\\": "\\\\"})
 
 
-class _Folded(dict[int, str]):
-    """A table for `str.translate`: by code point, the character in lower case and
-    without accents. Letters, digits and `_` stay; what is in a category that begins
-    with one of `without` disappears; the rest becomes `between`, or stays if that is
-    None.
+@lru_cache(maxsize=20_000)
+def _folded(character: str) -> str:
+    """Return a character in lower case and without accents; nothing for one that shows
+    nothing.
 
-    Each character is folded by itself: to normalize a whole text takes quadratic time
-    if it has many accents in a row.
+    Each is folded by itself: to normalize a whole text takes quadratic time if it has
+    many accents in a row.
     """
-
-    def __init__(self, without: tuple[str, ...], between: str | None = None) -> None:
-        self._without = without
-        self._between = between
-
-    def __missing__(self, code: int) -> str:
-        folded = ""
-        for one in unicodedata.normalize("NFKD", chr(code)).casefold():
-            if one.isalnum() or one == "_":
-                folded += one
-            elif not unicodedata.category(one).startswith(self._without):
-                folded += one if self._between is None else self._between
-        if len(self) < MOST_KEPT:
-            self[code] = folded
-        return folded
-
-
-# How many characters a table keeps: those of the usual scripts.
-MOST_KEPT = 20_000
-_WORDS = _Folded(("Mn", "Cf", "Cs"), between=" ")
-_WHOLE = _Folded(("M", "C", "Z"))
+    plain = unicodedata.normalize("NFKD", character).casefold()
+    return "".join(
+        one for one in plain if unicodedata.category(one) not in ("Mn", "Cf", "Cs")
+    )
 
 
 def words_of(text: str) -> list[str]:
     """Return the words of a text in one spelling: in lower case, without accents and
     invisible characters.
     """
-    words = text[:MAX_TEXT].translate(_WORDS)[:MAX_TEXT].split()
-    return [word[:MAX_WORD] for word in words]
+    folded = "".join(map(_folded, text[:MAX_TEXT]))[:MAX_TEXT]
+    letters = (one if one.isalnum() or one == "_" else " " for one in folded)
+    return [word[:MAX_WORD] for word in "".join(letters).split()]
 
 
 def words_of_address(address: str) -> list[str]:
@@ -116,7 +102,8 @@ def words_and_signs(text: str) -> str:
     """Return an address in the spelling of `words_of`, but whole: with the signs
     between its words.
     """
-    return text[:MAX_TEXT].translate(_WHOLE)
+    folded = "".join(map(_folded, text[:MAX_ADDRESS]))
+    return "".join(one for one in folded if unicodedata.category(one)[0] not in "MCZ")
 
 
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:

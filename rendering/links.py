@@ -184,6 +184,10 @@ def read_link(
         if not named.issuperset(recipients_of(target)[1:]):
             flags.append("hidden_recipient")
     flags += host_flags(host)
+    # Web pages and mail addresses, written without blanks.
+    is_usual = (
+        scheme == "mailto" or (scheme in WEB_SCHEMES and "://" in target[:8])
+    ) and target.split() == [target]
     texts = filter(None, map(_one_line, (text, *labels)))
     return Link(
         next(texts, ""),
@@ -193,20 +197,8 @@ def read_link(
         tuple(dict.fromkeys(flags)),
         written_out,
         claim=claim,
-        is_openable=_is_openable(target),
+        is_openable=is_usual and bool(host) and len(target) <= MAX_OPENABLE,
     )
-
-
-def _is_openable(target: str) -> bool:
-    """Whether the desk makes a link of a target: only of web pages and mail addresses
-    that are written as usual.
-    """
-    scheme, _, rest = target.partition(":")
-    if scheme.lower() in WEB_SCHEMES:
-        is_usual = rest.startswith("//") and rest[2:3] not in ("", *"/?#\\")
-    else:
-        is_usual = scheme.lower() == "mailto" and bool(rest)
-    return is_usual and len(target) <= MAX_OPENABLE and target.split() == [target]
 
 
 def recipients_of(target: str) -> list[str]:

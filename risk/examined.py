@@ -38,15 +38,12 @@ class Examined:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return it from its fields as read from JSON."""
-        sums = stored["sums"]
         return cls(
             **{
                 **stored,
                 "shown": RenderedMessage.from_json(stored["shown"]),
                 "findings": tuple(map(restored, stored["findings"])),
-                "sums": Sums(
-                    tuple(sums["named"]), sums["largest"], tuple(sums["unread"])
-                ),
+                "sums": Sums(**stored["sums"]),
             }
         )
 

@@ -124,25 +124,18 @@ def test_target_is_read_as_browsers_read_it():
     assert read_link("x", "https://" + "a." * 5000 + "example").flags == ()
 
 
-# Whether people may open it from the desk. ſ and the blanks are not of ASCII.
-OPENABLE = {
-    "https://a.example/b?c#d": True,
-    "HTTP://a": True,
-    "mailto:ana@acme.example": True,
-    **dict.fromkeys(
-        (
-            *("https:a.example", "https:///a", "https://?a", "//a.example", "mailto:"),
-            *("http\u017f://a.example", "https://a\u2003b", "https://a\xa0b", "tel:1"),
-            *("https://" + "a" * 8_000, "javascript:alert(1)", "/a", ""),
-        ),
-        False,
-    ),
-}
+# What people may open from the desk, and what not. ſ and the blanks are not of ASCII.
+OPENABLE = ["https://a.example/b?c#d", "HTTP://a", "mailto:ana@acme.example"]
+NOT_OPENABLE = [
+    *("https:a.example", "https://?a", "//a.example", "mailto:", "tel:1", "/a", ""),
+    *("http\u017f://a.example", "https://a\u2003b", "https://a\xa0b", "javascript:a"),
+    "https://" + "a" * 8_000,
+]
 
 
 def test_usual_addresses_of_web_pages_and_mail_are_openable():
-    found = {target: read_link("x", target).is_openable for target in OPENABLE}
-    assert found == OPENABLE
+    targets = [*OPENABLE, *NOT_OPENABLE]
+    assert [one for one in targets if read_link("x", one).is_openable] == OPENABLE
 
 
 # Letters, and what their links are found to name. In order: split over elements, over

@@ -29,8 +29,6 @@ MAX_CHANGES = 300
 CRUMB = 16
 # Changes with more characters are not searched for letters that look alike.
 MAX_DISGUISE = 400
-# A word with the punctuation inside it has at most so many characters.
-MAX_WORD = 64
 _SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
 
 
@@ -72,25 +70,21 @@ def words_in(text: str) -> list[str]:
     the text again. An amount or an address is one word, with the signs inside it.
     """
     words: list[str] = []
-    # How many signs stand after the last word; None if something else does.
-    signs: int | None = None
     for kind, run in groupby(text, _kind):
         part = "".join(run)
-        if kind == "letters":
-            whole = part
-            if signs is not None:
-                whole = "".join(words[-1 - signs :]) + part
-            if signs is not None and len(whole) <= MAX_WORD:
-                words[-1 - signs :] = [whole]
-            else:
-                words.append(part)
-            signs = 0
-            continue
-        signs = len(part) if kind == "signs" and signs == 0 else None
         if kind == "blanks":
             words.append(part)
         elif kind == "line ends":
             words += part.splitlines(keepends=True)
+        elif kind == "letters":
+            # The signs at both ends are words of their own.
+            signs = "".join(one for one in set(part) if not one.isalnum())
+            word = part.strip(signs)
+            if word:
+                before, _, after = part.partition(word)
+                words += [*before, word, *after]
+            else:
+                words += part
         else:
             words += part
     return words
@@ -109,9 +103,7 @@ def _kind(character: str) -> str:
         or "\uac00" <= character <= "\ud7af"
         or "\uf900" <= character <= "\ufaff"
     )
-    if is_wide or character in '/?&=<>"':
-        return "words"
-    return "letters" if character.isalnum() or character == "_" else "signs"
+    return "words" if is_wide or character in '/?&=<>"' else "letters"
 
 
 def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]:
