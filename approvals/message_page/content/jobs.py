@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from parsing.jobs import Job
+from risk.check_content import numbers
 
 # How many facts of each kind are listed; of others only the number is shown.
 MOST = 12
@@ -77,8 +78,7 @@ _PROMISE = re.compile(
     r"(?:vamos a|prometemos|garantizamos|nos comprometemos|confirmamos|le (?:enviaremos|devolveremos))|gratis)\b",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
-_NUMBER = re.compile(r"[0-9](?:.*[0-9])?")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _CODES = {
     "€": "eur",
     "$": "usd",
@@ -88,12 +88,11 @@ _CODES = {
     "euro": "eur",
     "euros": "eur",
 }
-_CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 # Runs of blanks are collapsed before matching, so that the patterns do not backtrack
 # over long runs.
 _BLANKS = re.compile(r"[^\S\n]+")
-# Characters of a promise's sentence that are shown before and after its words.
-MAX_SENTENCE = 200
+# Characters of a promise's sentence that are shown.
+MAX_SENTENCE = 400
 
 
 @dataclass(frozen=True)
@@ -169,16 +168,10 @@ _Found = Iterator[tuple[str, str]]
 def _sums(text: str) -> _Found:
     for match in _SUM.finditer(text):
         words = " ".join(match.group().split())
-        digits = _NUMBER.search(words)
-        assert digits is not None, "every sum has a digit"
-        # The key is one spelling of the sum: its currency and its digits, with cents
-        # only if they are not zero.
-        unit = (words[: digits.start()] + words[digits.end() :]).strip().lower()
-        number = digits.group()
-        cents = _CENTS.search(number)
-        whole = re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number)
-        rest = cents.group(1).rstrip("0") if cents else ""
-        yield words, f"{_CODES.get(unit, unit)} {whole.lstrip('0') or '0'}.{rest}"
+        # The key is one spelling of the sum: its currency, and its number as
+        # `numbers` spells it.
+        unit = words.strip("0123456789.,'’ ").lower()
+        yield words, " ".join((_CODES.get(unit, unit), *sorted(numbers(words))))
 
 
 def _dates(text: str) -> _Found:
@@ -208,24 +201,10 @@ def _names(text: str) -> _Found:
 
 
 def _promises(text: str) -> _Found:
-    # The sentence around each promise; a sentence with several of them only once.
-    end = 0
-    for match in _PROMISE.finditer(text):
-        if match.start() < end:
-            continue
-        earliest = max(0, match.start() - MAX_SENTENCE)
-        before = max(text.rfind(sign, earliest, match.start()) for sign in ".!?\n")
-        start = max(before + 1, earliest)
-        sentence_end = _SENTENCE_END.search(
-            text, match.end(), match.end() + MAX_SENTENCE
-        )
-        end = (
-            sentence_end.end()
-            if sentence_end
-            else min(len(text), match.end() + MAX_SENTENCE)
-        )
-        words = " ".join(text[start:end].split())
-        yield words, _folded(words)
+    for sentence in _SENTENCE_END.split(text):
+        if _PROMISE.search(sentence):
+            words = " ".join(sentence.split())[:MAX_SENTENCE]
+            yield words, _folded(words)
 
 
 def _folded(text: str) -> str:
