@@ -52,14 +52,15 @@ from mirror.recording import record_about
 from mirror.states import Outcome
 from policy.allowlists.judgement import judge_content
 from policy.rules.facts import stored_facts
-from risk import known
+from risk import CHECKS
 from risk.addresses import bare_address, everybody
 from risk.examined import Examined
 from risk.findings import (
     HIGH,
+    Finding,
     OwnPhrase,
-    Rejected,
     RiskContext,
+    finding,
     run_checks,
     score_of,
     worst_first,
@@ -106,15 +107,18 @@ def findings(
         known_addresses=_known_contacts(
             message.connection_id, _outside_recipients(content, own_domains)
         ),
-        rejected=_rejected_like(message, examined.shape),
         off_list=[recipient for recipient in judged.refused if "@" in recipient],
         watched=[
             recipient for recipient in judged.would_be_refused if "@" in recipient
         ],
         own_phrases=own_phrases(own_words, message.mailbox_id),
     )
-    results = run_checks(known.CHECKS, content, examined.shown, context)
-    return [asdict(finding) for finding in worst_first((*examined.findings, *results))]
+    found = (
+        *examined.findings,
+        *run_checks(CHECKS, content, examined.shown, context),
+        *_rejected_before(message, examined.shape),
+    )
+    return [asdict(one) for one in worst_first(found)]
 
 
 def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
@@ -178,15 +182,16 @@ def _known_contacts(connection: int, addresses: Sequence[str]) -> Mapping[str, i
     return {**contacts, **dict.fromkeys(written, 1)}
 
 
-def _rejected_like(message: Message, shape: str) -> Rejected | None:
-    """Return a recently rejected message with the same text: the newest of the same
-    mailbox, else the newest of another mailbox; None if there is none.
+def _rejected_before(message: Message, shape: str) -> list[Finding]:
+    """Return the finding that a message with the same text was rejected lately: the
+    newest of the same mailbox, else of another mailbox; an empty list if there is none.
 
-    Test messages are compared only with test messages. A message that is the new
+    By whom and why is only said if it was in the same mailbox, so that the reader may
+    know. Test messages are compared only with test messages. A message that is the new
     version of another one is not compared.
     """
     if not shape or message.answers_id is not None:
-        return None
+        return []
     same_text = desk_messages().rejected_lately(message).filter(shape=shape)
     # Those that people rejected, here or at MultiMail. Messages that were sent back for
     # changes or rejected by a rule, as expired ones are, are left out.
@@ -200,17 +205,22 @@ def _rejected_like(message: Message, shape: str) -> Rejected | None:
             is_here = rejected.mailbox_id == message.mailbox_id
             by_people.append((is_here, rejected_at, rejected, decision))
     if not by_people:
-        return None
+        return []
     is_here, rejected_at, rejected, decision = max(by_people, key=itemgetter(0, 1))
-    by = decision.given_by if decision else None
-    reason = decision.reason if decision else rejected.upstream_reason
-    return Rejected(
-        public_id=str(rejected.public_id),
-        by=str(by or rejected.upstream_decided_by),
-        at=f"{rejected_at:%-d %B %Y, %H:%M} UTC",
-        reason=without_references(reason),
-        in_same_mailbox=is_here and rejected.mailbox_id is not None,
-    )
+    where = " in another mailbox"
+    why = ""
+    evidence = []
+    if is_here and rejected.mailbox_id is not None:
+        by = decision.given_by if decision else None
+        who = str(by or rejected.upstream_decided_by)
+        where = f" by {who}" if who else ""
+        reason = decision.reason if decision else rejected.upstream_reason
+        words = without_references(reason)
+        why = f"“{words[:200]}”" if words else "No reason was given."
+        evidence = [str(rejected.public_id)]
+    at = f"{rejected_at:%-d %B %Y, %H:%M} UTC"
+    sentence = f"A message with the same text was rejected{where} on {at}."
+    return [finding("rejected_before", sentence, why, evidence)]
 
 
 # How long after a request for changes a message can be its new version; the short one

@@ -34,7 +34,6 @@ _LOCAL = re.compile(
 )
 # What old mail servers may run before the @: an option or a file at the start, a pipe
 # or an expansion anywhere. Not &, which real addresses contain.
-_RUN_AT_START = ("-", "/")
 _RUN = frozenset("`$|")
 # What ends a text that may be an address, besides blanks. It is for masking, where too
 # much is better than too little.
@@ -103,7 +102,7 @@ def may_be_run(address: str) -> bool:
     it as a file, as with -oQ@, |cmd@ and /etc/x@.
     """
     local = _before_the_at(address)
-    return local.startswith(_RUN_AT_START) or not _RUN.isdisjoint(local)
+    return local.startswith(("-", "/")) or not _RUN.isdisjoint(local)
 
 
 def _before_the_at(address: str) -> str:

@@ -10,7 +10,7 @@ senders.
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Literal
 
 # Where a word is: in the recipients, the sender, the person or program that started it,
@@ -171,12 +171,11 @@ def asked(text: str, label: str = "") -> str:
     Words in quotes are found only in that order, and so are the parts of one word such
     as `acme.com/pay`. With a label, only words with that label are found.
     """
-    typed: list[str] = []
-    for number, part in enumerate(text.split('"')):
-        # Every second part is in quotes.
-        typed += [part] if number % 2 else part.split()
+    # Every second part is in quotes.
+    parts = enumerate(text.split('"'))
+    typed = ([part] if number % 2 else part.split() for number, part in parts)
     terms: list[str] = []
-    for term in typed:
+    for term in chain.from_iterable(typed):
         words = words_of(term)
         if label:
             is_address = ("@" in term or "." in term) and len(term.split()) == 1

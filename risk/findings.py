@@ -50,19 +50,6 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A message like this one that was rejected. If it was in another mailbox, a
-    finding does not name it, because the reader may not be allowed to see it.
-    """
-
-    public_id: str
-    by: str
-    at: str
-    reason: str = ""
-    in_same_mailbox: bool = True
-
-
-@dataclass(frozen=True)
 class Phrase:
     """A word, phrase or pattern that admins entered: as typed, and cut into words as it
     is compared.
@@ -94,8 +81,7 @@ class RiskContext:
 
     `known_addresses` has how many messages were sent to each address before. `off_list`
     are the recipients that the allowlists refuse, and `watched` those that lists in
-    monitor mode would refuse. `rejected` is a similar message that was rejected.
-    `own_phrases` are the phrases that admins look for in this mailbox, those with the
+    monitor mode would refuse. `own_phrases` are the phrases that admins look for in this mailbox, those with the
     most points first. If the message has both HTML and text, `text_part` is its
     rendered text.
     """
@@ -104,7 +90,6 @@ class RiskContext:
     known_addresses: Mapping[str, int] = field(default_factory=dict)
     off_list: Collection[str] = ()
     watched: Collection[str] = ()
-    rejected: Rejected | None = None
     own_phrases: Sequence[OwnPhrase] = ()
     text_part: RenderedMessage | None = None
 

@@ -5,7 +5,6 @@ Only the open tab is computed. Rendered messages are cached in this process.
 """
 
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -96,16 +95,14 @@ LINE = 300
 
 
 @lru_cache(maxsize=32)
-def stated_facts(
-    text: str, domains: tuple[str, ...], thread: tuple[str, ...]
-) -> dict[str, Any]:
+def stated_facts(text: str, domains: tuple[str, ...], thread: tuple[str, ...]) -> Any:
     """Return what a message states (`content.jobs.Facts`), as the parser found it;
     nothing if it was killed over it. Raises ParserUnavailable.
     """
-    facts: dict[str, Any] = {}
-    with suppress(ParserKilled):
-        facts = ask_parser("state_facts", [text, domains, thread])
-    return facts
+    try:
+        return ask_parser("state_facts", [text, domains, thread])
+    except ParserKilled:
+        return {}
 
 
 def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:

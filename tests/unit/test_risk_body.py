@@ -8,10 +8,10 @@ import pytest
 
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering.render import render_message
+from risk import CHECKS
 from risk.check_files import why_dangerous
 from risk.findings import RiskContext, run_checks
 from risk.jobs import examine
-from risk.known import CHECKS
 
 
 def risks(**fields):

@@ -4,12 +4,12 @@ Reply-To.
 
 from common.fingerprint import Content
 from rendering.render import render_message
-from risk import jobs, known
+from risk import CHECKS, jobs
 from risk.check_greeting import greeting_of
 from risk.findings import RiskContext, address_anchor, run_checks
 from risk.lookalikes import KnownDomains, lookalike_of
 
-CHECKS = (*jobs.CHECKS, *known.CHECKS)
+ALL = (*jobs.CHECKS, *CHECKS)
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),
     known_addresses={"billing@acme-corp.example": 31, "ivo@münchen.example": 2},
@@ -22,7 +22,7 @@ def found(rule, context=KNOWN, **fields):
     )
     return [
         one
-        for one in run_checks(CHECKS, content, render_message(content), context)
+        for one in run_checks(ALL, content, render_message(content), context)
         if one.rule == rule
     ]
 

@@ -9,7 +9,7 @@ import pytest
 
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
-from risk import jobs, known
+from risk import CHECKS, jobs
 from risk.findings import RiskContext, run_checks
 from risk.similarity import shape
 from tests.linear import is_linear
@@ -80,7 +80,7 @@ def shown(fields):
 def judge(message):
     content, parsed = message
     context = replace(KNOWN, text_part=parsed.text_part)
-    run_checks((*jobs.CHECKS, *known.CHECKS), content, parsed.shown, context)
+    run_checks((*jobs.CHECKS, *CHECKS), content, parsed.shown, context)
     shape(content, parsed)
 
 

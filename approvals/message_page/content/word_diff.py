@@ -97,12 +97,8 @@ def _kind(character: str) -> str:
         return "line ends"
     if character.isspace():
         return "blanks"
-    # Scripts that are written without blanks: each character counts as a word.
-    is_wide = (
-        "\u2e80" <= character <= "\u9fff"
-        or "\uac00" <= character <= "\ud7af"
-        or "\uf900" <= character <= "\ufaff"
-    )
+    # Of scripts that are written without blanks, each character counts as a word.
+    is_wide = unicodedata.east_asian_width(character) in "WF"
     return "words" if is_wide or character in '/?&=<>"' else "letters"
 
 
