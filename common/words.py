@@ -10,7 +10,7 @@ senders.
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import chain, groupby, islice
+from itertools import chain
 from typing import Literal
 
 # Where a word is: in the recipients, the sender, the person or program that started it,
@@ -81,21 +81,11 @@ def words_of_address(address: str) -> list[str]:
 
 
 def normalized(form: Literal["NFC", "NFKC"], text: str) -> str:
-    """Return a text in a normal form of Unicode, in linear time: of accents in a row,
-    30 stay, as in Unicode's Stream-Safe Text Format.
+    """Return a text in a normal form of Unicode. It is normalized in short pieces,
+    because accents in a row take quadratic time.
     """
-    if text.isascii():
-        return text
-    parts = [
-        "".join(islice(run, 30) if is_accent else run)
-        for is_accent, run in groupby(text, _is_accent)
-    ]
-    return unicodedata.normalize(form, "".join(parts))
-
-
-@lru_cache(maxsize=4096)
-def _is_accent(character: str) -> bool:
-    return unicodedata.combining(character) > 0
+    pieces = (text[at : at + 500] for at in range(0, len(text), 500))
+    return "".join(unicodedata.normalize(form, one) for one in pieces)
 
 
 def words_and_signs(text: str) -> str:

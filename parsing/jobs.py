@@ -5,7 +5,7 @@ some byte strings into one message and back, for a job's input or answer.
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 MEGABYTE = 1024 * 1024
@@ -21,6 +21,16 @@ class Job:
     seconds: int = 5
     # In bytes, in addition to what the program and copies of the request need.
     memory: int = 256 * MEGABYTE
+
+
+def json_job(answer: Callable[[Any], Any], **limits: int) -> Job:
+    """Return a job that reads JSON, and answers with the dataclass that `answer`
+    returns for it, as JSON.
+    """
+    return Job(
+        lambda request: json.dumps(asdict(answer(json.loads(request)))).encode(),
+        **limits,
+    )
 
 
 def pack(value: Mapping[str, Any], *blobs: bytes) -> bytes:

@@ -4,8 +4,8 @@ message says, its sums and its shape, as JSON.
 
 from dataclasses import replace
 
-from common.fingerprint import Content
-from rendering.jobs import json_job
+from common.fingerprint import Content, content_from_json
+from parsing.jobs import json_job
 from rendering.render import parse_content
 from risk import check_content, check_files, check_greeting, check_secrets
 from risk.examined import Examined
@@ -49,4 +49,8 @@ def examine(content: Content) -> Examined:
     )
 
 
-JOBS = {"examine_content": json_job(examine, seconds=10)}
+JOBS = {
+    "examine_content": json_job(
+        lambda content: examine(content_from_json(content)), seconds=10
+    )
+}

@@ -6,12 +6,11 @@ pattern matches is not listed. Nothing here judges a statement or reads the data
 Runs in the parser only: it reads any text.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from parsing.jobs import Job
+from parsing.jobs import json_job
 from risk.check_content import numbers
 
 # How many facts of each kind are listed; of others only the number is shown.
@@ -176,20 +175,18 @@ def _sums(text: str) -> _Found:
 
 def _dates(text: str) -> _Found:
     for match in _DATE.finditer(text):
-        part = match.groupdict()
-        month = part["m1"] or part["m4"] or part["b5"] or ""
+        # By the first letter of its name: year, month and day; or a day and a month,
+        # of which nobody knows which is which.
+        part = {name[0]: one for name, one in match.groupdict().items() if one}
+        month = part.get("m") or part["b"]
         # The pattern ignores case as `re` does: ſ counts as s, and ı and İ as i.
-        word = (part["m2"] or part["m3"] or "").casefold()
-        word = word.replace("ı", "i").replace("i\u0307", "i")
-        number = _MONTH_OF.get(word, 0) if word else int(month)
-        day = int(
-            part["d1"] or part["d2"] or part["d3"] or part["d4"] or part["a5"] or 0
-        )
-        is_date = 1 <= day <= 31 and (1 <= number <= 12 or bool(part["b5"]))
-        if is_date:
+        word = month.casefold().replace("ı", "i").replace("i\u0307", "i")
+        number = _MONTH_OF.get(word) or int(month)
+        day = int(part.get("d") or part["a"])
+        if 1 <= day <= 31 and (1 <= number <= 12 or "b" in part):
             # The key leaves out the year, because messages often do.
             words = match.group().strip()
-            yield words.rstrip(" .") if word else words, f"{number}-{day}"
+            yield words.rstrip(" .") if word in _MONTH_OF else words, f"{number}-{day}"
 
 
 def _names(text: str) -> _Found:
@@ -211,8 +208,4 @@ def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-JOBS = {
-    "state_facts": Job(
-        lambda request: json.dumps(asdict(facts_of(*json.loads(request)))).encode()
-    )
-}
+JOBS = {"state_facts": json_job(lambda request: facts_of(*request))}
