@@ -24,13 +24,14 @@ class Job:
 
 
 def json_job(answer: Callable[[Any], Any], **limits: int) -> Job:
-    """Return a job that reads JSON, and answers with the dataclass that `answer`
-    returns for it, as JSON.
+    """Return a job that reads JSON, and answers with the dataclass or text that
+    `answer` returns for it, as JSON.
     """
-    return Job(
-        lambda request: json.dumps(asdict(answer(json.loads(request)))).encode(),
-        **limits,
-    )
+
+    def run(request: bytes) -> bytes:
+        return json.dumps(answer(json.loads(request)), default=asdict).encode()
+
+    return Job(run, **limits)
 
 
 def pack(value: Mapping[str, Any], *blobs: bytes) -> bytes:
