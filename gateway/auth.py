@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 # The hashes of keys that were valid when they were used. What they use is counted by
 # key, that of keys that anybody may have made up by address.
 known_keys: set[str] = set()
-MOST_KNOWN = 10_000
 
 
 class KeyedRequest(HttpRequest):
@@ -77,8 +76,6 @@ class BearerKey(HttpBearer):
             raise InvalidKey(
                 "The API key is not valid. Check that it is complete and has not been revoked."
             )
-        if len(known_keys) >= MOST_KNOWN:
-            known_keys.clear()
         known_keys.add(key.sha256)
         # Set before the checks, so that refusals are logged with the key, too.
         request.auth = key  # type: ignore[attr-defined]

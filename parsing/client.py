@@ -56,8 +56,9 @@ def from_source(*names: str, is_hurried: bool = False) -> Iterator[None]:
     can choose: an API key, an address, a mailbox. The second may be; it divides the
     time of the first.
 
-    In haste, no request waits while another of a source is run that had one killed
-    lately: that is ParserBusy at once, and the caller can go on with other sources.
+    In haste, ParserBusy is raised at once for what takes long, and for a source that had
+    a request killed lately while another one of it is run. The caller goes on with
+    others.
     """
     words = ["hurried" if is_hurried else "patient"]
     for name in names:
@@ -87,6 +88,8 @@ def parse(job: str, content: bytes, *, patience: float = PATIENCE) -> bytes:
         )
         if result == "killed":
             break
+        if _source.get().startswith("hurried"):
+            raise ParserBusy("It takes long to read.")
     raise ParserKilled(why)
 
 

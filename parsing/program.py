@@ -108,10 +108,8 @@ class Running:
     # The end of a pipe from which the process's report is read: the digest of its
     # request, then the name of an exception.
     told: int
-    # By the monotonic clock.
+    # When it is killed, by the monotonic clock.
     ends: float
-    # Whether it was killed because its time was over.
-    is_late: bool = False
 
 
 class Parser:
@@ -149,7 +147,7 @@ class Parser:
             # Overwriting the file's one byte works on a full disk too.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
-            ends = [one.ends for one in self._running.values() if not one.is_late]
+            ends = [one.ends for one in self._running.values()]
             pause = min(ends, default=math.inf) - time.monotonic() + 0.01
             for key, _ in self._selector.select(min(max(0.01, pause), BEAT_EVERY)):
                 if key.fd in self._running:
@@ -157,8 +155,8 @@ class Parser:
                 else:
                     self._accept(key.fileobj)  # type: ignore[arg-type]
             for one in self._running.values():
-                if time.monotonic() > one.ends and not one.is_late:
-                    one.is_late = True
+                if time.monotonic() > one.ends:
+                    one.ends = math.inf
                     os.kill(one.pid, signal.SIGKILL)
 
     # Starts or stops accepting connections.
@@ -180,17 +178,20 @@ class Parser:
         try:
             head, _, _ = connection.recv(_HEAD, socket.MSG_PEEK).partition(b"\n")
             name, size, speed, haste, *sources = head.decode().split(" ")
-            length = int(size)
+            request = Request(
+                connection,
+                listener is self._pages,
+                name,
+                int(size),
+                speed == "slow",
+                haste == "hurried",
+                sources,
+            )
         except (OSError, ValueError):
             connection.close()
             return
         connection.settimeout(None)
-        is_for_page = listener is self._pages
-        is_slow = speed == "slow"
-        is_hurried = haste == "hurried"
-        self._waiting.append(
-            Request(connection, is_for_page, name, length, is_slow, is_hurried, sources)
-        )
+        self._waiting.append(request)
 
     def _start_next(self) -> None:
         """Run the requests for which a process is free, and turn away those that must
@@ -210,12 +211,6 @@ class Parser:
             else:
                 had_kill = self._used_by(source) > KILLED / 2
                 is_too_many = request.is_hurried and had_kill and source in alike
-            try:
-                # This sends nothing, but fails if the client went away.
-                request.connection.send(b"")
-            except OSError:
-                request.connection.close()
-                continue
             if is_too_many:
                 _tell(request, "busy")
                 continue

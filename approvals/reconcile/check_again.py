@@ -5,6 +5,7 @@ with MultiMail now. They enqueue the task that does it.
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions.ruling import may_handle
@@ -47,7 +48,8 @@ def check_message(*, message: UUID, actor: Actor) -> None:
     if visible_message.is_given_up:
         action = "message.fetch_again"
         Message.objects.filter(pk=visible_message.pk).update(fetch_tries=0)
-    Message.objects.filter(pk=visible_message.pk).update(read_after=None)
+    put_off = Message.objects.filter(pk=visible_message.pk, read_after__gt=Now())
+    put_off.update(read_after=Now())
     record_about(
         action, visible_message, actor, fingerprint=visible_message.fingerprint
     )

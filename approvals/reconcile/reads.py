@@ -307,6 +307,7 @@ class _Reading:
         closed_since = set(closed.values_list("upstream_id", flat=True))
         connection = self.connection
         reads_cc = connection.read_key and connection.capabilities.get("read_cc")
+        put_off = ""
         for upstream_id, row in self.rows.items():
             mirrored = held.get(upstream_id)
             if mirrored is None:
@@ -315,9 +316,11 @@ class _Reading:
             elif mirrored.fetch_tries > FETCH_TRIES:
                 # Its content was given up.
                 continue
-            elif mirrored.read_after and mirrored.read_after > self.began:
-                # The parser had no time for it.
-                continue
+            elif mirrored.read_after:
+                # The parser had no time for it. Of these, each read tries one, after
+                # all others.
+                if mirrored.read_after <= self.began:
+                    put_off = upstream_id
             elif mirrored.hydrated_at is None or (
                 # The read key can show a cc that was not read: the message came before
                 # the key was entered, or reading with it failed then.
@@ -334,6 +337,8 @@ class _Reading:
                 row, mirrored.revision__fingerprint
             ):
                 candidates[upstream_id] = mirrored.revision
+        if put_off:
+            candidates[put_off] = None
         revisions = Revision.objects.in_bulk(
             [revision for revision in candidates.values() if revision]
         )

@@ -322,7 +322,7 @@ def _apply(
         )
 
 
-def read_mail(content: bytes, *, address: str, sender: str) -> Mail:
+def read_mail(content: bytes, address: str, sender: str) -> Mail:
     """Return the message in received bytes, read by the parser. Its time counts against
     the client's address, and within that the sender. Raises NotAccepted or
     ParserUnavailable.

@@ -20,7 +20,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -206,8 +205,7 @@ class Reception:
                 self._turn(address, MAX_READING_OF_ADDRESS),
             ):
                 mail = await asyncio.get_running_loop().run_in_executor(
-                    self._reading,
-                    partial(read_mail, content, address=address, sender=sender),
+                    self._reading, read_mail, content, address, sender
                 )
             digest = digest_of(content, now=timezone.now())
             results = [await self._in_database(store, one) for one in recipients]

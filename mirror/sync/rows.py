@@ -77,7 +77,9 @@ def mirror_row(
         # against.
         message.sent_by_key = store.fitting("sent_by_key", row.get("sent_by_key"))
         try:
-            with from_source(*message.sources, is_hurried=True):
+            # What takes long is put off, and then has its time.
+            is_first = message.read_after is None
+            with from_source(*message.sources, is_hurried=is_first):
                 examined = store.examined_content(message, store.content_of(row))
             _store(message, row, examined, now, examiner)
         except ParserUnavailable as error:

@@ -59,6 +59,8 @@ def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
             parse(job, b"hostile")
         assert parse("echo", b"hostile") == b"hostile"
     # What only takes longer than a quick request may is run once more, with its time.
+    with client.from_source("x", is_hurried=True), pytest.raises(ParserBusy):
+        parse("work", b"long")
     assert parse("work", b"long") == b"long"
 
 
@@ -138,7 +140,9 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     connection, desk, reviewer, hostile, monkeypatch
 ):
     row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
-    assert mirror_row(connection, row, clock(), examination)
+    # At first it is put off, because it takes long.
+    for _ in range(2):
+        assert mirror_row(connection, row, clock(), examination)
     message = Message.objects.get(upstream_id="01HOSTILE")
     assert message.state == "held"
     assert message.review.risk_level == "high"

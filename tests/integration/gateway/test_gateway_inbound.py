@@ -211,9 +211,9 @@ def test_mail_that_takes_long_to_read_keeps_no_other_sender_waiting(
     read = smtp_server.read_mail
     is_over = threading.Event()
 
-    def read_mail(content, *, address, sender):
+    def read_mail(content, address, sender):
         assert sender == SENDER or is_over.wait(60)
-        return read(content, address=address, sender=sender)
+        return read(content, address, sender)
 
     monkeypatch.setattr(smtp_server, "read_mail", read_mail)
     with connected(listener) as slow:
