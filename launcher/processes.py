@@ -136,7 +136,7 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
     )
     environment = {"SERVE": serve}
     if serve == "dashboard":
-        # The parser keeps one of its two processes for the desk's pages.
+        # The parser has a socket and processes of their own for the desk's pages.
         environment["PARSER_LANE"] = "pages"
     return Process(
         name=name,
