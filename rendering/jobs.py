@@ -9,7 +9,9 @@ JOBS = {
     "render_message": json_job(
         lambda content: render_message(content_from_json(content))
     ),
-    "draw_original": json_job(lambda content: draw_original(content_from_json(content))),
+    "draw_original": json_job(
+        lambda content: draw_original(content_from_json(content))
+    ),
 }
 
 # The process that handles a request cannot open files. So these two renderings, done
