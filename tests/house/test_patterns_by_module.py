@@ -35,7 +35,7 @@ REASONS = {
     """,
     "it is the product's own": """
         audit.trail.sentences common.credentials dashboard.frame.bundles
-        gateway.api.site
+        gateway.api.site risk.lookalikes
     """,
     "pages and workers use only what has no pattern": """
         rendering.links rendering.pictures
