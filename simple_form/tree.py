@@ -183,8 +183,8 @@ class Tree:
         if name == "br":
             self._on_start(_IMPLIED[name])
             return
-        if tag in TABLE_PARTS:
-            stops = {"table"}
+        if tag in TABLE_PARTS or tag == "table":
+            stops = {"table"} - {tag}
         elif tag in BLOCKS or name in _FORMATTING:
             stops = {*_CELLS} - {tag}
         else:

@@ -120,6 +120,7 @@ WRITTEN = {
     "<a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>": '<span>x</span><a href="HTTPS://a.example">y</a>',
     "<td><table><tr><td colspan=2 rowspan=2>x</table>": '<table><tbody><tr><td colspan="2">x</td></tr></tbody></table>',
     "<input type=checkbox checked>x": "☑x",
+    "<table><tr><td>a</table><p>b": "<table><tbody><tr><td>a</td></tr></tbody></table><p>b</p>",
     "<img src=cid:1 width=900>": '<img src="cid:1" width="800" style="max-width:100%;">',
 }
 
