@@ -30,7 +30,7 @@ from rendering.pictures import (
 )
 from rendering.result import Difference, Link, RemotePicture
 from simple_form import SimpleForm, TooComplex
-from simple_form.html_reading import BLOCKS, VOID, pieces_of
+from simple_form.html_reading import BLOCKS, VOID, tokens
 from simple_form.result import COLOURS, HIDDEN, LEFT_OUT, PREHEADER
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
@@ -75,7 +75,7 @@ class Drawing:
         self._pixels = 0
         # The texts that programs which load no pictures show in their place.
         self._alts: list[str] = []
-        for piece in pieces_of(form.marked):
+        for piece in tokens(form.marked):
             if piece.kind == "text":
                 self._link_texts.add(stripped(piece.data))
                 self._write_text(piece.data)

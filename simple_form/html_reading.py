@@ -25,26 +25,18 @@ BLOCKS = frozenset(
     """.split()
 )
 VOID = frozenset("br hr img wbr col".split())
-_FOREIGN = frozenset(("svg", "math"))
-# Elements of a drawing or formula in which HTML may stand.
-_HTML_INSIDE = frozenset(
-    "foreignobject desc title annotation-xml mi mo mn ms mtext".split()
-)
-# Elements whose inside is text up to their end tag. By the standard a template is not:
-# if one stands in another, this reading ends early and shows more.
+# Elements whose inside is text up to their end tag. By the standard, templates are not,
+# and none is inside of a drawing or formula: there, this reading shows more.
 _RAW = frozenset(
     "script style xmp iframe noembed noframes title textarea template".split()
 )
-# Of these, character references ("&amp;") are still resolved.
-_DECODED = frozenset(("title", "textarea"))
-
 _ATTRIBUTE = r"""
     ([^\t\n\f\r />][^\t\n\f\r />=]*+)
     (?:[\t\n\f\r ]*+=[\t\n\f\r ]*+ (?:"([^"]*+)"|'([^']*+)'|["'].*+|([^\t\n\f\r >]*+)))?+
 """
-_ATTRIBUTES = re.compile(_ATTRIBUTE, re.VERBOSE | re.DOTALL)
+_ATTRIBUTES = re.compile(f"(?xs){_ATTRIBUTE}")
 _MARKUP = re.compile(
-    rf"""
+    rf"""(?xs)
     (?P<text> [^<]++ | <(?![A-Za-z/!?]) | </\Z)
     | (?P<tag> </?[A-Za-z][^\t\n\f\r />]*+
         (?:[\t\n\f\r /]++ | {re.sub("[(](?![?])", "(?:", _ATTRIBUTE)})*+ >)
@@ -52,10 +44,9 @@ _MARKUP = re.compile(
     | (?P<comment> <!--.*?-->)
     | (?P<lost> <(?:/?[A-Za-z]|!--).*+ | <!\[CDATA\[[^>]*+>? | <[/!?][^>]*+\Z)
     | (?P<declaration> <[/!?][^>]*+>)
-    """,
-    re.VERBOSE | re.DOTALL,
+    """
 )
-_TAG_NAME = re.compile(r"</?([^\t\n\f\r />]+)")
+_TAG = re.compile(r"(?s)<(/?)([^\t\n\f\r />]+)(.*)>")
 _REFERENCE = re.compile(
     "&(?:#(?P<hex>[xX])?0*(?P<digits>(?(hex)[0-9a-fA-F]|[0-9])+);?"
     "|(?P<name>[A-Za-z][A-Za-z0-9]*+;?))"
@@ -89,98 +80,74 @@ class Token:
 
     kind: str
     name: str
-    data: str
+    data: str = ""
     attributes: Values = field(default_factory=Values)
-
-    def decoded(self) -> Values:
-        """Return the attributes with character references resolved as in browsers:
-        `&copy=1` stays as it is.
-        """
-        values = self.attributes.items()
-        return Values({name: decode(value, attribute=True) for name, value in values})
 
 
 def decode(text: str, *, attribute: bool = False) -> str:
-    """Return `text` with its character references resolved."""
+    """Return `text` with its character references resolved; in the value of an
+    attribute as browsers do it there, so that `&copy=1` stays as it is.
+    """
 
     def resolve(match: re.Match[str]) -> str:
         name = match["name"]
         if name is None:
-            digits = match["digits"]
-            if len(digits) > 7:
-                return "\ufffd"
-            # Python leaves out control characters.
-            return html.unescape(f"&#{match['hex'] or ''}{digits};") or "\ufffd"
+            # Python leaves out control characters, and refuses very long numbers.
+            digits = f"{match['hex'] or ''}{match['digits'][:9]}"
+            return html.unescape(f"&#{digits};") or "\ufffd"
         is_kept = not name.endswith(";") and text.startswith("=", match.end())
         if attribute and (is_kept or name not in html5):
             return match[0]
         return html.unescape(match[0])
 
-    return _REFERENCE.sub(resolve, text) if "&" in text else text
+    return _REFERENCE.sub(resolve, text)
 
 
 def tokens(source: str) -> Iterator[Token]:
-    """Yield the tokens of `source`.
-
-    In svg and math, the standard reads style, title and script as ordinary markup. If
-    HTML stands inside of these again, only the whole tree tells where that ends: so all
-    that follows is read as markup, which shows too much rather than too little.
-    """
+    """Yield the tokens of `source`."""
     text = source.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
     known: dict[str, Token] = {}
-    foreign = 0
+    has_drawing = False
     at = 0
     while match := _MARKUP.match(text, at):
         at = match.end()
-        kind = match.lastgroup or ""
+        kind = match.lastgroup
+        written = match[0]
         if kind == "text":
-            yield Token("text", "", decode(match[0]))
-            continue
-        if kind == "lost":
-            yield Token("lost", "a tag that never ends", match[0])
-            continue
-        if kind != "tag":
-            data = match[0].removeprefix("<!--").removesuffix("-->")
+            yield Token("text", "", decode(written))
+        elif kind == "lost":
+            yield Token("lost", "a tag that never ends", written)
+        elif kind and kind != "tag":
+            data = written.removeprefix("<!--").removesuffix("-->")
             yield Token("comment", kind, data)
-            continue
-        token = known.get(match[0]) or _tag(match[0])
-        known[match[0]] = token
-        yield token
-        if token.name in _FOREIGN:
-            foreign = max(foreign + (1 if token.kind == "start" else -1), 0)
-        elif foreign and token.name in _HTML_INSIDE:
-            foreign = len(text)
-        elif foreign or token.kind == "end":
-            continue
-        elif token.name == "plaintext":
-            yield Token("text", "", text[at:])
-            return
-        elif token.name in _RAW:
-            end = re.compile(rf"(?ai:</{token.name})(?=[\t\n\f\r />])").search(text, at)
-            if end is None:
-                yield Token("lost", f"<{token.name}> that never ends", text[at:])
+        else:
+            token = known.get(written) or _tag(written)
+            known[written] = token
+            yield token
+            name = token.name
+            has_drawing = has_drawing or name in ("svg", "math")
+            if token.kind == "end" or has_drawing:
+                continue
+            if name == "plaintext":
+                yield Token("text", "", text[at:])
                 return
-            inside = text[at : end.start()]
-            if token.name in _DECODED:
-                inside = decode(inside)
-            yield Token("raw", token.name, inside)
+            if name not in _RAW:
+                continue
+            end = re.compile(rf"(?ai:</{name})(?=[\t\n\f\r />])").search(text, at)
+            if end is None:
+                yield Token("lost", f"<{name}> that never ends", text[at:])
+                return
+            yield Token("raw", name, text[at : end.start()])
             at = end.start()
 
 
 def _tag(written: str) -> Token:
-    name = _TAG_NAME.match(written)
-    assert name is not None
-    found = _ATTRIBUTES.findall(written[name.end() : -1])
+    slash, name, inside = _TAG.findall(written)[0]
+    attributes = Values()
+    found = _ATTRIBUTES.findall(inside)
     if len(found) > MAX_ATTRIBUTES:
         raise TooComplex(f"a tag has more than {MAX_ATTRIBUTES} attributes")
-    attributes = Values()
     for attribute, *values in found:
-        attributes.setdefault(ascii_lower(attribute), "".join(values))
-    kind = "end" if written.startswith("</") else "start"
-    return Token(kind, ascii_lower(name[1]), "", attributes)
-
-
-def pieces_of(simple: str) -> Iterator[Token]:
-    """Yield the tags and texts of HTML that `simplify` returned, decoded."""
-    for token in tokens(simple):
-        yield Token(token.kind, token.name, token.data, token.decoded())
+        value = decode("".join(values), attribute=True)
+        attributes.setdefault(ascii_lower(attribute), value)
+    return Token("end" if slash else "start", ascii_lower(name), "", attributes)

@@ -2,24 +2,23 @@
 
 import re
 
-from simple_form.html_reading import pieces_of
+from simple_form.html_reading import decode
 from simple_form.looks import BLOCKS
 
-_BLANKS = re.compile("[ \t\n\f\r]+")
-_ENDS_LINE = BLOCKS - {"td", "th"} | {"br"}
+# Patterns of tags and blanks, and what stands for them in text.
+_IN_TEXT = {
+    "[ \t\n\f\r]+": " ",
+    "<li[^>]*>": "\n- ",
+    "</?t[dh][^>]*>": " ",
+    rf"</?(?:{'|'.join(BLOCKS)}|br)\b[^>]*>": "\n",
+    "<[^>]*>": "",
+}
 
 
 def text_of(simple: str) -> str:
     """Return the text of HTML that `simplify` returned, without tags."""
-    parts: list[str] = []
-    for piece in pieces_of(simple):
-        if piece.kind == "text":
-            parts.append(_BLANKS.sub(" ", piece.data))
-        elif piece.name in _ENDS_LINE:
-            parts.append(
-                "\n- " if piece.name == "li" and piece.kind == "start" else "\n"
-            )
-        elif piece.name in ("td", "th"):
-            parts.append(" ")
-    lines = (" ".join(line.split()) for line in "".join(parts).splitlines())
-    return "\n\n".join(line for line in lines if line and line != "-")
+    text = simple
+    for pattern, instead in _IN_TEXT.items():
+        text = re.sub(pattern, instead, text)
+    lines = (" ".join(decode(line).split()) for line in text.splitlines())
+    return "\n\n".join(line for line in lines if line not in ("", "-"))
