@@ -31,7 +31,7 @@ from rendering.pictures import (
 from rendering.result import Difference, Link, RemotePicture
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, tokens
-from simple_form.result import COLOURS, HIDDEN, LEFT_OUT, PREHEADER
+from simple_form.result import HIDDEN, LEFT_OUT, PREHEADER, SHOWN
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 # Between the labels in a `data-labels` attribute.
@@ -39,7 +39,7 @@ _LABELS = "\x1f"
 # What the box of a change says.
 _LABELS_OF = {
     HIDDEN: "hidden words",
-    COLOURS: "hidden words",
+    SHOWN: "hidden words",
     PREHEADER: "shown in lists of messages only",
     LEFT_OUT: "left out",
 }
@@ -168,7 +168,7 @@ class Drawing:
         if not change.mark:
             self.differences[index] = replace(change, mark=mark)
         label = f"{_LABELS_OF[change.code]} ({change.how}): "
-        if change.code != COLOURS:
+        if change.code != SHOWN:
             label += f"“{change.passage}”"
         drawn = html.escape(named(label, self.tally))
         self.out.append(f'<span id="{mark}" class="ghost">{drawn}')

@@ -65,7 +65,7 @@ def draw_original(content: Content) -> str:
         # Raises TooComplex for what would take nh3 or a browser long.
         Tree(source)
         for token, following in pairwise(tokens(source)):
-            values = token.decoded()
+            values = token.attributes
             if token.kind == "start" and token.name in page:
                 for name in sorted(values.keys() & _ATTRIBUTES):
                     value = escape(_allowed(token.name, name, values[name]) or "")

@@ -89,8 +89,10 @@ class _Allowed(NamedTuple):
 
 
 def rows(table: str) -> Iterator[list[str]]:
-    """Yield the lines of a table as columns, which stand two blanks apart."""
-    for line in table.strip().splitlines():
+    """Yield the lines of a table as columns, which stand two blanks apart. A line that
+    begins with blanks goes on with the row above it.
+    """
+    for line in table.replace("\n  ", "  ").strip().splitlines():
         yield re.split("  +", line)
 
 
@@ -109,46 +111,63 @@ text-decoration-line    text-decoration     none           solid
 # other harmless ones. In 0..48 pixels, more is written as 48, and less is left out.
 _ALLOWED = defaultdict[tuple[str, str], list[_Allowed]](list)
 for _names, _tags, *_columns in rows(r"""
-color background-color    *    -    inherit|transparent|#([0-9a-f]{3}){1,2}|rgb\(([0-9]{1,3}, ?){2}[0-9]{1,3}\)
-color background-color    *    -    rgba\(([0-9]{1,3}, ?){3}([01]|[01]?\.[0-9]+)\)|(dark|light)?gr[ae]y|(dark)?(red|blue|green)
-color background-color    *    -    aqua|black|fuchsia|gold|lime|maroon|navy|olive|orange|pink|purple|silver|teal|white|yellow
+color background-color    *    -
+        inherit|transparent|#([0-9a-f]{3}){1,2}|rgb\(([0-9]{1,3}, ?){2}[0-9]{1,3}\)
+color background-color    *    -
+        rgba\(([0-9]{1,3}, ?){3}([01]|[01]?\.[0-9]+)\)|(dark|light)?gr[ae]y|(dark)?(red|blue|green)
+color background-color    *    -
+        aqua|black|fuchsia|gold|lime|maroon|navy|olive|orange|pink|purple|silver|teal|white|yellow
 color                     *    -    currentcolor|windowtext
 font-style              *        italic|normal                  oblique
 font-weight             *        normal|bold|[1-9]00            bolder|lighter
-text-align              *        left|right|center|justify      (-webkit-)?(left|right|center)|start|end
+text-align              *        left|right|center|justify
+        (-webkit-)?(left|right|center)|start|end
 text-transform          *        none|uppercase|lowercase|capitalize     -
-text-decoration         *        none|underline                 line-through|underline line-through
-vertical-align          *        top|middle|bottom|baseline     text-top|text-bottom|super|sub
-list-style-type         *        -                              none|disc|circle|square|decimal|(low|upp)er-(alpha|roman)
-list-style-type         ol ul    none|disc|circle|square|decimal|(low|upp)er-(alpha|roman)     -
+text-decoration         *        none|underline
+        line-through|underline line-through
+vertical-align          *        top|middle|bottom|baseline
+        text-top|text-bottom|super|sub
+list-style-type         *        -
+        none|disc|circle|square|decimal|(low|upp)er-(alpha|roman)
+list-style-type         ol ul    none|disc|circle|square|decimal|(low|upp)er-(alpha|roman)
+        -
 list-style-type         li       none|disc|circle|square        -
-margin-top margin-bottom padding-top padding-bottom     *  0..64         auto|(1?[0-9]|20)% 0..120
-margin-right padding-left padding-right                 *  0..48         auto|(1?[0-9]|20)% 0..120
-margin-left                                             *  0..48         auto|(1?[0-9]|20)% -8..120
+margin-top margin-bottom padding-top padding-bottom     *  0..64
+        auto|(1?[0-9]|20)% 0..120
+margin-right padding-left padding-right                 *  0..48
+        auto|(1?[0-9]|20)% 0..120
+margin-left                                             *  0..48
+        auto|(1?[0-9]|20)% -8..120
 margin-left margin-right                        table div  auto 0..48    -
-border border-top border-right border-bottom border-left border-width    *  -    ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+|#[0-9a-f]+|rgba?\([0-9., %]+\))( |$))+
-border-top-width border-right-width border-bottom-width border-left-width    *  -    thin|medium 0..20
+border border-top border-right border-bottom border-left border-width    *  -
+        ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+|#[0-9a-f]+|rgba?\([0-9., %]+\))( |$))+
+border-top-width border-right-width border-bottom-width border-left-width    *  -
+        thin|medium 0..20
 border-radius           *                              0..12                    .*
 border-collapse         table                          collapse                 .*
 width                   td th                          [1-9][0-9]?%|100% 20..800    -
 width                   table                          [1-9][0-9]?%|100%        -
 max-width               td th table                    20..800                  -
 max-width               div p                          200..800                 -
-width max-width         table td th tr img hr col       -  auto|(100|[1-9]?[0-9])(\.[0-9]+)?% 0..900
+width max-width         table td th tr img hr col       -
+        auto|(100|[1-9]?[0-9])(\.[0-9]+)?% 0..900
 width max-width flex-basis                    *        -    auto|100%|none 200..900
-height max-height       table td th tr hr col body     -    auto|[0-9]{1,4}(\.[0-9]+)?% 0..120
+height max-height       table td th tr hr col body     -
+        auto|[0-9]{1,4}(\.[0-9]+)?% 0..120
 height max-height       img                            -    auto|[0-9]{1,4}% 0..800
 height max-height       *        -    auto|100%
 min-height              *        -    auto|100% 0..120
 min-width               *        -    0|auto|100% 1..900
 gap row-gap column-gap  *        -    normal|[0-6]?[0-9]px [0-6]?[0-9]px 0..60
-font-size               *        -    (xx?-)?(small|large)|medium|smaller|larger|([5-9]|[1-3][0-9])[0-9]%| 8..60
+font-size               *        -
+        (xx?-)?(small|large)|medium|smaller|larger|([5-9]|[1-3][0-9])[0-9]%| 8..60
 line-height             *        -    normal|[1-3](\.[0-9]{1,4})?
 text-indent             *        -    0..60
 letter-spacing          *        -    normal -0.8..5
 word-spacing            *        -    normal 0..5
 white-space             *        -    normal|nowrap|pre|pre-wrap|pre-line|break-spaces
-display                 *        -    block|inline(-block|-table|-flex)?|table(-cell|-row)?|list-item|flex|grid
+display                 *        -
+        block|inline(-block|-table|-flex)?|table(-cell|-row)?|list-item|flex|grid
 direction               *        -    ltr|rtl
 unicode-bidi            *        -    normal|embed
 overflow overflow-x overflow-y    *    -    visible|auto|scroll
@@ -160,16 +179,20 @@ table-layout            *        -    auto
 list-style-position     *        -    inside|outside
 z-index                 *        -    auto|[0-9]+
 opacity                 *        -    1(\.0)?|0?\.[89][0-9]?
-font-variant font-variant-caps font-variant-ligatures font-variant-numeric    *    -    normal|none|small-caps|[a-z]+-nums
-font-variant-east-asian font-variant-alternates font-variant-position font-variant-emoji    *    -    normal|none
+font-variant font-variant-caps font-variant-ligatures font-variant-numeric    *    -
+        normal|none|small-caps|[a-z]+-nums
+font-variant-east-asian font-variant-alternates font-variant-position font-variant-emoji    *    -
+        normal|none
 font-feature-settings font-variation-settings font-size-adjust    *    -    normal|none
 background-image text-shadow box-shadow outline transform filter    *    -    none|0|0px
 -webkit-text-stroke -webkit-text-stroke-width                       *    -    none|0|0px
--webkit-text-size-adjust text-size-adjust -ms-text-size-adjust      *    -    auto|none|100%
+-webkit-text-size-adjust text-size-adjust -ms-text-size-adjust      *    -
+        auto|none|100%
 flex-direction          *        -    row|column
 flex-wrap               *        -    wrap|nowrap
 justify-content         *        -    normal|(flex-)?start|space-[a-z]+|stretch
-align-items align-self align-content    *    -    normal|(flex-)?start|center|space-[a-z]+|stretch|baseline
+align-items align-self align-content    *    -
+        normal|(flex-)?start|center|space-[a-z]+|stretch|baseline
 flex flex-grow flex-shrink    *    -    [01]|auto|none|[01] [01] (auto|0|0%|0px)
 grid-template-columns   *        -    (repeat\([1-6], ?)?([1-9]fr ?|auto ?)+\)?
 text-underline-offset   *        -    0..6

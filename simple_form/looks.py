@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from simple_form.colours import (
     BLACK,
+    LINK,
     UNREADABLE,
     WHITE,
     Colour,
@@ -86,10 +87,12 @@ class Look(NamedTuple):
     back: Colour = WHITE
     size: float = ROOT_SIZE
     line: float | None = None
-    # Why words are hidden: their element is not drawn, or their font size or colour.
+    # Why words are hidden: their element is not drawn, or their font size or colour; or
+    # a style sheet says so, which some programs ignore.
     gone: str = ""
     tiny: str = ""
     faint: str = ""
+    by_sheet: str = ""
     # How much width is taken, and how many raised words are around.
     spread: float = 0
     raised: int = 0
@@ -102,6 +105,11 @@ class Look(NamedTuple):
     # What may cut words off, and whether a font draws other letters.
     cut: str = ""
     is_symbols: bool = False
+
+    @property
+    def removed(self) -> str:
+        """Why words are removed; empty if they are not."""
+        return self.gone or self.tiny
 
 
 def look_inside(tag: str, held: Values, above: Look) -> Look:
@@ -165,6 +173,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         gone,
         tiny,
         faint,
+        above.by_sheet,
         spread,
         raised,
         flow,
@@ -185,12 +194,14 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_low: bool) -
         kept["text-align"] = "left"
     if is_table and held["float"] == "center":
         kept["margin-left"] = kept["margin-right"] = "auto"
+    back = look.back
+    pair = (readable(look.ink, back), back)
+    usual = (LINK if tag == "a" else readable(above.ink, above.back), above.back)
     # A cell may be larger than its row.
-    is_restated = is_table or (tag in ("td", "th") and look.back != WHITE)
-    if is_restated or held["color"] or held["background-color"]:
-        kept["color"] = str(readable(look.ink, look.back))
-        kept["background-color"] = str(look.back)
-    if is_table or held["font-size"]:
+    is_restated = is_table or tag in ("td", "th")
+    if pair != usual or (is_restated and pair != (BLACK, WHITE)):
+        kept["color"], kept["background-color"] = map(str, pair)
+    if held["font-size"] or (is_table and size != ROOT_SIZE):
         kept["font-size"] = f"{size}px"
     height = held["line-height"]
     height_of_lines = pixels(

@@ -5,20 +5,20 @@ does not take over from the original.
 from dataclasses import dataclass
 
 # What a change is about. Words that a style hides and that are removed; the same at the
-# beginning, which lists of messages show beside the subject; words in the colour of
-# their background, which are kept in another colour; words of a part that is left out,
-# and are seen by some recipients only; anything else that may look different.
+# beginning, which lists of messages show beside the subject; words that are hidden by
+# their colour or by a style sheet, and are kept in sight; words of a part that is left
+# out, and are seen by some recipients only; anything else that may look different.
 HIDDEN = "hidden"
 PREHEADER = "preheader"
-COLOURS = "colours"
+SHOWN = "shown"
 LEFT_OUT = "left_out"
 LOOK = "look"
 # Of these, recipients do not see words that the original has.
-HIDING = frozenset({HIDDEN, COLOURS})
+HIDING = frozenset({HIDDEN, SHOWN})
 _SENTENCES = {
     HIDDEN: "Removed, because it is hidden ({how}): “{passage}”.",
     PREHEADER: "Removed, because only lists of messages show it ({how}): “{passage}”.",
-    COLOURS: "Shown, because its colour is that of its background ({how}): “{passage}”.",
+    SHOWN: "Shown, although the original hides it ({how}): “{passage}”.",
     LEFT_OUT: "Left out ({how}): “{passage}”.",
     LOOK: "The layout was simplified: {how}.",
 }

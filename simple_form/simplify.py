@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from unicodedata import bidirectional
 
-from simple_form.colours import readable
+from simple_form.colours import LINK, readable
 from simple_form.declarations import (
     OF_INSIDE,
     held_by,
@@ -32,11 +32,11 @@ from simple_form.looks import (
     style_of,
 )
 from simple_form.result import (
-    COLOURS,
     HIDDEN,
     LEFT_OUT,
     LOOK,
     PREHEADER,
+    SHOWN,
     Change,
     SimpleForm,
     TooComplex,
@@ -237,7 +237,7 @@ class _Writer:
 
     def _start(self, element: Token) -> None:
         above = self._stack[-1].form.look if self._stack else Look()
-        form = self._form(element, above, self._is_far())
+        form = self._form(element, above, self._is_far(), self._has_words)
         tag = form.tag
         attributes = element.attributes
         if not form.look.gone or not self._stack:
@@ -282,7 +282,9 @@ class _Writer:
                 self.note("words from right to left")
         self._write(f"</{form.tag}>", f"</{form.tag}>")
 
-    def _form_of(self, element: Token, above: Look, is_low: bool) -> _Form:
+    def _form_of(
+        self, element: Token, above: Look, is_low: bool, has_words: bool
+    ) -> _Form:
         name = element.name
         attributes = element.attributes
         declarations, sheets = self._tree.declared(element)
@@ -297,8 +299,11 @@ class _Writer:
         tag = tag_of(name).replace("-", "div")
         has_no_line = held["text-decoration"] == "none" and tag in ("s", "u")
         is_raised = above.raised >= MOST_RAISED and tag in ("s", "sub", "sup")
-        if has_no_line or is_raised:
+        target = self._target(attributes["href"]) if tag == "a" else ""
+        if has_no_line or is_raised or (tag == "a" and not target):
             tag = "span"
+        if tag == "span" and held["color"] == str(LINK):
+            held["color"] = ""
         if tag in ("ol", "ul"):
             kind = held["list-style-type"]
             if kind in ("disc", "circle", "square"):
@@ -306,6 +311,13 @@ class _Writer:
             elif re.match("decimal|lower-|upper-", kind):
                 tag = "ol"
         look = look_inside(tag, held, above)
+        if look.removed and not above.gone and has_words:
+            # Words that only a style sheet hides are kept, except at the beginning:
+            # programs differ in what they apply.
+            own = held_by(one for one in declarations if one not in sheets)
+            seen = look_inside(tag, own, above)
+            if not seen.removed:
+                held, look = own, seen._replace(by_sheet=look.removed)
         is_page = element is self._tree.pieces[0]
         if is_page and readable(look.ink, look.back) != look.ink:
             self.note("colours of the page")
@@ -321,9 +333,9 @@ class _Writer:
                 self.note(f"{one.name}: {one.value}"[:80])
 
         written = ""
-        if tag == "a" and (target := self._target(attributes["href"])):
+        if target:
             written = _attribute("href", target)
-        elif tag == "img":
+        if tag == "img":
             source = attributes["src"].strip(BLANKS)
             if source.startswith("//"):
                 source = f"https:{source}"
@@ -373,17 +385,17 @@ class _Writer:
     def _text(self, text: str) -> None:
         look = self._stack[-1].form.look
         is_seen = _SEEN.search(text) is not None
-        if how := look.gone or look.tiny:
+        if how := look.removed:
             self._hide(HIDDEN if self._has_words else PREHEADER, how, text)
             return
-        if look.faint:
-            self._hide(COLOURS, look.faint, text)
+        if how := look.faint or look.by_sheet:
+            self._hide(SHOWN, how, text)
         elif is_seen:
             self._hiding = None
         if is_seen:
             if self._has_words and self._empty_lines > MOST_EMPTY_LINES:
                 self.note("a long way without words")
-            self._has_words = self._has_words or not look.faint
+            self._has_words = self._has_words or not how
             self._empty_lines = 0
             lines = text.split("\n")
             self._line = len(lines[-1]) + (self._line if len(lines) == 1 else 0)
@@ -409,7 +421,7 @@ class _Writer:
             # Parsers leave out the first end of a line.
             text = text.lstrip("\n")
         marked = _escaped(text)
-        if look.faint and is_seen:
+        if how and is_seen:
             change = len(self._tree.changes) - 1
             marked = f'<ins data-change="{change}">{marked}</ins>'
         self._write(_escaped(self._plain(text)), marked)
@@ -422,7 +434,7 @@ class _Writer:
                 return
             self._hiding = (code, how)
             changes.append(Change(code, how))
-            if code != COLOURS:
+            if code != SHOWN:
                 self._write("", f'<ins data-change="{len(changes) - 1}"></ins>')
         passage = (changes[-1].passage + text)[:MOST_READ]
         changes[-1] = Change(code, how, passage)

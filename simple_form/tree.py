@@ -14,7 +14,8 @@ from typing import Any
 import nh3
 
 from simple_form.declarations import Declaration, declarations_of, is_harmless, rows
-from simple_form.elements import DEFAULTS, TAGS as TAGS, odd_about, styles_of, tag_of
+from simple_form.elements import DEFAULTS, odd_about, styles_of, tag_of
+from simple_form.elements import TAGS as TAGS
 from simple_form.html_reading import (
     BLANKS,
     BLOCKS,
@@ -218,6 +219,9 @@ class Tree:
         if name in ("html", "body"):
             style = f"{attributes['style']};{self._page['style']}".strip(";")
             self._page = Values({**attributes, **self._page, "style": style})
+        elif name == "area" and attributes["href"]:
+            words = f"{attributes['alt']} ({attributes['href']})"
+            self._leave_out("a link in a picture", words)
         elif name != "input":
             self._undrawn.add(element)
         elif kind == "checkbox":

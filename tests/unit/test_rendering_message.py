@@ -36,7 +36,7 @@ def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
         markdown="# Hello\n\nDear **Dana**,\n", additions={"signature": "Ana\nSupport"}
     )
     shown = render_message(content)
-    assert "<h1>Hello</h1>" in shown.document
+    assert ">Hello</h1>" in shown.document
     assert "<strong>Dana</strong>" in shown.document
     assert shown.text == "# Hello\n\nDear **Dana**,\n\n-- \nAna\nSupport\n"
     assert shown.differences == shown.blocked == ()

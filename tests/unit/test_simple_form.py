@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simple_form import TooComplex, simplify, text_of
-from simple_form.result import COLOURS, HIDDEN, LEFT_OUT, LOOK, PREHEADER
+from simple_form.result import HIDDEN, LEFT_OUT, LOOK, PREHEADER, SHOWN
 from simple_form.simplify import WRAPS
 from tests.corpus import all_letters
 
@@ -31,7 +31,7 @@ NAMED = {
         "<p>x</p><div style='position:absolute;left:-9999px'>word</div>",
         "<p>x</p><p style='d\\69splay:/**/none!important;display:block'>word</p>",
     ),
-    COLOURS: (
+    SHOWN: (
         "<p style='color:#fff'>word</p>",
         "<font color=white>word</font>",
         "<style>.a{color:#fff}</style><p class=a>word</p>",
@@ -94,7 +94,7 @@ def test_words_that_a_recipient_does_not_see_are_named(code):
         form = simplify(html)
         found = [one.passage for one in form.changes if one.code == code]
         assert "word" in " ".join(found), html
-        assert (">word" in form.html) == (code == COLOURS), html
+        assert (">word" in form.html) == (code == SHOWN), html
 
 
 def test_what_may_be_seen_differently_is_told_from_what_is_the_same():
@@ -109,18 +109,30 @@ WRITTEN = {
     "<p style='color:#eee'>x": "<p>x</p>",
     "<p style='background:#222'>x": '<p style="background-color:#222222;color:#ffffff;">x</p>',
     "<p style='font-size:1in;line-height:9px'>x": '<p style="font-size:48px;line-height:1.1;">x</p>',
-    "<ol reversed start=2><li>a<li>b</ol>": '<ol><li value="2">a</li><li value="1">b</li></ol>',
-    "<ol reversed><li>a</ol>": '<ul style="list-style-type:disc;"><li>a</li></ul>',
+    "<ol reversed><li>a</ol>": '<ul style="list-style-type:disc;padding-left:40px;"><li>a</li></ul>',
     "<ol start=5><li>a<li style='display:block'>b<li>c</ol>": (
-        '<ol><li value="5">a</li><li style="list-style-type:none;">b</li><li value="6">c</li></ol>'
+        '<ol style="padding-left:40px;"><li value="5">a</li>'
+        '<li style="list-style-type:none;" value="6">b</li><li value="6">c</li></ol>'
     ),
-    "<ol type=A start=30><li>a</ol>": '<ol style="list-style-type:upper-alpha;"><li>a</li></ol>',
-    "<ul style='list-style:decimal'><li>a</ul>": '<ol style="list-style-type:decimal;"><li>a</li></ol>',
-    "<s style='text-decoration:none'>x</s>": '<span style="text-decoration:none;">x</span>',
-    "<a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>": '<span>x</span><a href="HTTPS://a.example">y</a>',
-    "<td><table><tr><td colspan=2 rowspan=2>x</table>": '<table><tbody><tr><td colspan="2">x</td></tr></tbody></table>',
+    "<ol type=A start=30><li>a</ol>": (
+        '<ol style="list-style-type:upper-alpha;padding-left:40px;">'
+        '<li value="1">a</li></ol>'
+    ),
+    "<ul style='list-style:decimal'><li>a</ul>": (
+        '<ol style="list-style-type:decimal;padding-left:40px;">'
+        '<li value="1">a</li></ol>'
+    ),
+    "<s style='text-decoration:none'>x</s>": (
+        '<span style="text-decoration:none;">x</span>'
+    ),
+    "<a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>": (
+        '<span>x</span><a href="HTTPS://a.example">y</a>'
+    ),
+    "<td><table><tr><td colspan=2 rowspan=2>x</table><p>y": (
+        '<table style="text-align:left;"><tbody>'
+        '<tr><td colspan="2">x</td></tr></tbody></table><p>y</p>'
+    ),
     "<input type=checkbox checked>x": "☑x",
-    "<table><tr><td>a</table><p>b": "<table><tbody><tr><td>a</td></tr></tbody></table><p>b</p>",
     "<img src=cid:1 width=900>": '<img src="cid:1" width="800" style="max-width:100%;">',
 }
 
@@ -171,8 +183,7 @@ def test_honest_letters_are_hardly_ever_marked():
     assert len(forms) == 350
     assert (
         sum(
-            bool({HIDDEN, COLOURS} & {one.code for one in form.changes})
-            for form in forms
+            bool({HIDDEN, SHOWN} & {one.code for one in form.changes}) for form in forms
         )
         <= 2
     )
