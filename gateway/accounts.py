@@ -17,7 +17,6 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.text import Truncator
 
 from common.fingerprint import canonical_json
 from gateway import auditing, notices, tasks
@@ -376,7 +375,7 @@ def confirmed(
                 account=account,
                 action=action,
                 digest=digest,
-                summary=Truncator(summary).chars(300, truncate=" … (cut)"),
+                summary=summary[:300],
                 code=new_code(),
                 requested_by_key=key,
                 expires_at=now + LIFETIME,

@@ -4,6 +4,7 @@ the parser's nor of its parts.
 
 import re
 import sys
+import unicodedata
 
 from tests.pattern_inputs import METHODS, ROOT
 
@@ -45,7 +46,9 @@ class Recorded:
 
 
 def record_patterns(monkeypatch):
-    """Record from now on. Return the list of lengths, each with its module."""
+    """Record from now on, also what is brought into a normal form of Unicode. Return
+    the list of lengths, each with its module.
+    """
     longest = []
     for module in list(sys.modules.values()):
         place = getattr(module, "__file__", None) or ""
@@ -55,4 +58,12 @@ def record_patterns(monkeypatch):
                 if isinstance(value, re.Pattern) or value is re:
                     recorded = Recorded(value, place, longest)
                     monkeypatch.setattr(module, name, recorded)
+    normalize = unicodedata.normalize
+
+    def note(form, text):
+        # It takes quadratic time, so a tenth of the bound is allowed.
+        longest.append((10 * len(text), "unicodedata"))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", note)
     return longest

@@ -200,6 +200,15 @@ def ink(value: Any, most: int = MAX_INK) -> SafeString:
 
 
 @register.filter
+def shortened(value: Any, most: int) -> str:
+    """Return `most` characters of a text, with an ellipsis if there are more. Django's
+    `truncatechars` takes quadratic time if many accents are in a row.
+    """
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+@register.filter
 def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what a sender claims about who started a message, by short names, and
     claims without a short name as a list under `others`.

@@ -11,7 +11,7 @@ from django import template
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
+from django.utils.text import capfirst
 
 from common.references import is_reference
 from dashboard import words
@@ -23,6 +23,7 @@ from dashboard.templatetags.desk import (
     ink,
     moment,
     short,
+    shortened,
     tone,
 )
 
@@ -115,7 +116,7 @@ def ledger_line(
     """
     message: SafeString | str = ""
     if links and line.message:
-        subject = ink(Truncator(line.subject).chars(140) or "a message")
+        subject = ink(shortened(line.subject, 140) or "a message")
         form = ': <a class="text-link" href="{}">{}</a>'
         message = format_html(form, _trace(line.message), subject)
     mark: SafeString | str = ""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
+from django.utils.text import capfirst
 
-from dashboard.templatetags.desk import age, ago, icon, ink, lasting
+from dashboard.templatetags.desk import age, ago, icon, ink, lasting, shortened
 
 if TYPE_CHECKING:
     from approvals.queue.rows import Row
@@ -62,7 +62,7 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
             _span("faint", f"+{row.more_recipients}") if row.more_recipients else "",
             age(message.held_at),
         ),
-        ink(_shortened(message.subject, 300))
+        ink(shortened(message.subject, 300))
         if message.subject
         else _span("quiet", str(message)),
         format_html_join(" ", "{}", ((mark,) for mark in _marks(row))),
@@ -72,7 +72,7 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
     return format_html(
         "{}{}",
         format_html(
-            _PICK, message.public_id, f"Select: {_shortened(str(message), 200)}"
+            _PICK, message.public_id, f"Select: {shortened(str(message), 200)}"
         ),
         link,
     )
@@ -192,9 +192,3 @@ def _span(look: str, words: SafeString | str) -> SafeString:
 @lru_cache(maxsize=1000, typed=True)
 def _formatted(form: str, *words: SafeString | str) -> SafeString:
     return format_html(form, *words)
-
-
-def _shortened(text: str, length: int) -> str:
-    if text.isascii() and len(text) <= length:
-        return text
-    return Truncator(text).chars(length)

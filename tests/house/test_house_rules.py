@@ -58,6 +58,7 @@ FORBIDDEN_IN_TEMPLATES = {
     "inline handler": r"\son(?:click|load|error|change|submit|input|focus|blur|key\w+|mouse\w+|pointer\w+)=|hx-on",
     "evaluated value": r"js:|javascript:",
     "trigger filter": r'hx-trigger="[^"]*\[',
+    "quadratic filter": r"\|truncate",
     "unescaped output": r"\|\s*safe\b|autoescape off",
     "asset from elsewhere": r"""(?:src|href)=["'](?:https?:)?//""",
 }
