@@ -377,6 +377,10 @@ def columns_of(
             message.connection_id, ()
         )
         review["policy_facts"] = facts
+        if examined.is_unsafe:
+            # What it says was not examined, so every rule of the policy applies.
+            columns["written_to"] = None
+            review["policy_facts"] = None
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
         columns = {"written_to": None, "search": _as_search_vector(""), "shape": ""}

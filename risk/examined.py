@@ -2,9 +2,7 @@
 (`Examined`), and the function that asks for it. Runs in the site and its workers.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
 
 from common.fingerprint import Content
 from parsing.client import ParserKilled
@@ -35,27 +33,18 @@ class Examined:
         """Whether the parser was killed over it, so that only its source is known."""
         return self.shown.doubt == NOT_SAFE
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return it from its fields as read from JSON."""
-        return cls(
-            **{
-                **stored,
-                "shown": RenderedMessage.from_json(stored["shown"]),
-                "findings": tuple(map(restored, stored["findings"])),
-                "sums": Sums(**stored["sums"]),
-            }
-        )
-
 
 def examine_content(content: Content) -> Examined:
     """Return what the parser finds in a content; only its source if the parser was
     killed over it. Raises ParserUnavailable.
     """
     try:
-        return Examined.from_json(ask_parser("examine_content", asdict(content)))
+        stored = ask_parser("examine_content", asdict(content))
     except ParserKilled:
         return unexamined(content)
+    shown = RenderedMessage.from_json(stored.pop("shown"))
+    findings = tuple(map(restored, stored.pop("findings")))
+    return Examined(shown, findings=findings, sums=Sums(**stored.pop("sums")), **stored)
 
 
 def unexamined(content: Content) -> Examined:

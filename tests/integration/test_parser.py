@@ -148,6 +148,8 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     assert message.review.risk_level == "high"
     assert message.fetch_tries == 0
     assert "unsafe_content" in message.review.rules
+    # Every rule of the policy applies to what is not known.
+    assert (message.written_to, message.review.policy_facts) == (None, None)
     # Never again by itself, also when the row has news.
     monkeypatch.setattr("rendering.parsed.parse", None)
     assert mirror_row(

@@ -4,9 +4,7 @@ it states, and its button.
 
 from dataclasses import replace
 
-import pytest
-
-from approvals.message_page.content.jobs import READ, facts_of
+from approvals.message_page.content.jobs import facts_of
 from approvals.message_page.content.source import (
     STRETCH,
     compare_parts,
@@ -22,7 +20,6 @@ from policy.rules.demand import Approval, Demand, Requirement
 from policy.rules.rules import ANY_REVIEWER, Effects
 from rendering.render import render_message
 from tests.factories import pending_row
-from tests.linear import is_linear
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
 HTML = f"<p>Dear Lee,</p><p>please pay <b>EUR 1,000</b> by Friday at {LINK}.</p>"
@@ -225,26 +222,6 @@ def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_th
     assert found["Links to"] == {"acme.example": True}
     # Without a thread nothing is said to be missing from it.
     assert facts("It costs EUR 5.")["Sums"] == {"EUR 5": None}
-
-
-@pytest.mark.slow
-def test_facts_of_a_hostile_letter_take_no_longer_than_its_length_allows():
-    pieces = (
-        " ",
-        "\t\n",
-        "1",
-        "1,111",
-        "1 111",
-        "dear ",
-        "\nregards ",
-        "we will ",
-        "may 1",
-        "\nDear A" + " A" * 9,
-        "A.-'",
-    )
-    for piece in pieces:
-        small, large = ((piece * length)[:length] for length in (READ // 40, READ // 5))
-        assert is_linear(lambda text: facts_of(text, ()), small, large), piece
 
 
 def test_discord_is_linked_to_by_ids_alone():
