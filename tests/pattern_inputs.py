@@ -102,13 +102,10 @@ def find_patterns():
             if method == "compile":
                 line = source.splitlines()[call.lineno - 1]
                 variable = line.partition(" = ")[0].strip()
-                users = (
-                    source if variable.startswith("_") else "".join(sources.values())
-                )
-                scans = any(f"{variable}.{one}" in users for one in _SCANNING)
-                scans = scans or not any(
-                    f"{variable}.{one}" in users for one in METHODS
-                )
+                is_private = variable.startswith("_")
+                users = source if is_private else "".join(sources.values())
+                used = set(re.findall(rf"\b{re.escape(variable)}\.(\w+)", users))
+                scans = used.isdisjoint(METHODS) or not used.isdisjoint(_SCANNING)
             for one in patterns:
                 found[name, one.pattern, one.flags] = Found(name, one, scans)
     return list(found.values()), unknown

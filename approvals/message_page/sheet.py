@@ -94,7 +94,7 @@ LINES = 12
 LINE = 300
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def stated_facts(text: str, domains: tuple[str, ...], thread: tuple[str, ...]) -> Any:
     """Return what a message states (`content.jobs.Facts`), as the parser found it;
     nothing if it was killed over it. Raises ParserUnavailable.

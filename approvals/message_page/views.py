@@ -360,7 +360,9 @@ def message_context(
         if message.is_inbound:
             context["agent_text"] = stretch_of(content.markdown or "")
         if not rendered.doubt:
-            thread = (one.text for one in conversation.messages if one.text)
+            # More of a thread is not searched.
+            newest = conversation.messages[:20]
+            thread = (one.text for one in newest if one.text)
             domains = (one.domain for one in rendered.links if one.domain)
             context["facts"] = stated_facts(
                 f"{content.subject}\n{rendered.plain}", tuple(domains), tuple(thread)
