@@ -69,7 +69,7 @@ def plant(
     if none fits, or if it has more than MAX_TEXT characters. The faults named in
     `without` are not used.
     """
-    if len(content.markdown or "") + len(content.html or "") > MAX_TEXT:
+    if len(f"{content.markdown}{content.html}") > MAX_TEXT:
         return None
     names = [name for name in FAULTS if name not in without]
     rng.shuffle(names)

@@ -3,6 +3,7 @@ the switch, and the page of one proposal, with the terms to sign and what they w
 have done to past messages.
 """
 
+import re
 from dataclasses import asdict
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -133,8 +134,7 @@ class TermsForm(SentenceForm):
             )
 
     def clean_recipients(self) -> tuple[str, ...]:
-        text = self.cleaned_data["recipients"]
-        typed = text.replace(",", " ").replace(";", " ").split() or [""]
+        typed = re.split(r"[\s,;]+", self.cleaned_data["recipients"].strip())
         if len(typed) > MOST_RECIPIENTS:
             raise forms.ValidationError(
                 f"Name at most {MOST_RECIPIENTS} addresses and domains."
