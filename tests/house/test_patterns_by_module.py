@@ -4,10 +4,8 @@ meanwhile. Each other module that uses `re` has its reason here.
 
 import ast
 import tomllib
-from re import _parser
 
 from tests.house.test_house_rules import ROOT, SOURCES, relative
-from tests.pattern_inputs import find_patterns
 
 # The bound is that of docs/security.md, which
 # tests/integration/test_foreign_text.py checks.
@@ -42,8 +40,6 @@ REASONS = {
     """,
     "a program of its own, for the ledger": "audit.verifier.countersign_verify",
 }
-# Characters of a text that has to fit whole.
-MOST = 300
 # They start the product, or stand in for others.
 APART = ("launcher", "demo")
 
@@ -73,19 +69,3 @@ def test_modules_outside_the_parser_use_patterns_for_a_reason():
         if not any(f"{name}.".startswith(f"{one}.") for one in (*parser, *APART))
     }
     assert outside == set(" ".join(REASONS.values()).split())
-
-
-def test_text_that_has_to_fit_whole_is_only_matched_and_short():
-    short = next(iter(REASONS.values())).split()
-    patterns = [
-        one
-        for one in find_patterns()[0]
-        if one.place.partition(".py")[0].replace("/", ".") in short
-    ]
-    assert len(patterns) > 20
-    assert [
-        (one.place, one.pattern.pattern)
-        for one in patterns
-        if _parser.parse(one.pattern.pattern).getwidth()[1] > MOST
-        or (one.scans and not one.pattern.pattern.startswith(r"\A"))
-    ] == []
