@@ -58,7 +58,8 @@ def escape(text: str) -> str:
     written = visible(text).translate(_MARKDOWN)
     number, dot, rest = written.partition(".")
     # Discord would show a number with a dot at the beginning of a text as a list.
-    is_item = number.isascii() and number.lstrip().isdecimal()
+    digits = number.lstrip()
+    is_item = digits.isascii() and digits.isdecimal()
     return f"{number}\\{dot}{rest}" if is_item and dot else written
 
 
