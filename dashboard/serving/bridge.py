@@ -161,11 +161,15 @@ class WsgiBridge:
                 sentence = "The desk had an error, which was logged."
                 await _refuse(send, Refused(500, "internal", sentence))
                 return
-            headers = answer.headers
+            headers = [*answer.headers]
             if not is_read:
                 # The unread rest of a body would be parsed as the connection's next
                 # request.
-                headers = [*headers, (b"connection", b"close")]
+                headers.append((b"connection", b"close"))
+            has_length = b"content-length" in dict(headers)
+            if answer.is_complete and not has_length and answer.status != 304:
+                # The server would send it in chunks, also to clients of HTTP/1.0.
+                headers.append((b"content-length", b"%d" % answer.size))
             await send(
                 {
                     "type": "http.response.start",
@@ -284,6 +288,11 @@ class BufferedResponse:
             self._read += len(piece)
         self._request.hold("answer", self._written - self._read)
         return piece
+
+    @property
+    def size(self) -> int:
+        """How many bytes the application has written."""
+        return self._written
 
     @property
     def is_consumed(self) -> bool:

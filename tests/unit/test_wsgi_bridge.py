@@ -129,6 +129,7 @@ def test_application_gets_a_body_whole_with_its_length_however_it_came():
         client = ask(Client(*pieces, headers=[header, (b"cookie", b"a=b")]))
         assert json.loads(client.body) == ["13", "one two three", None], header
         assert b"connection" not in client.headers
+        assert client.headers[b"content-length"] == b"%d" % len(client.body)
 
 
 def test_body_that_does_not_come_is_ended(settings, caplog):
