@@ -167,7 +167,8 @@ class WsgiBridge:
                 # request.
                 headers.append((b"connection", b"close"))
             has_length = b"content-length" in dict(headers)
-            if answer.is_complete and not has_length and answer.status != 304:
+            is_whole = answer.is_complete and not answer.has_failed
+            if is_whole and not has_length and answer.status not in (204, 304):
                 # The server would send it in chunks, also to clients of HTTP/1.0.
                 headers.append((b"content-length", b"%d" % answer.size))
             await send(
