@@ -8,6 +8,7 @@ Functions that tasks call return a short text for the log.
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -342,12 +343,18 @@ class _Reading:
         revisions = Revision.objects.in_bulk(
             [revision for revision in candidates.values() if revision]
         )
-        return [
-            upstream_id
-            for upstream_id, revision in candidates.items()
-            if revision is None
-            or _has_other_content(self.rows[upstream_id], revisions[revision])
-        ]
+        # The sources take turns, because the rows of one may take long.
+        turns = Counter[str]()
+        turn_of = {}
+        for upstream_id, revision in candidates.items():
+            row = self.rows[upstream_id]
+            if revision is None or _has_other_content(row, revisions[revision]):
+                source = str(row.get("sent_by_key") or row.get("mailbox_id"))
+                turns[source] += 1
+                turn_of[upstream_id] = turns[source]
+        if put_off in turn_of:
+            turn_of[put_off] = len(turn_of)
+        return sorted(turn_of, key=turn_of.__getitem__)
 
     def _restore_listed(self, listed: list[Any]) -> None:
         """For held messages that are listed, undo what was concluded because they were
