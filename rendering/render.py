@@ -22,8 +22,9 @@ from rendering.result import (
 from rendering.source_view import document, left_out, render_source, secret_text
 from rendering.texts import outline_of, template_of, words_of
 from simple_form import TooComplex, simplify
+from simple_form.elements import TAGS
 from simple_form.simplify import ATTRIBUTES, VALUES
-from simple_form.tree import TAGS, cleaned
+from simple_form.tree import cleaned
 
 # Many formatting characters or lines make the Markdown parser slow. No person writes a
 # message with more than this.

@@ -23,7 +23,7 @@ class Colour(NamedTuple):
     blue: int
 
     def __str__(self) -> str:
-        return "#{:02x}{:02x}{:02x}".format(*self)
+        return f"#{bytes(self).hex()}"
 
 
 WHITE = Colour(255, 255, 255)
@@ -36,8 +36,6 @@ def colour_of(value: str, behind: Colour = WHITE) -> Colour | None:
     """Return what the colour of a CSS value, in lower case, looks like on another one;
     None if it is none that every mail program knows.
     """
-    if re.fullmatch("#[0-9a-f]{6}", value):
-        return Colour(*bytes.fromhex(value[1:]))
     if value == "windowtext":
         return BLACK
     read = parse_color(value) if _ORDINARY.fullmatch(value) else None

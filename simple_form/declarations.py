@@ -25,31 +25,44 @@ _LENGTH = re.compile(
     r"([+-]?(?:[0-9]{1,5}(?:\.[0-9]{1,6})?|\.[0-9]{1,6}))(px|pt|pc|in|cm|mm|rem|em|ex|%)?"
 )
 _GAPS = re.compile(r"(?s)(?:[ \t\n\r\f]|/\*.*?\*/)+")
+_RGB = re.compile("rgb\\(([0-9]{1,3}), ?([0-9]{1,3}), ?([0-9]{1,3})\\)")
 _FONT = re.compile(
     r"""(?x)
-    (?:(?P<font_style>italic|oblique)[ ])?+ (?:(?P<font_weight>bold|[1-9]00)[ ])?+ (?:normal[ ])*+
-    (?P<font_size>[0-9.]++(?:px|pt|em|%)|0) (?:[ ]?/[ ]?(?P<line_height>[0-9.]++(?:px|em|%)?))?+ [ ](?P<font_family>.+)
+    (?:(?P<font_style>italic|oblique)[ ])?+ (?:(?P<font_weight>bold
+    |[1-9]00)[ ])?+ (?:normal[ ])*+
+    (?P<font_size>[0-9.]++(?:px|pt|em|%)|0) (?:[ ]?/[ ]?(?P<line_height>[0-9.]++(?:px
+    |em|%)?))?+ [ ](?P<font_family>.+)
     """
 )
 # Properties that change no words, whatever their value.
 _FREE = re.compile(
     r"""(?x)
-    font-(?:stretch|kerning|optical-sizing)|cursor|orphans|widows|page|word-(?:break|wrap)|overflow-wrap|line-break
-    |border-(?:collapse|spacing|color|style|image|(?:top|right|bottom|left)-(?:color|style))|(?:border-.*|border)radius
-    |box-sizing|text-rendering|caret-color|(?:-webkit-|-moz-osx-)font-smoothing|-ms-interpolation-mode
-    |text-decoration-(?:style|color|skip-ink)|transition|-webkit-(?:tap-highlight-color|nbsp-mode|line-break)
-    |background-(?:repeat|position|size|attachment|origin)|empty-cells|hyphens|clear|tab-size|-webkit-user-[a-z]+
-    |object-fit|(?:page-)?break-[a-z]+|resize|user-select|outline-(?:color|style)|panose-1|list-style-image|ms-.*
-    |mso-(?!hide|data-placement|margin|padding|text-raise|font-width|char|table-overlap|element|special|line-height-alt).*
-    |tab-stops|layout-grid.*|punctuation-wrap|text-(?:justify.*|autospace|underline|wrap.*|combine-upright)
+    font-(?:stretch|kerning|optical-sizing)|cursor|orphans|widows|page|word-(?:break
+    |wrap)|overflow-wrap|line-break
+    |border-(?:collapse|spacing|color|style|image|(?:top|right|bottom|left)-(?:color
+    |style))|(?:border-.*|border)radius
+    |box-sizing|text-rendering|caret-color|(?:-webkit-|-moz-osx-)font-smoothing
+    |-ms-interpolation-mode
+    |text-decoration-(?:style|color|skip-ink)|transition|-webkit-(?:tap-highlight-color
+    |nbsp-mode|line-break)
+    |background-(?:repeat|position|size|attachment|origin)|empty-cells|hyphens|clear
+    |tab-size|-webkit-user-[a-z]+
+    |object-fit|(?:page-)?break-[a-z]+|resize|user-select|outline-(?:color|style)
+    |panose-1|list-style-image|ms-.*
+    |mso-(?!hide|data-placement|margin|padding|text-raise|font-width|char|table-overlap
+    |element|special|line-height-alt).*
+    |tab-stops|layout-grid.*|punctuation-wrap|text-(?:justify.*|autospace|underline
+    |wrap.*|combine-upright)
     |scrollbar-.*|-premailer-.*|-webkit-text-decoration.*|white-space-collapse
     """
 )
 # Fonts that may draw letters as something else.
 OTHER_LETTERS = re.compile(
     r"""(?x)
-    (?:^|,)(?![ "']*(?:segoe[ ]ui|apple[ ]color|noto[ ]color|twemoji)[ ]?(?:symbol|emoji|mozilla)?[ "']*(?:,|$))[^,]*
-    (?:dings|symbol(?!s)|marlett|mt[ ]extra|barcode|code[ ]?(?:39|128)|icon|awesome|redact|blank|zapf|bookshelf|flow)
+    (?:^|,)(?![ "']*(?:segoe[ ]ui|apple[ ]color|noto[ ]color|twemoji)[ ]?(?:symbol
+    |emoji|mozilla)?[ "']*(?:,|$))[^,]*
+    (?:dings|symbol(?!s)|marlett|mt[ ]extra|barcode|code[ ]?(?:39|128)|icon|awesome
+    |redact|blank|zapf|bookshelf|flow)
     """
 )
 # Properties that matter to the words inside of an element only; see `Look`.
@@ -96,6 +109,18 @@ def rows(table: str) -> Iterator[list[str]]:
         yield re.split("  +", line)
 
 
+_PIXELS = {
+    unit: float(number)
+    for unit, number in rows("""
+px     1
+pt     1.333333
+pc     16
+in     96
+cm     37.8
+mm     3.78
+rem    16
+""")
+}
 # Shorthands: the property that they stand for, its value by default, and words that are
 # left out.
 _STAND_FOR = {
@@ -112,7 +137,7 @@ text-decoration-line    text-decoration     none           solid
 _ALLOWED = defaultdict[tuple[str, str], list[_Allowed]](list)
 for _names, _tags, *_columns in rows(r"""
 color background-color    *    -
-        inherit|transparent|#([0-9a-f]{3}){1,2}|rgb\(([0-9]{1,3}, ?){2}[0-9]{1,3}\)
+        inherit|transparent|#([0-9a-f]{3}){1,2}
 color background-color    *    -
         rgba\(([0-9]{1,3}, ?){3}([01]|[01]?\.[0-9]+)\)|(dark|light)?gr[ae]y|(dark)?(red|blue|green)
 color background-color    *    -
@@ -139,8 +164,11 @@ margin-right padding-left padding-right                 *  0..48
 margin-left                                             *  0..48
         auto|(1?[0-9]|20)% -8..120
 margin-left margin-right                        table div  auto 0..48    -
-border border-top border-right border-bottom border-left border-width    *  -
+border border-top border-right border-bottom border-left    *
+        ((solid|dashed|dotted|double|none|0|[0-9](\.[0-9]+)?(px|pt)|#[0-9a-f]{3,8}|[a-z]{3,20})( |$)){1,3}
         ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+|#[0-9a-f]+|rgba?\([0-9., %]+\))( |$))+
+border-width            *        -
+        ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+)( |$))+
 border-top-width border-right-width border-bottom-width border-left-width    *  -
         thin|medium 0..20
 border-radius           *                              0..12                    .*
@@ -168,7 +196,7 @@ word-spacing            *        -    normal 0..5
 white-space             *        -    normal|nowrap|pre|pre-wrap|pre-line|break-spaces
 display                 *        -
         block|inline(-block|-table|-flex)?|table(-cell|-row)?|list-item|flex|grid
-direction               *        -    ltr|rtl
+direction               *        -    ltr|rtl|auto
 unicode-bidi            *        -    normal|embed
 overflow overflow-x overflow-y    *    -    visible|auto|scroll
 visibility              *        -    visible
@@ -244,10 +272,7 @@ def pixels(
     match = _LENGTH.fullmatch(value)
     if match is None or (match[2] == "%" and whole is None):
         return None
-    units = {
-        "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 37.8, "mm": 3.78, "rem": ROOT_SIZE,
-        "em": size, "ex": size / 2, "%": (whole or 0) / 100,
-    }  # fmt: skip
+    units = _PIXELS | {"em": size, "ex": size / 2, "%": (whole or 0) / 100}
     number = float(match[1])
     if not match[2]:
         return None if number else number
@@ -262,11 +287,16 @@ def declarations_of(content: str | list[tinycss2.ast.Node]) -> list[Declaration]
     for node in tinycss2.parse_blocks_contents(content, skip_comments=True):
         if node.type == "declaration":
             value = _GAPS.sub(" ", tinycss2.serialize(node.value)).strip(" ")
-            for name, one in _expanded(node.lower_name, ascii_lower(value)):
+            value = _RGB.sub(_in_hex, ascii_lower(value))
+            for name, one in _expanded(node.lower_name, value):
                 found.append(Declaration(name, one, node.important))
         elif node.type != "whitespace":
             found.append(Declaration("?", node.type))
     return found
+
+
+def _in_hex(match: re.Match[str]) -> str:
+    return f"#{bytes(min(int(one), 255) for one in match.groups()).hex()}"
 
 
 def _expanded(name: str, value: str) -> Iterator[tuple[str, str]]:

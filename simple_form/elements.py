@@ -111,10 +111,10 @@ type           a blockquote script input    .*
 title          style                    -
 alt title href    *                     [^<]*
 size           img                      .*
-src            img                      (https?:|cid:|//|data:).*
+src            img                      (https?:|cid:|data:).*
 value          li                       .*
 link vlink alink    *                   blue|purple|red|#?(..)?([0-9].){2}(..)?
-dir            *                        ltr|rtl|auto|
+dir            *                        =direction
 colspan rowspan    *                    [1-9]|[12][0-9]|30
 border cellpadding cellspacing hspace vspace span size    *    (1?[0-9]|20)(px)?
 name http-equiv content    meta         (?!color-scheme|supported-color-schemes|refresh|default-style|.*utf-7).*
@@ -125,9 +125,12 @@ name           *                        .*
 # Attributes that change no words, or whose effect is judged elsewhere.
 _NO_EFFECT = re.compile(
     r"""(?x)
-    class|id|style|target|rel|role|lang|charset|xmlns.*|aria-.*|data-.*|item.*|property|cite|wrap|summary|scope|tabindex
-    |clear|loading|decoding|[vo]:.*|xml:.*|spellcheck|contenteditable|translate|download|crossorigin|referrerpolicy|cols
-    |ping|headers|noshade|x-apple-.*|apple-.*|override|bordercolor|editing|smartmail|nowrap|hidden|originalsrc
+    class|id|style|target|rel|role|lang|charset|xmlns.*|aria-.*|data-.*|item.*|property
+    |cite|wrap|summary|scope|tabindex
+    |clear|loading|decoding|[vo]:.*|xml:.*|spellcheck|contenteditable|translate
+    |download|crossorigin|referrerpolicy|cols
+    |ping|headers|noshade|x-apple-.*|apple-.*|override|bordercolor|editing|smartmail
+    |nowrap|hidden|originalsrc
     |shash|draggable|srcid|moz-.*|datetime|hreflang|start|checked|disabled
     """
 )

@@ -18,7 +18,6 @@ from simple_form.colours import (
 )
 from simple_form.declarations import (
     CUTTING,
-    OTHER_LETTERS,
     ROOT_SIZE,
     SIDES,
     Declaration,
@@ -60,15 +59,19 @@ TINY = 5.0
 MOST_RAISED = 2
 _FONTS = re.compile(
     r"""(?x)
-    (?<![a-z-])(?:arial|helvetica(?:[ ]neue)?|verdana|tahoma|georgia|calibri|cambria|garamond|roboto|inter|lato|aptos
-    |courier[ ]new|courier|times[ ]new[ ]roman|times|palatino|consolas|menlo|monospace|serif|sans-serif|system-ui
-    |-apple-system|segoe[ ]ui|blinkmacsystemfont|trebuchet[ ]ms|open[ ]sans|lucida[ ]grande)(?![a-z-])
+    (?<![a-z-])(?:arial|helvetica(?:[ ]neue)?|verdana|tahoma|georgia|calibri|cambria
+    |garamond|roboto|inter|lato|aptos
+    |courier[ ]new|courier|times[ ]new[ ]roman|times|palatino|consolas|menlo|monospace
+    |serif|sans-serif|system-ui
+    |-apple-system|segoe[ ]ui|blinkmacsystemfont|trebuchet[ ]ms|open[ ]sans
+    |lucida[ ]grande)(?![a-z-])
     """
 )
 # What hides an element, after its `overflow` and `position`.
 _HIDING = re.compile(
     r"""(?x)
-    .*[ ](display:[ ]none|the[ ]attribute[ ]“hidden”:[ ]|visibility:[ ](hidden|collapse)|opacity:[ ](0?\.?0[0-9]?|0%))\Z
+    .*[ ](display:[ ]none|the[ ]attribute[ ]“hidden”:[ ]|visibility:[ ](hidden
+    |collapse)|opacity:[ ](0?\.?0[0-9]?|0%))\Z
     |(hidden|clip)[ ].*[ ](max-)?(height|width):[ ][01]?(\.[0-9]+)?([a-z]+|%)?\Z
     |.*[ ](absolute|fixed)[ ](left|top):[ ]-([3-9][0-9][0-9]|[0-9]{4,})
     |.*[ ](text-indent|margin-left):[ ]-([3-9][0-9][0-9]|[0-9]{4,})
@@ -98,13 +101,16 @@ class Look(NamedTuple):
     raised: int = 0
     # How the children of a flex or grid box are displayed.
     flow: str = ""
-    # Whether blanks and ends of lines are drawn as they are written, and whether no line
-    # is broken.
-    keeps_blanks: bool = False
-    is_one_line: bool = False
-    # What may cut words off, and whether a font draws other letters.
+    # How CSS says that blanks and ends of lines are drawn, and in which fonts.
+    white_space: str = ""
+    fonts: str = ""
+    # What may cut words off.
     cut: str = ""
-    is_symbols: bool = False
+
+    @property
+    def keeps_blanks(self) -> bool:
+        """Whether blanks and ends of lines are drawn as they are written."""
+        return self.white_space.startswith(("pre", "break"))
 
     @property
     def removed(self) -> str:
@@ -152,17 +158,10 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     spread = above.spread + 6 * (tag == "table")
     for one in _BESIDE:
         spread += min(max(pixels(held[one], size) or 0, 0), 48)
+    spread += 12 * any(re.search("[1-9][0-9.]*p", held[one]) for one in _BORDERS)
     flow = ""
     if "flex" in held["display"] or "grid" in held["display"]:
         flow = "block" if "column" in held["flex-direction"] else "inline-block"
-    keeps_blanks = above.keeps_blanks
-    is_one_line = above.is_one_line
-    if held["white-space"]:
-        keeps_blanks = held["white-space"].startswith(("pre", "break"))
-        is_one_line = held["white-space"] in ("pre", "nowrap")
-    is_symbols = above.is_symbols
-    if held["font-family"]:
-        is_symbols = OTHER_LETTERS.search(held["font-family"]) is not None
     is_raised = tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]
     raised = above.raised + is_raised
     return Look(
@@ -177,14 +176,13 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         spread,
         raised,
         flow,
-        keeps_blanks,
-        is_one_line,
+        held["white-space"] or above.white_space,
+        held["font-family"] or above.fonts,
         cut,
-        is_symbols,
     )
 
 
-def style_of(tag: str, held: Values, look: Look, above: Look, *, is_low: bool) -> str:
+def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> str:
     """Return the style of an element. Without room above and below it is `is_low`."""
     kept = {}
     size = round(min(max(look.size, SMALLEST), LARGEST))
@@ -216,9 +214,7 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_low: bool) -
     if tag == "img":
         kept["max-width"] = "100%"
 
-    display = above.flow or held["display"]
-    if display in ("flex", "grid", "table"):
-        display = "block"
+    display = re.sub("^(flex|grid|table)$", "block", above.flow or held["display"])
     is_usual = tag in _PARTS or (display == "block" and tag in BLOCKS)
     if display in ("block", "inline-block") and not is_usual:
         kept["display"] = display
@@ -227,15 +223,11 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_low: bool) -
         if one.endswith(("-top", "-bottom", "-radius")) and (is_low or not is_box):
             continue
         written = written_value(one, tag, value.removeprefix("-webkit-"), look.size)
-        if one in _BORDERS and (is_box or tag == "img"):
-            written = _border(value)
         is_crowded = look.spread > MOST_SPREAD and written != "auto"
         if one in _BESIDE and (is_crowded or not written):
             written = "0px"
-        if written:
+        if written and not (is_crowded and one in _BORDERS):
             kept[one] = written
-    if tag == "li" and held["display"] not in ("", "list-item"):
-        kept["list-style-type"] = "none"
     if "line-through" in held["text-decoration"] and look.raised <= MOST_RAISED:
         kept["text-decoration"] = "line-through"
     most = written_value("max-width", tag, held["width"], look.size)
@@ -247,13 +239,3 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_low: bool) -
     if tag in ("ol", "ul") and (pixels(kept["padding-left"]) or 0) < 24:
         kept["list-style-position"] = "inside"
     return "".join(f"{one}:{value};" for one, value in sorted(kept.items()))
-
-
-def _border(value: str) -> str:
-    style = re.search("solid|dashed|dotted|double", value)
-    if not style:
-        return "none" if value in ("none", "0", "0px") else ""
-    width = re.search("[0-9.]+(?:px|pt)", value)
-    length = min(max(round(pixels(width[0]) or 0), 1), 4) if width else 1
-    colours = filter(None, map(colour_of, _COLOUR.findall(value)))
-    return f"{length}px {style[0]} {next(colours, BLACK)}"

@@ -15,6 +15,7 @@ from unicodedata import bidirectional
 from simple_form.colours import LINK, readable
 from simple_form.declarations import (
     OF_INSIDE,
+    OTHER_LETTERS,
     held_by,
     is_harmless,
     pixels,
@@ -247,14 +248,14 @@ class _Writer:
             start = form.start
             if tag == "li":
                 lists = [one for one in self._stack if one.form.tag in ("ol", "ul")]
-                around = lists[-1] if lists else self._stack[0]
+                around = [self._stack[0], *lists][-1]
                 number = self._number(attributes["value"], around.form, around.number)
                 around.number = number + form.is_item
                 if around.form.tag == "ol":
                     start = start.replace(">", f' value="{number}">')
             titles = [attributes[one] for one in ("alt", "title", "aria-label")]
-            labels = [one for one in titles if one.strip()]
-            marked = _attribute("data-labels", "\x1f".join(labels)) if labels else ""
+            labels = "\x1f".join(filter(str.strip, titles))
+            marked = _attribute("data-labels", labels) if labels else ""
             self._write(start, start.replace(f"<{tag}", f"<{tag}{marked}"))
         if tag not in VOID:
             number = self._number(attributes["start"], form, 1)
@@ -280,7 +281,8 @@ class _Writer:
             strong = (one for one in map(bidirectional, inside) if one in _STRONG)
             if inside and next(strong, "L") == "L":
                 self.note("words from right to left")
-        self._write(f"</{form.tag}>", f"</{form.tag}>")
+        end = f"</{form.tag}>"
+        self._write(end, end)
 
     def _form_of(
         self, element: Token, above: Look, is_low: bool, has_words: bool
@@ -289,9 +291,12 @@ class _Writer:
         attributes = element.attributes
         declarations, sheets = self._tree.declared(element)
         held = held_by(declarations)
-        if above.flow == "inline-block":
+        is_afloat = held["float"] in ("left", "right")
+        if is_afloat or above.flow == "inline-block":
             # Words that stand beside each other do not touch.
             held = Values({"margin-left": "8px", "margin-right": "8px"} | held)
+        if is_afloat and held["display"] in ("", "block", "inline"):
+            held["display"] = "inline-block"
         if "reversed" in attributes:
             # Programs differ in whether they count down.
             held["list-style-type"] = "disc"
@@ -304,6 +309,9 @@ class _Writer:
             tag = "span"
         if tag == "span" and held["color"] == str(LINK):
             held["color"] = ""
+        is_item = held["display"] in ("", "list-item")
+        if tag == "li" and not is_item:
+            held["list-style-type"] = "none"
         if tag in ("ol", "ul"):
             kind = held["list-style-type"]
             if kind in ("disc", "circle", "square"):
@@ -337,8 +345,6 @@ class _Writer:
             written = _attribute("href", target)
         if tag == "img":
             source = attributes["src"].strip(BLANKS)
-            if source.startswith("//"):
-                source = f"https:{source}"
             if re.match(_PICTURES, source):
                 written = _attribute("src", self._plain(source))
             elif source:
@@ -353,12 +359,10 @@ class _Writer:
                 self.note("cells that span rows")
             elif match and not (tag == "table" and look.spread > MOST_SPREAD):
                 written += _attribute(one, min(int(match[1]), _MOST[one]))
-        direction = ascii_lower(attributes["dir"].strip(BLANKS))
-        is_rtl = "rtl" in (direction, held["direction"])
-        if is_rtl or direction == "auto":
+        if held["direction"] in ("rtl", "auto"):
             written += _attribute("dir", "auto")
         style = WRAPS if is_page else ""
-        style += style_of(tag, held, look, above, is_low=is_low)
+        style += style_of(tag, held, look, above, is_low)
         if style:
             written += _attribute("style", style)
         start = f"<{tag}{written}>"
@@ -369,7 +373,7 @@ class _Writer:
         elif tag in BLOCKS:
             sides = ("padding-top", "padding-bottom", "margin-top")
             lines = sum(pixels(held[side]) or 0 for side in sides) / 20
-        is_item = held["display"] in ("", "list-item")
+        is_rtl = held["direction"] == "rtl"
         return _Form(tag, start, look, lines, is_rtl, is_item)
 
     # Returns the address of a link; empty, with a change noted, if it is not kept.
@@ -399,13 +403,14 @@ class _Writer:
             self._empty_lines = 0
             lines = text.split("\n")
             self._line = len(lines[-1]) + (self._line if len(lines) == 1 else 0)
-            if look.is_one_line and max(self._line, *map(len, lines)) > MOST_ON_LINE:
+            longest = max(self._line, *map(len, lines))
+            if look.white_space in ("pre", "nowrap") and longest > MOST_ON_LINE:
                 self.note("a line that does not break")
             if look.line is not None and look.line < 0.9 * look.size:
                 self.note("lines that lie over each other")
             if look.cut:
                 self.note(look.cut)
-            if look.is_symbols and text.strip() not in _BULLET_LETTERS:
+            if OTHER_LETTERS.search(look.fonts) and text.strip() not in _BULLET_LETTERS:
                 self.note("a font that draws other letters")
             if not 8 <= look.size <= 60:
                 self.note("letters of an unusual size")

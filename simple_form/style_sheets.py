@@ -17,16 +17,20 @@ from simple_form.html_reading import BLANKS, Token, ascii_lower
 MAX_SHEETS = 200_000
 MAX_DECLARATIONS = 5_000
 MAX_OF_ONE = 100
+# Characters of a rule that are quoted.
+MOST_SHOWN = 90
 _SELECTOR = re.compile(
     r"(?P<tag>[a-zA-Z][a-zA-Z0-9]*+|\*)?+(?P<name>[.#][a-zA-Z_-][a-zA-Z0-9_-]*+)?+(?P<link>:link)?+"
 )
-# Selectors that apply only while somebody points at something, or to Word's drawings.
-_IDLE = re.compile(
-    r"[a-zA-Z0-9.#_ -]*+:(?:hover|active|focus)|[vow]\\:[*a-z]++|\.shape"
+# Rules that change no words: those that apply only while somebody points at something,
+# or to Word's drawings, and dark colours of visited links.
+_QUIET = re.compile(
+    r"""(?xa)
+    (?:[a-zA-Z0-9.#_ -]*+:(?:hover|active|focus)|[vow]\\:[*a-z]++|\.shape)[ ]\{.*
+    |(?:a(?:\.\w++)?|span\.\w++):visited[ ]
+        \{color:[ ](?:blue|purple|\#(?:..)?(?:[0-9].){2}(?:..)?)\}
+    """
 )
-_VISITED = re.compile(r"(?a)(?:a(?:\.\w++)?|span\.\w++):visited")
-# Colours that can be read on white.
-_DARK = re.compile("blue|purple|#(?:..)?(?:[0-9].){2}(?:..)?")
 # Rules that only paper, and Word's own lists, have; and names of fonts.
 _NO_EFFECT = re.compile(
     r"""(?xis)
@@ -73,13 +77,10 @@ class StyleSheets:
 
     def _read_rule(self, rule: tinycss2.ast.QualifiedRule, is_sure: bool) -> None:
         declarations = declarations_of(rule.content)
-        changing = [
-            one
+        changing = "; ".join(
+            f"{one.name}: {one.value}"
             for one in declarations
             if one.name in ("color", "background-color") or not is_harmless(one)
-        ]
-        is_dark = all(
-            one.name == "color" and _DARK.fullmatch(one.value) for one in changing
         )
         for written in tinycss2.serialize(rule.prelude).split(","):
             selector = written.strip(BLANKS)
@@ -96,11 +97,10 @@ class StyleSheets:
                         return
                     strength = (name[:1] == "#", classes, tag != "", self._applied)
                     rules.append((strength, name, one))
-            elif _IDLE.fullmatch(selector) or not changing:
                 continue
-            elif not (is_dark and _VISITED.fullmatch(selector)):
-                name, value, _ = changing[0]
-                self._odd[f"{selector[:40]} {{{name}: {value[:40]}}}"] = None
+            how = f"{selector} {{{changing[:MOST_SHOWN]}}}"
+            if changing and not _QUIET.fullmatch(how):
+                self._odd[how[:MOST_SHOWN]] = None
 
     def of(self, element: Token) -> list[Declaration]:
         """Return the declarations that apply to an element, weakest first."""

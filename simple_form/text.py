@@ -15,9 +15,8 @@ _IN_TEXT = {
 }
 
 
-def text_of(simple: str) -> str:
+def text_of(text: str) -> str:
     """Return the text of HTML that `simplify` returned, without tags."""
-    text = simple
     for pattern, instead in _IN_TEXT.items():
         text = re.sub(pattern, instead, text)
     lines = (" ".join(decode(line).split()) for line in text.splitlines())

@@ -14,8 +14,7 @@ from typing import Any
 import nh3
 
 from simple_form.declarations import Declaration, declarations_of, is_harmless, rows
-from simple_form.elements import DEFAULTS, odd_about, styles_of, tag_of
-from simple_form.elements import TAGS as TAGS
+from simple_form.elements import DEFAULTS, TAGS, odd_about, styles_of, tag_of
 from simple_form.html_reading import (
     BLANKS,
     BLOCKS,
