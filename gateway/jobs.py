@@ -8,10 +8,11 @@ two answer with a `refusal`, a sentence or an SMTP reply that says why.
 from dataclasses import asdict
 
 from common.markdown import has_html, render_markdown
+from common.text_from_html import text_from_html
 from gateway.inbound.mail import read_mail
 from gateway.inbound.received_mail import NotAccepted
 from parsing.jobs import MEGABYTE, Job, pack
-from simple_form import TooComplex, simplify, text_of
+from simple_form import TooComplex, simplify
 from simple_form.result import LOOK
 
 # What one sentence names of a lost layout.
@@ -47,7 +48,9 @@ def _simplified(html: str) -> bytes:
         named = ", ".join(looks[:MOST_LOOKS])
         more = f" and {len(looks) - MOST_LOOKS} more" if looks[MOST_LOOKS:] else ""
         sentences.append(f"The layout was simplified: {named}{more}.")
-    return pack({"html": form.html, "text": text_of(form.html), "changes": sentences})
+    return pack(
+        {"html": form.html, "text": text_from_html(form.html), "changes": sentences}
+    )
 
 
 def _markdown(text: bytes) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Content
 from common.markdown import render_markdown
+from common.text_from_html import text_from_html
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import Drawing, tidy
 from rendering.result import (
@@ -84,8 +85,10 @@ def parse_content(content: Content) -> ParsedContent:
     text_part = None
     if content.markdown:
         text = replace(content, html=None)
-        text_part = render_message(text)
         outlines.append(_outline(text))
+        # A text that was made from the HTML says the same.
+        if content.markdown != text_from_html(content.html):
+            text_part = render_message(text)
     words = words_of(content.html)
     template = template_of(content.html)
     return ParsedContent(shown, text_part, words, template, tuple(outlines))

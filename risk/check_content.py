@@ -147,9 +147,10 @@ def looks_different(
     """Words that the original hides, or anything else in it that its recipient may see
     differently.
     """
-    hidden = [*rendered.hidden, *_numbers_in_lists_only(content, rendered)]
+    hidden = rendered.hidden
+    listed = tuple(_numbers_in_lists_only(content, rendered))
     different = [one for one in rendered.differences if one.code != PREHEADER]
-    shown = hidden or different
+    shown = hidden or listed or different
     if not shown:
         return
     first = shown[0]
@@ -157,8 +158,9 @@ def looks_different(
     if shown[1:]:
         more = f", and {counted(len(shown) - 1, 'more place')}"
     sentence = "The recipient may see this differently."
-    if hidden:
-        sentence = f"Hidden words: {quoted(first.passage)}"
+    if hidden or listed:
+        about = "Hidden words" if hidden else "Only lists of messages show"
+        sentence = f"{about}: {quoted(first.passage)}"
         sentence += "" if first.passage.endswith((".", "!", "?")) else "."
     yield finding(
         "looks_different",

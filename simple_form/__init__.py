@@ -7,6 +7,5 @@ nothing else of Countersign, no database and no network.
 
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.simplify import simplify
-from simple_form.text import text_of
 
-__all__ = ["Change", "SimpleForm", "TooComplex", "simplify", "text_of"]
+__all__ = ["Change", "SimpleForm", "TooComplex", "simplify"]

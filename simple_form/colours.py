@@ -11,8 +11,8 @@ from tinycss2.color4 import parse_color
 # Contrasts: below the first, words count as hidden. The simple form keeps colours from
 # the second on, and replaces others.
 UNREADABLE = 1.5
-READABLE = 2.2
-_ORDINARY = re.compile(r"[a-z]++|#[0-9a-f]{3,8}+|(?:rgb|hsl)a?\([0-9., %]++\)")
+READABLE = 2.0
+_ORDINARY = re.compile(r"[a-z]++|#[0-9a-f]{3,8}+|(?:rgb|hsl)a?\((?:[0-9., %/]|deg)++\)")
 
 
 class Colour(NamedTuple):

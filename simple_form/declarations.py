@@ -165,7 +165,7 @@ margin-left                                             *  0..48
         auto|(1?[0-9]|20)% -8..120
 margin-left margin-right                        table div  auto 0..48    -
 border border-top border-right border-bottom border-left    *
-        ((solid|dashed|dotted|double|none|0|[0-9](\.[0-9]+)?(px|pt)|#[0-9a-f]{3,8}|[a-z]{3,20})( |$)){1,3}
+        ((solid|dashed|dotted|double|none|0|(1?[0-9]|20)(\.[0-9]+)?(px|pt)|#[0-9a-f]{3,8}|[a-z]{3,20})( |$)){1,3}
         ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+|#[0-9a-f]+|rgba?\([0-9., %]+\))( |$))+
 border-width            *        -
         ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+)( |$))+
@@ -175,7 +175,8 @@ border-radius           *                              0..12                    
 border-collapse         table                          collapse                 .*
 width                   td th                          [1-9][0-9]?%|100% 20..800    -
 width                   table                          [1-9][0-9]?%|100%        -
-max-width               td th table                    20..800                  -
+width                   img                            [1-9][0-9]?%|100%        -
+max-width               td th table img                20..800                  -
 max-width               div p                          200..800                 -
 width max-width         table td th tr img hr col       -
         auto|(100|[1-9]?[0-9])(\.[0-9]+)?% 0..900
@@ -195,7 +196,8 @@ letter-spacing          *        -    normal -0.8..5
 word-spacing            *        -    normal 0..5
 white-space             *        -    normal|nowrap|pre|pre-wrap|pre-line|break-spaces
 display                 *        -
-        block|inline(-block|-table|-flex)?|table(-cell|-row)?|list-item|flex|grid
+        block|inline(-block|-table)?|table(-cell|-row)?|list-item
+display                 div p span td th li a h1 h2 h3 ul ol i b    -    (inline-)?flex|grid
 direction               *        -    ltr|rtl|auto
 unicode-bidi            *        -    normal|embed
 overflow overflow-x overflow-y    *    -    visible|auto|scroll
@@ -245,7 +247,7 @@ def written_value(name: str, tag: str, value: str, size: float) -> str:
 
 
 @lru_cache(maxsize=4096)
-def is_harmless(declaration: Declaration, tag: str = "", room: float = 0) -> bool:
+def is_harmless(declaration: Declaration, tag: str = "div", room: float = 0) -> bool:
     """Whether a declaration changes no words in any mail program. It is about elements
     with this tag and so much room before their words; without, about any.
     """

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
-from simple_form.colours import LINK
 from simple_form.declarations import Declaration, rows
 from simple_form.html_reading import BLANKS, Token, ascii_lower
 
@@ -39,7 +38,8 @@ p             same    p
 pre           same    pre
 pre           odd     listing plaintext xmp
 s             same    s strike del
-span          same    span abbr acronym big data font label mark nobr q small time o:p w:sdt u1:p
+span          same    span abbr acronym big data font label mark nobr small time o:p w:sdt u1:p
+span          odd     q
 strong        same    strong
 sub           same    sub
 sup           same    sup
@@ -64,6 +64,8 @@ TAGS = frozenset(tag for tag, _ in _ELEMENTS.values()) - {"-"}
 DEFAULTS = dict(
     rows("""
 center        text-align:center
+mark          background-color:#ffff00;color:#000000
+address       font-style:italic
 blockquote    margin-left:40px;margin-right:40px
 dd            margin-left:40px
 dir           padding-left:40px
@@ -90,7 +92,7 @@ plaintext     font-size:0.82em;white-space:pre
 """)
 )
 # Attributes, the elements that have them (* for any), and the values that change no
-# words; or after "=" the property that they set.
+# words; or after "=" the property that they set, and after ":" its value.
 _EFFECTS = {
     key: effect
     for attributes, names, effect in rows(r"""
@@ -98,6 +100,7 @@ bgcolor        body table tbody td tfoot th thead tr    =background-color
 color          font                     =color
 color          hr                       .*
 text           body                     =color
+background     body table td th tr      =background-color
 width          table td th img col hr   =width
 height         table td th tr img hr    =height
 valign         *                        =vertical-align
@@ -115,6 +118,9 @@ src            img                      (https?:|cid:|data:).*
 value          li                       .*
 link vlink alink    *                   blue|purple|red|#?(..)?([0-9].){2}(..)?
 dir            *                        =direction
+hidden         *                        =display:none
+reversed       ol                       =list-style-type:disc
+href           a                        =color:#0000ee
 colspan rowspan    *                    [1-9]|[12][0-9]|30
 border cellpadding cellspacing hspace vspace span size    *    (1?[0-9]|20)(px)?
 name http-equiv content    meta         (?!color-scheme|supported-color-schemes|refresh|default-style|.*utf-7).*
@@ -173,16 +179,13 @@ def _effect_of(attribute: str, name: str) -> str:
 
 def styles_of(element: Token) -> Iterator[Declaration]:
     """Yield what an element's name and attributes set, except for `style`."""
-    if element.name == "a" and "href" in element.attributes:
-        yield Declaration("color", str(LINK))
-    if "hidden" in element.attributes:
-        yield Declaration("the attribute “hidden”", "")
     for attribute, written in element.attributes.items():
         effect = _effect_of(attribute, element.name)
         value = written.strip(BLANKS)[:100]
+        name, _, fixed = effect[1:].partition(":")
+        value = fixed or value
         if not effect.startswith("=") or not value:
             continue
-        name = effect[1:]
         lower = ascii_lower(value)
         value = _IN_CSS.get((name, value)) or _IN_CSS.get((name, lower), lower)
         if name.endswith("color") and re.fullmatch("[0-9a-f]{6}", value):

@@ -28,7 +28,7 @@ VOID = frozenset("br hr img wbr col".split())
 # Elements whose inside is text up to their end tag. By the standard, templates are not,
 # and none is inside of a drawing or formula: there, this reading shows more.
 _RAW = frozenset(
-    "script style xmp iframe noembed noframes title textarea template".split()
+    "script style xmp iframe noembed noframes title textarea template plaintext".split()
 )
 _ATTRIBUTE = r"""
     ([^\t\n\f\r />][^\t\n\f\r />=]*+)
@@ -128,9 +128,6 @@ def tokens(source: str) -> Iterator[Token]:
             has_drawing = has_drawing or name in ("svg", "math")
             if token.kind == "end" or has_drawing:
                 continue
-            if name == "plaintext":
-                yield Token("text", "", text[at:])
-                return
             if name not in _RAW:
                 continue
             end = re.compile(rf"(?ai:</{name})(?=[\t\n\f\r />])").search(text, at)

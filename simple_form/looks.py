@@ -70,7 +70,7 @@ _FONTS = re.compile(
 # What hides an element, after its `overflow` and `position`.
 _HIDING = re.compile(
     r"""(?x)
-    .*[ ](display:[ ]none|the[ ]attribute[ ]“hidden”:[ ]|visibility:[ ](hidden
+    .*[ ](display:[ ]none|visibility:[ ](hidden
     |collapse)|opacity:[ ](0?\.?0[0-9]?|0%))\Z
     |(hidden|clip)[ ].*[ ](max-)?(height|width):[ ][01]?(\.[0-9]+)?([a-z]+|%)?\Z
     |.*[ ](absolute|fixed)[ ](left|top):[ ]-([3-9][0-9][0-9]|[0-9]{4,})
@@ -104,6 +104,11 @@ class Look(NamedTuple):
     # How CSS says that blanks and ends of lines are drawn, and in which fonts.
     white_space: str = ""
     fonts: str = ""
+    # Whether the background may have any colour: one on which words can be read.
+    is_unclear: bool = False
+    # The direction of words, and where they stand between the margins.
+    direction: str = "ltr"
+    align: str = ""
     # What may cut words off.
     cut: str = ""
 
@@ -124,6 +129,12 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     colours = [colour_of(one, above.back) for one in behind]
     back = next(filter(None, colours), above.back)
     ink = colour_of(held["color"], back) or above.ink
+    is_unclear = above.is_unclear
+    for one in ("background-color", "background-image"):
+        if held[one]:
+            is_unclear = not is_harmless(Declaration(one, held[one]))
+    if is_unclear and held["color"]:
+        back = readable(back, ink)
     faint = ""
     if contrast(ink, back) < UNREADABLE:
         faint = above.faint or f"{ink} on {back}"
@@ -178,6 +189,9 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         flow,
         held["white-space"] or above.white_space,
         held["font-family"] or above.fonts,
+        is_unclear,
+        held["direction"] or above.direction,
+        held["text-align"] or above.align,
         cut,
     )
 
@@ -190,7 +204,7 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
     is_table = tag == "table"
     if is_table:
         kept["text-align"] = "left"
-    if is_table and held["float"] == "center":
+    if is_table and "center" in (held["float"], above.align):
         kept["margin-left"] = kept["margin-right"] = "auto"
     back = look.back
     pair = (readable(look.ink, back), back)

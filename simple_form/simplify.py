@@ -83,8 +83,11 @@ _PICTURES = "(?ai)https?:|cid:|data:image/(?:png|jpe?g|gif);base64,"
 _BULLET_LETTERS = "·§Øü¨ðàè\uf0b7\uf0a7\uf0d8\uf0fc"
 # What help desks hide in their mail, so that they find the answers to it.
 _REFERENCE = r"(?:Message ID: )?[<\[](?=[^<>\[\]]*[0-9])[\w.+/@=-]{6,300}[>\]]"
+# The width of pictures in pixels from which on they may fill their box.
+WIDE = 300
 # The last number that is written in letters, so that numbers spell no words.
 _MOST_LETTERED = 26
+_IN_LINES = ("", "block", "inline")
 _STRONG = ("L", "R", "AL")
 _NUMBER = r"([0-9]{1,6})(?:\.[0-9]*)?(?:px)?"
 # Attributes with a number, and the most that is written.
@@ -116,7 +119,7 @@ table    cellpadding cellspacing border
 }
 VALUES = {
     "style": re.compile(r"(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
-    "dir": re.compile("auto"),
+    "dir": re.compile("auto|ltr"),
     **dict.fromkeys((*_MOST, "value"), re.compile("-?[0-9]{1,7}")),
 }
 _AROUND_ADDRESS = r"[\t\n\r]|^[\0- ]+|(?<![\0- ])[\0- ]++$"
@@ -240,6 +243,8 @@ class _Writer:
         above = self._stack[-1].form.look if self._stack else Look()
         form = self._form(element, above, self._is_far(), self._has_words)
         tag = form.tag
+        if self._hiding and tag in BLOCKS:
+            self._hide(*self._hiding, " ")
         attributes = element.attributes
         if not form.look.gone or not self._stack:
             self._empty_lines += form.lines
@@ -291,15 +296,11 @@ class _Writer:
         attributes = element.attributes
         declarations, sheets = self._tree.declared(element)
         held = held_by(declarations)
-        is_afloat = held["float"] in ("left", "right")
-        if is_afloat or above.flow == "inline-block":
+        if held["float"] in ("left", "right") and held["display"] in _IN_LINES:
+            held["display"] = "inline-block"
+        if "inline-block" in (above.flow, held["display"]):
             # Words that stand beside each other do not touch.
             held = Values({"margin-left": "8px", "margin-right": "8px"} | held)
-        if is_afloat and held["display"] in ("", "block", "inline"):
-            held["display"] = "inline-block"
-        if "reversed" in attributes:
-            # Programs differ in whether they count down.
-            held["list-style-type"] = "disc"
         # Only the page is written although it is not drawn itself.
         tag = tag_of(name).replace("-", "div")
         has_no_line = held["text-decoration"] == "none" and tag in ("s", "u")
@@ -357,10 +358,19 @@ class _Writer:
             if one == "rowspan" and self._has_colspan and match:
                 # Cells that span both rows and columns could lie over each other.
                 self.note("cells that span rows")
+            elif one == "height" and held["height"] == "auto":
+                continue
             elif match and not (tag == "table" and look.spread > MOST_SPREAD):
-                written += _attribute(one, min(int(match[1]), _MOST[one]))
-        if held["direction"] in ("rtl", "auto"):
-            written += _attribute("dir", "auto")
+                number = min(int(match[1]), _MOST[one])
+                written += _attribute(one, number)
+                if one == "width" and number > WIDE:
+                    # It becomes narrower where the window is.
+                    held["width"] = "100%"
+                    if not pixels(held["max-width"]):
+                        held["max-width"] = f"{number}px"
+        direction = held["direction"]
+        if direction in ("rtl", "auto") or look.direction != above.direction:
+            written += _attribute("dir", look.direction.replace("rtl", "auto"))
         style = WRAPS if is_page else ""
         style += style_of(tag, held, look, above, is_low)
         if style:
@@ -373,8 +383,7 @@ class _Writer:
         elif tag in BLOCKS:
             sides = ("padding-top", "padding-bottom", "margin-top")
             lines = sum(pixels(held[side]) or 0 for side in sides) / 20
-        is_rtl = held["direction"] == "rtl"
-        return _Form(tag, start, look, lines, is_rtl, is_item)
+        return _Form(tag, start, look, lines, direction == "rtl", is_item)
 
     # Returns the address of a link; empty, with a change noted, if it is not kept.
     def _target(self, href: str) -> str:
@@ -425,11 +434,14 @@ class _Writer:
         if self._last.startswith("<pre"):
             # Parsers leave out the first end of a line.
             text = text.lstrip("\n")
-        marked = _escaped(text)
+        # Lines of their own also in programs that ignore the style.
+        line_end = "<br>" if look.keeps_blanks else "\n"
+        written = _escaped(self._plain(text)).replace("\n", line_end)
+        marked = _escaped(text).replace("\n", line_end)
         if how and is_seen:
             change = len(self._tree.changes) - 1
             marked = f'<ins data-change="{change}">{marked}</ins>'
-        self._write(_escaped(self._plain(text)), marked)
+        self._write(written, marked)
 
     # Notes hidden words. The first place of those that are removed gets a mark.
     def _hide(self, code: str, how: str, text: str) -> None:

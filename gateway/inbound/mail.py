@@ -15,6 +15,7 @@ from email.message import EmailMessage, Message
 from email.parser import BytesFeedParser
 from typing import Any, TypeVar
 
+from common.text_from_html import text_from_html
 from gateway.attachments import File
 from gateway.inbound.headers import (
     MAX_HEADER,
@@ -32,7 +33,7 @@ from gateway.inbound.received_mail import (
     Mail,
     NotAccepted,
 )
-from simple_form import TooComplex, simplify, text_of
+from simple_form import TooComplex, simplify
 from simple_form.tree import without_tags
 
 MAX_PARTS = 100
@@ -201,7 +202,7 @@ def split_parts(message: Message) -> BodyParts:
     if parts.html is not None:
         if not parts.text:
             try:
-                text = text_of(simplify(parts.html).html)
+                text = text_from_html(simplify(parts.html).html)
             except TooComplex:
                 text = without_tags(parts.html)
             parts.text = text[:MAX_BODY] if len(parts.html) > MAX_BODY else text

@@ -236,8 +236,8 @@ def test_subject_and_hidden_preheader_are_compared_with_the_message():
         ), subject
     for words, expected in (
         ("Please pay 500 EUR", []),
-        ("Please pay 5000 EUR", ["high"]),
-        ("Ask ana@bamk.example", ["high"]),
+        ("Please pay 5000 EUR", ["notice"]),
+        ("Ask ana@bamk.example", ["notice"]),
     ):
         page = f"<div style='display:none'>{words}</div><p>Please pay 500 EUR, or ask ana@bank.example.</p>"
         assert levels("looks_different", html=page) == expected, words

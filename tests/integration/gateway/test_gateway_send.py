@@ -13,12 +13,13 @@ from django.utils import timezone
 
 from common.additions import html_part
 from common.fingerprint import fingerprint
+from common.text_from_html import text_from_html
 from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from mirror.store import content_of
 from parsing.client import ParserBusy
-from simple_form import simplify, text_of
+from simple_form import simplify
 from tests.factories import change_row, rolled_back
 from tests.integration.gateway.world import (
     add_key,
@@ -186,7 +187,7 @@ def test_designed_mail_is_held_approved_and_sent_byte_for_byte(world, mail_serve
     # What the desk keeps of the row has the fingerprint that is approved.
     content = content_of(row)
     assert (content.html, fingerprint(content)) == (html, row["fingerprint"])
-    assert content.markdown == text_of(simplify(html).html)
+    assert content.markdown == text_from_html(simplify(html).html)
     world.decide(row["id"], expected_fingerprint=row["fingerprint"])
     assert leave(row["id"]) == "sent"
     part = mail_server.message().get_body(("html",)).get_payload(decode=True)
