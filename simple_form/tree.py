@@ -188,7 +188,10 @@ class Tree:
 
     def _on_lost(self, token: Token) -> None:
         self.note(token.name)
-        self._leave_out(f"inside of {token.name}", without_tags(token.data))
+        # In this element, tags are words.
+        is_plain = token.name.startswith("<plaintext>")
+        words = token.data if is_plain else without_tags(token.data)
+        self._leave_out(f"inside of {token.name}", words)
 
     def _on_comment(self, token: Token) -> None:
         data = token.data
