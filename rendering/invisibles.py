@@ -11,47 +11,41 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import filterfalse, groupby
 
+
+def _codes(ranges: str) -> Iterator[int]:
+    """Yield the code points of ranges such as "200b-200f feff"."""
+    for each in ranges.split():
+        first, _, last = each.partition("-")
+        yield from range(int(first, 16), int(last or first, 16) + 1)
+
+
+# The kinds of invisible characters. A kind without a name has those of Unicode.
+_KINDS = {
+    "": "ad 61c 180e 200b-200f 2028-202e 2060 2066-2069 feff",
+    "GRAPHEME JOINER": "34f",
+    "HANGUL FILLER": "115f-1160 3164 ffa0",
+    "KHMER INHERENT VOWEL": "17b4-17b5",
+    "INVISIBLE OPERATOR": "2061-2064",
+    "BRAILLE BLANK": "2800",
+    # Seen, but not as a character: they strike through the one before them.
+    "COMBINING STROKE": "335-338 20d2-20d3 20e5-20e6 20ea-20eb",
+    "CONTROL CHARACTER": "00-08 0b 0e-1f 7f-9f",
+    "VARIATION SELECTOR": "180b-180d 180f fe00-fe0f e0100-e01ef",
+    "UNASSIGNED INVISIBLE": "2065 fff0-fff8 e0080-e00ff e01f0-e0fff",
+    "DEPRECATED FORMAT CHARACTER": "206a-206f",
+    "LONE SURROGATE": "d800-dfff",
+    "INTERLINEAR ANNOTATION": "fff9-fffb",
+    "SHORTHAND CONTROL": "1bca0-1bca3",
+    "MUSICAL CONTROL": "1d173-1d17a",
+    "TAG CHARACTER": "e0000-e007f",
+}
 # The short name of each invisible character, by its code point.
 NAMES = {
-    code: unicodedata.name(chr(code))
-    for code in (
-        *(0x00AD, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F)),
-        *(0x2060, *range(0x2066, 0x206A), 0x3164, 0xFEFF),
-    )
+    code: name or unicodedata.name(chr(code))
+    for name, ranges in _KINDS.items()
+    for code in _codes(ranges)
 }
-# Shorter names than Unicode's.
-NAMES |= {
-    0x034F: "GRAPHEME JOINER",
-    **dict.fromkeys((0x115F, 0x1160, 0xFFA0), "HANGUL FILLER"),
-    **dict.fromkeys((0x17B4, 0x17B5), "KHMER INHERENT VOWEL"),
-    **dict.fromkeys(range(0x2061, 0x2065), "INVISIBLE OPERATOR"),
-    0x2800: "BRAILLE BLANK",
-    # Seen, but not as a character: they strike through the one before them.
-    **dict.fromkeys(
-        (*range(0x0335, 0x0339), 0x20D2, 0x20D3, 0x20E5, 0x20E6, 0x20EA, 0x20EB),
-        "COMBINING STROKE",
-    ),
-}
-# The kinds that have one name, each as ranges of code points.
-NAMES |= {
-    code: name
-    for name, ranges in {
-        "CONTROL CHARACTER": "00-08 0b-0b 0e-1f 7f-9f",
-        "VARIATION SELECTOR": "180b-180d 180f-180f fe00-fe0f e0100-e01ef",
-        "UNASSIGNED INVISIBLE": "2065-2065 fff0-fff8 e0080-e00ff e01f0-e0fff",
-        "DEPRECATED FORMAT CHARACTER": "206a-206f",
-        "LONE SURROGATE": "d800-dfff",
-        "INTERLINEAR ANNOTATION": "fff9-fffb",
-        "SHORTHAND CONTROL": "1bca0-1bca3",
-        "MUSICAL CONTROL": "1d173-1d17a",
-        "TAG CHARACTER": "e0000-e007f",
-    }.items()
-    for first, last in (pair.split("-") for pair in ranges.split())
-    for code in range(int(first, 16), int(last, 16) + 1)
-}
-BIDI = frozenset(
-    NAMES[code] for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-)
+BIDI = frozenset(NAMES[code] for code in _codes("202a-202e 2066-2069"))
 ORDINARY = frozenset(
     {"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"}
 )
@@ -59,12 +53,15 @@ ORDINARY = frozenset(
 _INVISIBLE = frozenset(map(chr, NAMES))
 # Blanks at which no line ends, or of another width than the usual one. So many in a row
 # push words out of sight.
-_BLANKS = frozenset(
-    "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-)
+_BLANKS = frozenset(map(chr, _codes("a0 1680 2000-200a 202f 205f 3000")))
 MANY_BLANKS = 20
-# The flags that are written in tag characters: England, Scotland, Wales.
-_FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
+# What follows a black flag in those of England, Scotland and Wales.
+_FLAGS = frozenset(
+    "".join(chr(0xE0000 + ord(letter)) for letter in country) + "\U000e007f"
+    for country in ("gbeng", "gbsct", "gbwls")
+)
+# The byte that each variation selector carries in hidden texts.
+_BYTES = {chr(code): byte for byte, code in enumerate(_codes("fe00-fe0f e0100-e01ef"))}
 
 # The most marks in one message: more would bury its text. The characters beyond are
 # left out, and one line says how many.
@@ -115,29 +112,26 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
         end += len(kept)
         invisible = ""
         if is_invisible:
-            kept, invisible = _judge(text, start, end)
+            kept, invisible = _split_run(text, start, end)
         ordinary.append(kept)
-        for character in invisible:
-            tally.counts[NAMES[ord(character)]] += 1
+        tally.counts.update(NAMES[ord(character)] for character in invisible)
         if invisible and tally.marks >= MAX_MARKS:
             tally.unmarked += len(invisible)
         elif invisible:
             tally.marks += 1
             yield False, "".join(ordinary)
             ordinary.clear()
-            secret = _tag_text(invisible) or _selector_text(invisible)
-            if secret:
+            number = len(invisible)
+            names = list(dict.fromkeys(NAMES[ord(one)] for one in invisible[:64]))
+            label = ", ".join(names[:3])
+            if secret := _secret_text(invisible):
                 tally.secret.append(secret)
-                yield True, f"{len(invisible)} invisible characters say “{secret}”"
-                continue
-            head = invisible[:64]
-            names = list(dict.fromkeys(NAMES[ord(one)] for one in head))
-            if len(set(head)) > 1:
-                listed = ", ".join(names[:3])
-                yield True, f"{len(invisible)} invisible characters: {listed}"
-            else:
-                times = f" × {len(invisible)}" if len(invisible) > 1 else ""
-                yield True, f"{names[0]}{times}"
+                label = f"{number} invisible characters say “{secret}”"
+            elif len(names) > 1:
+                label = f"{number} invisible characters: {label}"
+            elif number > 1:
+                label += f" × {number}"
+            yield True, label
     yield False, "".join(ordinary)
 
 
@@ -163,12 +157,11 @@ def found_in(text: str) -> Counter[str]:
     tally = Tally()
     if " " * MANY_BLANKS in text:
         tally.counts["BLANK"] += text.count(" ")
-    for _ in pieces(text, tally):
-        pass
+    named(text, tally)
     return tally.counts
 
 
-def _judge(text: str, start: int, end: int) -> tuple[str, str]:
+def _split_run(text: str, start: int, end: int) -> tuple[str, str]:
     """Return two parts of the run of invisible characters from `start` to `end`: what
     ordinary writing needs, and what is to be marked.
     """
@@ -179,16 +172,12 @@ def _judge(text: str, start: int, end: int) -> tuple[str, str]:
     if before and not before.isspace() and invisible[0] in "\ufe0e\ufe0f":
         kept = invisible[0]
         invisible = invisible[1:]
-    if (
-        before == "\U0001f3f4"
-        and invisible.endswith("\U000e007f")
-        and _tag_text(invisible) in _FLAGS
-    ):
-        return kept + invisible, ""
-    if invisible == "\u200d" and _is_emoji(before) and _is_emoji(after):
-        return kept + invisible, ""
     is_joined = "\u0600" <= before <= "\u0dff" or "\u1000" <= before <= "\u109f"
-    if invisible in ("\u200c", "\u200d") and is_joined:
+    if (
+        (before == "\U0001f3f4" and invisible in _FLAGS)
+        or (invisible == "\u200d" and _is_emoji(before) and _is_emoji(after))
+        or (invisible in ("\u200c", "\u200d") and is_joined)
+    ):
         return kept + invisible, ""
     if start == 0 and invisible == "\ufeff":
         return "", ""  # a byte order mark at the very start is usual
@@ -200,25 +189,16 @@ def _is_emoji(character: str) -> bool:
     return is_sign and unicodedata.category(character) in ("So", "Sk")
 
 
-def _tag_text(run: str) -> str:
-    """Return the ASCII text that the tag characters in a run spell out."""
-    return "".join(
+def _secret_text(run: str) -> str:
+    """Return the text that a run spells in tag characters, or that its variation
+    selectors carry as bytes; empty if those are no text of four characters or more.
+    """
+    spelled = "".join(
         chr(ord(character) - 0xE0000)
         for character in run
-        if 0xE0020 <= ord(character) <= 0xE007E
+        if "\U000e0020" <= character <= "\U000e007e"
     )
-
-
-def _selector_text(run: str) -> str:
-    """Return the text that variation selectors carry as bytes (VS1 is byte 0, VS17 byte
-    16); empty if the bytes are no text of four characters or more.
-    """
-    data = bytearray()
-    for character in run:
-        code = ord(character)
-        if 0xFE00 <= code <= 0xFE0F:
-            data.append(code - 0xFE00)
-        elif 0xE0100 <= code <= 0xE01EF:
-            data.append(code - 0xE0100 + 16)
-    text = data.decode("utf-8", "ignore")
-    return text if len(text) > 3 and text.isprintable() else ""
+    carried = bytes(_BYTES[character] for character in run if character in _BYTES)
+    text = carried.decode("utf-8", "ignore")
+    is_text = len(text) > 3 and text.isprintable()
+    return spelled or (text if is_text else "")
