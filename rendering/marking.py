@@ -13,15 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from rendering.invisibles import Tally, named, pieces, stripped
-from rendering.links import (
-    LinkTexts,
-    SeenLink,
-    find_bare_links,
-    host_of,
-    read_target,
-    separators,
-    short_target,
-)
+from rendering.link_texts import LinkTexts, SeenLink, separators
+from rendering.links import find_bare_links, host_of, read_target, short_target
 from rendering.pictures import (
     MAX_ALL_PICTURES,
     MAX_PIXELS,
