@@ -1,17 +1,16 @@
-"""Finds the links of a simple form, each with the texts around it: a host may go on in
+"""Reads the links of a simple form, each with the words around it: a host may go on in
 the words before or after a link, or in the next cell of a table.
 
 Runs only in the parser's confined processes.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from rendering.invisibles import stripped
 from rendering.links import read_link
 from rendering.result import Link
-from simple_form.declarations import pixels
-from simple_form.html_reading import BLOCKS
+from simple_form.html_reading import BLOCKS, VOID, tokens
 
 # How many characters before and after a link are read, for a host of which its text is
 # a part.
@@ -20,104 +19,94 @@ MAX_BESIDE = 64
 # Marks in the collected text: between cells, which may touch each other, and between
 # texts that a reader sees apart.
 _CELL = "\x1f"
-_APART_MARK = "\x1e"
+_APART = "\x1e"
 # Between two cells in which one host may stand: the dot next to it ends no sentence.
 _TOUCHING = re.compile(
     r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])"
 )
 _BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
-_CELLS = frozenset({"td", "th", "caption"})
-# In pixels: less than a space in the smallest letters.
-_GAP = 2.5
+# In pixels: as much as a space in the smallest letters.
+_GAP = 3
+# Between the labels in a `data-labels` attribute.
+_LABELS = "\x1f"
 
 
 @dataclass(slots=True)
-class SeenLink:
-    """A link while its message is drawn. `mark` is its id in the frame, `start` and
-    `end` the position of its text in `LinkTexts`, `labels` its titles and alternative
-    texts.
-
-    `slot` has two indexes, in `Drawing.out` and `Drawing.text`: the empty items after
-    the link, into which its target is written later.
+class _FoundLink:
+    """A link: the position of its text in the collected text, and its labels, which are
+    titles and the texts in place of pictures.
     """
 
     target: str
-    mark: str = ""
-    start: int = 0
+    start: int
     end: int = 0
     labels: list[str] = field(default_factory=list)
-    slot: tuple[int, int] = (0, 0)
 
 
-class LinkTexts:
-    """The visible text of a message in order, and which parts of it are links."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.size = 0
-        self.open: list[SeenLink] = []
-        self.links: list[SeenLink] = []
-
-    def add(self, text: str) -> None:
-        """Add visible text without invisible characters, or a mark of `separators`."""
-        self.parts.append(text)
-        self.size += len(text)
-
-    def add_labels(self, labels: Sequence[str]) -> None:
-        """Add the labels of an element (title, text in place of a picture) to all links
-        that it is in.
-        """
-        for link in self.open:
-            link.labels += labels
-
-    def start(self, link: SeenLink) -> None:
-        """Begin a link here."""
-        link.start = self.size
-        self.open.append(link)
-
-    def end(self, slot: tuple[int, int]) -> None:
-        """End the link that began last."""
-        link = self.open.pop()
-        link.end = self.size
-        link.slot = slot
-        self.links.append(link)
-
-    def read(self) -> Iterator[tuple[SeenLink, Link]]:
-        """Yield each link as collected and as read. Call this after all text was added,
-        because a host may go on in the text after the link.
-        """
-        # Zero-width spaces, which `readable` removes, keep the positions as they were.
-        whole = _TOUCHING.sub(
-            lambda between: "\u200b" * len(between.group()), "".join(self.parts)
-        ).translate(_BLANKS)
-        for seen in self.links:
-            before = whole[max(0, seen.start - MAX_BESIDE) : seen.start]
-            link = read_link(
-                whole[seen.start : seen.end],
-                seen.target,
-                labels=seen.labels,
+def read_links(simple: str) -> list[Link]:
+    """Return the links of a simple form, in the order in which they begin."""
+    texts: list[str] = []
+    size = 0
+    links: list[_FoundLink] = []
+    # Of each open element what separates its text from the text after it, and its link.
+    stack: list[tuple[str, _FoundLink | None]] = []
+    for token in tokens(simple):
+        link = None
+        text = ""
+        if token.kind == "text":
+            text = stripped(token.data)
+        elif token.kind == "end":
+            text, link = stack.pop()
+            if link:
+                link.end = size
+        elif token.name in VOID:
+            text = "" if token.name == "img" else "\n"
+        else:
+            text, text_after = _separators(token.name, token.attributes["style"])
+            if "href" in token.attributes:
+                link = _FoundLink(token.attributes["href"], size + len(text))
+                links.append(link)
+            stack.append((text_after, link))
+        if labels := token.attributes["data-labels"]:
+            for _, link in stack:
+                if link:
+                    link.labels += labels.split(_LABELS)
+        texts.append(text)
+        size += len(text)
+    # Zero-width spaces, which `readable` removes, keep the positions as they were.
+    whole = _TOUCHING.sub(
+        lambda between: "\u200b" * len(between.group()), "".join(texts)
+    ).translate(_BLANKS)
+    read = []
+    for link in links:
+        before = whole[max(0, link.start - MAX_BESIDE) : link.start]
+        after = whole[link.end : link.end + MAX_BESIDE]
+        read.append(
+            read_link(
+                whole[link.start : link.end],
+                link.target,
+                labels=link.labels,
                 before=before.rpartition(" ")[2],
-                after=whole[seen.end : seen.end + MAX_BESIDE].partition(" ")[0],
+                after=after.partition(" ")[0],
             )
-            yield seen, replace(link, mark=seen.mark)
+        )
+    return read
 
 
-def separators(tag: str, style: Mapping[str, str]) -> tuple[str, str]:
-    """Return two marks, which separate the text of an element of the simple form from
-    the text before and after it; empty if the texts touch.
+def _separators(tag: str, style: str) -> tuple[str, str]:
+    """Return what separates the text of an element from the text before and after it;
+    empty if they touch.
     """
-    if tag in _CELLS or style.get("display") == "inline-block":
+    if tag in ("td", "th") or "display:inline-block" in style:
         return _CELL, _CELL
     if tag == "tr":
-        return _APART_MARK, _APART_MARK
-    if tag in BLOCKS or style.get("display") == "block":
+        return _APART, _APART
+    if tag in BLOCKS or "display:block" in style:
         return "\n", "\n"
     return _gap(style, "left"), _gap(style, "right")
 
 
-def _gap(style: Mapping[str, str], side: str) -> str:
+def _gap(style: str, side: str) -> str:
     """Return a mark if margin and padding on a side look like a space."""
-    gap = sum(
-        pixels(style.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding")
-    )
-    return _APART_MARK if gap >= _GAP else ""
+    pixels = re.findall(f"(?:margin|padding)-{side}:([0-9]+)px", style)
+    return _APART if sum(map(int, pixels)) >= _GAP else ""

@@ -9,12 +9,12 @@ pictures that are not loaded, invisible characters, and where links really go. `
 import html
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from rendering.invisibles import Tally, named, pieces, stripped
-from rendering.link_texts import LinkTexts, SeenLink, separators
-from rendering.links import find_bare_links, host_of, read_target, short_target
+from rendering.invisibles import Tally, named, pieces
+from rendering.link_texts import read_links
+from rendering.links import find_bare_links, host_of, short_target
 from rendering.pictures import (
     MAX_ALL_PICTURES,
     MAX_PIXELS,
@@ -22,13 +22,11 @@ from rendering.pictures import (
     tracking_reason,
 )
 from rendering.result import Difference, Link, RemotePicture
-from simple_form import SimpleForm, TooComplex
-from simple_form.html_reading import BLOCKS, VOID, tokens
+from simple_form import SimpleForm
+from simple_form.html_reading import BLOCKS, VOID, Values, tokens
 from simple_form.result import HIDDEN, LEFT_OUT, PREHEADER, SHOWN
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
-# Between the labels in a `data-labels` attribute.
-_LABELS = "\x1f"
 # What the box of a change says.
 _LABELS_OF = {
     HIDDEN: "hidden words",
@@ -57,10 +55,9 @@ class Drawing:
         self.links: list[Link] = []
         self.blocked: list[RemotePicture] = []
         self.is_coloured = False
-        self._link_texts = LinkTexts()
-        # Open elements: tag, mark of `separators` for its end, whether it strikes its
-        # words out, and its link.
-        self._stack: list[tuple[str, str, bool, SeenLink | None]] = []
+        self._unread_links = iter(read_links(form.marked))
+        # Open elements: tag, whether it strikes its words out, and its link.
+        self._stack: list[tuple[str, bool, Link | None]] = []
         self._preformatted = 0
         self._struck = 0
         # Of all pictures drawn so far: characters of base64, and pixels.
@@ -70,73 +67,46 @@ class Drawing:
         self._alts: list[str] = []
         for piece in tokens(form.marked):
             if piece.kind == "text":
-                self._link_texts.add(stripped(piece.data))
                 self._write_text(piece.data)
             elif piece.kind == "end":
                 self._end()
+            elif piece.name == "img":
+                self._picture(piece.attributes)
+            elif piece.name == "ins":
+                self._mark_change(int(piece.attributes["data-change"]))
             else:
                 self._start(piece.name, piece.attributes)
         self.plain += [f"\n{alt}" for alt in self._alts]
-        # Write after each link where it goes.
-        for seen, link in self._link_texts.read():
-            self.links.append(link)
-            self._write_target(seen.slot, link)
         known = {text for link in self.links for text in (link.target, link.text)}
         self.links += find_bare_links("".join(self.plain), known)
 
-    # Draws the start of an element, or a picture, with its marks.
-    def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if tag == "img":
-            self._picture(attributes)
-            return
-        if tag in VOID:
-            self.out.append(f"<{tag}>")
-            self._link_texts.add("\n")
-            self._end_line("")
-            return
-        if tag == "ins":
-            self._mark_change(int(attributes["data-change"]))
-            return
-        if tag in BLOCKS or tag == "tr":
+    # Draws the start of an element, or an element without an end.
+    def _start(self, tag: str, attributes: Values) -> None:
+        if tag in BLOCKS or tag in ("br", "tr"):
             self._end_line(tag)
         elif tag in ("td", "th"):
             # Numbers of two cells are not one number.
             self.text.append(" ")
             self.plain.append(" ")
-        style = attributes.get("style", "")
-        declarations = (
-            declaration.partition(":")[::2]
-            for declaration in style.split(";")
-            if declaration
-        )
-        separator_before, separator_after = separators(tag, dict(declarations))
-        self._link_texts.add(separator_before)
-        marks = "".join(
-            f' {name}="{html.escape(attributes[name])}"'
-            for name in _DRAWN
-            if name in attributes
-        )
-        self.is_coloured = self.is_coloured or "color:" in marks
+        style = attributes["style"]
+        self.is_coloured = self.is_coloured or "color:" in style
+        written = _copied(attributes, _DRAWN)
         link = None
-        if tag == "a" and "href" in attributes:
-            link = SeenLink(attributes["href"], mark=self._next_mark("link"))
-            self._link_texts.start(link)
-            title = html.escape(named(read_target(link.target)))
-            marks += f' id="{link.mark}" title="{title}"'
-        if "data-labels" in attributes:
-            self._link_texts.add_labels(attributes["data-labels"].split(_LABELS))
+        if "href" in attributes:
+            link = replace(next(self._unread_links), mark=self._next_mark("link"))
+            self.links.append(link)
+            written += f' id="{link.mark}" title="{html.escape(link.target)}"'
         is_struck = tag == "s" or "line-through" in style
         if tag != "s":
-            self.out.append(f"<{tag}{marks}>")
-        self._stack.append((tag, separator_after, is_struck, link))
-        self._preformatted += tag == "pre"
-        self._struck += is_struck
+            self.out.append(f"<{tag}{written}>")
+        if tag not in VOID:
+            self._stack.append((tag, is_struck, link))
+            self._preformatted += tag == "pre"
+            self._struck += is_struck
 
-    # Draws the end of the innermost open element.
+    # Draws the end of the innermost open element, and where it goes if it is a link.
     def _end(self) -> None:
-        if not self._stack:
-            raise TooComplex("its structure is ambiguous")
-        tag, separator_after, is_struck, link = self._stack.pop()
+        tag, is_struck, link = self._stack.pop()
         self._preformatted -= tag == "pre"
         self._struck -= is_struck
         if tag == "ins":
@@ -145,12 +115,11 @@ class Drawing:
             return
         if tag != "s":
             self.out.append(f"</{tag}>")
-        if link is not None:
-            # Empty items, into which `_write_target` writes later where the link goes.
-            self._link_texts.end((len(self.out), len(self.text)))
-            self.out.append("")
-            self.text.append("")
-        self._link_texts.add(separator_after)
+        if link and link.is_alarming:
+            self.out.append(" ")
+            self._write_box("ghost", f"goes to {short_target(link.target)[:300]}")
+        elif link and short_target(link.target).rstrip("/") not in link.text:
+            self.text.append(f" <{link.target}>")
         if tag in BLOCKS:
             self._end_line("")
 
@@ -166,50 +135,43 @@ class Drawing:
         drawn = html.escape(named(label, self.tally))
         self.out.append(f'<span id="{mark}" class="ghost">{drawn}')
         self.text.append(f" [{label}")
-        self._stack.append(("ins", "", False, None))
+        self._stack.append(("ins", False, None))
 
     # Draws a picture if it may be drawn, else a box that says why it is not shown.
-    def _picture(self, attributes: Mapping[str, str]) -> None:
-        alt = attributes.get("alt", "")
+    def _picture(self, attributes: Values) -> None:
+        alt = attributes["alt"]
         if alt.strip():
             self._alts.append(alt)
-        labels = attributes.get("data-labels", "").split(_LABELS)
-        self._link_texts.add_labels(
-            [label_text for label_text in labels if label_text.strip()]
-        )
-        source = attributes.get("src", "")
+        source = attributes["src"]
         data, pixels = drawable(source)
         characters = self._drawn + len(data)
-        has_room = (
-            characters <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS
-        )
-        suffix = f" (in its place: “{alt}”)" if alt else ""
-        if data and has_room:
+        pixels += self._pixels
+        if data and characters <= MAX_ALL_PICTURES and pixels <= MAX_PIXELS:
             self._drawn = characters
-            self._pixels += pixels
+            self._pixels = pixels
             self.is_coloured = True
-            size = "".join(
-                f' {name}="{min(int(attributes[name]), 1200)}"'
-                for name in ("width", "height")
-                if name in attributes
-            )
+            size = _copied(attributes, ("width", "height"))
             label = html.escape(named(alt))
             self.out.append(f'<img src="{data}" alt="{label}"{size}>')
             self.text.append(f"[picture: {alt}]" if alt else "[picture]")
-        elif source.lower().startswith(("http:", "https:")):
-            target = short_target(source)[:200] or "nowhere"
+            return
+        label = "picture not shown"
+        mark = ""
+        scheme = source.partition(":")[0].lower()
+        if scheme in ("http", "https"):
             tracking = tracking_reason(source, attributes, self._readers)
-            why = f" (tracking pixel: {tracking})" if tracking else ""
-            label = f"remote picture not loaded: {target}{why}{suffix}"
-            mark = self._write_box("blocked", label, "part")
+            target = short_target(source)[:200] or "nowhere"
+            label = f"remote picture not loaded: {target}"
+            label += f" (tracking pixel: {tracking})" if tracking else ""
+            mark = self._next_mark("part")
             host = host_of(source)
             self.blocked.append(RemotePicture(source[:2000], host, mark, tracking))
-        elif source.lower().startswith("cid:"):
-            self._write_box(
-                "blocked", f"attached picture, not shown here: {source[4:200]}{suffix}"
-            )
-        elif source or alt:
-            self._write_box("blocked", f"picture not shown{suffix}")
+        elif scheme == "cid":
+            label = f"attached picture, not shown here: {source[4:200]}"
+        elif not source and not alt:
+            return
+        label += f" (in its place: “{alt}”)" if alt else ""
+        self._write_box("blocked", label, mark)
 
     def _write_text(self, text: str) -> None:
         """Write text, with a mark for each invisible character in it."""
@@ -227,37 +189,12 @@ class Drawing:
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
             self.plain.append(folded)
 
-    def _write_box(self, kind: str, label: str, marked: str = "") -> str:
-        """Draw a box. Return its id, to which a finding can link; empty without
-        `marked`, which is the kind of the id.
-        """
-        mark = self._next_mark(marked) if marked else ""
-        drawn, text = self._box(kind, label, mark)
-        self.out.append(drawn)
-        self.text.append(text)
-        return mark
-
-    def _write_target(self, slot: tuple[int, int], link: Link) -> None:
-        """Write a link's target into the items reserved for it: as a box if the link is
-        alarming, else in the text alone, unless the link's words say it already.
-        """
-        in_out, in_text = slot
-        if link.is_alarming:
-            drawn, self.text[in_text] = self._box(
-                "ghost", f"goes to {short_target(link.target)[:300]}"
-            )
-            self.out[in_out] = f" {drawn}"
-        elif link.target and short_target(link.target).rstrip("/") not in link.text:
-            self.text[in_text] = f" <{named(link.target)}>"
-
-    def _box(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
-        """Return a box as HTML and as text."""
+    def _write_box(self, kind: str, label: str, mark: str = "") -> None:
+        """Write a box of the desk. With `mark` as its id, a finding can link to it."""
         label = named(label, self.tally)
         mark_id = f'id="{mark}" ' if mark else ""
-        return (
-            f'<span {mark_id}class="{kind}">{html.escape(label)}</span>',
-            f" [{label}] ",
-        )
+        self.out.append(f'<span {mark_id}class="{kind}">{html.escape(label)}</span>')
+        self.text.append(f" [{label}] ")
 
     def _next_mark(self, kind: str) -> str:
         """Return the next id of a kind: "hidden-2"."""
@@ -268,6 +205,15 @@ class Drawing:
         """End a line of both texts, before or after an element with this tag."""
         self.text.append("\n- " if tag == "li" else "\n")
         self.plain.append("\n")
+
+
+def _copied(attributes: Values, names: Iterable[str]) -> str:
+    """Return those of the attributes that have these names, as HTML."""
+    return "".join(
+        f' {name}="{html.escape(attributes[name])}"'
+        for name in names
+        if name in attributes
+    )
 
 
 def tidy(text: str) -> str:

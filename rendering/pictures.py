@@ -71,7 +71,7 @@ def tracking_reason(
     nothing says so. `readers` are the recipients, with or without names.
     """
     sides = [attributes[name] for name in ("width", "height") if name in attributes]
-    if sides and all(side.isdecimal() and int(side) <= TINY for side in sides):
+    if sides and all(int(side) <= TINY for side in sides):
         return f"{' × '.join(sides)} pixels"
     address = unquote(url).lower()
     # Without the names before the addresses.
