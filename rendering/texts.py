@@ -6,25 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from rendering.result import TAG, Outline, without_marks
 from simple_form import TooComplex
-from simple_form.html_reading import BLOCKS, TABLE_PARTS, tokens
+from simple_form.html_reading import BLOCKS, TABLE_PARTS, Token, tokens
 
 _PARAGRAPHS = BLOCKS | TABLE_PARTS
 _LINES = frozenset({"br", "option", "input", "button", "textarea", "select"})
 # Attributes with words or addresses that a recipient sees, hears or follows.
-_READ = (
-    "alt",
-    "title",
-    "value",
-    "placeholder",
-    "label",
-    "aria-label",
-    "content",
-    "href",
-    "src",
-    "background",
+_READ = tuple(
+    "alt title value placeholder label aria-label content href src background".split()
 )
 _SPACES = re.compile(r"\s+")
 # Digits that are raised or lowered, so that 10 with a raised 6 is not 106.
@@ -33,6 +25,8 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 # before it.
 _BARE = re.compile(r"[0-9][0-9.,'’ ]{0,30}")
 _LONGEST_HEAD = 40
+# Ends a table whose end is not written.
+_LAST = Token("end", "table")
 # Elements whose raw content is text.
 _TEXT_INSIDE = frozenset({"title", "textarea", "xmp"})
 
@@ -67,41 +61,27 @@ def outline_of(source: str) -> Outline:
     values: list[str] = []
     markup = hashlib.blake2b(digest_size=16)
     for token in tokens(source):
-        is_read = token.kind in ("text", "lost") or (
-            token.kind == "raw" and token.name in _TEXT_INSIDE
-        )
-        if is_read:
-            text.append(without_marks(token.data))
+        data = token.data
+        if _is_text(token):
+            text.append(without_marks(data))
+            data = ""
         if token.kind == "text":
             continue
-        text.append(TAG)
+        text += (TAG, _line_end(token.name))
         # The digest has no words and no values of attributes in `_READ`, only their
         # names: the values are in the text.
         unread = dict(token.attributes)
-        for name in unread.keys() & _READ:
-            unread[name] = ""
-        written = json.dumps(
-            [
-                token.kind,
-                token.name,
-                "" if is_read else token.data,
-                sorted(unread.items()),
-            ]
-        )
+        unread.update(dict.fromkeys(unread.keys() & _READ, ""))
+        written = json.dumps([token.kind, token.name, data, sorted(unread.items())])
         markup.update(f"{written}\n".encode())
-        values += (
-            _shortened(token.attributes[name])
-            for name in _READ
-            if token.attributes.get(name)
-        )
-        text.append(_line_end(token.name))
+        values += _read_values(token)
     text += (f"\n\n{TAG}{without_marks(one)}" for one in values)
     return Outline("".join(text), markup.hexdigest())
 
 
 # Yields the pieces of `template_of`, except for the numbers of columns.
 def _template(source: str) -> Iterator[str]:
-    attributes: dict[str, None] = {}
+    values: list[str] = []
     raised = 0
     next_number: int | None = None
     for token in tokens(source):
@@ -109,9 +89,7 @@ def _template(source: str) -> Iterator[str]:
             # HTML shows a line end in its source as a space.
             written = _SPACES.sub(" ", token.data)
             yield written.translate(_RAISED) if raised else written
-        elif token.kind == "lost" or (
-            token.kind == "raw" and token.name in _TEXT_INSIDE
-        ):
+        elif _is_text(token):
             yield f"\n{token.data}\n"
         elif token.kind in ("start", "end"):
             yield _line_end(token.name)
@@ -120,19 +98,32 @@ def _template(source: str) -> Iterator[str]:
             elif token.kind == "start" and token.name in ("ol", "li"):
                 # A list whose author chose its numbers: they are written out.
                 name = "start" if token.name == "ol" else "value"
-                chosen = token.attributes.get(name, "").strip()
+                chosen = token.attributes[name].strip()
                 if re.fullmatch("[0-9]{1,9}", chosen):
                     next_number = int(chosen)
                 if token.name == "li" and next_number is not None:
                     yield f"{next_number}. "
                     next_number += 1
-            attributes |= {
-                _shortened(token.attributes[name]): None
-                for name in _READ
-                if token.attributes.get(name)
-            }
-    for value in attributes:
+            values += _read_values(token)
+    for value in dict.fromkeys(values):
         yield f"\n\n{value}"
+
+
+def _is_text(token: Token) -> bool:
+    """Whether the data of a token is text that a recipient may see."""
+    is_inside = token.kind == "raw" and token.name in _TEXT_INSIDE
+    return is_inside or token.kind in ("text", "lost")
+
+
+def _read_values(token: Token) -> Iterator[str]:
+    """Yield the values of a tag's attributes in `_READ`; of a whole file (`data:`) a
+    digest.
+    """
+    for value in filter(None, map(token.attributes.get, _READ)):
+        if value.lower().startswith("data:"):
+            digest = hashlib.blake2b(value.encode("utf-8", "replace"), digest_size=16)
+            value = f"data {digest.hexdigest()}"
+        yield value
 
 
 def _line_end(name: str) -> str:
@@ -142,37 +133,21 @@ def _line_end(name: str) -> str:
     return "\n" if name in _LINES else ""
 
 
-def _shortened(value: str) -> str:
-    """Return the value of an attribute; a digest in place of a whole file (`data:`)."""
-    if not value.lower().startswith("data:"):
-        return value
-    return f"data {hashlib.blake2b(value.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
-
-
 def _columns(source: str) -> Iterator[str]:
     """Yield numbers with the heads of their columns, such as "Amount (EUR) 5000"."""
     heads: list[str] = []
-    for row in _rows(source):
-        if not row or not heads:
-            heads = [cell[:_LONGEST_HEAD] for cell in row]
-            continue
-        for head, cell in zip(heads, row, strict=False):
-            if _BARE.fullmatch(cell):
-                yield f"\n\n{head} {cell}"
-
-
-def _rows(source: str) -> Iterator[list[str]]:
-    """Yield the texts of the cells of each table row, and an empty row where a table
-    begins or ends.
-    """
     cells: list[list[str]] = []
-    for token in tokens(source):
+    for token in chain(tokens(source), [_LAST]):
         if token.kind == "text" and cells:
             cells[-1].append(token.data)
         elif token.kind == "start" and token.name in ("td", "th"):
             cells.append([])
-        elif token.name in ("tr", "table") and token.kind in ("start", "end"):
-            if cells or token.name == "table":
-                yield [" ".join("".join(pieces).split()) for pieces in cells]
+        elif token.kind in ("start", "end") and token.name in ("tr", "table"):
+            row = [" ".join("".join(pieces).split()) for pieces in cells]
             cells = []
-    yield [" ".join("".join(pieces).split()) for pieces in cells]
+            if row and heads:
+                for head, cell in zip(heads, row, strict=False):
+                    if _BARE.fullmatch(cell):
+                        yield f"\n\n{head} {cell}"
+            elif row or token.name == "table":
+                heads = [cell[:_LONGEST_HEAD] for cell in row]
