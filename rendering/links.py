@@ -135,21 +135,18 @@ _PARTS = re.compile(
 )
 # The dots that IDNA reads as a full stop.
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
-WEB_SCHEMES = frozenset({"http", "https"})
-PLAIN_SCHEMES = WEB_SCHEMES | {"mailto", "tel", "sms"}
+# The schemes of web pages, and their usual ports.
+_WEB_PORTS = {"http": "80", "https": "443"}
 # The longest target, in characters, that people may open from the desk.
 MAX_OPENABLE = 8_000
-# Schemes and domains of links that call or write to somebody.
-_CALLING = frozenset(
-    "tel sms smsto mms mmsto callto skype facetime facetime-audio whatsapp viber tg sgnl sip sips".split()
-)
+# Schemes and domains of links that call or write to somebody. A simple form has no
+# others.
+_CALLING = frozenset("tel sms callto skype facetime facetime-audio whatsapp".split())
 _CALLING_DOMAINS = frozenset(
     "wa.me whatsapp.com t.me telegram.me signal.me viber.com".split()
 )
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
-WRITTEN_OUT = re.compile(
-    r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`，、；：！？（）「」『』《》【】]{3,2000}",
-    re.IGNORECASE,
+_WRITTEN_OUT = re.compile(
+    r"(?ai:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`，、；：！？（）「」『』《》【】]{3,2000}"
 )
 
 
@@ -170,24 +167,24 @@ def read_link(
     """
     target = read_target(target)
     scheme, host, _, flags = _split_target(target)
+    texts = [one[:MAX_TEXT] for one in (text, *labels)]
     claim = ""
-    if scheme in PLAIN_SCHEMES | _CALLING and not written_out:
-        claim = _claim(text, labels, before, after, scheme, host, target)
+    if not written_out:
+        claim = _claim(texts, (before, text, after), target)
     if claim:
         flags.append("text_says_other_domain")
     if scheme == "mailto":
-        words = readable(" ".join((text[:MAX_TEXT], *labels))[:MAX_TEXT])
+        words = readable(" ".join(texts)[:MAX_TEXT])
         named = {one.text for one in find_hosts(words)}
         if not named.issuperset(recipients_of(target)[1:]):
             flags.append("hidden_recipient")
     flags += host_flags(host)
     # Web pages and mail addresses, written without blanks.
     is_usual = (
-        scheme == "mailto" or (scheme in WEB_SCHEMES and "://" in target[:8])
+        scheme == "mailto" or (scheme in _WEB_PORTS and "://" in target[:8])
     ) and target.split() == [target]
-    texts = filter(None, map(_one_line, (text, *labels)))
     return Link(
-        next(texts, ""),
+        next(filter(None, map(_one_line, texts)), ""),
         target,
         host,
         registered_domain(host),
@@ -230,17 +227,14 @@ def origin_of(target: str) -> str:
     it.
     """
     scheme, host, port, _ = _split_target(target)
-    if scheme not in WEB_SCHEMES:
+    if scheme not in _WEB_PORTS:
         return f"{scheme}:{host}"
     return f"{scheme}://{host}:{port}" if port else f"{scheme}://{host}"
 
 
 def short_target(target: str) -> str:
     """Return a web address without its scheme; any other target whole."""
-    match = _PARTS.match(target)
-    if match and match.group(1).lower() in WEB_SCHEMES:
-        return match.group(2).lstrip("/\\")
-    return target
+    return re.sub(r"(?ai)^https?:[/\\]*", "", target)
 
 
 @lru_cache(maxsize=4096)
@@ -292,22 +286,15 @@ def scripts(word: str) -> frozenset[str]:
     return frozenset(names - {"FULLWIDTH", "MODIFIER"})
 
 
-def _claim(
-    text: str,
-    labels: Sequence[str],
-    before: str,
-    after: str,
-    scheme: str,
-    host: str,
-    target: str,
-) -> str:
+def _claim(texts: Sequence[str], around: tuple[str, str, str], target: str) -> str:
     """Return the text of a link that names an address to which it does not go; empty if
     none does.
 
-    That is its text or one of its labels, or an address that its text names only
-    together with the words around it.
+    `texts` are its text and its labels. `around` is its text with the words before and
+    after it, because an address may stand partly in these.
     """
-
+    scheme, host, _, _ = _split_target(target)
+    is_web = scheme in _WEB_PORTS
     written_to = set()
     for address in recipients_of(target)[:_MOST_COMPARED]:
         local, _, domain = address.rpartition("@")
@@ -315,21 +302,22 @@ def _claim(
 
     def goes_to(named: NamedHost) -> bool:
         named_host = _ascii_host(named.host)
-        if scheme in WEB_SCHEMES:
+        if is_web:
             return registered_domain(named_host) == registered_domain(host)
         return (named.local, named_host) in written_to
 
-    for label in (text, *labels):
-        matches = [goes_to(named) for named in find_hosts(readable(label[:MAX_TEXT]))]
+    for text in texts:
+        matches = [goes_to(named) for named in find_hosts(readable(text))]
         # Of mail addresses each must be the one written to; of hosts one is enough.
-        if matches and not (any(matches) if scheme in WEB_SCHEMES else all(matches)):
-            return _one_line(label)
+        if matches and not (any(matches) if is_web else all(matches)):
+            return _one_line(text)
+    before, text, after = around
     if text.strip() and (before or after):
         for named in find_hosts_across(before, text, after):
             if not goes_to(named):
                 return named.text
     if scheme in _CALLING or registered_domain(host) in _CALLING_DOMAINS:
-        return _other_phone(text, labels, f"{before}{text}{after}", target)
+        return _other_phone(texts, "".join(around), target)
     return ""
 
 
@@ -340,24 +328,23 @@ _NUMBER_FIELD = re.compile(r"[?&](?:phone|number)=([^&#]*)", re.IGNORECASE)
 _MOST_CODE = 3
 
 
-def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> str:
+def _other_phone(texts: Sequence[str], whole: str, target: str) -> str:
     """Return the first text of a link that names another phone number than the one it
     calls; empty if none does.
 
-    `whole` is `text` with the words around it. It is read if `text` alone has digits
-    but no whole number.
+    `whole` is its text with the words around it. It is read if its text alone has
+    digits but no whole number.
     """
     field = _NUMBER_FIELD.search(target)
     rest = field[1] if field else re.split("[?;,]", target.partition(":")[2])[0]
     # In an address, other digits than these are none.
     called = re.sub("[^+0-9]", "", unquote(rest))
-    is_split = any(map(str.isdecimal, text)) and not _PHONE.search(
-        readable(text[:MAX_TEXT])
-    )
-    for label in (whole if is_split else text, *labels):
-        if "://" in label:
+    if any(map(str.isdecimal, texts[0])) and not _PHONE.search(readable(texts[0])):
+        texts = [whole, *texts]
+    for text in texts:
+        if "://" in text:
             continue
-        for match in _PHONE.finditer(readable(label[:MAX_TEXT]).replace("(0)", "")):
+        for match in _PHONE.finditer(readable(text[:MAX_TEXT]).replace("(0)", "")):
             numbers = sorted(
                 (_phone(match.group()), _phone(called)),
                 key=lambda number: len(number[0]),
@@ -366,7 +353,7 @@ def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> s
             is_same = bool(short) and long.endswith(short)
             most_missing = 0 if has_code and other_has_code else _MOST_CODE
             if not is_same or len(long) - len(short) > most_missing:
-                return _one_line(label)
+                return _one_line(text)
     return ""
 
 
@@ -392,13 +379,9 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
     """Return the scheme, the host, the port if it is not the scheme's default, and the
     flags that follow from the form of the address.
     """
-    target = _IGNORED.sub("", target).strip(_EDGES)
-    if target.replace("\\", "/").startswith("//"):
-        target = f"https:{target}"
-    match = _PARTS.match(target)
+    match = _PARTS.match(read_target(target))
     if not match:
-        is_here = target.startswith("#") or not target
-        return "", "", "", [] if is_here else ["relative"]
+        return "", "", "", []
     scheme = match.group(1).lower()
     rest = match.group(2)
     if scheme == "mailto":
@@ -406,8 +389,9 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
             rest.partition("?")[0].rpartition("@")[2].strip(_EDGES)
         )
         return scheme, host, "", flags
-    if scheme not in WEB_SCHEMES:
-        return scheme, "", "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
+    if scheme not in _WEB_PORTS:
+        is_plain = scheme in ("tel", "sms")
+        return scheme, "", "", [] if is_plain else ["unusual_scheme"]
     # User, host and port: all between the slashes and the path.
     authority = re.split(r"[/\\?#]", rest.lstrip("/\\"), maxsplit=1)[0]
     user, _, host = authority.rpartition("@")
@@ -416,7 +400,7 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
         port = port.lstrip(":")
     else:
         host, _, port = host.partition(":")
-    if port == _DEFAULT_PORTS[scheme]:
+    if port == _WEB_PORTS[scheme]:
         port = ""
     flags = []
     if user:
@@ -492,7 +476,7 @@ def find_bare_links(text: str, known: set[str]) -> list[Link]:
     without those in `known`.
     """
     links: dict[str, Link] = {}
-    for match in WRITTEN_OUT.finditer(text):
+    for match in _WRITTEN_OUT.finditer(text):
         if len(links) == MAX_WRITTEN_OUT:
             break
         url = match.group()
