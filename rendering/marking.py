@@ -2,7 +2,7 @@
 and as text.
 
 Both get the desk's marks: what is hidden, what was left out,
-pictures that are not loaded, invisible characters, and where links really go. `seal` in
+pictures that are not loaded, invisible characters, and where links really go. `sanitized` in
 `render.py` then lets only listed tags and attributes through.
 """
 

@@ -12,7 +12,7 @@ import nh3
 import tinycss2
 
 from common.fingerprint import Content
-from rendering.render import _source
+from rendering.render import sent_html
 from rendering.source_view import render_source
 from simple_form import TooComplex
 from simple_form.html_reading import tokens
@@ -61,7 +61,7 @@ def draw_original(content: Content) -> str:
     # Links have no address any more, and look as before.
     styles = "<style>:where(a){color:#00e;text-decoration:underline}</style>"
     try:
-        source = _NOSCRIPT.sub(r"<\1div", _source(content))
+        source = _NOSCRIPT.sub(r"<\1div", sent_html(content))
         # Raises TooComplex for what would take nh3 or a browser long.
         Tree(source)
         for token, following in pairwise(tokens(source)):

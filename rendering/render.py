@@ -42,7 +42,7 @@ def render_message(content: Content) -> RenderedMessage:
     """
     source = ""
     try:
-        source = _source(content)
+        source = sent_html(content)
         drawing = Drawing(simplify(source), readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
@@ -51,7 +51,7 @@ def render_message(content: Content) -> RenderedMessage:
             text = named(without_surrogates(written))
         drawn = "".join(drawing.out)
         has_content = read or drawing.blocked or "<img" in drawn
-        body = seal(drawn) if has_content else _EMPTY
+        body = sanitized(drawn) if has_content else _EMPTY
         return RenderedMessage(
             document=document(
                 body + left_out(drawing.tally), plain_paper=not drawing.is_coloured
@@ -97,12 +97,12 @@ def parse_content(content: Content) -> ParsedContent:
 def _outline(content: Content) -> Outline:
     """Return the outline of what the sender wrote, without what the mailbox adds."""
     try:
-        return outline_of(_source(replace(content, additions={})))
+        return outline_of(sent_html(replace(content, additions={})))
     except TooComplex:
         return outline_of_text(content.html or content.markdown or "")
 
 
-def _source(content: Content) -> str:
+def sent_html(content: Content) -> str:
     """Return the HTML that the recipient gets, with what the mailbox adds. Raises
     TooComplex for Markdown that would take too long.
     """
@@ -118,7 +118,7 @@ def _source(content: Content) -> str:
     )
 
 
-# The values of attributes that `seal` lets through.
+# The values of attributes that `sanitized` lets through.
 _VALUES = {
     **VALUES,
     "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}"),
@@ -126,7 +126,7 @@ _VALUES = {
 }
 
 
-def seal(marked: str) -> str:
+def sanitized(marked: str) -> str:
     """Return drawn HTML with only what may be shown. The only addresses left are the
     `data:` addresses of pictures.
     """
