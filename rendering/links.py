@@ -99,9 +99,10 @@ def find_hosts(text: str) -> list[NamedHost]:
             labels.pop()
         host = ".".join(labels).rstrip("-_")
         local = (match["local"] or "").lower()
-        is_sure = match["scheme"] or local or host.startswith("www.")
-        is_file = labels[-1] in _FILE_ENDINGS and not is_sure
-        if len(labels) > 1 and not is_file and (is_sure or has_known_suffix(host)):
+        is_host = (match["scheme"] or local or host.startswith("www.")) or (
+            labels[-1] not in _FILE_ENDINGS and has_known_suffix(host)
+        )
+        if len(labels) > 1 and is_host:
             start = match.start("local" if local else "host")
             hosts.append(NamedHost(host, local, start, match.start("host") + len(host)))
     return hosts
@@ -133,8 +134,6 @@ _EDGES = "".join(map(chr, range(0x21)))
 _PARTS = re.compile(
     r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL | re.ASCII
 )
-# The dots that IDNA reads as a full stop.
-_DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
 # The schemes of web pages, and their usual ports.
 _WEB_PORTS = {"http": "80", "https": "443"}
 # The longest target, in characters, that people may open from the desk.
@@ -384,50 +383,44 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
         return "", "", "", []
     scheme = match.group(1).lower()
     rest = match.group(2)
-    if scheme == "mailto":
-        host, flags = _read_host(
-            rest.partition("?")[0].rpartition("@")[2].strip(_EDGES)
-        )
-        return scheme, host, "", flags
-    if scheme not in _WEB_PORTS:
-        is_plain = scheme in ("tel", "sms")
-        return scheme, "", "", [] if is_plain else ["unusual_scheme"]
-    # User, host and port: all between the slashes and the path.
-    authority = re.split(r"[/\\?#]", rest.lstrip("/\\"), maxsplit=1)[0]
-    user, _, host = authority.rpartition("@")
-    if host.startswith("["):
-        host, _, port = host[1:].partition("]")
-        port = port.lstrip(":")
-    else:
-        host, _, port = host.partition(":")
-    if port == _WEB_PORTS[scheme]:
-        port = ""
+    written = ""
+    port = ""
     flags = []
-    if user:
-        flags.append("credentials_in_url")
-    if scheme == "http":
-        flags.append("not_https")
-    if port:
-        flags.append("unusual_port")
-    host, more = _read_host(host)
-    return scheme, host, port, flags + more
-
-
-def _read_host(written: str) -> tuple[str, list[str]]:
-    """Return a host in the form that is looked up, and its flags: `disguised_dot` if
-    another character in it is read as a dot.
-    """
+    if scheme == "mailto":
+        written = rest.partition("?")[0].rpartition("@")[2].strip(_EDGES)
+    elif scheme in _WEB_PORTS:
+        # User, host and port: all between the slashes and the path.
+        authority = re.split(r"[/\\?#]", rest.lstrip("/\\"), maxsplit=1)[0]
+        user, _, written = authority.rpartition("@")
+        if written.startswith("["):
+            written, _, port = written[1:].partition("]")
+            port = port.lstrip(":")
+        else:
+            written, _, port = written.partition(":")
+        if port == _WEB_PORTS[scheme]:
+            port = ""
+        if user:
+            flags.append("credentials_in_url")
+        if scheme == "http":
+            flags.append("not_https")
+        if port:
+            flags.append("unusual_port")
+    elif scheme not in ("tel", "sms"):
+        flags.append("unusual_scheme")
     host = _ascii_host(unquote(written))
-    is_disguised = host.count(".") > written.rstrip(".").count(".") and not _as_ip(host)
-    return host, ["disguised_dot"] if is_disguised else []
+    # Another character in it is read as a dot.
+    if host.count(".") > written.rstrip(".").count(".") and not _as_ip(host):
+        flags.append("disguised_dot")
+    return scheme, host, port, flags
 
 
 def _ascii_host(host: str) -> str:
     """Return a host in the form that is looked up: lower case, ASCII, numbers as an IP
     address.
     """
-    host = unicodedata.normalize("NFKC", stripped(host)[:1000].translate(_DOTS))
-    host = in_punycode(host.lower().rstrip("."))
+    host = unicodedata.normalize("NFKC", stripped(host)[:1000])
+    # By NFKC, the other dots that IDNA reads as a full stop are already one or this.
+    host = in_punycode(host.replace("。", ".").lower().rstrip("."))
     return _as_ip(host) or host
 
 
