@@ -18,8 +18,7 @@ JOBS = {
 # when the parser starts, load everything that is read from files at first use.
 render_message(
     Content(
-        html="<a href='https://xn--mnchen-3ya.example/'>münchen.example</a> 中 &copy;",
-        markdown="**x**",
+        html="<a href='https://xn--mnchen-3ya.example/'>münchen.example</a> 中 &copy;"
     )
 )
 render_message(Content(markdown="**x** | y\n--|--"))
