@@ -4,7 +4,6 @@ document around a message.
 """
 
 import html
-from functools import cache
 from pathlib import Path
 
 from common.fingerprint import Content
@@ -13,7 +12,8 @@ from rendering.links import find_bare_links
 from rendering.result import NOT_SAFE, Difference, RenderedMessage
 from simple_form.result import HIDDEN
 
-STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
+STYLES = Path(__file__).resolve().parents[1] / "static" / "css"
+_STYLE = (STYLES / "rendered_message.css").read_text(encoding="utf-8")
 
 
 def render_source(content: Content, reason: str, source: str = "") -> RenderedMessage:
@@ -56,15 +56,17 @@ def document(body: str, *, plain_paper: bool) -> str:
     """
     paper = "plain" if plain_paper else "white"
     message = f'<div class="message">{body}</div>'
-    return framed("Message", STYLE, f'<body class="{paper}">{message}</body>')
+    return framed("Message", _STYLE, f'<body class="{paper}">{message}</body>')
 
 
-def framed(title: str, style: Path, body: str) -> str:
-    """Return a whole HTML document for a frame. `body` must be safe already."""
+def framed(title: str, style: str, body: str) -> str:
+    """Return a whole HTML document for a frame, with this style sheet. `body` must be
+    safe already.
+    """
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="referrer" content="no-referrer"><style>{_text_of(style)}</style></head>'
+        f'<meta name="referrer" content="no-referrer"><style>{style}</style></head>'
         f"{body}</html>"
     )
 
@@ -84,8 +86,3 @@ def secret_text(tally: Tally) -> tuple[Difference, ...]:
         Difference(HIDDEN, "written in invisible characters", text)
         for text in tally.secret
     )
-
-
-@cache
-def _text_of(style: Path) -> str:
-    return style.read_text(encoding="utf-8")

@@ -5,13 +5,12 @@ with its metadata, or as headings and tables. All text from the file is escaped 
 import base64
 import html
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rendering.invisibles import Tally, named, without_surrogates
-from rendering.source_view import framed, marked
+from rendering.source_view import STYLES, framed, marked
 
-STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
+_STYLE = (STYLES / "part.css").read_text(encoding="utf-8")
 # In characters. If a text is longer, a note says so, and the file can be downloaded.
 MAX_TEXT = 200_000
 RENDERING = "A rendering. The file itself is what is approved."
@@ -32,7 +31,7 @@ _MARKS = {
 
 def document(body: str) -> str:
     """Return a whole document with this HTML, which must be safe, in its body."""
-    return framed("Attached file", STYLE, f"<body>{body}</body>")
+    return framed("Attached file", _STYLE, f"<body>{body}</body>")
 
 
 def sentence(text: str) -> str:
