@@ -85,11 +85,7 @@ def without_surrogates(text: str) -> str:
     """Return `text` with lone surrogates, which no encoding can carry, replaced by the
     replacement character.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
-    return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
@@ -185,8 +181,8 @@ def _split_run(text: str, start: int, end: int) -> tuple[str, str]:
 
 
 def _is_emoji(character: str) -> bool:
-    is_sign = character >= "\u2190"
-    return is_sign and unicodedata.category(character) in ("So", "Sk")
+    # Letters such as © and characters that are none are smaller.
+    return character >= "\u2190" and unicodedata.category(character) in ("So", "Sk")
 
 
 def _secret_text(run: str) -> str:
