@@ -11,7 +11,6 @@ what a browser makes of the original.
 from rendering.invisibles import found_in, named, stripped
 from rendering.parsed import draw_original, render_message
 from rendering.result import (
-    Difference,
     Link,
     ParsedContent,
     RemotePicture,
@@ -19,7 +18,6 @@ from rendering.result import (
 )
 
 __all__ = [
-    "Difference",
     "Link",
     "ParsedContent",
     "RemotePicture",

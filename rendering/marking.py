@@ -2,8 +2,8 @@
 and as text.
 
 Both get the desk's marks: what is hidden, what was left out,
-pictures that are not loaded, invisible characters, and where links really go. `sanitized` in
-`render.py` then lets only listed tags and attributes through.
+pictures that are not loaded, invisible characters, and where links really go. `sanitized`
+in `render.py` then lets only listed tags and attributes through.
 """
 
 import html

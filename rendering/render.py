@@ -14,12 +14,7 @@ from common.markdown import render_markdown
 from common.text_from_html import text_from_html
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import Drawing, tidy
-from rendering.result import (
-    Outline,
-    ParsedContent,
-    RenderedMessage,
-    outline_of_text,
-)
+from rendering.result import Outline, ParsedContent, RenderedMessage, without_marks
 from rendering.source_view import document, left_out, render_source, secret_text
 from rendering.texts import outline_of, template_of, words_of
 from simple_form import TooComplex, simplify
@@ -80,26 +75,27 @@ def parse_content(content: Content) -> ParsedContent:
     """Return what risk findings, search and comparison need of a content."""
     shown = render_message(content)
     outlines = [_outline(content)]
-    if content.html is None:
-        return ParsedContent(shown, outlines=tuple(outlines))
     text_part = None
-    if content.markdown:
+    if content.html is not None and content.markdown:
         text = replace(content, html=None)
         outlines.append(_outline(text))
         # A text that was made from the HTML says the same.
         if content.markdown != text_from_html(content.html):
             text_part = render_message(text)
-    words = words_of(content.html)
-    template = template_of(content.html)
-    return ParsedContent(shown, text_part, words, template, tuple(outlines))
+    html = content.html or ""
+    return ParsedContent(
+        shown, text_part, words_of(html), template_of(html), tuple(outlines)
+    )
 
 
 def _outline(content: Content) -> Outline:
-    """Return the outline of what the sender wrote, without what the mailbox adds."""
+    """Return the outline of what the sender wrote, without what the mailbox adds; its
+    source if it cannot be parsed.
+    """
     try:
         return outline_of(sent_html(replace(content, additions={})))
     except TooComplex:
-        return outline_of_text(content.html or content.markdown or "")
+        return Outline(without_marks(content.html or content.markdown or ""))
 
 
 def sent_html(content: Content) -> str:
@@ -126,12 +122,12 @@ _VALUES = {
 }
 
 
-def sanitized(marked: str) -> str:
+def sanitized(drawn: str) -> str:
     """Return drawn HTML with only what may be shown. The only addresses left are the
     `data:` addresses of pictures.
     """
     return cleaned(
-        marked,
+        drawn,
         tags=set(TAGS),
         attributes={**ATTRIBUTES, "a": {"title", "id"}, "span": {"id"}},
         values=_VALUES,

@@ -2,11 +2,11 @@
 remote pictures and differences. They come back from the parser as JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from simple_form.result import HIDING, LOOK, PREHEADER, Change
+from simple_form.result import HIDING, PREHEADER, Change
 
 # The reason that is shown above the source of a message over which the parser was
 # killed.
@@ -48,7 +48,7 @@ class Link:
     target: str
     host: str
     domain: str
-    flags: tuple[str, ...] = ()
+    flags: Sequence[str] = ()
     # an address in plain text, which mail programs turn into a link by themselves
     written_out: bool = False
     mark: str = ""  # its id in the frame
@@ -89,11 +89,6 @@ class RenderedMessage:
         return sum(bool(one.tracking) for one in self.blocked)
 
     @property
-    def word_differences(self) -> tuple[Difference, ...]:
-        """Words of the original that its recipient may not see, or see elsewhere."""
-        return tuple(one for one in self.differences if one.code != LOOK)
-
-    @property
     def preheader(self) -> str:
         """Words that only lists of messages show."""
         return " ".join(
@@ -121,19 +116,14 @@ class RenderedMessage:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return the message from its fields as read from JSON."""
-        return cls(
-            **{
-                **stored,
-                "blocked": tuple(RemotePicture(**one) for one in stored["blocked"]),
-                "differences": tuple(
-                    Difference(**one) for one in stored["differences"]
-                ),
-                "links": tuple(
-                    Link(**{**one, "flags": tuple(one["flags"])})
-                    for one in stored["links"]
-                ),
-            }
-        )
+        fields = dict(stored)
+        for name, kind in (
+            ("blocked", RemotePicture),
+            ("differences", Difference),
+            ("links", Link),
+        ):
+            fields[name] = tuple(kind(**one) for one in stored[name])
+        return cls(**fields)
 
 
 # Stands for a tag in an outline. `without_marks` removes it from the text of a message.
@@ -156,11 +146,6 @@ class Outline:
 
     text: str
     markup: str = ""
-
-
-def outline_of_text(source: str) -> Outline:
-    """Return the outline of a body that is not parsed: its source, without marks."""
-    return Outline(without_marks(source))
 
 
 @dataclass(frozen=True)
