@@ -180,8 +180,7 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 @pytest.mark.slow
 def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched):
     shown = {
-        name: render_message(mail.content).word_differences
-        for name, mail in MAILS.items()
+        name: render_message(mail.content).differences for name, mail in MAILS.items()
     }
     passages = {
         name: [one.passage for one in found if one.passage and one.mark]
