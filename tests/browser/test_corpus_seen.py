@@ -7,18 +7,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from common.fingerprint import Content
 from dashboard.frame.middleware import _FRAME_POLICY
 from rendering.original import draw_original
 from rendering.render import render_message
-from tests.corpus import HERE, all_mails
+from tests.corpus import all_letters, all_mails
 
 MAILS = {mail.name: mail for mail in all_mails()}
 # By name, what is drawn with its original look: the mails, and letters by readers.
-ORIGINALS = {name: mail.content for name, mail in MAILS.items()} | {
-    path.stem: Content(html=path.read_bytes().decode().partition("\n\n")[2])
-    for path in sorted(HERE.glob("readers/*.letter"))
-}
+ORIGINALS = {one.name: one.content for one in (*all_mails(), *all_letters())}
 ORIGIN = "http://corpus.example"
 # A control: this mail, unsanitised, loads from here.
 LOUD = f'<img src="{ORIGIN}/seen"><link rel="stylesheet" href="{ORIGIN}/seen"><script src="{ORIGIN}/seen"></script>'

@@ -1,8 +1,8 @@
-"""Reads the corpus of hostile mails: files with an email body, and what its rendering
-must and must not have. README.md says how a file is written.
+"""Reads the corpus: hostile mails, and letters by readers. Each file has a head of lines
+such as `name: value`, and an email body. README.md says what a head means.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.fingerprint import Content
@@ -12,11 +12,11 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Mail:
-    """One file of the corpus: its body, and the lines before it by name."""
+    """One file: its body, and the values of its head by name."""
 
     name: str
     body: str
-    expected: dict[str, list[str]] = field(default_factory=dict)
+    expected: dict[str, list[str]]
 
     @property
     def content(self):
@@ -25,8 +25,8 @@ class Mail:
         return Content(html=self.body)
 
 
-def read_mail(path):
-    head, _, body = path.read_text(encoding="utf-8").partition("\n---\n")
+def read_mail(path, after_head):
+    head, _, body = path.read_bytes().decode().partition(after_head)
     expected = {}
     for line in head.splitlines():
         name, _, value = line.partition(": ")
@@ -37,24 +37,13 @@ def read_mail(path):
 
 
 def all_mails():
-    return [read_mail(path) for path in sorted(HERE.glob("*.mail"))]
-
-
-@dataclass(frozen=True)
-class Letter:
-    """A letter by somebody who did not build the simple form. `harm` is what it is
-    meant to do to words: hide, cover, move, cut, add, change or none.
-    """
-
-    name: str
-    harm: str
-    body: str
+    """Return the hostile mails, whose rendering must be as their heads say."""
+    return [read_mail(path, "\n---\n") for path in sorted(HERE.glob("*.mail"))]
 
 
 def all_letters():
-    letters = []
-    for path in sorted((HERE / "readers").glob("*.letter")):
-        head, _, body = path.read_bytes().decode().partition("\n\n")
-        harm = head.partition("\nharm: ")[2].partition("\n")[0]
-        letters.append(Letter(path.stem, harm, body))
-    return letters
+    """Return letters by people who did not build the simple form. `harm` is what one is
+    meant to do to words: hide, cover, move, cut, add, change or none.
+    """
+    paths = sorted((HERE / "readers").glob("*.letter"))
+    return [read_mail(path, "\n\n") for path in paths]
