@@ -1,11 +1,11 @@
 """Chromium as the judge of messages: which words cannot be read, or stand at another
-place than in the source. `python -m tests.judge.judging 10000` judges that many.
+place than in the source. `python -m tests.judge.judging 10000 7` judges that many, drawn
+by lot from this seed.
 """
 
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from itertools import islice, product
 from pathlib import Path
 
@@ -17,86 +17,79 @@ from simple_form import TooComplex, simplify
 from tests.judge.letters import many
 
 WIDTHS = (320, 800, 1400)
+# What is put before a page, by colour scheme.
+HEADS = {"light": "", "dark": "<meta name=color-scheme content=dark>"}
 # Frames on one page.
 AT_ONCE = 40
-_WORD = re.compile(r"\w+")
 SCRIPT = (Path(__file__).parent / "words.js").read_text().rstrip().removesuffix(";")
 
 
 class Judge:
-    """Draws HTML in a browser. `judging` makes one."""
+    """Draws HTML in a browser of its own."""
 
-    def __init__(self, browser):
-        self.pages = {
-            scheme: browser.new_context(color_scheme=scheme).new_page()
-            for scheme in ("light", "dark")
-        }
-        for page in self.pages.values():
-            page.route("**/*", lambda route: route.abort())
-            page.set_content("<!doctype html><body style='margin:0'>")
-
-    def wrong_with(
-        self, sources: Sequence[str], schemes=("light", "dark")
-    ) -> list[set[str]]:
-        """Return for each of these pages what is wrong with its words."""
-        found = [set() for _ in sources]
-        for scheme, width in product(schemes, WIDTHS):
-            for start in range(0, len(sources), AT_ONCE):
-                part = sources[start : start + AT_ONCE]
-                if scheme == "dark":
-                    part = [
-                        f"<meta name=color-scheme content=dark>{one}" for one in part
-                    ]
-                given = {"pages": part, "width": width, "dark": scheme == "dark"}
-                answers = self.pages[scheme].evaluate(SCRIPT, given)
-                for at, answer in enumerate(answers, start):
-                    found[at] |= {f"{scheme} {width} {one}" for one in answer}
-        return found
-
-    def misses(self, letters: Sequence[str]) -> dict[str, list[str]]:
-        """Return by letter what is wrong with its simple form, with the original if that
-        counts as the same, and its words that are neither written nor named.
-        """
-        forms = []
-        for letter in letters:
-            try:
-                forms.append((letter, simplify(letter)))
-            except TooComplex:
-                continue
-        missed = {}
-        drawn = self.wrong_with([form.html for _, form in forms])
-        same = [letter for letter, form in forms if not form.changes]
-        originals = dict(zip(same, self.wrong_with(same, ["light"]), strict=True))
-        for (letter, form), wrong in zip(forms, drawn, strict=True):
-            told = " ".join(
-                (words_of(form.html), *(one.passage for one in form.changes))
-            )
-            lost = set(_WORD.findall(words_of(letter))) - set(_WORD.findall(told))
-            wrong |= {f"original {one}" for one in originals.get(letter, ())}
-            wrong |= {f"lost: {word}" for word in lost}
-            again = simplify(form.html)
-            if again.html != form.html or again.changes:
-                wrong.add("its simple form is another one")
-            if wrong:
-                missed[letter] = sorted(wrong)
-        return missed
-
-
-@contextmanager
-def judging():
-    """Yield a judge with its own browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+    def __init__(self):
+        self._playwright = sync_playwright().start()
+        browser = self._playwright.chromium.launch(
             executable_path=find_chromium(),
             args=["--no-sandbox", "--disable-dev-shm-usage"],
         )
-        yield Judge(browser)
-        browser.close()
+        self._pages = {}
+        for scheme in HEADS:
+            page = browser.new_context(color_scheme=scheme).new_page()
+            page.route("**/*", lambda route: route.abort())
+            page.set_content("<!doctype html><body style='margin:0'>")
+            self._pages[scheme] = page
+
+    def close(self):
+        self._playwright.stop()
+
+    def wrong_with(self, sources, schemes=tuple(HEADS)):
+        """Return by page what is wrong with its words."""
+        found = {source: set() for source in sources}
+        starts = range(0, len(sources), AT_ONCE)
+        for scheme, width, start in product(schemes, WIDTHS, starts):
+            part = sources[start : start + AT_ONCE]
+            drawn = [HEADS[scheme] + one for one in part]
+            given = {"pages": drawn, "width": width, "dark": scheme == "dark"}
+            answers = self._pages[scheme].evaluate(SCRIPT, given)
+            for source, answer in zip(part, answers, strict=True):
+                found[source].update(f"{scheme} {width} {one}" for one in answer)
+        return found
+
+    def misses(self, letters):
+        """Return by letter what is wrong with its simple form, with the original if that
+        counts as the same, and its words that are neither written nor named.
+        """
+        forms = {}
+        for letter in letters:
+            with suppress(TooComplex):
+                forms[letter] = simplify(letter)
+        drawn = self.wrong_with([form.html for form in forms.values()])
+        same = [letter for letter, form in forms.items() if not form.changes]
+        originals = self.wrong_with(same, ["light"])
+        missed = {}
+        for letter, form in forms.items():
+            told = [words_of(form.html), *(one.passage for one in form.changes)]
+            lost = _words(words_of(letter)) - _words(" ".join(told))
+            wrong = sorted(drawn[form.html])
+            wrong += [f"original {one}" for one in originals.get(letter, ())]
+            wrong += [f"lost: {word}" for word in lost]
+            again = simplify(form.html)
+            if again.html != form.html or again.changes:
+                wrong.append("its simple form is another one")
+            if wrong:
+                missed[letter] = wrong
+        return missed
+
+
+def _words(text):
+    return set(re.findall(r"\w+", text))
 
 
 if __name__ == "__main__":
-    with judging() as judge:
-        letters = (one.html for one in many(int(sys.argv[1]), seed=sys.argv[2]))
-        while part := list(islice(letters, 400)):
-            for html, wrong in judge.misses(part).items():
-                print(wrong[:5], html, sep="\n", end="\n\n", flush=True)
+    judge = Judge()
+    letters = many(int(sys.argv[1]), seed=sys.argv[2])
+    while part := list(islice(letters, 400)):
+        for html, wrong in judge.misses(part).items():
+            print(wrong[:5], html, sep="\n", end="\n\n", flush=True)
+    judge.close()

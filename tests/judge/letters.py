@@ -1,60 +1,26 @@
 """Writes random messages for the judge, with nearly all that HTML and CSS have to hide,
-cover, move or add words.
+cover, move or add words. `many` returns them.
 
-Words consist of H, M and N, so that each has the same width backwards. A message has
-only one to three odd things: with many, a finding about one would excuse the others.
+A message has only one to three odd things: with many, a finding about one would excuse
+the others.
 """
 
 import random
 import re
-from dataclasses import dataclass
-from itertools import islice, product
-
-
-@dataclass(frozen=True)
-class Letter:
-    """A message, with the width of the window in which it is drawn and its colour
-    scheme.
-
-    If it is `is_whole`, all its words are judged. Otherwise the judge skips an original
-    for which `simplify` already names a harm.
-    """
-
-    html: str
-    width: int = 400
-    scheme: str = "light"
-    is_whole: bool = False
-
-
-def vocabulary():
-    """Return words of H, M and N. Each differs from itself backwards in every letter,
-    and none is another one backwards.
-    """
-    found = ("".join(letters) for letters in product("HMN", repeat=6))
-    return [
-        one
-        for one in found
-        if one < one[::-1] and all(a != b for a, b in zip(one, one[::-1], strict=True))
-    ]
-
-
-WORDS = random.Random(1).sample(vocabulary(), 100)
+from itertools import count, islice
 
 
 def _each(text):
     return [" ".join(one.split()) for one in text.split(" |")]
 
 
-def _values(text):
-    lines = (
-        line.partition(":")
-        for line in re.sub(r"\n *\| ", " | ", text.strip()).splitlines()
-    )
-    return {name.strip(): _each(f" {values}") for name, _, values in lines}
+def _lines(text):
+    """Return the lines of a text; one that begins with | goes on with the one above."""
+    return re.sub(r"\n *\| ", " | ", text.strip()).splitlines()
 
 
 # Properties, each with values that do harm, that do none, and that lie between.
-PROPERTIES = _values("""
+PROPERTIES = _lines("""
     color: #fff | white | transparent | #000 | inherit | foo | rgba(0,0,0,.05) | #fffffe | canvas | currentcolor
       | hsl(0 0% 100%) | light-dark(#fff, #fff) | var(--w) | rgb(from white r g b) | color-mix(in srgb, #fff, #fff)
       | color(srgb 1 1 1) | lab(100 0 0) | oklch(1 0 0) | ffffff | #FFF0 | initial | blue | gray | windowtext
@@ -443,7 +409,7 @@ AROUND = _each("""
     @media tv{#} | <!-- # --> | @media (orientation:landscape){#} | @charset "x"; # | @foo x; # |
     @media screen{@media (min-width:1px){#}} | body{& #} | x{;} # | @starting-style{#} | @document url(){#} |
     @media handheld, screen and (color){#} | @media screen{@supports (color:red){#}} |
-    @media (hover:none),(hover:hover){#}
+    @media (hover:none),(hover:hover){#} | #.c1{color:#000} | #.c1{color:#000 !important}
 """)
 # Rules that add words, or seem to.
 ADDING = _each("""
@@ -471,7 +437,8 @@ STYLE_TAGS = _each("""
     <style type="text/less"> | <style/>
 """)
 BODIES = _each("""
-    <body> | <body> | <body> | <body^> | <body^> | <body bgcolor=black text=white> | <body link=white> |
+    <body> | <body> | <body> | <body> | <body> | <body> | <body> | <body> | <body> | <body^> | <body^> |
+    <body bgcolor=black text=white> | <body link=white> |
     <html^><body^> | <body hidden> | <meta name=color-scheme content="light dark"> |
     <meta name=color-scheme content=dark> | <body style="margin:0"> | <body bgcolor=#eee>
 """)
@@ -487,7 +454,12 @@ PLAIN = _each("""
     color:#fff;background-color:#000 | display:table | position:relative | background:#fff | width:200px |
     font-size:12px | padding:10px 20px | display:grid | text-align:right | margin:0 auto
 """)
-_SLOT = re.compile("[~^%]")
+# How a declaration is written: with its property as N and its value as V.
+WRITTEN = _each("""
+    N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V | N:V |
+    N:V !important | N:calc(V) | -webkit-N:V | N:/**/V/**/ | N:V;N:foo | N:V;N:0 | N:V;N:-1 | N:V;N:inherit |
+    N:var(--none, V) | {};N:V | N&colon;V
+""")
 
 
 class _Writer:
@@ -495,162 +467,89 @@ class _Writer:
 
     def __init__(self, dice):
         self.dice = dice
-        self.words = iter(WORDS)
+        self.words = (f"word{number}" for number in count())
         self.left = dice.choice([1, 1, 1, 1, 1, 1, 2, 3])
         self.rules = []
-        self.names = 0
 
     def write(self):
-        dice = self.dice
-        body = self.filled(dice.choice(BODIES), 0) if dice.random() < 0.3 else "<body>"
-        parts = [self.node(3) for _ in range(dice.choice([1, 2, 2, 3]))]
-        if self.left and dice.random() < 0.3:
-            self.left -= 1
-            parts.insert(
-                dice.randrange(len(parts) + 1), self.filled(dice.choice(COVERS), 0)
-            )
-        while self.left > 0:
-            before = self.left
-            parts.append(self.node(2))
-            self.left = min(self.left, before - 1)
-        sheets = self.sheets()
-        return f"{dice.choice(DOCTYPES)}{sheets}{body}{''.join(parts)}"
-
-    def sheets(self):
-        if not self.rules:
-            return ""
-        wrapped = [
+        body = self.filled(self.dice.choice(BODIES), 0)
+        while self.left:
+            body += self.node(3)
+        sheet = "".join(
             self.dice.choice(AROUND).replace("#", rule, 1) for rule in self.rules
-        ]
-        text = "".join(wrapped)
-        sheet = (
-            SHEET if "--" in text or "gone" in text or self.dice.random() < 0.1 else ""
         )
-        return f"{self.dice.choice(STYLE_TAGS)}{sheet}{text}</style>"
+        if "--" in sheet or "gone" in sheet:
+            sheet = SHEET + sheet
+        if sheet:
+            sheet = f"{self.dice.choice(STYLE_TAGS)}{sheet}</style>"
+        return self.dice.choice(DOCTYPES) + sheet + body
 
-    def text(self, most=3):
-        return " ".join(
-            islice(self.words, self.dice.randint(1, most))
-        ) + self.dice.choice([" ", " ", " ", "\n", "&nbsp;"])
+    def text(self, most):
+        words = islice(self.words, self.dice.randint(1, most))
+        return " ".join(words) + self.dice.choice([" ", " ", " ", "\n", "&nbsp;"])
 
     # Returns an element with content, or text, at most `depth` levels deep.
     def node(self, depth):
-        if depth == 0 or self.dice.random() < 0.3:
-            return self.text()
-        made = self.filled(
-            self.dice.choice(UNUSUAL if self.dice.random() < 0.07 else ORDINARY), depth
-        )
-        if self.left and self.dice.random() < 0.04:
+        kind = self.dice.random()
+        if depth <= 0 or kind < 0.3:
+            return self.text(3)
+        if self.left and kind < 0.35:
+            self.left -= 1
+            cover = self.filled(self.dice.choice(COVERS), depth)
+            return self.text(2) + cover + self.text(2)
+        elements = UNUSUAL if kind > 0.95 else ORDINARY
+        made = self.filled(self.dice.choice(elements), depth)
+        if self.left and kind > 0.92:
             # A style that does little harm once may do much if it is repeated.
             self.left -= 1
-            style = self.dice.choice(
-                [
-                    self.declaration(),
-                    "opacity:.6",
-                    "vertical-align:8px",
-                    "margin-left:250px",
-                ]
-            )
             tag = self.dice.choice(["div", "span", "small", "sub", "blockquote", "b"])
             times = self.dice.choice([2, 4, 9])
-            made = f'<{tag} style="{style}">' * times + made + f"</{tag}>" * times
+            start = f"<{tag} style='{self.declaration()}'>"
+            made = start * times + made + f"</{tag}>" * times
         return made
 
     def filled(self, pattern, depth):
         parts = {
-            "~": lambda: self.node(depth - 1) if depth > 0 else self.text(),
-            "%": lambda: self.text(1).strip(),
+            "~": lambda: self.node(depth - 1),
+            "%": lambda: self.text(1),
             "^": lambda: self.attributes(pattern),
         }
-        return _SLOT.sub(lambda slot: parts[slot.group()](), pattern)
+        return re.sub("[~^%]", lambda slot: parts[slot.group()](), pattern)
 
     # Returns attributes for an element; an odd thing if some are left.
     def attributes(self, pattern):
         dice = self.dice
-        if self.left and dice.random() < 0.4:
-            self.left -= 1
-            kind = dice.random()
-            if kind < 0.15:
-                return f" {dice.choice(ATTRIBUTES)}"
-            if kind < 0.22:
-                return self.ruled(pattern, dice.choice(ADDING), whole=True)
-            style = dice.choice(RECIPES) if kind < 0.5 else self.declaration()
-            if dice.random() < 0.2:
-                style += f";{self.declaration()}"
-            if dice.random() < 0.3:
-                return self.ruled(pattern, style)
-            return self.inline(style)
-        return f' style="{dice.choice(PLAIN)}"' if dice.random() < 0.2 else ""
-
-    def inline(self, style):
-        dice = self.dice
-        if '"' in style:
+        if not self.left or dice.random() < 0.6:
+            return dice.choice(["", "", "", f" style='{dice.choice(PLAIN)}'"])
+        self.left -= 1
+        kind = dice.random()
+        style = dice.choice([dice.choice(RECIPES), self.declaration()])
+        if kind > 0.85:
+            return f" {dice.choice(ATTRIBUTES)}"
+        if kind > 0.25:
             return f" style='{style}'"
-        if dice.random() < 0.03 and " " not in style:
-            return f" style={style}"
-        if dice.random() < 0.03:
-            style = style.replace(":", "&colon;", 1)
-        return f' {dice.choice(["style", "style", "style", "STYLE"])}="{style}"'
-
-    # Adds a rule to the style sheet, and returns attributes that make it apply.
-    def ruled(self, pattern, rule, whole=False):
-        self.names += 1
-        match = re.match(r"<([a-z]+)", pattern)
-        tag = match[1] if match else "p"
-        selector = rule if whole else self.dice.choice(SELECTORS) + "{" + rule + "}"
-        named = re.sub(
-            r"\bT\b",
-            tag,
-            re.sub(
-                r"\bI\b", f"i{self.names}", re.sub(r"\bC\b", f"c{self.names}", selector)
-            ),
-        )
-        self.rules.append(named)
-        if self.dice.random() < 0.15:
-            self.rules.append(
-                f".c{self.names}{{color:#000{self.dice.choice(['', ' !important'])}}}"
-            )
-        return f' class="c{self.names}" id="i{self.names}" title="HMN"'
+        # A rule of the style sheet instead.
+        number = len(self.rules) + 1
+        rule = f"{dice.choice(SELECTORS)}{{{style}}}"
+        if kind < 0.07:
+            rule = dice.choice(ADDING)
+        tag = re.match("<([a-z]*)", pattern)[1]
+        for slot, name in {"T": tag, "C": f"c{number}", "I": f"i{number}"}.items():
+            rule = re.sub(rf"\b{slot}\b", name, rule)
+        self.rules.append(rule)
+        return f' class="c{number}" id="i{number}" title="word"'
 
     # Returns a random declaration, sometimes written in an unusual way.
     def declaration(self):
-        dice = self.dice
-        name = dice.choice(list(PROPERTIES))
-        value = dice.choice(PROPERTIES[name])
-        kind = dice.random()
-        if kind < 0.04:
-            value += " !important"
-        elif kind < 0.06:
-            value = f"calc({value})"
-        elif kind < 0.08:
-            name = f"-webkit-{name}" if name[0] != "-" else name
-        elif kind < 0.10:
-            name = "\\" + format(ord(name[0]), "x") + " " + name[1:]
-        elif kind < 0.12:
+        name, _, values = self.dice.choice(PROPERTIES).strip().partition(": ")
+        if self.dice.random() < 0.02:
             name = name.upper()
-        elif kind < 0.14:
-            value = f"/**/{value}/**/"
-        elif kind < 0.16:
-            value += f";{name}:{dice.choice(['foo', '0', '-1', '16', 'inherit', 'initial', 'auto'])}"
-        elif kind < 0.17:
-            value = f"var(--none, {value})"
-        elif kind < 0.18:
-            name = f"{{}};{name}"
-        return f"{name}:{value}"
-
-
-def drawn(seed, is_whole):
-    """Return the random message of a seed; always the same for the same seed."""
-    dice = random.Random(str(seed))
-    width = dice.choice([400, 400, 400, 320, 600])
-    return Letter(
-        _Writer(dice).write(),
-        width,
-        "dark" if dice.random() < 0.08 else "light",
-        is_whole,
-    )
+        written = self.dice.choice(WRITTEN)
+        parts = {"N": name, "V": self.dice.choice(_each(values))}
+        return re.sub(r"\b[NV]\b", lambda slot: parts[slot.group()], written)
 
 
 def many(number, seed):
-    """Return this many random messages."""
-    return (drawn(f"{seed} {one}", one % 4 == 0) for one in range(number))
+    """Yield this many random messages; always the same for the same seed."""
+    for one in range(number):
+        yield _Writer(random.Random(f"{seed} {one}")).write()

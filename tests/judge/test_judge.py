@@ -3,13 +3,12 @@ word can be read, at its place, and none is lost.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 
 from launcher.quality import find_chromium
 from tests.corpus import all_letters
-from tests.judge.judging import judging
+from tests.judge.judging import Judge
 from tests.judge.letters import many
 
 pytestmark = [
@@ -21,44 +20,42 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def judge():
+def ask():
+    """Return a function that calls a method of a judge."""
     # Playwright has one event loop in each thread, and tests of pages use that of this
     # one.
     with ThreadPoolExecutor(1) as pool:
-        context = judging()
-        made = pool.submit(context.__enter__).result()
-        yield SimpleNamespace(
-            misses=lambda letters: pool.submit(made.misses, letters).result(),
-            wrong_with=lambda pages: pool.submit(made.wrong_with, pages).result(),
-        )
-        pool.submit(context.__exit__, None, None, None).result()
+        judge = pool.submit(Judge).result()
+        yield lambda method, given: pool.submit(method, judge, given).result()
+        pool.submit(judge.close).result()
 
 
-def test_forms_of_letters_drawn_by_lot_are_right(judge):
-    assert judge.misses([one.html for one in many(200, seed=1)]) == {}
+def test_forms_of_letters_drawn_by_lot_are_right(ask):
+    assert ask(Judge.misses, many(200, seed=1)) == {}
 
 
-def test_forms_of_letters_of_readers_are_right(judge):
+def test_forms_of_letters_of_readers_are_right(ask):
     # In one of them a character is left out inside of a word.
     letters = [one.body for one in all_letters() if not one.name.startswith("087")]
-    assert judge.misses(letters) == {}
+    assert ask(Judge.misses, letters) == {}
 
 
-@pytest.mark.parametrize(
-    ("html", "what"),
-    [
-        ("<p>one <b>two</b></p>", set()),
-        ("<p>one <b style='display:none'>two</b></p>", {"hidden"}),
-        ("<p>one <b style='color:#fff;background:#fff'>two</b></p>", {"unreadable"}),
-        ("<p>one <b style='margin-left:-30px'>two</b></p>", {"garbled"}),
-        ("<p>one <b style='float:left'>two</b></p>", {"moved"}),
-        ("<p style='position:absolute;left:-99px'>one</p>", {"outside", "covered"}),
-        (
-            "<p>one</p><div style='background:#fff;margin-top:-60px;height:60px;position:relative'>",
-            {"covered"},
-        ),
-    ],
-)
-def test_judge_sees_what_is_done_to_words(judge, html, what):
-    (found,) = judge.wrong_with([f"<!doctype html><body>{html}"])
-    assert {one.split()[2].rstrip(":") for one in found} == what
+# What a page does to its words.
+DONE = {
+    "<p>one <b>two</b></p>": "",
+    "<p>one <b style='display:none'>two</b></p>": "hidden",
+    "<p>one <b style='color:#fff;background:#fff'>two</b></p>": "unreadable",
+    "<p>one <b style='margin-left:-30px'>two</b></p>": "garbled",
+    "<p>one <b style='float:left'>two</b></p>": "moved",
+    "<p style='position:absolute;left:-99px'>one</p>": "covered outside",
+    "<p>one</p><hr style='background:#fff;margin-top:-60px;height:60px;position:relative'>": "covered",
+}
+
+
+def test_judge_sees_what_is_done_to_words(ask):
+    pages = {f"<!doctype html><body>{html}": done for html, done in DONE.items()}
+    found = {
+        page: " ".join(sorted({one.split()[2].rstrip(":") for one in wrong}))
+        for page, wrong in ask(Judge.wrong_with, list(pages)).items()
+    }
+    assert found == pages
