@@ -2,16 +2,13 @@
 counts as the same. `tests/judge` has it drawn by a browser.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from common.fingerprint import Content
-from common.text_from_html import text_from_html
-from risk.jobs import examine
-from simple_form import TooComplex, simplify
-from simple_form.result import HIDDEN, LEFT_OUT, LOOK, PREHEADER, SHOWN
+from simple_form import TooComplex, simplify, text_of
+from simple_form.declarations import rows
+from simple_form.result import HIDING, LOOK, SHOWN
 from simple_form.simplify import WRAPS
 from tests.corpus import all_letters
 
@@ -24,137 +21,107 @@ DESIGNED = [
     *sorted((CORPUS / "honest").glob("*_designed_*.html")),
 ]
 
-# By code, originals of which "word" is removed, shown, or left out.
-NAMED = {
-    HIDDEN: (
-        "<p>x <b style='display:none'>word</b></p>",
-        "<p>x</p><p hidden>word</p>",
-        "<p>x</p><p style='visibility:hidden'>word <i style='font-size:20px'>word</i></p>",
-        "<p>x</p><p style='font:0/0 a'>word</p>",
-        "<p>x</p><div style='max-height:0;overflow:hidden'>word</div>",
-        "<p>x</p><div style='position:absolute;left:-9999px'>word</div>",
-        "<p>x</p><p style='d\\69splay:/**/none!important;display:block'>word</p>",
-    ),
-    SHOWN: (
-        "<p style='color:#fff'>word</p>",
-        "<font color=white>word</font>",
-        "<style>.a{color:#fff}</style><p class=a>word</p>",
-        "<style>.b{color:#fff}.a{color:#000}</style><p class='b a' style='background:#000'>word</p>",
-        "<p>x</p><style>.a{display:none}</style><p class=a>word</p>",
-        "<style>a:link{background:#000}</style><a style='color:#fff'>word</a>",
-    ),
-    PREHEADER: (
-        "<div style='display:none'>word</div><p>x</p>",
-        "<style>.a{display:none}</style><div class=a>word</div><p>x</p>",
-        "<div style='font-size:1px;color:#fff'>word</div><p>x</p>",
-    ),
-    LEFT_OUT: (
-        "x<template>word</template>",
-        "x<!--[if mso]>word<![endif]-->",
-        "x<input value=word>",
-        "x<iframe>word</iframe>",
-        "x<!-- word",
-        "<map><area href=https://word.example></map>",
-    ),
-}
-# What its recipient may see differently.
-DIFFERENT = (
-    "<p>a <b style='float:right'>word</b></p>",
-    "<style>p > b{display:none}</style><p><b>word</b></p>",
-    "<style>@media (max-width:9em){p{display:none}}</style><p>word</p>",
-    "<style>.A{color:#fff}</style><p class=a>word</p>",
-    "<style>title{display:block}</style><title>word</title>",
-    "<div bgcolor=black>word</div>",
-    "<p style='line-height:.5;font-size:40px'>word word</p>",
-    f"<pre>a{' ' * 200}word</pre>",
-    f"a{'<br>' * 80}word",
-    "<table width='400%'><tr><td>word</table>",
-    "<ruby>word<rt>not</rt></ruby>",
-    "<p style='font-family:Wingdings'>word</p>",
-    "<svg><text>word</text></svg>",
-    "<table><tr><td dir=rtl>10 > 20</table>",
-    "<p style='opacity:.5\u212a'>word</p>",
-    "<p>1\u202e2</p>",
-    "<img src='data:image/svg+xml,x' alt=word>",
-    "<LIN\u212a>word",
-    "<font color=white><p>word</font>word",
+
+# What becomes of "word" in an original; "different" where its recipient may see it
+# otherwise, and "same" where every program shows the same.
+ORIGINALS = list(
+    rows("""
+hidden     <p>x <b style='display:none'>word</b></p>
+hidden     <p>x</p><p hidden>word</p>
+hidden     <p>x</p><p style='visibility:hidden'>word <i style='font-size:20px'>word</i></p>
+hidden     <p>x</p><p style='font:0/0 a'>word</p>
+hidden     <p>x</p><div style='max-height:0;overflow:hidden'>word</div>
+hidden     <p>x</p><div style='position:absolute;left:-9999px'>word</div>
+hidden     <p>x</p><p style='d\\69splay:/**/none!important;display:block'>word</p>
+shown      <p style='color:#fff'>word</p>
+shown      <font color=white>word</font>
+shown      <style>.a{color:#fff}</style><p class=a>word</p>
+shown      <style>.b{color:#fff}.a{color:#000}</style><p class='b a' style='background:#000'>word</p>
+shown      <p>x</p><style>.a{display:none}</style><p class=a>word</p>
+shown      <style>a:link{background:#000}</style><a style='color:#fff'>word</a>
+preheader  <div style='display:none'>word</div><p>x</p>
+preheader  <style>.a{display:none}</style><div class=a>word</div><p>x</p>
+preheader  <div style='font-size:1px;color:#fff'>word</div><p>x</p>
+left_out   x<template>word</template>
+left_out   x<!--[if mso]>word<![endif]-->
+left_out   x<input value=word>
+left_out   x<iframe>word</iframe>
+left_out   x<!-- word
+left_out   <map><area href=https://word.example></map>
+look       <p>a <b style='float:right'>word</b></p>
+look       <style>p > b{display:none}</style><p><b>word</b></p>
+look       <style>@media (max-width:9em){p{display:none}}</style><p>word</p>
+look       <style>.A{color:#fff}</style><p class=a>word</p>
+look       <style>title{display:block}</style><title>word</title>
+look       <div bgcolor=black>word</div>
+look       <p style='line-height:.5;font-size:40px'>word word</p>
+look       <table width='400%'><tr><td>word</table>
+look       <ruby>word<rt>not</rt></ruby>
+look       <p style='font-family:Wingdings'>word</p>
+look       <svg><text>word</text></svg>
+look       <table><tr><td dir=rtl>10 > 20</table>
+look       <p style='opacity:.5\u212a'>word</p>
+look       <p>1\u202e2</p>
+look       <img src='data:image/svg+xml,x' alt=word>
+look       <LIN\u212a>word
+look       <font color=white><p>word</font>word
+same       <p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>
+same       <style>a:hover{color:#fff}.i{background:#222;color:#fff}</style><p class=i>word</p>
+same       <p style='text-indent:-18pt;margin-left:36pt'><span style='font-family:Symbol'>·</span>word</p>
+same       <a href='https://a.example' style='color:#fff;background:#036;display:inline-block'>word</a>
+same       <div style='display:flex;gap:8px'><span>word</span><span>9</span></div>
+same       <div dir=rtl>\u05d0\u05d1 word</div>
+same       <table border=1 cellpadding=4><tr><th bgcolor=#ddd>word<td align=right>9</table>
+same       <blockquote type=cite>word</blockquote><ul><li>a<li>b</ul><q>word</q>
+""")
 )
-# What looks the same in every program.
-SAME = (
-    "<p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>",
-    "<style>a:hover{color:#fff}.i{background:#222;color:#fff}</style><p class=i>word</p>",
-    "<p style='text-indent:-18pt;margin-left:36pt'><span style='font-family:Symbol'>·</span>word</p>",
-    "<a href='https://a.example' style='color:#fff;background:#036;border-radius:9px;display:inline-block'>word</a>",
-    "<div style='display:flex;gap:8px'><span>word</span><span>9</span></div>",
-    "<div dir=rtl>\u05d0\u05d1 word</div>",
-    "<table border=1 cellpadding=4><tr><th bgcolor=#ddd>word<td align=right>9</table>",
-    "<blockquote type=cite>word</blockquote><ul><li>a<li>b</ul><mark>word</mark>",
-)
+ORIGINALS.append((LOOK, f"<pre>a{' ' * 200}word</pre>"))
+ORIGINALS.append((LOOK, f"a{'<br>' * 80}word"))
 
 
-@pytest.mark.parametrize("code", NAMED)
-def test_words_that_a_recipient_does_not_see_are_named(code):
-    for html in NAMED[code]:
+def test_words_that_a_recipient_sees_differently_are_told_from_what_is_the_same():
+    for code, html in ORIGINALS:
         form = simplify(html)
-        found = [one.passage for one in form.changes if one.code == code]
-        assert "word" in " ".join(found), html
-        assert (">word" in form.html) == (code == SHOWN), html
+        codes = {one.code for one in form.changes} or {"same"}
+        passages = [one.passage for one in form.changes if one.code == code]
+        assert code in codes, html
+        if code not in (LOOK, "same"):
+            assert "word" in " ".join(passages), html
+            assert (">word" in form.html) == (code == SHOWN), html
 
 
-def test_what_may_be_seen_differently_is_told_from_what_is_the_same():
-    for html in DIFFERENT:
-        assert LOOK in {one.code for one in simplify(html).changes}, html
-    for html in SAME:
-        assert simplify(html).changes == (), html
-
-
-WRITTEN = {
-    "<p style='color:#333;position:fixed'>x": '<p style="background-color:#ffffff;color:#333333;">x</p>',
-    "<p style='color:#eee'>x": "<p>x</p>",
-    "<p style='background:#222'>x": '<p style="background-color:#222222;color:#ffffff;">x</p>',
-    "<p style='font-size:1in;line-height:9px'>x": '<p style="font-size:48px;line-height:1.1;">x</p>',
-    "<ol reversed><li>a</ol>": '<ul style="list-style-type:disc;padding-left:40px;"><li>a</li></ul>',
-    "<ol start=5><li>a<li style='display:block'>b<li>c</ol>": (
-        '<ol style="padding-left:40px;"><li value="5">a</li>'
-        '<li style="list-style-type:none;" value="6">b</li><li value="6">c</li></ol>'
-    ),
-    "<ol type=A start=30><li>a</ol>": (
-        '<ol style="list-style-type:upper-alpha;padding-left:40px;">'
-        '<li value="1">a</li></ol>'
-    ),
-    "<ul style='list-style:decimal'><li>a</ul>": (
-        '<ol style="list-style-type:decimal;padding-left:40px;">'
-        '<li value="1">a</li></ol>'
-    ),
-    "<s style='text-decoration:none'>x</s>": (
-        '<span style="text-decoration:none;">x</span>'
-    ),
-    "<a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>": (
-        '<span>x</span><a href="HTTPS://a.example">y</a>'
-    ),
-    "<td><table><tr><td colspan=2 rowspan=2>x</table><p>y": (
-        '<table style="text-align:left;"><tbody>'
-        '<tr><td colspan="2">x</td></tr></tbody></table><p>y</p>'
-    ),
-    "<input type=checkbox checked>x": "☑x",
-    "<img src=cid:1 width=900>": '<img src="cid:1" width="800" style="max-width:800px;width:100%;">',
-}
+# What is written, and for what.
+WRITTEN = list(
+    rows("""
+<p style="background-color:#ffffff;color:#333333;">x</p>  <p style='color:#333;position:fixed'>x
+<p>x</p>  <p style='color:#eee'>x
+<p style="background-color:#222222;color:#ffffff;">x</p>  <p style='background:#222'>x
+<p style="font-size:48px;line-height:1.1;">x</p>  <p style='font-size:1in;line-height:9px'>x
+<ul style="list-style-type:disc;padding-left:40px;"><li>a</li></ul>  <ol reversed><li>a</ol>
+<ol style="padding-left:40px;"><li value="5">a</li><li value="6">b</li></ol>  <ol start=5><li>a<li>b</ol>
+<ol style="list-style-type:upper-alpha;padding-left:40px;"><li value="1">a</li></ol>  <ol type=A start=30><li>a</ol>
+<ol style="list-style-type:decimal;padding-left:40px;"><li value="1">a</li></ol>  <ul style='list-style:decimal'><li>a
+<ul style="padding-left:40px;"><li style="list-style-type:none;">a</li></ul>  <ul><li style='display:block'>a</ul>
+<span style="text-decoration:none;">x</span>  <s style='text-decoration:none'>x</s>
+<span>x</span><a href="HTTPS://a.example">y</a>  <a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>
+<table style="text-align:left;"><tbody><tr><td colspan="2">x</td></tr></tbody></table>  <table><td colspan=2 rowspan=2>x
+☑x  <input type=checkbox checked>x
+<img src="cid:1" width="800" style="max-width:100%;">  <img src=cid:1 width=900>
+""")
+)
 
 
 def test_values_are_written_anew_within_limits():
-    for html, written in WRITTEN.items():
+    for written, html in WRITTEN:
         assert simplify(html).html == f'<div style="{WRAPS}">{written}</div>', html
     # Each change of an element is paired with what is behind it.
-    assert (
-        "color:#ffffff"
-        in simplify("<body bgcolor=#000 text=#fff><table><tr><td>x").html
-    )
+    page = "<body bgcolor=#000 text=#fff><table><tr><td>x"
+    assert "color:#ffffff" in simplify(page).html
 
 
 def test_simple_form_is_its_own_simple_form():
-    letters = [*WRITTEN, *DIFFERENT, *SAME, *sum(NAMED.values(), ())]
-    letters += [path.read_text() for path in HONEST[::10]]
-    for html in letters:
+    letters = [html for _, html in (*WRITTEN, *ORIGINALS)]
+    for html in (*letters, *(path.read_text() for path in HONEST[::10])):
         simple = simplify(html).html
         again = simplify(simple)
         assert (again.html, again.changes) == (simple, ()), html[:200]
@@ -171,31 +138,22 @@ ELSEWHERE = frozenset(
 
 @pytest.mark.slow
 def test_letters_of_readers_that_do_harm_count_as_different():
-    letters = all_letters()
-    assert len(letters) == 320
-    quiet = [
-        one.name
-        for one in letters
-        if one.harm != "none" and not simplify(one.body).changes
-    ]
-    assert {name[:3] for name in quiet} <= ELSEWHERE, quiet
+    letters = [one for one in all_letters() if one.expected["harm"] != ["none"]]
+    quiet = {one.name[:3] for one in letters if not simplify(one.body).changes}
+    assert quiet <= ELSEWHERE
+    assert len(letters) > 250
 
 
 @pytest.mark.slow
 def test_honest_letters_are_hardly_ever_marked():
     forms = [simplify(path.read_text()) for path in (*HONEST, *OLDER)]
     assert len(forms) == 350
-    assert (
-        sum(
-            bool({HIDDEN, SHOWN} & {one.code for one in form.changes}) for form in forms
-        )
-        <= 2
-    )
+    marked = [form for form in forms if HIDING & {one.code for one in form.changes}]
+    assert len(marked) <= 2
     assert sum(not form.is_exact for form in forms[:100]) <= 20
     assert len(DESIGNED) >= 60
-    for path in DESIGNED:
-        # Whatever a look loses is told.
-        assert simplify(path.read_text()).changes, path.name
+    # Whatever a look loses is told.
+    assert all(simplify(path.read_text()).changes for path in DESIGNED)
 
 
 def test_letters_built_to_cost_time_or_room_are_refused_or_bounded():
@@ -217,18 +175,6 @@ def test_letters_built_to_cost_time_or_room_are_refused_or_bounded():
 
 def test_text_is_that_of_the_written_form():
     form = simplify(
-        "<p>Pay <b hidden>not</b> 5</p><ul><li><p>a</p><li>b</ul>"
-        "<table><tr><td>1<td>2</table><ol start=4><li>x</ol>"
-        "<a href='https://y.example'>y</a> 10<sup>2</sup> <del>9</del> <img alt='5 > 4'>"
-        "<span style='display:block'>Due 40</span><span style='float:left'>50</span>z"
+        "<p>Pay <b hidden>not</b> 5</p><ul><li>a<li>b</ul><table><tr><td>1<td>2</table>"
     )
-    lines = "Pay 5|- a|- b|1 2|4. x|y (https://y.example) 10^2 ~~9~~ 5 > 4|Due 40|50 z"
-    assert text_from_html(form.html).split("\n\n") == lines.split("|")
-
-
-def test_a_text_that_was_made_from_the_html_is_not_said_to_differ():
-    html = simplify("<p>Ann &lt;a@b.example&gt; wrote:<p>1. Pay <img alt=Logo>").html
-    content = Content(html=html, markdown=text_from_html(html))
-    assert not examine(content).findings
-    changed = replace(content, markdown=content.markdown.replace("Pay", "Do not pay"))
-    assert "parts_differ" in {one.rule for one in examine(changed).findings}
+    assert text_of(form.html) == "Pay 5\n\n- a\n\n- b\n\n1 2"
