@@ -2,11 +2,15 @@
 counts as the same. `tests/judge` has it drawn by a browser.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from simple_form import TooComplex, simplify, text_of
+from common.fingerprint import Content
+from common.text_from_html import text_from_html
+from risk.jobs import examine
+from simple_form import TooComplex, simplify
 from simple_form.declarations import rows
 from simple_form.result import HIDING, LOOK, SHOWN
 from simple_form.simplify import WRAPS
@@ -64,6 +68,8 @@ look       <p style='opacity:.5\u212a'>word</p>
 look       <p>1\u202e2</p>
 look       <img src='data:image/svg+xml,x' alt=word>
 look       <LIN\u212a>word
+look       <q>word</q>
+look       <table style='display:flex;flex-direction:column;align-items:center;width:40px'><tr><td>word</table>
 look       <font color=white><p>word</font>word
 same       <p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>
 same       <style>a:hover{color:#fff}.i{background:#222;color:#fff}</style><p class=i>word</p>
@@ -72,7 +78,7 @@ same       <a href='https://a.example' style='color:#fff;background:#036;display
 same       <div style='display:flex;gap:8px'><span>word</span><span>9</span></div>
 same       <div dir=rtl>\u05d0\u05d1 word</div>
 same       <table border=1 cellpadding=4><tr><th bgcolor=#ddd>word<td align=right>9</table>
-same       <blockquote type=cite>word</blockquote><ul><li>a<li>b</ul><q>word</q>
+same       <blockquote type=cite>word</blockquote><ul><li>a<li>b</ul><mark>word</mark>
 """)
 )
 ORIGINALS.append((LOOK, f"<pre>a{' ' * 200}word</pre>"))
@@ -106,7 +112,10 @@ WRITTEN = list(
 <span>x</span><a href="HTTPS://a.example">y</a>  <a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>
 <table style="text-align:left;"><tbody><tr><td colspan="2">x</td></tr></tbody></table>  <table><td colspan=2 rowspan=2>x
 ☑x  <input type=checkbox checked>x
-<img src="cid:1" width="800" style="max-width:100%;">  <img src=cid:1 width=900>
+<img src="cid:1" width="800" style="max-width:800px;width:100%;">  <img src=cid:1 width=900>
+<img src="cid:1" width="90" style="max-width:100%;">  <img src=cid:1 width=90 height=9 style=height:auto>
+<p dir="auto">\u05d0<span dir="ltr">-5</span></p>  <p dir=rtl>\u05d0<span dir=ltr>-5</span>
+<p style="background-color:#000000;color:#ffffff;">x</p>  <p style='background:var(--a);color:#fff'>x
 """)
 )
 
@@ -175,6 +184,18 @@ def test_letters_built_to_cost_time_or_room_are_refused_or_bounded():
 
 def test_text_is_that_of_the_written_form():
     form = simplify(
-        "<p>Pay <b hidden>not</b> 5</p><ul><li>a<li>b</ul><table><tr><td>1<td>2</table>"
+        "<p>Pay <b hidden>not</b> 5</p><ul><li><p>a</p><li>b</ul>"
+        "<table><tr><td>1<td>2</table><ol start=4><li>x</ol>"
+        "<a href='https://y.example'>y</a> 10<sup>2</sup> <del>9</del> <img alt='5 > 4'>"
+        "<span style='display:block'>Due 40</span><span style='float:left'>50</span>z"
     )
-    assert text_of(form.html) == "Pay 5\n\n- a\n\n- b\n\n1 2"
+    lines = "Pay 5|- a|- b|1 2|4. x|y (https://y.example) 10^2 ~~9~~ 5 > 4|Due 40|50 z"
+    assert text_from_html(form.html).split("\n\n") == lines.split("|")
+
+
+def test_a_text_that_was_made_from_the_html_is_not_said_to_differ():
+    html = simplify("<p>Ann &lt;a@b.example&gt; wrote:<p>1. Pay <img alt=Logo>").html
+    content = Content(html=html, markdown=text_from_html(html))
+    assert not examine(content).findings
+    changed = replace(content, markdown=content.markdown.replace("Pay", "Do not pay"))
+    assert "parts_differ" in {one.rule for one in examine(changed).findings}
