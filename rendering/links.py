@@ -322,6 +322,9 @@ def _claim(texts: Sequence[str], around: tuple[str, str, str], target: str) -> s
 
 # A phone number as texts write it. Shorter numbers are dates, times and sums.
 _PHONE = re.compile(r"(?:\+|\b00)?\(?\d(?:[ ()./\u2010-\u2015-]{0,3}\d){5,19}")
+# What stands in a number, or after one, that is not part of it: (0), and the code of a
+# conference, which is dialled later.
+_NOT_OF_NUMBER = re.compile(r"\(0\)|(?<=\d),,\d{1,12}#?")
 _NUMBER_FIELD = re.compile(r"[?&](?:phone|number)=([^&#]*)", re.IGNORECASE)
 # Digits of a country's code, by which two forms of one number may differ.
 _MOST_CODE = 3
@@ -343,7 +346,7 @@ def _other_phone(texts: Sequence[str], whole: str, target: str) -> str:
     for text in texts:
         if "://" in text:
             continue
-        for match in _PHONE.finditer(readable(text[:MAX_TEXT]).replace("(0)", "")):
+        for match in _PHONE.finditer(_NOT_OF_NUMBER.sub("", readable(text[:MAX_TEXT]))):
             numbers = sorted(
                 (_phone(match.group()), _phone(called)),
                 key=lambda number: len(number[0]),

@@ -68,8 +68,8 @@ RULES = {
             "The recipient may see this differently.",
             "The desk shows a simple form of the message. High for words that the original hides in a plain way: not "
             "displayed, invisible, without size, out of the window, in the colour of what is behind them, or spelled "
-            "in characters that nobody sees; for words that only lists of messages show, if they have numbers or "
-            "addresses that are nowhere else; and for encoded words. Milder: anything else that is not on the list of "
+            "in characters that nobody sees; and for encoded words. Milder: words that only lists of messages show, "
+            "if they have numbers or addresses that are nowhere else; and anything else that is not on the list of "
             "what looks the same in every program. It may hide words, too, and is never approved in bulk.",
         ),
         Rule(

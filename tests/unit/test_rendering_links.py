@@ -58,6 +58,7 @@ ana@acme.example, eva@b.example  mailto:ana@acme.example?cc=eva%40b.example
 (555) 010-9999                   sms:+15550109999?body=Hi%201234567
 +49 30 1234567                   https://wa.me/49301234567?text=Order%20123456
 https://wa.me/4930?text=1234567  https://wa.me/4930?text=1234567
++49 30 1234567,,5512093#         tel:+49301234567,,5512093#
 Call Ana                         skype:ana?call
 company.logo                     https://evil.example/
 请访问acme.cn。谢谢                 https://acme.cn/
