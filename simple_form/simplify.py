@@ -361,7 +361,9 @@ class _Writer:
             elif one == "height" and held["height"] == "auto":
                 continue
             elif match and not (tag == "table" and look.spread > MOST_SPREAD):
-                number = min(int(match[1]), _MOST[one])
+                # Words of cells beside each other do not touch.
+                number = int(match[1]) or 2 * (one == "cellpadding")
+                number = min(number, _MOST[one])
                 written += _attribute(one, number)
                 if one == "width" and number > WIDE:
                     # It becomes narrower where the window is.
