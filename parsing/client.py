@@ -8,8 +8,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ _RESTART_SECONDS = 5.0
 # In bytes.
 _LARGEST_ANSWER = 256 * 1024 * 1024
 _PIECE = 1024 * 1024
+# In bytes, the largest request for which a connection is kept.
+_SMALL = 64 * 1024
 
 
 class ParserKilled(Exception):
@@ -48,7 +51,9 @@ _source: ContextVar[str] = ContextVar("source", default="patient -")
 
 
 @contextmanager
-def from_source(*names: str, is_hurried: bool = False) -> Iterator[None]:
+def from_source(
+    *names: str, is_hurried: bool = False, stays: bool = False
+) -> Iterator[None]:
     """Have what is parsed in the block count against these sources. Requests of sources
     that used little time lately come first.
 
@@ -59,8 +64,12 @@ def from_source(*names: str, is_hurried: bool = False) -> Iterator[None]:
     In haste, ParserBusy is raised at once for what takes long, and for a source that had
     a request killed lately while another one of it is run. The caller goes on with
     others.
+
+    With `stays`, one process may read several of these requests. Only for sources of
+    which all bytes come from the same owner: what some bytes do to the process may
+    change how the next are read.
     """
-    words = ["hurried" if is_hurried else "patient"]
+    words = ["hurried" if is_hurried else "stays" if stays else "patient"]
     for name in names:
         words.append(hashlib.sha256(name.encode(errors="replace")).hexdigest())
     token = _source.set(" ".join(words))
@@ -99,28 +108,28 @@ def _ask(
     """Send the request once. Return "answer" and the answer; or "slow" or "killed", and
     why the process was killed.
     """
+    source = _source.get()
+    head = f"{job} {len(content)} {speed} {source}\n".encode()
+    kept = None
+    if source.startswith("stays") and speed == "quick" and len(content) <= _SMALL:
+        kept = _kept_for(job, source)
+    received = b""
     try:
-        with _connect(deadline) as connection:
-            connection.settimeout(_time_left(deadline))
-            head = f"{job} {len(content)} {speed} {_source.get()}\n"
-            connection.sendall(head.encode())
-            connection.sendall(content)
-            received = bytearray()
-            while piece := connection.recv(_PIECE):
-                received += piece
-                # The program has not read the content, so the connection breaks next.
-                if received == b"busy\n":
-                    raise TimeoutError
-                if len(received) > _LARGEST_ANSWER:
-                    return "killed", "too large an answer", b""
-                connection.settimeout(_time_left(deadline))
+        if kept:
+            # The process may have ended meanwhile, or another thread have taken it.
+            with suppress(IndexError, ConnectionError):
+                received = _exchange(kept.pop(), head, content, deadline, kept)
+        if not received:
+            received = _exchange(_connect(deadline), head, content, deadline, kept)
     except TimeoutError as error:
         raise ParserBusy("The program that reads messages is busy.") from error
     except OSError as error:
         raise ParserUnavailable(
             "The program that reads messages is being restarted."
         ) from error
-    status, _, body = bytes(received).partition(b"\n")
+    if len(received) > _LARGEST_ANSWER:
+        return "killed", "too large an answer", b""
+    status, _, body = received.partition(b"\n")
     result, _, size_or_reason = status.decode().partition(" ")
     if result == "answer" and len(body) == int(size_or_reason):
         return result, "", body
@@ -129,6 +138,45 @@ def _ask(
     if result in ("slow", "killed"):
         return result, size_or_reason, b""
     raise ParserUnavailable("The program that reads messages ended while it read one.")
+
+
+@lru_cache(20)
+def _kept_for(job: str, source: str) -> list[socket.socket]:
+    """Return the connections to processes that stayed for this job and source. The 20
+    lists that were used last are kept.
+    """
+    return []
+
+
+def _exchange(
+    connection: socket.socket,
+    head: bytes,
+    content: bytes,
+    deadline: float,
+    kept: list[socket.socket] | None,
+) -> bytes:
+    """Send a request and return what is answered, which is nothing if the process ended.
+    With `kept`, the connection is put there for the next request.
+    """
+    received = bytearray()
+    with connection:
+        connection.settimeout(_time_left(deadline))
+        connection.sendall(head)
+        connection.sendall(content)
+        while piece := connection.recv(_PIECE):
+            received += piece
+            # The program has not read the content, so the connection breaks next.
+            if received == b"busy\n":
+                raise TimeoutError
+            if len(received) > _LARGEST_ANSWER:
+                break
+            if kept is not None:
+                status, _, body = received.partition(b"\n")
+                if status == b"answer %d" % len(body):
+                    kept.append(connection.dup())
+                    break
+            connection.settimeout(_time_left(deadline))
+    return bytes(received)
 
 
 # Returns a connection to the parser. Waits a moment while it is being restarted.

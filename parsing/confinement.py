@@ -1,8 +1,8 @@
 """Takes from a process every right that parsing does not need. Used by `program.py`
 only.
 
-The program leaves the network and its user account once, before its first request. The
-process of each request then also loses the right to open files and to start processes,
+The program leaves the network and its user account once, before its first request. Each
+process that runs requests then also loses the right to open files and to start processes,
 and gets limits of time and memory. None of this can be undone.
 """
 
@@ -70,7 +70,7 @@ def end_with_parent() -> None:
 
 
 def limit(*, seconds: int, memory: int) -> None:
-    """Confine the process of one request: it gets `seconds` of processor time and
+    """Confine a process that runs requests: it gets `seconds` of processor time and
     `memory` bytes of address space, and can open or start nothing new.
     """
     end_with_parent()

@@ -8,6 +8,10 @@ up its rights, runs one job and writes the answer. The program kills it if it ta
 long, and then tells the client. It knows neither Django nor the desk's settings and
 secrets.
 
+A fork takes longer than a small job. So a request can ask that its process stays: for
+some seconds that process runs the same job for further requests of the same sources,
+which come over the same connection. Each of them waits for its turn like all others.
+
 A request is quick at first: it gets a second of processor time. If that is not enough,
 the client sends it once more as a slow request, which gets the time of its job. Slow
 requests run one at a time, after all quick ones. Among equals, the request whose
@@ -25,7 +29,9 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,6 +61,9 @@ KILLED = 400.0
 # Elapsed seconds of one request: the limit for a process that waits without using
 # processor time.
 DEADLINE = 45.0
+# How long a process stays without a request, in seconds, and how many do at a time.
+IDLE_SECONDS = 5.0
+MOST_IDLE = 8
 # Most seconds between two changes of the heartbeat file.
 BEAT_EVERY = 5.0
 # Exit statuses of a request's process.
@@ -67,6 +76,10 @@ _REASONS = {
     _OUT_OF_MEMORY: "memory",
     _KILLED_BEFORE: "killed before",
 }
+# A process reports this when it has answered and stays.
+_DONE = b"."
+# The program has fewer open descriptors than this.
+_DESCRIPTORS = 1024
 # Lengths in bytes: of the line before a request's content, at most; of a digest; of an
 # exception's name, at most.
 _HEAD = 200
@@ -90,26 +103,31 @@ class Request:
     # Length of the content in bytes.
     size: int
     is_slow: bool
-    # Whether its client does other work rather than wait behind a hostile source.
-    is_hurried: bool
+    # "hurried" if its client does other work rather than wait behind a hostile source,
+    # "stays" if its process stays for further requests.
+    manner: str
     # Hashes of names: first whoever answers for the content, such as an API key, an
     # address or a mailbox; then perhaps a part of that, which a stranger may choose.
     sources: list[str]
 
 
-@dataclass
-class Running:
-    """A request's process."""
+@dataclass(eq=False)
+class Process:
+    """A process, and the request that it answers. If it stays, further requests differ
+    from the first in their content only.
+    """
 
     request: Request
     pid: int
-    # A descriptor that becomes readable when the process ends.
-    watch: int
-    # The end of a pipe from which the process's report is read: the digest of its
-    # request, then the name of an exception.
-    told: int
+    # The program's end of a connection to it, which ends when it ends.
+    channel: socket.socket
     # When it is killed, by the monotonic clock.
     ends: float
+    # Whether its request is run. If not, it stays, and its next request waits if it has
+    # reported one.
+    runs: bool = True
+    # What it reported of the request: its digest, then the name of an exception.
+    reports: list[bytes] = field(default_factory=list)
 
 
 class Parser:
@@ -127,7 +145,7 @@ class Parser:
         self._heartbeat = heartbeat
         self._jobs = jobs
         self._waiting: list[Request] = []
-        self._running: dict[int, Running] = {}
+        self._processes: dict[Request, Process] = {}
         # By the digest of a request: 1 if a process was killed over it as a quick
         # request, 2 as a slow one.
         self._kills: dict[bytes, int] = {}
@@ -147,24 +165,24 @@ class Parser:
             # Overwriting the file's one byte works on a full disk too.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
-            ends = [one.ends for one in self._running.values()]
+            ends = [one.ends for one in self._processes.values()]
             pause = min(ends, default=math.inf) - time.monotonic() + 0.01
             for key, _ in self._selector.select(min(max(0.01, pause), BEAT_EVERY)):
-                if key.fd in self._running:
-                    self._end(self._running.pop(key.fd))
-                else:
-                    self._accept(key.fileobj)  # type: ignore[arg-type]
-            for one in self._running.values():
-                if time.monotonic() > one.ends:
+                key.data(key.fileobj)
+            for one in [*self._processes.values()]:
+                if time.monotonic() > one.ends and one.runs:
                     one.ends = math.inf
                     os.kill(one.pid, signal.SIGKILL)
+                elif time.monotonic() > one.ends:
+                    # What it may report from now on counts as no kill.
+                    self._end(one)
 
     # Starts or stops accepting connections.
     def _watch(self, accepts: bool) -> None:
         for listener in self._listeners:
             is_watched = listener in self._selector.get_map()
             if accepts and not is_watched:
-                self._selector.register(listener, selectors.EVENT_READ)
+                self._selector.register(listener, selectors.EVENT_READ, self._accept)
             if is_watched and not accepts:
                 self._selector.unregister(listener)
 
@@ -177,14 +195,14 @@ class Parser:
         connection.settimeout(HEAD_SECONDS)
         try:
             head, _, _ = connection.recv(_HEAD, socket.MSG_PEEK).partition(b"\n")
-            name, size, speed, haste, *sources = head.decode().split(" ")
+            name, size, speed, manner, *sources = head.decode().split(" ")
             request = Request(
                 connection,
                 listener is self._pages,
                 name,
                 int(size),
                 speed == "slow",
-                haste == "hurried",
+                manner,
                 sources,
             )
         except (OSError, ValueError):
@@ -198,7 +216,7 @@ class Parser:
         not wait.
         """
         kept = []
-        ahead = [one.request for one in self._running.values()]
+        ahead = [one.request for one in self._processes.values() if one.runs]
         for request in sorted(self._waiting, key=self._order):
             lane = [one for one in ahead if one.is_for_page == request.is_for_page]
             alike = [one.sources[0] for one in lane if one.is_slow == request.is_slow]
@@ -210,7 +228,8 @@ class Parser:
                 is_too_many = len(alike) > 1 and not request.is_for_page
             else:
                 had_kill = self._used_by(source) > KILLED / 2
-                is_too_many = request.is_hurried and had_kill and source in alike
+                is_hurried = request.manner == "hurried"
+                is_too_many = is_hurried and had_kill and source in alike
             if is_too_many:
                 _tell(request, "busy")
                 continue
@@ -230,94 +249,143 @@ class Parser:
         seconds, at = self._used.get(source, (0.0, 0.0))
         return float(seconds * 0.5 ** ((time.monotonic() - at) / HALF_LIFE))
 
-    # Forks the process that answers a request.
+    # Has a request answered by the process that stayed for it, or by a new one.
     def _start(self, request: Request) -> None:
-        report_end, write_end = os.pipe()
+        ends = time.monotonic() + DEADLINE
+        if process := self._processes.get(request):
+            process.runs = True
+            process.ends = ends
+            self._let_run(process)
+            return
+        channel, other_end = socket.socketpair(type=socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
-            os.close(report_end)
             # A client reads its answer until every copy of its connection is closed.
-            for listener in self._listeners:
-                listener.close()
-            for other in self._waiting:
-                if other is not request:
-                    other.connection.close()
-            for one in self._running.values():
-                one.request.connection.close()
-                os.close(one.told)
-                os.close(one.watch)
-            self._answer(request, write_end)
-        os.close(write_end)
-        watch = os.pidfd_open(pid)
-        ends = time.monotonic() + DEADLINE
-        self._running[watch] = Running(request, pid, watch, report_end, ends)
-        self._selector.register(watch, selectors.EVENT_READ)
+            kept = sorted([request.connection.fileno(), other_end.fileno()])
+            for before, after in pairwise([2, *kept, _DESCRIPTORS]):
+                os.closerange(before + 1, after)
+            self._answer(request, other_end)
+        other_end.close()
+        process = Process(request, pid, channel, ends)
+        self._processes[request] = process
+        hear = partial(self._hear, process)
+        self._selector.register(channel, selectors.EVENT_READ, hear)
 
-    def _end(self, ended: Running) -> None:
+    # Tells a process how often another one was killed over the same bytes.
+    def _let_run(self, process: Process) -> None:
+        kills = self._kills.get(process.reports[0], 0)
+        # It may have ended, or not read what it was sent. The program never waits.
+        with contextlib.suppress(OSError):
+            process.channel.send(bytes([kills]), socket.MSG_DONTWAIT)
+
+    def _hear(self, process: Process, channel: socket.socket) -> None:
+        """Read what a process reports: a digest before it runs, the name of an exception,
+        that it stays; or nothing if it ended.
+        """
+        try:
+            report = channel.recv(_NAME)
+        except ConnectionResetError:
+            report = b""
+        if not report:
+            self._end(process)
+        elif report == _DONE and process.runs:
+            process.runs = False
+            process.reports.clear()
+            process.ends = time.monotonic() + IDLE_SECONDS
+            others = [one for one in self._processes.values() if not one.runs]
+            idle = [one for one in others if not one.reports]
+            if len(idle) > MOST_IDLE:
+                min(idle, key=lambda one: one.ends).ends = 0.0
+        elif process.reports:
+            process.reports[1:] = [report]
+        else:
+            process.reports.append(report)
+            if process.runs:
+                self._let_run(process)
+            else:
+                process.ends = math.inf
+                self._waiting.append(process.request)
+
+    def _end(self, ended: Process) -> None:
         """Reap a process that ended, and count its time. If it did not answer, tell the
         client why.
         """
-        self._selector.unregister(ended.watch)
-        os.close(ended.watch)
-        report = os.read(ended.told, _DIGEST + _NAME)
-        os.close(ended.told)
-        digest = report[:_DIGEST]
-        error = report[_DIGEST:].decode("ascii", "replace")
+        request = ended.request
+        del self._processes[request]
+        if request in self._waiting:
+            self._waiting.remove(request)
+        self._selector.unregister(ended.channel)
+        ended.channel.close()
+        # It may have closed its end without ending.
+        os.kill(ended.pid, signal.SIGKILL)
         _, status, usage = os.wait4(ended.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         seconds = usage.ru_utime + usage.ru_stime
-        if status and digest:
-            is_over = ended.request.is_slow or self._kills.get(digest) == 2
+        if status and ended.reports:
+            digest, *errors = ended.reports
+            is_over = request.is_slow or self._kills.get(digest) == 2
             _remember(self._kills, digest, 2 if is_over else 1)
             if code != _KILLED_BEFORE:
                 seconds += KILLED
-            why = ascii(error) if error else _REASONS.get(code, f"a crash ({code})")
-            _tell(ended.request, f"{'killed' if is_over else 'slow'} {why}")
-        ended.request.connection.close()
-        for source in ended.request.sources:
+            why = _REASONS.get(code, f"a crash ({code})")
+            for error in errors:
+                why = ascii(error.decode("ascii", "replace"))
+            _tell(request, f"{'killed' if is_over else 'slow'} {why}")
+        request.connection.close()
+        for source in request.sources:
             used = self._used_by(source) + seconds
             _remember(self._used, source, (used, time.monotonic()))
 
-    def _answer(self, request: Request, write_end: int) -> NoReturn:
+    def _answer(self, request: Request, channel: socket.socket) -> NoReturn:
         """In the forked process: read the request, run its job, write the answer, end.
+        If it stays, do so again for the next request.
 
-        The request's digest goes through the pipe before the job runs, so that the
-        program can count a kill.
+        The request's digest is reported before the job runs, so that the program can
+        count a kill, and say whether there was one.
         """
         status = _FAILED
         connection = request.connection
         try:
             reader = connection.makefile("rb")
-            reader.readline(_HEAD)
             job = self._jobs[request.name]
             seconds = job.seconds if request.is_slow else min(job.seconds, QUICK)
+            # The limit is of all requests of a process. Once it has used a quick
+            # request's time it takes no further one, so that each has as much.
+            stays = request.manner == "stays"
+            seconds += QUICK * stays
             memory = self._own_memory + job.memory + _COPIES * request.size
             limit(seconds=seconds, memory=memory)
-            content = reader.read(request.size)
-            if len(content) < request.size:
-                # The client went away.
-                os._exit(0)
-            digest = hashlib.blake2b(
-                request.name.encode() + b"\0" + content, digest_size=_DIGEST
-            ).digest()
-            os.write(write_end, digest)
-            if self._kills.get(digest, 0) > request.is_slow:
-                os._exit(_KILLED_BEFORE)
-            # Do not run the job if the client went away: then its stream has ended. A
-            # client that waits sends nothing more.
-            with contextlib.suppress(BlockingIOError):
-                if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            while status:
+                words = reader.readline(_HEAD).decode().split()
+                if words[:1] + words[4:] != [request.name, *request.sources]:
+                    # The client has no further request, or sent one of others.
                     os._exit(0)
-            answer = job.run(content)
-            # The job did no harm: a client that has gone meanwhile counts as no kill.
-            status = 0
-            connection.sendall(b"answer %d\n" % len(answer))
-            connection.sendall(answer)
+                content = reader.read(int(words[1]))
+                digest = hashlib.blake2b(
+                    request.name.encode() + b"\0" + content, digest_size=_DIGEST
+                ).digest()
+                channel.send(digest)
+                if channel.recv(1)[0] > request.is_slow:
+                    os._exit(_KILLED_BEFORE)
+                # Do not run the job if the client went away: then its stream has ended.
+                # A client that waits sends nothing more.
+                with contextlib.suppress(BlockingIOError):
+                    if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                        os._exit(0)
+                answer = job.run(content)
+                # The job did no harm: a client that has gone meanwhile counts as no
+                # kill.
+                status = 0
+                connection.sendall(b"answer %d\n" % len(answer))
+                connection.sendall(answer)
+                if stays and time.process_time() < QUICK:
+                    channel.send(_DONE)
+                    status = _FAILED
         except MemoryError:
             status = _OUT_OF_MEMORY
         except BaseException as error:  # noqa: BLE001 -- the exit status reports it
             # Only the name of its class: its text may quote the message.
-            os.write(write_end, type(error).__name__.encode()[:_NAME])
+            channel.send(type(error).__name__.encode()[:_NAME])
         finally:
             os._exit(status)
 

@@ -32,6 +32,16 @@ def _fail(content):
     raise EOFError(content)
 
 
+def _obey(content):
+    """Do what the content names; otherwise say in which process."""
+    acts = {b"spin": _spin, b"hoard": _hoard, b"fail": _fail}
+    acts.get(content, bytes)(content)
+    began = time.process_time()
+    while content == b"work" and time.process_time() < began + 0.7 * QUICK:
+        pass
+    return b"%d" % os.getpid()
+
+
 def _tries(content):
     """Try what a confined process must not do; return what worked."""
     acts = {
@@ -60,6 +70,7 @@ JOBS = {
     "hoard": Job(_hoard, memory=64 * MEGABYTE),
     "fail": Job(_fail),
     "tries": Job(_tries),
+    "obey": Job(_obey, seconds=1, memory=64 * MEGABYTE),
     # In place of two real jobs, to see what the desk does when these are killed.
     "examine_content": Job(_spin, seconds=1),
     "detect_file": Job(_spin, seconds=1),

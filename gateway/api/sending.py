@@ -257,7 +257,7 @@ def accept(
         gate_timing=timing if send_at else "",
         agent_identity=body.ucan or "",
     )
-    with from_source(f"key {key.pk}"):
+    with from_source(f"key {key.pk}", stays=True):
         _simplify(email, mailbox)
     asked_mode = body.oversight_mode
     accepted = submission.accept_email(

@@ -4,6 +4,7 @@ bytes that it was killed over.
 
 import os
 import signal
+import socket
 import tempfile
 import time
 from collections import OrderedDict
@@ -64,6 +65,54 @@ def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
     assert parse("work", b"long") == b"long"
 
 
+def obey(source, content):
+    with client.from_source(source, stays=True):
+        return parse("obey", content)
+
+
+def test_process_that_stays_reads_no_bytes_of_another_source(start):
+    parser = start()
+    first = obey("one", b"")
+    assert obey("one", b"") == first != obey("two", b"")
+    assert obey("one", b"") == first
+    # Nor do requests that do not ask for it get one.
+    assert first != parse("obey", b"") != parse("obey", b"")
+    # It ends when another's bytes come over its connection.
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(parser.socket))
+        reader = connection.makefile("rb")
+        connection.sendall(b"obey 1 quick stays one\nx")
+        size = reader.readline().removeprefix(b"answer ")
+        assert reader.read(int(size))
+        connection.sendall(b"obey 1 quick stays two\nx")
+        assert reader.readline() == b""
+
+
+@pytest.mark.parametrize(
+    ("act", "why"),
+    [(b"spin", "time or memory"), (b"hoard", "memory"), (b"fail", "'EOFError'")],
+)
+def test_kill_in_a_process_that_stays_harms_no_other_request(start, caplog, act, why):
+    start()
+    first = obey("one", b"")
+    stayed = obey("two", b"")
+    with pytest.raises(ParserKilled):
+        obey("one", act)
+    assert caplog.records[0].reason == why
+    assert obey("one", b"") != first
+    # A process that was there before knows of the kill.
+    with pytest.raises(ParserKilled, match="killed before"):
+        obey("two", act)
+    assert obey("two", b"") != stayed
+
+
+def test_each_request_has_its_time_in_a_process_that_stays(start):
+    start()
+    numbers = [obey("one", b"work") for _ in range(4)]
+    assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
+
+
 @pytest.mark.slow
 def test_others_are_answered_while_a_source_sends_what_kills(start, monkeypatch):
     start()
@@ -92,7 +141,7 @@ def test_hostile_source_comes_after_others_and_what_takes_long_after_all():
     for word in words:
         speed, source = word.split()
         is_slow = speed == "slow"
-        requests.append(program.Request(None, False, word, 0, is_slow, False, [source]))
+        requests.append(program.Request(None, False, word, 0, is_slow, "-", [source]))
     in_order = [one.name for one in sorted(requests, key=parser._order)]
     assert in_order == [*reversed(words)]
 
