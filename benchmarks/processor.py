@@ -3,6 +3,8 @@ counts the servers alone, not the client that sends the requests.
 """
 
 import os
+import socket
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -48,6 +50,15 @@ def postgres() -> int:
         row = database.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
         return int(_stat(Path(f"/proc/{row[0]}"))[1])
+
+
+def parser() -> int:
+    """Return the id of the parser's program."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ["PARSER_SOCKET"])
+        # The kernel's struct ucred; its first number is the id.
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(peer[:4], sys.byteorder)
 
 
 def spent_by(pid: int) -> float:
