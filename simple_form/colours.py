@@ -58,7 +58,7 @@ def contrast(first: Colour, second: Colour) -> float:
 def _luminance(colour: Colour) -> float:
     # WCAG computes the darkest shades in another way. They differ by less than 0.001.
     red, green, blue = (((part / 255 + 0.055) / 1.055) ** 2.4 for part in colour)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
 
 
 def readable(ink: Colour, back: Colour) -> Colour:

@@ -88,8 +88,6 @@ WIDE = 300
 # The last number that is written in letters, so that numbers spell no words.
 _MOST_LETTERED = 26
 _IN_LINES = ("", "block", "inline")
-_STRONG = ("L", "R", "AL")
-_NUMBER = r"([0-9]{1,6})(?:\.[0-9]*)?(?:px)?"
 # Attributes with a number, and the most that is written.
 _MOST = {
     name: int(most)
@@ -283,7 +281,9 @@ class _Writer:
         if form.is_rtl:
             # So many pieces are enough to see the direction of the first letter.
             inside = without_tags("".join(self.out[opened.begin : opened.begin + 60]))
-            strong = (one for one in map(bidirectional, inside) if one in _STRONG)
+            strong = (
+                one for one in map(bidirectional, inside) if one in ("L", "R", "AL")
+            )
             if inside and next(strong, "L") == "L":
                 self.note("words from right to left")
         end = f"</{form.tag}>"
@@ -353,19 +353,21 @@ class _Writer:
             if "alt" in attributes:
                 alt = " ".join(attributes["alt"].split()).replace("<", "‹")
                 written += _attribute("alt", self._plain(alt))
-        for one in sorted(_MOST.keys() & ATTRIBUTES.get(tag, ())):
-            match = re.fullmatch(_NUMBER, attributes[one] or held[one])
-            if one == "rowspan" and self._has_colspan and match:
+        for name in sorted(_MOST.keys() & ATTRIBUTES.get(tag, ())):
+            match = re.fullmatch(
+                r"([0-9]{1,6})(?:\.[0-9]*)?(?:px)?", attributes[name] or held[name]
+            )
+            if name == "rowspan" and self._has_colspan and match:
                 # Cells that span both rows and columns could lie over each other.
                 self.note("cells that span rows")
-            elif one == "height" and held["height"] == "auto":
+            elif name == "height" and held["height"] == "auto":
                 continue
             elif match and not (tag == "table" and look.spread > MOST_SPREAD):
                 # Words of cells beside each other do not touch.
-                number = int(match[1]) or 2 * (one == "cellpadding")
-                number = min(number, _MOST[one])
-                written += _attribute(one, number)
-                if one == "width" and number > WIDE:
+                number = int(match[1]) or 2 * (name == "cellpadding")
+                number = min(number, _MOST[name])
+                written += _attribute(name, number)
+                if name == "width" and number > WIDE:
                     # It becomes narrower where the window is.
                     held["width"] = "100%"
                     if not pixels(held["max-width"]):

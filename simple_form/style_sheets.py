@@ -38,6 +38,7 @@ _NO_EFFECT = re.compile(
     |@font-face\b(?!.*(?:src|local|url|unicode-range))
     """
 )
+_Rule = tuple[tuple[int, ...], str, Declaration]
 
 
 class StyleSheets:
@@ -49,9 +50,7 @@ class StyleSheets:
         self._odd = odd
         # By tag ("" for any), and by class or id with its sign ("" for none): how strong
         # a rule is, the class or id as it is written, and what it declares.
-        self._rules: dict[
-            tuple[str, str], list[tuple[tuple[int, ...], str, Declaration]]
-        ] = {}
+        self._rules: dict[tuple[str, str], list[_Rule]] = {}
         self._size = self._applied = 0
 
     def read(self, text: str) -> None:
@@ -112,7 +111,7 @@ class StyleSheets:
             tags += [":link", "a:link"]
         names = {f".{one}" for one in re.split(f"[{BLANKS}]+", attributes["class"])}
         names |= {"", f"#{attributes['id']}"}
-        found = []
+        found: list[_Rule] = []
         for tag, name in product(tags, names):
             for rule in self._rules.get((tag, ascii_lower(name)), ()):
                 if len(found) < MAX_OF_ONE and rule[1] == name:

@@ -189,8 +189,9 @@ class Tree:
     def _on_lost(self, token: Token) -> None:
         self.note(token.name)
         # In this element, tags are words.
-        is_plain = token.name.startswith("<plaintext>")
-        words = token.data if is_plain else without_tags(token.data)
+        words = token.data
+        if "plaintext" not in token.name:
+            words = without_tags(words)
         self._leave_out(f"inside of {token.name}", words)
 
     def _on_comment(self, token: Token) -> None:
