@@ -29,6 +29,7 @@ Call 030/123 45-67 today         tel:+493012345670
 +49 30 1234567                   https://t.me/+4930999999
 +49 30 1234567                   https://wa.me/eva
 +49 30 1234567                   https://api.whatsapp.com/send/?phone=4930999999
+ana@acme.example, eva@b.example  mailto:ana@acme.example
 shop.github.io                   https://evil.github.io/
 acme.co.uk                       https://evil.co.uk/
 acme。example                    https://evil.example/

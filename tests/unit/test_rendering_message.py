@@ -4,6 +4,7 @@ proportion to its length.
 
 import re
 from base64 import b64encode
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,7 +76,16 @@ def test_fault_inside_shows_the_source_and_says_so():
     message = render_message(Content(markdown="<b>x</b>", additions=None))
     assert "the desk had an error (AttributeError)" in message.doubt
     assert "&lt;b&gt;x&lt;/b&gt;" in message.document
-    assert "Shown as its source" in message.document
+
+
+def test_nothing_acts_even_if_the_drawing_forgets_to_escape(monkeypatch):
+    careless = SimpleNamespace(escape=lambda text, **_: text)
+    monkeypatch.setattr("rendering.marking.html", careless)
+    document = shown(
+        "<p>&lt;script>x()&lt;/script>&lt;img src=//x.example onload=x()>"
+    ).document
+    assert "x.example" not in document
+    assert "x()" not in document
 
 
 def words(text):
