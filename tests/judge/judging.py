@@ -3,6 +3,7 @@ place than in the source. `python -m tests.judge.judging 10000 7` judges that ma
 by lot from this seed.
 """
 
+import re
 import sys
 from contextlib import suppress
 from itertools import islice, product
@@ -69,7 +70,8 @@ class Judge:
         missed = {}
         for letter, form in forms.items():
             told = [words_of(form.html), *(one.passage for one in form.changes)]
-            lost = set(words_of(letter).split()) - set(" ".join(told).split())
+            lost = set(re.findall(r"\w+", words_of(letter)))
+            lost -= set(re.findall(r"\w+", " ".join(told)))
             wrong = sorted(drawn[form.html])
             wrong += [f"original {one}" for one in originals.get(letter, ())]
             wrong += [f"lost: {word}" for word in lost]
