@@ -66,10 +66,8 @@ OTHER_LETTERS = re.compile(
     """
 )
 # Properties that matter to the words inside of an element only; see `Look`.
-CUTTING = frozenset(
-    "overflow overflow-x overflow-y height max-height text-overflow".split()
-)
-OF_INSIDE = CUTTING | {"font-family", "font-size", "line-height"}
+CUTTING = "overflow overflow-x overflow-y height max-height text-overflow".split()
+OF_INSIDE = {*CUTTING, "font-family", "font-size", "line-height"}
 
 
 class Declaration(NamedTuple):
@@ -165,8 +163,10 @@ margin-left                                             *  0..48
         auto|(1?[0-9]|20)% -8..120
 margin-left margin-right                        table div  auto 0..48    -
 border border-top border-right border-bottom border-left    *
-        ((solid|dashed|dotted|double|none|0|(1?[0-9]|20)(\.[0-9]+)?(px|pt)|#[0-9a-f]{3,8}|[a-z]{3,20})( |$)){1,3}
+        ((solid|dashed|dotted|double|none|0|[0-4](\.[0-9]+)?(px|pt)|#[0-9a-f]{3,8}|[a-z]{3,20})( |$)){1,3}
         ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+|#[0-9a-f]+|rgba?\([0-9., %]+\))( |$))+
+border border-top border-right border-bottom border-left    a
+        ((solid|none|0|(1?[0-9]|20)(px|pt)|#[0-9a-f]{3,8}|[a-z]{3,20})( |$)){1,3}    -
 border-width            *        -
         ((0|(1?[0-9]|20)?(\.[0-9]+)?(px|pt)|[a-z]+)( |$))+
 border-top-width border-right-width border-bottom-width border-left-width    *  -
@@ -202,7 +202,8 @@ direction               *        -    ltr|rtl|auto
 unicode-bidi            *        -    normal|embed
 overflow overflow-x overflow-y    *    -    visible|auto|scroll
 visibility              *        -    visible
-float                   *        -    none|left|center
+float                   *        -    none|center
+float                   img      -    left
 position                *        -    static|relative
 top right bottom left   *        -    auto|0|0px
 table-layout            *        -    auto

@@ -116,6 +116,7 @@ def tokens(source: str) -> Iterator[Token]:
         if kind == "text":
             yield Token("text", "", decode(written))
         elif kind == "lost":
+            written = written.removeprefix("<![CDATA[")
             yield Token("lost", "a tag that never ends", written)
         elif kind and kind != "tag":
             data = written.removeprefix("<!--").removesuffix("-->")

@@ -19,7 +19,6 @@ from simple_form.colours import (
 from simple_form.declarations import (
     CUTTING,
     ROOT_SIZE,
-    SIDES,
     Declaration,
     is_harmless,
     pixels,
@@ -78,7 +77,6 @@ _HIDING = re.compile(
     """
 )
 _COLOUR = re.compile(r"#[0-9a-f]+|rgba?\([^()]*\)|[a-z]+")
-_BORDERS = ("border", *(f"border-{side}" for side in SIDES))
 
 
 class Look(NamedTuple):
@@ -106,6 +104,11 @@ class Look(NamedTuple):
     fonts: str = ""
     # Whether the background may have any colour: one on which words can be read.
     is_unclear: bool = False
+    # How the element is displayed if that is not usual for it, and the colour of the
+    # nearest box: the background of a line is not drawn behind boxes in it.
+    display: str = ""
+    is_box: bool = False
+    box: Colour = WHITE
     # The direction of words, and where they stand between the margins.
     direction: str = "ltr"
     align: str = ""
@@ -169,10 +172,14 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     spread = above.spread + 6 * (tag == "table")
     for one in _BESIDE:
         spread += min(max(pixels(held[one], size) or 0, 0), 48)
-    spread += 12 * any(re.search("[1-9][0-9.]*p", held[one]) for one in _BORDERS)
     flow = ""
-    if "flex" in held["display"] or "grid" in held["display"]:
+    if re.search("flex|grid", held["display"]):
         flow = "block" if "column" in held["flex-direction"] else "inline-block"
+    display = re.sub("^(flex|grid|table)$", "block", above.flow or held["display"])
+    is_usual = tag in _PARTS or (display == "block" and tag in BLOCKS)
+    if is_usual or display not in ("block", "inline-block"):
+        display = ""
+    is_box = tag in BLOCKS or display != ""
     is_raised = tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]
     raised = above.raised + is_raised
     return Look(
@@ -190,6 +197,9 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         held["white-space"] or above.white_space,
         held["font-family"] or above.fonts,
         is_unclear,
+        display,
+        is_box,
+        back if is_box else above.box,
         held["direction"] or above.direction,
         held["text-align"] or above.align,
         cut,
@@ -204,11 +214,12 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
     is_table = tag == "table"
     if is_table:
         kept["text-align"] = "left"
-    if is_table and "center" in (held["float"], above.align):
-        kept["margin-left"] = kept["margin-right"] = "auto"
+        if "center" in (held["float"], above.align):
+            kept["margin-left"] = kept["margin-right"] = "auto"
     back = look.back
     pair = (readable(look.ink, back), back)
-    usual = (LINK if tag == "a" else readable(above.ink, above.back), above.back)
+    behind = above.box if look.is_box else above.back
+    usual = (LINK if tag == "a" else readable(above.ink, above.back), behind)
     # A cell may be larger than its row.
     is_restated = is_table or tag in ("td", "th")
     if pair != usual or (is_restated and pair != (BLACK, WHITE)):
@@ -228,28 +239,23 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
     if tag == "img":
         kept["max-width"] = "100%"
 
-    display = re.sub("^(flex|grid|table)$", "block", above.flow or held["display"])
-    is_usual = tag in _PARTS or (display == "block" and tag in BLOCKS)
-    if display in ("block", "inline-block") and not is_usual:
-        kept["display"] = display
-    is_box = tag in BLOCKS or "display" in kept
+    if look.display:
+        kept["display"] = look.display
     for one, value in held.items():
-        if one.endswith(("-top", "-bottom", "-radius")) and (is_low or not is_box):
+        if one.endswith(("-top", "-bottom", "-radius")) and (is_low or not look.is_box):
             continue
         written = written_value(one, tag, value.removeprefix("-webkit-"), look.size)
         is_crowded = look.spread > MOST_SPREAD and written != "auto"
         if one in _BESIDE and (is_crowded or not written):
             written = "0px"
-        if written and not (is_crowded and one in _BORDERS):
+        if written:
             kept[one] = written
     if "line-through" in held["text-decoration"] and look.raised <= MOST_RAISED:
         kept["text-decoration"] = "line-through"
     most = written_value("max-width", tag, held["width"], look.size)
-    if most and tag in ("table", "div", "p") and "max-width" not in kept:
+    if most and is_table and "max-width" not in kept:
         # It may be narrower, so that it fits into the window.
-        kept["max-width"] = most
-        if is_table:
-            kept["width"] = "100%"
+        kept |= {"max-width": most, "width": "100%"}
     if tag in ("ol", "ul") and (pixels(kept["padding-left"]) or 0) < 24:
         kept["list-style-position"] = "inside"
     return "".join(f"{one}:{value};" for one, value in sorted(kept.items()))

@@ -87,7 +87,6 @@ _REFERENCE = r"(?:Message ID: )?[<\[](?=[^<>\[\]]*[0-9])[\w.+/@=-]{6,300}[>\]]"
 WIDE = 300
 # The last number that is written in letters, so that numbers spell no words.
 _MOST_LETTERED = 26
-_IN_LINES = ("", "block", "inline")
 # Attributes with a number, and the most that is written.
 _MOST = {
     name: int(most)
@@ -120,7 +119,6 @@ VALUES = {
     "dir": re.compile("auto|ltr"),
     **dict.fromkeys((*_MOST, "value"), re.compile("-?[0-9]{1,7}")),
 }
-_AROUND_ADDRESS = r"[\t\n\r]|^[\0- ]+|(?<![\0- ])[\0- ]++$"
 _ADDRESS = r' (?:href|src)="[^"]*"'
 
 
@@ -241,13 +239,13 @@ class _Writer:
         above = self._stack[-1].form.look if self._stack else Look()
         form = self._form(element, above, self._is_far(), self._has_words)
         tag = form.tag
-        if self._hiding and tag in BLOCKS:
-            self._hide(*self._hiding, " ")
+        if tag in BLOCKS or tag == "br":
+            self._line = 0
+            if self._hiding:
+                self._hide(*self._hiding, " ")
         attributes = element.attributes
         if not form.look.gone or not self._stack:
             self._empty_lines += form.lines
-            if tag in BLOCKS or tag == "br":
-                self._line = 0
             start = form.start
             if tag == "li":
                 lists = [one for one in self._stack if one.form.tag in ("ol", "ul")]
@@ -296,11 +294,6 @@ class _Writer:
         attributes = element.attributes
         declarations, sheets = self._tree.declared(element)
         held = held_by(declarations)
-        if held["float"] in ("left", "right") and held["display"] in _IN_LINES:
-            held["display"] = "inline-block"
-        if "inline-block" in (above.flow, held["display"]):
-            # Words that stand beside each other do not touch.
-            held = Values({"margin-left": "8px", "margin-right": "8px"} | held)
         # Only the page is written although it is not drawn itself.
         tag = tag_of(name).replace("-", "div")
         has_no_line = held["text-decoration"] == "none" and tag in ("s", "u")
@@ -319,6 +312,11 @@ class _Writer:
                 tag = "ul"
             elif re.match("decimal|lower-|upper-", kind):
                 tag = "ol"
+        if held["float"] in ("left", "right") and held["display"] != "none":
+            held["display"] = "inline-block"
+        if "inline-block" in (above.flow, held["display"]):
+            # Words that stand beside each other do not touch.
+            held = Values({"margin-left": "8px", "margin-right": "8px"} | held)
         look = look_inside(tag, held, above)
         if look.removed and not above.gone and has_words:
             # Words that only a style sheet hides are kept, except at the beginning:
@@ -330,6 +328,8 @@ class _Writer:
         is_page = element is self._tree.pieces[0]
         if is_page and readable(look.ink, look.back) != look.ink:
             self.note("colours of the page")
+        if look.is_box and above.box != above.back and not held["background-color"]:
+            self.note("a paragraph on the background of a line")
         if look.spread > TOO_WIDE:
             self.note("boxes in each other that take all the width")
         for how in odd_about(element):
@@ -341,9 +341,7 @@ class _Writer:
             if not is_judged and not is_harmless(one, tag, room):
                 self.note(f"{one.name}: {one.value}"[:80])
 
-        written = ""
-        if target:
-            written = _attribute("href", target)
+        written = _attribute("href", target) if target else ""
         if tag == "img":
             source = attributes["src"].strip(BLANKS)
             if re.match(_PICTURES, source):
@@ -375,8 +373,7 @@ class _Writer:
         direction = held["direction"]
         if direction in ("rtl", "auto") or look.direction != above.direction:
             written += _attribute("dir", look.direction.replace("rtl", "auto"))
-        style = WRAPS if is_page else ""
-        style += style_of(tag, held, look, above, is_low)
+        style = WRAPS * is_page + style_of(tag, held, look, above, is_low)
         if style:
             written += _attribute("style", style)
         start = f"<{tag}{written}>"
@@ -391,7 +388,9 @@ class _Writer:
 
     # Returns the address of a link; empty, with a change noted, if it is not kept.
     def _target(self, href: str) -> str:
-        target = self._plain(re.sub(_AROUND_ADDRESS, "", href)).replace("<", "%3C")
+        # Programs ignore control characters and blanks around it.
+        target = re.sub(r"[\t\n\r]|^[\0- ]+|(?<![\0- ])[\0- ]++$", "", href)
+        target = self._plain(target).replace("<", "%3C")
         scheme, colon, _ = target.partition(":")
         if colon and ascii_lower(scheme) in SCHEMES:
             return target

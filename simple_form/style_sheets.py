@@ -109,8 +109,8 @@ class StyleSheets:
             tags.append("html")
         if element.name == "a" and "href" in attributes:
             tags += [":link", "a:link"]
-        names = {f".{one}" for one in re.split(f"[{BLANKS}]+", attributes["class"])}
-        names |= {"", f"#{attributes['id']}"}
+        names = ["", f"#{attributes['id']}"]
+        names += [f".{one}" for one in re.split(f"[{BLANKS}]+", attributes["class"])]
         found: list[_Rule] = []
         for tag, name in product(tags, names):
             for rule in self._rules.get((tag, ascii_lower(name)), ()):

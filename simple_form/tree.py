@@ -57,7 +57,6 @@ _PART_IN = {
     "tbody": Token("start", "tr"),
     "tr": Token("start", "td"),
 }
-_BREAK = Token("start", "br")
 # Elements that a browser opens again after the end of a block in which they are open,
 # and elements that end by themselves.
 _FORMATTING = frozenset(
@@ -92,7 +91,7 @@ class Tree:
         self._sheets = StyleSheets(self.odd)
         self._page = Values()
         self._open: list[Token] = []
-        self._undrawn: set[Token] = set()
+        self._undrawn: list[Token] = []
         self._declarations_of = cache(declarations_of)
         # Pieces that are in no element, and characters of style attributes.
         self._outermost = self._styles = 0
@@ -160,7 +159,7 @@ class Tree:
         tag = tag_of(name)
         if name in ("br", "p") and all(one.name != name for one in self._open):
             # Browsers read it as an empty line.
-            self._on_start(_BREAK)
+            self._on_start(Token("start", "br"))
         stops = _CELLS | BLOCKS
         if tag in TABLE_PARTS or tag == "table":
             stops = frozenset(("table",))
@@ -224,7 +223,7 @@ class Tree:
             words = f"{attributes['alt']} ({attributes['href']})"
             self._leave_out("a link in a picture", words)
         elif name != "input":
-            self._undrawn.add(element)
+            self._undrawn.append(element)
         elif kind == "checkbox":
             self._on_text(Token("text", "", "☑" if "checked" in attributes else "☐"))
         elif kind != "hidden":

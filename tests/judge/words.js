@@ -12,7 +12,12 @@
 
   // The colour behind a word: that of the nearest element around it with a background that reaches to the word.
   function behind(element, rect) {
+    let isInBlock = false;
     for (let one = element; one; one = one.parentElement) {
+      const isLine = getComputedStyle(one).display === "inline";
+      // The background of a line is not drawn behind blocks in it.
+      if (isLine && isInBlock) continue;
+      isInBlock ||= !isLine;
       const colour = numbers(getComputedStyle(one).backgroundColor);
       const boxes = [...one.getClientRects()];
       const reaches = boxes.some((box) =>

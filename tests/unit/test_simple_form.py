@@ -69,6 +69,9 @@ look       <p>1\u202e2</p>
 look       <img src='data:image/svg+xml,x' alt=word>
 look       <LIN\u212a>word
 look       <q>word</q>
+look       <span style='color:#fff;background:#036'><div>word</div></span>
+look       <p>a <b style='float:left'>word</b>
+left_out   a<![CDATA[word]]>
 look       <table style='display:flex;flex-direction:column;align-items:center;width:40px'><tr><td>word</table>
 look       <font color=white><p>word</font>word
 same       <p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>
@@ -114,6 +117,7 @@ WRITTEN = list(
 ☑x  <input type=checkbox checked>x
 <img src="cid:1" width="800" style="max-width:800px;width:100%;">  <img src=cid:1 width=900>
 <img src="cid:1" width="90" style="max-width:100%;">  <img src=cid:1 width=90 height=9 style=height:auto>
+<span style="background-color:#003366;color:#ffffff;"><p style="background-color:#003366;color:#ffffff;">x</p></span>  <span style='color:#fff;background:#036'><p>x</span>
 <p dir="auto">\u05d0<span dir="ltr">-5</span></p>  <p dir=rtl>\u05d0<span dir=ltr>-5</span>
 <p style="background-color:#000000;color:#ffffff;">x</p>  <p style='background:var(--a);color:#fff'>x
 """)
