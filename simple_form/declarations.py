@@ -17,7 +17,6 @@ import tinycss2
 
 from simple_form.html_reading import Values, ascii_lower
 
-SIDES = ("top", "right", "bottom", "left")
 ROOT_SIZE = 16.0
 # Characters of a value that is read.
 _LONGEST = 300
@@ -311,7 +310,7 @@ def _expanded(name: str, value: str) -> Iterator[tuple[str, str]]:
     elif name in ("margin", "padding") and len(words) <= 4:
         if len(words) == 3:
             words.append(words[1])
-        for side, one in zip(SIDES, words * 4, strict=False):
+        for side, one in zip("top right bottom left".split(), words * 4, strict=False):
             yield f"{name}-{side}", one
     elif name == "font" and (match := _FONT.fullmatch(value)):
         for part, one in match.groupdict("").items():

@@ -46,7 +46,7 @@ smaller     0.83em
 larger      1.2em
 """)
 )
-_BESIDE = ("margin-left", "margin-right", "padding-left", "padding-right")
+_BESIDE = "margin-left margin-right padding-left padding-right".split()
 # In pixels: the smallest and largest font size; the most width that indents, margins and
 # paddings around each other take as they are written, and in an original that looks the
 # same everywhere; and below which font size words count as hidden.
@@ -104,11 +104,11 @@ class Look(NamedTuple):
     fonts: str = ""
     # Whether the background may have any colour: one on which words can be read.
     is_unclear: bool = False
-    # How the element is displayed if that is not usual for it, and the colour of the
+    # How the element is displayed if that is not usual for it, and the colours of the
     # nearest box: the background of a line is not drawn behind boxes in it.
     display: str = ""
     is_box: bool = False
-    box: Colour = WHITE
+    box: tuple[Colour, Colour] = (BLACK, WHITE)
     # The direction of words, and where they stand between the margins.
     direction: str = "ltr"
     align: str = ""
@@ -199,7 +199,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         is_unclear,
         display,
         is_box,
-        back if is_box else above.box,
+        (readable(ink, back), back) if is_box else above.box,
         held["direction"] or above.direction,
         held["text-align"] or above.align,
         cut,
@@ -218,11 +218,11 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
             kept["margin-left"] = kept["margin-right"] = "auto"
     back = look.back
     pair = (readable(look.ink, back), back)
-    behind = above.box if look.is_box else above.back
-    usual = (LINK if tag == "a" else readable(above.ink, above.back), behind)
+    around = (readable(above.ink, above.back), above.back)
+    usual = (LINK, above.back) if tag == "a" else around
     # A cell may be larger than its row.
-    is_restated = is_table or tag in ("td", "th")
-    if pair != usual or (is_restated and pair != (BLACK, WHITE)):
+    is_restated = (is_table or tag in ("td", "th")) and pair != (BLACK, WHITE)
+    if is_restated or pair != usual or (look.is_box and above.box != around):
         kept["color"], kept["background-color"] = map(str, pair)
     if held["font-size"] or (is_table and size != ROOT_SIZE):
         kept["font-size"] = f"{size}px"

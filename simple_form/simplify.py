@@ -68,7 +68,6 @@ _LEFT_OUT = (
     ),
     ("marks of words from right to left", "[\u200e\u200f\u061c]", ""),
 )
-_RTL = "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
 # Text of which something is seen.
 _SEEN = re.compile(
     "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
@@ -78,15 +77,8 @@ _EMPTY_LINES = "\n(?:[ \t]*+\n){10,}+"
 SCHEMES = frozenset(
     "http https mailto tel sms callto skype facetime facetime-audio whatsapp".split()
 )
-_PICTURES = "(?ai)https?:|cid:|data:image/(?:png|jpe?g|gif);base64,"
-# The letters that Word's bullets are in a font of symbols.
-_BULLET_LETTERS = "·§Øü¨ðàè\uf0b7\uf0a7\uf0d8\uf0fc"
-# What help desks hide in their mail, so that they find the answers to it.
-_REFERENCE = r"(?:Message ID: )?[<\[](?=[^<>\[\]]*[0-9])[\w.+/@=-]{6,300}[>\]]"
 # The width of pictures in pixels from which on they may fill their box.
 WIDE = 300
-# The last number that is written in letters, so that numbers spell no words.
-_MOST_LETTERED = 26
 # Attributes with a number, and the most that is written.
 _MOST = {
     name: int(most)
@@ -220,7 +212,11 @@ class _Writer:
             code = one.code
             if code == PREHEADER and len(passage) > MOST_PREHEADER:
                 code = HIDDEN
-            if re.fullmatch(_REFERENCE, passage):
+            # What help desks hide in their mail, so that they find the answers to it.
+            if re.fullmatch(
+                r"(?:Message ID: )?[<\[](?=[^<>\[\]]*[0-9])[\w.+/@=-]{6,300}[>\]]",
+                passage,
+            ):
                 code = LEFT_OUT
             changes.append(Change(code, one.how, passage[:MOST_PASSAGE]))
         odd = list(self._tree.odd)[:MOST_NAMED]
@@ -266,7 +262,7 @@ class _Writer:
     def _number(self, written: str, form: _Form, usual: int) -> int:
         match = re.match(rf"[{BLANKS}]*([+-]?[0-9]{{1,6}})(?![0-9])", written)
         number = int(match[1]) if match else usual
-        if number > _MOST_LETTERED and re.search("alpha|roman", form.start):
+        if number > 26 and re.search("alpha|roman", form.start):
             self.note(f"a list with the number {number}")
             return usual
         return number
@@ -328,7 +324,7 @@ class _Writer:
         is_page = element is self._tree.pieces[0]
         if is_page and readable(look.ink, look.back) != look.ink:
             self.note("colours of the page")
-        if look.is_box and above.box != above.back and not held["background-color"]:
+        if look.is_box and above.box[1] != above.back and not held["background-color"]:
             self.note("a paragraph on the background of a line")
         if look.spread > TOO_WIDE:
             self.note("boxes in each other that take all the width")
@@ -344,7 +340,9 @@ class _Writer:
         written = _attribute("href", target) if target else ""
         if tag == "img":
             source = attributes["src"].strip(BLANKS)
-            if re.match(_PICTURES, source):
+            if re.match(
+                "(?ai)https?:|cid:|data:image/(?:png|jpe?g|gif);base64,", source
+            ):
                 written = _attribute("src", self._plain(source))
             elif source:
                 self.note(f"a picture that is not sent ({source[:40]})")
@@ -362,8 +360,8 @@ class _Writer:
                 continue
             elif match and not (tag == "table" and look.spread > MOST_SPREAD):
                 # Words of cells beside each other do not touch.
-                number = int(match[1]) or 2 * (name == "cellpadding")
-                number = min(number, _MOST[name])
+                number = min(int(match[1]), _MOST[name])
+                number = number or 2 * (name == "cellpadding")
                 written += _attribute(name, number)
                 if name == "width" and number > WIDE:
                     # It becomes narrower where the window is.
@@ -422,7 +420,9 @@ class _Writer:
                 self.note("lines that lie over each other")
             if look.cut:
                 self.note(look.cut)
-            if OTHER_LETTERS.search(look.fonts) and text.strip() not in _BULLET_LETTERS:
+            # Word writes bullets as these letters in a font of symbols.
+            is_bullet = text.strip() in "·§Øü¨ðàè\uf0b7\uf0a7\uf0d8\uf0fc"
+            if OTHER_LETTERS.search(look.fonts) and not is_bullet:
                 self.note("a font that draws other letters")
             if not 8 <= look.size <= 60:
                 self.note("letters of an unusual size")
@@ -463,7 +463,12 @@ class _Writer:
     def _plain(self, text: str) -> str:
         if text.isascii() and text.isprintable():
             return text
-        self._has_rtl = self._has_rtl or re.search(_RTL, text) is not None
+        # Letters that are written from right to left.
+        letters = (
+            "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
+            "\U00010800-\U00010fff\U0001e800-\U0001efff]"
+        )
+        self._has_rtl = self._has_rtl or re.search(letters, text) is not None
         for how, pattern, instead in _LEFT_OUT[: 3 if self._has_rtl else 4]:
             text, number = re.subn(pattern, instead, text)
             if number:

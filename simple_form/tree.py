@@ -165,8 +165,6 @@ class Tree:
             stops = frozenset(("table",))
         elif tag in BLOCKS or name in _FORMATTING:
             stops = _CELLS
-        if name == "li":
-            stops |= {"ul", "ol"}
         self._end(_HEADINGS if name in _HEADINGS else (name,), stops)
 
     def _on_text(self, token: Token) -> None:

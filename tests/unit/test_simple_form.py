@@ -117,7 +117,8 @@ WRITTEN = list(
 ☑x  <input type=checkbox checked>x
 <img src="cid:1" width="800" style="max-width:800px;width:100%;">  <img src=cid:1 width=900>
 <img src="cid:1" width="90" style="max-width:100%;">  <img src=cid:1 width=90 height=9 style=height:auto>
-<span style="background-color:#003366;color:#ffffff;"><p style="background-color:#003366;color:#ffffff;">x</p></span>  <span style='color:#fff;background:#036'><p>x</span>
+<span style="background-color:#003366;color:#ffffff;"><p style="background-color:#003366;color:#ffffff;">x</p></span>
+  <span style='color:#fff;background:#036'><p>x</span>
 <p dir="auto">\u05d0<span dir="ltr">-5</span></p>  <p dir=rtl>\u05d0<span dir=ltr>-5</span>
 <p style="background-color:#000000;color:#ffffff;">x</p>  <p style='background:var(--a);color:#fff'>x
 """)
