@@ -51,7 +51,6 @@ ORDINARY = frozenset(
 )
 
 _INVISIBLE = frozenset(map(chr, NAMES))
-_FILLERS = frozenset("\u200b\u200c\u200d\u2060\ufeff")
 # Blanks at which no line ends, or of another width than the usual one. So many in a row
 # push words out of sight.
 _BLANKS = frozenset(map(chr, _codes("a0 1680 2000-200a 202f 205f 3000")))
@@ -98,8 +97,7 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
             number = len(list(run))
             if is_blank and number >= MANY_BLANKS:
                 tally.counts["BLANK"] += number
-    # A single one without words keeps a line open.
-    if _INVISIBLE.isdisjoint(text) or text.strip() in _FILLERS:
+    if _INVISIBLE.isdisjoint(text):
         yield False, text
         return
     end = 0

@@ -26,6 +26,8 @@ from simple_form import SimpleForm
 from simple_form.html_reading import BLOCKS, VOID, Values, tokens
 from simple_form.result import HIDDEN, LEFT_OUT, PREHEADER, SHOWN
 
+# Invisible characters of which a single one keeps a line open.
+_LINE_FILLERS = frozenset("\u200b\u200c\u200d\u2060\ufeff")
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 # What the box of a change says.
 _LABELS_OF = {
@@ -175,6 +177,8 @@ class Drawing:
 
     def _write_text(self, text: str) -> None:
         """Write text, with a mark for each invisible character in it."""
+        if text.strip() in _LINE_FILLERS and not "".join(self.plain[-1:]).strip():
+            return
         for is_mark, piece in pieces(text, self.tally):
             if is_mark:
                 self.out.append(

@@ -154,8 +154,11 @@ list-style-type         *        -
 list-style-type         ol ul    none|disc|circle|square|decimal|(low|upp)er-(alpha|roman)
         -
 list-style-type         li       none|disc|circle|square        -
-margin-top margin-bottom padding-top padding-bottom     *  0..64
-        auto|(1?[0-9]|20)% 0..120
+margin-top margin-bottom    *    0..64    auto|(1?[0-9]|20)% 0..120
+padding-top padding-bottom  *    -        0..4
+padding-top padding-bottom
+        blockquote dd div dl dt h1 h2 h3 h4 h5 h6 hr img li ol p pre table tbody td th tr ul
+        0..64    auto|(1?[0-9]|20)% 0..120
 margin-right padding-left padding-right                 *  0..48
         auto|(1?[0-9]|20)% 0..120
 margin-left                                             *  0..48
@@ -195,7 +198,8 @@ letter-spacing          *        -    normal -0.8..5
 word-spacing            *        -    normal 0..5
 white-space             *        -    normal|nowrap|pre|pre-wrap|pre-line|break-spaces
 display                 *        -
-        block|inline(-block|-table)?|table(-cell|-row)?|list-item
+        block|inline-(block|table)|table(-cell|-row)?|list-item
+display                 span a b i em strong u s sub sup code img    -    inline
 display                 div p span td th li a h1 h2 h3 ul ol i b    -    (inline-)?flex|grid
 direction               *        -    ltr|rtl|auto
 unicode-bidi            *        -    normal|embed

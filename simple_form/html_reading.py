@@ -126,7 +126,7 @@ def tokens(source: str) -> Iterator[Token]:
             known[written] = token
             yield token
             name = token.name
-            has_drawing = has_drawing or name in ("svg", "math")
+            has_drawing |= name in ("svg", "math")
             if token.kind == "end" or has_drawing:
                 continue
             if name not in _RAW:

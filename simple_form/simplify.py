@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from unicodedata import bidirectional
 
-from simple_form.colours import LINK, readable
+from simple_form.colours import readable
 from simple_form.declarations import (
     OF_INSIDE,
     OTHER_LETTERS,
@@ -297,8 +297,6 @@ class _Writer:
         target = self._target(attributes["href"]) if tag == "a" else ""
         if has_no_line or is_raised or (tag == "a" and not target):
             tag = "span"
-        if tag == "span" and held["color"] == str(LINK):
-            held["color"] = ""
         is_item = held["display"] in ("", "list-item")
         if tag == "li" and not is_item:
             held["list-style-type"] = "none"
@@ -334,7 +332,8 @@ class _Writer:
         # Of what is removed, only a style sheet that does so is odd.
         for one in sheets if look.gone else declarations:
             is_judged = one.name in OF_INSIDE and tag not in VOID
-            if not is_judged and not is_harmless(one, tag, room):
+            kind = "div" if look.display and tag not in VOID else tag
+            if not is_judged and not is_harmless(one, kind, room):
                 self.note(f"{one.name}: {one.value}"[:80])
 
         written = _attribute("href", target) if target else ""
@@ -360,8 +359,7 @@ class _Writer:
                 continue
             elif match and not (tag == "table" and look.spread > MOST_SPREAD):
                 # Words of cells beside each other do not touch.
-                number = min(int(match[1]), _MOST[name])
-                number = number or 2 * (name == "cellpadding")
+                number = min(int(match[1]), _MOST[name]) or 2 * (name == "cellpadding")
                 written += _attribute(name, number)
                 if name == "width" and number > WIDE:
                     # It becomes narrower where the window is.
@@ -380,15 +378,16 @@ class _Writer:
             lines = 1
             start = "" if is_low else f"<{tag}>"
         elif tag in BLOCKS:
-            sides = ("padding-top", "padding-bottom", "margin-top")
+            sides = "padding-top padding-bottom margin-top".split()
             lines = sum(pixels(held[side]) or 0 for side in sides) / 20
         return _Form(tag, start, look, lines, direction == "rtl", is_item)
 
     # Returns the address of a link; empty, with a change noted, if it is not kept.
     def _target(self, href: str) -> str:
         # Programs ignore control characters and blanks around it.
-        target = re.sub(r"[\t\n\r]|^[\0- ]+|(?<![\0- ])[\0- ]++$", "", href)
-        target = self._plain(target).replace("<", "%3C")
+        target = self._plain(
+            re.sub(r"[\t\n\r]|^[\0- ]+|(?<![\0- ])[\0- ]++$", "", href)
+        ).replace("<", "%3C")
         scheme, colon, _ = target.partition(":")
         if colon and ascii_lower(scheme) in SCHEMES:
             return target

@@ -69,6 +69,8 @@ look       <p>1\u202e2</p>
 look       <img src='data:image/svg+xml,x' alt=word>
 look       <LIN\u212a>word
 look       <q>word</q>
+look       <p>a<br><a href=https://a.example style='background:#fff;padding:16px'>word</a>
+look       <ul style='background:#000;color:#fff;display:inline'><li>word</ul>
 look       <span style='color:#fff;background:#036'><div>word</div></span>
 look       <p>a <b style='float:left'>word</b>
 left_out   a<![CDATA[word]]>
@@ -112,7 +114,8 @@ WRITTEN = list(
 <ol style="list-style-type:decimal;padding-left:40px;"><li value="1">a</li></ol>  <ul style='list-style:decimal'><li>a
 <ul style="padding-left:40px;"><li style="list-style-type:none;">a</li></ul>  <ul><li style='display:block'>a</ul>
 <span style="text-decoration:none;">x</span>  <s style='text-decoration:none'>x</s>
-<span>x</span><a href="HTTPS://a.example">y</a>  <a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>
+<span style="background-color:#ffffff;color:#0000ee;">x</span><a href="HTTPS://a.example">y</a>
+  <a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>
 <table style="text-align:left;"><tbody><tr><td colspan="2">x</td></tr></tbody></table>  <table><td colspan=2 rowspan=2>x
 ☑x  <input type=checkbox checked>x
 <img src="cid:1" width="800" style="max-width:800px;width:100%;">  <img src=cid:1 width=900>
