@@ -156,6 +156,7 @@ list-style-type         ol ul    none|disc|circle|square|decimal|(low|upp)er-(al
 list-style-type         li       none|disc|circle|square        -
 margin-top margin-bottom    *    0..64    auto|(1?[0-9]|20)% 0..120
 padding-top padding-bottom  *    -        0..4
+padding-top padding-bottom  a b  0..64    0..120
 padding-top padding-bottom
         blockquote dd div dl dt h1 h2 h3 h4 h5 h6 hr img li ol p pre table tbody td th tr ul
         0..64    auto|(1?[0-9]|20)% 0..120

@@ -259,6 +259,6 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
     if most and is_table and "max-width" not in kept:
         # It may be narrower, so that it fits into the window.
         kept |= {"max-width": most, "width": "100%"}
-    if tag in ("ol", "ul") and (pixels(kept["padding-left"]) or 0) < 24:
-        kept["list-style-position"] = "inside"
+    if tag in ("ol", "ul") and (pixels(kept["padding-left"]) or 0) >= 24:
+        kept["list-style-position"] = "outside"
     return "".join(f"{one}:{value};" for one, value in sorted(kept.items()))

@@ -332,7 +332,7 @@ class _Writer:
         # Of what is removed, only a style sheet that does so is odd.
         for one in sheets if look.gone else declarations:
             is_judged = one.name in OF_INSIDE and tag not in VOID
-            kind = "div" if look.display and tag not in VOID else tag
+            kind = tag if look.is_box or tag in VOID else "span"
             if not is_judged and not is_harmless(one, kind, room):
                 self.note(f"{one.name}: {one.value}"[:80])
 

@@ -35,7 +35,7 @@ MAX_TAGS = 20_000
 MAX_DEPTH = 200
 MAX_STYLES = 400_000
 # The beginning of the style of the element around a simple form.
-WRAPS = "overflow-wrap:break-word;"
+WRAPS = "list-style-position:inside;overflow-wrap:break-word;"
 # Tags, the open elements that they end, and those outside of which they end none.
 _ENDS = [
     [frozenset(column.split()) for column in row]

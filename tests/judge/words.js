@@ -92,7 +92,7 @@
         }
         const before = seen.at(-1);
         if (before && before.cell === cell) {
-          const isAbove = rect.bottom < before.rect.top + 2;
+          const isAbove = rect.bottom < before.rect.top + 2 && !element.closest("sup");
           const isOnLine = Math.abs(rect.top - before.rect.top) < Math.min(rect.height, before.rect.height) / 2;
           if (isAbove || (isOnLine && !isRtl && rect.right <= before.rect.left)) found.push(`moved: ${match[0]}`);
         }

@@ -126,7 +126,7 @@ HIDING = (
 
 
 SIMPLE = (
-    '<div style="overflow-wrap:break-word;"><p>We pay  5 EUR</p>'
+    '<div style="list-style-position:inside;overflow-wrap:break-word;"><p>We pay  5 EUR</p>'
     '<p style="background-color:#ffffff;color:#333333;">Ana</p></div>'
 )
 
