@@ -17,7 +17,10 @@ ATTRIBUTES = {
     **dict.fromkeys(
         "width height cellpadding value colspan rowspan".split(), "-?[0-9]+"
     ),
-    "style": r"((?![a-z-]*(?:image|(?<!style-)position|z-index|content|transform:|opacity|visib|anim))[a-z-]+:[\w#%., '-]+;)*",
+    "style": (
+        r"((?![a-z-]*(?:image|(?<!style-)position|z-index|content|transform:|opacity|visib|anim))"
+        r"[a-z-]+:[\w#%., '-]+;)*"
+    ),
     "src": "data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=]+",
     "id": "(hidden|link|part|ink)-[1-9][0-9]*",
     "class": "ghost|blocked",

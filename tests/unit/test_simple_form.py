@@ -109,10 +109,14 @@ WRITTEN = list(
 <p style="background-color:#222222;color:#ffffff;">x</p>  <p style='background:#222'>x
 <p style="font-size:48px;line-height:1.1;">x</p>  <p style='font-size:1in;line-height:9px'>x
 <ul style="list-style-position:outside;list-style-type:disc;padding-left:40px;"><li>a</li></ul>  <ol reversed><li>a</ol>
-<ol style="list-style-position:outside;padding-left:40px;"><li value="5">a</li><li value="6">b</li></ol>  <ol start=5><li>a<li>b</ol>
-<ol style="list-style-position:outside;list-style-type:upper-alpha;padding-left:40px;"><li value="1">a</li></ol>  <ol type=A start=30><li>a</ol>
-<ol style="list-style-position:outside;list-style-type:decimal;padding-left:40px;"><li value="1">a</li></ol>  <ul style='list-style:decimal'><li>a
-<ul style="list-style-position:outside;padding-left:40px;"><li style="list-style-type:none;">a</li></ul>  <ul><li style='display:block'>a</ul>
+<ol style="list-style-position:outside;padding-left:40px;"><li value="5">a</li><li value="6">b</li></ol>
+  <ol start=5><li>a<li>b</ol>
+<ol style="list-style-position:outside;list-style-type:upper-alpha;padding-left:40px;"><li value="1">a</li></ol>
+  <ol type=A start=30><li>a</ol>
+<ol style="list-style-position:outside;list-style-type:decimal;padding-left:40px;"><li value="1">a</li></ol>
+  <ul style='list-style:decimal'><li>a
+<ul style="list-style-position:outside;padding-left:40px;"><li style="list-style-type:none;">a</li></ul>
+  <ul><li style='display:block'>a</ul>
 <span style="text-decoration:none;">x</span>  <s style='text-decoration:none'>x</s>
 <span style="background-color:#ffffff;color:#0000ee;">x</span><a href="HTTPS://a.example">y</a>
   <a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>
