@@ -180,9 +180,9 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     if is_usual or display not in ("block", "inline-block"):
         display = ""
     is_box = tag in BLOCKS or display != ""
-    box = (LINK, above.box[1]) if tag == "a" else above.box
+    nearest = (LINK, above.box[1]) if tag == "a" else above.box
     if is_box:
-        box = (readable(ink, back), back)
+        nearest = (readable(ink, back), back)
     is_raised = tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]
     raised = above.raised + is_raised
     return Look(
@@ -202,7 +202,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         is_unclear,
         display,
         is_box,
-        box,
+        nearest,
         held["direction"] or above.direction,
         held["text-align"] or above.align,
         cut,
