@@ -1,6 +1,7 @@
 """A backup of a database in use, restored into another one by `./run restore`."""
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -210,8 +211,9 @@ def test_backup_whose_ledger_does_not_hold_or_that_cannot_be_loaded_leaves_nothi
 def test_seals_of_another_desk_are_refused(desk, target, tmp_path):
     path = make_backup(tmp_path)
     other = tmp_path / "other.jsonl"
-    lines = Path(settings.SEAL_FILE).read_text().splitlines(keepends=True)
-    other.write_text(lines[-1].replace('"signature":"', '"signature":"00'))
+    seal = json.loads(Path(settings.SEAL_FILE).read_text().splitlines()[-1])
+    seal["signature"] = seal["signature"][::-1]
+    other.write_text(json.dumps(seal, separators=(",", ":")) + "\n")
     folder = tmp_path / "new"
     assert_refused("knows another seal", folder, target, path, "--seals", other)
     assert left_in(folder) == []

@@ -100,7 +100,7 @@ def test_mcp_server_gets_each_body_once_and_everything_in_it(world):
     for path in ("/list_pending", "/v1/emails/pending"):
         rows = world.get(path, key="desk", **mcp)
         assert rows["pending"] == rows["emails"] == rows["messages"], path
-        assert rows["pending"][0]["html_body"] == "<p>Other words</p>"
+        assert "<p>Other words</p>" in rows["pending"][0]["html_body"]
 
 
 PATHS = (
