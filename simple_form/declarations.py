@@ -23,7 +23,7 @@ _LONGEST = 300
 _LENGTH = re.compile(
     r"([+-]?(?:[0-9]{1,5}(?:\.[0-9]{1,6})?|\.[0-9]{1,6}))(px|pt|pc|in|cm|mm|rem|em|ex|%)?"
 )
-_GAPS = re.compile(r"(?s)(?:[ \t\n\r\f]|/\*.*?\*/)+")
+_GAPS = re.compile(r"(?:[ \t\n\r\f]|/\*\*/)+")
 _RGB = re.compile("rgb\\(([0-9]{1,3}), ?([0-9]{1,3}), ?([0-9]{1,3})\\)")
 _FONT = re.compile(
     r"""(?x)
@@ -237,7 +237,9 @@ mso-margin-top-alt mso-margin-bottom-alt    *    -    auto 0..90
 mso-padding-alt         *        -    ([0-9]{0,2}(\.[0-9]+)?(pt|px|cm)?( |$)|0in( |$))+
 """):
     for _column in _columns:
-        _words, _least, _most = re.split(r" ?(\S+)\.\.(\S+)|$", _column)[:3]
+        _words, _least, _most = re.split(
+            r" ?(-?[0-9.]{1,4}?)\.\.([0-9.]{1,4})|$", _column
+        )[:3]
         _allowed = _Allowed(
             re.compile(_words), float(_least or "inf"), float(_most or "inf")
         )
