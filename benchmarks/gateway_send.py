@@ -125,7 +125,7 @@ def sends(
         request=lambda: post(mailbox, key, html),
         expect=b"202",
     )
-    return rate, (spent(servers) - before) / (rate * seconds)
+    return rate, (spent(servers) - before) / max(rate * seconds, 1)
 
 
 def send_once(mailbox: str, key: str) -> None:

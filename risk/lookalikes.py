@@ -38,7 +38,7 @@ _LETTERS = str.maketrans(
 )
 # The names of letters that look like a Latin one: small capitals, letters with a hook
 # or a stroke, those of Lisu.
-_LETTER_NAME = re.compile(r"(?:LATIN|LISU) .*?([A-Z])(?: WITH .*)?")
+_LETTER_NAME = re.compile(r"(?:LATIN|LISU) .{0,60}?([A-Z])(?: WITH .{0,60})?")
 # Letters of other scripts that pass for Latin ones.
 _PASSES = frozenset(_CYRILLIC + _GREEK)
 
