@@ -46,7 +46,7 @@ _MARKUP = re.compile(
     | (?P<declaration> <[/!?][^>]*+>)
     """
 )
-_TAG = re.compile(r"(?s)\A<(/?)([^\t\n\f\r />]+)(.*)>")
+_TAG = re.compile(r"(?s)\A<(/?)([^\t\n\f\r />]++)(.*)>")
 _REFERENCE = re.compile(
     "&(?:#(?P<hex>[xX])?0*(?P<digits>(?(hex)[0-9a-fA-F]|[0-9])+);?"
     "|(?P<name>[A-Za-z][A-Za-z0-9]*+;?))"

@@ -107,7 +107,7 @@ table    cellpadding cellspacing border
 """)
 }
 VALUES = {
-    "style": re.compile(r"(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
+    "style": re.compile(r"\A(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
     "dir": re.compile("auto|ltr"),
     **dict.fromkeys((*_MOST, "value"), re.compile("-?[0-9]{1,7}")),
 }
