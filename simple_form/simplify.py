@@ -306,7 +306,8 @@ class _Writer:
                 tag = "ul"
             elif re.match("decimal|lower-|upper-", kind):
                 tag = "ol"
-        if held["float"] in ("left", "right") and held["display"] != "none":
+        is_plain = held["display"] in ("", "block", "inline")
+        if is_plain and held["float"] in ("left", "right"):
             held["display"] = "inline-block"
         if "inline-block" in (above.flow, held["display"]):
             # Words that stand beside each other do not touch.
@@ -408,7 +409,7 @@ class _Writer:
         if is_seen:
             if self._has_words and self._empty_lines > MOST_EMPTY_LINES:
                 self.note("a long way without words")
-            self._has_words = self._has_words or not how
+            self._has_words |= not how
             self._empty_lines = 0
             lines = text.split("\n")
             self._line = len(lines[-1]) + (self._line if len(lines) == 1 else 0)
@@ -467,7 +468,7 @@ class _Writer:
             "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
             "\U00010800-\U00010fff\U0001e800-\U0001efff]"
         )
-        self._has_rtl = self._has_rtl or re.search(letters, text) is not None
+        self._has_rtl |= re.search(letters, text) is not None
         for how, pattern, instead in _LEFT_OUT[: 3 if self._has_rtl else 4]:
             text, number = re.subn(pattern, instead, text)
             if number:
