@@ -59,8 +59,6 @@ _ODD = {
 _MISLEADING = frozenset(
     "credentials_in_url disguised_dot mixed_script passes_for_latin hidden_recipient".split()
 )
-# Schemes of links that run or open something; a finding about them is never milder.
-_ACTING = ("javascript:", "vbscript:", "data:", "file:")
 # How a finding names the fields of a message that the connection's key does not show.
 _FIELD_NAMES = {
     "reply_to": "Reply-To",
@@ -127,8 +125,7 @@ def odd_link(
         odd = by_flag[flag]
         if not odd:
             continue
-        acting = any(link.target.lower().startswith(_ACTING) for link in odd)
-        is_milder = not acting and flag not in _MISLEADING
+        is_milder = flag not in _MISLEADING
         targets = [short_target(link.target) for link in odd]
         if flag == "hidden_recipient":
             others = (recipients_of(link.target)[1:] for link in odd)
