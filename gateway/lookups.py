@@ -38,12 +38,13 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     NotFound.
     """
     named = {"address": lowered(trimmed(name))} if "@" in name else {"pk": name}
-    mailbox = Mailbox.objects.visible_to(key).filter(**named).first()
-    if mailbox is None:
+    try:
+        mailbox = Mailbox.objects.visible_to(key).get(**named)
+    except Mailbox.DoesNotExist as error:
         raise NotFound(
             "There is no such mailbox in this account, or this key may not use it. GET /v1/mailboxes lists them.",
             code="unknown_mailbox",
-        )
+        ) from error
     # The key's account is loaded already; this saves a query.
     mailbox.account = key.account
     return mailbox

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
@@ -89,7 +90,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Return the key with this hash and its account, even if it is revoked, or
         None.
         """
-        return self.select_related("account").filter(sha256=sha256).first()
+        with suppress(ApiKey.DoesNotExist):
+            return self.select_related("account").get(sha256=sha256)
+        return None
 
     def used(self, key: ApiKey) -> None:
         """Store that the key is used now; at most once a minute, so that most reads
