@@ -44,7 +44,6 @@ from gateway.lookups import (
 from gateway.messages import submission
 from gateway.messages.submission import new_email, reply_fields
 from gateway.models import Email, Mailbox
-from gateway.parsed import simplify_html, simplify_markdown
 from gateway.states import Direction, Status
 from parsing.client import from_source
 
@@ -258,7 +257,7 @@ def accept(
         agent_identity=body.ucan or "",
     )
     with from_source(f"key {key.pk}", stays=True):
-        _simplify(email, mailbox)
+        submission.simplify(email)
     asked_mode = body.oversight_mode
     accepted = submission.accept_email(
         key,
@@ -304,24 +303,6 @@ def accept(
     if email.simplified:
         result["warnings"] = email.simplified[:MOST_WARNINGS]
     return JsonResponse(result, status=202)
-
-
-def _simplify(email: Email, mailbox: Mailbox) -> None:
-    """Give an email the simple form of its HTML, and its text where it has none. Raises
-    Invalid.
-    """
-    if email.html is not None:
-        # Designed mail is simplified too: for its text, and to refuse what the desk
-        # could not show.
-        simplified = simplify_html(email.html)
-        email.markdown = email.markdown or simplified.text
-        if not mailbox.send_as_designed:
-            email.original_html = email.html if simplified.changes else None
-            email.html = simplified.html
-            email.simplified = simplified.changes
-    elif "<" in email.markdown:
-        # HTML in Markdown is simplified when the message is built.
-        email.simplified = simplify_markdown(email.markdown).changes
 
 
 router = Router(tags=["send"], auth=SEND)
@@ -420,5 +401,6 @@ def edit_scheduled(
     key = request.auth
     box = mailbox_named(key, mailbox)
     found = email_named(key, email, box)
-    submission.edit_scheduled(key, found, body.time(), body.content())
+    with from_source(f"key {key.pk}", stays=True):
+        submission.edit_scheduled(key, found, body.time(), body.content())
     return full_email(email_named(key, email, box), "markdown")

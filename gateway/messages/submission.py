@@ -25,6 +25,7 @@ from gateway.attachments import File
 from gateway.errors import Conflict, Invalid
 from gateway.messages.admission import admit, check_time, note_admission
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
+from gateway.parsed import simplify_html, simplify_markdown
 from gateway.states import Change, Direction, GateTiming, Mode, Status, next_state
 from gateway.text import one_plain_line
 from gateway.webhooks import events
@@ -127,6 +128,29 @@ def accept_email(
     return SubmissionResult(email, unlisted=admission.unlisted)
 
 
+def simplify(email: Email) -> None:
+    """Give an email the simple form of its HTML, and its text where it has none. Raises
+    Invalid.
+    """
+    if email.html is not None:
+        # Designed mail is simplified too: for its text, and to refuse what the desk
+        # could not show.
+        simplified = simplify_html(email.html)
+        email.markdown = email.markdown or simplified.text
+        if not email.mailbox.send_as_designed:
+            email.original_html = email.html if simplified.changes else None
+            email.html = simplified.html
+            email.simplified = simplified.changes
+    elif "<" in email.markdown:
+        simplified = simplify_markdown(email.markdown)
+        # Its HTML would be seen in the text part, too, with what it hides.
+        if simplified.changes:
+            email.original_html = email.markdown
+            email.html = simplified.html
+            email.markdown = simplified.text
+            email.simplified = simplified.changes
+
+
 def _next_change(email: Email) -> Change:
     # Whether the email waits at the gate now, or goes to the outbox.
     waits_for_time = email.send_at and email.gate_timing == GateTiming.SCHEDULE_FIRST
@@ -203,6 +227,11 @@ def edit_scheduled(
     changed = copy(email)
     for name, value in fields.items():
         setattr(changed, name, value)
+    if "markdown" in fields:
+        # The HTML would still hold the old text.
+        changed.html = changed.original_html = None
+        changed.simplified = []
+        simplify(changed)
     admission = admit(
         key, changed, asked=None if bypassed else Mode(email.oversight_mode)
     )
@@ -215,12 +244,13 @@ def edit_scheduled(
         "oversight_mode": admission.mode,
         "gated": changed.gated,
         "due_at": changed.send_at if change == Change.RELEASE else None,
+        "markdown": changed.markdown,
+        "html": changed.html,
+        "original_html": changed.original_html,
+        "simplified": changed.simplified,
     }
-    if "markdown" in fields:
-        # The HTML body would still hold the old text.
-        stored |= {"html": None, "original_html": None, "simplified": []}
     with transaction.atomic():
-        if not Email.objects.editable_as(email).move(email, change, **fields, **stored):
+        if not Email.objects.editable_as(email).move(email, change, **fields | stored):
             raise _changed_meanwhile(email)
         auditing.record("email.edited", email, key, fields=sorted(fields))
         note_admission(admission, email, key)

@@ -165,7 +165,9 @@ def test_html_in_markdown_leaves_in_its_simple_form_too(world, mail_server):
     answer = world.send(markdown=text).json()
     assert answer["warnings"] == [SENTENCE, "The layout was simplified: <script>."]
     (row,) = world.pending()["pending"]
-    assert (row["markdown"], row["simplified"]) == (text, 2)
+    assert (row["markdown"], row["simplified"]) == ("We pay now 5 EUR", 2)
+    original = world.get(f"/v1/oversight/pending/{row['id']}/original", key="desk")
+    assert original["html"] == text
     assert world.decide(row["id"]).status_code == 200
     assert leave(row["id"])
     sent = mail_server.message().get_body(("html",)).get_content()
@@ -407,6 +409,9 @@ def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free):
     assert email.html is None
     assert email.due_at == email.send_at == datetime(2099, 1, 1, tzinfo=UTC)
     assert noted("email.edited").metadata["fields"] == sorted(fields)
+    edit(free, email, markdown="We <b hidden>do not</b> pay")
+    email.refresh_from_db()
+    assert "not" not in email.html + email.markdown
 
 
 def test_approved_mail_keeps_its_content_and_may_change_its_time(world):
