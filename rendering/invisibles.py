@@ -135,10 +135,8 @@ def named(text: str, tally: Tally | None = None) -> str:
     """Return `text` with each invisible character (or run of them) as a named mark:
     `[ZERO WIDTH SPACE]`.
     """
-    parts = []
-    for mark, piece in pieces(text, tally or Tally()):
-        parts.append(f"[{piece}]" if mark else piece)
-    return "".join(parts)
+    parts = pieces(text, tally or Tally())
+    return "".join(f"[{piece}]" if is_mark else piece for is_mark, piece in parts)
 
 
 def stripped(text: str) -> str:

@@ -75,7 +75,7 @@ def read_links(simple: str) -> list[Link]:
         size += len(text)
     # Zero-width spaces, which `readable` removes, keep the positions as they were.
     whole = _TOUCHING.sub(
-        lambda between: "\u200b" * len(between.group()), "".join(texts)
+        lambda between: "\u200b" * len(between[0]), "".join(texts)
     ).translate(_BLANKS)
     read = []
     for link in links:

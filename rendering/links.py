@@ -348,7 +348,7 @@ def _other_phone(texts: Sequence[str], whole: str, target: str) -> str:
             continue
         for match in _PHONE.finditer(_NOT_OF_NUMBER.sub("", readable(text[:MAX_TEXT]))):
             numbers = sorted(
-                (_phone(match.group()), _phone(called)),
+                (_phone(match[0]), _phone(called)),
                 key=lambda number: len(number[0]),
             )
             (short, has_code), (long, other_has_code) = numbers
@@ -384,8 +384,8 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
     match = _PARTS.match(read_target(target))
     if not match:
         return "", "", "", []
-    scheme = match.group(1).lower()
-    rest = match.group(2)
+    scheme = match[1].lower()
+    rest = match[2]
     written = ""
     port = ""
     flags = []
@@ -433,12 +433,10 @@ def in_punycode(host: str) -> str:
     """
     if len(host) > MAX_HOST:
         return host
-    labels = []
-    for label in host.split("."):
-        if not label.isascii():
-            label = f"xn--{label.encode('punycode').decode('ascii')}"
-        labels.append(label)
-    return ".".join(labels)
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+        for label in host.split(".")
+    )
 
 
 _NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]{0,10}|[0-9]{1,12})(?:\.(?!$)|$)){1,4}")
@@ -475,7 +473,7 @@ def find_bare_links(text: str, known: set[str]) -> list[Link]:
     for match in _WRITTEN_OUT.finditer(text):
         if len(links) == MAX_WRITTEN_OUT:
             break
-        url = match.group()
+        url = match[0]
         for _ in range(_MOST_SENTENCES):
             # Without the punctuation at its end.
             url = url.rstrip(".,;:!?)。")

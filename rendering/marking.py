@@ -91,7 +91,7 @@ class Drawing:
             self.text.append(" ")
             self.plain.append(" ")
         style = attributes["style"]
-        self.is_coloured = self.is_coloured or "color:" in style
+        self.is_coloured |= "color:" in style
         written = _copied(attributes, _DRAWN)
         link = None
         if "href" in attributes:

@@ -85,9 +85,8 @@ _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 def size_of(kind: str, content: bytes) -> tuple[int, int]:
     """Return width and height in pixels; (0, 0) if the header lacks them."""
-    width = 0
-    height = 0
-    try:
+    width = height = 0
+    with suppress(struct.error, IndexError):
         if kind == "png" and content[12:16] == b"IHDR":
             width, height = struct.unpack_from(">II", content, 16)
         elif kind == "gif":
@@ -96,8 +95,6 @@ def size_of(kind: str, content: bytes) -> tuple[int, int]:
             width, height = _size_of_jpeg(content)
         elif kind == "webp":
             width, height = _size_of_webp(content)
-    except (struct.error, IndexError):
-        pass
     return width, height
 
 

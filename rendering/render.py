@@ -31,13 +31,14 @@ _SIGNS = "[]!*_`<&|~\\>"
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(content: Content) -> RenderedMessage:
+def render_message(content: Content, *, html: bool = True) -> RenderedMessage:
     """Return the message as its recipient gets it, in its simple form with the desk's
-    marks; its source with a reason if that fails.
+    marks; its source with a reason if that fails. Without `html`, the HTML in Markdown
+    is shown as text.
     """
     source = ""
     try:
-        source = sent_html(content)
+        source = sent_html(content, html=html)
         drawing = Drawing(simplify(source), readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
@@ -81,7 +82,7 @@ def parse_content(content: Content) -> ParsedContent:
         outlines.append(_outline(text))
         # A text that was made from the HTML says the same.
         if content.markdown != text_from_html(content.html):
-            text_part = render_message(text)
+            text_part = render_message(text, html=False)
     html = content.html or ""
     return ParsedContent(
         shown, text_part, words_of(html), template_of(html), tuple(outlines)
@@ -98,9 +99,10 @@ def _outline(content: Content) -> Outline:
         return Outline(without_marks(content.html or content.markdown or ""))
 
 
-def sent_html(content: Content) -> str:
-    """Return the HTML that the recipient gets, with what the mailbox adds. Raises
-    TooComplex for Markdown that would take too long.
+def sent_html(content: Content, *, html: bool = True) -> str:
+    """Return the HTML that the recipient gets, with what the mailbox adds. Without
+    `html`, the tags in Markdown become text. Raises TooComplex for Markdown that would
+    take too long.
     """
     if content.html is not None:
         return without_surrogates(html_part(content.html, content.additions))
@@ -109,9 +111,8 @@ def sent_html(content: Content) -> str:
         raise TooComplex("it has more formatting characters than a person would write")
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
-    return render_markdown(with_signature(markdown, content.additions)) + html_footer(
-        content.additions
-    )
+    markdown = with_signature(markdown, content.additions)
+    return render_markdown(markdown, html=html) + html_footer(content.additions)
 
 
 # The values of attributes that `sanitized` lets through.

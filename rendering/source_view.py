@@ -55,8 +55,8 @@ def document(body: str, *, plain_paper: bool) -> str:
     was checked.
     """
     paper = "plain" if plain_paper else "white"
-    message = f'<div class="message">{body}</div>'
-    return framed("Message", _STYLE, f'<body class="{paper}">{message}</body>')
+    page = f'<body class="{paper}"><div class="message">{body}</div></body>'
+    return framed("Message", _STYLE, page)
 
 
 def framed(title: str, style: str, body: str) -> str:

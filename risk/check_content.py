@@ -326,7 +326,7 @@ def parts_differ(
     if text is not None:
         only_in = {
             "HTML": _only_in(rendered, text),
-            "text": _only_in(text, rendered),
+            "text": _only_in(text, rendered) + _only_led_to(text, rendered),
         }
         details = [
             f"only the {part}: {words[0]}" for part, words in only_in.items() if words
@@ -350,6 +350,14 @@ def parts_differ(
             is_milder=True,
             anchor=SUBJECT,
         )
+
+
+def _only_led_to(text: RenderedMessage, html: RenderedMessage) -> list[str]:
+    # Returns the addresses of links in the text part where the HTML has none.
+    linked = {link.text for link in html.links}
+    seen = text.plain + html.plain
+    addresses = [_address(one) for one in text.links if one.text not in linked]
+    return [quoted(one) for one in addresses if one not in seen]
 
 
 def _only_in(part: RenderedMessage, other: RenderedMessage) -> list[str]:
