@@ -51,7 +51,7 @@ def colour_of(value: str, behind: Colour = WHITE) -> Colour | None:
 @lru_cache(maxsize=4096)
 def contrast(first: Colour, second: Colour) -> float:
     """Return the contrast of two colours, from 1 to 21."""
-    darker, lighter = sorted((_luminance(first), _luminance(second)))
+    darker, lighter = sorted(map(_luminance, (first, second)))
     return (lighter + 0.05) / (darker + 0.05)
 
 

@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from html.entities import html5
 
 from simple_form.result import TooComplex
@@ -106,7 +107,7 @@ def decode(text: str, *, attribute: bool = False) -> str:
 def tokens(source: str) -> Iterator[Token]:
     """Yield the tokens of `source`."""
     text = source.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
-    known: dict[str, Token] = {}
+    read = cache(_tag)
     has_drawing = False
     at = 0
     while match := _MARKUP.match(text, at):
@@ -122,14 +123,11 @@ def tokens(source: str) -> Iterator[Token]:
             data = written.removeprefix("<!--").removesuffix("-->")
             yield Token("comment", kind, data)
         else:
-            token = known.get(written) or _tag(written)
-            known[written] = token
+            token = read(written)
             yield token
             name = token.name
             has_drawing |= name in ("svg", "math")
-            if token.kind == "end" or has_drawing:
-                continue
-            if name not in _RAW:
+            if token.kind == "end" or has_drawing or name not in _RAW:
                 continue
             end = re.compile(rf"(?ai:</{name})(?=[\t\n\f\r />])").search(text, at)
             if end is None:

@@ -69,8 +69,10 @@ class StyleSheets:
             elif node.type == "error":
                 self._odd["a style that cannot be read"] = None
             elif node.type == "at-rule" and node.lower_at_keyword == "media":
-                inner = tinycss2.parse_rule_list(node.content or (), skip_comments=True)
-                self._read(inner, is_sure=False)
+                self._read(
+                    tinycss2.parse_rule_list(node.content or (), skip_comments=True),
+                    is_sure=False,
+                )
             elif node.type == "at-rule" and not _NO_EFFECT.match(node.serialize()):
                 self._odd[f"@{node.lower_at_keyword}"[:60]] = None
 
