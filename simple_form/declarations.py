@@ -52,7 +52,7 @@ _FREE = re.compile(
     |element|special|line-height-alt).*
     |tab-stops|layout-grid.*|punctuation-wrap|text-(?:justify.*|autospace|underline
     |wrap.*|combine-upright)
-    |scrollbar-.*|-premailer-.*|-webkit-text-decoration.*|white-space-collapse
+    |cells|scrollbar-.*|-premailer-.*|-webkit-text-decoration.*|white-space-collapse
     """
 )
 # Fonts that may draw letters as something else.
@@ -196,6 +196,7 @@ font-size               *        -
 line-height             *        -    normal|[1-3](\.[0-9]{1,4})?
 text-indent             *        -    0..60
 letter-spacing          *        -    normal -0.8..5
+overflow-wrap           span     anywhere    .*
 word-spacing            *        -    normal 0..5
 white-space             *        -    normal|nowrap|pre|pre-wrap|pre-line|break-spaces
 display                 *        -
@@ -325,7 +326,7 @@ def _expanded(name: str, value: str) -> Iterator[tuple[str, str]]:
                 yield part.replace("_", "-"), one
     elif name in _STAND_FOR:
         stands_for, usual, ignored = _STAND_FOR[name]
-        kept = [one for one in words if not re.fullmatch(ignored, one)]
+        kept = (one for one in words if not re.fullmatch(ignored, one))
         yield stands_for, " ".join(kept) or usual
     else:
         yield name, value

@@ -118,6 +118,7 @@ src            img                      (https?:|cid:|data:).*
 value          li                       .*
 link vlink alink    *                   blue|purple|red|#?(..)?([0-9].){2}(..)?
 dir            *                        =direction
+cells          tr                       =cells
 hidden         *                        =display:none
 reversed       ol                       =list-style-type:disc
 href           a                        =color:#0000ee
@@ -181,9 +182,8 @@ def styles_of(element: Token) -> Iterator[Declaration]:
     """Yield what an element's name and attributes set, except for `style`."""
     for attribute, written in element.attributes.items():
         effect = _effect_of(attribute, element.name)
-        value = written.strip(BLANKS)[:100]
         name, _, fixed = effect[1:].partition(":")
-        value = fixed or value
+        value = fixed or written.strip(BLANKS)[:100]
         if not effect.startswith("=") or not value:
             continue
         lower = ascii_lower(value)
@@ -201,8 +201,7 @@ def odd_about(element: Token) -> Iterator[str]:
         yield f"<{element.name[:40]}>"
     for attribute, written in element.attributes.items():
         value = ascii_lower(written.strip(BLANKS))
-        effect = _effect_of(attribute, element.name)
-        if effect:
+        if effect := _effect_of(attribute, element.name):
             is_plain = effect.startswith("=") or re.fullmatch(f"(?s){effect}", value)
         else:
             is_plain = _NO_EFFECT.fullmatch(attribute)

@@ -47,12 +47,12 @@ larger      1.2em
 """)
 )
 _BESIDE = "margin-left margin-right padding-left padding-right".split()
-# In pixels: the smallest and largest font size; the most width that indents, margins and
-# paddings around each other take as they are written, and in an original that looks the
-# same everywhere; and below which font size words count as hidden.
+# In pixels: the smallest and largest font size; the width of words in a narrow window,
+# and what boxes in each other leave of it in an original that looks the same everywhere;
+# and below which font size words count as hidden.
 SMALLEST, LARGEST = 10, 48
-MOST_SPREAD = 200
-TOO_WIDE = 500
+WINDOW = 300
+TOO_WIDE = -100
 TINY = 5.0
 # Lines through words, and raised words, in each other.
 MOST_RAISED = 2
@@ -94,8 +94,8 @@ class Look(NamedTuple):
     tiny: str = ""
     faint: str = ""
     by_sheet: str = ""
-    # How much width is taken, and how many raised words are around.
-    spread: float = 0
+    # The width that is left in a narrow window, and how many raised words are around.
+    room: float = WINDOW
     raised: int = 0
     # How the children of a flex or grid box are displayed.
     flow: str = ""
@@ -128,8 +128,9 @@ class Look(NamedTuple):
 
 def look_inside(tag: str, held: Values, above: Look) -> Look:
     """Return how words look inside of an element. `held` is what applies to it."""
-    behind = _COLOUR.findall(held["background-color"])
-    colours = [colour_of(one, above.back) for one in behind]
+    colours = (
+        colour_of(one, above.back) for one in _COLOUR.findall(held["background-color"])
+    )
     back = next(filter(None, colours), above.back)
     ink = colour_of(held["color"], back) or above.ink
     is_unclear = above.is_unclear
@@ -141,13 +142,14 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     faint = ""
     if contrast(ink, back) < UNREADABLE:
         faint = above.faint or f"{ink} on {back}"
-    box = f"{held['overflow']} {held['position']} "
-    hiding = (
-        f"{one}: {value}".removesuffix(": ")
-        for one, value in held.items()
-        if _HIDING.match(f"{box}{one}: {value}")
+    gone = above.gone or next(
+        (
+            f"{one}: {value}".removesuffix(": ")
+            for one, value in held.items()
+            if _HIDING.match(f"{held['overflow']} {held['position']} {one}: {value}")
+        ),
+        "",
     )
-    gone = above.gone or next(hiding, "")
 
     cut = above.cut
     for one in CUTTING:
@@ -169,9 +171,11 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         if is_harmless(Declaration("line-height", height)):
             line = None
 
-    spread = above.spread + 6 * (tag == "table")
+    room = above.room - 6 * (tag == "table")
     for one in _BESIDE:
-        spread += min(max(pixels(held[one], size) or 0, 0), 48)
+        room -= min(max(pixels(held[one], size) or 0, 0), 32)
+    # Cells beside each other share it.
+    room = min(room, room / len(held["cells"] or "x"))
     flow = ""
     if re.search("flex|grid", held["display"]):
         flow = "block" if "column" in held["flex-direction"] else "inline-block"
@@ -184,7 +188,6 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     if is_box:
         nearest = (readable(ink, back), back)
     is_raised = tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]
-    raised = above.raised + is_raised
     return Look(
         ink,
         back,
@@ -194,8 +197,8 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         tiny,
         faint,
         above.by_sheet,
-        spread,
-        raised,
+        room,
+        above.raised + is_raised,
         flow,
         held["white-space"] or above.white_space,
         held["font-family"] or above.fonts,
@@ -219,12 +222,11 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
         kept["text-align"] = "left"
         if "center" in (held["float"], above.align):
             kept["margin-left"] = kept["margin-right"] = "auto"
-    back = look.back
-    pair = (readable(look.ink, back), back)
+    pair = (readable(look.ink, look.back), look.back)
     around = (readable(above.ink, above.back), above.back)
     usual = (LINK, above.back) if tag == "a" else around
     # A cell may be larger than its row.
-    is_restated = (is_table or tag in ("td", "th")) and pair != (BLACK, WHITE)
+    is_restated = tag in ("table", "td", "th") and pair != (BLACK, WHITE)
     if is_restated or pair != usual or (look.is_box and above.box != around):
         kept["color"], kept["background-color"] = map(str, pair)
     if held["font-size"] or (is_table and size != ROOT_SIZE):
@@ -248,17 +250,18 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
         if one.endswith(("-top", "-bottom", "-radius")) and (is_low or not look.is_box):
             continue
         written = written_value(one, tag, value.removeprefix("-webkit-"), look.size)
-        is_crowded = look.spread > MOST_SPREAD and written != "auto"
-        if one in _BESIDE and (is_crowded or not written):
-            written = "0px"
+        if one in _BESIDE and written != "auto":
+            # Paddings take a sixth of the room; the marks of a list stand in its own.
+            share = above.room / (6 if "margin" in one or tag in ("ol", "ul") else 12)
+            written = f"{min(pixels(written) or 0, max(share, 4 * (share > 0))):.0f}px"
         if written:
             kept[one] = written
     if "line-through" in held["text-decoration"] and look.raised <= MOST_RAISED:
         kept["text-decoration"] = "line-through"
     most = written_value("max-width", tag, held["width"], look.size)
-    if most and is_table and "max-width" not in kept:
+    if most and is_table:
         # It may be narrower, so that it fits into the window.
-        kept |= {"max-width": most, "width": "100%"}
+        kept = {"max-width": most, "width": "100%"} | kept
     if tag in ("ol", "ul") and (pixels(kept["padding-left"]) or 0) >= 24:
         kept["list-style-position"] = "outside"
     return "".join(f"{one}:{value};" for one, value in sorted(kept.items()))

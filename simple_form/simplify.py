@@ -26,7 +26,6 @@ from simple_form.html_reading import BLANKS, VOID, Token, Values, ascii_lower
 from simple_form.looks import (
     BLOCKS,
     MOST_RAISED,
-    MOST_SPREAD,
     TOO_WIDE,
     Look,
     look_inside,
@@ -74,18 +73,21 @@ _SEEN = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]+"
 )
 _EMPTY_LINES = "\n(?:[ \t]*+\n){10,}+"
+# Words that would make a table wide, and what is written before them: there, they break.
+_LONG = r"(?<![^\s;])(?:(?!&[nlg])[!-~]){30,}+"
+_BREAKS = '<span style="overflow-wrap:anywhere;">'
 SCHEMES = frozenset(
     "http https mailto tel sms callto skype facetime facetime-audio whatsapp".split()
 )
 # The width of pictures in pixels from which on they may fill their box.
-WIDE = 300
+WIDE = 100
 # Attributes with a number, and the most that is written.
 _MOST = {
     name: int(most)
     for name, most in rows("""
+border         4
 cellpadding    12
 cellspacing    6
-border         4
 colspan        30
 rowspan        30
 width          800
@@ -286,12 +288,11 @@ class _Writer:
     def _form_of(
         self, element: Token, above: Look, is_low: bool, has_words: bool
     ) -> _Form:
-        name = element.name
         attributes = element.attributes
         declarations, sheets = self._tree.declared(element)
         held = held_by(declarations)
         # Only the page is written although it is not drawn itself.
-        tag = tag_of(name).replace("-", "div")
+        tag = tag_of(element.name).replace("-", "div")
         has_no_line = held["text-decoration"] == "none" and tag in ("s", "u")
         is_raised = above.raised >= MOST_RAISED and tag in ("s", "sub", "sup")
         target = self._target(attributes["href"]) if tag == "a" else ""
@@ -306,10 +307,9 @@ class _Writer:
                 tag = "ul"
             elif re.match("decimal|lower-|upper-", kind):
                 tag = "ol"
-        is_plain = held["display"] in ("", "block", "inline")
-        if is_plain and held["float"] in ("left", "right"):
+        if re.fullmatch("(block|inline)?(left|right)", held["display"] + held["float"]):
             held["display"] = "inline-block"
-        if "inline-block" in (above.flow, held["display"]):
+        if tag != "table" and "inline-block" in (above.flow, held["display"]):
             # Words that stand beside each other do not touch.
             held = Values({"margin-left": "8px", "margin-right": "8px"} | held)
         look = look_inside(tag, held, above)
@@ -325,7 +325,7 @@ class _Writer:
             self.note("colours of the page")
         if look.is_box and above.box[1] != above.back and not held["background-color"]:
             self.note("a paragraph on the background of a line")
-        if look.spread > TOO_WIDE:
+        if look.room < TOO_WIDE:
             self.note("boxes in each other that take all the width")
         for how in odd_about(element):
             self.note(how)
@@ -347,26 +347,29 @@ class _Writer:
             elif source:
                 self.note(f"a picture that is not sent ({source[:40]})")
             if "alt" in attributes:
-                alt = " ".join(attributes["alt"].split()).replace("<", "‹")
-                written += _attribute("alt", self._plain(alt))
-        for name in sorted(_MOST.keys() & ATTRIBUTES.get(tag, ())):
+                words = " ".join(attributes["alt"].split()).replace("<", "‹")
+                written += _attribute("alt", self._plain(words))
+        for name in [one for one in _MOST if one in ATTRIBUTES.get(tag, ())]:
             match = re.fullmatch(
                 r"([0-9]{1,6})(?:\.[0-9]*)?(?:px)?", attributes[name] or held[name]
             )
             if name == "rowspan" and self._has_colspan and match:
                 # Cells that span both rows and columns could lie over each other.
                 self.note("cells that span rows")
-            elif name == "height" and held["height"] == "auto":
+            elif name == "height" and re.search(
+                "auto$|%  ?([4-9]|[0-9]{2})[0-9]",
+                f"{held['width']} {attributes[name]} {held[name]}",
+            ):
+                # It follows from the width, except for lines and gaps.
                 continue
-            elif match and not (tag == "table" and look.spread > MOST_SPREAD):
+            elif match and not (tag == "table" and look.room < 0):
                 # Words of cells beside each other do not touch.
                 number = min(int(match[1]), _MOST[name]) or 2 * (name == "cellpadding")
                 written += _attribute(name, number)
                 if name == "width" and number > WIDE:
                     # It becomes narrower where the window is.
-                    held["width"] = "100%"
-                    if not pixels(held["max-width"]):
-                        held["max-width"] = f"{number}px"
+                    most = f"{min(pixels(held['max-width']) or number, number)}px"
+                    held |= {"width": "100%", "max-width": most}
         direction = held["direction"]
         if direction in ("rtl", "auto") or look.direction != above.direction:
             written += _attribute("dir", look.direction.replace("rtl", "auto"))
@@ -439,11 +442,15 @@ class _Writer:
             text = text.lstrip("\n")
         # Lines of their own also in programs that ignore the style.
         line_end = "<br>" if look.keeps_blanks else "\n"
-        written = _escaped(self._plain(text)).replace("\n", line_end)
-        marked = _escaped(text).replace("\n", line_end)
+        long = "(?!)" if self._last == _BREAKS else _LONG
+        written, marked = (
+            re.sub(long, rf"{_BREAKS}\g<0></span>", _escaped(one)).replace(
+                "\n", line_end
+            )
+            for one in (self._plain(text), text)
+        )
         if how and is_seen:
-            change = len(self._tree.changes) - 1
-            marked = f'<ins data-change="{change}">{marked}</ins>'
+            marked = f'<ins data-change="{len(self._tree.changes) - 1}">{marked}</ins>'
         self._write(written, marked)
 
     # Notes hidden words. The first place of those that are removed gets a mark.
@@ -461,8 +468,6 @@ class _Writer:
 
     # Returns text without the characters that are left out.
     def _plain(self, text: str) -> str:
-        if text.isascii() and text.isprintable():
-            return text
         # Letters that are written from right to left.
         letters = (
             "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"

@@ -16,7 +16,6 @@ import nh3
 from simple_form.declarations import Declaration, declarations_of, is_harmless, rows
 from simple_form.elements import DEFAULTS, TAGS, odd_about, styles_of, tag_of
 from simple_form.html_reading import (
-    BLANKS,
     BLOCKS,
     TABLE_PARTS,
     VOID,
@@ -38,7 +37,7 @@ MAX_STYLES = 400_000
 WRAPS = "list-style-position:inside;overflow-wrap:break-word;"
 # Tags, the open elements that they end, and those outside of which they end none.
 _ENDS = [
-    [frozenset(column.split()) for column in row]
+    list(map(str.split, row))
     for row in rows("""
 tbody    tbody thead tfoot    table
 tr       tr                   table
@@ -52,11 +51,7 @@ blockquote dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre table ul    p    table 
 _CELLS = frozenset("table td th caption marquee".split())
 _HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 # The part of a table that stands in each of these.
-_PART_IN = {
-    "table": Token("start", "tbody"),
-    "tbody": Token("start", "tr"),
-    "tr": Token("start", "td"),
-}
+_PART_IN = {"table": "tbody", "tbody": "tr", "tr": "td"}
 # Elements that a browser opens again after the end of a block in which they are open,
 # and elements that end by themselves.
 _FORMATTING = frozenset(
@@ -90,6 +85,8 @@ class Tree:
         self.odd: dict[str, None] = {}
         self._sheets = StyleSheets(self.odd)
         self._page = Values()
+        # The attributes of the row around a cell that has no words yet.
+        self._row = Values()
         self._open: list[Token] = []
         self._undrawn: list[Token] = []
         self._declarations_of = cache(declarations_of)
@@ -116,9 +113,12 @@ class Tree:
         from style sheets.
         """
         sheets = self._sheets.of(element)
-        usual = self._declarations_of(DEFAULTS.get(element.name, ""))
-        style = self._declarations_of(element.attributes["style"])
-        return [*usual, *styles_of(element), *sheets, *style], sheets
+        return [
+            *self._declarations_of(DEFAULTS.get(element.name, "")),
+            *styles_of(element),
+            *sheets,
+            *self._declarations_of(element.attributes["style"]),
+        ], sheets
 
     def note(self, how: str) -> None:
         """Note something that may look different in other programs."""
@@ -146,6 +146,10 @@ class Tree:
         if tag in _HEADINGS:
             self._end(_HEADINGS, TAGS)
         self._open_parts(tag)
+        if tag in ("td", "th"):
+            self._row = self._open[-1].attributes
+        if tag == "tr":
+            token = Token("start", name, "", Values(token.attributes))
         if name == "thead" and self.pieces[-1] is None:
             self.note("the head of a table after its rows")
         self._put(token)
@@ -162,14 +166,17 @@ class Tree:
             self._on_start(Token("start", "br"))
         stops = _CELLS | BLOCKS
         if tag in TABLE_PARTS or tag == "table":
-            stops = frozenset(("table",))
+            stops = frozenset(["table"])
         elif tag in BLOCKS or name in _FORMATTING:
             stops = _CELLS
         self._end(_HEADINGS if name in _HEADINGS else (name,), stops)
 
     def _on_text(self, token: Token) -> None:
-        if token.data.strip(BLANKS):
+        if token.data.strip():
             self._open_parts("")
+            # Cells with words are counted.
+            self._row["cells"] += "x"
+            self._row = Values()
         elif self._open and tag_of(self._open[-1].name) in _PART_IN:
             return
         self._put(token.data)
@@ -216,18 +223,20 @@ class Tree:
         self.odd.update(dict.fromkeys(odd_about(element)))
         if name in ("html", "body"):
             style = f"{attributes['style']};{self._page['style']}".strip(";")
-            self._page = Values({**attributes, **self._page, "style": style})
+            self._page = Values(attributes | self._page, style=style)
         elif name == "area" and attributes["href"]:
-            words = f"{attributes['alt']} ({attributes['href']})"
-            self._leave_out("a link in a picture", words)
+            self._leave_out(
+                "a link in a picture", f"{attributes['alt']} ({attributes['href']})"
+            )
         elif name != "input":
             self._undrawn.append(element)
         elif kind == "checkbox":
             self._on_text(Token("text", "", "☑" if "checked" in attributes else "☐"))
         elif kind != "hidden":
             self.note("a form field")
-            words = attributes["value"] or attributes["placeholder"]
-            self._leave_out("a form field", words)
+            self._leave_out(
+                "a form field", attributes["value"] or attributes["placeholder"]
+            )
 
     def _leave_out(self, how: str, words: str) -> None:
         if words.strip():
@@ -237,11 +246,11 @@ class Tree:
     def _open_parts(self, tag: str) -> None:
         """Open the parts of a table that must stand around this tag; "" for text."""
         while self._open and (part := _PART_IN.get(tag_of(self._open[-1].name))):
-            if tag == part.name or (part.name == "td" and tag == "th"):
+            if tag == part or (part == "td" and tag == "th"):
                 return
-            if part.name == "td":
+            if part == "td":
                 self.note("words in a table outside of its cells")
-            self._on_start(part)
+            self._on_start(Token("start", part))
 
     def _end(self, names: Collection[str], stops: Collection[str]) -> None:
         """End the innermost open element with one of these names, unless it is outside
