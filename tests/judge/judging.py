@@ -56,6 +56,19 @@ class Judge:
                 found[source].update(f"{scheme} {width} {one}" for one in answer)
         return found
 
+    def wider(self, sources, width=WIDTHS[0]):
+        """Return the pages that are wider than a window with this width."""
+        page = self._pages["light"].context.new_page()
+        page.route("**/*", lambda route: route.abort())
+        page.set_viewport_size({"width": width, "height": 400})
+        found = []
+        for source in sources:
+            page.set_content(f"<!doctype html>{source}")
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found.append(source)
+        page.close()
+        return found
+
     def misses(self, letters):
         """Return by letter what is wrong with its simple form, with the original if that
         counts as the same, and its words that are neither written nor named.

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from launcher.quality import find_chromium
-from tests.corpus import all_letters
+from simple_form import simplify
+from tests.corpus import HERE, all_letters
 from tests.judge.judging import Judge
 from tests.judge.letters import many
 
@@ -38,6 +39,14 @@ def test_forms_of_letters_of_readers_are_right(ask):
     # In one of them a character is left out inside of a word.
     letters = [one.body for one in all_letters() if not one.name.startswith("087")]
     assert ask(Judge.misses, letters) == {}
+
+
+def test_forms_of_designed_letters_are_not_wider_than_the_window_of_a_phone(ask):
+    paths = [*HERE.glob("designed/*.html"), *HERE.glob("honest/*_designed_*.html")]
+    forms = {simplify(path.read_text()).html: path.name for path in paths}
+    assert len(forms) >= 60
+    wider = ask(Judge.wider, list(forms))
+    assert [forms[html] for html in wider] == []
 
 
 # What a page does to its words.
