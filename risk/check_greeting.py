@@ -174,7 +174,7 @@ def folded(text: str) -> str:
     """Return `text` in lower case and without accents, one character for one where that
     is possible.
     """
-    return "".join(_plain(character) for character in text)
+    return "".join(map(_plain, text))
 
 
 @lru_cache(maxsize=4096)

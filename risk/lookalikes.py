@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import filterfalse, groupby
 from typing import Any
 
 from rapidfuzz.distance import OSA, Levenshtein
@@ -94,7 +94,7 @@ def skeleton(domain: str) -> str:
     like. Domains that look alike have the same skeleton.
     """
     text = unicodedata.normalize("NFKD", unicode_host(domain)).casefold()
-    text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
+    text = "".join(filterfalse(unicodedata.combining, text)).translate(_LETTERS)
     if not text.isascii():
         text = "".join(map(_as_latin, text))
     for pair, character in _PAIRS:
@@ -102,6 +102,7 @@ def skeleton(domain: str) -> str:
     return text
 
 
+@lru_cache(maxsize=8192)
 def _as_latin(character: str) -> str:
     name = _LETTER_NAME.fullmatch(unicodedata.name(character, ""))
     return name[1].lower() if name else character

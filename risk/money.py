@@ -11,7 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import lru_cache
+from itertools import filterfalse
 from pathlib import Path
 
 from rendering.links import scripts
@@ -44,8 +45,7 @@ def folded(word: str) -> str:
     """
     if UNSPACED.match(word):
         return word
-    plain = without_accents(word[:_LONGEST])
-    return "".join(one for one in plain if not unicodedata.combining(one))
+    return "".join(filterfalse(unicodedata.combining, without_accents(word[:_LONGEST])))
 
 
 def _words(text: str) -> frozenset[str]:
@@ -127,13 +127,26 @@ MINOR = _words(
 )
 # One of these is an hour in Italian.
 _NAMES |= {f"?{_one}": "" for _one in MINOR - {"ore"}}
+# By what they look like. Chinese characters and hiragana look like no Latin letter.
+_LOOKS = {
+    skeleton(name): code
+    for name, code in _NAMES.items()
+    if name.isascii() and name.isalpha() and len(name) > 2
+}
+# What names begin with: without blanks, and up to so many characters.
+_BEGINNING = 5
+_BEGINNINGS = {
+    one.replace(" ", "").lstrip("?!.")[:size]
+    for one in (*_NAMES, *map(str.lower, CODES), *_LOOKS)
+    for size in range(_BEGINNING + 1)
+}
 _UNSPACED_NAMES = {one.lstrip("?!") for one in _NAMES if UNSPACED.search(one[:2])}
 # Names of money that mean a thousand of it: "5 grand".
-THOUSANDS = frozenset(("grand", "grands", "тр"))
+THOUSANDS = _words("grand grands тр")
 # After one of these, an ordinary word is money: "Danish crown".
-NATIONS = frozenset(
+NATIONS = _words(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
-    "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek".split()
+    "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek"
 )
 # Before the unit of a sum: "in pounds".
 BEFORE_UNITS = frozenset("in en em w v в på auf".split())
@@ -171,11 +184,9 @@ ZEROS = {
 }
 # Words of ZEROS that may mean something else. They add zeros only directly after the
 # digits ("5b"), or right before the money.
-UNSURE_ZEROS = frozenset(
-    ("b", "t", "l", "mm", "bin", "mil", "bil", "bill", "mill", "mia", "cr")
-)
+UNSURE_ZEROS = _words("b t l mm bin mil bil bill mill mia cr")
 # Words of ZEROS that make a sum doubtful only if they are directly next to it.
-ZEROS_BESIDE = UNSURE_ZEROS | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
+ZEROS_BESIDE = UNSURE_ZEROS | _words("m k tis ths thou rb jt")
 # Words which say that a sum is paid several times: anywhere near it, and only directly
 # next to it.
 PRODUCTS = _words(
@@ -198,16 +209,14 @@ _NUMBER_WORDS = _words(
     "dwa trzy cztery pięć sześć siedem osiem dziewięć dziesięć dva tři čtyři pět šest sedm osm devět deset "
     "iki üç dört beş altı yedi sekiz dokuz két három négy öt hét nyolc kilenc tíz kétezer háromezer ötezer tízezer "
     "kaksi kolme neljä viisi kuusi seitsemän kahdeksan yhdeksän kymmenen fem"
-)
-_PARTS_OF_NUMBER_WORDS = tuple(
-    map(
-        folded,
-        "hundert tausend million milliard hundred thous honderd duizend cientos tusen tusind тысяч миллион миллиард "
-        "tisic tuhat emila omila cimila timila พัน หมื่น แสน ล้าน".split(),
-    )
+) | {one for one in ZEROS if len(one) > 4 or UNSPACED.match(one)}
+# None has fewer than three letters.
+_PARTS_OF_NUMBER_WORDS = _words(
+    "hundert tausend million milliard hundred thous honderd duizend cientos tusen tusind тысяч миллион миллиард "
+    "tisic tuhat emila omila cimila timila พัน หมื่น แสน ล้าน"
 )
 # Letters that look like digits, as in "lOO".
-_PASSES_FOR_DIGIT = frozenset(("o", "i", "l"))
+_PASSES_FOR_DIGIT = frozenset("oil")
 
 
 def pieces_of(word: str) -> Iterator[str]:
@@ -220,7 +229,7 @@ def pieces_of(word: str) -> Iterator[str]:
     start = at = 0
     while at < len(word):
         size = int(_IS_ALONE.match(word, at) is not None)
-        if UNSPACED.match(word, at) and not _NO_START.match(word, at):
+        if word[at] in _BEGINNINGS and not _NO_START.match(word, at):
             size = _size_of_name(word, at) or size
         if not size:
             at += 1
@@ -247,6 +256,17 @@ def named_by(name: str) -> str | None:
     form that `folded` returns; empty if it may be several, None if there is none.
     """
     return _NAMES.get(name, _NAMES.get(f".{name}"))
+
+
+def may_begin(name: str, letters: str) -> bool:
+    """Whether a longer name may begin so: with `name`, which is `letters` in the form
+    that `named_by` takes, or with letters that only look so.
+    """
+    return name.replace(" ", "")[:_BEGINNING] in _BEGINNINGS or (
+        # The last letter may look like half of another one, as in "rn".
+        not _IS_ALONE.match(letters)
+        and skeleton(letters[:_BEGINNING])[:-1] in _BEGINNINGS
+    )
 
 
 @lru_cache(maxsize=8192)
@@ -278,16 +298,7 @@ def by_looks(word: str) -> str | None:
     """Return the code of the currency whose name looks like this word; empty if it may
     be several, None if there is none.
     """
-    return _looks().get(skeleton(word[:_LONGEST]))
-
-
-@cache
-def _looks() -> dict[str, str]:
-    return {
-        skeleton(name): code
-        for name, code in _NAMES.items()
-        if name.isascii() and name.isalpha() and len(name) > 2
-    }
+    return None if _IS_ALONE.match(word) else _LOOKS.get(skeleton(word[:_LONGEST]))
 
 
 def sign_before(number: str, word: str, gap: str) -> str | None:
@@ -304,12 +315,12 @@ def sign_before(number: str, word: str, gap: str) -> str | None:
 def is_number_word(word: str) -> bool:
     """Whether a word is a number in words, or letters that look like digits."""
     key = folded(word)
-    is_long = len(key) > 4 or UNSPACED.match(key) is not None
-    return (
-        key in _NUMBER_WORDS
-        or (key in ZEROS and is_long)
-        or any(part in key for part in _PARTS_OF_NUMBER_WORDS)
-        or (len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key))
+    return key in _NUMBER_WORDS or (
+        len(key) > 2
+        and (
+            any(part in key for part in _PARTS_OF_NUMBER_WORDS)
+            or _PASSES_FOR_DIGIT.issuperset(key)
+        )
     )
 
 
@@ -322,9 +333,9 @@ MONTH_NAMES = (
 ).split()
 MONTHS = frozenset(map(folded, MONTH_NAMES))
 # Words beside a time of day.
-CLOCK = frozenset("am pm uhr h utc gmt cet cest heures ore".split())
+CLOCK = _words("am pm uhr h utc gmt cet cest heures ore")
 # Those of CLOCK that can also count hours.
-COUNTS_HOURS = frozenset(("h", "heures", "ore"))
+COUNTS_HOURS = _words("h heures ore")
 # After a number: words which say that it counts something else than money.
 UNITS = _words(
     "% percent prozent pourcent procent st nd rd th second seconds sekunden minute minutes min minuten hour "

@@ -44,6 +44,7 @@ from risk.money import (
     currency_of,
     folded,
     is_number_word,
+    may_begin,
     named_by,
     pieces_of,
     sign_before,
@@ -324,6 +325,9 @@ def _merged(items: Sequence[_Item]) -> list[_Item]:
                 found = _Item(_MONEY, letters, first.gap, first.start, item.end)
                 found.code = code
                 at = end + 1
+            # Few names begin so, which saves most of the time.
+            if not may_begin(name, letters):
+                break
         merged.append(found)
     return merged
 
@@ -365,8 +369,12 @@ def _classify_word(item: _Item) -> None:
     after = item.after
     follows = before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
     is_glued = follows and not item.gap
-    leads_money = after.gap in ("", " ", ". ", "-") and (
-        after.kind == _MONEY or currency_of(after.text, is_counted=True) is not None
+    leads_money = (
+        follows
+        and after.gap in ("", " ", ". ", "-")
+        and (
+            after.kind == _MONEY or currency_of(after.text, is_counted=True) is not None
+        )
     )
     zeros = ZEROS.get(key)
     if leads_money and key in ("cent", "cents"):
@@ -511,8 +519,11 @@ class _Reading:
                     _ends_nearness(item, second) if own else item.sums
                 ):
                     break
-                if not item.sums and self._is_doubtful(
-                    item, beside, second, money, distance
+                # Further than that, only numbers change the sum of money without one.
+                if (
+                    not item.sums
+                    and (own or distance <= _NEAR or item.kind == _NUMBER)
+                    and self._is_doubtful(item, beside, second, money, distance)
                 ):
                     self._note(item, money)
                 beside = item
@@ -551,7 +562,7 @@ class _Reading:
                 is_per = key in PRODUCTS_BESIDE or item.gap.strip() == "/"
                 if may_be_product and (key in PRODUCTS or (is_beside and is_per)):
                     return True
-            is_near = distance <= 3 if is_bare else is_beside
+            is_near = distance <= _NEAR if is_bare else is_beside
             return is_near and gap in ("", " ", "-") and is_number_word(item.text)
         if item.kind != _NUMBER:
             return False

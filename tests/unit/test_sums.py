@@ -72,6 +72,8 @@ READ = {
     "5000円": {"JPY": "5000"},
     "Dhs 5000": {"AED": "5000"},
     "💶 5000": {"EUR": "5000"},
+    # "crowns", with two halves of a letter in two words.
+    "5000 cr0v vns": {"": "5000"},
     # Of the numbers on both sides the largest counts.
     "Order 7 EUR 5000": {"EUR": "5000"},
 }
