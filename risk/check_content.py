@@ -4,13 +4,13 @@ and text that differ. They run in the parser only.
 """
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
+from common.words import normalized
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import (
@@ -402,7 +402,7 @@ def _words(text: str) -> list[tuple[str, str]]:
     spelling in which it is compared.
     """
     found = []
-    for match in _COMPARED.finditer(unicodedata.normalize("NFKC", text)):
+    for match in _COMPARED.finditer(normalized("NFKC", text)):
         written = match.group()
         spelled = written.casefold()
         if written[0].isdecimal():

@@ -30,6 +30,10 @@ CROWDS = {
     "secrets": lambda number: {
         "markdown": "".join(f"password: Xk{one:08}!pQ \n" for one in range(number))
     },
+    "accents": lambda number: {
+        "html": "<p>a</p>",
+        "markdown": "a" + "\u0301\u0327" * 40 * number,
+    },
 }
 
 
