@@ -199,10 +199,15 @@ letter-spacing          *        -    normal -0.8..5
 overflow-wrap           span     anywhere    .*
 word-spacing            *        -    normal 0..5
 white-space             *        -    normal|nowrap|pre|pre-wrap|pre-line|break-spaces
-display                 *        -
+display    blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr img li ol p pre span table ul    -
         block|inline-(block|table)|table(-cell|-row)?|list-item
+display    a b code em i s strong sub sup u    -
+        block|inline-(block|table)|table(-cell|-row)?|list-item
+display                 td th     -    block|table-cell
+display                 tr       -    table-row
+display                 tbody    -    table(-row|-header|-footer)-group
 display                 span a b i em strong u s sub sup code img    -    inline
-display                 div p span td th li a h1 h2 h3 ul ol i b    -    (inline-)?flex|grid
+display                 div p span a h1 h2 h3 ul ol i b    -    (inline-)?flex|grid
 direction               *        -    ltr|rtl|auto
 unicode-bidi            *        -    normal|embed
 overflow overflow-x overflow-y    *    -    visible|auto|scroll

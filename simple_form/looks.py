@@ -185,7 +185,8 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         display = ""
     is_box = tag in BLOCKS or display != ""
     nearest = (LINK, above.box[1]) if tag == "a" else above.box
-    if is_box:
+    # A cell may be larger than its row.
+    if is_box and tag not in "tr tbody":
         nearest = (readable(ink, back), back)
     is_raised = tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]
     return Look(
@@ -225,18 +226,14 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
     pair = (readable(look.ink, look.back), look.back)
     around = (readable(above.ink, above.back), above.back)
     usual = (LINK, above.back) if tag == "a" else around
-    # A cell may be larger than its row.
     is_restated = tag in ("table", "td", "th") and pair != (BLACK, WHITE)
     if is_restated or pair != usual or (look.is_box and above.box != around):
         kept["color"], kept["background-color"] = map(str, pair)
     if held["font-size"] or (is_table and size != ROOT_SIZE):
         kept["font-size"] = f"{size}px"
-    height = held["line-height"]
-    height_of_lines = pixels(
-        f"{height}em" if height[-1:].isdigit() else height, size, size
-    )
-    if height_of_lines is not None:
-        kept["line-height"] = f"{min(max(height_of_lines / size, 1.1), 2.5):.1f}"
+    height = re.sub("(?<=[0-9])$", "em", held["line-height"])
+    if lines := pixels(height, size, size):
+        kept["line-height"] = f"{min(max(lines / size, 1.1), 2.5):.1f}"
     if fonts := _FONTS.findall(held["font-family"]):
         kept["font-family"] = ", ".join(fonts[:6])
     if held["white-space"]:
