@@ -53,7 +53,7 @@ from risk.money import (
 from simple_form.html_reading import decode
 
 # How many characters of a folded text are read. If it is longer, its sum is unknown.
-MOST_READ = 60_000
+MOST_READ = 90_000
 # Links are shortened to this many characters first, so they fill little of that.
 _MOST_ADDRESS = 40
 # A number is near money within this many items: if the money has a number next to it,
@@ -107,13 +107,16 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
 
 
 def read_sums(texts: Iterable[str]) -> Sums:
-    """Return the sums that these texts name, each text by itself."""
+    """Return the sums that these texts name, each text by itself. What comes after
+    MOST_READ characters of all of them is unread.
+    """
     named: list[str] = []
     unread: list[str] = []
     largest: dict[str, Decimal] = {}
-    for text in map(decode, texts):
+    rest = MOST_READ
+    for text in dict.fromkeys(map(decode, texts)):
         folded_text = fold(text[:MAX_TEXT])
-        reading = _Reading(folded_text[:MOST_READ])
+        reading = _Reading(folded_text[:rest])
         for currency, value in reading.sums:
             named.append(f"{value.normalize():f}")
             largest[currency] = max(value, largest.get(currency, Decimal(0)))
@@ -121,8 +124,9 @@ def read_sums(texts: Iterable[str]) -> Sums:
         if _RIGHT_TO_LEFT in text:
             # The text after this character is shown backwards.
             unread.append(_short(text.partition(_RIGHT_TO_LEFT)[2][:_MOST_PASSAGE]))
-        if len(text) > MAX_TEXT or len(folded_text) > MOST_READ:
-            unread.append(_short(folded_text[MOST_READ : MOST_READ + _MOST_PASSAGE]))
+        if len(text) > MAX_TEXT or len(folded_text) > rest:
+            unread.append(_short(folded_text[rest : rest + _MOST_PASSAGE]))
+        rest = max(rest - len(folded_text), 0)
     by_code = {one: f"{value:f}" for one, value in sorted(largest.items())}
     return Sums(tuple(named), by_code, tuple(dict.fromkeys(unread))[:MOST_UNREAD])
 
