@@ -139,9 +139,10 @@ def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> s
     """Return what a scope admits as a sentence. `key` and `mailbox` are names, and
     `subject` is that of an example message.
     """
-    whom = []
-    for one in scope.recipients:
-        whom.append(one if "@" in one else f"anybody at {one.removeprefix('*.')}")
+    whom = [
+        one if "@" in one else f"anybody at {one.removeprefix('*.')}"
+        for one in scope.recipients
+    ]
     sums = [f"{value:f} {currency or _UNCERTAIN}" for currency, value in scope.sums]
     most = f"sums up to {', '.join(sums)}" if sums else "no sum of money"
     return (

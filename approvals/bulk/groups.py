@@ -155,9 +155,10 @@ def _lines_beside_text(item: Item) -> dict[str, str]:
             domains = Counter(
                 address.value.rpartition("@")[2].lower() for address in field.addresses
             )
-            values = []
-            for domain, number in domains.items():
-                values.append(f"{number} at {domain}" if number > 1 else domain)
+            values = [
+                f"{number} at {domain}" if number > 1 else domain
+                for domain, number in domains.items()
+            ]
         lines[field.label] = ", ".join(sorted(values))
     links = item.rendered.links if item.rendered else ()
     lines["Links"] = ", ".join(sorted({link.host or link.target for link in links}))

@@ -199,9 +199,10 @@ def difference_in_words(first: Content, edited: Replacement) -> str:
 
 def reason_of(first: Content, edited: Replacement) -> str:
     """Return the reason with which the first message is rejected. Its agent gets it."""
-    parts = []
-    for one in changed_fields(first, edited):
-        parts.append("subject" if one["field"] == "subject" else "recipients")
+    parts = [
+        "subject" if one["field"] == "subject" else "recipients"
+        for one in changed_fields(first, edited)
+    ]
     if is_text_changed(first, edited.markdown):
         parts.append("text")
     changed = listed(tuple(f"the {part}" for part in dict.fromkeys(parts)))

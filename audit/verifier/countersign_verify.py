@@ -112,10 +112,10 @@ class Ranges:
         return result
 
     def __str__(self) -> str:
-        parts = []
-        for first, last in self.runs:
-            parts.append(f"{first}-{last}" if first < last else str(first))
-        return " ".join(parts)
+        return " ".join(
+            f"{first}-{last}" if first < last else str(first)
+            for first, last in self.runs
+        )
 
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.runs)

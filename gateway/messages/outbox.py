@@ -336,10 +336,11 @@ def hold_back(made_at: datetime) -> list[str]:
     due = Email.objects.filter(
         ~needs_decision, status=Status.SCHEDULED, sandbox=False, due_at__lte=Now()
     ).order_by("due_at", "id")
-    written_off = []
-    for email in due.with_mailbox():
-        if _write_off(email, reason):
-            written_off.append(f"{email.pk} ({email.mailbox.address})")
+    written_off = [
+        f"{email.pk} ({email.mailbox.address})"
+        for email in due.with_mailbox()
+        if _write_off(email, reason)
+    ]
     Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)
     accounts = Account.objects.filter(is_active=True)
     accounts.update(hold_all_at=timezone.now())

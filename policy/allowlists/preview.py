@@ -169,9 +169,7 @@ def rehearse(
     for wanted in change.put:
         pattern = read_pattern(wanted.pattern)
         entries[pattern] = Entry(pattern, wanted.expires_at)
-    lists = []
-    for one in in_force.lists:
-        lists.append(changed if one == at else one)
+    lists = [changed if one == at else one for one in in_force.lists]
     sides = (in_force, ListsInForce(lists, {**in_force.entries, at.pk: entries}))
     contacts: Mapping[int, Collection[str]] = {}
     if any(one.mode == CONTACTS for side in sides for one in side.lists):

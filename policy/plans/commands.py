@@ -308,9 +308,10 @@ def plan_in_words(plan: ReviewPlan, steps: Iterable[LadderStep] | None = None) -
     """Return a plan as text for the ledger, with these steps, or else its stored steps."""
     parts = [str(plan.calendar or "all hours")]
     for risk, words in RISKS.items():
-        times = []
-        for minutes in plan.targets.get(risk) or (None, None):
-            times.append("none" if minutes is None else minutes_in_words(minutes))
+        times = [
+            "none" if minutes is None else minutes_in_words(minutes)
+            for minutes in plan.targets.get(risk) or (None, None)
+        ]
         parts.append(f"{words.lower()}: first look {times[0]}, decision {times[1]}")
     if plan.assigns_in_turn:
         parts.append("new messages are assigned in turn")

@@ -132,9 +132,10 @@ def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
     """
     targets = []
     for risk, words in RISKS.items():
-        times = []
-        for minutes in plan.targets.get(risk) or (None, None):
-            times.append(minutes_in_words(minutes) if minutes else "")
+        times = [
+            minutes_in_words(minutes) if minutes else ""
+            for minutes in plan.targets.get(risk) or (None, None)
+        ]
         if any(times):
             targets.append((words, times[0], times[1]))
     return targets, [commands.step_in_words(step) for step in plan.steps.all()]

@@ -74,10 +74,11 @@ class Policy:
         of its rows. Rules that depend on the time are checked each time.
         """
         untimed = _untimed(self.key, facts)
-        rule_ids = []
-        for one in self.rules:
-            if one.id in untimed or (one.when.ask_time and one.when.apply_to(facts)):
-                rule_ids.append(one.id)
+        rule_ids = (
+            one.id
+            for one in self.rules
+            if one.id in untimed or (one.when.ask_time and one.when.apply_to(facts))
+        )
         return _requirement(self.key, tuple(rule_ids))
 
 
