@@ -40,11 +40,11 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     named = {"address": lowered(trimmed(name))} if "@" in name else {"pk": name}
     try:
         mailbox = Mailbox.objects.visible_to(key).get(**named)
-    except Mailbox.DoesNotExist as error:
+    except Mailbox.DoesNotExist:
         raise NotFound(
             "There is no such mailbox in this account, or this key may not use it. GET /v1/mailboxes lists them.",
             code="unknown_mailbox",
-        ) from error
+        ) from None
     # The key's account is loaded already; this saves a query.
     mailbox.account = key.account
     return mailbox

@@ -179,9 +179,12 @@ border-collapse         table                          collapse                 
 width                   td th                          [1-9][0-9]?%|100% 20..800    -
 width                   table                          [1-9][0-9]?%|100%        -
 width                   img                            [1-9][0-9]?%|100%        -
-max-width               td th table img                20..800                  -
+max-width               table img                      20..800                  -
+max-width               td th                          150..800                 -
 max-width               div p                          200..800                 -
-width max-width         table td th tr img hr col       -
+width                   table td th tr img hr col       -
+        auto|(100|[1-9]?[0-9])(\.[0-9]+)?% 0..900
+max-width               table tr img hr col             -
         auto|(100|[1-9]?[0-9])(\.[0-9]+)?% 0..900
 width max-width flex-basis                    *        -    auto|100%|none 200..900
 height max-height       table td th tr hr col body     -

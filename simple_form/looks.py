@@ -108,7 +108,7 @@ class Look(NamedTuple):
     # nearest box: the background of a line is not drawn behind boxes in it.
     display: str = ""
     is_box: bool = False
-    box: tuple[Colour, Colour] = (BLACK, WHITE)
+    box: tuple[Colour, ...] = (BLACK, WHITE)
     # The direction of words, and where they stand between the margins.
     direction: str = "ltr"
     align: str = ""
@@ -119,6 +119,11 @@ class Look(NamedTuple):
     def keeps_blanks(self) -> bool:
         """Whether blanks and ends of lines are drawn as they are written."""
         return self.white_space.startswith(("pre", "break"))
+
+    @property
+    def pair(self) -> tuple[Colour, Colour]:
+        """The colours of words and of what is behind them."""
+        return readable(self.ink, self.back), self.back
 
     @property
     def removed(self) -> str:
@@ -180,15 +185,17 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     if re.search("flex|grid", held["display"]):
         flow = "block" if "column" in held["flex-direction"] else "inline-block"
     display = re.sub("^(flex|grid|table)$", "block", above.flow or held["display"])
-    is_usual = tag in _PARTS or (display == "block" and tag in BLOCKS)
-    if is_usual or display not in ("block", "inline-block"):
+    if tag in _PARTS or display not in (
+        "inline-block",
+        "" if tag in BLOCKS else "block",
+    ):
         display = ""
     is_box = tag in BLOCKS or display != ""
-    nearest = (LINK, above.box[1]) if tag == "a" else above.box
-    # A cell may be larger than its row.
-    if is_box and tag not in "tr tbody":
-        nearest = (readable(ink, back), back)
-    is_raised = tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]
+    pair = (readable(ink, back), back)
+    nearest = pair if is_box else (LINK, above.box[1]) if tag == "a" else above.box
+    # What a line or row sets is inherited by boxes on which its background is not.
+    if pair != above.pair and (not is_box or tag in "tr tbody"):
+        nearest += (back,)
     return Look(
         ink,
         back,
@@ -199,7 +206,8 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         faint,
         above.by_sheet,
         room,
-        above.raised + is_raised,
+        above.raised
+        + (tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]),
         flow,
         held["white-space"] or above.white_space,
         held["font-family"] or above.fonts,
@@ -223,12 +231,12 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
         kept["text-align"] = "left"
         if "center" in (held["float"], above.align):
             kept["margin-left"] = kept["margin-right"] = "auto"
-    pair = (readable(look.ink, look.back), look.back)
-    around = (readable(above.ink, above.back), above.back)
-    usual = (LINK, above.back) if tag == "a" else around
-    is_restated = tag in ("table", "td", "th") and pair != (BLACK, WHITE)
-    if is_restated or pair != usual or (look.is_box and above.box != around):
-        kept["color"], kept["background-color"] = map(str, pair)
+    if (
+        look.pair != ((LINK, above.back) if tag == "a" else above.pair)
+        or (look.is_box and above.box != above.pair)
+        or (tag in ("table", "td", "th") and look.pair != (BLACK, WHITE))
+    ):
+        kept["color"], kept["background-color"] = map(str, look.pair)
     if held["font-size"] or (is_table and size != ROOT_SIZE):
         kept["font-size"] = f"{size}px"
     height = re.sub("(?<=[0-9])$", "em", held["line-height"])

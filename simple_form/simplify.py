@@ -221,8 +221,8 @@ class _Writer:
             ):
                 code = LEFT_OUT
             changes.append(Change(code, one.how, passage[:MOST_PASSAGE]))
-        odd = list(self._tree.odd)[:MOST_NAMED]
-        return (*changes, *(Change(LOOK, how) for how in odd))
+        changes += (Change(LOOK, how) for how in list(self._tree.odd)[:MOST_NAMED])
+        return tuple(changes)
 
     def _write(self, text: str, marked: str) -> None:
         self.out.append(text)
@@ -234,8 +234,12 @@ class _Writer:
         return self._has_words and self._empty_lines > MOST_EMPTY_LINES / 2
 
     def _start(self, element: Token) -> None:
-        above = self._stack[-1].form.look if self._stack else Look()
-        form = self._form(element, above, self._is_far(), self._has_words)
+        form = self._form(
+            element,
+            self._stack[-1].form.look if self._stack else Look(),
+            self._is_far(),
+            self._has_words,
+        )
         tag = form.tag
         if tag in BLOCKS or tag == "br":
             self._line = 0
@@ -252,13 +256,17 @@ class _Writer:
                 around.number = number + form.is_item
                 if around.form.tag == "ol":
                     start = start.replace(">", f' value="{number}">')
-            titles = [attributes[one] for one in ("alt", "title", "aria-label")]
-            labels = "\x1f".join(filter(str.strip, titles))
+            labels = "\x1f".join(
+                attributes[one]
+                for one in ("alt", "title", "aria-label")
+                if attributes[one].strip()
+            )
             marked = _attribute("data-labels", labels) if labels else ""
             self._write(start, start.replace(f"<{tag}", f"<{tag}{marked}"))
         if tag not in VOID:
-            number = self._number(attributes["start"], form, 1)
-            self._stack.append(_Open(form, len(self.out), number))
+            self._stack.append(
+                _Open(form, len(self.out), self._number(attributes["start"], form, 1))
+            )
 
     # Returns a number of a list, unless its letters could spell a word.
     def _number(self, written: str, form: _Form, usual: int) -> int:
@@ -277,10 +285,18 @@ class _Writer:
         if form.is_rtl:
             # So many pieces are enough to see the direction of the first letter.
             inside = without_tags("".join(self.out[opened.begin : opened.begin + 60]))
-            strong = (
-                one for one in map(bidirectional, inside) if one in ("L", "R", "AL")
-            )
-            if inside and next(strong, "L") == "L":
+            if (
+                inside
+                and next(
+                    (
+                        one
+                        for one in map(bidirectional, inside)
+                        if one in ("L", "R", "AL")
+                    ),
+                    "L",
+                )
+                == "L"
+            ):
                 self.note("words from right to left")
         end = f"</{form.tag}>"
         self._write(end, end)
