@@ -122,7 +122,8 @@ cells          tr                       =cells
 hidden         *                        =display:none
 reversed       ol                       =list-style-type:disc
 href           a                        =color:#0000ee
-colspan rowspan    *                    [1-9]|[12][0-9]|30
+colspan        *                        [1-9]|[12][0-9]|30
+rowspan        *                        1
 border cellpadding cellspacing hspace vspace span size    *    (1?[0-9]|20)(px)?
 name http-equiv content    meta         (?!color-scheme|supported-color-schemes|refresh|default-style|.*utf-7).*
 name           *                        .*
