@@ -24,7 +24,7 @@ from typing import Any
 
 from simple_form.declarations import _STAND_FOR
 from simple_form.elements import _EFFECTS
-from simple_form.simplify import _LEFT_OUT
+from simple_form.simplify import _LEFT_OUT, _LONG
 
 ROOT = Path(__file__).parents[1]
 # Characters of an input.
@@ -50,6 +50,7 @@ _PASSED = {
     "risk/similarity.py:name": [r"\bdana\b"],
     "gateway/inbound/receive.py:is_hard": [r"(?<![\d.])(5\d\d)(?![\d.])"],
     "simple_form/html_reading.py:name": [],
+    "simple_form/simplify.py:long": [_LONG],
     "simple_form/simplify.py:letters": ["[\u0590-\u061b\u061d-\u08ff]"],
     "rendering/link_texts.py:side": ["(?:margin|padding)-left:([0-9]+)px"],
     "simple_form/declarations.py:ignored": [row[2] for row in _STAND_FOR.values()],
