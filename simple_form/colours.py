@@ -41,11 +41,12 @@ def colour_of(value: str, behind: Colour = WHITE) -> Colour | None:
     read = parse_color(value) if _ORDINARY.fullmatch(value) else None
     if read is None or isinstance(read, str):
         return None
-    mixed = []
-    for part, under in zip(read.to("srgb").coordinates, behind, strict=True):
-        over = min(max(part, 0.0), 1.0) * 255
-        mixed.append(round(under + (over - under) * read.alpha))
-    return Colour(*mixed)
+    return Colour(
+        *(
+            round(under + (min(max(part, 0.0), 1.0) * 255 - under) * read.alpha)
+            for part, under in zip(read.to("srgb").coordinates, behind, strict=True)
+        )
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -484,6 +484,8 @@ class _Writer:
 
     # Returns text without the characters that are left out.
     def _plain(self, text: str) -> str:
+        if not re.search("[^ -~]", text):
+            return text
         # Letters that are written from right to left.
         letters = (
             "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"

@@ -89,7 +89,7 @@ class StyleSheets:
             if match and selector and is_sure:
                 tag, name, link = match.groups("")
                 tag = ascii_lower(tag).replace("*", "")
-                classes = (name[:1] == ".") + (link != "")
+                classes = (name[:1] == ".") + bool(link)
                 rules = self._rules.setdefault((tag + link, ascii_lower(name)), [])
                 for one in declarations:
                     self._applied += 1
