@@ -2,6 +2,7 @@
 the server offers it, and signs in.
 """
 
+import base64
 import smtplib
 import socket
 import ssl
@@ -23,6 +24,8 @@ class Server:
     STARTTLS is used if the server offers it; `?tls=off` forbids it, `?tls=required`
     insists.
     `?dsn=1` asks for delivery notices, which come back to the gateway's own listener.
+    `?name=desk.example.com` is how we greet the server; without it, by the name of the
+    machine.
     """
 
     host: str
@@ -32,6 +35,7 @@ class Server:
     implicit_tls: bool
     starttls: str
     dsn: bool = False
+    name: str = ""
 
     @classmethod
     def from_url(cls, url: str) -> "Server":
@@ -47,6 +51,7 @@ class Server:
             implicit_tls=is_implicit_tls,
             starttls=options.get("tls", ["offered"])[0],
             dsn=options.get("dsn", ["0"])[0] == "1",
+            name=options.get("name", [""])[0],
         )
 
     def __str__(self) -> str:
@@ -64,8 +69,8 @@ def connect(
 
     Raises smtplib.SMTPException, OSError or UnicodeError.
     """
-    # Pass our own name: otherwise smtplib asks DNS for it, which may take long.
-    name = socket.gethostname()
+    # Without a name smtplib asks DNS for it, which may take long.
+    name = server.name or socket.gethostname()
     open_session: Callable[..., smtplib.SMTP] = smtplib.SMTP
     if server.implicit_tls:
         open_session = partial(smtplib.SMTP_SSL, context=_tls())
@@ -82,8 +87,15 @@ def connect(
             raise smtplib.SMTPNotSupportedError(
                 "the mail server does not offer STARTTLS"
             )
-    if server.user:
-        smtp.login(server.user, server.password)
+    if (server.user + server.password).isascii():
+        if server.user:
+            smtp.login(server.user, server.password)
+        return smtp
+    # smtplib signs in with ASCII only. PLAIN takes UTF-8 (RFC 4616).
+    plain = f"\0{server.user}\0{server.password}".encode()
+    code, answer = smtp.docmd("AUTH", f"PLAIN {base64.b64encode(plain).decode()}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, answer)
     return smtp
 
 

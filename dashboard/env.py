@@ -4,6 +4,7 @@ start.
 """
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -112,10 +113,13 @@ def env_mail_url(name: str) -> str:
     value = env_url(name, "", schemes=("smtp", "smtps"))
     options = parse_qs(urlsplit(value).query, keep_blank_values=True)
     known = {"tls": ("offered", "required", "off"), "dsn": ("0", "1")}
+    names = options.pop("name", ["any.example"])
     for option, values in options.items():
         # A misspelled TLS option must not lead to unencrypted mail.
         if len(values) != 1 or values[0] not in known.get(option, ()):
             raise ImproperlyConfigured(
-                f"{name} must have no other options than tls=required, tls=off and dsn=1."
+                f"{name} must have no other options than tls=required, tls=off, dsn=1 and name=HOST."
             )
+    if len(names) != 1 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", names[0]):
+        raise ImproperlyConfigured(f"{name}: name must be a host name in ASCII.")
     return value

@@ -34,9 +34,14 @@ RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
 MAX_ATTEMPTS = len(RETRIES) + 3
 # Reply codes that ask for a sign-in, or for another kind of sign-in.
 _SIGN_IN = frozenset({530, 534, 535, 538})
-# Enhanced codes of permanent errors, such as 5.1.1 (no such mailbox), except those about
-# policy (5.7).
-_ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
+# The enhanced code at the beginning of a permanent refusal (RFC 3463), and those that
+# end a message: at each recipient, of a mailbox that does not exist or takes no mail,
+# but not of the sender's address; at the end, of its size and its content.
+_ENHANCED = re.compile(r"\s*5\.\d{1,3}\.\d{1,3}\b", re.ASCII)
+_OF_RECIPIENT = re.compile(r"\s*5\.(?:1\.(?![78]\b)|2\.)", re.ASCII)
+_OF_CONTENT = re.compile(r"\s*5\.(?:[267]\.|3\.4\b)", re.ASCII)
+# Words of refusals without such a code that are about us.
+_ABOUT_US = re.compile(r"relay|sender|auth", re.IGNORECASE | re.ASCII)
 # Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
 # Seconds. A shorter failure (nobody listens, a refusal) costs little to repeat.
@@ -142,17 +147,14 @@ def hand_over(
             if code not in (250, 251):
                 refused[recipient] = (code, text)
         refused_for_now = [
-            address for address, (code, _) in refused.items() if code < 500
+            address
+            for address, reply in refused.items()
+            if not _is_about_recipient(*reply)
         ]
         if len(refused) == len(recipients):
-            is_for_operator = all(
-                _is_for_the_operator(*reply) for reply in refused.values()
-            )
             code, text = next(iter(refused.values()))
             raise HandoverFailed(
-                f"{code} {text}",
-                permanent=not refused_for_now and not is_for_operator,
-                refused=refused,
+                f"{code} {text}", permanent=not refused_for_now, refused=refused
             )
         wanted = set(named)
         only_copies = wanted <= refused.keys() and wanted.intersection(refused_for_now)
@@ -199,20 +201,25 @@ def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
     # Raises HandoverFailed unless the reply code is `wanted`.
     code, text = _reply(reply)
     if code != wanted:
-        raise HandoverFailed(
-            f"{code} {text}",
-            permanent=code >= 500 and not _is_for_the_operator(code, text),
-        )
+        # Before the message is sent, only its size can be known.
+        is_too_large = code == 552 or text.lstrip().startswith("5.3.4")
+        raise HandoverFailed(f"{code} {text}", permanent=is_too_large)
 
 
-def _is_for_the_operator(code: int, text: str) -> bool:
-    """Whether the server refuses us, and not this message: the operator has to repair
-    the sign-in or the relaying, and the message waits for that.
+def _is_about_recipient(code: int, text: str) -> bool:
+    """Whether a refused recipient will always be refused. All else is about us, and
+    the message waits until the operator or the server has repaired it.
     """
-    if code in _SIGN_IN:
-        return True
-    is_relay = code >= 500 and "relay" in text.lower()
-    return is_relay and not _ABOUT_THE_ADDRESS.search(text)
+    if _ENHANCED.match(text):
+        return bool(_OF_RECIPIENT.match(text))
+    return 550 <= code <= 553 and not _ABOUT_US.search(text)
+
+
+def _is_about_content(code: int, text: str) -> bool:
+    """Whether a refusal of the whole message is about its size or its content."""
+    if code < 500 or code in _SIGN_IN:
+        return False
+    return not _ENHANCED.match(text) or bool(_OF_CONTENT.match(text))
 
 
 def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
@@ -234,8 +241,9 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
     if code // 100 not in (2, 4, 5):
         raise FateUnknown(f"The answer to the message was unusable: {code}")
     if code >= 400:
+        reason = text.decode("utf-8", "replace")[:500]
         raise HandoverFailed(
-            f"{code} {text.decode('utf-8', 'replace')[:500]}", permanent=code >= 500
+            f"{code} {reason}", permanent=_is_about_content(code, reason)
         )
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")

@@ -167,7 +167,7 @@ def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server):
         assert data["bounce_code"] is None
         assert data["bounced_recipients"] == both
     mail_server.mood = "ok"
-    for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked"):
+    for reply in ("550 5.1.1 relay says: no such user", "552 5.2.2 full"):
         with undone():
             mail_server.refuse = dict.fromkeys(both, reply)
             assert leave(email) == "failed", reply
@@ -182,16 +182,26 @@ def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server):
     assert noted("email.send_failed").metadata["permanent"] is True
 
 
+# Refusals of a recipient that say nothing about it, as relays of other products got them.
+ABOUT_US = (
+    "554 5.7.1 <dana@northwind.example>: Relay access denied",
+    "550 relay not permitted",
+    "504 5.5.2 <build7>: Helo command rejected: need fully-qualified hostname",
+    "553 5.7.1 <ana@acme.example>: Sender address rejected: not owned by user",
+    "550 5.1.8 sender domain not found",
+    "554 5.7.1 blocked",
+    "550 5.4.5 Daily sending quota exceeded",
+)
+
+
 def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, caplog):
     email = listening.approved()
-    relay = "554 5.7.1 <dana@northwind.example>: Relay access denied"
     for mood, refuse in (
         ("busy", ""),
         ("sign in", ""),
         ("hang up", ""),
         ("defer message", ""),
-        ("ok", relay),
-        ("ok", "550 relay not permitted"),
+        *(("ok", reply) for reply in ABOUT_US),
     ):
         with undone():
             mail_server.mood = mood
