@@ -9,6 +9,7 @@ trailing dot, so an entry is found by equality and not by walking through a list
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from itertools import groupby
 
 import idna
@@ -35,6 +36,7 @@ _LOCAL = re.compile(
 # What old mail servers may run before the @: an option or a file at the start, a pipe
 # or an expansion anywhere. Not &, which real addresses contain.
 _RUN = frozenset("`$|")
+_SEPARATORS = dict.fromkeys(map(ord, ",;"), "\0")
 # What ends a text that may be an address, besides blanks. It is for masking, where too
 # much is better than too little.
 _ENDS = frozenset('<>(),;:"')
@@ -76,10 +78,30 @@ def clean_addresses(value: object) -> list[str]:
     """Return the addresses in a list of texts, or in one text with commas: each once,
     in the given order. Raises ValueError with a sentence if one is not accepted.
     """
-    parts = value.split(",") if isinstance(value, str) else value
+    parts = split_addresses(value) if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be an address or a list of addresses.")
-    return list(dict.fromkeys(clean_address(part) for part in parts if part.strip()))
+    return each_once(clean_address(part) for part in parts if part.strip())
+
+
+def split_addresses(text: str) -> list[str]:
+    """Return the parts of a text between commas and semicolons, other than those in
+    quotation marks.
+    """
+    # An escaped quotation mark belongs to the name.
+    pieces = text.replace(r"\"", "\1").split('"')
+    pieces[::2] = [one.translate(_SEPARATORS) for one in pieces[::2]]
+    return '"'.join(pieces).replace("\1", r"\"").split("\0")
+
+
+def each_once(addresses: Iterable[str]) -> list[str]:
+    """Return the addresses without those that differ from an earlier one in upper and
+    lower case only.
+    """
+    found: dict[str, str] = {}
+    for address in addresses:
+        found.setdefault(comparable(address), address)
+    return list(found.values())
 
 
 def domain_of(address: str) -> str:

@@ -34,14 +34,20 @@ RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
 MAX_ATTEMPTS = len(RETRIES) + 3
 # Reply codes that ask for a sign-in, or for another kind of sign-in.
 _SIGN_IN = frozenset({530, 534, 535, 538})
-# The enhanced code at the beginning of a permanent refusal (RFC 3463), and those that
-# end a message: at each recipient, of a mailbox that does not exist or takes no mail,
-# but not of the sender's address; at the end, of its size and its content.
-_ENHANCED = re.compile(r"\s*5\.\d{1,3}\.\d{1,3}\b", re.ASCII)
-_OF_RECIPIENT = re.compile(r"\s*5\.(?:1\.(?![78]\b)|2\.)", re.ASCII)
-_OF_CONTENT = re.compile(r"\s*5\.(?:[267]\.|3\.4\b)", re.ASCII)
-# Words of refusals without such a code that are about us.
-_ABOUT_US = re.compile(r"relay|sender|auth", re.IGNORECASE | re.ASCII)
+# An enhanced code of a refusal (RFC 3463), and those that end a message: of a recipient
+# who does not exist or takes no mail, but not of the sender's address; and of the size
+# and the content of the whole message.
+ENHANCED = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
+_OF_RECIPIENT = re.compile(r"5\.(?:1\.(?![78]$)|2\.)")
+_OF_CONTENT = re.compile(r"5\.(?:[267]\.|3\.4$)")
+# Without such a code: reply codes that are about the mailbox, unless the text is about
+# something else.
+ABOUT_MAILBOX = frozenset({550, 551, 553})
+OTHER_MATTERS = re.compile(
+    r"relay|rcpthosts|polic|permi|prohibit|denied|deny|allow|spam|block|black|listed|reputation|auth|sender|\bfrom\b"
+    r"|spf|dkim|dmarc|limit|quota|full|rate|try again|tempor",
+    re.IGNORECASE,
+)
 # Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
 # Seconds. A shorter failure (nobody listens, a refusal) costs little to repeat.
@@ -202,7 +208,7 @@ def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
     code, text = _reply(reply)
     if code != wanted:
         # Before the message is sent, only its size can be known.
-        is_too_large = code == 552 or text.lstrip().startswith("5.3.4")
+        is_too_large = code == 552 or "5.3.4" in text
         raise HandoverFailed(f"{code} {text}", permanent=is_too_large)
 
 
@@ -210,16 +216,17 @@ def _is_about_recipient(code: int, text: str) -> bool:
     """Whether a refused recipient will always be refused. All else is about us, and
     the message waits until the operator or the server has repaired it.
     """
-    if _ENHANCED.match(text):
-        return bool(_OF_RECIPIENT.match(text))
-    return 550 <= code <= 553 and not _ABOUT_US.search(text)
+    if enhanced := ENHANCED.search(text):
+        return bool(_OF_RECIPIENT.match(enhanced[0]))
+    return code == 552 or (code in ABOUT_MAILBOX and not OTHER_MATTERS.search(text))
 
 
 def _is_about_content(code: int, text: str) -> bool:
     """Whether a refusal of the whole message is about its size or its content."""
     if code < 500 or code in _SIGN_IN:
         return False
-    return not _ENHANCED.match(text) or bool(_OF_CONTENT.match(text))
+    enhanced = ENHANCED.search(text)
+    return not enhanced or bool(_OF_CONTENT.match(enhanced[0]))
 
 
 def _offer(smtp: smtplib.SMTP, message: bytes) -> None:

@@ -12,7 +12,6 @@ Sandbox mail neither suppresses addresses nor obeys suppressions, because it rea
 server.
 """
 
-import re
 from datetime import datetime
 
 from django.conf import settings
@@ -35,15 +34,6 @@ _UNSUBSCRIBED = "unsubscribed: the recipient wants no more mail, so it was not s
 # bad syntax, moved away, no mail taken; mailbox disabled. Not 5.1.7 and 5.1.8, which
 # are about the sender, nor 5.1.0, which may be about anything.
 _GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
-_ENHANCED = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
-# Without an enhanced code: reply codes that are about the mailbox, unless the text is
-# about something else.
-_PLAIN = frozenset({550, 551, 553})
-_OTHER_MATTERS = re.compile(
-    r"relay|rcpthosts|polic|permi|prohibit|denied|deny|allow|spam|block|black|listed|reputation|auth|sender|\bfrom\b"
-    r"|spf|dkim|dmarc|limit|quota|full|rate|try again|tempor",
-    re.IGNORECASE,
-)
 
 _SALT = "gateway.unsubscribe"
 
@@ -54,9 +44,9 @@ def says_gone(code: int, text: str) -> bool:
     """
     if not 500 <= code <= 599:
         return False
-    if enhanced := _ENHANCED.search(text):
+    if enhanced := smtp.ENHANCED.search(text):
         return enhanced[0] in _GONE
-    return code in _PLAIN and not _OTHER_MATTERS.search(text)
+    return code in smtp.ABOUT_MAILBOX and not smtp.OTHER_MATTERS.search(text)
 
 
 def suppress_gone(email: Email, refused: smtp.Replies) -> None:

@@ -26,7 +26,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from common.ascii import lowered, trimmed
-from common.mail_addresses import clean_address, clean_addresses
+from common.mail_addresses import clean_address, clean_addresses, split_addresses
 from common.unique_keys import DuplicateKey, unique_keys
 from gateway.accounts import confirmed
 from gateway.api.answers import Json, OrNone
@@ -93,7 +93,7 @@ def _few(value: object) -> object:
     if isinstance(value, list):
         number = len(value)
     elif isinstance(value, str):
-        number = sum(map(bool, value.split(",")))
+        number = sum(map(bool, split_addresses(value)))
     if number > MAX_RECIPIENTS:
         raise ValueError(f"at most {MAX_RECIPIENTS} addresses, and there are {number}.")
     return value
@@ -128,7 +128,7 @@ def _keeps_its_header(value: object) -> object:
     """Refuse text with a line break, after which another header such as `Bcc:` could
     follow. A text with several addresses may be broken at its commas.
     """
-    parts = value.split(",") if isinstance(value, str) else value
+    parts = split_addresses(value) if isinstance(value, str) else value
     if isinstance(parts, list) and any(
         isinstance(part, str) and not {"\r", "\n"}.isdisjoint(part.strip())
         for part in parts

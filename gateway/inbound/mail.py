@@ -93,7 +93,6 @@ def read_mail(content: bytes) -> Mail:
         message = parser.close()
         parts = split_parts(message)
         senders = people_of(message, "from")
-        replies = people_of(message, "reply-to")
         # A header is longer than the part of it that is read.
         if any(len(str(value)) > MAX_HEADER for _, value in message.raw_items()):
             parts.cut.insert(0, "headers")
@@ -111,7 +110,7 @@ def read_mail(content: bytes) -> Mail:
             sender_name=senders[0][0]
             if senders
             else line_of(message, "from", most=200),
-            reply_to=replies[0][1] if replies else "",
+            reply_to=[address for _, address in people_of(message, "reply-to")],
             to=[address for _, address in people_of(message, "to")],
             cc=[address for _, address in people_of(message, "cc")],
             subject=line_of(message, "subject"),

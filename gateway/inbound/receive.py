@@ -97,7 +97,8 @@ def receive_mail(
         created_at=timezone.now(),
         from_address=mail.sender or sender,
         from_name=mail.sender_name,
-        reply_to=mail.reply_to,
+        # An answer goes to somebody else than the mailbox itself.
+        reply_to=next((one for one in mail.reply_to if not mailbox.takes(one)), ""),
         to=mail.to or [recipient],
         cc=mail.cc,
         subject=mail.subject,

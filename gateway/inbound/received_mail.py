@@ -59,7 +59,7 @@ class Mail:
     references: list[str]
     sender: str
     sender_name: str
-    reply_to: str
+    reply_to: list[str]
     to: list[str]
     cc: list[str]
     subject: str

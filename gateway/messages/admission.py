@@ -62,7 +62,7 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     own.
     """
     mailbox = email.mailbox
-    recipients = list(dict.fromkeys(email.addressees()))
+    recipients = email.addressees()
     everyone = _with_copies(email, mailbox.auto_cc, mailbox.auto_bcc)
     ruling = judge(mailbox, _addresses(everyone))
     refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=email.metadata)

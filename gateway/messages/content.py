@@ -31,7 +31,7 @@ from jwt.algorithms import ECAlgorithm
 from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
-from common.mail_addresses import clean_addresses, domain_of
+from common.mail_addresses import clean_addresses, domain_of, each_once
 from gateway.models import Email
 from gateway.parsed import render_markdown
 from gateway.states import Decision, Direction, Mode
@@ -78,7 +78,7 @@ def all_recipients(email: Email) -> list[str]:
     """Return all recipients of an outgoing email, with those that the mailbox adds."""
     additions = additions_of(email)
     added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
-    return list(dict.fromkeys([*email.addressees(), *clean_addresses(added)]))
+    return each_once([*email.addressees(), *clean_addresses(added)])
 
 
 def reaches_a_recipient(email: Email) -> bool:

@@ -327,7 +327,10 @@ def reply_fields(parent: Email) -> dict[str, Any]:
     """
     recipients = parent.to
     if parent.direction == Direction.INBOUND:
-        recipients = [parent.reply_to or parent.from_address]
+        authors = (parent.reply_to, parent.from_address)
+        recipients = [one for one in authors if one and not parent.mailbox.takes(one)][
+            :1
+        ]
     addresses: list[str] = []
     with suppress(ValueError):
         addresses = clean_addresses(recipients)

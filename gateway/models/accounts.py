@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
+from common.mail_addresses import comparable
 from gateway.states import GateTiming, Mode, stricter
 
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
@@ -254,6 +255,12 @@ class Mailbox(UlidModel):
 
     def __str__(self) -> str:
         return self.address
+
+    def takes(self, address: str) -> bool:
+        """Whether mail to this address, perhaps with a +tag, reaches the mailbox."""
+        whole = comparable(address)
+        local, _, domain = whole.rpartition("@")
+        return self.address in (whole, f"{local.partition('+')[0]}@{domain}")
 
     def mode_for(self, asked: Mode | None) -> Mode:
         """Return the mode of one message, for which the call asks for the mode `asked`.

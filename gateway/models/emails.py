@@ -15,6 +15,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
+from common.mail_addresses import each_once
 from common.references import split_reference
 from gateway.attachments import File
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
@@ -499,7 +500,7 @@ class Email(UlidModel):
         """Return the recipients that its author named, without those that the mailbox
         adds.
         """
-        return [*self.to, *self.cc, *self.bcc]
+        return each_once([*self.to, *self.cc, *self.bcc])
 
     def attach_files_to(self, message: EmailMessage) -> None:
         """Attach its files to a MIME message."""

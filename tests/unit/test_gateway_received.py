@@ -59,7 +59,7 @@ def test_ordinary_mail_is_understood_whole():
     assert got.text == "Wo ist es?"
     assert "<b>es</b>" in got.html
     assert got.message_id == "<m1@northwind.example>"
-    assert got.reply_to == "answers@northwind.example"
+    assert got.reply_to == ["answers@northwind.example"]
     assert got.in_reply_to == ["<m0@acme.example>"]
     assert got.references == ["<r1@acme.example>", "<m0@acme.example>"]
     assert (got.automatic, got.cut) == ("", [])

@@ -147,8 +147,12 @@ def test_clean_address_returns_the_bare_form():
         "o'hara-de.la+r&d/y=z_1~@x.example": "o'hara-de.la+r&d/y=z_1~@x.example",
     }.items():
         assert clean_address(text) == bare
-    assert clean_addresses("a@x.example, b@x.example,, a@X.example") == [
+    assert clean_addresses("a@x.example, b@x.example,, A@X.example") == [
         "a@x.example",
+        "b@x.example",
+    ]
+    assert clean_addresses(r'"Doe, J; \"x" <j@x.example>; b@x.example') == [
+        "j@x.example",
         "b@x.example",
     ]
 

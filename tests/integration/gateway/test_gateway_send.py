@@ -287,7 +287,7 @@ def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(wor
     assert (email.to, email.cc) == (own.to, [])
     assert email.in_reply_to == own.message_id_header
     assert email.thread_id == own.thread_id
-    for address in ("", "MAILER-DAEMON"):
+    for address in ("", "MAILER-DAEMON", "Support+a1@acme.example"):
         answer = reply(world, make_inbound(world, from_address=address))
         assert refusal_of(answer) == (422, "no_reply_address"), address
 
