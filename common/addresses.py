@@ -17,15 +17,22 @@ def client_address(request: HttpRequest) -> str:
 
 def address_in(environ: Mapping[str, Any]) -> str:
     """Return the client's network address, from a WSGI environment."""
-    peer = str(environ.get("REMOTE_ADDR", ""))
+    address = str(environ.get("REMOTE_ADDR", ""))
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
-    # The proxy itself added the last address. Those before it came from the client,
-    # which may have invented them.
-    return (
-        forwarded.split(",")[-1].strip()
-        if forwarded and peer in settings.TRUSTED_PROXIES
-        else peer
-    )
+    # Each proxy adds the address that it saw at the end. Those before the first one
+    # that we do not trust came from the client, which may have invented them.
+    for hop in reversed(forwarded.split(",")):
+        if address not in settings.TRUSTED_PROXIES:
+            break
+        address = _without_port(hop.strip())
+    return address
+
+
+def _without_port(hop: str) -> str:
+    # From 203.0.113.9:51234 and [2001:db8::1]:443, as some proxies write it.
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def network_of(address: str) -> str:

@@ -96,12 +96,6 @@ def read_mail(content: bytes) -> Mail:
         # A header is longer than the part of it that is read.
         if any(len(str(value)) > MAX_HEADER for _, value in message.raw_items()):
             parts.cut.insert(0, "headers")
-        automatic = line_of(message, "auto-submitted", most=100)
-        automatic = automatic.partition(";")[0].strip().lower()
-        if automatic == "no":
-            automatic = ""
-        elif automatic and automatic not in _AUTOMATIC:
-            automatic = "auto-generated"
         return Mail(
             message_id=next(iter(ids_of(message, "message-id")), ""),
             in_reply_to=ids_of(message, "in-reply-to"),
@@ -117,7 +111,7 @@ def read_mail(content: bytes) -> Mail:
             text=parts.text,
             html=parts.html,
             files=parts.files,
-            automatic=automatic,
+            automatic=_automatic(message),
             cut=parts.cut,
             report=read_report(message),
         )
@@ -131,6 +125,21 @@ def read_mail(content: bytes) -> Mail:
     except Exception as error:
         # No case is known. The mail is refused, so that its sender learns of it.
         raise NotAccepted("554 5.6.0 The message cannot be read") from error
+
+
+def _automatic(message: Message) -> str:
+    """Return what kind of program wrote a message, as Auto-Submitted says (RFC 3834) or
+    what older programs write; empty for a person.
+    """
+    word = line_of(message, "auto-submitted", most=100).partition(";")[0].strip()
+    if word:
+        if (word := word.lower()) == "no":
+            return ""
+        return word if word in _AUTOMATIC else "auto-generated"
+    is_answer = line_of(message, "precedence").lower() == "auto_reply" or any(
+        line_of(message, name) for name in ("x-autoreply", "x-autorespond")
+    )
+    return "auto-replied" if is_answer else ""
 
 
 class _TooManyParts(Exception):

@@ -32,6 +32,7 @@ from gateway.inbound.received_mail import (
     RecipientReport,
     Report,
     is_marked,
+    without_route,
 )
 from gateway.messages import content
 from gateway.messages.content import all_recipients, reaches_a_recipient
@@ -63,6 +64,8 @@ def receive_mail(
         # A message of the mailbox has come back to it.
         log.warning("mail refused as a loop", extra={"mailbox": mailbox.pk})
         return "loop"
+    # Only programs send from the empty address, such as mail servers and auto-replies.
+    automatic = mail.automatic or ("" if sender else "auto-generated")
     try:
         sender = clean_address(sender)
     except ValueError:
@@ -72,7 +75,7 @@ def receive_mail(
     facts = {
         "envelope_from": sender,
         "envelope_to": recipient,
-        "auto_submitted": mail.automatic,
+        "auto_submitted": automatic,
         "truncated": mail.cut,
     }
     # The thread of the message that this one answers: what In-Reply-To names, else the
@@ -121,9 +124,7 @@ def receive_mail(
         with transaction.atomic():
             email.save(force_insert=True)
             Attachment.objects.attach(email, mail.files)
-            auditing.record(
-                "email.received", email, automatic=mail.automatic, cut=mail.cut
-            )
+            auditing.record("email.received", email, automatic=automatic, cut=mail.cut)
             events.announce(
                 email, events.PENDING if held else events.RECEIVED, at=email.created_at
             )
@@ -137,13 +138,14 @@ def receive_mail(
 
 
 def digest_of(content: bytes, *, now: datetime) -> str:
-    """Return the hash by which a repeated message is recognised. Mail without a
-    Message-ID, Date or Received line is recognised only within the same minute.
+    """Return the hash by which a repeated message is recognised, also if its copies
+    came by different routes. Mail without a Message-ID, Date or Received line is
+    recognised only within the same minute.
 
     A script that writes the same alert every day sends the same bytes; a mail server
     never does so for two messages.
     """
-    digest = hashlib.sha256(content)
+    digest = hashlib.sha256(without_route(content))
     if not is_marked(content):
         digest.update(b"%d" % (now.timestamp() // 60))
     return digest.hexdigest()

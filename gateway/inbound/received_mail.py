@@ -11,7 +11,12 @@ MAX_HEADERS_BYTES = 256 * 1024
 # The library keeps an object for each line: 25 MB of empty lines would take a gigabyte.
 MAX_LINES = 500_000
 # Headers that differ between two messages of the same content.
-_MARKS = (b"message-id", b"date", b"received")
+_MARKS = frozenset({b"message-id", b"date", b"received"})
+# Headers that servers add on the way of a message.
+_ROUTE = frozenset(
+    b"received return-path delivered-to x-original-to x-received authentication-results received-spf arc-seal "
+    b"arc-message-signature arc-authentication-results dkim-signature".split()
+)
 FAILED = "failed"
 COMPLAINT = "complaint"
 
@@ -79,7 +84,30 @@ def is_marked(content: bytes) -> bool:
     """Whether the headers have anything that belongs to this message alone. Every mail
     program and mail server puts that in.
     """
-    headers = takewhile(bool, content[:MAX_HEADERS_BYTES].splitlines())
-    return any(
-        line.partition(b":")[0].rstrip(b" \t").lower() in _MARKS for line in headers
-    )
+    return not _MARKS.isdisjoint(_name(line) for line in _headers_of(content))
+
+
+def without_route(content: bytes) -> bytes:
+    """Return a message without the headers that servers add on its way, by which two
+    copies of one message differ. One without a Message-ID or a Date is unchanged.
+    """
+    headers = _headers_of(content)
+    if not {b"message-id", b"date"}.issubset(map(_name, headers)):
+        return content
+    kept = [content[len(b"".join(headers)) :]]
+    is_kept = True
+    for line in headers:
+        if not line.startswith((b" ", b"\t")):
+            is_kept = _name(line) not in _ROUTE
+        if is_kept:
+            kept.append(line)
+    return b"".join(kept)
+
+
+def _headers_of(content: bytes) -> list[bytes]:
+    lines = content[:MAX_HEADERS_BYTES].splitlines(keepends=True)
+    return list(takewhile(lambda line: line.rstrip(b"\r\n"), lines))
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].rstrip(b" \t").lower()

@@ -82,6 +82,17 @@ def test_same_bytes_without_identifying_headers_are_new_mail_a_minute_later():
         assert (later == first) == (header != b""), header
 
 
+def test_message_that_comes_by_two_routes_is_one_and_another_body_is_another():
+    one = mail(Message_ID="<1@x.example>")
+    hop = b"Return-Path: <x>\r\nReceived: from a\r\n\tby b;\r\n"
+    digests = [
+        digest_of(content, now=datetime.now(UTC))
+        for content in (one, hop + one, hop + one + b"more", mail(), hop + mail())
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
+
+
 def test_each_mailbox_gets_its_own(world, client):
     other = make_world("globex")
     sales = add_mailbox(world, "sales")
@@ -162,6 +173,11 @@ def test_missing_headers_are_filled_from_the_envelope(world, client):
     assert (email.from_address, email.from_name) == ("", "MAILER-DAEMON")
     assert email.metadata["auto_submitted"] == "auto-generated"
     email.delete()
+    for headers in ({"Precedence": "auto_reply"}, {"X_Autoreply": "yes"}):
+        assert deliver(client, mail(**headers)) == 250
+        email = received()
+        assert email.metadata["auto_submitted"] == "auto-replied"
+        email.delete()
     # Words of a stranger are no fact for clients.
     assert deliver(client, mail(), sender='"send it now"@x.example') == 250
     assert "envelope_from" not in received().metadata
