@@ -27,12 +27,12 @@ REASONS = {
         common.logs common.mail_addresses common.references common.search_field
         connections.accounts.commands connections.accounts.views
         gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive
-        gateway.messages.submission gateway.smtp gateway.suppression
+        gateway.messages.submission gateway.smtp
         people.sign_in.passwords policy.calendars policy.rules.conditions
         policy.rules.facts practice.faults risk.own_words upstream.refused_fields
     """,
     "it is the product's own": """
-        audit.trail.sentences common.credentials dashboard.frame.bundles
+        audit.trail.sentences common.credentials dashboard.env dashboard.frame.bundles
         gateway.api.site risk.lookalikes
     """,
     "pages and workers use only what has no pattern": """

@@ -128,10 +128,12 @@ class AnyPort(Controller):
 
 
 @contextlib.contextmanager
-def mail_server():
+def mail_server(**options):
     """Run a mail server on a free port, and yield its `MailServer`."""
     handler = MailServer()
-    controller = AnyPort(handler, hostname="127.0.0.1", port=0, ready_timeout=5)
+    controller = AnyPort(
+        handler, hostname="127.0.0.1", port=0, ready_timeout=5, **options
+    )
     controller.start()
     handler.url = f"smtp://127.0.0.1:{controller.port}"
     try:

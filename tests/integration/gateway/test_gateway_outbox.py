@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from aiosmtpd.smtp import AuthResult
 from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.test import TestCase
 from django.utils import timezone
 
+from common.smtp import connection_error
 from gateway import smtp, tasks
 from gateway.messages import outbox
 from gateway.messages.content import AI_DISCLOSURE
@@ -23,6 +25,7 @@ from gateway.models import (
 from gateway.states import Mode, Status
 from parsing.client import ParserUnavailable
 from tests.factories import change_row
+from tests.integration.gateway.servers import mail_server
 from tests.integration.gateway.world import (
     add_sandbox_keys,
     catch_tasks,
@@ -221,6 +224,21 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, 
     assert leave(email) == "sent"
     # The log names no recipient.
     assert DANA not in str([vars(one) for one in caplog.records])
+
+
+def test_sign_in_takes_any_letters_and_the_greeting_a_name():
+    seen = []
+
+    def accept(server, session, envelope, mechanism, data):
+        seen.append((session.host_name, data.login.decode(), data.password.decode()))
+        return AuthResult(success=True)
+
+    with mail_server(authenticator=accept, auth_require_tls=False) as server:
+        address = server.url.removeprefix("smtp://")
+        for user in ("ana", "an%C3%A4"):
+            url = f"smtp://{user}:p%C3%A4ssw%C3%B6rt@{address}?name=desk.example.com"
+            assert connection_error(url) == ""
+    assert seen == [("desk.example.com", user, "pässwört") for user in ("ana", "anä")]
 
 
 @pytest.mark.slow
