@@ -106,7 +106,7 @@ class ListFilters(PageFilters):
 
     def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
         """Return `emails` narrowed and ordered. `cursor` wins over `offset`; with
-        `since_id` the oldest come first.
+        `since_id` what became readable first comes first.
         """
         emails = self._narrow(emails)
         cursor = read_cursor(self.cursor)
@@ -114,7 +114,7 @@ class ListFilters(PageFilters):
             # 0 means the beginning.
             if since != "0" and not ID.fullmatch(since):
                 raise Invalid("since_id: must be the id of a message, or 0.")
-            return emails.filter(id__gt=max(since, cursor or "")).order_by("id")
+            return emails.since(cursor or since)
         if cursor:
             return emails.filter(id__lt=cursor).order_by("-id")
         start = clamp(self.offset, default=0, least=0, most=MAX_OFFSET, name="offset")
@@ -259,8 +259,9 @@ def _cancel(key: ApiKey, email: Email) -> Json:
 
 def _page(key: ApiKey, filters: ListFilters, *, flat: bool, **only: Any) -> Json:
     emails = Email.objects.visible_to(key).filter(**only)
-    if filters.subject_contains:
-        # A key must not learn withheld text by searching for it.
+    if filters.subject_contains or filters.since_id:
+        # A key must not learn withheld text by searching for it, and mail that is let
+        # in later comes once.
         emails = emails.readable_by(key)
     rows = filters.apply(emails).with_mailbox().without_bodies()
     page, cursor = cut(rows, filters.page_size())

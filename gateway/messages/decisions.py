@@ -91,7 +91,9 @@ def decide_email(
             "feedback": feedback or {},
         }
         waits_for_time = email.send_at is not None and email.send_at > now
-        if approves and email.direction == Direction.OUTBOUND:
+        if approves and email.direction == Direction.INBOUND:
+            fields["readable_at"] = Now()
+        elif approves:
             fields["additions"] = additions_of(email)
             fields["due_at"] = email.send_at if waits_for_time else Now()
         if not Email.objects.move(

@@ -76,6 +76,15 @@ class EmailQuerySet(models.QuerySet["Email"]):
             return self
         return self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
 
+    def since(self, email_id: str) -> Self:
+        """What became readable after this message, in that order: mail that was held
+        comes when it is let in. For an id that is no message, those with a greater id.
+        """
+        is_newer = Q(id__gt=email_id)
+        if last := self.filter(pk=email_id).values("readable_at").first():
+            is_newer = Q(readable_at__gt=last["readable_at"]) | (is_newer & Q(**last))
+        return self.filter(is_newer).order_by("readable_at", "id")
+
     def in_sight(self) -> Self:
         """Without mail that lists show only if its status is asked for."""
         return self.exclude(status__in=HIDDEN)
@@ -352,6 +361,8 @@ class Email(UlidModel):
         ApiKey, models.RESTRICT, null=True, related_name="+"
     )
     created_at = models.DateTimeField()
+    # For held mail that was received: when it was let in.
+    readable_at = models.DateTimeField(db_default=Now())
 
     # What the recipient gets.
     from_address = models.CharField(max_length=254)
@@ -464,6 +475,10 @@ class Email(UlidModel):
             ),
             # The list of a mailbox, newest first, also by cursor.
             models.Index(fields=["mailbox", "-id"], name="email_of_mailbox"),
+            # What a mailbox got since a message.
+            models.Index(
+                fields=["mailbox", "readable_at", "id"], name="email_readable_since"
+            ),
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
             # Finds the message that an answer refers to.
             models.Index(fields=["message_id_header"], name="email_by_message_id"),

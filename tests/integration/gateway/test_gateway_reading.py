@@ -2,6 +2,7 @@
 tags.
 """
 
+from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -27,6 +28,19 @@ from tests.integration.gateway.world import (
 
 def ids(answer):
     return [row["id"] for row in answer["emails"]]
+
+
+def test_mail_that_is_let_in_late_comes_once_by_since_id(world):
+    held = Status.PENDING_INBOUND_APPROVAL
+    first, second = (make_inbound(world, status=held, gated=True) for _ in range(2))
+    Email.objects.update(readable_at=timezone.now() - timedelta(minutes=1))
+    since = "0"
+    for let_in in (None, second, first, None):
+        if let_in:
+            assert world.decide(let_in.pk).status_code == 200
+        found = ids(world.get(f"{world.base}/emails?since_id={since}"))
+        assert found == ([let_in.pk] if let_in else [])
+        since = found[-1] if found else since
 
 
 @pytest.mark.slow
