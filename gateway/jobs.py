@@ -7,7 +7,7 @@ two answer with a `refusal`, a sentence or an SMTP reply that says why.
 
 from dataclasses import asdict
 
-from common.markdown import render_markdown
+from common.markdown import has_html, render_markdown
 from common.text_from_html import text_from_html
 from gateway.inbound.mail import read_mail
 from gateway.inbound.received_mail import NotAccepted
@@ -56,7 +56,7 @@ def _simplified(html: str) -> bytes:
 def _markdown(text: bytes) -> bytes:
     markdown = text.decode("utf-8", "surrogatepass")
     html = render_markdown(markdown)
-    if html != render_markdown(markdown, html=False):
+    if has_html(markdown):
         html = simplify(html).html
     return html.encode("utf-8", "surrogatepass")
 

@@ -31,14 +31,14 @@ _SIGNS = "[]!*_`<&|~\\>"
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(content: Content, *, html: bool = True) -> RenderedMessage:
+def render_message(content: Content, *, plainly: bool = False) -> RenderedMessage:
     """Return the message as its recipient gets it, in its simple form with the desk's
-    marks; its source with a reason if that fails. Without `html`, the HTML in Markdown
-    is shown as text.
+    marks; its source with a reason if that fails. `plainly` is for Markdown, as in
+    `render_markdown`.
     """
     source = ""
     try:
-        source = sent_html(content, html=html)
+        source = sent_html(content, plainly=plainly)
         drawing = Drawing(simplify(source), readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
@@ -76,13 +76,17 @@ def parse_content(content: Content) -> ParsedContent:
     """Return what risk findings, search and comparison need of a content."""
     shown = render_message(content)
     outlines = [_outline(content)]
-    text_part = None
-    if content.html is not None and content.markdown:
-        text = replace(content, html=None)
+    text = replace(content, html=None)
+    markdown = content.markdown or ""
+    has_text_part = False
+    if content.html is not None and markdown:
         outlines.append(_outline(text))
         # A text that was made from the HTML says the same.
-        if content.markdown != text_from_html(content.html):
-            text_part = render_message(text, html=False)
+        has_text_part = markdown != text_from_html(content.html)
+    elif markdown and not shown.doubt:
+        plain = render_markdown(markdown, plainly=True)
+        has_text_part = plain != render_markdown(markdown)
+    text_part = render_message(text, plainly=True) if has_text_part else None
     html = content.html or ""
     return ParsedContent(
         shown, text_part, words_of(html), template_of(html), tuple(outlines)
@@ -99,10 +103,10 @@ def _outline(content: Content) -> Outline:
         return Outline(without_marks(content.html or content.markdown or ""))
 
 
-def sent_html(content: Content, *, html: bool = True) -> str:
-    """Return the HTML that the recipient gets, with what the mailbox adds. Without
-    `html`, the tags in Markdown become text. Raises TooComplex for Markdown that would
-    take too long.
+def sent_html(content: Content, *, plainly: bool = False) -> str:
+    """Return the HTML that the recipient gets, with what the mailbox adds. `plainly` is
+    for Markdown, as in `render_markdown`. Raises TooComplex for Markdown that would take
+    too long.
     """
     if content.html is not None:
         return without_surrogates(html_part(content.html, content.additions))
@@ -112,7 +116,7 @@ def sent_html(content: Content, *, html: bool = True) -> str:
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
     markdown = with_signature(markdown, content.additions)
-    return render_markdown(markdown, html=html) + html_footer(content.additions)
+    return render_markdown(markdown, plainly=plainly) + html_footer(content.additions)
 
 
 # The values of attributes that `sanitized` lets through.

@@ -216,9 +216,10 @@ def invisible_characters(
     """
     addresses = (content.sender, content.reply_to or "", *content.recipients)
     files = (one.name for one in content.attachments)
+    text = context.text_part
     locations = {
         "body": Counter(rendered.invisibles),
-        "text part": Counter(context.text_part.invisibles if context.text_part else ()),
+        "text part": Counter(text.invisibles if text and content.html else ()),
         "subject": found_in(content.subject),
         "addresses": sum(map(found_in, addresses), Counter()),
         "file names": sum(map(found_in, files), Counter()),

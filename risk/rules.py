@@ -79,12 +79,12 @@ RULES = {
             "random-looking values that the text calls a password or key. Evidence is masked.",
         ),
         Rule(
-            "parts_differ", 5, "high", 60, "parts differ",
+            "parts_differ", 6, "high", 60, "parts differ",
             "The HTML and the text of the message say different things.",
             "Compares the words of both parts, one by one: each word, number and sign that only one of them has, with "
             "the words around it; tags in the text count as words. Layout and a link's address in place of its words "
-            "do not count, unless the HTML has no link there. Milder: the subject names a sum that the message does "
-            "not.",
+            "do not count, unless the HTML has no link there. Of Markdown: what its HTML does not show. Milder: the "
+            "subject names a sum that the message does not.",
         ),
         Rule(
             "name_says_address", 1, "high", 60, "misleading name",

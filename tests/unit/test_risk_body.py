@@ -204,6 +204,22 @@ def test_word_number_or_sign_in_one_part_only_is_named(html, markdown):
     assert levels("parts_differ", html=f"<p>{html}</p>", markdown=markdown) == ["high"]
 
 
+@pytest.mark.parametrize(
+    ("markdown", "passage"),
+    [
+        ("Dear <Customer Name>, it costs <amount>.", "Customer Name"),
+        ("Dear Dana,\n\n[Deposit]: 94,000\n\nBye", "Deposit 94,000"),
+        ("| A | 5 EUR |\n|---|---|\n| B | 6 EUR | per month |", "per month"),
+        ("Price 500 <!-- internal: cost 300 -->", "internal cost 300"),
+        ("[page][1], *5* < 6\n\n1. a\n\n[1]: https://a.example", ""),
+    ],
+)
+def test_words_that_markdown_hides_are_named(markdown, passage):
+    details = [one.detail for one in found("parts_differ", markdown=markdown)]
+    assert bool(details) == bool(passage)
+    assert all(passage.lower() in one.lower() for one in details)
+
+
 def test_parts_that_say_the_same_agree():
     link = "<a href='https://a.example/77'>here</a>"
     other = "[here](https://a.example/8)"
