@@ -5,7 +5,12 @@ Each job takes bytes and returns bytes. If the content cannot be processed, the 
 two answer with a `refusal`, a sentence or an SMTP reply that says why.
 """
 
+# Modules that libraries import when they first need them, which confined processes
+# cannot.
+import email.generator  # noqa: F401
 from dataclasses import asdict
+
+import idna.uts46data  # noqa: F401
 
 from common.markdown import has_html, render_markdown
 from common.text_from_html import text_from_html

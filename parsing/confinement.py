@@ -15,6 +15,7 @@ import pkgutil
 import resource
 import signal
 import sys
+from importlib.machinery import PathFinder
 
 # A user id that no other process has. Not that of nobody (65534): PostgreSQL may run as
 # that user.
@@ -74,6 +75,9 @@ def limit(*, seconds: int, memory: int) -> None:
     `memory` bytes of address space, and can open or start nothing new.
     """
     end_with_parent()
+    # What is not imported yet cannot be: libraries expect an ImportError then, and
+    # not that files cannot be opened.
+    sys.meta_path.remove(PathFinder)
     for kind, most in (
         (resource.RLIMIT_AS, memory),
         # The soft and the hard limit are equal, so the kernel kills without a warning.

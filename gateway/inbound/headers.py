@@ -10,12 +10,14 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from email.errors import InvalidHeaderDefect
+from email.header import decode_header, make_header
 from email.message import Message
 from email.policy import EmailPolicy
 from itertools import islice
 from typing import Any
 
-from common.mail_addresses import clean_address
+from common.mail_addresses import clean_address, split_addresses
 from gateway.inbound.received_mail import COMPLAINT, RecipientReport, Report
 
 # Characters of a header that are read. The library's address parser takes quadratic
@@ -127,9 +129,12 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
     once; unusable addresses are left out.
     """
     names: dict[str, str] = {}
-    for header in message.get_all(name, [])[:10]:
+    written = [str(raw) for key, raw in message.raw_items() if key.lower() == name]
+    for header, raw in list(zip(message.get_all(name, []), written, strict=True))[:10]:
         if (parsed := getattr(header, "addresses", None)) is None:
             people = [("", address) for address in _ADDRESS.findall(str(header))]
+        elif any(isinstance(one, InvalidHeaderDefect) for one in header.defects):
+            people = _people_in(decoded(raw)[:MAX_HEADER])
         else:
             people = [
                 (person.display_name, f"{person.username}@{person.domain}")
@@ -146,6 +151,19 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
         (display_name, address)
         for address, display_name in list(names.items())[:MAX_ADDRESSES]
     ]
+
+
+def _people_in(header: str) -> list[tuple[str, str]]:
+    # Reads a header that is not written as it should be. Of several addresses in one
+    # place, the one in the last brackets counts, as for mail servers; the rest is name.
+    people = []
+    for part in split_addresses(header):
+        name, bracket, rest = part.rpartition("<")
+        address = rest.partition(">")[0] if bracket else part
+        with suppress(Exception):
+            name = str(make_header(decode_header(name.strip(' \t\r\n"'))))
+        people.append((name, address))
+    return people
 
 
 def ids_of(message: Message, name: str) -> list[str]:

@@ -65,6 +65,18 @@ def test_ordinary_mail_is_understood_whole():
     assert (got.automatic, got.cut) == ("", [])
 
 
+def test_sender_is_the_address_that_mail_servers_answer_to():
+    for header, name, address in (
+        ("dana@northwind.example <mallory@evil.example>", "dana@northwind.example", "mallory@evil.example"),
+        ("<dana@northwind.example> <mallory@evil.example>", "<dana@northwind.example>", "mallory@evil.example"),
+        ("Dana [Sales] <dana@northwind.example>", "Dana [Sales]", "dana@northwind.example"),
+        ("Dana: =?utf-8?q?S=C3=A4les?= <dana@northwind.example>", "Dana: Säles", "dana@northwind.example"),
+        ("Dana Q. Public <dana@northwind.example>", "Dana Q. Public", "dana@northwind.example"),
+    ):  # fmt: skip
+        got = read_mail(f"From: {header}\r\nReply-To: {header}\r\n\r\nx".encode())
+        assert (got.sender_name, got.sender, got.reply_to) == (name, address, [address])
+
+
 def test_text_survives_wrong_and_missing_declarations():
     for headers, body, text in (
         (b"Content-Type: text/plain; charset=iso-8859-1", b"gr\xfc\xdfe", "grüße"),

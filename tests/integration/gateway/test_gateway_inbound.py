@@ -7,6 +7,9 @@ import socket
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
 
 import psycopg
 import pytest
@@ -157,6 +160,24 @@ def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_sessio
             client.rcpt(f"{name}{number}@acme.example")[0]
             for number in range(len(codes))
         ] == codes
+
+
+def test_mail_is_read_that_needs_modules_of_which_the_parser_has_no_files(
+    world, client
+):
+    enclosing = EmailMessage()
+    enclosing["From"] = "Dana <dana@muller.example>"
+    enclosing.set_content("See below.")
+    enclosing.add_attachment(message_from_bytes(mail("Three months."), policy=SMTP))
+    unknown = b"charset=unknown-8bit"
+    content = enclosing.as_bytes().replace(b'charset="utf-8"', unknown)
+    content = content.replace(b"muller", "müller".encode())
+    assert deliver(client, content) == 250
+    email = received()
+    assert email.from_address == "dana@xn--mller-kva.example"
+    assert email.markdown == "See below."
+    [file] = email.attachments.all()
+    assert b"Three months." in bytes(file.content)
 
 
 @pytest.mark.slow
