@@ -6,6 +6,7 @@ Runs in the parser's processes only. Reading never raises, ends soon, and return
 that the database can store.
 """
 
+import codecs
 import re
 import time
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from email.policy import EmailPolicy
 from itertools import islice
 from typing import Any
 
+from webencodings.labels import LABELS
+
+from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, split_addresses
 from gateway.inbound.received_mail import COMPLAINT, RecipientReport, Report
 
@@ -37,6 +41,30 @@ _UNKEEPABLE = re.compile(r"[\x00\ud800-\udfff]")
 # A reference longer than the column of ids (300) cannot be one of ours.
 _ID = re.compile(r"<[!-;=?-~]{1,298}>")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
+
+
+# The codecs of Python that read what browsers do by these names.
+_CODECS = {
+    "big5": "big5hkscs",
+    "euc-kr": "cp949",
+    "gbk": "gb18030",
+    "iso-8859-8-i": "iso8859-8",
+    "macintosh": "mac-roman",
+    "shift_jis": "cp932",
+    "windows-874": "cp874",
+    "x-mac-cyrillic": "mac-cyrillic",
+}
+# Names under which browsers read nothing, or not text.
+_UNREAD = ("replacement", "x-user-defined")
+# Python knows these as character sets, but no mail is written in them, and reading some
+# takes quadratic time.
+_NO_CHARSETS = frozenset(
+    {"ascii", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
+)
+# The beginning of an encoded word (RFC 2047), with its character set.
+_ENCODED = re.compile(
+    r"=\?([\w.:-]{1,40})(?=(?:\*[\w-]{1,40})?\?[bq]\?)", re.IGNORECASE
+)
 
 
 class HeaderCache:
@@ -66,6 +94,7 @@ class BoundedPolicy(EmailPolicy):
         text = decoded(str(value))[
             : MAX_MIME_HEADER if name.lower().startswith("content-") else MAX_HEADER
         ]
+        text = _ENCODED.sub(lambda word: f"=?{codec_of(word[1]) or word[1]}", text)
         # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
@@ -93,16 +122,31 @@ def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
     )
 
 
+def codec_of(label: str) -> str | None:
+    """Return Python's codec for the character set with this label, as browsers read it
+    (WHATWG's Encoding Standard); None if it is none in which mail is written.
+    """
+    label = lowered(trimmed(label))
+    name = label if LABELS.get(label) in _UNREAD else LABELS.get(label, label)
+    try:
+        codec = codecs.lookup(_CODECS.get(name, name)).name
+        # Some codecs, such as hex, make no text.
+        b"0".decode(codec, "replace")
+    except (LookupError, ValueError):
+        return None
+    return None if codec in _NO_CHARSETS or label.endswith("ascii") else codec
+
+
 def decoded(text: str) -> str:
     """Return text whose bytes beyond ASCII were stored as surrogates, decoded as UTF-8,
-    or else as Windows-1252.
+    or else as Windows-1252; and as ISO-2022-JP if it has that one's escape sequences.
     """
     try:
         raw = text.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:
         return text
     try:
-        return raw.decode()
+        return raw.decode("iso2022_jp" if b"\x1b$" in raw else "utf-8")
     except UnicodeDecodeError:
         return raw.decode("cp1252", "replace")
 

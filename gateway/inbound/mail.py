@@ -20,6 +20,7 @@ from gateway.attachments import File
 from gateway.inbound.headers import (
     MAX_HEADER,
     bounded_policy,
+    codec_of,
     decoded,
     ids_of,
     line_of,
@@ -52,11 +53,17 @@ T = TypeVar("T")
 MAX_BODY = 262_144
 MAX_FILE_NAME = 150
 _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
-# Python knows these as character sets, but no mail is written in them, and reading some
-# takes quadratic time.
-_NO_CHARSETS = frozenset(
-    {"ascii", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
+# Byte order marks.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# The character set that HTML declares near its beginning.
+_META = re.compile(
+    rb"<meta\b[^>]{0,200}?\bcharset\s{0,9}=\s{0,9}[\"']?([\w.:-]{1,40})", re.IGNORECASE
 )
+_MOST_BEFORE_META = 1024
 # For the name of an attachment that has none.
 _EXTENSIONS = {
     "text/plain": ".txt",
@@ -201,7 +208,8 @@ def split_parts(message: Message) -> BodyParts:
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
             texts.append(_text(part))
         elif not is_file and kind == "text/html" and parts.html is None:
-            parts.html = _text(part)
+            declared = _META.search(_content(part)[:_MOST_BEFORE_META])
+            parts.html = _text(part, declared[1].decode() if declared else "")
         else:
             _attach(parts, file_name(name, kind), kind, _content(part))
     parts.text = "\n\n".join(
@@ -225,21 +233,23 @@ def split_parts(message: Message) -> BodyParts:
     return parts
 
 
-def _text(part: Message) -> str:
-    # Returns the text of a part, with line ends as \n.
-    text = decode(_content(part), _safely(part.get_content_charset, None) or "")
+def _text(part: Message, declared: str = "") -> str:
+    # Returns the text of a part, with line ends as \n. `declared` is the character set
+    # that it names itself; its header counts more.
+    charset = _safely(part.get_content_charset, None) or declared
+    text = decode(_content(part), charset)
     return storable(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def decode(content: bytes, charset: str) -> str:
     """Return text in its declared character set, or in the most probable one if that is
-    missing or unknown.
+    missing or unknown. A byte order mark counts more than a declaration.
     """
-    try:
-        if codecs.lookup(charset).name not in _NO_CHARSETS:
-            return content.decode(charset, "replace")
-    except (LookupError, ValueError):
-        pass
+    for mark, codec in _MARKS.items():
+        if content.startswith(mark):
+            return content.decode(codec, "replace")
+    if codec := codec_of(charset):
+        return content.decode(codec, "replace")
     return decoded(content.decode("ascii", "surrogateescape"))
 
 

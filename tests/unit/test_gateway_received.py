@@ -65,6 +65,28 @@ def test_ordinary_mail_is_understood_whole():
     assert (got.automatic, got.cut) == ("", [])
 
 
+def test_character_sets_are_those_that_browsers_read():
+    for label, codec, text in (
+        ("gb2312", "gb18030", "镕"),
+        ("shift_jis", "cp932", "①"),
+        ("iso-8859-1", "cp1252", "5 €"),
+        ("ks_c_5601-1987", "cp949", "똠"),
+        ("windows-31j", "cp932", "髙"),
+    ):
+        body = text.encode(codec)
+        subject = f"=?{label}?B?{base64.b64encode(body).decode()}?="
+        head = f"Subject: {subject}\r\nContent-Type: text/plain; charset={label}\r\n"
+        got = read_mail(head.encode() + b"\r\n" + body)
+        assert (got.subject, got.text) == (text, text), label
+    for kind, body, text in (
+        ("text/plain", "こんにちは".encode("iso2022_jp"), "こんにちは"),
+        ("text/plain", "grün".encode("utf-16"), "grün"),
+        ("text/html", "<meta charset=windows-1251>Да".encode("cp1251"), "Да"),
+    ):
+        head = f"Content-Type: {kind}\r\n\r\n"
+        assert read_mail(head.encode() + body).text == text, kind
+
+
 def test_sender_is_the_address_that_mail_servers_answer_to():
     for header, name, address in (
         ("dana@northwind.example <mallory@evil.example>", "dana@northwind.example", "mallory@evil.example"),
