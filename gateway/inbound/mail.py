@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage, Message
 from email.parser import BytesFeedParser
+from html import escape
+from itertools import count
 from typing import Any, TypeVar
 
 from common.text_from_html import text_from_html
@@ -181,56 +183,79 @@ class BodyParts:
 
 
 def split_parts(message: Message) -> BodyParts:
-    """Return the text, HTML and files of a message. Plain text parts that are not
-    attachments are its text, and the first such HTML part is its HTML; all other parts
-    are files.
+    """Return the text, HTML and files of a message. A part is a file if it says so, or
+    is neither plain text nor HTML. All others are its body, in their order; of
+    alternatives, which say the same, the plain text is its text and the HTML its HTML.
 
-    HTML-only mail gets a text. A body that is too long to be shown is kept as a file.
+    HTML without a text gets one. A body that is too long to be shown is kept as a file.
     """
     parts = BodyParts()
-    texts: list[str] = []
-    unread = [message]
+    numbers = count(1)
+    # The texts and the HTML of each section of the body, by its number.
+    sections: dict[int, tuple[list[str], list[str]]] = {}
+    unread = [(message, 0)]
     while unread:
-        part = unread.pop()
+        part, number = unread.pop()
         # Of another part the library would decode the text, by any character set.
         inner = part.get_payload() if part.is_multipart() else None
         # An enclosed message is one part, whole.
         if isinstance(inner, list) and part.get_content_maintype() != "message":
-            unread += [child for child in reversed(inner) if isinstance(child, Message)]
+            if not number and part.get_content_type() == "multipart/alternative":
+                number = next(numbers)
+            unread += [
+                (child, number)
+                for child in reversed(inner)
+                if isinstance(child, Message)
+            ]
             continue
         kind = _safely(part.get_content_type, "")
         name = _safely(part.get_filename, None) or ""
         if not _CONTENT_TYPE.fullmatch(kind):
             kind = "application/octet-stream"
-        is_file = (
-            bool(name) or _safely(part.get_content_disposition, None) == "attachment"
-        )
+        is_file = _safely(part.get_content_disposition, None) == "attachment"
+        texts, htmls = sections.setdefault(number or next(numbers), ([], []))
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
             texts.append(_text(part))
-        elif not is_file and kind == "text/html" and parts.html is None:
+        elif not is_file and kind == "text/html":
             declared = _META.search(_content(part)[:_MOST_BEFORE_META])
-            parts.html = _text(part, declared[1].decode() if declared else "")
+            htmls.append(_text(part, declared[1].decode() if declared else ""))
         else:
             _attach(parts, file_name(name, kind), kind, _content(part))
+    bodies = [
+        (
+            "\n\n".join(text.strip("\n") for text in texts if text.strip()),
+            "\n".join(htmls),
+        )
+        for texts, htmls in sections.values()
+    ]
+    if any(html for _, html in bodies):
+        parts.html = "\n".join(
+            html or f"<pre>{escape(text)}</pre>"
+            for text, html in bodies
+            if text or html
+        )
+    is_written = any(text for text, _ in bodies)
     parts.text = "\n\n".join(
-        text for text in (text.strip("\n") for text in texts) if text.strip()
+        text or _text_of(html) for text, html in bodies if text or html
     )
-    if parts.html is not None:
-        if not parts.text:
-            try:
-                text = text_from_html(simplify(parts.html).html)
-            except TooComplex:
-                text = without_tags(parts.html)
-            parts.text = text[:MAX_BODY] if len(parts.html) > MAX_BODY else text
-        if len(parts.html) > MAX_BODY:
-            _attach(parts, "message.html", "text/html", parts.html.encode())
-            parts.cut.append("html")
-            parts.html = None
+    if parts.html is not None and len(parts.html) > MAX_BODY:
+        if not is_written:
+            parts.text = parts.text[:MAX_BODY]
+        _attach(parts, "message.html", "text/html", parts.html.encode())
+        parts.cut.append("html")
+        parts.html = None
     if len(parts.text) > MAX_BODY:
         name = _attach(parts, "message.txt", "text/plain", parts.text.encode())
         parts.cut.append("text")
         parts.text = f"{parts.text[:MAX_BODY]}\n\n[Cut here. All of it is in the attached file {name}.]"
     return parts
+
+
+def _text_of(html: str) -> str:
+    try:
+        return text_from_html(simplify(html).html)
+    except TooComplex:
+        return without_tags(html)
 
 
 def _text(part: Message, declared: str = "") -> str:

@@ -15,6 +15,7 @@ from gateway.inbound import mail as mail_module
 from gateway.inbound.headers import MAX_HEADER
 from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
 from gateway.inbound.received_mail import NotAccepted
+from rendering.texts import words_of
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
 # Seconds of processor time, however busy the machine: what is quadratic takes minutes
@@ -63,6 +64,33 @@ def test_ordinary_mail_is_understood_whole():
     assert got.in_reply_to == ["<m0@acme.example>"]
     assert got.references == ["<r1@acme.example>", "<m0@acme.example>"]
     assert (got.automatic, got.cut) == ("", [])
+
+
+def test_body_is_all_text_that_is_no_attachment_in_order():
+    plain = "Content-Type: text/plain{}\r\n\r\n{}"
+    html = "Content-Type: text/html\r\n\r\n<p>{}</p>"
+    pdf = "Content-Type: application/pdf\r\n\r\n%PDF"
+    both = "Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n{}\r\n--c\r\n{}\r\n--c--"
+    leave = "To leave the list, write to us."
+    for parts, text, html_text, files in (
+        ([plain.format("; name=note.txt", "One")], "One", None, 0),
+        ([plain.format("\r\nContent-Disposition: attachment", "One")], "", None, 1),
+        ([html.format("One"), pdf, html.format("Two")], "One\n\nTwo", "One Two", 1),
+        ([html.format("One"), plain.format("", leave)], f"One\n\n{leave}", f"One {leave}", 0),
+        (
+            [both.format(plain.format("", "One"), html.format("1")), pdf, html.format("Two")],
+            "One\n\nTwo",
+            "1 Two",
+            1,
+        ),
+    ):  # fmt: skip
+        content = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+        content += "\r\n--b\r\n".join(parts) + "\r\n--b--\r\n"
+        got = read_mail(content.encode())
+        assert got.text == text, parts
+        assert (got.html is None) == (html_text is None), parts
+        assert " ".join(words_of(got.html or "").split()) == (html_text or "")
+        assert len(got.files) == files, parts
 
 
 def test_character_sets_are_those_that_browsers_read():
