@@ -22,6 +22,7 @@ from rendering.pictures import (
     tracking_reason,
 )
 from rendering.result import Difference, Link, RemotePicture
+from rendering.texts import RAISED, RAISING
 from simple_form import SimpleForm
 from simple_form.html_reading import BLOCKS, VOID, Values, tokens
 from simple_form.result import HIDDEN, LEFT_OUT, PREHEADER, SHOWN
@@ -62,6 +63,7 @@ class Drawing:
         self._stack: list[tuple[str, bool, Link | None]] = []
         self._preformatted = 0
         self._struck = 0
+        self._raised = 0
         # Of all pictures drawn so far: characters of base64, and pixels.
         self._drawn = 0
         self._pixels = 0
@@ -105,12 +107,14 @@ class Drawing:
             self._stack.append((tag, is_struck, link))
             self._preformatted += tag == "pre"
             self._struck += is_struck
+            self._raised += tag in RAISING
 
     # Draws the end of the innermost open element, and where it goes if it is a link.
     def _end(self) -> None:
         tag, is_struck, link = self._stack.pop()
         self._preformatted -= tag == "pre"
         self._struck -= is_struck
+        self._raised -= tag in RAISING
         if tag == "ins":
             self.out.append("</span>")
             self.text.append("] ")
@@ -190,6 +194,9 @@ class Drawing:
             has_line = self._struck > 0 and not piece.isspace()
             self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
             folded = piece if self._preformatted else _BLANKS.sub(" ", piece)
+            if self._raised and folded.lower() == folded.upper():
+                # A number: 10 with a raised 6 is not 106.
+                folded = folded.translate(RAISED)
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
             self.plain.append(folded)
 

@@ -20,7 +20,8 @@ _READ = tuple(
 )
 _SPACES = re.compile(r"\s+")
 # Digits that are raised or lowered, so that 10 with a raised 6 is not 106.
-_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+RAISED = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
+RAISING = ("sup", "sub")
 # A cell with nothing but a number, and how many characters of its column's head are put
 # before it.
 _BARE = re.compile(r"[0-9][0-9.,'’ ]{0,30}")
@@ -88,12 +89,12 @@ def _template(source: str) -> Iterator[str]:
         if token.kind == "text":
             # HTML shows a line end in its source as a space.
             written = _SPACES.sub(" ", token.data)
-            yield written.translate(_RAISED) if raised else written
+            yield written.translate(RAISED) if raised else written
         elif _is_text(token):
             yield f"\n{token.data}\n"
         elif token.kind in ("start", "end"):
             yield _line_end(token.name)
-            if token.name in ("sup", "sub"):
+            if token.name in RAISING:
                 raised = max(raised + (1 if token.kind == "start" else -1), 0)
             elif token.kind == "start" and token.name in ("ol", "li"):
                 # A list whose author chose its numbers: they are written out.

@@ -20,6 +20,7 @@ from rendering.links import (
     short_target,
 )
 from rendering.result import Difference
+from rendering.texts import RAISED
 from risk.addresses import domain_of, is_same_registrant, named_addresses
 from risk.findings import (
     ADDRESSES,
@@ -309,6 +310,8 @@ _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,
 _COMPARED = re.compile(
     rf"{_NUMBER.pattern}|[^\W\d_]+|[%‰§±≠≈≤≥<>=$€£¥₹₽₺₩₿]|[+−-](?=[0-9])"
 )
+# Raised digits are apart from the number before them, in HTML and in text (10^2).
+_RAISED_APART = {number: f"^{chr(digit)}" for digit, number in RAISED.items()}
 # Words around a difference that its finding quotes, and characters of a part that are
 # compared.
 _AROUND = 4
@@ -403,6 +406,7 @@ def _words(text: str) -> list[tuple[str, str]]:
     spelling in which it is compared.
     """
     found = []
+    text = text.translate(_RAISED_APART)
     for match in _COMPARED.finditer(normalized("NFKC", text)):
         written = match.group()
         spelled = written.casefold()
