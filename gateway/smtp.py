@@ -40,6 +40,12 @@ _SIGN_IN = frozenset({530, 534, 535, 538})
 ENHANCED = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 _OF_RECIPIENT = re.compile(r"5\.(?:1\.(?![78]$)|2\.)")
 _OF_CONTENT = re.compile(r"5\.(?:[267]\.|3\.4$)")
+# The name that a server gives to a message that it took: "Ok 010f-0001", "OK id=...",
+# "Ok: queued as ...". It has a digit.
+_QUEUED = re.compile(
+    r"\b(?:ok|queued as)[ :=]{1,3}(?:queued as )?(?:id=)?<?(?=[^\s>]{0,99}[0-9])([A-Z0-9][\w.+=-]{7,99})",
+    re.IGNORECASE | re.ASCII,
+)
 # Without such a code: reply codes that are about the mailbox, unless the text is about
 # something else.
 ABOUT_MAILBOX = frozenset({550, 551, 553})
@@ -82,11 +88,13 @@ class LeaseLost(Exception):
 @dataclass(frozen=True)
 class HandoverResult:
     """The server has the message, for all recipients but `refused`. `reports_delivery`:
-    it will report the delivery (RFC 3461).
+    it will report the delivery (RFC 3461). `relay_id` is its name for the message, which
+    some servers put into Message-ID.
     """
 
     refused: Replies
     reports_delivery: bool
+    relay_id: str = ""
 
 
 class State:
@@ -172,8 +180,10 @@ def hand_over(
         _step(smtp.docmd("DATA"), wanted=354)
         if not before_message():
             raise LeaseLost
-        _offer(smtp, message)
-        return HandoverResult(refused, reports_delivery)
+        answer = _offer(smtp, message)
+        named_by_server = _QUEUED.search(answer)
+        relay_id = named_by_server[1] if named_by_server else ""
+        return HandoverResult(refused, reports_delivery, relay_id)
 
 
 @contextmanager
@@ -229,9 +239,9 @@ def _is_about_content(code: int, text: str) -> bool:
     return not enhanced or bool(_OF_CONTENT.match(enhanced[0]))
 
 
-def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
-    """Send the bytes of the message and wait for the answer. Raises FateUnknown if none
-    comes, or HandoverFailed.
+def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
+    """Send the bytes of the message and return the text of the answer. Raises
+    FateUnknown if none comes, or HandoverFailed.
     """
     # A dot at the beginning of a line is doubled.
     data = (b"\n" + message).replace(b"\n.", b"\n..")[1:]
@@ -247,13 +257,14 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
         ) from error
     if code // 100 not in (2, 4, 5):
         raise FateUnknown(f"The answer to the message was unusable: {code}")
+    reason = text.decode("utf-8", "replace")[:500]
     if code >= 400:
-        reason = text.decode("utf-8", "replace")[:500]
         raise HandoverFailed(
             f"{code} {reason}", permanent=_is_about_content(code, reason)
         )
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
+    return reason
 
 
 def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:

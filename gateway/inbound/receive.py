@@ -37,6 +37,7 @@ from gateway.inbound.received_mail import (
 from gateway.messages import content
 from gateway.messages.content import all_recipients, reaches_a_recipient
 from gateway.models import Attachment, Email, Mailbox, Suppression
+from gateway.models.emails import local_part
 from gateway.states import Direction, Mode, Status
 from gateway.webhooks import events
 from parsing.client import ParserKilled, from_source, parse
@@ -57,10 +58,8 @@ def receive_mail(
     stored_before = Email.objects.filter(mailbox=mailbox, received_sha256=digest)
     if stored_before.exists():
         return "known"
-    sent = Email.objects.filter(
-        mailbox=mailbox, direction=Direction.OUTBOUND, message_id_header=mail.message_id
-    )
-    if mail.message_id and sent.exists():
+    sent = Email.objects.filter(mailbox=mailbox, direction=Direction.OUTBOUND)
+    if mail.message_id and sent.named_by([mail.message_id]).exists():
         # A message of the mailbox has come back to it.
         log.warning("mail refused as a loop", extra={"mailbox": mailbox.pk})
         return "loop"
@@ -83,11 +82,12 @@ def receive_mail(
     # oldest counts, so that nobody can take a thread over.
     ids = list(dict.fromkeys([*mail.in_reply_to, *reversed(mail.references)]))
     threads: dict[str, str] = {}
-    parents = Email.objects.filter(
-        mailbox=mailbox, sandbox=False, message_id_header__in=ids
-    ).order_by("id")
-    for message_id, thread_id in parents.values_list("message_id_header", "thread_id"):
-        threads.setdefault(message_id, thread_id)
+    parents = Email.objects.filter(mailbox=mailbox, sandbox=False).named_by(ids)
+    for parent in parents.order_by("id").without_bodies():
+        for one in ids:
+            by_relay = parent.relay_id and parent.relay_id == local_part(one)
+            if by_relay or one == parent.message_id_header:
+                threads.setdefault(one, parent.thread_id)
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
     email = Email(
@@ -257,9 +257,7 @@ def _email_of(
         return sent.filter(pk=email_id).first(), True
     if mailbox is None:
         return None, False
-    email = sent.filter(
-        mailbox=mailbox, message_id_header__in=report.message_ids
-    ).first()
+    email = sent.filter(mailbox=mailbox).named_by(report.message_ids).first()
     reports_delivery = any(entry.action != COMPLAINT for entry in report.result)
     # A mail server reports from the empty sender (RFC 3464, section 2), and to the
     # return address if the mail has one.

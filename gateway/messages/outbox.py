@@ -218,6 +218,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
         "lease_until": None,
         "fate_unknown": False,
         "last_error": "",
+        "relay_id": result.relay_id,
     }
     event_names = [events.SENT]
     if refused:

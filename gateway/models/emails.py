@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
@@ -75,6 +75,14 @@ class EmailQuerySet(models.QuerySet["Email"]):
         if key.sees_held():
             return self
         return self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
+
+    def named_by(self, message_ids: Iterable[str]) -> Self:
+        """The emails with one of these ids in Message-ID, as we wrote it or as our mail
+        server did.
+        """
+        names = [local_part(one) for one in message_ids]
+        by_relay = Q(relay_id__in=[name for name in names if name])
+        return self.filter(Q(message_id_header__in=message_ids) | by_relay)
 
     def since(self, email_id: str) -> Self:
         """What became readable after this message, in that order: mail that was held
@@ -292,6 +300,11 @@ def _closed() -> Q:
     return Exists(account) | Exists(mailbox)
 
 
+def local_part(message_id: str) -> str:
+    """Return the part of a message id before its @."""
+    return message_id.strip("<>").partition("@")[0]
+
+
 class AttachmentQuerySet(models.QuerySet["Attachment"]):
     def attach(self, email: Email, files: Sequence[File]) -> None:
         """Store the files of an email, sent or received."""
@@ -385,6 +398,8 @@ class Email(UlidModel):
     # of that moment are fixed here.
     additions = models.JSONField(null=True)
     message_id_header = models.CharField(max_length=300)
+    # The name that our mail server gave it. Some servers put it into Message-ID.
+    relay_id = models.CharField(max_length=100, default="", db_default="")
     in_reply_to = models.CharField(max_length=998)
     references = models.TextField()
     thread_id = models.CharField(max_length=40)
@@ -482,6 +497,9 @@ class Email(UlidModel):
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
             # Finds the message that an answer refers to.
             models.Index(fields=["message_id_header"], name="email_by_message_id"),
+            models.Index(
+                fields=["relay_id"], condition=~Q(relay_id=""), name="email_by_relay_id"
+            ),
             # Quotas count what an account sent in a month, at each message: from this
             # index alone.
             models.Index(

@@ -39,6 +39,7 @@ class MailServer:
     """
 
     mood: str = "ok"
+    accepts: str = "250 OK"
     refuse: dict[str, str] = field(default_factory=dict)
     taken: list[Any] = field(default_factory=list)
     seen: int = 0
@@ -94,7 +95,7 @@ class MailServer:
         if self.mood == "defer message":
             return "452 no room"
         self.taken.append(envelope)
-        return "accepted" if self.mood == "garble" else "250 OK"
+        return "accepted" if self.mood == "garble" else self.accepts
 
 
 class WithNotices(SMTP):

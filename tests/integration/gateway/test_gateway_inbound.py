@@ -212,13 +212,14 @@ def outgoing(world, message_id=OURS, **fields):
 
 
 def test_reply_joins_the_thread_of_its_parent_and_no_other(world, client):
-    ours = outgoing(world, subject="Question")
+    ours = outgoing(world, subject="Question", relay_id="010f-0001")
     second = "<second@acme.example>"
     outgoing(world, second)
     unknown = "<unknown@x.example>"
     for headers in (
         {"References": f"<far@x.example> {OURS} {unknown}"},
         {"In_Reply_To": OURS, "References": second},
+        {"In_Reply_To": "<010f-0001@eu.relay.example>"},
         {"In_Reply_To": unknown, "References": f"{second} {OURS}"},
     ):
         deliver(client, mail(str(headers), **headers))

@@ -185,6 +185,21 @@ def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server):
     assert noted("email.send_failed").metadata["permanent"] is True
 
 
+def test_name_that_the_server_gives_to_a_message_is_kept(free, mail_server):
+    for answer, name in {
+        "250 Ok 010f0193-0001": "010f0193-0001",
+        "250 2.0.0 Ok: queued as 4XyZ1234": "4XyZ1234",
+        "250 OK id=1t2abc-000abc-1X": "1t2abc-000abc-1X",
+        "250 OK": "",
+        "250 2.0.0 OK, delivered quickly": "",
+    }.items():
+        mail_server.accepts = answer
+        email = Email.objects.get(pk=free.held(markdown=answer))
+        assert leave(email) == "sent"
+        email.refresh_from_db()
+        assert email.relay_id == name, answer
+
+
 # Refusals of a recipient that say nothing about it, as relays of other products got them.
 ABOUT_US = (
     "554 5.7.1 <dana@northwind.example>: Relay access denied",
