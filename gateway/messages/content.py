@@ -15,7 +15,6 @@ import hmac
 import re
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime
 from functools import cache
 from typing import Any
@@ -32,6 +31,8 @@ from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
 from common.mail_addresses import clean_addresses, domain_of, each_once
+from gateway.messages import strict_reader
+from gateway.messages.header_lines import HeaderLines
 from gateway.models import Email
 from gateway.parsed import render_markdown
 from gateway.states import Decision, Direction, Mode
@@ -44,7 +45,7 @@ AI_DISCLOSURE = "This message was written by an AI agent and sent through Counte
 _COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
 # 7bit, because not every server takes anything else. Long lines, because a folded or
 # encoded message id would break threads.
-_POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
+_POLICY = HeaderLines(cte_type="7bit", max_line_length=200, linesep="\r\n")
 ALGORITHM = "ES256"
 # Characters of a word in a header; a longer one would be folded or encoded.
 _LINE = 120
@@ -116,7 +117,9 @@ def fingerprint_of(email: Email) -> str:
 
 
 def build(email: Email) -> bytes:
-    """Return the MIME message of an email whose additions are fixed."""
+    """Return the MIME message of an email whose additions are fixed. Raises Differs if
+    its recipient would not get what was approved.
+    """
     additions = email.additions or {}
     cc = dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", "")))
     message = EmailMessage(policy=_POLICY)
@@ -151,10 +154,23 @@ def build(email: Email) -> bytes:
         )
     else:
         html = html_part(email.html, additions)
-    message.set_content(text_part(email.markdown, additions), charset="utf-8")
+    text = text_part(email.markdown, additions)
+    message.set_content(text, charset="utf-8")
     message.add_alternative(html, subtype="html", charset="utf-8")
     email.attach_files_to(message)
-    return message.as_bytes()
+    written = message.as_bytes()
+    files = email.attachments.all() if email.has_attachments else ()
+    approved = strict_reader.Approved(
+        subject=email.subject,
+        sender=[(email.from_name, email.from_address)],
+        to=email.to,
+        cc=list(cc),
+        text=strict_reader.in_lines(text),
+        html=strict_reader.in_lines(html),
+        files=[(file.name, bytes(file.content)) for file in files],
+    )
+    strict_reader.check(written, approved)
+    return written
 
 
 def statement(email: Email, at: int) -> str:

@@ -32,6 +32,7 @@ from gateway.messages.content import (
     reaches_a_recipient,
     return_address,
 )
+from gateway.messages.strict_reader import Differs
 from gateway.models import Account, Email, EmailQuerySet, Notice
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Change, Decision, Direction, Status
@@ -109,6 +110,9 @@ def _attempt(email: Email) -> str:
             "its text cannot be converted to HTML safely", permanent=True
         )
         return _fail(email, refusal)
+    except Differs as error:
+        reason = f"not sent: what would leave differs from what was approved: {error}"
+        return _fail(email, smtp.HandoverFailed(reason, permanent=True))
     recipients = content.all_recipients(email)
     suppressed = suppression.suppressed_recipients(email, recipients)
     # An email is not sent for the mailbox's copies alone.

@@ -1,0 +1,72 @@
+"""Writes the headers of a message so that every reader gets them as they were given,
+with text beyond ASCII in encoded words of at most 75 characters (RFC 2047).
+
+Python's library loses blanks between encoded words, each version at other places, and
+writes longer words.
+"""
+
+from base64 import b64encode
+from email.policy import EmailPolicy
+from typing import Any
+
+# Bytes of text that fit into an encoded word of 75 characters.
+_MOST_BYTES = (75 - len("=?utf-8?b??=")) // 4 * 3
+# A word without a blank; a line has at most 998 characters.
+_LONGEST_WORD = 900
+
+
+class HeaderLines(EmailPolicy):
+    """The library's policy, except for what people wrote: Subject, and names."""
+
+    def fold(self, name: str, value: Any) -> str:
+        """Return a header with its line ends."""
+        if name.lower() == "subject":
+            return self._lines(name, _readable(str(value)))
+        if (people := getattr(value, "addresses", None)) is not None:
+            written = (
+                str(one)
+                if _is_plain(one.display_name)
+                else f"{_readable(one.display_name)} <{one.addr_spec}>"
+                for one in people
+            )
+            return self._lines(name, ", ".join(written))
+        return str(super().fold(name, value))
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return a header with its line ends, as bytes."""
+        return self.fold(name, value).encode("ascii")
+
+    def _lines(self, name: str, text: str) -> str:
+        lines = [f"{name}:"]
+        for word in text.split(" "):
+            is_full = len(lines[-1]) + len(word) >= (self.max_line_length or 0)
+            if is_full and lines != [f"{name}:"]:
+                lines.append("")
+            lines[-1] += f" {word}"
+        return "".join(f"{line}{self.linesep}" for line in lines)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether readers get a text as it is, also where a line is folded."""
+    return (
+        text.isascii()
+        and text.isprintable()
+        and "=?" not in text
+        and text == " ".join(text.split())
+        and max(map(len, text.split()), default=0) <= _LONGEST_WORD
+    )
+
+
+def _readable(text: str) -> str:
+    """Return a text as encoded words if it needs them, without a character in two of
+    them. Readers drop the blanks between.
+    """
+    if _is_plain(text):
+        return text
+    words = [b""]
+    for character in text:
+        encoded = character.encode()
+        if len(words[-1]) + len(encoded) > _MOST_BYTES:
+            words.append(b"")
+        words[-1] += encoded
+    return " ".join(f"=?utf-8?b?{b64encode(one).decode()}?=" for one in words)
