@@ -280,6 +280,8 @@ def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(wor
     assert email.to == ["desk@northwind.example"]
     assert email.cc == ["c@x.example"]
     assert email.bcc == ["b@x.example"]
+    twice = Email.objects.get(pk=world.held(to=["D@x.example"], cc=["d@X.example"]))
+    assert all_recipients(twice) == ["D@x.example"]
     own = Email.objects.get(
         pk=world.held(to=["a@x.example", "b@x.example"], cc=["c@x.example"])
     )
