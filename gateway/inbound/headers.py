@@ -174,7 +174,8 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
     """
     names: dict[str, str] = {}
     written = [str(raw) for key, raw in message.raw_items() if key.lower() == name]
-    for header, raw in list(zip(message.get_all(name, []), written, strict=True))[:10]:
+    headers: list[Any] = message.get_all(name, [])
+    for header, raw in list(zip(headers, written, strict=True))[:10]:
         if (parsed := getattr(header, "addresses", None)) is None:
             people = [("", address) for address in _ADDRESS.findall(str(header))]
         elif any(isinstance(one, InvalidHeaderDefect) for one in header.defects):

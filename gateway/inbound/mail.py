@@ -270,9 +270,9 @@ def decode(content: bytes, charset: str) -> str:
     """Return text in its declared character set, or in the most probable one if that is
     missing or unknown. A byte order mark counts more than a declaration.
     """
-    for mark, codec in _MARKS.items():
+    for mark, name in _MARKS.items():
         if content.startswith(mark):
-            return content.decode(codec, "replace")
+            return content.decode(name, "replace")
     if codec := codec_of(charset):
         return content.decode(codec, "replace")
     return decoded(content.decode("ascii", "surrogateescape"))

@@ -14,13 +14,14 @@ from email import message_from_bytes
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 
+from common.mail_addresses import split_addresses
+
 _ENCODED_WORD = re.compile(r"=\?([\w-]{1,20})\?([bq])\?([!->@-~]*)\?=", re.IGNORECASE)
 # Between two of them, blanks are dropped.
 _BETWEEN = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _MOST_WORD = 75
-# A person in a header, and a name in quotation marks.
-_PERSON = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+# A name in quotation marks.
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 
 
 class Differs(Exception):
@@ -110,7 +111,7 @@ def _text(value: str) -> str:
 
 def _people(value: str) -> list[tuple[str, str]]:
     people = []
-    for part in map(str.strip, _PERSON.findall(value)):
+    for part in filter(None, map(str.strip, split_addresses(value))):
         name, bracket, rest = part.rpartition("<")
         if quoted := _QUOTED.fullmatch(name.strip()):
             name = re.sub(r"\\(.)", r"\1", quoted[1])

@@ -15,6 +15,7 @@ from common.additions import html_part
 from common.fingerprint import fingerprint
 from common.text_from_html import text_from_html
 from gateway.messages import submission
+from gateway.messages.content import all_recipients
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from mirror.store import content_of
