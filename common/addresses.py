@@ -21,10 +21,10 @@ def address_in(environ: Mapping[str, Any]) -> str:
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
     # Each proxy adds the address that it saw at the end. Those before the first one
     # that we do not trust came from the client, which may have invented them.
-    for hop in reversed(forwarded.split(",")):
-        if address not in settings.TRUSTED_PROXIES:
+    for hop in map(str.strip, reversed(forwarded.split(","))):
+        if not hop or address not in settings.TRUSTED_PROXIES:
             break
-        address = _without_port(hop.strip())
+        address = _without_port(hop)
     return address
 
 
