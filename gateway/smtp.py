@@ -218,7 +218,7 @@ def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
     code, text = _reply(reply)
     if code != wanted:
         # Before the message is sent, only its size can be known.
-        is_too_large = code == 552 or "5.3.4" in text
+        is_too_large = code == 552 or (code > 500 and "5.3.4" in text)
         raise HandoverFailed(f"{code} {text}", permanent=is_too_large)
 
 
@@ -226,6 +226,8 @@ def _is_about_recipient(code: int, text: str) -> bool:
     """Whether a refused recipient will always be refused. All else is about us, and
     the message waits until the operator or the server has repaired it.
     """
+    if code < 500:
+        return False
     if enhanced := ENHANCED.search(text):
         return bool(_OF_RECIPIENT.match(enhanced[0]))
     return code == 552 or (code in ABOUT_MAILBOX and not OTHER_MATTERS.search(text))

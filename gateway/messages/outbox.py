@@ -112,7 +112,7 @@ def _attempt(email: Email) -> str:
         return _fail(email, refusal)
     except Differs as error:
         reason = f"not sent: what would leave differs from what was approved: {error}"
-        return _fail(email, smtp.HandoverFailed(reason, permanent=True))
+        return _fail(email, smtp.HandoverFailed(reason))
     recipients = content.all_recipients(email)
     suppressed = suppression.suppressed_recipients(email, recipients)
     # An email is not sent for the mailbox's copies alone.

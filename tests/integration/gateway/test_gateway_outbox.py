@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from common.smtp import connection_error
 from gateway import smtp, tasks
-from gateway.messages import outbox
+from gateway.messages import header_lines, outbox
 from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import (
     AuditLogEntry,
@@ -200,6 +200,19 @@ def test_name_that_the_server_gives_to_a_message_is_kept(free, mail_server):
         assert email.relay_id == name, answer
 
 
+def test_message_that_would_leave_otherwise_than_approved_is_not_sent(
+    listening, mail_server, monkeypatch
+):
+    email = listening.approved(subject="3 450 € für März")
+    with monkeypatch.context() as patched:
+        patched.setattr(header_lines, "_readable", lambda text: "3450 EUR")
+        assert leave(email) == "failed"
+    email.refresh_from_db()
+    assert (email.status, email.bounced_at) == (Status.SEND_FAILED, None)
+    assert "its subject would be '3450 EUR'" in email.last_error
+    assert mail_server.mails == 0
+
+
 # Refusals of a recipient that say nothing about it, as relays of other products got them.
 ABOUT_US = (
     "554 5.7.1 <dana@northwind.example>: Relay access denied",
@@ -209,6 +222,7 @@ ABOUT_US = (
     "550 5.1.8 sender domain not found",
     "554 5.7.1 blocked",
     "550 5.4.5 Daily sending quota exceeded",
+    "450 5.1.1 try again",
 )
 
 
