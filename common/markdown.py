@@ -32,7 +32,7 @@ def render_markdown(markdown: str, *, plainly: bool = False) -> str:
         return html
     left = ["html_block", "html_inline", "table"]
     links = found.get("references", {}).values()
-    if any(f'href="{escape(one["href"])}"' not in html for one in links):
+    if any(f'="{escape(one["href"])}"' not in html for one in links):
         left.append("reference")
     return str(_parser(*left).render(markdown))
 

@@ -213,6 +213,7 @@ def test_word_number_or_sign_in_one_part_only_is_named(html, markdown):
         ("| A | 5 EUR |\n|---|---|\n| B | 6 EUR | per month |", "per month"),
         ("Price 500 <!-- internal: cost 300 -->", "internal cost 300"),
         ("[page][1], *5* < 6\n\n1. a\n\n[1]: https://a.example", ""),
+        ("![a plan][2]\n\n[2]: https://a.example/plan.png", ""),
     ],
 )
 def test_words_that_markdown_hides_are_named(markdown, passage):
