@@ -109,6 +109,12 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2]
 
 
+def without_tag(address: str) -> str:
+    """Return the address without what follows a + before the @."""
+    local, _, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
 def names_next_hop(address: str) -> bool:
     """Whether the part before the @ may name a server to forward the mail to, as in
     a%b@relay and host!user@relay.

@@ -12,7 +12,7 @@ from django.core import signing
 from django.db.models import Model, QuerySet
 
 from common.ascii import lowered, trimmed
-from common.mail_addresses import clean_address
+from common.mail_addresses import clean_address, without_tag
 from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox, Scope
 from gateway.states import WITHHELD, Change, Direction, Status
@@ -58,10 +58,8 @@ def mailbox_for(address: str) -> Mailbox | None:
         whole = clean_address(address).lower()
     except ValueError:
         return None
-    local, _, domain = whole.rpartition("@")
-    without_tag = f"{local.partition('+')[0]}@{domain}"
     mailboxes = Mailbox.objects.select_related("account").filter(
-        address__in={whole, without_tag}
+        address__in={whole, without_tag(whole)}
     )
     # The mailbox with the exact address wins, even if it is closed: its mail must not
     # reach another mailbox.

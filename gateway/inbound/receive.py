@@ -83,11 +83,12 @@ def receive_mail(
     ids = list(dict.fromkeys([*mail.in_reply_to, *reversed(mail.references)]))
     threads: dict[str, str] = {}
     parents = Email.objects.filter(mailbox=mailbox, sandbox=False).named_by(ids)
-    for parent in parents.order_by("id").without_bodies():
+    for message_id, relay_id, thread_id in parents.order_by("id").values_list(
+        "message_id_header", "relay_id", "thread_id"
+    ):
         for one in ids:
-            by_relay = parent.relay_id and parent.relay_id == local_part(one)
-            if by_relay or one == parent.message_id_header:
-                threads.setdefault(one, parent.thread_id)
+            if one == message_id or (relay_id and relay_id == local_part(one)):
+                threads.setdefault(one, thread_id)
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
     email = Email(

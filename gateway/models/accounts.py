@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
-from common.mail_addresses import comparable
+from common.mail_addresses import comparable, without_tag
 from gateway.states import GateTiming, Mode, stricter
 
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
@@ -259,8 +259,7 @@ class Mailbox(UlidModel):
     def takes(self, address: str) -> bool:
         """Whether mail to this address, perhaps with a +tag, reaches the mailbox."""
         whole = comparable(address)
-        local, _, domain = whole.rpartition("@")
-        return self.address in (whole, f"{local.partition('+')[0]}@{domain}")
+        return self.address in (whole, without_tag(whole))
 
     def mode_for(self, asked: Mode | None) -> Mode:
         """Return the mode of one message, for which the call asks for the mode `asked`.
