@@ -194,7 +194,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     pair = (readable(ink, back), back)
     nearest = pair if is_box else (LINK, above.box[1]) if tag == "a" else above.box
     # What a line or row sets is inherited by boxes on which its background is not.
-    if pair != above.pair and (not is_box or tag in "tr tbody"):
+    if pair != above.pair and (not is_box or tag in ("tr", "tbody")):
         nearest += (back,)
     return Look(
         ink,

@@ -98,15 +98,19 @@ class Tree:
         for element in self._undrawn:
             # Styles could show it, or be the background of a column.
             for one in self.declared(element)[0]:
-                is_odd = one.name in ("display", "background-color")
                 is_plain = one.value == "none" or "width" in one.name
-                if not is_plain and (is_odd or not is_harmless(one)):
+                if not is_plain and (
+                    one.name in ("display", "background-color") or not is_harmless(one)
+                ):
                     self.note(f"<{element.name}> with a style")
         first = self.pieces[0] if self._outermost == 1 else None
         is_page = isinstance(first, Token) and first.name == "div"
         if self._page or self._undrawn or not is_page:
-            page = Token("start", "body", "", self._page)
-            self.pieces = [page, *self.pieces, None]
+            self.pieces = [
+                Token("start", "body", "", self._page),
+                *self.pieces,
+                None,
+            ]
 
     def declared(self, element: Token) -> tuple[list[Declaration], list[Declaration]]:
         """Return what is declared for an element, later ones win; and what of it comes
