@@ -109,10 +109,13 @@ def _ask(
     why the process was killed.
     """
     source = _source.get()
-    head = f"{job} {len(content)} {speed} {source}\n".encode()
     kept = None
-    if source.startswith("stays") and speed == "quick" and len(content) <= _SMALL:
+    if speed == "slow" or len(content) > _SMALL:
+        # A process that stays ends its answer only when it has been idle.
+        source = source.replace("stays", "patient")
+    elif source.startswith("stays"):
         kept = _kept_for(job, source)
+    head = f"{job} {len(content)} {speed} {source}\n".encode()
     received = b""
     try:
         if kept:

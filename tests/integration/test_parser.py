@@ -65,9 +65,9 @@ def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
     assert parse("work", b"long") == b"long"
 
 
-def obey(source, content):
+def obey(source, content, **options):
     with client.from_source(source, stays=True):
-        return parse("obey", content)
+        return parse("obey", content, **options)
 
 
 def test_process_that_stays_reads_no_bytes_of_another_source(start):
@@ -77,6 +77,9 @@ def test_process_that_stays_reads_no_bytes_of_another_source(start):
     assert obey("one", b"") == first
     # Nor do requests that do not ask for it get one.
     assert first != parse("obey", b"") != parse("obey", b"")
+    # Large ones do not keep it, so nobody waits until it has been idle.
+    large = b" " * 100_000
+    assert obey("one", large, patience=program.IDLE_SECONDS / 2) != first
     # It ends when another's bytes come over its connection.
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
