@@ -262,8 +262,35 @@ def _text(part: Message, declared: str = "") -> str:
     # Returns the text of a part, with line ends as \n. `declared` is the character set
     # that it names itself; its header counts more.
     charset = _safely(part.get_content_charset, None) or declared
-    text = decode(_content(part), charset)
-    return storable(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = storable(decode(_content(part), charset))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if str(_safely(lambda: part.get_param("format"), "")).lower() != "flowed":
+        return text
+    delsp = str(_safely(lambda: part.get_param("delsp"), "")).lower()
+    return unwrapped(text, keeps_blanks=delsp != "yes")
+
+
+def unwrapped(text: str, *, keeps_blanks: bool) -> str:
+    """Return text of the format `flowed` with its paragraphs in one line each (RFC
+    3676). A line that ends with a blank goes on in the next one, if that is quoted as
+    deeply, has words and does not begin the signature.
+    """
+    pieces: list[str] = []
+    # How deeply the line is quoted that goes on; None if none does.
+    goes_on_at: int | None = None
+    for line in text.split("\n"):
+        words = line.lstrip(">")
+        depth = len(line) - len(words)
+        words = words.removeprefix(" ")
+        is_signature = words == "-- "
+        if depth != goes_on_at or is_signature or not words:
+            pieces.append(f"\n{'>' * depth} " if depth else "\n")
+        goes_on_at = None
+        if words.endswith(" ") and not is_signature:
+            goes_on_at = depth
+            words = words[: None if keeps_blanks else -1]
+        pieces.append(words)
+    return "".join(pieces)[1:]
 
 
 def decode(content: bytes, charset: str) -> str:

@@ -127,6 +127,20 @@ def test_sender_is_the_address_that_mail_servers_answer_to():
         assert (got.sender_name, got.sender, got.reply_to) == (name, address, [address])
 
 
+def test_flowed_text_is_joined_as_its_writer_saw_it():
+    for format, body, text in (
+        ("flowed; delsp=yes", "Write to dana@nor \nthwind.example today.", "Write to dana@northwind.example today."),
+        ("flowed", "One \ntwo\nthree", "One two\nthree"),
+        ("Flowed; DelSp=no", "> One \n> two \n>> three\n>\nfour", "> One two \n>> three\n> \nfour"),
+        ("flowed", " > not quoted\n  indented\n From \n us", "> not quoted\n indented\nFrom us"),
+        ("flowed", "Yours \n-- \nDana \nSales", "Yours \n-- \nDana Sales"),
+        ("fixed; delsp=yes", "One \ntwo", "One \ntwo"),
+        ("flowed", "One \n\ntwo \n", "One \n\ntwo "),
+    ):  # fmt: skip
+        header = f"Content-Type: text/plain; format={format}"
+        assert part(header.encode(), body.encode()).text == text, (format, body)
+
+
 def test_text_survives_wrong_and_missing_declarations():
     for headers, body, text in (
         (b"Content-Type: text/plain; charset=iso-8859-1", b"gr\xfc\xdfe", "grüße"),
