@@ -13,8 +13,12 @@ from gateway.text import check_header_text
 MAX_FILES = 25
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_ALL_FILES_BYTES = 20 * 1024 * 1024
+# Characters of a content type with its parameters.
+MAX_TYPE = 127
 _CONTENT_TYPE = re.compile(
-    r"[A-Za-z0-9][\w!#$&^.+-]{0,62}/[A-Za-z0-9][\w!#$&^.+-]{0,62}", re.ASCII
+    r"([A-Za-z0-9][\w!#$&^.+-]*+/[A-Za-z0-9][\w!#$&^.+-]*+)((?:[ \t]*+;[ \t]*+"
+    r"(?:[\w-]++=(?:[\w!#$&^.+-]++|\"[ !#-\[\]-~]*+\"))?+)*+)[ \t]*+",
+    re.ASCII,
 )
 
 
@@ -56,8 +60,12 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
             check_header_text(name)
         except ValueError as error:
             raise Invalid(f"{field}.name: {error}") from None
-        if not _CONTENT_TYPE.fullmatch(content_type):
-            raise Invalid(f"{field}.content_type: must look like application/pdf.")
+        kind = _CONTENT_TYPE.fullmatch(content_type)
+        if not kind or len(content_type) > MAX_TYPE:
+            raise Invalid(
+                f"{field}.content_type: must look like application/pdf or "
+                f"text/calendar; method=REQUEST, with at most {MAX_TYPE} characters."
+            )
         if encoded is None:
             # A misspelled field must not become an empty file in somebody's inbox.
             raise Invalid(f"{field}.content_base64: is missing.")
@@ -69,7 +77,7 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
             raise TooLarge(
                 f"{field}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}."
             )
-        files.append(File(name, content_type.lower(), content))
+        files.append(File(name, kind[1].lower() + kind[2].rstrip("; \t"), content))
     if len({file.name for file in files}) < len(files):
         raise Invalid("attachments: two files have the same name.")
     if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -538,14 +538,23 @@ class Email(UlidModel):
     def attach_files_to(self, message: EmailMessage) -> None:
         """Attach its files to a MIME message."""
         for file in self.attachments.all() if self.has_attachments else ():
-            main, _, sub = file.content_type.partition("/")
+            header = Message()
+            header["Content-Type"] = file.content_type
+            main = header.get_content_maintype()
+            sub = header.get_content_subtype()
+            # Some programs show this name instead of the file's own.
+            header.del_param("name")
             # A file that is itself a message is sent as plain bytes: it must arrive
             # byte for byte.
             if main in ("message", "multipart"):
                 main = "application"
                 sub = "octet-stream"
             message.add_attachment(
-                bytes(file.content), maintype=main, subtype=sub, filename=file.name
+                bytes(file.content),
+                maintype=main,
+                subtype=sub,
+                filename=file.name,
+                params=dict((header.get_params() or [])[1:]),
             )
 
     def told_reason(self) -> dict[str, str | None]:

@@ -13,6 +13,7 @@ from common.fingerprint import Attachment
 from mirror.attachments.file_types import (
     KINDS,
     Detection,
+    Event,
     Flag,
     Kind,
     by_magic,
@@ -22,6 +23,7 @@ from mirror.attachments.file_types import (
     flags_of_name,
     with_article,
 )
+from mirror.attachments.renderings.calendars import read_events
 from rendering import named
 from rendering.pictures import size_of
 from risk.check_files import why_dangerous
@@ -139,6 +141,11 @@ _BOMB = Flag(
     "It would unpack to far more than any message needs, so it was not opened.",
 )
 _UNREADABLE = Flag("high", "Its list of files is broken, so its content is not known.")
+# More bytes of a calendar are not read.
+MAX_CALENDAR = 256 * 1024
+_NOT_ALL_EVENTS = Flag(
+    "notice", "Not all of it can be shown as an event here. Open its preview."
+)
 # A cell of a CSV file that a spreadsheet takes for a formula.
 _FORMULA = re.compile(
     rb"(?:^(?:\xef\xbb\xbf)?|[\r\n,;\t])\"?(?:[=@][^\s,;\"]|[+-][A-Za-z(=@])"
@@ -154,6 +161,17 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     kind, encoding = kind_of(content, name=name)
     members: list[Member] = []
     flags: list[Flag] = []
+    events: list[Event] = []
+    if kind == "calendar":
+        more = 0
+        try:
+            events, more = read_events(content[:MAX_CALENDAR])
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 -- over a broken file the library fails with errors of any kind
+            events = []
+        if more or not events or len(content) > MAX_CALENDAR:
+            flags.append(_NOT_ALL_EVENTS)
     if kind == "zip":
         try:
             members = zip_members(content)
@@ -178,6 +196,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         width=width,
         height=height,
         encoding=encoding,
+        events=tuple(events),
     )
 
 
@@ -220,6 +239,8 @@ def _text_kind(text: str, name: str) -> str:
         return "script"
     if head.startswith("-----BEGIN "):
         return "key"
+    if head[:15].upper() == "BEGIN:VCALENDAR":
+        return "calendar"
     if first_element := _MARKUP.match(head):
         tag = first_element[2].lower()
         if tag in _PAGES:

@@ -73,10 +73,11 @@ KINDS = {
         Kind("csv", "table as text", "text", "csv tsv", "text/csv text/tab-separated-values"),
         Kind("key", "text with a key or certificate", "text", "pem crt cer key asc", "application/x-pem-file"),
         Kind("mail", "email as a file", "text", "eml mbox", "message/rfc822"),
+        Kind("calendar", "calendar", "text", "ics ifb", "text/calendar application/ics"),
         Kind("text", "plain text", "text",
-              "txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json ics vcf",
+              "txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json vcf",
               "text/plain text/markdown text/x-log application/yaml text/yaml application/toml application/json "
-              "text/calendar text/vcard"),
+              "text/vcard"),
         Kind("empty", "empty file", "other"),
         Kind("unknown", "unknown kind", "other"),
     )
@@ -182,6 +183,29 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Event:
+    """One event of a calendar file. Its times are as in ISO 8601: a date for whole
+    days, in UTC, or without an offset if `zone` is not known.
+    """
+
+    # What the file asks for, such as REQUEST or CANCEL.
+    method: str
+    summary: str
+    starts: str
+    # For whole days the last one.
+    ends: str
+    # The name of its zone in the file.
+    zone: str
+    # Its rule, as in the file.
+    repeats: str
+    location: str
+    organizer: str
+    attendees: tuple[str, ...]
+    # How many attendees are not listed.
+    more: int
+
+
+@dataclass(frozen=True)
 class Detection:
     """What was detected about a file by its bytes."""
 
@@ -195,6 +219,8 @@ class Detection:
     height: int = 0
     # Of a text.
     encoding: str = ""
+    # Of a calendar.
+    events: tuple[Event, ...] = ()
     # Whether the parser had to be killed twice while it read the file.
     is_unsafe: bool = False
 

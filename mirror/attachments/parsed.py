@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
-from mirror.attachments.file_types import SENTENCES, Detection, Flag, Refused
+from mirror.attachments.file_types import SENTENCES, Detection, Event, Flag, Refused
 from mirror.models import AttachedFile, StoredFile
 from parsing.client import ParserKilled, ParserUnavailable, from_source, parse
 from parsing.jobs import pack
@@ -40,7 +40,10 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     except ParserKilled:
         return Detection(kind="unknown", flags=(NOT_SAFE,), is_unsafe=True)
     flags = tuple(Flag(**one) for one in answer["flags"])
-    return Detection(**{**answer, "flags": flags, "members": tuple(answer["members"])})
+    events = tuple(Event(**one) for one in answer["events"])
+    members = tuple(answer["members"])
+    found = {"flags": flags, "events": events, "members": members}
+    return Detection(**(answer | found))
 
 
 def render_file(content: bytes, kind: str, page: int) -> bytes:

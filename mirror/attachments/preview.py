@@ -8,13 +8,16 @@ files and PDFs a rendering is made when somebody opens them. No other file is sh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from common.time_zones import local_time, zone_word
 from mirror.attachments import frame_html, parsed
 from mirror.attachments.file_types import (
     KINDS,
     SENTENCES,
+    Event,
     Flag,
     Kind,
     Refused,
@@ -104,6 +107,11 @@ class FilePreview:
         )
 
     @property
+    def events(self) -> "list[ShownEvent]":
+        """The events of a calendar."""
+        return [ShownEvent(**one) for one in self.file.seen.get("events", ())]
+
+    @property
     def total(self) -> int:
         """How many files an archive contains, listed by name or not."""
         return len(self.file.seen.get("members", ())) + int(
@@ -138,6 +146,42 @@ class FilePreview:
             and not self.file.sha256
             and self.file.found_size != self.file.size
         )
+
+
+_METHODS = {
+    "CANCEL": "Cancelled",
+    "COUNTER": "Proposal",
+    "REPLY": "Answer",
+    "REQUEST": "Invitation",
+}
+
+
+class ShownEvent(Event):
+    """One event of a calendar, with its words."""
+
+    @property
+    def title(self) -> str:
+        return _METHODS.get(self.method, "Event")
+
+    @property
+    def when(self) -> str:
+        """When it is, in the reader's zone if that is known."""
+        starts = datetime.fromisoformat(self.starts)
+        ends = datetime.fromisoformat(self.ends)
+        form = "%a %-d %b %Y, %H:%M"
+        if "T" not in self.starts:
+            form = "%a %-d %b %Y"
+            zone = "all day"
+        elif starts.tzinfo is None or ends.tzinfo is None:
+            zone = f"in the zone “{self.zone}”, which is not known here"
+            if not self.zone:
+                zone = "in the zone of whoever opens it"
+        else:
+            zone = zone_word(starts)
+            starts = local_time(starts)
+            ends = local_time(ends)
+        until = "" if starts == ends else f" to {ends.strftime(form)}"
+        return f"{starts.strftime(form)}{until}, {zone}"
 
 
 def refusal_of(file: StoredFile) -> str:

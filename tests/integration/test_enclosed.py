@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from django.db.models.functions import Now
+from django.template.loader import render_to_string
 from PIL import ExifTags, Image, PngImagePlugin
 
 from approvals.decisions.execute import run_decision
@@ -19,15 +20,17 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import Verdict
 from approvals.tasks import sweep
 from audit.models import Entry
+from common.time_zones import somebodys_time
 from demo.messages.files import INVOICE_PDF, RETURN_LABEL
 from mirror.attachments import fetch, parsed
 from mirror.attachments.file_types import SENTENCES, Refused
 from mirror.attachments.parsed import detect_file
-from mirror.attachments.preview import document_of, pdf_pages
+from mirror.attachments.preview import FilePreview, document_of, pdf_pages
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
 from mirror.tasks import fetch_file
 from parsing import client
+from rendering.texts import words_of
 from tests import office_files
 from tests.factories import change_row, make_message, rolled_back
 from tests.integration.deciding import decide, make_due
@@ -318,6 +321,81 @@ def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, enc
         b'<img alt="a&quot;&gt;&lt;b&gt;.png" src="data:image/png;base64,'
         in answer.content
     )
+
+
+CALENDAR = """\
+BEGIN:VCALENDAR
+METHOD:REQUEST
+BEGIN:VTIMEZONE
+TZID:Ours
+BEGIN:STANDARD
+DTSTART:16010101T000000
+TZOFFSETFROM:-0300
+TZOFFSETTO:-0300
+END:STANDARD
+END:VTIMEZONE
+BEGIN:VEVENT
+SUMMARY:Kick-off\\, with cake
+DTSTART;TZID=Europe/Berlin:20260710T140000
+DURATION:PT1H
+RRULE:FREQ=WEEKLY;COUNT=4
+LOCATION:Room 2
+ORGANIZER;CN="Dana, Sales":mailto:dana@northwind.example
+ATTENDEE;PARTSTAT=DECLINED:MAILTO:bob@bob.example
+ATTENDEE:mailto:eve@eve.example
+END:VEVENT
+END:VCALENDAR
+"""
+HOUR = ":20260710T140000"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "title", "when"),
+    [
+        ("", "", "Invitation", "Fri 10 Jul 2026, 13:00 to Fri 10 Jul 2026, 14:00, WEST"),
+        *[
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("Europe/Berlin", "W. Europe Standard Time", "Invitation", "13:00 to Fri 10 Jul 2026, 14:00, WEST"),
+                ("Europe/Berlin", "Ours", "Invitation", "18:00 to Fri 10 Jul 2026, 19:00, WEST"),
+                ("Europe/Berlin", "Nowhere", "Invitation", "15:00, in the zone “Nowhere”, which is not known here"),
+                (";TZID=Europe/Berlin", "", "Invitation", "15:00, in the zone of whoever opens it"),
+                (f";TZID=Europe/Berlin{HOUR}\nDURATION:PT1H", ":20260710\nDTEND:20260712", "Invitation",
+                 "Fri 10 Jul 2026 to Sat 11 Jul 2026, all day"),
+                ("REQUEST", "CANCEL", "Cancelled", "13:00"),
+                ("LOCATION", "STATUS:CANCELLED\nLOCATION", "Cancelled", "13:00"),
+                ("REQUEST", "REPLY", "Answer", "13:00"),
+            )
+        ],
+    ],
+)  # fmt: skip
+def test_calendar_is_shown_as_an_invitation_in_the_readers_zone(old, new, title, when):
+    file = of_bytes(CALENDAR.replace(old, new, 1).encode())
+    assert (file.kind, file.seen["flags"]) == ("calendar", ())
+    with somebodys_time(lambda: "Europe/Lisbon"):
+        page = render_to_string(
+            "approvals/message_page/_file.html",
+            {"one": FilePreview(file), "message": Message()},
+        )
+    words = " ".join(words_of(page).split())
+    assert f"{title} Kick-off, with cake" in words
+    assert when in words
+    assert "Repeats FREQ=WEEKLY;COUNT=4 Where Room 2" in words
+    assert "Organizer Dana, Sales <dana@northwind.example>" in words
+    assert "bob@bob.example (declined) eve@eve.example" in words
+
+
+def test_calendar_that_cannot_be_read_whole_says_so():
+    events = CALENDAR[CALENDAR.index("BEGIN:VEVENT") : CALENDAR.index("END:VCAL")]
+    for content, number in (
+        (CALENDAR.replace(HOUR, ":soon"), 0),
+        (CALENDAR[:-40], 0),
+        (CALENDAR.replace("END:VCAL", events * 10 + "END:VCAL"), 10),
+    ):
+        seen = of_bytes(content.encode()).seen
+        [flag] = seen["flags"]
+        assert "Not all of it can be shown" in flag["sentence"]
+        assert len(seen["events"]) == number
 
 
 def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown():

@@ -55,6 +55,29 @@ def audited(email):
     return entry.action, entry.metadata
 
 
+def test_content_type_of_a_file_leaves_with_its_parameters(world, mail_server):
+    types = {
+        "text/calendar; method=REQUEST": "text/calendar; method=REQUEST",
+        "Text/CSV;charset=utf-8;": "text/csv;charset=utf-8",
+        'text/plain; note="a; b" ;name=b.exe': 'text/plain; note="a; b" ;name=b.exe',
+    }
+    email = world.approved(
+        attachments=[
+            {"name": str(number), "content_base64": "eA==", "content_type": one}
+            for number, one in enumerate(types)
+        ]
+    )
+    kept = email.attachments.order_by("name").values_list("content_type", flat=True)
+    assert list(kept) == [*types.values()]
+    assert leave(email) == "sent"
+    files = [one["Content-Type"] for one in mail_server.message().iter_attachments()]
+    assert [(one.content_type, dict(one.params)) for one in files] == [
+        ("text/calendar", {"method": "REQUEST"}),
+        ("text/csv", {"charset": "utf-8"}),
+        ("text/plain", {"note": "a; b"}),
+    ]
+
+
 def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
     world = make_world(
         auto_cc="boss@acme.example",

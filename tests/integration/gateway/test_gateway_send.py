@@ -48,6 +48,7 @@ BAD_FIELDS = [
     ("send_at", "2001-01-01T00:00:00Z"),
     ("attachments.0.content_base64", [FILE | {"content_base64": "%%%"}]),
     ("attachments.0.content_type", [FILE | {"content_type": "text/plain\r\nX: y"}]),
+    ("attachments.0.content_type", [FILE | {"content_type": "text/plain; a"}]),
     ("attachments.0.name", [FILE | {"name": "a\n"}]),
     ("attachments.0.name", [FILE | {"name": "=?utf-8?q?a.exe?="}]),
     ("attachments", [FILE] * 2),
