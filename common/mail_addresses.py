@@ -28,11 +28,10 @@ RUN_REASON = (
 # Before the @, old mail servers read these as the server to forward to.
 _NEXT_HOP = frozenset("%!")
 
-# What is accepted before the @: a dot-atom of RFC 5322. Quoted text is legal there too,
-# but only attacks use it.
-_LOCAL = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-)
+# What is accepted before the @: a dot-atom of RFC 5322, also with dots where it must
+# have none, as in addresses of mobile phones. Other quoted text is legal there too, but
+# only attacks use it.
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 # What old mail servers may run before the @: an option or a file at the start, a pipe
 # or an expansion anywhere. Not &, which real addresses contain.
 _RUN = frozenset("`$|")
@@ -56,15 +55,18 @@ def clean_address(text: str) -> str:
     if text.endswith(">") and text.count("<") == text.count(">") == 1:
         text = trimmed(text[:-1].partition("<")[2])
     local, _, domain = text.rpartition("@")
+    if len(local) > 2 and local[0] == local[-1] == '"':
+        local = local[1:-1]
     if local.isprintable() and not local.isascii():
         raise ValueError(
             f"{_shown(text)} is not accepted as an email address: only ASCII is allowed before the @."
         )
     # Mail programs, and the library that builds messages, decode =?utf-8?q?...?= to
     # another text.
-    if len(local) > 64 or not _LOCAL.fullmatch(local) or "=?" in local:
+    is_text = len(local) <= 64 and _LOCAL.fullmatch(local)
+    if not is_text or not local.strip(".") or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")
-    if may_be_run(text):
+    if may_be_run(f"{local}@{domain}"):
         raise ValueError(
             f"{_shown(text)} is not accepted as an email address: {RUN_REASON}."
         )
@@ -72,6 +74,14 @@ def clean_address(text: str) -> str:
     if not is_domain(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
         raise ValueError(f"{_shown(text)} is not an email address.")
     return f"{local}@{domain}"
+
+
+def quoted(address: str) -> str:
+    """Return a clean address as mail needs it: with quotation marks before the @ if
+    there are dots that strict parsers refuse.
+    """
+    local, _, domain = address.rpartition("@")
+    return address if all(local.split(".")) else f'"{local}"@{domain}'
 
 
 def clean_addresses(value: object) -> list[str]:

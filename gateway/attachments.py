@@ -60,7 +60,8 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
             check_header_text(name)
         except ValueError as error:
             raise Invalid(f"{field}.name: {error}") from None
-        kind = _CONTENT_TYPE.fullmatch(content_type)
+        # A longer one is not matched.
+        kind = _CONTENT_TYPE.fullmatch(content_type[: MAX_TYPE + 1])
         if not kind or len(content_type) > MAX_TYPE:
             raise Invalid(
                 f"{field}.content_type: must look like application/pdf or "

@@ -8,18 +8,18 @@ messages/outbox.py.
 import logging
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from common.mail_addresses import domain_of
+from common.mail_addresses import domain_of, quoted
 from common.smtp import Server
 from gateway import auditing, smtp, tasks
 from gateway.dkim import signed
 from gateway.lookups import mailbox_for
+from gateway.messages.header_lines import POLICY
 from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
 from gateway.text import one_plain_line
 
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 # The local part of the sender of codes. No mailbox may have it: its agent would receive
 # the bounces, which contain codes.
 CODE_SENDER = "approval-codes"
-# 7bit and long lines, as in messages/content.py.
-_POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 
 
 def mail_code(request: ApprovalRequest) -> None:
@@ -136,14 +134,14 @@ def _build(notice: Notice) -> tuple[str, EmailMessage]:
     """Return the sender's address and the message of a notice. Its Message-ID is the
     same at each attempt, so that mail programs recognise a second copy.
     """
-    message = EmailMessage(policy=_POLICY)
-    to = Address(addr_spec=notice.to)
+    message = EmailMessage(policy=POLICY)
+    to = Address(addr_spec=quoted(notice.to))
     if email := notice.received:
         mailbox = email.mailbox
         sender = mailbox.address
-        message["From"] = Address(mailbox.display_name, addr_spec=sender)
+        message["From"] = Address(mailbox.display_name, addr_spec=quoted(sender))
         if answer_to := email.reply_to or email.from_address:
-            message["Reply-To"] = Address(addr_spec=answer_to)
+            message["Reply-To"] = Address(addr_spec=quoted(answer_to))
         message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
         author = f"{one_plain_line(email.from_name)} <{email.from_address}>".strip()
         text = f"""\

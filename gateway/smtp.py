@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from common.mail_addresses import quoted
 from common.smtp import Server, connect, limit
 from outgoing.backoff import retry_after_attempt
 
@@ -149,15 +150,16 @@ def hand_over(
         for recipient in recipients:
             if time.monotonic() - began > OPENING_TIMEOUT:
                 raise HandoverFailed("the mail server is too slow")
+            written = quoted(recipient)
             options_of_recipient = []
             if reports_delivery:
                 # RFC 3461: `+` and `=` are written as their codes.
-                encoded = recipient.replace("+", "+2B").replace("=", "+3D")
+                encoded = written.replace("+", "+2B").replace("=", "+3D")
                 options_of_recipient = [
                     "NOTIFY=SUCCESS,FAILURE,DELAY",
                     f"ORCPT=rfc822;{encoded}",
                 ]
-            code, text = _reply(smtp.rcpt(recipient, options_of_recipient))
+            code, text = _reply(smtp.rcpt(written, options_of_recipient))
             if code not in (250, 251):
                 refused[recipient] = (code, text)
         refused_for_now = [

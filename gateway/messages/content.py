@@ -30,9 +30,9 @@ from jwt.algorithms import ECAlgorithm
 from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
-from common.mail_addresses import clean_addresses, domain_of, each_once
+from common.mail_addresses import clean_addresses, domain_of, each_once, quoted
 from gateway.messages import strict_reader
-from gateway.messages.header_lines import HeaderLines
+from gateway.messages.header_lines import POLICY
 from gateway.models import Email
 from gateway.parsed import render_markdown
 from gateway.states import Decision, Direction, Mode
@@ -43,9 +43,6 @@ from gateway.timestamps import iso
 AI_DISCLOSURE = "This message was written by an AI agent and sent through Countersign."
 # Additions that are recipients.
 _COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
-# 7bit, because not every server takes anything else. Long lines, because a folded or
-# encoded message id would break threads.
-_POLICY = HeaderLines(cte_type="7bit", max_line_length=200, linesep="\r\n")
 ALGORITHM = "ES256"
 # Characters of a word in a header; a longer one would be folded or encoded.
 _LINE = 120
@@ -122,13 +119,13 @@ def build(email: Email) -> bytes:
     """
     additions = email.additions or {}
     cc = dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", "")))
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(email.from_name, addr_spec=email.from_address)
-    message["To"] = [Address(addr_spec=address) for address in email.to]
+    message = EmailMessage(policy=POLICY)
+    message["From"] = Address(email.from_name, addr_spec=quoted(email.from_address))
+    message["To"] = [Address(addr_spec=quoted(address)) for address in email.to]
     if cc:
-        message["Cc"] = [Address(addr_spec=address) for address in cc]
+        message["Cc"] = [Address(addr_spec=quoted(address)) for address in cc]
     if email.reply_to:
-        message["Reply-To"] = Address(addr_spec=email.reply_to)
+        message["Reply-To"] = Address(addr_spec=quoted(email.reply_to))
     message["Subject"] = email.subject
     # When it could be sent first. The date is the same at every attempt, also after a
     # long review.

@@ -9,6 +9,8 @@ from base64 import b64encode
 from email.policy import EmailPolicy
 from typing import Any
 
+from common.mail_addresses import quoted
+
 # Bytes of text that fit into an encoded word of 75 characters.
 _MOST_BYTES = (75 - len("=?utf-8?b??=")) // 4 * 3
 # A word without a blank; a line has at most 998 characters.
@@ -23,12 +25,13 @@ class HeaderLines(EmailPolicy):
         if name.lower() == "subject":
             return self._lines(name, _readable(str(value)))
         if (people := getattr(value, "addresses", None)) is not None:
-            written = (
-                str(one)
-                if _is_plain(one.display_name)
-                else f"{_readable(one.display_name)} <{one.addr_spec}>"
-                for one in people
-            )
+            written = []
+            for one in people:
+                shown, _, _ = str(one).rpartition(" <")
+                if not _is_plain(one.display_name):
+                    shown = _readable(one.display_name)
+                address = quoted(one.addr_spec)
+                written.append(f"{shown} <{address}>" if shown else address)
             return self._lines(name, ", ".join(written))
         return str(super().fold(name, value))
 
@@ -44,6 +47,11 @@ class HeaderLines(EmailPolicy):
                 lines.append("")
             lines[-1] += f" {word}"
         return "".join(f"{line}{self.linesep}" for line in lines)
+
+
+# 7bit, because not every server takes anything else. Long lines, because a folded or
+# encoded message id would break threads.
+POLICY = HeaderLines(cte_type="7bit", max_line_length=200, linesep="\r\n")
 
 
 def _is_plain(text: str) -> bool:

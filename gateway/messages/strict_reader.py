@@ -20,7 +20,7 @@ _ENCODED_WORD = re.compile(r"=\?([\w-]{1,20})\?([bq])\?([!->@-~]*)\?=", re.IGNOR
 # Between two of them, blanks are dropped.
 _BETWEEN = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _MOST_WORD = 75
-# A name in quotation marks.
+# A name, or what is before the @, in quotation marks.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 
 
@@ -117,5 +117,11 @@ def _people(value: str) -> list[tuple[str, str]]:
             name = re.sub(r"\\(.)", r"\1", quoted[1])
         else:
             name = _text(name.strip())
-        people.append((name, rest.rstrip(">") if bracket else part))
+        address = rest.rstrip(">") if bracket else part
+        local, _, domain = address.rpartition("@")
+        if quoted := _QUOTED.fullmatch(local):
+            address = f"{quoted[1]}@{domain}"
+        elif not all(local.split(".")):
+            raise ValueError("an address needs quotation marks")
+        people.append((name, address))
     return people

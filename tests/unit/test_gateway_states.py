@@ -123,9 +123,9 @@ NO_ADDRESSES = (
     "", "a", "@x.example", "a@x", "a@acme.com@evil.io", "a b@x.example", "a@x.example>",
     "a@x.example\r\nBcc: b@x.example", "a@x.example\x00", "<a@x.example> <b@x.example>", '"a b"@x.example',
     "a@evil.example <b@x.example> c",
-    "é@x.example", "a..b@x.example", "a@-x.example", "a@[127.0.0.1]", "a@10.0.0.1", "a@127.1", "a@2130706433",
-    "a@0x7f.0.0.0x1", "a@x.0x", "a@localhost", "-oQ@x.example", "<-bs@x.example>", "|cmd@x.example", "`id`@x.example",
-    "${run{id}}@x.example", "/etc/passwd@x.example", ":include:/etc/passwd@x.example", '"|cmd"@x.example',
+    "é@x.example", "..@x.example", '".a b"@x.example', "a@-x.example", "a@[127.0.0.1]", "a@10.0.0.1", "a@127.1",
+    "a@2130706433", "a@0x7f.0.0.0x1", "a@x.0x", "a@localhost", "-oQ@x.example", "<-bs@x.example>", "|cmd@x.example",
+    "`id`@x.example", "${run{id}}@x.example", "/etc/passwd@x.example", ":include:/etc/passwd@x.example", '"|cmd"@x.example',
     "\\|cmd@x.example", "｜cmd@x.example", "－oQ@x.example", "a\r\n\x1b[31m",
     f"{'a' * 65}@x.example", f"a@{'x' * 64}.example", f"a@{'x.' * 130}example",
 )  # fmt: skip
@@ -144,6 +144,8 @@ def test_clean_address_returns_the_bare_form():
         " A.b+c@X.Example. ": "A.b+c@x.example",
         '"Doe, Jane" <jane@x.example>': "jane@x.example",
         "jane@bücher.example": "jane@xn--bcher-kva.example",
+        "taro..yamada.@x.example": "taro..yamada.@x.example",
+        '"taro..yamada."@x.example': "taro..yamada.@x.example",
         "o'hara-de.la+r&d/y=z_1~@x.example": "o'hara-de.la+r&d/y=z_1~@x.example",
     }.items():
         assert clean_address(text) == bare

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from gateway.messages.header_lines import HeaderLines
+from gateway.messages.header_lines import POLICY
 from gateway.messages.strict_reader import Approved, Differs, check, in_lines
 
 PIECES = (
@@ -27,9 +27,7 @@ def drawn(chance, most):
 
 
 def written(subject, name, text, html, file_name):
-    message = EmailMessage(
-        policy=HeaderLines(cte_type="7bit", max_line_length=200, linesep="\r\n")
-    )
+    message = EmailMessage(policy=POLICY)
     message["From"] = Address(name, addr_spec="ana@acme.example")
     message["To"] = [Address(addr_spec="dana@northwind.example")]
     message["Subject"] = subject

@@ -49,6 +49,8 @@ class MailServer:
     # that a client sends for them.
     dsn: bool = False
     options: list[str] = field(default_factory=list)
+    # The recipients as they were written.
+    written: list[str] = field(default_factory=list)
 
     def message(self, number=0):
         """Return one of the accepted mails, parsed."""
@@ -107,6 +109,7 @@ class WithNotices(SMTP):
         await super().smtp_MAIL(self._without_notices(arg))
 
     async def smtp_RCPT(self, arg):  # noqa: N802
+        self.event_handler.written.append(arg)
         await super().smtp_RCPT(self._without_notices(arg))
 
     def _without_notices(self, arg):

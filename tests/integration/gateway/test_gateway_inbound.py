@@ -22,7 +22,12 @@ from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Direction, Mode, Status
 from tests.factories import change_row
 from tests.integration.gateway.servers import SENDER, connected, deliver, mail, running
-from tests.integration.gateway.world import add_mailbox, events_of, make_world
+from tests.integration.gateway.world import (
+    add_mailbox,
+    events_of,
+    leave,
+    make_world,
+)
 from tests.recorded_patterns import BOUND, LONG, record_patterns
 from tests.stack import wait_for
 
@@ -178,6 +183,29 @@ def test_mail_is_read_that_needs_modules_of_which_the_parser_has_no_files(
     assert email.markdown == "See below."
     [file] = email.attachments.all()
     assert b"Three months." in bytes(file.content)
+
+
+def test_sender_whom_strict_parsers_refuse_is_kept_and_can_be_answered(
+    world, client, mail_server
+):
+    odd = "taro..yamada.@mobile.example"
+    quoted = '"taro..yamada."@mobile.example'
+    for written in (odd, quoted):
+        content = mail(written).replace(SENDER.encode(), written.encode())
+        assert deliver(client, content, sender=written) == 250
+        email = received(from_address=odd)
+        assert email.metadata["envelope_from"] == odd
+        answer = world.post(f"{world.base}/reply/{email.pk}", markdown=written, cc=odd)
+        assert answer.status_code == 202, answer.content
+        reply = Email.objects.get(pk=answer.json()["id"])
+        assert reply.to == [odd]
+        world.decide(reply.pk)
+        assert leave(reply) == "sent"
+        [envelope] = mail_server.taken
+        assert mail_server.written.pop() == f"TO:<{quoted}>"
+        assert f"\nTo: {quoted}\r".encode() in envelope.content
+        mail_server.taken.clear()
+        email.delete()
 
 
 @pytest.mark.slow
