@@ -186,6 +186,19 @@ def without_addresses(text: str) -> str:
     )
 
 
+def is_unclear(address: str, name: str) -> bool:
+    """Whether a sender's name shows another address, so that mail programs differ in
+    whom they take for the sender.
+    """
+    text = unicodedata.normalize("NFKC", name)
+    words = "".join(" " if one in _ENDS else one for one in text).split()
+    return any(
+        "." in domain_of(word) and comparable(word) != comparable(address)
+        for word in words
+        if "@" in word[1:]
+    )
+
+
 def comparable(address: str) -> str:
     """Return an address from clean_address in the form for comparing, in which two
     spellings of one mailbox are equal.

@@ -458,10 +458,10 @@ def name_says_address(
             and not is_same_registrant(one.host, domain)
         ]
         is_milder = True
-        if mail := next((one.text for one in hosts if one.local), ""):
-            claimed = normalise_address(mail).lower()
-            claims = [claimed] if claimed != address.lower() else []
-            is_milder = domain_of(claimed) == domain
+        if mails := [one.text for one in hosts if one.local]:
+            claimed = [normalise_address(mail).lower() for mail in mails]
+            claims = [one for one in claimed if one != address.lower()]
+            is_milder = all(domain_of(one) == domain for one in claims)
         if claims and "@" in address:
             whose_name = (
                 f"{whose}'s name" if whose != "Reply-To" else "name in Reply-To"

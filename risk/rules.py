@@ -87,10 +87,10 @@ RULES = {
             "subject names a sum that the message does not.",
         ),
         Rule(
-            "name_says_address", 1, "high", 60, "misleading name",
+            "name_says_address", 2, "high", 60, "misleading name",
             "A display name contains a different address.",
-            "Checks the display names of sender and recipients: another mail address in a name hides the real one. "
-            "Milder: only another domain, or another person at the same domain.",
+            "Checks the display names of sender and recipients: another mail address in a name hides the real one, and "
+            "a sender with one is unclear. Milder: only another domain, or another person at the same domain.",
         ),
         Rule(
             "odd_address", 3, "high", 60, "odd address",

@@ -21,6 +21,7 @@ from common.text_from_html import text_from_html
 from gateway.attachments import File
 from gateway.inbound.headers import (
     MAX_HEADER,
+    MAX_NAME,
     bounded_policy,
     codec_of,
     decoded,
@@ -102,6 +103,10 @@ def read_mail(content: bytes) -> Mail:
         message = parser.close()
         parts = split_parts(message)
         senders = people_of(message, "from")
+        name, sender = senders[0] if senders else (line_of(message, "from"), "")
+        if others := [f"{other} <{address}>" for other, address in senders[1:]]:
+            # Part of the name, so that readers know of them.
+            name = ", ".join([name[: MAX_NAME // 2], *others]).lstrip(", ")
         # A header is longer than the part of it that is read.
         if any(len(str(value)) > MAX_HEADER for _, value in message.raw_items()):
             parts.cut.insert(0, "headers")
@@ -109,10 +114,8 @@ def read_mail(content: bytes) -> Mail:
             message_id=next(iter(ids_of(message, "message-id")), ""),
             in_reply_to=ids_of(message, "in-reply-to"),
             references=ids_of(message, "references"),
-            sender=senders[0][1] if senders else "",
-            sender_name=senders[0][0]
-            if senders
-            else line_of(message, "from", most=200),
+            sender=sender,
+            sender_name=name[:MAX_NAME],
             reply_to=[address for _, address in people_of(message, "reply-to")],
             to=[address for _, address in people_of(message, "to")],
             cc=[address for _, address in people_of(message, "cc")],

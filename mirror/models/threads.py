@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
+from common.mail_addresses import is_unclear
 from mirror.models.connections import Mailbox, is_well
 from mirror.models.messages import Message, is_of_threads
 from mirror.states import MessageState
@@ -134,6 +135,11 @@ class ThreadMessage(models.Model):
                 fields=["thread", "upstream_id"], name="thread_letter_once"
             )
         ]
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether it is unclear who sent it."""
+        return is_unclear(self.sender, self.sender_name)
 
     @property
     def status_words(self) -> str:

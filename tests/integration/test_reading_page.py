@@ -10,7 +10,7 @@ from django.urls import reverse
 from approvals import examination
 from approvals.message_page.content.addresses import address_lines
 from audit.models import Entry
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox, Message, ThreadMessage
 from mirror.store import stored_content
 from tests.factories import (
     MAILBOX,
@@ -178,6 +178,23 @@ def test_address_is_whole_and_first_and_what_misleads_in_it_is_named(
     assert "Misleading characters" in shown[mixed]
     assert "о Cyrillic" in shown[mixed]
     assert "domain also written as nоrthwind.example" in shown[punycode]
+
+
+def test_unclear_sender_is_marked_and_has_no_history(client, connection, reviewer):
+    mallory = "mallory@evil.example"
+    earlier(connection, mallory)
+    for name, words in (
+        ("Dana <dana@northwind.example>", "Unclear who sent it"),
+        ("", "1 message"),
+        (f"Me @ home, {mallory.upper()}", "1 message"),
+    ):
+        sender = {"from": mallory, "from_name": name, "direction": "inbound"}
+        message = make_message(connection, **sender)
+        content = stored_content(message.revision)
+        [line, *_] = address_lines(message, content, actor=actor_of(reviewer))
+        assert line.addresses[0].status.words == words
+        told = ThreadMessage(sender=mallory, sender_name=name)
+        assert told.is_unclear == words.startswith("Unclear")
 
 
 @pytest.mark.slow

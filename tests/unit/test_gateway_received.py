@@ -160,9 +160,14 @@ def test_text_survives_wrong_and_missing_declarations():
 def test_sender_is_the_first_usable_address():
     for value, sender, name in (
         (b"nobody", "", "nobody"),
-        (b"a@x.example, b@y.example", "a@x.example", ""),
+        (b"a@x.example, Bo <b@y.example>", "a@x.example", "Bo <b@y.example>"),
+        (
+            b"Ana <a@x.example>\r\nFrom: b@y.example",
+            "a@x.example",
+            "Ana,  <b@y.example>",
+        ),
         (b'"not <an@address" <dana@x.example>', "dana@x.example", "not <an@address"),
-        (b"Friends: a@x.example, b@y.example;", "a@x.example", ""),
+        (b"Friends: a@x.example;", "a@x.example", ""),
         (b"<dana@[127.0.0.1]>", "", "dana@[127.0.0.1]"),
         (b"=?utf-8?q?D=0D=0ABcc:_x?= <d@x.example>", "d@x.example", ""),
         ("dänä@x.example".encode(), "", "dänä@x.example"),

@@ -125,8 +125,8 @@ NO_ADDRESSES = (
     "a@evil.example <b@x.example> c",
     "é@x.example", "..@x.example", '".a b"@x.example', "a@-x.example", "a@[127.0.0.1]", "a@10.0.0.1", "a@127.1",
     "a@2130706433", "a@0x7f.0.0.0x1", "a@x.0x", "a@localhost", "-oQ@x.example", "<-bs@x.example>", "|cmd@x.example",
-    "`id`@x.example", "${run{id}}@x.example", "/etc/passwd@x.example", ":include:/etc/passwd@x.example", '"|cmd"@x.example',
-    "\\|cmd@x.example", "｜cmd@x.example", "－oQ@x.example", "a\r\n\x1b[31m",
+    "`id`@x.example", "${run{id}}@x.example", "/etc/passwd@x.example", ":include:/etc/passwd@x.example",
+    '"|cmd"@x.example', "\\|cmd@x.example", "｜cmd@x.example", "－oQ@x.example", "a\r\n\x1b[31m",
     f"{'a' * 65}@x.example", f"a@{'x' * 64}.example", f"a@{'x.' * 130}example",
 )  # fmt: skip
 NO_ENTRIES = (

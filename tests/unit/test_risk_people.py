@@ -142,6 +142,7 @@ def test_name_that_is_another_address_is_found():
         billing: ["high"],
         "Billing (billing＠acme-corp.example)": ["high"],
         f"bill\u200b{billing[4:]}": ["high"],
+        f"support@yourteam.example, {billing}": ["high"],
     }
     expected |= {
         "ana@yourteam.example": ["notice"],

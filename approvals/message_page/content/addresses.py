@@ -14,6 +14,7 @@ from functools import cached_property
 from common.actors import Actor
 from common.ascii import lowered
 from common.fingerprint import Content
+from common.mail_addresses import is_unclear
 from mirror.models import Mailbox, Message
 from mirror.recipients import Contact, contacts_of_actor
 from mirror.states import MessageState
@@ -74,8 +75,8 @@ class AddressStatus:
     `last_at`.
 
     `kind` is "inside" (our own domains), "known", "new", "stopped" (only rejected
-    messages were written to it) or "refused" (mail to it does not arrive or is not
-    wanted). The last two are warnings.
+    messages were written to it), "refused" (mail to it does not arrive or is not
+    wanted) or "unclear" (another may have sent it). The last three are warnings.
     """
 
     kind: str
@@ -176,7 +177,8 @@ def lines_of_many(
         for listed in addresses.values():
             ids: set[str] = set()
             for one in listed:
-                one.status = _status(one.value, contacts, own_domains)
+                if one.status is None:
+                    one.status = _status(one.value, contacts, own_domains)
                 # An id must be unique on the page, also for an address in both To and
                 # Cc.
                 if one.id in ids:
@@ -230,8 +232,10 @@ def _lines(message: Message, content: Content) -> list[Field]:
                 one.reads_as = other
             if key in alike:
                 one.alike = compare_names(one.value, alike[key])
-            if name == "from" and content.sender_name:
-                one.name = content.sender_name
+            if name == "from":
+                one.name = content.sender_name or one.name
+                if message.is_inbound and is_unclear(one.value, one.name):
+                    one.status = AddressStatus("unclear", "Unclear who sent it")
         if field.addresses or not field.covered:
             fields.append(field)
     return fields
