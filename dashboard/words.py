@@ -73,6 +73,7 @@ STUCK = {
     "connection": ("Connection", "rose"),
     "unfetchable": ("Cannot be fetched", "rose"),
     "unread": ("Not fetched", "amber"),
+    "not_taken": ("Not taken by mail server", "rose"),
     "silent": ("No delivery report", "amber"),
     "poison": ("Webhook not applied", "rose"),
     "late": ("Contradicting webhook", "amber"),

@@ -185,6 +185,7 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
         (connections.lacking_minimum(long_set), _lacking_minimum),
         (messages.unfetchable().oldest_first(), _unfetchable),
         (messages.long_unread().oldest_first(), _unread),
+        (messages.not_taken().order_by("changed_at"), _not_taken),
         (messages.without_word().order_by("changed_at"), _without_word),
         (events.to_look_at().with_head_of_body().order_by("received_at"), _event),
         (connections.with_unsigned(), _unsigned),
@@ -353,6 +354,20 @@ def _unread(message: Message, viewer: _Viewer) -> AttentionItem:
         viewer.ask_again(message, "Try again"),
         message,
         several=f"contents of {connection} have not arrived yet",
+    )
+
+
+def _not_taken(message: Message, viewer: _Viewer) -> AttentionItem:
+    # An approved message that the mail server refuses for now.
+    return AttentionItem(
+        "not_taken",
+        f"{named(message)} was approved, and the mail server does not take it",
+        message.changed_at,
+        f"The mail server of {message.connection} answered: {message.mail_error}",
+        "It is tried again for two days. Repair what the answer names: the sign-in, the sender, or the name in EHLO.",
+        viewer.ask_again(message, "Compare with MultiMail"),
+        message,
+        several=f"messages of {message.connection} were approved, and the mail server does not take them",
     )
 
 

@@ -128,6 +128,8 @@ def catch_up(
 def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str]:
     # Applies MultiMail's answer to the message and its decisions, and records it.
     # Returns the events that moved the message.
+    locked.mail_error = str(upstream.answer.get("last_error") or "")[:2000]
+    locked.save(update_fields=["mail_error"])
     if locked.is_unnamed and upstream.answer.get("subject"):
         store.fill_from_event(locked, store.event_from_answer(upstream.answer))
         _record(locked, "named")

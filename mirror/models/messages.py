@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from common.actors import Actor
 from common.fingerprint import short_fingerprint
-from common.grace import STUCK_AFTER, WORD_AFTER
+from common.grace import NOT_TAKEN_AFTER, STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
 from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well, scoped
@@ -270,9 +270,18 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """
         return self.filter(
             state=MessageState.APPROVED,
+            mail_error="",
             changed_at__lt=Now() - WORD_AFTER,
             changed_at__gt=Now() - LATELY,
         )
+
+    def not_taken(self) -> Self:
+        """Messages that have been approved for a while, and that the mail server does
+        not take (uses the index message_on_its_way).
+        """
+        states = (MessageState.APPROVED, MessageState.SCHEDULED_APPROVED)
+        late = self.filter(state__in=states, changed_at__lt=Now() - NOT_TAKEN_AFTER)
+        return late.exclude(mail_error="")
 
     def reported_unconfirmed(self) -> Self:
         """Messages of which a webhook reported an end that no read has confirmed or
@@ -366,6 +375,8 @@ class Message(models.Model):
     revision = models.ForeignKey(
         "Revision", null=True, on_delete=models.PROTECT, related_name="+"
     )
+    # What MultiMail's mail server answered, while it does not take the message.
+    mail_error = models.TextField(default="", db_default="")
     upstream_reason = models.TextField()
     upstream_decided_by = models.CharField(max_length=200)
     # The earlier message for which changes were requested, if this one is its new

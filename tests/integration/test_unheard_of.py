@@ -8,10 +8,11 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.intake import ingest
+from approvals.operations.attention import attention_for
 from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from mirror.models import Connection, Message
-from tests.factories import NOW, event_body, make_connection, rolled_back
+from tests.factories import NOW, actor_of, event_body, make_connection, rolled_back
 
 BARE = {
     "email_id": "01UNHEARD",
@@ -89,6 +90,23 @@ def test_answer_names_a_message_that_was_not_known(
             assert named.upstream_decided_by == "Ben elsewhere"
             entry = Entry.objects.get(action="message.named")
             assert named.subject == entry.detail.fields["subject"] == "Your refund"
+
+
+def test_what_the_mail_server_answered_needs_attention(connection, upstream, reviewer):
+    hear(connection, subject="Your refund")
+    message = Message.objects.get()
+    answer = "530 5.7.0 Authentication required"
+    upstream.holds(status="scheduled", decision="approved", last_error=answer)
+    ask_about(message_id=message.pk, now=NOW)
+    for minutes, number in ((5, 0), (11, 1)):
+        Message.objects.update(changed_at=Now() - timedelta(minutes=minutes))
+        items = attention_for(actor_of(reviewer), NOW)
+        assert len(items) == number
+    assert items[0].kind == "not_taken"
+    assert answer in items[0].why
+    upstream.holds(status="scheduled", decision="approved", last_error=None)
+    ask_about(message_id=message.pk, now=NOW)
+    assert attention_for(actor_of(reviewer), NOW) == []
 
 
 def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(
