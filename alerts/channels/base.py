@@ -60,6 +60,12 @@ class CardGone(Refused):
     """The card to edit does not exist any more: somebody deleted it."""
 
 
+class CardFixed(Refused):
+    """The card to edit exists, but the service lets nobody edit it any more. The caller
+    posts a new one.
+    """
+
+
 class CardRefused(Refused):
     """The service does not accept this body."""
 
@@ -271,7 +277,7 @@ class Channel(ABC):
 
 class CardChannel(Channel):
     """A kind of destination where people read cards. `post` and `edit` raise
-    RetryLater, DestinationGone, CardRefused or CardGone.
+    RetryLater, DestinationGone or CardRefused, and `edit` also CardGone or CardFixed.
     """
 
     posts_cards = True

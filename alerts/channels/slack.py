@@ -20,6 +20,7 @@ from django.core.exceptions import ValidationError
 from alerts.cards.markup import MAX_SHORT, Card, Field, Markup, cut, visible
 from alerts.channels.base import (
     CardChannel,
+    CardFixed,
     CardGone,
     CardRefused,
     DestinationGone,
@@ -57,7 +58,7 @@ _ERROR = re.compile(r"[a-z_]{1,60}")
 _HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
 
 # Slack's words for errors, of webhooks and of the Web API, by what they mean here: the
-# destination is gone, the card is gone, this card is refused, or wait. After any other
+# destination is gone, nobody may edit the card, this card is refused, or wait. After any other
 # error the desk tries again.
 _GONE = {
     "no_service",
@@ -85,7 +86,7 @@ _GONE = {
     "ekm_access_denied",
     "user_not_found",
 }
-_CARD_GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
+_CARD_FIXED = {"cant_update_message", "edit_window_closed"}
 _REFUSED = {
     "invalid_payload",
     "invalid_blocks",
@@ -385,11 +386,18 @@ def _failure(answer: Answer, error: str, logged_answer: str) -> Exception:
             status=429,
             answer=logged_answer,
         )
-    if error in _CARD_GONE:
+    if error in _CARD_FIXED:
+        return CardFixed(
+            f"Slack lets nobody edit the card ({error}).",
+            status=403,
+            answer=logged_answer,
+        )
+    if error == "message_not_found":
         return CardGone(
             "Somebody deleted the card in Slack.", status=404, answer=logged_answer
         )
-    if error in _GONE or status in (401, 403, 404, 410):
+    # A 403 without a word of Slack's is a proxy's.
+    if error in _GONE or status in (401, 404, 410) or (error and status == 403):
         if status == 200:
             # The Web API answers 200 to everything, so the word is turned into the
             # status that a webhook would have got, for the wording of a test's result.

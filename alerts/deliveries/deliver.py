@@ -27,6 +27,7 @@ from alerts.cards.notice import newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import (
     CardChannel,
+    CardFixed,
     CardGone,
     CardRefused,
     DestinationGone,
@@ -279,12 +280,15 @@ def _post_or_edit(
         return channel.post(destination, body)
     try:
         return channel.edit(destination, post.discord_message_id, body)
+    except CardFixed:
+        # What changed gets a new post.
+        pass
     except CardGone:
+        # Somebody deleted it. If it was about earlier trouble of a connection, what
+        # happens to that now is news.
         if not (isinstance(post, Card) and post.about.startswith("connection/")):
             raise
-    # Somebody deleted the card about earlier trouble of a connection. What happens to
-    # the connection now is news, so it gets a new post.
-    Card.objects.filter(pk=post.pk).update(discord_message_id="")
+    type(post).objects.filter(pk=post.pk).update(discord_message_id="")
     post.discord_message_id = ""
     return channel.post(destination, body)
 

@@ -269,6 +269,40 @@ def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
     assert Delivery.objects.filter(state="failed").count() == 1
 
 
+@pytest.mark.parametrize(
+    ("answers", "calls", "error"),
+    [
+        ([(400, {}, {"code": 50083})], ["POST"], ""),
+        *[
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ([(400, {}, {"code": 30046})], ["POST"], ""),
+                ([(403, {}, {"code": 50005})], ["POST"], ""),
+                ([(400, {}, {"code": 160005})] * 2, ["POST"], "closed (code 160005)"),
+                ([(403, {}, {"code": 40333})], [], "before Discord read"),
+                ([(403, {}, "<title>Attention Required!</title>")], [], "before Discord read"),
+            )
+        ],
+    ],
+)  # fmt: skip
+def test_what_speaks_of_a_card_or_of_us_neither_ends_the_channel_nor_loses_news(
+    client, connection, discord, destination, answers, calls, error
+):
+    message = make_message(connection)
+    drain(destination_id=destination.pk)
+    discord.next["1"] = answers
+    reject(client, message)
+    drain(destination_id=destination.pk)
+    assert [call.method for call in discord.calls] == ["POST", "PATCH", *calls]
+    destination.refresh_from_db()
+    assert destination.switched_off_at is None
+    assert error in Delivery.objects.latest("pk").last_error
+    end_waits()
+    drain(destination_id=destination.pk)
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    assert "Rejected" in json.dumps(discord.calls[-1].body)
+
+
 def test_failed_post_is_logged_without_the_address_and_an_internal_error_blocks_nothing(
     connection, discord, destination, monkeypatch
 ):

@@ -101,6 +101,20 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
 
 
 @pytest.mark.slow
+def test_card_that_cannot_be_edited_any_more_is_posted_anew(
+    standin, by_bot, connection, reviewer
+):
+    message = make_message(connection)
+    deliver_due()
+    decide(message, reviewer)
+    standin.next = [(200, {}, {"ok": False, "error": "edit_window_closed"})]
+    assert deliver_due() == ["delivered"]
+    _, [newest, shown] = standin.posts.items()
+    assert "Approved" in shown["blocks"][1]["text"]["text"]
+    assert Card.objects.get().discord_message_id == newest
+
+
+@pytest.mark.slow
 def test_card_by_a_webhook_is_posted_again_with_each_change(
     standin, by_hook, connection, reviewer
 ):

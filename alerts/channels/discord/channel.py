@@ -21,6 +21,7 @@ from django.core.exceptions import ValidationError
 from alerts.cards.markup import Card
 from alerts.channels.base import (
     CardChannel,
+    CardFixed,
     CardGone,
     CardRefused,
     DestinationGone,
@@ -53,8 +54,13 @@ EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
 HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
 # Discord's error code for a message that does not exist any more.
 UNKNOWN_MESSAGE = 10008
-# Its code for a post of another bot, which this one may not edit.
-OTHER_AUTHOR = 50005
+# Its codes for a message that is there and cannot be edited: it is in a closed thread,
+# was posted by another bot, or is old and was edited too often.
+CLOSED = (50083, 160005)
+FIXED = (*CLOSED, 50005, 30046)
+# A refusal of this server or program, before Discord looked at the request. A proxy's
+# refusal has no code.
+NOT_DISCORD = (None, 40333)
 _LOGGED_HEADERS = (
     "Retry-After",
     "X-RateLimit-Global",
@@ -303,7 +309,7 @@ def _call_discord(
     limit: float = TOTAL_TIMEOUT,
 ) -> Posted:
     """Post a new message, or edit the one with this id, and return its id and Discord's
-    answer. Raises RetryLater, CardGone, DestinationGone or CardRefused.
+    answer. Raises NotPosted.
     """
     method = "PATCH" if message_id else "POST"
     parts = urlsplit(target.base)
@@ -351,11 +357,21 @@ def _call_discord(
             or "X-RateLimit-Global" in answer.headers,
             **answer_fields,
         )
-    if status == 404 and result.get("code") == UNKNOWN_MESSAGE:
+    code = result.get("code")
+    if status == 404 and code == UNKNOWN_MESSAGE:
         raise CardGone("Somebody deleted the card in Discord.", **answer_fields)
-    if status == 403 and result.get("code") == OTHER_AUTHOR:
-        raise CardGone(
-            "Another bot posted the card, so it cannot be edited.", **answer_fields
+    if message_id and code in FIXED:
+        raise CardFixed(
+            f"Discord lets nobody edit the card (code {code}).", **answer_fields
+        )
+    if code in CLOSED:
+        raise RetryLater(
+            f"The thread in Discord is closed (code {code}).", **answer_fields
+        )
+    if status == 403 and code in NOT_DISCORD:
+        raise RetryLater(
+            "This server was refused before Discord read the request (403).",
+            **answer_fields,
         )
     if status in (401, 403, 404):
         why = (
@@ -365,9 +381,7 @@ def _call_discord(
         )
         raise DestinationGone(f"Discord answered {status}: {why}.", **answer_fields)
     if status == 400:
-        raise CardRefused(
-            f"Discord refused the card (code {result.get('code')}).", **answer_fields
-        )
+        raise CardRefused(f"Discord refused the card (code {code}).", **answer_fields)
     raise RetryLater(f"Discord answered {status}.", **answer_fields)
 
 
