@@ -36,6 +36,7 @@ from common.words import (
     FROM,
     MAX_TEXT,
     TO,
+    pairs_of,
     vector,
     words_of,
     words_of_address,
@@ -347,13 +348,13 @@ def columns_of(
         started = started_by(message)
         searched_parts = (
             *((FROM, words_of_address(bare_address(one))) for one in senders),
-            (FROM, words_of(content.sender_name)),
-            *((BY, words_of(value[:500])) for value in (started, *trigger[:50])),
-            (CONTENT, words_of(content.subject)),
+            (FROM, _searched(content.sender_name)),
+            *((BY, _searched(value[:500])) for value in (started, *trigger[:50])),
+            (CONTENT, _searched(content.subject)),
             *((TO, words_of_address(one)) for one in everybody(content)),
-            *((TO, words_of(one.rpartition("<")[0])) for one in header_recipients),
-            *((CONTENT, words_of(one.name)) for one in content.attachments),
-            (CONTENT, words_of(text_of(content, examined.words))),
+            *((TO, _searched(one.rpartition("<")[0])) for one in header_recipients),
+            *((CONTENT, _searched(one.name)) for one in content.attachments),
+            (CONTENT, _searched(text_of(content, examined.words))),
         )
         recipients = list(map(lowered, everybody(content)))
         columns: dict[str, Any] = {
@@ -454,6 +455,10 @@ def started_by(message: Message) -> str:
         return f"discord:{user}"[:200]
     key = message.sent_by_key_name or message.sent_by_key
     return f"key:{key}"[:200] if key else ""
+
+
+def _searched(text: str) -> list[str]:
+    return words_of(text) + pairs_of(text)
 
 
 def _as_search_vector(words: str) -> Cast:

@@ -30,6 +30,7 @@ from common.words import (
     TO,
     is_full,
     lexemes,
+    pairs_of,
     vector,
     words_of,
     words_of_address,
@@ -175,7 +176,8 @@ def found_by(
     pairs = [*((_label(name), text) for name, text in fields.items()), *words]
     if about is not None and hasattr(about, "ledger_words"):
         pairs += about.ledger_words()
-    return vector((label, _words(text[:_LONGEST])) for label, text in pairs)
+    texts = ((label, text[:_LONGEST]) for label, text in pairs)
+    return vector((label, (*_words(one), *pairs_of(one))) for label, one in texts)
 
 
 def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ senders.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Literal
@@ -35,6 +35,16 @@ MOST_POSITIONS = 255
 # How many words or phrases a search can have.
 MAX_ASKED = 12
 
+# The first and last letters of scripts that put no blanks between words: Thai and Lao,
+# Burmese, Khmer, Japanese and Chinese.
+_UNSPACED = (
+    ("\u0e00", "\u0eff"),
+    ("\u1000", "\u109f"),
+    ("\u1780", "\u17ff"),
+    ("\u3040", "\u30ff"),
+    ("\u3400", "\u9fff"),
+    ("\U00020000", "\U0003ffff"),
+)
 # Characters that have a meaning in a quoted word.
 _ESCAPED = str.maketrans({"'": "''", "\\": "\\\\"})
 
@@ -57,9 +67,72 @@ def words_of(text: str) -> list[str]:
     """Return the words of a text in one spelling: in lower case, without accents and
     invisible characters.
     """
+    return [word[:MAX_WORD] for word in _whole_words(text)]
+
+
+def _whole_words(text: str) -> list[str]:
     folded = "".join(map(_folded, text[:MAX_TEXT]))[:MAX_TEXT]
     letters = (one if one.isalnum() or one == "_" else " " for one in folded)
-    return [word[:MAX_WORD] for word in "".join(letters).split()]
+    return "".join(letters).split()
+
+
+@lru_cache(maxsize=20_000)
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script that puts no blanks between words."""
+    return any(first <= character <= last for first, last in _UNSPACED)
+
+
+def _may_be_unspaced(text: str) -> bool:
+    # Quick for most texts.
+    return max(text, default="") >= _UNSPACED[0][0]
+
+
+def apart(word: str) -> list[str]:
+    """Return a word in pieces: each character of a script without blanks alone."""
+    pieces: list[str] = []
+    is_alone = True
+    for character in word:
+        was_alone = is_alone
+        is_alone = is_unspaced(character)
+        if is_alone or was_alone:
+            pieces.append(character)
+        else:
+            pieces[-1] += character
+    return pieces
+
+
+def pieces_of(text: str) -> list[str]:
+    """Return the words of a text as `words_of` does, each of them `apart`."""
+    if not _may_be_unspaced(text):
+        return words_of(text)
+    words = _whole_words(text)
+    return [piece[:MAX_WORD] for word in words for piece in apart(word)]
+
+
+def pairs_of(text: str) -> list[str]:
+    """Return what a part of a word is found by, if its script has no blanks: each pair
+    of neighbouring characters, the last one, and what is not of such a script.
+    """
+    pairs: list[str] = []
+    if not _may_be_unspaced(text):
+        return pairs
+    for word in _whole_words(text):
+        if any(map(is_unspaced, word)):
+            pieces = apart(word)
+            for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
+                is_pair = following and is_unspaced(piece) and is_unspaced(following)
+                pairs.append((piece + following if is_pair else piece)[:MAX_WORD])
+    return pairs
+
+
+def joined(pieces: Sequence[str]) -> str:
+    """Return pieces as a text, with blanks where their scripts have some."""
+    text = ""
+    for piece in pieces:
+        if text and not (is_unspaced(text[-1]) and is_unspaced(piece[0])):
+            text += " "
+        text += piece
+    return text
 
 
 def words_of_address(address: str) -> list[str]:
@@ -174,11 +247,20 @@ def asked(text: str, label: str = "") -> str:
                 # searched for whole.
                 whole = words_and_signs(term).strip("<>,;@")
                 words = [whole[:MAX_WORD]]
-            terms += [f"{quoted(word)}:*{label}" for word in words]
+            terms += [_begun(word, label) for word in words]
+        elif any(map(is_unspaced, "".join(words))):
+            terms += [_begun(word) for word in words]
         elif words:
             *first, last = map(quoted, words)
             terms.append(" <-> ".join([*first, f"{last}:*"]))
     return " & ".join(f"({term})" for term in terms[:MAX_ASKED])
+
+
+# Returns the condition that there is a word that begins so, or has it inside if its
+# script has no blanks.
+def _begun(word: str, label: str = "") -> str:
+    pairs = [f"{quoted(pair)}:*{label}" for pair in pairs_of(word)]
+    return " | ".join(filter(None, [f"{quoted(word)}:*{label}", " & ".join(pairs)]))
 
 
 def quoted(word: str) -> str:

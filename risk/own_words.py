@@ -2,7 +2,8 @@
 how admins write them, finds them in a text, and checks a message for them. Pure: reads
 no tables.
 
-A text is cut into words without accents, case and invisible characters. A pattern is
+A text is cut into words without accents, case and invisible characters, and each
+character of a script without blanks is a word. A pattern is
 compared with one word at a time, of at most MAX_WORD characters, so no pattern and no
 message can keep a process busy.
 """
@@ -16,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from common.fingerprint import Content
-from common.words import MAX_WORD, words_of
+from common.words import MAX_WORD, apart, is_unspaced, joined, pieces_of
 from common.words import quoted as quoted_word
 from rendering import RenderedMessage, stripped
 from risk.addresses import bare_address
@@ -63,7 +64,7 @@ class Match(NamedTuple):
     after: str
 
     def __str__(self) -> str:
-        return " ".join(filter(None, self))
+        return joined([one for one in self if one])
 
 
 def read_phrase(text: str) -> Phrase:
@@ -74,17 +75,21 @@ def read_phrase(text: str) -> Phrase:
     if len(typed) > MAX_TYPED:
         raise ValueError(f"Keep it under {MAX_TYPED} characters.")
     plain = unicodedata.normalize("NFKD", typed).casefold()
+    categories = map(unicodedata.category, plain)
+    # As in texts, some marks are left out, and others part words.
     plain = "".join(
-        one for one in plain if unicodedata.category(one) not in ("Mn", "Cf", "Cs")
+        " " if category == "Mc" else one
+        for one, category in zip(plain, categories, strict=True)
+        if category not in ("Mn", "Cf", "Cs")
     )
     if signs := [one for one in _WORD.sub("", plain) if one not in _BETWEEN]:
         raise ValueError(
             f"“{signs[0]}” cannot be searched: only letters and digits are compared."
         )
-    words = tuple(_WORD.findall(plain))
+    words = _WORD.findall(plain)
     if not words:
         raise ValueError("Write a word, a phrase or a pattern.")
-    if len(words) > MAX_WORDS:
+    if len(typed.split()) > MAX_WORDS:
         raise ValueError(f"Use at most {MAX_WORDS} words.")
     if any(len(word) > MAX_WORD for word in words):
         raise ValueError(f"Keep each word under {MAX_WORD} characters.")
@@ -95,14 +100,25 @@ def read_phrase(text: str) -> Phrase:
         raise ValueError(
             "That would match nearly every message. Give at least two letters or digits."
         )
-    return Phrase(typed, words)
+    return Phrase(typed, tuple(piece for word in words for piece in _pieces(word)))
+
+
+def _pieces(word: str) -> list[str]:
+    # The parts of a word that are compared with those of a text.
+    pieces = apart(word)
+    if len(pieces) == 1:
+        return pieces
+    if "*" in pieces[1:-1]:
+        raise ValueError(f"Give the two parts of “{word}” as phrases of their own.")
+    # At its ends a star adds nothing: no blank has to be there.
+    return [piece for piece in pieces if piece.strip("*")]
 
 
 class SearchedText:
     """A text in which phrases can be found; its words are indexed once."""
 
     def __init__(self, text: str) -> None:
-        self._words = words_of(stripped(text))
+        self._words = pieces_of(stripped(text))
         self._positions: dict[str, list[int]] = {}
         for position, word in enumerate(self._words):
             self._positions.setdefault(word, []).append(position)
@@ -124,9 +140,9 @@ class SearchedText:
             words = self._words[start:end]
             if all(map(fits, words, phrase.words)):
                 return Match(
-                    " ".join(self._words[max(0, start - CONTEXT) : start]),
-                    " ".join(words),
-                    " ".join(self._words[end : end + CONTEXT]),
+                    joined(self._words[max(0, start - CONTEXT) : start]),
+                    joined(words),
+                    joined(self._words[end : end + CONTEXT]),
                 )
         return None
 
@@ -164,6 +180,9 @@ def search_terms(phrase: Phrase) -> str:
     """
     terms = []
     for word in phrase.words:
+        if is_unspaced(word[0]):
+            # It may be anywhere in a word.
+            continue
         if is_plain(word):
             terms.append(quoted_word(word))
         elif _beginning(word):

@@ -154,7 +154,7 @@ RULES = {
             "digits. Evidence is masked.",
         ),
         Rule(
-            "own_word", 1, "high", 50, "own word",
+            "own_word", 2, "high", 50, "own word",
             "The message contains a word that your team looks for.",
             "Compares subject, text, file names and addresses with the words, phrases and patterns that admins entered "
             "under Own words. Each has points of its own, 1 to 100.",

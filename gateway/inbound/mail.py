@@ -267,10 +267,10 @@ def _text(part: Message, declared: str = "") -> str:
     charset = _safely(part.get_content_charset, None) or declared
     text = storable(decode(_content(part), charset))
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if str(_safely(lambda: part.get_param("format"), "")).lower() != "flowed":
+    parameters = dict(_safely(part.get_params, None) or ())
+    if parameters.get("format", "").lower() != "flowed":
         return text
-    delsp = str(_safely(lambda: part.get_param("delsp"), "")).lower()
-    return unwrapped(text, keeps_blanks=delsp != "yes")
+    return unwrapped(text, keeps_blanks=parameters.get("delsp", "").lower() != "yes")
 
 
 def unwrapped(text: str, *, keeps_blanks: bool) -> str:

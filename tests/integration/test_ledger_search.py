@@ -12,7 +12,7 @@ import pytest
 from django.db import connection as database
 
 from audit import recording
-from audit.models import Entry, SavedSearch
+from audit.models import Entry, EntryDetail, SavedSearch
 from audit.recording import are_found_by, found_by, record
 from audit.search import results
 from audit.search.filters import Filters
@@ -90,6 +90,18 @@ def test_every_field_finds_its_entries_and_no_others():
     assert {query: found(query) for query in queries} == {
         query: [one] for query in queries
     }
+
+
+@pytest.mark.usefixtures("either_way")
+def test_part_of_a_word_finds_an_entry_where_words_have_no_blanks():
+    details = {"text": "请查收附件中的发票"}
+    one = write(details=details)
+    assert found("q=发票") == found("q=附件 发票") == [one.pk]
+    assert found("q=发附") == []
+    stored = EntryDetail.objects.get(pk=one.pk).words
+    assert are_found_by(stored, details)
+    # As before such parts were stored.
+    assert are_found_by("'请查收附件中的发票':1", details)
 
 
 @pytest.mark.slow

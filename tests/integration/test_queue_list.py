@@ -86,6 +86,19 @@ def page_of(client, query=""):
     return client.get(f"/queue/?{query}", headers=HTMX).text
 
 
+def test_part_of_a_word_is_found_where_words_have_no_blanks(connection, reviewer):
+    make(connection, "plum", markdown="请查收附件中的发票")
+    make(connection, "kiwi", markdown="กรุณาชำระใบแจ้งหนี้ภายใน")
+    for query, found in (
+        ("发票", ["plum"]),
+        ("票", ["plum"]),
+        ("附件 发票", ["plum"]),
+        ("发附", []),
+        ("ใบแจ้งหนี้", ["kiwi"]),
+    ):
+        assert names(reviewer, f"q={query}") == found, query
+
+
 # For each expected result, the addresses that find it.
 FOUND = {
     "plum": ("q=plum", "q=pl", 'q="about plum"', "q=risk:high", "rule=link_text_lies"),

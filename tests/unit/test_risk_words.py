@@ -30,7 +30,14 @@ from tests.linear import is_linear
         ("s*cr*t", "secrets", ""),
         ("inv-####", "see INV-2207.", "inv 2207"),
         ("gr?y", "a gray day", "gray"),
-        ("*解約*", "本日解約します", "本日解約します"),
+        ("*解約*", "本日解約します", "解約"),
+        ("发票", "请查收附件中的发票", "发票"),
+        ("发票", "发 票", "发票"),
+        ("发票 inv-####", "发票INV-2207", "发票 inv 2207"),
+        ("发票", "发了票", ""),
+        ("ใบแจ้งหนี้", "กรุณาชำระใบแจ้งหนี้ภายใน", "ใบแจงหน"),
+        ("发?号", "发票号", "发票号"),
+        ("发票", "请" * 100 + "发票", "发票"),
         ("aa bb", "aa aa bb", "aa bb"),
     ],
 )
@@ -49,6 +56,7 @@ def test_phrase_is_compared_by_whole_words_without_case_accents_and_invisible_ch
         ("x" * 81, "under 80 characters"),
         ("a b c d e f g h i", "at most 8 words"),
         ("a*b*c*d*e", "at most 3 stars"),
+        ("解*約", "phrases of their own"),
         ("(a+)+$", "“+” cannot be searched"),
     ],
 )
@@ -74,6 +82,7 @@ def test_no_pattern_and_no_text_takes_more_than_its_length():
 def test_terms_for_the_database_are_what_a_fitting_text_must_hold():
     assert search_terms(read_phrase("Project tul*p ##")) == "'project' & 'tul':*"
     assert search_terms(read_phrase("*secret")) == ""
+    assert search_terms(read_phrase("发票 inv*")) == "'inv':*"
 
 
 CONTENT = Content(

@@ -38,3 +38,4 @@ def test_words_asked_for_are_beginnings_and_phrases_keep_their_order():
     assert asked("@north.example, dana", TO) == "('north.example':*A) & ('dana':*A)"
     assert asked("jean-luc", BY) == "('jean':*C) & ('luc':*C)"
     assert asked("!!! ???") == ""
+    assert asked("发票号") == "('发票号':* | '发票':* & '票号':* & '号':*)"
