@@ -18,8 +18,8 @@ from common.mail_addresses import domain_of, quoted
 from common.smtp import Server
 from gateway import auditing, smtp, tasks
 from gateway.dkim import signed
+from gateway.header_lines import POLICY
 from gateway.lookups import mailbox_for
-from gateway.messages.header_lines import POLICY
 from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
 from gateway.text import one_plain_line
 

@@ -31,8 +31,8 @@ from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
 from common.mail_addresses import clean_addresses, domain_of, each_once, quoted
+from gateway.header_lines import POLICY
 from gateway.messages import strict_reader
-from gateway.messages.header_lines import POLICY
 from gateway.models import Email
 from gateway.parsed import render_markdown
 from gateway.states import Decision, Direction, Mode

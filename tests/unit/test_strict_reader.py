@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from gateway.messages.header_lines import POLICY
+from gateway.header_lines import POLICY
 from gateway.messages.strict_reader import Approved, Differs, check, in_lines
 
 PIECES = (

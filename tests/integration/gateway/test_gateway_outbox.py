@@ -13,8 +13,8 @@ from django.test import TestCase
 from django.utils import timezone
 
 from common.smtp import connection_error
-from gateway import smtp, tasks
-from gateway.messages import header_lines, outbox
+from gateway import header_lines, smtp, tasks
+from gateway.messages import outbox
 from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import (
     AuditLogEntry,
