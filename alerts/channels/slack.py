@@ -58,8 +58,8 @@ _ERROR = re.compile(r"[a-z_]{1,60}")
 _HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
 
 # Slack's words for errors, of webhooks and of the Web API, by what they mean here: the
-# destination is gone, nobody may edit the card, this card is refused, or wait. After any other
-# error the desk tries again.
+# destination is gone, nobody may edit the card, this card is refused, or wait. After
+# any other error the desk tries again.
 _GONE = {
     "no_service",
     "no_service_id",

@@ -168,20 +168,22 @@ class ShownEvent(Event):
         """When it is, in the reader's zone if that is known."""
         starts = datetime.fromisoformat(self.starts)
         ends = datetime.fromisoformat(self.ends)
-        form = "%a %-d %b %Y, %H:%M"
-        if "T" not in self.starts:
-            form = "%a %-d %b %Y"
-            zone = "all day"
-        elif starts.tzinfo is None or ends.tzinfo is None:
-            zone = f"in the zone “{self.zone}”, which is not known here"
-            if not self.zone:
-                zone = "in the zone of whoever opens it"
-        else:
+        zone = "all day"
+        clock = "%a %-d %b %Y"
+        if "T" in self.starts:
+            clock += ", %H:%M"
+            zone = "in the zone of whoever opens it"
+            if self.zone:
+                zone = f"in the zone “{self.zone}”, which is not known here"
+        if starts.tzinfo and ends.tzinfo:
             zone = zone_word(starts)
             starts = local_time(starts)
             ends = local_time(ends)
-        until = "" if starts == ends else f" to {ends.strftime(form)}"
-        return f"{starts.strftime(form)}{until}, {zone}"
+        until = ""
+        if starts != ends:
+            is_same_day = starts.date() == ends.date()
+            until = f" to {ends.strftime('%H:%M' if is_same_day else clock)}"
+        return f"{starts.strftime(clock)}{until}, {zone}"
 
 
 def refusal_of(file: StoredFile) -> str:
