@@ -106,12 +106,12 @@ def read_phrase(text: str) -> Phrase:
 def _pieces(word: str) -> list[str]:
     # The parts of a word that are compared with those of a text.
     pieces = apart(word)
-    if len(pieces) == 1:
-        return pieces
-    if "*" in pieces[1:-1]:
-        raise ValueError(f"Give the two parts of “{word}” as phrases of their own.")
-    # At its ends a star adds nothing: no blank has to be there.
-    return [piece for piece in pieces if piece.strip("*")]
+    last = len(pieces) - 1
+    # At the ends a star adds nothing, because no blank has to be there.
+    kept = [
+        piece for at, piece in enumerate(pieces) if piece.strip("*") or 0 < at < last
+    ]
+    return kept or pieces
 
 
 class SearchedText:

@@ -267,10 +267,13 @@ def _text(part: Message, declared: str = "") -> str:
     charset = _safely(part.get_content_charset, None) or declared
     text = storable(decode(_content(part), charset))
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    parameters = dict(_safely(part.get_params, None) or ())
-    if parameters.get("format", "").lower() != "flowed":
+    parameters = {
+        name.lower(): str(value).lower()
+        for name, value in _safely(part.get_params, None) or ()
+    }
+    if parameters.get("format") != "flowed":
         return text
-    return unwrapped(text, keeps_blanks=parameters.get("delsp", "").lower() != "yes")
+    return unwrapped(text, keeps_blanks=parameters.get("delsp") != "yes")
 
 
 def unwrapped(text: str, *, keeps_blanks: bool) -> str:

@@ -133,8 +133,10 @@ def test_flowed_text_is_joined_as_its_writer_saw_it():
         ("flowed", "One \ntwo\nthree", "One two\nthree"),
         ("Flowed; DelSp=no", "> One \n> two \n>> three\n>\nfour", "> One two \n>> three\n> \nfour"),
         ("flowed", " > not quoted\n  indented\n From \n us", "> not quoted\n indented\nFrom us"),
+        ("flowed; DELSP*=utf-8''yes", "One \ntwo", "Onetwo"),
         ("flowed", "Yours \n-- \nDana \nSales", "Yours \n-- \nDana Sales"),
         ("fixed; delsp=yes", "One \ntwo", "One \ntwo"),
+        ("fixed; format*=utf-8''x", "One \ntwo", "One \ntwo"),
         ("flowed", "One \n\ntwo \n", "One \n\ntwo "),
     ):  # fmt: skip
         header = f"Content-Type: text/plain; format={format}"

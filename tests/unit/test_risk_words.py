@@ -37,6 +37,7 @@ from tests.linear import is_linear
         ("发票", "发了票", ""),
         ("ใบแจ้งหนี้", "กรุณาชำระใบแจ้งหนี้ภายใน", "ใบแจงหน"),
         ("发?号", "发票号", "发票号"),
+        ("解*約", "解除約", "解除約"),
         ("发票", "请" * 100 + "发票", "发票"),
         ("aa bb", "aa aa bb", "aa bb"),
     ],
@@ -56,7 +57,6 @@ def test_phrase_is_compared_by_whole_words_without_case_accents_and_invisible_ch
         ("x" * 81, "under 80 characters"),
         ("a b c d e f g h i", "at most 8 words"),
         ("a*b*c*d*e", "at most 3 stars"),
-        ("解*約", "phrases of their own"),
         ("(a+)+$", "“+” cannot be searched"),
     ],
 )
