@@ -14,7 +14,12 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from common.mail_addresses import clean_address, clean_addresses, domain_of
+from common.mail_addresses import (
+    clean_address,
+    clean_addresses,
+    domain_of,
+    quoted,
+)
 from gateway import auditing, notices
 from gateway.allowlists import judge
 from gateway.errors import (
@@ -185,6 +190,8 @@ def _address(account: Account, wanted: str) -> str:
         address = clean_address(wanted).lower()
     except ValueError as error:
         raise Invalid(f"address: {error}") from None
+    if quoted(address) != address:
+        raise Invalid(f"address: {address} has dots that many servers refuse.")
     domain = domain_of(address)
     if not Domain.objects.active().filter(account=account, domain=domain).exists():
         raise Invalid(

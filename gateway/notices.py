@@ -139,7 +139,7 @@ def _build(notice: Notice) -> tuple[str, EmailMessage]:
     if email := notice.received:
         mailbox = email.mailbox
         sender = mailbox.address
-        message["From"] = Address(mailbox.display_name, addr_spec=quoted(sender))
+        message["From"] = Address(mailbox.display_name, addr_spec=sender)
         if answer_to := email.reply_to or email.from_address:
             message["Reply-To"] = Address(addr_spec=quoted(answer_to))
         message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"

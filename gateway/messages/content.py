@@ -120,7 +120,7 @@ def build(email: Email) -> bytes:
     additions = email.additions or {}
     cc = dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", "")))
     message = EmailMessage(policy=POLICY)
-    message["From"] = Address(email.from_name, addr_spec=quoted(email.from_address))
+    message["From"] = Address(email.from_name, addr_spec=email.from_address)
     message["To"] = [Address(addr_spec=quoted(address)) for address in email.to]
     if cc:
         message["Cc"] = [Address(addr_spec=quoted(address)) for address in cc]

@@ -59,7 +59,7 @@ def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world, o
         ("address", "a@elsewhere.example"),
         ("address", "a@pending.example"),
         ("address", "a@globex.example"),
-        ("address", '"q"@acme.example'),
+        ("address", '"q."@acme.example'),
         ("display_name", "a\r\nBcc: x@y.example"),
         ("display_name", "=?utf-8?q?boss?="),
         ("oversight_mode", "loose"),
