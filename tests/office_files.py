@@ -3,7 +3,10 @@ attachments for tests.
 """
 
 import io
+import itertools
+import struct
 import zipfile
+import zlib
 
 from demo.messages.files import small_pdf
 
@@ -140,6 +143,52 @@ def pdf_of(pages, *, box="0 0 595 842", action=b""):
     )
     # There is no table of the objects: PDFium searches for them.
     return out + b"trailer\n<< /Size %d /Root 1 0 R >>\n%%%%EOF\n" % (len(objects) + 1)
+
+
+def pdf_page(content, *objects, catalog=b"", page=b"", box=b"0 0 612 792"):
+    """Return a PDF with one page, whose content has the font /F. `objects` are number
+    5 and following, `catalog` and `page` more entries of these two.
+    """
+    font = b"<< /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >>"
+    listed = (
+        b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog,
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 /Resources << /Font %s >> >>" % font,
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [%s] /Contents 4 0 R %s >>"
+        % (box, page),
+        pdf_stream(content),
+        *objects,
+    )
+    out = b"%PDF-1.7\n" + b"".join(
+        b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(listed, start=1)
+    )
+    return out + b"trailer\n<< /Size %d /Root 1 0 R >>\n%%%%EOF\n" % (len(listed) + 1)
+
+
+def pdf_stream(content, entries=b""):
+    """Return an object of a PDF that is a stream."""
+    return b"<< %s /Length %d >>\nstream\n%s\nendstream" % (
+        entries,
+        len(content),
+        content,
+    )
+
+
+def packed_pdf(*objects):
+    """Return a PDF that has packed all of its objects. The first is the catalog."""
+    starts = itertools.accumulate((len(one) + 1 for one in objects[:-1]), initial=0)
+    head = b"".join(b"%d %d " % pair for pair in enumerate(starts, start=1))
+    entries = b"/Type /ObjStm /N %d /First %d /Filter /FlateDecode"
+    packed = pdf_stream(
+        zlib.compress(head + b"\n".join(objects)), entries % (len(objects), len(head))
+    )
+    stream, table = len(objects) + 1, len(objects) + 2
+    out = b"%%PDF-1.7\n%d 0 obj\n%s\nendobj\n" % (stream, packed)
+    rows = [(0, 0, 65535), *((2, stream, at) for at in range(len(objects)))]
+    rows += [(1, 9, 0), (1, len(out), 0)]
+    entries = b"/Type /XRef /Size %d /W [1 4 2] /Root 1 0 R" % (table + 1)
+    listed = pdf_stream(b"".join(struct.pack(">BIH", *row) for row in rows), entries)
+    end = b"%d 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF\n"
+    return out + end % (table, listed, len(out))
 
 
 def locked_pdf():

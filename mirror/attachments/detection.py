@@ -24,6 +24,7 @@ from mirror.attachments.file_types import (
     with_article,
 )
 from mirror.attachments.renderings.calendars import read_events
+from mirror.attachments.renderings.pdf_pages import all_objects
 from rendering import named
 from rendering.pictures import size_of
 from risk.check_files import why_dangerous
@@ -131,6 +132,9 @@ _PDF_NAMES = {
     b"/JavaScript": Flag("high", "It contains JavaScript, which some PDF readers run."),
     b"/Launch": Flag("high", "It can start a program."),
     b"/EmbeddedFile": Flag("notice", "It contains other files."),
+    b"/XFA": Flag(
+        "notice", "Some PDF readers show a form in it (XFA) that is not drawn here."
+    ),
     b"/Encrypt": Flag(
         "notice",
         "It is encrypted or protected, so its content cannot be checked here.",
@@ -150,6 +154,8 @@ _NOT_ALL_EVENTS = Flag(
 _FORMULA = re.compile(
     rb"(?:^(?:\xef\xbb\xbf)?|[\r\n,;\t])\"?(?:[=@][^\s,;\"]|[+-][A-Za-z(=@])"
 )
+# A layer of a PDF that is switched off.
+_HIDDEN_LAYER = re.compile(rb"/OFF(?!\w|\s{0,9}+\[\s{0,9}+\])")
 # A PDF may write a letter of a name by its code, such as #4A.
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 
@@ -337,12 +343,13 @@ def _zip_kind(names: set[str]) -> str:
 
 
 def _inside(content: bytes, kind: str) -> Iterator[Flag]:
-    """Yield flags for active content in a document, which is only searched for its
-    traces and not opened.
-    """
+    """Yield flags for active content in a document, of which only a PDF is opened."""
     if kind == "pdf":
-        decoded = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
+        objects = content + all_objects(content)
+        decoded = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), objects)
         yield from (flag for name, flag in _PDF_NAMES.items() if name in decoded)
+        if _HIDDEN_LAYER.search(decoded):
+            yield Flag("notice", "It has a hidden layer, which is not drawn here.")
     elif kind in _MACROS and _MACROS[kind] in content:
         yield Flag("high", "It contains macros, which run when it is opened.")
     elif kind == "rtf" and re.search(rb"\\obj(?:data|ect|update)", content):

@@ -29,6 +29,13 @@ from mirror.models import AttachedFile, StoredFile
 
 # How many pages of a PDF are shown at once.
 AT_ONCE = 4
+# By the kind of a note on a page of a PDF, the words before it.
+_NOTES = {
+    "note": "A note",
+    "field": "The value of a field, which is not drawn",
+    "link": "Links to",
+    "outside": "Text outside of the page",
+}
 UNCHANGED = "The download is the original file."
 # A larger picture is not shown, because it could fill the memory of the reviewer's
 # browser. The last of these limits is in bytes.
@@ -263,7 +270,7 @@ class PdfPages:
     refusal: str = ""
     # How many pages the PDF has.
     count: int = 0
-    # Each with its number, width, height and text.
+    # Each with its number, width, height, text and notes.
     pages: Sequence[Mapping[str, Any]] = ()
     # The number of the page after these; 0 at the end.
     next: int = 0
@@ -290,7 +297,11 @@ def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
             is_busy=refused.reason == "busy",
         )
     pages = [
-        {**page, "number": number}
+        {
+            **page,
+            "number": number,
+            "notes": [(_NOTES[kind], words) for kind, words in page["notes"]],
+        }
         for number, page in enumerate(rendering["pages"], start=1)
     ]
     shown = pages[first - 1 : first - 1 + AT_ONCE]

@@ -1,10 +1,12 @@
-"""Draws pages of a PDF as PNG pictures, and reads their text. Nothing in the PDF is
-run: PDFium is used without forms and scripts. Fonts that the file does not contain are
-replaced by PDFium's own."""
+"""Draws pages of a PDF as PNG pictures, and reads their text, both with form fields and
+annotations, as readers draw them. Nothing in the PDF is run: this PDFium is built without
+scripts. Fonts that the file does not contain are replaced by PDFium's own."""
 
+import ctypes
 import io
 import math
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pypdfium2
@@ -16,42 +18,114 @@ from mirror.attachments.file_types import Refused
 # Loads Pillow's modules now: a process that is confined cannot open their files.
 Image.init()
 MAX_PAGES = 200
-# In pixels: the longer side of a picture, and a point of the page at most.
-MAX_SIDE = 1700
-MAX_SCALE = 2.0
+# In pixels: the longer side of a picture. Points do not count, because a page may say
+# that its points are larger, and PDFium does not tell.
+LONGER_SIDE = 1684
 # In bytes: a larger picture is drawn again at half its size.
 MAX_PICTURE = 3 * 1024 * 1024
 # In seconds of processor time: after this, no more text is read.
 BUDGET = 3.0
 # In characters, for all pages.
 MAX_TEXT = 100_000
+# So many notes are returned of a page, and so many characters of each.
+MAX_NOTES = 500
+MAX_WORDS = 2000
+# Something on a page that is not drawn, or not as text: its kind, which is "note",
+# "field", "link" or "outside", and its words.
+Note = tuple[str, str]
+_FIELDS_WITH_TEXT = (
+    raw.FPDF_FORMFIELD_TEXTFIELD,
+    raw.FPDF_FORMFIELD_COMBOBOX,
+    raw.FPDF_FORMFIELD_LISTBOX,
+)
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
     """Return a dict: `count` is how many pages the PDF has; `pages` has the size in
-    pixels and the text of each of the first MAX_PAGES; `is_text_whole` says whether all
-    text of these was read. Raises Refused.
+    pixels, the text and the notes of each of the first MAX_PAGES; `is_text_whole` says
+    whether all text of these was read. Raises Refused.
     """
     document = _open(content)
     text_left = MAX_TEXT
     is_whole = True
     pages = []
     for index in range(min(len(document), MAX_PAGES)):
+        width, height, _ = _drawn_size(document, index)
         text = ""
+        notes: list[Note] = []
         try:
             if text_left > 0 and time.process_time() < BUDGET:
-                read_text = document[index].get_textpage().get_text_bounded()
-                text = str(read_text)[:text_left]
+                text, notes = _read_page(document, index)
         except pypdfium2.PdfiumError:
             is_whole = False
-        text_left -= len(text)
-        width, height, _ = _drawn_size(document, index)
-        pages.append({"width": width, "height": height, "text": text})
+        is_whole = is_whole and len(notes) <= MAX_NOTES
+        notes = notes[:MAX_NOTES]
+        text = text[:text_left]
+        text_left -= len(text) + sum(len(words) for _, words in notes)
+        pages.append({"width": width, "height": height, "text": text, "notes": notes})
     return {
         "count": len(document),
         "pages": pages,
         "is_text_whole": is_whole and text_left > 0 and time.process_time() < BUDGET,
     }
+
+
+def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[str, list[Note]]:
+    """Return the text that is drawn on a page, and what is on it but is not drawn."""
+    page = document[index]
+    found = dict.fromkeys(_annotations(document, page))
+    # The appearance of fields and annotations becomes part of the page, and its text.
+    raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
+    page.close()
+    page = document[index]
+    text_page = page.get_textpage()
+    text = str(text_page.get_text_bounded())
+    drawn = "".join(text.split())
+    notes = [note for note in found if "".join(note[1].split()) not in drawn]
+    if text_page.get_text_range() != text:
+        left, bottom, right, top = page.get_bbox()
+        for number in range(text_page.count_rects()):
+            box = text_page.get_rect(number)
+            if box[0] > right or box[2] < left or box[1] > top or box[3] < bottom:
+                notes.append(("outside", str(text_page.get_text_bounded(*box))))
+    return text, [(kind, words[:MAX_WORDS]) for kind, words in notes]
+
+
+def _annotations(
+    document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage
+) -> Iterator[Note]:
+    """Yield the texts, values and addresses of a page's annotations."""
+    form = document.formenv
+    for index in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, index)
+        if raw.FPDFAnnot_GetFormFieldType(form, annotation) in _FIELDS_WITH_TEXT:
+            yield "field", _string(raw.FPDFAnnot_GetFormFieldValue, form, annotation)
+        yield "note", _string(raw.FPDFAnnot_GetStringValue, annotation, b"Contents")
+        if link := raw.FPDFAnnot_GetLink(annotation):
+            action = raw.FPDFLink_GetAction(link)
+            buffer = ctypes.create_string_buffer(MAX_WORDS)
+            raw.FPDFAction_GetURIPath(document, action, buffer, MAX_WORDS)
+            yield "link", buffer.value.decode("utf-8", "replace")
+        raw.FPDFPage_CloseAnnot(annotation)
+
+
+def _string(read_into: Callable[..., int], *of: Any) -> str:
+    """Return a text of PDFium's, which is written into a buffer of 16-bit numbers."""
+    buffer = (ctypes.c_ushort * (read_into(*of, None, 0) // 2))()
+    read_into(*of, buffer, ctypes.sizeof(buffer))
+    return bytes(buffer).decode("utf-16-le", "replace").rstrip("\0")
+
+
+def all_objects(content: bytes) -> bytes:
+    """Return the objects of a PDF in plain form, also those that it has packed; nothing
+    if it cannot be opened.
+    """
+    copy = io.BytesIO()
+    try:
+        pypdfium2.PdfDocument(content).save(copy)
+    except pypdfium2.PdfiumError:
+        return b""
+    return copy.getvalue()
 
 
 def draw(content: bytes, page: int) -> bytes:
@@ -80,6 +154,10 @@ def _open(content: bytes) -> pypdfium2.PdfDocument:
         raise Refused("locked" if is_locked else "broken") from error
     if not len(document):
         raise Refused("broken")
+    # Gives fields and annotations that have no appearance the usual one.
+    config = raw.FPDF_FORMFILLINFO(version=2)
+    form = raw.FPDFDOC_InitFormFillEnvironment(document, config)
+    document.formenv = pypdfium2.PdfFormEnv(form, config)
     return document
 
 
@@ -92,13 +170,11 @@ def _drawn_size(document: pypdfium2.PdfDocument, index: int) -> tuple[int, int, 
     longer = max(width, height)
     if not 0 < longer < 1e9:
         return 1, 1, 0
-    scale = min(MAX_SCALE, MAX_SIDE / longer)
+    scale = LONGER_SIDE / longer
     return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale)), scale
 
 
 def _png_of(page: pypdfium2.PdfPage, scale: float) -> bytes:
     output = io.BytesIO()
-    page.render(scale=scale, rev_byteorder=True, may_draw_forms=False).to_pil().save(
-        output, "PNG"
-    )
+    page.render(scale=scale, rev_byteorder=True).to_pil().save(output, "PNG")
     return output.getvalue()
