@@ -91,6 +91,43 @@ def document(body, *, more=None):
     return office_file("docx", {"word/document.xml": xml, **(more or {})})
 
 
+def office_parts(kind, main, parts=(), *, beside=""):
+    """Return a file with this XML in its main part, or in its only sheet or slide.
+    `parts` are (kind of relation, name, XML), which that part names; `beside` is XML of
+    the part that lists the sheet or slide.
+    """
+    spaces = f"""xmlns:w="{WORD}" xmlns:a="{DRAWING}" xmlns:r="{OFFICE}"
+        xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
+        xmlns:v="urn:schemas-microsoft-com:vml" xmlns:t="{THREADS}"
+        xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"
+        xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing\""""
+    one = {"docx": "word/document.xml", "xlsx": "xl/s.xml", "pptx": "ppt/s.xml"}[kind]
+    own = {"docx": WORD, "xlsx": SHEET, "pptx": SLIDE}[kind]
+    files = {one: f'<main xmlns="{own}" {spaces}>{main}</main>'}
+    folder, _, base = one.rpartition("/")
+    # Relations that are not in the list of Office itself have a namespace before.
+    listed = relations(*((f"r{n}", *part[:2]) for n, part in enumerate(parts)))
+    files[f"{folder}/_rels/{base}.rels"] = listed.replace(f"{OFFICE}/http", "http")
+    for _, name, xml in parts:
+        files[f"{folder}/{name}"] = f'<part xmlns="{own}" {spaces}>{xml}</part>'
+    if kind != "docx":
+        sheet, group = {
+            "xlsx": ("sheet name='S'", "sheets"),
+            "pptx": ("sldId", "sldIdLst"),
+        }[kind]
+        lists = f"<{group}><{sheet} r:id='r1'/></{group}>{beside}"
+        files[_MAIN[kind]] = f'<main xmlns="{own}" {spaces}>{lists}</main>'
+        folder, _, base = _MAIN[kind].rpartition("/")
+        files[f"{folder}/_rels/{base}.rels"] = relations(
+            ("r1", "sheet", "s.xml"), ("r2", "styles", "st.xml")
+        )
+        files[f"{folder}/st.xml"] = f'<s xmlns="{own}">{beside}</s>'
+    return office_file(kind, files)
+
+
+THREADS = "http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments"
+
+
 def slides(text):
     """Return a hidden slide with this text."""
     shown = f'<p:presentation xmlns:p="{SLIDE}" xmlns:r="{OFFICE}"><p:sldIdLst><p:sldId r:id="r1"/></p:sldIdLst>'
@@ -108,6 +145,25 @@ def slides(text):
             f"<a:p><a:t>{text}</a:t></a:p></p:sld>",
         },
     )
+
+
+def open_document(body, *, styles="", **objects):
+    """Return an OpenDocument file with this body and the parts styles.xml and objects,
+    which have the prefixes of the elements that are read.
+    """
+    prefixes = {"draw": "drawing", "fo": "xsl-fo-compatible"}
+    names = "office text table style draw presentation form fo".split()
+    spaces = " ".join(
+        f'xmlns:{one}="{OPEN.format(prefixes.get(one, one))}"' for one in names
+    )
+    parts = {"content.xml": body, "styles.xml": styles}
+    parts |= {f"{name}/content.xml": xml for name, xml in objects.items()}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        for name, xml in parts.items():
+            archive.writestr(name, f"<part {spaces}>{xml}</part>")
+    return packed.getvalue()
 
 
 def open_sheet(more=""):

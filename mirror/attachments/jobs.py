@@ -9,12 +9,34 @@ from typing import Any
 
 from mirror.attachments.detection import detect_file
 from mirror.attachments.file_types import Refused
-from mirror.attachments.renderings import documents, pdf_pages, pictures
+from mirror.attachments.renderings import pdf_pages, pictures
+from mirror.attachments.renderings.documents import read_slides, read_word
+from mirror.attachments.renderings.office import Outline, Package
+from mirror.attachments.renderings.open_documents import read_opendocument
+from mirror.attachments.renderings.sheets import read_workbook
 from parsing.jobs import MEGABYTE, Job, unpack
+
+_OFFICE: dict[str, Callable[[Package, Outline], None]] = {
+    "docx": read_word,
+    "xlsx": read_workbook,
+    "pptx": read_slides,
+    "odf": read_opendocument,
+}
+
+
+def read_office_file(content: bytes, kind: str) -> dict[str, Any]:
+    """Return the outline of an Office file as plain data, see `Outline.found`. Raises
+    Refused.
+    """
+    package = Package(content)
+    outline = Outline(package.notes())
+    _OFFICE[kind](package, outline)
+    return outline.found()
+
 
 _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "pdf": pdf_pages.read,
-    **dict.fromkeys(("docx", "xlsx", "pptx", "odf"), documents.read),
+    **dict.fromkeys(_OFFICE, read_office_file),
     **dict.fromkeys(("png", "jpeg", "gif", "webp"), pictures.read),
 }
 

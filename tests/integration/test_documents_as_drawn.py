@@ -3,14 +3,23 @@ is read by the parser's confined processes.
 """
 
 import io
+import re
+from html import escape, unescape
 
 import pytest
 from PIL import Image
 
 from mirror.attachments import parsed
-from mirror.attachments.preview import pdf_pages
+from mirror.attachments.preview import document_of, pdf_pages
+from mirror.attachments.renderings.number_formats import shown
 from tests.integration.test_enclosed import of_bytes
-from tests.office_files import packed_pdf, pdf_page, pdf_stream
+from tests.office_files import (
+    office_parts,
+    open_document,
+    packed_pdf,
+    pdf_page,
+    pdf_stream,
+)
 
 TEXT = b"BT /F 18 Tf 72 720 Td (Payment order) Tj ET "
 FORM = b"/AcroForm << /Fields [5 0 R] /DA (/F 12 Tf 0 g) >>"
@@ -109,3 +118,206 @@ def test_what_a_pdf_does_not_draw_is_named():
     ):  # fmt: skip
         [only] = of_bytes(content).seen["flags"]
         assert flag in only["sentence"]
+
+
+def words_of(content):
+    """Return the words that the page shows for an Office file, with those of marks. A
+    line is a paragraph, a heading or a cell.
+    """
+    page = document_of(of_bytes(content)).html
+    lines = re.sub("</(?:p|h[1-6]|t[hd])>", "\\n", page.partition("<body>")[2])
+    return unescape(re.sub("<[^>]*>", "", lines))
+
+
+def runs(*pieces):
+    return "".join(
+        f"<w:r><w:rPr>{look}</w:rPr><w:t>{words}</w:t></w:r>" for words, look in pieces
+    )
+
+
+def paragraph(words, look=""):
+    return f"<w:p><w:pPr>{look}</w:pPr>{runs((words, ''))}</w:p>"
+
+
+def item(words, level):
+    listed = f'<w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="7"/></w:numPr>'
+    return paragraph(words, listed)
+
+
+def level(number, kind, text):
+    return (
+        f'<w:lvl w:ilvl="{number}"><w:start w:val="1"/><w:numFmt w:val="{kind}"/>'
+        f'<w:lvlText w:val="{text}"/></w:lvl>'
+    )
+
+
+NUMBERS = (
+    '<w:abstractNum w:abstractNumId="3">'
+    + level(0, "decimal", "%1.")
+    + level(1, "lowerRoman", "%1.%2)")
+    + '</w:abstractNum><w:num w:numId="7"><w:abstractNumId w:val="3"/></w:num>'
+)
+STYLE = '<w:style w:styleId="L"><w:pPr><w:numPr><w:numId w:val="7"/></w:numPr></w:pPr></w:style>'
+BOX = "<w:r><w:pict><v:textbox><w:txbxContent>{}</w:txbxContent></v:textbox></w:pict></w:r>"
+CELL = "<w:tc><w:p><w:r><w:t>{}</w:t></w:r></w:p>{}</w:tc>"
+INNER = f"<w:tbl><w:tr>{CELL.format('in', '')}</w:tr></w:tbl>"
+CHART = "<c:chart><c:title><a:p><a:r><a:t>Costs</a:t></a:r></a:p></c:title><c:pt><c:v>4711</c:v></c:pt></c:chart>"
+CHOICE = '<w:ddList><w:result w:val="1"/><w:listEntry w:val="no"/><w:listEntry w:val="EUR 9"/></w:ddList>'
+SHAPE = "<sp><nvSpPr><cNvPr {}/><nvPr>{}</nvPr></nvSpPr><a:p><a:r><a:t>{}</a:t></a:r></a:p></sp>"
+THREAD = "http://schemas.microsoft.com/office/2017/10/relationships/threadedComment"
+ONE = '<sheetData><row r="1"><c r="A1"><v>1</v></c></row></sheetData>'
+WORD_FILES = {
+    "a text box": (
+        f"<w:p>{runs(('Box:', ''))}{BOX.format(paragraph('one') + paragraph('two'))}</w:p>", (), "Box:\none\ntwo\n"),
+    "fields of a form": (
+        f"<w:p><w:r><w:fldChar><w:ffData><w:checkBox><w:checked/></w:checkBox></w:ffData></w:fldChar><w:fldChar>"
+        f"<w:ffData>{CHOICE}</w:ffData></w:fldChar></w:r></w:p>", (), "☒EUR 9\n"),
+    "numbers of lists": (
+        item("Sign", 0) + item("here", 1) + item("there", 1) + item("Pay", 0)
+        + paragraph("Go", '<w:pStyle w:val="L"/>'),
+        [("numbering", "n.xml", NUMBERS), ("styles", "st.xml", STYLE)],
+        "1. Sign\n1.i) here\n1.ii) there\n2. Pay\n3. Go\n",
+    ),
+    "struck and raised": (
+        "<w:p>" + runs(("We will ", ""), ("not ", "<w:strike/>"), ("pay 100", ""),
+                       ("1", '<w:vertAlign w:val="superscript"/>')) + "</w:p>",
+        (), "We will struck through: not pay 100raised: 1\n"),
+    "rows that were deleted or inserted": (
+        f"<w:tbl><w:tr><w:trPr><w:del/></w:trPr>{CELL.format('old', '')}</w:tr>"
+        f"<w:tr><w:trPr><w:ins/></w:trPr>{CELL.format('new', '')}</w:tr></w:tbl>",
+        (), "deleted: old\ninserted: new\n"),
+    "a table in a cell, once": (
+        f"<w:tbl><w:tr>{CELL.format('out', INNER)}</w:tr></w:tbl>",
+        (), "approved.\nout\nin\n"),
+    "charts, diagrams and watermarks": (
+        paragraph("A"),
+        [("chart", "c.xml", CHART), ("diagramData", "d.xml", "<a:p><a:r><a:t>top</a:t></a:r></a:p>"),
+         ("header", "h.xml", '<w:p><w:r><w:pict><v:textpath string="NOT VALID"/></w:pict></w:r></w:p>')],
+        "Chart\nCosts\n4711\nDiagram\ntop\nHeader\nNOT VALID\n"),
+    "the words of a picture": (
+        '<w:p><w:r><wp:docPr descr="Stamp: NO"/></w:r></w:p>', (), "picture: Stamp: NO\n"),
+}  # fmt: skip
+SHEET_FILES = {
+    "comments in threads": (ONE, [(THREAD, "t.xml", "<t:text>Really?</t:text>")], "Comments\nReally?\n"),
+    "text boxes and charts": (
+        ONE, [("drawing", "d.xml", "<a:p><a:r><a:t>Box</a:t></a:r></a:p>"), ("chart", "c.xml", CHART)],
+        "Drawing\nBox\nChart\nCosts\n4711\n"),
+    "headers and prompts": (
+        f'{ONE}<headerFooter><oddHeader>&amp;CDraft</oddHeader></headerFooter><dataValidations><dataValidation '
+        'sqref="A1" prompt="Pay"/></dataValidations>', (), "oddHeader: &CDraft\nShown at A1:  Pay \n"),
+    "looks in a cell": (
+        '<sheetData><row r="1"><c r="A1" t="inlineStr"><is><r><t>pay </t></r><r><rPr><strike/></rPr><t>not</t></r></is>'
+        "</c></row></sheetData>", (), "pay struck through: not\n"),
+}  # fmt: skip
+SLIDE_FILES = {
+    "charts and comments": (
+        "", [("chart", "c.xml", CHART), ("comments", "k.xml", "<cm><text>Really?</text></cm>")],
+        "Chart\nCosts\n4711\nComments\nReally?\n"),
+    "what a layout shows": (
+        "", [("slideLayout", "l.xml",
+              f"<spTree>{SHAPE.format('', '', 'Draft')}{SHAPE.format('', '<ph/>', 'Click')}</spTree>")],
+        "Layout\nDraft\n"),
+    "a hidden group": (
+        f'<grpSp><nvGrpSpPr><cNvPr hidden="1"/></nvGrpSpPr>{SHAPE.format("", "", "Margin")}</grpSp>', (),
+        "hidden: Margin\n"),
+    "struck words": ('<a:p><a:r><a:rPr strike="sngStrike"/><a:t>not</a:t></a:r></a:p>', (), "struck through: not\n"),
+}  # fmt: skip
+OFFICE_FILES = {
+    f"{kind}: {name}": (office_parts(kind, main, parts), words)
+    for kind, files in (("docx", WORD_FILES), ("xlsx", SHEET_FILES), ("pptx", SLIDE_FILES))
+    for name, (main, parts, words) in files.items()
+}  # fmt: skip
+SPAN = '<text:p>We will <text:span text:style-name="S">not </text:span>pay</text:p>'
+LIST = "<text:list text:style-name='L'><text:list-item><text:p>Sign</text:p></text:list-item>"
+LIST += "<text:list-item><text:p>Pay</text:p></text:list-item></text:list>"
+NUMBERED = (
+    "<text:list-style style:name='L'><text:list-level-style-number text:level='1'"
+)
+NUMBERED += " style:num-format='a' style:num-suffix=')'/></text:list-style>"
+PAGE = "<draw:page draw:style-name='P'><draw:frame><text:p>Plan</text:p></draw:frame><presentation:notes><text:p>Say"
+PAGE += "</text:p></presentation:notes></draw:page>"
+CHANGES = "<text:changed-region text:id='c'><text:insertion/></text:changed-region><text:p>We <text:change-start "
+CHANGES += (
+    "text:change-id='c'/>gladly<text:change-end text:change-id='c'/> pay</text:p>"
+)
+
+
+def open_style(properties):
+    return f"<style:style style:name='S'><style:text-properties {properties}/></style:style>"
+
+
+OPEN_FILES = {
+    "struck": (open_document(open_style("style:text-line-through-style='solid'") + SPAN), "struck through: not pay"),
+    "white": (open_document(open_style("fo:color='#FFFFFF'") + SPAN), "white letters: not pay"),
+    "inserted": (open_document(CHANGES), "We inserted: gladly pay"),
+    "numbers of lists": (open_document(LIST, styles=NUMBERED), "a) Sign\nb) Pay\n"),
+    "bullets": (open_document(LIST), "• Sign\n• Pay\n"),
+    "footnotes": (
+        open_document("<text:p>Pay<text:note><text:p>not</text:p></text:note> now</text:p>"), "Payfootnote: not now"),
+    "text boxes": (
+        open_document("<text:p>A<draw:text-box><text:p>one</text:p><text:p>two</text:p></draw:text-box></text:p>"),
+        "A\none\ntwo\n"),
+    "hidden slides and notes": (
+        open_document("<style:style style:name='P'><style:p presentation:visibility='hidden'/></style:style>" + PAGE),
+        "Slide 1 hidden\nPlan\nNotes of the speaker\nSay\n"),
+    "objects": (open_document("<text:p>A</text:p>", Object_1="<text:p>Chart</text:p>"), "A\nObject_1\nChart\n"),
+    "what a master shows": (
+        open_document("", styles="<office:master-styles><style:master-page><style:header><text:p>Top</text:p>"
+                      "</style:header><draw:frame><text:p>Draft</text:p></draw:frame></style:master-page>"
+                      "</office:master-styles>"),
+        "approved.\nHeader\nTop\nDraft\n"),
+    "covered cells and shapes of a sheet": (
+        open_document("<table:table><table:shapes><text:p>Box</text:p></table:shapes><table:table-row><table:table-cell>"
+                      "<text:p>Wide</text:p></table:table-cell><table:covered-table-cell><text:p>Under</text:p>"
+                      "</table:covered-table-cell></table:table-row></table:table>"),
+        "Box\n\nA\nB\n1\nWide\nhidden: Under\n"),
+    "fields of a form": (open_document("<form:text form:current-value='EUR 9'/>"), "EUR 9\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", {**OFFICE_FILES, **OPEN_FILES})
+def test_office_file_shows_every_word_that_its_program_shows(name):
+    content, words = {**OFFICE_FILES, **OPEN_FILES}[name]
+    assert words in words_of(content)
+
+
+# The value of a cell, its number format, and what Excel shows.
+FORMATS = (
+    ("0.5", "0%", "50%"), ("-0.05", "0%", "-5%"), ("0.1225", "0.00%", "12.25%"),
+    ("56701.03", '"$"#,##0.00', "$56,701.03"),
+    ("1225", "#,##0.00\\ [$€-407]", "1,225.00 €"), ("-4", "0.00;[Red](0.00)", "(4.00)"), ("42", "00000", "00042"),
+    ("3", '0 "of 9"', "3 of 9 (value: 3)"), ("1200", "0.0E+00", "1.2E+03 (value: 1200)"),
+    ("-3", 'General" pcs"', "-3 pcs"),
+    ("0.5", "0.##", "0.5"),
+    ("0.30000000000000004", "", "0.3"), ("45000", "d mmm yyyy", "15 Mar 2023"), ("45000.75", "h:mm AM/PM", "06:00 PM"),
+    ("45000.5", "dd/mm/yy hh:mm", "15/03/23 12:00"), ("1.5", "[h]:mm", "36:00"), ("-5", '_-* #,##0 "€"_-', "-5 €"),
+    ("0", '0;-0;"none"', "none (value: 0)"), ("9900", "0,", "10 (value: 9900)"), ("9900", ";;;", " (value: 9900)"),
+    ("5", '"Pay 9900"', "Pay 9900 (value: 5)"), ("0.75", "# ?/?", "0.75 (format: # ?/?)"),
+    ("5", '[<9]"few";0', '5 (format: [<9]"few";0)'), ("123", "000-00", "123 (format: 000-00)"),
+    ("x", "0", "x (format: 0)"), ("1e999999999", "0", "1e999999999 (format: 0)"),
+    ("1e99", "yyyy", "1e99 (format: yyyy)"),
+)  # fmt: skip
+
+
+def test_cells_show_their_value_as_excel_formats_it():
+    for value, code, text in FORMATS:
+        assert "".join(shown(value, code)) == text, (value, code)
+    styles = f"""<numFmts><numFmt numFmtId="170" formatCode="{escape(';;;"Pay 9"')}"/></numFmts><fonts><font/><font>
+        <color rgb="FFFFFFFF"/></font></fonts>
+        <cellXfs><xf/><xf numFmtId="10"/><xf numFmtId="170" fontId="1"/></cellXfs>"""
+    row = '<c r="A1" s="1"><v>0.5</v></c><c r="B1" s="2" t="str"><v>no</v></c>'
+    file = office_parts(
+        "xlsx", f"<sheetData><row>{row}</row></sheetData>", beside=styles
+    )
+    assert '50.00%\nwhite letters: no (format: ;;;"Pay 9")\n' in words_of(file)
+
+
+@pytest.mark.slow
+def test_no_part_of_a_document_is_shown_as_a_whole_one():
+    for content, words in (*list(OFFICE_FILES.values())[::3], *OPEN_FILES.values()):
+        for size in range(0, len(content), 1 + len(content) // 40):
+            assert words not in words_of(content[:size]), size
+    content, words, _ = DRAWN_PDFS["a field without one"]
+    for size in range(0, len(content), 30):
+        shown_pages = pdf_pages(of_bytes(content[:size]))
+        assert shown_pages.refusal or words in shown_pages.pages[0]["text"], size

@@ -18,6 +18,9 @@ from mirror.attachments.file_types import Refused
 MAX_TEXT = 200_000
 MAX_CELLS = 20_000
 MAX_BLOCKS = 10_000
+# The limits of one sheet.
+MAX_ROWS = 500
+MAX_COLUMNS = 60
 
 # Text with a mark, which is empty for plain text: "hidden", "deleted" and so on.
 Run = tuple[str, str]
@@ -109,6 +112,15 @@ class Outline:
                 "Not all of it is shown here. Download the file to read the rest."
             )
         return {"notes": self.notes, "blocks": self._blocks}
+
+
+def nearest(element: Element, tag: str) -> Iterator[Element]:
+    """Yield the elements with this tag in an element, without those inside of others."""
+    for child in element:
+        if child.tag == tag:
+            yield child
+        else:
+            yield from nearest(child, tag)
 
 
 def column_name(column: int) -> str:
@@ -207,7 +219,7 @@ class Package:
         for one in self.part(listed).iter("Relationship"):
             space, _, kind = one.get("Type", "").rpartition("/")
             # Programs skip relations of types that they do not know.
-            if space not in _RELATIONS and kind not in _MACROS:
+            if space not in _RELATIONS and kind not in _KINDS_OF_MICROSOFT:
                 kind = ""
             target = one.get("Target", "")
             is_external = one.get("TargetMode") == "External"
@@ -254,10 +266,17 @@ _RELATIONS = frozenset(
         f"{_STRICT}/officeDocument/relationships",
     }
 )
-# Sheets of macros, whose relations are Microsoft's own: the only ones of another
-# namespace that are read.
-_MACROS = ("xlMacrosheet", "xlIntlMacrosheet")
+# Sheets of macros and comments, whose relations are Microsoft's own: the only ones of
+# another namespace that are read.
+_KINDS_OF_MICROSOFT = (
+    "xlMacrosheet",
+    "xlIntlMacrosheet",
+    "threadedComment",
+    "comments",
+)
 _FORMATS = ("wordprocessingml", "spreadsheetml", "presentationml", "drawingml")
+_DRAWINGS = ("chart", "diagram", "wordprocessingDrawing", "spreadsheetDrawing")
+_OPEN = ("office", "text", "table", "style", "drawing", "presentation", "form")
 # The namespaces of what is read here. Programs skip names of namespaces that they do
 # not know, so a file could use those to show something else here.
 _NAMESPACES = frozenset(
@@ -267,12 +286,13 @@ _NAMESPACES = frozenset(
         f"{_OOXML}/markup-compatibility/2006",
         f"{_OOXML}/officeDocument/2006/math",
         f"{_STRICT}/officeDocument/math",
+        *(f"{_OOXML}/drawingml/2006/{kind}" for kind in _DRAWINGS),
+        "http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments",
+        "urn:schemas-microsoft-com:vml",
+        "urn:oasis:names:tc:opendocument:xmlns:xsl-fo-compatible:1.0",
         *(f"{_OOXML}/{kind}/2006/main" for kind in _FORMATS),
         *(f"{_STRICT}/{kind}/main" for kind in _FORMATS),
-        *(
-            f"urn:oasis:names:tc:opendocument:xmlns:{kind}:1.0"
-            for kind in ("office", "text", "table", "style")
-        ),
+        *(f"urn:oasis:names:tc:opendocument:xmlns:{kind}:1.0" for kind in _OPEN),
     }
 )
 

@@ -35,13 +35,23 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
         if kind == "png":
             # Reads the whole file, because a PNG may have text after its pixels.
             picture.load()
-        facts = [*_texts(picture.info), *_exif(picture.getexif())]
+        facts = [*_shown(picture), *_texts(picture.info), *_exif(picture.getexif())]
     return {
         "facts": [
             (name, value.replace("\0", " ").strip()[:MAX_VALUE])
             for name, value in facts[:MAX_FACTS]
         ]
     }
+
+
+def _shown(picture: Image.Image) -> Iterator[Fact]:
+    # What programs may show in another way than the browser does here.
+    if picture.format == "MPO":
+        yield "More pictures", "It contains more of them, which few programs show."
+    elif getattr(picture, "is_animated", False):
+        yield "Animated", "It changes. Some mail programs show only how it begins."
+    if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        yield "Turned", "It is turned to be shown. Some programs show it as stored."
 
 
 def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
