@@ -156,14 +156,14 @@ class PartReader:
                     for row in nearest(child, "tr")
                 )
             elif child.tag == "AlternateContent":
-                for one in _alternatives(child):
+                for one in self._alternatives(child, relations):
                     self.blocks(one, relations, mark)
             elif child.tag == "cNvPr":
                 if words := child.get("descr", ""):
                     self.outline.text((words, "picture"))
             elif child.tag != "sectPr":
                 if child.tag in ("comment", "threadedComment"):
-                    name = child.get("author") or child.get("ref", "")
+                    name = child.get("author") or child.get("ref") or ""
                     self.outline.heading(name, level=4)
                 is_hidden = child.find("*/cNvPr[@hidden='1']") is not None
                 self.blocks(child, relations, "hidden" if is_hidden else mark)
@@ -222,7 +222,7 @@ class PartReader:
             yield entries[chosen] if chosen < len(entries) else "", mark
         children: Iterable[Element] = element
         if tag == "AlternateContent":
-            children = _alternatives(element)
+            children = self._alternatives(element, relations)
         for child in children:
             # "rPh" is how a word is spoken.
             if child.tag not in ("pPr", "rPr", "rPh"):
@@ -232,6 +232,19 @@ class PartReader:
             self.seen.add(relation.target)
             yield relation.target, "link"
         self._style = outer_style
+
+    def _alternatives(
+        self, element: Element, relations: Mapping[str, Relation]
+    ) -> Iterator[Element]:
+        """Yield the alternatives in an element (Choice and Fallback) that differ in
+        their words or marks, because programs differ in which of them they show.
+        """
+        seen = []
+        for one in element:
+            words = joined(self.runs(one, "", relations))
+            if words not in seen:
+                seen.append(words)
+                yield one
 
     def _styled(self, name: str, path: str) -> Element | None:
         """Return what is at this path in a style, or in the first one that it is based
@@ -292,22 +305,6 @@ def _row_mark(row: Element) -> str:
     # Whether the whole row was inserted or deleted.
     marks = [_MARKS.get(one.tag, "") for one in row.iterfind("trPr/*")]
     return "".join(marks[-1:])
-
-
-def _alternatives(element: Element) -> Iterator[Element]:
-    """Yield the alternatives in an element (Choice and Fallback) whose words, links or
-    hiding differ, because programs differ in which of them they show.
-    """
-    seen = set()
-    for one in element:
-        shown = tuple(
-            (part.tag, part.text or "", *map(part.get, ("r:id", "val", "char")))
-            for part in one.iter()
-            if part.tag in (*_LETTERS, "hyperlink", "vanish", "sym")
-        )
-        if shown not in seen:
-            seen.add(shown)
-            yield one
 
 
 def joined(runs: Iterable[Run]) -> list[Run]:

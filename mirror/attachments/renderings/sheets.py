@@ -104,11 +104,6 @@ def read_workbook(package: Package, outline: Outline) -> None:
 
 def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
     # Adds the cells of one sheet to the outline as a table, with empty rows left out.
-    hidden_columns = [
-        range(_number(one.get("min")), _number(one.get("max")) + 1)
-        for one in sheet.iterfind("cols/col")
-        if _is_hidden(one, "width")
-    ]
     rows: list[tuple[str, str, dict[int, Cell]]] = []
     used: set[int] = set()
     left_out = 0
@@ -143,7 +138,11 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
         note = f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here."
         outline.text((note, "note"))
     marks = {
-        one: "hidden" for listed in hidden_columns for one in columns if one in listed
+        column: "hidden"
+        for one in sheet.iterfind("cols/col")
+        for column in columns
+        if _number(one.get("min")) <= column <= _number(one.get("max"))
+        and _is_hidden(one, "width")
     }
     if rows:
         outline.sheet(rows, columns, marks)
