@@ -317,6 +317,9 @@ def test_no_part_of_a_document_is_shown_as_a_whole_one():
     for content, words in (*list(OFFICE_FILES.values())[::3], *OPEN_FILES.values()):
         for size in range(0, len(content), 1 + len(content) // 40):
             assert words not in words_of(content[:size]), size
+    # What is packed does not fit into the memory, so nobody knows what is in it.
+    bomb = of_bytes(packed_pdf(b"<< >>", b"(" + bytes(200 * 1024 * 1024) + b")"))
+    assert "could not be read safely" in bomb.seen["flags"][0]["sentence"]
     content, words, _ = DRAWN_PDFS["a field without one"]
     for size in range(0, len(content), 30):
         shown_pages = pdf_pages(of_bytes(content[:size]))

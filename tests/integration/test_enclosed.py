@@ -35,7 +35,7 @@ from tests import office_files
 from tests.factories import change_row, make_message, rolled_back
 from tests.integration.deciding import decide, make_due
 from tests.ledger import latest_details
-from tests.markup import HTMX
+from tests.markup import HTMX, compact
 
 PIXEL = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
@@ -741,6 +741,9 @@ def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
     assert pdf_pages(pdf).count == 1
 
 
+NOTE = b"<< /Type /Annot /Subtype /Text /Contents (Pay <5,000) /Rect [9 9 99 99] >>"
+
+
 def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
     desk,
     enclose,
@@ -748,10 +751,13 @@ def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
     message = enclose(
         ("offer.pdf", INVOICE_PDF, "application/pdf"),
         ("locked.pdf", office_files.locked_pdf()),
+        ("noted.pdf", office_files.pdf_page(b"", NOTE, page=b"/Annots [5 0 R]")),
     )
     page = view(desk, message, 2, "pages/").text
     assert SENTENCES["locked"] in page
-    assert ">2 parts unread</span>" in unread(desk, message)
+    assert ">3 parts unread</span>" in unread(desk, message)
+    page = compact(view(desk, message, 3, "pages/").text)
+    assert "<b>A note:</b> <bdi>Pay &lt;5,000" in page
 
     page = view(desk, message, 1, "pages/", **{"HX-Request": "true"}).text
     assert f'src="/queue/{message.public_id}/files/1/pages/1/"' in page

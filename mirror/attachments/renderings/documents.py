@@ -13,6 +13,7 @@ from mirror.attachments.renderings.office import (
     Run,
     column_name,
     nearest,
+    number_of,
 )
 
 # In half points: letters of this size or smaller get the mark "tiny".
@@ -99,6 +100,8 @@ class PartReader:
         self.package = package
         self.outline = outline
         self.lists: _Lists | None = None
+        # Letters of this size or smaller are "tiny", in the units of the program.
+        self.tiny = TINY
         # The parts and addresses that are in the outline.
         self.seen: set[str] = set()
         self._styles: dict[str, Element] = {}
@@ -218,7 +221,7 @@ class PartReader:
             yield "☒" if _is_on(state) else "☐", mark
         elif tag == "ddList":
             entries = [one.get("val", "") for one in element.iterfind("listEntry")]
-            chosen = int(value_of(element, "result") or 0)
+            chosen = number_of(value_of(element, "result"))
             yield entries[chosen] if chosen < len(entries) else "", mark
         children: Iterable[Element] = element
         if tag == "AlternateContent":
@@ -269,7 +272,7 @@ class PartReader:
         if any(map(_is_on, styled if own is None else [own])):
             return "hidden"
         properties = run.find("rPr")
-        return look_of(properties, TINY) if properties is not None else ""
+        return look_of(properties, self.tiny) if properties is not None else ""
 
 
 def look_of(properties: Element, tiny: int) -> str:
@@ -279,7 +282,9 @@ def look_of(properties: Element, tiny: int) -> str:
     # Reversed, so that the first of several elements with the same name counts.
     by_name = {one.tag: one for one in reversed(properties)}
     color = by_name.get("color", properties)
-    if color.get("val", color.get("rgb", ""))[-6:].upper() == "FFFFFF":
+    value = color.get("val") or color.get("rgb") or color.get("theme") or ""
+    # The first colour of a theme is that of the paper.
+    if value[-6:].upper() in ("FFFFFF", "0"):
         return "white"
     size = by_name["sz"].get("val", "") if "sz" in by_name else ""
     if size.isdigit() and int(size) <= tiny:
@@ -342,12 +347,12 @@ class _Lists:
     def label(self, properties: Element) -> str:
         """Return what Word writes before the next item with these properties."""
         name, levels = self._lists.get(value_of(properties, "numId"), ("", {}))
-        at = int(value_of(properties, "ilvl") or 0)
+        at = number_of(value_of(properties, "ilvl"))
         level = levels.get(str(at))
         if level is None:
             return ""
         counts = self._counts.setdefault(name, {})
-        first = int(value_of(level, "start") or 0)
+        first = number_of(value_of(level, "start"))
         counts[at] = counts.get(at, first - 1) + 1
         for deeper in [one for one in counts if one > at]:
             del counts[deeper]

@@ -123,6 +123,11 @@ def nearest(element: Element, tag: str) -> Iterator[Element]:
             yield from nearest(child, tag)
 
 
+def number_of(text: str | None) -> int:
+    """Return the number in an attribute; 0 if there is none, or a very large one."""
+    return int(text) if text and text.isdigit() and len(text) < 9 else 0
+
+
 def column_name(column: int) -> str:
     """Return the letters of a sheet's column, such as AB; the first column is 1."""
     letters = ""

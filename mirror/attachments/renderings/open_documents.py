@@ -14,6 +14,7 @@ from mirror.attachments.renderings.office import (
     Package,
     Run,
     nearest,
+    number_of,
 )
 
 _HREF = "http://www.w3.org/1999/xlink href"
@@ -89,7 +90,7 @@ class _Reader:
         for child in element:
             tag = child.tag
             if tag in ("h", "p"):
-                level = _number(child.get("outline-level", "1"))
+                level = number_of(child.get("outline-level", "1"))
                 runs = joined(self._runs(child, mark))
                 if tag == "h" and len(runs) == 1:
                     words, own = runs[0]
@@ -135,7 +136,7 @@ class _Reader:
             for one in self._lists.get(styles[-1], ()):
                 is_numbered = one.get("num-format") and label
                 if one.get("level") == level and is_numbered:
-                    start = _number(item.get("start-value") or one.get("start-value"))
+                    start = number_of(item.get("start-value") or one.get("start-value"))
                     number = start or number + 1
                     word = numeral(number, one.get("num-format", ""))
                     label = one.get("num-prefix", "") + word
@@ -187,7 +188,7 @@ class _Reader:
         mark = mark or self._looks.get(element.get("style-name", ""), "")
         here = mark or ("inserted" if self._is_inserted else "")
         if tag == "s":
-            yield " " * min(max(_number(element.get("c")), 1), 9999), here
+            yield " " * min(max(number_of(element.get("c")), 1), 9999), here
         yield _SIGNS.get(tag) or element.text or "", here
         for child in element:
             if child.tag in ("h", "p") and not (tag in _MARKS and child is element[0]):
@@ -226,14 +227,10 @@ def _repeated(
     """
     at = 1
     for one in elements:
-        last = at + max(_number(one.get(f"number-{what}-repeated")), 1) - 1
+        last = at + max(number_of(one.get(f"number-{what}-repeated")), 1) - 1
         yield at, last, one
         at = last + 1
 
 
 def _visibility(element: Element) -> str:
     return "hidden" if element.get("visibility") in ("collapse", "filter") else ""
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < 9 else 0

@@ -53,21 +53,20 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
         width, height, _ = _drawn_size(document, index)
         text = ""
         notes: list[Note] = []
+        is_read = text_left > 0 and time.process_time() < BUDGET
         try:
-            if text_left > 0 and time.process_time() < BUDGET:
+            if is_read:
                 text, notes = _read_page(document, index)
         except pypdfium2.PdfiumError:
-            is_whole = False
-        is_whole = is_whole and len(notes) <= MAX_NOTES
-        notes = notes[:MAX_NOTES]
-        text = text[:text_left]
+            is_read = False
+        if len(text) > text_left or len(notes) > MAX_NOTES:
+            is_read = False
+            text = text[:text_left]
+            notes = notes[:MAX_NOTES]
         text_left -= len(text) + sum(len(words) for _, words in notes)
+        is_whole = is_whole and is_read
         pages.append({"width": width, "height": height, "text": text, "notes": notes})
-    return {
-        "count": len(document),
-        "pages": pages,
-        "is_text_whole": is_whole and text_left > 0 and time.process_time() < BUDGET,
-    }
+    return {"count": len(document), "pages": pages, "is_text_whole": is_whole}
 
 
 def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[str, list[Note]]:
@@ -122,9 +121,12 @@ def all_objects(content: bytes) -> bytes:
     """
     copy = io.BytesIO()
     try:
-        pypdfium2.PdfDocument(content).save(copy)
+        document = pypdfium2.PdfDocument(content)
     except pypdfium2.PdfiumError:
         return b""
+    # An error here is none of opening: what is packed may be too large. Then nobody
+    # knows what is in it.
+    document.save(copy)
     return copy.getvalue()
 
 

@@ -15,6 +15,7 @@ from mirror.attachments.renderings.office import (
     Outline,
     Package,
     Run,
+    number_of,
 )
 
 MAX_SHEETS = 50
@@ -38,6 +39,7 @@ class _Book:
         self.package = package
         self.root, self.relations = package.main()
         self.reader = PartReader(package, outline)
+        self.reader.tiny = TINY
         properties = self.root.find("workbookPr")
         self.is_from_1904 = (
             properties is not None and properties.get("date1904") in _TRUE
@@ -53,7 +55,7 @@ class _Book:
         # The number format and the mark of each style of cells.
         self.styles = []
         for style in self.shared("styles", "cellXfs/*"):
-            font = _number(style.get("fontId"))
+            font = number_of(style.get("fontId"))
             mark = fonts[font] if font < len(fonts) else ""
             if mark == "white" and style.get("fillId", "0") != "0":
                 mark = ""
@@ -141,7 +143,7 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
         column: "hidden"
         for one in sheet.iterfind("cols/col")
         for column in columns
-        if _number(one.get("min")) <= column <= _number(one.get("max"))
+        if number_of(one.get("min")) <= column <= number_of(one.get("max"))
         and _is_hidden(one, "width")
     }
     if rows:
@@ -162,7 +164,7 @@ def _value(cell: Element, book: _Book) -> list[Run]:
     """Return what Excel shows in a cell, and the value where that is another one."""
     kind = cell.get("t", "n")
     value = cell.findtext("v", "")
-    style = _number(cell.get("s"))
+    style = number_of(cell.get("s"))
     code, mark = book.styles[style] if style < len(book.styles) else ("", "")
     runs = [(value, "")]
     if kind == "inlineStr":
@@ -187,10 +189,6 @@ def _value(cell: Element, book: _Book) -> list[Run]:
 
 def _is_hidden(element: Element, size: str) -> bool:
     return element.get("hidden") in _TRUE or element.get(size) in ("0", "0.0")
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < 9 else 0
 
 
 def _column(reference: str, otherwise: int) -> int:
