@@ -100,7 +100,7 @@ class _Reader:
             elif tag == "list":
                 self._list(child, mark, [])
             elif tag == "table":
-                is_hidden = child.get("style-name") in self._looks
+                is_hidden = self._looks.get(child.get("style-name", "")) == "hidden"
                 self.outline.heading(
                     child.get("name", ""), level=3, mark="hidden" if is_hidden else ""
                 )
