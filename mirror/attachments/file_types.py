@@ -16,9 +16,9 @@ class Kind:
     """One kind of file."""
 
     name: str
-    words: str
     # Image, text, document, archive, program, media or other.
     family: str
+    words: str
     # Extensions and media types that claim this kind, separated by blanks.
     endings: str = ""
     types: str = ""
@@ -82,6 +82,64 @@ KINDS = {
         Kind("unknown", "unknown kind", "other"),
     )
 }  # fmt: skip
+# The kinds: name, family, words, and the extensions and media types that claim it. A row
+# goes on where the next line is indented.
+_TABLE = """
+png        | image    | PNG picture | png apng | image/png image/apng
+jpeg       | image    | JPEG picture | jpg jpeg jpe jfif | image/jpeg image/jpg image/pjpeg
+gif        | image    | GIF picture | gif | image/gif
+webp       | image    | WebP picture | webp | image/webp
+picture    | other    | picture of another format | tif tiff ico cur heic heif avif |
+    image/tiff image/x-icon image/vnd.microsoft.icon image/heic image/heif image/avif
+svg        | document | SVG drawing, which can hold scripts | svg svgz | image/svg+xml
+pdf        | document | PDF | pdf | application/pdf application/x-pdf
+postscript | document | PostScript | ps eps ai | application/postscript
+rtf        | document | rich text | rtf | application/rtf text/rtf
+html       | document | web page | html htm xhtml shtml | text/html application/xhtml+xml
+xml        | document | XML file | xml xsl rss plist | text/xml application/xml
+docx       | document | Word document | docx docm dotx dotm |
+    application/vnd.openxmlformats-officedocument.wordprocessingml.document
+xlsx       | document | Excel workbook | xlsx xlsm xltx xltm xlsb xlam |
+    application/vnd.openxmlformats-officedocument.spreadsheetml.sheet
+pptx       | document | PowerPoint slides | pptx pptm potx potm ppsx ppsm |
+    application/vnd.openxmlformats-officedocument.presentationml.presentation
+odf        | document | OpenDocument file | odt ods odp odg ott ots |
+    application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet
+    application/vnd.oasis.opendocument.presentation
+ole        | document | old Office file | doc xls ppt dot xlt pps msg msi mpp vsd pub |
+    application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook
+onenote    | document | OneNote notebook, which can hold programs | one | application/onenote
+zip        | archive  | zip archive | zip epub | application/zip application/x-zip-compressed application/epub+zip
+archive    | archive  | archive other than zip | gz tgz bz2 tbz2 xz txz zst 7z rar tar cab |
+    application/gzip application/x-gzip application/x-bzip2 application/x-xz application/zstd
+    application/x-7z-compressed application/vnd.rar application/x-rar-compressed application/x-tar
+    application/vnd.ms-cab-compressed
+iso        | program  | disk image | iso img udf | application/x-iso9660-image
+jar        | program  | Java program | jar war | application/java-archive
+apk        | program  | Android program | apk | application/vnd.android.package-archive
+exe        | program  | Windows program | exe dll scr com sys cpl ocx |
+    application/x-msdownload application/x-dosexec application/vnd.microsoft.portable-executable
+binary     | program  | program | elf so bin run dylib class wasm |
+    application/x-elf application/x-sharedlib application/x-mach-binary application/java-vm application/wasm
+lnk        | program  | Windows shortcut, which starts a program | lnk | application/x-ms-shortcut
+chm        | program  | Windows help file, which can hold scripts | chm | application/vnd.ms-htmlhelp
+script     | program  | script | sh bash py pl rb | text/x-sh text/x-shellscript text/x-python
+media      | media    | sound or film | mp3 mp4 m4a m4v mov ogg oga ogv wav flac webm mkv avi 3gp |
+    audio/mpeg audio/mp4 audio/ogg audio/wav audio/flac video/mp4 video/webm video/quicktime
+csv        | text     | table as text | csv tsv | text/csv text/tab-separated-values
+key        | text     | text with a key or certificate | pem crt cer key asc | application/x-pem-file
+mail       | text     | email as a file | eml mbox | message/rfc822
+text       | text     | plain text |
+    txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json ics vcf |
+    text/plain text/markdown text/x-log application/yaml text/yaml application/toml application/json text/calendar
+    text/vcard
+empty      | other    | empty file |  |
+unknown    | other    | unknown kind |  |
+"""
+KINDS: dict[str, Kind] = {}
+for _row in _TABLE.strip().replace("\n ", " ").splitlines():
+    _name, *_columns = map(str.strip, _row.split("|"))
+    KINDS[_name] = Kind(_name, *_columns)
 
 _BY_ENDING = {
     ending: kind for kind in KINDS.values() for ending in kind.endings.split()
