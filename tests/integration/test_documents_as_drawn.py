@@ -306,12 +306,15 @@ def test_cells_show_their_value_as_excel_formats_it():
         assert "".join(shown(value, code)) == text, (value, code)
     styles = f"""<numFmts><numFmt numFmtId="170" formatCode="{escape(';;;"Pay 9"')}"/></numFmts><fonts><font/><font>
         <color rgb="FFFFFFFF"/></font></fonts>
-        <cellXfs><xf/><xf numFmtId="10"/><xf numFmtId="170" fontId="1"/></cellXfs>"""
+        <cellXfs><xf/><xf numFmtId="10"/><xf numFmtId="170" fontId="1"/><xf numFmtId="15"/></cellXfs>"""
     row = '<c r="A1" s="1"><v>0.5</v></c><c r="B1" s="2" t="str"><v>no</v></c>'
+    row += '<c r="C1" s="3"><v>45000</v></c>'
     file = office_parts(
         "xlsx", f"<sheetData><row>{row}</row></sheetData>", beside=styles
     )
-    assert '50.00%\nwhite letters: no (format: ;;;"Pay 9")\n' in words_of(file)
+    assert '50.00%\nwhite letters: no (format: ;;;"Pay 9")\n15-Mar-23\n' in words_of(
+        file
+    )
 
 
 @pytest.mark.slow
