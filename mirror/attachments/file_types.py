@@ -24,64 +24,6 @@ class Kind:
     types: str = ""
 
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("png", "PNG picture", "image", "png apng", "image/png image/apng"),
-        Kind("jpeg", "JPEG picture", "image", "jpg jpeg jpe jfif", "image/jpeg image/jpg image/pjpeg"),
-        Kind("gif", "GIF picture", "image", "gif", "image/gif"),
-        Kind("webp", "WebP picture", "image", "webp", "image/webp"),
-        Kind("picture", "picture of another format", "other", "tif tiff ico cur heic heif avif",
-              "image/tiff image/x-icon image/vnd.microsoft.icon image/heic image/heif image/avif"),
-        Kind("svg", "SVG drawing, which can hold scripts", "document", "svg svgz", "image/svg+xml"),
-        Kind("pdf", "PDF", "document", "pdf", "application/pdf application/x-pdf"),
-        Kind("postscript", "PostScript", "document", "ps eps ai", "application/postscript"),
-        Kind("rtf", "rich text", "document", "rtf", "application/rtf text/rtf"),
-        Kind("html", "web page", "document", "html htm xhtml shtml", "text/html application/xhtml+xml"),
-        Kind("xml", "XML file", "document", "xml xsl rss plist", "text/xml application/xml"),
-        Kind("docx", "Word document", "document", "docx docm dotx dotm",
-              "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
-        Kind("xlsx", "Excel workbook", "document", "xlsx xlsm xltx xltm xlsb xlam",
-              "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-        Kind("pptx", "PowerPoint slides", "document", "pptx pptm potx potm ppsx ppsm",
-              "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
-        Kind("odf", "OpenDocument file", "document", "odt ods odp odg ott ots",
-              "application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet "
-              "application/vnd.oasis.opendocument.presentation"),
-        Kind("ole", "old Office file", "document", "doc xls ppt dot xlt pps msg msi mpp vsd pub",
-              "application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook"),
-        Kind("onenote", "OneNote notebook, which can hold programs", "document", "one", "application/onenote"),
-        Kind("zip", "zip archive", "archive", "zip epub",
-              "application/zip application/x-zip-compressed application/epub+zip"),
-        Kind("archive", "archive other than zip", "archive", "gz tgz bz2 tbz2 xz txz zst 7z rar tar cab",
-              "application/gzip application/x-gzip application/x-bzip2 application/x-xz application/zstd "
-              "application/x-7z-compressed application/vnd.rar application/x-rar-compressed application/x-tar "
-              "application/vnd.ms-cab-compressed"),
-        Kind("iso", "disk image", "program", "iso img udf", "application/x-iso9660-image"),
-        Kind("jar", "Java program", "program", "jar war", "application/java-archive"),
-        Kind("apk", "Android program", "program", "apk", "application/vnd.android.package-archive"),
-        Kind("exe", "Windows program", "program", "exe dll scr com sys cpl ocx",
-              "application/x-msdownload application/x-dosexec application/vnd.microsoft.portable-executable"),
-        Kind("binary", "program", "program", "elf so bin run dylib class wasm",
-              "application/x-elf application/x-sharedlib application/x-mach-binary application/java-vm "
-              "application/wasm"),
-        Kind("lnk", "Windows shortcut, which starts a program", "program", "lnk", "application/x-ms-shortcut"),
-        Kind("chm", "Windows help file, which can hold scripts", "program", "chm", "application/vnd.ms-htmlhelp"),
-        Kind("script", "script", "program", "sh bash py pl rb", "text/x-sh text/x-shellscript text/x-python"),
-        Kind("media", "sound or film", "media", "mp3 mp4 m4a m4v mov ogg oga ogv wav flac webm mkv avi 3gp",
-              "audio/mpeg audio/mp4 audio/ogg audio/wav audio/flac video/mp4 video/webm video/quicktime"),
-        Kind("csv", "table as text", "text", "csv tsv", "text/csv text/tab-separated-values"),
-        Kind("key", "text with a key or certificate", "text", "pem crt cer key asc", "application/x-pem-file"),
-        Kind("mail", "email as a file", "text", "eml mbox", "message/rfc822"),
-        Kind("calendar", "calendar", "text", "ics ifb", "text/calendar application/ics"),
-        Kind("text", "plain text", "text",
-              "txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json vcf",
-              "text/plain text/markdown text/x-log application/yaml text/yaml application/toml application/json "
-              "text/vcard"),
-        Kind("empty", "empty file", "other"),
-        Kind("unknown", "unknown kind", "other"),
-    )
-}  # fmt: skip
 # The kinds: name, family, words, and the extensions and media types that claim it. A row
 # goes on where the next line is indented.
 _TABLE = """
@@ -129,10 +71,10 @@ media      | media    | sound or film | mp3 mp4 m4a m4v mov ogg oga ogv wav flac
 csv        | text     | table as text | csv tsv | text/csv text/tab-separated-values
 key        | text     | text with a key or certificate | pem crt cer key asc | application/x-pem-file
 mail       | text     | email as a file | eml mbox | message/rfc822
+calendar   | text     | calendar | ics ifb | text/calendar application/ics
 text       | text     | plain text |
-    txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json ics vcf |
-    text/plain text/markdown text/x-log application/yaml text/yaml application/toml application/json text/calendar
-    text/vcard
+    txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json vcf |
+    text/plain text/markdown text/x-log application/yaml text/yaml application/toml application/json text/vcard
 empty      | other    | empty file |  |
 unknown    | other    | unknown kind |  |
 """
