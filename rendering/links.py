@@ -267,6 +267,9 @@ def unicode_host(host: str) -> str:
     return ".".join(labels)
 
 
+_EAST_ASIAN = set("HIRAGANA KATAKANA HANGUL BOPOMOFO".split())
+
+
 @lru_cache(maxsize=8192)
 def scripts(word: str) -> frozenset[str]:
     """Return the scripts that the letters of `word` belong to, by the first word of
@@ -279,8 +282,8 @@ def scripts(word: str) -> frozenset[str]:
         for letter in word[:253]
         if letter.isalpha()
     }
-    if names & {"HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"}:
-        names -= {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "LATIN"}
+    if names & _EAST_ASIAN:
+        names -= _EAST_ASIAN | {"CJK", "LATIN"}
         names.add("EAST ASIAN")
     return frozenset(names - {"FULLWIDTH", "MODIFIER"})
 
@@ -297,7 +300,8 @@ def _claim(texts: Sequence[str], around: tuple[str, str, str], target: str) -> s
     written_to = set()
     for address in recipients_of(target)[:_MOST_COMPARED]:
         local, _, domain = address.rpartition("@")
-        written_to |= {("", _ascii_host(domain)), (local, _ascii_host(domain))}
+        domain = _ascii_host(domain)
+        written_to |= {("", domain), (local, domain)}
 
     def goes_to(named: NamedHost) -> bool:
         named_host = _ascii_host(named.host)

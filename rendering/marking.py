@@ -59,11 +59,11 @@ class Drawing:
         self.blocked: list[RemotePicture] = []
         self.is_coloured = False
         self._unread_links = iter(read_links(form.marked))
-        # Open elements: tag, whether it strikes its words out, and its link.
-        self._stack: list[tuple[str, bool, Link | None]] = []
-        self._preformatted = 0
-        self._struck = 0
-        self._raised = 0
+        # Open elements: tag, the tags around its words ("s" for a line through them
+        # too), and its link.
+        self._stack: list[tuple[str, frozenset[str], Link | None]] = [
+            ("", frozenset(), None)
+        ]
         # Of all pictures drawn so far: characters of base64, and pixels.
         self._drawn = 0
         self._pixels = 0
@@ -100,21 +100,15 @@ class Drawing:
             link = replace(next(self._unread_links), mark=self._next_mark("link"))
             self.links.append(link)
             written += f' id="{link.mark}" title="{html.escape(link.target)}"'
-        is_struck = tag == "s" or "line-through" in style
         if tag != "s":
             self.out.append(f"<{tag}{written}>")
         if tag not in VOID:
-            self._stack.append((tag, is_struck, link))
-            self._preformatted += tag == "pre"
-            self._struck += is_struck
-            self._raised += tag in RAISING
+            struck = {"s"} if "line-through" in style else set()
+            self._stack.append((tag, self._stack[-1][1] | struck | {tag}, link))
 
     # Draws the end of the innermost open element, and where it goes if it is a link.
     def _end(self) -> None:
-        tag, is_struck, link = self._stack.pop()
-        self._preformatted -= tag == "pre"
-        self._struck -= is_struck
-        self._raised -= tag in RAISING
+        tag, _, link = self._stack.pop()
         if tag == "ins":
             self.out.append("</span>")
             self.text.append("] ")
@@ -141,7 +135,7 @@ class Drawing:
         drawn = html.escape(named(label, self.tally))
         self.out.append(f'<span id="{mark}" class="ghost">{drawn}')
         self.text.append(f" [{label}")
-        self._stack.append(("ins", False, None))
+        self._stack.append(("ins", self._stack[-1][1], None))
 
     # Draws a picture if it may be drawn, else a box that says why it is not shown.
     def _picture(self, attributes: Values) -> None:
@@ -170,8 +164,9 @@ class Drawing:
             label = f"remote picture not loaded: {target}"
             label += f" (tracking pixel: {tracking})" if tracking else ""
             mark = self._next_mark("part")
-            host = host_of(source)
-            self.blocked.append(RemotePicture(source[:2000], host, mark, tracking))
+            self.blocked.append(
+                RemotePicture(source[:2000], host_of(source), mark, tracking)
+            )
         elif scheme == "cid":
             label = f"attached picture, not shown here: {source[4:200]}"
         elif not source and not alt:
@@ -183,6 +178,7 @@ class Drawing:
         """Write text, with a mark for each invisible character in it."""
         if text.strip() in _LINE_FILLERS and not "".join(self.plain[-1:]).strip():
             return
+        around = self._stack[-1][1]
         for is_mark, piece in pieces(text, self.tally):
             if is_mark:
                 self.out.append(
@@ -191,10 +187,10 @@ class Drawing:
                 self.text.append(f"[{piece}]")
                 continue
             drawn = html.escape(piece, quote=False)
-            has_line = self._struck > 0 and not piece.isspace()
+            has_line = "s" in around and not piece.isspace()
             self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
-            folded = piece if self._preformatted else _BLANKS.sub(" ", piece)
-            if self._raised and folded.lower() == folded.upper():
+            folded = piece if "pre" in around else _BLANKS.sub(" ", piece)
+            if around & RAISING and folded.lower() == folded.upper():
                 # A number: 10 with a raised 6 is not 106.
                 folded = folded.translate(RAISED)
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)

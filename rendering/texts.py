@@ -21,7 +21,7 @@ _READ = tuple(
 _SPACES = re.compile(r"\s+")
 # Digits that are raised or lowered, so that 10 with a raised 6 is not 106.
 RAISED = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
-RAISING = ("sup", "sub")
+RAISING = {"sup", "sub"}
 # A cell with nothing but a number, and how many characters of its column's head are put
 # before it.
 _BARE = re.compile(r"[0-9][0-9.,'’ ]{0,30}")
