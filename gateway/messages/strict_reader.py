@@ -73,8 +73,12 @@ def _read(message: Message) -> Approved:
         if not isinstance(content, bytes):
             continue
         if part["Content-Disposition"]:
-            name = part.get_param("filename", header="Content-Disposition")
-            files.append((collapse_rfc2231_value(name or ""), content))
+            name = part.get_param("filename", "", header="Content-Disposition")
+            # Of a name without a character set, it would take off a second pair of
+            # quotation marks.
+            if isinstance(name, tuple):
+                name = collapse_rfc2231_value(name)
+            files.append((name, content))
         else:
             charset = part.get_content_charset() or ""
             bodies[part.get_content_type()] = in_lines(content.decode(charset))

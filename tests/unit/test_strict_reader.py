@@ -61,6 +61,10 @@ def try_letters(number, seed):
 
 def test_strict_reader_gets_what_was_written():
     try_letters(150, 1)
+    # Names that begin and end with what a careless reader takes off.
+    for name in ("<b>", '""', "<é>", '"é"', "'a'", "\\", 'a\\"b'):
+        parts = ("x", "x", "x", "x", name)
+        check(written(*parts), approved(*parts))
 
 
 def test_message_that_differs_is_found():
