@@ -206,8 +206,13 @@ def test_text_is_that_of_the_written_form():
         "<a href='https://y.example'>y</a> 10<sup>2</sup> <del>9</del> <img alt='5 > 4'>"
         "<span style='display:block'>Due 40</span><span style='float:left'>50</span>z"
         "<div style='float:left;display:flex'><span>Room 1</span><span>2 nights</span></div>"
+        "<blockquote>We <blockquote>agree</blockquote>to pay</blockquote>No, "
+        "<span style='text-decoration:line-through'>8</span><pre>a  b\n c</pre>"
     )
-    lines = "Pay 5|- a|- b|1 2|4. x|y (https://y.example) 10^2 ~~9~~ 5 > 4|Due 40|50 z|Room 1 2 nights"
+    lines = (
+        "Pay 5|- a|- b|1 2|4. x|y (https://y.example) 10^2 ~~9~~ [5 > 4]|Due 40|50 z|Room 1 2 nights"
+        "|> We|> > agree|> to pay|No, ~~8~~|a  b| c"
+    )
     assert text_from_html(form.html).split("\n\n") == lines.split("|")
 
 
