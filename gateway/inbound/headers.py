@@ -9,6 +9,7 @@ that the database can store.
 import codecs
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from email.errors import InvalidHeaderDefect
@@ -39,7 +40,7 @@ MAX_ADDRESSES = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _UNKEEPABLE = re.compile(r"[\x00\ud800-\udfff]")
 # A reference longer than the column of ids (300) cannot be one of ours.
-_ID = re.compile(r"<[!-;=?-~]{1,298}>")
+_ID = re.compile(r"<[\s!-;=?-~]{1,298}>")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
 
 
@@ -64,6 +65,11 @@ _NO_CHARSETS = frozenset(
 # The beginning of an encoded word (RFC 2047), with its character set.
 _ENCODED = re.compile(
     r"=\?([\w.:-]{1,40})(?=(?:\*[\w-]{1,40})?\?[bq]\?)", re.IGNORECASE
+)
+# Encoded words of one character set, of which a character may be in two.
+_WORDS = re.compile(
+    r"=\?([\w.:-]{1,40})\?[bq]\?[^?\s]*+\?=(?:\s++=\?\1\?[bq]\?[^?\s]*+\?=)++",
+    re.IGNORECASE,
 )
 
 
@@ -95,6 +101,7 @@ class BoundedPolicy(EmailPolicy):
             : MAX_MIME_HEADER if name.lower().startswith("content-") else MAX_HEADER
         ]
         text = _ENCODED.sub(lambda word: f"=?{codec_of(word[1]) or word[1]}", text)
+        text = _WORDS.sub(_in_one_word, text)
         # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
@@ -120,6 +127,14 @@ def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
         linesep="\r\n",
         cte_type="8bit",
     )
+
+
+def _in_one_word(words: re.Match[str]) -> str:
+    with suppress(Exception):
+        [(content, _)] = decode_header(words[0])
+        encoded = b64encode(content.decode(words[1], "replace").encode())
+        return f"=?utf-8?b?{encoded.decode()}?="
+    return words[0]
 
 
 def codec_of(label: str) -> str | None:
@@ -158,6 +173,11 @@ def storable(text: str) -> str:
     return _UNKEEPABLE.sub(lambda found: "" if found[0] == "\x00" else "�", text)
 
 
+def written(message: Message, name: str) -> list[str]:
+    """Return the headers of this name, in lower case, as they came."""
+    return [str(value) for key, value in message.raw_items() if key.lower() == name]
+
+
 def line_of(message: Message, name: str, *, most: int = MAX_SUBJECT) -> str:
     """Return a header as one line of text; empty if there is none."""
     return one_line(str(message.get(name, "")))[:most]
@@ -173,9 +193,8 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
     once; unusable addresses are left out.
     """
     names: dict[str, str] = {}
-    written = [str(raw) for key, raw in message.raw_items() if key.lower() == name]
     headers: list[Any] = message.get_all(name, [])
-    for header, raw in list(zip(headers, written, strict=True))[:10]:
+    for header, raw in list(zip(headers, written(message, name), strict=True))[:10]:
         if (parsed := getattr(header, "addresses", None)) is None:
             people = [("", address) for address in _ADDRESS.findall(str(header))]
         elif any(isinstance(one, InvalidHeaderDefect) for one in header.defects):
@@ -212,13 +231,18 @@ def _people_in(header: str) -> list[tuple[str, str]]:
 
 
 def ids_of(message: Message, name: str) -> list[str]:
-    """Return the message ids in a header. Of a long list only the last are kept, which
-    belong to the nearest messages of the thread.
+    """Return the message ids in a header, without the blanks at which one was folded.
+    Some programs encode them, or leave the brackets away. Of a long list only the last
+    are kept, which belong to the nearest messages of the thread.
     """
-    value = next(
-        (str(value) for key, value in message.raw_items() if key.lower() == name), ""
-    )
-    return list(dict.fromkeys(_ID.findall(value[-MAX_HEADER:])))[-MAX_IDS:]
+    value = " ".join(written(message, name))[-MAX_HEADER:]
+    if "=?" in value:
+        with suppress(Exception):
+            value = str(make_header(decode_header(value)))
+    if "<" not in value:
+        value = " ".join(f"<{word}>" for word in value.split() if "@" in word[1:])
+    ids = ("".join(one.split()) for one in _ID.findall(value))
+    return list(dict.fromkeys(ids))[-MAX_IDS:]
 
 
 MAX_RECIPIENTS_REPORTED = 100

@@ -22,6 +22,7 @@ from gateway.attachments import File
 from gateway.inbound.headers import (
     MAX_HEADER,
     MAX_NAME,
+    MAX_SUBJECT,
     bounded_policy,
     codec_of,
     decoded,
@@ -46,8 +47,12 @@ MAX_HOPS = 30
 # Bytes given to the library at a time.
 _PIECE = 64 * 1024
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
+# What some programs write before the first header, and a name with a blank after it.
+_BEFORE = re.compile(rb"\A(?:\xef\xbb\xbf|[ \t]*+[\r\n]|>From [^\r\n]*+)++")
+_NAME = re.compile(rb"^([!-9;-~]++)[ \t]++:", re.MULTILINE)
 # A header that each server adds.
 _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_COMMENT = re.compile(r"\([^()]*+\)")
 # The words of Auto-Submitted that are stored; another word becomes the first of them.
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
 T = TypeVar("T")
@@ -85,10 +90,12 @@ def read_mail(content: bytes) -> Mail:
     """Return the message in `content`. Raises NotAccepted for a loop and for mail that
     is built to cost time or memory.
     """
+    content = _BEFORE.sub(b"", content)
     ending = _END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
     if ending is None and len(content) > MAX_HEADERS_BYTES:
         raise NotAccepted("552 5.3.4 The headers are larger than 256 kB")
     headers = content[: ending.start() if ending else None]
+    content = _NAME.sub(rb"\1:", headers) + content[len(headers) :]
     if len(_HOP.findall(headers)) >= MAX_HOPS:
         raise NotAccepted(
             f"554 5.4.6 The message has passed {MAX_HOPS} servers: this is a loop"
@@ -107,8 +114,11 @@ def read_mail(content: bytes) -> Mail:
         if others := [f"{other} <{address}>" for other, address in senders[1:]]:
             # Part of the name, so that readers know of them.
             name = ", ".join([name[: MAX_NAME // 2], *others]).lstrip(", ")
+        subject = line_of(message, "subject")
         # A header is longer than the part of it that is read.
-        if any(len(str(value)) > MAX_HEADER for _, value in message.raw_items()):
+        if len(subject) == MAX_SUBJECT or any(
+            len(str(value)) > MAX_HEADER for _, value in message.raw_items()
+        ):
             parts.cut.insert(0, "headers")
         return Mail(
             message_id=next(iter(ids_of(message, "message-id")), ""),
@@ -119,7 +129,7 @@ def read_mail(content: bytes) -> Mail:
             reply_to=[address for _, address in people_of(message, "reply-to")],
             to=[address for _, address in people_of(message, "to")],
             cc=[address for _, address in people_of(message, "cc")],
-            subject=line_of(message, "subject"),
+            subject=subject,
             text=parts.text,
             html=parts.html,
             files=parts.files,
@@ -143,15 +153,18 @@ def _automatic(message: Message) -> str:
     """Return what kind of program wrote a message, as Auto-Submitted says (RFC 3834) or
     what older programs write; empty for a person.
     """
-    word = line_of(message, "auto-submitted", most=100).partition(";")[0].strip()
-    if word:
-        if (word := word.lower()) == "no":
+    word = _COMMENT.sub("", line_of(message, "auto-submitted", most=100))
+    if word := word.partition(";")[0].strip().lower():
+        if word == "no":
             return ""
         return word if word in _AUTOMATIC else "auto-generated"
-    is_answer = line_of(message, "precedence").lower() == "auto_reply" or any(
+    precedence = line_of(message, "precedence").lower()
+    is_answer = precedence == "auto_reply" or any(
         line_of(message, name) for name in ("x-autoreply", "x-autorespond")
     )
-    return "auto-replied" if is_answer else ""
+    if is_answer:
+        return "auto-replied"
+    return "auto-generated" if precedence in ("bulk", "junk") else ""
 
 
 class _TooManyParts(Exception):

@@ -127,6 +127,35 @@ def test_sender_is_the_address_that_mail_servers_answer_to():
         assert (got.sender_name, got.sender, got.reply_to) == (name, address, [address])
 
 
+def encoded(text, codec="utf-8"):
+    return base64.b64encode(text.encode(codec))
+
+
+def test_headers_are_read_as_mail_programs_read_them():
+    jis = encoded("ご請求書", "iso2022_jp")[:8], encoded("ご請求書", "iso2022_jp")[8:]
+    gbk = encoded("发票", "gbk")[:4], encoded("发票", "gbk")[4:]
+    for head, field, value in (
+        (b"Subject: =?gb2312?B?%b?= =?gb2312?B?%b?=" % gbk, "subject", "发票"),
+        (b"Subject: =?ISO-2022-JP?B?%b?=\r\n =?ISO-2022-JP?B?%b?=" % jis, "subject", "ご請求書"),
+        (b"X-Spam : no\r\nSubject\t: Order", "subject", "Order"),
+        (b"\xef\xbb\xbfSubject: Order", "subject", "Order"),
+        (b" \r\n\r\nSubject: Order", "subject", "Order"),
+        (b">From dana Mon Mar  2\r\nSubject: Order", "subject", "Order"),
+        (b"Subject: " + b"A" * 1_500, "cut", ["headers"]),
+        (b"Message-ID: 7@northwind.example", "message_id", "<7@northwind.example>"),
+        (b"In-Reply-To: a@x.example", "in_reply_to", ["<a@x.example>"]),
+        (b"In-Reply-To:\r\nIn-Reply-To: <a@x.example>", "in_reply_to", ["<a@x.example>"]),
+        (b"References: <a-long@\r\n x.example> < b@x.example >", "references", ["<a-long@x.example>", "<b@x.example>"]),
+        (b"In-Reply-To: =?utf-8?q?=3Ca=40x=2Eexample=3E?=", "in_reply_to", ["<a@x.example>"]),
+        (b"In-Reply-To: Your mail of Monday", "in_reply_to", []),
+        (b"Auto-Submitted: no (a person)", "automatic", ""),
+        (b"Auto-Submitted: (by x) auto-replied (vacation)", "automatic", "auto-replied"),
+        (b"Precedence: bulk", "automatic", "auto-generated"),
+        (b"Precedence: list", "automatic", ""),
+    ):  # fmt: skip
+        assert getattr(read_mail(head + b"\r\n\r\nx"), field) == value, head
+
+
 def test_flowed_text_is_joined_as_its_writer_saw_it():
     for format, body, text in (
         ("flowed; delsp=yes", "Write to dana@nor \nthwind.example today.", "Write to dana@northwind.example today."),
