@@ -9,18 +9,22 @@ set is wrong it is guessed, and file names lose everything that could lead elsew
 import codecs
 import re
 import unicodedata
+from binascii import a2b_base64
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 from email.parser import BytesFeedParser
 from html import escape
-from itertools import count
+from itertools import count, groupby
 from typing import Any, TypeVar
 
 from common.text_from_html import text_from_html
 from gateway.attachments import File
 from gateway.inbound.headers import (
     MAX_HEADER,
+    MAX_MIME_HEADER,
     MAX_NAME,
     MAX_SUBJECT,
     bounded_policy,
@@ -31,6 +35,7 @@ from gateway.inbound.headers import (
     people_of,
     read_report,
     storable,
+    written,
 )
 from gateway.inbound.received_mail import (
     MAX_HEADERS_BYTES,
@@ -72,6 +77,17 @@ _META = re.compile(
     rb"<meta\b[^>]{0,200}?\bcharset\s{0,9}=\s{0,9}[\"']?([\w.:-]{1,40})", re.IGNORECASE
 )
 _MOST_BEFORE_META = 1024
+# The character set in a header, however it is written.
+_CHARSET = re.compile(
+    r"\bcharset(?:\*=[\w-]*+'[\w-]*+'|[\s=:]++[\"']?+)([\w.:-]{1,40})", re.IGNORECASE
+)
+# Text, if it is the whole message.
+_TEXTS = ("plain/text", "text/enriched", "text/markdown")
+# What lines of words have and base64 has not; and all that base64 has not.
+_IN_WORDS = re.compile(rb"[\s_@.:]")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]++")
+# A file's name without quotation marks, which may have blanks.
+_BARE_NAME = re.compile(r"\b(?:file)?name\s*+=\s*+([^\s\";][^\";]*+)", re.IGNORECASE)
 # For the name of an attachment that has none.
 _EXTENSIONS = {
     "text/plain": ".txt",
@@ -225,18 +241,21 @@ def split_parts(message: Message) -> BodyParts:
             ]
             continue
         kind = _safely(part.get_content_type, "")
-        name = _safely(part.get_filename, None) or ""
-        if not _CONTENT_TYPE.fullmatch(kind):
-            kind = "application/octet-stream"
+        found = _CONTENT_TYPE.match(kind)
+        kind = found[0] if found else "application/octet-stream"
+        if part is message and kind in _TEXTS:
+            kind = "text/plain"
+        name = _name_of(part)
+        content = _content(part)
         is_file = _safely(part.get_content_disposition, None) == "attachment"
         texts, htmls = sections.setdefault(number or next(numbers), ([], []))
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
-            texts.append(_text(part))
+            texts.append(_text(part, content))
         elif not is_file and kind == "text/html":
-            declared = _META.search(_content(part)[:_MOST_BEFORE_META])
-            htmls.append(_text(part, declared[1].decode() if declared else ""))
+            declared = _META.search(content[:_MOST_BEFORE_META])
+            htmls.append(_text(part, content, declared[1].decode() if declared else ""))
         else:
-            _attach(parts, file_name(name, kind), kind, _content(part))
+            _attach(parts, file_name(name, kind), kind, content)
     bodies = [
         (
             "\n\n".join(text.strip("\n") for text in texts if text.strip()),
@@ -274,11 +293,13 @@ def _text_of(html: str) -> str:
         return without_tags(html)
 
 
-def _text(part: Message, declared: str = "") -> str:
+def _text(part: Message, content: bytes, declared: str = "") -> str:
     # Returns the text of a part, with line ends as \n. `declared` is the character set
     # that it names itself; its header counts more.
-    charset = _safely(part.get_content_charset, None) or declared
-    text = storable(decode(_content(part), charset))
+    header = " ".join(written(part, "content-type"))[:MAX_MIME_HEADER]
+    found = _CHARSET.search(header)
+    charset = found[1] if found else declared
+    text = storable(decode(content, charset))
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     parameters = {
         name.lower(): str(value).lower()
@@ -314,25 +335,67 @@ def unwrapped(text: str, *, keeps_blanks: bool) -> str:
 
 def decode(content: bytes, charset: str) -> str:
     """Return text in its declared character set, or in the most probable one if that is
-    missing or unknown. A byte order mark counts more than a declaration.
+    missing, unknown or UTF-8 by mistake. A byte order mark counts more than a
+    declaration.
     """
     for mark, name in _MARKS.items():
         if content.startswith(mark):
             return content.decode(name, "replace")
     if codec := codec_of(charset):
-        return content.decode(codec, "replace")
+        text = content.decode(codec, "replace")
+        if codec != "utf-8" or not text.replace("\ufffd", "").isascii():
+            return text
     return decoded(content.decode("ascii", "surrogateescape"))
 
 
 def _content(part: Message) -> bytes:
     # Returns the decoded bytes of a part, or those of the messages that it encloses.
+    name = "content-transfer-encoding"
+    encoding = str(part.get(name, "")).lower()
+    # The library takes only the exact name of an encoding.
+    if "quoted" in encoding:
+        part.replace_header(name, "quoted-printable")
+    if is_base64 := "base64" in encoding:
+        part.replace_header(name, "8bit")
     inner = part.get_payload() if part.is_multipart() else None
+    content: object = _safely(lambda: part.get_payload(decode=True), None)
     if isinstance(inner, list):
-        return b"\r\n".join(
+        content = b"\r\n".join(
             _safely(one.as_bytes, b"") for one in inner if isinstance(one, Message)
         )
-    content: object = _safely(lambda: part.get_payload(decode=True), None)
-    return content if isinstance(content, bytes) else b""
+    if not isinstance(content, bytes):
+        return b""
+    return _from_base64(content) if is_base64 else content
+
+
+def _from_base64(content: bytes) -> bytes:
+    # Returns decoded bytes. Lines that are not encoded stay as they are, such as the
+    # footer of a list; a second text may come after the padding.
+    with suppress(ValueError):
+        return a2b_base64(b"".join(content.split()), strict_mode=True)
+    decoded = bytearray()
+    lines = map(bytes.strip, content.splitlines())
+    for has_words, run in groupby(lines, lambda one: bool(_IN_WORDS.search(one))):
+        text = b"\n".join(run)
+        if has_words:
+            decoded += b"\n" + text
+            continue
+        for piece in text.split(b"="):
+            piece = _NOT_BASE64.sub(b"", piece)
+            whole = len(piece) - (len(piece) % 4 == 1)
+            decoded += a2b_base64(piece[:whole] + b"==")
+    return bytes(decoded)
+
+
+def _name_of(part: Message) -> str:
+    # Returns the name of a file, also one that needs quotation marks and has none.
+    name = _safely(part.get_filename, None) or ""
+    for header in written(part, "content-disposition") + written(part, "content-type"):
+        bare = _BARE_NAME.search(header[:MAX_MIME_HEADER])
+        if bare and bare[1].startswith(name):
+            with suppress(Exception):
+                return str(make_header(decode_header(bare[1].strip("' \t\r\n"))))
+    return name
 
 
 def file_name(name: str, kind: str) -> str:

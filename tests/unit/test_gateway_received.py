@@ -106,6 +106,16 @@ def test_character_sets_are_those_that_browsers_read():
         head = f"Subject: {subject}\r\nContent-Type: text/plain; charset={label}\r\n"
         got = read_mail(head.encode() + b"\r\n" + body)
         assert (got.subject, got.text) == (text, text), label
+    for charset in (
+        "='windows-1251'",
+        "==windows-1251",
+        '="windows-1251;"',
+        ": cp1251",
+    ):
+        kind = f"Content-Type: text/plain; charset{charset}"
+        assert part(kind.encode(), "Да".encode("cp1251")).text == "Да", charset
+    utf8 = b"Content-Type: text/plain; charset=utf-8"
+    assert part(utf8, "Größe".encode("cp1252")).text == "Größe"
     for kind, body, text in (
         ("text/plain", "こんにちは".encode("iso2022_jp"), "こんにちは"),
         ("text/plain", "grün".encode("utf-16"), "grün"),
@@ -154,6 +164,44 @@ def test_headers_are_read_as_mail_programs_read_them():
         (b"Precedence: list", "automatic", ""),
     ):  # fmt: skip
         assert getattr(read_mail(head + b"\r\n\r\nx"), field) == value, head
+
+
+def test_bodies_are_decoded_as_mail_programs_decode_them():
+    plain = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+    for headers, body, text in (
+        (plain + b"base64;", encoded("5 €"), "5 €"),
+        (plain + b'"quoted-printable" (x)', b"5 =E2=82=AC", "5 €"),
+        (plain + b"base64", encoded("We pay.") + b"\r\n" + encoded(" In May."), "We pay. In May."),
+        (plain + b"base64", encoded("We pay!") + b"\r\n____\r\nBye: x@y.example", "We pay!\n____\nBye: x@y.example"),
+        (plain + b"base64", b"We will not pay 500 EUR.", "We will not pay 500 EUR."),
+        (plain + b"base64", b"SGFsb", "Hal"),
+        (b"Content-Type: plain/text", b"Hello", "Hello"),
+        (b"Content-Type: text/markdown", b"**Hello**", "**Hello**"),
+        (b"Content-Type: text/plain charset=utf-8", b"Hello", "Hello"),
+    ):  # fmt: skip
+        got = part(headers, body)
+        assert (got.text.strip("\n"), got.files) == (text, []), (headers, body)
+
+
+def test_names_of_files_need_no_quotation_marks():
+    for header, name in (
+        ("filename=Invoice May.pdf.exe", "Invoice May.pdf.exe"),
+        ("filename=offer for\r\n you.pdf; size=3", "offer for you.pdf"),
+        ("filename==?utf-8?B?R3LDvMOfZS5wZGY=?=", "Grüße.pdf"),
+        ("filename='a.pdf'", "a.pdf"),
+        ('filename="a b.pdf"', "a b.pdf"),
+    ):
+        [file] = part(
+            b"Content-Disposition: attachment; " + header.encode(), b"%PDF"
+        ).files
+        assert file.name == name, header
+
+
+def test_enclosed_message_in_base64_is_a_message():
+    inner = b"Subject: Inner\r\n\r\nText"
+    headers = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64"
+    [file] = part(headers, base64.b64encode(inner)).files
+    assert file.content == inner
 
 
 def test_flowed_text_is_joined_as_its_writer_saw_it():
