@@ -283,11 +283,11 @@ def read_report(message: Message) -> Report | None:
         if kind == "message/delivery-status":
             is_report = True
             envelope_id = envelope_id or _first(first, "original-envelope-id")
-            for block in blocks[1:]:
+            for block in blocks[1:] or blocks:
                 fields = _fields(block)
                 recipient = _address(_first(fields, "original-recipient"))
                 recipient = recipient or _address(_first(fields, "final-recipient"))
-                action = _first(fields, "action").lower()
+                action = _first(fields, "action").lower().partition(" ")[0]
                 if not recipient or action not in _ACTIONS:
                     continue
                 code = _STATUS.search(_first(fields, "status"))
@@ -356,10 +356,12 @@ def _first(fields: Fields, name: str) -> str:
 
 
 def _address(text: str) -> str:
-    """Return the address in a field such as `rfc822; ann@x.example`, in lower case;
-    empty if it is no address.
+    """Return the address in a field such as `rfc822; ann@x.example (a comment)`, in
+    lower case; empty if it is no address. Some servers leave what we encoded (RFC 3461).
     """
+    address = text.rpartition(";")[2].partition("(")[0]
+    address = address.replace("+2B", "+").replace("+3D", "=")
     try:
-        return clean_address(text.rpartition(";")[2].strip().strip("<>")).lower()
+        return clean_address(address.strip().strip("<>")).lower()
     except ValueError:
         return ""

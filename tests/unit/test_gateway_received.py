@@ -197,6 +197,20 @@ def test_names_of_files_need_no_quotation_marks():
         assert file.name == name, header
 
 
+def test_reports_are_read_as_mail_servers_write_them():
+    head = "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+    mta = "Reporting-MTA: dns; mx.example\r\n\r\n"
+    for fields, recipient in (
+        (f"{mta}Final-Recipient: rfc822; ann@x.example\r\nAction: Failed (no such user)", "ann@x.example"),
+        (f"{mta}Final-Recipient: rfc822; ann@x.example (list)\r\nAction: failed", "ann@x.example"),
+        (f"{mta}Original-Recipient: rfc822;a+2Bb+3Dc@x.example\r\nAction: failed", "a+b=c@x.example"),
+        ("Reporting-MTA: dns; mx.example\r\nFinal-Recipient: rfc822; ann@x.example\r\nAction: failed", "ann@x.example"),
+    ):  # fmt: skip
+        got = read_mail(f"{head}{fields}\r\n\r\n--b--\r\n".encode())
+        [entry] = got.report.result
+        assert (entry.recipient, entry.action) == (recipient, "failed"), fields
+
+
 def test_enclosed_message_in_base64_is_a_message():
     inner = b"Subject: Inner\r\n\r\nText"
     headers = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64"
