@@ -29,7 +29,9 @@ def address_in(environ: Mapping[str, Any]) -> str:
 
 
 def _without_port(hop: str) -> str:
-    # From 203.0.113.9:51234 and [2001:db8::1]:443, as some proxies write it.
+    # From 203.0.113.9:51234, [2001:db8::1]:443 and ::ffff:203.0.113.9, as some proxies
+    # write it.
+    hop = hop.removeprefix("::ffff:")
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
