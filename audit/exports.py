@@ -32,7 +32,7 @@ from audit.search.filters import Filters
 from audit.search.results import SearchTooLongError, readable, within_time
 from audit.trail import lines, with_subjects
 from common.actors import Actor
-from common.csv_rows import csv_row
+from common.csv_rows import MARK, csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.logs import trace_id, traced
 from common.postgres import (
@@ -53,8 +53,6 @@ COLUMNS = tuple(
 )
 # Details that have their own column in a CSV file.
 _OWN = frozenset({"actor", "address", "subject", "reason"})
-# The byte order mark. Without it, spreadsheet programs read UTF-8 as another encoding.
-_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Format:
 
     def head(self) -> str:
         """Return what comes before the first entry."""
-        return _MARK + csv_row(COLUMNS) if self.kind == "csv" else ""
+        return MARK + csv_row(COLUMNS) if self.kind == "csv" else ""
 
     def row(self, line: Entry, seal: int | None) -> str:
         """Return the line of one entry, which the seal of this number covers."""

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
 
-from common.csv_rows import csv_row, without_escapes
+from common.csv_rows import MARK, csv_row, without_escapes
 from common.mail_addresses import read_pattern
 from policy.allowlists.changes import MAX_NOTE, WantedEntry
 
@@ -83,6 +83,6 @@ def _moment(text: str) -> datetime | None:
 
 def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[str]:
     """Yield the lines of a file, for rows of (pattern, note, owner's address, end)."""
-    yield csv_row(COLUMNS)
+    yield MARK + csv_row(COLUMNS)
     for pattern, note, owner, ends in rows:
         yield csv_row((pattern, note, owner or "", ends.isoformat() if ends else ""))

@@ -18,7 +18,7 @@ from audit.recording import record
 from audit.search.filters import Filters
 from audit.trail import lines
 from common.actors import worker
-from common.csv_rows import FORMULA, harmless, without_escapes
+from common.csv_rows import FORMULA, csv_row, harmless, without_escapes
 from common.fingerprint import short_fingerprint
 from common.words import CONTENT
 from people.models import Grant, Person
@@ -113,6 +113,11 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
     assert rows[0]["subject"] == "'=1+1"
     assert json.loads(rows[0]["details"]) == {"other": "=1+1"}
     assert harmless("a; b-c") == "a; b-c"
+    # Spreadsheets would show another number, or a date.
+    for text in ("0012", "1-2", "3/4", "12E5", "1.10", "10:30", "'7", "4471 "):
+        assert harmless(text) == f"'{text}"
+        assert without_escapes(f"'{text}") == text
+    assert csv_row((7, "2 of 3", "2026-11-20T08:00")) == "7,2 of 3,2026-11-20T08:00\r\n"
     # Programs that split at semicolons or tabs begin other cells there.
     for text in ("a; -1", 'a;"+1"', "a\t \ufeff＝1", ";'=1", "'=1", " =1"):
         cells = re.split(r"[;\t]", harmless(text))
