@@ -43,7 +43,8 @@ from alerts.models import Destination
 from common.origins import origin_of
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 
-HOST = "hooks.slack.com"
+# The second is that of Slack for the government of the US.
+HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 EXAMPLE = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"
 API = "https://slack.com/api"
 # In seconds: Slack allows about one post a second in a channel.
@@ -210,7 +211,7 @@ class Slack(CardChannel):
     kind = "slack"
     label = "Slack"
     service = "Slack"
-    hosts = (HOST,)
+    hosts = HOSTS
     summary = "Cards with links. Needs an incoming webhook, or a bot token, with which cards are edited in place."
     markup = Mrkdwn()
     when_accepted = "Slack accepted the test. Check the channel."
@@ -333,9 +334,9 @@ def webhook_error(url: str) -> str:
         return error
     parts = urlsplit(url)
     if not is_allowed(url):
-        if parts.hostname != HOST:
+        if parts.hostname not in HOSTS:
             return f"This is not a Slack webhook address such as {EXAMPLE}. {_HINT}"
-        if origin_of(url) != f"https://{HOST}:443":
+        if origin_of(url) != f"https://{parts.hostname}:443":
             return "Slack's addresses start with https:// and have no port. Enter it without one."
     if not _PATH.fullmatch(parts.path):
         return f"This is not a webhook address such as {EXAMPLE}. {_HINT}"

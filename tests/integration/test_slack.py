@@ -254,6 +254,7 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
     for url, words in WRONG.items():
         assert words in webhook_error(url), url
     assert webhook_error(REAL) == ""
+    assert webhook_error(f"https://hooks.slack-gov.com{HOOK}") == ""
     # Allowed before, but not any more: nothing is posted there.
     settings.OUTGOING_ALLOW = []
     found = channel_of("slack").test(
