@@ -12,14 +12,15 @@ from functools import cache, partial
 from urllib.parse import parse_qs, unquote, urlsplit
 
 # In seconds: for connecting, and for each later step.
-CONNECT_TIMEOUT = 5
+# Servers that defend themselves against spam let strangers wait for their greeting.
+CONNECT_TIMEOUT = 15
 STEP_TIMEOUT = 10
 
 
 @dataclass(frozen=True)
 class Server:
     """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for
-    TLS from the first byte.
+    TLS from the first byte, which port 465 has too.
 
     STARTTLS is used if the server offers it; `?tls=off` forbids it, `?tls=required`
     insists.
@@ -41,7 +42,7 @@ class Server:
     def from_url(cls, url: str) -> "Server":
         """Read EMAIL_URL."""
         parts = urlsplit(url)
-        is_implicit_tls = parts.scheme == "smtps"
+        is_implicit_tls = parts.scheme == "smtps" or parts.port == 465
         options = parse_qs(parts.query)
         return cls(
             host=parts.hostname or "127.0.0.1",

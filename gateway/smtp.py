@@ -160,7 +160,7 @@ def hand_over(
                     f"ORCPT=rfc822;{encoded}",
                 ]
             code, text = _reply(smtp.rcpt(written, options_of_recipient))
-            if code not in (250, 251):
+            if code // 100 != 2:
                 refused[recipient] = (code, text)
         refused_for_now = [
             address

@@ -2,6 +2,9 @@
 is sent twice, and `hold_all` holds back what was not approved after it.
 """
 
+import socket
+import threading
+import time
 from datetime import timedelta
 from typing import Any, cast
 
@@ -12,7 +15,7 @@ from django.db.models.functions import Now
 from django.test import TestCase
 from django.utils import timezone
 
-from common.smtp import connection_error
+from common.smtp import Server, connect, connection_error
 from gateway import header_lines, smtp, tasks
 from gateway.messages import outbox
 from gateway.messages.content import AI_DISCLOSURE
@@ -291,6 +294,47 @@ def test_sign_in_takes_any_letters_and_the_greeting_a_name():
             url = f"smtp://{user}:p%C3%A4ssw%C3%B6rt@{address}?name=desk.example.com"
             assert connection_error(url) == ""
     assert seen == [("desk.example.com", user, "pässwört") for user in ("ana", "anä")]
+
+
+@pytest.mark.slow
+def test_server_may_greet_late():
+    """As postscreen of Postfix does, after six seconds."""
+
+    def greet():
+        client, _ = listening.accept()
+        time.sleep(6)
+        with client, client.makefile("rwb") as lines:
+            lines.write(b"220 mx.example\r\n")
+            lines.flush()
+            lines.readline()
+            lines.write(b"250 mx.example\r\n")
+            lines.flush()
+            lines.readline()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=greet, daemon=True).start()
+        connect(
+            Server("127.0.0.1", listening.getsockname()[1], "", "", False, "off")
+        ).close()
+
+
+def test_port_465_is_encrypted_from_the_first_byte():
+    for url, is_encrypted in {
+        "smtp://mail.example.com:465": True,
+        "smtps://mail.example.com": True,
+        "smtp://mail.example.com:587": False,
+    }.items():
+        assert Server.from_url(url).implicit_tls is is_encrypted, url
+
+
+def test_recipient_who_cannot_be_verified_is_accepted(free, mail_server):
+    email = Email.objects.get(pk=free.held(to=[DANA, "eve@northwind.example"]))
+    mail_server.refuse = {
+        "eve@northwind.example": "252 2.1.5 Cannot verify, but will try"
+    }
+    assert leave(email) == "sent"
+    email.refresh_from_db()
+    assert email.refused_recipients == {}
 
 
 @pytest.mark.slow
