@@ -82,7 +82,7 @@ _CHARSET = re.compile(
     r"\bcharset(?:\*=[\w-]*+'[\w-]*+'|[\s=:]++[\"']?+)([\w.:-]{1,40})", re.IGNORECASE
 )
 # Text, if it is the whole message.
-_TEXTS = ("plain/text", "text/enriched", "text/markdown")
+_TEXTS = ("plain/text", "text/markdown")
 # What lines of words have and base64 has not; and all that base64 has not.
 _IN_WORDS = re.compile(rb"[\s_@.:]")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]++")
@@ -175,10 +175,10 @@ def _automatic(message: Message) -> str:
             return ""
         return word if word in _AUTOMATIC else "auto-generated"
     precedence = line_of(message, "precedence").lower()
-    is_answer = precedence == "auto_reply" or any(
-        line_of(message, name) for name in ("x-autoreply", "x-autorespond")
-    )
-    if is_answer:
+    if precedence == "auto_reply" or any(
+        line_of(message, name)
+        for name in ("x-autoreply", "x-autorespond", "x-autoresponder")
+    ):
         return "auto-replied"
     return "auto-generated" if precedence in ("bulk", "junk") else ""
 

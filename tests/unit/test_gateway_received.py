@@ -160,6 +160,7 @@ def test_headers_are_read_as_mail_programs_read_them():
         (b"In-Reply-To: Your mail of Monday", "in_reply_to", []),
         (b"Auto-Submitted: no (a person)", "automatic", ""),
         (b"Auto-Submitted: (by x) auto-replied (vacation)", "automatic", "auto-replied"),
+        (b"X-Autoresponder: no other answer for a day", "automatic", "auto-replied"),
         (b"Precedence: bulk", "automatic", "auto-generated"),
         (b"Precedence: list", "automatic", ""),
     ):  # fmt: skip
