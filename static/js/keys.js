@@ -118,6 +118,13 @@
     "?": () => dialog.showModal(),
   };
 
+  /* On a keyboard of another script, the Latin letter that is printed on the same key. */
+  const keyOf = ({ key, code }) => {
+    const [, letter] = (/^\p{L}$/u.test(key) && !/\p{Script=Latin}/u.test(key) && /^Key([A-Z])$/.exec(code)) || [];
+    if (!letter) return key;
+    return key === key.toLowerCase() ? letter.toLowerCase() : letter;
+  };
+
   /* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
   const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) =>
     ctrlKey || metaKey || altKey || (shiftKey && /^\p{Ll}$/u.test(key));
@@ -132,16 +139,17 @@
     if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || isHeld(event) || event.repeat) return;
     if (document.querySelector("dialog[open]") || inField(event.target)) return;
     if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
-    const act = ACTS[event.key];
+    const key = keyOf(event);
+    const act = ACTS[key];
     if (isGoing) {
       // However long it took: the key after G goes somewhere or does nothing, and never approves.
-      if (event.key === "Shift") return;
+      if (key === "Shift") return;
       isGoing = false;
-      if (PLACES[event.key]) location.assign(PLACES[event.key]);
-    } else if (act && (event.key === "?" || !("keysOff" in document.body.dataset))) {
+      if (PLACES[key]) location.assign(PLACES[key]);
+    } else if (act && (key === "?" || !("keysOff" in document.body.dataset))) {
       event.preventDefault();
-      const isWord = DECIDES.includes(event.key) && event.timeStamp < wordsUntil;
-      if (isWord || LEADS.includes(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
+      const isWord = DECIDES.includes(key) && event.timeStamp < wordsUntil;
+      if (isWord || LEADS.includes(key)) wordsUntil = event.timeStamp + WORDS_MS;
       if (!isWord) act();
     } else if (/^\p{L}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
   });

@@ -54,6 +54,18 @@ def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_do
     assert is_undecided(ana, row)
 
 
+def test_keys_of_another_script_act_by_the_letter_on_the_same_key(desk, product, row):
+    desk.goto(product.page(row))
+    expect(desk.locator("#sheet .tab[aria-current]")).to_be_visible()
+    first = desk.locator("#sheet .tab[aria-current]").inner_text()
+    script = "(keys) => document.body.dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, ...keys}))"
+    # A French A is where an American Q is, and stays an A.
+    desk.evaluate(script, {"key": "w", "code": "KeyV"})
+    expect(desk.locator("#sheet .tab[aria-current]")).to_have_text(first)
+    desk.evaluate(script, {"key": "м", "code": "KeyV"})
+    expect(desk.locator("#sheet .tab[aria-current]")).not_to_have_text(first)
+
+
 def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(
     desk, product, hold
 ):
