@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from django.db import models
 
+from common.tables import table_rows
+
 
 class Status(models.TextChoices):
     """The state of an email."""
@@ -66,26 +68,29 @@ class Change(StrEnum):
 # `scheduled` is also the state of mail in the outbox: released or approved, and due now
 # or at its time.
 TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
-    (Status.PENDING_SCAN, Change.HOLD): Status.PENDING_SEND_APPROVAL,
-    (Status.PENDING_SCAN, Change.RELEASE): Status.SCHEDULED,
-    (Status.PENDING_SEND_APPROVAL, Change.APPROVE): Status.SCHEDULED,
-    (Status.PENDING_SEND_APPROVAL, Change.REJECT): Status.REJECTED,
-    (Status.PENDING_SEND_APPROVAL, Change.CANCEL): Status.CANCELLED,
-    (Status.PENDING_INBOUND_APPROVAL, Change.APPROVE): Status.UNREAD,
-    (Status.PENDING_INBOUND_APPROVAL, Change.REJECT): Status.REJECTED,
-    (Status.PENDING_INBOUND_APPROVAL, Change.CANCEL): Status.CANCELLED,
-    (Status.SCHEDULED, Change.HOLD): Status.PENDING_SEND_APPROVAL,
-    (Status.SCHEDULED, Change.RELEASE): Status.SCHEDULED,
-    (Status.SCHEDULED, Change.SEND): Status.SENT,
-    (Status.SCHEDULED, Change.FAIL): Status.SEND_FAILED,
-    (Status.SCHEDULED, Change.CANCEL): Status.CANCELLED,
-    (Status.UNREAD, Change.OPEN): Status.READ,
-    (Status.UNREAD, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
-    (Status.READ, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
-    (Status.ARCHIVED, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
-    (Status.SPAM_FLAGGED, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
-    (Status.SPAM_FLAGGED, Change.NOT_SPAM): Status.UNREAD,
-    (Status.SPAM_QUARANTINED, Change.NOT_SPAM): Status.UNREAD,
+    (Status(status), Change(change)): Status(after)
+    for status, change, after in table_rows("""
+pending_scan             | hold        | pending_send_approval
+pending_scan             | release     | scheduled
+pending_send_approval    | approve     | scheduled
+pending_send_approval    | reject      | rejected
+pending_send_approval    | cancel      | cancelled
+pending_inbound_approval | approve     | unread
+pending_inbound_approval | reject      | rejected
+pending_inbound_approval | cancel      | cancelled
+scheduled                | hold        | pending_send_approval
+scheduled                | release     | scheduled
+scheduled                | send        | sent
+scheduled                | fail        | send_failed
+scheduled                | cancel      | cancelled
+unread                   | open        | read
+unread                   | report_spam | spam_quarantined
+read                     | report_spam | spam_quarantined
+archived                 | report_spam | spam_quarantined
+spam_flagged             | report_spam | spam_quarantined
+spam_flagged             | not_spam    | unread
+spam_quarantined         | not_spam    | unread
+""")
 }
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
 # Received mail that no person has approved: its content is withheld from agents, also

@@ -8,6 +8,7 @@ from functools import cache
 
 from django.db import models
 
+from common.tables import table_pairs, table_rows
 from mirror.errors import InvalidTransition
 
 
@@ -54,82 +55,75 @@ class MessageEvent(models.TextChoices):
 START = ""
 _S = MessageState
 _E = MessageEvent
-_OPEN = (START, _S.SCHEDULED, _S.HELD, _S.GONE)
-_APPROVED = (_S.APPROVED, _S.SCHEDULED_APPROVED)
-_UNSENT = (_S.REJECTED, _S.CANCELLED, _S.FAILED)
 
 
-def _from(states: tuple[str, ...], event: str, to: str) -> dict[tuple[str, str], str]:
-    # The steps by which this event leads from each of the states to the state `to`.
-    return {(state, event): to for state in states}
+def _steps(table: str) -> dict[tuple[str, str], str]:
+    """Return the state after each state and event of a table. Its rows have an event, the
+    state after it, and the states from which it leads there.
+    """
+    steps: dict[tuple[str, str], str] = {}
+    for event, after, states in table_rows(table):
+        for state in states.split():
+            before = START if state == "start" else MessageState(state)
+            steps[before, MessageEvent(event)] = MessageState(after)
+    return steps
 
 
 # Evidence that a message was sent wins over an earlier report that it ended without
 # being sent.
-_CORRECTIONS: Mapping[tuple[str, str], str] = {
-    **_from(_UNSENT, _E.SENT, _S.SENT),
-    **_from(_UNSENT, _E.DELIVERED, _S.DELIVERED),
-    **_from((_S.REJECTED, _S.CANCELLED), _E.BOUNCED, _S.BOUNCED),
-    **_from(_UNSENT, _E.COMPLAINED, _S.COMPLAINED),
-}
+_CORRECTIONS = _steps("""
+sent       | sent       | rejected cancelled failed
+delivered  | delivered  | rejected cancelled failed
+bounced    | bounced    | rejected cancelled
+complained | complained | rejected cancelled failed
+""")
 # Webhooks can be lost or arrive in another order. So an event that skips steps is
 # applied as if the events between had come. A pair that is missing here would move the
 # message backwards: such an event is stored, and changes nothing.
-MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
-    **_from((START, _S.SCHEDULED), _E.PENDING, _S.HELD),
-    **_from((START,), _E.SCHEDULED, _S.SCHEDULED),
-    **_from((START,), _E.RECEIVED, _S.RECEIVED),
-    # A message that was held and then received was released. The approval may have been
-    # reported without saying that it was of received mail.
-    **_from((_S.HELD, _S.GONE, _S.APPROVED), _E.RECEIVED, _S.RELEASED),
-    **_from((_S.RECEIVED,), _E.PENDING, _S.RELEASED),
-    **_from(_OPEN, _E.APPROVED, _S.APPROVED),
-    **_from((_S.APPROVED,), _E.SCHEDULED, _S.SCHEDULED_APPROVED),
-    **_from(
-        (START, _S.HELD, _S.GONE, _S.RECEIVED, _S.APPROVED), _E.RELEASED, _S.RELEASED
-    ),
-    **_from(_OPEN, _E.REJECTED, _S.REJECTED),
-    **_from((*_OPEN, *_APPROVED), _E.SENT, _S.SENT),
-    **_from((*_OPEN, *_APPROVED), _E.CANCELLED, _S.CANCELLED),
-    **_from((*_OPEN, *_APPROVED), _E.FAILED, _S.FAILED),
-    **_from((*_OPEN, *_APPROVED, _S.SENT), _E.DELIVERED, _S.DELIVERED),
-    # A message that bounces finally is reported as failed too, and of several
-    # recipients some may complain. Whichever event comes first, the state is the same
-    # in the end.
-    **_from(
-        (*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.FAILED), _E.BOUNCED, _S.BOUNCED
-    ),
-    **_from(
-        (*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.BOUNCED),
-        _E.COMPLAINED,
-        _S.COMPLAINED,
-    ),
-    # MultiMail does not list it as held any more, or its webhook came long after it was
-    # held. Only a read can find out how it ended.
-    **_from((START, _S.HELD), _E.GONE, _S.GONE),
-    # The only step backwards: the queue shows what MultiMail lists as held, whatever
-    # was reported before.
-    **_from(
-        tuple(state for state in _S if state not in (_S.SCHEDULED, _S.HELD)),
-        _E.FOUND,
-        _S.HELD,
-    ),
-    **_CORRECTIONS,
-}
+MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = _CORRECTIONS | _steps("""
+pending    | held               | start scheduled
+scheduled  | scheduled          | start
+received   | received           | start
+# A message that was held and then received was released. The approval may have been
+# reported without saying that it was of received mail.
+received   | released           | held gone approved
+pending    | released           | received
+approved   | approved           | start scheduled held gone
+scheduled  | scheduled_approved | approved
+released   | released           | start held gone received approved
+rejected   | rejected           | start scheduled held gone
+sent       | sent               | start scheduled held gone approved scheduled_approved
+cancelled  | cancelled          | start scheduled held gone approved scheduled_approved
+failed     | failed             | start scheduled held gone approved scheduled_approved
+delivered  | delivered          | start scheduled held gone approved scheduled_approved sent
+# A message that bounces finally is reported as failed too, and of several recipients
+# some may complain. Whichever event comes first, the state is the same in the end.
+bounced    | bounced            | start scheduled held gone approved scheduled_approved sent
+    delivered failed
+complained | complained         | start scheduled held gone approved scheduled_approved sent
+    delivered bounced
+# MultiMail does not list it as held any more, or its webhook came long after it was
+# held. Only a read can find out how it ended.
+gone       | gone               | start held
+# The only step backwards: the queue shows what MultiMail lists as held, whatever was
+# reported before.
+found      | held               | received approved released scheduled_approved sent
+    delivered bounced complained rejected cancelled failed gone
+""")
 # By state, the events that are believed if only a webhook reports them, because a later
 # event can still correct the end. Other events that end the message need a read to
 # confirm them.
-_NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
-    _S.HELD: (),
-    _S.GONE: (),
-    _S.SCHEDULED: (_E.PENDING,),
-    _S.APPROVED: (_E.SCHEDULED, _E.RECEIVED, _E.RELEASED, _E.SENT, _E.DELIVERED),
-    _S.SCHEDULED_APPROVED: (),
-    _S.REJECTED: (),
-    _S.CANCELLED: (),
-    # A message that bounces finally is reported as failed too.
-    _S.FAILED: (_E.BOUNCED,),
-}
+_NEXT_STEPS = table_pairs("""
+held               |
+gone               |
+scheduled          | pending
+approved           | scheduled received released sent delivered
+scheduled_approved |
+rejected           |
+cancelled          |
+# A message that bounces finally is reported as failed too.
+failed             | bounced
+""")
 
 
 def next_message_state(state: str, event: str) -> str | None:
@@ -150,7 +144,7 @@ def needs_confirmation(state: str, event: str) -> bool:
     """
     if next_message_state(state, event) is None or state not in _NEXT_STEPS:
         return False
-    return event not in _NEXT_STEPS[state]
+    return event not in _NEXT_STEPS[state].split()
 
 
 def contradicts(state: str, event: str) -> bool:
@@ -231,42 +225,44 @@ class DecisionEvent(models.TextChoices):
 
 
 _D = DecisionState
-_W = DecisionEvent
 DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
-    (_D.RECORDED, _W.UNDO): _D.UNDONE,
-    (_D.RECORDED, _W.TAKE): _D.CALLING,
-    # An earlier call that seemed to have had no effect had one after all.
-    (_D.RECORDED, _W.SUCCEED): _D.APPLIED,
-    (_D.RECORDED, _W.LOSE): _D.SUPERSEDED,
-    (_D.RECORDED, _W.REFUSE): _D.REFUSED,
-    (_D.RECORDED, _W.WITHDRAW): _D.WITHDRAWN,
-    # The call was to be made again, but the message is not held any more, perhaps
-    # because of the earlier call.
-    (_D.RECORDED, _W.DOUBT): _D.UNKNOWN,
-    # Only as long as its call cannot have been sent.
-    (_D.CALLING, _W.UNDO): _D.UNDONE,
-    (_D.CALLING, _W.SUCCEED): _D.APPLIED,
-    (_D.CALLING, _W.LOSE): _D.SUPERSEDED,
-    (_D.CALLING, _W.REFUSE): _D.REFUSED,
-    (_D.CALLING, _W.DOUBT): _D.UNKNOWN,
-    (_D.CALLING, _W.POSTPONE): _D.RECORDED,
-    (_D.CALLING, _W.WITHDRAW): _D.WITHDRAWN,
-    (_D.UNKNOWN, _W.SUCCEED): _D.APPLIED,
-    (_D.UNKNOWN, _W.LOSE): _D.SUPERSEDED,
-    # Two reads showed the message as still held. Then a rejection is sent again
-    # automatically, and an approval when a person confirms it.
-    (_D.UNKNOWN, _W.SEEN_HELD): _D.RECORDED,
-    (_D.UNKNOWN, _W.CONFIRM): _D.RECORDED,
-    (_D.UNKNOWN, _W.SEEN_ABSENT): _D.UNATTRIBUTED,
-    (_D.UNKNOWN, _W.WITHDRAW): _D.WITHDRAWN,
-    (_D.UNATTRIBUTED, _W.SUCCEED): _D.APPLIED,
-    (_D.UNATTRIBUTED, _W.LOSE): _D.SUPERSEDED,
-    # The message had only been missing from reads, and a read lists it again.
-    (_D.UNATTRIBUTED, _W.FOUND): _D.UNKNOWN,
-    (_D.WITHDRAWN, _W.SUCCEED): _D.APPLIED,
-    (_D.WITHDRAWN, _W.LOSE): _D.SUPERSEDED,
-    # MultiMail's answer to its only call proves that the call had no effect.
-    (_D.WITHDRAWN, _W.REFUSE): _D.REFUSED,
+    (DecisionState(state), DecisionEvent(event)): DecisionState(after)
+    for state, event, after in table_rows("""
+recorded     | undo        | undone
+recorded     | take        | calling
+# An earlier call that seemed to have had no effect had one after all.
+recorded     | succeed     | applied
+recorded     | lose        | superseded
+recorded     | refuse      | refused
+recorded     | withdraw    | withdrawn
+# The call was to be made again, but the message is not held any more, perhaps because
+# of the earlier call.
+recorded     | doubt       | unknown
+# Only as long as its call cannot have been sent.
+calling      | undo        | undone
+calling      | succeed     | applied
+calling      | lose        | superseded
+calling      | refuse      | refused
+calling      | doubt       | unknown
+calling      | postpone    | recorded
+calling      | withdraw    | withdrawn
+unknown      | succeed     | applied
+unknown      | lose        | superseded
+# Two reads showed the message as still held. Then a rejection is sent again
+# automatically, and an approval when a person confirms it.
+unknown      | seen_held   | recorded
+unknown      | confirm     | recorded
+unknown      | seen_absent | unattributed
+unknown      | withdraw    | withdrawn
+unattributed | succeed     | applied
+unattributed | lose        | superseded
+# The message had only been missing from reads, and a read lists it again.
+unattributed | found       | unknown
+withdrawn    | succeed     | applied
+withdrawn    | lose        | superseded
+# MultiMail's answer to its only call proves that the call had no effect.
+withdrawn    | refuse      | refused
+""")
 }
 
 # A message has at most one decision in one of these states.
@@ -301,13 +297,13 @@ def upstream_action(outcome: str) -> str:
 
 
 # MultiMail's words for what became of a message.
-_REPORTED = {
-    "approve": "approved",
-    "approved": "approved",
-    "reject": "rejected",
-    "rejected": "rejected",
-    "cancelled": "cancelled",
-}
+_REPORTED = table_pairs("""
+approve   | approved
+approved  | approved
+reject    | rejected
+rejected  | rejected
+cancelled | cancelled
+""")
 
 
 def reported_of(decision: str, status: str) -> str:

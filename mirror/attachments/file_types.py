@@ -3,10 +3,12 @@ extension or their declared type; what was detected about a file; and the reason
 file is not shown.
 """
 
+import codecs
 from dataclasses import dataclass
 
 from common.ascii import lowered, trimmed
 from common.fingerprint import Attachment
+from common.tables import table_rows
 from rendering import found_in
 from risk.check_files import last_part, why_dangerous
 
@@ -20,12 +22,11 @@ class Kind:
     family: str
     words: str
     # Extensions and media types that claim this kind, separated by blanks.
-    endings: str = ""
-    types: str = ""
+    endings: str
+    types: str
 
 
-# The kinds: name, family, words, and the extensions and media types that claim it. A row
-# goes on where the next line is indented.
+# The kinds: name, family, words, and the extensions and media types that claim it.
 _TABLE = """
 png        | image    | PNG picture | png apng | image/png image/apng
 jpeg       | image    | JPEG picture | jpg jpeg jpe jfif | image/jpeg image/jpg image/pjpeg
@@ -78,75 +79,51 @@ text       | text     | plain text |
 empty      | other    | empty file |  |
 unknown    | other    | unknown kind |  |
 """
-KINDS: dict[str, Kind] = {}
-for _row in _TABLE.strip().replace("\n ", " ").splitlines():
-    _name, *_columns = map(str.strip, _row.split("|"))
-    KINDS[_name] = Kind(_name, *_columns)
+KINDS = {row[0]: Kind(*row) for row in table_rows(_TABLE)}
 
 _BY_ENDING = {
     ending: kind for kind in KINDS.values() for ending in kind.endings.split()
 }
 _BY_TYPE = {name: kind for kind in KINDS.values() for name in kind.types.split()}
 
-# Magic bytes: a kind, an offset, and the bytes that a file of the kind has there. The
-# first match counts.
-MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
-    ("png", 0, (b"\x89PNG\r\n\x1a\n",)),
-    ("jpeg", 0, (b"\xff\xd8\xff",)),
-    ("gif", 0, (b"GIF87a", b"GIF89a")),
-    ("webp", 8, (b"WEBP",)),
-    ("picture", 0, (b"II*\x00", b"MM\x00*", b"\x00\x00\x01\x00")),
-    ("picture", 4, (b"ftypavif", b"ftypheic", b"ftypheix", b"ftypmif1")),
-    ("pdf", 0, (b"%PDF-",)),
-    ("postscript", 0, (b"%!PS",)),
-    ("rtf", 0, (b"{\\rtf",)),
-    ("ole", 0, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",)),
+# Magic bytes: a kind, an offset, and the bytes that a file of the kind has there, each
+# start with its escapes as in Python. The first match counts.
+MAGIC = [
     (
-        "onenote",
-        0,
-        (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3",),
-    ),
-    ("zip", 0, (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")),
-    (
-        "archive",
-        0,
-        (
-            b"\x1f\x8b",
-            b"BZh",
-            b"\xfd7zXZ\x00",
-            b"\x28\xb5\x2f\xfd",
-            b"7z\xbc\xaf\x27\x1c",
-            b"Rar!\x1a\x07",
-            b"MSCF",
+        kind,
+        int(offset),
+        tuple(
+            codecs.decode(start, "unicode_escape").encode("latin-1")
+            for start in starts.split()
         ),
-    ),
-    ("archive", 257, (b"ustar",)),
-    ("iso", 0x8001, (b"CD001",)),
-    ("exe", 0, (b"MZ",)),
-    # Programs for Linux, macOS and Java, and WebAssembly.
-    (
-        "binary",
-        0,
-        (
-            b"\x7fELF",
-            b"\xcf\xfa\xed\xfe",
-            b"\xce\xfa\xed\xfe",
-            b"\xfe\xed\xfa\xce",
-            b"\xfe\xed\xfa\xcf",
-            b"\xca\xfe\xba\xbe",
-            b"\x00asm",
-        ),
-    ),
-    ("lnk", 0, (b"L\x00\x00\x00\x01\x14\x02\x00",)),
-    ("chm", 0, (b"ITSF",)),
-    ("media", 4, (b"ftyp",)),
-    (
-        "media",
-        0,
-        (b"ID3", b"\xff\xfb", b"\xff\xf3", b"OggS", b"fLaC", b"\x1aE\xdf\xa3"),
-    ),
-    ("media", 8, (b"WAVE", b"AVI ")),
-)
+    )
+    for kind, offset, starts in table_rows(r"""
+png        | 0     | \x89PNG\r\n\x1a\n
+jpeg       | 0     | \xff\xd8\xff
+gif        | 0     | GIF87a GIF89a
+webp       | 8     | WEBP
+picture    | 0     | II*\x00 MM\x00* \x00\x00\x01\x00
+picture    | 4     | ftypavif ftypheic ftypheix ftypmif1
+pdf        | 0     | %PDF-
+postscript | 0     | %!PS
+rtf        | 0     | {\\rtf
+ole        | 0     | \xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1
+onenote    | 0     | \xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3
+zip        | 0     | PK\x03\x04 PK\x05\x06 PK\x07\x08
+archive    | 0     | \x1f\x8b BZh \xfd7zXZ\x00 \x28\xb5\x2f\xfd 7z\xbc\xaf\x27\x1c Rar!\x1a\x07 MSCF
+archive    | 257   | ustar
+iso        | 32769 | CD001
+exe        | 0     | MZ
+# Programs for Linux, macOS and Java, and WebAssembly.
+binary     | 0     | \x7fELF \xcf\xfa\xed\xfe \xce\xfa\xed\xfe \xfe\xed\xfa\xce \xfe\xed\xfa\xcf
+    \xca\xfe\xba\xbe \x00asm
+lnk        | 0     | L\x00\x00\x00\x01\x14\x02\x00
+chm        | 0     | ITSF
+media      | 4     | ftyp
+media      | 0     | ID3 \xff\xfb \xff\xf3 OggS fLaC \x1aE\xdf\xa3
+media      | 8     | WAVE AVI\x20
+""")
+]
 
 
 def by_magic(content: bytes) -> str:
