@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from audit.models import Entry
+from common.tables import table_rows
 
 
 @dataclass(frozen=True)
@@ -19,102 +20,44 @@ class Event:
     # The actions of the ledger that it stands for.
     actions: tuple[str, ...]
     # What it is about: "message", "connection" or "change".
-    about: str = "message"
+    about: str
 
 
-EVENTS: tuple[Event, ...] = (
-    Event("email.held", "a message is held for review", ("message.held",)),
-    Event("email.expiring", "a held message expires soon", ("message.expiring",)),
-    Event(
-        "email.late",
-        "a held message is late, by a step of its review plan",
-        ("message.late",),
-    ),
-    Event(
-        "email.approval",
-        "somebody approves a message that others have to approve too",
-        ("approval.recorded",),
-    ),
-    Event(
-        "email.decided",
-        "a message is approved or rejected",
-        ("message.approved", "message.released", "message.rejected"),
-    ),
-    Event("email.sent", "a message is sent", ("message.sent",)),
-    Event("email.delivered", "a message is delivered", ("message.delivered",)),
-    Event("email.bounced", "a message bounces", ("message.bounced",)),
-    Event(
-        "email.complained",
-        "a recipient marks a message as spam",
-        ("message.complained",),
-    ),
-    Event("email.failed", "a message cannot be sent", ("message.failed",)),
-    Event(
-        "email.cancelled",
-        "a message is cancelled",
-        ("message.cancelled",),
-    ),
-    Event("email.received", "a message is received", ("message.received",)),
-    Event(
-        "email.refused",
-        "a message is refused at the gate",
-        ("message.refused_at_gate",),
-        "connection",
-    ),
-    Event(
-        "decision.unknown",
-        "the outcome of a decision is unknown",
-        ("decision.unknown", "decision.unattributed"),
-    ),
-    Event(
-        "brake.opened",
-        "a cap is passed, and messages are set apart",
-        ("brake.opened",),
-        "connection",
-    ),
-    Event(
-        "connection.failing",
-        "a connection cannot be reached",
-        ("connection.failing",),
-        "connection",
-    ),
-    Event(
-        "connection.paused",
-        "a connection is paused",
-        ("connection.paused", "connection.paused_by_hand"),
-        "connection",
-    ),
-    Event(
-        "connection.recovered",
-        "a connection is reached again",
-        ("connection.recovered", "connection.resumed"),
-        "connection",
-    ),
-    Event(
-        "connection.capabilities",
-        "MultiMail gains or loses a feature, or refuses a field of the desk's calls",
-        ("connection.capability_changed", "connection.fields_refused"),
-        "connection",
-    ),
-    Event(
-        "mailbox.looser",
-        "a mailbox is made looser at MultiMail",
-        ("mailbox.seen_looser",),
-        "connection",
-    ),
-    Event(
-        "desk.bypassed",
-        "several messages are decided elsewhere at once",
-        ("connection.decided_elsewhere",),
-        "connection",
-    ),
-    Event(
-        "change.waiting",
-        "a change waits for a second admin",
-        ("change.asked",),
-        "change",
-    ),
-)
+# A name, words, actions, and what it is about.
+EVENTS = [
+    Event(name, words, tuple(actions.split()), about)
+    for name, words, actions, about in table_rows("""
+email.held | a message is held for review | message.held | message
+email.expiring | a held message expires soon | message.expiring | message
+email.late | a held message is late, by a step of its review plan | message.late | message
+email.approval | somebody approves a message that others have to approve too |
+    approval.recorded | message
+email.decided | a message is approved or rejected |
+    message.approved message.released message.rejected | message
+email.sent | a message is sent | message.sent | message
+email.delivered | a message is delivered | message.delivered | message
+email.bounced | a message bounces | message.bounced | message
+email.complained | a recipient marks a message as spam | message.complained | message
+email.failed | a message cannot be sent | message.failed | message
+email.cancelled | a message is cancelled | message.cancelled | message
+email.received | a message is received | message.received | message
+email.refused | a message is refused at the gate | message.refused_at_gate | connection
+decision.unknown | the outcome of a decision is unknown |
+    decision.unknown decision.unattributed | message
+brake.opened | a cap is passed, and messages are set apart | brake.opened | connection
+connection.failing | a connection cannot be reached | connection.failing | connection
+connection.paused | a connection is paused |
+    connection.paused connection.paused_by_hand | connection
+connection.recovered | a connection is reached again |
+    connection.recovered connection.resumed | connection
+connection.capabilities | MultiMail gains or loses a feature, or refuses a field of the desk's calls |
+    connection.capability_changed connection.fields_refused | connection
+mailbox.looser | a mailbox is made looser at MultiMail | mailbox.seen_looser | connection
+desk.bypassed | several messages are decided elsewhere at once |
+    connection.decided_elsewhere | connection
+change.waiting | a change waits for a second admin | change.asked | change
+""")
+]
 # Its entry is about no message of the desk: an allowlist refused the mail before it was
 # held. Each refusal has its own card.
 REFUSED = "message.refused_at_gate"

@@ -9,7 +9,7 @@ def table_rows(text: str) -> list[list[str]]:
     """
     lines = text.strip().replace("\n ", " ").splitlines()
     return [
-        [cell.strip() for cell in line.split("|")]
+        [" ".join(cell.split()) for cell in line.split("|")]
         for line in lines
         if not line.startswith("#")
     ]

@@ -31,6 +31,7 @@ from common.fingerprint import (
 )
 from common.logs import trace_id
 from common.postgres import clock, take_lock
+from common.tables import table_rows
 from common.words import MAX_TEXT
 from mirror import tasks
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
@@ -140,20 +141,23 @@ def expect_thread(message: Message) -> Thread | None:
 
 # By the name that a fingerprint gives to a field: the keys under which a pending row
 # may have it. A row with none of the keys does not cover the field.
-_SOURCES: Mapping[str, tuple[str, ...]] = {
-    "from": ("from", "from_address"),
-    "from_name": ("from_name",),
-    "reply_to": ("reply_to",),
-    "to": ("to_addresses", "to"),
-    "cc": ("cc",),
-    "bcc": ("bcc",),
-    "subject": ("subject",),
-    "markdown": ("markdown", "body_markdown", "text_body", "body", "text"),
-    "html": ("html_body",),
-    "in_reply_to": ("in_reply_to",),
-    "attachments": ("attachments",),
-    "additions": ("additions",),
-    "send_at": ("send_at",),
+_SOURCES = {
+    name: keys.split()
+    for name, keys in table_rows("""
+from        | from from_address
+from_name   | from_name
+reply_to    | reply_to
+to          | to_addresses to
+cc          | cc
+bcc         | bcc
+subject     | subject
+markdown    | markdown body_markdown text_body body text
+html        | html_body
+in_reply_to | in_reply_to
+attachments | attachments
+additions   | additions
+send_at     | send_at
+""")
 }
 
 # The fields of a fingerprint that have another name in Content.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from common.exchange import Deadline
+from common.tables import table_rows
 from upstream import errors
 from upstream.client import Client, Json, path
 
@@ -24,20 +25,23 @@ _NO_ID = "00000000000000000000000000"
 
 # Each capability: its name on pages, and the slot of the key that is needed for it.
 WORDS = {
-    "gateway": ("a gateway of this product", "oversight"),
-    "one_pending": ("questions for one held message", "oversight"),
-    "pending_cc": ("Cc of held messages", "oversight"),
-    "pending_bcc": ("Bcc of held messages", "oversight"),
-    "pending_attachments": ("attachments of held messages", "oversight"),
-    "single_read": ("reading one message by its id", "read"),
-    "read_cc": ("Cc of a message that is read by its id", "read"),
-    "thread_bodies": ("threads with the words of their messages", "read"),
-    "contacts": ("contacts", "read"),
-    "audit_log": ("the audit log", "admin"),
-    "whole_allowlists": ("allowlists that are replaced as a whole", "admin"),
-    "hold_all": ("holding all mail", "admin"),
-    "minimum_mode": ("a minimum oversight mode", "admin"),
-    "require_fingerprint": ("requiring the fingerprint of decisions", "admin"),
+    name: (words, slot)
+    for name, words, slot in table_rows("""
+gateway             | a gateway of this product | oversight
+one_pending         | questions for one held message | oversight
+pending_cc          | Cc of held messages | oversight
+pending_bcc         | Bcc of held messages | oversight
+pending_attachments | attachments of held messages | oversight
+single_read         | reading one message by its id | read
+read_cc             | Cc of a message that is read by its id | read
+thread_bodies       | threads with the words of their messages | read
+contacts            | contacts | read
+audit_log           | the audit log | admin
+whole_allowlists    | allowlists that are replaced as a whole | admin
+hold_all            | holding all mail | admin
+minimum_mode        | a minimum oversight mode | admin
+require_fingerprint | requiring the fingerprint of decisions | admin
+""")
 }
 # What shows a capability: a path that answers, a field of held messages, a field of the
 # account.

@@ -14,6 +14,7 @@ from approvals.decisions.status import Status
 from approvals.models import Brake
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
+from common.tables import table_rows
 from mirror.models import Connection
 
 # In UTF-16 units.
@@ -22,45 +23,26 @@ MAX_EXPLANATION = 700
 
 
 # By action: a title, a colour, and a sentence about the effect and what to do.
-_PAUSED = Status(
-    "Paused", "orange", "Its decisions are not carried out until it is resumed."
-)
 _NOTICES = {
-    "connection.failing": Status(
-        "Not reachable",
-        "rose",
-        "New messages held there may be missing from the desk. The desk keeps trying.",
-    ),
-    "connection.paused": _PAUSED,
-    "connection.paused_by_hand": _PAUSED,
-    "connection.recovered": Status(
-        "Reachable again", "green", "The queue is being brought up to date."
-    ),
-    "connection.resumed": Status(
-        "Resumed", "green", "Decisions are carried out again."
-    ),
-    **dict.fromkeys(
-        ("connection.capability_changed", "connection.fields_refused"),
-        Status("MultiMail changed", "plain", "The desk goes by what it can do now."),
-    ),
-    "mailbox.seen_looser": Status(
-        "Looser mailbox", "orange", "Its oversight was loosened outside this desk."
-    ),
-    "connection.decided_elsewhere": Status(
-        "Decided elsewhere", "orange", "Not by this desk."
-    ),
-    "brake.opened": Status(
-        "Messages set apart",
-        "orange",
-        "An agent passed a cap. What it sends is held apart from the queue, without a card for each. Open it to pause "
-        "the key, to put the messages back, or to reject them.",
-    ),
-    "brake.ended": Status(
-        "Flood over",
-        "plain",
-        "New messages go to the queue again. What was set apart still waits for somebody.",
-    ),
-    "connection.removed": Status("Removed", "plain", "The desk no longer reads it."),
+    action: Status(*columns)
+    for action, *columns in table_rows("""
+connection.failing | Not reachable | rose |
+    New messages held there may be missing from the desk. The desk keeps trying.
+connection.paused | Paused | orange | Its decisions are not carried out until it is resumed.
+connection.paused_by_hand | Paused | orange | Its decisions are not carried out until it is resumed.
+connection.recovered | Reachable again | green | The queue is being brought up to date.
+connection.resumed | Resumed | green | Decisions are carried out again.
+connection.capability_changed | MultiMail changed | plain | The desk goes by what it can do now.
+connection.fields_refused | MultiMail changed | plain | The desk goes by what it can do now.
+mailbox.seen_looser | Looser mailbox | orange | Its oversight was loosened outside this desk.
+connection.decided_elsewhere | Decided elsewhere | orange | Not by this desk.
+brake.opened | Messages set apart | orange |
+    An agent passed a cap. What it sends is held apart from the queue, without a card for each.
+    Open it to pause the key, to put the messages back, or to reject them.
+brake.ended | Flood over | plain |
+    New messages go to the queue again. What was set apart still waits for somebody.
+connection.removed | Removed | plain | The desk no longer reads it.
+""")
 }
 _UNKNOWN = Status("Changed", "plain", "Open the desk.")
 

@@ -61,44 +61,18 @@ _HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address.
 # Slack's words for errors, of webhooks and of the Web API, by what they mean here: the
 # destination is gone, nobody may edit the card, this card is refused, or wait. After
 # any other error the desk tries again.
-_GONE = {
-    "no_service",
-    "no_service_id",
-    "no_team",
-    "team_disabled",
-    "invalid_token",
-    "action_prohibited",
-    "no_active_hooks",
-    "invalid_auth",
-    "not_authed",
-    "account_inactive",
-    "token_revoked",
-    "token_expired",
-    "missing_scope",
-    "channel_not_found",
-    "channel_is_archived",
-    "is_archived",
-    "not_in_channel",
-    "no_permission",
-    "org_login_required",
-    "posting_to_general_channel_denied",
-    "restricted_action",
-    "access_denied",
-    "ekm_access_denied",
-    "user_not_found",
-}
+_GONE = """
+no_service no_service_id no_team team_disabled invalid_token action_prohibited
+no_active_hooks invalid_auth not_authed account_inactive token_revoked token_expired
+missing_scope channel_not_found channel_is_archived is_archived not_in_channel
+no_permission org_login_required posting_to_general_channel_denied restricted_action
+access_denied ekm_access_denied user_not_found
+""".split()
 _CARD_FIXED = {"cant_update_message", "edit_window_closed"}
-_REFUSED = {
-    "invalid_payload",
-    "invalid_blocks",
-    "invalid_blocks_format",
-    "msg_too_long",
-    "msg_blocks_too_long",
-    "no_text",
-    "too_many_attachments",
-    "invalid_arguments",
-    "invalid_json",
-}
+_REFUSED = """
+invalid_payload invalid_blocks invalid_blocks_format msg_too_long msg_blocks_too_long
+no_text too_many_attachments invalid_arguments invalid_json
+""".split()
 _RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 # Block Kit's limits, in characters.
 MAX_HEADER = 150

@@ -22,9 +22,10 @@ from alerts.models import Delivery, Destination
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
+from common.tables import table_pairs
 from mirror.models import Connection, Message
 from mirror.models.messages import NAMED
-from mirror.states import DecisionState, MessageState, Outcome
+from mirror.states import DecisionState
 from outgoing.guarded import TOTAL_TIMEOUT
 from policy.models import standing_words
 
@@ -41,18 +42,18 @@ MAX_TEXT = 64_000
 MAX_ADDRESS = 320
 # The event's word for a decision, by the action of an entry, the state of a message, or
 # the outcome of a decision of this desk.
-_DECIDED: dict[str, str] = {
-    "message.approved": "approved",
-    "message.released": "approved",
-    "message.rejected": "rejected",
-    MessageState.APPROVED: "approved",
-    MessageState.SCHEDULED_APPROVED: "approved",
-    MessageState.RELEASED: "approved",
-    MessageState.REJECTED: "rejected",
-    Outcome.APPROVE: "approved",
-    Outcome.REJECT: "rejected",
-    Outcome.SEND_BACK: "rejected",
-}
+_DECIDED = table_pairs("""
+message.approved | approved
+message.released | approved
+message.rejected | rejected
+approved | approved
+scheduled_approved | approved
+released | approved
+rejected | rejected
+approve | approved
+reject | rejected
+send_back | rejected
+""")
 
 
 def send_event(delivery: Delivery, destination: Destination) -> Posted:

@@ -42,40 +42,16 @@ FETCHED = "message.fetched"
 # Actions that update an existing card. Which of them make a new card, a destination's
 # routes say.
 CARD_ACTIONS = (
-    "message.held",
     FETCHED,
-    "message.changed",
-    "message.named",
-    "message.expiring",
-    "message.late",
-    "message.extended",
-    "message.assigned",
-    "message.approved",
-    "message.released",
-    "message.rejected",
-    "message.sent",
-    "message.delivered",
-    "message.bounced",
-    "message.complained",
-    "message.failed",
-    "message.cancelled",
-    "message.gone",
-    "approval.recorded",
-    "verdict.taken_back",
-    "decision.recorded",
-    "decision.undone",
-    "decision.applied",
-    "decision.refused",
-    "decision.superseded",
-    "decision.without_effect",
-    "decision.unknown",
-    "decision.unattributed",
-    "decision.found_again",
-    "decision.confirmed",
-    "decision.withdrawn",
-    "decision.left_after_all",
-    "claim.taken",
-    "claim.released",
+    *"""
+message.held message.changed message.named message.expiring message.late message.extended
+message.assigned message.approved message.released message.rejected message.sent
+message.delivered message.bounced message.complained message.failed message.cancelled
+message.gone approval.recorded verdict.taken_back decision.recorded decision.undone
+decision.applied decision.refused decision.superseded decision.without_effect
+decision.unknown decision.unattributed decision.found_again decision.confirmed
+decision.withdrawn decision.left_after_all claim.taken claim.released
+""".split(),
 )
 # Actions that never make a new card, even if a route names them.
 UPDATES_ONLY = (

@@ -27,18 +27,10 @@ Rows = Callable[[Host], list[dict[str, Any]]]
 _HELD = ("pending_send_approval", "pending_inbound_approval")
 _STATUSES = (
     *_HELD,
-    "unread",
-    "read",
-    "archived",
-    "deleted",
-    "spam_flagged",
-    "spam_quarantined",
-    "pending_scan",
-    "scheduled",
-    "sent",
-    "send_failed",
-    "rejected",
-    "cancelled",
+    *"""
+unread read archived deleted spam_flagged spam_quarantined pending_scan scheduled sent
+send_failed rejected cancelled
+""".split(),
 )
 _MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
 # The fields that can have the text of a message.

@@ -15,6 +15,7 @@ from typing import Any
 from django.utils import timezone
 
 from common.identifiers import ulid
+from common.tables import table_rows
 from gateway import tasks
 from gateway.models import Email, Refusal, Webhook, WebhookDelivery
 from gateway.states import WITHHELD, Direction
@@ -34,24 +35,22 @@ CANCELLED = "message.cancelled"
 FAILED = "message.failed"
 REFUSED = "message.refused"
 # For each event, the names under which a subscriber can ask for it.
-SPELLINGS: dict[str, set[str]] = {
-    RECEIVED: {RECEIVED, "email.received", "inbound"},
-    SENT: {SENT, "email.sent"},
-    DELIVERED: {DELIVERED, "email.delivered", "delivery"},
-    BOUNCED: {BOUNCED, "email.bounced", "bounce"},
-    COMPLAINED: {COMPLAINED, "email.complained", "complaint"},
-    PENDING: {
-        PENDING,
-        "message.pending_approval",
-        "email.pending",
-        "message.pending_send_approval",
-    },
-    APPROVED: {APPROVED, "message.approved", "email.approved", "email.decided"},
-    REJECTED: {REJECTED, "message.rejected", "email.rejected", "email.decided"},
-    OPENED: {OPENED, "open"},
-    CANCELLED: {CANCELLED},
-    FAILED: {FAILED},
-    REFUSED: {REFUSED},
+SPELLINGS = {
+    name: {name, *others.split()}
+    for name, others in table_rows("""
+message.received | email.received inbound
+message.sent | email.sent
+message.delivered | email.delivered delivery
+message.bounced | email.bounced bounce
+message.complained | email.complained complaint
+oversight.pending | message.pending_approval email.pending message.pending_send_approval
+oversight.approved | message.approved email.approved email.decided
+oversight.rejected | message.rejected email.rejected email.decided
+message.opened | open
+message.cancelled |
+message.failed |
+message.refused |
+""")
 }
 KNOWN: set[str] = set().union(*SPELLINGS.values())
 

@@ -110,9 +110,12 @@ _HEAD = 4096
 # Pairs of kinds that do not contradict each other: the claimed one, and the detected
 # one.
 _SAME = frozenset(
-    {("xml", "html"), ("xml", "svg"), ("html", "xml"), ("svg", "archive"), ("ole", "rtf"), ("zip", "docx"),
-     ("zip", "xlsx"), ("zip", "pptx"), ("zip", "odf"), ("jar", "zip"), ("apk", "zip"), ("apk", "jar")}
-)  # fmt: skip
+    tuple(pair.split("-"))
+    for pair in """
+    xml-html xml-svg html-xml svg-archive ole-rtf zip-docx zip-xlsx zip-pptx zip-odf jar-zip
+    apk-zip apk-jar
+    """.split()
+)
 # The name of the first element of an HTML, SVG or XML file.
 _MARKUP = re.compile(
     r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:][a-z0-9:]*+)",

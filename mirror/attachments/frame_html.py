@@ -7,6 +7,7 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from common.tables import table_rows
 from rendering.invisibles import Tally, named, without_surrogates
 from rendering.source_view import STYLES, framed, marked
 
@@ -18,19 +19,22 @@ RENDERING = "A rendering. The file itself is what is approved."
 
 # By the mark of a run of text: the words shown before it, and its CSS class.
 _MARKS = {
-    "hidden": ("hidden", "ghost"),
-    "white": ("white letters", "ghost"),
-    "tiny": ("tiny letters", "ghost"),
-    "deleted": ("deleted", "ghost"),
-    "inserted": ("inserted", "said"),
-    "struck": ("struck through", "ghost"),
-    "raised": ("raised", "said"),
-    "comment": ("comment", "said"),
-    "footnote": ("footnote", "said"),
-    "picture": ("picture", "said"),
-    "field": ("field code", "said"),
-    "link": ("links to", "said"),
-    "note": ("", "said"),
+    mark: (words, kind)
+    for mark, words, kind in table_rows("""
+hidden   | hidden | ghost
+white    | white letters | ghost
+tiny     | tiny letters | ghost
+deleted  | deleted | ghost
+inserted | inserted | said
+struck   | struck through | ghost
+raised   | raised | said
+comment  | comment | said
+footnote | footnote | said
+picture  | picture | said
+field    | field code | said
+link     | links to | said
+note     |  | said
+""")
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from alerts.channels.discord.replies import call_discord
+from common.tables import table_rows
 from outgoing.guarded import DeliveryError
 
 # Discord's codes for the type of an option that is text, and of a slash command.
@@ -21,68 +22,52 @@ class NotRegistered(Exception):
     """The commands were not registered; the sentence says why, and what to do."""
 
 
-def _text(
-    name: str,
-    description: str,
-    *,
-    required: bool = True,
-    most: int,
-    suggested: bool = False,
-) -> dict[str, Any]:
-    option: dict[str, Any] = {
-        "type": _STRING,
-        "name": name,
-        "description": description,
-        "required": required,
-        "max_length": most,
-    }
-    if suggested:
-        option["autocomplete"] = True
-    return option
-
-
-_MAILBOX = _text(
-    "mailbox",
-    "Which mailbox, where you may use several",
-    required=False,
-    most=320,
-    suggested=True,
-)
 # Everybody on the server sees these names and descriptions when typing a slash.
+_COMMANDS = """
+sendemail | Send an email; somebody else reviews it first
+checkinbox | List unread mail; it stays unread
+reply | Answer an email; somebody else reviews it first
+pending | List messages waiting for review
+"""
+# The command, one of its options, its description, the longest text, and what else
+# Discord is told of it.
+_OPTIONS = r"""
+sendemail | to | Address, or several with commas | 1000 | required autocomplete
+sendemail | subject | Subject line | 998 | required
+sendemail | body | Text of the message; \n starts a new line | 6000 | required
+sendemail | mailbox | Which mailbox, where you may use several | 320 | autocomplete
+checkinbox | mailbox | Which mailbox, where you may use several | 320 | autocomplete
+reply | message_id | The id shown by /checkinbox | 200 | required
+reply | body | Text of the message; \n starts a new line | 6000 | required
+reply | mailbox | Which mailbox, where you may use several | 320 | autocomplete
+"""
+
+
+def _options(command: str) -> list[dict[str, Any]]:
+    options = []
+    for owner, name, description, longest, more in table_rows(_OPTIONS):
+        option: dict[str, Any] = {
+            "type": _STRING,
+            "name": name,
+            "description": description,
+            "required": "required" in more,
+            "max_length": int(longest),
+        }
+        if "autocomplete" in more:
+            option["autocomplete"] = True
+        if owner == command:
+            options.append(option)
+    return options
+
+
 COMMANDS: list[dict[str, Any]] = [
     {
         "type": _CHAT_INPUT,
-        "name": "sendemail",
-        "description": "Send an email; somebody else reviews it first",
-        "options": [
-            _text("to", "Address, or several with commas", most=1000, suggested=True),
-            _text("subject", "Subject line", most=998),
-            _text("body", "Text of the message; \\n starts a new line", most=6000),
-            _MAILBOX,
-        ],
-    },
-    {
-        "type": _CHAT_INPUT,
-        "name": "checkinbox",
-        "description": "List unread mail; it stays unread",
-        "options": [_MAILBOX],
-    },
-    {
-        "type": _CHAT_INPUT,
-        "name": "reply",
-        "description": "Answer an email; somebody else reviews it first",
-        "options": [
-            _text("message_id", "The id shown by /checkinbox", most=200),
-            _text("body", "Text of the message; \\n starts a new line", most=6000),
-            _MAILBOX,
-        ],
-    },
-    {
-        "type": _CHAT_INPUT,
-        "name": "pending",
-        "description": "List messages waiting for review",
-        "options": [],
-    },
+        "name": name,
+        "description": description,
+        "options": _options(name),
+    }
+    for name, description in table_rows(_COMMANDS)
 ]
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from xml.etree.ElementTree import Element
 
+from common.tables import table_pairs
 from mirror.attachments.renderings.office import (
     Outline,
     Package,
@@ -20,31 +21,31 @@ from mirror.attachments.renderings.office import (
 TINY = 8
 MAX_SLIDES = 300
 # Other parts of a file that are read, and the headings above them.
-_PARTS = {
-    "header": "Header",
-    "footer": "Footer",
-    "footnotes": "Footnotes",
-    "endnotes": "Endnotes",
-    "comments": "Comments",
-    "threadedComment": "Comments",
-    "diagramData": "Diagram",
-    "chart": "Chart",
-    "drawing": "Drawing",
-    "notesSlide": "Notes of the speaker",
-    "slideLayout": "Layout",
-    "slideMaster": "Master",
-}
+_PARTS = table_pairs("""
+header | Header
+footer | Footer
+footnotes | Footnotes
+endnotes | Endnotes
+comments | Comments
+threadedComment | Comments
+diagramData | Diagram
+chart | Chart
+drawing | Drawing
+notesSlide | Notes of the speaker
+slideLayout | Layout
+slideMaster | Master
+""")
 # Elements that are paragraphs: "text" is that of a comment, "v" a value in a chart.
 _PARAGRAPHS = ("p", "text", "v")
 _LETTERS = ("t", "delText", "instrText", "text", "v")
-_MARKS = {
-    "ins": "inserted",
-    "del": "deleted",
-    "moveFrom": "deleted",
-    "moveTo": "inserted",
-    "instrText": "field",
-    "rt": "raised",
-}
+_MARKS = table_pairs("""
+ins | inserted
+del | deleted
+moveFrom | deleted
+moveTo | inserted
+instrText | field
+rt | raised
+""")
 _OFF = ("0", "false", "off", "noStrike")
 _BREAKS = {
     "p": "\n",
