@@ -28,8 +28,7 @@ Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/counte
 # long as the product runs.
 _COMMANDS = {
     **dict.fromkeys(
-        ("start", "gateway", "stop", "reset", "manage", "backup", "bench", "restore"),
-        "commands",
+        "start gateway stop reset manage backup bench restore".split(), "commands"
     ),
     **dict.fromkeys(("test", "check"), "quality"),
 }

@@ -4,6 +4,8 @@ in words, which is looser, and what changes from one to another. Reads no databa
 
 from dataclasses import dataclass
 
+from common.tables import table_rows
+
 
 @dataclass(frozen=True)
 class Mode:
@@ -17,31 +19,20 @@ class Mode:
     sent: str
 
 
-_WAITS = "Waits here until somebody decides."
-_AT_ONCE = "Goes to the agent at once."
 # The strictest first.
-MODES = (
-    Mode("read_only", "Read only", "Can be read by the agent.", "Nothing can be sent."),
-    Mode("gated_all", "All mail waits", _WAITS, _WAITS),
-    Mode(
-        "gated_send",
-        "Sent mail waits",
-        _AT_ONCE,
-        f"{_WAITS} Mail to recipients on a bypass list does not wait.",
-    ),
-    Mode(
-        "monitored",
-        "Monitored",
-        _AT_ONCE,
-        "Sent at once without review. The account's oversight address gets a copy.",
-    ),
-    Mode(
-        "autonomous",
-        "Autonomous",
-        _AT_ONCE,
-        "Sent at once without review, and nobody gets a copy.",
-    ),
-)
+MODES = [
+    Mode(*row)
+    for row in table_rows("""
+read_only | Read only | Can be read by the agent. | Nothing can be sent.
+gated_all | All mail waits | Waits here until somebody decides. | Waits here until somebody decides.
+gated_send | Sent mail waits | Goes to the agent at once. |
+    Waits here until somebody decides. Mail to recipients on a bypass list does not wait.
+monitored | Monitored | Goes to the agent at once. |
+    Sent at once without review. The account's oversight address gets a copy.
+autonomous | Autonomous | Goes to the agent at once. |
+    Sent at once without review, and nobody gets a copy.
+""")
+]
 NAMES = tuple(mode.name for mode in MODES)
 AUTONOMOUS = NAMES[-1]
 _GATED = ("gated_all", "gated_send")

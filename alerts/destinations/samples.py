@@ -31,18 +31,9 @@ _HASH = sha256(TEXT.encode()).hexdigest()
 # Shown as 7F3A-19C2-K0QD.
 _FINGERPRINT = "3bc6a0a582982ed"
 _AT = datetime(2026, 1, 15, 10, 42, tzinfo=UTC)
-# The message's state after each act, as the desk and as MultiMail have it; after others
-# it is held.
-_AFTER = {
-    "message.approved": (MessageState.APPROVED, "approved"),
-    "message.sent": (MessageState.SENT, "sent"),
-    "message.delivered": (MessageState.DELIVERED, "delivered"),
-    "message.bounced": (MessageState.BOUNCED, "bounced"),
-    "message.complained": (MessageState.COMPLAINED, "complained"),
-    "message.failed": (MessageState.FAILED, "failed"),
-    "message.cancelled": (MessageState.CANCELLED, "cancelled"),
-    "message.received": (MessageState.RECEIVED, "received"),
-}
+# The acts after which the message, as the desk and as MultiMail have it, is in the state
+# of the same name; after others it is held.
+_ENDS = "approved sent delivered bounced complained failed cancelled received".split()
 _DETAILS = {
     REFUSED: {
         "mailbox": SENDER,
@@ -133,7 +124,11 @@ def _shown(event: Event, destination: Destination, connection: int | None) -> Sa
 
 def _sample_message(action: str) -> Message:
     """Return the message after this act."""
-    state, status = _AFTER.get(action, (MessageState.HELD, "pending_send_approval"))
+    state = action.removeprefix("message.")
+    status = state
+    if state not in _ENDS:
+        state = MessageState.HELD
+        status = "pending_send_approval"
     is_inbound = state == MessageState.RECEIVED
     sender, recipient = (RECIPIENT, SENDER) if is_inbound else (SENDER, RECIPIENT)
     return Message(

@@ -1,16 +1,20 @@
-"""The dataclasses of the demo's messages, and the function that fills the blanks in
-their texts. Nothing here sends anything.
+"""The dataclasses of the demo's messages, and the functions that read them from text and
+fill the blanks in it. Nothing here sends anything.
 
 All recipients have domains that RFC 2606 and RFC 6761 reserve, so nothing can reach a
 real person by mistake.
 """
 
 import random
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email import message_from_string
 from string import Template
 
 from common.demo import SUPPORT
+from demo.messages import files
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,15 @@ class Message:
     subject: str
     body: str
     why: str
-    cc: str = ""
-    bcc: str = ""
-    attachments: tuple[Attachment, ...] = ()
-    origin: Origin | None = None
+    cc: str
+    bcc: str
+    attachments: tuple[Attachment, ...]
+    origin: Origin | None
     # The question that the message answers, if it answers one.
-    question: Question | None = None
-    from_second_mailbox: bool = False
+    question: Question | None
+    from_second_mailbox: bool
     # Whether it asks to be sent without approval, which only the second mailbox allows.
-    unasked: bool = False
+    unasked: bool
 
 
 def blanks(sequence: int, now: datetime) -> dict[str, str]:
@@ -105,8 +109,48 @@ def fill_in(text: str, values: dict[str, str]) -> str:
     return Template(text).substitute(values)
 
 
-ANA = Origin("ana#1", "118000000000000101", "outreach")
-BEN = Origin("ben.okoro", "118000000000000102", "support")
-# The channel is given by its id, as in the program on MultiMail's page about Discord
-# bots. The desk posts to it as to a channel given by name.
-CLEO = Origin("cleo_m", "118000000000000103", SUPPORT.id)
+_ORIGINS = {
+    "ana": Origin("ana#1", "118000000000000101", "outreach"),
+    "ben": Origin("ben.okoro", "118000000000000102", "support"),
+    # The channel is given by its id, as in the program on MultiMail's page about
+    # Discord bots. The desk posts to it as to a channel given by name.
+    "cleo": Origin("cleo_m", "118000000000000103", SUPPORT.id),
+    "stranger": Origin(
+        "ana#1 \u200b", "118000000000000666", "random", "Free Nitro Giveaway"
+    ),
+}
+
+
+def read_messages(
+    text: str, questions: Mapping[str, Question] | None = None
+) -> list[Message]:
+    """Return the messages that a text holds in the form of mail: fields, an empty line,
+    and the body. Each begins with its name.
+
+    A field `attach` has the name, the constant in `files` and the type of an
+    attachment. `questions` are by the names of the messages that answer them.
+    """
+    messages = []
+    for mail in map(message_from_string, re.split("^(?=name: )", text, flags=re.M)[1:]):
+        fields = {name: " ".join(value.split()) for name, value in mail.items()}
+        attached = [one.split() for one in mail.get_all("attach", [])]
+        messages.append(
+            Message(
+                name=fields["name"],
+                to=fields["to"],
+                subject=fields["subject"],
+                body=str(mail.get_payload()).strip() + "\n",
+                why=fields["why"],
+                cc=fields.get("cc", ""),
+                bcc=fields.get("bcc", ""),
+                attachments=tuple(
+                    Attachment(name, getattr(files, constant), content_type)
+                    for name, constant, content_type in attached
+                ),
+                origin=_ORIGINS.get(fields.get("origin", "")),
+                question=(questions or {}).get(fields["name"]),
+                from_second_mailbox="second-mailbox" in fields,
+                unasked="unasked" in fields,
+            )
+        )
+    return messages

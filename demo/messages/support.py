@@ -2,39 +2,37 @@
 approve them quickly.
 """
 
-from demo.messages.files import HOW_TO_RETURN, RETURN_LABEL
-from demo.messages.message import BEN, CLEO, Attachment, Message, Question
+from demo.messages.message import Question, read_messages
 
-SUPPORT = (
-    Message(
-        "return-label",
-        to="dana@northwind.example",
-        subject="Re: two broken mugs",
-        why="Return agreed under the terms of sale; label made by the carrier.",
-        attachments=(
-            Attachment("label.png", RETURN_LABEL, "image/png"),
-            Attachment("how-to-return.txt", HOW_TO_RETURN, "text/plain"),
-        ),
-        question=Question(
-            sender="dana@northwind.example",
-            name="Dana Whitfield",
-            subject="two broken mugs",
-            body="""\
+# What the customer wrote to whom `return-label` answers.
+_MUGS = Question(
+    sender="dana@northwind.example",
+    name="Dana Whitfield",
+    subject="two broken mugs",
+    body="""\
 Hi,
 
 Two of the six mugs of order $order arrived broken. Could you send me two new ones? I can send the broken ones back.
 
 Dana
 """,
-            afterwards="""\
+    afterwards="""\
 Hi again,
 
 Please don't send new ones after all. We found the same mugs in town, so I'd rather have the EUR 36.00 back.
 
 Dana
 """,
-        ),
-        body="""\
+)
+SUPPORT = read_messages(
+    """
+name: return-label
+to: dana@northwind.example
+subject: Re: two broken mugs
+why: Return agreed under the terms of sale; label made by the carrier.
+attach: label.png RETURN_LABEL image/png
+attach: how-to-return.txt HOW_TO_RETURN text/plain
+
 Hi Dana,
 
 I'm sorry about the mugs. We'll ship two new ones tomorrow, and they should reach you on **$weekday**.
@@ -45,15 +43,13 @@ pack them.
 Warm regards,
 Noor Haddad
 Support
-""",
-    ),
-    Message(
-        "refund",
-        to="dana@northwind.example",
-        subject="Your refund for order $order",
-        why="Parcel arrived damaged; refund approved by Ben in the channel.",
-        origin=BEN,
-        body="""\
+
+name: refund
+to: dana@northwind.example
+subject: Your refund for order $order
+why: Parcel arrived damaged; refund approved by Ben in the channel.
+origin: ben
+
 Hi Dana,
 
 Thank you for the photos, and I'm sorry your parcel arrived in that state. I've **refunded EUR $amount** to the card \
@@ -64,15 +60,13 @@ You don't need to send anything back. If you'd rather have a replacement, just r
 Warm regards,
 Ben Okoro
 Support
-""",
-    ),
-    Message(
-        "outage",
-        to="ops@contoso.example",
-        cc="priya.nair@adatum.example",
-        subject="What happened on $past_weekday between 09:12 and 09:47",
-        why="Promised incident report for two customers with an SLA.",
-        body="""\
+
+name: outage
+to: ops@contoso.example
+cc: priya.nair@adatum.example
+subject: What happened on $past_weekday between 09:12 and 09:47
+why: Promised incident report for two customers with an SLA.
+
 Hello,
 
 You asked for a timeline of this week's outage. All times are in UTC.
@@ -92,14 +86,12 @@ The credit under section 6 of your agreement will appear on your next invoice au
 Regards,
 Ines Moreau
 Operations
-""",
-    ),
-    Message(
-        "bug-fixed",
-        to="priya.nair@adatum.example",
-        subject="Fixed: exports with more than 65,535 rows",
-        why="Fix for ticket $ticket was released this morning.",
-        body="""\
+
+name: bug-fixed
+to: priya.nair@adatum.example
+subject: Fixed: exports with more than 65,535 rows
+why: Fix for ticket $ticket was released this morning.
+
 Hi Priya,
 
 The export bug you reported was fixed this morning. The old code stopped at 65,535 rows without a warning:
@@ -113,15 +105,13 @@ Exports now include every row, and `truncated` is correct. I ran yours again, an
 Thanks for such a careful report. It saved us a day.
 
 Noor
-""",
-    ),
-    Message(
-        "old-address",
-        to="bounce.kim@oldmail.example",
-        subject="Is this still the right address for your invoices?",
-        why="Two invoices to this address went unread.",
-        origin=CLEO,
-        body="""\
+
+name: old-address
+to: bounce.kim@oldmail.example
+subject: Is this still the right address for your invoices?
+why: Two invoices to this address went unread.
+origin: cleo
+
 Dear Kim,
 
 It looks like our last two invoices to this address were never opened. If we should send them somewhere else, just \
@@ -131,5 +121,5 @@ Kind regards,
 Cleo Marchetti
 Billing
 """,
-    ),
+    {"return-label": _MUGS},
 )

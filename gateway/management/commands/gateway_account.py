@@ -10,20 +10,21 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from common.mail_addresses import clean_address, domain_of
+from common.tables import table_rows
 from gateway.accounts import new_key_text, register_key
 from gateway.mailboxes import make_mailbox
 from gateway.models import Account, Domain, Mailbox
 from gateway.states import Mode
 
 # What it is for, which is its name too; scopes; sandbox.
-_KEYS = (
-    ("agent", ["read", "send"], False),
-    ("sandbox agent", ["read", "send"], True),
-    ("oversight", ["oversight"], False),
-    ("sandbox oversight", ["oversight"], True),
-    ("read", ["read"], False),
-    ("admin", ["admin", "read"], False),
-)
+_KEYS = """
+agent             | read send  |
+sandbox agent     | read send  | sandbox
+oversight         | oversight  |
+sandbox oversight | oversight  | sandbox
+read              | read       |
+admin             | admin read |
+"""
 
 
 class Command(BaseCommand):
@@ -88,9 +89,11 @@ class Command(BaseCommand):
             f"mailbox  {mailbox.pk}  {mailbox.address}",
             f"mode     {mailbox.oversight_mode}",
         ]
-        for purpose, scopes, sandbox in _KEYS:
-            text = new_key_text(sandbox=sandbox)
-            register_key(account, text, name=purpose.capitalize(), scopes=scopes)
+        for purpose, scopes, kind in table_rows(_KEYS):
+            text = new_key_text(sandbox=kind == "sandbox")
+            register_key(
+                account, text, name=purpose.capitalize(), scopes=scopes.split()
+            )
             lines.append(f"{purpose:18} {text}")
         lines.append("The keys are shown only once; only their hashes are stored.")
         self.stdout.write("\n".join(lines))
