@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from common.tables import table_rows
 from connections.hosted.probe import (
     Facts,
     Host,
@@ -22,58 +23,58 @@ from connections.hosted.probe import (
     without,
 )
 
-# A function that returns the rows of one list of MultiMail.
-Rows = Callable[[Host], list[dict[str, Any]]]
-_HELD = ("pending_send_approval", "pending_inbound_approval")
-_STATUSES = (
-    *_HELD,
-    *"""
-unread read archived deleted spam_flagged spam_quarantined pending_scan scheduled sent
-send_failed rejected cancelled
-""".split(),
-)
-_MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
-# The fields that can have the text of a message.
-_TEXTS = ("markdown", "body_markdown", "text_body", "html_body", "body", "text")
 # The desk's columns for ids have so many characters.
 _MAX_ID = 200
 # No message has this id.
 _UNKNOWN_ID = "01JNOBODYHASTHISID00000000"
+# The lists of MultiMail: a kind of key that can read it, and its path.
+_LISTS = {
+    name: (kind, template)
+    for name, kind, template in table_rows("""
+pending    | oversight | /v1/oversight/pending
+mailboxes  | read      | /v1/mailboxes
+emails     | read      | /v1/mailboxes/{}/emails
+contacts   | read      | /v1/contacts
+webhooks   | admin     | /v1/webhooks
+keys       | admin     | /v1/api-keys
+allowlist  | admin     | /v1/mailboxes/{}/allowlist
+suppressed | admin     | /v1/suppression
+audit_log  | admin     | /v1/audit-log
+deliveries | admin     | /v1/webhook-deliveries
+""")
+}
 
 
-# Returns a function that reads the list at this path with this kind of key.
-def _rows(kind: str, template: str) -> Rows:
-    return lambda host: host.rows(kind, template)
-
-
-_PENDING = ("oversight", "/v1/oversight/pending")
-_WEBHOOKS = ("admin", "/v1/webhooks")
-_pending = _rows(*_PENDING)
-_mailboxes = _rows("read", "/v1/mailboxes")
-_webhooks = _rows(*_WEBHOOKS)
-_keys = _rows("admin", "/v1/api-keys")
-
-
-def _emails(host: Host) -> list[dict[str, Any]]:
-    return host.rows("read", "/v1/mailboxes/{}/emails", host.mailbox())
-
-
-# Returns held and listed messages. Raises NotSeen if there are none.
-def _messages(host: Host) -> list[dict[str, Any]]:
-    return _either(host, _pending) + _either(host, _emails) or _emails(host)
+def _rows(host: Host, name: str) -> list[dict[str, Any]]:
+    """Return the rows of a list; or as rows the account, one email, the emails of one
+    thread, or held and listed messages. Raises NotSeen if there are none.
+    """
+    if name == "account":
+        return [host.object("read", "/v1/account")]
+    if name == "email":
+        return _email(host)
+    if name == "thread":
+        return _thread(host)
+    if name == "messages":
+        return _either(host, "pending") + _either(host, "emails") or _rows(
+            host, "emails"
+        )
+    kind, template = _LISTS[name]
+    parts = [host.mailbox(kind)] if "{}" in template else []
+    return host.rows(kind, template, *parts)
 
 
 # Returns the rows of a list; none if it is empty or cannot be read.
-def _either(host: Host, rows: Rows) -> list[dict[str, Any]]:
+def _either(host: Host, name: str) -> list[dict[str, Any]]:
     try:
-        return rows(host)
+        return _rows(host, name)
     except NotSeen:
         return []
 
 
 # Returns the messages of the first thread that a listed message names.
 def _thread(host: Host) -> list[dict[str, Any]]:
-    for row in _emails(host):
+    for row in _rows(host, "emails"):
         if thread := row.get("thread_id"):
             path = "/v1/mailboxes/{}/threads/{}"
             answer = host.object("read", path, host.mailbox(), str(thread))
@@ -87,7 +88,7 @@ def _email(host: Host) -> list[dict[str, Any]]:
     """
     safe = [
         row
-        for row in _emails(host)
+        for row in _rows(host, "emails")
         if row.get("direction") == "outbound" or row.get("status") == "read"
     ]
     if not safe:
@@ -97,71 +98,65 @@ def _email(host: Host) -> list[dict[str, Any]]:
     return [host.object("read", path, host.mailbox(), str(row.get("id")))]
 
 
-# --- functions that return the check of a fact, for these rows or this call -----------
+# --- checks of the rows of a list, or of one call -------------------------------------
 
 
 # The first row has all these fields.
-def _have_fields(rows: Rows, *wanted: str) -> Look:
-    return lambda host: without(rows(host)[0], *wanted)
+def has(host: Host, name: str, *wanted: str) -> str:
+    return without(_rows(host, name)[0], *wanted)
 
 
 # No row has a value in one of these fields.
-def _lack_fields(rows: Rows, *unwanted: str) -> Look:
-    def look(host: Host) -> str:
-        shown = names(name for row in rows(host) for name in unwanted if row.get(name))
-        return shown and f"shows {shown}"
-
-    return look
+def lacks(host: Host, name: str, *unwanted: str) -> str:
+    rows = _rows(host, name)
+    shown = names(field for row in rows for field in unwanted if row.get(field))
+    return shown and f"shows {shown}"
 
 
 # In every row, this field has one of the known values.
-def _have_values(rows: Rows, name: str, *known: str) -> Look:
-    return lambda host: names({row.get(name) for row in rows(host)} - {*known})
+def has_value(host: Host, name: str, field: str, *known: str) -> str:
+    return names({row.get(field) for row in _rows(host, name)} - {*known})
 
 
 # The rows are in the order of their times.
-def _are_ordered(rows: Rows, *, newest_first: bool) -> Look:
-    def look(host: Host) -> str:
-        times = [str(row.get("received_at")) for row in rows(host)]
-        if len(times) < 2:
-            raise NotSeen("fewer than two messages are listed")
-        is_ordered = times == sorted(times, reverse=newest_first)
-        return "" if is_ordered else "they are not in this order"
-
-    return look
+def is_ordered(host: Host, name: str, first: str) -> str:
+    times = [str(row.get("received_at")) for row in _rows(host, name)]
+    if len(times) < 2:
+        raise NotSeen("fewer than two messages are listed")
+    in_order = sorted(times, reverse=first == "newest_first")
+    return "" if times == in_order else "they are not in this order"
 
 
 # The answer has an array under one of these names.
-def _has_list(call: tuple[str, str], *arrays: str) -> Look:
-    def look(host: Host) -> str:
-        answer = host.object(*call)
-        lists = {name for name, value in answer.items() if isinstance(value, list)}
-        return "" if lists & {*arrays} else f"arrays: {names(lists) or 'none'}"
-
-    return look
+def has_array(host: Host, name: str, *arrays: str) -> str:
+    answer = host.object(*_LISTS[name])
+    lists = {field for field, value in answer.items() if isinstance(value, list)}
+    return "" if lists & {*arrays} else f"arrays: {names(lists) or 'none'}"
 
 
 # A GET with this kind of key is answered with this status.
-def _answers_status(status: int, kind: str, template: str) -> Look:
-    def look(host: Host) -> str:
-        parts = (host.mailbox(), _UNKNOWN_ID) if "{}" in template else ()
-        answered = host.read(kind, template, *parts).status
-        return "" if answered == status else f"answered {answered}"
-
-    return look
+def is_answered(host: Host, status: str, kind: str, template: str) -> str:
+    parts = (host.mailbox(), _UNKNOWN_ID) if "{}" in template else ()
+    answered = host.read(kind, template, *parts).status
+    return "" if answered == int(status) else f"answered {answered}"
 
 
 # --- checks of single facts -----------------------------------------------------------
 
 
+def check_recipients(host: Host) -> str:
+    is_array = isinstance(_rows(host, "messages")[0].get("to"), list)
+    return "" if is_array else "no array"
+
+
 def check_header(host: Host) -> str:
-    if "X-Countersign-Gateway" in host.read(*_PENDING).headers:
+    if "X-Countersign-Gateway" in host.read(*_LISTS["pending"]).headers:
         return "the header is there: this is our gateway"
     return ""
 
 
 def check_ids(host: Host) -> str:
-    for row in (*_messages(host), *_mailboxes(host)):
+    for row in (*_rows(host, "messages"), *_rows(host, "mailboxes")):
         value = row.get("id")
         if not isinstance(value, str):
             return f"an id is a JSON {type(value).__name__}"
@@ -171,7 +166,7 @@ def check_ids(host: Host) -> str:
 
 
 def check_times(host: Host) -> str:
-    for row in _messages(host):
+    for row in _rows(host, "messages"):
         try:
             if datetime.fromisoformat(row["received_at"]).utcoffset() != timedelta(0):
                 return "a time that is not in UTC"
@@ -181,13 +176,13 @@ def check_times(host: Host) -> str:
 
 
 def check_epochs(host: Host) -> str:
-    value = _mailboxes(host)[0].get("created_at")
+    value = _rows(host, "mailboxes")[0].get("created_at")
     is_epoch = isinstance(value, int) and value > 1e11
     return "" if is_epoch else f"a JSON {type(value).__name__}"
 
 
 def check_pages(host: Host) -> str:
-    if len(_emails(host)) < 2:
+    if len(_rows(host, "emails")) < 2:
         raise NotSeen("fewer than two messages are listed")
 
     def page(**params: str) -> dict[str, Any]:
@@ -223,7 +218,7 @@ def check_file(host: Host) -> str:
 
 
 def check_secret(host: Host) -> str:
-    webhook = str(_webhooks(host)[0].get("id"))
+    webhook = str(_rows(host, "webhooks")[0].get("id"))
     secret = host.object("admin", "/v1/webhooks/{}", webhook).get("signing_secret")
     return "" if str(secret).startswith("whsec_") else "missing, or of another form"
 
@@ -261,106 +256,77 @@ def check_retry_after(host: Host) -> str:
     return "" if all(text.isdecimal() for text in waits) else "no number"
 
 
-FACTS: Facts = {
-    "Hosted MultiMail or our gateway": {
-        "Hosted MultiMail sends no header X-Countersign-Gateway.": check_header
-    },
-    "Accounts and keys": {
-        "The account has id, name and plan.": lambda host: without(
-            host.object("read", "/v1/account"), "id", "name", "plan"
-        ),
-        "An unknown key is 401.": _answers_status(401, "unknown", "/v1/account"),
-        "A missing scope is 403.": _answers_status(403, "oversight", "/v1/api-keys"),
-        "An unknown id is 404.": _answers_status(
-            404, "read", "/v1/mailboxes/{}/emails/{}"
-        ),
-        "API keys have id, prefix and scopes.": _have_fields(
-            _keys, "id", "prefix", "scopes"
-        ),
-        "A list of API keys shows no whole key.": _lack_fields(_keys, "api_key", "key"),
-    },
-    "Messages": {
-        "Ids are text of at most 200 characters.": check_ids,
-        "received_at is ISO 8601 in UTC.": check_times,
-        "created_at of a mailbox is a number, epoch milliseconds.": check_epochs,
-        "Listed messages have from and subject.": _have_fields(
-            _messages, "from", "subject"
-        ),
-        "Listed messages have an array in to.": lambda host: (
-            "" if isinstance(_messages(host)[0].get("to"), list) else "no array"
-        ),
-        "Lists of messages carry no bodies.": _lack_fields(_emails, *_TEXTS),
-        "A single read has markdown and attachments.": _have_fields(
-            _email, "markdown", "attachments"
-        ),
-    },
-    "Statuses": {
-        "Listed messages have known statuses.": _have_values(
-            _messages, "status", *_STATUSES
-        )
-    },
-    "Reading": {
-        "Lists of messages have the newest first.": _are_ordered(
-            _emails, newest_first=True
-        ),
-        "A list goes on at its cursor.": check_pages,
-    },
-    "Threads": {"A thread carries no bodies.": _lack_fields(_thread, *_TEXTS)},
-    "Attachments": {"An attachment comes as its raw bytes.": check_file},
-    "The pending list": {
-        "What is held stands under pending, emails or messages.": _has_list(
-            _PENDING, "pending", "emails", "messages"
-        ),
-        "Held messages have id, mailbox_id and body_markdown.": _have_fields(
-            _pending, "id", "mailbox_id", "body_markdown"
-        ),
-        "Held messages have one of two statuses.": _have_values(
-            _pending, "status", *_HELD
-        ),
-        "The oldest held message comes first.": _are_ordered(
-            _pending, newest_first=False
-        ),
-    },
-    "Mailboxes and oversight modes": {
-        "Mailboxes have id and address.": _have_fields(_mailboxes, "id", "address"),
-        "Mailboxes have one of the five modes.": _have_values(
-            _mailboxes, "oversight_mode", *_MODES
-        ),
-    },
-    "Registering a webhook": {
-        "Webhooks stand under webhooks or subscriptions.": _has_list(
-            _WEBHOOKS, "webhooks", "subscriptions"
-        ),
-        "Webhooks have id, url and events.": _have_fields(
-            _webhooks, "id", "url", "events"
-        ),
-        "A list of webhooks shows no secrets.": _lack_fields(
-            _webhooks, "signing_secret", "secret"
-        ),
-        "A single webhook shows a signing_secret that begins with whsec_.": check_secret,
-    },
-    "Allowlists at the gate": {
-        "Entries of allowlists have id and pattern.": _have_fields(
-            lambda host: host.rows(
-                "admin", "/v1/mailboxes/{}/allowlist", host.mailbox("admin")
-            ),
-            "id",
-            "pattern",
-        )
-    },
-    "Account lists": {
-        "Contacts have email.": _have_fields(_rows("read", "/v1/contacts"), "email"),
-        "Suppressed addresses have email_address and reason.": _have_fields(
-            _rows("admin", "/v1/suppression"), "email_address", "reason"
-        ),
-        "Entries of the audit log have action, resource_id and actor_key_id.": _have_fields(
-            _rows("admin", "/v1/audit-log"), "action", "resource_id", "actor_key_id"
-        ),
-        "Deliveries have id, event_type and status.": _have_fields(
-            _rows("admin", "/v1/webhook-deliveries"), "id", "event_type", "status"
-        ),
-    },
+_CHECKS: dict[str, Callable[..., str]] = {
+    check.__name__: check
+    for check in (
+        has,
+        lacks,
+        has_value,
+        is_ordered,
+        has_array,
+        is_answered,
+        check_header,
+        check_ids,
+        check_times,
+        check_epochs,
+        check_recipients,
+        check_pages,
+        check_file,
+        check_secret,
+    )
 }
+
+
+def _look(check: str, *words: str) -> Look:
+    return lambda host: _CHECKS[check](host, *words)
+
+
+FACTS: Facts = {}
+for _section, _fact, _how in table_rows("""
+Hosted MultiMail or our gateway | Hosted MultiMail sends no header X-Countersign-Gateway. | check_header
+Accounts and keys | The account has id, name and plan. | has account id name plan
+Accounts and keys | An unknown key is 401. | is_answered 401 unknown /v1/account
+Accounts and keys | A missing scope is 403. | is_answered 403 oversight /v1/api-keys
+Accounts and keys | An unknown id is 404. | is_answered 404 read /v1/mailboxes/{}/emails/{}
+Accounts and keys | API keys have id, prefix and scopes. | has keys id prefix scopes
+Accounts and keys | A list of API keys shows no whole key. | lacks keys api_key key
+Messages | Ids are text of at most 200 characters. | check_ids
+Messages | received_at is ISO 8601 in UTC. | check_times
+Messages | created_at of a mailbox is a number, epoch milliseconds. | check_epochs
+Messages | Listed messages have from and subject. | has messages from subject
+Messages | Listed messages have an array in to. | check_recipients
+Messages | Lists of messages carry no bodies. |
+    lacks emails markdown body_markdown text_body html_body body text
+Messages | A single read has markdown and attachments. | has email markdown attachments
+Statuses | Listed messages have known statuses. |
+    has_value messages status pending_send_approval pending_inbound_approval unread read archived deleted
+    spam_flagged spam_quarantined pending_scan scheduled sent send_failed rejected cancelled
+Reading | Lists of messages have the newest first. | is_ordered emails newest_first
+Reading | A list goes on at its cursor. | check_pages
+Threads | A thread carries no bodies. |
+    lacks thread markdown body_markdown text_body html_body body text
+Attachments | An attachment comes as its raw bytes. | check_file
+The pending list | What is held stands under pending, emails or messages. |
+    has_array pending pending emails messages
+The pending list | Held messages have id, mailbox_id and body_markdown. | has pending id mailbox_id body_markdown
+The pending list | Held messages have one of two statuses. |
+    has_value pending status pending_send_approval pending_inbound_approval
+The pending list | The oldest held message comes first. | is_ordered pending oldest_first
+Mailboxes and oversight modes | Mailboxes have id and address. | has mailboxes id address
+Mailboxes and oversight modes | Mailboxes have one of the five modes. |
+    has_value mailboxes oversight_mode read_only gated_all gated_send monitored autonomous
+Registering a webhook | Webhooks stand under webhooks or subscriptions. | has_array webhooks webhooks subscriptions
+Registering a webhook | Webhooks have id, url and events. | has webhooks id url events
+Registering a webhook | A list of webhooks shows no secrets. | lacks webhooks signing_secret secret
+Registering a webhook | A single webhook shows a signing_secret that begins with whsec_. | check_secret
+Allowlists at the gate | Entries of allowlists have id and pattern. | has allowlist id pattern
+Account lists | Contacts have email. | has contacts email
+Account lists | Suppressed addresses have email_address and reason. | has suppressed email_address reason
+Account lists | Entries of the audit log have action, resource_id and actor_key_id. |
+    has audit_log action resource_id actor_key_id
+Account lists | Deliveries have id, event_type and status. | has deliveries id event_type status
+"""):
+    FACTS.setdefault(_section, {})[_fact] = _look(*_how.split())
 # Checked after all others: they are about the answers to all calls.
 ANSWER_FACTS: Facts = {
     "Errors and limits": {
