@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from common import disk
+from common.tables import table_pairs
 from launcher import orphans
 from launcher.bootstrap import servers_folder
 from launcher.child import EmbeddedServer, run_to_its_end, spawn
@@ -28,18 +29,18 @@ APPLICATION = "countersign"
 DATABASE = "countersign"
 
 # Small values for a laptop: 15 MB resident. Raise them on an external server.
-_SETTINGS = {
-    "listen_addresses": "",
-    "shared_buffers": "32MB",
-    "max_connections": "60",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "jit": "off",
-    "max_logical_replication_workers": "0",
-    "log_checkpoints": "off",
-    # The default starts three more processes.
-    "io_method": "sync",
-}
+# The default of io_method starts three more processes.
+_SETTINGS = table_pairs("""
+listen_addresses                |
+shared_buffers                  | 32MB
+max_connections                 | 60
+timezone                        | UTC
+log_timezone                    | UTC
+jit                             | off
+max_logical_replication_workers | 0
+log_checkpoints                 | off
+io_method                       | sync
+""")
 # For tests only: their data need not survive a crash of the machine, and no table lives
 # long enough to be vacuumed.
 _NOT_DURABLE = {

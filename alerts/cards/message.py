@@ -33,6 +33,7 @@ from audit.trail import last_of
 from common.actors import worker
 from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
+from common.tables import table_rows
 from mirror.models import Message
 from mirror.recipients import copied_to
 from mirror.states import DecisionState, MessageState, Outcome
@@ -66,15 +67,15 @@ _ANSWER_TITLE = 150
 MAX_REASON = 600
 # What an answer says of each act: a word, a colour, and what the word means.
 _ACTIONS = {
-    "message.approved": ("Approved", "green", "It is being sent."),
-    "message.rejected": ("Rejected", "rose", "Nothing was sent."),
-    "message.delivered": (
-        "Delivered",
-        "green",
-        "Accepted by the recipient's mail server; not necessarily read.",
-    ),
-    "message.bounced": ("Bounced", "rose", "The recipient's server refused it."),
-    "message.failed": ("Failed", "rose", "It could not be sent."),
+    action: columns
+    for action, *columns in table_rows("""
+message.approved | Approved | green | It is being sent.
+message.rejected | Rejected | rose | Nothing was sent.
+message.delivered | Delivered | green |
+    Accepted by the recipient's mail server; not necessarily read.
+message.bounced | Bounced | rose | The recipient's server refused it.
+message.failed | Failed | rose | It could not be sent.
+""")
 }
 # Of these acts an answer also says who decided.
 _DECISIONS = ("message.approved", "message.rejected")

@@ -11,6 +11,7 @@ from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
 from common.ascii import lowered, trimmed
+from common.tables import table_pairs
 from gateway import mailboxes
 from gateway.api.answers import (
     Answer,
@@ -50,12 +51,12 @@ from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
 # What a word in a request decides.
-_ACTIONS = {
-    "approve": "approved",
-    "approved": "approved",
-    "reject": "rejected",
-    "rejected": "rejected",
-}
+_ACTIONS = table_pairs("""
+approve  | approved
+approved | approved
+reject   | rejected
+rejected | rejected
+""")
 # Characters. A suggestion is part of a webhook event, of which receivers may read no
 # more than 256 KiB.
 MAX_SUGGESTION = 20_000

@@ -21,6 +21,7 @@ from ninja.operation import Operation
 
 from common.disk import is_disk_full_error
 from common.postgres import ping
+from common.tables import table_pairs
 from gateway import auditing
 from gateway.api import (
     accounts,
@@ -51,22 +52,20 @@ ABOUT = (
     "or its address. Every error has `error`, a sentence, and `code`, a word for programs."
 )
 # The groups of calls, in the order of the docs page.
-GROUPS = {
-    "send": "Send, reply, and change what is scheduled.",
-    "messages": (
-        "Read sent and received messages, their threads and tags; cancel what has not been sent. "
-        "The bytes of a file are at `…/attachments/{name}`."
-    ),
-    "flat": "The same with one path per verb, for chat commands and tools. Each path also works without `/v1`.",
-    "oversight": "Messages waiting for a person, decisions, and the codes that loosen a mailbox.",
-    "zapier": "The paths that Zapier's app calls, and spam reports, with only a message id.",
-    "allowlists": "Whom a mailbox may write to, and which recipients were refused.",
-    "recipients": "Contacts, and suppressed addresses, to which mail bounced or was marked as spam.",
-    "webhooks": "Subscriptions to events, their secrets, and how each delivery went.",
-    "account": "The account, its mailboxes, keys, domains and audit log.",
-    "usage": "How much was sent and received.",
-    "health": "Whether the gateway works; needs no key.",
-}
+GROUPS = table_pairs("""
+send | Send, reply, and change what is scheduled.
+messages | Read sent and received messages, their threads and tags; cancel what has not been sent. The bytes
+    of a file are at `…/attachments/{name}`.
+flat | The same with one path per verb, for chat commands and tools. Each path also works without `/v1`.
+oversight | Messages waiting for a person, decisions, and the codes that loosen a mailbox.
+zapier | The paths that Zapier's app calls, and spam reports, with only a message id.
+allowlists | Whom a mailbox may write to, and which recipients were refused.
+recipients | Contacts, and suppressed addresses, to which mail bounced or was marked as spam.
+webhooks | Subscriptions to events, their secrets, and how each delivery went.
+account | The account, its mailboxes, keys, domains and audit log.
+usage | How much was sent and received.
+health | Whether the gateway works; needs no key.
+""")
 # The errors that every call can give: what each status means in this API.
 STATUSES = {
     400: "The body cannot be read, or the request is invalid.",

@@ -23,6 +23,7 @@ from webencodings.labels import LABELS
 
 from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, split_addresses
+from common.tables import table_pairs
 from gateway.inbound.received_mail import COMPLAINT, RecipientReport, Report
 
 # Characters of a header that are read. The library's address parser takes quadratic
@@ -45,16 +46,16 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,19
 
 
 # The codecs of Python that read what browsers do by these names.
-_CODECS = {
-    "big5": "big5hkscs",
-    "euc-kr": "cp949",
-    "gbk": "gb18030",
-    "iso-8859-8-i": "iso8859-8",
-    "macintosh": "mac-roman",
-    "shift_jis": "cp932",
-    "windows-874": "cp874",
-    "x-mac-cyrillic": "mac-cyrillic",
-}
+_CODECS = table_pairs("""
+big5           | big5hkscs
+euc-kr         | cp949
+gbk            | gb18030
+iso-8859-8-i   | iso8859-8
+macintosh      | mac-roman
+shift_jis      | cp932
+windows-874    | cp874
+x-mac-cyrillic | mac-cyrillic
+""")
 # Names under which browsers read nothing, or not text.
 _UNREAD = ("replacement", "x-user-defined")
 # Python knows these as character sets, but no mail is written in them, and reading some

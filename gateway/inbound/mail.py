@@ -20,6 +20,7 @@ from html import escape
 from itertools import count, groupby
 from typing import Any, TypeVar
 
+from common.tables import table_pairs
 from common.text_from_html import text_from_html
 from gateway.attachments import File
 from gateway.inbound.headers import (
@@ -89,17 +90,17 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]++")
 # A file's name without quotation marks, which may have blanks.
 _BARE_NAME = re.compile(r"\b(?:file)?name\s*+=\s*+([^\s\";][^\";]*+)", re.IGNORECASE)
 # For the name of an attachment that has none.
-_EXTENSIONS = {
-    "text/plain": ".txt",
-    "text/html": ".html",
-    "text/calendar": ".ics",
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/gif": ".gif",
-    "application/pdf": ".pdf",
-    "message/rfc822": ".eml",
-    "message/delivery-status": ".txt",
-}
+_EXTENSIONS = table_pairs("""
+text/plain              | .txt
+text/html               | .html
+text/calendar           | .ics
+image/png               | .png
+image/jpeg              | .jpg
+image/gif               | .gif
+application/pdf         | .pdf
+message/rfc822          | .eml
+message/delivery-status | .txt
+""")
 
 
 def read_mail(content: bytes) -> Mail:

@@ -71,20 +71,12 @@ LAST_REFUSAL = (
 # Outcomes of interactions that were not refused.
 _NO_REFUSALS = (
     "",
-    "approve",
-    "approved",
-    "told",
-    "reject",
-    "claim",
     "claim refused",
     "bad form",
     "not ours",
     "too late",
-    "fault",
     "asked why",
-    "given",
-    "calling",
-    "done",
+    *"approve approved told reject claim fault given calling done".split(),
 )
 
 

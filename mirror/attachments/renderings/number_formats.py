@@ -6,19 +6,37 @@ import re
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
+from common.tables import table_pairs
+
 # The formats that Excel knows by a number. Those for dates follow the country of the
 # reader's computer; here they are written as ISO does.
-BUILT_IN = dict(
-    one.split("=")
-    for one in """
-1=0|2=0.00|3=#,##0|4=#,##0.00|9=0%|10=0.00%|11=0.00E+00|12=# ?/?|13=# ??/??|14=yyyy-mm-dd
-15=d-mmm-yy|16=d-mmm|17=mmm-yy|18=h:mm AM/PM|19=h:mm:ss AM/PM|20=h:mm|21=h:mm:ss
-22=yyyy-mm-dd h:mm|37=#,##0;(#,##0)|38=#,##0;(#,##0)|39=#,##0.00;(#,##0.00)
-40=#,##0.00;(#,##0.00)|45=mm:ss|46=[h]:mm:ss|47=mm:ss
-""".strip()
-    .replace("\n", "|")
-    .split("|")
-)
+BUILT_IN = table_pairs("""
+1  | 0
+2  | 0.00
+3  | #,##0
+4  | #,##0.00
+9  | 0%
+10 | 0.00%
+11 | 0.00E+00
+12 | # ?/?
+13 | # ??/??
+14 | yyyy-mm-dd
+15 | d-mmm-yy
+16 | d-mmm
+17 | mmm-yy
+18 | h:mm AM/PM
+19 | h:mm:ss AM/PM
+20 | h:mm
+21 | h:mm:ss
+22 | yyyy-mm-dd h:mm
+37 | #,##0;(#,##0)
+38 | #,##0;(#,##0)
+39 | #,##0.00;(#,##0.00)
+40 | #,##0.00;(#,##0.00)
+45 | mm:ss
+46 | [h]:mm:ss
+47 | mm:ss
+""")
 # Day 0, by whether days are counted from 1904.
 _DAY_0 = {False: datetime(1899, 12, 30), True: datetime(1904, 1, 1)}  # noqa: DTZ001 -- a sheet knows no zone
 # A piece of a format: literal text, a currency, an elapsed time, a colour or condition,
