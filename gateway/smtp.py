@@ -235,14 +235,6 @@ def _is_about_recipient(code: int, text: str) -> bool:
     return code == 552 or (code in ABOUT_MAILBOX and not OTHER_MATTERS.search(text))
 
 
-def _is_about_content(code: int, text: str) -> bool:
-    """Whether a refusal of the whole message is about its size or its content."""
-    if code < 500 or code in _SIGN_IN:
-        return False
-    enhanced = ENHANCED.search(text)
-    return not enhanced or bool(_OF_CONTENT.match(enhanced[0]))
-
-
 def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
     """Send the bytes of the message and return the text of the answer. Raises
     FateUnknown if none comes, or HandoverFailed.
@@ -263,9 +255,11 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
         raise FateUnknown(f"The answer to the message was unusable: {code}")
     reason = text.decode("utf-8", "replace")[:500]
     if code >= 400:
-        raise HandoverFailed(
-            f"{code} {reason}", permanent=_is_about_content(code, reason)
-        )
+        # Whether it refuses the message for good, because of its size or content.
+        enhanced = ENHANCED.search(reason)
+        is_about_content = not enhanced or bool(_OF_CONTENT.match(enhanced[0]))
+        is_permanent = code >= 500 and code not in _SIGN_IN and is_about_content
+        raise HandoverFailed(f"{code} {reason}", permanent=is_permanent)
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
     return reason

@@ -43,12 +43,9 @@ io_method                       | sync
 """)
 # For tests only: their data need not survive a crash of the machine, and no table lives
 # long enough to be vacuumed.
-_NOT_DURABLE = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "synchronous_commit": "off",
-    "autovacuum": "off",
-}
+_NOT_DURABLE = dict.fromkeys(
+    ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"), "off"
+)
 # It can run again after an interruption: it creates only what is missing.
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec

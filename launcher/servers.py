@@ -21,13 +21,11 @@ from launcher.paths import PYTHON, ROOT
 from launcher.postgres import OWNER, Postgres
 
 # The modules with the parser's jobs, of the desk and of the gateway.
-JOBS = (
-    "rendering.jobs",
-    "risk.jobs",
-    "approvals.message_page.content.jobs",
-    "mirror.attachments.jobs",
-    "audit.verification.jobs",
-    "gateway.jobs",
+JOBS = tuple(
+    """
+rendering.jobs risk.jobs approvals.message_page.content.jobs mirror.attachments.jobs
+audit.verification.jobs gateway.jobs
+""".split()
 )
 
 

@@ -225,19 +225,9 @@ _LEFT = ("sent", "delivered", "bounced")
 _NOT_RECEIVED = ("rejected", "cancelled", "deleted", "spam_quarantined", "pending_scan")
 # The keys under which MultiMail's rows may have the text.
 _BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body")
-_COLUMNS = (
-    "direction",
-    "status",
-    "sender",
-    "sender_name",
-    "recipients",
-    "subject",
-    "has_files",
-    "at",
-    "is_fact",
-    "text",
-    "is_read",
-)
+_COLUMNS = """
+direction status sender sender_name recipients subject has_files at is_fact text is_read
+""".split()
 # In characters: a longer text is cut, and says at its end how much is left out.
 MAX_TEXT = 20_000
 # How many messages of the mirror belong to one conversation at most.
@@ -340,48 +330,6 @@ def _shown_text(rendered: RenderedMessage) -> str:
     if more <= 0:
         return text
     return f"{text[:MAX_TEXT]}\n… {more} more characters are left out here."
-
-
-@transaction.atomic
-def store_messages(
-    thread: Thread, messages: Iterable[ThreadMessage]
-) -> list[ThreadMessage]:
-    """Store the messages of a thread, and return those that are news: they were
-    received or sent since they were last stored.
-
-    A waiting message that was sent since gets a new row. So the keys grow in the order
-    in which messages arrived or were sent, and a reviewer can confirm having read up to
-    a key.
-    """
-    Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
-    stored = {message.upstream_id: message for message in thread.messages.all()}
-    news = []
-    for message in messages:
-        message.thread = thread
-        old = stored.get(message.upstream_id)
-        if old is not None and not message.is_read:
-            message.text = old.text
-            message.is_read = old.is_read
-        if old is not None and (old.is_fact or not message.is_fact):
-            # A message that was received or sent stays so, even if an older source does
-            # not know it yet.
-            message.is_fact = old.is_fact
-            if old.is_fact:
-                # That it was delivered does not say again when it was sent.
-                is_report = message.status == MessageState.DELIVERED
-                if is_report and old.status != MessageState.SCHEDULED_APPROVED:
-                    message.at = old.at
-                message.at = max(message.at, old.at)
-            values = {name: getattr(message, name) for name in _COLUMNS}
-            if any(getattr(old, name) != value for name, value in values.items()):
-                ThreadMessage.objects.filter(pk=old.pk).update(**values)
-            continue
-        if old is not None:
-            old.delete()
-        message.save(force_insert=True)
-        stored[message.upstream_id] = message
-        news += [message] if message.is_fact else []
-    return news
 
 
 # --- Reading it at MultiMail ----------------------------------------------------------
@@ -550,23 +498,56 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
 
 @transaction.atomic
 def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
-    """Store the messages. If some are news, record this at each held draft in the
-    thread that was written before them.
+    """Store the messages of a thread. If some are news (they were received or sent since
+    they were last stored), record this at each held draft in the thread that was written
+    before them.
+
+    A waiting message that was sent since gets a new row. So the keys grow in the order
+    in which messages arrived or were sent, and a reviewer can confirm having read up to
+    a key.
     """
-    news = {one.pk for one in store_messages(thread, messages)}
+    Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
+    stored = {message.upstream_id: message for message in thread.messages.all()}
+    news = set()
+    for message in messages:
+        message.thread = thread
+        old = stored.get(message.upstream_id)
+        if old is not None and not message.is_read:
+            message.text = old.text
+            message.is_read = old.is_read
+        if old is not None and (old.is_fact or not message.is_fact):
+            # A message that was received or sent stays so, even if an older source does
+            # not know it yet.
+            message.is_fact = old.is_fact
+            if old.is_fact:
+                # That it was delivered does not say again when it was sent.
+                is_report = message.status == MessageState.DELIVERED
+                if is_report and old.status != MessageState.SCHEDULED_APPROVED:
+                    message.at = old.at
+                message.at = max(message.at, old.at)
+            values = {name: getattr(message, name) for name in _COLUMNS}
+            if any(getattr(old, name) != value for name, value in values.items()):
+                ThreadMessage.objects.filter(pk=old.pk).update(**values)
+            continue
+        if old is not None:
+            old.delete()
+        message.save(force_insert=True)
+        stored[message.upstream_id] = message
+        if message.is_fact:
+            news.add(message.pk)
     if not news:
         return
     held = Message.objects.in_thread(thread.mailbox_id, thread.upstream_id).filter(
         state=MessageState.HELD
     )
-    for message in held.select_related("revision"):
-        late_news = [one for one in conversation_of(message).late if one.pk in news]
+    for draft in held.select_related("revision"):
+        late_news = [one for one in conversation_of(draft).late if one.pk in news]
         if late_news:
             record_about(
                 "message.answered",
-                message,
+                draft,
                 health.ACTOR,
-                fingerprint=message.fingerprint,
+                fingerprint=draft.fingerprint,
                 details={
                     "from": late_news[0].sender,
                     "subject": late_news[0].subject[:300],

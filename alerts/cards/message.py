@@ -255,10 +255,9 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     add_addresses("To", recipients, MAX_VALUE, inline=len(recipients) < 2)
     # Not inline, so that each field has the whole width: a column is too narrow for
     # several addresses.
-    if revision and (cc := copied_to(revision, "cc")):
-        add_addresses("Cc", cc, MAX_FINDINGS, inline=False)
-    if revision and (bcc := copied_to(revision, "bcc")):
-        add_addresses("Bcc", bcc, MAX_FINDINGS, inline=False)
+    for name in ("cc", "bcc"):
+        if revision and (copied := copied_to(revision, name)):
+            add_addresses(name.capitalize(), copied, MAX_FINDINGS, inline=False)
     files = [str(one["name"]) for one in facts.content.get("attachments") or ()]
     if files and minimal:
         fields.text("Files", str(len(files)), MAX_SHORT, inline=True)

@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.channels import all_channels, channel_of
-from alerts.deliveries.planning import Act, asks, read_acts
+from alerts.deliveries.planning import asks, read_acts
 from alerts.destinations import commands
 from alerts.destinations.forms import DestinationForm, RouteForm
 from alerts.destinations.samples import event_samples, privacy_samples
@@ -206,7 +206,9 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     events = form.cleaned_data["events"]
     place = form.chosen_place()
     if request.POST.get("do") != "add":
-        acts = newest_acts()
+        named = [action for event in EVENTS for action in event.actions]
+        newest = Entry.objects.filter(action__in=named).with_details().newest_first()
+        acts = read_acts(newest[:MAX_ACTS])
         route = Route(
             destination=destination,
             actions=actions_of(events),
@@ -253,15 +255,6 @@ def remove_route(
     return redirect_with_notice(
         request, "The route is removed.", "destination", destination_id=destination_id
     )
-
-
-def newest_acts() -> list[Act]:
-    """Return the newest acts that are events."""
-    named = [action for event in EVENTS for action in event.actions]
-    entries = (
-        Entry.objects.filter(action__in=named).with_details().newest_first()[:MAX_ACTS]
-    )
-    return read_acts(entries)
 
 
 def _route_page(

@@ -38,16 +38,10 @@ from upstream.admin import AdminClient
 from upstream.events import read_time
 
 # The events to which the desk subscribes. Only our own gateway sends OWN_EVENTS.
-EVENTS = (
-    "oversight.pending",
-    "oversight.approved",
-    "oversight.rejected",
-    "message.sent",
-    "message.delivered",
-    "message.bounced",
-    "message.complained",
-    "message.received",
-)
+EVENTS = """
+oversight.pending oversight.approved oversight.rejected
+message.sent message.delivered message.bounced message.complained message.received
+""".split()
 OWN_EVENTS = ("message.cancelled", "message.failed")
 
 

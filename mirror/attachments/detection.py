@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.fingerprint import Attachment
+from common.tables import table_rows
 from mirror.attachments.file_types import (
     KINDS,
     Detection,
@@ -132,16 +133,14 @@ _MACROS = {
 }
 # Names in a PDF that a reviewer must know about.
 _PDF_NAMES = {
-    b"/JavaScript": Flag("high", "It contains JavaScript, which some PDF readers run."),
-    b"/Launch": Flag("high", "It can start a program."),
-    b"/EmbeddedFile": Flag("notice", "It contains other files."),
-    b"/XFA": Flag(
-        "notice", "Some PDF readers show a form in it (XFA) that is not drawn here."
-    ),
-    b"/Encrypt": Flag(
-        "notice",
-        "It is encrypted or protected, so its content cannot be checked here.",
-    ),
+    name.encode(): Flag(level, sentence)
+    for name, level, sentence in table_rows("""
+/JavaScript   | high   | It contains JavaScript, which some PDF readers run.
+/Launch       | high   | It can start a program.
+/EmbeddedFile | notice | It contains other files.
+/XFA          | notice | Some PDF readers show a form in it (XFA) that is not drawn here.
+/Encrypt      | notice | It is encrypted or protected, so its content cannot be checked here.
+""")
 }
 _BOMB = Flag(
     "high",

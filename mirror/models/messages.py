@@ -69,15 +69,11 @@ def is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
 
 # The names in a message's metadata by which senders usually say who or what started it.
 # Acts on the message can be searched by their values.
-NAMED = (
-    "discord_user",
-    "discord_user_id",
-    "discord_channel",
-    "discord_channel_id",
-    "discord_guild",
-    "discord_interaction_id",
-    "run_id",
-    "runId",
+NAMED = tuple(
+    """
+discord_user discord_user_id discord_channel discord_channel_id discord_guild
+discord_interaction_id run_id runId
+""".split()
 )
 
 

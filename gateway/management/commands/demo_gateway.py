@@ -14,21 +14,22 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from common.credentials import read_credentials, update_credentials
+from common.tables import table_rows
 from gateway.accounts import new_key_text, register_key
 from gateway.mailboxes import make_mailbox
 from gateway.models import Account, Webhook
 from gateway.webhooks import deliveries
 from gateway.webhooks.events import SPELLINGS
 
-# Variable in the file, name (people see it as who decided), scopes.
-_KEYS = (
-    # oversight_read, because the digest of MultiMail's Inngest page lists held messages
-    # with the key that sends.
-    ("AGENT_KEY", "Demo agent", ["read", "send", "oversight_read"]),
-    ("OVERSIGHT_KEY", "Countersign", ["oversight"]),
-    ("READ_KEY", "Countersign (read)", ["read"]),
-    ("ADMIN_KEY", "Countersign (admin)", ["admin", "read"]),
-)
+# Variable in the file, name (people see it as who decided), scopes. oversight_read,
+# because the digest of MultiMail's Inngest page lists held messages with the key that
+# sends.
+_KEYS = """
+AGENT_KEY     | Demo agent          | read send oversight_read
+OVERSIGHT_KEY | Countersign         | oversight
+READ_KEY      | Countersign (read)  | read
+ADMIN_KEY     | Countersign (admin) | admin read
+"""
 # Variable in the file, address, display name, whether a call may ask for a looser mode
 # for its own message.
 _MAILBOXES = (
@@ -61,7 +62,8 @@ class Command(BaseCommand):
             "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
             "INBOUND_PORT": str(settings.INBOUND_PORT),
         }
-        for variable, name, scopes in _KEYS:
+        for variable, name, words in table_rows(_KEYS):
+            scopes = words.split()
             text = saved.get(variable) or new_key_text()
             if register_key(account, text, name=name, scopes=scopes).revoked_at:
                 text = new_key_text()
