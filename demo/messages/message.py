@@ -14,6 +14,7 @@ from email import message_from_string
 from string import Template
 
 from common.demo import SUPPORT
+from common.tables import table_rows
 from demo.messages import files
 
 
@@ -46,7 +47,7 @@ class Origin:
     user: str
     user_id: str
     channel: str
-    guild: str = "Your Team"
+    guild: str
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,17 @@ def fill_in(text: str, values: dict[str, str]) -> str:
     return Template(text).substitute(values)
 
 
+# Who asked in Discord: the user and their id, the channel and the server. Cleo's channel
+# is given by its id, as in the program on MultiMail's page about Discord bots. The desk
+# posts to it as to a channel given by name.
 _ORIGINS = {
-    "ana": Origin("ana#1", "118000000000000101", "outreach"),
-    "ben": Origin("ben.okoro", "118000000000000102", "support"),
-    # The channel is given by its id, as in the program on MultiMail's page about
-    # Discord bots. The desk posts to it as to a channel given by name.
-    "cleo": Origin("cleo_m", "118000000000000103", SUPPORT.id),
-    "stranger": Origin(
-        "ana#1 \u200b", "118000000000000666", "random", "Free Nitro Giveaway"
-    ),
+    name: Origin(*columns)
+    for name, *columns in table_rows(f"""
+ana      | ana#1        | 118000000000000101 | outreach     | Your Team
+ben      | ben.okoro    | 118000000000000102 | support      | Your Team
+cleo     | cleo_m       | 118000000000000103 | {SUPPORT.id} | Your Team
+stranger | ana#1 \u200b | 118000000000000666 | random       | Free Nitro Giveaway
+""")
 }
 
 

@@ -263,15 +263,11 @@ class Package:
         return list(dict.fromkeys(notes))
 
 
-_OOXML = "http://schemas.openxmlformats.org"
-# The same names in the form of Office files that ISO calls strict.
-_STRICT = "http://purl.oclc.org/ooxml"
-_RELATIONS = frozenset(
-    {
-        f"{_OOXML}/officeDocument/2006/relationships",
-        f"{_STRICT}/officeDocument/relationships",
-    }
-)
+# Of relations' ids; the second as in the form of Office files that ISO calls strict.
+_RELATIONS = """
+http://schemas.openxmlformats.org/officeDocument/2006/relationships
+http://purl.oclc.org/ooxml/officeDocument/relationships
+""".split()
 # Sheets of macros and comments, whose relations are Microsoft's own: the only ones of
 # another namespace that are read.
 _KINDS_OF_MICROSOFT = (
@@ -280,25 +276,39 @@ _KINDS_OF_MICROSOFT = (
     "threadedComment",
     "comments",
 )
-_FORMATS = ("wordprocessingml", "spreadsheetml", "presentationml", "drawingml")
-_DRAWINGS = ("chart", "diagram", "wordprocessingDrawing", "spreadsheetDrawing")
-_OPEN = ("office", "text", "table", "style", "drawing", "presentation", "form")
 # The namespaces of what is read here. Programs skip names of namespaces that they do
 # not know, so a file could use those to show something else here.
 _NAMESPACES = frozenset(
     {
         "",
-        f"{_OOXML}/package/2006/relationships",
-        f"{_OOXML}/markup-compatibility/2006",
-        f"{_OOXML}/officeDocument/2006/math",
-        f"{_STRICT}/officeDocument/math",
-        *(f"{_OOXML}/drawingml/2006/{kind}" for kind in _DRAWINGS),
-        "http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments",
-        "urn:schemas-microsoft-com:vml",
-        "urn:oasis:names:tc:opendocument:xmlns:xsl-fo-compatible:1.0",
-        *(f"{_OOXML}/{kind}/2006/main" for kind in _FORMATS),
-        *(f"{_STRICT}/{kind}/main" for kind in _FORMATS),
-        *(f"urn:oasis:names:tc:opendocument:xmlns:{kind}:1.0" for kind in _OPEN),
+        *"""
+http://schemas.openxmlformats.org/package/2006/relationships
+http://schemas.openxmlformats.org/markup-compatibility/2006
+http://schemas.openxmlformats.org/officeDocument/2006/math
+http://schemas.openxmlformats.org/wordprocessingml/2006/main
+http://schemas.openxmlformats.org/spreadsheetml/2006/main
+http://schemas.openxmlformats.org/presentationml/2006/main
+http://schemas.openxmlformats.org/drawingml/2006/main
+http://schemas.openxmlformats.org/drawingml/2006/chart
+http://schemas.openxmlformats.org/drawingml/2006/diagram
+http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing
+http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing
+http://purl.oclc.org/ooxml/officeDocument/math
+http://purl.oclc.org/ooxml/wordprocessingml/main
+http://purl.oclc.org/ooxml/spreadsheetml/main
+http://purl.oclc.org/ooxml/presentationml/main
+http://purl.oclc.org/ooxml/drawingml/main
+http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments
+urn:schemas-microsoft-com:vml
+urn:oasis:names:tc:opendocument:xmlns:xsl-fo-compatible:1.0
+urn:oasis:names:tc:opendocument:xmlns:office:1.0
+urn:oasis:names:tc:opendocument:xmlns:text:1.0
+urn:oasis:names:tc:opendocument:xmlns:table:1.0
+urn:oasis:names:tc:opendocument:xmlns:style:1.0
+urn:oasis:names:tc:opendocument:xmlns:drawing:1.0
+urn:oasis:names:tc:opendocument:xmlns:presentation:1.0
+urn:oasis:names:tc:opendocument:xmlns:form:1.0
+""".split(),
     }
 )
 
