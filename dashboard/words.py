@@ -1,38 +1,46 @@
 """The words and colours that templates show for internal names. Only data."""
 
+from common.tables import pairs, rows
+
 # Short names for the metadata by which a sender says who started a message. Other names
 # are shown unchanged.
-ORIGIN = {
-    "discord_user": "user",
-    "discord_user_id": "user_id",
-    "discord_channel": "channel",
-    "discord_guild": "guild",
-    "discord_interaction_id": "interaction",
-    "run_id": "run",
-    "runId": "run",
-}
+ORIGIN = pairs(
+    """
+discord_user | user
+discord_user_id | user_id
+discord_channel | channel
+discord_guild | guild
+discord_interaction_id | interaction
+run_id | run
+runId | run
+"""
+)
 
 # What looks suspicious about a link.
-FLAGS = {
-    "text_says_other_domain": "Text says another address",
-    "punycode": "Foreign characters in the address",
-    "mixed_script": "Mixed alphabets",
-    "ip_address": "A number instead of a name",
-    "disguised_dot": "A dot written as another character",
-    "hidden_recipient": "Writes to somebody whom its words do not name",
-}
+FLAGS = pairs(
+    """
+text_says_other_domain | Text says another address
+punycode | Foreign characters in the address
+mixed_script | Mixed alphabets
+ip_address | A number instead of a name
+disguised_dot | A dot written as another character
+hidden_recipient | Writes to somebody whom its words do not name
+"""
+)
 
 # What is added to a message when it is sent.
-ADDITIONS = {
-    "auto_cc": "Copy (Cc) to",
-    "auto_bcc": "Blind copy (Bcc) to",
-    "signature": "The mailbox's signature",
-    "oversight_copy": "Oversight copy to",
-    "ai_disclosure": "AI disclosure, also as X-AI-Generated and X-MultiMail-Identity",
-    "postal_address": "Postal address",
-    "unsubscribe": "Link to unsubscribe, also as List-Unsubscribe",
-    "agent_identity": "Header X-Agent-Identity",
-}
+ADDITIONS = pairs(
+    """
+auto_cc | Copy (Cc) to
+auto_bcc | Blind copy (Bcc) to
+signature | The mailbox's signature
+oversight_copy | Oversight copy to
+ai_disclosure | AI disclosure, also as X-AI-Generated and X-MultiMail-Identity
+postal_address | Postal address
+unsubscribe | Link to unsubscribe, also as List-Unsubscribe
+agent_identity | Header X-Agent-Identity
+"""
+)
 
 # Actions of the ledger by the colour of their mark. Amber is open, green is good, rose
 # is bad, violet is in doubt; blue are people's decisions.
@@ -63,26 +71,31 @@ TONES = {
 
 # Kinds of items that need attention: the word and the colour.
 STUCK = {
-    "unknown": ("Outcome unknown", "violet"),
-    "unattributed": ("Decided, by whom not known", "violet"),
-    "withdrawn": ("May still be sent", "violet"),
-    "stalled": ("Not carried out", "rose"),
-    "refused": ("Held again", "amber"),
-    "replaced": ("Both held", "amber"),
-    "overdue": ("Expired", "rose"),
-    "connection": ("Connection", "rose"),
-    "unfetchable": ("Cannot be fetched", "rose"),
-    "unread": ("Not fetched", "amber"),
-    "not_taken": ("Not taken by mail server", "rose"),
-    "silent": ("No delivery report", "amber"),
-    "poison": ("Webhook not applied", "rose"),
-    "late": ("Contradicting webhook", "amber"),
-    "refuted": ("False webhook", "rose"),
-    "unsigned": ("Wrong signatures", "rose"),
-    "below_minimum": ("Below the minimum", "amber"),
-    "ledger": ("Ledger not sealed", "amber"),
-    "ledger_stopped": ("Sealing stopped", "rose"),
-    "ledger_broken": ("Ledger altered", "rose"),
+    kind: (word, tone)
+    for kind, word, tone in rows(
+        """
+unknown | Outcome unknown | violet
+unattributed | Decided, by whom not known | violet
+withdrawn | May still be sent | violet
+stalled | Not carried out | rose
+refused | Held again | amber
+replaced | Both held | amber
+overdue | Expired | rose
+connection | Connection | rose
+unfetchable | Cannot be fetched | rose
+unread | Not fetched | amber
+not_taken | Not taken by mail server | rose
+silent | No delivery report | amber
+poison | Webhook not applied | rose
+late | Contradicting webhook | amber
+refuted | False webhook | rose
+unsigned | Wrong signatures | rose
+below_minimum | Below the minimum | amber
+ledger | Ledger not sealed | amber
+ledger_stopped | Sealing stopped | rose
+ledger_broken | Ledger altered | rose
+"""
+    )
 }
 
 OUTCOMES = {
@@ -92,14 +105,16 @@ OUTCOMES = {
 }
 
 # Through what somebody acted.
-SURFACES = {
-    "web": "the web",
-    "discord": "Discord",
-    "webhook": "a webhook",
-    "worker": "a worker",
-    "command": "a command",
-    "api": "the API",
-}
+SURFACES = pairs(
+    """
+web | the web
+discord | Discord
+webhook | a webhook
+worker | a worker
+command | a command
+api | the API
+"""
+)
 
 # Details of a ledger entry that are shown elsewhere: in its sentence, in a column or
 # below.
@@ -117,73 +132,75 @@ SAID = (
 
 # What a person is about to do, by the name of its address, where they are asked to
 # confirm who they are.
-SENSITIVE = {
-    "activate-draft": "activate a version of the policy",
-    "accept-change": "accept a change as the second admin",
-    "add-api-key": "create an API key",
-    "add-connection": "add a connection",
-    "add-destination": "add an alert destination",
-    "add-domain": "add a domain",
-    "change-secret": "see the secret of a change",
-    "add-mailbox": "add a mailbox",
-    "add-role": "give somebody a role",
-    "add-route": "notify an alert destination about more",
-    "add-webhook": "register a webhook",
-    "allow-address": "allow an address",
-    "allow-refused": "allow a refused address",
-    "api-key-owner": "set the owner of an API key",
-    "bulk-decide": "approve several messages together",
-    "change-api-key": "change an API key",
-    "connection-address": "change the address of a connection",
-    "connection-key": "change a key of a connection",
-    "deactivate-person": "deactivate somebody",
-    "delete-domain": "remove a domain",
-    "delete-mailbox": "delete a mailbox",
-    "delete-webhook": "delete a webhook",
-    "destination": "change an alert destination",
-    "end-old-secret": "end an old webhook secret",
-    "ask-for-standing": "ask for a standing approval",
-    "export": "export history",
-    "export-allowlist": "export an allowlist",
-    "factor-app": "set up an authenticator app",
-    "factor-passkey": "add a passkey",
-    "factor-remove": "remove a second factor",
-    "hold-all": "let mail leave at the gateway again",
-    "invite": "invite somebody",
-    "link-discord": "link a Discord account",
-    "loosen-mailbox": "loosen the oversight of a mailbox",
-    "mailbox-settings": "change the settings of a mailbox",
-    "own-password": "change your password",
-    "policy-group": "change a group of the policy",
-    "pause-api-key": "pause or resume an API key",
-    "pause-key-of-flood": "pause an API key",
-    "password-link": "make a link for a new password",
-    "push-list": "copy an allowlist to its gate",
-    "reactivate-person": "reactivate somebody",
-    "recovery-codes": "make new recovery codes",
-    "register-own-webhook": "register the desk's webhook",
-    "replay-delivery": "send a webhook's delivery again",
-    "release-switch": "release the kill switch",
-    "set-caps": "change the caps",
-    "set-oversight-minimum": "change the minimum oversight",
-    "set-person-figures": "set whether figures of single people are shown",
-    "set-second-admin": "set whether changes wait for a second admin",
-    "remove-connection": "remove a connection",
-    "remove-discord": "unlink somebody's Discord account",
-    "remove-own-word": "remove a word that makes a finding",
-    "remove-role": "remove a role from somebody",
-    "revoke-api-key": "revoke an API key",
-    "rotate-destination": "rotate the secret of an alert destination",
-    "rotate-domain": "rotate the DKIM key of a domain",
-    "rotate-own-webhook": "rotate the secret of the desk's webhook",
-    "rotate-webhook": "rotate the secret of a webhook",
-    "save-allowlist": "change an allowlist",
-    "save-own-word": "change the words that make findings",
-    "set-second-factor": "set which roles need a second factor",
-    "switch-on-standing": "switch standing approvals on",
-    "take-factors-off": "remove somebody's second factors",
-    "take-secret": "enter a webhook secret",
-    "test-webhook": "send a test event to a webhook",
-    "unlink-discord": "unlink a Discord account",
-    "withdraw-invitation": "withdraw an invitation",
-}
+SENSITIVE = pairs(
+    """
+activate-draft | activate a version of the policy
+accept-change | accept a change as the second admin
+add-api-key | create an API key
+add-connection | add a connection
+add-destination | add an alert destination
+add-domain | add a domain
+change-secret | see the secret of a change
+add-mailbox | add a mailbox
+add-role | give somebody a role
+add-route | notify an alert destination about more
+add-webhook | register a webhook
+allow-address | allow an address
+allow-refused | allow a refused address
+api-key-owner | set the owner of an API key
+bulk-decide | approve several messages together
+change-api-key | change an API key
+connection-address | change the address of a connection
+connection-key | change a key of a connection
+deactivate-person | deactivate somebody
+delete-domain | remove a domain
+delete-mailbox | delete a mailbox
+delete-webhook | delete a webhook
+destination | change an alert destination
+end-old-secret | end an old webhook secret
+ask-for-standing | ask for a standing approval
+export | export history
+export-allowlist | export an allowlist
+factor-app | set up an authenticator app
+factor-passkey | add a passkey
+factor-remove | remove a second factor
+hold-all | let mail leave at the gateway again
+invite | invite somebody
+link-discord | link a Discord account
+loosen-mailbox | loosen the oversight of a mailbox
+mailbox-settings | change the settings of a mailbox
+own-password | change your password
+policy-group | change a group of the policy
+pause-api-key | pause or resume an API key
+pause-key-of-flood | pause an API key
+password-link | make a link for a new password
+push-list | copy an allowlist to its gate
+reactivate-person | reactivate somebody
+recovery-codes | make new recovery codes
+register-own-webhook | register the desk's webhook
+replay-delivery | send a webhook's delivery again
+release-switch | release the kill switch
+set-caps | change the caps
+set-oversight-minimum | change the minimum oversight
+set-person-figures | set whether figures of single people are shown
+set-second-admin | set whether changes wait for a second admin
+remove-connection | remove a connection
+remove-discord | unlink somebody's Discord account
+remove-own-word | remove a word that makes a finding
+remove-role | remove a role from somebody
+revoke-api-key | revoke an API key
+rotate-destination | rotate the secret of an alert destination
+rotate-domain | rotate the DKIM key of a domain
+rotate-own-webhook | rotate the secret of the desk's webhook
+rotate-webhook | rotate the secret of a webhook
+save-allowlist | change an allowlist
+save-own-word | change the words that make findings
+set-second-factor | set which roles need a second factor
+switch-on-standing | switch standing approvals on
+take-factors-off | remove somebody's second factors
+take-secret | enter a webhook secret
+test-webhook | send a test event to a webhook
+unlink-discord | unlink a Discord account
+withdraw-invitation | withdraw an invitation
+"""
+)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
+from common.tables import rows
 
 # The kinds of chapters, and the word for each.
 CHAPTERS = {
@@ -18,89 +19,74 @@ CHAPTERS = {
     "became": "Sent",
     "after": "Afterwards",
 }
-# By kind of chapter and by action, the word for the action in the chapter's heading;
-# empty for none. A heading consists of the words of its entries, in order, or if there
-# are none, of the word of its kind.
-_WORDS: dict[str, dict[str, str]] = {
-    "held": {
-        "message.held": "held",
-        "message.scheduled": "scheduled",
-        "message.received": "received",
-        "message.commanded": "started on Discord",
-        "message.fetched": "",
-        "message.changed": "changed",
-        "message.file_differs": "attachment did not match",
-        "message.answered": "newer message in the thread",
-        "message.expiring": "nearly expired",
-        "message.late": "late",
-        "message.unreadable": "not readable",
-        "message.refused_at_gate": "refused at the gate",
-    },
-    "read": {
-        "message.opened": "read",
-        "thread.opened": "read",
-        "attachment.served": "read",
-        "claim.taken": "claimed",
-        "claim.released": "unclaimed",
-        "message.assigned": "assigned",
-        "message.reminded": "reminded",
-        "message.extended": "deadline extended",
-        "snooze.set": "snoozed",
-        "snooze.ended": "unsnoozed",
-        "comment.added": "discussed",
-    },
-    "decided": {
-        "verdict.given": "decided",
-        "verdict.refused": "verdict refused",
-        "verdict.taken_back": "approval taken back",
-        "approval.recorded": "",
-        "interaction.refused": "refused on Discord",
-        "decision.recorded": "",
-        "decision.undone": "undone",
-    },
-    "left": {
-        "decision.calling": "",
-        "decision.applied": "carried out",
-        "decision.refused": "not carried out",
-        "decision.superseded": "decided elsewhere first",
-        "decision.unknown": "outcome not known",
-        "decision.postponed": "postponed",
-        "decision.withdrawn": "withdrawn",
-        "decision.without_effect": "without effect",
-        "decision.unattributed": "decided, by whom not known",
-        "decision.confirmed": "sent again",
-        "decision.left_after_all": "sent after all",
-        "decision.found_again": "held again",
-        "message.approved": "",
-        "message.rejected": "",
-    },
-    "became": {
-        "message.sent": "sent",
-        "message.delivered": "delivered",
-        "message.bounced": "bounced",
-        "message.complained": "reported as spam",
-        "message.cancelled": "cancelled",
-        "message.failed": "failed",
-        "message.released": "released to the agent",
-        "message.gone": "no longer held",
-        "message.left_behind": "left at MultiMail",
-    },
-    "after": {
-        "ledger.proof_taken": "proof downloaded",
-        "ledger.seen_again": "",
-        "ledger.details_erased": "personal details removed",
-    },
-    # Actions that belong to no kind of chapter, and begin no new one.
-    "": {
-        "webhook.refuted": "false webhook",
-        "alert.failed": "alert failed",
-        "alert.sent_again": "alert sent again",
-    },
-}
-_KIND_OF = {action: kind for kind, actions in _WORDS.items() for action in actions}
-_WORD_OF = {
-    action: word for actions in _WORDS.values() for action, word in actions.items()
-}
+# Each action with its kind of chapter and the word for it in the chapter's heading; empty
+# for none. A heading consists of the words of its entries, in order, or if there are
+# none, of the word of its kind. Actions that belong to no kind begin no new chapter.
+_ACTIONS = rows(
+    """
+message.held | held | held
+message.scheduled | held | scheduled
+message.received | held | received
+message.commanded | held | started on Discord
+message.fetched | held |
+message.changed | held | changed
+message.file_differs | held | attachment did not match
+message.answered | held | newer message in the thread
+message.expiring | held | nearly expired
+message.late | held | late
+message.unreadable | held | not readable
+message.refused_at_gate | held | refused at the gate
+message.opened | read | read
+thread.opened | read | read
+attachment.served | read | read
+claim.taken | read | claimed
+claim.released | read | unclaimed
+message.assigned | read | assigned
+message.reminded | read | reminded
+message.extended | read | deadline extended
+snooze.set | read | snoozed
+snooze.ended | read | unsnoozed
+comment.added | read | discussed
+verdict.given | decided | decided
+verdict.refused | decided | verdict refused
+verdict.taken_back | decided | approval taken back
+approval.recorded | decided |
+interaction.refused | decided | refused on Discord
+decision.recorded | decided |
+decision.undone | decided | undone
+decision.calling | left |
+decision.applied | left | carried out
+decision.refused | left | not carried out
+decision.superseded | left | decided elsewhere first
+decision.unknown | left | outcome not known
+decision.postponed | left | postponed
+decision.withdrawn | left | withdrawn
+decision.without_effect | left | without effect
+decision.unattributed | left | decided, by whom not known
+decision.confirmed | left | sent again
+decision.left_after_all | left | sent after all
+decision.found_again | left | held again
+message.approved | left |
+message.rejected | left |
+message.sent | became | sent
+message.delivered | became | delivered
+message.bounced | became | bounced
+message.complained | became | reported as spam
+message.cancelled | became | cancelled
+message.failed | became | failed
+message.released | became | released to the agent
+message.gone | became | no longer held
+message.left_behind | became | left at MultiMail
+ledger.proof_taken | after | proof downloaded
+ledger.seen_again | after |
+ledger.details_erased | after | personal details removed
+webhook.refuted |  | false webhook
+alert.failed |  | alert failed
+alert.sent_again |  | alert sent again
+"""
+)
+_KIND_OF = {action: kind for action, kind, _ in _ACTIONS}
+_WORD_OF = {action: word for action, _, word in _ACTIONS}
 _VERDICTS = {
     "approve": "approved",
     "reject": "rejected",

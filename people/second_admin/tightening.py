@@ -6,36 +6,40 @@ some calls loosen and others tighten is decorated instead, and says for each cal
 whether it tightens (`registry.ChangeInWords`).
 """
 
-NEVER_WAITS = {
-    # These stop, pause, revoke, withdraw or end something.
-    "pull": "stops decisions",
-    "pause_by_hand": "pauses a connection",
-    "pause_key": "pauses an API key",
-    "revoke_key": "revokes an API key",
-    "end_overlap": "ends an old secret",
-    "deactivate": "deactivates a person",
-    "take_role": "revokes a role",
-    "withdraw": "withdraws an invitation",
-    "unlink_of": "revokes a way to act from Discord",
-    "end_duty": "ends somebody's duty",
-    "end_standing": "ends a standing approval",
-    # These change nothing that is in force. Activating a draft can wait, and so can
-    # adding a rule that names a group or calendar.
-    "begin_draft": "begins a draft of the policy",
-    "begin_ready_made": "begins a draft of the policy",
-    "save_rule": "changes the draft of the policy",
-    "arrange_rules": "changes the draft of the policy",
-    "discard_draft": "discards the draft of the policy",
-    "add_group": "makes a group that no rule names yet",
-    "delete_group": "deletes a group that no rule names",
-    "remove_calendar": "removes a calendar that nothing uses",
-    # These test something, or repeat what was done or failed. No setting changes.
-    "test_destination": "posts a test",
-    "send_test": "has a test event sent",
-    "verify_domain": "looks at DNS",
-    "try_now": "copies a list to its gate again",
-    "replay": "has a webhook delivered again",
-    "resend": "sends an alert again",
-    "replay_event": "applies a signed webhook again",
-    "dismiss_event": "closes a webhook that could not be applied; reading MultiMail finds what it said",
-}
+from common.tables import pairs
+
+NEVER_WAITS = pairs(
+    """
+# These stop, pause, revoke, withdraw or end something.
+pull | stops decisions
+pause_by_hand | pauses a connection
+pause_key | pauses an API key
+revoke_key | revokes an API key
+end_overlap | ends an old secret
+deactivate | deactivates a person
+take_role | revokes a role
+withdraw | withdraws an invitation
+unlink_of | revokes a way to act from Discord
+end_duty | ends somebody's duty
+end_standing | ends a standing approval
+# These change nothing that is in force. Activating a draft can wait, and so can
+# adding a rule that names a group or calendar.
+begin_draft | begins a draft of the policy
+begin_ready_made | begins a draft of the policy
+save_rule | changes the draft of the policy
+arrange_rules | changes the draft of the policy
+discard_draft | discards the draft of the policy
+add_group | makes a group that no rule names yet
+delete_group | deletes a group that no rule names
+remove_calendar | removes a calendar that nothing uses
+# These test something, or repeat what was done or failed. No setting changes.
+test_destination | posts a test
+send_test | has a test event sent
+verify_domain | looks at DNS
+try_now | copies a list to its gate again
+replay | has a webhook delivered again
+resend | sends an alert again
+replay_event | applies a signed webhook again
+dismiss_event | closes a webhook that could not be applied; reading MultiMail finds what it said
+"""
+)
