@@ -20,6 +20,7 @@ from celery.signals import task_postrun, task_prerun, worker_ready
 from django.db import close_old_connections
 
 from common.logs import trace_id
+from common.tables import rows
 
 log = logging.getLogger(__name__)
 
@@ -97,37 +98,34 @@ app.set_default()
 # is not needed: Django closes unusable ones (_close_broken_connections), and checks
 # them without a round trip (common.postgres).
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
-# The periodic jobs of the desk and of the gateway: (task, period in seconds, queue).
+# The periodic jobs: task, period in seconds, queue, and the product whose beat runs it.
 # The tasks are given by name, because nothing may import the gateway.
-_JOBS = {
-    "dashboard": [
-        ("approvals.tasks.sweep", 5, "sync"),
-        ("approvals.tasks.reconcile_all", 30, "sync"),
-        ("policy.tasks.read_all_refusals", 300, "sync"),
-        ("policy.tasks.count_hits", 60, "sync"),
-        ("approvals.tasks.count_unsigned", 60, "sync"),
-        ("mirror.tasks.read_accounts", 300, "sync"),
-        ("mirror.tasks.forget", 3600, "sync"),
-        ("audit.tasks.seal", 5, "sync"),
-        ("audit.tasks.check_daily", 600, "sync"),
-        ("audit.tasks.forget_details", 3600, "sync"),
-        ("alerts.tasks.sweep", 5, "alerts"),
-        ("alerts.tasks.witness", 60, "alerts"),
-    ],
-    "gateway": [("gateway.tasks.sweep", 5, "gateway")],
-}
+_JOBS = """
+approvals.tasks.sweep | 5 | sync | dashboard
+approvals.tasks.reconcile_all | 30 | sync | dashboard
+policy.tasks.read_all_refusals | 300 | sync | dashboard
+policy.tasks.count_hits | 60 | sync | dashboard
+approvals.tasks.count_unsigned | 60 | sync | dashboard
+mirror.tasks.read_accounts | 300 | sync | dashboard
+mirror.tasks.forget | 3600 | sync | dashboard
+audit.tasks.seal | 5 | sync | dashboard
+audit.tasks.check_daily | 600 | sync | dashboard
+audit.tasks.forget_details | 3600 | sync | dashboard
+alerts.tasks.sweep | 5 | alerts | dashboard
+alerts.tasks.witness | 60 | alerts | dashboard
+gateway.tasks.sweep | 5 | gateway | gateway
+"""
 app.conf.beat_schedule = {
     job: {
         "task": "dashboard.tasks.tick",
         "schedule": float(seconds),
-        "args": [job, seconds],
+        "args": [job, int(seconds)],
         # No expiry, because the clocks of hosts differ. If ticks pile up, only one in
         # each period runs its job.
         "options": {"queue": queue},
     }
-    for product, jobs in _JOBS.items()
+    for job, seconds, queue, product in rows(_JOBS)
     if os.environ.get("BEAT", "both") in (product, "both")
-    for job, seconds, queue in jobs
 }
 
 

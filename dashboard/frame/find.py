@@ -21,6 +21,7 @@ from approvals.reports import may_read_reports
 from common.actors import Actor, Role
 from common.pages import DeskRequest
 from common.search_field import as_asked
+from common.tables import rows
 from common.words import words_of
 from mirror.models import Mailbox
 from people.models import Person
@@ -49,124 +50,83 @@ class Entry:
         return " ".join(words_of(f"{self.label} {self.kind} {self.more}"))
 
 
-def _everybody(actor: Actor) -> bool:
-    return True
-
-
-_is_admin = attrgetter("looks_after_policy")
-_looks_after_people = attrgetter("looks_after_people")
-_looks_after_accounts = attrgetter("looks_after_accounts")
-_is_admin_of_all = attrgetter("is_admin_of_all")
-
+# Who may use a page or an act, by the word for it in the tables below.
+_RIGHTS: dict[str, Callable[[Actor], bool]] = {
+    "everybody": lambda actor: True,
+    "policy": attrgetter("looks_after_policy"),
+    "people": attrgetter("looks_after_people"),
+    "accounts": attrgetter("looks_after_accounts"),
+    "admin": attrgetter("is_admin_of_all"),
+    "alerts": may_manage,
+    "reports": may_read_reports,
+    "switch": lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
+}
 # A page: its label, its URL's name, other words by which it is found, and a function
 # that tells whether an actor may use it.
 Place = tuple[str, str, str, Callable[[Actor], bool]]
-PAGES: list[Place] = [
-    ("Home", "home", "start overview figures", _everybody),
-    ("Queue", "queue", "waiting inbox messages", _everybody),
-    ("History", "history", "past decided sent", _everybody),
-    ("Audit", "audit", "ledger log entries", _everybody),
-    ("Needs attention", "attention", "stuck problems", _everybody),
-    (
-        "Changes for a second admin",
-        "pending-changes",
-        "policy waiting accept two approve",
-        _is_admin,
-    ),
-    ("Kill switch", "stop", "stop emergency", _everybody),
-    ("Alerts", "alerts", "discord slack notifications destinations", _everybody),
-    ("Alert deliveries", "alert-log", "log discord slack", _everybody),
-    ("Findings", "rules-findings", "rules risk weights points", _everybody),
-    ("Own words", "own-words", "findings rules phrases patterns", _everybody),
-    ("Set apart", "brakes", "floods brake runaway agents caps", _everybody),
-    ("Caps", "caps", "limits brake messages an hour a day", _everybody),
-    ("Allowlists", "allowlists", "allowed recipients", _everybody),
-    ("Refused at the gate", "refusals", "allowlists blocked", _everybody),
-    ("Policy", "policy", "rules approvals four eyes draft", _everybody),
-    ("Policy: groups", "policy-groups", "approvers members rules", _everybody),
-    (
-        "Standing approvals",
-        "standing",
-        "policy earned trust proposals samples",
-        _looks_after_people,
-    ),
-    ("Policy: playground", "policy-playground", "rules try test", _everybody),
-    ("Policy: versions", "policy-versions", "rules history changes", _everybody),
-    (
-        "Policy: ready-made",
-        "ready-made-policies",
-        "rules templates small team agency regulated",
-        _everybody,
-    ),
-    (
-        "Review plans",
-        "review-plans",
-        "targets late calendar holidays duty escalation ladder",
-        _everybody,
-    ),
-    ("Mailboxes", "mailboxes", "oversight", _everybody),
-    (
-        "Minimum oversight",
-        "oversight-minimum",
-        "mailboxes mode policy",
-        _looks_after_people,
-    ),
-    ("Domains", "domains", "dns dkim", _looks_after_accounts),
-    ("API keys", "api-keys", "agents tokens", _looks_after_accounts),
-    ("Webhooks", "webhooks", "events", _looks_after_accounts),
-    ("Connections", "connections", "multimail gateway", _everybody),
-    ("People", "people", "persons roles users", _looks_after_people),
-    ("Second factor", "second-factor", "2fa rules roles people", _is_admin_of_all),
-    ("Set-up", "setup", "first run", _is_admin_of_all),
-    ("Reports", "reports", "", _looks_after_people),
-    (
-        "Who decided what",
-        "report-decisions",
-        "report month unread speed figures people",
-        may_read_reports,
-    ),
-    (
-        "Who could decide where",
-        "report-rights",
-        "report roles date",
-        _looks_after_people,
-    ),
-    ("Ledger status", "ledger-state", "seals verify check", _everybody),
-    (
-        "Your account",
-        "account",
-        "profile name time zone me out of office away keyboard shortcuts",
-        _everybody,
-    ),
-    ("Your sessions", "sessions", "signed in devices", _everybody),
-    ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
-    ("Your Discord account", "own-discord", "link", _everybody),
-]
-ACTS: tuple[Place, ...] = (
-    (
-        "Pull the kill switch",
-        "stop",
-        "stop everything emergency",
-        lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
-    ),
-    ("Add a connection", "add-connection", "new multimail gateway", _is_admin_of_all),
-    ("Add a mailbox", "add-mailbox", "new create", _looks_after_accounts),
-    ("Invite somebody", "invite", "new person user people", _is_admin),
-    (
-        "Add an alert destination",
-        "add-destination",
-        "new discord slack webhook",
-        may_manage,
-    ),
-    ("Export history", "export", "download csv audit entries", _looks_after_people),
-    ("Compare the ledger with a checkpoint", "ledger-state", "verify head", _everybody),
-    (
-        "Add a group to the policy",
-        "add-policy-group",
-        "new approvers rules",
-        _is_admin_of_all,
-    ),
-    ("Change your password", "own-password", "", _everybody),
+
+
+def _places(table: str) -> list[Place]:
+    return [
+        (label, name, more, _RIGHTS[right]) for label, name, right, more in rows(table)
+    ]
+
+
+PAGES = _places(
+    """
+Home | home | everybody | start overview figures
+Queue | queue | everybody | waiting inbox messages
+History | history | everybody | past decided sent
+Audit | audit | everybody | ledger log entries
+Needs attention | attention | everybody | stuck problems
+Changes for a second admin | pending-changes | policy | policy waiting accept two approve
+Kill switch | stop | everybody | stop emergency
+Alerts | alerts | everybody | discord slack notifications destinations
+Alert deliveries | alert-log | everybody | log discord slack
+Findings | rules-findings | everybody | rules risk weights points
+Own words | own-words | everybody | findings rules phrases patterns
+Set apart | brakes | everybody | floods brake runaway agents caps
+Caps | caps | everybody | limits brake messages an hour a day
+Allowlists | allowlists | everybody | allowed recipients
+Refused at the gate | refusals | everybody | allowlists blocked
+Policy | policy | everybody | rules approvals four eyes draft
+Policy: groups | policy-groups | everybody | approvers members rules
+Standing approvals | standing | people | policy earned trust proposals samples
+Policy: playground | policy-playground | everybody | rules try test
+Policy: versions | policy-versions | everybody | rules history changes
+Policy: ready-made | ready-made-policies | everybody | rules templates small team agency regulated
+Review plans | review-plans | everybody | targets late calendar holidays duty escalation ladder
+Mailboxes | mailboxes | everybody | oversight
+Minimum oversight | oversight-minimum | people | mailboxes mode policy
+Domains | domains | accounts | dns dkim
+API keys | api-keys | accounts | agents tokens
+Webhooks | webhooks | accounts | events
+Connections | connections | everybody | multimail gateway
+People | people | people | persons roles users
+Second factor | second-factor | admin | 2fa rules roles people
+Set-up | setup | admin | first run
+Reports | reports | people |
+Who decided what | report-decisions | reports | report month unread speed figures people
+Who could decide where | report-rights | people | report roles date
+Ledger status | ledger-state | everybody | seals verify check
+Your account | account | everybody | profile name time zone me out of office away keyboard shortcuts
+Your sessions | sessions | everybody | signed in devices
+Your second factors | factors | everybody | app passkey recovery codes 2fa
+Your Discord account | own-discord | everybody | link
+"""
+)
+ACTS = _places(
+    """
+Pull the kill switch | stop | switch | stop everything emergency
+Add a connection | add-connection | admin | new multimail gateway
+Add a mailbox | add-mailbox | accounts | new create
+Invite somebody | invite | policy | new person user people
+Add an alert destination | add-destination | alerts | new discord slack webhook
+Export history | export | people | download csv audit entries
+Compare the ledger with a checkpoint | ledger-state | everybody | verify head
+Add a group to the policy | add-policy-group | admin | new approvers rules
+Change your password | own-password | everybody |
+"""
 )
 
 
