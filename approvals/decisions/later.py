@@ -34,31 +34,13 @@ WHENS = {
     "time": "Another time",
 }
 # Offered while a zone is typed. Every other zone can be typed too.
-ZONES = (
-    "UTC",
-    "Europe/London",
-    "Europe/Lisbon",
-    "Europe/Paris",
-    "Europe/Berlin",
-    "Europe/Athens",
-    "Europe/Istanbul",
-    "Africa/Lagos",
-    "Africa/Johannesburg",
-    "Africa/Nairobi",
-    "Asia/Dubai",
-    "Asia/Kolkata",
-    "Asia/Singapore",
-    "Asia/Shanghai",
-    "Asia/Tokyo",
-    "Australia/Sydney",
-    "Pacific/Auckland",
-    "America/Sao_Paulo",
-    "America/New_York",
-    "America/Chicago",
-    "America/Denver",
-    "America/Los_Angeles",
-    "America/Mexico_City",
-)
+ZONES = """
+    UTC Europe/London Europe/Lisbon Europe/Paris Europe/Berlin Europe/Athens
+    Europe/Istanbul Africa/Lagos Africa/Johannesburg Africa/Nairobi Asia/Dubai
+    Asia/Kolkata Asia/Singapore Asia/Shanghai Asia/Tokyo Australia/Sydney
+    Pacific/Auckland America/Sao_Paulo America/New_York America/Chicago
+    America/Denver America/Los_Angeles America/Mexico_City
+""".split()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from approvals.decisions.settle import (
 )
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
+from common.tables import rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState
@@ -40,35 +41,27 @@ class Status:
     detail: str = ""
 
 
-_STATES: dict[str, Status] = {
-    MessageState.HELD: Status("Held", "amber", "Waiting for a decision"),
-    MessageState.SCHEDULED: Status("Scheduled", "blue", "Waits for its time"),
-    MessageState.RECEIVED: Status("Received", "plain"),
-    MessageState.APPROVED: Status("Approved", "green", "On its way to delivery"),
-    MessageState.SCHEDULED_APPROVED: Status(
-        "Approved", "green", "Sends at its scheduled time"
-    ),
-    MessageState.RELEASED: Status("Released", "green", "Given to the agent"),
-    MessageState.SENT: Status("Sent", "green", "The mail server accepted it"),
-    MessageState.DELIVERED: Status(
-        "Delivered",
-        "green",
-        "Accepted by the recipient's mail server; not necessarily read",
-    ),
-    MessageState.BOUNCED: Status(
-        "Bounced", "rose", "The recipient's server refused it"
-    ),
-    MessageState.COMPLAINED: Status(
-        "Complained of", "rose", "The recipient marked it as spam"
-    ),
-    MessageState.REJECTED: Status("Rejected", "rose", "Nothing was sent"),
-    MessageState.CANCELLED: Status(
-        "Cancelled", "plain", "Withdrawn by the sender; nothing was sent"
-    ),
-    MessageState.FAILED: Status("Failed", "rose", "It could not be sent"),
-    MessageState.GONE: Status(
-        "Decided elsewhere", "violet", "No longer held; how it was decided is not known"
-    ),
+# By the mirror's state.
+_STATES = {
+    state: Status(*words)
+    for state, *words in rows(
+        """
+held | Held | amber | Waiting for a decision
+scheduled | Scheduled | blue | Waits for its time
+received | Received | plain
+approved | Approved | green | On its way to delivery
+scheduled_approved | Approved | green | Sends at its scheduled time
+released | Released | green | Given to the agent
+sent | Sent | green | The mail server accepted it
+delivered | Delivered | green | Accepted by the recipient's mail server; not necessarily read
+bounced | Bounced | rose | The recipient's server refused it
+complained | Complained of | rose | The recipient marked it as spam
+rejected | Rejected | rose | Nothing was sent
+cancelled | Cancelled | plain | Withdrawn by the sender; nothing was sent
+failed | Failed | rose | It could not be sent
+gone | Decided elsewhere | violet | No longer held; how it was decided is not known
+"""
+    )
 }
 # Word and tone of a message whose newest decision is in one of these states.
 _DECISIONS: dict[str, tuple[str, str]] = {

@@ -13,6 +13,7 @@ from django.utils.text import capfirst
 from approvals.models import OwnWord
 from common.actors import Actor
 from common.pages import MultilineField, SentenceForm, choices_by_pk, same_error
+from common.tables import rows
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
@@ -80,59 +81,22 @@ _AS_TYPED = (
     *("risk", "amount", "during", "outside", "tries_from"),
 )
 # The sections of the editor: what the rule is called ("about"), when it applies
-# ("when"), what it asks for ("then"). Each has its name, title, part, note and fields.
+# ("when"), what it asks for ("then"). Each has its name, title, part, fields and note.
 # The section "approvals" gets a field for each group.
-_SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
-    ("about", "The rule", "about", "", ("name", "owner", "note")),
-    (
-        "sender",
-        "Where it comes from",
-        "when",
-        "",
-        ("mailboxes", "keys", "key_owners", "origins", "tries_from"),
-    ),
-    (
-        "recipients",
-        "Who gets it",
-        "when",
-        "",
-        (
-            *("recipients", "recipients_except", "lists"),
-            *("first_contact", "recipients_from"),
-        ),
-    ),
-    (
-        "content",
-        "What is in it",
-        "when",
-        "",
-        ("risk", "findings", "own_words", "amount", "currency", "attachments"),
-    ),
-    ("hours", "When it is asked", "when", "", tuple(_HOURS)),
-    ("approvals", "Approvals", "then", "One person counts for one group only.", ()),
-    ("who_not", "Who may not approve", "then", "", ("barred_groups", "bar_editor")),
-    (
-        "how",
-        "How it is approved",
-        "then",
-        "",
-        ("reauthenticate", "never_in_bulk", "high_risk_page"),
-    ),
-    (
-        "office",
-        "Hours",
-        "then",
-        "Approved and sent only within the hours of all of these calendars.",
-        ("office_hours",),
-    ),
-    (
-        "ends",
-        "Expiry",
-        "then",
-        "An expired message is rejected, never sent.",
-        ("expire_number", "expire_unit"),
-    ),
-    ("rejects", "Rejection", "then", "", ("reject",)),
+_SECTIONS = rows(
+    """
+about | The rule | about | name owner note |
+sender | Where it comes from | when | mailboxes keys key_owners origins tries_from |
+recipients | Who gets it | when | recipients recipients_except lists first_contact recipients_from |
+content | What is in it | when | risk findings own_words amount currency attachments |
+hours | When it is asked | when | during outside |
+approvals | Approvals | then |  | One person counts for one group only.
+who_not | Who may not approve | then | barred_groups bar_editor |
+how | How it is approved | then | reauthenticate never_in_bulk high_risk_page |
+office | Hours | then | office_hours | Approved and sent only within the hours of all of these calendars.
+ends | Expiry | then | expire_number expire_unit | An expired message is rejected, never sent.
+rejects | Rejection | then | reject |
+"""
 )
 CHOOSE = same_error("Choose from the list.") | {"invalid_list": "Choose from the list."}
 _ADDRESSES = "An address, a domain or *.domain on each line."
@@ -403,8 +367,14 @@ class RuleForm(SentenceForm):
         """Return the sections of the editor with their fields, in order."""
         approvals = [f"approvals_{group}" for group in self.approvals]
         return [
-            Section(name, title, part, [self[one] for one in fields or approvals], note)
-            for name, title, part, note, fields in _SECTIONS
+            Section(
+                name,
+                title,
+                part,
+                [self[one] for one in fields.split() or approvals],
+                note,
+            )
+            for name, title, part, fields, note in _SECTIONS
         ]
 
     def clean_amount(self) -> Decimal | None:

@@ -340,31 +340,14 @@ def _opened_before(verdict: Entry, opened: Sequence[Entry]) -> Sentence:
 
 # --- What became of it ----------------------------------------------------------------
 
-_STEPS = (
-    "message.approved",
-    "message.rejected",
-    "message.sent",
-    "message.delivered",
-    "message.bounced",
-    "message.complained",
-    "message.cancelled",
-    "message.failed",
-    "message.released",
-    "message.gone",
-    "message.left_behind",
-    "decision.undone",
-    "decision.calling",
-    "decision.applied",
-    "decision.refused",
-    "decision.superseded",
-    "decision.unknown",
-    "decision.without_effect",
-    "decision.unattributed",
-    "decision.withdrawn",
-    "decision.confirmed",
-    "decision.left_after_all",
-    "decision.found_again",
-)
+_STEPS = """
+    message.approved message.rejected message.sent message.delivered message.bounced
+    message.complained message.cancelled message.failed message.released
+    message.gone message.left_behind decision.undone decision.calling
+    decision.applied decision.refused decision.superseded decision.unknown
+    decision.without_effect decision.unattributed decision.withdrawn
+    decision.confirmed decision.left_after_all decision.found_again
+""".split()
 # How many steps are listed here, the newest ones; the story below has all of them.
 _MOST_STEPS = 12
 
