@@ -28,6 +28,7 @@ from audit.models import Entry
 from common.actors import Actor, Role
 from common.charts import spoken
 from common.pages import DeskRequest, MultilineField, SentenceForm, redirect_with_notice
+from common.tables import pairs
 from common.time_zones import zone_name
 from mirror.models import Connection, Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -94,18 +95,20 @@ class Month:
 
 # The headings of the columns. The first four add up to "all"; those after "all" count
 # some of the same decisions again.
-HEADS = {
-    "approved": "Approved",
-    "rejected": "Rejected",
-    "sent_back": "Changes requested",
-    "elsewhere": "Decided elsewhere",
-    "all": "All",
-    "by_rule": "By a rule",
-    "undone": "Undone",
-    "refused": "Refused by the desk",
-    "overtaken": "Superseded",
-    "high": "High risk",
-}
+HEADS = pairs(
+    """
+approved | Approved
+rejected | Rejected
+sent_back | Changes requested
+elsewhere | Decided elsewhere
+all | All
+by_rule | By a rule
+undone | Undone
+refused | Refused by the desk
+overtaken | Superseded
+high | High risk
+"""
+)
 # Which decisions of this desk each column counts.
 _FIGURES: Mapping[str, Q] = {
     "approved": Q(outcome=Outcome.APPROVE),

@@ -10,6 +10,7 @@ from itertools import chain
 
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
+from common.tables import pairs
 from common.words import normalized
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
@@ -44,36 +45,40 @@ from risk.sums import read_sums
 from simple_form.result import PREHEADER
 
 # The flags that the renderer sets on odd links, and the words of the finding.
-_ODD = {
-    "unusual_scheme": "does not open a web page",
-    "credentials_in_url": "has a name before the @ that is not its destination",
-    "ip_address": "goes to an IP address instead of a name",
-    "disguised_dot": "has a look-alike character instead of a dot in its address",
-    "mixed_script": "mixes letters of different scripts",
-    "passes_for_latin": "is written in letters that look like Latin ones",
-    "punycode": "has non-Latin letters in its name",
-    "unusual_port": "goes to an unusual port",
-    "hidden_recipient": "writes to somebody whom its words do not name",
-}
+_ODD = pairs(
+    """
+unusual_scheme | does not open a web page
+credentials_in_url | has a name before the @ that is not its destination
+ip_address | goes to an IP address instead of a name
+disguised_dot | has a look-alike character instead of a dot in its address
+mixed_script | mixes letters of different scripts
+passes_for_latin | is written in letters that look like Latin ones
+punycode | has non-Latin letters in its name
+unusual_port | goes to an unusual port
+hidden_recipient | writes to somebody whom its words do not name
+"""
+)
 
 # The flags of _ODD for which the finding is not made milder.
 _MISLEADING = frozenset(
     "credentials_in_url disguised_dot mixed_script passes_for_latin hidden_recipient".split()
 )
 # How a finding names the fields of a message that the connection's key does not show.
-_FIELD_NAMES = {
-    "reply_to": "Reply-To",
-    "cc": "Cc",
-    "bcc": "Bcc",
-    "html": "HTML",
-    "markdown": "text",
-    "in_reply_to": "the message it replies to",
-    "send_at": "sending time",
-    "from": "From",
-    "from_name": "the sender's name",
-    "to": "To",
-    "additions": "what the mailbox adds",
-}
+_FIELD_NAMES = pairs(
+    """
+reply_to | Reply-To
+cc | Cc
+bcc | Bcc
+html | HTML
+markdown | text
+in_reply_to | the message it replies to
+send_at | sending time
+from | From
+from_name | the sender's name
+to | To
+additions | what the mailbox adds
+"""
+)
 # An encoded word such as "=?utf-8?q?Hello?=". Looser than RFC 2047, because some mail
 # programs decode more than the RFC allows.
 _ENCODED_WORD = re.compile(r"=\?[\w.*:-]{1,60}\?[bq]\?[^?]{0,2000}\?=", re.IGNORECASE)

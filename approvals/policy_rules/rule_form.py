@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 from approvals.models import OwnWord
 from common.actors import Actor
 from common.pages import MultilineField, SentenceForm, choices_by_pk, same_error
-from common.tables import rows
+from common.tables import pairs, rows
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
@@ -55,16 +55,18 @@ _FLAGS = {
     "never_in_bulk": "Never in bulk",
     "high_risk_page": "On the high-risk page",
 }
-_LISTS = {
-    "mailboxes": "Mailboxes",
-    "keys": "API keys",
-    "key_owners": "Owners of the API key",
-    "lists": "Goes to anybody on these allowlists",
-    "findings": "Findings",
-    "own_words": "Own words",
-    "attachments": "Attachments",
-    "origins": "Origin",
-}
+_LISTS = pairs(
+    """
+mailboxes | Mailboxes
+keys | API keys
+key_owners | Owners of the API key
+lists | Goes to anybody on these allowlists
+findings | Findings
+own_words | Own words
+attachments | Attachments
+origins | Origin
+"""
+)
 _NOTES = {
     "mailboxes": "Of several, one that fits is enough.",
     "keys": "Those that sent something in the last 30 days, or have an owner.",
@@ -76,10 +78,10 @@ _EFFECTS = {
 # The lists whose choices are primary keys; those of the others are text.
 _OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
 # The conditions that a rule stores as the form cleans them.
-_AS_TYPED = (
-    *("recipients", "recipients_except", "recipients_from", "first_contact"),
-    *("risk", "amount", "during", "outside", "tries_from"),
-)
+_AS_TYPED = """
+    recipients recipients_except recipients_from first_contact
+    risk amount during outside tries_from
+""".split()
 # The sections of the editor: what the rule is called ("about"), when it applies
 # ("when"), what it asks for ("then"). Each has its name, title, part, fields and note.
 # The section "approvals" gets a field for each group.

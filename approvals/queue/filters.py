@@ -20,6 +20,7 @@ from audit.search.filters import EXAMPLES, Span, read_span
 from common.fingerprint import FINGERPRINT
 from common.pages import LenientForm
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
+from common.tables import pairs
 from common.time_zones import zone_name
 from common.words import words_of
 from mirror.models import Mailbox
@@ -122,23 +123,25 @@ GROUPS = {
 RISKS = {"high": "High", "notice": "Notice", "none": "No findings"}
 
 # The filters: parameter of the address to field of `Filters`.
-NARROWING = {
-    "q": "text",
-    "to": "to",
-    "from": "from_",
-    "by": "by",
-    "rule": "rule",
-    "risk": "risk",
-    "mailbox": "mailbox",
-    "has": "has",
-    "started": "started",
-    "thread": "thread",
-    "run": "run",
-    "alike": "alike",
-    "standing": "standing",
-    "since": "since",
-    "until": "until",
-}
+NARROWING = pairs(
+    """
+q | text
+to | to
+from | from_
+by | by
+rule | rule
+risk | risk
+mailbox | mailbox
+has | has
+started | started
+thread | thread
+run | run
+alike | alike
+standing | standing
+since | since
+until | until
+"""
+)
 # The filters that can be typed into the search field, such as `to:dana`.
 TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule", "since", "until", "on")
 _KNOWN = "Filters are to:, from:, mailbox:, risk:, by:, has:attachment, rule:, on:, since: and until:."

@@ -30,6 +30,7 @@ from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdic
 from approvals.queue.filters import NARROWING, RISKS, Filters
 from common.actors import Actor
 from common.counts import counted
+from common.tables import pairs
 from mirror.models import Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
@@ -317,22 +318,24 @@ def live_claim(message: Message, *, now: datetime) -> Claim | None:
 
 
 # What the chip of each filter begins with.
-_CHIPS = {
-    "to": "To",
-    "from": "From",
-    "by": "Started by",
-    "rule": "Finding",
-    "risk": "Risk",
-    "mailbox": "Mailbox",
-    "has": "With",
-    "started": "Started by",
-    "thread": "Of one",
-    "run": "Of run",
-    "alike": "Like",
-    "standing": "Leaves by",
-    "since": "Since",
-    "until": "Until",
-}
+_CHIPS = pairs(
+    """
+to | To
+from | From
+by | Started by
+rule | Finding
+risk | Risk
+mailbox | Mailbox
+has | With
+started | Started by
+thread | Of one
+run | Of run
+alike | Like
+standing | Leaves by
+since | Since
+until | Until
+"""
+)
 
 
 def chips_of(

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from audit.actions import ACTIONS, SETTINGS
 from common.identifiers import CROCKFORD
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
+from common.tables import pairs
 from common.words import words_of
 
 EXAMPLES = "Dates are 2026-11-21, 2026-11, 2026, today, yesterday, 7d or “last 7 days”, and 2026-11-21T10:42."
@@ -116,20 +117,22 @@ def _check_year(year: int) -> None:
 
 # The fields of the query string that narrow the search, in the order in which they are
 # written; and what the page calls them.
-NARROWING = {
-    "q": "Words",
-    "to": "To",
-    "by": "By",
-    "action": "Action",
-    "actor": "Who",
-    "surface": "Source",
-    "connection": "Connection",
-    "message": "Message",
-    "fingerprint": "Fingerprint",
-    "trace": "Trace id",
-    "since": "Since",
-    "until": "Until",
-}
+NARROWING = pairs(
+    """
+q | Words
+to | To
+by | By
+action | Action
+actor | Who
+surface | Source
+connection | Connection
+message | Message
+fingerprint | Fingerprint
+trace | Trace id
+since | Since
+until | Until
+"""
+)
 # The filters that can be typed into the search field, such as `to:dana`; `on:` means
 # both `since:` and `until:`.
 TOKENS = (*list(NARROWING)[1:], "on")

@@ -35,6 +35,7 @@ from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
 from common.postgres import atomic_with_retry
+from common.tables import pairs
 from people.models import Person
 
 IDLE = timedelta(hours=2)
@@ -55,29 +56,33 @@ _MAX_AGENT = 200
 # delay it.
 _CLEANUP_BATCH = 500
 # The first of these texts that a User-Agent contains names the browser or the system.
-_BROWSERS = {
-    "Edg/": "Edge",
-    "OPR/": "Opera",
-    "SamsungBrowser/": "Samsung Internet",
-    "Firefox/": "Firefox",
-    "FxiOS/": "Firefox",
-    "CriOS/": "Chrome",
-    "HeadlessChrome/": "Chrome",
-    "Chrome/": "Chrome",
-    "Safari/": "Safari",
-    "curl/": "curl",
-    "python-requests/": "a Python script",
-}
-_SYSTEMS = {
-    "iPhone": "iPhone",
-    "iPad": "iPad",
-    "Android": "Android",
-    "CrOS": "ChromeOS",
-    "Windows": "Windows",
-    "Macintosh": "Mac",
-    "Mac OS X": "Mac",
-    "Linux": "Linux",
-}
+_BROWSERS = pairs(
+    """
+Edg/ | Edge
+OPR/ | Opera
+SamsungBrowser/ | Samsung Internet
+Firefox/ | Firefox
+FxiOS/ | Firefox
+CriOS/ | Chrome
+HeadlessChrome/ | Chrome
+Chrome/ | Chrome
+Safari/ | Safari
+curl/ | curl
+python-requests/ | a Python script
+"""
+)
+_SYSTEMS = pairs(
+    """
+iPhone | iPhone
+iPad | iPad
+Android | Android
+CrOS | ChromeOS
+Windows | Windows
+Macintosh | Mac
+Mac OS X | Mac
+Linux | Linux
+"""
+)
 UNKNOWN_DEVICE = "An unknown program"
 
 

@@ -28,6 +28,7 @@ from approvals.message_page.content.word_diff import (
     steps_of,
 )
 from common.fingerprint import Content
+from common.tables import pairs
 from mirror.models import Message
 from rendering import RenderedMessage
 from rendering.invisibles import Tally, without_surrogates
@@ -122,21 +123,23 @@ def _cuts(text: str, size: int) -> list[int]:
 
 
 # The names of a content's fields, as pages show them.
-NAMES = {
-    "from": "From",
-    "from_name": "From name",
-    "reply_to": "Reply-To",
-    "to": "To",
-    "cc": "Cc",
-    "bcc": "Bcc",
-    "subject": "Subject",
-    "markdown": "Text",
-    "html": "HTML",
-    "in_reply_to": "In-Reply-To",
-    "attachments": "Attachments",
-    "additions": "Added on sending",
-    "send_at": "Send at",
-}
+NAMES = pairs(
+    """
+from | From
+from_name | From name
+reply_to | Reply-To
+to | To
+cc | Cc
+bcc | Bcc
+subject | Subject
+markdown | Text
+html | HTML
+in_reply_to | In-Reply-To
+attachments | Attachments
+additions | Added on sending
+send_at | Send at
+"""
+)
 
 
 # Characters of a header's value that are shown; the page says if there are more.
