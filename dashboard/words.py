@@ -44,28 +44,21 @@ agent_identity | Header X-Agent-Identity
 
 # Actions of the ledger by the colour of their mark. Amber is open, green is good, rose
 # is bad, violet is in doubt; blue are people's decisions.
-_ACTIONS_BY_TONE = {
-    "amber": (
-        "message.held message.changed connection.failing message.expiring message.late"
-    ),
-    "green": (
-        "message.approved message.released message.sent message.delivered decision.applied "
-        "kill_switch.released connection.recovered"
-    ),
-    "rose": (
-        "message.rejected message.bounced message.failed message.complained verdict.refused decision.refused "
-        "decision.left_after_all kill_switch.pulled webhook.poison webhook.refuted alert.failed "
-        "destination.switched_off connection.paused person.sign_in_failed person.confirmation_failed access.denied"
-    ),
-    "violet": (
-        "message.gone decision.unknown decision.unattributed decision.superseded decision.without_effect "
-        "decision.withdrawn decision.found_again"
-    ),
-    "blue": ("verdict.given approval.recorded decision.recorded decision.confirmed"),
-}
 TONES = {
     action: tone
-    for tone, actions in _ACTIONS_BY_TONE.items()
+    for tone, actions in rows(
+        """
+amber | message.held message.changed connection.failing message.expiring message.late
+green | message.approved message.released message.sent message.delivered decision.applied
+    kill_switch.released connection.recovered
+rose | message.rejected message.bounced message.failed message.complained verdict.refused decision.refused
+    decision.left_after_all kill_switch.pulled webhook.poison webhook.refuted alert.failed
+    destination.switched_off connection.paused person.sign_in_failed person.confirmation_failed access.denied
+violet | message.gone decision.unknown decision.unattributed decision.superseded decision.without_effect
+    decision.withdrawn decision.found_again
+blue | verdict.given approval.recorded decision.recorded decision.confirmed
+"""
+    )
     for action in actions.split()
 }
 
@@ -118,17 +111,7 @@ api | the API
 
 # Details of a ledger entry that are shown elsewhere: in its sentence, in a column or
 # below.
-SAID = (
-    "actor",
-    "address",
-    "outcome",
-    "reason",
-    "explanation",
-    "subject",
-    "before",
-    "after",
-    "verdict",
-)
+SAID = "actor address outcome reason explanation subject before after verdict".split()
 
 # What a person is about to do, by the name of its address, where they are asked to
 # confirm who they are.

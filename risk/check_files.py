@@ -20,9 +20,7 @@ _RUNS = frozenset(
     "scpt ade adp mdb accde rdp msc iqy oqy dqy rqy slk odc diagcab diagpkg appinstaller msixbundle appref-ms ws wsc "
     "sct ps1xml psc1 psd1 job hlp grp xbap xla xlb ppa wll webloc inetloc terminal fileloc scptd vbscript".split()
 )
-_OPENS_IN_BROWSER = frozenset(
-    {"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"}
-)
+_OPENS_IN_BROWSER = frozenset("html htm xhtml shtml mht mhtml svg svgz xml xsl".split())
 # Endings that are put before another one, so that a program looks like a document.
 _LOOKS_HARMLESS = frozenset(
     "pdf doc docx xls xlsx ppt pptx odt ods txt rtf csv jpg jpeg png gif webp mp3 mp4 zip eml htm html".split()

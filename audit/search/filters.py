@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from audit.actions import ACTIONS, SETTINGS
 from common.identifiers import CROCKFORD
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
-from common.tables import pairs
+from common.tables import pairs, rows
 from common.words import words_of
 
 EXAMPLES = "Dates are 2026-11-21, 2026-11, 2026, today, yesterday, 7d or “last 7 days”, and 2026-11-21T10:42."
@@ -149,25 +149,22 @@ _GRAMMAR = Grammar(
 
 # --- Actions --------------------------------------------------------------------------
 
-# Groups of actions: (label, areas or single actions).
-_GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "decisions": ("Decisions", ("verdict", "decision", "bulk")),
-    "mail": ("Delivery of mail", ("message", "attachment", "thread")),
-    "reading": (
-        "Reading",
-        (
-            "message.opened",
-            "message.served",
-            "attachment.served",
-            "thread.opened",
-            "ledger.seen_again",
-        ),
-    ),
-    "people": ("People and sign-ins", ("person", "role", "access")),
-    "settings": ("Settings", tuple(SETTINGS)),
-    "webhooks": ("Webhooks", ("webhook", "hook")),
-    "alerts": ("Alerts", ("alert", "destination")),
-    "ledger": ("The ledger itself", ("ledger",)),
+# Groups of actions: label, and areas or single actions. The group of settings has those
+# in SETTINGS.
+_GROUPS = {
+    name: (label, members.split() or SETTINGS)
+    for name, label, members in rows(
+        """
+decisions | Decisions | verdict decision bulk
+mail | Delivery of mail | message attachment thread
+reading | Reading | message.opened message.served attachment.served thread.opened ledger.seen_again
+people | People and sign-ins | person role access
+settings | Settings |
+webhooks | Webhooks | webhook hook
+alerts | Alerts | alert destination
+ledger | The ledger itself | ledger
+"""
+    )
 }
 GROUPS = {name: label for name, (label, _) in _GROUPS.items()}
 # An area is the part of an action before the dot.

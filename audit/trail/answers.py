@@ -14,6 +14,7 @@ from audit.models import Entry, SealedEntry
 from audit.trail import lines
 from audit.trail.sentences import Sentence, duration, sentence
 from common.references import without_references
+from common.tables import pairs
 
 # How many entries of a message are read for the answers. An ordinary message has far
 # fewer.
@@ -72,25 +73,29 @@ def _of_action(entries: Sequence[Entry], *actions: str) -> list[Entry]:
 # The evidence for a fact: the sender claimed it, or it was verified.
 SAYS = "says"
 PROVED = "proved"
-_TRIGGER_NAMES = {
-    "discord_user": "Discord user",
-    "discord_user_id": "User id",
-    "discord_channel": "Channel",
-    "discord_channel_id": "Channel id",
-    "discord_guild": "Guild",
-    "discord_interaction_id": "Interaction",
-    "run_id": "Run",
-    "runId": "Run",
-}
+_TRIGGER_NAMES = pairs(
+    """
+discord_user | Discord user
+discord_user_id | User id
+discord_channel | Channel
+discord_channel_id | Channel id
+discord_guild | Guild
+discord_interaction_id | Interaction
+run_id | Run
+runId | Run
+"""
+)
 # The names of the same fields in the entry of a signed Discord command.
-_SIGNED = {
-    "discord_user": "discord",
-    "discord_user_id": "discord_id",
-    "discord_channel": "channel",
-    "discord_channel_id": "channel_id",
-    "discord_guild": "guild",
-    "discord_interaction_id": "interaction",
-}
+_SIGNED = pairs(
+    """
+discord_user | discord
+discord_user_id | discord_id
+discord_channel | channel
+discord_channel_id | channel_id
+discord_guild | guild
+discord_interaction_id | interaction
+"""
+)
 
 
 def message_origin(entries: Sequence[Entry]) -> dict[str, Any]:

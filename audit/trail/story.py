@@ -8,17 +8,19 @@ from datetime import datetime, timedelta
 
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
-from common.tables import rows
+from common.tables import pairs, rows
 
 # The kinds of chapters, and the word for each.
-CHAPTERS = {
-    "held": "Held",
-    "read": "Read",
-    "decided": "Decided",
-    "left": "At MultiMail",
-    "became": "Sent",
-    "after": "Afterwards",
-}
+CHAPTERS = pairs(
+    """
+held | Held
+read | Read
+decided | Decided
+left | At MultiMail
+became | Sent
+after | Afterwards
+"""
+)
 # Each action with its kind of chapter and the word for it in the chapter's heading; empty
 # for none. A heading consists of the words of its entries, in order, or if there are
 # none, of the word of its kind. Actions that belong to no kind begin no new chapter.
