@@ -9,11 +9,7 @@ from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
 from approvals.intake import webhooks
-from approvals.message_page import (
-    action_views,
-    content_views,
-    decision_views,
-)
+from approvals.message_page import action_views, content_views, decision_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.policy_rules import editor, playground

@@ -35,11 +35,7 @@ from common.actors import Actor
 from common.csv_rows import MARK, csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.logs import trace_id, traced
-from common.postgres import (
-    atomic_with_retry,
-    current_snapshot,
-    statements_within,
-)
+from common.postgres import atomic_with_retry, current_snapshot, statements_within
 
 # --- How a file is written ------------------------------------------------------------
 

@@ -14,12 +14,7 @@ from common.tables import pairs
 from common.words import normalized
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
-from rendering.links import (
-    find_hosts,
-    readable,
-    recipients_of,
-    short_target,
-)
+from rendering.links import find_hosts, readable, recipients_of, short_target
 from rendering.result import Difference
 from rendering.texts import RAISED
 from risk.addresses import domain_of, is_same_registrant, named_addresses

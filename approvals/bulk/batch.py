@@ -23,11 +23,7 @@ from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
-from approvals.decisions.status import (
-    Status,
-    available_actions,
-    shown_status,
-)
+from approvals.decisions.status import Status, available_actions, shown_status
 from approvals.decisions.withdraw import undo_decision
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
 from approvals.errors import AlreadyDecided, InvalidInput, VerdictNotAllowed

@@ -15,10 +15,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals.bulk.batch import (
     Batch,
@@ -47,12 +44,7 @@ from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
 from approvals.errors import InvalidInput, http_status
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
-from approvals.usual_texts import (
-    BUILT_IN,
-    known_presets,
-    shared_presets,
-    words_named,
-)
+from approvals.usual_texts import BUILT_IN, known_presets, shared_presets, words_named
 from common.fingerprint import FINGERPRINT
 from common.pages import (
     DeskRequest,

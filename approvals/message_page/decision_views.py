@@ -15,10 +15,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.forms import (
@@ -41,10 +38,7 @@ from approvals.decisions.withdraw import (
     withdraw_decision,
 )
 from approvals.desk_messages import latest_decision
-from approvals.errors import (
-    InvalidInput,
-    ReauthenticationNeeded,
-)
+from approvals.errors import InvalidInput, ReauthenticationNeeded
 from approvals.message_page.content.addresses import add_lists, address_lines
 from approvals.message_page.sheet import approve_label, rendered_message_of, twin_of
 from approvals.message_page.views import (

@@ -16,12 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.collaboration import MAX_COMMENT
-from approvals.decisions.shown import (
-    file_name,
-    finding_name,
-    key_of,
-    viewed_names,
-)
+from approvals.decisions.shown import file_name, finding_name, key_of, viewed_names
 from approvals.desk_messages import our_decisions
 from approvals.models import CommandedMail, Question, Snooze
 from approvals.queue.filters import Filters, with_query

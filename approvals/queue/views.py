@@ -32,12 +32,7 @@ from approvals.queue.filters import (
     Position,
     read_filters,
 )
-from approvals.queue.querysets import (
-    FLOOD,
-    QueueQuerySet,
-    position_at,
-    queue_messages,
-)
+from approvals.queue.querysets import FLOOD, QueueQuerySet, position_at, queue_messages
 from approvals.queue.rows import (
     approvers_in_words,
     as_json,

@@ -11,10 +11,7 @@ from django.contrib import messages
 from django.db.models import Count, Func
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import (
-    require_POST,
-    require_safe,
-)
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals.errors import InvalidInput, http_status
 from approvals.models import OwnWord, Review, RuleWeight

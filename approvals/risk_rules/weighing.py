@@ -38,13 +38,7 @@ from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.rules.conditions import own_word_key
 from policy.rules.facts import own_words_in
 from risk.findings import Phrase, RiskContext, restored, score, score_of, worst_first
-from risk.own_words import (
-    PLACES,
-    SearchedText,
-    own_word,
-    places_in_words,
-    search_terms,
-)
+from risk.own_words import PLACES, SearchedText, own_word, places_in_words, search_terms
 from risk.rules import RULES
 
 # The name of the rule in findings of own words.

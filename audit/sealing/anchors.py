@@ -23,13 +23,7 @@ from django.db.models import Max, QuerySet
 
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
-from audit.sealing.signing import (
-    SEALER,
-    SealingRefused,
-    public_key,
-    public_keys,
-    sign,
-)
+from audit.sealing.signing import SEALER, SealingRefused, public_key, public_keys, sign
 from audit.verifier import countersign_verify as verifier
 from common.postgres import clock, try_lock
 

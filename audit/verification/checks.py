@@ -25,15 +25,7 @@ from django.db.models.functions import Now
 from django.dispatch import Signal
 
 from audit import tasks
-from audit.models import (
-    AT_ONCE,
-    Anchor,
-    Check,
-    Entry,
-    EntryDetail,
-    Seal,
-    SealedEntry,
-)
+from audit.models import AT_ONCE, Anchor, Check, Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import are_found_by, canonical_entry, is_authentic, record
 from audit.sealing import signing
 from audit.sealing.anchors import PATIENCE, anchors_here, end_of_file, heads_in
