@@ -28,7 +28,7 @@ from audit.models import Entry
 from common.actors import Actor, Role
 from common.charts import spoken
 from common.pages import DeskRequest, MultilineField, SentenceForm, redirect_with_notice
-from common.tables import pairs
+from common.tables import table_pairs
 from common.time_zones import zone_name
 from mirror.models import Connection, Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -95,7 +95,7 @@ class Month:
 
 # The headings of the columns. The first four add up to "all"; those after "all" count
 # some of the same decisions again.
-HEADS = pairs(
+HEADS = table_pairs(
     """
 approved | Approved
 rejected | Rejected

@@ -24,7 +24,7 @@ from approvals.models import UsualTexts
 from audit.recording import record
 from common.actors import Actor
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
-from common.tables import rows
+from common.tables import table_rows
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
@@ -49,7 +49,7 @@ class Preset:
 
 
 def _built_in(table: str) -> tuple[Preset, ...]:
-    return tuple(Preset(*row) for row in rows(table))
+    return tuple(Preset(*row) for row in table_rows(table))
 
 
 REJECT = _built_in(

@@ -2,9 +2,9 @@
 actor's name on pages: "Ben Okafor" + "gave a verdict". `record` refuses other actions.
 """
 
-from common.tables import pairs
+from common.tables import table_pairs
 
-ACTIONS = pairs(
+ACTIONS = table_pairs(
     """
 # what MultiMail reported
 message.held | held the message for review

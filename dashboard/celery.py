@@ -20,7 +20,7 @@ from celery.signals import task_postrun, task_prerun, worker_ready
 from django.db import close_old_connections
 
 from common.logs import trace_id
-from common.tables import rows
+from common.tables import table_rows
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ app.conf.beat_schedule = {
         # each period runs its job.
         "options": {"queue": queue},
     }
-    for job, seconds, queue, product in rows(_JOBS)
+    for job, seconds, queue, product in table_rows(_JOBS)
     if os.environ.get("BEAT", "both") in (product, "both")
 }
 

@@ -1,10 +1,10 @@
 """The words and colours that templates show for internal names. Only data."""
 
-from common.tables import pairs, rows
+from common.tables import table_pairs, table_rows
 
 # Short names for the metadata by which a sender says who started a message. Other names
 # are shown unchanged.
-ORIGIN = pairs(
+ORIGIN = table_pairs(
     """
 discord_user | user
 discord_user_id | user_id
@@ -17,7 +17,7 @@ runId | run
 )
 
 # What looks suspicious about a link.
-FLAGS = pairs(
+FLAGS = table_pairs(
     """
 text_says_other_domain | Text says another address
 punycode | Foreign characters in the address
@@ -29,7 +29,7 @@ hidden_recipient | Writes to somebody whom its words do not name
 )
 
 # What is added to a message when it is sent.
-ADDITIONS = pairs(
+ADDITIONS = table_pairs(
     """
 auto_cc | Copy (Cc) to
 auto_bcc | Blind copy (Bcc) to
@@ -46,7 +46,7 @@ agent_identity | Header X-Agent-Identity
 # is bad, violet is in doubt; blue are people's decisions.
 TONES = {
     action: tone
-    for tone, actions in rows(
+    for tone, actions in table_rows(
         """
 amber | message.held message.changed connection.failing message.expiring message.late
 green | message.approved message.released message.sent message.delivered decision.applied
@@ -65,7 +65,7 @@ blue | verdict.given approval.recorded decision.recorded decision.confirmed
 # Kinds of items that need attention: the word and the colour.
 STUCK = {
     kind: (word, tone)
-    for kind, word, tone in rows(
+    for kind, word, tone in table_rows(
         """
 unknown | Outcome unknown | violet
 unattributed | Decided, by whom not known | violet
@@ -98,7 +98,7 @@ OUTCOMES = {
 }
 
 # Through what somebody acted.
-SURFACES = pairs(
+SURFACES = table_pairs(
     """
 web | the web
 discord | Discord
@@ -115,7 +115,7 @@ SAID = "actor address outcome reason explanation subject before after verdict".s
 
 # What a person is about to do, by the name of its address, where they are asked to
 # confirm who they are.
-SENSITIVE = pairs(
+SENSITIVE = table_pairs(
     """
 activate-draft | activate a version of the policy
 accept-change | accept a change as the second admin

@@ -10,7 +10,7 @@ from itertools import chain
 
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
-from common.tables import pairs
+from common.tables import table_pairs
 from common.words import normalized
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
@@ -40,7 +40,7 @@ from risk.sums import read_sums
 from simple_form.result import PREHEADER
 
 # The flags that the renderer sets on odd links, and the words of the finding.
-_ODD = pairs(
+_ODD = table_pairs(
     """
 unusual_scheme | does not open a web page
 credentials_in_url | has a name before the @ that is not its destination
@@ -59,7 +59,7 @@ _MISLEADING = frozenset(
     "credentials_in_url disguised_dot mixed_script passes_for_latin hidden_recipient".split()
 )
 # How a finding names the fields of a message that the connection's key does not show.
-_FIELD_NAMES = pairs(
+_FIELD_NAMES = table_pairs(
     """
 reply_to | Reply-To
 cc | Cc

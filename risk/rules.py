@@ -9,7 +9,7 @@ they are about.
 from dataclasses import dataclass
 from typing import Literal
 
-from common.tables import rows
+from common.tables import table_rows
 
 Level = Literal["high", "notice"]
 
@@ -127,5 +127,5 @@ RULES = {
         # Only own words have points of their own.
         points_by_finding=name == "own_word",
     )
-    for name, version, level, points, words, about, looks_for in rows(_TABLE)
+    for name, version, level, points, words, about, looks_for in table_rows(_TABLE)
 }

@@ -22,7 +22,7 @@ from approvals.decisions.settle import (
 )
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
-from common.tables import rows
+from common.tables import table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState
@@ -44,7 +44,7 @@ class Status:
 # By the mirror's state.
 _STATES = {
     state: Status(*words)
-    for state, *words in rows(
+    for state, *words in table_rows(
         """
 held | Held | amber | Waiting for a decision
 scheduled | Scheduled | blue | Waits for its time

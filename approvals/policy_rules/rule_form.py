@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 from approvals.models import OwnWord
 from common.actors import Actor
 from common.pages import MultilineField, SentenceForm, choices_by_pk, same_error
-from common.tables import pairs, rows
+from common.tables import table_pairs, table_rows
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
@@ -55,7 +55,7 @@ _FLAGS = {
     "never_in_bulk": "Never in bulk",
     "high_risk_page": "On the high-risk page",
 }
-_LISTS = pairs(
+_LISTS = table_pairs(
     """
 mailboxes | Mailboxes
 keys | API keys
@@ -85,7 +85,7 @@ _AS_TYPED = """
 # The sections of the editor: what the rule is called ("about"), when it applies
 # ("when"), what it asks for ("then"). Each has its name, title, part, fields and note.
 # The section "approvals" gets a field for each group.
-_SECTIONS = rows(
+_SECTIONS = table_rows(
     """
 about | The rule | about | name owner note |
 sender | Where it comes from | when | mailboxes keys key_owners origins tries_from |

@@ -20,7 +20,7 @@ from audit.search.filters import EXAMPLES, Span, read_span
 from common.fingerprint import FINGERPRINT
 from common.pages import LenientForm
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
-from common.tables import pairs
+from common.tables import table_pairs
 from common.time_zones import zone_name
 from common.words import words_of
 from mirror.models import Mailbox
@@ -123,7 +123,7 @@ GROUPS = {
 RISKS = {"high": "High", "notice": "Notice", "none": "No findings"}
 
 # The filters: parameter of the address to field of `Filters`.
-NARROWING = pairs(
+NARROWING = table_pairs(
     """
 q | text
 to | to

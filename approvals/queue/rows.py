@@ -30,7 +30,7 @@ from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdic
 from approvals.queue.filters import NARROWING, RISKS, Filters
 from common.actors import Actor
 from common.counts import counted
-from common.tables import pairs
+from common.tables import table_pairs
 from mirror.models import Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
@@ -318,7 +318,7 @@ def live_claim(message: Message, *, now: datetime) -> Claim | None:
 
 
 # What the chip of each filter begins with.
-_CHIPS = pairs(
+_CHIPS = table_pairs(
     """
 to | To
 from | From

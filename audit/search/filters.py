@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from audit.actions import ACTIONS, SETTINGS
 from common.identifiers import CROCKFORD
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
-from common.tables import pairs, rows
+from common.tables import table_pairs, table_rows
 from common.words import words_of
 
 EXAMPLES = "Dates are 2026-11-21, 2026-11, 2026, today, yesterday, 7d or “last 7 days”, and 2026-11-21T10:42."
@@ -117,7 +117,7 @@ def _check_year(year: int) -> None:
 
 # The fields of the query string that narrow the search, in the order in which they are
 # written; and what the page calls them.
-NARROWING = pairs(
+NARROWING = table_pairs(
     """
 q | Words
 to | To
@@ -153,7 +153,7 @@ _GRAMMAR = Grammar(
 # in SETTINGS.
 _GROUPS = {
     name: (label, members.split() or SETTINGS)
-    for name, label, members in rows(
+    for name, label, members in table_rows(
         """
 decisions | Decisions | verdict decision bulk
 mail | Delivery of mail | message attachment thread

@@ -14,7 +14,7 @@ from audit.models import Entry, SealedEntry
 from audit.trail import lines
 from audit.trail.sentences import Sentence, duration, sentence
 from common.references import without_references
-from common.tables import pairs
+from common.tables import table_pairs
 
 # How many entries of a message are read for the answers. An ordinary message has far
 # fewer.
@@ -73,7 +73,7 @@ def _of_action(entries: Sequence[Entry], *actions: str) -> list[Entry]:
 # The evidence for a fact: the sender claimed it, or it was verified.
 SAYS = "says"
 PROVED = "proved"
-_TRIGGER_NAMES = pairs(
+_TRIGGER_NAMES = table_pairs(
     """
 discord_user | Discord user
 discord_user_id | User id
@@ -86,7 +86,7 @@ runId | Run
 """
 )
 # The names of the same fields in the entry of a signed Discord command.
-_SIGNED = pairs(
+_SIGNED = table_pairs(
     """
 discord_user | discord
 discord_user_id | discord_id

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
-from common.tables import pairs, rows
+from common.tables import table_pairs, table_rows
 
 # The kinds of chapters, and the word for each.
-CHAPTERS = pairs(
+CHAPTERS = table_pairs(
     """
 held | Held
 read | Read
@@ -24,7 +24,7 @@ after | Afterwards
 # Each action with its kind of chapter and the word for it in the chapter's heading; empty
 # for none. A heading consists of the words of its entries, in order, or if there are
 # none, of the word of its kind. Actions that belong to no kind begin no new chapter.
-_ACTIONS = rows(
+_ACTIONS = table_rows(
     """
 message.held | held | held
 message.scheduled | held | scheduled

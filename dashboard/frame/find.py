@@ -21,7 +21,7 @@ from approvals.reports import may_read_reports
 from common.actors import Actor, Role
 from common.pages import DeskRequest
 from common.search_field import as_asked
-from common.tables import rows
+from common.tables import table_rows
 from common.words import words_of
 from mirror.models import Mailbox
 from people.models import Person
@@ -68,7 +68,8 @@ Place = tuple[str, str, str, Callable[[Actor], bool]]
 
 def _places(table: str) -> list[Place]:
     return [
-        (label, name, more, _RIGHTS[right]) for label, name, right, more in rows(table)
+        (label, name, more, _RIGHTS[right])
+        for label, name, right, more in table_rows(table)
     ]
 
 

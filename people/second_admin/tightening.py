@@ -6,9 +6,9 @@ some calls loosen and others tighten is decorated instead, and says for each cal
 whether it tightens (`registry.ChangeInWords`).
 """
 
-from common.tables import pairs
+from common.tables import table_pairs
 
-NEVER_WAITS = pairs(
+NEVER_WAITS = table_pairs(
     """
 # These stop, pause, revoke, withdraw or end something.
 pull | stops decisions

@@ -35,7 +35,7 @@ from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
 from common.postgres import atomic_with_retry
-from common.tables import pairs
+from common.tables import table_pairs
 from people.models import Person
 
 IDLE = timedelta(hours=2)
@@ -56,7 +56,7 @@ _MAX_AGENT = 200
 # delay it.
 _CLEANUP_BATCH = 500
 # The first of these texts that a User-Agent contains names the browser or the system.
-_BROWSERS = pairs(
+_BROWSERS = table_pairs(
     """
 Edg/ | Edge
 OPR/ | Opera
@@ -71,7 +71,7 @@ curl/ | curl
 python-requests/ | a Python script
 """
 )
-_SYSTEMS = pairs(
+_SYSTEMS = table_pairs(
     """
 iPhone | iPhone
 iPad | iPad

@@ -28,7 +28,7 @@ from approvals.message_page.content.word_diff import (
     steps_of,
 )
 from common.fingerprint import Content
-from common.tables import pairs
+from common.tables import table_pairs
 from mirror.models import Message
 from rendering import RenderedMessage
 from rendering.invisibles import Tally, without_surrogates
@@ -123,7 +123,7 @@ def _cuts(text: str, size: int) -> list[int]:
 
 
 # The names of a content's fields, as pages show them.
-NAMES = pairs(
+NAMES = table_pairs(
     """
 from | From
 from_name | From name
