@@ -6,13 +6,13 @@ Runs in the parser's processes only. Reading never raises, ends soon, and return
 that the database can store.
 """
 
+import base64
 import codecs
 import re
 import time
-from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from email.errors import InvalidHeaderDefect
+from email.errors import HeaderParseError, InvalidHeaderDefect
 from email.header import decode_header, make_header
 from email.message import Message
 from email.policy import EmailPolicy
@@ -63,15 +63,23 @@ _UNREAD = ("replacement", "x-user-defined")
 _NO_CHARSETS = frozenset(
     {"ascii", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 )
-# The beginning of an encoded word (RFC 2047), with its character set.
-_ENCODED = re.compile(
-    r"=\?([\w.:-]{1,40})(?=(?:\*[\w-]{1,40})?\?[bq]\?)", re.IGNORECASE
-)
-# Encoded words of one character set, of which a character may be in two.
+# Encoded words (RFC 2047), one or more.
 _WORDS = re.compile(
-    r"=\?([\w.:-]{1,40})\?[bq]\?[^?\s]*+\?=(?:\s++=\?\1\?[bq]\?[^?\s]*+\?=)++",
+    r"(?:=\?[\w.:*-]{1,80}\?[bq]\?(?:[^?]|\?(?!=))*+\?=(?:\s++(?==\?))?+)++",
     re.IGNORECASE,
 )
+# What follows an escape sequence in ISO-2022-JP: two bytes for each letter, or one.
+_JIS = re.compile(rb"\x1b(?:\$[@B]([!-~]*)|\(I([!-~]*)|\([BJ])")
+# Byte order marks.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# A file name without the quotation marks that it needs; and one for programs that do
+# not know RFC 2231, before the other.
+_BARE_NAME = re.compile(r"(;\s*(?:file)?name ?= ?)([^\s\";][^\";]*)", re.IGNORECASE)
+_OLD_NAME = re.compile(r'\bfilename ?= ?"[^"]*"(?=.*\bfilename\*)', re.I | re.DOTALL)
 
 
 class HeaderCache:
@@ -79,7 +87,9 @@ class HeaderCache:
     them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, charset: str) -> None:
+        # Of headers that are written in bytes beyond ASCII.
+        self.charset = charset
         self.known: dict[tuple[str, str], Any] = {}
         self.spent = 0.0
 
@@ -98,11 +108,10 @@ class BoundedPolicy(EmailPolicy):
         # It is parsed already.
         if hasattr(value, "name"):
             return value
-        text = decoded(str(value))[
-            : MAX_MIME_HEADER if name.lower().startswith("content-") else MAX_HEADER
-        ]
-        text = _ENCODED.sub(lambda word: f"=?{codec_of(word[1]) or word[1]}", text)
-        text = _WORDS.sub(_in_one_word, text)
+        is_mime = name.lower().startswith("content-")
+        text = self.readable(value)[: MAX_MIME_HEADER if is_mime else MAX_HEADER]
+        if is_mime:
+            text = _OLD_NAME.sub("", _BARE_NAME.sub(r'\1"\2"', text))
         # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
@@ -116,26 +125,34 @@ class BoundedPolicy(EmailPolicy):
             self.reading.spent += time.thread_time() - began
         return known[name, text]
 
+    def readable(self, value: object) -> str:
+        """Return a header as it was written, in a form that the library reads."""
+        return _WORDS.sub(_one_word, decoded(str(value), self.reading.charset))
 
-def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
+
+def _one_word(words: re.Match[str]) -> str:
+    # Returns one encoded word in UTF-8. Programs split letters between several.
+    try:
+        pieces = decode_header(" ".join(words[0].split()))
+    except HeaderParseError:
+        return words[0]
+    text = "".join(decode(raw, (name or "").partition("*")[0]) for raw, name in pieces)
+    return f"=?utf-8?b?{base64.b64encode(storable(text).encode()).decode()}?="
+
+
+def bounded_policy(
+    message_factory: Callable[..., Message], charset: str
+) -> BoundedPolicy:
     """Return the policy for one message. Parts are written out byte for byte as far as
     possible.
     """
     return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
-        reading=HeaderCache(),
+        reading=HeaderCache(charset),
         message_factory=message_factory,
         refold_source="none",
         linesep="\r\n",
         cte_type="8bit",
     )
-
-
-def _in_one_word(words: re.Match[str]) -> str:
-    with suppress(Exception):
-        [(content, _)] = decode_header(words[0])
-        encoded = b64encode(content.decode(words[1], "replace").encode())
-        return f"=?utf-8?b?{encoded.decode()}?="
-    return words[0]
 
 
 def codec_of(label: str) -> str | None:
@@ -153,18 +170,51 @@ def codec_of(label: str) -> str | None:
     return None if codec in _NO_CHARSETS or label.endswith("ascii") else codec
 
 
-def decoded(text: str) -> str:
+def decode(content: bytes, charset: str) -> str:
+    """Return text in its declared character set, or in the most probable one if that is
+    missing, unknown or UTF-8 by mistake. A byte order mark counts more than a
+    declaration.
+    """
+    for mark, name in _MARKS.items():
+        if content.startswith(mark):
+            return content.decode(name, "replace")
+    codec = codec_of(charset)
+    if codec == "iso2022_jp":
+        return _JIS.sub(_in_shift_jis, content).decode("cp932", "replace")
+    if codec:
+        text = content.decode(codec, "replace")
+        if codec != "utf-8" or not text.replace("\ufffd", "").isascii():
+            return text
+    return decoded(content.decode("ascii", "surrogateescape"))
+
+
+def _in_shift_jis(text: re.Match[bytes]) -> bytes:
+    # Shift_JIS has the letters that Windows writes into ISO-2022-JP, Python's codec for
+    # that does not.
+    double, single = text.groups(b"")
+    halves = iter(double)
+    letters = bytearray(letter | 0x80 for letter in single)
+    for row, cell in zip(halves, halves, strict=False):
+        lead, trail = divmod(94 * row + cell - 95 * 0x21, 188)
+        letters += bytes([lead + 0x81 + 64 * (lead > 30), trail + 64 + (trail > 62)])
+    return bytes(letters)
+
+
+def decoded(text: str, charset: str = "") -> str:
     """Return text whose bytes beyond ASCII were stored as surrogates, decoded as UTF-8,
-    or else as Windows-1252; and as ISO-2022-JP if it has that one's escape sequences.
+    or else in `charset` or as Windows-1252; and as ISO-2022-JP if it has that one's
+    escape sequences.
     """
     try:
         raw = text.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:
         return text
+    if b"\x1b$" in raw:
+        return decode(raw, "iso-2022-jp")
     try:
-        return raw.decode("iso2022_jp" if b"\x1b$" in raw else "utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace")
+        return raw.decode(codec_of(charset) or "cp1252", "replace")
 
 
 def storable(text: str) -> str:
@@ -194,15 +244,19 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
     once; unusable addresses are left out.
     """
     names: dict[str, str] = {}
+    policy: Any = message.policy
     headers: list[Any] = message.get_all(name, [])
-    for header, raw in list(zip(headers, written(message, name), strict=True))[:10]:
+    raws = map(policy.readable, written(message, name))
+    for header, raw in list(zip(headers, raws, strict=True))[:10]:
         if (parsed := getattr(header, "addresses", None)) is None:
             people = [("", address) for address in _ADDRESS.findall(str(header))]
         elif any(isinstance(one, InvalidHeaderDefect) for one in header.defects):
-            people = _people_in(decoded(raw)[:MAX_HEADER])
+            people = _people_in(raw[:MAX_HEADER])
         else:
+            # Old programs write the name as a comment.
+            comment = _unencoded(raw.partition("(")[2].rpartition(")")[0])
             people = [
-                (person.display_name, f"{person.username}@{person.domain}")
+                (person.display_name or comment, f"{person.username}@{person.domain}")
                 for person in parsed
             ]
         for display_name, address in people:
@@ -222,13 +276,24 @@ def _people_in(header: str) -> list[tuple[str, str]]:
     # Reads a header that is not written as it should be. Of several addresses in one
     # place, the one in the last brackets counts, as for mail servers; the rest is name.
     people = []
+    before = ""
     for part in split_addresses(header):
+        if "@" not in part:
+            # A comma in a name.
+            before += f"{part},"
+            continue
         name, bracket, rest = part.rpartition("<")
         address = rest.partition(">")[0] if bracket else part
-        with suppress(Exception):
-            name = str(make_header(decode_header(name.strip(' \t\r\n"'))))
-        people.append((name, address))
+        people.append((_unencoded(before + name), address))
+        before = ""
     return people
+
+
+def _unencoded(name: str) -> str:
+    name = name.strip(' \t\r\n"')
+    with suppress(Exception):
+        return str(make_header(decode_header(name)))
+    return name
 
 
 def ids_of(message: Message, name: str) -> list[str]:

@@ -6,7 +6,6 @@ MemoryError, which the parser handles. Nothing in the mail is trusted: if a char
 set is wrong it is guessed, and file names lose everything that could lead elsewhere.
 """
 
-import codecs
 import re
 import unicodedata
 from binascii import a2b_base64
@@ -29,8 +28,7 @@ from gateway.inbound.headers import (
     MAX_NAME,
     MAX_SUBJECT,
     bounded_policy,
-    codec_of,
-    decoded,
+    decode,
     ids_of,
     line_of,
     people_of,
@@ -67,12 +65,8 @@ T = TypeVar("T")
 MAX_BODY = 262_144
 MAX_FILE_NAME = 150
 _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
-# Byte order marks.
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+# The character set that a message names first. Headers in bytes beyond ASCII are in it.
+_FIRST_CHARSET = re.compile(rb"\bcharset ?= ?\"?([\w.:-]{1,40})", re.IGNORECASE)
 # The character set that HTML declares near its beginning.
 _META = re.compile(
     rb"<meta\b[^>]{0,200}?\bcharset\s{0,9}=\s{0,9}[\"']?([\w.:-]{1,40})", re.IGNORECASE
@@ -120,7 +114,9 @@ def read_mail(content: bytes) -> Mail:
     if content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n") > MAX_LINES:
         raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
     try:
-        parser = BytesFeedParser(policy=bounded_policy(_MessageFactory()))
+        named = _FIRST_CHARSET.search(content, 0, MAX_HEADERS_BYTES)
+        charset = named[1].decode() if named else ""
+        parser = BytesFeedParser(policy=bounded_policy(_MessageFactory(), charset))
         # In pieces: as a whole the library would first keep four bytes for each one.
         for start in range(0, len(content), _PIECE):
             parser.feed(content[start : start + _PIECE])
@@ -181,7 +177,13 @@ def _automatic(message: Message) -> str:
         for name in ("x-autoreply", "x-autorespond", "x-autoresponder")
     ):
         return "auto-replied"
-    return "auto-generated" if precedence in ("bulk", "junk") else ""
+    if (
+        precedence in ("bulk", "junk")
+        or line_of(message, "return-path") == "<>"
+        or message.get_content_type() == "multipart/report"
+    ):
+        return "auto-generated"
+    return ""
 
 
 class _TooManyParts(Exception):
@@ -334,21 +336,6 @@ def unwrapped(text: str, *, keeps_blanks: bool) -> str:
     return "".join(pieces)[1:]
 
 
-def decode(content: bytes, charset: str) -> str:
-    """Return text in its declared character set, or in the most probable one if that is
-    missing, unknown or UTF-8 by mistake. A byte order mark counts more than a
-    declaration.
-    """
-    for mark, name in _MARKS.items():
-        if content.startswith(mark):
-            return content.decode(name, "replace")
-    if codec := codec_of(charset):
-        text = content.decode(codec, "replace")
-        if codec != "utf-8" or not text.replace("\ufffd", "").isascii():
-            return text
-    return decoded(content.decode("ascii", "surrogateescape"))
-
-
 def _content(part: Message) -> bytes:
     # Returns the decoded bytes of a part, or those of the messages that it encloses.
     name = "content-transfer-encoding"
@@ -358,12 +345,12 @@ def _content(part: Message) -> bytes:
         part.replace_header(name, "quoted-printable")
     if is_base64 := "base64" in encoding:
         part.replace_header(name, "8bit")
-    inner = part.get_payload() if part.is_multipart() else None
-    content: object = _safely(lambda: part.get_payload(decode=True), None)
-    if isinstance(inner, list):
-        content = b"\r\n".join(
-            _safely(one.as_bytes, b"") for one in inner if isinstance(one, Message)
-        )
+    if part.is_multipart():
+        # As it came, and not as the library would write it.
+        whole = b"\r\n" + _safely(part.as_bytes, b"")
+        content: object = whole.partition(b"\r\n\r\n")[2]
+    else:
+        content = _safely(lambda: part.get_payload(decode=True), None)
     if not isinstance(content, bytes):
         return b""
     return _from_base64(content) if is_base64 else content
