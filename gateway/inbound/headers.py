@@ -306,7 +306,7 @@ def ids_of(message: Message, name: str) -> list[str]:
         with suppress(Exception):
             value = str(make_header(decode_header(value)))
     if "<" not in value:
-        value = " ".join(f"<{word}>" for word in value.split() if "@" in word[1:])
+        value = " ".join(f"<{word}>" for word in value.split() if "@" in word)
     ids = ("".join(one.split()) for one in _ID.findall(value))
     return list(dict.fromkeys(ids))[-MAX_IDS:]
 

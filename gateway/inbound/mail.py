@@ -76,11 +76,13 @@ _MOST_BEFORE_META = 1024
 _CHARSET = re.compile(
     r"\bcharset(?:\*=[\w-]*+'[\w-]*+'|[\s=:]++[\"']?+)([\w.:-]{1,40})", re.IGNORECASE
 )
-# Text, if it is the whole message.
-_TEXTS = ("plain/text", "text/markdown")
 # What lines of words have and base64 has not; and all that base64 has not.
 _IN_WORDS = re.compile(rb"[\s_@.:]")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]++")
+_NOT_BASE64 = bytes(
+    set(range(256)).difference(
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    )
+)
 # A file's name without quotation marks, which may have blanks.
 _BARE_NAME = re.compile(r"\b(?:file)?name\s*+=\s*+([^\s\";][^\";]*+)", re.IGNORECASE)
 # For the name of an attachment that has none.
@@ -246,7 +248,8 @@ def split_parts(message: Message) -> BodyParts:
         kind = _safely(part.get_content_type, "")
         found = _CONTENT_TYPE.match(kind)
         kind = found[0] if found else "application/octet-stream"
-        if part is message and kind in _TEXTS:
+        # Text, if it is the whole message.
+        if part is message and kind in ("plain/text", "text/markdown"):
             kind = "text/plain"
         name = _name_of(part)
         content = _content(part)
@@ -299,8 +302,7 @@ def _text_of(html: str) -> str:
 def _text(part: Message, content: bytes, declared: str = "") -> str:
     # Returns the text of a part, with line ends as \n. `declared` is the character set
     # that it names itself; its header counts more.
-    header = " ".join(written(part, "content-type"))[:MAX_MIME_HEADER]
-    found = _CHARSET.search(header)
+    found = _CHARSET.search(" ".join(written(part, "content-type")))
     charset = found[1] if found else declared
     text = storable(decode(content, charset))
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -368,8 +370,9 @@ def _from_base64(content: bytes) -> bytes:
         if has_words:
             decoded += b"\n" + text
             continue
-        for piece in text.split(b"="):
-            piece = _NOT_BASE64.sub(b"", piece)
+        # Not more pieces than texts that anybody writes, so that it ends soon.
+        for piece in text.split(b"=", 99):
+            piece = piece.translate(None, _NOT_BASE64)
             whole = len(piece) - (len(piece) % 4 == 1)
             decoded += a2b_base64(piece[:whole] + b"==")
     return bytes(decoded)

@@ -385,6 +385,15 @@ def test_hostile_headers_end_in_bounded_time():
         assert time.thread_time() - began < SOON, piece
 
 
+@pytest.mark.slow
+def test_padding_in_base64_ends_in_bounded_time():
+    for piece in (b"=", b"A=", b"QQ==", b"AAAA\r\n a b\r\n"):
+        lines = (piece * (15_000 // len(piece)) + b"\r\n") * 150
+        began = time.thread_time()
+        part(b"Content-Transfer-Encoding: base64", lines)
+        assert time.thread_time() - began < SOON, piece
+
+
 _WORDS = st.sampled_from([
     b"From: ", b"To: ", b"Subject: ", b"Content-Type: ", b"Content-Disposition: ", b"Content-Transfer-Encoding: ",
     b"multipart/mixed; boundary=b", b"multipart/alternative; boundary=b", b"message/rfc822",
