@@ -136,6 +136,10 @@ def _in_another_process(work):
     if process := os.fork():
         return process
     status = 1
+    # While Playwright runs, Django has one session for code with a loop and another one
+    # for code without. A new process has no loop, so it would share the second one.
+    # It is let go without a word to the server.
+    connection.connection = None
     # If it never ends, says where it waits, and ends.
     faulthandler.dump_traceback_later(120, exit=True)
     try:
