@@ -111,7 +111,7 @@ class BoundedPolicy(EmailPolicy):
         is_mime = name.lower().startswith("content-")
         text = self.readable(value)[: MAX_MIME_HEADER if is_mime else MAX_HEADER]
         if is_mime:
-            text = _OLD_NAME.sub("", _BARE_NAME.sub(r'\1"\2"', text))
+            text = _OLD_NAME.sub("", _BARE_NAME.sub(_in_marks, text))
         # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
@@ -128,6 +128,11 @@ class BoundedPolicy(EmailPolicy):
     def readable(self, value: object) -> str:
         """Return a header as it was written, in a form that the library reads."""
         return _WORDS.sub(_one_word, decoded(str(value), self.reading.charset))
+
+
+def _in_marks(name: re.Match[str]) -> str:
+    bare = name[2].strip("' \t\r\n")
+    return f'{name[1]}"{bare}"'
 
 
 def _one_word(words: re.Match[str]) -> str:

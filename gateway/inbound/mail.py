@@ -12,7 +12,6 @@ from binascii import a2b_base64
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 from email.parser import BytesFeedParser
 from html import escape
@@ -24,7 +23,6 @@ from common.text_from_html import text_from_html
 from gateway.attachments import File
 from gateway.inbound.headers import (
     MAX_HEADER,
-    MAX_MIME_HEADER,
     MAX_NAME,
     MAX_SUBJECT,
     bounded_policy,
@@ -83,8 +81,6 @@ _NOT_BASE64 = bytes(
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     )
 )
-# A file's name without quotation marks, which may have blanks.
-_BARE_NAME = re.compile(r"\b(?:file)?name\s*+=\s*+([^\s\";][^\";]*+)", re.IGNORECASE)
 # For the name of an attachment that has none.
 _EXTENSIONS = table_pairs("""
 text/plain              | .txt
@@ -251,7 +247,7 @@ def split_parts(message: Message) -> BodyParts:
         # Text, if it is the whole message.
         if part is message and kind in ("plain/text", "text/markdown"):
             kind = "text/plain"
-        name = _name_of(part)
+        name = _safely(part.get_filename, None) or ""
         content = _content(part)
         is_file = _safely(part.get_content_disposition, None) == "attachment"
         texts, htmls = sections.setdefault(number or next(numbers), ([], []))
@@ -376,17 +372,6 @@ def _from_base64(content: bytes) -> bytes:
             whole = len(piece) - (len(piece) % 4 == 1)
             decoded += a2b_base64(piece[:whole] + b"==")
     return bytes(decoded)
-
-
-def _name_of(part: Message) -> str:
-    # Returns the name of a file, also one that needs quotation marks and has none.
-    name = _safely(part.get_filename, None) or ""
-    for header in written(part, "content-disposition") + written(part, "content-type"):
-        bare = _BARE_NAME.search(header[:MAX_MIME_HEADER])
-        if bare and bare[1].startswith(name):
-            with suppress(Exception):
-                return str(make_header(decode_header(bare[1].strip("' \t\r\n"))))
-    return name
 
 
 def file_name(name: str, kind: str) -> str:

@@ -220,7 +220,7 @@ def test_missing_headers_are_filled_from_the_envelope(world, client):
     assert deliver(client, bounce, sender="") == 250
     email = received()
     assert (email.from_address, email.from_name) == ("", "MAILER-DAEMON")
-    assert email.metadata["auto_submitted"] == "auto-replied"
+    assert email.metadata["auto_submitted"] == "auto-generated"
     email.delete()
     for headers in ({"Precedence": "auto_reply"}, {"X_Autoreply": "yes"}):
         assert deliver(client, mail(**headers)) == 250
