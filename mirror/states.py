@@ -113,7 +113,9 @@ found      | held               | received approved released scheduled_approved 
 # By state, the events that are believed if only a webhook reports them, because a later
 # event can still correct the end. Other events that end the message need a read to
 # confirm them.
-_NEXT_STEPS = table_pairs("""
+_NEXT_STEPS: Mapping[str, set[MessageEvent]] = {
+    MessageState(state): {*map(MessageEvent, events.split())}
+    for state, events in table_rows("""
 held               |
 gone               |
 scheduled          | pending
@@ -124,6 +126,7 @@ cancelled          |
 # A message that bounces finally is reported as failed too.
 failed             | bounced
 """)
+}
 
 
 def next_message_state(state: str, event: str) -> str | None:
@@ -144,7 +147,7 @@ def needs_confirmation(state: str, event: str) -> bool:
     """
     if next_message_state(state, event) is None or state not in _NEXT_STEPS:
         return False
-    return event not in _NEXT_STEPS[state].split()
+    return event not in _NEXT_STEPS[state]
 
 
 def contradicts(state: str, event: str) -> bool:

@@ -42,8 +42,8 @@ class Status:
 
 
 # By the mirror's state.
-_STATES = {
-    state: Status(*words)
+_STATES: dict[str, Status] = {
+    MessageState(state): Status(*words)
     for state, *words in table_rows(
         """
 held | Held | amber | Waiting for a decision

@@ -162,6 +162,8 @@ _METHODS = {
     "REQUEST": "Invitation",
 }
 
+_EVERY = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}
+
 
 class ShownEvent(Event):
     """One event of a calendar, with its words."""
@@ -191,6 +193,16 @@ class ShownEvent(Event):
             is_same_day = starts.date() == ends.date()
             until = f" to {ends.strftime('%H:%M' if is_same_day else clock)}"
         return f"{starts.strftime(clock)}{until}, {zone}"
+
+    @property
+    def repetition(self) -> str:
+        """How often it takes place. A rule that says more is shown as it is written."""
+        rule = dict(one.partition("=")[::2] for one in self.repeats.split(";"))
+        every = _EVERY.get(rule.pop("FREQ", ""))
+        times = rule.pop("COUNT", "")
+        if rule or not every:
+            return self.repeats
+        return f"every {every}, {times} times" if times else f"every {every}"
 
 
 def refusal_of(file: StoredFile) -> str:

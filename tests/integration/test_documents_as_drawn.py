@@ -267,9 +267,9 @@ OPEN_FILES = {
                       "</office:master-styles>"),
         "approved.\nHeader\nTop\nDraft\n"),
     "covered cells and shapes of a sheet": (
-        open_document("<table:table><table:shapes><text:p>Box</text:p></table:shapes><table:table-row><table:table-cell>"
-                      "<text:p>Wide</text:p></table:table-cell><table:covered-table-cell><text:p>Under</text:p>"
-                      "</table:covered-table-cell></table:table-row></table:table>"),
+        open_document("<table:table><table:shapes><text:p>Box</text:p></table:shapes><table:table-row>"
+                      "<table:table-cell><text:p>Wide</text:p></table:table-cell><table:covered-table-cell>"
+                      "<text:p>Under</text:p></table:covered-table-cell></table:table-row></table:table>"),
         "Box\n\nA\nB\n1\nWide\nhidden: Under\n"),
     "fields of a form": (open_document("<form:text form:current-value='EUR 9'/>"), "EUR 9\n"),
 }  # fmt: skip

@@ -380,7 +380,7 @@ def test_calendar_is_shown_as_an_invitation_in_the_readers_zone(old, new, title,
     words = " ".join(words_of(page).split())
     assert f"{title} Kick-off, with cake" in words
     assert when in words
-    assert "Repeats FREQ=WEEKLY;COUNT=4 Where Room 2" in words
+    assert "Repeats every week, 4 times Where Room 2" in words
     assert "Organizer Dana, Sales <dana@northwind.example>" in words
     assert "bob@bob.example (declined) eve@eve.example" in words
 

@@ -127,7 +127,8 @@ WRITTEN = list(
   <img src=cid:1 width=170 height=90 style='max-width:800px'>
 <table style="text-align:left;"><tbody><tr><td style="padding-left:12px;">a</td><td>b</td><td></td></tr></tbody></table>
   <table><tr><td style='padding-left:40px'>a<td>b<td></table>
-&lt;<span style="overflow-wrap:anywhere;">https://a.example/?b=0123456789&amp;c</span>&gt;  &lt;https://a.example/?b=0123456789&amp;c&gt;
+&lt;<span style="overflow-wrap:anywhere;">https://a.example/?b=0123456789&amp;c</span>&gt;
+  &lt;https://a.example/?b=0123456789&amp;c&gt;
 <img src="cid:1" width="90" style="max-width:100%;">  <img src=cid:1 width=90 height=9 style=height:auto>
 <span style="background-color:#003366;color:#ffffff;"><p style="background-color:#003366;color:#ffffff;">x</p></span>
   <span style='color:#fff;background:#036'><p>x</span>

@@ -299,6 +299,7 @@ def test_sign_in_takes_any_letters_and_the_greeting_a_name():
 @pytest.mark.slow
 def test_server_may_greet_late():
     """As postscreen of Postfix does, after six seconds."""
+    said = []
 
     def greet():
         client, _ = listening.accept()
@@ -306,7 +307,7 @@ def test_server_may_greet_late():
         with client, client.makefile("rwb") as lines:
             lines.write(b"220 mx.example\r\n")
             lines.flush()
-            lines.readline()
+            said.append(lines.readline()[:4])
             lines.write(b"250 mx.example\r\n")
             lines.flush()
             lines.readline()
@@ -316,6 +317,7 @@ def test_server_may_greet_late():
         connect(
             Server("127.0.0.1", listening.getsockname()[1], "", "", False, "off")
         ).close()
+    assert said == [b"ehlo"]
 
 
 def test_port_465_is_encrypted_from_the_first_byte():
