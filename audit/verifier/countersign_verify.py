@@ -267,22 +267,18 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
 # is right. It may raise TypeError for a value of a wrong type.
 Rule = Callable[[Any], object]
 MOST = 2**63
-
-
-def like(pattern: str) -> Rule:
-    return re.compile(pattern).fullmatch
-
-
 # Any text, whose characters are not read.
 TEXT = re.compile("").match
-HASH = like("[0-9a-f]{64}")
-HASH_OR_EMPTY = like("([0-9a-f]{64})?")
-UUID = like("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-XID = like("0|[1-9][0-9]{0,19}")
-SALT = like("[0-9a-f]{32}")
-LIKE_TIME = like(
+HASH = re.compile("[0-9a-f]{64}").fullmatch
+HASH_OR_EMPTY = re.compile("([0-9a-f]{64})?").fullmatch
+UUID = re.compile(
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+).fullmatch
+XID = re.compile("0|[1-9][0-9]{0,19}").fullmatch
+SALT = re.compile("[0-9a-f]{32}").fullmatch
+LIKE_TIME = re.compile(
     "(19[7-9][0-9]|2[0-9]{3})-[0-9]{2}-[0-9]{2}T(?!24)[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}[+]00:00"
-)
+).fullmatch
 
 
 def anything(_: Any) -> bool:
@@ -472,12 +468,12 @@ _SEAL: dict[str, Rule] = {
     **dict.fromkeys(("count", "size", "end_id", "after_id"), number_from(0)),
     **dict.fromkeys(("entries", "key"), HASH),
     **dict.fromkeys(("previous", "next_key"), HASH_OR_EMPTY),
-    "kind": like("seal|restored|key"),
+    "kind": re.compile("seal|restored|key").fullmatch,
     "end_xid": XID,
-    "cluster": like("[0-9]{0,32}"),
+    "cluster": re.compile("[0-9]{0,32}").fullmatch,
     "at": is_time,
     "note": TEXT,
-    "signature": like("[0-9a-f]{128}"),
+    "signature": re.compile("[0-9a-f]{128}").fullmatch,
 }
 # How many entries a seal of a kind covers at most: a change of the key adds none.
 LONGEST_BATCHES = {"seal": 1000, "key": 0, "restored": MOST}
@@ -653,7 +649,7 @@ _ENTRY: dict[str, Rule] = {
     "connection": or_null(number_from(-MOST)),
     "message": or_null(UUID),
     "detail_hashes": object_of(HASH),
-    "outcome": like("[a-z_]{1,16}"),
+    "outcome": re.compile("[a-z_]{1,16}").fullmatch,
     "mac": HASH,
 }
 # The actions of entries about a removal, which list the entries whose details were
@@ -1228,11 +1224,11 @@ def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
 
 _MANIFEST: dict[str, Rule] = {
     **dict.fromkeys(("v", "entries", "seals", "size", "unsealed"), number_from(0)),
-    "product": like("Countersign"),
+    "product": re.compile("Countersign").fullmatch,
     "version": TEXT,
     "made_at": is_time,
     "last": HASH_OR_EMPTY,
-    "details": like("included|left out"),
+    "details": re.compile("included|left out").fullmatch,
 }
 
 
@@ -1272,8 +1268,8 @@ def check_bundle(
 
 _PROOF: dict[str, Rule] = {
     "v": number_from(1),
-    "kind": like("message"),
-    "product": like("Countersign"),
+    "kind": re.compile("message").fullmatch,
+    "product": re.compile("Countersign").fullmatch,
     "made_at": is_time,
     "message": UUID,
     "about": anything,
