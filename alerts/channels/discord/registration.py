@@ -46,6 +46,8 @@ reply | mailbox | Which mailbox, where you may use several | 320 | autocomplete
 def _options(command: str) -> list[dict[str, Any]]:
     options = []
     for owner, name, description, longest, more in table_rows(_OPTIONS):
+        if owner != command:
+            continue
         option: dict[str, Any] = {
             "type": _STRING,
             "name": name,
@@ -55,8 +57,7 @@ def _options(command: str) -> list[dict[str, Any]]:
         }
         if "autocomplete" in more:
             option["autocomplete"] = True
-        if owner == command:
-            options.append(option)
+        options.append(option)
     return options
 
 
