@@ -65,7 +65,7 @@ _NO_CHARSETS = frozenset(
 )
 # Encoded words (RFC 2047), one or more.
 _WORDS = re.compile(
-    r"(?:=\?[\w.:*-]{1,80}\?[bq]\?(?:[^?]|\?(?!=))*+\?=(?:\s++(?==\?))?+)++",
+    r"(?:=\?[\w.:*-]{1,80}\?[bq]\?(?:[^?]|\?(?!=)){0,999}+\?=(?:\s++(?==\?))?+)++",
     re.IGNORECASE,
 )
 # What follows an escape sequence in ISO-2022-JP: two bytes for each letter, or one.
@@ -77,9 +77,9 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 # A file name without the quotation marks that it needs; and one for programs that do
-# not know RFC 2231, before the other.
+# not know RFC 2231, beside the other.
 _BARE_NAME = re.compile(r"(;\s*(?:file)?name ?= ?)([^\s\";][^\";]*)", re.IGNORECASE)
-_OLD_NAME = re.compile(r'\bfilename ?= ?"[^"]*"(?=.*\bfilename\*)', re.I | re.DOTALL)
+_OLD_NAME = re.compile(r'\bfilename ?= ?"[^"]{0,999}+"', re.IGNORECASE)
 
 
 class HeaderCache:
@@ -111,7 +111,10 @@ class BoundedPolicy(EmailPolicy):
         is_mime = name.lower().startswith("content-")
         text = self.readable(value)[: MAX_MIME_HEADER if is_mime else MAX_HEADER]
         if is_mime:
-            text = _OLD_NAME.sub("", _BARE_NAME.sub(_in_marks, text))
+            text = _BARE_NAME.sub(_in_marks, text)
+            without_old = _OLD_NAME.sub("", text)
+            if "filename*" in without_old.lower():
+                text = without_old
         # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
@@ -127,7 +130,9 @@ class BoundedPolicy(EmailPolicy):
 
     def readable(self, value: object) -> str:
         """Return a header as it was written, in a form that the library reads."""
-        return _WORDS.sub(_one_word, decoded(str(value), self.reading.charset))
+        # No more of it is read than this.
+        text = decoded(str(value), self.reading.charset)[:MAX_HEADER]
+        return _WORDS.sub(_one_word, text)
 
 
 def _in_marks(name: re.Match[str]) -> str:

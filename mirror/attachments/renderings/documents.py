@@ -379,7 +379,7 @@ def numeral(number: int, kind: str) -> str:
         word = column_name(number).lower()
     elif kind in ("lowerRoman", "upperRoman", "i", "I") and 0 < number < 4000:
         word = ""
-        for value, letters in re.findall("([0-9]+)([a-z]+)", _ROMAN):
+        for value, letters in re.findall("(?<![0-9])([0-9]++)([a-z]++)", _ROMAN):
             times, number = divmod(number, int(value))
             word += letters * times
     return word.upper() if kind.startswith("upper") or kind in ("A", "I") else word

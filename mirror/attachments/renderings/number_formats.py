@@ -8,6 +8,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from common.tables import table_pairs
 
+# Excel takes no longer format.
+MAX_FORMAT = 255
 # The formats that Excel knows by a number. Those for dates follow the country of the
 # reader's computer; here they are written as ISO does.
 BUILT_IN = table_pairs("""
@@ -39,11 +41,12 @@ BUILT_IN = table_pairs("""
 """)
 # Day 0, by whether days are counted from 1904.
 _DAY_0 = {False: datetime(1899, 12, 30), True: datetime(1904, 1, 1)}  # noqa: DTZ001 -- a sheet knows no zone
+_SECTION = re.compile(r'((?:"[^"]{0,255}+"|\\.|[^;"\\]){0,255}+);')
 # A piece of a format: literal text, a currency, an elapsed time, a colour or condition,
 # a part of a date, or the digits of a number.
 _PIECE = re.compile(
-    r'"(?P<text>[^"]*+)"|[\\!](?P<letter>.)|[_*].'
-    r"|\[\$(?P<currency>[^\]-]*+)[^\]]*+\]|\[(?P<elapsed>h+|m+|s+)\]|\[[^\]]*+\]"
+    r'"(?P<text>[^"]{0,255}+)"|[\\!](?P<letter>.)|[_*].'
+    r"|\[\$(?P<currency>[^\]-]{0,99}+)[^\]]{0,99}+\]|\[(?P<elapsed>h+|m+|s+)\]|\[[^\]]{0,255}+\]"
     r"|(?P<date>AM/PM|y+|m+|d+|h+|s+(?:\.0+)?)"
     r"|(?P<digits>[0#?][0#?,. /]*+(?:E[+-][0#?]++)?)",
     re.I | re.S,
@@ -79,7 +82,7 @@ def shown(value: str, code: str, *, is_from_1904: bool = False) -> tuple[str, st
         section = re.sub("general", literal, section, flags=re.I)
         kinds = [one.lastgroup for one in _PIECE.finditer(section)]
         is_unread = re.search("[#?0]/|/[#?0-9]|[<>=]", re.sub('"[^"]*+"', "", code))
-        if is_unread or kinds.count("digits") > 1:
+        if is_unread or kinds.count("digits") > 1 or len(code) > MAX_FORMAT:
             # Fractions, conditions, and digits with words between them.
             return value, f" (format: {code})"
         if "date" in kinds or "elapsed" in kinds:
@@ -97,7 +100,7 @@ def shown(value: str, code: str, *, is_from_1904: bool = False) -> tuple[str, st
 
 def sections(code: str) -> list[str]:
     """Return the parts of a format: for positive numbers, negative ones, 0 and text."""
-    return re.findall(r'((?:"[^"]*+"|\\.|[^;"\\])*+);', f"{code};" if code else "")
+    return _SECTION.findall(f"{code[:MAX_FORMAT]};" if code else "")
 
 
 def _write(section: str, number: Decimal, moment: datetime | None) -> str:
