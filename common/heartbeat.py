@@ -1,5 +1,5 @@
-"""Shows the launcher that the work loop of this process still runs: the loop calls
-`beat`, which changes the time of a file.
+"""Shows the launcher, or systemd, that the work loop of this process still runs: the
+loop calls `beat`, which changes the time of a file.
 
 Only the work loop may call it: a thread of its own would go on while the loop hangs.
 """
@@ -7,6 +7,7 @@ Only the work loop may call it: a thread of its own would go on while the loop h
 import asyncio
 import contextlib
 import os
+import socket
 from functools import cache
 
 # Seconds between two beats. The launcher ends a process that gave none for a minute.
@@ -15,8 +16,16 @@ EVERY = 5.0
 
 def beat() -> None:
     """Change the file's time by overwriting its one byte, which works on a full disk
-    too.
+    too. Tell systemd, if that started this process, by its protocol sd_notify.
     """
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        # "@" stands for the zero byte of an abstract socket.
+        address = "\0" + address[1:] if address.startswith("@") else address
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+        ):
+            systemd.sendto(b"READY=1\nWATCHDOG=1", address)
     descriptor = _descriptor()
     if descriptor is not None:
         with contextlib.suppress(OSError):

@@ -7,6 +7,7 @@ limits of headers, of the time for them, and of clients that do not read.
 """
 
 import asyncio
+import os
 import socket
 import sys
 from typing import Any
@@ -92,12 +93,12 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
 
 
 def serve(application: Any, *, port: int, lifespan: str = "off") -> None:
-    """Serve an ASGI application on this port of the loopback interface, until a signal
-    ends the process.
+    """Serve an ASGI application on this port of the interface in LISTEN_HOST, the
+    loopback interface by default, until a signal ends the process.
     """
     uvicorn.run(
         application,
-        host="127.0.0.1",
+        host=os.environ.get("LISTEN_HOST") or "127.0.0.1",
         port=port,
         http=Connection,
         ws="none",

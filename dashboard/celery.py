@@ -76,14 +76,24 @@ class PeriodicStep(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **options: Any) -> None:
         self.enabled = "BEAT" in os.environ
         self.thread: PeriodicThread | None = None
+        self._ending = threading.Event()
 
     def start(self, worker: Any) -> None:
+        # Imported here, because it needs the apps.
+        from dashboard.hosts import keep_listed
+
         self.thread = PeriodicThread(worker.app, worker.app.conf.beat_schedule)
         self.thread.start()
+        self._listing = threading.Thread(
+            target=keep_listed, args=(self._ending,), daemon=True
+        )
+        self._listing.start()
 
     def stop(self, worker: Any) -> None:
+        self._ending.set()
         if self.thread:
             self.thread.end()
+            self._listing.join(timeout=1)
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")

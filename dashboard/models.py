@@ -1,5 +1,5 @@
-"""The site's own model: which periodic job ran in which period, so that any number of
-workers may send the jobs.
+"""The site's own models: which periodic job ran in which period, so that any number of
+workers may send the jobs; and the hosts that run the desk (hosts.py).
 """
 
 from django.db import models
@@ -23,3 +23,18 @@ class Tick(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job} {self.period}"
+
+
+class Host(models.Model):
+    """A host that runs the desk or the gateway. `settings` has the values that all
+    hosts must share, by name.
+    """
+
+    name = models.CharField(max_length=255, unique=True)
+    version = models.CharField(max_length=40)
+    settings = models.JSONField(default=dict)
+    joined_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name

@@ -17,6 +17,8 @@ _HELP = """\
 ./run restore FILE           such a file into an empty DATA_DIR; proves the ledger and says what was lost since
 ./run manage ...             Django's command line in the same environment: first_admin, gateway_account, shell ...
 ./run gateway [--detach]     the gateway alone, with its worker
+./run process NAME           one process in the foreground, for systemd or containers: prepare, parser, web ...
+./run healthy NAME           whether that process answers and works
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings
 ./run bench [--smoke] [name] benchmarks, and docs/benchmarks.md; --smoke only tries each, at its smallest size
@@ -30,6 +32,7 @@ _COMMANDS = {
     **dict.fromkeys(
         "start gateway stop reset manage backup bench restore".split(), "commands"
     ),
+    **dict.fromkeys(("process", "healthy"), "single"),
     **dict.fromkeys(("test", "check"), "quality"),
 }
 # Commands that need the developers' tools; and commands that do not need the programs

@@ -234,7 +234,13 @@ def _call(command: list[str], sentence: str) -> None:
     sentence and the end of the step's output.
     """
     launcher = os.getpid()
-    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    # Variables that would install elsewhere. The other ones, such as those of an index
+    # or a proxy, are the machine's. PIP_USER wins over "user" in a pip.conf.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "UV_SYSTEM_PYTHON")
+    } | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     result = subprocess.run(
         command,
         env=environment,

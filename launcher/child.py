@@ -272,7 +272,7 @@ class EmbeddedServer:
         self.failures = 0
         self.not_before = 0.0
         # A fixed environment: PGHOST or LC_* of the caller must not reach the servers.
-        self._environment = {
+        self.environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LC_ALL": "C",
             "TZ": "UTC",

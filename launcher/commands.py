@@ -7,7 +7,6 @@ is none, they start servers and stop them at their end.
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -21,12 +20,12 @@ from launcher.console import LaunchError, complain, say
 from launcher.data_folder import DataFolderInUse
 from launcher.environment import Environment
 from launcher.paths import MANAGE, PYTHON, ROOT
+from launcher.single import allow_open_files
 from launcher.supervisor import Signals, StopRequested, Supervisor
 from launcher.welcome import welcome
 
 # How long `./run stop` waits before it kills the run.
 _STOP_SECONDS = 10
-_OPEN_FILES = 65_536
 # The byte with which a detached run tells the waiting process that everything is ready.
 _READY = b"\0"
 
@@ -50,12 +49,7 @@ def gateway(arguments: list[str]) -> int:
 # Runs the product until a signal comes, and returns the exit status. If there is a
 # `ready_pipe`, a byte is written to it when everything is ready.
 def _supervise(settings: Environment, *, ready_pipe: int | None = None) -> int:
-    # The limit of open files, which the processes inherit. The usual limit of many
-    # systems is lower than the number of connections that the web processes accept.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    allow_open_files()
     verb = "gateway" if settings.product == "gateway" else "start"
     signals = Signals()
     status = 0

@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
@@ -64,6 +65,7 @@ PRODUCT_VARIABLES = frozenset(
         *PROCESS_VARIABLES,
         *"""
 DATA_DIR DEMO SERVE PUBLIC_URL LIVE_URL ALLOWED_HOSTS OUTGOING_ALLOW INBOUND_HOST
+LISTEN_HOST
 DATABASE_URL DATABASE_OWNER_URL REDIS_URL EMAIL_URL MULTIMAIL_API_URL DATABASE_URL_FILE
 DATABASE_OWNER_URL_FILE REDIS_URL_FILE EMAIL_URL_FILE SECRET_KEY ENCRYPTION_KEYS SEAL_KEY
 BACKUP_PASSPHRASE BACKUP_PASSPHRASE_FILE
@@ -215,6 +217,7 @@ def read(
     given = _CallerVariables(
         {name: value for name, value in caller.items() if value.strip()}
     )
+    _refuse_misspelled(given)
     # The addresses of servers may be in files, like other secrets. The processes read
     # their files themselves; these addresses are needed here.
     for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL"):
@@ -239,14 +242,16 @@ def read(
             raise LaunchError(
                 f"TRUSTED_PROXIES holds {part!r}, which is no IP address."
             ) from None
-    # An IP address, not a name: it chooses the network interface that receives mail.
-    try:
-        inbound_host = str(ip_address(given.get("INBOUND_HOST", "127.0.0.1").strip()))
-    except ValueError:
-        value = given["INBOUND_HOST"].strip()
-        raise LaunchError(
-            f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}."
-        ) from None
+    # IP addresses, not names: they choose the network interfaces that are listened on.
+    hosts = {}
+    for name in ("LISTEN_HOST", "INBOUND_HOST"):
+        value = given.get(name, "127.0.0.1").strip()
+        try:
+            hosts[name] = str(ip_address(value))
+        except ValueError:
+            raise LaunchError(
+                f"{name} must be an IP address of this machine, or 0.0.0.0, not {value!r}."
+            ) from None
     _check_provider(given)
     data = read_data_folder(given)
     ports = _ports(given, pick)
@@ -269,7 +274,7 @@ def read(
     variables = computed | {
         "DATA_DIR": str(data),
         "DEMO": demo,
-        "INBOUND_HOST": inbound_host,
+        **hosts,
         # Without codes in the demo, so that the examples in the documentation work
         # with its admin key.
         "GATEWAY_APPROVAL_CODES": given.get(
@@ -297,6 +302,20 @@ def read(
         variables=variables,
         outside=given,
     )
+
+
+def _refuse_misspelled(given: Mapping[str, str]) -> None:
+    """Raises LaunchError for a variable that is nearly one of ours, which would have no
+    effect. Most variables belong to other programs, so only near ones are refused.
+    """
+    for name in given:
+        if name.removesuffix("_FILE") in PRODUCT_VARIABLES:
+            continue
+        for near in get_close_matches(name, PRODUCT_VARIABLES, n=1, cutoff=0.85):
+            if near[:4] == name[:4]:
+                raise LaunchError(
+                    f"{name} is no setting of Countersign. Did you mean {near}? Otherwise remove it."
+                )
 
 
 def read_data_folder(caller: Mapping[str, str]) -> Path:

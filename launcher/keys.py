@@ -6,12 +6,12 @@ stand-in for Discord, with keys in discord.env.
 """
 
 import base64
+import fcntl
 import os
 
 from common.credentials import read_credentials, write_credentials
 from common.demo import APPLICATION_FILE
 from launcher.child import run_to_its_end
-from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
 from launcher.paths import PYTHON, ROOT
 
@@ -26,26 +26,21 @@ def load_or_make(environment: Environment) -> dict[str, str]:
     else new ones, which it stores in the file. A key for which the caller names a file
     (NAME_FILE) is left out.
     """
-    file = environment.data / FILE
-    stored = read_credentials(file)
     outside = environment.outside
-    missing = [
-        name
-        for name in NAMES
-        if name not in outside and f"{name}_FILE" not in outside and name not in stored
-    ]
-    if missing:
-        # An external database may be used by several hosts. With different keys one
-        # host could not decrypt what another wrote.
-        if environment.demo == "0" and not environment.own_database:
-            raise LaunchError(
-                f"{missing[0]} is not set. With a DATABASE_URL of your own and DEMO=0 every host needs the same "
-                f"{', '.join(NAMES)}: random bytes in URL-safe base64, 48 for the first, 32 for the others."
-            )
-        made = new_keys()
-        stored |= {name: made[name] for name in missing}
-        about = "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"
-        write_credentials(file, stored, about=about)
+    wanted = [n for n in NAMES if n not in outside and f"{n}_FILE" not in outside]
+    file = environment.data / FILE
+    descriptor = os.open(environment.data, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Of several processes that start at the same time, one makes the keys.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        stored = read_credentials(file)
+        if missing := [name for name in wanted if name not in stored]:
+            made = new_keys()
+            stored |= {name: made[name] for name in missing}
+            about = "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"
+            write_credentials(file, stored, about=about)
+    finally:
+        os.close(descriptor)
     return {
         name: outside.get(name) or stored[name]
         for name in NAMES

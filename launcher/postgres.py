@@ -136,7 +136,7 @@ class Postgres(EmbeddedServer):
                 f"-D{self.data}",
                 *options,
             ],
-            environment=self._environment,
+            environment=self.environment,
             log=self.log,
             death_signal=signal.SIGINT,  # a fast, clean shutdown
             folder=self.data,
@@ -180,7 +180,7 @@ class Postgres(EmbeddedServer):
         run_to_its_end(
             initdb,
             "PostgreSQL could not create its data folder.",
-            env=self._environment,
+            env=self.environment,
             cwd=partial,
             stdin=subprocess.DEVNULL,
             **self._account,
@@ -217,7 +217,7 @@ class Postgres(EmbeddedServer):
             f"--username={OWNER}",
             f"--host={self.sockets}",
         ]
-        run_to_its_end(psql, error, input=text, env=self._environment)
+        run_to_its_end(psql, error, input=text, env=self.environment)
 
     def _hand_over(self, *folders: Path) -> None:
         """As root, changes the owner of these folders to the user that runs PostgreSQL:

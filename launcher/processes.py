@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launcher.environment import Environment
-from launcher.paths import PYTHON
+from launcher.paths import MANAGE, PYTHON
 
 # Threads of the desk's worker. The first number is for calls to MultiMail: 20 decisions
 # a second of one account, each with a read, and room for other accounts. The second is
@@ -77,6 +77,10 @@ class Process:
     checks: tuple[Check, ...] = ()
     # Whether its work loop writes a heartbeat (common.heartbeat).
     has_heartbeat: bool = False
+
+
+# Migrations, static files and demo data, which must be there before the others start.
+PREPARE = Process(name="prepare", command=(*MANAGE, "prepare"))
 
 
 def table(environment: Environment) -> list[Process]:

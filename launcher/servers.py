@@ -43,25 +43,33 @@ class Parser(EmbeddedServer):
         super().__init__(folder)
         self.socket = self.sockets / "parser.sock"
         self.socket_of_pages = self.sockets / "pages.sock"
-        self._jobs = jobs
         self._heartbeat = Heartbeat(self.log.with_suffix(".heartbeat"))
+        program = str(ROOT / "parsing" / "program.py")
+        paths = [str(self.sockets), str(self._heartbeat.file)]
+        self.command = [str(PYTHON), "-I", program, *paths, *jobs]
         self._silent_looks = 0
 
     def start(self) -> None:
-        """Starts the parser and returns when it accepts connections."""
-        for path in (self.socket, self.socket_of_pages):
-            path.unlink(missing_ok=True)
-        program = str(ROOT / "parsing" / "program.py")
-        paths = [str(self.sockets), str(self._heartbeat.file)]
+        """Starts the parser and returns when it accepts connections. One that answers
+        already is another supervisor's, and is used as it is.
+        """
+        if self.answers():
+            return
+        self.remove_sockets()
         self.process = spawn(
-            [str(PYTHON), "-I", program, *paths, *self._jobs],
-            environment=self._environment,
+            self.command,
+            environment=self.environment,
             log=self.log,
             death_signal=signal.SIGKILL,
             folder=Path("/"),
         )
         self._silent_looks = 0
         self._wait_until_ready(self.process)
+
+    def remove_sockets(self) -> None:
+        """Removes the sockets that an earlier parser left."""
+        for path in (self.socket, self.socket_of_pages):
+            path.unlink(missing_ok=True)
 
     def end_if_hanging(self) -> bool:
         """Checks its heartbeat once. Kills it, and returns True, if there was none at
@@ -77,11 +85,15 @@ class Parser(EmbeddedServer):
         self.process.kill()
         return True
 
-    def _is_ready(self, pid: int) -> bool:
+    def answers(self) -> bool:
+        """Whether a parser accepts connections at the socket."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.socket))
             return True
         return False
+
+    def _is_ready(self, pid: int) -> bool:
+        return self.answers()
 
 
 class Redis(EmbeddedServer):
@@ -134,7 +146,7 @@ class Redis(EmbeddedServer):
         options += ["--appendonly", log, "--appendfsync", "everysec"]
         self.process = spawn(
             [str(program), *options, "--maxmemory-policy", "noeviction"],
-            environment=self._environment,
+            environment=self.environment,
             log=self.log,
             death_signal=signal.SIGTERM,
             folder=self.data,

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
 
 from common import disk
@@ -25,8 +25,7 @@ from launcher.child import (
 )
 from launcher.console import LaunchError, say
 from launcher.environment import PROCESS_VARIABLES, Environment, refuse_used
-from launcher.paths import MANAGE
-from launcher.processes import Process, table
+from launcher.processes import PREPARE, Process, table
 from launcher.servers import Servers
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,6 +88,24 @@ class Signals:
         # SIGCHLD only ends the pause.
         if signum in _STOP and self.requested is None:
             self.requested = signum
+
+
+def process_variables(
+    environment: Environment, servers: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns the environment of a process of the product. `servers`: the variables
+    with the addresses of the servers that it uses.
+    """
+    return (
+        dict(environment.outside)
+        | dict(environment.variables)
+        | dict(servers)
+        | keys.load_or_make(environment)
+        | keys.demo_application(environment)
+        # Bytecode is stored: otherwise each process would compile all modules at every
+        # start.
+        | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
+    )
 
 
 class Supervisor:
@@ -158,18 +175,9 @@ class Supervisor:
         other processes.
         """
         self.servers.start()
-        environment = self.environment
-        self._variables = (
-            dict(environment.outside)
-            | dict(environment.variables)
-            | self.servers.variables()
-            | keys.load_or_make(environment)
-            | keys.demo_application(environment)
-            | {orphans.MARKER: str(environment.data), "PYTHONUNBUFFERED": "1"}
-            # Bytecode is stored: otherwise each process would compile all modules at
-            # every start.
-            | {"PYTHONDONTWRITEBYTECODE": ""}
-        )
+        self._variables = process_variables(
+            self.environment, self.servers.variables()
+        ) | {orphans.MARKER: str(self.environment.data)}
         return self._variables
 
     def watch(self) -> None:
@@ -238,10 +246,8 @@ class Supervisor:
         )
 
     def _prepare(self) -> None:
-        """Runs `prepare` to its end: migrations, static files, demo data, which must be
-        there before other processes start.
-        """
-        child = self._child(Process(name="prepare", command=(*MANAGE, "prepare")))
+        """Runs `prepare` to its end."""
+        child = self._child(PREPARE)
         child.start()
         deadline = time.monotonic() + _PREPARE_SECONDS
         try:

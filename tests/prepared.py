@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psycopg
+
 from launcher import environment, keys
 from launcher.bootstrap import servers_folder
 from launcher.paths import ROOT
@@ -128,6 +130,9 @@ def _migrate(servers, folder):
         cwd=ROOT,
         check=True,
     )
+    # Each copy has keys of its own.
+    with psycopg.connect(variables["DATABASE_OWNER_URL"]) as session:
+        session.execute("DELETE FROM dashboard_host")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """What `./run` makes of the caller's environment, and what it refuses in a sentence."""
 
+import os
+import sys
+
 import pytest
 
-from launcher import environment
+from launcher import bootstrap, environment
 from launcher.console import LaunchError
 
 # The desk and the gateway of one run.
@@ -115,6 +118,10 @@ BAD = [
     ("DATABASE_URL_FILE", "/nonexistent"),
     ("DATABASE_OWNER_URL", "postgresql://owner@db/desk"),
     ("REDIS_URL", "localhost:6379"),
+    ("LISTEN_HOST", "desk.example.com"),
+    # Settings that nearly exist.
+    ("ALLOWED_HOST", "desk.example.com"),
+    ("SEAL_KEYS_FILE", "/run/secrets/seal"),
     # The demo needs both products.
     ("DEMO", "1", {"SERVE": "gateway"}),
 ]
@@ -128,3 +135,28 @@ def test_bad_variable_is_refused_by_name_without_its_password():
         assert name in sentence, value
         assert "\n" not in sentence, value
         assert "hunter2" not in sentence
+
+
+def test_variables_of_other_programs_are_left_alone():
+    environment.read(
+        {
+            "DATABASE_URL_FILE": os.devnull,
+            "DISCORD_PUBLIC_KEY_FILE": "/run/secrets/discord",
+            "REDIS_TLS_URL": "rediss://cache",
+            "GATEWAY_SERVICE_PORT": "8001",
+            "XDG_DATA_DIRS": "/usr/share",
+        }
+    )
+
+
+def test_installers_variables_that_lead_elsewhere_do_not_reach_it(monkeypatch):
+    for name in ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_INDEX_URL"):
+        monkeypatch.setenv(name, "1")
+    seen = "import os; print([name for name in os.environ if 'PIP' in name]); print(os.environ['PIP_USER']); exit(1)"
+    with pytest.raises(LaunchError) as error:
+        bootstrap._call([sys.executable, "-c", seen], "This failed.")
+    names, user = error.value.details.splitlines()
+    assert "PIP_INDEX_URL" in names
+    assert "PIP_TARGET" not in names
+    assert "PIP_PREFIX" not in names
+    assert user == "0"

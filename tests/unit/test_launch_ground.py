@@ -38,9 +38,7 @@ def _environment(data, **variables):
     return environment.read({"DATA_DIR": str(data), **variables})
 
 
-def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_database(
-    tmp_path,
-):
+def test_keys_are_made_once_only_for_their_owner(tmp_path):
     asked = _environment(tmp_path)
     first = keys.load_or_make(asked)
     assert stat.S_IMODE((tmp_path / keys.FILE).stat().st_mode) == 0o600
@@ -52,13 +50,6 @@ def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_databa
         == "given"
     )
     assert "given" not in (tmp_path / keys.FILE).read_text()
-    (tmp_path / "other").mkdir()
-    with pytest.raises(LaunchError, match="SECRET_KEY is not set"):
-        keys.load_or_make(
-            _environment(
-                tmp_path / "other", DATABASE_URL="postgresql:///desk", DEMO="0"
-            )
-        )
 
 
 def test_folder_with_other_things_in_it_is_refused(tmp_path):

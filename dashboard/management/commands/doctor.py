@@ -24,6 +24,7 @@ from common.actors import Actor, Role, Scope
 from common.postgres import clock
 from dashboard.health import checks
 from dashboard.health.checks import Finding
+from dashboard.hosts import other_versions
 from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from policy.models import KillSwitch
@@ -118,6 +119,11 @@ def _examine(facts: list[str]) -> Iterator[Finding]:
         return
     yield from checks.examine_postgresql(facts)
     try:
+        for host in other_versions():
+            yield Finding(
+                f"The host {host} runs another version than this one.",
+                "Run the same version on all hosts.",
+            )
         yield from _check_policy()
         for destination in Destination.objects.switched_off():
             since = _moment(destination.switched_off_at)

@@ -5,6 +5,7 @@ requested.
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from audit.guards import APPEND_ONLY
+from dashboard import hosts
 from dashboard.backup.database import MARKER
 from dashboard.health.checks import applied_migrations, first_few, unknown_migrations
+from dashboard.models import Host
 from launcher.welcome import FIRST_RUN
 from people.models import Person
 
@@ -33,6 +36,17 @@ from people.models import Person
 READ_ONLY = ("people_grantperiod",)
 # For how long a session of the application may be idle in a transaction.
 LONGEST_IDLE = "60s"
+
+
+@contextlib.contextmanager
+def _only_one(url: str) -> Iterator[None]:
+    """Let one host at a time prepare the database. The lock belongs to a transaction,
+    which poolers support, and ends with it.
+    """
+    with psycopg.connect(url) as session:
+        session.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        session.execute("SELECT pg_advisory_xact_lock(hashtext('countersign prepare'))")
+        yield
 
 
 class Command(BaseCommand):
@@ -51,9 +65,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, restoring: bool, **options: Any) -> None:
         application_role = str(settings.DATABASES["default"]["USER"])
-        owner = conninfo_to_dict(
-            os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"]
-        )
+        owner_url = os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"]
+        owner = conninfo_to_dict(owner_url)
         connection.close()
         connection.settings_dict.update(
             USER=owner.get("user", ""), PASSWORD=owner.get("password", "")
@@ -72,13 +85,18 @@ class Command(BaseCommand):
             ).ping()
         except (RedisError, ValueError) as error:
             raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
-        self._refuse_unusable(restoring)
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("createcachetable", verbosity=0)
-        self._grant(application_role)
-        self._set_role_defaults()
-        if restoring:
-            return
+        with _only_one(owner_url):
+            self._refuse_unusable(restoring)
+            call_command("migrate", interactive=False, verbosity=0)
+            call_command("createcachetable", verbosity=0)
+            self._grant(application_role)
+            self._set_role_defaults()
+            if not restoring:
+                hosts.join()
+                self._make_files()
+
+    def _make_files(self) -> None:
+        """Collect static files, and make the demo's data if requested."""
         # If an earlier run was interrupted, for instance by a full disk, collect all
         # static files again: a truncated file would look complete.
         folder = Path(settings.STATIC_ROOT)
@@ -108,11 +126,16 @@ class Command(BaseCommand):
                 f"({first_few(unknown)}). Start that version or a newer one, or restore a backup that this version "
                 "made: docs/operators/upgrade.md. Nothing was changed."
             )
-        if not restoring and MARKER in connection.introspection.table_names():
+        if restoring:
+            return
+        tables = connection.introspection.table_names()
+        if MARKER in tables:
             raise CommandError(
                 "A restore into this database was interrupted, so its data is incomplete and not safe to send from. "
                 "Empty it (./run reset, or drop the database) and restore again: docs/operators/backup.md."
             )
+        if Host._meta.db_table in tables:
+            hosts.refuse_difference()
 
     def _grant(self, role: str) -> None:
         """Grant the application's role its privileges. It may only add to the ledger;

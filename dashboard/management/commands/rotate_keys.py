@@ -8,13 +8,14 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import BaseCommand, CommandError
+from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import models, transaction
 from django.db.models.functions import Cast
 
 from audit.recording import record
 from common.actors import operator
 from common.encryption import EncryptedTextField, decrypt, encrypt, uses_newest_key
+from dashboard.hosts import join
 
 ACTOR = operator("rotate_keys")
 # How many rows are read at a time.
@@ -34,10 +35,19 @@ class Command(BaseCommand):
 
     help = "Encrypts every stored secret with the first of ENCRYPTION_KEYS."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--lost",
+            action="store_true",
+            help="accept the present keys for a database whose keys are lost",
+        )
+
+    def handle(self, *args: Any, lost: bool = False, **options: Any) -> None:
         """Rotate the keys, and print how many secrets were encrypted with an older
         one.
         """
+        if lost:
+            join()
         done = rotate()
         renewed = f"{_number(done.older, 'secret')} in {_number(done.rows, 'row')}"
         if done.rows:

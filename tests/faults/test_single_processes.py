@@ -1,0 +1,144 @@
+"""`./run process` under another supervisor than ours: the processes work together, say
+that they live, and a host that does not fit is refused.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+import requests
+
+from launcher import environment
+from launcher.environment import PORTS, pick_free_ports
+from launcher.paths import ROOT
+from launcher.postgres import OWNER
+from launcher.servers import Postgres, Redis
+from tests.stack import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
+
+NAMES = ("parser", "web", "live", "worker-desk", "gateway", "worker-out")
+
+
+class Supervised:
+    """Starts processes as systemd or a container's runtime does."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.started = {}
+        self.postgres = Postgres(folder, durable=False)
+        self.redis = Redis(folder, durable=False)
+        self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notices.bind(str(folder / "notify"))
+        self.notices.settimeout(60)
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in environment.PRODUCT_VARIABLES
+            and not name.startswith("DJANGO_")
+        }
+        ports = map(str, pick_free_ports(len(PORTS)))
+        self.env = {
+            **inherited,
+            **dict(zip(PORTS, ports, strict=True)),
+            "DATA_DIR": str(folder / "data"),
+            "DATABASE_URL": self.postgres.url(),
+            "DATABASE_OWNER_URL": self.postgres.url(OWNER),
+            "REDIS_URL": self.redis.url(),
+            "DEMO": "0",
+        }
+
+    def run(self, *arguments, **variables):
+        """Run `./run` to its end; return the completed process."""
+        return subprocess.run(
+            [str(ROOT / "run"), *arguments],
+            env=self.env | variables,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def start(self, name, **variables):
+        """Start one process."""
+        self.started[name] = subprocess.Popen(
+            [str(ROOT / "run"), "process", name],
+            env=self.env | variables,
+            stdout=(self.folder / f"{name}.out").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def is_healthy(self, name):
+        return self.run("healthy", name).returncode == 0
+
+    def stop(self):
+        for process in self.started.values():
+            process.terminate()
+        statuses = {name: one.wait(30) for name, one in self.started.items()}
+        self.redis.stop()
+        self.postgres.stop()
+        self.notices.close()
+        return statuses
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    supervised = Supervised(tmp_path)
+    try:
+        supervised.postgres.start()
+        supervised.redis.start()
+        yield supervised
+    finally:
+        supervised.stop()
+
+
+def test_processes_work_under_a_supervisor_of_the_machine(supervised):
+    # Two hosts that are upgraded at the same time: one waits for the other.
+    both = [
+        subprocess.Popen([ROOT / "run", "process", "prepare"], env=supervised.env)
+        for _ in range(2)
+    ]
+    assert [one.wait(180) for one in both] == [0, 0]
+    notify = {"NOTIFY_SOCKET": str(supervised.folder / "notify")}
+    for name in NAMES:
+        supervised.start(name, **notify)
+    for name in NAMES:
+        wait_for(lambda name=name: supervised.is_healthy(name), 120, f"{name} works")
+    assert b"READY=1" in supervised.notices.recv(100)
+    # A command uses the parser that runs, and leaves it there.
+    assert "needs attention" in supervised.run("manage", "doctor").stdout
+    assert supervised.is_healthy("parser")
+    ready = f"http://127.0.0.1:{supervised.env['PORT']}/readyz"
+    assert requests.get(ready, timeout=10).status_code == 200
+    # One that hangs is not healthy, and the others are.
+    supervised.started["live"].send_signal(signal.SIGSTOP)
+    try:
+        assert not supervised.is_healthy("live")
+        assert supervised.is_healthy("web")
+    finally:
+        supervised.started["live"].send_signal(signal.SIGCONT)
+    _refused(supervised)
+    statuses = supervised.stop()
+    assert statuses.pop("parser") == -signal.SIGTERM
+    assert set(statuses.values()) <= {0, -signal.SIGTERM}, statuses
+
+
+def _refused(supervised):
+    """Each of these is one sentence, and changes nothing."""
+    elsewhere = {"DATA_DIR": str(supervised.folder / "elsewhere")}
+    for sentence, arguments, variables in (
+        ("ENCRYPTION_KEYS is not the key", ["process", "prepare"], elsewhere),
+        ("takes one of these names", ["process", "everything"], {}),
+        (
+            "needs the servers in DATABASE_URL and REDIS_URL",
+            ["process", "web"],
+            {"REDIS_URL": ""},
+        ),
+        ("Did you mean TRUSTED_PROXIES", ["process", "web"], {"TRUSTED_PROXY": "::1"}),
+    ):
+        refused = supervised.run(*arguments, **variables)
+        assert refused.returncode != 0
+        assert sentence in refused.stderr, refused.stderr
+        assert "Traceback" not in refused.stderr
