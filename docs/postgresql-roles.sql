@@ -44,11 +44,3 @@ SELECT format('CREATE DATABASE %I OWNER %I ENCODING ''UTF8'' TEMPLATE template0'
 
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"application";
-
--- Before version 15 everybody may make tables in the schema public, and its owner is not the database's.
-SELECT :SERVER_VERSION_NUM < 150000 AS is_old \gset
-\connect :"database"
-\if :is_old
-  REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-  GRANT USAGE, CREATE ON SCHEMA public TO :"owner";
-\endif

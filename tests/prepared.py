@@ -21,7 +21,9 @@ from launcher.bootstrap import servers_folder
 from launcher.paths import ROOT
 from launcher.postgres import OWNER
 from launcher.servers import Servers
+from tests import other_postgresql
 
+other_postgresql.use()
 _CACHE_FOLDER = servers_folder().parent
 # How long a test process waits for the folder.
 _SECONDS = 120
@@ -61,16 +63,18 @@ class Preparing:
 
 
 def _digest():
-    """Return a hash of all migrations, of the package versions, and of the code that
-    runs the migrations.
+    """Return a hash of all migrations, of the package versions, of the code that runs
+    the migrations, and of another PostgreSQL that runs them.
     """
     files = sorted(ROOT.glob("*/migrations/*.py"))
     made_by = [
         ROOT / "requirements.txt",
         ROOT / "dashboard/management/commands/prepare.py",
         Path(__file__),
+        Path(other_postgresql.__file__),
     ]
-    digest = hashlib.sha256(servers_folder().name.encode())
+    programs = other_postgresql.FOLDER or servers_folder().name
+    digest = hashlib.sha256(programs.encode())
     for path in (*files, *made_by, *sorted((ROOT / "launcher").glob("postgres.py"))):
         digest.update(
             path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes()

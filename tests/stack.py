@@ -20,6 +20,7 @@ from launcher import child, environment
 from launcher.environment import pick_free_ports
 from launcher.orphans import die_with_parent
 from launcher.paths import ROOT
+from tests import other_postgresql
 from tests.prepared import preparing
 
 
@@ -52,10 +53,10 @@ class Stack:
 
     def __init__(self, folder, *arguments, **variables):
         """`variables` are set in the environment of `./run`. If none is its database,
-        that is a copy of the prepared one.
+        that is a copy of the prepared one, if the embedded PostgreSQL made that.
         """
         self._arguments = arguments
-        self._is_prepared = "DATABASE_URL" not in variables
+        self._is_prepared = not ("DATABASE_URL" in variables or other_postgresql.FOLDER)
         # A command that starts ./run, such as `unshare`. It must replace itself by
         # ./run.
         self.before = []

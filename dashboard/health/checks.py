@@ -30,8 +30,8 @@ from common.postgres import clock, idle_sessions, ping, table_guards
 from dashboard.models import Tick
 from launcher import data_folder
 
-# As PostgreSQL reports its version: 14.0.
-OLDEST_POSTGRESQL = 140_000
+# As PostgreSQL reports its version: 15.0.
+OLDEST_POSTGRESQL = 150_000
 # By how many seconds this host's clock may differ from the database's.
 CLOCK_OFF = 2.0
 # With fewer free bytes than this, or than a twentieth of a smaller disk, an operator is
@@ -149,7 +149,7 @@ def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
     facts.append(f"PostgreSQL {version // 10_000}.{version % 10_000}.")
     if version < OLDEST_POSTGRESQL:
         yield Finding(
-            f"PostgreSQL is version {version // 10_000}, and at least 14 is needed.",
+            f"PostgreSQL is version {version // 10_000}, and at least 15 is needed.",
             "Update it.",
         )
     asked_at = time.time()

@@ -131,7 +131,8 @@ def test_details_go_only_by_a_sealed_entry_that_names_whose_they_are(application
         assert remove(application, removal) == 0, "it is not sealed"
         # Whoever has the role can also say that it is sealed, and is found out.
         application.execute(
-            "INSERT INTO audit_sealedentry SELECT %s, 1, max(position) + 1, max(hash) FROM audit_sealedentry",
+            "INSERT INTO audit_sealedentry SELECT %s, 1, position + 1, hash FROM audit_sealedentry "
+            "ORDER BY position DESC LIMIT 1",
             [removal],
         )
         assert remove(application, removal) == removed, fields
