@@ -180,6 +180,7 @@ class GatewayAPI(NinjaAPI):
 
 api = GatewayAPI(
     title="Countersign Gateway",
+    # The version of MultiMail's API that this is, not of Countersign.
     version="2.0.0",
     description=ABOUT,
     openapi_extra={

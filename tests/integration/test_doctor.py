@@ -137,6 +137,7 @@ FOUNDATIONS = [
     ("ALTER TABLE audit_entry DISABLE TRIGGER USER", None, True,
      "Triggers that protect the ledger are missing or disabled: audit_entry."),
     ("DELETE FROM django_migrations WHERE app = 'policy'", None, True, "migrations have not been applied: policy.0001"),
+    ("SELECT 1", ("dashboard.health.checks.OLDEST_POSTGRESQL", 990_000), True, "and at least 15 is needed."),
     ("SELECT 1", ("shutil.disk_usage", lambda path: (10 * 1024**3, 0, 100 * 1024**2)), True,
      "The disk of DATA_DIR is nearly full: 100 MB are free."),
     ("SELECT 1", ("dashboard.health.checks.time.time", lambda: time.time_ns() / 1e9 - 3600), False,
