@@ -40,5 +40,18 @@ window.desk = (() => {
     return ticker;
   }
 
+  // Keys that no element got, and those of a word that is being composed, are nobody's wish. Safari tells the last of
+  // these only by its code. Where reasons are chosen, they begin a text.
+  addEventListener("keydown", (event) => {
+    const isComposed = event.isComposing || event.keyCode === 229;
+    const isOurs = event.target.closest && !(isComposed && !event.target.closest(".presets"));
+    if (!isOurs) event.stopImmediatePropagation();
+  }, true);
+  // A link that is to open elsewhere is the browser's.
+  addEventListener("click", (event) => {
+    const isElsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+    if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
+  }, true);
+
   return Object.freeze({ all, emit, say, row, parse, get, getPage, post, countDown });
 })();

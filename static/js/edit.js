@@ -18,6 +18,9 @@
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "1";
   });
+  addEventListener("beforeunload", (event) => {
+    if (text.value !== text.defaultValue && !form.dataset.sent) event.preventDefault();
+  });
   // A refusal or the way back shows the page again.
   addEventListener("pageshow", () => delete form.dataset.sent);
   if (text.value !== text.defaultValue || document.getElementById("edit-problem")) update();

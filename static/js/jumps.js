@@ -6,10 +6,7 @@
     const jump = event.target.closest?.("a[data-mark]");
     // Not just any: the next letter is fetched ahead, with a frame of its own.
     const frame = document.querySelector("#sheet iframe[name=letter]");
-    if (
-      !jump || !frame || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey ||
-      event.altKey
-    ) return;
+    if (!jump || !frame || event.defaultPrevented) return;
     event.preventDefault();
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     document.getElementById("sheet").scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });

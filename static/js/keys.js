@@ -131,12 +131,12 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return leave(event);
-    const isFind = /^k$/i.test(event.key) && event.ctrlKey !== event.metaKey && !event.altKey;
+    const isFind = /^k$/i.test(keyOf(event)) && event.ctrlKey !== event.metaKey && !event.altKey;
     if (isFind && !find("dialog[open]") && !inField(event.target)) {
       event.preventDefault();
       return find(".to-find").click();
     }
-    if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || isHeld(event) || event.repeat) return;
+    if (event.defaultPrevented || isHeld(event) || event.repeat) return;
     if (document.querySelector("dialog[open]") || inField(event.target)) return;
     if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
     const key = keyOf(event);

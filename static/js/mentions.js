@@ -79,7 +79,7 @@ const KEYS = {
 
 // Before the keys of the page.
 window.addEventListener("keydown", (event) => {
-  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey && !event.isComposing;
+  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey;
   if (!list?.isConnected || event.target.id !== "comment-text" || !isPlain || !KEYS[event.key]) return;
   if (!isCurrent(event.target)) return close();
   event.preventDefault();

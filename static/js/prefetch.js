@@ -280,7 +280,7 @@
   /* A row whose message is here already, as by the key for the next one. */
   document.addEventListener("click", (event) => {
     const item = event.target.closest?.("#list .item");
-    if (!item || item.dataset.message !== ahead?.id || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!item || item.dataset.message !== ahead?.id) return;
     event.preventDefault();
     event.stopPropagation();
     window.htmx.trigger(item.closest("ol"), "htmx:abort");

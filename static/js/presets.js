@@ -51,7 +51,7 @@
     const details = why(event.target);
     if (!details || event.defaultPrevented || event.target.matches("summary")) return;
     const isWriting = event.target.matches(".input");
-    if (event.key === "Enter" && !event.isComposing && !event.repeat && !event.altKey && !event.shiftKey) {
+    if (event.key === "Enter" && !event.repeat && !event.altKey && !event.shiftKey) {
       // A reason is written on several lines, so Enter alone is a new line there; a time and a zone have one line.
       const sends = event.target.matches("textarea, button, a") ? event.ctrlKey || event.metaKey : true;
       if (!sends) return;

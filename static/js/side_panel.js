@@ -40,7 +40,7 @@
   document.addEventListener("keydown", (event) => {
     if (
       event.target.id === "comment-text" && event.key === "Enter" && (event.ctrlKey || event.metaKey) &&
-      !event.repeat && !event.isComposing
+      !event.repeat
     ) {
       event.target.form.requestSubmit();
       return;

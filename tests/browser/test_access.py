@@ -77,6 +77,25 @@ def test_focus_is_seen_on_every_page_and_nothing_covers_it(
     assert {name: some for name, some in found.items() if some} == {}
 
 
+def test_current_item_is_seen_in_forced_colours_and_fields_follow_the_script(
+    open_page, signed_in, address
+):
+    page = open_page(storage_state=signed_in, forced_colors="active")
+    settled(page, address("{held}"))
+    edges = "(one) => getComputedStyle(one).outlineStyle + getComputedStyle(one).outlineWidth"
+    for kind in ("#list .item", "#sheet .tab", ".rail a"):
+        marked = page.locator(f"{kind}[aria-current]").first.evaluate(edges)
+        assert marked == "solid2px", kind
+        other = page.locator(f"{kind}:not([aria-current])").first
+        assert other.evaluate(edges) != marked, kind
+    # Arabic and Hebrew begin at the right.
+    fields = page.locator("textarea.input")
+    assert fields.count() > 1
+    for field in fields.all():
+        found = field.evaluate("(one) => getComputedStyle(one).unicodeBidi")
+        assert found == "plaintext"
+
+
 def test_phone_has_the_decision_at_the_bottom_and_the_risk_above_the_message(
     open_page, signed_in, address
 ):

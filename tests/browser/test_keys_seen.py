@@ -64,6 +64,38 @@ def test_keys_of_another_script_act_by_the_letter_on_the_same_key(desk, product,
     expect(desk.locator("#sheet .tab[aria-current]")).to_have_text(first)
     desk.evaluate(script, {"key": "м", "code": "KeyV"})
     expect(desk.locator("#sheet .tab[aria-current]")).not_to_have_text(first)
+    desk.evaluate(script, {"key": "л", "code": "KeyK", "ctrlKey": True})
+    desk.wait_for_url("**/find/")
+
+
+def test_keys_of_a_composition_and_of_no_element_do_nothing(desk, product, row):
+    desk.goto(product.page(row))
+    reason = desk.locator("#send-back-reason")
+    script = "(field, keys) => field.dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, ...keys}))"
+    # An extension may send a key to the document. An error would fail the test.
+    desk.evaluate(f"({script})(document, {{key: 'j'}})")
+    desk.locator("#send-back > summary").click()
+    comment = desk.locator("#comment-text")
+    for field in (reason, comment):
+        field.fill("にほんご")
+        for sign in ({"isComposing": True}, {"keyCode": 229}):
+            field.evaluate(script, {"key": "Escape", **sign})
+            expect(field).to_be_focused()
+    desk.keyboard.press("Escape")
+    expect(comment).not_to_be_focused()
+
+
+def test_link_with_a_modifier_opens_elsewhere_and_leaves_the_page(desk, product, hold):
+    hold()
+    desk.goto(product.page(hold()))
+    here = desk.url
+    for link in ("#list .item:not([aria-current])", "#sheet .tab:not([aria-current])"):
+        for modifier in ("Control", "Shift"):
+            with desk.context.expect_page() as opened:
+                desk.locator(link).first.click(modifiers=[modifier])
+            opened.value.close()
+    assert desk.url == here
+    expect(desk.locator("#sheet .tab").first).to_have_attribute("aria-current", "true")
 
 
 def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(

@@ -141,9 +141,19 @@ def test_comment_completes_a_name_and_has_no_violation(desk, product, hold):
     names = desk.get_by_role("listbox", name="People who see this message")
     expect(names.get_by_role("option")).to_contain_text("Ben Okafor")
     assert violations_in(desk, *SCHEMES) == []
+    # The key that ends a composition, as Safari sends it.
+    desk.locator("#comment-text").evaluate(
+        "(field) => field.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', keyCode: 229, bubbles: true}))"
+    )
+    expect(desk.locator("#comment-text")).to_have_value("Is that so, @oka")
     desk.keyboard.press("Enter")
     expect(desk.locator("#comment-text")).to_have_value("Is that so, @Ben Okafor ")
     expect(names).to_have_count(0)
+    # Two presses are one comment.
+    desk.get_by_role("button", name="Comment", exact=True).dblclick()
+    expect(desk.locator("#comments .outcome")).to_be_visible()
+    desk.reload()
+    expect(desk.locator("#comments .comment-line")).to_have_count(1)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
@@ -160,6 +170,13 @@ def test_corrected_message_is_previewed_and_sent_for_review(
         page.get_by_role("button", name="Update the preview").click()
     preview = page.frame_locator("iframe[name=preview]").locator("strong")
     expect(preview.filter(has_text="45 EUR")).to_be_visible()
+    if scripts:
+        # What is typed is not lost by a link.
+        with page.expect_event("dialog") as asked:
+            page.once("dialog", lambda dialog: dialog.dismiss())
+            page.locator(".rail").get_by_role("link", name="History").click()
+        assert asked.value.type == "beforeunload"
+        expect(text).to_have_value(re.compile("45 EUR"))
     page.get_by_role("button", name="Send edited version for review").click()
     expect(page.locator("#message")).to_have_attribute("data-message", row["id"])
     found = "SELECT 1 FROM approvals_replacement r JOIN mirror_message m ON m.id = r.message_id"
