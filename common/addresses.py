@@ -3,7 +3,7 @@ count only if a proxy in TRUSTED_PROXIES sent them.
 """
 
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
@@ -22,53 +22,53 @@ def address_in(environ: Mapping[str, Any]) -> str:
     # Each proxy adds the address that it saw at the end. Those before the first one
     # that we do not trust came from the client, which may have invented them.
     for hop in map(str.strip, reversed(forwarded.split(","))):
-        if not hop or address not in settings.TRUSTED_PROXIES:
+        if not hop or not _is_trusted(address):
             break
-        address = _without_port(hop)
+        # Some proxies write 203.0.113.9:51234 or [2001:db8::1]:443.
+        if hop.startswith("["):
+            hop = hop[1:].partition("]")[0]
+        address = _canonical(hop.partition(":")[0] if hop.count(":") == 1 else hop)
     return address
 
 
-def _without_port(hop: str) -> str:
-    # From 203.0.113.9:51234, [2001:db8::1]:443 and ::ffff:203.0.113.9, as some proxies
-    # write it.
-    hop = hop.removeprefix("::ffff:")
-    if hop.startswith("["):
-        return hop[1:].partition("]")[0]
-    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+def _is_trusted(address: str) -> bool:
+    return _canonical(address) in map(_canonical, settings.TRUSTED_PROXIES)
+
+
+def _canonical(address: str) -> str:
+    """Return the usual form of an IP address: IPv6 in lower case and short, and IPv4
+    that is written as IPv6 as IPv4. Other text is returned as it is.
+    """
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 def network_of(address: str) -> str:
     """Return what rate limits count as one client: the address, or for IPv6 its /64
     network, because one host may use all of that.
     """
-    try:
-        parsed = ip_address(address)
-    except ValueError:
+    address = _canonical(address)
+    if ":" not in address:
         return address
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ip_network((parsed.packed, 64), strict=False))
+    return str(ip_network(f"{address}/64", strict=False))
 
 
 def came_unencrypted(request: HttpRequest) -> bool:
     """Whether a trusted proxy says that the request reached it over plain http."""
-    return (
-        request.META.get("HTTP_X_FORWARDED_PROTO") == "http"
-        and request.META.get("REMOTE_ADDR", "") in settings.TRUSTED_PROXIES
+    # Of several proxies, the first one is the one that the client reached.
+    protocols = request.META.get("HTTP_X_FORWARDED_PROTO", "").split(",")
+    return protocols[0].strip().lower() == "http" and _is_trusted(
+        request.META.get("REMOTE_ADDR", "")
     )
 
 
 # Headers that a proxy may add.
-_FORWARDING = (
-    "HTTP_FORWARDED",
-    "HTTP_VIA",
-    "HTTP_X_REAL_IP",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-)
+_FORWARDING = """
+    HTTP_FORWARDED HTTP_VIA HTTP_X_REAL_IP HTTP_X_FORWARDED_FOR HTTP_X_FORWARDED_HOST HTTP_X_FORWARDED_PROTO
+""".split()
 
 
 def comes_from_this_host(request: HttpRequest) -> bool:

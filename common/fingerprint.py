@@ -19,20 +19,10 @@ VERSION = 1
 
 # Every field that a fingerprint can cover. If a source does not give a field, that is
 # not in the coverage of its content.
-FIELDS = (
-    "from",
-    "from_name",
-    "reply_to",
-    "to",
-    "cc",
-    "bcc",
-    "subject",
-    "markdown",
-    "html",
-    "in_reply_to",
-    "attachments",
-    "additions",
-    "send_at",
+FIELDS = tuple(
+    """
+    from from_name reply_to to cc bcc subject markdown html in_reply_to attachments additions send_at
+""".split()
 )
 
 FINGERPRINT = re.compile(r"\A[0-9a-f]{64}\Z")

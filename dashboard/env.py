@@ -108,6 +108,16 @@ def env_url(
     return value.rstrip("/")
 
 
+def env_origin(name: str, default: str) -> str:
+    """Return variable `name`, the address of a site, as browsers write it: in lower
+    case and ASCII, without the usual port.
+    """
+    parts = urlsplit(env_url(name, default).lower())
+    host = parts.netloc.encode("idna").decode()
+    port = ":443" if parts.scheme == "https" else ":80"
+    return f"{parts.scheme}://{host.removesuffix(port)}"
+
+
 def env_mail_url(name: str) -> str:
     """Return variable `name`, the URL of a mail server. Unknown options are refused."""
     value = env_url(name, "", schemes=("smtp", "smtps"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.http.request import split_domain_port
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
@@ -19,6 +20,7 @@ from dashboard.env import (
     env_int,
     env_list,
     env_mail_url,
+    env_origin,
     env_secret,
     env_server,
     env_str,
@@ -50,7 +52,7 @@ DISCORD_PORT = env_int("DISCORD_PORT", 8003)
 SMTP_PORT = env_int("SMTP_PORT", 8025)
 INBOUND_PORT = env_int("INBOUND_PORT", 8026)
 INBOUND_HOST = env_str("INBOUND_HOST", "127.0.0.1")
-PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+PUBLIC_URL = env_origin("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 _IS_PUBLIC = urlsplit(PUBLIC_URL).hostname not in ("127.0.0.1", "localhost", "::1")
 if DEBUG and _IS_PUBLIC:
     # Django's error pages for DEBUG show settings and variables.
@@ -60,9 +62,10 @@ if DEBUG and _IS_PUBLIC:
 # The address at which recipients reach the gateway to unsubscribe.
 GATEWAY_PUBLIC_URL = PUBLIC_URL if _IS_PUBLIC else f"http://127.0.0.1:{GATEWAY_PORT}"
 LIVE_URL = env_str("LIVE_URL", "/live/" if PUBLIC_URL.startswith("https://") else "")
-ALLOWED_HOSTS = env_list(
-    "ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}"
-)
+ALLOWED_HOSTS = [
+    split_domain_port(urlsplit(PUBLIC_URL).netloc)[0],
+    *env_list("ALLOWED_HOSTS", "127.0.0.1,localhost"),
+]
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
 # The desk listens only on the loopback interface, so a public address is that of a
 # proxy.
@@ -114,20 +117,22 @@ CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
 # Optional features of the desk. Each is an app that adds itself and its URLs.
 FEATURES = ["practice"]
 _DESK_APPS = [
-    "allauth",
-    "allauth.account",
-    "allauth.mfa",
-    "allauth.socialaccount",
-    "allauth.socialaccount.providers.openid_connect",
-    "allauth.usersessions",
-    "django_htmx",
-    "alerts.apps.AlertsConfig",
-    "approvals.apps.ApprovalsConfig",
-    "connections.apps.ConnectionsConfig",
-    "policy.apps.PolicyConfig",
-    "mirror.apps.MirrorConfig",
-    "people.apps.PeopleConfig",
-    "audit.apps.AuditConfig",
+    *"""
+    allauth
+    allauth.account
+    allauth.mfa
+    allauth.socialaccount
+    allauth.socialaccount.providers.openid_connect
+    allauth.usersessions
+    django_htmx
+    alerts.apps.AlertsConfig
+    approvals.apps.ApprovalsConfig
+    connections.apps.ConnectionsConfig
+    policy.apps.PolicyConfig
+    mirror.apps.MirrorConfig
+    people.apps.PeopleConfig
+    audit.apps.AuditConfig
+    """.split(),
     *FEATURES,
 ]
 # Only the process that answers the API needs django-ninja; the worker stays smaller

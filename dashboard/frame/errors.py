@@ -10,12 +10,13 @@ from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.csrf import requires_csrf_token
 
 from common.disk import is_disk_full_error, is_full
 from parsing.client import ParserUnavailable
+from people.sign_in.reauthentication import own_address
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,9 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 @requires_csrf_token
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """The page for 403 if a form's CSRF token is missing or old."""
+    if request.path == reverse("account_login") and request.user.is_authenticated:
+        # They signed in already, in another tab or by the first of two presses.
+        return redirect(own_address(request, request.POST.get("next", "")))
     log.warning("form token refused", extra={"reason": reason})
     return _error(
         request,

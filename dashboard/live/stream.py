@@ -23,7 +23,7 @@ import redis.asyncio
 
 from common.heartbeat import keep_beating
 from common.logs import JsonFormatter
-from dashboard.env import env_int, env_list, env_url
+from dashboard.env import env_int, env_list, env_origin, env_url
 from dashboard.live import CHANNEL
 
 _handler = logging.StreamHandler()
@@ -38,10 +38,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Reach = list[tuple[int | None, int | None]]
 
 PORT = env_int("PORT", 8000)
-PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
-ALLOWED_HOSTS = env_list(
-    "ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}"
-)
+PUBLIC_URL = env_origin("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost")
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 # After so many seconds without a hint, a page is sent a beat.
 HEARTBEAT = 15.0

@@ -35,31 +35,22 @@ SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Confirm it first."
 # Views that an open page requests by itself: these must not extend the session.
 _POLLING = {"pulse", "stop-banner", "live-reach"}
 # Views that need no second factor, because they are for everybody, signed in or not.
-PUBLIC = {
-    "healthz",
-    "readyz",
-    "metrics",
-    "live",
-    "csp-report",
-    "account_login",
-    "account_logout",
-    "multimail-webhook",
-    "discord-interactions",
-}
+PUBLIC = set(
+    """
+    healthz readyz metrics live csp-report account_login account_logout multimail-webhook discord-interactions
+""".split()
+)
 # Views for people who need a second factor and have none. They show and change nothing
 # else of the desk.
 SETTING_UP = {"factor-app", "factor-passkey"}
 # Views for people whose second factor is not proved yet in this session. Adding another
 # factor is not among them: they have to prove the one that they have first.
-PROVING = {
-    "factors",
-    "account_reauthenticate",
-    "account_resubmit",
-    "mfa_reauthenticate",
-    "mfa_reauthenticate_webauthn",
-    "oidc-login",
-    "oidc-callback",
-}
+PROVING = set(
+    """
+    factors account_reauthenticate account_resubmit mfa_reauthenticate mfa_reauthenticate_webauthn oidc-login
+    oidc-callback
+""".split()
+)
 
 
 class SignedInMiddleware(LoginRequiredMiddleware):

@@ -122,14 +122,16 @@ def only_try(origin: str) -> Iterator[None]:
     has no challenge any more, so each challenge allows one try.
 
     Raises ValidationError for an answer that comes too late, or from another origin
-    than this request's. The library alone would also accept subdomains, other ports
+    than this request's and PUBLIC_URL. The library alone would also accept subdomains, other ports
     and, on localhost, plain http.
     """
     try:
         request = context.request
         made_at = (auth.get_state() or {}).get("made_at", 0)
         is_late = time.time() - made_at > CHALLENGE_SECONDS
-        if is_late or origin != f"{request.scheme}://{request.get_host()}":
+        # A proxy may have added a port to the host, or taken it away.
+        own = (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
+        if is_late or origin not in own:
             raise ValidationError("This passkey was not accepted. Try again.")
         yield
     finally:

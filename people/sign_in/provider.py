@@ -158,7 +158,7 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         return self._openid_config
 
     def get_callback_url(self, request: HttpRequest, app: Any) -> str:
-        return request.build_absolute_uri(reverse("oidc-callback"))
+        return f"{settings.PUBLIC_URL}{reverse('oidc-callback')}"
 
     def parse_token(self, data: Any) -> SocialToken:
         """Return the access token. It is only used to ask for the person's address, and
@@ -228,8 +228,8 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
             # In lower case, the Kelvin sign would become a k and match somebody else's
             # address. So other letters than those of ASCII stay as they are.
             "email": email.lower() if email.isascii() else email,
-            # Require True: the string "false" is truthy.
-            "email_verified": claims.get("email_verified") is True,
+            # Some providers send a string, and "false" is truthy.
+            "email_verified": str(claims.get("email_verified")).lower() == "true",
         }
         return self.get_provider().sociallogin_from_response(
             request, {"id_token": person}

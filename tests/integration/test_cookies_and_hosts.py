@@ -9,11 +9,13 @@ import pytest
 from django.conf import settings as desk
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection as database
+from django.http.request import split_domain_port, validate_host
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from common.identifiers import uuid7
 from tests.factories import make_connection, make_message, make_person
+from tests.markup import leads_to
 from tests.signing import PASSWORD
 
 OVER_HTTPS = "https://countersign.example.com"
@@ -86,6 +88,38 @@ def test_cookies_are_kept_from_scripts_and_other_hosts_and_only_the_own_origin_m
         assert cookie["path"] == "/"
         assert cookie["samesite"] == "Lax"
         assert cookie["domain"] == ""
+
+
+def test_address_of_the_desk_may_be_written_in_other_ways_than_browsers_do(
+    settings_of,
+):
+    for url, origin in (
+        ("https://Desk.Example.com:443", "https://desk.example.com"),
+        ("http://desk.example.com:80/", "http://desk.example.com"),
+        ("http://[FD00::1]:8000", "http://[fd00::1]:8000"),
+        ("https://b\u00fccher.example:8443", "https://xn--bcher-kva.example:8443"),
+    ):
+        found = settings_of(url, ALLOWED_HOSTS="127.0.0.1")
+        assert found["CSRF_TRUSTED_ORIGINS"] == [origin]
+        host, _ = split_domain_port(origin.partition("//")[2])
+        assert validate_host(host, found["ALLOWED_HOSTS"]), url
+
+
+def test_second_press_of_the_sign_in_button_leads_to_the_same_page(reviewer):
+    client = Client(enforce_csrf_checks=True)
+    page = client.get("/accounts/login/", {"next": "/history/"}).text
+    posted = {
+        "login": reviewer.email,
+        "password": PASSWORD,
+        "next": "/history/",
+        "csrfmiddlewaretoken": re.search('token" value="([^"]+)', page)[1],
+    }
+    for _ in range(2):
+        assert leads_to(client.post("/accounts/login/", posted)) == "/history/"
+    posted["next"] = "https://evil.example/"
+    assert leads_to(client.post("/accounts/login/", posted)) == "/queue/"
+    client.cookies.pop(desk.SESSION_COOKIE_NAME)
+    assert client.post("/accounts/login/", posted).status_code == 403
 
 
 def test_desk_that_others_can_reach_never_shows_debug_pages(settings_of):

@@ -111,7 +111,8 @@ def test_way_to_the_provider_carries_state_nonce_and_a_challenge_and_nothing_fro
     assert all(len(query[name]) >= 16 for name in ("state", "nonce", "code_challenge"))
     assert set(query["scope"].split()) == {"openid", "profile", "email"}
     assert "prompt" not in query
-    assert query["redirect_uri"] == f"http://testserver{BACK}"
+    # Not the host of this request: a proxy may have changed it.
+    assert query["redirect_uri"] == f"http://127.0.0.1:8000{BACK}"
     # A link of another site asks first, and a signed-in person is sent to the provider
     # again.
     elsewhere = client.get(BEGIN, headers={"Sec-Fetch-Site": "cross-site"})
@@ -209,7 +210,7 @@ def test_address_that_only_looks_the_same_links_nobody(issuer, reviewer):
     for claims in (
         {"email": "\N{KELVIN SIGN}im@yourteam.example"},
         {"email": ["kim@yourteam.example"]},
-        {"email": "kim@yourteam.example", "email_verified": "true"},
+        {"email": "kim@yourteam.example", "email_verified": "false"},
         {"email": "kim@yourteam.example", "email_verified": 1},
     ):
         assert issuer.come_in(Client(), sub="A", **claims).status_code == 403, claims
@@ -221,7 +222,8 @@ def test_address_that_only_looks_the_same_links_nobody(issuer, reviewer):
         issuer.answers["/userinfo"] = {
             "sub": sub,
             "email": " Kim@YourTeam.example",
-            "email_verified": True,
+            # As some providers write it.
+            "email_verified": "true",
         }
         assert issuer.come_in(Client(), **without).status_code == status, sub
 

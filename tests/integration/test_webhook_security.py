@@ -333,6 +333,7 @@ def test_what_came_unencrypted_through_the_proxy_is_refused_and_not_redirected(
     settings.HTTPS = True
     for trusted, scheme, status in (
         ("127.0.0.1", "http", 403),
+        ("127.0.0.1", "HTTP, https", 403),
         ("127.0.0.1", "https", 200),
         ("192.0.2.1", "http", 200),
     ):

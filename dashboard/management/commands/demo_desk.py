@@ -158,17 +158,10 @@ def _connect(stored: dict[str, str]) -> None:
 
 
 # The events that the demo's channel #mail-log is notified about.
-_LOGGED = (
-    "email.sent",
-    "email.delivered",
-    "email.bounced",
-    "email.complained",
-    "email.failed",
-    "email.refused",
-    "connection.failing",
-    "connection.paused",
-    "connection.recovered",
-)
+_LOGGED = """
+    email.sent email.delivered email.bounced email.complained email.failed email.refused
+    connection.failing connection.paused connection.recovered
+""".split()
 
 
 def _make_destinations(hook_secret: str) -> None:

@@ -45,15 +45,7 @@ _JUST_STARTED = Finding(
 )
 # Kinds of items that need no person while the desk does not run, or has only just
 # started.
-_ONLY_WHILE_RUNNING = (
-    "stalled",
-    "overdue",
-    "unread",
-    "connection",
-    "silent",
-    "late",
-    "ledger",
-)
+_ONLY_WHILE_RUNNING = "stalled overdue unread connection silent late ledger".split()
 # Exit statuses.
 ACT = 2
 NOT_EXAMINED = 3
