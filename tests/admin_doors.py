@@ -7,7 +7,7 @@ from tests.doors_of import A, Button, ConfirmedButton, Door, R, U, nothing
 
 ADMIN = (A,)
 NEW = "a gannet counts slow wagons"
-PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
+PASSWORDS = {"old": "correct horse battery", "password": NEW, "password_again": NEW}
 DESTINATION = {
     "name": "Ops",
     "url": EXAMPLE,

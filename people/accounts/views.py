@@ -8,10 +8,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
-from django.contrib.auth.password_validation import (
-    password_validators_help_texts,
-    validate_password,
-)
+from django.contrib.auth.password_validation import password_validators_help_texts
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -30,8 +27,9 @@ from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
 from people.roles import grants_of, target_of
 from people.sign_in.reauthentication import (
+    NameField,
+    NewPasswordForm,
     PasswordField,
-    PersonForm,
     limited,
     reauthenticated,
 )
@@ -49,13 +47,7 @@ from people.sign_in.sessions import end_session as end
 class NameForm(forms.Form):
     """The person's display name."""
 
-    name = forms.CharField(
-        max_length=80,
-        error_messages={
-            "required": "Enter your name.",
-            "max_length": "Keep the name under 80 characters.",
-        },
-    )
+    name = NameField(max_length=80)
 
 
 class TimeZoneForm(forms.Form):
@@ -99,12 +91,12 @@ class AwayForm(forms.Form):
         return cleaned
 
 
-class PasswordForm(PersonForm):
+class PasswordForm(NewPasswordForm):
     """The old password once and the new one twice."""
 
     old = PasswordField(missing="Enter your current password.")
-    new = PasswordField(missing="Enter a new password.")
-    again = PasswordField(missing="Repeat the new password.")
+
+    field_order = ("old",)
 
     def clean_old(self) -> str:
         old = str(self.cleaned_data["old"])
@@ -113,18 +105,10 @@ class PasswordForm(PersonForm):
         return old
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        new = cleaned.get("new")
-        again = cleaned.get("again")
-        if new and again and new != again:
-            self.add_error("again", "The two passwords are not the same.")
-        if new and new == cleaned.get("old"):
-            self.add_error("new", "This is your current password. Choose another one.")
-        elif new:
-            try:
-                validate_password(new, self.person)
-            except forms.ValidationError as error:
-                self.add_error("new", error)
+        cleaned = super().clean()
+        if cleaned.get("password", "") == cleaned.get("old"):
+            sentence = "This is your current password. Choose another one."
+            self.add_error("password", sentence)
         return cleaned
 
 
@@ -207,7 +191,7 @@ def own_password(request: DeskRequest) -> HttpResponse:
         if form.is_valid():
             changed = profile.change_password(
                 actor=request.actor,
-                password=form.cleaned_data["new"],
+                password=form.cleaned_data["password"],
                 this_key=str(request.session.session_key),
             )
             renew_session(request, with_password_of=changed)

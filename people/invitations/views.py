@@ -12,7 +12,6 @@ from allauth.account.internal.flows.login import record_authentication
 from django import forms
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -41,7 +40,11 @@ from people.invitations.links import (
 )
 from people.models import Person
 from people.roles import ROLES_TO_GIVE, GrantTargetForm, role_words, targets_to_give
-from people.sign_in.reauthentication import PasswordField, PersonForm, reauthenticated
+from people.sign_in.reauthentication import (
+    NameField,
+    NewPasswordForm,
+    reauthenticated,
+)
 
 
 class InviteForm(GrantTargetForm):
@@ -50,7 +53,7 @@ class InviteForm(GrantTargetForm):
     email = forms.CharField(
         max_length=254, error_messages={"required": "Enter the address to invite."}
     )
-    name = forms.CharField(required=False, max_length=80)
+    name = NameField(required=False, max_length=80)
     roles = forms.MultipleChoiceField(
         choices=ROLE_CHOICES, error_messages=same_error("Choose at least one role.")
     )
@@ -75,31 +78,10 @@ class InviteForm(GrantTargetForm):
         }
 
 
-class NewPasswordForm(PersonForm):
-    """A new password, typed twice to catch a typing error."""
-
-    password = PasswordField(missing="Choose a password.")
-    password_again = PasswordField(missing="Repeat the password.")
-
-    def clean_password(self) -> str:
-        password = str(self.cleaned_data["password"])
-        validate_password(password, self.person)
-        return password
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        again = cleaned.get("password_again")
-        if again is not None and cleaned.get("password", again) != again:
-            self.add_error("password_again", "The two passwords are not the same.")
-        return cleaned
-
-
 class JoinForm(NewPasswordForm):
     """The name and password of a person who joins."""
 
-    name = forms.CharField(
-        max_length=80, error_messages={"required": "Enter your name: others see it."}
-    )
+    name = NameField(max_length=80)
 
     field_order = ("name", "password", "password_again")
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Self
+from unicodedata import normalize
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
@@ -115,6 +116,17 @@ class Person(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password and normalize("NFC", raw_password))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Whether this is the password. Keyboards write some letters in one character
+        or in two; older passwords were stored as they were typed.
+        """
+        check = super().check_password
+        typed = raw_password or ""
+        return any(map(check, {normalize("NFC", typed), typed}))
 
     @property
     def initials(self) -> str:

@@ -17,6 +17,7 @@ from base64 import b32encode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import quote, urlencode
 
 from allauth.account.internal.flows.login import get_authentication_records
@@ -59,7 +60,7 @@ def app_uri(secret: str, *, email: str) -> str:
 
 
 def is_code(code: str) -> bool:
-    """Whether this looks like an app's code: six digits, which may contain spaces."""
+    """Whether this looks like an app's code: six digits."""
     return _digits(code) != ""
 
 
@@ -110,9 +111,15 @@ def use_code(*, person_id: int, code: str) -> Authenticator | None:
 
 
 def _digits(code: str) -> str:
-    digits = "".join(code.split())
-    is_code = len(digits) == DIGITS and digits.isascii() and digits.isdecimal()
-    return digits if is_code else ""
+    digits = _letters(code)
+    is_code = len(digits) == DIGITS and digits.isdecimal()
+    return f"{int(digits):0{DIGITS}}" if is_code else ""
+
+
+def _letters(code: str) -> str:
+    # What people paste and keyboards write may have blanks, dashes, invisible and wide
+    # characters.
+    return "".join(filter(str.isalnum, normalize("NFKC", code)))
 
 
 APP = Authenticator.Type.TOTP
@@ -402,9 +409,7 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
     """Use up one of the person's codes; return whether it was valid. If it is used
     twice at the same moment, only one use succeeds.
     """
-    plain = "".join(
-        character for character in code.upper() if character.isalnum()
-    ).translate(_READ_AS)
+    plain = _letters(code).upper().translate(_READ_AS)
     if len(plain) != _CODE_LENGTH:
         return False
     unused = RecoveryCode.objects.filter(person=person, used_at=None)

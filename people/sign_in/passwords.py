@@ -15,15 +15,9 @@ MIN_GUESSES = 10**12
 # password.
 _MAX_JUDGED = 72
 # Words that somebody who attacks this desk would try.
-_OF_THE_DESK = (
-    "countersign",
-    "countersigned",
-    "multimail",
-    "passwort",
-    "passphrase",
-    "reviewer",
-    "admin",
-)
+_OF_THE_DESK = """
+    countersign countersigned multimail passwort passphrase reviewer admin
+""".split()
 
 
 class GuessablePasswordValidator:

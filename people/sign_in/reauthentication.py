@@ -28,6 +28,7 @@ from allauth.core import ratelimit
 from allauth.core.internal.ratelimit import get_cache_key, parse_rates
 from django import forms
 from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
 from django.core.cache import cache
 from django.db import transaction
 from django.http import (
@@ -44,6 +45,7 @@ from django.views.decorators.http import require_safe
 from audit.recording import record
 from common.encryption import decrypt, encrypt
 from common.pages import DeskRequest, View, require_get_or_post
+from rendering.invisibles import stripped
 
 
 def limited(action: str) -> Callable[[View], View]:
@@ -111,6 +113,19 @@ class PasswordField(forms.CharField):
         super().__init__(strip=False, max_length=MAX_PASSWORD, error_messages=messages)
 
 
+class NameField(forms.CharField):
+    """A person's name, in which something can be seen."""
+
+    default_error_messages = {
+        "required": "Enter your name: others see it.",
+        "max_length": "Keep the name under 80 characters.",
+    }
+
+    def to_python(self, value: Any) -> str:
+        name = super().to_python(value) or ""
+        return name if stripped(name).strip() else ""
+
+
 class PersonForm(forms.Form):
     """A form that is checked against one person's account."""
 
@@ -129,6 +144,25 @@ class ConfirmForm(PersonForm):
         if not self.person.check_password(password):
             raise forms.ValidationError("This is not your password.")
         return password
+
+
+class NewPasswordForm(PersonForm):
+    """A new password, typed twice to catch a typing error."""
+
+    password = PasswordField(missing="Choose a password.")
+    password_again = PasswordField(missing="Repeat the password.")
+
+    def clean_password(self) -> str:
+        password = str(self.cleaned_data["password"])
+        validate_password(password, self.person)
+        return password
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        again = cleaned.get("password_again")
+        if again is not None and cleaned.get("password", again) != again:
+            self.add_error("password_again", "The two passwords are not the same.")
+        return cleaned
 
 
 def is_recently_authenticated(request: HttpRequest) -> bool:

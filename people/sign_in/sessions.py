@@ -58,8 +58,9 @@ _CLEANUP_BATCH = 500
 # The first of these texts that a User-Agent contains names the browser or the system.
 _BROWSERS = table_pairs(
     """
-Edg/ | Edge
+Edg | Edge
 OPR/ | Opera
+OPT/ | Opera
 SamsungBrowser/ | Samsung Internet
 Firefox/ | Firefox
 FxiOS/ | Firefox

@@ -19,6 +19,7 @@ from gateway.models import Email
 from gateway.states import Direction
 from outgoing.guarded import Answer
 from people.sign_in.adapters import AccountAdapter
+from tests.signing import PASSWORD
 
 ANA = "ana@acme.example"
 DANA = "dana@northwind.example"
@@ -193,6 +194,13 @@ def test_what_proxies_write_of_a_client_is_read(rf, settings):
         assert AccountAdapter().get_client_ip(request) == "0.0.0.0", name
     request = rf.get("/", headers={"X-Forwarded-Proto": "https, http"})
     assert request.is_secure()
+
+
+def test_what_people_type_at_the_sign_in_is_read(client, reviewer):
+    for typed in (reviewer.email.upper(), f" {reviewer.email}\u00a0"):
+        answer = client.post("/accounts/login/", {"login": typed, "password": PASSWORD})
+        assert answer.status_code == 302, typed
+        client.post("/accounts/logout/")
 
 
 def test_slack_took_a_card_only_if_it_says_so(monkeypatch):

@@ -38,6 +38,8 @@ from tests.signing import give_app, resume
 NEW = "new@yourteam.example"
 PASSWORD = "a gannet counts slow wagons"
 TYPED = {"password": PASSWORD, "password_again": PASSWORD}
+# A name of which nothing can be seen.
+BLANK = {"name": "\u200b\u3164 \u2800"}
 ANYBODY = Actor(kind="anonymous", id="", label="somebody", surface="web")
 
 
@@ -94,7 +96,12 @@ def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(
     # Opening it changes nothing.
     says(guest.get(path), 200, NEW, "Ida Lindqvist")
     assert Entry.objects.count() == entries
-    for wrong in (dict.fromkeys(TYPED, "short"), {"password_again": "x"}, {"name": ""}):
+    for wrong in (
+        dict.fromkeys(TYPED, "short"),
+        {"password_again": "x"},
+        {"name": ""},
+        BLANK,
+    ):
         says(post(path, guest, **wrong), 422, 'aria-invalid="true"')
     assert leads_to(post(path, guest)) == "/"
     nora = Person.objects.get(email=NEW)

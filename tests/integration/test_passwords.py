@@ -1,8 +1,11 @@
 """Which passwords are accepted (line 44), and changing one's own."""
 
 import re
+from unicodedata import normalize
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -57,7 +60,7 @@ def errors_of(password, person):
 
 
 def change(client, **fields):
-    typed = {"old": OLD, "new": NEW, "again": NEW, **fields}
+    typed = {"old": OLD, "password": NEW, "password_again": NEW, **fields}
     return client.post("/people/me/password/", typed)
 
 
@@ -76,7 +79,9 @@ def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
     long = "vQ7kz Rw2mLp9xTd" * 16
     assert errors_of(long[:11], reviewer)
     assert errors_of(long[:12], reviewer) == []
-    assert change(sign_in(reviewer), new=long, again=long).status_code == 302
+    assert (
+        change(sign_in(reviewer), password=long, password_again=long).status_code == 302
+    )
 
 
 def test_password_can_be_pasted_and_filled_in_by_a_program(desk):
@@ -86,6 +91,28 @@ def test_password_can_be_pasted_and_filled_in_by_a_program(desk):
         for field in fields:
             assert re.search(r'autocomplete="(current|new)-password"', field)
             assert not re.search(r"onpaste|oncopy|readonly", field)
+
+
+def test_no_browser_fills_a_secret_with_the_password_of_the_desk():
+    pages = [
+        page.read_text() for page in (settings.BASE_DIR / "templates").rglob("*.html")
+    ]
+    fields = re.findall(r'type="password"[^>]*>', "".join(pages))
+    assert len(fields) > 10
+    for field in fields:
+        # Browsers ignore "off" here.
+        assert re.search(r'autocomplete="(current|new)-password"', field), field
+
+
+def test_password_is_the_same_in_one_character_or_in_two(reviewer):
+    one, two = (normalize(form, "Grüße aus Köln am Rhein") for form in ("NFC", "NFD"))
+    for stored, typed in ((one, two), (two, one), (two, two)):
+        reviewer.set_password(stored)
+        assert reviewer.check_password(typed)
+    # One that was stored before it was normalized.
+    reviewer.password = make_password(two)
+    assert reviewer.check_password(two)
+    assert not reviewer.check_password(two[:-1])
 
 
 def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_another_id(
@@ -114,10 +141,10 @@ def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
     client = sign_in(reviewer)
     for field, value, sentence in (
         ("old", "not this", "not your current password"),
-        ("again", "something else", "not the same"),
-        ("new", OLD, "current password"),
+        ("password_again", "something else", "not the same"),
+        ("password", OLD, "current password"),
     ):
-        answer = change(client, **{"again": value, field: value})
+        answer = change(client, **{"password_again": value, field: value})
         says(answer, 422, sentence)
         assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', answer.text)
         assert NEW not in answer.text
@@ -125,5 +152,7 @@ def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
     assert reviewer.check_password(OLD)
     assert is_in(client)
     long = "vQ7kz Rw2mLp9xTd" * 16 + "x"
-    form = PasswordForm({"old": OLD, "new": long, "again": long}, person=reviewer)
+    form = PasswordForm(
+        {"old": OLD, "password": long, "password_again": long}, person=reviewer
+    )
     assert "at most 256" in first_error(form)[1]

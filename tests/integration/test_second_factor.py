@@ -38,7 +38,7 @@ from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 from tests.passkeys import Device
-from tests.signing import code_now, give_app, resume, sign_in
+from tests.signing import SECRET, code_now, give_app, resume, sign_in
 from tests.walk import PATHS
 
 # Public pages, and pages for setting up a factor or signing out.
@@ -100,6 +100,23 @@ def test_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(
     sign_in(other, reviewer)
     for used in (code, code_now()):
         assert other.post(STEP, {"code": used}).status_code == 422
+
+
+def test_codes_are_read_as_they_are_pasted_and_as_keyboards_write_them(
+    client, reviewer
+):
+    give_app(reviewer)
+    code = code_now()
+    wide = code.translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
+    arabic = code.translate({ord("0") + digit: 0x660 + digit for digit in range(10)})
+    for typed in (f"{code[:3]}-{code[3:]}", f"\u200e{code}\u200b", wide, arabic):
+        read = app_codes.counter_of(SECRET, typed, after=0)
+        assert app_codes.is_code(typed), typed
+        assert read == app_codes.counter_of(SECRET, code, after=0), typed
+    assert not app_codes.is_code(f"{code}0")
+    stored = make_recovery_codes(actor=actor_of(reviewer))[0]
+    wide = "".join(chr(ord(sign) + 0xFEE0) for sign in stored)
+    assert use_recovery_code(person=reviewer, actor=actor_of(reviewer), code=wide)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -483,6 +500,16 @@ def test_answer_counts_once_in_its_session_soon_and_from_this_origin(
             assert is_in(client) is is_first
             client.post("/accounts/logout/")
         assert Entry.objects.of_action("person.signed_in").count() == told + 1
+
+
+def test_passkey_signs_in_behind_a_proxy_that_changes_the_port_of_the_host(
+    device, settings
+):
+    settings.PUBLIC_URL = "http://localhost:8443"
+    for origin, is_accepted in ((settings.PUBLIC_URL, True), (ELSEWHERE[1], False)):
+        client = browser()
+        post(client, PASSKEY, device.use(options_of(client, PASSKEY), origin=origin))
+        assert is_in(client) is is_accepted, origin
 
 
 def test_passkey_of_somebody_else_signs_nobody_else_in(device, second_reviewer):

@@ -26,6 +26,7 @@ from people.sign_in.sessions import (
     LONGEST,
     NOTED_EVERY,
     SessionStore,
+    device_name,
     end_sessions,
     is_signed,
     sessions_of,
@@ -128,6 +129,16 @@ def test_use_is_written_down_once_in_some_minutes_unless_a_page_asks_by_itself(
     assert noted.expire_date - before.expire_date >= NOTED_EVERY
     client.get("/history/")
     assert row_of(client).expire_date == noted.expire_date
+
+
+def test_browsers_are_named_as_their_makers_name_them():
+    for agent, name in (
+        ("(Linux; Android 10; K) Chrome/126.0 Mobile Safari/537.36 EdgA/126.0", "Edge"),
+        ("(iPhone; CPU iPhone OS 17_5) Version/17.0 EdgiOS/126.0 Safari/605.1", "Edge"),
+        ("(iPhone; CPU iPhone OS 17_5) OPT/4.7 Mobile/15E148 Safari/604.1", "Opera"),
+    ):
+        system = "Android" if "Android" in agent else "iPhone"
+        assert device_name(f"Mozilla/5.0 {agent}") == f"{name} on {system}"
 
 
 def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(
@@ -257,6 +268,12 @@ def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
             "203.0.113.9",
         ),
         (["192.0.2.1", "192.0.2.7"], "192.0.2.7", "192.0.2.7"),
+        (["::FFFF:192.0.2.1"], "203.0.113.9", "203.0.113.9"),
+        (
+            ["192.0.2.1", "2001:DB8::7"],
+            "203.0.113.9, 2001:db8:0::7",
+            "203.0.113.9",
+        ),
         (["192.0.2.1"], "", "192.0.2.1"),
     ):
         settings.TRUSTED_PROXIES = proxies
@@ -311,7 +328,11 @@ def test_guessing_from_within_a_session_is_limited_by_person(
     }
     guesses = (
         ("/accounts/reauthenticate/", {"password": "wrong"}, 2),
-        ("/people/me/password/", {"old": "wrong", "new": "x", "again": "x"}, 1),
+        (
+            "/people/me/password/",
+            {"old": "wrong", "password": "x", "password_again": "x"},
+            1,
+        ),
     )
     for path, fields, most in guesses:
         for _ in range(most):
