@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cache
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -139,6 +140,18 @@ def read_raw(response: requests.Response, size: int) -> bytes:
     return bytes(response.raw.read(size, decode_content=False))
 
 
+def seconds_asked(retry_after: object) -> float | None:
+    """Return how many seconds an answer asks to wait, by a number or a date; None if it
+    has neither.
+    """
+    text = str(retry_after)
+    if text.replace(".", "", 1).isdecimal():
+        return float(text)
+    with suppress(ValueError):
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    return None
+
+
 class _Adapter(HTTPAdapter):
     """Gives the library requests one connection to one address, and sends the path as
     it was written: requests would resolve `..` in it.
@@ -176,8 +189,18 @@ class _Adapter(HTTPAdapter):
         super().close()
 
 
+class _Response(HTTPResponse):
+    # What comes before the answer, such as 103 Early Hints, is skipped like a 100, the
+    # only one that the library skips.
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, 100 if status in (102, 103) else status, reason
+
+
 class _Connection(HTTPConnection):
     """Connects only to addresses that are allowed, and writes the request in one piece."""
+
+    response_class = _Response
 
     def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -14,7 +14,9 @@ def origin_of(url: str) -> str:
     for a port that is no number.
     """
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    # The dot at the end of a whole name changes nothing.
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 

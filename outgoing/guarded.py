@@ -6,10 +6,12 @@ answer are limited.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import requests
 from django.conf import settings
+from urllib3.exceptions import HTTPError
 
 from common import exchange as http
 from common.origins import origin_of
@@ -81,16 +83,12 @@ def request(
             method, url, headers=headers, body=body, limits=limits
         ) as response:
             read = bytearray()
-            try:
+            # The status is known, so a body that does not end is enough as far as it is.
+            with suppress(http.TimedOut, HTTPError, OSError):
                 while len(read) < most and (
                     chunk := http.read_raw(response, most - len(read))
                 ):
                     read += chunk
-            except http.TimedOut as error:
-                # The time is over while the body still arrives: the part received so
-                # far is enough, since the status is known.
-                if error.by_silence:
-                    raise
             return Answer(response.status_code, response.headers, bytes(read))
     except http.PrivateAddress as error:
         raise DeliveryError(

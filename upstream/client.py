@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from common.exchange import Deadline
+from common.exchange import Deadline, seconds_asked
 from upstream import errors
 from upstream.events import storable, written_time
 from upstream.refused_fields import OF_A_DECISION, refused_fields
@@ -407,10 +407,9 @@ def _error_for(answer: Answer, parsed: Json | None) -> errors.UpstreamError:
     if message := str(body.get("error") or "")[:300]:
         sentence = f"MultiMail answered {status}: {message}"
     if status == 429:
-        header = answer.headers.get("Retry-After", "")
+        seconds = seconds_asked(answer.headers.get("Retry-After"))
         return errors.Throttled(
-            sentence,
-            retry_after=min(float(header), 3600) if header.isdecimal() else 30.0,
+            sentence, retry_after=30.0 if seconds is None else min(seconds, 3600.0)
         )
     if parsed is None and status != 401:
         # MultiMail's errors are JSON. This one comes from a proxy, which does not know

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from common.mail_addresses import split_addresses
 from common.references import with_reported
 from common.tables import table_pairs
 from common.unique_keys import DuplicateKey, unique_keys
@@ -211,7 +212,7 @@ class _Reader:
 
     def addresses(self, *keys: str) -> tuple[str, ...]:
         value = self.find(*keys)
-        items = value.split(",") if isinstance(value, str) else value
+        items = split_addresses(value) if isinstance(value, str) else value
         if items is None:
             return ()
         if not isinstance(items, list) or not all(
@@ -229,8 +230,8 @@ class _Reader:
 
 
 def read_time(value: Any) -> datetime | None:
-    """Return a time given as ISO text or as an epoch in seconds or milliseconds; None
-    for anything else.
+    """Return a time given as ISO text or as an epoch in seconds, milli-, micro- or
+    nanoseconds; None for anything else.
 
     A time before 2000 is refused: no message is that old, and PostgreSQL could store a
     time before the year 1 in UTC, which Python could not read again.
@@ -243,9 +244,9 @@ def read_time(value: Any) -> datetime | None:
             )
         else:
             number = float(value)
-            parsed = datetime.fromtimestamp(
-                number / 1000 if number > 1e11 else number, UTC
-            )
+            for _ in range(3):
+                number = number / 1000 if number > 1e11 else number
+            parsed = datetime.fromtimestamp(number, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return None
     return parsed if parsed.year >= 2000 else None

@@ -3,7 +3,6 @@ admin entered, makes one request with a time limit, and removes secrets from the
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from django.conf import settings
 
 from alerts.channels.base import DestinationGone, RetryLater
+from common.exchange import seconds_asked
 from common.origins import origin_of
 from outgoing.guarded import Answer, DeliveryError, request
 
@@ -108,19 +108,14 @@ def json_object(answer: Answer) -> dict[str, Any]:
     """Return the JSON object in the body; an empty one if there is none."""
     try:
         result = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return result if isinstance(result, dict) else {}
 
 
 def retry_after(answer: Answer) -> float:
     """Return how many seconds a 429 asks to wait: at least 1, at most 3,600, and 30 if it
-    does not give a number.
+    does not say.
     """
-    try:
-        seconds = float(answer.headers.get("Retry-After", ""))
-    except ValueError:
-        return _USUAL_WAIT
-    return (
-        min(max(seconds, 1.0), _LONGEST_WAIT) if math.isfinite(seconds) else _USUAL_WAIT
-    )
+    seconds = seconds_asked(answer.headers.get("Retry-After"))
+    return _USUAL_WAIT if seconds is None else min(max(seconds, 1.0), _LONGEST_WAIT)

@@ -7,9 +7,13 @@ How each call to MultiMail is bounded: tests/unit/test_upstream_wire.py.
 import contextlib
 import socket
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
+from alerts.channels import requests
 from common.origins import is_public, origin_of
 from outgoing import guarded
 from outgoing.guarded import DeliveryError, request
@@ -18,11 +22,30 @@ from upstream import errors
 from upstream.admin import AdminClient
 from upstream.hosts import HOSTED, not_allowed_reason
 
+# Answers byte for byte. After the last one the server keeps the connection open.
+RAW = {
+    "/early-hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 None\r\n\r\n",
+    "/short": b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nfin",
+    "/no-last-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfin\r\n",
+    "/silent": b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nfin",
+}
+
 
 class Answers(Handler):
+    retry_after = ""
+
+    def do_GET(self):  # noqa: N802
+        self.reply(429, {}, **{"Retry-After": self.retry_after})
+
     def do_POST(self):  # noqa: N802
         self.body()
-        if self.path == "/redirect":
+        if self.path in RAW:
+            self.wfile.write(RAW[self.path])
+            self.close_connection = True
+            if self.path == "/silent":
+                # Until the client closes the connection.
+                self.connection.recv(1)
+        elif self.path == "/redirect":
             self.reply(302, Location="http://169.254.169.254/latest/meta-data/")
         elif self.path in ("/drip-head", "/drip-body"):
             self.drip(
@@ -144,6 +167,25 @@ def test_endpoint_that_drips_or_says_nothing_is_cut_off(server):
         origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DeliveryError, match=r"within 0.2 seconds|ReadTimeout"):
             post(origin, allow=[origin], limit=0.2)
+
+
+def test_answer_counts_by_its_final_status_however_its_body_ends(server, monkeypatch):
+    monkeypatch.setattr(guarded, "READ_TIMEOUT", 0.3)
+    for path in RAW:
+        status = post(f"{server}{path}", allow=[server]).status
+        assert status == (204 if path == "/early-hints" else 200), path
+
+
+def test_wait_may_be_a_number_or_a_date(server, settings, monkeypatch):
+    settings.OUTGOING_ALLOW = [server]
+    soon = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
+    for text, seconds in (("2.5", 2.5), (soon, 600), ("soon", 30), ("nan", 30)):
+        monkeypatch.setattr(Answers, "retry_after", text)
+        with pytest.raises(errors.Throttled) as caught:
+            AdminClient(base_url=server, key="mm_x", within=5.0).ask("GET", "/")
+        answer = guarded.Answer(429, CaseInsensitiveDict({"Retry-After": text}), b"")
+        found = (caught.value.retry_after, requests.retry_after(answer))
+        assert found == pytest.approx((seconds, seconds), rel=0.1), text
 
 
 OURS = "http://127.0.0.1:8001"

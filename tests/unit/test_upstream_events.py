@@ -37,6 +37,12 @@ def test_empty_list_of_recipients_hides_no_other_spelling():
     assert found.to == ("a@b.example",)
 
 
+def test_comma_in_a_name_parts_no_recipients():
+    text = '"Doe, Jo" <jo@x.example>, a@b.example'
+    found = event(event="bounce", message_id="01E", to=text)
+    assert found.to == ('"Doe, Jo" <jo@x.example>', "a@b.example")
+
+
 def test_times_are_read_in_every_form_and_what_is_none_or_cannot_be_stored_reads_as_none():
     forms = [
         "2026-11-20T10:00:00Z",
@@ -44,6 +50,8 @@ def test_times_are_read_in_every_form_and_what_is_none_or_cannot_be_stored_reads
         1795168800,
         "1795168800",
         1795168800000,
+        1795168800000000,
+        1795168800000000000,
     ]
     assert [read_time(value) for value in forms] == [
         datetime(2026, 11, 20, 10, tzinfo=UTC)
