@@ -47,6 +47,16 @@ COLUMNS = tuple(
     details hash seal
     """.split()
 )
+# In characters. Excel's cells hold 32,767 UTF-16 units, and puts more into others; one
+# character can be two units, or need an apostrophe.
+MAX_CELL = 16_000
+CUT = "(Cut: a spreadsheet's cell holds no more. The whole is in the export as JSON Lines.)"
+# Control characters as visible signs: at some, programs end the file. Then those that
+# turn the direction of what follows.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"}
+_PICTURES |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+# Signs at which some programs end a line of JSON.
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 # Details that have their own column in a CSV file.
 _OWN = frozenset({"actor", "address", "subject", "reason"})
 
@@ -111,7 +121,7 @@ class Format:
             line.hash,
             seal or "",
         )
-        return csv_row(cells)
+        return csv_row(_in_cell(one) if isinstance(one, str) else one for one in cells)
 
     def broken(self, sentence: str) -> str:
         """Return the last line of an incomplete file, which does not look like an entry."""
@@ -122,7 +132,13 @@ class Format:
 
 
 def _json_line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return f"{line.translate(_LINE_ENDS)}\n"
+
+
+def _in_cell(text: str) -> str:
+    text = text.translate(_PICTURES)
+    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}… {CUT}"
 
 
 class ExportForm(forms.Form):

@@ -95,16 +95,11 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Without intermediate steps, and without entries that repeat another entry of
         the same act.
         """
-        steps = (
-            "message.fetched",
-            "message.served",
-            "decision.recorded",
-            "decision.calling",
-            "decision.applied",
-            "approval.recorded",
-            "alert.delivered",
-        )
-        return self.exclude(action__in=steps)
+        steps = """
+        message.fetched message.served alert.delivered approval.recorded
+        decision.recorded decision.calling decision.applied
+        """
+        return self.exclude(action__in=steps.split())
 
     def without_technical(self) -> Self:
         """Without technical entries. Uses the index entry_shown."""

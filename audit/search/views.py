@@ -33,7 +33,7 @@ from common.time_zones import zone_name
 SHOWN = 6
 # The filters for which the search form has fields.
 _IN_FORM: dict[str, Any] = dict.fromkeys(
-    ("text", "to", "by", "action", "surface", "fingerprint", "since", "until"), ""
+    "text to by action surface fingerprint since until".split(), ""
 )
 
 

@@ -167,16 +167,7 @@ _CONTENT = (
     "{what:words}[ ({mark:code})][: “{subject}”][, from {sender}][, to {to}][, cc {cc}][, bcc {bcc}]"
     "[, replies to {reply_to}][, with {attachments}][, to be sent at {send_at}]."
 )
-_CONTENT_FIELDS = (
-    "subject",
-    "sender",
-    "to",
-    "cc",
-    "bcc",
-    "reply_to",
-    "attachments",
-    "send_at",
-)
+_CONTENT_FIELDS = "subject sender to cc bcc reply_to attachments send_at".split()
 
 
 def _what_was_sent(entries: Sequence[Entry]) -> Iterator[Sentence]:

@@ -20,7 +20,7 @@ REASONS = {
     """,
     "it is typed into a field, or cut before: at most 20,000 characters": """
         alerts.channels.discord.channel alerts.channels.discord.embeds
-        alerts.channels.discord.replies alerts.channels.slack
+        alerts.channels.slack alerts.channels.signed_webhook common.csv_rows
         alerts.channels.discord.run_command alerts.models.destinations
         approvals.collaboration approvals.examination
         approvals.policy_rules.playground approvals.standing.views audit.search.filters common.durations

@@ -112,19 +112,36 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
     # A spreadsheet reads the recorded value as text.
     assert rows[0]["subject"] == "'=1+1"
     assert json.loads(rows[0]["details"]) == {"other": "=1+1"}
-    assert harmless("a; b-c") == "a; b-c"
+    for text in ("a; b-c", "5 marks", "Order 77", "May I", "2 of 3 pm"):
+        assert harmless(text) == text
     # Spreadsheets would show another number, or a date.
-    for text in ("0012", "1-2", "3/4", "12E5", "1.10", "10:30", "'7", "4471 "):
+    for text in (
+        "0012", "1-2", "3/4", "12E5", "1.10", "10:30", "'7", "4471 ", "MAR1", "Sept 2", "5 May 2026", "$5", "(500)",
+        "50%", "€ 1.200,50", "10:30 am", "5 p",
+    ):  # fmt: skip
         assert harmless(text) == f"'{text}"
         assert without_escapes(f"'{text}") == text
     assert csv_row((7, "2 of 3", "2026-11-20T08:00")) == "7,2 of 3,2026-11-20T08:00\r\n"
-    # Programs that split at semicolons or tabs begin other cells there.
-    for text in ("a; -1", 'a;"+1"', "a\t \ufeff＝1", ";'=1", "'=1", " =1"):
-        cells = re.split(r"[;\t]", harmless(text))
+    # Programs that split at semicolons, tabs or line ends begin other cells there.
+    for text in (
+        "a; -1", 'a;"+1"', "a\t \ufeff＝1", ";'=1", "'=1", " =1", "a\r\n=1", "a\n '@x", "a\r+1", "a\u2028-1",
+    ):  # fmt: skip
+        cells = re.split(r"[;\t\r\n\u2028]", harmless(text))
         assert not [
             one for one in cells if one.strip('\ufeff "').startswith(FORMULA)
         ], text
         assert without_escapes(harmless(text)) == text
+
+
+def test_programs_neither_end_a_file_early_nor_part_a_line_or_a_cell(auditor):
+    text = "one\x1atwo\u202e.exe\x85three\u2028four " + "\U0001f600" * 20_000
+    record("message.opened", actor=worker("x"), details={"reason": text})
+    (row,) = rows_of(whole(auditor, "action=message.opened", "csv"))
+    assert row["reason"].startswith("one␚two\ufffd.exe\x85three\u2028four \U0001f600")
+    assert row["reason"].endswith(f"… {exports.CUT}")
+    assert len(row["reason"].encode("utf-16-le")) // 2 <= 32_767
+    (line,) = whole(auditor).splitlines()
+    assert json.loads(line)["details"]["reason"] == text
 
 
 def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details(
