@@ -23,7 +23,7 @@ MAX_READ = 200
 # In UTF-16 units: a field takes 1,024, and a line such as "and 12 more" follows.
 _MAX_LINES = 980
 # The card has the colour of the most serious state.
-_WORST_FIRST = ("orange", "amber", "violet", "rose", "blue", "plain", "green")
+_WORST_FIRST = "orange amber violet rose blue plain green".split()
 _RISKS = {"high": "high risk", "notice": "notice"}
 
 

@@ -65,14 +65,15 @@ _GONE = """
 no_service no_service_id no_team team_disabled invalid_token action_prohibited
 no_active_hooks invalid_auth not_authed account_inactive token_revoked token_expired
 missing_scope channel_not_found channel_is_archived is_archived not_in_channel
-no_permission org_login_required posting_to_general_channel_denied restricted_action
-access_denied ekm_access_denied user_not_found
+no_permission org_login_required posting_to_general_channel_denied user_not_found
+access_denied ekm_access_denied messages_tab_disabled not_allowed_token_type
 """.split()
 _CARD_FIXED = {"cant_update_message", "edit_window_closed"}
 _REFUSED = """
 invalid_payload invalid_blocks invalid_blocks_format msg_too_long msg_blocks_too_long
-no_text too_many_attachments invalid_arguments invalid_json
+no_text too_many_attachments invalid_arguments invalid_json invalid_attachments
 """.split()
+_RIGHTS = re.compile("permission|restricted|denied|disabled")
 _RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 # Block Kit's limits, in characters.
 MAX_HEADER = 150
@@ -83,7 +84,9 @@ MAX_URL = 3000
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # In formatted text these signs cannot be escaped, so signs that look like them replace
 # them.
-_LOOKALIKES = str.maketrans({"*": "∗", "_": "＿", "~": "∼", "`": "ˋ"})
+_LOOKALIKES = str.maketrans("*_~`", "∗＿∼ˋ")
+# The colon that begins the name of an emoji.
+_EMOJI = re.compile(r":(?=[\w+'-]+:)")
 _HALF_ENTITY = re.compile(r"&[a-z]{0,3}…$")
 
 
@@ -94,7 +97,7 @@ class Mrkdwn(Markup):
         return cut_entities(visible(text[: 8 * limit]).translate(_ENTITIES), limit)
 
     def literal(self, text: str, limit: int = MAX_SHORT) -> str:
-        return self.plain(text, limit).translate(_LOOKALIKES)
+        return _EMOJI.sub("∶", self.plain(text, limit)).translate(_LOOKALIKES)
 
     def bold(self, text: str) -> str:
         return f"*{text}*"
@@ -147,10 +150,11 @@ def short_body(body: dict[str, Any]) -> dict[str, Any]:
 
 def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a body with these blocks. Notifications show `text`, in which Slack makes
-    no links or mentions of its own.
+    no links, mentions or formatting of its own.
     """
     return {
         "text": text,
+        "mrkdwn": False,
         "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
@@ -371,8 +375,10 @@ def _failure(answer: Answer, error: str, logged_answer: str) -> Exception:
         return CardGone(
             "Somebody deleted the card in Slack.", status=404, answer=logged_answer
         )
-    # A 403 without a word of Slack's is a proxy's.
-    if error in _GONE or status in (401, 404, 410) or (error and status == 403):
+    # The longer words name what a channel restricts. A refusal without a word of Slack's
+    # is a proxy's.
+    is_gone = error in _GONE or error.startswith("restricted_action")
+    if is_gone or (error and status in (401, 403, 404, 410)):
         if status == 200:
             # The Web API answers 200 to everything, so the word is turned into the
             # status that a webhook would have got, for the wording of a test's result.
@@ -381,7 +387,7 @@ def _failure(answer: Answer, error: str, logged_answer: str) -> Exception:
             elif error in ("channel_not_found", "not_in_channel"):
                 status = 404
             else:
-                status = 403 if "permission" in error else 401
+                status = 403 if _RIGHTS.search(error) else 401
         return DestinationGone(
             f"{sentence} It does not accept posts there.",
             status=status,

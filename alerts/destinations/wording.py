@@ -2,7 +2,7 @@
 description contains a secret with which somebody could post.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,29 +13,30 @@ from alerts.channels import channel_of
 from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
 from common.actors import Actor
+from common.tables import table_pairs
 from mirror.models import Connection, Mailbox
 
-TO_PEOPLE: Mapping[str, str] = {
-    Destination.Privacy.MINIMAL: "Only that there is a message. No subject; addresses are masked.",
-    Destination.Privacy.HEADERS: "Subject, addresses, who started it, and findings. Never the text.",
-    Destination.Privacy.FULL: "The same, and the beginning of the text. For channels where everybody may read it.",
-}
-TO_PROGRAMS: Mapping[str, str] = {
-    Destination.Privacy.MINIMAL: "Which message, and its outcome: no subject, addresses masked, no names.",
-    Destination.Privacy.HEADERS: "Subject, addresses, who decided and why, the sender's metadata. Never the text.",
-    Destination.Privacy.FULL: "The same, and the text. For programs that may have all mail.",
-}
+TO_PEOPLE = table_pairs("""
+minimal | Only that there is a message. No subject; addresses are masked.
+headers | Subject, addresses, who started it, and findings. Never the text.
+full | The same, and the beginning of the text. For channels where everybody may read it.
+""")
+TO_PROGRAMS = table_pairs("""
+minimal | Which message, and its outcome: no subject, addresses masked, no names.
+headers | Subject, addresses, who decided and why, the sender's metadata. Never the text.
+full | The same, and the text. For programs that may have all mail.
+""")
 
-_PEOPLE_IN_SHORT: Mapping[str, str] = {
-    Destination.Privacy.MINIMAL: "Only that there is a message; addresses are masked",
-    Destination.Privacy.HEADERS: "Subject, addresses and trigger, never the text",
-    Destination.Privacy.FULL: "Subject, addresses, trigger, and the beginning of the text",
-}
-_PROGRAMS_IN_SHORT: Mapping[str, str] = {
-    Destination.Privacy.MINIMAL: "Which message, and its outcome; addresses are masked",
-    Destination.Privacy.HEADERS: "Subject, addresses, decision and metadata, never the text",
-    Destination.Privacy.FULL: "Subject, addresses, decision, metadata, and the text",
-}
+_PEOPLE_IN_SHORT = table_pairs("""
+minimal | Only that there is a message; addresses are masked
+headers | Subject, addresses and trigger, never the text
+full | Subject, addresses, trigger, and the beginning of the text
+""")
+_PROGRAMS_IN_SHORT = table_pairs("""
+minimal | Which message, and its outcome; addresses are masked
+headers | Subject, addresses, decision and metadata, never the text
+full | Subject, addresses, decision, metadata, and the text
+""")
 
 
 def privacy_summary(destination: Destination) -> str:

@@ -100,6 +100,24 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(
     assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
 
 
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        ((429, {"Retry-After": "600"}, b"error code: 1015"), 600),
+        ((429, {}, {"code": 0, "message": "You are being blocked."}), 60),
+    ],
+)
+def test_block_of_this_server_stops_all_channels(
+    connection, discord, destination, answer, seconds
+):
+    other = discord.destination(2, actions=HELD)
+    discord.next["1"] = [answer]
+    make_message(connection)
+    assert drain(destination_id=destination.pk) == "0 tried, then asked to wait"
+    assert drain(destination_id=other.pk) == "0 tried, then not due"
+    assert seconds_left(other) == pytest.approx(seconds, rel=0.5)
+
+
 @pytest.mark.slow
 def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
     discord.bucket_limit = (2, 0.2)
@@ -143,10 +161,13 @@ def test_destination_that_is_gone_is_called_once_and_delays_no_other(
     connection, discord
 ):
     gone = {
-        status: discord.destination(status, actions=HELD) for status in (401, 403, 404)
+        status: discord.destination(status, actions=HELD)
+        for status in (400, 401, 403, 404)
     }
     for status in gone:
-        discord.next[str(status)] = [(status, {}, {"code": 10015})]
+        # A forum takes no post without a thread.
+        code = 220001 if status == 400 else 10015
+        discord.next[str(status)] = [(status, {}, {"code": code})]
     discord.destination(2, actions=HELD)
     for _ in range(2):
         make_message(connection)
@@ -156,7 +177,7 @@ def test_destination_that_is_gone_is_called_once_and_delays_no_other(
         assert f"Discord answered {status}" in destination.switched_off_because
         assert len(discord.of(status)) == 1
     assert len(discord.of(2, 200)) == 2
-    assert Entry.objects.of_action("destination.switched_off").count() == 3
+    assert Entry.objects.of_action("destination.switched_off").count() == 4
 
 
 def die_after_the_post(monkeypatch, destination):
@@ -281,6 +302,9 @@ def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
                 ([(400, {}, {"code": 160005})] * 2, ["POST"], "closed (code 160005)"),
                 ([(403, {}, {"code": 40333})], [], "before Discord read"),
                 ([(403, {}, "<title>Attention Required!</title>")], [], "before Discord read"),
+                ([(404, {}, b"<title>Not Found</title>")], [], "before Discord read"),
+                ([(401, {}, b"<title>Sign in</title>")], [], "before Discord read"),
+                ([(500, {}, b"[" * 50_000)], [], "Discord answered 500"),
             )
         ],
     ],

@@ -293,6 +293,19 @@ def test_each_response_of_a_program_has_its_outcome(message, receiver):
             assert len(receiver.posts) == 1
 
 
+def test_answer_that_repeats_the_address_is_stored_without_its_secrets(
+    message, receiver
+):
+    destination = to_webhook(receiver.url)
+    destination.url = f"{receiver.url}/e/hidden-part?key=also-hidden&a=1"
+    destination.save()
+    receiver.status = 500
+    receiver.body = rb"Error 1 at e\/hidden-part?key=also-hidden&amp;a=1"
+    delivery = tell(destination, message, "message.sent")
+    deliver(delivery_id=delivery.pk)
+    assert again(delivery).answer == r"Error 1 at e\/…?key=…&amp;a=1"
+
+
 def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_nowhere(
     message, receiver, caplog
 ):

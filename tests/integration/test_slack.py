@@ -155,7 +155,10 @@ def test_what_was_revoked_or_archived_is_switched_off_and_recorded(
     make_message(connection)
     for error, destination, answer in (
         ("no_service", by_hook, (404, {}, "no_service")),
-        ("is_archived", by_bot, (200, {}, {"ok": False, "error": "is_archived"})),
+        *[
+            (error, by_bot, (200, {}, {"ok": False, "error": error}))
+            for error in ("is_archived", "restricted_action_read_only_channel")
+        ],
     ):
         with rolled_back():
             Delivery.objects.exclude(destination=destination).delete()
@@ -176,7 +179,22 @@ def test_failure_is_tried_again_and_a_refused_card_is_shortened(
     assert deliver_due() == ["delivered"]
     [short] = standin.posts.values()
     assert short["blocks"] == []
+    # Slack would format the subject in it.
+    assert short["mrkdwn"] is False
+    for status in (401, 404, 410):
+        make_message(connection)
+        standin.next = [(status, {}, "<title>Not Found</title>")]
+        assert deliver_due() == ["postponed"], status
+        assert deliver_due() == ["delivered"]
     assert short["text"].endswith("Open the message on the desk.")
+
+
+def test_colons_make_no_emoji_of_others_text():
+    shown = Mrkdwn().literal(
+        "parser.js:100:14 :wave::+1: at 10:30, see https://x.example"
+    )
+    assert not re.search(r":[\w+-]+:", shown)
+    assert "at 10:30, see https://x.example" in shown
 
 
 @given(

@@ -161,6 +161,15 @@ def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_wait
     assert "on its way" not in str(entry.details)
 
 
+def test_recipients_may_have_names(desk, discord):
+    names = (
+        '"Reyes, Dana" <dana@northwind.example>; Max Orr <max@x.example> a@b.example'
+    )
+    assert run(make_command("sendemail", **{**MESSAGE, "to": names})) == "done"
+    expected = ["dana@northwind.example", "max@x.example", "a@b.example"]
+    assert Email.objects.get().to == expected
+
+
 def test_who_commanded_it_may_not_approve_it_and_is_proved(
     desk, discord, ana, second_reviewer
 ):
@@ -278,6 +287,8 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
 
     discord.status = 404
     row = make_command("pending")
+    assert run(row) == "postponed"
+    change_row(row, attempts=replies.MAX_UNKNOWN, next_attempt_at=Now())
     assert run(row) == "not answered"
     assert row.state == "failed"
     assert row.token == ""

@@ -95,7 +95,7 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
     discord.answers[PATH] = (200, {"id": "500"})
     assert post_heads() == 1
     seal()
-    discord.answers[PATH] = (404, {})
+    discord.answers[PATH] = (404, {"code": 10015})
     for _ in range(2):
         an_hour_passes()
         assert post_heads() == 0

@@ -19,12 +19,14 @@ NO_INNGEST = {
     f"http://127.0.0.1:8289/e/{KEY}": "OUTGOING_ALLOW",
     f"https://inn.gs.elsewhere.example/e/{KEY}": "not an address of Inngest",
 }
-PRIVATE = ("[::1]", "10.0.0.7", "localhost:8288", "metadata.internal", "intranet")
+PRIVATE = ("[::1]", "10.0.0.7", "localhost:8288", "metadata.internal.", "intranet")
 NO_WEBHOOK = {
     "http://hooks.example/in": "https://",
     **{f"https://{host}/in": "private network" for host in PRIVATE},
     "https://desk.yourteam.example/webhooks/": "the desk's own",
+    "https://desk.yourteam.example./webhooks/": "the desk's own",
     f"https://discord.com/api/webhooks/1/{KEY}": "Discord",
+    f"https://discord.com./api/webhooks/1/{KEY}": "Discord",
     INNGEST: "Inngest",
     "https://me:secret@hooks.example/in": "a user name",
 }

@@ -7,7 +7,6 @@ address or the bot's token.
 """
 
 import json
-import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -45,6 +44,7 @@ from alerts.channels.requests import (
     split_address,
 )
 from alerts.models import Destination
+from common.exchange import seconds_asked
 from common.origins import origin_of
 from common.sweeps import Duty, duty
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
@@ -61,6 +61,8 @@ FIXED = (*CLOSED, 50005, 30046)
 # A refusal of this server or program, before Discord looked at the request. A proxy's
 # refusal has no code.
 NOT_DISCORD = (None, 40333)
+# The channel takes no such posts: a forum without a thread, or no text channel.
+NOT_HERE = (220001, 50008, 50024)
 _LOGGED_HEADERS = (
     "Retry-After",
     "X-RateLimit-Global",
@@ -353,7 +355,9 @@ def _call_discord(
         raise RetryLater(
             "Discord asked to wait.",
             seconds=_wait_seconds(answer, result),
+            # Without Discord's number it is a block of this server's address.
             whole_service=result.get("global") is True
+            or "retry_after" not in result
             or "X-RateLimit-Global" in answer.headers,
             **answer_fields,
         )
@@ -368,12 +372,12 @@ def _call_discord(
         raise RetryLater(
             f"The thread in Discord is closed (code {code}).", **answer_fields
         )
-    if status == 403 and code in NOT_DISCORD:
+    if status in (401, 403, 404) and code in NOT_DISCORD:
         raise RetryLater(
-            "This server was refused before Discord read the request (403).",
+            f"This server was refused before Discord read the request ({status}).",
             **answer_fields,
         )
-    if status in (401, 403, 404):
+    if status in (401, 403, 404) or code in NOT_HERE:
         why = (
             "the bot may not post there"
             if target.is_bot
@@ -386,13 +390,8 @@ def _call_discord(
 
 
 def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:
-    # How long a 429 asks to wait, from its body or its header: at most a day; 5 seconds
+    # How long a 429 asks to wait, from its body or its header: at most a day; a minute
     # if it does not say.
-    for value in (result.get("retry_after"), answer.headers.get("Retry-After")):
-        try:
-            seconds = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            continue
-        if not math.isnan(seconds):
-            return min(max(seconds, 0.1), 86400.0)
-    return 5.0
+    asked = result.get("retry_after") or answer.headers.get("Retry-After")
+    seconds = seconds_asked(asked)
+    return 60.0 if seconds is None else min(max(seconds, 0.1), 86400.0)

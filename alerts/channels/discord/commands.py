@@ -27,6 +27,7 @@ from alerts.models import Interaction
 from approvals.desk_messages import desk_messages
 from approvals.models import CommandedMail
 from common.actors import Actor, Role
+from common.mail_addresses import split_addresses
 from mirror.models import Mailbox, Message
 from mirror.sync.account import without_refused
 from people.models import Person
@@ -295,7 +296,13 @@ def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:
 
 def send_email(command: Command) -> str:
     """/sendemail: send a new message, and return the answer."""
-    to = command.option("to").replace(",", " ").replace(";", " ").split()
+    # Blanks separate addresses too; what has no @ beside one in <> is its name.
+    to = [
+        word.strip("<>")
+        for part in split_addresses(command.option("to"))
+        for word in part.split()
+        if "@" in word or "<" not in part
+    ]
     subject = command.option("subject")
     body = command.option("body")
     if not to or not subject or not body:

@@ -179,17 +179,12 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
     """
     card = body["embeds"][0]
     line = card.get("description", "").partition("\n")[0]
-    line = re.sub(r"(?<!\\)\[([^\[\]\\]*+)\]\(https?://[^)\[]*+\)", r"\1", line)
     short_embed = {
         "title": _short(card.get("title", "")) or "A message",
         "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),
         "color": card["color"],
         "fields": [
-            {
-                "name": "Message ID",
-                "value": _short(one["value"]) or "—",
-                "inline": False,
-            }
+            one | {"value": _short(one["value"]) or "—"}
             for one in card.get("fields", ())
             if one["name"] == "Message ID"
         ],

@@ -7,7 +7,6 @@ one only sends the stored answer, and does not repeat the work.
 
 import json
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +23,7 @@ from alerts.models import Interaction
 from alerts.tasks import answer_interaction
 from approvals.decisions.forms import MAX_REASON
 from common.actors import Actor
+from common.exchange import seconds_asked
 from common.logs import traced
 from outgoing.guarded import Answer, DeliveryError, request
 from people.accounts.discord import offer_link
@@ -60,7 +60,9 @@ _ANSWERABLE = timedelta(minutes=14)
 # In seconds: the longest wait between two attempts, and after a 429 of Discord.
 MAX_PAUSE = 60.0
 _MAX_WAIT = 300.0
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+# How often the answer is tried again although Discord does not know its token: for some
+# seconds it may not know those that it just gave.
+MAX_UNKNOWN = 5
 
 # How many refusals of one account the ledger gets within a minute, so that nobody fills
 # it by pressing a button again and again. Every press is still answered.
@@ -306,9 +308,14 @@ def _edit_answer(interaction: Interaction, content: str) -> None:
             "Discord could not be reached."
         ) from None
     if answer.status == 429:
-        value = str(answer.headers.get("Retry-After", ""))
-        seconds = min(float(value), _MAX_WAIT) if _NUMBER.fullmatch(value) else None
-        raise TryAgain("Discord asked to wait.", seconds=seconds)
+        seconds = seconds_asked(answer.headers.get("Retry-After"))
+        raise TryAgain(
+            "Discord asked to wait.",
+            seconds=None if seconds is None else min(seconds, _MAX_WAIT),
+        )
     if not 200 <= answer.status < 300:
-        failure = NotAnswered if 400 <= answer.status < 500 else TryAgain
-        raise failure(f"Discord answered {answer.status} to the answer.")
+        is_early = answer.status == 404 and interaction.attempts < MAX_UNKNOWN
+        is_final = 400 <= answer.status < 500 and not is_early
+        raise (NotAnswered if is_final else TryAgain)(
+            f"Discord answered {answer.status} to the answer."
+        )
