@@ -37,14 +37,10 @@ MAX_ASKED = 12
 
 # The first and last letters of scripts that put no blanks between words: Thai and Lao,
 # Burmese, Khmer, Japanese and Chinese.
-_UNSPACED = (
-    ("\u0e00", "\u0eff"),
-    ("\u1000", "\u109f"),
-    ("\u1780", "\u17ff"),
-    ("\u3040", "\u30ff"),
-    ("\u3400", "\u9fff"),
-    ("\U00020000", "\U0003ffff"),
-)
+_UNSPACED = [
+    ends.split("-")
+    for ends in "\u0e00-\u0eff \u1000-\u109f \u1780-\u17ff \u3040-\u30ff \u3400-\u9fff \U00020000-\U0003ffff".split()
+]
 # Characters that have a meaning in a quoted word.
 _ESCAPED = str.maketrans({"'": "''", "\\": "\\\\"})
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from common.fingerprint import Content
+from common.tables import table_pairs
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,15 @@ FAULTS: Mapping[str, str] = {
 }
 
 # Letters of a domain, and what can be mistaken for them.
-_LOOKALIKES = (
-    ("m", "rn"),
-    ("w", "vv"),
-    ("l", "1"),
-    ("o", "0"),
-    ("i", "l"),
-    ("e", "ee"),
-    ("a", "aa"),
-)
+_LOOKALIKES = table_pairs("""
+m | rn
+w | vv
+l | 1
+o | 0
+i | l
+e | ee
+a | aa
+""")
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|€|\$|£)"
 _NUMBER = r"(?:[0-9]{1,3}(?:[.,'\u2019][0-9]{3})+|[0-9]{1,9})(?:[.,][0-9]{2})?"
 # A number with its currency before or after it. No percentage, no part of a number.
@@ -87,7 +88,7 @@ def _recipient(content: Content, rng: random.Random) -> Made:
         name_part, at, domain = address.rpartition("@")
         real_domain = domain.rstrip(">").lower()
         label, _, rest = real_domain.partition(".")
-        fitting = [pair for pair in _LOOKALIKES if pair[0] in label]
+        fitting = [pair for pair in _LOOKALIKES.items() if pair[0] in label]
         if (
             not at
             or not rest

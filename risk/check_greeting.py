@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from common.fingerprint import Content
+from common.tables import table_pairs
 from rendering import RenderedMessage
 from risk.addresses import bare_address, domain_of, everybody, shown_name
 from risk.findings import SHEET, Finding, RiskContext, finding, one_word, quoted
@@ -49,7 +50,15 @@ _END_OF_NAME = re.compile(r"[,!:;.?\n(–—|/&+]|\s-\s")
 _LETTER = {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ß": "s"}
 # How letters are spelled in addresses with two letters of ASCII.
 _TWO_LETTERS = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "å": "aa", "ø": "oe", "æ": "ae"}
+    table_pairs("""
+ä | ae
+ö | oe
+ü | ue
+ß | ss
+å | aa
+ø | oe
+æ | ae
+""")
 )
 
 # The salutation is searched only in the first lines of a message.

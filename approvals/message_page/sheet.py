@@ -30,6 +30,7 @@ from approvals.queue.filters import with_query
 from common.additions import text_part
 from common.fingerprint import Content
 from common.pages import DeskRequest, LenientForm
+from common.tables import table_pairs
 from mirror.models import Message, Revision
 from mirror.store import rendered_content
 from mirror.sync.reads import original_of
@@ -141,15 +142,15 @@ def _head(text: str) -> str:
 
 
 # The views of a message, by their names in the URL.
-WAYS = {
-    "rendered": "Rendered",
-    "text": "Text",
-    "parts": "HTML against text",
-    "source": "Source",
-    "original": "Original look",
-    "headers": "Headers",
-    "changes": "Changes",
-}
+WAYS = table_pairs("""
+rendered | Rendered
+text | Text
+parts | HTML against text
+source | Source
+original | Original look
+headers | Headers
+changes | Changes
+""")
 
 
 @dataclass(frozen=True)

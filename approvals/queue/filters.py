@@ -96,14 +96,14 @@ def as_number(at: datetime) -> int:
 _LARGEST = {"risk": 2**31 - 1, "key": 10**18}
 _LATEST = as_number(datetime(9999, 12, 31, tzinfo=UTC))
 
-TABS = {
-    "waiting": "Waiting",
-    "mine": "Mine",
-    "leaving": "Sending",
-    "unknown": "Unconfirmed",
-    "failed": "Failed",
-    "done": "Done",
-}
+TABS = table_pairs("""
+waiting | Waiting
+mine | Mine
+leaving | Sending
+unknown | Unconfirmed
+failed | Failed
+done | Done
+""")
 # Decided messages are shown newest first.
 NEWEST_FIRST = ("failed", "done")
 # "oldest" puts messages that are late for their review plan first.
@@ -112,14 +112,14 @@ ORDERS = {
     "riskiest": "Riskiest first",
     "soonest": "Soonest to expire",
 }
-GROUPS = {
-    "": "Floods only",
-    "alike": "Alike",
-    "thread": "Thread",
-    "run": "Run",
-    "trigger": "Started by",
-    "none": "Nothing",
-}
+GROUPS = table_pairs("""
+| Floods only
+alike | Alike
+thread | Thread
+run | Run
+trigger | Started by
+none | Nothing
+""")
 RISKS = {"high": "High", "notice": "Notice", "none": "No findings"}
 
 # The filters: parameter of the address to field of `Filters`.

@@ -67,17 +67,18 @@ usage | How much was sent and received.
 health | Whether the gateway works; needs no key.
 """)
 # The errors that every call can give: what each status means in this API.
-STATUSES = {
-    400: "The body cannot be read, or the request is invalid.",
-    401: "No key, or an invalid one.",
-    403: "The key may not do this, or a rule forbids it.",
-    404: "Not in this account, or not visible to this key.",
-    409: "The current state does not allow it; `code` says why.",
-    413: "The body is too large.",
-    422: "A field is missing or wrong; `field` names it.",
-    429: "Too many requests; wait for the seconds in `Retry-After`.",
-    503: "The database is not available; try again.",
-}
+_MEANINGS = table_pairs("""
+400 | The body cannot be read, or the request is invalid.
+401 | No key, or an invalid one.
+403 | The key may not do this, or a rule forbids it.
+404 | Not in this account, or not visible to this key.
+409 | The current state does not allow it; `code` says why.
+413 | The body is too large.
+422 | A field is missing or wrong; `field` names it.
+429 | Too many requests; wait for the seconds in `Retry-After`.
+503 | The database is not available; try again.
+""")
+STATUSES = {int(status): meaning for status, meaning in _MEANINGS.items()}
 
 
 class Document(OpenAPISchema):

@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from common.mail_addresses import compared, names_next_hop, patterns_for, read_pattern
+from common.tables import table_pairs
 from policy.calendars import Calendar, is_open
 
 
@@ -86,24 +87,24 @@ Calendars = Mapping[int, Calendar]
 
 
 # Where a message may have come from, and the words for it.
-ORIGINS = {
-    "agent": "an agent by API",
-    "discord": "a Discord command",
-    "edit": "an edit at the desk",
-    "received": "received mail",
-}
+ORIGINS = table_pairs("""
+agent | an agent by API
+discord | a Discord command
+edit | an edit at the desk
+received | received mail
+""")
 RISKS = ("notice", "high")
 # Families of attached files, and the words for them. A condition can also name a kind
 # of file, such as "pdf".
-FAMILIES = {
-    "image": "a picture",
-    "text": "a text file",
-    "document": "a document",
-    "archive": "an archive",
-    "program": "a program",
-    "media": "sound or film",
-    "other": "a file of another kind",
-}
+FAMILIES = table_pairs("""
+image | a picture
+text | a text file
+document | a document
+archive | an archive
+program | a program
+media | sound or film
+other | a file of another kind
+""")
 MOST_RECIPIENTS = 100_000
 MOST_TRIES = 1000
 # A whole top-level domain, such as "*.gov".

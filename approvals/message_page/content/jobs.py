@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from common.tables import table_pairs
 from parsing.jobs import json_job
 from risk.check_content import numbers
 
@@ -25,22 +26,24 @@ _SUM = re.compile(
     rf"|(?<![\w.,])(?:{_AMOUNT}) ?(?:%|percent\b|Prozent\b|pour cent\b|por ciento\b)",
     re.IGNORECASE,
 )
-_MONTHS = {
-    "january januar janvier enero jan": 1,
-    "february februar février fevrier febrero feb": 2,
-    "march märz mars marzo mar mär": 3,
-    "april avril abril apr": 4,
-    "may mai mayo": 5,
-    "june juni juin junio jun": 6,
-    "july juli juillet julio jul": 7,
-    "august août aout agosto aug": 8,
-    "september septembre septiembre sep sept": 9,
-    "october oktober octobre octubre oct okt": 10,
-    "november novembre noviembre nov": 11,
-    "december dezember décembre decembre diciembre dec dez": 12,
-}
+_MONTHS = """
+january januar janvier enero jan
+february februar février fevrier febrero feb
+march märz mars marzo mar mär
+april avril abril apr
+may mai mayo
+june juni juin junio jun
+july juli juillet julio jul
+august août aout agosto aug
+september septembre septiembre sep sept
+october oktober octobre octubre oct okt
+november novembre noviembre nov
+december dezember décembre decembre diciembre dec dez
+"""
 _MONTH_OF = {
-    word: number for words, number in _MONTHS.items() for word in words.split()
+    word: number
+    for number, line in enumerate(_MONTHS.splitlines())
+    for word in line.split()
 }
 _MONTH = "|".join(sorted(_MONTH_OF, key=len, reverse=True))
 _DATE = re.compile(
@@ -78,15 +81,15 @@ _PROMISE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
-_CODES = {
-    "€": "eur",
-    "$": "usd",
-    "£": "gbp",
-    "¥": "jpy",
-    "₹": "inr",
-    "euro": "eur",
-    "euros": "eur",
-}
+_CODES = table_pairs("""
+€ | eur
+$ | usd
+£ | gbp
+¥ | jpy
+₹ | inr
+euro | eur
+euros | eur
+""")
 # Runs of blanks are collapsed before matching, so that the patterns do not backtrack
 # over long runs.
 _BLANKS = re.compile(r"[^\S\n]+")
