@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 # In seconds: for connecting, and for each later step.
 # Servers that defend themselves against spam let strangers wait for their greeting.
 CONNECT_TIMEOUT = 15
-STEP_TIMEOUT = 10
+STEP_TIMEOUT = 20
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,29 @@ def connect(
             raise smtplib.SMTPNotSupportedError(
                 "the mail server does not offer STARTTLS"
             )
-    if (server.user + server.password).isascii():
-        if server.user:
-            smtp.login(server.user, server.password)
-        return smtp
+    if server.user:
+        _sign_in(smtp, server.user, server.password)
+    return smtp
+
+
+def _sign_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
+    if (user + password).isascii():
+        try:
+            smtp.login(user, password)
+        except smtplib.SMTPAuthenticationError:
+            # Some servers ask for the user again after AUTH LOGIN with the user.
+            smtp.login(user, password, initial_response_ok=False)
+        return
     # smtplib signs in with ASCII only. PLAIN takes UTF-8 (RFC 4616).
-    plain = f"\0{server.user}\0{server.password}".encode()
-    code, answer = smtp.docmd("AUTH", f"PLAIN {base64.b64encode(plain).decode()}")
+    plain, *both = (
+        base64.b64encode(text.encode()).decode()
+        for text in (f"\0{user}\0{password}", user, password)
+    )
+    takes_plain = "PLAIN" in smtp.esmtp_features.get("auth", "PLAIN").upper()
+    for step in [f"AUTH PLAIN {plain}"] if takes_plain else ["AUTH LOGIN", *both]:
+        code, answer = smtp.docmd(step)
     if code != 235:
         raise smtplib.SMTPAuthenticationError(code, answer)
-    return smtp
 
 
 def connection_error(url: str) -> str:

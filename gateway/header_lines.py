@@ -18,12 +18,12 @@ _LONGEST_WORD = 900
 
 
 class HeaderLines(EmailPolicy):
-    """The library's policy, except for what people wrote: Subject, and names."""
+    """The library's policy, for the headers of a part. It would encode long ids and links
+    in other headers.
+    """
 
     def fold(self, name: str, value: Any) -> str:
         """Return a header with its line ends."""
-        if name.lower() == "subject":
-            return self._lines(name, _readable(str(value)))
         if (people := getattr(value, "addresses", None)) is not None:
             written = []
             for one in people:
@@ -33,7 +33,9 @@ class HeaderLines(EmailPolicy):
                 address = quoted(one.addr_spec)
                 written.append(f"{shown} <{address}>" if shown else address)
             return self._lines(name, ", ".join(written))
-        return str(super().fold(name, value))
+        if name.lower().startswith("content-"):
+            return str(super().fold(name, value))
+        return self._lines(name, _readable(str(value)))
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """Return a header with its line ends, as bytes."""

@@ -102,7 +102,6 @@ def send_due(notice_id: str) -> str:
             sender,
             [notice.to],
             signed(message.as_bytes(), sender),
-            accept_partial=False,
             before_message=begin,
         )
     except smtp.LeaseLost:

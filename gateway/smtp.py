@@ -1,9 +1,9 @@
 """Delivers one message to the mail server, one SMTP step at a time, and says whether
 the server has it.
 
-Until the bytes of the message are sent, every failure means that the server has
-nothing. After that only the server's answer counts; without an answer nobody knows
-whether it has the message. Every step has a time limit. After a slow failure the
+Until the end of the message is sent, every failure means that the server has nothing.
+After that only the server's answer counts; without an answer nobody knows whether it
+has the message. Every step has a time limit. After a slow failure the
 process leaves the server alone for a while, so that a dead server does not slow down
 every message.
 """
@@ -12,7 +12,7 @@ import re
 import smtplib
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,13 +20,15 @@ from common.mail_addresses import quoted
 from common.smtp import Server, connect, limit
 from outgoing.backoff import retry_after_attempt
 
-# Seconds for the steps from the sender to the last recipient together, checked before
-# each recipient. The lease is checked once more before the message is sent.
-OPENING_TIMEOUT = 25
+# Seconds from connecting to the last recipient together, checked before each recipient.
+# The lease is checked once more before the message is sent.
+OPENING_TIMEOUT = 60
+# Further sessions for the recipients of a message, where a server takes some in each.
+MOST_SESSIONS = 10
 # Seconds to send all bytes of a large message over a slow line.
 MESSAGE_TIMEOUT = 60
 # Seconds to wait for the answer: servers scan and store before they answer.
-ANSWER_TIMEOUT = 30
+ANSWER_TIMEOUT = 60
 # Seconds between attempts: about two days in all, as mail servers retry. Then the
 # message fails.
 RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
@@ -40,20 +42,31 @@ _SIGN_IN = frozenset({530, 534, 535, 538})
 # and the content of the whole message.
 ENHANCED = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 _OF_RECIPIENT = re.compile(r"5\.(?:1\.(?![78]$)|2\.)")
+_OF_SIZE = re.compile(r"5\.(?:2\.3|3\.4)$")
 _OF_CONTENT = re.compile(r"5\.(?:[267]\.|3\.4$)")
 # The name that a server gives to a message that it took: "Ok 010f-0001", "OK id=...",
-# "Ok: queued as ...". It has a digit.
+# "Ok: queued as ...". It has a digit, and is no number: that would be the time.
 _QUEUED = re.compile(
-    r"\b(?:ok|queued as)[ :=]{1,3}(?:queued as )?(?:id=)?<?(?=[^\s>]{0,99}[0-9])([A-Z0-9][\w.+=-]{7,99})",
+    r"\b(?:ok|queued as)[ :=]{1,3}(?:queued as )?(?:id=)?<?"
+    r"(?=[^\s>]{0,99}[0-9])(?![0-9]{1,99}\b)([A-Z0-9][\w.+=-]{7,99})",
     re.IGNORECASE | re.ASCII,
 )
 # Without such a code: reply codes that are about the mailbox, unless the text is about
 # something else.
-ABOUT_MAILBOX = frozenset({550, 551, 553})
-OTHER_MATTERS = re.compile(
+_ABOUT_MAILBOX = frozenset({550, 551, 553})
+_OTHER_MATTERS = re.compile(
     r"relay|rcpthosts|polic|permi|prohibit|denied|deny|allow|spam|block|black|listed|reputation|auth|sender|\bfrom\b"
-    r"|spf|dkim|dmarc|limit|quota|full|rate|try again|tempor",
+    r"|spf|dkim|dmarc|limit|quota|full|rate",
     re.IGNORECASE,
+)
+# With any code: refusals that pass, or that the operator can end.
+_PASSING = re.compile(
+    r"send ?as|submission|sending|\bhour|daily|\brate\b|try again|tempor|authenticat",
+    re.IGNORECASE,
+)
+# Says that a recipient would be taken in another transaction.
+_ENOUGH = re.compile(
+    r"(?<![\d.])[45]\.5\.3(?![.\d])|too many recipients|per transaction", re.IGNORECASE
 )
 # Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
@@ -126,7 +139,7 @@ def hand_over(
     recipients: list[str],
     message: bytes,
     *,
-    accept_partial: bool,
+    accept_partial: bool = False,
     before_message: Callable[[], bool],
     envelope_id: str = "",
     named: Collection[str] = (),
@@ -134,40 +147,58 @@ def hand_over(
     """Deliver `message` to the mail server. `before_message` is called right before the
     bytes of the message are sent; if it returns False, they are not.
 
+    A server that takes only some recipients in one transaction gets it in several.
+
     With `accept_partial` False, a recipient that is refused for now makes the whole
     attempt fail, so that a later attempt gives nobody the message twice. It also fails
     if that leaves nobody of `named`, for whom the message is: the others get copies. If
     the server reports delivery, its reports repeat `envelope_id`. Raises HandoverFailed,
     FateUnknown or LeaseLost.
     """
-    with _session(server) as smtp:
-        began = time.monotonic()
-        # Nobody reads reports about mail without an id.
-        reports_delivery = bool(envelope_id) and server.dsn and smtp.has_extn("dsn")
-        options = ["RET=HDRS", f"ENVID={envelope_id}"] if reports_delivery else []
-        _step(smtp.mail(sender, options))
-        refused: Replies = {}
-        for recipient in recipients:
-            if time.monotonic() - began > OPENING_TIMEOUT:
-                raise HandoverFailed("the mail server is too slow")
-            written = quoted(recipient)
-            options_of_recipient = []
-            if reports_delivery:
-                # RFC 3461: `+` and `=` are written as their codes.
-                encoded = written.replace("+", "+2B").replace("=", "+3D")
-                options_of_recipient = [
-                    "NOTIFY=SUCCESS,FAILURE,DELAY",
-                    f"ORCPT=rfc822;{encoded}",
-                ]
-            code, text = _reply(smtp.rcpt(written, options_of_recipient))
-            if code // 100 != 2:
-                refused[recipient] = (code, text)
+    began = time.monotonic()
+    reports_delivery = False
+    refused: Replies = {}
+    # The sessions, and who gets the message in each.
+    groups: list[tuple[smtplib.SMTP, list[str]]] = []
+    # All are asked before anybody gets the message, so that a refusal for now can still
+    # delay it for all.
+    left = recipients
+    with ExitStack() as sessions:
+        while left:
+            try:
+                smtp = sessions.enter_context(_session(server))
+                # Nobody reads reports about mail without an id.
+                reports_delivery = bool(envelope_id) and smtp.has_extn("dsn")
+                options = [f"SIZE={len(message)}"] if smtp.has_extn("size") else []
+                if reports_delivery:
+                    options += ["RET=HDRS", f"ENVID={envelope_id}"]
+                _step(smtp.mail(sender, options))
+                replies = {}
+                for recipient in left:
+                    if time.monotonic() - began > OPENING_TIMEOUT:
+                        raise HandoverFailed("the mail server is too slow")
+                    replies[recipient] = _ask(smtp, recipient, reports_delivery)
+            except (HandoverFailed, smtplib.SMTPException, OSError) as error:
+                if not groups:
+                    raise
+                replies = dict.fromkeys(left, (421, str(error)))
+            taken: list[str] = []
+            left = []
+            for recipient, (code, text) in replies.items():
+                if code // 100 == 2:
+                    taken.append(recipient)
+                elif taken and len(groups) < MOST_SESSIONS and _ENOUGH.search(text):
+                    left.append(recipient)
+                else:
+                    refused[recipient] = (code, text)
+            if taken:
+                groups.append((smtp, taken))
         refused_for_now = [
             address
             for address, reply in refused.items()
-            if not _is_about_recipient(*reply)
+            if not is_about_recipient(*reply)
         ]
-        if len(refused) == len(recipients):
+        if not groups:
             code, text = next(iter(refused.values()))
             raise HandoverFailed(
                 f"{code} {text}", permanent=not refused_for_now, refused=refused
@@ -179,13 +210,28 @@ def hand_over(
                 f"{len(refused_for_now)} recipients are refused for now",
                 refused=refused,
             )
-        _step(smtp.docmd("DATA"), wanted=354)
+        for smtp, _ in groups:
+            _step(smtp.docmd("DATA"), wanted=354)
         if not before_message():
             raise LeaseLost
-        answer = _offer(smtp, message)
-        named_by_server = _QUEUED.search(answer)
-        relay_id = named_by_server[1] if named_by_server else ""
+        (smtp, _), *others = groups
+        relay_id = _offer(smtp, message)
+        for smtp, group in others:
+            try:
+                _offer(smtp, message)
+            except HandoverFailed as error:
+                # The first have the message, so that it is not tried again.
+                refused |= dict.fromkeys(group, (450, f"only others have it: {error}"))
         return HandoverResult(refused, reports_delivery, relay_id)
+
+
+def _ask(smtp: smtplib.SMTP, recipient: str, reports_delivery: bool) -> tuple[int, str]:
+    # Names a recipient to the server. Returns code and text of the reply.
+    written = quoted(recipient)
+    # RFC 3461: `+` and `=` are written as their codes.
+    encoded = written.replace("+", "+2B").replace("=", "+3D")
+    options = ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{encoded}"]
+    return _reply(smtp.rcpt(written, options if reports_delivery else ()))
 
 
 @contextmanager
@@ -203,16 +249,23 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
         raise HandoverFailed(f"{type(error).__name__}: {error}") from error
     finally:
         if smtp is not None:
-            smtp.close()
+            # An error here would make another session's `with` say that the server has
+            # nothing.
+            with suppress(OSError):
+                smtp.close()
 
 
 def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
     # Returns code and text of a reply. With 421 the server ends the session.
-    code, raw = reply
-    text = raw.decode("utf-8", "replace")
+    code, text = reply[0], _text(reply[1])
     if code == 421:
         raise HandoverFailed(f"421 {text}")
-    return code, text[:500]
+    return code, text
+
+
+def _text(raw: bytes) -> str:
+    # The database stores no U+0000.
+    return raw.decode("utf-8", "replace").replace("\0", "\ufffd")[:500]
 
 
 def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
@@ -220,49 +273,60 @@ def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
     code, text = _reply(reply)
     if code != wanted:
         # Before the message is sent, only its size can be known.
-        is_too_large = code == 552 or (code > 500 and "5.3.4" in text)
-        raise HandoverFailed(f"{code} {text}", permanent=is_too_large)
+        raise HandoverFailed(
+            f"{code} {text}", permanent=_is_final(code, text, _OF_SIZE, code == 552)
+        )
 
 
-def _is_about_recipient(code: int, text: str) -> bool:
+def _is_final(code: int, text: str, subject: re.Pattern[str], otherwise: bool) -> bool:
+    """Whether a refusal stays, however long we wait and whatever the operator does: its
+    enhanced code is about this subject. `otherwise` counts if it has none.
+    """
+    if code < 500 or code in _SIGN_IN or _PASSING.search(text):
+        return False
+    enhanced = ENHANCED.search(text)
+    return bool(subject.match(enhanced[0])) if enhanced else otherwise
+
+
+def is_about_recipient(code: int, text: str) -> bool:
     """Whether a refused recipient will always be refused. All else is about us, and
     the message waits until the operator or the server has repaired it.
     """
-    if code < 500:
-        return False
-    if enhanced := ENHANCED.search(text):
-        return bool(_OF_RECIPIENT.match(enhanced[0]))
-    return code == 552 or (code in ABOUT_MAILBOX and not OTHER_MATTERS.search(text))
+    is_about_mailbox = code in _ABOUT_MAILBOX and not _OTHER_MATTERS.search(text)
+    return _is_final(code, text, _OF_RECIPIENT, code == 552 or is_about_mailbox)
 
 
 def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
-    """Send the bytes of the message and return the text of the answer. Raises
-    FateUnknown if none comes, or HandoverFailed.
+    """Send the bytes of the message and return the server's name for it. Raises
+    FateUnknown if no answer comes, or HandoverFailed.
     """
     # A dot at the beginning of a line is doubled.
     data = (b"\n" + message).replace(b"\n.", b"\n..")[1:]
     end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+    failure: type[Exception] = HandoverFailed
     try:
         limit(smtp, MESSAGE_TIMEOUT)
-        smtp.send(data + end)
+        smtp.send(data)
+        # Without this end, no server takes a message.
+        failure = FateUnknown
+        smtp.send(end)
         limit(smtp, ANSWER_TIMEOUT)
-        code, text = smtp.getreply()
+        reply = smtp.getreply()
     except (smtplib.SMTPException, OSError) as error:
-        raise FateUnknown(
+        raise failure(
             f"{type(error).__name__} after the message was offered"
         ) from error
+    code, reason = reply[0], _text(reply[1])
     if code // 100 not in (2, 4, 5):
         raise FateUnknown(f"The answer to the message was unusable: {code}")
-    reason = text.decode("utf-8", "replace")[:500]
     if code >= 400:
-        # Whether it refuses the message for good, because of its size or content.
-        enhanced = ENHANCED.search(reason)
-        is_about_content = not enhanced or bool(_OF_CONTENT.match(enhanced[0]))
-        is_permanent = code >= 500 and code not in _SIGN_IN and is_about_content
-        raise HandoverFailed(f"{code} {reason}", permanent=is_permanent)
+        raise HandoverFailed(
+            f"{code} {reason}", permanent=_is_final(code, reason, _OF_CONTENT, True)
+        )
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
-    return reason
+    named_by_server = _QUEUED.search(reason)
+    return named_by_server[1] if named_by_server else ""
 
 
 def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:

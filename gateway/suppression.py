@@ -33,7 +33,7 @@ _UNSUBSCRIBED = "unsubscribed: the recipient wants no more mail, so it was not s
 # Enhanced codes (RFC 3463) of an address that is gone: no such mailbox, no such domain,
 # bad syntax, moved away, no mail taken; mailbox disabled. Not 5.1.7 and 5.1.8, which
 # are about the sender, nor 5.1.0, which may be about anything.
-_GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+_GONE = frozenset("5.1.1 5.1.2 5.1.3 5.1.6 5.1.10 5.2.1".split())
 
 _SALT = "gateway.unsubscribe"
 
@@ -42,11 +42,10 @@ def says_gone(code: int, text: str) -> bool:
     """Whether a server's refusal of a recipient means that the address does not exist
     or is disabled for good.
     """
-    if not 500 <= code <= 599:
+    if not smtp.is_about_recipient(code, text):
         return False
-    if enhanced := smtp.ENHANCED.search(text):
-        return enhanced[0] in _GONE
-    return code in smtp.ABOUT_MAILBOX and not smtp.OTHER_MATTERS.search(text)
+    enhanced = smtp.ENHANCED.search(text)
+    return enhanced[0] in _GONE if enhanced else code != 552
 
 
 def suppress_gone(email: Email, refused: smtp.Replies) -> None:

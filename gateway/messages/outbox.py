@@ -129,7 +129,7 @@ def _attempt(email: Email) -> str:
             signed(message, email.from_address),
             accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
             before_message=partial(_checkpoint, email, has_return_address=server.dsn),
-            envelope_id=envelope_id(email),
+            envelope_id=envelope_id(email) if server.dsn else "",
             named=[one for one in email.addressees() if one not in suppressed],
         )
     except smtp.LeaseLost:

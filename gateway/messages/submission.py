@@ -266,8 +266,8 @@ def _changed_meanwhile(email: Email) -> Conflict:
     )
 
 
-# Short enough to stay on one header line: a folded or encoded id would not match.
-_MESSAGE_ID = re.compile(r"<(?![^<>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
+# A folded or encoded id would not match.
+_MESSAGE_ID = re.compile(r"<(?![^<>]*=\?)[!-;=?-~]{1,298}>", re.ASCII)
 MAX_REFERENCES = 20
 _MOST_SUBJECT = 998
 # The prefix Re: of a subject, also in the form Re[2]:.

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import re
 import smtplib
+import socket
+import struct
+import threading
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -41,6 +44,9 @@ class MailServer:
     mood: str = "ok"
     accepts: str = "250 OK"
     refuse: dict[str, str] = field(default_factory=dict)
+    # How many recipients it takes in a transaction, and its reply to the others.
+    most: int = 1_000
+    too_many: str = ""
     taken: list[Any] = field(default_factory=list)
     seen: int = 0
     mails: int = 0
@@ -65,6 +71,8 @@ class MailServer:
     async def handle_RCPT(  # noqa: N802
         self, server, session, envelope, address, options
     ):
+        if len(envelope.rcpt_tos) >= self.most:
+            return self.too_many
         if address in self.refuse:
             return self.refuse[address]
         envelope.rcpt_tos.append(address)
@@ -129,6 +137,30 @@ class AnyPort(Controller):
         assert self.server is not None
         self.port = self.server.sockets[0].getsockname()[1]
         super()._trigger_server()
+
+
+@contextlib.contextmanager
+def scripted(*answers):
+    """Run a server for one session, which answers its lines one after the other with
+    these. Then it resets the connection. Yield its port and the lines.
+    """
+    lines = []
+
+    def serve():
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rwb") as stream:
+            for answer in (b"220 mx.example", *answers):
+                stream.write(answer + b"\r\n")
+                stream.flush()
+                lines.append(stream.readline().strip())
+            now = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1], lines
+        thread.join(10)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,18 @@
 is sent twice, and `hold_all` holds back what was not approved after it.
 """
 
+import base64
+import itertools
+import smtplib
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as modern
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,20 +23,24 @@ from django.db.models.functions import Now
 from django.test import TestCase
 from django.utils import timezone
 
-from common.smtp import Server, connect, connection_error
+from common.smtp import STEP_TIMEOUT, Server, connect, connection_error
 from gateway import header_lines, smtp, tasks
+from gateway.header_lines import POLICY
 from gateway.messages import outbox
 from gateway.messages.content import AI_DISCLOSURE
+from gateway.messages.submission import reply_fields
 from gateway.models import (
     AuditLogEntry,
     Email,
     Mailbox,
+    Suppression,
     Webhook,
 )
-from gateway.states import Mode, Status
+from gateway.models.emails import OUTBOX_LEASE
+from gateway.states import Direction, Mode, Status
 from parsing.client import ParserUnavailable
 from tests.factories import change_row
-from tests.integration.gateway.servers import mail_server
+from tests.integration.gateway.servers import mail_server, scripted
 from tests.integration.gateway.world import (
     add_sandbox_keys,
     catch_tasks,
@@ -79,6 +91,33 @@ def test_content_type_of_a_file_leaves_with_its_parameters(world, mail_server):
         ("text/csv", {"charset": "utf-8"}),
         ("text/plain", {"note": "a; b"}),
     ]
+
+
+def test_long_ids_links_and_names_of_files_are_sent_whole():
+    link = f"<https://desk.acme.example/{'unsubscribe/' * 20}>"
+    for sign in ("x", "😀"):
+        parent = Email(
+            direction=Direction.OUTBOUND,
+            to=[DANA],
+            message_id_header=f"<{'a' * 260}@northwind.example>",
+        )
+        reply = reply_fields(parent)
+        message = EmailMessage(policy=POLICY)
+        message["In-Reply-To"] = reply["in_reply_to"]
+        message["References"] = f"<b@x.example> {reply['references']}"
+        message["List-Unsubscribe"] = link
+        name = sign * 250 + ".pdf"
+        message.set_content("Hello", charset="utf-8")
+        message.add_attachment(
+            b"", maintype="application", subtype="pdf", filename=name
+        )
+        written = message.as_bytes()
+        assert max(map(len, written.splitlines())) <= 998
+        for whole in (parent.message_id_header, link):
+            assert whole.encode() in written
+        read = message_from_bytes(written, policy=modern)
+        (file,) = read.iter_attachments()
+        assert (file.get_filename(), file.get_content()) == (name, b"")
 
 
 def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
@@ -216,6 +255,9 @@ def test_name_that_the_server_gives_to_a_message_is_kept(free, mail_server):
         "250 Ok 010f0193-0001": "010f0193-0001",
         "250 2.0.0 Ok: queued as 4XyZ1234": "4XyZ1234",
         "250 OK id=1t2abc-000abc-1X": "1t2abc-000abc-1X",
+        "250 2.0.0 OK ef6e1f86a16411ef8a5442010a7c0015": "ef6e1f86a16411ef8a5442010a7c0015",
+        # Google names the time first.
+        "250 2.0.0 OK  1731389794 ffacd0b85a97d-381ed97 - gsmtp": "",
         "250 OK": "",
         "250 2.0.0 OK, delivered quickly": "",
     }.items():
@@ -249,6 +291,16 @@ ABOUT_US = (
     "554 5.7.1 blocked",
     "550 5.4.5 Daily sending quota exceeded",
     "450 5.1.1 try again",
+    "550 5.2.1 The user you write to is receiving mail at a rate that prevents more",
+)
+# Refusals of a message that say nothing about it.
+ABOUT_US_AT_THE_END = (
+    "554 5.2.252 SendAsDenied; ana@acme.example not allowed to send as bo@acme.example",
+    "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+    "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException",
+    "554 5.7.0 The limit on outgoing messages was exceeded. Try again later.",
+    "550 mail rejected: exceeded hour limit",
+    "550 5.7.515 Access denied, acme.example lacks the required authentication level",
 )
 
 
@@ -276,9 +328,201 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, 
             assert mail_server.taken == []
     mail_server.mood = "ok"
     mail_server.refuse = {}
+    for reply in ABOUT_US_AT_THE_END:
+        with undone():
+            mail_server.accepts = reply
+            assert leave(email) == "put off", reply
+            email.refresh_from_db()
+            assert email.bounced_at is None
+            assert reply in email.last_error
+    mail_server.accepts = "250 OK"
     assert leave(email) == "sent"
     # The log names no recipient.
     assert DANA not in str([vars(one) for one in caplog.records])
+
+
+# What servers answer to a recipient whom they would take in another transaction.
+TOO_MANY = (
+    "452 4.5.3 Too many recipients",
+    "552 5.5.3 Maximum limit of 2 recipients reached",
+    "451 4.3.0 Multiple destination domains per transaction is unsupported.",
+)
+
+
+@pytest.mark.parametrize("reply", TOO_MANY)
+def test_recipients_beyond_a_servers_limit_get_the_message_at_once(
+    listening, mail_server, reply
+):
+    mail_server.most = 2
+    mail_server.too_many = reply
+    mail_server.refuse = {"p3@x.example": "550 5.1.1 no such user"}
+    people = [f"p{number}@x.example" for number in range(7)]
+    email = listening.approved(to=people[:4], cc=people[4:])
+    assert [leave(email), leave(email)] == ["sent", "not due"]
+    email.refresh_from_db()
+    assert list(email.refused_recipients) == ["p3@x.example"]
+    taken = [one.rcpt_tos for one in mail_server.taken]
+    assert taken == [people[:2], [people[2], people[4]], people[5:]]
+    assert len({one.content for one in mail_server.taken}) == 1
+    event = event_of("message.bounced")
+    assert event["bounced_recipients"] == ["p3@x.example"]
+
+
+def test_nobody_gets_a_message_before_all_recipients_are_asked(
+    listening, mail_server, monkeypatch
+):
+    mail_server.most = 1
+    mail_server.too_many = TOO_MANY[0]
+    people = [f"p{number}@x.example" for number in range(3)]
+    email = listening.approved(to=people)
+    connect = smtp.connect
+
+    def refuse(server):
+        if mail_server.mails == 1:
+            raise smtplib.SMTPConnectError(421, "one at a time")
+        return connect(server)
+
+    for refused, most, sessions in (
+        ({people[2]: "451 greylisted"}, 10, connect),
+        ({}, 0, connect),
+        ({}, 10, refuse),
+    ):
+        mail_server.mails = 0
+        mail_server.refuse = refused
+        monkeypatch.setattr(smtp, "MOST_SESSIONS", most)
+        monkeypatch.setattr(smtp, "connect", sessions)
+        with undone():
+            assert leave(email) == "put off"
+        with undone():
+            # As for others who are refused for now, for a limited time.
+            mail_server.mails = 0
+            make_due(email, attempts=outbox.ATTEMPTS_FOR_ALL)
+            assert leave(email) == "sent"
+            email.refresh_from_db()
+            assert people[2] in email.refused_recipients
+            assert people[0] not in email.refused_recipients
+        assert mail_server.taken.pop(0).rcpt_tos == people[:1]
+        mail_server.taken.clear()
+
+
+def test_message_that_some_have_is_not_offered_again(
+    listening, mail_server, monkeypatch
+):
+    mail_server.most = 1
+    mail_server.too_many = TOO_MANY[0]
+    people = [f"p{number}@x.example" for number in range(3)]
+    email = listening.approved(to=people)
+    offer = smtp._offer
+    outcomes = []
+    monkeypatch.setattr(smtp, "_offer", lambda *given: outcomes.pop(0)(*given))
+
+    def refuse(*given):
+        raise smtp.HandoverFailed("550 5.1.1 no such user", permanent=True)
+
+    def lose(*given):
+        raise smtp.FateUnknown("no answer")
+
+    with undone():
+        outcomes += [offer, refuse, offer]
+        assert [leave(email), leave(email)] == ["sent", "not due"]
+        email.refresh_from_db()
+        reply = [450, "only others have it: 550 5.1.1 no such user"]
+        assert email.refused_recipients == {people[1]: reply}
+        assert not Suppression.objects.exists()
+        assert [one.rcpt_tos for one in mail_server.taken] == [people[:1], people[2:]]
+    with undone():
+        outcomes += [refuse]
+        assert leave(email) == "failed"
+    with undone():
+        outcomes += [offer, lose]
+        assert [leave(email), leave(email)] == ["unknown", "not due"]
+
+    def fragile(server):
+        session = connect(server)
+
+        def close():
+            smtplib.SMTP.close(session)
+            raise OSError("broken")
+
+        session.close = close
+        return session
+
+    # Closing the sessions fails, and nobody gets it again.
+    monkeypatch.setattr(smtp, "connect", fragile)
+    outcomes += [offer, offer, offer]
+    assert [leave(email), leave(email)] == ["sent", "not due"]
+
+
+def test_connection_that_ends_within_the_message_leaves_the_server_with_nothing():
+    answers = (b"250 mx.example", b"250 OK", b"250 OK", b"354 go ahead")
+    with scripted(*answers) as (port, _), pytest.raises(smtp.HandoverFailed) as failed:
+        smtp.hand_over(
+            Server("127.0.0.1", port, "", "", False, "off"),
+            "ana@acme.example",
+            [DANA],
+            b"x" * 70 + b"\r\n" * 10_000_000,
+            accept_partial=False,
+            before_message=lambda: True,
+        )
+    assert not failed.value.permanent
+
+
+def test_size_is_told_before_the_message(db, settings):
+    with mail_server(data_size_limit=2_000) as server:
+        settings.EMAIL_URL = server.url
+        email = make_world().approved(markdown="x" * 2_000)
+        assert leave(email) == "failed"
+        assert server.mails == 0
+
+
+def test_answers_with_characters_that_cannot_be_stored(listening, mail_server):
+    email = listening.approved(to=[DANA, "eve@x.example"])
+    mail_server.refuse = {DANA: "550 5.1.1 no\0such user"}
+    with undone():
+        mail_server.accepts = "450 later\0"
+        assert leave(email) == "put off"
+    mail_server.accepts = "250 OK"
+    assert leave(email) == "sent"
+    email.refresh_from_db()
+    assert email.refused_recipients == {DANA: [550, "5.1.1 no\ufffdsuch user"]}
+
+
+def test_servers_have_time_to_answer(monkeypatch):
+    # They scan for up to a minute, and some wait before each answer.
+    assert smtp.ANSWER_TIMEOUT >= 60
+    assert STEP_TIMEOUT > 11
+    both = timedelta(seconds=smtp.MESSAGE_TIMEOUT + smtp.ANSWER_TIMEOUT)
+    assert both < OUTBOX_LEASE
+    clock = itertools.count(0, 0.3)
+    people = [f"p{number}@x.example" for number in range(150)]
+    with mail_server() as server:
+        to = Server.from_url(server.url)
+        # Each recipient takes a third of a second.
+        monkeypatch.setattr(
+            smtp, "time", SimpleNamespace(monotonic=lambda: next(clock))
+        )
+        smtp.hand_over(
+            to, DANA, people, b"x", accept_partial=False, before_message=lambda: True
+        )
+    assert server.taken[0].rcpt_tos == people
+
+
+def test_sign_in_with_login_alone_waits_for_each_question():
+    def is_asked(*answers, user):
+        greeting = b"250-mx.example\r\n250 AUTH LOGIN"
+        with (
+            scripted(greeting, *answers) as (port, lines),
+            suppress(smtplib.SMTPException),
+        ):
+            connect(Server("127.0.0.1", port, user, "pw", False, "off")).close()
+        return [base64.b64decode(one).decode() for one in lines[-3:-1]]
+
+    user, password = b"334 VXNlcm5hbWU6", b"334 UGFzc3dvcmQ6"
+    # A server that does not read what follows AUTH LOGIN.
+    assert is_asked(
+        user, password, b"535 no", user, password, b"235 OK", user="ana"
+    ) == ["ana", "pw"]
+    assert is_asked(user, password, b"235 OK", user="anä") == ["anä", "pw"]
 
 
 def test_sign_in_takes_any_letters_and_the_greeting_a_name():
