@@ -59,10 +59,9 @@ _OTHER_MATTERS = re.compile(
     r"|spf|dkim|dmarc|limit|quota|full|rate",
     re.IGNORECASE,
 )
-# With any code: refusals that pass, or that the operator can end.
+# Refusals that pass, or that the operator can end; not of an address that does not exist.
 _PASSING = re.compile(
-    r"send ?as|submission|sending|\bhour|daily|\brate\b|try again|tempor|authenticat",
-    re.IGNORECASE,
+    r"(?is)\A(?!.*5\.1\.10?\b).*?(?:send ?as|submission|sending|\bhour|daily|\brate\b|try again|tempor|authenticat)"
 )
 # Says that a recipient would be taken in another transaction.
 _ENOUGH = re.compile(

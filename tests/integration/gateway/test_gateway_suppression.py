@@ -44,6 +44,7 @@ GONE = "gone+1@x.example"
 # Replies for an address that is gone, and replies that say nothing about the address.
 SUPPRESSES = (
     "550 5.1.1 no such user",
+    "550 5.1.1 no such user; check the address and try again",
     "551 User not local",
     "553 mailbox name is not there",
     "550 5.1.10 recipient not found",
