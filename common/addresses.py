@@ -3,7 +3,8 @@ count only if a proxy in TRUSTED_PROXIES sent them.
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
@@ -32,7 +33,16 @@ def address_in(environ: Mapping[str, Any]) -> str:
 
 
 def _is_trusted(address: str) -> bool:
-    return _canonical(address) in map(_canonical, settings.TRUSTED_PROXIES)
+    try:
+        ip = ip_address(_canonical(address))
+    except ValueError:
+        return False
+    return any(ip in network for network in _networks(tuple(settings.TRUSTED_PROXIES)))
+
+
+@cache
+def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(_canonical(proxy), strict=False) for proxy in proxies]
 
 
 def _canonical(address: str) -> str:

@@ -25,6 +25,8 @@ def beat() -> None:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
         ):
+            # Somebody who does not read must not stop the work loop.
+            systemd.setblocking(False)
             systemd.sendto(b"READY=1\nWATCHDOG=1", address)
     descriptor = _descriptor()
     if descriptor is not None:

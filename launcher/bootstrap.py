@@ -180,6 +180,8 @@ def _install_packages(*, development: bool) -> None:
     )
     stamp = read_object(STAMP) | _wanted_stamp(development=development)
     replace_private(STAMP, json.dumps(stamp, indent=2) + "\n")
+    # Root may install for an account that only runs it.
+    STAMP.chmod(0o644)
     UNFINISHED.unlink()
 
 

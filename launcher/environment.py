@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -237,10 +237,10 @@ def read(
         )
     for part in given.parts("TRUSTED_PROXIES"):
         try:
-            ip_address(part)
+            ip_network(part, strict=False)
         except ValueError:
             raise LaunchError(
-                f"TRUSTED_PROXIES holds {part!r}, which is no IP address."
+                f"TRUSTED_PROXIES holds {part!r}, which is no IP address and no network such as 10.0.0.0/8."
             ) from None
     # IP addresses, not names: they choose the network interfaces that are listened on.
     hosts = {}

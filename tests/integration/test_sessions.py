@@ -275,6 +275,8 @@ def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
             "203.0.113.9",
         ),
         (["192.0.2.1"], "", "192.0.2.1"),
+        (["2001:db8::/32", "192.0.2.0/24"], "203.0.113.9", "203.0.113.9"),
+        (["192.0.3.0/24"], "203.0.113.9", "192.0.2.1"),
     ):
         settings.TRUSTED_PROXIES = proxies
         request = rf.get(

@@ -1,0 +1,76 @@
+"""Runs the product's processes as systemd or a container's runtime does, beside servers
+that are not ours.
+"""
+
+import os
+import socket
+import subprocess
+
+from launcher import environment
+from launcher.environment import PORTS, pick_free_ports
+from launcher.paths import ROOT
+from launcher.postgres import OWNER
+from launcher.servers import Postgres, Redis
+
+NAMES = ("parser", "web", "live", "worker-desk", "gateway", "worker-out")
+
+
+class Supervised:
+    """Starts processes as systemd or a container's runtime does."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.started = {}
+        self.postgres = Postgres(folder, durable=False)
+        self.redis = Redis(folder, durable=False)
+        self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notices.bind(str(folder / "notify"))
+        self.notices.settimeout(60)
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in environment.PRODUCT_VARIABLES
+            and not name.startswith("DJANGO_")
+        }
+        ports = map(str, pick_free_ports(len(PORTS)))
+        self.env = {
+            **inherited,
+            **dict(zip(PORTS, ports, strict=True)),
+            "DATA_DIR": str(folder / "data"),
+            "DATABASE_URL": self.postgres.url(),
+            "DATABASE_OWNER_URL": self.postgres.url(OWNER),
+            "REDIS_URL": self.redis.url(),
+            "DEMO": "0",
+        }
+
+    def run(self, *arguments, **variables):
+        """Run `./run` to its end; return the completed process."""
+        return subprocess.run(
+            [str(ROOT / "run"), *arguments],
+            env=self.env | variables,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def start(self, name, **variables):
+        """Start one process."""
+        self.started[name] = subprocess.Popen(
+            [str(ROOT / "run"), "process", name],
+            env=self.env | variables,
+            stdout=(self.folder / f"{name}.out").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def is_healthy(self, name):
+        return self.run("healthy", name).returncode == 0
+
+    def stop(self):
+        for process in self.started.values():
+            process.terminate()
+        statuses = {name: one.wait(30) for name, one in self.started.items()}
+        self.redis.stop()
+        self.postgres.stop()
+        self.notices.close()
+        return statuses
