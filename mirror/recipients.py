@@ -108,7 +108,7 @@ def _added(additions: Mapping[str, str], name: str) -> list[str]:
 # How many messages with one address are counted at most.
 COUNTED = 1000
 # The states of messages that were approved and may have left.
-_LEFT = ["approved", "scheduled_approved", "sent", "delivered", "bounced", "complained"]
+_LEFT = "approved scheduled_approved sent delivered bounced complained".split()
 
 
 @dataclass(frozen=True)

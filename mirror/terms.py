@@ -29,15 +29,7 @@ VOID = (
 )
 # States of a message that somebody approved. This also ends a request for changes.
 LET_GO = tuple(
-    state
-    for state in DONE
-    if state
-    not in (
-        MessageState.REJECTED,
-        MessageState.CANCELLED,
-        MessageState.GONE,
-        MessageState.RECEIVED,
-    )
+    state for state in DONE if state not in "rejected cancelled gone received".split()
 )
 
 # How long a claim lasts after its holder last had the message on screen.

@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 from audit.models import Entry
 from audit.recording import recorded
 from common.postgres import clock
+from common.tables import table_pairs
 from mirror import tasks
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
@@ -45,11 +46,11 @@ from upstream.events import read_time
 # How many messages are read at most for the threads of several drafts.
 MAX_SIBLINGS = 5000
 # Why a thread is incomplete, by its problem.
-_WORDS: dict[str, str] = {
-    Thread.Problem.REFUSED: "The thread is not visible with this key.",
-    Thread.Problem.GONE: "MultiMail does not know this thread (404).",
-    Thread.Problem.FAILING: "The thread could not be read whole. The desk tries again.",
-}
+_WORDS = table_pairs("""
+refused | The thread is not visible with this key.
+gone    | MultiMail does not know this thread (404).
+failing | The thread could not be read whole. The desk tries again.
+""")
 
 
 @dataclass(frozen=True)
@@ -209,22 +210,18 @@ def _conversation(
 
 
 # States of messages that were received or sent. Others wait, or were never sent.
-FACTS = (
-    MessageState.RECEIVED,
-    MessageState.RELEASED,
-    MessageState.APPROVED,
-    MessageState.SCHEDULED_APPROVED,
-    MessageState.SENT,
-    MessageState.DELIVERED,
-    MessageState.BOUNCED,
-    MessageState.COMPLAINED,
-)
+FACTS = [
+    MessageState(state)
+    for state in """
+    received released approved scheduled_approved sent delivered bounced complained
+    """.split()
+]
 # The same by MultiMail's statuses: those of sent messages; and those in which a message
 # did not reach the mailbox. A received message that is held did reach it.
 _LEFT = ("sent", "delivered", "bounced")
-_NOT_RECEIVED = ("rejected", "cancelled", "deleted", "spam_quarantined", "pending_scan")
+_NOT_RECEIVED = "rejected cancelled deleted spam_quarantined pending_scan".split()
 # The keys under which MultiMail's rows may have the text.
-_BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body")
+_BODIES = "markdown body_markdown text_body body text html_body".split()
 _COLUMNS = """
 direction status sender sender_name recipients subject has_files at is_fact text is_read
 """.split()

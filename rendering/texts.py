@@ -13,7 +13,7 @@ from simple_form import TooComplex
 from simple_form.html_reading import BLOCKS, TABLE_PARTS, Token, tokens
 
 _PARAGRAPHS = BLOCKS | TABLE_PARTS
-_LINES = frozenset({"br", "option", "input", "button", "textarea", "select"})
+_LINES = frozenset("br option input button textarea select".split())
 # Attributes with words or addresses that a recipient sees, hears or follows.
 _READ = tuple(
     "alt title value placeholder label aria-label content href src background".split()

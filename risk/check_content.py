@@ -83,7 +83,7 @@ _ANCHORS = {
     "text part": PARTS,
     "addresses": ADDRESSES,
     "file names": ATTACHMENTS,
-    **dict.fromkeys(("to", "cc", "bcc", "from", "from_name", "reply_to"), ADDRESSES),
+    **dict.fromkeys("to cc bcc from from_name reply_to".split(), ADDRESSES),
     "attachments": ATTACHMENTS,
 }
 

@@ -23,19 +23,19 @@ MAX_FOUND = 100
 _NAMED = "password or key"
 # By kind, the format of well-known keys.
 _KEYS = {
-    kind: re.compile(shape)
-    for kind, shape in {
-        "AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-        "private key": r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----",
-        "Stripe key": r"\b[sr]k_(?:live|test)_[0-9A-Za-z]{10,200}",
-        "MultiMail key": r"\bmm_(?:live|test)_[0-9A-Za-z_\-]{8,200}",
-        "GitHub token": r"\b(?:gh[pousr]_[0-9A-Za-z]{30,255}|github_pat_[0-9A-Za-z_]{30,255})",
-        "Slack token": r"\bxox[abeoprs]-[0-9A-Za-z\-]{10,255}",
-        "Google API key": r"\bAIza[0-9A-Za-z_\-]{35}",
-        "AI service key": r"\bsk-(?:ant-|proj-)?[0-9A-Za-z_\-]{24,255}",
-        "Discord webhook": r"discord(?:app)?\.com/api/webhooks/[0-9]{10,25}/[0-9A-Za-z_\-]{20,100}",
-        "signed token": r"\beyJ[0-9A-Za-z_\-]{10,2000}\.eyJ[0-9A-Za-z_\-]{10,4000}\.[0-9A-Za-z_\-]{10,1000}",
-    }.items()
+    line.partition(": ")[0]: re.compile(line.partition(": ")[2])
+    for line in r"""
+AWS access key: \b(?:AKIA|ASIA)[0-9A-Z]{16}\b
+private key: -----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----
+Stripe key: \b[sr]k_(?:live|test)_[0-9A-Za-z]{10,200}
+MultiMail key: \bmm_(?:live|test)_[0-9A-Za-z_\-]{8,200}
+GitHub token: \b(?:gh[pousr]_[0-9A-Za-z]{30,255}|github_pat_[0-9A-Za-z_]{30,255})
+Slack token: \bxox[abeoprs]-[0-9A-Za-z\-]{10,255}
+Google API key: \bAIza[0-9A-Za-z_\-]{35}
+AI service key: \bsk-(?:ant-|proj-)?[0-9A-Za-z_\-]{24,255}
+Discord webhook: discord(?:app)?\.com/api/webhooks/[0-9]{10,25}/[0-9A-Za-z_\-]{20,100}
+signed token: \beyJ[0-9A-Za-z_\-]{10,2000}\.eyJ[0-9A-Za-z_\-]{10,4000}\.[0-9A-Za-z_\-]{10,1000}
+""".strip().splitlines()
 }
 # "password: …", "api key is …", also in German, French and Spanish.
 _NAMED_SECRET = re.compile(

@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import filterfalse
 from pathlib import Path
 
+from common.tables import table_rows
 from rendering.links import scripts
 from risk.check_greeting import folded as without_accents
 from risk.lookalikes import skeleton
@@ -163,23 +164,23 @@ _SCRIPTS = frozenset(
 # number counts; but "billion" and "trillion" are read as in English, because either sum
 # is a very large one.
 ZEROS = {
-    folded(word): zeros
-    for zeros, words in {
-        1: "십",
-        2: "hundred hundreds hundert hunderter 百 백",
-        3: "k thousand thousands tausend tausender tsd thsd ths thou mil mila mille migliaia tys tysiąc tysiące "
-        "tysięcy tis tisíc tisíce тыс тисяч тысяч bin ezer ribu rb tuhat tuhatta tusen tusind duizend nghìn ngàn हजार "
-        "千 仟 천",
-        4: "万 萬 만",
-        5: "l lakh lakhs lac lacs लाख",
-        6: "m mn mio mln mill mills million millions millionen millón millones milhão milhões milione milioni mm млн "
-        "juta jt triệu",
-        7: "crore crores cr करोड़",
-        8: "億 亿 억",
-        9: "b bn bil bill mrd mld mlrd mia billion billions milliard milliards milliarde milliarden miliardi miliar "
-        "miliard milyar tỷ млрд",
-        12: "t tn trn trillion trillions billionen billón billones bilhão bilhões",
-    }.items()
+    folded(word): int(zeros)
+    for zeros, words in table_rows("""
+1  | 십
+2  | hundred hundreds hundert hunderter 百 백
+3  | k thousand thousands tausend tausender tsd thsd ths thou mil mila mille migliaia tys tysiąc tysiące
+     tysięcy tis tisíc tisíce тыс тисяч тысяч bin ezer ribu rb tuhat tuhatta tusen tusind duizend nghìn
+     ngàn हजार 千 仟 천
+4  | 万 萬 만
+5  | l lakh lakhs lac lacs लाख
+6  | m mn mio mln mill mills million millions millionen millón millones milhão milhões milione milioni mm
+     млн juta jt triệu
+7  | crore crores cr करोड़
+8  | 億 亿 억
+9  | b bn bil bill mrd mld mlrd mia billion billions milliard milliards milliarde milliarden miliardi
+     miliar miliard milyar tỷ млрд
+12 | t tn trn trillion trillions billionen billón billones bilhão bilhões
+""")
     for word in words.split()
 }
 # Words of ZEROS that may mean something else. They add zeros only directly after the

@@ -3,7 +3,6 @@ what a file is, and to render it. Each takes bytes and returns bytes.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +15,7 @@ from mirror.attachments.renderings.open_documents import read_opendocument
 from mirror.attachments.renderings.sheets import read_workbook
 from parsing.jobs import MEGABYTE, Job, unpack
 
-_OFFICE: dict[str, Callable[[Package, Outline], None]] = {
+_OFFICE = {
     "docx": read_word,
     "xlsx": read_workbook,
     "pptx": read_slides,
@@ -34,11 +33,12 @@ def read_office_file(content: bytes, kind: str) -> dict[str, Any]:
     return outline.found()
 
 
-_READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
-    "pdf": pdf_pages.read,
-    **dict.fromkeys(_OFFICE, read_office_file),
-    **dict.fromkeys(("png", "jpeg", "gif", "webp"), pictures.read),
-}
+def _read(content: bytes, kind: str) -> dict[str, Any]:
+    if kind == "pdf":
+        return pdf_pages.read(content, kind)
+    if kind in _OFFICE:
+        return read_office_file(content, kind)
+    return pictures.read(content, kind)
 
 
 def _detect(request: bytes) -> bytes:
@@ -55,7 +55,7 @@ def _render(request: bytes) -> bytes:
     try:
         if parameters["page"]:
             return pdf_pages.draw(content, parameters["page"])
-        rendering = _READERS[parameters["kind"]](content, parameters["kind"])
+        rendering = _read(content, parameters["kind"])
         return json.dumps(rendering).encode()
     except Refused as refused:
         error = refused.reason

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from common.tables import table_pairs
 from common.time_zones import local_time, zone_word
 from mirror.attachments import frame_html, parsed
 from mirror.attachments.file_types import (
@@ -30,12 +31,12 @@ from mirror.models import AttachedFile, StoredFile
 # How many pages of a PDF are shown at once.
 AT_ONCE = 4
 # By the kind of a note on a page of a PDF, the words before it.
-_NOTES = {
-    "note": "A note",
-    "field": "The value of a field, which is not drawn",
-    "link": "Links to",
-    "outside": "Text outside of the page",
-}
+_NOTES = table_pairs("""
+note    | A note
+field   | The value of a field, which is not drawn
+link    | Links to
+outside | Text outside of the page
+""")
 UNCHANGED = "The download is the original file."
 # A larger picture is not shown, because it could fill the memory of the reviewer's
 # browser. The last of these limits is in bytes.
@@ -44,14 +45,14 @@ MAX_SIDE = 16_000
 MAX_PICTURE = 8 * 1024 * 1024
 _State = AttachedFile.State
 # Why there is no preview of a file in this state.
-_ABSENT = {
-    _State.WAITING: "It is being fetched.",
-    _State.TOO_LARGE: "It is larger than this desk fetches (25 MB). Open it at MultiMail before you decide.",
-    _State.GONE: "MultiMail no longer has it (404). The desk tries again from time to time.",
-    _State.NOT_VISIBLE: "Not visible with this key, so its content cannot be shown here.",
-    _State.FAILING: "It could not be fetched yet. The desk tries again.",
-    _State.DELETED: "The desk deleted its copy after the retention time. The results of its checks stay.",
-}
+_ABSENT = table_pairs("""
+waiting     | It is being fetched.
+too_large   | It is larger than this desk fetches (25 MB). Open it at MultiMail before you decide.
+gone        | MultiMail no longer has it (404). The desk tries again from time to time.
+not_visible | Not visible with this key, so its content cannot be shown here.
+failing     | It could not be fetched yet. The desk tries again.
+deleted     | The desk deleted its copy after the retention time. The results of its checks stay.
+""")
 
 
 @dataclass(frozen=True)
@@ -155,14 +156,18 @@ class FilePreview:
         )
 
 
-_METHODS = {
-    "CANCEL": "Cancelled",
-    "COUNTER": "Proposal",
-    "REPLY": "Answer",
-    "REQUEST": "Invitation",
-}
-
-_EVERY = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}
+_METHODS = table_pairs("""
+CANCEL  | Cancelled
+COUNTER | Proposal
+REPLY   | Answer
+REQUEST | Invitation
+""")
+_EVERY = table_pairs("""
+DAILY   | day
+WEEKLY  | week
+MONTHLY | month
+YEARLY  | year
+""")
 
 
 class ShownEvent(Event):
@@ -208,7 +213,7 @@ class ShownEvent(Event):
 def refusal_of(file: StoredFile) -> str:
     """Return why a file is not shown here, as a sentence; empty for one that is."""
     if file.state != _State.FETCHED:
-        return _ABSENT[_State(file.state)]
+        return _ABSENT[file.state]
     kind = KINDS[file.kind]
     detection = file.seen
     if kind.name == "empty":

@@ -27,14 +27,10 @@ from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
 _Row = TypeVar("_Row", bound=models.Model)
 
 # Encrypted columns of the connection, which are read only where they are needed.
-_SECRETS = (
-    "connection__webhook_secret",
-    "connection__previous_webhook_secret",
-    "connection__oversight_key",
-    "connection__read_key",
-    "connection__admin_key",
-    "connection__agent_key",
-)
+_SECRETS = """
+connection__webhook_secret connection__previous_webhook_secret connection__oversight_key
+connection__read_key connection__admin_key connection__agent_key
+""".split()
 
 
 def visible_condition(actor: Actor) -> Q:

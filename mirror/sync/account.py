@@ -31,14 +31,9 @@ from upstream.client import Client
 # The time limit for reading the mailboxes.
 READ_SECONDS = 10.0
 # The columns of a mailbox that are yes or no.
-_SWITCHES = (
-    "commercial",
-    "forward_inbound",
-    "allow_looser_per_call",
-    "require_fingerprint",
-    "send_as_designed",
-    "scheduling_enabled",
-)
+_SWITCHES = """
+commercial forward_inbound allow_looser_per_call require_fingerprint send_as_designed scheduling_enabled
+""".split()
 # Switching one of these on loosens the oversight of a mailbox, as a looser mode does.
 _LOOSER = ("allow_looser_per_call", "send_as_designed")
 # The columns of a mailbox that are texts, with their lengths.

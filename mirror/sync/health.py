@@ -121,14 +121,9 @@ def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None
 # How old the last complete read may be until the queue is shown in amber.
 AMBER_AFTER = timedelta(minutes=2)
 # The fields that `freshness_of` reads.
-_JUDGED = (
-    "name",
-    "complete_as_of",
-    "paused_at",
-    "paused_because",
-    "failing_since",
-    "last_error",
-)
+_JUDGED = """
+name complete_as_of paused_at paused_because failing_since last_error
+""".split()
 
 
 @dataclass(frozen=True)

@@ -103,12 +103,9 @@ PATIENCE = WHOLE_TIMEOUT + 5
 AUDIT_SECONDS = 10.0
 # MultiMail's documentation has several words for held messages, and for sent ones; and
 # these for received ones that the agent can read.
-_AWAITING = (
-    "pending_send_approval",
-    "pending_inbound_approval",
-    "pending_approval",
-    "pending",
-)
+_AWAITING = """
+pending_send_approval pending_inbound_approval pending_approval pending
+""".split()
 _SENT = ("sent", "delivered", "approved_and_sent")
 _READABLE = ("unread", "read", "archived")
 _reads: dict[tuple[int, str], Coalesced[Pending]] = {}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from common.tables import table_pairs
+from common.tables import table_pairs, table_rows
 from mirror.attachments.renderings.office import (
     Outline,
     Package,
@@ -37,7 +37,7 @@ slideMaster | Master
 """)
 # Elements that are paragraphs: "text" is that of a comment, "v" a value in a chart.
 _PARAGRAPHS = ("p", "text", "v")
-_LETTERS = ("t", "delText", "instrText", "text", "v")
+_LETTERS = "t delText instrText text v".split()
 _MARKS = table_pairs("""
 ins | inserted
 del | deleted
@@ -57,10 +57,13 @@ _BREAKS = {
 }
 # The words of elements that have them as an attribute, and their marks.
 _ATTRIBUTES = {
-    "docPr": ("descr", "picture"),
-    "cNvPr": ("descr", "picture"),
-    "textpath": ("string", ""),
-    "fldSimple": ("instr", "field"),
+    element: words
+    for element, *words in table_rows("""
+docPr     | descr  | picture
+cNvPr     | descr  | picture
+textpath  | string |
+fldSimple | instr  | field
+""")
 }
 
 
@@ -375,9 +378,9 @@ _ROMAN = "1000m 900cm 500d 400cd 100c 90xc 50l 40xl 10x 9ix 5v 4iv 1i"
 def numeral(number: int, kind: str) -> str:
     """Return a number as letters or in Roman, if its kind ("lowerLetter", "I") says so."""
     word = str(number)
-    if kind in ("lowerLetter", "upperLetter", "a", "A"):
+    if kind in "lowerLetter upperLetter a A".split():
         word = column_name(number).lower()
-    elif kind in ("lowerRoman", "upperRoman", "i", "I") and 0 < number < 4000:
+    elif kind in "lowerRoman upperRoman i I".split() and 0 < number < 4000:
         word = ""
         for value, letters in re.findall("(?<![0-9])([0-9]++)([a-z]++)", _ROMAN):
             times, number = divmod(number, int(value))

@@ -5,6 +5,7 @@ their formulas, and what is hidden marked.
 import re
 from xml.etree.ElementTree import Element
 
+from common.tables import table_pairs
 from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings.documents import PartReader, joined, look_of
 from mirror.attachments.renderings.number_formats import BUILT_IN, sections, shown
@@ -22,13 +23,16 @@ MAX_SHEETS = 50
 MAX_NAMES = 50
 # In points: letters of this size or smaller get the mark "tiny".
 TINY = 4
-_STATES = {"hidden": "hidden", "veryHidden": "hidden, and not listed in Excel's menu"}
-_KINDS = {
-    "chartsheet": "chart",
-    "dialogsheet": "dialog",
-    "xlMacrosheet": "macros",
-    "xlIntlMacrosheet": "macros",
-}
+_STATES = table_pairs("""
+hidden     | hidden
+veryHidden | hidden, and not listed in Excel's menu
+""")
+_KINDS = table_pairs("""
+chartsheet       | chart
+dialogsheet      | dialog
+xlMacrosheet     | macros
+xlIntlMacrosheet | macros
+""")
 _TRUE = ("1", "true")
 
 
