@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from email import message_from_bytes
 from email.errors import HeaderParseError, InvalidHeaderDefect
 from email.header import decode_header, make_header
 from email.message import Message
@@ -24,7 +25,7 @@ from webencodings.labels import LABELS
 from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, split_addresses
 from common.tables import table_pairs
-from gateway.inbound.received_mail import COMPLAINT, RecipientReport, Report
+from gateway.inbound.received_mail import COMPLAINT, FAILED, RecipientReport, Report
 
 # Characters of a header that are read. The library's address parser takes quadratic
 # time: at this length the worst input takes a tenth of a second.
@@ -56,12 +57,14 @@ shift_jis      | cp932
 windows-874    | cp874
 x-mac-cyrillic | mac-cyrillic
 """)
+# Other names of the character sets of Windows and DOS.
+_CODE_PAGE = re.compile(r"^(?:windows|win|cp)[-_ ]?(?=\d{3,4}$)")
 # Names under which browsers read nothing, or not text.
 _UNREAD = ("replacement", "x-user-defined")
 # Python knows these as character sets, but no mail is written in them, and reading some
 # takes quadratic time.
 _NO_CHARSETS = frozenset(
-    {"ascii", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
+    "ascii idna punycode unicode-escape raw-unicode-escape undefined".split()
 )
 # Encoded words (RFC 2047), one or more.
 _WORDS = re.compile(
@@ -76,9 +79,13 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# A file name without the quotation marks that it needs; and one for programs that do
-# not know RFC 2231, beside the other.
-_BARE_NAME = re.compile(r"(;\s*(?:file)?name ?= ?)([^\s\";][^\";]*)", re.IGNORECASE)
+# A file name, with too few or too many quotation marks; where it goes on (RFC 2231);
+# and one for programs that do not know that, beside the other.
+_ANY_NAME = re.compile(
+    r'(;\s*+(?:file)?name ?= ?)(?:"((?:[^";\\]|"(?!\s*+(?:;|\Z)))*+)"|([^\s";][^";]*+))',
+    re.IGNORECASE,
+)
+_NEXT_PIECE = re.compile(r'"\s*+;\s*+(?:file)?name\*[1-9]\d?="', re.IGNORECASE)
 _OLD_NAME = re.compile(r'\bfilename ?= ?"[^"]{0,999}+"', re.IGNORECASE)
 
 
@@ -108,10 +115,12 @@ class BoundedPolicy(EmailPolicy):
         # It is parsed already.
         if hasattr(value, "name"):
             return value
-        is_mime = name.lower().startswith("content-")
+        if is_mime := name.lower().startswith("content-"):
+            # Programs also cut encoded words into pieces.
+            value = _NEXT_PIECE.sub("", str(value))
         text = self.readable(value)[: MAX_MIME_HEADER if is_mime else MAX_HEADER]
         if is_mime:
-            text = _BARE_NAME.sub(_in_marks, text)
+            text = _ANY_NAME.sub(_in_marks, text)
             without_old = _OLD_NAME.sub("", text)
             if "filename*" in without_old.lower():
                 text = without_old
@@ -136,7 +145,7 @@ class BoundedPolicy(EmailPolicy):
 
 
 def _in_marks(name: re.Match[str]) -> str:
-    bare = name[2].strip("' \t\r\n")
+    bare = name[3].strip("' \t\r\n") if name[3] else name[2].replace('"', "'")
     return f'{name[1]}"{bare}"'
 
 
@@ -169,7 +178,7 @@ def codec_of(label: str) -> str | None:
     """Return Python's codec for the character set with this label, as browsers read it
     (WHATWG's Encoding Standard); None if it is none in which mail is written.
     """
-    label = lowered(trimmed(label))
+    label = _CODE_PAGE.sub("cp", lowered(trimmed(label)))
     name = label if LABELS.get(label) in _UNREAD else LABELS.get(label, label)
     try:
         codec = codecs.lookup(_CODECS.get(name, name)).name
@@ -263,12 +272,14 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
         elif any(isinstance(one, InvalidHeaderDefect) for one in header.defects):
             people = _people_in(raw[:MAX_HEADER])
         else:
-            # Old programs write the name as a comment.
-            comment = _unencoded(raw.partition("(")[2].rpartition(")")[0])
-            people = [
-                (person.display_name or comment, f"{person.username}@{person.domain}")
-                for person in parsed
-            ]
+            # Old programs write the name as a comment, others show one after a name.
+            comment = unencoded(raw.partition("(")[2].rpartition(")")[0])
+            people = []
+            for person in parsed:
+                shown = person.display_name or comment
+                if comment not in shown and len(parsed) == 1:
+                    shown += f" ({comment})"
+                people.append((shown, f"{person.username}@{person.domain}"))
         for display_name, address in people:
             try:
                 names.setdefault(
@@ -294,12 +305,15 @@ def _people_in(header: str) -> list[tuple[str, str]]:
             continue
         name, bracket, rest = part.rpartition("<")
         address = rest.partition(">")[0] if bracket else part
-        people.append((_unencoded(before + name), address))
+        people.append((unencoded(before + name), address))
         before = ""
     return people
 
 
-def _unencoded(name: str) -> str:
+def unencoded(name: str) -> str:
+    """Return a name without blanks and quotation marks around it, decoded if it is in
+    encoded words.
+    """
     name = name.strip(' \t\r\n"')
     with suppress(Exception):
         return str(make_header(decode_header(name)))
@@ -328,24 +342,32 @@ _MOST_TEXT = 500
 _MOST_FIELDS = 200
 _MOST_HEADERS = 64 * 1024
 _MOST_IDS = 10
-_ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
+_ACTIONS = frozenset("failed delayed delivered relayed expanded".split())
 # Kinds of feedback that are complaints. Other kinds are not: a recipient calls mail
 # wanted, or a server reports about a signature (RFC 6430, 6591).
-_COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "virus", "other"})
-_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_COMPLAINTS = frozenset("abuse fraud opt-out virus other".split())
+_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
+# Parts in UTF-8 (RFC 6533) are read like those that mail servers wrote before.
+_IN_UTF8 = table_pairs("""
+message/global                 | message/rfc822
+message/global-headers         | text/rfc822-headers
+message/global-delivery-status | message/delivery-status
+""")
 _MESSAGE_ID = re.compile(
     r"^message-id:\s*(<[!-;=?-~]{1,298}>)", re.IGNORECASE | re.MULTILINE
 )
 Fields = dict[str, list[str]]
 
 
-def read_report(message: Message) -> Report | None:
+def read_report(
+    message: Message, content_of: Callable[[Message], bytes]
+) -> Report | None:
     """Return the report that a message is; it may name no recipient. None for other
-    mail.
+    mail. `content_of` returns the decoded bytes of a part.
     """
-    if message.get_content_type() != "multipart/report" or not isinstance(
-        message.get_payload(), list
-    ):
+    if not message.is_multipart():
+        return _plain_report(message, content_of)
+    if message.get_content_type() != "multipart/report":
         return None
     reported: list[RecipientReport] = []
     senders: list[str] = []
@@ -354,6 +376,11 @@ def read_report(message: Message) -> Report | None:
     is_report = False
     for part in _blocks(message):
         kind = part.get_content_type()
+        encoding = str(part.get("content-transfer-encoding", ""))
+        if kind in _IN_UTF8 or "base64" in encoding.lower():
+            kind = _IN_UTF8.get(kind, kind)
+            content = f"Content-Type: {kind}\r\n\r\n".encode() + content_of(part)
+            part = message_from_bytes(content, policy=message.policy)
         blocks = _blocks(part)[: MAX_RECIPIENTS_REPORTED + 1]
         first = _fields(blocks[0]) if blocks else {}
         if kind == "message/delivery-status":
@@ -366,15 +393,12 @@ def read_report(message: Message) -> Report | None:
                 action = _first(fields, "action").lower().partition(" ")[0]
                 if not recipient or action not in _ACTIONS:
                     continue
-                code = _STATUS.search(_first(fields, "status"))
-                reported.append(
-                    RecipientReport(
-                        recipient,
-                        action,
-                        code[0] if code else "",
-                        _first(fields, "diagnostic-code"),
-                    )
-                )
+                diagnostic = _first(fields, "diagnostic-code")
+                codes = _STATUS.findall(f"{_first(fields, 'status')} {diagnostic}")
+                # Codes that end in 0 say less than others.
+                codes.sort(key=lambda code: code.endswith(".0"))
+                status = next(iter(codes), "")
+                reported.append(RecipientReport(recipient, action, status, diagnostic))
         elif kind == "message/feedback-report" and blocks:
             is_report = True
             feedback = _first(first, "feedback-type")
@@ -393,10 +417,7 @@ def read_report(message: Message) -> Report | None:
         elif kind == "message/rfc822" and blocks:
             ids += ids_of(blocks[0], "message-id")
         elif kind == "text/rfc822-headers":
-            raw = part.get_payload(decode=True)
-            if isinstance(raw, bytes):
-                headers = raw[:_MOST_HEADERS].decode("ascii", "surrogateescape")
-                ids += _MESSAGE_ID.findall(decoded(headers))
+            ids += _ids_in(content_of(part))
     if not is_report:
         return None
     return Report(
@@ -405,6 +426,28 @@ def read_report(message: Message) -> Report | None:
         list(filter(None, senders[:MAX_RECIPIENTS_REPORTED])),
         envelope_id,
     )
+
+
+def _plain_report(
+    message: Message, content_of: Callable[[Message], bytes]
+) -> Report | None:
+    # Everybody can write such a report, so it has to name a message.
+    failed = people_of(message, "x-failed-recipients")
+    is_automatic = line_of(message, "auto-submitted").lower().startswith("auto-")
+    ids = _ids_in(content_of(message)) if failed and is_automatic else []
+    if not ids:
+        return None
+    # It does not say why: a code that means nothing suppresses nobody.
+    result = [
+        RecipientReport(address.lower(), FAILED, "5.0.0", "X-Failed-Recipients")
+        for _, address in failed
+    ]
+    return Report(result, ids[:_MOST_IDS], [], "")
+
+
+def _ids_in(text: bytes) -> list[str]:
+    headers = text[:_MOST_HEADERS].decode("ascii", "surrogateescape")
+    return _MESSAGE_ID.findall(decoded(headers))
 
 
 def _blocks(part: Message) -> list[Message]:

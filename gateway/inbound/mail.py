@@ -8,10 +8,11 @@ set is wrong it is guessed, and file names lose everything that could lead elsew
 
 import re
 import unicodedata
-from binascii import a2b_base64
+from binascii import a2b_base64, a2b_qp
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from email.message import EmailMessage, Message
 from email.parser import BytesFeedParser
 from html import escape
@@ -32,6 +33,7 @@ from gateway.inbound.headers import (
     people_of,
     read_report,
     storable,
+    unencoded,
     written,
 )
 from gateway.inbound.received_mail import (
@@ -74,6 +76,13 @@ _MOST_BEFORE_META = 1024
 _CHARSET = re.compile(
     r"\bcharset(?:\*=[\w-]*+'[\w-]*+'|[\s=:]++[\"']?+)([\w.:-]{1,40})", re.IGNORECASE
 )
+_AS_TEXT = "plain/text text/markdown text/enriched text/richtext".split()
+# The line between two parts, where the header does not say what is in it.
+_BOUNDARY = re.compile(
+    rb"^--([\w'()+,./:=-]{1,70})[ \t]*+\r?\nContent-", re.IGNORECASE | re.MULTILINE
+)
+# The end of a line in quoted-printable that is no end of the text's line.
+_SOFT_BREAK = re.compile(rb"=[ \t]++(?=[\r\n])")
 # What lines of words have and base64 has not; and all that base64 has not.
 _IN_WORDS = re.compile(rb"[\s_@.:]")
 _NOT_BASE64 = bytes(
@@ -146,7 +155,7 @@ def read_mail(content: bytes) -> Mail:
             files=parts.files,
             automatic=_automatic(message),
             cut=parts.cut,
-            report=read_report(message),
+            report=read_report(message, _content),
         )
     except _TooManyParts:
         raise NotAccepted(
@@ -245,10 +254,15 @@ def split_parts(message: Message) -> BodyParts:
         found = _CONTENT_TYPE.match(kind)
         kind = found[0] if found else "application/octet-stream"
         # Text, if it is the whole message.
-        if part is message and kind in ("plain/text", "text/markdown"):
+        if part is message and kind in _AS_TEXT:
             kind = "text/plain"
-        name = _safely(part.get_filename, None) or ""
+        name = unencoded(_safely(part.get_filename, None) or "")
         content = _content(part)
+        if kind.startswith("multipart/") and (line := _BOUNDARY.search(content)):
+            head = b'Content-Type: %b; boundary="%b"\r\n\r\n' % (kind.encode(), line[1])
+            whole = message_from_bytes(head + content, policy=part.policy)
+            unread.append((whole, number))
+            continue
         is_file = _safely(part.get_content_disposition, None) == "attachment"
         texts, htmls = sections.setdefault(number or next(numbers), ([], []))
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
@@ -338,11 +352,9 @@ def _content(part: Message) -> bytes:
     # Returns the decoded bytes of a part, or those of the messages that it encloses.
     name = "content-transfer-encoding"
     encoding = str(part.get(name, "")).lower()
-    # The library takes only the exact name of an encoding.
-    if "quoted" in encoding:
-        part.replace_header(name, "quoted-printable")
-    if is_base64 := "base64" in encoding:
-        part.replace_header(name, "8bit")
+    # The library decodes only what has the exact name of an encoding.
+    if "base64" in encoding or "quoted" in encoding:
+        part.replace_header(name, f"x-{encoding}")
     if part.is_multipart():
         # As it came, and not as the library would write it.
         whole = b"\r\n" + _safely(part.as_bytes, b"")
@@ -351,7 +363,9 @@ def _content(part: Message) -> bytes:
         content = _safely(lambda: part.get_payload(decode=True), None)
     if not isinstance(content, bytes):
         return b""
-    return _from_base64(content) if is_base64 else content
+    if "quoted" in encoding and not part.is_multipart():
+        return a2b_qp(_SOFT_BREAK.sub(b"=", content))
+    return _from_base64(content) if "base64" in encoding else content
 
 
 def _from_base64(content: bytes) -> bytes:

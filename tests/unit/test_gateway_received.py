@@ -111,6 +111,9 @@ def test_character_sets_are_those_that_browsers_read():
         "==windows-1251",
         '="windows-1251;"',
         ": cp1251",
+        "=win-1251",
+        "=windows1251",
+        "=cp-1251",
     ):
         kind = f"Content-Type: text/plain; charset{charset}"
         assert part(kind.encode(), "Да".encode("cp1251")).text == "Да", charset
@@ -132,6 +135,8 @@ def test_sender_is_the_address_that_mail_servers_answer_to():
         ("Dana [Sales] <dana@northwind.example>", "Dana [Sales]", "dana@northwind.example"),
         ("Dana: =?utf-8?q?S=C3=A4les?= <dana@northwind.example>", "Dana: Säles", "dana@northwind.example"),
         ("Dana Q. Public <dana@northwind.example>", "Dana Q. Public", "dana@northwind.example"),
+        ("Dana Reyes (=?utf-8?q?K=C3=B6ln?=) <dana@northwind.example>", "Dana Reyes (Köln)", "dana@northwind.example"),
+        ('"Dana (Sales)" <dana@northwind.example>', "Dana (Sales)", "dana@northwind.example"),
     ):  # fmt: skip
         got = read_mail(f"From: {header}\r\nReply-To: {header}\r\n\r\nx".encode())
         assert (got.sender_name, got.sender, got.reply_to) == (name, address, [address])
@@ -176,8 +181,10 @@ def test_bodies_are_decoded_as_mail_programs_decode_them():
         (plain + b"base64", encoded("We pay!") + b"\r\n____\r\nBye: x@y.example", "We pay!\n____\nBye: x@y.example"),
         (plain + b"base64", b"We will not pay 500 EUR.", "We will not pay 500 EUR."),
         (plain + b"base64", b"SGFsb", "Hal"),
+        (plain + b"quoted-printable", b"We pay = \t\r\n500=\t\r\n EUR = ", "We pay 500 EUR = "),
         (b"Content-Type: plain/text", b"Hello", "Hello"),
         (b"Content-Type: text/markdown", b"**Hello**", "**Hello**"),
+        (b"Content-Type: text/enriched", b"<bold>Hello</bold>", "<bold>Hello</bold>"),
         (b"Content-Type: text/plain charset=utf-8", b"Hello", "Hello"),
     ):  # fmt: skip
         got = part(headers, body)
@@ -191,11 +198,34 @@ def test_names_of_files_need_no_quotation_marks():
         ("filename==?utf-8?B?R3LDvMOfZS5wZGY=?=", "Grüße.pdf"),
         ("filename='a.pdf'", "a.pdf"),
         ('filename="a b.pdf"', "a b.pdf"),
+        ('filename*0="=?utf-8?B?R3LDvMOf"; filename*1="ZS5wZGY=?="', "Grüße.pdf"),
+        ("filename*=utf-8''%3D%3Futf-8%3FB%3FR3LDvMOfZS5wZGY%3D%3F%3D", "Grüße.pdf"),
+        ('filename="Offer "final".pdf.exe" ; size=3', "Offer 'final'.pdf.exe"),
+        ('filename="a; b.pdf"', "a; b.pdf"),
     ):
         [file] = part(
             b"Content-Disposition: attachment; " + header.encode(), b"%PDF"
         ).files
         assert file.name == name, header
+
+
+def test_parts_are_found_without_a_boundary_in_the_header_and_in_base64():
+    parts = b"--b-1 \r\nContent-Type: text/plain\r\n\r\nOne\r\n"
+    parts += b"--b-1\r\nContent-Type: application/pdf\r\n\r\n%PDF\r\n--b-1--"
+    encoding = b"\r\nContent-Transfer-Encoding: base64"
+    for headers, body in (
+        (b"Content-Type: multipart/mixed", parts),
+        (b"Content-Type: multipart/mixed" + encoding, base64.b64encode(parts)),
+        (
+            b"Content-Type: multipart/mixed; boundary=b-1" + encoding,
+            base64.b64encode(parts),
+        ),
+    ):
+        got = part(headers, body)
+        assert (got.text, [file.content for file in got.files]) == ("One", [b"%PDF"])
+    # A line in a text is no boundary.
+    text = "One\n-----\nTwo"
+    assert part(b"Content-Type: multipart/mixed", text.encode()).text == text
 
 
 def test_reports_are_read_as_mail_servers_write_them():
@@ -210,6 +240,43 @@ def test_reports_are_read_as_mail_servers_write_them():
         got = read_mail(f"{head}{fields}\r\n\r\n--b--\r\n".encode())
         [entry] = got.report.result
         assert (entry.recipient, entry.action) == (recipient, "failed"), fields
+
+
+def test_reports_are_read_in_utf8_in_base64_and_as_plain_text():
+    fields = (
+        "Reporting-MTA: dns; mx.example\r\n\r\nFinal-Recipient: utf-8; ann@x.example\r\n"
+        "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 5.1.0 Error (192.0.2.5): 5.1.1 gone\r\n"
+    )
+    original = "Subject: Größe\r\nMessage-ID: <m1@acme.example>\r\n"
+    in_base64 = "\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    for kinds, end, write in (
+        (("delivery-status", "rfc822"), "\r\n\r\n", str),
+        (("global-delivery-status", "global-headers"), "\r\n\r\n", str),
+        (("global-delivery-status", "global"), "\r\n\r\n", str),
+        (("delivery-status", "rfc822"), in_base64, lambda text: encoded(text).decode()),
+    ):
+        content = "Content-Type: multipart/report; boundary=b\r\n\r\n"
+        for kind, text in zip(kinds, (fields, original), strict=True):
+            content += f"--b\r\nContent-Type: message/{kind}{end}{write(text)}\r\n"
+        report = read_mail(f"{content}--b--\r\n".encode()).report
+        assert report.message_ids == ["<m1@acme.example>"], kinds
+        [entry] = report.result
+        # Of the codes the one that says most counts, and no address is one.
+        assert (entry.recipient, entry.status) == ("ann@x.example", "5.1.1"), kinds
+    failed = "X-Failed-Recipients: Ann@x.example,\r\n bob@x.example\r\n"
+    automatic = "Auto-Submitted: auto-replied\r\n"
+    report = read_mail(f"{failed}{automatic}\r\nGone.\r\n{original}".encode()).report
+    assert [entry.recipient for entry in report.result] == [
+        "ann@x.example",
+        "bob@x.example",
+    ]
+    assert report.message_ids == ["<m1@acme.example>"]
+    for headers, text in (
+        (failed, original),
+        (automatic, original),
+        (failed + automatic, ""),
+    ):
+        assert read_mail(f"{headers}\r\n{text}".encode()).report is None
 
 
 def test_enclosed_message_in_base64_is_a_message():

@@ -165,7 +165,7 @@ def test_report_of_many_recipients_is_read_in_little_time(listening, dsn_server)
         made = complaint(email, DANA, "").replace(b"Version: 1\r\n", many)
         return message_from_bytes(made)
 
-    assert is_linear(read_report, naming(2_500), naming(20_000))
+    assert is_linear(lambda one: read_report(one, bytes), naming(2_500), naming(20_000))
 
 
 @pytest.mark.slow
@@ -232,6 +232,29 @@ def test_report_without_return_address_is_matched_by_message_id_only_from_the_ma
     foreign = report(email, (DANA, *GONE), message_id="<other@elsewhere.example>")
     assert deliver(client, foreign, sender="") == 250
     assert Email.objects.received().count() == 1
+
+
+def test_plain_report_is_a_bounce_of_a_recipient_of_the_mail_that_it_names(
+    listening, mail_server, client
+):
+    email = sent(listening)
+
+    def plain(recipient):
+        return (
+            f"From: Mail Delivery System <mailer@mx.example>\r\nX-Failed-Recipients: {recipient}\r\n"
+            "Auto-Submitted: auto-replied\r\n\r\nIt could not be delivered.\r\n\r\n"
+            f"Message-ID: {email.message_id_header}\r\n"
+        ).encode()
+
+    # Somebody else writes one, or one about somebody else.
+    assert deliver(client, plain(DANA), sender="mallory@evil.example") == 550
+    assert deliver(client, plain(EVE), sender="") == 250
+    assert "message.bounced" not in events_of(email.pk)
+    assert Email.objects.received().count() == 1
+    assert deliver(client, plain(DANA), sender="") == 250
+    assert event_of("message.bounced")["bounced_recipients"] == [DANA]
+    # It does not say why, so the address may be there.
+    assert not Suppression.objects.exists()
 
 
 def test_forged_report_is_refused_and_changes_nothing(listening, dsn_server, client):
