@@ -147,9 +147,9 @@ def slides(text):
     )
 
 
-def open_document(body, *, styles="", **objects):
-    """Return an OpenDocument file with this body and the parts styles.xml and objects,
-    which have the prefixes of the elements that are read.
+def open_document(body, *, styles="", manifest="<manifest/>", **objects):
+    """Return an OpenDocument file with this body, this manifest, and the parts
+    styles.xml and objects, which have the prefixes of the elements that are read.
     """
     prefixes = {"draw": "drawing", "fo": "xsl-fo-compatible"}
     names = "office text table style draw presentation form fo".split()
@@ -160,7 +160,7 @@ def open_document(body, *, styles="", **objects):
     parts |= {f"{name}/content.xml": xml for name, xml in objects.items()}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        archive.writestr("META-INF/manifest.xml", manifest)
         for name, xml in parts.items():
             archive.writestr(name, f"<part {spaces}>{xml}</part>")
     return packed.getvalue()

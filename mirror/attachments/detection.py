@@ -7,7 +7,9 @@ A file may be hostile, so this code runs only in the confined processes of the p
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from zlib import crc32
 
 from common.fingerprint import Attachment
 from common.tables import table_rows
@@ -40,6 +42,8 @@ _END = b"PK\x05\x06"
 _ENTRY = b"PK\x01\x02"
 _END_SIZE = 22
 _ENTRY_SIZE = 46
+# How the field begins that has a second name.
+_UNICODE = struct.Struct("<2sHBI")
 _MAX_COMMENT = 65_535
 
 
@@ -90,13 +94,22 @@ def zip_members(content: bytes) -> list[Member]:
         size, name_size, extra_size, comment_size = struct.unpack_from(
             "<IHHH", content, position + 24
         )
-        name = content[position + _ENTRY_SIZE : position + _ENTRY_SIZE + name_size]
+        position += _ENTRY_SIZE + name_size
+        name = content[position - name_size : position]
+        extra = content[position : position + extra_size]
+        # Many programs prefer a second name in Unicode, if it is for the first one.
+        while len(extra) >= _UNICODE.size:
+            field, length, _, checksum = _UNICODE.unpack_from(extra)
+            if field == b"up" and checksum == crc32(name):
+                name = extra[_UNICODE.size : length + 4]
+            extra = extra[length + 4 :]
+        # Some programs write UTF-8 without saying so.
+        text = name.decode("cp437")
+        with suppress(UnicodeDecodeError):
+            text = name.decode()
         # PostgreSQL cannot store U+0000, which a name may contain.
-        text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace(
-            "\0", "\ufffd"
-        )
-        members.append(Member(text, size, bool(flags & 1)))
-        position += _ENTRY_SIZE + name_size + extra_size + comment_size
+        members.append(Member(text.replace("\0", "\ufffd"), size, bool(flags & 1)))
+        position += extra_size + comment_size
     return members
 
 
@@ -113,7 +126,8 @@ _HEAD = 4096
 _SAME = frozenset(
     tuple(pair.split("-"))
     for pair in """
-    xml-html xml-svg html-xml svg-archive ole-rtf zip-docx zip-xlsx zip-pptx zip-odf jar-zip
+    xml-html xml-svg html-xml svg-archive ole-rtf ole-csv ole-locked docx-locked xlsx-locked pptx-locked
+    zip-docx zip-xlsx zip-pptx zip-odf jar-zip
     apk-zip apk-jar
     """.split()
 )
@@ -122,26 +136,45 @@ _MARKUP = re.compile(
     r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:][a-z0-9:]*+)",
     re.I,
 )
+# The name of what holds an Office file that is encrypted.
+_LOCKED = "EncryptedPackage".encode("utf-16-le")
 # With one of these elements a web page may begin.
 _PAGES = frozenset(
     "html head body script style table div p a img meta iframe form br span b i h1 center font".split()
 )
-# By kind, the bytes that a document with macros contains.
-_MACROS = {
-    **dict.fromkeys(("docx", "xlsx", "pptx"), b"vbaProject.bin"),
-    "ole": "_VBA_PROJECT".encode("utf-16-le"),
-}
-# Names in a PDF that a reviewer must know about.
-_PDF_NAMES = {
-    name.encode(): Flag(level, sentence)
-    for name, level, sentence in table_rows("""
-/JavaScript   | high   | It contains JavaScript, which some PDF readers run.
-/Launch       | high   | It can start a program.
-/EmbeddedFile | notice | It contains other files.
-/XFA          | notice | Some PDF readers show a form in it (XFA) that is not drawn here.
-/Encrypt      | notice | It is encrypted or protected, so its content cannot be checked here.
+# What in a file a reviewer must know: its kinds, the level of the flag, a pattern of its
+# bytes, and the sentence. A PDF is read with its packed objects, a text in UTF-8.
+_CONTENTS = [
+    (kinds.split(), re.compile(pattern.encode()), Flag(level, sentence))
+    for kinds, level, pattern, sentence in table_rows(r"""
+pdf  | high   | /JavaScript | It contains JavaScript, which some PDF readers run.
+pdf  | high   | /Launch | It can start a program.
+pdf  | high   | /SubmitForm | It can send what is written into its fields to another address.
+pdf  | notice | /GoTo[ER]\b | It can open another file.
+pdf  | notice | /RichMedia | It contains sound, film or other media, which some PDF readers play.
+pdf  | notice | /EmbeddedFile | It contains other files.
+pdf  | notice | /XFA | Some PDF readers show a form in it (XFA) that is not drawn here.
+pdf  | notice | /Encrypt | It is encrypted or protected, so its content cannot be checked here.
+pdf  | notice | /OFF(?!\w)(?!\s{0,9}+\[\s{0,9}+\]) | It has a hidden layer, which is not drawn here.
+docx xlsx pptx | high   | vbaProject\.bin | It contains macros, which run when it is opened.
+docx xlsx pptx | high   | /activeX/ | It contains controls, which can run.
+docx xlsx pptx | notice | /embeddings/ | It contains other files.
+ole  | high   | _\0V\0B\0A\0_\0P\0R\0O\0J\0E\0C\0T | It contains macros, which run when it is opened.
+locked | high | | It is encrypted with a password, so no scanner can check it.
+rtf  | high   | \\obj[deu] | It contains an embedded object, which can run.
+rtf  | high   | \\template\s{0,9}+[FHfh\\] | It loads a template from another address when it is opened.
+html svg | notice | | It opens in the browser and can contain scripts.
+key  | high   | \A\s*+-----BEGIN [A-Z ]{0,30}PRIVATE KEY | It is a private key: anyone who has it
+    can act in its owner's name.
+# A cell that a spreadsheet takes for a formula; "\x7c" is a bar, as in cmd|' /C calc'!A0.
+csv  | notice | (?<![^\r\n,;\t])"?+[=@][^\s,;"] | Some cells start like formulas, which a
+    spreadsheet runs when it opens the file.
+csv  | notice | (?<![^\r\n,;\t])"?+[+-][A-Za-z(=@] | Some cells start like formulas, which a
+    spreadsheet runs when it opens the file.
+csv  | notice | (?<![^\r\n,;\t])"?+[+-][^\r\n,;\t\x7c]{0,99}+\x7c | Some cells start like formulas, which a
+    spreadsheet runs when it opens the file.
 """)
-}
+]
 _BOMB = Flag(
     "high",
     "It would unpack to far more than any message needs, so it was not opened.",
@@ -152,12 +185,6 @@ MAX_CALENDAR = 256 * 1024
 _NOT_ALL_EVENTS = Flag(
     "notice", "Not all of it can be shown as an event here. Open its preview."
 )
-# A cell of a CSV file that a spreadsheet takes for a formula.
-_FORMULA = re.compile(
-    rb"(?:^(?:\xef\xbb\xbf)?|[\r\n,;\t])\"?(?:[=@][^\s,;\"]|[+-][A-Za-z(=@])"
-)
-# A layer of a PDF that is switched off.
-_HIDDEN_LAYER = re.compile(rb"/OFF(?!\w|\s{0,9}+\[\s{0,9}+\])")
 # A PDF may write a letter of a name by its code, such as #4A.
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 
@@ -173,7 +200,8 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     if kind == "calendar":
         more = 0
         try:
-            events, more = read_events(content[:MAX_CALENDAR])
+            text = content[:MAX_CALENDAR].decode(encoding, "replace")
+            events, more = read_events(text)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 -- over a broken file the library fails with errors of any kind
@@ -186,13 +214,15 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
             flags += _about_members(members, len(content))
         except UnreadableDirectory:
             flags.append(_UNREADABLE)
-        kind = _zip_kind({one.name for one in members})
+        kind = _zip_kind({one.name.lower() for one in members})
+    elif kind == "ole" and _LOCKED in content:
+        kind = "locked"
     elif KINDS[kind].family == "archive":
         flags.append(Flag("notice", "Its content cannot be listed here."))
     flags = [
         *_disagreements(KINDS[kind], name, content_type),
         *flags,
-        *_inside(content, kind),
+        *_inside(content, kind, encoding),
     ]
     listed = members[:MAX_LISTED] if kind in ("zip", "jar", "apk") else []
     width, height = size_of(kind, content)
@@ -231,7 +261,8 @@ def encoding_of(content: bytes) -> str:
     ):
         if content.startswith(mark):
             return encoding
-    if re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", content):
+    # DOS ends a text with the character 1A.
+    if re.search(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]|\x1a(?!\Z)", content):
         return ""
     try:
         content.decode("utf-8")
@@ -245,6 +276,8 @@ def _text_kind(text: str, name: str) -> str:
     head = text[:_HEAD].lstrip("\ufeff \t\r\n")
     if head.startswith("#!"):
         return "script"
+    if head.startswith(("-----BEGIN PGP MESSAGE", "-----BEGIN PGP SIG")):
+        return "pgp"
     if head.startswith("-----BEGIN "):
         return "key"
     if head[:15].upper() == "BEGIN:VCALENDAR":
@@ -331,40 +364,26 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
 
 
 def _zip_kind(names: set[str]) -> str:
-    # Which kind of zip archive it is, by the names of its files.
-    if "[Content_Types].xml" in names:
+    # Which kind of zip archive it is, by the names of its files in lower case.
+    if "[content_types].xml" in names:
         for folder, kind in _OFFICE.items():
             if any(name.startswith(folder) for name in names):
                 return kind
         return "zip"
-    if "AndroidManifest.xml" in names:
+    if "androidmanifest.xml" in names:
         return "apk"
-    if "META-INF/MANIFEST.MF" in names:
+    if "meta-inf/manifest.mf" in names:
         return "jar"
-    return "odf" if {"META-INF/manifest.xml", "content.xml"} <= names else "zip"
+    return "odf" if {"meta-inf/manifest.xml", "content.xml"} <= names else "zip"
 
 
-def _inside(content: bytes, kind: str) -> Iterator[Flag]:
+def _inside(content: bytes, kind: str, encoding: str) -> Iterator[Flag]:
     """Yield flags for active content in a document, of which only a PDF is opened."""
     if kind == "pdf":
-        objects = content + all_objects(content)
-        decoded = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), objects)
-        yield from (flag for name, flag in _PDF_NAMES.items() if name in decoded)
-        if _HIDDEN_LAYER.search(decoded):
-            yield Flag("notice", "It has a hidden layer, which is not drawn here.")
-    elif kind in _MACROS and _MACROS[kind] in content:
-        yield Flag("high", "It contains macros, which run when it is opened.")
-    elif kind == "rtf" and re.search(rb"\\obj(?:data|ect|update)", content):
-        yield Flag("high", "It contains an embedded object, which can run.")
-    elif kind in ("html", "svg"):
-        yield Flag("notice", "It opens in the browser and can contain scripts.")
-    elif kind == "key" and b"PRIVATE KEY" in content[:200]:
-        yield Flag(
-            "high",
-            "It is a private key: anyone who has it can act in its owner's name.",
-        )
-    elif kind == "csv" and _FORMULA.search(content[:1_000_000]):
-        yield Flag(
-            "notice",
-            "Some cells start like formulas, which a spreadsheet runs when it opens the file.",
-        )
+        content += all_objects(content)
+        content = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
+    elif encoding:
+        content = content[:1_000_000].decode(encoding, "replace").encode()
+    for kinds, pattern, flag in _CONTENTS:
+        if kind in kinds and pattern.search(content):
+            yield flag

@@ -32,8 +32,8 @@ png        | image    | PNG picture | png apng | image/png image/apng
 jpeg       | image    | JPEG picture | jpg jpeg jpe jfif | image/jpeg image/jpg image/pjpeg
 gif        | image    | GIF picture | gif | image/gif
 webp       | image    | WebP picture | webp | image/webp
-picture    | other    | picture of another format | tif tiff ico cur heic heif avif |
-    image/tiff image/x-icon image/vnd.microsoft.icon image/heic image/heif image/avif
+picture    | other    | picture of another format | bmp dib tif tiff ico cur heic heif heics avif |
+    image/bmp image/x-ms-bmp image/tiff image/x-icon image/vnd.microsoft.icon image/heic image/heif image/avif
 svg        | document | SVG drawing, which can hold scripts | svg svgz | image/svg+xml
 pdf        | document | PDF | pdf | application/pdf application/x-pdf
 postscript | document | PostScript | ps eps ai | application/postscript
@@ -51,12 +51,17 @@ odf        | document | OpenDocument file | odt ods odp odg ott ots |
     application/vnd.oasis.opendocument.presentation
 ole        | document | old Office file | doc xls ppt dot xlt pps msg msi mpp vsd pub |
     application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook
+locked     | document | encrypted Office file |  |
 onenote    | document | OneNote notebook, which can hold programs | one | application/onenote
 zip        | archive  | zip archive | zip epub | application/zip application/x-zip-compressed application/epub+zip
 archive    | archive  | archive other than zip | gz tgz bz2 tbz2 xz txz zst 7z rar tar cab |
     application/gzip application/x-gzip application/x-bzip2 application/x-xz application/zstd
     application/x-7z-compressed application/vnd.rar application/x-rar-compressed application/x-tar
     application/vnd.ms-cab-compressed
+tnef       | archive  | message of Outlook with its files (winmail.dat) |  |
+    application/ms-tnef application/vnd.ms-tnef
+smime      | other    | signed or encrypted message (S/MIME) | p7m p7s p7c |
+    application/pkcs7-mime application/pkcs7-signature application/x-pkcs7-mime application/x-pkcs7-signature
 iso        | program  | disk image | iso img udf | application/x-iso9660-image
 jar        | program  | Java program | jar war | application/java-archive
 apk        | program  | Android program | apk | application/vnd.android.package-archive
@@ -71,6 +76,8 @@ media      | media    | sound or film | mp3 mp4 m4a m4v mov ogg oga ogv wav flac
     audio/mpeg audio/mp4 audio/ogg audio/wav audio/flac video/mp4 video/webm video/quicktime
 csv        | text     | table as text | csv tsv | text/csv text/tab-separated-values
 key        | text     | text with a key or certificate | pem crt cer key asc | application/x-pem-file
+pgp        | text     | encrypted text or signature (PGP) | pgp gpg sig |
+    application/pgp-encrypted application/pgp-signature
 mail       | text     | email as a file | eml mbox | message/rfc822
 calendar   | text     | calendar | ics ifb | text/calendar application/ics
 text       | text     | plain text |
@@ -102,12 +109,16 @@ png        | 0     | \x89PNG\r\n\x1a\n
 jpeg       | 0     | \xff\xd8\xff
 gif        | 0     | GIF87a GIF89a
 webp       | 8     | WEBP
-picture    | 0     | II*\x00 MM\x00* \x00\x00\x01\x00
-picture    | 4     | ftypavif ftypheic ftypheix ftypmif1
+picture    | 0     | II*\x00 MM\x00* II+\x00 MM\x00+ \x00\x00\x01\x00
+picture    | 4     | ftypavi ftypheic ftypheim ftypheis ftypheix ftyphev ftypmif1 ftypmsf1
 pdf        | 0     | %PDF-
 postscript | 0     | %!PS
-rtf        | 0     | {\\rtf
+rtf        | 0     | {\\rt
 ole        | 0     | \xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1
+tnef       | 0     | \x78\x9f\x3e\x22
+# What a signed or encrypted message is, after the length of it.
+smime      | 2     | \x06\x09*\x86H\x86\xf7\x0d\x01\x07
+smime      | 4     | \x06\x09*\x86H\x86\xf7\x0d\x01\x07
 onenote    | 0     | \xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3
 zip        | 0     | PK\x03\x04 PK\x05\x06 PK\x07\x08
 archive    | 0     | \x1f\x8b BZh \xfd7zXZ\x00 \x28\xb5\x2f\xfd 7z\xbc\xaf\x27\x1c Rar!\x1a\x07 MSCF
@@ -122,6 +133,8 @@ chm        | 0     | ITSF
 media      | 4     | ftyp
 media      | 0     | ID3 \xff\xfb \xff\xf3 OggS fLaC \x1aE\xdf\xa3
 media      | 8     | WAVE AVI\x20
+# A bitmap has the size of its header here.
+picture    | 14    | (\x00\x00\x00
 """)
 ]
 

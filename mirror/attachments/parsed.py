@@ -64,9 +64,9 @@ def render_file(content: bytes, kind: str, page: int) -> bytes:
 
 
 # Part of each name: raise it when renderings change.
-VERSION = 12
+VERSION = 13
 # PDF and Office files are drawn, and of pictures the metadata is read.
-RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
+RENDERED = frozenset("pdf docx xlsx pptx odf".split())
 KINDS = RENDERED | {"png", "jpeg", "gif", "webp"}
 # How many bytes of renderings are stored, and for how many seconds.
 MAX_KEPT = 128 * 1024 * 1024

@@ -4,6 +4,7 @@ is read by the parser's confined processes.
 
 import io
 import re
+import zipfile
 from html import escape, unescape
 
 import pytest
@@ -281,6 +282,38 @@ def test_office_file_shows_every_word_that_its_program_shows(name):
     found = words_of(content)
     assert words in found
     assert "once" not in name or found.endswith(words)
+
+
+def rewritten(content, old, new):
+    """An Office file with another text in the names of its parts and in their XML."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as before,
+        zipfile.ZipFile(packed, "w") as after,
+    ):
+        for name in before.namelist():
+            xml = before.read(name).decode()
+            after.writestr(name.replace(old, new), xml.replace(old, new))
+    return packed.getvalue()
+
+
+def test_parts_are_found_in_other_case_and_read_in_the_strict_form():
+    chart = [("chart", "c.xml", CHART)]
+    spelled = office_parts("docx", paragraph("One"), chart)
+    spelled = rewritten(
+        rewritten(spelled, "c.xml", "C.xml"), 'Target="C.', 'Target="c.'
+    )
+    assert "4711" in words_of(spelled)
+    schemas = "http://schemas.openxmlformats.org/drawingml/2006"
+    strict = office_parts("docx", '<w:p><wp:docPr descr="Map"/></w:p>', chart)
+    for name in ("chart", "wordprocessingDrawing"):
+        strict = rewritten(
+            strict,
+            f"{schemas}/{name}",
+            f"http://purl.oclc.org/ooxml/drawingml/{name}",
+        )
+    assert "Map" in words_of(strict)
+    assert "4711" in words_of(strict)
 
 
 # The value of a cell, its number format, and what Excel shows.

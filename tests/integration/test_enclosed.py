@@ -385,6 +385,24 @@ def test_calendar_is_shown_as_an_invitation_in_the_readers_zone(old, new, title,
     assert "bob@bob.example (declined) eve@eve.example" in words
 
 
+def test_calendar_is_read_in_its_encoding_and_with_properties_that_are_there_twice():
+    for old, new in (
+        ("DURATION:PT1H", "DTEND;TZID=Europe/Berlin:20260710T150000\nDURATION:PT9H"),
+        ("COUNT=4", "COUNT=4\nEXDATE;TZID=Europe/Berlin:20260717T140000"),
+        ("Room 2", "Größe\nORGANIZER:mailto:ann@ann.example\nLOCATION:Room 3"),
+    ):
+        for encoding in ("utf-8", "cp1252", "utf-16"):
+            [event] = of_bytes(CALENDAR.replace(old, new).encode(encoding)).seen[
+                "events"
+            ]
+            assert event["ends"] == "2026-07-10T13:00:00+00:00"
+            dates = "; EXDATE=20260717T140000" * ("EXDATE" in new)
+            assert event["repeats"] == f"FREQ=WEEKLY;COUNT=4{dates}"
+            is_twice = "ORGANIZER" in new
+            assert event["location"] == ("Größe; Room 3" if is_twice else "Room 2")
+            assert ("ann@ann.example; " in event["organizer"]) == is_twice
+
+
 def test_calendar_that_cannot_be_read_whole_says_so():
     events = CALENDAR[CALENDAR.index("BEGIN:VEVENT") : CALENDAR.index("END:VCAL")]
     for content, number in (
@@ -681,6 +699,12 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
         ),
         (lambda: office_files.workbook(sheet="<row>" * 5000), "broken"),
         (lambda: office_files.document("<w:p>"), "broken"),
+        (
+            lambda: office_files.open_document(
+                "<text:p>", manifest="<m:encryption-data/>"
+            ),
+            "locked",
+        ),
     ],
 )
 def test_hostile_or_broken_file_is_refused_with_a_sentence(make, reason):

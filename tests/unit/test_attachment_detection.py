@@ -5,6 +5,7 @@ reviewer must know.
 import io
 import struct
 import zipfile
+from zlib import crc32
 
 import pytest
 from PIL import Image
@@ -45,6 +46,10 @@ def sentences(content, name="file", content_type=""):
     return " ".join(f"{flag.level}: {flag.sentence}" for flag in seen.flags)
 
 
+# How the content of a signed message begins.
+SIGNED = b"*\x86H\x86\xf7\x0d\x01\x07\x02\xa0"
+# An Office file with a password.
+LOCKED = OLE + "EncryptedPackage".encode("utf-16-le")
 # Kinds, and bytes that are of them.
 KINDS = {
     "png": [PNG], "jpeg": [b"\xff\xd8\xff\xe0rest"], "gif": [b"GIF89a\x01\x00\x02\x00"],
@@ -54,6 +59,11 @@ KINDS = {
     "svg": [b"<?xml version='1.0'?><svg xmlns='x'/>"], "xml": [b"<?xml version='1.0'?><other/>"],
     "archive": [b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b\x08"], "key": [b"-----BEGIN PRIVATE KEY-----\n"],
     "text": [b"{}", "Grüße".encode(), "Grüße".encode("utf-16"), "Grüße".encode("cp1252")],
+    "pgp": [b"-----BEGIN PGP MESSAGE-----\n", b"-----BEGIN PGP SIGNATURE-----\n"],
+    "tnef": [b"\x78\x9f\x3e\x22\x01\x00"],
+    "smime": [b"0\x80\x06\x09" + SIGNED, b"0\x82\x0b\x30\x06\x09" + SIGNED],
+    "picture": [b"\0\0\0\x18ftyphevc", b"\0\0\0\x18ftypmsf1", b"\0\0\0\x18ftypheim", b"II+\0\x08\0\0\0",
+                b"BM" + bytes(12) + b"(\0\0\0"],
     "unknown": [b"\x00\x01\x02\x03 binary"], "empty": [b""],
 }  # fmt: skip
 
@@ -64,6 +74,7 @@ def test_kind_goes_by_the_bytes_and_that_of_a_zip_by_what_it_lists():
     assert kind_of(b"a,b\n1,2\n", name="sums.csv")[0] == "csv"
     for kind, names in (
         ("docx", ("[Content_Types].xml", "word/document.xml")),
+        ("docx", ("[content_types].xml", "Word/document.xml")),
         ("xlsx", ("[Content_Types].xml", "xl/workbook.xml")),
         ("jar", ("META-INF/MANIFEST.MF", "A.class")),
         ("apk", ("AndroidManifest.xml", "META-INF/MANIFEST.MF")),
@@ -127,6 +138,31 @@ EXPECTED = [
     (b"PK\x03\x04 cut off", "a.zip", "", "high: Its list of files is broken"),
     (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: Its content cannot be listed here."),
     (b"a,b\n=HYPERLINK(1),2", "a.csv", "", "notice: Some cells start like formulas"),
+    (b"a,b\n-2+3+cmd|' /C calc'!A0,2", "a.csv", "", "Some cells start like formulas"),
+    ("a,b\n=1+1,2".encode("utf-16"), "a.csv", "", "Some cells start like formulas"),
+    (LOCKED, "a.docx", "", "high: It is encrypted with a password"),
+    (PDF + b"/S /SubmitForm", "a.pdf", "", "high: It can send what is written into"),
+    (PDF + b"/S /GoToR", "a.pdf", "", "notice: It can open another file"),
+    (PDF + b"/RichMedia", "a.pdf", "", "notice: It contains sound, film"),
+    (
+        b"{\\rtf1{\\*\\template http://evil.example/x}",
+        "a.rtf",
+        "",
+        "high: It loads a template from another address",
+    ),
+    (b"{\\rt1\\objdata 0105", "a.doc", "", "high: It contains an embedded object"),
+    (
+        named("[Content_Types].xml", "word/embeddings/oleObject1.bin"),
+        "a.docx",
+        "",
+        "notice: It contains other files.",
+    ),
+    (
+        named("[Content_Types].xml", "xl/activeX/activeX1.bin", "xl/workbook.xml"),
+        "a.xlsx",
+        "",
+        "high: It contains controls, which can run.",
+    ),
     (b"-----BEGIN RSA PRIVATE KEY-----\n", "id.pem", "", "high: It is a private key"),
     (b"<svg/>", "a.svg", "image/svg+xml", "notice: It opens in the browser"),
 ]
@@ -137,6 +173,10 @@ AGREES = [
     (b"key: value", "settings.yaml", "application/x-unheard-of"),
     (named("[Content_Types].xml", "xl/workbook.xml"), "sums.xlsx", "application/zip"),
     (b"", "empty.txt", "text/plain"),
+    (b"a,b\r\n1,+49 89 1\r\n\x1a", "sums.csv", "application/vnd.ms-excel"),
+    (b"{\\rtf1{\\*\\template C:\\\\Own.dotx}}", "a.rtf", "application/rtf"),
+    (b"0\x80\x06\x09" + SIGNED, "smime.p7s", "application/pkcs7-signature"),
+    (b"\0\0\0\x18ftypmsf1", "a.heic", "image/heic"),
     (b"\xef\xbb\xbf{}", "data.json", "application/json"),
 ]
 
@@ -194,6 +234,24 @@ def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored(
     assert seen.members == ("a\ufffdb.txt",)
     (member,) = zip_members(b"x" * 1000 + named("a.txt"))
     assert member.name == "a.txt"
+
+
+def test_files_of_an_archive_have_the_names_that_programs_show():
+    for stored, unicode_name, checked, shown in (
+        ("Größe.pdf".encode(), b"", b"", "Größe.pdf"),
+        ("Größe.pdf".encode("cp437"), b"", b"", "Größe.pdf"),
+        (b"a.pdf", b"invoice.exe", b"a.pdf", "invoice.exe"),
+        # For another name: it was changed by a program that does not know the second.
+        (b"a.exe", b"a.pdf", b"b.exe", "a.exe"),
+    ):
+        info = zipfile.ZipInfo("x" * len(stored))
+        fields = struct.pack("<2sHBI", b"up", len(unicode_name) + 5, 1, crc32(checked))
+        info.extra = b"\x99\x99\x02\x00up" + fields + unicode_name
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(info, "x")
+        content = packed.getvalue().replace(info.filename.encode(), stored)
+        assert [one.name for one in zip_members(content)] == [shown]
 
 
 @pytest.mark.parametrize(

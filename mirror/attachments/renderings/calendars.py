@@ -38,7 +38,7 @@ END:VCALENDAR"""
 )
 
 
-def read_events(content: bytes) -> tuple[list[Event], int]:
+def read_events(content: str) -> tuple[list[Event], int]:
     """Return the first events, and how many more there are. Raises an exception of any
     kind if the file cannot be read.
     """
@@ -55,22 +55,29 @@ def read_events(content: bytes) -> tuple[list[Event], int]:
 
 
 def _event(method: str, event: Any) -> Event:
+    # Some programs write both.
+    if "DTEND" in event:
+        event.pop("DURATION", None)
     starts = event.DTSTART
     ends = event.end
     if not isinstance(ends, datetime):
         # The day after the last one.
         ends = max(starts, ends - timedelta(days=1))
-    rule = event.get("RRULE")
+    rules = [
+        f"{name}={one.to_ical().decode()}".removeprefix("RRULE=")
+        for name in ("RRULE", "EXDATE", "RDATE")
+        for one in _all(event, name)
+    ]
     people = list(_people(event))
     return Event(
         method="CANCEL" if event.get("STATUS") == "CANCELLED" else method,
-        summary=_text(event.get("SUMMARY")),
+        summary="; ".join(map(_text, _all(event, "SUMMARY"))),
         starts=_moment(starts),
         ends=_moment(ends),
         zone=_text(event["DTSTART"].params.get("TZID")),
-        repeats=_text(rule.to_ical().decode() if hasattr(rule, "to_ical") else rule),
-        location=_text(event.get("LOCATION")),
-        organizer=_person(event["ORGANIZER"]) if event.get("ORGANIZER") else "",
+        repeats=_text("; ".join(rules)),
+        location="; ".join(map(_text, _all(event, "LOCATION"))),
+        organizer="; ".join(map(_person, _all(event, "ORGANIZER"))),
         attendees=tuple(people[:MAX_PEOPLE]),
         more=max(0, len(people) - MAX_PEOPLE),
     )
@@ -82,9 +89,14 @@ def _moment(at: date | datetime) -> str:
     return (at.astimezone(UTC) if is_known else at).isoformat()  # type: ignore[union-attr]
 
 
+def _all(event: Any, name: str) -> list[Any]:
+    # A property may be there more than once, also where it must not.
+    values = event.get(name, [])
+    return values if isinstance(values, list) else [values]
+
+
 def _people(event: Any) -> Iterator[str]:
-    attendees = event.get("ATTENDEE", [])
-    for one in attendees if isinstance(attendees, list) else [attendees]:
+    for one in _all(event, "ATTENDEE"):
         answer = str(one.params.get("PARTSTAT", "NEEDS-ACTION"))
         has_answered = answer != "NEEDS-ACTION"
         yield _person(one) + (f" ({answer.lower()})" if has_answered else "")

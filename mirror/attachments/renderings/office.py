@@ -193,9 +193,15 @@ class Package:
             raise Refused("too_large")
         self._bytes_left = MAX_ALL
         self.names = frozenset(self._zip.namelist())
+        # Programs find a part in upper and lower case.
+        self._spelled = {name.lower(): name for name in self.names}
 
     def part(self, name: str) -> Element:
         """Return a part's XML. Raises Refused."""
+        return parse(self.data(name))
+
+    def data(self, name: str) -> bytes:
+        """Return a part's bytes. Raises Refused."""
         if name not in self.names:
             raise Refused("form")
         info = self._zip.getinfo(name)
@@ -210,7 +216,7 @@ class Package:
         if len(data) > most:
             raise Refused("too_large")
         self._bytes_left -= len(data)
-        return parse(data)
+        return data
 
     def relations(self, name: str) -> Mapping[str, Relation]:
         """Return the relations of this part, by id."""
@@ -232,6 +238,7 @@ class Package:
             if not is_external:
                 target = posixpath.normpath(posixpath.join("/", folder, target))
                 target = target.lstrip("/")
+                target = self._spelled.get(target.lower(), target)
             yield Relation(one.get("Id", ""), kind, target, is_external)
 
     def opened(self, name: str) -> tuple[Element, Mapping[str, Relation]]:
@@ -298,6 +305,10 @@ http://purl.oclc.org/ooxml/wordprocessingml/main
 http://purl.oclc.org/ooxml/spreadsheetml/main
 http://purl.oclc.org/ooxml/presentationml/main
 http://purl.oclc.org/ooxml/drawingml/main
+http://purl.oclc.org/ooxml/drawingml/chart
+http://purl.oclc.org/ooxml/drawingml/diagram
+http://purl.oclc.org/ooxml/drawingml/wordprocessingDrawing
+http://purl.oclc.org/ooxml/drawingml/spreadsheetDrawing
 http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments
 urn:schemas-microsoft-com:vml
 urn:oasis:names:tc:opendocument:xmlns:xsl-fo-compatible:1.0
