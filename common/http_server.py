@@ -92,7 +92,7 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         self._header_bytes = 0
 
 
-def serve(application: Any, *, port: int, lifespan: str = "off") -> None:
+def serve(application: Any, *, port: int) -> None:
     """Serve an ASGI application on this port of the interface in LISTEN_HOST, the
     loopback interface by default, until a signal ends the process.
     """
@@ -102,7 +102,7 @@ def serve(application: Any, *, port: int, lifespan: str = "off") -> None:
         port=port,
         http=Connection,
         ws="none",
-        lifespan=lifespan,
+        lifespan="on",
         timeout_keep_alive=HEADER_SECONDS,
         timeout_graceful_shutdown=2,
         proxy_headers=False,

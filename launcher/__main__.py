@@ -11,6 +11,7 @@ from launcher.console import LaunchError, complain, say
 
 _HELP = """\
 ./run                        set up on first use, then start everything; Ctrl-C stops it (--detach: leave it running)
+./run install                only set up, for an account that may not write here
 ./run stop                   stop whatever runs here
 ./run reset [--yes]          delete the data of the embedded servers, after asking
 ./run backup FILE            everything into one file, while it runs; asks for a passphrase for the keys in it
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
         if name in ("help", "-h", "--help"):
             say(_HELP)
             return 0
-        if name not in _COMMANDS:
+        if name not in (*_COMMANDS, "install"):
             raise LaunchError(
                 f"./run does not know {name!r}; ./run help lists what it does.",
                 status=2,
@@ -66,11 +67,13 @@ def main(arguments: list[str]) -> int:
         ]
         # PostgreSQL's own programs make and read backups, even if the server is not
         # ours.
-        needs_programs = name in (*_DEVELOPMENT, "backup", "restore")
+        needs_programs = name in (*_DEVELOPMENT, "backup", "restore", "install")
         bootstrap.ensure_installed(
             development=name in _DEVELOPMENT,
             servers=name not in _NO_SERVERS and (needs_programs or not all(provided)),
         )
+        if name == "install":
+            return 0
         bootstrap.hand_over(arguments)
         module = importlib.import_module(f"launcher.{_COMMANDS[name]}")
         return int(getattr(module, name)(rest))

@@ -6,4 +6,4 @@ from common.http_server import serve
 from dashboard.live.stream import application
 
 if __name__ == "__main__":
-    serve(application, port=int(sys.argv[1]), lifespan="on")
+    serve(application, port=int(sys.argv[1]))
