@@ -23,11 +23,11 @@ from common.threads import LastUsedExecutor
 
 log = logging.getLogger(__name__)
 
-# Running tasks are checked every 10 seconds. A task that is still running after 18
-# checks is stuck: that is three minutes, and our longest task takes one and a half.
+# Running tasks are checked every 10 seconds. A task that is still running after 30
+# checks is stuck: that is five minutes, and our longest task takes three and a half.
 # Checks are counted instead of time, because a suspended worker makes no progress.
 EVERY = 10.0
-LOOKS = 18
+LOOKS = 30
 # How long Redis is asked to wait for the next message before it is asked again.
 WAIT_SECONDS = 10
 

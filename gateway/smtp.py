@@ -214,10 +214,11 @@ def hand_over(
         if not before_message():
             raise LeaseLost
         (smtp, _), *others = groups
-        relay_id = _offer(smtp, message)
+        until = time.monotonic() + MESSAGE_TIMEOUT + ANSWER_TIMEOUT
+        relay_id = _offer(smtp, message, until)
         for smtp, group in others:
             try:
-                _offer(smtp, message)
+                _offer(smtp, message, until)
             except HandoverFailed as error:
                 # The first have the message, so that it is not tried again.
                 refused |= dict.fromkeys(group, (450, f"only others have it: {error}"))
@@ -295,10 +296,12 @@ def is_about_recipient(code: int, text: str) -> bool:
     return _is_final(code, text, _OF_RECIPIENT, code == 552 or is_about_mailbox)
 
 
-def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
+def _offer(smtp: smtplib.SMTP, message: bytes, until: float) -> str:
     """Send the bytes of the message and return the server's name for it. Raises
-    FateUnknown if no answer comes, or HandoverFailed.
+    FateUnknown if no answer comes until this time (monotonic clock), or HandoverFailed.
     """
+    if time.monotonic() >= until:
+        raise HandoverFailed("the mail server is too slow")
     # A dot at the beginning of a line is doubled.
     data = (b"\n" + message).replace(b"\n.", b"\n..")[1:]
     end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
@@ -309,7 +312,7 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
         # Without this end, no server takes a message.
         failure = FateUnknown
         smtp.send(end)
-        limit(smtp, ANSWER_TIMEOUT)
+        limit(smtp, max(1, until - time.monotonic()))
         reply = smtp.getreply()
     except (smtplib.SMTPException, OSError) as error:
         raise failure(

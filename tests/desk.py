@@ -50,10 +50,10 @@ def _read(answer):
 class Browser:
     """A person signed in to the desk with a plain HTTP client, without scripts."""
 
-    def __init__(self, base_url, email, password):
+    def __init__(self, base_url, email, password, *, session=None):
         self.base_url = base_url
         self._password = password
-        self.session = requests.Session()
+        self.session = session or requests.Session()
         self.session.trust_env = False
         page = self.get("/accounts/login/")
         answer = self.post("/accounts/login/", page, login=email, password=password)
