@@ -12,6 +12,7 @@ import os
 from common.credentials import read_credentials, write_credentials
 from common.demo import APPLICATION_FILE
 from launcher.child import run_to_its_end
+from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
 from launcher.paths import PYTHON, ROOT
 
@@ -21,10 +22,10 @@ NAMES = tuple(_SIZES)
 FILE = "secrets.env"
 
 
-def load_or_make(environment: Environment) -> dict[str, str]:
+def load_or_make(environment: Environment, *, may_make: bool = True) -> dict[str, str]:
     """Returns the keys by variable: from the caller's environment, else from the file,
     else new ones, which it stores in the file. A key for which the caller names a file
-    (NAME_FILE) is left out.
+    (NAME_FILE) is left out. Raises LaunchError if it may make none and one is missing.
     """
     outside = environment.outside
     wanted = [n for n in NAMES if n not in outside and f"{n}_FILE" not in outside]
@@ -34,7 +35,12 @@ def load_or_make(environment: Environment) -> dict[str, str]:
         # Of several processes that start at the same time, one makes the keys.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         stored = read_credentials(file)
-        if missing := [name for name in wanted if name not in stored]:
+        missing = [name for name in wanted if name not in stored]
+        if missing and not may_make:
+            raise LaunchError(
+                f"{missing[0]} is neither set nor in {file}. `prepare` makes the keys, and runs before all others."
+            )
+        if missing:
             made = new_keys()
             stored |= {name: made[name] for name in missing}
             about = "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"

@@ -37,7 +37,9 @@ def process(arguments: list[str]) -> int:
         variables = parser.environment
     else:
         variables = process_variables(
-            settings, {"PARSER_SOCKET": str(parser.socket)}
+            settings,
+            {"PARSER_SOCKET": str(parser.socket)},
+            may_make_keys=plan == PREPARE,
         ) | dict(plan.environment)
         if plan.has_heartbeat:
             variables["HEARTBEAT_FILE"] = str(_heartbeat(settings, plan))

@@ -91,7 +91,7 @@ class Signals:
 
 
 def process_variables(
-    environment: Environment, servers: Mapping[str, str]
+    environment: Environment, servers: Mapping[str, str], *, may_make_keys: bool = True
 ) -> dict[str, str]:
     """Returns the environment of a process of the product. `servers`: the variables
     with the addresses of the servers that it uses.
@@ -100,7 +100,7 @@ def process_variables(
         dict(environment.outside)
         | dict(environment.variables)
         | dict(servers)
-        | keys.load_or_make(environment)
+        | keys.load_or_make(environment, may_make=may_make_keys)
         | keys.demo_application(environment)
         # Bytecode is stored: otherwise each process would compile all modules at every
         # start.

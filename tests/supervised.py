@@ -12,6 +12,8 @@ from launcher.paths import ROOT
 from launcher.postgres import OWNER
 from launcher.servers import Postgres, Redis
 
+# Files of this machine, so that packages can be fetched from another root.
+OF_THE_MACHINE = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 NAMES = ("parser", "web", "live", "worker-desk", "gateway", "worker-out")
 
 

@@ -22,13 +22,11 @@ from launcher.environment import PRODUCT_VARIABLES
 from launcher.paths import ROOT
 from launcher.postgres import postgres_programs
 from tests.stack import wait_for
-from tests.supervised import NAMES, Supervised
+from tests.supervised import NAMES, OF_THE_MACHINE, Supervised
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
 USER = "4242:0"
-# Of the machine, so that packages can be fetched while the image is built.
-OF_THE_MACHINE = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 
 
 def buildah(*arguments, check=True):

@@ -61,6 +61,7 @@ def _refused(supervised):
     """Each of these is one sentence, and changes nothing."""
     elsewhere = {"DATA_DIR": str(supervised.folder / "elsewhere")}
     for sentence, arguments, variables in (
+        ("prepare` makes the keys", ["process", "web"], elsewhere),
         ("ENCRYPTION_KEYS is not the key", ["process", "prepare"], elsewhere),
         ("takes one of these names", ["process", "everything"], {}),
         (
