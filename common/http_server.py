@@ -102,7 +102,7 @@ def serve(application: Any, *, port: int) -> None:
         port=port,
         http=Connection,
         ws="none",
-        lifespan="on",
+        lifespan="auto",
         timeout_keep_alive=HEADER_SECONDS,
         timeout_graceful_shutdown=2,
         proxy_headers=False,

@@ -28,6 +28,9 @@ audit.verification.jobs gateway.jobs
 """.split()
 )
 
+# The folder for the sockets of a parser that a command starts for itself.
+OF_A_COMMAND = "own"
+
 
 class Parser(EmbeddedServer):
     """The parser of a data folder (parsing/program.py). It stores nothing. It gets none
@@ -39,22 +42,37 @@ class Parser(EmbeddedServer):
     start_seconds = 30
     end = ((signal.SIGKILL, 2),)
 
-    def __init__(self, folder: Path, *, jobs: tuple[str, ...] = JOBS) -> None:
+    def __init__(
+        self, folder: Path, *, jobs: tuple[str, ...] = JOBS, for_command: bool = False
+    ) -> None:
         super().__init__(folder)
-        self.socket = self.sockets / "parser.sock"
-        self.socket_of_pages = self.sockets / "pages.sock"
         self._heartbeat = Heartbeat(self.log.with_suffix(".heartbeat"))
-        program = str(ROOT / "parsing" / "program.py")
-        paths = [str(self.sockets), str(self._heartbeat.file)]
-        self.command = [str(PYTHON), "-I", program, *paths, *jobs]
+        self._jobs = jobs
+        self._for_command = for_command
         self._silent_looks = 0
 
+    @property
+    def socket(self) -> Path:
+        """The socket for all but the desk's pages, which have one beside it."""
+        return self.sockets / "parser.sock"
+
+    @property
+    def command(self) -> list[str]:
+        """The command that runs it."""
+        program = str(ROOT / "parsing" / "program.py")
+        paths = [str(self.sockets), str(self._heartbeat.file)]
+        return [str(PYTHON), "-I", program, *paths, *self._jobs]
+
     def start(self) -> None:
-        """Starts the parser and returns when it accepts connections. One that answers
-        already is another supervisor's, and is used as it is.
+        """Starts the parser and returns when it accepts connections. A command uses the
+        one that another supervisor runs, if it answers.
         """
-        if self.answers():
-            return
+        if self._for_command:
+            if self.answers():
+                return
+            # Elsewhere, because the other supervisor may be about to start one.
+            self.sockets /= OF_A_COMMAND
+            self.sockets.mkdir(mode=0o700, exist_ok=True)
         self.remove_sockets()
         self.process = spawn(
             self.command,
@@ -68,7 +86,7 @@ class Parser(EmbeddedServer):
 
     def remove_sockets(self) -> None:
         """Removes the sockets that an earlier parser left."""
-        for path in (self.socket, self.socket_of_pages):
+        for path in (self.socket, self.socket.with_name("pages.sock")):
             path.unlink(missing_ok=True)
 
     def end_if_hanging(self) -> bool:
@@ -175,10 +193,11 @@ class Servers:
         database: bool = True,
         redis: bool = True,
         durable: bool = True,
+        for_command: bool = False,
     ) -> None:
         self.postgres = Postgres(data, durable=durable) if database else None
         self.redis = Redis(data, durable=durable) if redis else None
-        self.parser = Parser(data)
+        self.parser = Parser(data, for_command=for_command)
         # In the order in which they start.
         self.all: list[EmbeddedServer] = [
             server for server in (self.postgres, self.redis, self.parser) if server

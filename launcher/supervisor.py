@@ -122,6 +122,7 @@ class Supervisor:
             environment.data,
             database=environment.own_database,
             redis=environment.own_redis,
+            for_command=verb not in ("start", "gateway"),
         )
         self._is_ready = False
         self._logs = log_folder(environment.data)

@@ -29,6 +29,7 @@ from common.grace import START, STUCK_AFTER
 from common.postgres import clock, idle_sessions, ping, table_guards
 from dashboard.models import Tick
 from launcher import data_folder
+from launcher.servers import OF_A_COMMAND
 
 # As PostgreSQL reports its version: 15.0.
 OLDEST_POSTGRESQL = 150_000
@@ -100,14 +101,17 @@ def redis_answers() -> bool:
 
 
 def parser_answers() -> bool:
-    """Whether the parser accepts connections."""
+    """Whether the parser accepts connections. One of this command alone does not count:
+    it was started because there is no other.
+    """
+    address = Path(os.environ["PARSER_SOCKET"])
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
-            client.connect(os.environ["PARSER_SOCKET"])
+            client.connect(str(address))
     except OSError:
         return False
-    return True
+    return address.parent.name != OF_A_COMMAND
 
 
 def examine_redis(facts: list[str]) -> Iterator[Finding]:
