@@ -165,7 +165,9 @@ def _exchange(
     with connection:
         connection.settimeout(_time_left(deadline))
         connection.sendall(head)
-        connection.sendall(content)
+        # To a request without content the answer may have come, and its end.
+        if content:
+            connection.sendall(content)
         while piece := connection.recv(_PIECE):
             received += piece
             # The program has not read the content, so the connection breaks next.
