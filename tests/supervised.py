@@ -45,10 +45,12 @@ class Supervised:
             "DEMO": "0",
         }
 
-    def run(self, *arguments, **variables):
-        """Run `./run` to its end; return the completed process."""
+    def run(self, *arguments, root=ROOT, **variables):
+        """Run `./run` of this clone, or of another, to its end; return the completed
+        process.
+        """
         return subprocess.run(
-            [str(ROOT / "run"), *arguments],
+            [str(root / "run"), *arguments],
             env=self.env | variables,
             capture_output=True,
             text=True,

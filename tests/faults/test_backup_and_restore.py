@@ -18,9 +18,9 @@ from approvals.models import Decision
 from audit.models import Entry, Seal
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
+from dashboard.backup import whole
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import MARKER, load
-from dashboard.management.commands import backup as backup_command
 from launcher import environment
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION, OWNER
@@ -227,14 +227,14 @@ def test_every_seal_of_the_copy_is_in_the_dump_also_when_seals_are_made_meanwhil
     """The copy of the seals is never newer than the dump: otherwise an honest restore
     would look forged.
     """
-    copied = backup_command._copy_seals
+    copied = whole._copy_seals
 
     def seal_before_and_after(target):
         seal_and_anchor(1)
         copied(target)
         seal_and_anchor(1)
 
-    monkeypatch.setattr(backup_command, "_copy_seals", seal_before_and_after)
+    monkeypatch.setattr(whole, "_copy_seals", seal_before_and_after)
     backup = Backup(make_backup(tmp_path))
     numbers = [
         int(line.partition(b'"number":')[2].partition(b",")[0])

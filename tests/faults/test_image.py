@@ -176,8 +176,7 @@ def test_each_process_of_the_image_runs_as_a_user_without_a_name(contained):
         contained.start(name)
     for name in NAMES:
         # Each has the same file that says which process the container runs.
-        (running,) = _system(contained).glob("tmp/countersign-process")
-        running.write_text(name)
+        (_system(contained) / "tmp" / "countersign-process").write_text(name)
         wait_for(lambda: contained.run("healthy").returncode == 0, 120, name)
     ready = f"http://127.0.0.1:{contained.env['PORT']}/readyz"
     wait_for(

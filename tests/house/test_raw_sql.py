@@ -18,7 +18,7 @@ PLACES = {
     "privileges of roles": {"dashboard/management/commands/prepare.py"},
     "dumps": {
         "dashboard/backup/database.py",
-        "dashboard/management/commands/backup.py",
+        "dashboard/backup/whole.py",
     },
 }
 # `pipeline.execute()` without a statement is of Redis.

@@ -253,6 +253,8 @@ class DecisionMachine(DecisionSteps):
             if self.is_settled():
                 break
             self.let_leases_end(False)
+            # What a 429 asked to wait is over.
+            change_row(self.connection, wait_until=None)
             self.resolve_doubt(False, False, True)
             self.read()
             for message in self.messages().filter(state="gone"):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,24 @@ from django.core.management import (
     CommandParser,
     call_command,
 )
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.exceptions import RedisError
 
 from audit.guards import APPEND_ONLY
+from audit.verification.bundle import product_version
 from dashboard import hosts
+from dashboard.backup.archive import BackupError
 from dashboard.backup.database import MARKER
-from dashboard.health.checks import applied_migrations, first_few, unknown_migrations
+from dashboard.backup.whole import write_backup
+from dashboard.health.checks import (
+    applied_migrations,
+    first_few,
+    pending_migrations,
+    unknown_migrations,
+)
 from dashboard.models import Host
 from launcher.welcome import FIRST_RUN
 from people.models import Person
@@ -36,6 +45,19 @@ from people.models import Person
 READ_ONLY = ("people_grantperiod",)
 # For how long a session of the application may be idle in a transaction.
 LONGEST_IDLE = "60s"
+
+
+def _version() -> str:
+    # By SQL: a newer version may have other columns.
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT version FROM dashboard_host ORDER BY joined_at DESC LIMIT 1"
+            )
+            row = cursor.fetchone()
+    except DatabaseError:
+        return ""
+    return f" ({row[0]})" if row else ""
 
 
 @contextlib.contextmanager
@@ -87,6 +109,8 @@ class Command(BaseCommand):
             raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
         with _only_one(owner_url):
             self._refuse_unusable(restoring)
+            if not restoring:
+                self._back_up()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             self._grant(application_role)
@@ -94,6 +118,24 @@ class Command(BaseCommand):
             if not restoring:
                 hosts.join()
                 self._make_files()
+
+    def _back_up(self) -> None:
+        """Make a backup before an upgrade changes the database. It is the way back, so
+        without it nothing is changed.
+        """
+        if not applied_migrations() or not pending_migrations():
+            return
+        folder = Path(settings.DATA_DIR) / "backups"
+        made = f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
+        path = folder / f"before-{product_version()}-{made}.backup"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            write_backup(path, settings.ENCRYPTION_KEYS[0])
+        except (BackupError, OSError) as error:
+            raise CommandError(
+                f"No upgrade without a backup: {error} Nothing was changed."
+            ) from None
+        self.stdout.write(f"Before the upgrade, a backup was made: {path}")
 
     def _make_files(self) -> None:
         """Collect static files, and make the demo's data if requested."""
@@ -122,9 +164,9 @@ class Command(BaseCommand):
     def _refuse_unusable(self, restoring: bool) -> None:
         if unknown := unknown_migrations(applied_migrations()):
             raise CommandError(
-                f"The database was used by a newer Countersign: it has migrations that this one does not know "
-                f"({first_few(unknown)}). Start that version or a newer one, or restore a backup that this version "
-                "made: docs/operators/upgrade.md. Nothing was changed."
+                f"The database was used by a newer Countersign{_version()}: it has migrations that this one, "
+                f"{product_version()}, does not know ({first_few(unknown)}). Start that version or a newer one, or "
+                "restore the backup that was made before the upgrade: docs/operators/upgrade.md. Nothing was changed."
             )
         if restoring:
             return

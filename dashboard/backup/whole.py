@@ -1,0 +1,133 @@
+"""Writes a backup of everything into one file: the seals, the database, the keys."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from audit.verification.bundle import product_version
+from dashboard.backup.archive import (
+    DUMP,
+    SEALS,
+    BackupError,
+    CountedFile,
+    new_backup,
+)
+from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
+from dashboard.backup.unpack import DEMO_FILES
+
+_SEAL = "SELECT number, size, at FROM audit_seal ORDER BY number DESC LIMIT 1"
+# How many bytes a line of the seals' file has at most; it is copied in pieces as large.
+_LINE_AT_MOST = 64 * 1024
+# What a dump may need at most: the tables without their indexes.
+_SIZE = """
+SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class
+ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
+
+
+# The seals' file is copied before the database is dumped, and this order matters. A line
+# is written to that file after its seal was committed, so a dump that begins later has
+# every seal of the copy, and both can be restored together. In the other order the copy
+# could name seals that the dump lacks, as if somebody had removed the newest entries. It
+# does no harm if the copy lacks the newest seals of the dump: a seal proves what came
+# before it, not that nothing came after it.
+def write_backup(
+    path: Path, passphrase: str, *, before_dump: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """Write a backup to `path`, which must not exist, and check it. Return the facts of
+    its manifest. `before_dump` is called when nothing but the dump is missing. Raises
+    BackupError.
+
+    It reads by SQL only, so that newer code can back up a database before migrating it.
+    """
+    url = owner_url()
+    with new_backup(path) as backup:
+        with backup.add(SEALS) as copy:
+            _copy_seals(copy)
+        before_dump()
+        with snapshot(url) as session:
+            if is_being_restored(session):
+                raise BackupError(
+                    "A restore into this database was interrupted: there is nothing complete to back up."
+                )
+            _refuse_small_disk(session, path)
+            facts = _read_facts(session)
+            with backup.add(DUMP) as target:
+                dump(url, target, session=session)
+        files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
+        secrets = {
+            "keys": {
+                "SECRET_KEY": settings.SECRET_KEY,
+                "ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
+                "SEAL_KEY": ",".join(settings.SEAL_KEYS),
+            },
+            "files": {
+                name: file.read_text(encoding="utf-8")
+                for name, file in files.items()
+                if file.exists()
+            },
+        }
+        backup.finish(facts, secrets=secrets, passphrase=passphrase)
+    return facts
+
+
+def _refuse_small_disk(
+    session: "psycopg.Connection[tuple[Any, ...]]", path: Path
+) -> None:
+    (needed,) = session.execute(_SIZE).fetchone() or (0,)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise BackupError(
+            f"{path.parent} has {free / 1e6:,.0f} MB free, and the backup may need {needed / 1e6:,.0f} MB. Choose "
+            "another disk. Nothing was written."
+        )
+
+
+def _copy_seals(copy: CountedFile) -> None:
+    """Copy the seals' file into the backup, if there is one yet."""
+    try:
+        with Path(settings.SEAL_FILE).open("rb") as source:
+            # Copy complete lines only: the sealer may be writing the last one.
+            end = source.seek(0, os.SEEK_END)
+            source.seek(max(0, end - _LINE_AT_MOST))
+            tail = source.read(end - source.tell())
+            end_of_lines = end - (len(tail) - tail.rfind(b"\n") - 1)
+            source.seek(0)
+            while source.tell() < end_of_lines:
+                copy.write(
+                    source.read(min(_LINE_AT_MOST, end_of_lines - source.tell()))
+                )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BackupError(f"SEAL_FILE cannot be read: {error.strerror}.") from None
+
+
+def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any]:
+    """Return the facts for the manifest, as of the moment that the dump is of. They are
+    read by SQL in the dump's session, which the ORM cannot use.
+    """
+    at, entries = session.execute(
+        "SELECT now(), (SELECT count(*) FROM audit_entry)"
+    ).fetchone() or (None, 0)
+    assert isinstance(at, datetime)
+    seal_facts = None
+    if seal := session.execute(_SEAL).fetchone():
+        seal_facts = {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()}
+    migrations = session.execute(
+        "SELECT app, name FROM django_migrations ORDER BY app, name"
+    ).fetchall()
+    return {
+        "version": product_version(),
+        "made_at": at.astimezone(UTC).isoformat(),
+        "postgresql": session.info.server_version // 10_000,
+        "migrations": [list(one) for one in migrations],
+        "entries": entries,
+        "seal": seal_facts,
+    }

@@ -1,0 +1,130 @@
+"""Two made-up releases after this one, each with one more migration: a desk is upgraded
+to the last in one step, older code refuses its data, and the backup that the upgrade
+made is the way back.
+"""
+
+import re
+import shutil
+import subprocess
+
+import psycopg
+import pytest
+
+from common.credentials import read_credentials
+from launcher.paths import ROOT
+from tests.supervised import Supervised
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
+
+_MIGRATION = """
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("dashboard", "{before}")]
+    operations = [
+        migrations.AddField("host", "made_up_{number}", models.TextField(default="")),
+    ]
+"""
+
+
+def release(folder, version, migrations):
+    """Make a copy of this code with another version and more migrations, which uses the
+    packages that are installed here.
+    """
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(
+        listed, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in files:
+        if name and not name.startswith("tests/") and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    for installed in (".venv", ".servers"):
+        (folder / installed).symlink_to(ROOT / installed)
+    project = folder / "pyproject.toml"
+    text = re.sub(
+        r'(?m)^version = ".*"$', f'version = "{version}"', project.read_text()
+    )
+    project.write_text(text)
+    before = sorted((folder / "dashboard/migrations").glob("0*.py"))[-1].stem
+    for number in range(1, migrations + 1):
+        name = f"9{number:03}_made_up"
+        text = _MIGRATION.format(before=before, number=number)
+        (folder / f"dashboard/migrations/{name}.py").write_text(text)
+        before = name
+    return folder
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    supervised = Supervised(tmp_path)
+    try:
+        supervised.postgres.start()
+        supervised.redis.start()
+        yield supervised
+    finally:
+        supervised.stop()
+
+
+def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
+    def prepare(root=ROOT, **variables):
+        return supervised.run("process", "prepare", root=root, **variables)
+
+    def tables(query="SELECT count(*) FROM gateway_account"):
+        with psycopg.connect(supervised.env["DATABASE_OWNER_URL"]) as session:
+            return session.execute(query).fetchone()[0]
+
+    data = tmp_path / "data"
+    assert prepare().returncode == 0
+    made = supervised.run("manage", "gateway_account", "--name", "Acme")
+    assert made.returncode == 0, made.stderr
+    # An ordinary start makes no backup.
+    assert prepare().returncode == 0
+    assert not (data / "backups").exists()
+    newest = release(tmp_path / "newest", "77.2.0", migrations=2)
+    upgraded = prepare(newest)
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert tables("SELECT count(made_up_2) FROM dashboard_host") == 1
+    [backup] = (data / "backups").iterdir()
+    assert f"a backup was made: {backup}" in upgraded.stdout
+    assert backup.stat().st_mode & 0o777 == 0o600
+    # Both older ones refuse, and name both versions.
+    between = release(tmp_path / "between", "77.1.0", migrations=1)
+    for root, version in ((ROOT, "0.9.0"), (between, "77.1.0")):
+        refused = prepare(root)
+        assert refused.returncode != 0
+        assert "newer Countersign (77.2.0)" in refused.stderr
+        assert f"this one, {version}," in refused.stderr
+        assert "Nothing was changed" in refused.stderr
+    # The way back: this code, an empty database and folder.
+    with psycopg.connect(
+        supervised.env["DATABASE_OWNER_URL"], autocommit=True
+    ) as session:
+        session.execute("CREATE DATABASE back")
+    keys = read_credentials(data / "secrets.env")
+    back = {
+        "DATA_DIR": str(tmp_path / "back"),
+        "BACKUP_PASSPHRASE": keys["ENCRYPTION_KEYS"],
+    } | {
+        name: supervised.env[name].replace("/countersign?", "/back?")
+        for name in ("DATABASE_URL", "DATABASE_OWNER_URL")
+    }
+    restored = supervised.run("restore", str(backup), **back)
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert prepare(**back).returncode == 0
+    supervised.env |= back
+    assert tables() == 1
+
+
+def test_nothing_is_upgraded_without_a_backup(supervised, tmp_path):
+    assert supervised.run("process", "prepare").returncode == 0
+    newest = release(tmp_path / "newest", "77.1.0", migrations=1)
+    # In the place of the folder for backups.
+    (tmp_path / "data" / "backups").write_text("")
+    refused = supervised.run("process", "prepare", root=newest)
+    assert refused.returncode != 0
+    assert "No upgrade without a backup" in refused.stderr
+    with psycopg.connect(supervised.env["DATABASE_OWNER_URL"]) as session:
+        query = "SELECT count(*) FROM django_migrations WHERE name LIKE '%made_up'"
+        assert session.execute(query).fetchone() == (0,)
