@@ -18,7 +18,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from common.actors import Actor
-from common.origins import is_public
+from common.origins import is_confidential, is_public
 from common.postgres import atomic_with_retry, clock
 from connections.accounts.commands import check_may_change, lock, new_secret
 from connections.changes import (
@@ -46,8 +46,14 @@ OWN_EVENTS = ("message.cancelled", "message.failed")
 
 
 def address_of(connection: Connection) -> str:
-    """Return where MultiMail sends this connection's events."""
-    return f"{settings.PUBLIC_URL}{reverse('multimail-webhook', args=[connection.webhook_id])}"
+    """Return where MultiMail sends this connection's events. A gateway on this machine
+    does not go through the proxy, whose name may lead elsewhere from here.
+    """
+    origin = settings.PUBLIC_URL
+    # Plain http is confidential on this machine only.
+    if connection.api_url.startswith("http:") and is_confidential(connection.api_url):
+        origin = f"http://127.0.0.1:{settings.PORT}"
+    return origin + reverse("multimail-webhook", args=[connection.webhook_id])
 
 
 def wanted_events(connection: Connection) -> list[str]:

@@ -1,18 +1,24 @@
-"""The services of deploy/systemd under a real systemd, on a Debian made from its
-packages, installed by the commands of docs/operators/systemd.md.
+"""The first hour of an operator: the commands of docs/operators/first-hour.md on a
+Debian made from its packages under a real systemd, and its pages in Chromium.
 """
 
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import subprocess
+from mailbox import Maildir
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from launcher.bootstrap import install_debian_packages
 from launcher.paths import ROOT
+from tests.browser import test_first_run_seen as first_run
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, PATIENCE
+from tests.faults.test_releases import release
 from tests.stack import wait_for
 from tests.supervised import NAMES, OF_THE_MACHINE
 
@@ -22,21 +28,28 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a system"),
 ]
 
-PACKAGES = "systemd systemd-sysv dbus python3 python3-venv ca-certificates postgresql redis-server"
+# What no Debian lacks, beside the packages that the page installs.
+PACKAGES = "systemd systemd-sysv dbus ca-certificates iproute2 curl"
+# The addresses of both ends of the cable between this machine and the system.
+OUTSIDE, INSIDE = "203.0.113.1", "203.0.113.2"
+MAIL = "127.0.0.1:2525"
 NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 SERVICES = [
     "countersign-parser" if name == "parser" else f"countersign-process@{name}"
     for name in NAMES
 ]
+# For this name Caddy signs the certificate itself.
+NAME = "desk.local"
+PASSWORD = "paper lantern under northern rain"
+PAGE = (ROOT / "docs" / "operators" / "first-hour.md").read_text()
 
 
-def commands():
-    """Return the commands of the page that install and start everything."""
-    page = (ROOT / "docs" / "operators" / "systemd.md").read_text()
-    steps = page.partition("## What runs")[0]
-    lines = [line[4:] for line in steps.splitlines() if line.startswith("    ")]
-    # The packages are there already.
-    return "\n".join(line for line in lines if not line.startswith("apt install"))
+def commands(title):
+    """Return the commands of one section of the page."""
+    section = re.search(rf"(?ms)^## \d\. {title}.*?$(.*?)(?=^## |\Z)", PAGE)[1]
+    return "\n".join(
+        line[4:] for line in section.splitlines() if line.startswith("    ")
+    )
 
 
 class System:
@@ -44,13 +57,23 @@ class System:
 
     def __init__(self, folder):
         self.folder = folder
+        self.name = f"cs{secrets.token_hex(3)}"
         self.nspawn = subprocess.Popen(
-            [*NSPAWN, "--boot", "--private-network", f"--directory={folder}"],
+            [
+                *(*NSPAWN, "--boot", f"--directory={folder}"),
+                *("--network-veth", f"--machine={self.name}"),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=(folder.parent / "console").open("wb"),
             stderr=subprocess.STDOUT,
         )
         wait_for(self._is_up, 90, "the system to boot", report=self.console)
+        for run, address, name in (
+            (subprocess.check_call, OUTSIDE, f"ve-{self.name}"),
+            (lambda command: self.run(*command), INSIDE, "host0"),
+        ):
+            run(["ip", "address", "add", f"{address}/30", "dev", name])
+            run(["ip", "link", "set", name, "up"])
 
     def console(self):
         return (self.folder.parent / "console").read_text(errors="replace")
@@ -71,14 +94,8 @@ class System:
         path = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = subprocess.run(
             [
-                "nsenter",
-                f"--target={self._first()}",
-                "--all",
-                "env",
-                "-i",
-                f"PATH={path}",
-                "LC_ALL=C.UTF-8",
-                *command,
+                *("nsenter", f"--target={self._first()}", "--all"),
+                *("env", "-i", f"PATH={path}", "LC_ALL=C.UTF-8", *command),
             ],
             input=text,
             capture_output=True,
@@ -107,38 +124,56 @@ class System:
             self.nspawn.kill()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_queue():
+    """Override the shared fixture: these tests start their own product."""
+
+
+def repository(folder):
+    """Make a repository with this code as v0.9.0, and as v0.9.1 with one more
+    migration.
+    """
+    git = ("git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example")
+    subprocess.check_call(["git", "init", "--quiet", str(folder)])
+    for version, migrations in (("0.9.0", 0), ("0.9.1", 1)):
+        release(folder, version, migrations)
+        for installed in (".venv", ".servers"):
+            (folder / installed).unlink()
+        subprocess.check_call([*git, "add", "--all"])
+        subprocess.check_call([*git, "commit", "--quiet", "--message", version])
+        subprocess.check_call([*git, "tag", f"v{version}"])
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
     there = all(map(shutil.which, ("systemd-nspawn", "mmdebstrap")))
     assert there or install_debian_packages(["systemd-container", "mmdebstrap"])
     folder = tmp_path_factory.mktemp("system") / "root"
-    include = f"--include={PACKAGES.replace(' ', ',')}"
+    install = commands("Install")
+    named = re.search(r"(?m)^apt install (.*)\n", install)
+    packages = f"{PACKAGES} {named[1]}".replace(" ", ",")
     subprocess.run(
-        ["mmdebstrap", "--variant=minbase", include, "bookworm", str(folder)],
+        [
+            *("mmdebstrap", "--variant=minbase", f"--include={packages}"),
+            *("bookworm", str(folder)),
+        ],
         check=True,
         capture_output=True,
     )
     for file in filter(os.path.exists, OF_THE_MACHINE):
         shutil.copy(file, folder / file[1:])
-    files = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split("\0")
-    for name in files:
-        if name and not name.startswith("tests/") and (ROOT / name).is_file():
-            target = folder / "opt/countersign" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target)
-    # Packages are fetched before it boots, because it has no network then.
+    repository(folder / "srv" / "countersign")
+    # Before it boots, because it cannot fetch packages then.
     subprocess.run(
         [
             *(*NSPAWN, "--pipe", f"--directory={folder}"),
             f"--setenv=SSL_CERT_FILE={OF_THE_MACHINE[0]}",
-            *("/opt/countersign/run", "install"),
+            *("sh", "-e"),
         ],
+        input=install.replace(named[0], "").replace(
+            "<this repository>", "/srv/countersign"
+        ),
+        text=True,
         check=True,
         capture_output=True,
     )
@@ -150,30 +185,91 @@ def system(tmp_path_factory):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_services_start_by_the_commands_of_the_page_and_are_watched(system):
-    done = system.run("sh", "-e", text=commands())
-    assert re.search(r"https://desk\.example\.com/join/\S+", done.stdout)
+@pytest.fixture(scope="module")
+def letters(system):
+    """What the mail server of the settings has taken, once the desk was installed and
+    started.
+    """
+    system.run(
+        *("systemd-run", "/opt/countersign/.venv/bin/python", "-m", "aiosmtpd"),
+        *("--nosetuid", f"--listen={MAIL}", "--class=aiosmtpd.handlers.Mailbox"),
+        "/srv/mail",
+    )
+    ours = "smtps://user:password@mail.example.com"
+    follow(system, "Database and settings", ours, f"smtp://{MAIL}")
+    follow(system, "Start, with TLS")
+    return Maildir(system.folder / "srv" / "mail")
+
+
+@pytest.fixture
+def browse(chromium):
+    """Return a function that opens a page in a new browser, which finds the system."""
+    resolve = f"--host-resolver-rules=MAP {NAME} {INSIDE}"
+    browser = chromium.browser_type.launch(
+        executable_path=CHROMIUM, args=[*ARGUMENTS, "--no-sandbox", resolve]
+    )
+
+    def browse():
+        context = browser.new_context(ignore_https_errors=True)
+        context.set_default_timeout(PATIENCE)
+        return context.new_page()
+
+    yield browse
+    browser.close()
+
+
+def follow(system, title, old="desk.example.com", new=NAME):
+    """Do what a section says; return what it prints."""
+    steps = commands(title).replace(old, new).replace("desk.example.com", NAME)
+    return system.run("bash", "-e", text=steps).stdout
+
+
+def test_first_hour_by_the_page(system, letters, browse):
+    printed = follow(system, "The first admin")
+    [link] = re.findall(rf"https://{NAME}/join/\S+", printed)
+    keys = dict(re.findall(r"(?m)^(agent|read|oversight|admin) .*?(mm_\w+)$", printed))
+    admin = browse()
+    first_run.join(admin, link, "Yara Doe")
+    admin.wait_for_url("**/setup/")
+    first_run.connect(admin, keys)
+    first_run.hook(admin)
+    for step in ("webhook", "queue", "mail"):
+        wait_for(
+            lambda step=step: first_run.see(admin, step, "Done") is None, 120, step
+        )
+    reviewer = browse()
+    first_run.join(reviewer, first_run.invite(admin), "Rita Roe")
+    reviewer.goto(f"https://{NAME}/queue/")
+    admin.goto(f"https://{NAME}/setup/")
+    command = first_run.step(admin, "letter").locator("pre").inner_text()
+    sent = system.run("bash", text=command.replace("AGENT-KEY", keys["agent"]))
+    assert "pending" in sent.stdout, sent.stdout
+    item = reviewer.locator("#list .item", has_text="Hello from the first run")
+    wait_for(lambda: reviewer.reload() and item.count(), 60, "the message")
+    item.click()
+    reviewer.get_by_role("button", name=re.compile("^Approve")).first.wait_for()
+    reviewer.keyboard.press("a")
+    wait_for(lambda: len(letters), 60, "the letter")
+    [letter] = letters
+    assert letter["Subject"] == "Hello from the first run"
+    listed = follow(system, "Back up")
+    assert re.search(r"desk-[\d-]+\.backup", listed)
+    follow(system, "Upgrade")
+    done = system.run("countersign", "manage", "doctor", check=False).stdout
+    assert "another version" not in done
+    assert list((system.folder / "var/lib/countersign/backups").glob("before-0.9.1*"))
+    reviewer.reload()
+    expect(reviewer.get_by_role("heading", name="waiting")).to_be_visible()
+    follow(system, "Hear of trouble")
+    assert len(letters) == 1
+
+
+def test_services_are_hardened_and_watched_and_refuse_without_their_keys(
+    system, letters
+):
     for service in SERVICES:
         assert system.shows(service, "ActiveState") == "active", service
         assert system.shows(service, "User") == "countersign"
-    assert "PostgreSQL 15" in done.stdout
-    # HTML is simplified by the parser, within what its service may do.
-    account = system.run("countersign", "manage", "gateway_account", "--name", "Acme")
-    [key] = re.findall(r"(?m)^agent +(\S+)$", account.stdout)
-    sent = system.run(
-        "/opt/countersign/.venv/bin/python",
-        text=f"""
-import requests
-answer = requests.post(
-    "http://127.0.0.1:8001/v1/send_email",
-    headers={{"Authorization": "Bearer {key}"}},
-    json={{"from": "agent@acme.example", "to": "dana@northwind.example", "subject": "Hello",
-          "html": "<p>Hello <b>Dana</b></p>", "text": "Hello Dana"}},
-)
-print(answer.status_code, answer.text)
-""",
-    )
-    assert sent.stdout.startswith("202"), sent.stdout
     for service in SERVICES:
         figure = system.run(
             "systemd-analyze", "security", "--no-pager", f"{service}.service"

@@ -125,7 +125,7 @@ def invite(page):
     page.get_by_role("checkbox", name="Reviewer").check()
     page.get_by_role("button", name="Make link").click()
     page.get_by_text("/join/").first.wait_for()
-    found = re.search(r"http://[^\s\"<]+/join/[^\s\"<]+/", page.content())
+    found = re.search(r"https?://[^\s\"<]+/join/[^\s\"<]+/", page.content())
     assert found, "the page shows no link"
     return found[0]
 
