@@ -9,6 +9,7 @@ import uuid
 
 from django.core.management import execute_from_command_line
 
+from common.env import BadVariable
 from common.logs import traced
 
 if __name__ == "__main__":
@@ -16,4 +17,7 @@ if __name__ == "__main__":
     # A trace id for this command, so that its ledger entries and log lines can be
     # found.
     with traced(uuid.uuid4().hex[:16]):
-        execute_from_command_line(sys.argv)
+        try:
+            execute_from_command_line(sys.argv)
+        except BadVariable as error:
+            sys.exit(str(error))

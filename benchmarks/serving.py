@@ -103,10 +103,11 @@ def worker(queues: str, *, threads: int, beat: str = "") -> Iterator[None]:
     """Run a worker as the product does. `beat` names the product whose periodic tasks
     it schedules; empty for none.
     """
-    from launcher.processes import worker
+    from launcher.processes import WORKER
 
-    process = worker("bench", queues=queues, beat=beat, threads=threads)
-    with running(process.command, process.environment):
+    command = [*WORKER, "bench", queues, str(threads)]
+    environment = {"SERVE": "dashboard", "CELERY_SKIP_CHECKS": "1"}
+    with running(command, environment | ({"BEAT": beat} if beat else {})):
         yield
 
 

@@ -10,22 +10,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
 from django.http.request import split_domain_port
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
-from dashboard.env import (
+from common.env import (
+    BadVariable,
     env_choice,
     env_int,
     env_list,
     env_mail_url,
     env_origin,
-    env_secret,
-    env_server,
     env_str,
     env_url,
 )
+from dashboard.env import env_secret, env_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
@@ -56,7 +55,7 @@ PUBLIC_URL = env_origin("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 _IS_PUBLIC = urlsplit(PUBLIC_URL).hostname not in ("127.0.0.1", "localhost", "::1")
 if DEBUG and _IS_PUBLIC:
     # Django's error pages for DEBUG show settings and variables.
-    raise ImproperlyConfigured(
+    raise BadVariable(
         "DEBUG must be 0 where PUBLIC_URL is an address that others can reach."
     )
 # The address at which recipients reach the gateway to unsubscribe.

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 
+from common.env import BadVariable
 from launcher import bootstrap
 from launcher.console import LaunchError, complain, say
 
@@ -80,6 +81,9 @@ def main(arguments: list[str]) -> int:
     except LaunchError as error:
         complain(error)
         return error.status
+    except BadVariable as error:
+        complain(LaunchError(str(error)))
+        return 1
     except OSError as error:
         # Such as a full disk, or a folder that may not be written: the system's message
         # says what is wrong.

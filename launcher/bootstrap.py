@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.credentials import replace_private
+from launcher.child import run_to_its_end
 from launcher.console import LaunchError, say
 from launcher.orphans import die_with_parent
 from launcher.paths import PYTHON, ROOT, SERVERS, VENV, read_object, remove
@@ -133,7 +134,7 @@ def _make_environment() -> None:
     if subprocess.run(imports, capture_output=True, check=False).returncode:
         # On Debian and Ubuntu, venv is in a package of its own.
         package = f"python{_PYTHON_VERSION}-venv"
-        if os.geteuid() != 0 or not install_debian_packages([package]):
+        if not install_debian_packages([package]):
             raise LaunchError(
                 f"Python's venv module is missing: install the package {package} "
                 f"(Debian and Ubuntu: apt install {package}) and run ./run again."
@@ -153,6 +154,8 @@ def install_debian_packages(packages: list[str]) -> bool:
     """Installs packages with apt-get. Returns False if that is not possible; its error
     is not printed.
     """
+    if os.geteuid() != 0 or not Path("/usr/bin/apt-get").exists():
+        return False
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
     say(f"  {' '.join(packages)} by apt-get")
@@ -243,19 +246,12 @@ def _call(command: list[str], sentence: str) -> None:
         for name, value in os.environ.items()
         if name not in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "UV_SYSTEM_PYTHON")
     } | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    result = subprocess.run(
+    run_to_its_end(
         command,
+        sentence,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
         # An installer that outlives a killed start would write into the environment
         # while the next start rebuilds it.
         preexec_fn=lambda: die_with_parent(parent=launcher),
     )
-    if result.returncode != 0:
-        output = result.stdout.strip().splitlines()
-        raise LaunchError(sentence, details="\n".join(output[-8:]))

@@ -95,18 +95,20 @@ def spawn(
 
 def run_to_its_end(command: Sequence[str], error: str, **options: Any) -> None:
     """Runs a program and waits for its end. If it fails, raises LaunchError with the
-    sentence `error` and the program's own message.
+    sentence `error` and the end of the program's output.
     """
     result = subprocess.run(
         command,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         check=False,
         **options,
     )
     if result.returncode != 0:
-        raise LaunchError(error, details=result.stderr)
+        output = result.stdout.strip().splitlines()
+        raise LaunchError(error, details="\n".join(output[-8:]))
 
 
 class Child:

@@ -1,9 +1,8 @@
 """Computes the environment variables that every process gets, from those of the caller,
 and finds free ports.
 
-It only validates and completes variables. An invalid value stops the start with one
-sentence that names the variable. Variables that only Django reads are checked there
-(dashboard/env.py).
+It only validates and completes variables. An invalid value raises BadVariable and so
+stops the start. Variables that only Django reads are checked there (settings.py).
 """
 
 import errno
@@ -19,7 +18,16 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from common.origins import is_confidential
+from common.env import (
+    BadVariable,
+    env_choice,
+    env_int,
+    env_list,
+    env_mail_url,
+    env_origin,
+    env_url,
+)
+from common.origins import is_confidential, origin_of
 from launcher.console import LaunchError
 from launcher.paths import ROOT
 
@@ -139,72 +147,6 @@ class Environment:
         return f"http://127.0.0.1:{self.ports['GATEWAY_PORT' if self.product == 'gateway' else 'PORT']}"
 
 
-class _CallerVariables(dict[str, str]):
-    """The caller's variables that are not empty, with methods that read one as what it
-    has to be, or raise LaunchError.
-    """
-
-    def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
-        """Returns a value that must be one of `choices`."""
-        value = self.get(name, default)
-        if value not in choices:
-            raise LaunchError(
-                f"{name} must be one of {', '.join(choices)}, not {value!r}."
-            )
-        return value
-
-    def parts(self, name: str) -> list[str]:
-        """Returns the parts of a comma-separated list. A space inside a part is
-        refused: probably a comma was forgotten.
-        """
-        parts = [part.strip() for part in self.get(name, "").split(",")]
-        for part in parts:
-            if len(part.split()) > 1:
-                raise LaunchError(
-                    f"{name} is a list with commas between its parts, and {part!r} has a blank in it."
-                )
-        return [part for part in parts if part]
-
-    def outgoing(self) -> list[str]:
-        """Returns the origins in OUTGOING_ALLOW, which may be called although they are
-        not public.
-        """
-        name = "OUTGOING_ALLOW"
-        return [
-            _origin(name, _CallerVariables({name: part}).url(name))
-            for part in self.parts(name)
-        ]
-
-    def url(
-        self,
-        name: str,
-        default: str = "",
-        *,
-        schemes: tuple[str, ...] = ("http", "https"),
-        host: bool = True,
-    ) -> str:
-        """Returns an address without a slash at its end; empty if none is given."""
-        value = self.get(name, default).strip()
-        if not value:
-            return ""
-        try:
-            parts = urlsplit(value)
-            sound = (
-                parts.scheme in schemes
-                and (parts.hostname or not host)
-                and (parts.port is None or parts.port > 0)
-            )
-        except ValueError:
-            sound = False
-        if not sound:
-            expected = " or ".join(f"{scheme}://" for scheme in schemes)
-            # The value itself may hold a password, so it is not repeated.
-            raise LaunchError(
-                f"{name} is not an address that can be used: it must begin with {expected} and be complete."
-            )
-        return value.rstrip("/")
-
-
 def read(
     caller: Mapping[str, str],
     *,
@@ -214,34 +156,17 @@ def read(
     """Checks the caller's variables and computes the others. An empty variable counts
     as not given. `pick` returns so many free ports.
     """
-    given = _CallerVariables(
-        {name: value for name, value in caller.items() if value.strip()}
-    )
+    given = {name: value for name, value in caller.items() if value.strip()}
     _refuse_misspelled(given)
-    # The addresses of servers may be in files, like other secrets. The processes read
-    # their files themselves; these addresses are needed here.
-    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL"):
-        if path := given.get(f"{name}_FILE"):
-            try:
-                given[name] = Path(path).read_text(encoding="utf-8").strip()
-            except (OSError, ValueError) as error:
-                raise LaunchError(
-                    f"{name}_FILE points to {path}, which cannot be read: {error}."
-                ) from error
-    product = product or given.choice("SERVE", ("both", "dashboard", "gateway"), "both")
+    products = ("both", "dashboard", "gateway")
+    product = product or env_choice("SERVE", "both", products, given)
     # The demo with its agent, the demo without its agent, and no demo.
-    demo = given.choice("DEMO", ("1", "quiet", "0"), "1" if product == "both" else "0")
+    usual = "1" if product == "both" else "0"
+    demo = env_choice("DEMO", usual, ("1", "quiet", "0"), given)
     if demo != "0" and product != "both":
-        raise LaunchError(
+        raise BadVariable(
             f"DEMO must be 0 when SERVE is {product}: the demo needs both products."
         )
-    for part in given.parts("TRUSTED_PROXIES"):
-        try:
-            ip_network(part, strict=False)
-        except ValueError:
-            raise LaunchError(
-                f"TRUSTED_PROXIES holds {part!r}, which is no IP address and no network such as 10.0.0.0/8."
-            ) from None
     # IP addresses, not names: they choose the network interfaces that are listened on.
     hosts = {}
     for name in ("LISTEN_HOST", "INBOUND_HOST"):
@@ -249,32 +174,66 @@ def read(
         try:
             hosts[name] = str(ip_address(value))
         except ValueError:
-            raise LaunchError(
+            raise BadVariable(
                 f"{name} must be an IP address of this machine, or 0.0.0.0, not {value!r}."
             ) from None
-    _check_provider(given)
-    data = read_data_folder(given)
     ports = _ports(given, pick)
-    computed = _addresses(given, ports, demo, product)
-    # The addresses of the embedded servers are added when these have been started.
-    if "DATABASE_OWNER_URL" in given and "DATABASE_URL" not in given:
-        raise LaunchError(
+    dashboard, gateway, discord = (
+        f"http://127.0.0.1:{ports[name]}"
+        for name in ("PORT", "GATEWAY_PORT", "DISCORD_PORT")
+    )
+    allowed = [
+        env_origin("OUTGOING_ALLOW", part, {})
+        for part in env_list("OUTGOING_ALLOW", variables=given)
+    ]
+    _check_sources(given, allowed)
+    # The product's own addresses stay allowed when the operator names others. The desk
+    # and the gateway of one run may always call each other: otherwise they could not be
+    # connected in a first run.
+    own_origins = [dashboard, gateway] if product == "both" else []
+    email = ""
+    if demo != "0":
+        own_origins.append(discord)
+        email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}"
+    public = env_origin("PUBLIC_URL", dashboard, given)
+    live = given.get("LIVE_URL", "").strip()
+    if live and not re.match(r"(https?:/)?/[^/]", live):
+        raise BadVariable(
+            f"LIVE_URL must be a path such as /live/ or a whole address, not {live!r}."
+        )
+    named = env_list("ALLOWED_HOSTS", urlsplit(public).hostname or "", given)
+    for host in named:
+        if len(host.split()) > 1:
+            raise BadVariable(
+                f"ALLOWED_HOSTS is a list with commas between its parts, and {host!r} has a blank in it."
+            )
+    schemes = ("postgresql", "postgres")
+    database = env_url("DATABASE_URL", "", schemes, given)
+    owner = env_url("DATABASE_OWNER_URL", database, schemes, given)
+    if owner and not database:
+        raise BadVariable(
             "DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither."
         )
-    schemes = ("postgresql", "postgres")
-    database = given.url("DATABASE_URL", schemes=schemes, host=False)
-    if database:
-        computed["DATABASE_URL"] = database
-        computed["DATABASE_OWNER_URL"] = given.url(
-            "DATABASE_OWNER_URL", database, schemes=schemes, host=False
-        )
-    if redis := given.url("REDIS_URL", schemes=("redis", "rediss", "unix"), host=False):
-        computed["REDIS_URL"] = redis
-    computed |= {name: str(port) for name, port in ports.items()}
-    variables = computed | {
+    redis = env_url("REDIS_URL", "", ("redis", "rediss", "unix"), given)
+    data = read_data_folder(given)
+    variables = {
+        "PUBLIC_URL": public,
+        # A slash at its end stays: the proxy's rule may need it.
+        "LIVE_URL": live,
+        # The launcher and the demo call the desk by the first two names.
+        "ALLOWED_HOSTS": ",".join(dict.fromkeys(["127.0.0.1", "localhost", *named])),
+        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own_origins, *allowed])),
+        "EMAIL_URL": env_mail_url("EMAIL_URL", email, given),
+        "MULTIMAIL_API_URL": env_url("MULTIMAIL_API_URL", gateway, variables=given),
+        # Where these are empty, the addresses of the embedded servers follow when these
+        # have been started.
+        "DATABASE_URL": database,
+        "DATABASE_OWNER_URL": owner,
+        "REDIS_URL": redis,
+        **{name: str(port) for name, port in ports.items()},
+        **hosts,
         "DATA_DIR": str(data),
         "DEMO": demo,
-        **hosts,
         # Without codes in the demo, so that the examples in the documentation work
         # with its admin key.
         "GATEWAY_APPROVAL_CODES": given.get(
@@ -297,11 +256,31 @@ def read(
         ports=ports,
         product=product,
         demo=demo,
-        own_database="DATABASE_URL" not in given,
-        own_redis="REDIS_URL" not in given,
+        own_database=not database,
+        own_redis=not redis,
         variables=variables,
         outside=given,
     )
+
+
+# Raises BadVariable unless what proxies and the OIDC provider say can be believed.
+def _check_sources(given: Mapping[str, str], allowed: list[str]) -> None:
+    for part in env_list("TRUSTED_PROXIES", variables=given):
+        try:
+            ip_network(part, strict=False)
+        except ValueError:
+            raise BadVariable(
+                f"TRUSTED_PROXIES holds {part!r}, which is no IP address and no network such as 10.0.0.0/8."
+            ) from None
+    issuer = env_url("OIDC_ISSUER", "", variables=given)
+    if issuer and not is_confidential(issuer):
+        raise BadVariable(
+            "OIDC_ISSUER must be https; only a provider on this machine may have a plain http address."
+        )
+    if issuer.startswith("http:") and origin_of(issuer) not in map(origin_of, allowed):
+        raise BadVariable(
+            f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin_of(issuer)}."
+        )
 
 
 def _refuse_misspelled(given: Mapping[str, str]) -> None:
@@ -313,7 +292,7 @@ def _refuse_misspelled(given: Mapping[str, str]) -> None:
             continue
         for near in get_close_matches(name, PRODUCT_VARIABLES, n=1, cutoff=0.85):
             if near[:4] == name[:4]:
-                raise LaunchError(
+                raise BadVariable(
                     f"{name} is no setting of Countersign. Did you mean {near}? Otherwise remove it."
                 )
 
@@ -328,92 +307,20 @@ def read_data_folder(caller: Mapping[str, str]) -> Path:
 
 
 # Returns the port of each variable in PORTS. 0 is replaced by a free port.
-def _ports(given: _CallerVariables, pick: Callable[[int], list[int]]) -> dict[str, int]:
-    ports: dict[str, int] = {}
-    for name, default in PORTS.items():
-        value = given.get(name, str(default))
-        if not (value.isascii() and value.isdecimal() and int(value) <= 65535):
-            raise LaunchError(
-                f"{name} must be a port number from 0 (a free one) to 65535, not {value!r}."
-            )
-        ports[name] = int(value)
-    variable_of_port: dict[int, str] = {}
+def _ports(
+    given: Mapping[str, str], pick: Callable[[int], list[int]]
+) -> dict[str, int]:
+    ports = {name: env_int(name, default, given) for name, default in PORTS.items()}
+    names: dict[int, str] = {}
     for name, port in ports.items():
-        if port and port in variable_of_port:
-            raise LaunchError(
-                f"{name} and {variable_of_port[port]} are both {port}; each needs a port of its own (0: a free one)."
+        if port > 65535:
+            raise BadVariable(
+                f"{name} must be a port number from 0 (a free one) to 65535, not {port}."
             )
-        variable_of_port[port] = name
+        other = names.setdefault(port, name)
+        if port and other != name:
+            raise BadVariable(
+                f"{name} and {other} are both {port}; each needs a port of its own (0: a free one)."
+            )
     open_names = [name for name, port in ports.items() if port == 0]
     return ports | dict(zip(open_names, pick(len(open_names)), strict=True))
-
-
-# Returns the variables with addresses of the product and of what it may call.
-def _addresses(
-    given: _CallerVariables, ports: Mapping[str, int], demo: str, product: str
-) -> dict[str, str]:
-    dashboard = f"http://127.0.0.1:{ports['PORT']}"
-    public = _origin("PUBLIC_URL", given.url("PUBLIC_URL", dashboard))
-    # The launcher and the demo call the desk by these two names, so they are always
-    # allowed.
-    hosts = dict.fromkeys(
-        [
-            "127.0.0.1",
-            "localhost",
-            *(given.parts("ALLOWED_HOSTS") or [urlsplit(public).hostname or ""]),
-        ]
-    )
-    # The desk and the gateway of one run may always call each other: otherwise they
-    # could not be connected in a first run.
-    gateway = f"http://127.0.0.1:{ports['GATEWAY_PORT']}"
-    own_origins = [dashboard, gateway] if product == "both" else []
-    if demo != "0":
-        own_origins.append(f"http://127.0.0.1:{ports['DISCORD_PORT']}")
-    live = given.get("LIVE_URL", "").strip()
-    if live and not re.match(r"(https?:/)?/[^/]", live):
-        raise LaunchError(
-            f"LIVE_URL must be a path such as /live/ or a whole address, not {live!r}."
-        )
-    email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
-    return {
-        "PUBLIC_URL": public,
-        # A slash at its end stays: the proxy's rule may need it.
-        "LIVE_URL": live,
-        "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
-        # The product's own addresses stay allowed when the operator names others.
-        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own_origins, *given.outgoing()])),
-        "EMAIL_URL": given.url("EMAIL_URL", email, schemes=("smtp", "smtps")),
-        "MULTIMAIL_API_URL": given.url("MULTIMAIL_API_URL", gateway),
-    }
-
-
-def _origin(name: str, url: str) -> str:
-    """Returns the address, or raises LaunchError if it has a path. A path would have no
-    effect: the desk's links begin with a slash, and outgoing addresses are compared by
-    their origin.
-    """
-    parts = urlsplit(url)
-    if parts.path or parts.query or parts.fragment:
-        raise LaunchError(
-            f"{name} is an address without a path, such as https://desk.example.com, not {url!r}."
-        )
-    return url
-
-
-def _check_provider(given: _CallerVariables) -> None:
-    """Raises LaunchError if the OIDC provider is called neither over https nor on this
-    machine.
-    """
-    issuer = given.url("OIDC_ISSUER")
-    if not issuer:
-        return
-    parts = urlsplit(issuer)
-    origin = f"{parts.scheme}://{parts.netloc}"
-    if not is_confidential(issuer):
-        raise LaunchError(
-            "OIDC_ISSUER must be https; only a provider on this machine may have a plain http address."
-        )
-    if parts.scheme != "https" and origin not in given.outgoing():
-        raise LaunchError(
-            f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}."
-        )

@@ -79,6 +79,12 @@ class Process:
     has_heartbeat: bool = False
 
 
+# A Celery worker. After it come its name, its queues and its number of threads.
+WORKER = (str(PYTHON), "-m", "dashboard.worker")
+# Celery would run Django's system checks, which load all pages and forms into memory.
+# The command `prepare` has run them.
+_IN_WORKERS = {"CELERY_SKIP_CHECKS": "1"}
+
 # Migrations, static files and demo data, which must be there before the others start.
 PREPARE = Process(name="prepare", command=(*MANAGE, "prepare"))
 
@@ -91,7 +97,7 @@ def table(environment: Environment) -> list[Process]:
     if product != "gateway":
         live = ports["LIVE_PORT"]
         queues = "decisions,sync,alerts"
-        threads = DESK_THREADS + ALERT_THREADS
+        threads = str(DESK_THREADS + ALERT_THREADS)
         processes += [
             http("web", port=ports["PORT"], serve="dashboard", path="/readyz"),
             Process(
@@ -102,23 +108,29 @@ def table(environment: Environment) -> list[Process]:
             ),
             # Only this worker starts the periodic jobs (Celery beat): those of the
             # desk, and those of the gateway if it runs here too.
-            worker("worker-desk", queues=queues, beat=product, threads=threads),
+            Process(
+                name="worker-desk",
+                command=(*WORKER, "worker-desk", queues, threads),
+                environment={**_IN_WORKERS, "SERVE": "dashboard", "BEAT": product},
+                has_heartbeat=True,
+            ),
         ]
     if product != "dashboard":
         processes.append(
             http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health")
         )
-        beat = product if product == "gateway" else ""
+        beat = {"BEAT": product} if product == "gateway" else {}
         # It may be 0.0.0.0, all interfaces. On Linux a connection to 0.0.0.0 reaches
         # this machine.
         host = environment.variables["INBOUND_HOST"]
         processes.append(
-            worker(
-                "worker-out",
-                queues="gateway",
-                beat=beat,
-                threads=GATEWAY_THREADS,
-                inbound=Check(port=ports["INBOUND_PORT"], host=host),
+            Process(
+                name="worker-out",
+                command=(*WORKER, "worker-out", "gateway", str(GATEWAY_THREADS)),
+                # It also receives mail.
+                environment={**_IN_WORKERS, "SERVE": "gateway", "INBOUND": "1", **beat},
+                checks=(Check(port=ports["INBOUND_PORT"], host=host),),
+                has_heartbeat=True,
             )
         )
     if environment.demo != "0":
@@ -147,33 +159,5 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         command=command,
         environment=environment,
         checks=(Check(port=port, path=path),),
-        has_heartbeat=True,
-    )
-
-
-def worker(
-    name: str, *, queues: str, beat: str, threads: int, inbound: Check | None = None
-) -> Process:
-    """Returns a Celery worker for these queues, with so many threads for tasks. `beat`:
-    the product whose periodic jobs it starts; empty for none.
-
-    With `inbound` it is the gateway's worker, which also receives mail at that port;
-    without, it is the desk's.
-    """
-    environment = {
-        "SERVE": "gateway" if inbound else "dashboard",
-        # Celery would run Django's system checks, which load all pages and forms into
-        # memory. The command `prepare` has run them.
-        "CELERY_SKIP_CHECKS": "1",
-    }
-    if beat:
-        environment["BEAT"] = beat
-    if inbound:
-        environment["INBOUND"] = "1"
-    return Process(
-        name=name,
-        command=(str(PYTHON), "-m", "dashboard.worker", name, queues, str(threads)),
-        environment=environment,
-        checks=(inbound,) if inbound else (),
         has_heartbeat=True,
     )

@@ -7,11 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-import tokenize
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from launcher import environment, keys
@@ -58,47 +55,10 @@ def check(arguments: list[str]) -> int:
     started = time.monotonic()
     with temporary_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
         results = list(pool.map(_report, steps(servers.variables())))
-    for folder, number in tokens_by_folder().most_common():
-        say(f"{number:9,} tokens of Python in {folder}")
     say(
         f"{sum(results)} of {len(results)} checks hold ({time.monotonic() - started:.0f} s)"
     )
     return 0 if all(results) else 1
-
-
-def tokens_by_folder() -> "Counter[str]":
-    """Counts the tokens of tracked Python files for each top-level folder, without
-    comments and migrations.
-
-    It measures the size of the code independently of the length of names and lines. It
-    is only printed: no check depends on it.
-    """
-    if not shutil.which("git"):
-        return Counter()
-    listed = subprocess.run(
-        ["git", "ls-files", "*.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    counted: Counter[str] = Counter()
-    for name in listed.stdout.splitlines():
-        if "/migrations/" in name:
-            continue
-        # If a file cannot be read, the other checks report that.
-        with (
-            suppress(OSError, SyntaxError, tokenize.TokenError),
-            tokenize.open(ROOT / name) as source,
-        ):
-            tokens = tokenize.generate_tokens(source.readline)
-            folder = name.partition("/")[0]
-            # Tokens for ends of lines and for indentation are blank.
-            counted[folder] += sum(
-                one.type != tokenize.COMMENT and one.string.strip() != ""
-                for one in tokens
-            )
-    return counted
 
 
 def test(arguments: list[str]) -> int:
@@ -110,12 +70,17 @@ def test(arguments: list[str]) -> int:
     # If these cannot be installed, some tests are skipped and say why; the others run.
     # The fonts are needed because a bare machine has none, and would draw only boxes.
     packages = [_SHELL, "fonts-dejavu-core", "fonts-noto-color-emoji"]
-    if not (shutil.which(_SHELL) or _installed(packages) or find_chromium()):
+    if not (
+        shutil.which(_SHELL) or install_debian_packages(packages) or find_chromium()
+    ):
         say(
             "Chromium is missing, so the browser tests will be skipped: install the package "
             f"{_SHELL} (Debian: apt install {_SHELL}) and run again."
         )
-    if not (has_spin() or (_installed(["spin", "gcc", "libc6-dev"]) and has_spin())):
+    if not (
+        has_spin()
+        or (install_debian_packages(["spin", "gcc", "libc6-dev"]) and has_spin())
+    ):
         say(
             "Spin or gcc is missing, so the model of decisions will not be checked: install the packages spin and gcc "
             "(Debian: apt install spin gcc) and run again."
@@ -228,12 +193,3 @@ def has_spin() -> bool:
     program that visits every state, and gcc, which compiles it.
     """
     return all(shutil.which(name) for name in ("spin", "gcc"))
-
-
-# Installs Debian packages if possible, and returns whether they are installed.
-def _installed(packages: list[str]) -> bool:
-    return (
-        os.geteuid() == 0
-        and shutil.which("apt-get") is not None
-        and install_debian_packages(packages)
-    )

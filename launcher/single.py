@@ -43,8 +43,6 @@ def process(arguments: list[str]) -> int:
         ) | dict(plan.environment)
         if plan.has_heartbeat:
             variables["HEARTBEAT_FILE"] = str(_heartbeat(settings, plan))
-        if address := os.environ.get("NOTIFY_SOCKET"):
-            variables["NOTIFY_SOCKET"] = address
     os.chdir(ROOT)
     os.execve(plan.command[0], plan.command, variables)  # noqa: S606
 

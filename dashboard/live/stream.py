@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 import redis.asyncio
 
+from common.env import env_int, env_list, env_origin, env_url
 from common.heartbeat import keep_beating
 from common.logs import JsonFormatter
-from dashboard.env import env_int, env_list, env_origin, env_url
 from dashboard.live import CHANNEL
 
 _handler = logging.StreamHandler()

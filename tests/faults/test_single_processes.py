@@ -72,6 +72,11 @@ def _refused(supervised):
             ["process", "web"],
             {"REDIS_URL": ""},
         ),
+        (
+            "AUDIT_DETAILS_DAYS must be a whole number",
+            ["process", "prepare"],
+            {"AUDIT_DETAILS_DAYS": "long"},
+        ),
         ("Did you mean TRUSTED_PROXIES", ["process", "web"], {"TRUSTED_PROXY": "::1"}),
     ):
         refused = supervised.run(*arguments, **variables)

@@ -32,7 +32,7 @@ REASONS = {
         policy.rules.facts practice.faults risk.own_words upstream.refused_fields
     """,
     "it is the product's own": """
-        audit.trail.sentences common.credentials dashboard.env dashboard.frame.bundles
+        audit.trail.sentences common.credentials common.env dashboard.frame.bundles
         gateway.api.site risk.lookalikes
     """,
     "pages and workers use only what has no pattern": """

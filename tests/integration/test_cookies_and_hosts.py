@@ -7,12 +7,12 @@ import runpy
 
 import pytest
 from django.conf import settings as desk
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connection as database
 from django.http.request import split_domain_port, validate_host
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from common.env import BadVariable
 from common.identifiers import uuid7
 from tests.factories import make_connection, make_message, make_person
 from tests.markup import leads_to
@@ -126,7 +126,7 @@ def test_desk_that_others_can_reach_never_shows_debug_pages(settings_of):
     assert settings_of("http://127.0.0.1:1", DEBUG="1")["DEBUG"] is True
     assert settings_of(OVER_HTTPS, DEBUG="0")["DEBUG"] is False
     for url in (OVER_HTTPS, "http://10.0.0.5"):
-        with pytest.raises(ImproperlyConfigured, match="DEBUG must be 0"):
+        with pytest.raises(BadVariable, match="DEBUG must be 0"):
             settings_of(url, DEBUG="1")
 
 

@@ -2,25 +2,34 @@
 it.
 """
 
-import pytest
-from django.core.exceptions import ImproperlyConfigured
+from functools import partial
 
-from dashboard.env import (
+import pytest
+
+from common.env import (
+    BadVariable,
     env_choice,
     env_int,
     env_list,
     env_mail_url,
-    env_secret,
-    env_server,
+    env_origin,
     env_str,
     env_url,
 )
+from dashboard.env import env_secret, env_server
 
 # How it is read, and values that do not do.
 BAD = [
     (lambda: env_int("X", 1), ["-1"]),
     (lambda: env_choice("X", "a", ("a", "b")), ["c", "yes"]),
-    (lambda: env_url("X", ""), ["ftp://host", "desk.example"]),
+    (
+        lambda: env_url("X", ""),
+        ["ftp://host", "desk.example", "https://", "http://x:0", "http://x:99999"],
+    ),
+    (
+        lambda: env_origin("X", ""),
+        ["https://desk.example/desk", "https://desk.example?a", "https://a..example"],
+    ),
     (lambda: env_secret("X", at_least=32), ["guessed"]),
     (
         lambda: env_mail_url("X"),
@@ -36,7 +45,7 @@ BAD = [
 def test_variable_that_is_missing_or_cannot_be_read_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("SECRET_KEY", raising=False)
     with pytest.raises(
-        ImproperlyConfigured,
+        BadVariable,
         match=r"SECRET_KEY is not set.*docs/operators/configure\.md",
     ):
         env_str("SECRET_KEY")
@@ -49,7 +58,7 @@ def test_bad_value_is_named(monkeypatch):
     for read, values in BAD:
         for value in values:
             monkeypatch.setenv("X", value)
-            with pytest.raises(ImproperlyConfigured, match=r"^X must"):
+            with pytest.raises(BadVariable, match=r"^X must"):
                 pytest.fail(f"{value!r} was read as {read()!r}")
 
 
@@ -66,5 +75,12 @@ def test_lists_servers_and_mail_addresses_are_read(monkeypatch):
     }
     servers |= {"[::1]:5353": ("::1", 5353), "": None}
     assert {value: read(env_server, value) for value in servers} == servers
+    origins = {
+        "https://Desk.Example:443/": "https://desk.example",
+        "http://bücher.example": "http://xn--bcher-kva.example",
+    }
+    assert {
+        one: read(partial(env_origin, default=""), one) for one in origins
+    } == origins
     mail = ["", "smtp://user:p%40ss@x.example:25?tls=required&dsn=1", "smtps://x"]
     assert [read(env_mail_url, value) for value in mail] == mail

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from common.env import BadVariable
 from launcher import bootstrap, environment
 from launcher.console import LaunchError
 
@@ -72,12 +73,12 @@ def test_provider_is_asked_over_https_or_where_it_was_allowed():
     assert environment.read(PROVIDER).outside["OIDC_ISSUER"] == PROVIDER["OIDC_ISSUER"]
     for host in ("localhost:8080", "[::1]:8080"):
         plain = {**PROVIDER, "OIDC_ISSUER": f"http://{host}/acme"}
-        with pytest.raises(LaunchError, match="OUTGOING_ALLOW must name http://"):
+        with pytest.raises(BadVariable, match="OUTGOING_ALLOW must name http://"):
             environment.read(plain)
         environment.read({**plain, "OUTGOING_ALLOW": f"http://{host}"})
     # Anybody on the way could sign in as anybody, so it helps nothing to allow it.
     for host in ("10.0.0.5:8080", "localhost.example.com"):
-        with pytest.raises(LaunchError, match="only a provider on this machine"):
+        with pytest.raises(BadVariable, match="only a provider on this machine"):
             environment.read(
                 PROVIDER
                 | {"OIDC_ISSUER": f"http://{host}", "OUTGOING_ALLOW": f"http://{host}"}
@@ -111,6 +112,7 @@ BAD = [
     ("OUTGOING_ALLOW", "10.0.0.1"),
     ("TRUSTED_PROXIES", "proxy.example.com"),
     ("PORT", "eighty"),
+    ("PORT", "65536"),
     ("INBOUND_PORT", "8025"),
     ("DEMO", "yes"),
     ("SERVE", "all"),
@@ -118,6 +120,7 @@ BAD = [
     ("DATABASE_URL_FILE", "/nonexistent"),
     ("DATABASE_OWNER_URL", "postgresql://owner@db/desk"),
     ("REDIS_URL", "localhost:6379"),
+    ("EMAIL_URL", "smtp://user:hunter2@mail.example?tls=require"),
     ("LISTEN_HOST", "desk.example.com"),
     # Settings that nearly exist.
     ("ALLOWED_HOST", "desk.example.com"),
@@ -129,7 +132,7 @@ BAD = [
 
 def test_bad_variable_is_refused_by_name_without_its_password():
     for name, value, *others in BAD:
-        with pytest.raises(LaunchError) as refusal:
+        with pytest.raises(BadVariable) as refusal:
             environment.read({**(others[0] if others else {}), name: value})
         sentence = str(refusal.value)
         assert name in sentence, value
