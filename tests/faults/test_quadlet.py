@@ -19,6 +19,7 @@ import yaml
 from launcher.bootstrap import install_debian_packages
 from launcher.paths import ROOT
 from tests.booted import System
+from tests.stack import wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -103,6 +104,9 @@ def start(system, domain):
     (system.folder / FOLDER / "countersign.env").write_text(f"DOMAIN={domain}\n")
     (system.folder / "asked").write_text("")
     system.run("systemctl", "start", "countersign-caddy", check=False)
+    wait_for(
+        lambda: "No jobs" in system.run("systemctl", "list-jobs").stdout, 60, "no job"
+    )
     asked = (system.folder / "asked").read_text().splitlines()
     runs = [line.split("\0")[1:-1] for line in asked if line.startswith("run\0")]
     names = {unit: service for service, unit in SERVICES.items()}
