@@ -80,7 +80,9 @@ def system(tmp_path_factory):
     page = (ROOT / "docs" / "operators" / "containers.md").read_text()
     steps = page.partition("## Podman")[2].partition("systemctl daemon-reload")[0]
     lines = [line[4:] for line in steps.splitlines() if line.startswith("    ")]
-    commands = "\n".join(line for line in lines if not line.startswith("podman build"))
+    # The test of the image builds it.
+    apart = ("apt install", "buildah build")
+    commands = "\n".join(line for line in lines if not line.startswith(apart))
     subprocess.run(
         commands.replace("/etc/containers", str(root / "etc/containers")),
         shell=True,
