@@ -1,11 +1,14 @@
 """A system with its own systemd, in a folder."""
 
 import contextlib
+import secrets
 import subprocess
 from pathlib import Path
 
 from tests.stack import wait_for
 
+# The addresses of both ends of the cable between this machine and the system.
+OUTSIDE, INSIDE = "203.0.113.1", "203.0.113.2"
 NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 
 
@@ -14,13 +17,26 @@ class System:
 
     def __init__(self, folder):
         self.folder = folder
+        self.name = f"cs{secrets.token_hex(3)}"
         self.nspawn = subprocess.Popen(
-            [*NSPAWN, "--boot", "--private-network", f"--directory={folder}"],
+            [
+                *(*NSPAWN, "--boot", f"--directory={folder}"),
+                *("--network-veth", f"--machine={self.name}"),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=(folder.parent / "console").open("wb"),
             stderr=subprocess.STDOUT,
         )
         wait_for(self._is_up, 90, "the system to boot", report=self.console)
+
+    def connect(self):
+        """Let this machine reach the system at INSIDE."""
+        for run, address, name in (
+            (subprocess.check_call, OUTSIDE, f"ve-{self.name}"),
+            (lambda command: self.run(*command), INSIDE, "host0"),
+        ):
+            run(["ip", "address", "add", f"{address}/30", "dev", name])
+            run(["ip", "link", "set", name, "up"])
 
     def console(self):
         return (self.folder.parent / "console").read_text(errors="replace")
@@ -41,14 +57,8 @@ class System:
         path = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = subprocess.run(
             [
-                "nsenter",
-                f"--target={self._first()}",
-                "--all",
-                "env",
-                "-i",
-                f"PATH={path}",
-                "LC_ALL=C.UTF-8",
-                *command,
+                *("nsenter", f"--target={self._first()}", "--all"),
+                *("env", "-i", f"PATH={path}", "LC_ALL=C.UTF-8", *command),
             ],
             input=text,
             capture_output=True,

@@ -2,20 +2,18 @@
 Debian made from its packages under a real systemd, and its pages in Chromium.
 """
 
-import contextlib
 import os
 import re
-import secrets
 import shutil
 import subprocess
 from mailbox import Maildir
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from launcher.bootstrap import install_debian_packages
 from launcher.paths import ROOT
+from tests.booted import INSIDE, NSPAWN, System
 from tests.browser import test_first_run_seen as first_run
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, PATIENCE
 from tests.faults.test_releases import release
@@ -30,10 +28,7 @@ pytestmark = [
 
 # What no Debian lacks, beside the packages that the page installs.
 PACKAGES = "systemd systemd-sysv dbus ca-certificates iproute2 curl"
-# The addresses of both ends of the cable between this machine and the system.
-OUTSIDE, INSIDE = "203.0.113.1", "203.0.113.2"
 MAIL = "127.0.0.1:2525"
-NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 SERVICES = [
     "countersign-parser" if name == "parser" else f"countersign-process@{name}"
     for name in NAMES
@@ -50,78 +45,6 @@ def commands(title):
     return "\n".join(
         line[4:] for line in section.splitlines() if line.startswith("    ")
     )
-
-
-class System:
-    """A booted system in a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.name = f"cs{secrets.token_hex(3)}"
-        self.nspawn = subprocess.Popen(
-            [
-                *(*NSPAWN, "--boot", f"--directory={folder}"),
-                *("--network-veth", f"--machine={self.name}"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=(folder.parent / "console").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
-        wait_for(self._is_up, 90, "the system to boot", report=self.console)
-        for run, address, name in (
-            (subprocess.check_call, OUTSIDE, f"ve-{self.name}"),
-            (lambda command: self.run(*command), INSIDE, "host0"),
-        ):
-            run(["ip", "address", "add", f"{address}/30", "dev", name])
-            run(["ip", "link", "set", name, "up"])
-
-    def console(self):
-        return (self.folder.parent / "console").read_text(errors="replace")
-
-    def _is_up(self):
-        state = self.run("systemctl", "is-system-running", check=False).stdout
-        return state.strip() in ("running", "degraded")
-
-    def _first(self):
-        for entry in Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError):
-                if f"\nPPid:\t{self.nspawn.pid}\n" in entry.read_text():
-                    return entry.parent.name
-        raise OSError("it has not begun")
-
-    def run(self, *command, check=True, text=None):
-        """Run a command in the system, as root; return the completed process."""
-        path = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        done = subprocess.run(
-            [
-                *("nsenter", f"--target={self._first()}", "--all"),
-                *("env", "-i", f"PATH={path}", "LC_ALL=C.UTF-8", *command),
-            ],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        if check:
-            assert done.returncode == 0, done.stdout + done.stderr + self.journal()
-        return done
-
-    def journal(self):
-        query = ["journalctl", "--no-pager", "--lines=60", "--unit=countersign*"]
-        return self.run(*query, check=False).stdout
-
-    def shows(self, unit, name):
-        return self.run(
-            "systemctl", "show", unit, "--property", name, "--value"
-        ).stdout.strip()
-
-    def stop(self):
-        self.nspawn.terminate()
-        try:
-            self.nspawn.wait(60)
-        except subprocess.TimeoutExpired:
-            self.nspawn.kill()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -179,6 +102,7 @@ def system(tmp_path_factory):
     )
     system = System(folder)
     try:
+        system.connect()
         yield system
     finally:
         system.stop()
