@@ -1,5 +1,5 @@
 """Formats log lines without secrets: one JSON object a line, or text. Every line about
-one event has the same trace id, from a webhook to the Discord post that it causes.
+one message has the same trace id, from the API to the mail server and the Discord post.
 
 Fields are given by name (`log.info("webhook stored", extra={"event": ...})`); nothing
 else is written, so a body or a secret reaches the log only if somebody names it there.
@@ -21,6 +21,7 @@ _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "taskName",
     "color_message",
+    "request",
 }
 # Discord webhook addresses, API keys and one-time links are secrets even inside
 # somebody else's exception text.
@@ -37,9 +38,24 @@ def mask_secrets(text: str) -> str:
     """Return `text` with webhook tokens, API keys, signing secrets and one-time links
     replaced by a mark.
     """
-    return _SECRETS.sub(
-        lambda match: f"{match[1] or match[2] or match[3] or match[4]}[hidden]", text
-    )
+    return _SECRETS.sub(r"\1\2\3\4[hidden]", text)
+
+
+# The trace id in a `traceparent` of W3C's Trace Context, or any other short name.
+_GIVEN = re.compile(
+    r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-.{19}|([\w.-]{1,64})", re.ASCII
+)
+
+
+def given_id(*values: object) -> str:
+    """Return the id under which a caller knows a request: the first of the values of
+    X-Request-Id and `traceparent` that is usable here. Empty if none is.
+    """
+    for value in values:
+        match = _GIVEN.fullmatch(str(value or ""))
+        if match and not _SECRETS.search(match[0]):
+            return match[1] or match[2]
+    return ""
 
 
 @contextlib.contextmanager
@@ -77,14 +93,12 @@ class JsonFormatter(logging.Formatter):
             ),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "text": mask_secrets(record.getMessage()),
+            "text": record.getMessage(),
         }
         if trace := trace_id.get():
             line["trace"] = trace
         line |= {
-            name: value
-            for name, value in vars(record).items()
-            if name not in _ORDINARY and name != "request"
+            name: value for name, value in vars(record).items() if name not in _ORDINARY
         }
         if record.exc_info:
             line["error"] = _without_secrets(self.formatException(record.exc_info))

@@ -8,7 +8,6 @@ with HTML only at /docs and on the page to unsubscribe.
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 
@@ -18,9 +17,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
-from common.logs import traced
+from common.logs import given_id, traced
 
-_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 # Beginnings of the paths whose answers may be something else than JSON.
 _NOT_JSON = ("/docs", "/static/")
 # Sentence and code of the errors that replace Django's, by status.
@@ -65,8 +63,10 @@ class JsonOnlyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the answer to one request."""
-        sent_id = request.headers.get("X-Request-Id", "")
-        request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else ulid()
+        headers = request.headers
+        request_id = (
+            given_id(headers.get("X-Request-Id"), headers.get("traceparent")) or ulid()
+        )
         began = time.monotonic()
         with traced(request_id):
             response = self._refusal(request) or _as_json(

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from common.exchange import Deadline, seconds_asked
+from common.logs import trace_id
 from upstream import errors
 from upstream.events import storable, written_time
 from upstream.refused_fields import OF_A_DECISION, refused_fields
@@ -337,7 +338,11 @@ class Client:
         return exchange(
             method,
             self._base_url + target + (f"?{urlencode(params)}" if params else ""),
-            headers={"Authorization": f"Bearer {self._key}", "Accept": accept},
+            headers={
+                "Authorization": f"Bearer {self._key}",
+                "Accept": accept,
+                "X-Request-Id": trace_id.get(),
+            },
             body=None if body is None else json.dumps(body).encode(),
             limit=limit,
             deadline=deadline or Deadline.after(TOTAL_TIMEOUT),

@@ -38,7 +38,7 @@ from approvals.intake.unsigned import CHANGED, count_unsigned
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, read_body
 from common.disk import is_disk_full_error
-from common.logs import traced
+from common.logs import given_id, traced
 from common.redis import send
 from mirror.models import Connection, WebhookEvent
 from policy.tasks import read_refusals
@@ -83,7 +83,8 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
 
 
 def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
-    # Checks the request and its signature, then has the webhook stored.
+    # Checks the request and its signature, then stores and applies the webhook, and
+    # enqueues what follows from it.
     if settings.HTTPS and came_unencrypted(request):
         return _refused(
             403, "Send webhooks to the https address; this one was sent unencrypted."
@@ -143,16 +144,15 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
                 "the one on the connection's page, and that nothing on the way changes the body.",
             )
         connection = changed_connection
-    return _store(connection, body, secret_used, client_address(request))
-
-
-def _store(
-    connection: Connection, body: bytes, secret_used: str, address: str
-) -> HttpResponse:
-    # Stores and applies the webhook, enqueues what follows from it, and answers.
-    with traced(hashlib.sha256(body).hexdigest()[:16]):
+    with traced(
+        given_id(request.headers.get("X-Request-Id"))
+        or hashlib.sha256(body).hexdigest()[:16]
+    ):
         stored = ingest.receive_webhook(
-            connection=connection, body=body, secret_used=secret_used, address=address
+            connection=connection,
+            body=body,
+            secret_used=secret_used,
+            address=client_address(request),
         )
         log.info(
             "webhook stored",

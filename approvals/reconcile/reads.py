@@ -24,7 +24,7 @@ from approvals.models import Decision
 from approvals.reconcile import closing
 from audit.recording import record
 from common.fingerprint import fingerprint
-from common.logs import traced
+from common.logs import given_id, traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message, Revision
@@ -256,10 +256,10 @@ class _Reading:
         for upstream_id in changed_ids:
             if self._must_stop():
                 break
-            with traced(uuid.uuid4().hex[:16]):
+            row: Mapping[str, Any] = self.rows[upstream_id]
+            with traced(given_id(row.get("request_id")) or uuid.uuid4().hex[:16]):
                 if upstream_id in ended_ids:
                     closing.reopen(self.connection, upstream_id, self.began, self.now)
-                row: Mapping[str, Any] = self.rows[upstream_id]
                 try:
                     if not self.has_failed:
                         row = reads.completed(self.connection, row)

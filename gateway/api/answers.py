@@ -258,6 +258,7 @@ def pending_row(email: Email, *, flat: bool = False) -> Json:
         "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
         "fingerprint": fingerprint_of(email),
         "expires_at": iso(email.expires_at),
+        "request_id": email.trace or None,
     }
 
 

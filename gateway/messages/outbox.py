@@ -21,6 +21,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from common.logs import trace_id
 from common.smtp import Server
 from gateway import auditing, smtp, suppression
 from gateway.dkim import signed
@@ -63,6 +64,8 @@ def send_due(email_id: str) -> str:
     email = Email.objects.claim(email_id)
     if email is None:
         return "not due"
+    # Until this task ends.
+    trace_id.set(email.trace)
     if email.decision != Decision.APPROVED and (
         email.gated or email.account.hold_all_at is not None
     ):

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from common.fingerprint import canonical_json
 from common.identifiers import ulid
+from common.logs import trace_id
 from common.mail_addresses import clean_addresses, domain_of
 from gateway import auditing, limits, tasks
 from gateway.attachments import File
@@ -308,6 +309,7 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
         sandbox=key.sandbox,
         sent_by_key=key,
         created_at=timezone.now(),
+        trace=trace_id.get(),
         from_address=mailbox.address,
         # Copied, because the recipient sees the name: a later change of the mailbox
         # must not change held mail.

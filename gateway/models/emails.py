@@ -410,6 +410,8 @@ class Email(UlidModel):
     tags = models.JSONField(default=dict)
     # How the agent has marked received mail: spam, not_spam, or empty.
     user_label = models.CharField(max_length=8, db_default="")
+    # The X-Request-Id of the request that made it, under which every log has it.
+    trace = models.CharField(max_length=64, default="", db_default="")
 
     # Oversight.
     oversight_mode = models.CharField(max_length=12, choices=Mode)

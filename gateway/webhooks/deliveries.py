@@ -152,7 +152,7 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
         **signatures(webhook, body),
         "X-MultiMail-Event": delivery.event,
         "X-MultiMail-Event-Id": delivery.event_id,
-        "X-Request-Id": delivery.event_id,
+        "X-Request-Id": delivery.trace,
     }
     status = None
     error = ""

@@ -119,7 +119,7 @@ def _add_deliveries(
                     event_id=event_id,
                     event=spelling,
                     body=envelope(spelling, event_id=event_id, now=at, facts=facts),
-                    trace=event_id,
+                    trace=(email and email.trace) or event_id,
                 )
             )
     with_task: set[str] = set()

@@ -139,3 +139,17 @@ def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(
     Connection.objects.update(wait_until=Now(), read_at=None)
     assert Connection.objects.rested().count() == 1
     assert Connection.objects.to_probe().count() == 1
+
+
+def test_message_found_by_a_read_has_the_id_of_the_call_that_sent_it(
+    connection, upstream
+):
+    upstream.holds(
+        pending_row("01KNOWN", request_id="req-7"),
+        pending_row("01ODD", request_id={"a": "b c"}),
+        pending_row("01KEY", request_id="mm_live_0123456789abcdef"),
+    )
+    assert read(connection) == "3 held"
+    traces = dict(Message.objects.values_list("upstream_id", "trace"))
+    assert traces.pop("01KNOWN") == "req-7"
+    assert all(len(trace) == 16 for trace in traces.values())
