@@ -24,7 +24,7 @@ from common.env import (
     env_str,
     env_url,
 )
-from dashboard.env import env_secret, env_server
+from dashboard.env import env_dsn, env_secret, env_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
@@ -86,6 +86,9 @@ DNS_SERVER = env_server("DNS_SERVER")
 METRICS_TOKEN = (
     env_secret("METRICS_TOKEN", at_least=16) if env_str("METRICS_TOKEN", "") else ""
 )
+# Where errors and spans are reported (dashboard/reporting); empty means nowhere.
+SENTRY_DSN = env_dsn("SENTRY_DSN")
+OTEL_EXPORTER_OTLP_ENDPOINT = env_url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 EMAIL_URL = env_mail_url("EMAIL_URL")
 # An OpenID Connect provider to sign in with, besides passwords; empty means none.
 OIDC_ISSUER = env_url("OIDC_ISSUER", "")

@@ -49,6 +49,11 @@ def main(name: str, queues: str, threads: str) -> int:
     number of threads.
     """
     # These imports need the settings.
+    from dashboard.reporting import begin
+
+    # Before Celery's app: the reports about a task need its trace id, which the app
+    # removes at the end.
+    begin()
     from dashboard.celery import app
 
     be_patient()

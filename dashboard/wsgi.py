@@ -8,12 +8,14 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 from common.garbage import collect_rarely
+from dashboard.reporting import begin
 from launcher.orphans import die_with_parent
 
 # The server imports this in each of its processes. They must end if their parent is
 # killed, or they would keep its port.
 die_with_parent(signal.SIGKILL)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+begin()
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 

@@ -60,7 +60,8 @@ TRUSTED_PROXIES LOG_FORMAT DEBUG DISCORD_BOT_TOKEN_FILE GATEWAY_APPROVAL_CODES
 GATEWAY_RATE_LIMIT DNS_SERVER OIDC_ISSUER OIDC_CLIENT_ID OIDC_CLIENT_SECRET
 OIDC_CLIENT_SECRET_FILE OIDC_NAME SECRET_KEY_FILE SECRET_KEY_FALLBACKS
 SECRET_KEY_FALLBACKS_FILE ENCRYPTION_KEYS_FILE SEAL_KEY_FILE SEAL_FILE AUDIT_DETAILS_DAYS
-METRICS_TOKEN METRICS_TOKEN_FILE REQUEST_BODY_SECONDS REQUEST_BODY_RATE
+METRICS_TOKEN METRICS_TOKEN_FILE SENTRY_DSN SENTRY_DSN_FILE
+OTEL_EXPORTER_OTLP_ENDPOINT REQUEST_BODY_SECONDS REQUEST_BODY_RATE
 LIVE_STREAMS_PER_PERSON CSP_REPORTS_PER_MINUTE
 """.split(),
 )
@@ -288,7 +289,8 @@ def _refuse_misspelled(given: Mapping[str, str]) -> None:
     effect. Most variables belong to other programs, so only near ones are refused.
     """
     for name in given:
-        if name.removesuffix("_FILE") in PRODUCT_VARIABLES:
+        # OpenTelemetry has many variables of its own.
+        if name.removesuffix("_FILE") in PRODUCT_VARIABLES or name[:5] == "OTEL_":
             continue
         for near in get_close_matches(name, PRODUCT_VARIABLES, n=1, cutoff=0.85):
             if near[:4] == name[:4]:

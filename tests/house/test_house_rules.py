@@ -105,7 +105,7 @@ def test_decision_state_is_written_in_one_module():
 
 def environment_read():
     read = re.compile(
-        r'env_(?:str|bool|int|choice|list|url|mail_url|origin|secret|server)\(\s*"([A-Z_0-9]+)"'
+        r'env_(?:str|bool|int|choice|dsn|list|url|mail_url|origin|secret|server)\(\s*"([A-Z_0-9]+)"'
     )
     return set(read.findall((ROOT / "dashboard" / "settings.py").read_text()))
 

@@ -16,7 +16,7 @@ from common.env import (
     env_str,
     env_url,
 )
-from dashboard.env import env_secret, env_server
+from dashboard.env import env_dsn, env_secret, env_server
 
 # How it is read, and values that do not do.
 BAD = [
@@ -29,6 +29,10 @@ BAD = [
     (
         lambda: env_origin("X", ""),
         ["https://desk.example/desk", "https://desk.example?a", "https://a..example"],
+    ),
+    (
+        lambda: env_dsn("X"),
+        ["sentry.example", "https://sentry.example/7", "https://key@sentry.example/"],
     ),
     (lambda: env_secret("X", at_least=32), ["guessed"]),
     (

@@ -1,0 +1,19 @@
+"""Reports errors to Sentry and spans to OpenTelemetry, if a variable names where. Without
+it, none of their packages is imported.
+
+A report has only what is on a list: kinds of errors, places in the code, routes, names
+of tasks, times and the trace id. Texts, addresses and values stay in the logs of this
+host, where the trace id finds them.
+"""
+
+from importlib import import_module
+
+from django.conf import settings
+
+
+def begin() -> None:
+    """Begin to report for this process, before Django's middleware is loaded."""
+    if settings.SENTRY_DSN:
+        import_module("dashboard.reporting.sentry").begin()
+    if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        import_module("dashboard.reporting.spans").begin()
