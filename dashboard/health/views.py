@@ -4,7 +4,6 @@ The metrics are read from the database for each request, so that any web process
 answer.
 """
 
-import hmac
 import math
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.db.models import Count, Max, Min, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -46,20 +46,18 @@ def healthz(request: DeskRequest) -> HttpResponse:
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
     """Report whether all parts of the desk work and its workers keep up; 503 if not."""
+    has_database = checks.database_error() is None
     parts = {
-        "postgresql": checks.database_error() is None,
+        "postgresql": has_database,
         "redis": checks.redis_answers(),
         # The seals' file and an embedded PostgreSQL are on this disk.
         "disk": not is_full(settings.DATA_DIR),
         "parser": checks.parser_answers(),
-        "beat and worker": False,
-        "work": False,
-    }
-    if parts["postgresql"]:
-        parts["beat and worker"] = not checks.silent_jobs()
+        "beat and worker": has_database and not checks.silent_jobs(),
         # When the desk starts, work is late through no fault of its workers.
-        is_new = checks.is_starting() or checks.is_warming_up()
-        parts["work"] = is_new or not _has_late_work()
+        "work": has_database
+        and (checks.is_starting() or checks.is_warming_up() or not _has_late_work()),
+    }
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
         {"status": "ok" if not missing else "not ready", "parts": parts},
@@ -99,19 +97,16 @@ def _has_late_work() -> bool:
 def metrics(request: DeskRequest) -> HttpResponse:
     """Answer Prometheus, if it is on this host or presents METRICS_TOKEN."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    presented = token.strip().encode("utf-8", "surrogateescape")
-    expected = settings.METRICS_TOKEN.encode()
     has_token = (
-        bool(expected)
+        bool(settings.METRICS_TOKEN)
         and scheme.lower() == "bearer"
-        and hmac.compare_digest(presented, expected)
+        and constant_time_compare(token.strip(), settings.METRICS_TOKEN)
     )
     if not (comes_from_this_host(request) or has_token):
-        sentence = (
-            "Only for monitors on the same host, or with METRICS_TOKEN as bearer token."
-        )
         return HttpResponse(
-            sentence, status=403, content_type="text/plain; charset=utf-8"
+            "Only for monitors on the same host, or with METRICS_TOKEN as bearer token.",
+            status=403,
+            content_type="text/plain; charset=utf-8",
         )
     return HttpResponse(
         exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
