@@ -225,7 +225,7 @@ def exposition() -> str:
     ticks = Gauge(
         "countersign_last_tick_age_seconds",
         "Since a background job last ran.",
-        ["job"],
+        ["task"],
         registry=registry,
     )
     for job, at in (
