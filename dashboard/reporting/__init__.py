@@ -6,6 +6,7 @@ of tasks, times and the trace id. Texts, addresses and values stay in the logs o
 host, where the trace id finds them.
 """
 
+import os
 from importlib import import_module
 
 from django.conf import settings
@@ -16,4 +17,7 @@ def begin() -> None:
     if settings.SENTRY_DSN:
         import_module("dashboard.reporting.sentry").begin()
     if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        os.environ.setdefault("OTEL_SERVICE_NAME", f"countersign-{settings.SERVE}")
+        # Without "baggage", which would carry the text of a caller to others.
+        os.environ.setdefault("OTEL_PROPAGATORS", "tracecontext")
         import_module("dashboard.reporting.spans").begin()

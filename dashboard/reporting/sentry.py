@@ -48,5 +48,5 @@ def without_content(event: Any, _: Any) -> Any:
     return kept
 
 
-def _only_kept(facts: dict[str, Any]) -> dict[str, Any]:
+def _only_kept(facts: Any) -> Any:
     return {name: facts[name] for name in _KEPT & facts.keys()}

@@ -1,6 +1,5 @@
 """Sends spans to OpenTelemetry: of requests, tasks, statements and outgoing calls."""
 
-import os
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -12,9 +11,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from common.logs import trace_id
 
+# Each in the older and the newer spelling, of which a variable may choose.
 _KEPT = frozenset(
     """
-    http.method http.route http.status_code db.system celery.action
+    http.method http.request.method http.route http.status_code
+    http.response.status_code error.type db.system db.system.name celery.action
     celery.state celery.task_name messaging.message.id messaging.destination
     """.split()
 )
@@ -22,7 +23,6 @@ _KEPT = frozenset(
 
 def begin() -> None:
     """Begin to send the spans of this process."""
-    os.environ.setdefault("OTEL_SERVICE_NAME", f"countersign-{settings.SERVE}")
     exporter = OTLPSpanExporter(f"{settings.OTEL_EXPORTER_OTLP_ENDPOINT}/v1/traces")
     provider = TracerProvider()
     provider.add_span_processor(_Processor(exporter))
