@@ -63,9 +63,11 @@ class JsonOnlyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the answer to one request."""
-        headers = request.headers
         request_id = (
-            given_id(headers.get("X-Request-Id"), headers.get("traceparent")) or ulid()
+            given_id(
+                request.headers.get("X-Request-Id"), request.headers.get("traceparent")
+            )
+            or ulid()
         )
         began = time.monotonic()
         with traced(request_id):

@@ -64,8 +64,9 @@ def send_due(email_id: str) -> str:
     email = Email.objects.claim(email_id)
     if email is None:
         return "not due"
-    # Until this task ends.
-    trace_id.set(email.trace)
+    if email.trace:
+        # Until this task ends.
+        trace_id.set(email.trace)
     if email.decision != Decision.APPROVED and (
         email.gated or email.account.hold_all_at is not None
     ):

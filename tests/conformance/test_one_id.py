@@ -46,7 +46,15 @@ def approve_one(product, ana, **headers):
         headers=key | headers,
         timeout=60,
     )
-    row = product.held(ana, answer.json()["message_id"])
+    email_id = answer.json()["message_id"]
+    [listed] = product.call(
+        "GET",
+        "/v1/oversight/pending",
+        key="OVERSIGHT_KEY",
+        params={"email_id": email_id},
+    ).json()["pending"]
+    assert listed["request_id"] == answer.headers["X-Request-Id"]
+    row = product.held(ana, email_id)
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
     return answer
 
