@@ -25,11 +25,11 @@ from email.utils import getaddresses
 from html import escape
 from mailbox import Maildir
 from pathlib import Path
-from urllib.parse import quote
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from django.template import Library
+from django.utils.safestring import SafeString
 
-from demo.discord.markdown import time_element
 from demo.web import fill
 
 log = logging.getLogger("demo.smtp")
@@ -40,7 +40,7 @@ MAX_MESSAGE = 30 * 1024 * 1024
 MOST_SHOWN = 200_000
 MOST_LISTED = 200
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
-_NOTHING = '<li class="none">Nothing has been delivered yet. Approve a message and it arrives here.</li>'
+register = Library()
 
 
 @dataclass
@@ -145,11 +145,22 @@ class InboxPages:
         message.
         """
         maildir = Maildir(self.folder)
-        rows = ""
+        rows = []
         for key in self.keys()[:MOST_LISTED]:
             with suppress(KeyError, OSError):  # a mail reader deleted it in between
-                rows += _row(key, maildir.get_bytes(key), chosen)
-        return rows or _NOTHING
+                message = BytesHeaderParser().parsebytes(maildir.get_bytes(key))
+                first, *others = _recipients(message) or ["nobody"]
+                rows.append(
+                    {
+                        "key": key,
+                        "first": first,
+                        "others": len(others),
+                        "subject": _header(message, "Subject"),
+                        "sender": _header(message, "From"),
+                        "received_at": _received(key),
+                    }
+                )
+        return fill("inbox-rows.html", rows=rows, chosen=chosen)
 
     def index(self) -> str:
         """Return the page with the list and no message."""
@@ -170,18 +181,19 @@ class InboxPages:
     def _page(self, chosen: str, title: str, detail: str, *, view: str) -> str:
         return fill(
             "inbox.html",
-            title=escape(title),
+            title=title,
             view=view,
-            count=str(len(self.keys())),
+            count=len(self.keys()),
             rows=self.rows(chosen),
-            chosen=quote(chosen),
-            version=escape(self.version),
+            chosen=chosen,
+            version=self.version,
             detail=detail,
-            dashboard_url=escape(self.dashboard_url),
+            dashboard_url=self.dashboard_url,
         )
 
 
-def visible(text: str) -> str:
+@register.filter
+def visible(text: str) -> SafeString:
     """Return a text as HTML, in which characters that hide or turn text around are
     replaced by their code, such as U+202E.
     """
@@ -192,28 +204,14 @@ def visible(text: str) -> str:
             html += f'<span class="ghost">U+{ord(character):04X}</span>'
         else:
             html += escape(character)
-    return html
-
-
-def _row(key: str, content: bytes, chosen: str) -> str:
-    message = BytesHeaderParser().parsebytes(content)
-    first, *others = _recipients(message) or ["nobody"]
-    more = f'<span class="faint">+{len(others)}</span>' if others else ""
-    current = ' aria-current="true"' if key == chosen else ""
-    subject = visible(_header(message, "Subject")) or "(no subject)"
-    return (
-        f'<li><a class="item" href="/inbox/{quote(key)}/"{current}>'
-        f'<span class="row"><span class="to clip">{visible(first)}</span>{more}'
-        f'<span class="age">{_received(key)}</span></span><span class="clip">{subject}</span>'
-        f'<span class="clip small faint">{visible(_header(message, "From"))}</span></a></li>'
-    )
+    return SafeString(html)
 
 
 def mail_html(key: str, content: bytes) -> str:
     """Return a message as HTML, with its envelope, headers, text and attachments."""
     message = message_from_bytes(content)
     texts: dict[str, str] = {}
-    files = ""
+    files = []
     for part in message.walk():
         kind = part.get_content_type()
         decoded = part.get_payload(decode=True)
@@ -224,56 +222,41 @@ def mail_html(key: str, content: bytes) -> str:
         if is_text and part.get_content_disposition() != "attachment":
             texts.setdefault(kind, _text(part, body))
             continue
-        name = _decoded(part.get_filename() or "(no name)")
-        files += (
-            f'<li><svg class="i"><use href="#clip"/></svg><div><strong>{visible(name)}</strong>'
-            f'<span class="faint small">{visible(kind)}, {len(body):,} bytes</span>'
-            f"<code>{hashlib.sha256(body).hexdigest()}</code></div></li>"
+        files.append(
+            {
+                "name": _decoded(part.get_filename() or "(no name)"),
+                "kind": kind,
+                "size": f"{len(body):,} bytes",
+                "sha256": hashlib.sha256(body).hexdigest(),
+            }
         )
-    if files:
-        files = f'<section class="files"><h2>Attachments</h2><ul>{files}</ul></section>'
-    text = '<p class="faint">This message has no text part.</p>'
-    if plain := texts.get("text/plain"):
-        text = f"<pre>{visible(plain)}</pre>"
-    source = ""
-    if html := texts.get("text/html"):
-        source = f"<details><summary>HTML part, as source</summary><pre>{visible(html)}</pre></details>"
-    headers = ""
-    for name, value in message.items():
-        if not name.lower().startswith("x-envelope-"):
-            headers += f"<dt>{visible(name)}</dt><dd>{visible(_decoded(value))}</dd>"
-    return fill(
-        "inbox-mail.html",
-        subject=visible(_header(message, "Subject")) or "(no subject)",
-        received_at=_received(key),
-        key=escape(key),
-        addresses=_addresses(message),
-        files=files,
-        text=text,
-        source=source,
-        headers=headers,
-    )
-
-
-def _addresses(message: Message) -> str:
     headers = [_header(message, "To"), _header(message, "Cc")]
     in_headers = {address.lower() for _, address in getaddresses(headers) if address}
     reached: list[str] = []
     blind: list[str] = []
     for address in _recipients(message):
         (reached if address.lower() in in_headers else blind).append(address)
-    rows = {
-        "From": visible(_header(message, "From")),
-        "To": visible(headers[0]),
-        "Cc": visible(headers[1]),
-        "Sent by": visible(_header(message, "X-Envelope-From")),
-        "Reached": visible(", ".join(reached)),
-    }
-    if blind:
-        chip = '<span class="chip violet">Not in the headers</span>'
-        rows["Bcc"] = f"{chip} {visible(', '.join(blind))}"
-    return "".join(
-        f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items() if value
+    return fill(
+        "inbox-mail.html",
+        subject=_header(message, "Subject"),
+        received_at=_received(key),
+        key=key,
+        addresses={
+            "From": _header(message, "From"),
+            "To": headers[0],
+            "Cc": headers[1],
+            "Sent by": _header(message, "X-Envelope-From"),
+            "Reached": ", ".join(reached),
+        },
+        blind=", ".join(blind),
+        files=files,
+        plain=texts.get("text/plain"),
+        html=texts.get("text/html"),
+        headers=[
+            (name, _decoded(value))
+            for name, value in message.items()
+            if not name.lower().startswith("x-envelope-")
+        ],
     )
 
 
@@ -282,9 +265,9 @@ def _recipients(message: Message) -> list[str]:
     return [address.strip() for address in addresses if address.strip()]
 
 
-def _received(key: str) -> str:
+def _received(key: str) -> datetime:
     seconds = re.match("[0-9]{1,11}", key)
-    return time_element(datetime.fromtimestamp(int(seconds[0]) if seconds else 0, UTC))
+    return datetime.fromtimestamp(int(seconds[0]) if seconds else 0, UTC)
 
 
 def _text(part: Message, content: bytes) -> str:

@@ -1,7 +1,7 @@
 """A small HTTP server for the demo, with one thread for each connection. It passes each
 request to one function, `site`, and sends what that returns.
 
-It knows no URLs. It also has the functions that fill HTML files and read static files
+It knows no URLs. It also has the functions that render templates and read static files
 from `assets/`.
 """
 
@@ -14,8 +14,9 @@ from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from string import Template
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.template import Context, Engine
 
 log = logging.getLogger("demo.web")
 
@@ -170,19 +171,21 @@ _TYPES = {
 }
 
 
-def fill(shell: str, **parts: str) -> str:
-    """Return the HTML file `shell` of `assets/` with its placeholders filled. Callers
-    escape the values.
-    """
-    return Template(_text(shell)).substitute(parts, icons=_text("icons.html"))
+def fill(template: str, **values: object) -> str:
+    """Return a template of `assets/` with these values, which it escapes."""
+    # Without them the template would ask Django's settings, which the demo has not.
+    context = Context(values, use_l10n=False, use_tz=False)
+    return _templates().get_template(template).render(context)
+
+
+@cache
+def _templates() -> Engine:
+    """Return Django's templates, with the filters of those modules that use them."""
+    libraries = {"discord": "demo.discord.markdown", "inbox": "demo.inbox"}
+    return Engine([str(_ASSETS)], libraries=libraries)
 
 
 def asset(name: str, kind: str) -> Answer | None:
     """Return a static file of `assets/`; None if there is none of that name."""
     path = _ASSETS / f"{name}.{kind}"
     return Answer(200, path.read_bytes(), _TYPES[kind]) if path.is_file() else None
-
-
-@cache
-def _text(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")

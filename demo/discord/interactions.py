@@ -11,8 +11,7 @@ import requests
 from common.demo import CHANNELS, GUILD_ID, MEMBERS, GuildChannel, Member
 from demo.discord.guild import Guild, Reply, channel_with_id
 from demo.discord.limits import BUTTON, LABEL, STRING, TEXT_INPUT, Form, find_errors
-from demo.discord.page import form_dialog
-from demo.web import Answer, Request, json_answer
+from demo.web import Answer, Request, fill, json_answer
 
 # The URL to which the page posts what a member does.
 PATH = "/play/"
@@ -49,7 +48,10 @@ def play(guild: Guild, request: Request, endpoint: str) -> Answer:
         failed=result["failed"],
     )
     if form := result.get("form"):
-        result["form"] = form_dialog(form, about["message"]["id"])
+        message_id = about["message"]["id"]
+        result["form"] = fill(
+            "form.html", id="form-asked", form=form, message_id=message_id
+        )
     return json_answer(result)
 
 

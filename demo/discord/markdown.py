@@ -1,5 +1,6 @@
 """Converts Discord's Markdown to HTML, as far as cards use it: emphasis, code, quotes,
-links with and without a text, time stamps, mentions. Everything else is escaped.
+links with and without a text, time stamps, mentions. Everything else is escaped. Also
+the other filters of the templates that show a channel.
 
 A backslash takes away the special meaning of the character after it.
 """
@@ -8,6 +9,13 @@ import re
 from datetime import UTC, datetime
 from html import escape
 from itertools import groupby
+from typing import Any
+
+from django.template import Library
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = Library()
 
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 # While markup is searched, escaped characters are replaced by characters of this
@@ -37,7 +45,8 @@ _WRAPS = {
 }
 
 
-def render(text: str, *, links: bool = True) -> str:
+@register.filter("markdown")
+def render(text: str, links: bool = True) -> SafeString:
     """Return a description or the value of a field as HTML. Without `links` it is a
     title or the name of a field, in which Discord makes no links.
     """
@@ -51,7 +60,7 @@ def render(text: str, *, links: bool = True) -> str:
             if number % 2
             else _quotes(piece, links)
         )
-    return out
+    return SafeString(out)
 
 
 def _quotes(text: str, links: bool) -> str:
@@ -103,28 +112,54 @@ def _token(token: re.Match[str], links: bool) -> str:
     if token["time"]:
         return time_element(datetime.fromtimestamp(int(token["epoch"]), UTC))
     if token["link"] and links and "://" not in token["label"]:
-        return anchor(
+        return _anchor(
             token["bracketed"] or token["target"], _markup(token["label"], links=False)
         )
     address = token["quiet"] or token["bare"]
     if address and links:
-        return anchor(address, escape(address))
+        return _anchor(address, escape(address))
     # Discord does not make a link if the link's text is a URL: it shows the markup.
     return escape(token[0])
 
 
-def anchor(address: object, inner: str) -> str:
-    """Return a link that opens in a new tab; only the inner HTML if the address is not
-    http or https.
+def _anchor(address: str, inner: str) -> str:
+    """Return a link that opens in a new tab; only the inner HTML if the address has no
+    host.
     """
-    target = _HIDDEN.sub(_revealed, str(address))
+    target = _HIDDEN.sub(_revealed, address)
     if not re.match(r"https?://[^/?#]", target):
         return inner
     return f'<a href="{escape(target)}" target="_blank" rel="noopener noreferrer">{inner}</a>'
 
 
-def time_element(moment: datetime) -> str:
+@register.filter
+def time_element(moment: datetime) -> SafeString:
     """Return a time in UTC as HTML, which the page's script converts to the reader's
     zone.
     """
-    return f'<time datetime="{moment.isoformat(timespec="seconds")}">{moment:%d %b %Y, %H:%M} UTC</time>'
+    return format_html(
+        '<time datetime="{}">{}</time>',
+        moment.isoformat(timespec="seconds"),
+        f"{moment:%d %b %Y, %H:%M} UTC",
+    )
+
+
+@register.filter
+def day(moment: datetime) -> str:
+    """Return the day of a time in words."""
+    return f"{moment:%d %B %Y}"
+
+
+@register.filter
+def in_rows(fields: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the fields of an embed in rows. Up to three inline fields share a row, as
+    in Discord.
+    """
+    rows: list[list[dict[str, Any]]] = []
+    for field in fields:
+        is_beside = field.get("inline") and rows and rows[-1][-1].get("inline")
+        if is_beside and len(rows[-1]) < 3:
+            rows[-1].append(field)
+        else:
+            rows.append([field])
+    return rows
