@@ -4,7 +4,7 @@ who used the command.
 
 from typing import Any
 
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import DeskError
 
 
 class StaleDecision(DeskError):
@@ -13,6 +13,8 @@ class StaleDecision(DeskError):
 
 class VerdictNotAllowed(DeskError):
     """The ruling does not let this person decide this message now."""
+
+    status = 403
 
 
 class ReauthenticationNeeded(VerdictNotAllowed):
@@ -32,6 +34,8 @@ class ContentChanged(DeskError):
 
 class InvalidInput(DeskError):
     """What was entered is not valid; the sentence says what to enter instead."""
+
+    status = 422
 
 
 class EditNotPossible(DeskError):
@@ -62,15 +66,3 @@ class ClaimedByOther(DeskError):
 
 class EventAlreadyHandled(DeskError):
     """The stored webhook was handled in the meantime, or never needed handling."""
-
-
-def http_status(error: DeskError | None) -> int:
-    """Return the status of a response that shows this error: 403 if the person may not
-    do it, 422 for invalid input, 409 if the message or event has changed meanwhile. It
-    is 200 without an error.
-    """
-    if error is None:
-        return 200
-    if isinstance(error, InvalidInput):
-        return 422
-    return 403 if isinstance(error, VerdictNotAllowed | ActNotAllowed) else 409

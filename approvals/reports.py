@@ -34,7 +34,7 @@ from mirror.models import Connection, Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import DONE
 from people.errors import NotYours
-from people.models import PendingChange, Person
+from people.models import Person
 from people.second_admin.setting import (
     FEWEST,
     MAX_REASON,
@@ -460,7 +460,6 @@ def _month_page(request: DeskRequest, *, wrong: str = "") -> HttpResponse:
         "fewest": FEWEST,
         "settings": settings,
         "shows_people": settings.person_figures_since is not None,
-        "waiting_changes": PendingChange.objects.at("report-decisions"),
         "may_set": actor.is_admin_of_all,
         "wrong": wrong,
         "typed": request.POST if wrong else {},

@@ -14,16 +14,15 @@ from uuid import UUID
 
 from django.db import transaction
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.errors import InvalidInput, http_status
+from approvals.errors import InvalidInput
 from approvals.models import UsualTexts
 from audit.recording import record
 from common.actors import Actor
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import DeskRequest, answer, first_or_404, redirect_with_notice
 from common.tables import table_rows
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
@@ -335,7 +334,6 @@ def _page(
         "about": _ABOUT[Kind(kind)],
         "presets": presets,
         "rows": rows or rows_of(presets),
-        "error": error.sentence if error else "",
         "may_change": mailbox.is_administered_by(request.actor),
         "has_own": tuple(presets) != tuple(BUILT_IN[kind]),
         "is_comment": kind == Kind.COMMENT,
@@ -343,6 +341,4 @@ def _page(
         "max_label": MAX_LABEL,
         "max_words": MAX_WORDS,
     }
-    return render(
-        request, "approvals/usual_texts.html", context, status=http_status(error)
-    )
+    return answer(request, "approvals/usual_texts.html", context, error)

@@ -5,6 +5,7 @@ A view answers a plain request with a page, and an htmx request with a fragment 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any, TypeVar
 
 from django import forms
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.middleware import HtmxDetails
 
 from common.actors import Actor
+from common.errors import SentenceError
 
 Row = TypeVar("Row", bound=Model)
 View = Callable[..., HttpResponse]
@@ -70,6 +72,49 @@ def redirect_with_notice(
     return response
 
 
+def answer(
+    request: HttpRequest,
+    template: str,
+    context: dict[str, Any],
+    error: SentenceError | None = None,
+    *,
+    form: forms.BaseForm | None = None,
+) -> HttpResponse:
+    """Render a page. If it shows the `error` of a change that failed, it has the
+    error's status; if it shows the errors of this form, 422.
+    """
+    status = 422 if form and form.errors else 200
+    if error:
+        status = error.status
+    context = {**context, "error": error.sentence if error else ""}
+    return render(request, template, context, status=status)
+
+
+def changes(
+    page: Callable[..., HttpResponse], to: str, *, is_same: bool = False
+) -> Callable[[ChangeView], View]:
+    """Decorate a view that changes something. The notice that it returns is shown at
+    the URL named `to`, which has the arguments of the view's URL if `is_same`. If the
+    change fails, `page` shows the error; it gets the arguments of the view.
+    """
+
+    def decorate(view: ChangeView) -> View:
+        @wraps(view)
+        def changed(request: DeskRequest, **of_url: Any) -> HttpResponse:
+            try:
+                outcome = view(request, **of_url)
+            except SentenceError as error:
+                return page(request, **of_url, error=error)
+            if isinstance(outcome, HttpResponse):
+                return outcome
+            arguments = of_url if is_same else {}
+            return redirect_with_notice(request, outcome, to, **arguments)
+
+        return changed
+
+    return decorate
+
+
 def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
     """Return the first of these rows. If there is none, raises Http404 with the
     sentence, which the page shows.
@@ -120,6 +165,23 @@ class SentenceForm(forms.Form):
     def errors_by_field(self) -> dict[str, str]:
         """Return the first error of each field, by the field's name."""
         return {name: str(errors[0]) for name, errors in self.errors.items() if errors}
+
+
+class FormInvalid(SentenceError):
+    """The input is not valid. `form` has the errors of each field."""
+
+    status = 422
+
+    def __init__(self, form: SentenceForm) -> None:
+        super().__init__(form.first_error())
+        self.form = form
+
+
+def cleaned(form: SentenceForm) -> dict[str, Any]:
+    """Return the form's cleaned data. Raises FormInvalid if it is not valid."""
+    if not form.is_valid():
+        raise FormInvalid(form)
+    return form.cleaned_data
 
 
 class ChoicesForm(SentenceForm):

@@ -13,7 +13,12 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.pages import DeskRequest, SentenceForm, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    cleaned,
+    redirect_with_notice,
+)
 from connections.changes import (
     check_admin,
     in_words,
@@ -27,7 +32,6 @@ from connections.errors import ChangeRefused
 from connections.pages import (
     CHANGE_ERRORS,
     accounts_page,
-    cleaned,
     get_visible_connection_or_404,
     refused,
 )

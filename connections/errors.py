@@ -8,6 +8,8 @@ class ChangeRefused(DeskError):
     changed.
     """
 
+    status = 422
+
 
 class ChangeNotOffered(ChangeRefused):
     """MultiMail does not know the object to change, or does not offer the call."""
@@ -19,6 +21,7 @@ class CodeWanted(ChangeRefused):
     """
 
     is_final = False
+    status = 202
 
 
 class ChangeUnknown(DeskError):
@@ -27,6 +30,7 @@ class ChangeUnknown(DeskError):
     """
 
     is_final = False
+    status = 502
 
 
 class SecretLost(ChangeUnknown):
@@ -39,6 +43,8 @@ class SecretLost(ChangeUnknown):
 
 class ConnectionNotChanged(DeskError):
     """The connection's current state does not allow the change; nothing was changed."""
+
+    status = 422
 
 
 class AccountConnected(ConnectionNotChanged):

@@ -16,19 +16,21 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
+from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
     DeskRequest,
     MultilineField,
+    answer,
+    changes,
+    cleaned,
     first_or_404,
-    redirect_with_notice,
 )
 from connections.changes import CHANGE_SECONDS, READ_SECONDS, is_admin, record_change
-from connections.errors import ChangeUnknown
+from connections.errors import ChangeRefused, ChangeUnknown
 from connections.pages import get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.models import PendingChange
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.kill_switch import may_pull, may_release, pull, release
@@ -45,6 +47,11 @@ class HoldAll:
 
     is_on: bool | None
     error: str = ""
+
+    @property
+    def why_not(self) -> str:
+        """What the page says if this is not what was asked for."""
+        return f"Not confirmed: {self.error or 'nothing has changed yet.'}"
 
 
 def can_hold_all(connection: Connection) -> bool:
@@ -98,9 +105,7 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> CanWait[HoldA
             "connection.hold_all_failed", connection, actor, explanation=result.error
         )
         if actor.second:
-            raise ChangeUnknown(
-                f"Not confirmed: {result.error or 'nothing has changed yet.'}"
-            )
+            raise ChangeUnknown(result.why_not)
     return result
 
 
@@ -139,93 +144,15 @@ class StopForm(ChoicesForm):
     )
 
 
-@require_safe
-def stop(request: DeskRequest) -> HttpResponse:
-    """Show what is stopped, what can be stopped, and what no switch stops."""
-    return _answer(request)
-
-
-@require_safe
-def banner(request: DeskRequest) -> HttpResponse:
-    """Render only the kill-switch banner, for pages that are open when a switch is
-    pulled or released.
-    """
-    return render(request, "_stopped.html")
-
-
-@require_POST
-def pull_switch(request: DeskRequest) -> HttpResponse:
-    """Stop every decision of a scope, with a reason that everybody sees."""
-    actor = request.actor
-    scopes = _scopes(actor)
-    labels = [(value, label) for value, (label, _) in scopes.items()]
-    form = StopForm(request.POST, choices={"scope": labels})
-    if not form.is_valid():
-        return _answer(request, status=422, error=form.first_error())
-    _, chosen = scopes[form.cleaned_data["scope"]]
-    try:
-        switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
-    except ActNotAllowed as error:
-        return _answer(request, status=403, error=error.sentence)
-    notice = f"Stopped: the {switch} is pulled. No decision for it is carried out."
-    return redirect_with_notice(request, notice, "stop")
-
-
-@require_POST
-def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
-    """Release the decisions of a scope."""
-    actor = request.actor
-    pulled = first_or_404(
-        KillSwitch.objects.visible_to(actor).filter(pk=switch_id),
-        "This kill switch was released, or you cannot see what it stops.",
-    )
-    # Pulling never asks for a password: stopping must not be delayed.
-    if may_release(actor, pulled) and not is_recently_authenticated(request):
-        return ask_first(request)
-    try:
-        switch = release(switch_id=switch_id, actor=actor)
-    except ActNotAllowed as error:
-        return _answer(request, status=403, error=error.sentence)
-    notice = f"Released: the {switch}. Decisions that are due are carried out now."
-    return redirect_with_notice(request, notice, "stop")
-
-
-@require_POST
-def set_hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Make our own gateway hold all mail of an account, or end that. It waits for the
-    gateway.
-    """
-    actor = request.actor
-    connection = get_visible_connection_or_404(request, connection_id)
-    wanted = request.POST.get("hold")
-    if wanted not in ("on", "off"):
-        error = "Choose whether the gateway holds all mail."
-        return _answer(request, status=422, error=error)
-    on = wanted == "on"
-    may_end = not on and is_admin(actor, connection)
-    if may_end and not is_recently_authenticated(request):
-        return ask_first(request)
-    try:
-        result = hold_all(connection=connection, on=on, actor=actor)
-    except ActNotAllowed as refused:
-        return _answer(request, status=403, error=refused.sentence)
-    if result.is_on is not on:
-        error = f"Not confirmed: {result.error or 'nothing has changed yet.'}"
-        return _answer(request, status=502, error=error)
-    did = "holds all mail" if on else "no longer holds all mail"
-    return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
-
-
-# Renders the page of the kill switch.
-def _answer(
-    request: DeskRequest, *, status: int = 200, error: str = ""
+def _page(
+    request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
+    """Render the page of the kill switch."""
     actor = request.actor
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
     connections = Connection.objects.at_work().visible_to(actor).order_by("name")
     context = {
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("stop"),
         "switches": [(switch, may_release(actor, switch)) for switch in switches],
         "scopes": [
             (value, label)
@@ -237,11 +164,78 @@ def _answer(
             for connection in connections
             if can_hold_all(connection) and is_admin(actor, connection)
         ],
-        "error": error,
         "typed": request.POST,
         "now": timezone.now(),
     }
-    return render(request, "connections/kill_switch.html", context, status=status)
+    return answer(request, "connections/kill_switch.html", context, error)
+
+
+_changes = changes(_page, to="stop")
+
+
+@require_safe
+def stop(request: DeskRequest) -> HttpResponse:
+    """Show what is stopped, what can be stopped, and what no switch stops."""
+    return _page(request)
+
+
+@require_safe
+def banner(request: DeskRequest) -> HttpResponse:
+    """Render only the kill-switch banner, for pages that are open when a switch is
+    pulled or released.
+    """
+    return render(request, "_stopped.html")
+
+
+@require_POST
+@_changes
+def pull_switch(request: DeskRequest) -> str:
+    """Stop every decision of a scope, with a reason that everybody sees."""
+    actor = request.actor
+    scopes = _scopes(actor)
+    labels = [(value, label) for value, (label, _) in scopes.items()]
+    typed = cleaned(StopForm(request.POST, choices={"scope": labels}))
+    _, chosen = scopes[typed["scope"]]
+    switch = pull(actor=actor, reason=typed["reason"], **chosen)
+    return f"Stopped: the {switch} is pulled. No decision for it is carried out."
+
+
+@require_POST
+@_changes
+def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse | str:
+    """Release the decisions of a scope."""
+    actor = request.actor
+    pulled = first_or_404(
+        KillSwitch.objects.visible_to(actor).filter(pk=switch_id),
+        "This kill switch was released, or you cannot see what it stops.",
+    )
+    # Pulling never asks for a password: stopping must not be delayed.
+    if may_release(actor, pulled) and not is_recently_authenticated(request):
+        return ask_first(request)
+    switch = release(switch_id=switch_id, actor=actor)
+    return f"Released: the {switch}. Decisions that are due are carried out now."
+
+
+@require_POST
+@_changes
+def set_hold_all(request: DeskRequest, connection_id: int) -> HttpResponse | str:
+    """Make our own gateway hold all mail of an account, or end that. It waits for the
+    gateway.
+    """
+    actor = request.actor
+    connection = get_visible_connection_or_404(request, connection_id)
+    wanted = request.POST.get("hold")
+    if wanted not in ("on", "off"):
+        raise ChangeRefused("Choose whether the gateway holds all mail.")
+    on = wanted == "on"
+    may_end = not on and is_admin(actor, connection)
+    if may_end and not is_recently_authenticated(request):
+        return ask_first(request)
+    result = hold_all(connection=connection, on=on, actor=actor)
+    if result.is_on is not on:
+        raise ChangeUnknown(result.why_not)
+    did = "holds all mail" if on else "no longer holds all mail"
+    return f"The gateway of {connection} {did}."
 
 
 def _scopes(actor: Actor) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -13,9 +13,11 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from common.actors import Actor
+from common.errors import SentenceError
 from common.pages import (
     ChangeView,
     DeskRequest,
+    FormInvalid,
     SentenceForm,
     View,
     first_or_404,
@@ -35,14 +37,6 @@ from mirror.models import Connection, Mailbox
 _DAY = 24 * 3600
 
 
-class FormInvalid(DeskError):
-    """The input is not valid. `form` has the errors of each field."""
-
-    def __init__(self, form: SentenceForm) -> None:
-        super().__init__(form.first_error())
-        self.form = form
-
-
 class SentTwice(DeskError):
     """The form was sent before. The key or secret that it made was shown then."""
 
@@ -56,20 +50,6 @@ CHANGE_ERRORS = (
     FormInvalid,
     SentTwice,
 )
-# The HTTP status for each error; 422 for all others.
-_STATUSES = (
-    (ActNotAllowed, 403),
-    (CodeWanted, 202),
-    (ChangeUnknown, 502),
-    (SentTwice, 409),
-)
-
-
-def cleaned(form: SentenceForm) -> dict[str, Any]:
-    """Return the form's cleaned data. Raises FormInvalid if it is not valid."""
-    if not form.is_valid():
-        raise FormInvalid(form)
-    return form.cleaned_data
 
 
 class ApprovalCodeForm(SentenceForm):
@@ -115,23 +95,18 @@ def answer(
     template: str,
     context: dict[str, Any],
     *,
-    failed: DeskError | None = None,
+    failed: SentenceError | None = None,
 ) -> HttpResponse:
     """Render a page. If a change `failed`, the page shows the error, beside the fields
     if a form was not valid, and has the status that fits the error.
     """
     context = {"wrong": {}, **context}
-    status = 200
-    if failed is not None:
-        status = next(
-            (code for kind, code in _STATUSES if isinstance(failed, kind)), 422
-        )
     if isinstance(failed, FormInvalid):
         context["wrong"] = failed.form.errors_by_field()
     elif failed is not None:
         context["error"] = failed.sentence
         context["wants_code"] = isinstance(failed, CodeWanted)
-    return render(request, template, context, status=status)
+    return render(request, template, context, status=failed.status if failed else 200)
 
 
 def refused(
@@ -148,7 +123,7 @@ def accounts_page(
     read: Callable[..., list[Any]],
     shown: Callable[[Connection, list[Any]], dict[str, Any]],
     *,
-    failed: DeskError | None = None,
+    failed: SentenceError | None = None,
     **more: Any,
 ) -> HttpResponse:
     """Render a page that lists, for every account of which the actor is an admin, what

@@ -16,6 +16,8 @@ class InvalidTransition(DeskError):
 class ActNotAllowed(DeskError):
     """The person may not do this; mostly because of their roles."""
 
+    status = 403
+
 
 class ThreadMovedOn(DeskError):
     """Messages of the thread came after the draft, and the person did not confirm

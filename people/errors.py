@@ -6,6 +6,8 @@ from common.errors import SentenceError
 class PeopleError(SentenceError):
     """Root of this app's errors; `sentence` is for people."""
 
+    status = 403
+
 
 class NotYours(PeopleError):
     """The actor may not make this change, in most cases because they are not an admin
@@ -15,6 +17,8 @@ class NotYours(PeopleError):
 
 class LastAdmin(PeopleError):
     """The change would leave the desk without an admin of everything."""
+
+    status = 409
 
 
 class LinkNotGood(PeopleError):
@@ -33,3 +37,5 @@ class LinkedElsewhere(PeopleError):
 
 class FactorNotAllowed(PeopleError):
     """A second factor cannot be added, removed or required in this way."""
+
+    status = 409

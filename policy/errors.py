@@ -16,6 +16,8 @@ class StaleAllowlist(PolicyError):
 class PolicyRefused(PolicyError):
     """The rules or a group cannot be changed in this way."""
 
+    status = 422
+
 
 class StalePolicy(PolicyError):
     """The draft or the active version was changed since the person saw it."""

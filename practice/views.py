@@ -7,14 +7,20 @@ from typing import Any
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Role
-from common.pages import DeskRequest, SentenceForm, redirect_with_notice, same_error
-from mirror.errors import ActNotAllowed
-from people.models import PendingChange
+from common.errors import SentenceError
+from common.pages import (
+    DeskRequest,
+    FormInvalid,
+    SentenceForm,
+    answer,
+    changes,
+    cleaned,
+    same_error,
+)
 from people.second_admin.setting import shows_people
 from people.sign_in.reauthentication import reauthenticated
 from practice import setting
@@ -34,6 +40,31 @@ class OnForm(SentenceForm):
     )
 
 
+def _check_may_see(request: DeskRequest) -> None:
+    if not request.actor.looks_after_people:
+        raise PermissionDenied
+
+
+def _page(request: DeskRequest, *, error: SentenceError | None = None) -> HttpResponse:
+    actor = request.actor
+    if not actor.has(Role.REVIEWER):
+        _check_may_see(request)
+    settings = PracticeSetting.objects.select_related("asked_by", "accepted_by")
+    context: dict[str, Any] = {
+        "may_see": actor.looks_after_people,
+        "may_set": actor.is_admin_of_all,
+        "shows_people": shows_people(),
+        "setting": settings.first(),
+        "faults": FAULTS,
+        "typed": request.POST,
+        "wrong": error.sentence if isinstance(error, FormInvalid) else "",
+    }
+    return answer(request, "practice/practice.html", context, error)
+
+
+_changes = changes(_page, to="practice")
+
+
 @require_safe
 def practice_page(request: DeskRequest) -> HttpResponse:
     """Show what practice messages are and, to admins and auditors, whether they are on."""
@@ -42,35 +73,23 @@ def practice_page(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 @reauthenticated
-def switch_practice_on(request: DeskRequest) -> HttpResponse:
+@_changes
+def switch_practice_on(request: DeskRequest) -> str:
     """Ask a second admin to switch practice messages on. Nobody can do it alone."""
     _check_may_see(request)
-    form = OnForm(request.POST)
-    if not form.is_valid():
-        return _page(request, status=422, wrong=form.first_error())
-    try:
-        setting.switch_practice_on(
-            actor=request.actor, one_in=form.cleaned_data["one_in"]
-        )
-    except ActNotAllowed as error:
-        return _page(request, status=403, error=error.sentence)
-    return redirect_with_notice(request, "Practice messages are on.", "practice")
+    typed = cleaned(OnForm(request.POST))
+    setting.switch_practice_on(actor=request.actor, one_in=typed["one_in"])
+    return "Practice messages are on."
 
 
 @require_POST
-def switch_practice_off(request: DeskRequest) -> HttpResponse:
+@_changes
+def switch_practice_off(request: DeskRequest) -> str:
     """Switch practice messages off, at once."""
     _check_may_see(request)
-    try:
-        is_changed = setting.switch_practice_off(actor=request.actor)
-    except ActNotAllowed as error:
-        return _page(request, status=403, error=error.sentence)
-    notice = (
-        "Practice messages are off. What waited has ended."
-        if is_changed
-        else "They were off already."
-    )
-    return redirect_with_notice(request, notice, "practice")
+    if setting.switch_practice_off(actor=request.actor):
+        return "Practice messages are off. What waited has ended."
+    return "They were off already."
 
 
 def strip(request: DeskRequest) -> str:
@@ -86,29 +105,3 @@ def strip(request: DeskRequest) -> str:
     ):
         return ""
     return render_to_string("practice/_told.html")
-
-
-def _check_may_see(request: DeskRequest) -> None:
-    if not request.actor.looks_after_people:
-        raise PermissionDenied
-
-
-def _page(
-    request: DeskRequest, *, status: int = 200, error: str = "", wrong: str = ""
-) -> HttpResponse:
-    actor = request.actor
-    if not actor.has(Role.REVIEWER):
-        _check_may_see(request)
-    settings = PracticeSetting.objects.select_related("asked_by", "accepted_by")
-    context: dict[str, Any] = {
-        "may_see": actor.looks_after_people,
-        "may_set": actor.is_admin_of_all,
-        "shows_people": shows_people(),
-        "setting": settings.first(),
-        "faults": FAULTS,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("practice"),
-        "typed": request.POST,
-        "wrong": wrong,
-        "error": error,
-    }
-    return render(request, "practice/practice.html", context, status=status)

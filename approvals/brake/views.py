@@ -16,21 +16,22 @@ from approvals.brake.commands import MOST_CAP, Caps
 from approvals.caps import caps_now
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.desk_messages import desk_messages
-from approvals.errors import http_status
 from approvals.models import Brake
 from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Role
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
     SentenceForm,
+    answer,
+    changes,
     first_or_404,
     redirect_with_notice,
     same_error,
 )
-from mirror.errors import ActNotAllowed, DeskError
-from people.models import PendingChange
+from mirror.errors import ActNotAllowed
 from people.sign_in.reauthentication import reauthenticated
 
 _WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
@@ -106,7 +107,7 @@ def brakes(request: DeskRequest) -> HttpResponse:
 @require_safe
 def brake(request: DeskRequest, brake_id: int) -> HttpResponse:
     """Show one flood with its messages, and what the person can do about it."""
-    return _page(request, _visible(request, brake_id))
+    return _page(request, brake_id)
 
 
 def _visible(request: DeskRequest, brake_id: int) -> Brake:
@@ -117,11 +118,10 @@ def _visible(request: DeskRequest, brake_id: int) -> Brake:
 
 
 def _page(
-    request: DeskRequest,
-    flood: Brake,
-    error: DeskError | None = None,
+    request: DeskRequest, brake_id: int, *, error: SentenceError | None = None
 ) -> HttpResponse:
     actor = request.actor
+    flood = _visible(request, brake_id)
     apart = desk_messages().visible_to(actor).filter(review__brake=flood).set_apart()
     page_after = request.GET.get("after", "")
     position = int(page_after) if page_after.isdecimal() and len(page_after) < 19 else 0
@@ -146,23 +146,17 @@ def _page(
         "administers": actor.is_a(
             Role.ADMIN, connection=flood.connection_id, mailbox=None
         ),
-        "error": error.sentence if error else "",
     }
-    return render(
-        request, "approvals/brake/brake.html", context, status=http_status(error)
-    )
+    return answer(request, "approvals/brake/brake.html", context, error)
 
 
 @require_POST
-def put_back(request: DeskRequest, brake_id: int) -> HttpResponse:
+@changes(_page, to="brakes")
+def put_back(request: DeskRequest, brake_id: int) -> str:
     """Put the messages of a flood back into the queue, as far as the person may."""
     flood = _visible(request, brake_id)
-    try:
-        number = commands.put_back(brake=flood, actor=request.actor)
-    except ActNotAllowed as error:
-        return _page(request, flood, error)
-    notice = f"{number} message{'' if number == 1 else 's'} put back into the queue."
-    return redirect_with_notice(request, notice, "brakes")
+    number = commands.put_back(brake=flood, actor=request.actor)
+    return f"{number} message{'' if number == 1 else 's'} put back into the queue."
 
 
 @require_safe
@@ -188,14 +182,11 @@ def set_caps(request: DeskRequest) -> HttpResponse:
 
 
 def _caps(
-    request: DeskRequest, form: CapsForm, error: DeskError | None = None
+    request: DeskRequest, form: CapsForm, error: SentenceError | None = None
 ) -> HttpResponse:
     actor = request.actor
     context = {
         "form": form,
         "may_change": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("caps"),
-        "error": error.sentence if error else "",
     }
-    status = 422 if form.is_bound and not error else http_status(error)
-    return render(request, "approvals/brake/caps.html", context, status=status)
+    return answer(request, "approvals/brake/caps.html", context, error, form=form)

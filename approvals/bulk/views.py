@@ -12,7 +12,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -41,16 +41,20 @@ from approvals.bulk.sheet import (
     sign_sheet,
 )
 from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
-from approvals.errors import InvalidInput, http_status
+from approvals.errors import InvalidInput
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
 from approvals.usual_texts import BUILT_IN, known_presets, shared_presets, words_named
+from common.errors import SentenceError
 from common.fingerprint import FINGERPRINT
 from common.pages import (
     DeskRequest,
+    FormInvalid,
     LenientForm,
     MultilineField,
     SentenceForm,
+    answer,
+    cleaned,
     page_or_fragment,
     require_get_or_post,
     same_error,
@@ -196,7 +200,7 @@ def _answer_with_sheet(
     chosen: list[UUID],
     *,
     too_many: int = 0,
-    error: InvalidInput | None = None,
+    error: SentenceError | None = None,
     ticked: set[str] | None = None,
 ) -> HttpResponse:
     """Show a sheet, and record which messages were loaded. `ticked` are the pairs to
@@ -237,11 +241,8 @@ def _answer_with_sheet(
         "max_reason": MAX_REASON,
         "typed": _typed(request),
         "too_many": too_many,
-        "error": error.sentence if error else "",
     }
-    return render(
-        request, "approvals/bulk/bulk.html", context, status=http_status(error)
-    )
+    return answer(request, "approvals/bulk/bulk.html", context, error)
 
 
 @require_POST
@@ -251,15 +252,12 @@ def decide(request: DeskRequest) -> HttpResponse:
     """
     actor = request.actor
     form = BatchForm(request.POST)
-    is_valid = form.is_valid()
     valid_sheet: Sheet | None = None
     try:
         posted = read_sheet(form.data.get("sheet", ""), person=actor.id)
         ticked = chosen = posted.only(form.ticked)
         valid_sheet = posted
-        if not is_valid:
-            raise InvalidInput(form.first_error())
-        outcome = form.cleaned_data["outcome"]
+        outcome = cleaned(form)["outcome"]
         if outcome == Outcome.APPROVE:
             chosen = approvable(
                 ticked,
@@ -268,7 +266,7 @@ def decide(request: DeskRequest) -> HttpResponse:
                 with_unread=form.with_unread,
                 typed=form.number_unread,
             )
-    except InvalidInput as error:
+    except (FormInvalid, InvalidInput) as error:
         # Show the same sheet again with its ticks. If the posted sheet is not valid,
         # show one of the ticked messages.
         message_ids = [UUID(key) for key, _ in form.ticked if key]

@@ -9,12 +9,10 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.ruling import is_reviewer, may_handle
-from approvals.errors import http_status
 from approvals.escalation.handling import (
     MAX_REASON,
     assign_by_hand,
@@ -23,16 +21,18 @@ from approvals.escalation.handling import (
 )
 from approvals.message_page.views import get_visible_message_or_404
 from approvals.models import Claim
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
+    FormInvalid,
     MultilineField,
     SentenceForm,
-    redirect_with_notice,
+    answer,
+    changes,
+    cleaned,
     same_error,
 )
 from common.time_zones import local_time, zone_name
-from mirror.errors import DeskError
-from mirror.models import Message
 from people.models import Person
 
 
@@ -71,54 +71,14 @@ class ExtendForm(SentenceForm):
 @require_safe
 def handling(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show who has claimed a message, its deadlines, and the forms to change both."""
-    return _page(request, get_visible_message_or_404(request, public_id))
-
-
-@require_POST
-def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Assign the message to a person."""
-    message = get_visible_message_or_404(request, public_id)
-    form = AssignForm(request.POST)
-    if not form.is_valid():
-        return _page(request, message, wrong=form.errors_by_field())
-    try:
-        claim = assign_by_hand(
-            message=public_id, to=form.cleaned_data["to"], actor=request.actor
-        )
-    except DeskError as error:
-        return _page(request, message, error)
-    return redirect_with_notice(
-        request, f"Assigned to {claim.person}.", "message", public_id=public_id
-    )
-
-
-@require_POST
-def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Extend the deadlines of the message."""
-    message = get_visible_message_or_404(request, public_id)
-    form = ExtendForm(request.POST)
-    if not form.is_valid():
-        return _page(request, message, wrong=form.errors_by_field())
-    try:
-        extend_deadline(
-            message=public_id,
-            actor=request.actor,
-            until=form.moment(),
-            reason=form.cleaned_data["reason"].strip(),
-        )
-    except DeskError as error:
-        return _page(request, message, error)
-    return redirect_with_notice(
-        request, "The deadline is extended.", "message", public_id=public_id
-    )
+    return _page(request, public_id)
 
 
 def _page(
-    request: DeskRequest,
-    message: Message,
-    error: DeskError | None = None,
-    wrong: dict[str, str] | None = None,
+    request: DeskRequest, public_id: UUID, *, error: SentenceError | None = None
 ) -> HttpResponse:
+    message = get_visible_message_or_404(request, public_id)
+    wrong = error.form.errors_by_field() if isinstance(error, FormInvalid) else {}
     deadline = deadline_of(message)
     offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
     typed: Any = request.POST
@@ -141,8 +101,34 @@ def _page(
         "reason": typed.get("reason", ""),
         "zone": zone_name(),
         "max_reason": MAX_REASON,
-        "error": error.sentence if error else "",
-        "wrong": wrong or {},
+        "wrong": wrong,
     }
-    status = 422 if wrong else http_status(error)
-    return render(request, "approvals/escalation/handling.html", context, status=status)
+    return answer(request, "approvals/escalation/handling.html", context, error)
+
+
+_changes = changes(_page, to="message", is_same=True)
+
+
+@require_POST
+@_changes
+def assign(request: DeskRequest, public_id: UUID) -> str:
+    """Assign the message to a person."""
+    get_visible_message_or_404(request, public_id)
+    to = cleaned(AssignForm(request.POST))["to"]
+    claim = assign_by_hand(message=public_id, to=to, actor=request.actor)
+    return f"Assigned to {claim.person}."
+
+
+@require_POST
+@_changes
+def extend(request: DeskRequest, public_id: UUID) -> str:
+    """Extend the deadlines of the message."""
+    get_visible_message_or_404(request, public_id)
+    form = ExtendForm(request.POST)
+    extend_deadline(
+        message=public_id,
+        actor=request.actor,
+        reason=cleaned(form)["reason"].strip(),
+        until=form.moment(),
+    )
+    return "The deadline is extended."

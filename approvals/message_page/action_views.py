@@ -44,7 +44,7 @@ from approvals.editing.commands import (
     replace_message,
     suggest_changes,
 )
-from approvals.errors import ClaimedByOther, EditNotPossible, InvalidInput, http_status
+from approvals.errors import ClaimedByOther, EditNotPossible, InvalidInput
 from approvals.message_page.side_panel import actions_on, panel_context
 from approvals.message_page.views import (
     answer_with_message,
@@ -57,13 +57,17 @@ from approvals.message_page.views import (
 )
 from approvals.queue.views import filters_of, next_in
 from approvals.usual_texts import BUILT_IN, Kind, Presets, presets_of, words_named
+from common.errors import SentenceError
 from common.fingerprint import FINGERPRINT
 from common.mail_addresses import clean_addresses
 from common.pages import (
     DeskRequest,
+    FormInvalid,
     LenientForm,
     MultilineField,
     SentenceForm,
+    answer,
+    cleaned,
     redirect_with_notice,
     require_get_or_post,
     same_error,
@@ -195,12 +199,11 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_bare_message_or_404(request, public_id)
     form = SnoozeForm(request.POST)
     try:
-        if not form.is_valid():
-            raise InvalidInput(form.first_error())
+        cleaned(form)
         zone = ZoneInfo(zone_name())
         wanted = form.until(now=clock(), zone=zone)
         until = snooze_message(message=public_id, actor=request.actor, until=wanted)
-    except InvalidInput as error:
+    except (FormInvalid, InvalidInput) as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
         return _refuse(request, message, error, typed=typed)
     why = ", an hour before it expires" if until < wanted else ""
@@ -261,7 +264,7 @@ def _answer(request: DeskRequest, message: Message, **more: Any) -> HttpResponse
 def _refuse(
     request: DeskRequest,
     message: Message,
-    error: DeskError,
+    error: SentenceError,
     *,
     typed: Mapping[str, str],
     fragment: str = "_side_panel",
@@ -276,7 +279,7 @@ def _fragment(
     request: DeskRequest,
     message: Message,
     name: str,
-    error: DeskError | None = None,
+    error: SentenceError | None = None,
     **more: Any,
 ) -> HttpResponse:
     context = panel_context(
@@ -288,9 +291,8 @@ def _fragment(
         may_comment=may_handle(request.actor, message),
     )
     context["message"] = message
-    context["error"] = error.sentence if error else ""
     template = f"approvals/message_page/{name}.html"
-    return render(request, template, context | more, status=http_status(error))
+    return answer(request, template, context | more, error)
 
 
 @require_POST
@@ -302,12 +304,9 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
     form = CommentForm(request.POST, presets=presets)
     try:
-        if not form.is_valid():
-            raise InvalidInput(form.first_error())
-        people, remarks = add_comment(
-            message=public_id, actor=request.actor, text=form.cleaned_data["text"]
-        )
-    except (ActNotAllowed, InvalidInput) as error:
+        text = cleaned(form)["text"]
+        people, remarks = add_comment(message=public_id, actor=request.actor, text=text)
+    except (ActNotAllowed, FormInvalid, InvalidInput) as error:
         typed = {
             "outcome": "comment",
             "comment": request.POST.get("text", ""),
@@ -508,7 +507,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             return back_to_message(request, public_id, notice=notice)
         except DeskError as refusal:
             error = refusal.sentence
-            status = http_status(refusal)
+            status = refusal.status
             outcome = Outcome.SEND_BACK if is_suggested else Outcome.REJECT
             note_refusal(message, actor=request.actor, outcome=outcome, sentence=error)
     if content is not None and request.method != "HEAD":

@@ -46,7 +46,6 @@ from approvals.desk_messages import (
     our_decisions,
     shown_message,
 )
-from approvals.errors import http_status
 from approvals.message_page.content.addresses import add_lists, address_lines, to_allow
 from approvals.message_page.content.differences import (
     changes_since,
@@ -79,6 +78,7 @@ from approvals.queue.rows import delay_of, expiry_of, notice_context
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
 from approvals.usual_texts import presets_of
 from common.actors import Actor
+from common.errors import SentenceError
 from common.fingerprint import FINGERPRINT
 from common.pages import DeskRequest, LenientForm, first_or_404, page_or_fragment
 from mirror.errors import DeskError
@@ -123,7 +123,7 @@ def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def answer_with_message(
     request: DeskRequest,
     public_id: UUID,
-    error: DeskError | None = None,
+    error: SentenceError | None = None,
     *,
     notice: str = "",
     typed: Mapping[str, str] | None = None,
@@ -181,7 +181,7 @@ def answer_with_message(
         page="approvals/message_page/message.html",
         fragment="approvals/message_page/_message.html",
         context=context,
-        status=http_status(error),
+        status=error.status if error else 200,
     )
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import tasks
-from approvals.errors import EventAlreadyHandled, http_status
+from approvals.errors import EventAlreadyHandled
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
 from approvals.operations.attention import READ, attention_count, attention_for
@@ -71,7 +71,7 @@ def _answer(request: DeskRequest, error: DeskError | None = None) -> HttpRespons
         page="approvals/operations/attention.html",
         fragment="approvals/operations/_attention.html",
         context=context,
-        status=http_status(error),
+        status=error.status if error else 200,
     )
 
 

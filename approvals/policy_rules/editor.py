@@ -27,6 +27,7 @@ from approvals.policy_rules.views import (
     SeenForm,
     admin_or_403,
     answer_policy,
+    changes_policy,
     problems_of,
     visible_rules,
 )
@@ -35,11 +36,12 @@ from common.pages import (
     DeskRequest,
     SentenceForm,
     choices_by_pk,
+    cleaned,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
 )
-from people.models import PendingChange, Person
+from people.models import Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Group
@@ -90,31 +92,22 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
     rule = find(now.draft_rules, policy_rule)
     if rule is None and not (now.draft and request.method == "POST"):
         if now.draft is None and find(now.active_rules, policy_rule):
-            return answer_policy(
-                request, StalePolicy("Begin a draft to change this rule.")
-            )
+            refusal = StalePolicy("Begin a draft to change this rule.")
+            return answer_policy(request, error=refusal)
         raise Http404("There is no such rule in the draft.")
     return _edit(request, now, rule, rule_id=policy_rule)
 
 
 @require_POST
-def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
+@changes_policy
+def arrange(request: DeskRequest, policy_rule: str) -> str:
     """Switch one rule of the draft on or off, or delete it."""
     actor = admin_or_403(request)
-    form = ArrangeForm(request.POST)
-    try:
-        if not form.is_valid():
-            raise PolicyRefused(form.first_error())
-        rule = find(policies().draft_rules, policy_rule)
-        act = form.cleaned_data["act"]
-        arrange_rules(
-            actor=actor, edits=form.cleaned_data["edits"], rule_id=policy_rule, act=act
-        )
-    except (PolicyRefused, StalePolicy) as error:
-        return answer_policy(request, error)
-    return redirect_with_notice(
-        request, f"“{rule.name if rule else policy_rule}” {_DONE[act]}", "policy"
-    )
+    typed = cleaned(ArrangeForm(request.POST))
+    rule = find(policies().draft_rules, policy_rule)
+    act = typed["act"]
+    arrange_rules(actor=actor, edits=typed["edits"], rule_id=policy_rule, act=act)
+    return f"“{rule.name if rule else policy_rule}” {_DONE[act]}"
 
 
 def _edit(
@@ -131,7 +124,7 @@ def _edit(
         initial = typed_of(rule)
     form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
     if typed is None and now.draft is None:
-        return answer_policy(request, StalePolicy("Begin a draft first."))
+        return answer_policy(request, error=StalePolicy("Begin a draft first."))
     if typed is None or not form.is_valid():
         return _page(request, now, rule, form)
     wanted = form.rule(rule_id=rule_id or "new")
@@ -356,9 +349,6 @@ def _group_page(
     context = {
         "group": stored,
         "form": form,
-        "waiting_changes": PendingChange.objects.at("policy-group", stored.pk)
-        if stored
-        else (),
         "seen": seen,
         "now_members": [people.get(str(one), "somebody who left") for one in members],
         "error": error,

@@ -15,16 +15,19 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.policy_rules.rehearsal import DAYS, rehearse
 from common.actors import Actor
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
     SentenceForm,
+    answer,
+    changes,
+    cleaned,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
 )
-from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import PolicyError, PolicyRefused, StalePolicy
+from policy.errors import StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
     MAX_NOTE,
@@ -134,7 +137,7 @@ def admin_or_403(request: DeskRequest) -> Actor:
 
 
 def answer_policy(
-    request: DeskRequest, error: PolicyError | None = None
+    request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
     """Show the active version and the draft; after a refused action with its error."""
     actor = request.actor
@@ -149,74 +152,54 @@ def answer_policy(
         "changed": differences(active, draft, names) if now.draft else [],
         "meanwhile": _base_changes(now, actor),
         "may_change": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("policy"),
-        "error": error.sentence if error else now.unreadable,
+        "unreadable": now.unreadable,
     }
-    return render(request, "policy/rules/policy.html", context, status=status_of(error))
-
-
-def status_of(error: PolicyError | None) -> int:
-    """Return the HTTP status: 409 if somebody changed the draft or the group in the
-    meantime, 422 for other refusals, 200 without an error.
-    """
-    if error is None:
-        return 200
-    return 409 if isinstance(error, StalePolicy) else 422
+    return answer(request, "policy/rules/policy.html", context, error)
 
 
 policy = require_safe(answer_policy)
 
 
+changes_policy = changes(answer_policy, to="policy")
+
+
 @require_POST
-def begin(request: DeskRequest) -> HttpResponse:
+@changes_policy
+def begin(request: DeskRequest) -> str:
     """Begin a draft: from the active version, from an older one, or from a ready-made
     policy.
     """
     actor = admin_or_403(request)
     source = request.POST.get("from", "")
     kind, _, name = source.partition("-")
-    try:
-        if kind == "ready":
-            chosen = _ready_made_or_404(name)
-            new_groups = begin_ready_made(actor=actor, policy=chosen)
-            notice = (
-                f"“{chosen.title}” is the draft now. Change what does not fit; nothing "
-                "changes until it is activated."
-            )
-            if new_groups:
-                notice += f" Add members to the new group{'s' if len(new_groups) > 1 else ''} {listed(new_groups)}."
-            return redirect_with_notice(request, notice, "policy")
-        if kind == "version":
-            version = _version_or_404(
-                int(name)
-                if name.isascii() and name.isdecimal() and len(name) < 10
-                else 0
-            )
-            begin_draft(actor=actor, rules=rules_in(version), based_on=version.number)
-        else:
-            now = policies()
-            begin_draft(actor=actor, rules=now.active_rules, based_on=now.active_number)
-    except StalePolicy as error:
-        return answer_policy(request, error)
-    return redirect_with_notice(
-        request, "The draft is begun. Nothing changes until it is activated.", "policy"
-    )
+    if kind == "ready":
+        chosen = _ready_made_or_404(name)
+        new_groups = begin_ready_made(actor=actor, policy=chosen)
+        notice = (
+            f"“{chosen.title}” is the draft now. Change what does not fit; nothing "
+            "changes until it is activated."
+        )
+        if new_groups:
+            notice += f" Add members to the new group{'s' if len(new_groups) > 1 else ''} {listed(new_groups)}."
+        return notice
+    if kind == "version":
+        version = _version_or_404(
+            int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else 0
+        )
+        begin_draft(actor=actor, rules=rules_in(version), based_on=version.number)
+    else:
+        now = policies()
+        begin_draft(actor=actor, rules=now.active_rules, based_on=now.active_number)
+    return "The draft is begun. Nothing changes until it is activated."
 
 
 @require_POST
-def discard(request: DeskRequest) -> HttpResponse:
+@changes_policy
+def discard(request: DeskRequest) -> str:
     """Discard the draft. Its rules stay in the ledger."""
     actor = admin_or_403(request)
-    form = SeenForm(request.POST)
-    try:
-        if not form.is_valid():
-            raise PolicyRefused(form.first_error())
-        discard_draft(actor=actor, edits=form.cleaned_data["edits"])
-    except (PolicyRefused, StalePolicy) as error:
-        return answer_policy(request, error)
-    return redirect_with_notice(
-        request, "The draft is discarded. The ledger keeps what it said.", "policy"
-    )
+    discard_draft(actor=actor, edits=cleaned(SeenForm(request.POST))["edits"])
+    return "The draft is discarded. The ledger keeps what it said."
 
 
 @require_get_or_post
@@ -230,13 +213,13 @@ def activate(request: DeskRequest) -> HttpResponse:
         return _activate_page(request, form)
     if not is_recently_authenticated(request):
         return ask_first(request)
-    cleaned = form.cleaned_data
+    typed = form.cleaned_data
     try:
         activated = activate_draft(
             actor=actor,
-            edits=cleaned["edits"],
-            active=cleaned["active"],
-            note=cleaned.get("note") or "",
+            edits=typed["edits"],
+            active=typed["active"],
+            note=typed.get("note") or "",
         )
     except StalePolicy as error:
         return _activate_page(request, form, error)
@@ -251,7 +234,7 @@ def _activate_page(
     now = policies()
     if now.draft is None:
         if error:
-            return answer_policy(request, error)
+            return answer_policy(request, error=error)
         messages.info(request, "There is no draft to activate.", extra_tags="desk")
         return redirect("policy")
     names = names_for(actor, (*now.active_rules, *now.draft_rules))
@@ -279,10 +262,8 @@ def _activate_page(
             for message, before, after in rehearsal.rows
         ],
         "form": form,
-        "error": error.sentence if error else "",
     }
-    status = 422 if form.errors else status_of(error)
-    return render(request, "policy/rules/activate.html", context, status=status)
+    return answer(request, "policy/rules/activate.html", context, error, form=form)
 
 
 @require_safe

@@ -13,7 +13,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.errors import InvalidInput, http_status
 from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
@@ -29,19 +28,22 @@ from approvals.risk_rules.weighing import (
     weigh,
 )
 from common.actors import Actor, Role
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
     MultilineField,
     SentenceForm,
+    answer,
+    changes,
     choices_by_pk,
+    cleaned,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
     same_error,
 )
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
-from people.models import PendingChange
 from people.sign_in.reauthentication import (
     ask_first,
     is_recently_authenticated,
@@ -139,23 +141,7 @@ def findings(request: DeskRequest) -> HttpResponse:
 @require_safe
 def rule(request: DeskRequest, rule: str) -> HttpResponse:
     """Show one rule, with links to the messages that have findings of it."""
-    return _answer(request, _published(rule))
-
-
-@require_POST
-def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
-    """Set a rule's points, or reset them to the published ones."""
-    published = _published(rule)
-    form = RuleForm(request.POST)
-    try:
-        if not form.is_valid():
-            raise InvalidInput(form.first_error())
-        weight = weigh(rule=rule, points=form.wanted(), actor=request.actor)
-    except (ActNotAllowed, InvalidInput) as error:
-        return _answer(request, published, error)
-    counts = published.points if weight.points is None else weight.points
-    notice = f"“{published.words.capitalize()}” now counts {counts}. Held messages are scored again in the background."
-    return redirect_with_notice(request, notice, "rule", rule=rule)
+    return _rule_page(request, rule)
 
 
 def _published(name: str) -> Rule:
@@ -165,12 +151,11 @@ def _published(name: str) -> Rule:
     return published
 
 
-def _answer(
-    request: DeskRequest,
-    published: Rule,
-    error: DeskError | None = None,
+def _rule_page(
+    request: DeskRequest, rule: str, *, error: SentenceError | None = None
 ) -> HttpResponse:
     actor = request.actor
+    published = _published(rule)
     weight = (
         RuleWeight.objects.filter(rule=published.name)
         .select_related("changed_by")
@@ -181,15 +166,21 @@ def _answer(
         "one": weighed,
         "query": Filters(rule=published.name).query(),
         "may_weigh": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(
-            "rule", published.name
-        ),
-        "error": error.sentence if error else "",
         "typed": request.POST.get("points", weighed.points),
     }
-    return render(
-        request, "approvals/risk_rules/rule.html", context, status=http_status(error)
-    )
+    return answer(request, "approvals/risk_rules/rule.html", context, error)
+
+
+@require_POST
+@changes(_rule_page, to="rule", is_same=True)
+def weigh_rule(request: DeskRequest, rule: str) -> str:
+    """Set a rule's points, or reset them to the published ones."""
+    published = _published(rule)
+    form = RuleForm(request.POST)
+    cleaned(form)
+    weight = weigh(rule=rule, points=form.wanted(), actor=request.actor)
+    counts = published.points if weight.points is None else weight.points
+    return f"“{published.words.capitalize()}” now counts {counts}. Held messages are scored again in the background."
 
 
 # Characters of a text on which a word is tested.
@@ -298,7 +289,6 @@ def own_words(request: DeskRequest) -> HttpResponse:
             for word in words
         ],
         "may_add": bool(_scopes(actor, None)),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words"),
         "is_judging": RuleWeight.objects.filter(rule=RULE)
         .exclude(weighed_to=None)
         .exists(),
@@ -395,7 +385,7 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
 def _page(
     request: DeskRequest,
     word: OwnWord | None,
-    error: DeskError | None = None,
+    error: SentenceError | None = None,
     *,
     form: WordForm | None = None,
     preview: dict[str, Any] | None = None,
@@ -407,11 +397,7 @@ def _page(
         "may_change": may_set(actor, word.mailbox)
         if word
         else bool(_scopes(actor, None)),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words")
-        if word
-        else (),
-        "error": error.sentence if error else "",
         "preview": preview,
     }
-    status = 422 if form and form.errors else http_status(error)
-    return render(request, "approvals/risk_rules/own_word.html", context, status=status)
+    template = "approvals/risk_rules/own_word.html"
+    return answer(request, template, context, error, form=form)

@@ -14,11 +14,9 @@ from django import forms
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.errors import InvalidInput, http_status
 from approvals.models import Decision
 from approvals.standing import record
 from approvals.standing.commands import (
@@ -35,11 +33,15 @@ from approvals.standing.commands import (
 )
 from approvals.standing.record import Proposal, Terms, lines_of, reader_of
 from common.actors import Actor
+from common.errors import SentenceError
 from common.mail_addresses import patterns_for, read_pattern
 from common.pages import (
     DeskRequest,
     MultilineField,
     SentenceForm,
+    answer,
+    changes,
+    cleaned,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
@@ -200,10 +202,10 @@ def _reader_or_403(request: DeskRequest) -> Actor:
 
 
 def _page(
-    request: DeskRequest, error: DeskError | None = None, *, at: int = 0
+    request: DeskRequest, *, error: SentenceError | None = None, standing_id: int = 0
 ) -> HttpResponse:
-    """Show the list. `error` is why the standing approval with the key `at` could not
-    be ended.
+    """Show the list. `error` is why the standing approval with this key could not be
+    ended.
     """
     reader = _reader_or_403(request)
     actor = request.actor
@@ -213,7 +215,6 @@ def _page(
         "settings": organisation_settings(),
         "may_switch": actor.is_admin_of_all,
         "active": lines_of(visible.active(), actor),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("standing"),
         "proposals": record.proposals(actor),
         "ended": ended,
         "ended_lines": lines_of(ended, actor),
@@ -226,13 +227,10 @@ def _page(
         },
         "sample_of": SAMPLE_OF,
         "max_reason": MAX_REASON,
-        "error": error.sentence if error else "",
-        "at": at,
+        "at": standing_id,
         "typed_reason": request.POST.get("reason", ""),
     }
-    return render(
-        request, "approvals/standing/standing.html", context, status=http_status(error)
-    )
+    return answer(request, "approvals/standing/standing.html", context, error)
 
 
 @require_POST
@@ -257,7 +255,8 @@ def _switch(request: DeskRequest, *, on: bool) -> HttpResponse:
 
 
 @require_POST
-def end(request: DeskRequest, standing_id: int) -> HttpResponse:
+@changes(_page, to="standing")
+def end(request: DeskRequest, standing_id: int) -> str:
     """End one standing approval, with a reason."""
     existing = first_or_404(
         StandingApproval.objects.visible_to(reader_of(request.actor)).filter(
@@ -265,21 +264,10 @@ def end(request: DeskRequest, standing_id: int) -> HttpResponse:
         ),
         "There is no such standing approval, or you may not see it.",
     )
-    form = EndForm(request.POST)
-    try:
-        if not form.is_valid():
-            raise InvalidInput(form.first_error())
-        ended = end_standing(
-            standing_id=standing_id,
-            actor=request.actor,
-            because=form.cleaned_data["reason"],
-        )
-    except (ActNotAllowed, InvalidInput) as error:
-        return _page(request, error, at=standing_id)
+    because = cleaned(EndForm(request.POST))["reason"]
+    ended = end_standing(standing_id=standing_id, actor=request.actor, because=because)
     words = "has ended" if ended else "had ended already"
-    return redirect_with_notice(
-        request, f"Standing approval {existing.number} {words}.", "standing"
-    )
+    return f"Standing approval {existing.number} {words}."
 
 
 @require_get_or_post
@@ -428,7 +416,6 @@ def _proposal_page(
         else None,
         "days": record.DAYS,
         "form": form,
-        "error": error.sentence if error else "",
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
         "may_ask": waiting is None and proposal.mailbox.is_administered_by(actor),
@@ -436,5 +423,4 @@ def _proposal_page(
         "last_day": f"{local_time(now + LONGEST - timedelta(days=1)):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,
     }
-    status = 422 if form.errors else http_status(error)
-    return render(request, "approvals/standing/propose.html", context, status=status)
+    return answer(request, "approvals/standing/propose.html", context, error, form=form)

@@ -12,10 +12,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import tasks
+from common.errors import SentenceError
 from common.pages import (
     ChangeView,
     DeskRequest,
+    FormInvalid,
     View,
+    cleaned,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -42,15 +45,11 @@ from connections.errors import ConnectionNotChanged
 from connections.pages import (
     CHANGE_ERRORS,
     ApprovalCodeForm,
-    FormInvalid,
     answer,
-    cleaned,
     get_visible_connection_or_404,
 )
-from mirror.errors import DeskError
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
-from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
 
@@ -67,7 +66,7 @@ def _connection_page(
     connection: Connection,
     *,
     section: str = "",
-    failed: DeskError | None = None,
+    failed: SentenceError | None = None,
 ) -> HttpResponse:
     """Render the page of a connection. If a change `failed`, the error is shown in the
     `section` of that change.
@@ -96,9 +95,6 @@ def _connection_page(
         ],
         "may_change": is_admin(actor, connection),
         "may_remove": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(
-            "connection", connection.pk
-        ),
         "typed": request.POST,
         # Only a gateway's page has the address section; on other pages the error is
         # shown at the top.

@@ -12,10 +12,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Brake
+from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
     DeskRequest,
     SentenceForm,
+    cleaned,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
@@ -38,16 +40,14 @@ from connections.pages import (
     ApprovalCodeForm,
     accounts_page,
     answer,
-    cleaned,
     get_visible_connection_or_404,
     new_ticket,
     of_account,
     refused,
     take_ticket,
 )
-from mirror.errors import DeskError
 from mirror.models import Connection
-from people.models import PendingChange, Person
+from people.models import Person
 from people.sign_in.reauthentication import reauthenticated
 
 
@@ -194,7 +194,7 @@ def _key_page(
     connection: Connection,
     key: ApiKey,
     *,
-    failed: DeskError | None = None,
+    failed: SentenceError | None = None,
 ) -> HttpResponse:
     typed = request.POST if "name" in request.POST else None
     now = {"name": key.name, "scopes": key.scopes, "mailboxes": key.mailboxes}
@@ -203,7 +203,6 @@ def _key_page(
         "key": key,
         "form": KeyForm(typed, initial=now, choices=_mailboxes(connection)),
         "owner_form": OwnerForm(initial={"owner": key.owner}),
-        "waiting_changes": PendingChange.objects.at("api-key", connection.pk, key.id),
     }
     return answer(request, "connections/api_key.html", context, failed=failed)
 

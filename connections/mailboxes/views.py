@@ -15,11 +15,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
+from common.errors import SentenceError
 from common.pages import (
     ChangeView,
     DeskRequest,
     SentenceForm,
     View,
+    cleaned,
     redirect_with_notice,
     require_get_or_post,
     same_error,
@@ -49,12 +51,11 @@ from connections.pages import (
     CHANGE_ERRORS,
     administered_connections,
     answer,
-    cleaned,
     get_visible_mailbox_or_404,
     refused,
 )
 from mirror import tasks
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import (
     MODES,
@@ -64,7 +65,6 @@ from mirror.oversight_modes import (
     mode_named,
 )
 from mirror.sync.account import read_mailboxes
-from people.models import PendingChange
 from people.second_admin.registry import wants_second_admin
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
@@ -294,7 +294,7 @@ def _loosen_page(
     mailbox: Mailbox,
     target: str,
     *,
-    failed: DeskError | None = None,
+    failed: SentenceError | None = None,
     is_refused: bool = False,
 ) -> HttpResponse:
     may_ask = mailbox.connection.admin_key and not is_refused
@@ -340,7 +340,7 @@ def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
 
 
 def _mailbox_page(
-    request: DeskRequest, mailbox: Mailbox, *, failed: DeskError | None = None
+    request: DeskRequest, mailbox: Mailbox, *, failed: SentenceError | None = None
 ) -> HttpResponse:
     typed = request.POST
     has_key = bool(mailbox.connection.admin_key)
@@ -361,9 +361,6 @@ def _mailbox_page(
         "desk": DeskForm(
             typed if "undo_seconds" in typed else None,
             initial=DeskForm.values_of(mailbox),
-        ),
-        "waiting_changes": PendingChange.objects.visible_to(request.actor).at(
-            "mailbox", mailbox.pk
         ),
         "allowlists": f"{reverse('allowlists')}?mailbox={mailbox.pk}",
     }
@@ -409,7 +406,7 @@ def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
 
 
 def _minimum_page(
-    request: DeskRequest, *, failed: DeskError | None = None
+    request: DeskRequest, *, failed: SentenceError | None = None
 ) -> HttpResponse:
     if not request.actor.looks_after_people:
         raise PermissionDenied
@@ -421,7 +418,6 @@ def _minimum_page(
         for mode in reversed(MODES)
     ]
     connections = Connection.objects.at_work().visible_to(request.actor)
-    changes = PendingChange.objects.visible_to(request.actor)
     context = {
         "settings": settings,
         "minimum": mode_named(minimum),
@@ -429,6 +425,5 @@ def _minimum_page(
         "choices": choices,
         "gateways": gate_minimums(connections.order_by("name"), minimum),
         "may_set": request.actor.is_admin_of_all,
-        "waiting_changes": changes.at("oversight-minimum"),
     }
     return answer(request, "connections/oversight_minimum.html", context, failed=failed)

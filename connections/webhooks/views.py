@@ -12,10 +12,12 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
     DeskRequest,
     SentenceForm,
+    cleaned,
     redirect_with_notice,
     require_get_or_post,
     same_error,
@@ -26,7 +28,6 @@ from connections.pages import (
     ApprovalCodeForm,
     accounts_page,
     answer,
-    cleaned,
     get_visible_connection_or_404,
     new_ticket,
     of_account,
@@ -46,7 +47,6 @@ from connections.webhooks.commands import (
     send_test,
 )
 from connections.webhooks.events import EVENTS, GROUPS, OWN_GROUPS
-from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
@@ -203,7 +203,7 @@ def _webhook_page(
     connection: Connection,
     webhook: Webhook,
     *,
-    failed: DeskError | None = None,
+    failed: SentenceError | None = None,
 ) -> HttpResponse:
     cursor = request.GET.get("before", "")[:200]
     deliveries: list[Delivery] = []

@@ -18,9 +18,13 @@ from django.views.decorators.http import require_POST, require_safe
 from qrcode.image.svg import SvgPathFillImage
 
 from common.encryption import decrypt, encrypt
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    first_error,
+    FormInvalid,
+    SentenceForm,
+    changes,
+    cleaned,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -35,7 +39,7 @@ from people.sign_in.reauthentication import own_address, reauthenticated
 _SECRET = "new_app"
 
 
-class AppForm(forms.Form):
+class AppForm(SentenceForm):
     """The code that an authenticator app shows, typed to confirm the app."""
 
     code = forms.CharField(
@@ -61,14 +65,10 @@ def app(request: DeskRequest) -> HttpResponse:
     if request.method != "POST":
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret)
-    form = AppForm(request.POST)
-    if not form.is_valid():
-        return _app(request, secret, error=first_error(form)[1])
     try:
-        factors.add_app(
-            actor=request.actor, secret=secret, code=form.cleaned_data["code"]
-        )
-    except FactorNotAllowed as error:
+        code = cleaned(AppForm(request.POST))["code"]
+        factors.add_app(actor=request.actor, secret=secret, code=code)
+    except (FactorNotAllowed, FormInvalid) as error:
         return _app(request, secret, error=error.sentence)
     request.session.pop(_SECRET, None)
     return _added(request, factors.APP.value, "Your authenticator app is set up.")
@@ -80,42 +80,16 @@ def passkey(request: DeskRequest) -> HttpResponse:
     """Ask the browser for a new passkey, and store it."""
     if request.method != "POST":
         return _passkey(request)
-    form = PasskeyForm(request.POST)
-    if not form.is_valid():
-        return _passkey(request, error=first_error(form)[1])
     try:
-        factors.add_passkey(actor=request.actor, **form.cleaned_data)
-    except FactorNotAllowed as error:
+        typed = cleaned(PasskeyForm(request.POST))
+        factors.add_passkey(actor=request.actor, **typed)
+    except (FactorNotAllowed, FormInvalid) as error:
         return _passkey(request, error=error.sentence)
     return _added(
         request,
         factors.PASSKEY.value,
         "Your passkey is saved. It signs you in without a password.",
     )
-
-
-@require_POST
-@reauthenticated
-def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
-    """Remove one of the person's second factors."""
-    try:
-        removed = factors.remove_factor(actor=request.actor, factor_id=factor_id)
-    except StopIteration:
-        raise Http404("You have no such second factor.") from None
-    except FactorNotAllowed as error:
-        return _list(request, error=error.sentence, status=409)
-    return redirect_with_notice(request, f"{removed.name} is removed.", "factors")
-
-
-@require_POST
-@reauthenticated
-def make_codes(request: DeskRequest) -> HttpResponse:
-    """Make recovery codes and show them once."""
-    try:
-        codes = make_recovery_codes(actor=request.actor)
-    except FactorNotAllowed as error:
-        return _list(request, error=error.sentence, status=409)
-    return _render(request, "recovery_codes", {"codes": codes})
 
 
 def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
@@ -128,7 +102,9 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     return redirect_with_notice(request, notice, "factors")
 
 
-def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
+def _list(
+    request: DeskRequest, *, error: SentenceError | None = None, **_: Any
+) -> HttpResponse:
     person: Any = request.user
     own_factors = factors.factors_of(person.pk)
     context = {
@@ -140,9 +116,33 @@ def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpRe
         "is_stopped": factors.lacks_second_factor(request),
         "hindrance": passkey_hindrance(request),
         "next": own_address(request, request.GET.get("next", "")),
-        "error": error,
+        "error": error.sentence if error else "",
     }
-    return _render(request, "factors", context, status=status)
+    return _render(request, "factors", context, status=error.status if error else 200)
+
+
+_changes = changes(_list, to="factors")
+
+
+@require_POST
+@reauthenticated
+@_changes
+def remove(request: DeskRequest, factor_id: int) -> str:
+    """Remove one of the person's second factors."""
+    try:
+        removed = factors.remove_factor(actor=request.actor, factor_id=factor_id)
+    except StopIteration:
+        raise Http404("You have no such second factor.") from None
+    return f"{removed.name} is removed."
+
+
+@require_POST
+@reauthenticated
+@_changes
+def make_codes(request: DeskRequest) -> HttpResponse:
+    """Make recovery codes and show them once."""
+    codes = make_recovery_codes(actor=request.actor)
+    return _render(request, "recovery_codes", {"codes": codes})
 
 
 def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:

@@ -16,6 +16,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import (
     DeskRequest,
+    FormInvalid,
+    SentenceForm,
+    answer,
+    changes,
+    cleaned,
     first_error,
     redirect_with_notice,
     require_get_or_post,
@@ -44,13 +49,13 @@ from people.sign_in.sessions import (
 from people.sign_in.sessions import end_session as end
 
 
-class NameForm(forms.Form):
+class NameForm(SentenceForm):
     """The person's display name."""
 
     name = NameField(max_length=80)
 
 
-class TimeZoneForm(forms.Form):
+class TimeZoneForm(SentenceForm):
     """The person's time zone, by name."""
 
     zone = forms.CharField(
@@ -66,7 +71,7 @@ class TimeZoneForm(forms.Form):
         return str(zone)
 
 
-class AwayForm(forms.Form):
+class AwayForm(SentenceForm):
     """The first and the last day out of office. If both are empty, the person is not
     away.
     """
@@ -140,42 +145,6 @@ def account(request: DeskRequest) -> HttpResponse:
     return _account_page(request)
 
 
-@require_POST
-def own_name(request: DeskRequest) -> HttpResponse:
-    form = NameForm(request.POST)
-    if not form.is_valid():
-        return _account_page(request, form)
-    profile.rename(actor=request.actor, name=form.cleaned_data["name"])
-    return redirect_with_notice(request, "Your name is saved.", "account")
-
-
-@require_POST
-def own_time_zone(request: DeskRequest) -> HttpResponse:
-    form = TimeZoneForm(request.POST)
-    if not form.is_valid():
-        return _account_page(request, form)
-    zone = form.cleaned_data["zone"]
-    profile.choose_time_zone(actor=request.actor, zone=zone)
-    return redirect_with_notice(
-        request, f"Times are now shown in the zone {zone.replace('_', ' ')}.", "account"
-    )
-
-
-@require_POST
-def own_away(request: DeskRequest) -> HttpResponse:
-    """Set when the person is out of office."""
-    form = AwayForm(request.POST)
-    if not form.is_valid():
-        return _account_page(request, form)
-    first = form.cleaned_data["away_first"]
-    last = form.cleaned_data["away_last"]
-    profile.set_away(actor=request.actor, first=first, last=last)
-    notice = "You are not out of office."
-    if first:
-        notice = "Nothing is assigned to you on these days."
-    return redirect_with_notice(request, notice, "account")
-
-
 @require_get_or_post
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
@@ -214,10 +183,11 @@ def _person(request: DeskRequest) -> Person:
     return Person.objects.get(pk=int(request.actor.id))
 
 
-def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpResponse:
+def _account_page(
+    request: DeskRequest, *, error: FormInvalid | None = None
+) -> HttpResponse:
     person = _person(request)
-    wrong, error = first_error(form) if form else ("", "")
-    typed: Any = form.data if form else {}
+    typed: Any = request.POST
     first, last = profile.away_days(person)
     context = {
         "person": person,
@@ -231,11 +201,41 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
         "away_last": typed.get("away_last", last.isoformat() if last else ""),
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
         "discord": [str(one) for one in accounts_of(person)],
-        "wrong": wrong,
-        "error": error,
+        "wrong": first_error(error.form)[0] if error else "",
         "now": timezone.now(),
     }
-    return render(request, "people/account.html", context, status=422 if error else 200)
+    return answer(request, "people/account.html", context, error)
+
+
+_changes = changes(_account_page, to="account")
+
+
+@require_POST
+@_changes
+def own_name(request: DeskRequest) -> str:
+    name = cleaned(NameForm(request.POST))["name"]
+    profile.rename(actor=request.actor, name=name)
+    return "Your name is saved."
+
+
+@require_POST
+@_changes
+def own_time_zone(request: DeskRequest) -> str:
+    zone = cleaned(TimeZoneForm(request.POST))["zone"]
+    profile.choose_time_zone(actor=request.actor, zone=zone)
+    return f"Times are now shown in the zone {zone.replace('_', ' ')}."
+
+
+@require_POST
+@_changes
+def own_away(request: DeskRequest) -> str:
+    """Set when the person is out of office."""
+    typed = cleaned(AwayForm(request.POST))
+    first = typed["away_first"]
+    profile.set_away(actor=request.actor, first=first, last=typed["away_last"])
+    if first:
+        return "Nothing is assigned to you on these days."
+    return "You are not out of office."
 
 
 @require_safe

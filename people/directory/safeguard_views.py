@@ -2,8 +2,6 @@
 wait for a second admin, with the page that asks an admin why they want a change.
 """
 
-from collections.abc import Callable
-from functools import partial, wraps
 from typing import Any
 
 from django import forms
@@ -13,18 +11,25 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import ROLE_CHOICES, Role
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
+    FormInvalid,
     MultilineField,
     SentenceForm,
+    answer,
+    changes,
+    cleaned,
     first_or_404,
     redirect_with_notice,
+    same_error,
 )
-from people.errors import FactorNotAllowed, NotYours
+from people.errors import NotYours
 from people.models import PendingChange, RoleRule
 from people.second_admin.changes import (
     MAX_REASON,
     ChangeNotWaiting,
+    ChangeTooLong,
     accept,
     ask_second_admin,
     check_may_accept,
@@ -49,12 +54,15 @@ from people.sign_in.reauthentication import (
     reauthenticated,
 )
 
+_YES_OR_NO = [("yes", "Yes"), ("no", "No")]
+_CHOOSE_RULE = same_error("Choose a role, and whether it needs a second factor.")
 
-class RoleRuleForm(forms.Form):
+
+class RoleRuleForm(SentenceForm):
     """Whether a role needs a second factor."""
 
-    role = forms.ChoiceField(choices=ROLE_CHOICES)
-    needed = forms.ChoiceField(choices=[("yes", "yes"), ("no", "no")])
+    role = forms.ChoiceField(choices=ROLE_CHOICES, error_messages=_CHOOSE_RULE)
+    needed = forms.ChoiceField(choices=_YES_OR_NO, error_messages=_CHOOSE_RULE)
 
 
 @require_safe
@@ -65,34 +73,8 @@ def second_factor(request: DeskRequest) -> HttpResponse:
     return _rules_page(request)
 
 
-@require_POST
-def set_rule(request: DeskRequest) -> HttpResponse:
-    """Set whether a role needs a second factor."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
-    if not is_recently_authenticated(request):
-        return ask_first(request)
-    form = RoleRuleForm(request.POST)
-    if not form.is_valid():
-        return _rules_page(
-            request,
-            status=422,
-            error="Choose a role, and whether it needs a second factor.",
-        )
-    role = Role(form.cleaned_data["role"])
-    needed = form.cleaned_data["needed"] == "yes"
-    try:
-        set_role_rule(actor=request.actor, role=role, needed=needed)
-    except FactorNotAllowed as error:
-        return _rules_page(request, status=409, error=error.sentence)
-    notice = f"Every {role} no longer needs a second factor."
-    if needed:
-        notice = f"Every {role} needs a second factor from now on."
-    return redirect_with_notice(request, notice, "second-factor")
-
-
 def _rules_page(
-    request: DeskRequest, *, error: str = "", status: int = 200
+    request: DeskRequest, *, error: SentenceError | None = None
 ) -> HttpResponse:
     rules: dict[str, Any] = RoleRule.objects.select_related("changed_by").in_bulk()
     context = {
@@ -100,10 +82,25 @@ def _rules_page(
             {"name": role, "rule": rules.get(role), "lacking": lacking_factor(role)}
             for role in Role
         ],
-        "error": error,
-        "waiting_changes": PendingChange.objects.at("second-factor"),
     }
-    return render(request, "people/second_factor.html", context, status=status)
+    return answer(request, "people/second_factor.html", context, error)
+
+
+@require_POST
+@changes(_rules_page, to="second-factor")
+def set_rule(request: DeskRequest) -> HttpResponse | str:
+    """Set whether a role needs a second factor."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    if not is_recently_authenticated(request):
+        return ask_first(request)
+    typed = cleaned(RoleRuleForm(request.POST))
+    role = Role(typed["role"])
+    needed = typed["needed"] == "yes"
+    set_role_rule(actor=request.actor, role=role, needed=needed)
+    if needed:
+        return f"Every {role} needs a second factor from now on."
+    return f"Every {role} no longer needs a second factor."
 
 
 # How many ended changes the page of changes shows.
@@ -144,7 +141,10 @@ class AnswerForm(SentenceForm):
 class SwitchForm(SentenceForm):
     """Whether loosening waits for a second admin."""
 
-    on = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
+    on = forms.ChoiceField(
+        choices=_YES_OR_NO,
+        error_messages=same_error("Choose whether changes wait for a second admin."),
+    )
 
 
 class SecondAdminMiddleware:
@@ -171,22 +171,20 @@ class SecondAdminMiddleware:
 
 
 def _ask_page(
-    request: DeskRequest, asked: ChangeInWords, *, error: str = ""
+    request: DeskRequest, asked: ChangeInWords, *, error: SentenceError | None = None
 ) -> HttpResponse:
     try:
         packed = pack(asked, request.actor)
-    except NotYours as too_long:
-        return _changes_page(request, status=422, error=too_long.sentence)
+    except ChangeTooLong as too_long:
+        return _changes_page(request, error=too_long)
     context = {
         "asked": asked,
         "packed": packed,
         "others": other_admins(asked, asker=int(request.actor.id)),
-        "error": error,
         "reason": request.POST.get("reason", "") if error else "",
         "most": MAX_REASON,
     }
-    status = 422 if error else 200
-    response = render(request, "people/ask_second_admin.html", context, status=status)
+    response = answer(request, "people/ask_second_admin.html", context, error)
     # If htmx made the request for a part of a page, it replaces the whole page.
     response["HX-Retarget"] = "body"
     response["HX-Reswap"] = "innerHTML"
@@ -198,14 +196,13 @@ def ask(request: DeskRequest) -> HttpResponse:
     """Store the change of the posted form, which then waits, with its reason."""
     try:
         asked = unpack(request.POST.get("change", ""), request.actor)
-        form = ReasonForm(request.POST)
-        if not form.is_valid():
-            return _ask_page(request, asked, error=form.first_error())
-        ask_second_admin(
-            asked=asked, reason=form.cleaned_data["reason"], actor=request.actor
-        )
+        try:
+            reason = cleaned(ReasonForm(request.POST))["reason"]
+        except FormInvalid as error:
+            return _ask_page(request, asked, error=error)
+        ask_second_admin(asked=asked, reason=reason, actor=request.actor)
     except NotYours as error:
-        return _changes_page(request, status=403, error=error.sentence)
+        return _changes_page(request, error=error)
     return redirect_with_notice(
         request, f"Waiting for a second admin: {asked.title}.", asked.page
     )
@@ -217,114 +214,11 @@ def pending_changes(request: DeskRequest) -> HttpResponse:
     return _changes_page(request)
 
 
-@require_POST
-@reauthenticated
-def set_setting(request: DeskRequest) -> HttpResponse:
-    """Switch on or off that loosening waits for a second admin."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
-    form = SwitchForm(request.POST)
-    if not form.is_valid():
-        return _changes_page(
-            request, status=422, error="Choose whether changes wait for a second admin."
-        )
-    on = form.cleaned_data["on"] == "yes"
-    try:
-        set_second_admin(actor=request.actor, on=on)
-    except NotYours as error:
-        return _changes_page(request, status=409, error=error.sentence)
-    notice = "Loosening applies at once again."
-    if on:
-        notice = "Loosening waits for a second admin from now on."
-    return redirect_with_notice(request, notice, "pending-changes")
-
-
-def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate a view of the change in its URL. The view also gets what was typed in an
-    AnswerForm; an error is shown at the change.
-    """
-
-    @wraps(view)
-    def checked(request: DeskRequest, change_id: int) -> HttpResponse:
-        first_or_404(
-            PendingChange.objects.visible_to(request.actor).filter(pk=change_id),
-            "There is no such change, or you do not manage what it changes.",
-        )
-        form = AnswerForm(request.POST)
-        page = partial(_changes_page, request, at=change_id)
-        if not form.is_valid():
-            return page(status=422, error=form.first_error())
-        try:
-            return view(request, change_id, form.cleaned_data)
-        except ChangeNotWaiting as error:
-            return page(status=409, error=error.sentence)
-
-    return checked
-
-
-@require_POST
-@reauthenticated
-@_of_change
-def accept_change(
-    request: DeskRequest, change_id: int, typed: dict[str, str]
-) -> HttpResponse:
-    """Accept a change, and carry it out."""
-    change = accept(change_id=change_id, actor=request.actor, code=typed["code"])
-    if change.state != PendingChange.State.ACCEPTED:
-        return _changes_page(request, status=409, error=change.outcome, at=change_id)
-    return redirect_with_notice(
-        request, f"Accepted and carried out: {change.title}.", "pending-changes"
-    )
-
-
-@require_POST
-@reauthenticated
-@_of_change
-def show_secret(
-    request: DeskRequest, change_id: int, typed: dict[str, str]
-) -> HttpResponse:
-    """Show the secret that an accepted change made, once, to the admin who asked for
-    the change.
-    """
-    change, secret = reveal_secret(change_id=change_id, actor=request.actor)
-    response = render(
-        request, "people/change_secret.html", {"change": change, "secret": secret}
-    )
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-@require_POST
-@_of_change
-def decline_change(
-    request: DeskRequest, change_id: int, typed: dict[str, str]
-) -> HttpResponse:
-    """Decline a change that another admin asked for."""
-    change = decline(change_id=change_id, actor=request.actor, reason=typed["reason"])
-    return redirect_with_notice(
-        request, f"Declined: {change.title}. Nothing was changed.", "pending-changes"
-    )
-
-
-@require_POST
-@_of_change
-def withdraw(
-    request: DeskRequest, change_id: int, typed: dict[str, str]
-) -> HttpResponse:
-    """Withdraw a change that the actor asked for."""
-    change = withdraw_change(change_id=change_id, actor=request.actor)
-    # People who are no longer admins cannot open the page of changes.
-    page = "pending-changes" if request.actor.has(Role.ADMIN) else "home"
-    return redirect_with_notice(
-        request, f"Withdrawn: {change.title}. Nothing was changed.", page
-    )
-
-
 def _changes_page(
-    request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0
+    request: DeskRequest, *, error: SentenceError | None = None, change_id: int = 0
 ) -> HttpResponse:
-    """Render the page of changes. `error` is shown at the change with the key `at`
-    while that one waits, otherwise at the top.
+    """Render the page of changes. `error` is shown at the change with this key while
+    that one waits, otherwise at the top.
     """
     actor = request.actor
     if not actor.has(Role.ADMIN):
@@ -366,7 +260,84 @@ def _changes_page(
             *((change, True) for change in unseen),
             *((change, False) for change in newest),
         ],
-        "error": error,
-        "at": at if at in waiting else 0,
+        "at": change_id if change_id in waiting else 0,
     }
-    return render(request, "people/pending_changes.html", context, status=status)
+    return answer(request, "people/pending_changes.html", context, error)
+
+
+_changes = changes(_changes_page, to="pending-changes")
+
+
+@require_POST
+@reauthenticated
+@_changes
+def set_setting(request: DeskRequest) -> str:
+    """Switch on or off that loosening waits for a second admin."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    on = cleaned(SwitchForm(request.POST))["on"] == "yes"
+    set_second_admin(actor=request.actor, on=on)
+    if on:
+        return "Loosening waits for a second admin from now on."
+    return "Loosening applies at once again."
+
+
+def _typed(request: DeskRequest, change_id: int) -> dict[str, str]:
+    """Return what was typed in an AnswerForm about a change. Raises Http404 if the
+    actor may not see the change.
+    """
+    first_or_404(
+        PendingChange.objects.visible_to(request.actor).filter(pk=change_id),
+        "There is no such change, or you do not manage what it changes.",
+    )
+    return cleaned(AnswerForm(request.POST))
+
+
+@require_POST
+@reauthenticated
+@_changes
+def accept_change(request: DeskRequest, change_id: int) -> str:
+    """Accept a change, and carry it out."""
+    typed = _typed(request, change_id)
+    change = accept(change_id=change_id, actor=request.actor, code=typed["code"])
+    if change.state != PendingChange.State.ACCEPTED:
+        raise ChangeNotWaiting(change.outcome)
+    return f"Accepted and carried out: {change.title}."
+
+
+@require_POST
+@reauthenticated
+@_changes
+def show_secret(request: DeskRequest, change_id: int) -> HttpResponse:
+    """Show the secret that an accepted change made, once, to the admin who asked for
+    the change.
+    """
+    _typed(request, change_id)
+    change, secret = reveal_secret(change_id=change_id, actor=request.actor)
+    response = render(
+        request, "people/change_secret.html", {"change": change, "secret": secret}
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@require_POST
+@_changes
+def decline_change(request: DeskRequest, change_id: int) -> str:
+    """Decline a change that another admin asked for."""
+    typed = _typed(request, change_id)
+    change = decline(change_id=change_id, actor=request.actor, reason=typed["reason"])
+    return f"Declined: {change.title}. Nothing was changed."
+
+
+@require_POST
+@_changes
+def withdraw(request: DeskRequest, change_id: int) -> HttpResponse:
+    """Withdraw a change that the actor asked for."""
+    _typed(request, change_id)
+    change = withdraw_change(change_id=change_id, actor=request.actor)
+    # People who are no longer admins cannot open the page of changes.
+    page = "pending-changes" if request.actor.has(Role.ADMIN) else "home"
+    return redirect_with_notice(
+        request, f"Withdrawn: {change.title}. Nothing was changed.", page
+    )

@@ -32,7 +32,7 @@ from people.accounts.views import DiscordAccountForm
 from people.errors import LastAdmin, PeopleError
 from people.invitations.links import make_password_link, may_handle, roles_of, withdraw
 from people.invitations.views import show_link
-from people.models import Grant, Invitation, PendingChange, Person
+from people.models import Grant, Invitation, Person
 from people.roles import (
     ROLES_TO_GIVE,
     GrantTargetForm,
@@ -183,7 +183,6 @@ def people(request: DeskRequest) -> HttpResponse:
         "invitations": open_invitations(actor),
         "may_invite": actor.has(Role.ADMIN),
         "may_set_rules": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("people"),
         "q": q,
     }
     return render(request, "people/people.html", context)
@@ -232,9 +231,6 @@ def _person_page(
         "may_remove_factors": actor.is_admin_of_all and not is_self,
         "password_link": open_password_link(actor, row.person),
         "discord": accounts_of(row.person),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(
-            "person", person_id
-        ),
         "error": error,
         "at": at,
         "typed": request.POST,

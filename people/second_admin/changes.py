@@ -33,10 +33,18 @@ _GOOD_FOR = 3600
 _SALT = "change-for-second-admin:"
 
 
+class ChangeTooLong(NotYours):
+    """The change does not fit into the form that asks for a reason."""
+
+    status = 422
+
+
 class ChangeNotWaiting(NotYours):
     """The change has ended or expired meanwhile, or the actor may not end it in this
     way.
     """
+
+    status = 409
 
 
 def covers(change: PendingChange, actor: Actor) -> bool:
@@ -88,11 +96,11 @@ def _who_may_know(person: int, makers: Mapping[int, set[int]]) -> set[int]:
 
 def pack(asked: ChangeInWords, actor: Actor) -> str:
     """Return a change as signed text, which the form that asks for a reason carries.
-    Raises NotYours if it is too long.
+    Raises ChangeTooLong.
     """
     packed = signing.dumps(asdict(asked), salt=_SALT + actor.id, compress=True)
     if len(packed) > MAX_PACKED:
-        raise NotYours("These are too many entries for one change. Split them.")
+        raise ChangeTooLong("These are too many entries for one change. Split them.")
     return packed
 
 

@@ -28,6 +28,7 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 from fido2.webauthn import AuthenticationResponse, RegistrationResponse
 
+from common.pages import SentenceForm
 from people.models import Person
 
 # How many seconds a browser has to answer a page's challenge.
@@ -73,7 +74,7 @@ def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
     return Hindrance(sentence, f"http://{localhost}{request.path}")
 
 
-class PasskeyForm(forms.Form):
+class PasskeyForm(SentenceForm):
     """A new passkey from the browser, with the name that the person gives it."""
 
     name = forms.CharField(max_length=60, required=False)

@@ -13,10 +13,17 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.errors import SentenceError
+from common.pages import (
+    DeskRequest,
+    answer,
+    changes,
+    first_or_404,
+    redirect_with_notice,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.models import PendingChange, Person
+from people.models import Person
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.changes import allow_for_days, apply_change, note_export
 from policy.allowlists.files import written
@@ -24,7 +31,7 @@ from policy.allowlists.forms import ChangeForm, CodeForm, FindForm
 from policy.allowlists.gates import gate_status, try_now
 from policy.allowlists.judgement import ListScope
 from policy.allowlists.preview import preview, rehearse, save_label
-from policy.errors import StaleAllowlist
+from policy.errors import PolicyRefused, StaleAllowlist
 from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
 from policy.models.allowlists import KINDS
 
@@ -146,9 +153,6 @@ def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
     return {
         "at": at,
         "may_change": at.is_administered_by(actor),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(
-            "allowlist", at.scope, at.kind
-        ),
     }
 
 
@@ -156,8 +160,7 @@ def answer_list(
     request: DeskRequest,
     at: Allowlist,
     *,
-    status: int = 200,
-    error: str = "",
+    error: SentenceError | None = None,
     form: ChangeForm | None = None,
 ) -> HttpResponse:
     """Show a list. `form` is a filled-in form with errors, if there is one."""
@@ -184,9 +187,8 @@ def answer_list(
         "text": text,
         "gates": [gate_status(gate) for gate in gates[:20]],
         "form": form or ChangeForm(at=at, initial=initial),
-        "error": error,
     }
-    return render(request, "policy/allowlist.html", context, status=status)
+    return answer(request, "policy/allowlist.html", context, error, form=form)
 
 
 def _invalid(
@@ -196,9 +198,9 @@ def _invalid(
     form is not valid; None if the change can go on.
     """
     if not at.is_administered_by(request.actor):
-        return answer_list(request, at, status=403, error=_NOT_YOURS)
+        return answer_list(request, at, error=ActNotAllowed(_NOT_YOURS))
     if not form.is_valid():
-        return answer_list(request, at, status=422, form=form)
+        return answer_list(request, at, form=form)
     return None
 
 
@@ -231,7 +233,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
         fresh = get_visible_list_or_404(scope, kind, request.actor)
         return _show(request, fresh, form, stale=error.sentence)
     except ActNotAllowed as error:
-        return answer_list(request, at, status=403, error=error.sentence)
+        return answer_list(request, at, error=error)
     notice = f"Saved as version {saved.version}. It is copied to the gates now."
     if saved.version == version:
         notice = "Nothing changed."
@@ -282,13 +284,13 @@ def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
     text = FindForm(request.POST).value("q") or ""
     rows = AllowEntry.objects.of_list(at).found_by(text)
     note_export(at=at, actor=request.actor, number=rows.count(), text=text)
-    answer = StreamingHttpResponse(
+    export_file = StreamingHttpResponse(
         written(rows.for_export()), content_type="text/csv; charset=utf-8"
     )
-    answer["Content-Disposition"] = (
+    export_file["Content-Disposition"] = (
         f'attachment; filename="allowlist-{at.scope}-{at.kind}.csv"'
     )
-    return answer
+    return export_file
 
 
 @require_POST
@@ -314,28 +316,8 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     )
 
 
-@require_POST
-@reauthenticated
-def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
-    """Allow a refused address for seven days."""
-    refusal = first_or_404(
-        GateRefusal.objects.visible_to(request.actor).filter(pk=refusal_id),
-        "There is no such refusal, or you may not see its mailbox.",
-    )
-    address = request.POST.get("address", "")
-    if address not in refusal.refused or refusal.mailbox_id is None:
-        why = "Choose one of the addresses that were refused."
-        return _refusals_page(request, status=422, error=why)
-    try:
-        allow_for_days(address=address, mailbox=refusal.mailbox_id, actor=request.actor)
-    except ActNotAllowed as error:
-        return _refusals_page(request, status=403, error=error.sentence)
-    notice = f"{address} may be written to from {refusal.mailbox} for 7 days. It is copied to the gate now."
-    return redirect_with_notice(request, notice, "refusals")
-
-
 def _refusals_page(
-    request: DeskRequest, *, status: int = 200, error: str = ""
+    request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
     """Show the mail that gates refused, newest first: from which key, to whom, by which
     rule.
@@ -358,9 +340,24 @@ def _refusals_page(
         "rows": rows,
         "next_before": page[-1].pk if len(found_refusals) > REFUSALS_PAGE else None,
         "is_first_page": before is None,
-        "error": error,
     }
-    return render(request, "policy/refusals.html", context, status=status)
+    return answer(request, "policy/refusals.html", context, error)
 
 
 refusals = require_safe(_refusals_page)
+
+
+@require_POST
+@reauthenticated
+@changes(_refusals_page, to="refusals")
+def allow_refused(request: DeskRequest, refusal_id: int) -> str:
+    """Allow a refused address for seven days."""
+    refusal = first_or_404(
+        GateRefusal.objects.visible_to(request.actor).filter(pk=refusal_id),
+        "There is no such refusal, or you may not see its mailbox.",
+    )
+    address = request.POST.get("address", "")
+    if address not in refusal.refused or refusal.mailbox_id is None:
+        raise PolicyRefused("Choose one of the addresses that were refused.")
+    allow_for_days(address=address, mailbox=refusal.mailbox_id, actor=request.actor)
+    return f"{address} may be written to from {refusal.mailbox} for 7 days. It is copied to the gate now."

@@ -7,24 +7,29 @@ that as the scope: `all`, or `mailbox-` and the mailbox's key.
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from django.db.models import Q
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
 from common.durations import minutes_in_words
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
+    FormInvalid,
+    answer,
+    changes,
+    cleaned,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
 )
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
-from people.models import PendingChange, Person
+from people.models import Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import NOTE, is_working_time
 from policy.errors import PlanRefused, StalePlan
@@ -39,7 +44,7 @@ _NOT_YOURS = "Only an admin of everything can set calendars."
 
 
 def _overview(
-    request: DeskRequest, *, error: str = "", status: int = 200
+    request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
     """Show the plans of the mailboxes that the actor sees, who is on duty, and the
     calendars.
@@ -87,9 +92,8 @@ def _overview(
         "may_set_all": ALL in scopes,
         "scopes": scopes,
         "people": _possible_people(scopes, visible),
-        "error": error,
     }
-    return render(request, "policy/review_plans.html", context, status=status)
+    return answer(request, "policy/review_plans.html", context, error)
 
 
 review_plans = require_safe(_overview)
@@ -144,7 +148,34 @@ def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
 @require_safe
 def review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Show one plan, with its form for those who may change it."""
-    return _plan_page(request, _get_visible_mailbox_or_404(request, scope))
+    return _plan_page(request, scope)
+
+
+# The page of one plan; `form` is a filled-in form with errors, if there is one.
+def _plan_page(
+    request: DeskRequest,
+    scope: str,
+    *,
+    form: PlanForm | None = None,
+    error: SentenceError | None = None,
+) -> HttpResponse:
+    mailbox = _get_visible_mailbox_or_404(request, scope)
+    plan = plans().filter(mailbox=mailbox).first()
+    may_change = may_set(request.actor, mailbox)
+    if form is None and may_change:
+        form = PlanForm(None, plan=plan, people=people_for(mailbox))
+    context = {
+        # After a conflict the page shows both: the stored plan, and in the form what
+        # was typed.
+        "plan": plan,
+        "box": mailbox,
+        "scope": scope,
+        "may_change": may_change,
+        "form": form,
+        "is_stale": isinstance(error, StalePlan),
+        "in_words": _in_words(plan) if plan else ((), ()),
+    }
+    return answer(request, "policy/review_plan.html", context, error)
 
 
 @require_POST
@@ -152,37 +183,26 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Save a plan."""
     mailbox = _get_visible_mailbox_or_404(request, scope)
     if not may_set(request.actor, mailbox):
-        return _plan_page(
-            request,
-            mailbox,
-            status=403,
-            error="Only an admin of its mailboxes can change this plan.",
-        )
+        refusal = ActNotAllowed("Only an admin of its mailboxes can change this plan.")
+        return _plan_page(request, scope, error=refusal)
     plan = plans().filter(mailbox=mailbox).first()
     form = PlanForm(request.POST, plan=plan, people=people_for(mailbox))
-    if not form.is_valid():
-        return _plan_page(
-            request, mailbox, form=form, status=422, error=form.first_error()
-        )
     try:
+        cleaned(form)
         commands.save_plan(mailbox=mailbox, actor=request.actor, **form.wanted())
-    except StalePlan as stale:
-        return _plan_page(
-            request, mailbox, form=form, status=409, error=stale.sentence, is_stale=True
-        )
+    except (FormInvalid, StalePlan) as error:
+        return _plan_page(request, scope, form=form, error=error)
     notice = "The plan is saved. Messages that are waiting follow it from now on."
     return redirect_with_notice(request, notice, "review-plans")
 
 
 @require_POST
-def remove_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
+@changes(_plan_page, to="review-plans")
+def remove_review_plan(request: DeskRequest, scope: str) -> str:
     """Remove a plan."""
     mailbox = _get_visible_mailbox_or_404(request, scope)
-    try:
-        commands.remove_plan(mailbox=mailbox, actor=request.actor)
-    except ActNotAllowed as error:
-        return _plan_page(request, mailbox, status=403, error=error.sentence)
-    return redirect_with_notice(request, "The plan is removed.", "review-plans")
+    commands.remove_plan(mailbox=mailbox, actor=request.actor)
+    return "The plan is removed."
 
 
 def _get_visible_mailbox_or_404(request: DeskRequest, scope: str) -> Mailbox | None:
@@ -198,49 +218,20 @@ def _get_visible_mailbox_or_404(request: DeskRequest, scope: str) -> Mailbox | N
     return first_or_404(mailboxes, missing)
 
 
-# The page of one plan; `form` is a filled-in form with errors, if there is one.
-def _plan_page(
-    request: DeskRequest,
-    mailbox: Mailbox | None,
-    *,
-    form: PlanForm | None = None,
-    error: str = "",
-    is_stale: bool = False,
-    status: int = 200,
-) -> HttpResponse:
-    plan = plans().filter(mailbox=mailbox).first()
-    may_change = may_set(request.actor, mailbox)
-    if form is None and may_change:
-        form = PlanForm(None, plan=plan, people=people_for(mailbox))
-    context = {
-        # After a conflict the page shows both: the stored plan, and in the form what
-        # was typed.
-        "plan": plan,
-        "box": mailbox,
-        "scope": _scope_of(mailbox),
-        "may_change": may_change,
-        "form": form,
-        "error": error,
-        "is_stale": is_stale,
-        "in_words": _in_words(plan) if plan else ((), ()),
-    }
-    return render(request, "policy/review_plan.html", context, status=status)
-
-
 @require_get_or_post
 def add_calendar(request: DeskRequest) -> HttpResponse:
     """Show the form for a new calendar; make it."""
     if not may_set(request.actor, None):
-        return _calendar_page(request, None, status=403, error=_NOT_YOURS)
+        return _calendar_page(request, error=ActNotAllowed(_NOT_YOURS))
     if request.method == "POST":
         return _save_calendar(request, None)
-    return _calendar_page(request, None)
+    return _calendar_page(request)
 
 
 @require_safe
 def calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """Show a calendar, with its form for those who may change it."""
-    return _calendar_page(request, _get_calendar_or_404(calendar_id))
+    return _calendar_page(request, _get_calendar_or_404(calendar_id).pk)
 
 
 @require_POST
@@ -250,25 +241,10 @@ def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """
     calendar_row = _get_calendar_or_404(calendar_id)
     if not may_set(request.actor, None):
-        return _calendar_page(request, calendar_row, status=403, error=_NOT_YOURS)
+        return _calendar_page(request, calendar_id, error=ActNotAllowed(_NOT_YOURS))
     if commands.rules_naming(calendar_row) and not is_recently_authenticated(request):
         return ask_first(request)
     return _save_calendar(request, calendar_row)
-
-
-@require_POST
-def remove_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
-    """Remove a calendar that nothing uses."""
-    calendar_row = _get_calendar_or_404(calendar_id)
-    try:
-        commands.remove_calendar(calendar=calendar_row, actor=request.actor)
-    except ActNotAllowed as error:
-        return _calendar_page(request, calendar_row, status=403, error=error.sentence)
-    except PlanRefused as refused:
-        return _calendar_page(request, calendar_row, status=409, error=refused.sentence)
-    return redirect_with_notice(
-        request, f"{calendar_row.name} is removed.", "review-plans"
-    )
 
 
 def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
@@ -280,9 +256,10 @@ def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
 def _save_calendar(
     request: DeskRequest, calendar_row: WorkCalendar | None
 ) -> HttpResponse:
+    key = calendar_row.pk if calendar_row else None
     form = CalendarForm(request.POST, calendar=calendar_row)
     if not form.is_valid():
-        return _calendar_page(request, calendar_row, form=form, status=422)
+        return _calendar_page(request, key, form=form)
     try:
         saved = commands.save_calendar(
             actor=request.actor, calendar=calendar_row, **form.wanted()
@@ -290,33 +267,25 @@ def _save_calendar(
     except StalePlan as stale:
         # The page shows the stored calendar, and in the form what was typed. Saving
         # once more replaces what is stored.
-        stored = (
-            WorkCalendar.objects.filter(pk=calendar_row.pk).first()
-            if calendar_row
-            else None
-        )
-        return _calendar_page(
-            request, stored, form=form, status=409, error=stale.sentence
-        )
+        return _calendar_page(request, key, form=form, error=stale)
     except PlanRefused as refused:
         form.add_error("name", refused.sentence)
-        return _calendar_page(request, calendar_row, form=form, status=422)
+        return _calendar_page(request, key, form=form)
     return redirect_with_notice(request, f"{saved.name} is saved.", "review-plans")
 
 
 # The page of one calendar, or of a new one; `form` is a filled-in form with errors.
 def _calendar_page(
     request: DeskRequest,
-    calendar_row: WorkCalendar | None,
+    calendar_id: int | None = None,
     *,
     form: CalendarForm | None = None,
-    error: str = "",
-    status: int = 200,
+    error: SentenceError | None = None,
 ) -> HttpResponse:
+    calendar_row = None
+    if calendar_id:
+        calendar_row = WorkCalendar.objects.filter(pk=calendar_id).first()
     seen = commands.seen_calendar(calendar_row) if calendar_row else ""
-    changes = (
-        PendingChange.objects.at("calendar", calendar_row.pk) if calendar_row else ()
-    )
     context = {
         "calendar": calendar_row,
         "form": form or CalendarForm(None, calendar=calendar_row),
@@ -327,29 +296,31 @@ def _calendar_page(
         "rules": commands.rules_naming(calendar_row)
         if calendar_row and request.actor.scopes
         else (),
-        "waiting_changes": changes,
-        "error": error,
         "may_change": may_set(request.actor, None),
     }
-    return render(request, "policy/calendar.html", context, status=status)
+    return answer(request, "policy/calendar.html", context, error, form=form)
 
 
 @require_POST
-def add_duty(request: DeskRequest) -> HttpResponse:
+@changes(_calendar_page, to="review-plans")
+def remove_calendar(request: DeskRequest, calendar_id: int) -> str:
+    """Remove a calendar that nothing uses."""
+    calendar_row = _get_calendar_or_404(calendar_id)
+    commands.remove_calendar(calendar=calendar_row, actor=request.actor)
+    return f"{calendar_row.name} is removed."
+
+
+@require_POST
+@changes(_overview, to="review-plans")
+def add_duty(request: DeskRequest) -> str:
     """Put a person on duty."""
     actor = request.actor
     visible = _visible_mailboxes(actor)
     scopes = _settable_scopes(actor, visible)
     if not scopes:
-        return _overview(
-            request, status=403, error="Only an admin can set who is on duty."
-        )
-    form = DutyForm(
-        request.POST, people=_possible_people(scopes, visible), scopes=scopes
-    )
-    if not form.is_valid():
-        return _overview(request, status=422, error=form.first_error())
-    data = form.cleaned_data
+        raise ActNotAllowed("Only an admin can set who is on duty.")
+    people = _possible_people(scopes, visible)
+    data = cleaned(DutyForm(request.POST, people=people, scopes=scopes))
     mailbox = next(
         (one for one in visible.values() if _scope_of(one) == data["mailbox"]), None
     )
@@ -357,11 +328,12 @@ def add_duty(request: DeskRequest) -> HttpResponse:
     commands.add_duty(
         person=person, mailbox=mailbox, calendar=data["calendar"], actor=actor
     )
-    return redirect_with_notice(request, f"{person} is on duty.", "review-plans")
+    return f"{person} is on duty."
 
 
 @require_POST
-def end_duty(request: DeskRequest, turn_id: int) -> HttpResponse:
+@changes(_overview, to="review-plans")
+def end_duty(request: DeskRequest, turn_id: int) -> str:
     """End a person's duty."""
     visible = Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(request.actor))
     turns = DutyTurn.objects.select_related(
@@ -371,10 +343,5 @@ def end_duty(request: DeskRequest, turn_id: int) -> HttpResponse:
         turns,
         "This duty has ended already, or it is for a mailbox that you do not see.",
     )
-    try:
-        commands.end_duty(turn=turn, actor=request.actor)
-    except ActNotAllowed as error:
-        return _overview(request, status=403, error=error.sentence)
-    return redirect_with_notice(
-        request, f"{turn.person} is no longer on duty there.", "review-plans"
-    )
+    commands.end_duty(turn=turn, actor=request.actor)
+    return f"{turn.person} is no longer on duty there."

@@ -1,0 +1,1 @@
+"""The template tags about people and what they may change."""
