@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent import futures
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -34,16 +35,6 @@ class Late(Exception):
     """Another thread's run took longer than the caller can wait."""
 
 
-class _Run(Generic[T]):
-    """One run of the work, and its result when it is done."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.result: T | None = None
-        # Stays if the thread of this run ended without setting a result.
-        self.error: Exception | None = Late()
-
-
 class Coalesced(Generic[T]):
     """Runs some work for several threads: callers who ask before a run begins share its
     result.
@@ -52,7 +43,7 @@ class Coalesced(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._turn = threading.Lock()
-        self._next: _Run[T] | None = None
+        self._next: futures.Future[T] | None = None
 
     def run(self, work: Callable[[], T], *, patience: float) -> T:
         """Return the result of a run that begins after this call.
@@ -70,25 +61,24 @@ class Coalesced(Generic[T]):
             try:
                 if not has_turn:
                     raise Late
-                run.result = work()
-                run.error = None
+                run.set_result(work())
             except Exception as error:  # noqa: BLE001 - raised again in each waiting thread
-                run.error = error
+                run.set_exception(error)
             finally:
                 if has_turn:
                     self._turn.release()
-                run.done.set()
-        elif not run.done.wait(patience):
+                if not run.done():
+                    # The thread of this run is being ended.
+                    run.set_exception(Late())
+        elif not futures.wait([run], patience).done:
             raise Late
-        if run.error is not None:
-            raise run.error
-        return run.result  # type: ignore[return-value]
+        return run.result()
 
-    def _join(self) -> tuple[_Run[T], bool]:
+    def _join(self) -> tuple[futures.Future[T], bool]:
         """Return the next run, and whether the caller has to do it."""
         with self._lock:
             is_mine = self._next is None
-            self._next = run = self._next or _Run()
+            self._next = run = self._next or futures.Future()
             return run, is_mine
 
 
