@@ -1,22 +1,28 @@
 """The URLs of the demo's web server. One port serves the stand-in for Discord, the
-stand-ins for programs, and the inbox.
+stand-ins for programs, and the inbox. The templates in `assets/` show a channel as
+Discord would, and escape everything that comes from a card.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from common.demo import CHANNELS, MEMBERS, GuildChannel, Member
 from demo.discord.api import DiscordApi
-from demo.discord.guild import Guild
+from demo.discord.guild import DISCORD_EPOCH_MS, Guild, Reply
 from demo.discord.interactions import PATH, channel_named, member_of, play
-from demo.discord.page import channel_page, message_list
 from demo.inbox import InboxPages
 from demo.programs import Programs
 from demo.web import Answer, Request, asset, fill, html_answer, json_answer
 
 _MAIL = re.compile(r"/inbox/([^/]{1,200})/")
 _ASSET = re.compile(r"/assets/([\w-]+)\.(css|js|svg)")
+# How many messages a channel shows. Discord would load older ones on scrolling up; here
+# the newest are enough, and quick to fetch every second.
+MOST_SHOWN = 100
 
 
 class DemoSite:
@@ -49,10 +55,23 @@ class DemoSite:
         member = member_of(request.query.get("as", ""))
         match request.path:
             case "/":
-                return html_answer(channel_page(guild, channel, member, self.desk_url))
+                page = fill(
+                    "discord.html",
+                    channels=CHANNELS,
+                    channel=channel,
+                    members=MEMBERS,
+                    member=member,
+                    commands=guild.commands(),
+                    items=_items(guild, channel, member),
+                    version=guild.version,
+                    dashboard_url=self.desk_url,
+                )
+                return html_answer(page)
             case "/messages/":
                 return _fresh(
-                    request, guild.version, lambda: message_list(guild, channel, member)
+                    request,
+                    guild.version,
+                    lambda: fill("messages.html", items=_items(guild, channel, member)),
                 )
             case "/messages.json":
                 cards = [
@@ -80,6 +99,25 @@ class DemoSite:
             detail = inbox.detail(match[1])
             return html_answer(detail) if detail else None
         return None
+
+
+# A time, and either the content of a message or a reply.
+Item = tuple[datetime, dict[str, Any], Reply | None]
+
+
+def _items(guild: Guild, channel: GuildChannel, member: Member) -> list[Item]:
+    """Return what a channel shows, in the order of the ids."""
+    items: dict[int, Item] = {}
+    for message in guild.messages_in(channel.id)[-MOST_SHOWN:]:
+        at = datetime.fromisoformat(message.content["timestamp"])
+        items[int(message.content["id"])] = (at, message.content, None)
+    for reply in guild.replies_to(member):
+        if reply.channel == channel:
+            number = int(reply.id)
+            milliseconds = (number >> 22) + DISCORD_EPOCH_MS
+            at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+            items[number] = (at, {}, reply)
+    return [item for _, item in sorted(items.items())]
 
 
 def _fresh(request: Request, version: str, render: Callable[[], str]) -> Answer:

@@ -1,5 +1,5 @@
 """The parts of Discord's API, version 10, that the desk uses: webhooks, a bot's
-messages, an application's commands, and deferred replies. `page.py` shows the result.
+messages, an application's commands, and deferred replies. `demo.site` shows the result.
 
 Bodies must be JSON. Discord also accepts multipart and form bodies; here these are
 refused as invalid JSON.
