@@ -16,7 +16,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Cast
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST, require_safe
@@ -27,13 +26,20 @@ from approvals.models.verdicts import Percentile
 from audit.models import Entry
 from common.actors import Actor, Role
 from common.charts import spoken
-from common.pages import DeskRequest, MultilineField, SentenceForm, redirect_with_notice
+from common.errors import SentenceError
+from common.pages import (
+    DeskRequest,
+    MultilineField,
+    SentenceForm,
+    answer,
+    changes,
+    cleaned,
+)
 from common.tables import table_pairs
 from common.time_zones import zone_name
 from mirror.models import Connection, Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import DONE
-from people.errors import NotYours
 from people.models import Person
 from people.second_admin.setting import (
     FEWEST,
@@ -414,35 +420,10 @@ class PeopleForm(SentenceForm):
     )
 
 
-@require_safe
-def decisions(request: DeskRequest) -> HttpResponse:
+def _month_page(
+    request: DeskRequest, *, error: SentenceError | None = None
+) -> HttpResponse:
     """Show the report of the month that the address names, or of the current one."""
-    return _month_page(request)
-
-
-@require_POST
-@reauthenticated
-def set_people(request: DeskRequest) -> HttpResponse:
-    """Set whether the report shows figures of single people, or only of teams."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
-    form = PeopleForm(request.POST)
-    if not form.is_valid():
-        return _month_page(request, wrong=form.first_error())
-    on = form.cleaned_data["on"] == "yes"
-    try:
-        set_person_figures(
-            actor=request.actor, on=on, because=form.cleaned_data["because"]
-        )
-    except NotYours as error:
-        return _month_page(request, wrong=error.sentence)
-    notice = "Only figures of teams are shown."
-    if on:
-        notice = "Figures of single people are shown to admins and auditors."
-    return redirect_with_notice(request, notice, "report-decisions")
-
-
-def _month_page(request: DeskRequest, *, wrong: str = "") -> HttpResponse:
     actor = request.actor
     if not may_read_reports(actor):
         raise PermissionDenied
@@ -461,13 +442,25 @@ def _month_page(request: DeskRequest, *, wrong: str = "") -> HttpResponse:
         "settings": settings,
         "shows_people": settings.person_figures_since is not None,
         "may_set": actor.is_admin_of_all,
-        "wrong": wrong,
-        "typed": request.POST if wrong else {},
+        "typed": request.POST,
         "heads": HEADS,
     }
-    return render(
-        request,
-        "approvals/reports/report_decisions.html",
-        context,
-        status=422 if wrong else 200,
-    )
+    return answer(request, "approvals/reports/report_decisions.html", context, error)
+
+
+decisions = require_safe(_month_page)
+
+
+@require_POST
+@reauthenticated
+@changes(_month_page, to="report-decisions")
+def set_people(request: DeskRequest) -> str:
+    """Set whether the report shows figures of single people, or only of teams."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    typed = cleaned(PeopleForm(request.POST))
+    on = typed["on"] == "yes"
+    set_person_figures(actor=request.actor, on=on, because=typed["because"])
+    if on:
+        return "Figures of single people are shown to admins and auditors."
+    return "Only figures of teams are shown."

@@ -218,14 +218,6 @@ class DomainForm(SentenceForm):
 _LIST = "connections/domains.html"
 
 
-@require_safe
-def domains(request: DeskRequest) -> HttpResponse:
-    """List the domains of every account that the actor is an admin of, with the records
-    of each.
-    """
-    return _list_page(request)
-
-
 def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
     """Decorate a view that changes a domain of the account in its URL, and returns the
     notice to show.
@@ -285,6 +277,9 @@ def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
 
 
 def _list_page(request: DeskRequest, **more: Any) -> HttpResponse:
+    """List the domains of every account that the actor is an admin of, with the records
+    of each.
+    """
     return accounts_page(
         request,
         _LIST,
@@ -293,3 +288,6 @@ def _list_page(request: DeskRequest, **more: Any) -> HttpResponse:
         typed=request.POST,
         **more,
     )
+
+
+domains = require_safe(_list_page)

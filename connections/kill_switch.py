@@ -147,7 +147,7 @@ class StopForm(ChoicesForm):
 def _page(
     request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
-    """Render the page of the kill switch."""
+    """Show what is stopped, what can be stopped, and what no switch stops."""
     actor = request.actor
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
@@ -170,13 +170,10 @@ def _page(
     return answer(request, "connections/kill_switch.html", context, error)
 
 
+stop = require_safe(_page)
+
+
 _changes = changes(_page, to="stop")
-
-
-@require_safe
-def stop(request: DeskRequest) -> HttpResponse:
-    """Show what is stopped, what can be stopped, and what no switch stops."""
-    return _page(request)
 
 
 @require_safe

@@ -15,6 +15,18 @@ class NotYours(PeopleError):
     """
 
 
+class NoOtherAdmin(NotYours):
+    """Nobody else could accept a change that waits."""
+
+    status = 409
+
+
+class ReasonNeeded(NotYours):
+    """A change needs a reason that was not given."""
+
+    status = 422
+
+
 class LastAdmin(PeopleError):
     """The change would leave the desk without an admin of everything."""
 

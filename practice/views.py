@@ -46,6 +46,7 @@ def _check_may_see(request: DeskRequest) -> None:
 
 
 def _page(request: DeskRequest, *, error: SentenceError | None = None) -> HttpResponse:
+    """Show what practice messages are and, to admins and auditors, whether they are on."""
     actor = request.actor
     if not actor.has(Role.REVIEWER):
         _check_may_see(request)
@@ -62,13 +63,10 @@ def _page(request: DeskRequest, *, error: SentenceError | None = None) -> HttpRe
     return answer(request, "practice/practice.html", context, error)
 
 
+practice_page = require_safe(_page)
+
+
 _changes = changes(_page, to="practice")
-
-
-@require_safe
-def practice_page(request: DeskRequest) -> HttpResponse:
-    """Show what practice messages are and, to admins and auditors, whether they are on."""
-    return _page(request)
 
 
 @require_POST

@@ -71,14 +71,6 @@ def find_destination(destination_id: int) -> Destination:
     )
 
 
-@require_safe
-def alerts(request: DeskRequest) -> HttpResponse:
-    """Show the destinations with their state, and the newest deliveries with their
-    answers.
-    """
-    return _list(request)
-
-
 @require_get_or_post
 @managing
 @reauthenticated
@@ -329,8 +321,9 @@ def _page(
 def _list(
     request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")
 ) -> HttpResponse:
-    # The page with all destinations and the newest deliveries. `failed` is the key of a
-    # destination whose test failed, and why.
+    """Show the destinations with their state, and the newest deliveries with their
+    answers. `failed` is the key of a destination whose test failed, and why.
+    """
     hidden = hidden_routes(request.actor)
     rows = []
     for destination in Destination.objects.for_list():
@@ -354,6 +347,9 @@ def _list(
         "next": _next(request),
     }
     return render(request, "alerts/alerts.html", context, status=status)
+
+
+alerts = require_safe(_list)
 
 
 def _next(request: DeskRequest) -> str:

@@ -104,12 +104,6 @@ def brakes(request: DeskRequest) -> HttpResponse:
     return render(request, "approvals/brake/brakes.html", context)
 
 
-@require_safe
-def brake(request: DeskRequest, brake_id: int) -> HttpResponse:
-    """Show one flood with its messages, and what the person can do about it."""
-    return _page(request, brake_id)
-
-
 def _visible(request: DeskRequest, brake_id: int) -> Brake:
     return first_or_404(
         Brake.objects.visible_to(request.actor).with_all().filter(pk=brake_id),
@@ -120,6 +114,7 @@ def _visible(request: DeskRequest, brake_id: int) -> Brake:
 def _page(
     request: DeskRequest, brake_id: int, *, error: SentenceError | None = None
 ) -> HttpResponse:
+    """Show one flood with its messages, and what the person can do about it."""
     actor = request.actor
     flood = _visible(request, brake_id)
     apart = desk_messages().visible_to(actor).filter(review__brake=flood).set_apart()
@@ -148,6 +143,9 @@ def _page(
         ),
     }
     return answer(request, "approvals/brake/brake.html", context, error)
+
+
+brake = require_safe(_page)
 
 
 @require_POST

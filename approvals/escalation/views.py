@@ -68,15 +68,10 @@ class ExtendForm(SentenceForm):
         return moment
 
 
-@require_safe
-def handling(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show who has claimed a message, its deadlines, and the forms to change both."""
-    return _page(request, public_id)
-
-
 def _page(
     request: DeskRequest, public_id: UUID, *, error: SentenceError | None = None
 ) -> HttpResponse:
+    """Show who has claimed a message, its deadlines, and the forms to change both."""
     message = get_visible_message_or_404(request, public_id)
     wrong = error.form.errors_by_field() if isinstance(error, FormInvalid) else {}
     deadline = deadline_of(message)
@@ -104,6 +99,9 @@ def _page(
         "wrong": wrong,
     }
     return answer(request, "approvals/escalation/handling.html", context, error)
+
+
+handling = require_safe(_page)
 
 
 _changes = changes(_page, to="message", is_same=True)

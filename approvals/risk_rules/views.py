@@ -138,12 +138,6 @@ def findings(request: DeskRequest) -> HttpResponse:
     )
 
 
-@require_safe
-def rule(request: DeskRequest, rule: str) -> HttpResponse:
-    """Show one rule, with links to the messages that have findings of it."""
-    return _rule_page(request, rule)
-
-
 def _published(name: str) -> Rule:
     published = RULES.get(name)
     if published is None:
@@ -154,6 +148,7 @@ def _published(name: str) -> Rule:
 def _rule_page(
     request: DeskRequest, rule: str, *, error: SentenceError | None = None
 ) -> HttpResponse:
+    """Show one rule, with links to the messages that have findings of it."""
     actor = request.actor
     published = _published(rule)
     weight = (
@@ -169,6 +164,9 @@ def _rule_page(
         "typed": request.POST.get("points", weighed.points),
     }
     return answer(request, "approvals/risk_rules/rule.html", context, error)
+
+
+rule = require_safe(_rule_page)
 
 
 @require_POST

@@ -183,14 +183,6 @@ _USUAL_CAP = 20
 _USUAL_TIME = timedelta(days=90)
 
 
-@require_safe
-def standing(request: DeskRequest) -> HttpResponse:
-    """List the standing approvals, and the proposals, of the mailboxes that the person
-    administers or audits.
-    """
-    return _page(request)
-
-
 def _reader_or_403(request: DeskRequest) -> Actor:
     """Return the actor with only their roles as admin and auditor. Raises
     PermissionDenied if they have neither.
@@ -204,8 +196,8 @@ def _reader_or_403(request: DeskRequest) -> Actor:
 def _page(
     request: DeskRequest, *, error: SentenceError | None = None, standing_id: int = 0
 ) -> HttpResponse:
-    """Show the list. `error` is why the standing approval with this key could not be
-    ended.
+    """List the standing approvals, and the proposals, of the mailboxes that the person
+    administers or audits. `error` is why the one with this key could not be ended.
     """
     reader = _reader_or_403(request)
     actor = request.actor
@@ -231,6 +223,9 @@ def _page(
         "typed_reason": request.POST.get("reason", ""),
     }
     return answer(request, "approvals/standing/standing.html", context, error)
+
+
+standing = require_safe(_page)
 
 
 @require_POST

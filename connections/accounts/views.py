@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.reconcile.check_again import connections_to_read, request_read
 from approvals.tasks import read_connection
 from common.actors import Actor
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
     SentenceForm,
@@ -192,22 +193,16 @@ class Health:
     advice: str = ""
 
 
-@require_safe
-def connections(request: DeskRequest) -> HttpResponse:
-    """Show each account: its address and mailboxes, which keys it has, when it was last
-    read, and what is wrong.
-    """
-    return connections_page(request)
-
-
 def connections_page(
-    request: DeskRequest, *, status: int = 200, error: str = ""
+    request: DeskRequest, *, error: SentenceError | None = None
 ) -> HttpResponse:
-    """Render the list of connections, with the error if there was one."""
+    """Show each account: its address and mailboxes, which keys it has, when it was last
+    read, and what is wrong; and the error of a refused act.
+    """
     actor = request.actor
     context = {
         "rows": connection_rows(actor, now=timezone.now()),
-        "error": error,
+        "error": error.sentence if error else "",
         "may_add": actor.is_admin_of_all,
         "removed": Connection.objects.removed()
         .visible_to(actor)
@@ -218,8 +213,11 @@ def connections_page(
         page="connections/connections.html",
         fragment="connections/_connections.html",
         context=context,
-        status=status,
+        status=error.status if error else 200,
     )
+
+
+connections = require_safe(connections_page)
 
 
 @require_POST
@@ -229,7 +227,7 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     try:
         connection = request_read(connection_id=visible.pk, actor=request.actor)
     except ActNotAllowed as error:
-        return connections_page(request, status=403, error=error.sentence)
+        return connections_page(request, error=error)
     notice = f"{connection} is being read. The result appears here in a moment."
     back = request.POST.get("back")
     if back == "connection":
@@ -313,11 +311,8 @@ def add(request: DeskRequest) -> HttpResponse:
     has accepted the keys.
     """
     if not request.actor.is_admin_of_all:
-        return connections_page(
-            request,
-            status=403,
-            error="Only an admin of everything can add connections.",
-        )
+        refusal = ActNotAllowed("Only an admin of everything can add connections.")
+        return connections_page(request, error=refusal)
     typed = request.POST if request.method == "POST" else None
     form = AddConnectionForm(typed, initial={"place": OURS})
     if not form.is_valid():

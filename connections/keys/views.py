@@ -132,14 +132,6 @@ class NewKeyForm(KeyForm, OwnerForm):
 _LIST = "connections/api_keys.html"
 
 
-@require_safe
-def api_keys(request: DeskRequest) -> HttpResponse:
-    """List the keys of every account of which the actor is an admin. MultiMail is asked
-    for them now.
-    """
-    return _list_page(request)
-
-
 def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
     """Return the context of the list for one account: each active key with the
     addresses of its mailboxes, and the revoked keys.
@@ -153,7 +145,10 @@ def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
     return {"keys": working, "revoked": [key for key in keys if not key.is_active]}
 
 
+# Lists the keys of every account of which the actor is an admin. MultiMail is asked for
+# them now.
 _list_page = partial(accounts_page, template=_LIST, read=read_keys, shown=_shown)
+api_keys = require_safe(_list_page)
 
 
 @require_get_or_post
@@ -196,6 +191,7 @@ def _key_page(
     *,
     failed: SentenceError | None = None,
 ) -> HttpResponse:
+    """Show one key, with the forms to change it."""
     typed = request.POST if "name" in request.POST else None
     now = {"name": key.name, "scopes": key.scopes, "mailboxes": key.mailboxes}
     context = {
@@ -217,11 +213,7 @@ _of_key = of_account(
 )
 
 
-@require_safe
-@_of_key
-def api_key(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
-    """Show one key, with the forms to change it."""
-    return _key_page(request, connection, key)
+api_key = require_safe(_of_key(_key_page))
 
 
 @require_POST

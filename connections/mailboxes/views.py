@@ -3,7 +3,6 @@ loosening its oversight mode, deleting it; and the organisation's minimum oversi
 mode.
 """
 
-from functools import wraps
 from typing import Any
 
 from django import forms
@@ -17,10 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
-    ChangeView,
     DeskRequest,
     SentenceForm,
-    View,
+    changes,
     cleaned,
     redirect_with_notice,
     require_get_or_post,
@@ -188,36 +186,45 @@ def _mode_words(mailbox: Mailbox) -> str:
     return mode.words.lower() if mode else mailbox.oversight_mode
 
 
-def _of_mailbox(view: ChangeView) -> View:
-    """Decorate a view of one mailbox: pass it the mailbox of its URL. If it returns a
-    notice or its change fails, that is shown on the mailbox's page.
-    """
-
-    @wraps(view)
-    def answered(request: DeskRequest, mailbox_id: int) -> HttpResponse:
-        mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-        try:
-            outcome = view(request, mailbox)
-        except CHANGE_ERRORS as error:
-            return _mailbox_page(request, mailbox, failed=error)
-        if isinstance(outcome, HttpResponse):
-            return outcome
-        return redirect_with_notice(request, outcome, "mailbox", mailbox_id=mailbox_id)
-
-    return answered
-
-
-@require_safe
-@_of_mailbox
-def mailbox(request: DeskRequest, mailbox: Mailbox) -> HttpResponse:
+def _mailbox_page(
+    request: DeskRequest, mailbox_id: int, *, error: SentenceError | None = None
+) -> HttpResponse:
     """Show a mailbox. Only its admins see the forms."""
-    return _mailbox_page(request, mailbox)
+    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
+    typed = request.POST
+    has_key = bool(mailbox.connection.admin_key)
+    context = {
+        "box": mailbox,
+        "modes": [
+            (mode, is_looser(mode.name, than=mailbox.oversight_mode)) for mode in MODES
+        ],
+        "timings": TIMINGS,
+        "held": _held_in(request, mailbox),
+        "may_change": is_admin(request.actor, mailbox.connection, mailbox.pk),
+        "may_delete": has_key and is_admin(request.actor, mailbox.connection),
+        "has_key": has_key,
+        "settings": SettingsForm(
+            typed if "display_name" in typed else None, initial=model_to_dict(mailbox)
+        ),
+        "seen": SettingsForm.seen_state(mailbox),
+        "desk": DeskForm(
+            typed if "undo_seconds" in typed else None,
+            initial=DeskForm.values_of(mailbox),
+        ),
+        "allowlists": f"{reverse('allowlists')}?mailbox={mailbox.pk}",
+    }
+    return answer(request, "connections/mailbox.html", context, failed=error)
+
+
+mailbox = require_safe(_mailbox_page)
+_changes = changes(_mailbox_page, to="mailbox", is_same=True)
 
 
 @require_POST
-@_of_mailbox
-def set_windows(request: DeskRequest, mailbox: Mailbox) -> str:
+@_changes
+def set_windows(request: DeskRequest, mailbox_id: int) -> str:
     """Set how long a decision can be undone, and when waiting mail expires."""
+    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
     form = DeskForm(request.POST)
     cleaned(form)
     set_desk_settings(mailbox=mailbox, actor=request.actor, **form.wanted())
@@ -226,9 +233,10 @@ def set_windows(request: DeskRequest, mailbox: Mailbox) -> str:
 
 @require_POST
 @reauthenticated
-@_of_mailbox
-def change_settings(request: DeskRequest, mailbox: Mailbox) -> str:
+@_changes
+def change_settings(request: DeskRequest, mailbox_id: int) -> str:
     """Change settings at MultiMail. Only those that differ are sent."""
+    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
     form = SettingsForm(request.POST)
     code = cleaned(form)["approval_code"]
     now = SettingsForm.seen_state(mailbox)
@@ -243,11 +251,12 @@ def change_settings(request: DeskRequest, mailbox: Mailbox) -> str:
 
 
 @require_POST
-@_of_mailbox
-def change_mode(request: DeskRequest, mailbox: Mailbox) -> HttpResponse | str:
+@_changes
+def change_mode(request: DeskRequest, mailbox_id: int) -> HttpResponse | str:
     """Set a stricter mode at once. For a looser mode, redirect to the page that asks
     for confirmation.
     """
+    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
     mode = cleaned(ModeForm(request.POST))["mode"]
     if is_looser(mode, than=mailbox.oversight_mode):
         return redirect(
@@ -263,9 +272,10 @@ def change_mode(request: DeskRequest, mailbox: Mailbox) -> HttpResponse | str:
 
 @require_get_or_post
 @reauthenticated
-@_of_mailbox
-def loosen_mailbox(request: DeskRequest, mailbox: Mailbox) -> HttpResponse | str:
+@_changes
+def loosen_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse | str:
     """Show what a looser mode means for this mailbox, and set it."""
+    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
     if not is_admin(request.actor, mailbox.connection, mailbox.pk):
         refusal = ActNotAllowed(
             "Only an admin of this mailbox can loosen its oversight."
@@ -314,9 +324,10 @@ def _loosen_page(
 
 @require_get_or_post
 @reauthenticated
-@_of_mailbox
-def delete(request: DeskRequest, mailbox: Mailbox) -> HttpResponse:
+@_changes
+def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     """Show what is deleted with the mailbox. Delete it when its address is typed."""
+    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
     if not is_admin(request.actor, mailbox.connection):
         raise ActNotAllowed(
             f"Only an admin of {mailbox.connection} can delete its mailboxes."
@@ -339,34 +350,6 @@ def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
     return Mailbox.objects.visible_to(request.actor).held_in_each().get(mailbox.pk, 0)
 
 
-def _mailbox_page(
-    request: DeskRequest, mailbox: Mailbox, *, failed: SentenceError | None = None
-) -> HttpResponse:
-    typed = request.POST
-    has_key = bool(mailbox.connection.admin_key)
-    context = {
-        "box": mailbox,
-        "modes": [
-            (mode, is_looser(mode.name, than=mailbox.oversight_mode)) for mode in MODES
-        ],
-        "timings": TIMINGS,
-        "held": _held_in(request, mailbox),
-        "may_change": is_admin(request.actor, mailbox.connection, mailbox.pk),
-        "may_delete": has_key and is_admin(request.actor, mailbox.connection),
-        "has_key": has_key,
-        "settings": SettingsForm(
-            typed if "display_name" in typed else None, initial=model_to_dict(mailbox)
-        ),
-        "seen": SettingsForm.seen_state(mailbox),
-        "desk": DeskForm(
-            typed if "undo_seconds" in typed else None,
-            initial=DeskForm.values_of(mailbox),
-        ),
-        "allowlists": f"{reverse('allowlists')}?mailbox={mailbox.pk}",
-    }
-    return answer(request, "connections/mailbox.html", context, failed=failed)
-
-
 # The form's value for "no minimum".
 ANY = "any"
 
@@ -378,12 +361,6 @@ class MinimumForm(SentenceForm):
         choices=[(ANY, "Any mode"), *((mode.name, mode.words) for mode in MODES)],
         error_messages=same_error("Choose one of the modes, or any."),
     )
-
-
-@require_safe
-def oversight_minimum(request: DeskRequest) -> HttpResponse:
-    """Show the organisation's minimum oversight mode, with the form to change it."""
-    return _minimum_page(request)
 
 
 @require_POST
@@ -408,6 +385,7 @@ def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
 def _minimum_page(
     request: DeskRequest, *, failed: SentenceError | None = None
 ) -> HttpResponse:
+    """Show the organisation's minimum oversight mode, with the form to change it."""
     if not request.actor.looks_after_people:
         raise PermissionDenied
     settings = organisation_settings()
@@ -427,3 +405,6 @@ def _minimum_page(
         "may_set": request.actor.is_admin_of_all,
     }
     return answer(request, "connections/oversight_minimum.html", context, failed=failed)
+
+
+oversight_minimum = require_safe(_minimum_page)

@@ -137,14 +137,6 @@ _take_ticket = partial(
 )
 
 
-@require_safe
-def webhooks(request: DeskRequest) -> HttpResponse:
-    """List the webhooks of every account of which the actor is an admin. MultiMail is
-    asked for them now.
-    """
-    return _list_page(request)
-
-
 def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
     """Return the context of the list for one account: each webhook with the address of
     its mailbox.
@@ -157,7 +149,10 @@ def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
     }
 
 
+# Lists the webhooks of every account of which the actor is an admin. MultiMail is asked
+# for them now.
 _list_page = partial(accounts_page, template=_LIST, read=read_webhooks, shown=_shown)
+webhooks = require_safe(_list_page)
 
 
 @require_get_or_post
@@ -205,6 +200,7 @@ def _webhook_page(
     *,
     failed: SentenceError | None = None,
 ) -> HttpResponse:
+    """Show one webhook with its deliveries."""
     cursor = request.GET.get("before", "")[:200]
     deliveries: list[Delivery] = []
     following = ""
@@ -241,13 +237,7 @@ _of_webhook = of_account(
 )
 
 
-@require_safe
-@_of_webhook
-def webhook(
-    request: DeskRequest, connection: Connection, webhook: Webhook
-) -> HttpResponse:
-    """Show one webhook with its deliveries."""
-    return _webhook_page(request, connection, webhook)
+webhook = require_safe(_of_webhook(_webhook_page))
 
 
 @require_POST

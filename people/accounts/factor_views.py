@@ -47,12 +47,6 @@ class AppForm(SentenceForm):
     )
 
 
-@require_safe
-def list_factors(request: DeskRequest) -> HttpResponse:
-    """Show the person's second factors, and whether their role needs one."""
-    return _list(request)
-
-
 @require_get_or_post
 @reauthenticated
 def app(request: DeskRequest) -> HttpResponse:
@@ -105,6 +99,7 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
 def _list(
     request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
+    """Show the person's second factors, and whether their role needs one."""
     person: Any = request.user
     own_factors = factors.factors_of(person.pk)
     context = {
@@ -119,6 +114,9 @@ def _list(
         "error": error.sentence if error else "",
     }
     return _render(request, "factors", context, status=error.status if error else 200)
+
+
+list_factors = require_safe(_list)
 
 
 _changes = changes(_list, to="factors")

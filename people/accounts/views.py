@@ -139,12 +139,6 @@ def zones() -> tuple[str, ...]:
 _HOUR = timedelta(hours=1)
 
 
-@require_safe
-def account(request: DeskRequest) -> HttpResponse:
-    """Show the person's account, and what they can change."""
-    return _account_page(request)
-
-
 @require_get_or_post
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
@@ -186,6 +180,7 @@ def _person(request: DeskRequest) -> Person:
 def _account_page(
     request: DeskRequest, *, error: FormInvalid | None = None
 ) -> HttpResponse:
+    """Show the person's account, and what they can change."""
     person = _person(request)
     typed: Any = request.POST
     first, last = profile.away_days(person)
@@ -205,6 +200,9 @@ def _account_page(
         "now": timezone.now(),
     }
     return answer(request, "people/account.html", context, error)
+
+
+account = require_safe(_account_page)
 
 
 _changes = changes(_account_page, to="account")

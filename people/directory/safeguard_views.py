@@ -208,17 +208,11 @@ def ask(request: DeskRequest) -> HttpResponse:
     )
 
 
-@require_safe
-def pending_changes(request: DeskRequest) -> HttpResponse:
-    """List the changes that wait for a second admin, and those that ended last."""
-    return _changes_page(request)
-
-
 def _changes_page(
     request: DeskRequest, *, error: SentenceError | None = None, change_id: int = 0
 ) -> HttpResponse:
-    """Render the page of changes. `error` is shown at the change with this key while
-    that one waits, otherwise at the top.
+    """List the changes that wait for a second admin, and those that ended last. `error`
+    is shown at the change with this key while that one waits, otherwise at the top.
     """
     actor = request.actor
     if not actor.has(Role.ADMIN):
@@ -263,6 +257,9 @@ def _changes_page(
         "at": change_id if change_id in waiting else 0,
     }
     return answer(request, "people/pending_changes.html", context, error)
+
+
+pending_changes = require_safe(_changes_page)
 
 
 _changes = changes(_changes_page, to="pending-changes")

@@ -188,12 +188,6 @@ def people(request: DeskRequest) -> HttpResponse:
     return render(request, "people/people.html", context)
 
 
-@require_safe
-def person(request: DeskRequest, person_id: int) -> HttpResponse:
-    """Show one person: their roles, how they sign in, and what the actor may change."""
-    return _person_page(request, person_id)
-
-
 def _find(request: DeskRequest, person_id: int) -> PersonRow:
     """Return the person of a URL as a row. Raises Http404 if the actor may not see
     them.
@@ -213,7 +207,9 @@ def _person_page(
     error: str = "",
     at: str = "",
 ) -> HttpResponse:
-    """Render a person's page; `error` is shown at the form named `at`."""
+    """Show one person: their roles, how they sign in, and what the actor may change.
+    `error` is shown at the form named `at`.
+    """
     actor = request.actor
     row = _find(request, person_id)
     grants = widest_first(row.person.grants.all())
@@ -236,6 +232,9 @@ def _person_page(
         "typed": request.POST,
     }
     return render(request, "people/person.html", context, status=status)
+
+
+person = require_safe(_person_page)
 
 
 def _changes(at: str) -> Callable[[ChangeView], View]:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry
-from people.errors import NotYours
+from people.errors import NoOtherAdmin, NotYours, ReasonNeeded
 from people.models import OrganisationSettings, Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
@@ -68,7 +68,7 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[None]:
     if is_on == on:
         return
     if on and not has_another_admin(actor):
-        raise NotYours(
+        raise NoOtherAdmin(
             "You are the only admin of everything, so nobody could accept a change. Invite another first."
         )
     _switch(locked, actor, on=on)
@@ -126,7 +126,7 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
             "Only an admin of everything can set whether figures of single people are shown."
         )
     if on and not because:
-        raise NotYours(
+        raise ReasonNeeded(
             "Name the law or the works agreement that allows figures of single people."
         )
     locked = lock_settings()

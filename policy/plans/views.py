@@ -145,13 +145,6 @@ def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
     return targets, [commands.step_in_words(step) for step in plan.steps.all()]
 
 
-@require_safe
-def review_plan(request: DeskRequest, scope: str) -> HttpResponse:
-    """Show one plan, with its form for those who may change it."""
-    return _plan_page(request, scope)
-
-
-# The page of one plan; `form` is a filled-in form with errors, if there is one.
 def _plan_page(
     request: DeskRequest,
     scope: str,
@@ -159,6 +152,9 @@ def _plan_page(
     form: PlanForm | None = None,
     error: SentenceError | None = None,
 ) -> HttpResponse:
+    """Show one plan, with its form for those who may change it. `form` is a filled-in
+    form with errors, if there is one.
+    """
     mailbox = _get_visible_mailbox_or_404(request, scope)
     plan = plans().filter(mailbox=mailbox).first()
     may_change = may_set(request.actor, mailbox)
@@ -176,6 +172,9 @@ def _plan_page(
         "in_words": _in_words(plan) if plan else ((), ()),
     }
     return answer(request, "policy/review_plan.html", context, error)
+
+
+review_plan = require_safe(_plan_page)
 
 
 @require_POST
