@@ -107,11 +107,11 @@ class DestinationForm(SentenceForm):
         """
         return self.channel.command_channel(self.cleaned_data["answers_channel"])
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> None:
         """Check the fields of the kind. Refuse settings that the kind cannot have, and
         a new destination to which nothing would be posted.
         """
-        values = super().clean() or self.cleaned_data
+        values = self.cleaned_data
         typed = {
             one.name: values.get(one.name, "")
             for one in self.channel.fields
@@ -140,7 +140,6 @@ class DestinationForm(SentenceForm):
         is_used = values.get("events") or witnesses or answers
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")
-        return values
 
     def settings(self) -> Settings:
         """Return the valid values, for a command."""

@@ -112,8 +112,8 @@ class BatchForm(SentenceForm):
             UUID(key) for key, _ in map(as_pair, data.getlist("read")) if key
         }
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         # If this is no number, `approvable` refuses it, with the right number in the
         # error.
         self.errors.pop("unread", None)
@@ -132,14 +132,13 @@ class BatchForm(SentenceForm):
         cleaned["reason"] = with_preset(outcome, preset, words, presets)
         if outcome in _MISSING and words_named(presets, outcome, preset) is None:
             self.add_error(None, CHANGED_MEANWHILE)
-            return cleaned
+            return
         if outcome in _MISSING and not cleaned["reason"]:
             self.add_error(None, _MISSING[outcome])
         if len(cleaned["reason"]) > MAX_REASON:
             self.add_error(None, f"Keep the reason under {MAX_REASON} characters.")
         if outcome and not self.ticked:
             self.add_error(None, "Tick at least one message to decide.")
-        return cleaned
 
 
 class UndoForm(LenientForm):

@@ -98,8 +98,8 @@ class VerdictForm(LaterForm):
         super().__init__(data)
         self.presets = presets
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         cleaned["thread_read"] = int(cleaned.get("thread_read") or 0)
         self.errors.pop("thread_read", None)
         outcome = cleaned.get("outcome")
@@ -119,7 +119,6 @@ class VerdictForm(LaterForm):
                 )
             elif not reason:
                 self.add_error("reason", _LACKING[outcome])
-        return cleaned
 
 
 class SettleForm(forms.Form):
@@ -266,10 +265,9 @@ class HighRiskForm(LaterForm):
             return "One entry below is missing or wrong."
         return "Some entries below are missing or wrong."
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         cleaned["later"] = self.choice_of(cleaned)
-        return cleaned
 
     def clean_risk_read(self) -> list[str]:
         read: list[str] = self.cleaned_data["risk_read"]

@@ -99,15 +99,14 @@ class SnoozeForm(SentenceForm):
         error_messages={"invalid": "Enter day and time as 2026-11-20 14:30."},
     )
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         if (
             cleaned.get("wait") == "time"
             and not cleaned.get("at")
             and "at" not in self.errors
         ):
             self.add_error("at", "Enter the day and time until which to snooze it.")
-        return cleaned
 
     def until(self, *, now: datetime, zone: ZoneInfo) -> datetime:
         """Return the time at which the snooze ends; a typed time is in this zone."""
@@ -137,8 +136,8 @@ class CommentForm(SentenceForm):
         super().__init__(data)
         self.presets = presets
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         saved = words_named(self.presets, Kind.COMMENT, cleaned.get("saved") or "")
         if saved is None:
             self.add_error(
@@ -150,7 +149,6 @@ class CommentForm(SentenceForm):
             self.add_error("text", "Write something first.")
         if len(text) > MAX_COMMENT:
             self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
-        return cleaned
 
 
 class NameForm(LenientForm):
@@ -441,8 +439,8 @@ class EditForm(TextForm):
             )
         return subject
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         if (
             cleaned.get("do") == "suggest"
             and not cleaned.get("note")
@@ -452,7 +450,6 @@ class EditForm(TextForm):
                 "note",
                 "Say what should change: the agent gets these words with your text.",
             )
-        return cleaned
 
 
 @require_get_or_post

@@ -123,15 +123,14 @@ class PlaygroundForm(SentenceForm):
             *choices_by_pk(mailboxes).items(),
         ]
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         if self.errors or cleaned["message"]:
-            return cleaned
+            return
         if not any(cleaned[name] for name in ("to", "subject", "text", "attached")):
             self.add_error("message", "Name a message, or write one below.")
         elif not cleaned["mailbox"]:
             self.add_error("mailbox", "Choose the mailbox that it would be sent from.")
-        return cleaned
 
 
 @require_get_or_post

@@ -398,8 +398,8 @@ class RuleForm(SentenceForm):
             )
         return amount
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         has_amount = cleaned.get("amount") is not None or "amount" in self.errors
         if cleaned.get("currency") and not has_amount:
             self.add_error(
@@ -429,7 +429,6 @@ class RuleForm(SentenceForm):
                     "approvals_0",
                     "Ask for something: more than one approval, a group, or one of the points below.",
                 )
-        return cleaned
 
     def rule(self, *, rule_id: str) -> PolicyRule:
         """Return the rule that was typed. Raises RuleError if it is no valid rule."""

@@ -67,13 +67,12 @@ class RuleForm(SentenceForm):
     )
     as_published = forms.BooleanField(required=False)
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         if cleaned.get("as_published"):
             self.errors.pop("points", None)
         elif cleaned.get("points") is None and "points" not in self.errors:
             self.add_error("points", _RULE_POINTS)
-        return cleaned
 
     def wanted(self) -> int | None:
         """Return the points; None for the published ones."""

@@ -113,9 +113,9 @@ class EvidenceForm(SentenceForm):
         required=False, error_messages={"empty": "The file is empty."}
     )
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> None:
         """Refuse a form without text and file, and a file that is too large."""
-        cleaned = super().clean() or {}
+        cleaned = self.cleaned_data
         file = cleaned.get("file")
         if file and file.size > MOST_UPLOADED:
             raise forms.ValidationError(_TOO_LARGE)
@@ -123,7 +123,6 @@ class EvidenceForm(SentenceForm):
             raise forms.ValidationError(
                 "Paste a checkpoint or a proof, or choose a file."
             )
-        return cleaned
 
     def content(self) -> bytes:
         """Return the bytes of the file, or else of the pasted text."""

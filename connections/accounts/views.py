@@ -82,8 +82,8 @@ class AddConnectionForm(SentenceForm):
     admin_key = SecretField(required=False)
     agent_key = SecretField(required=False)
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         place_chosen = cleaned.get("place", "")
         url_by_place = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}
         url = url_by_place.get(place_chosen, cleaned.get("address", "")).rstrip("/")
@@ -105,7 +105,6 @@ class AddConnectionForm(SentenceForm):
                 None,
                 "The same key was entered twice. Enter a different one in each field.",
             )
-        return cleaned
 
     def keys_of(self, cleaned: dict[str, Any]) -> dict[str, str]:
         """Return the typed keys by slot; empty for slots without a key."""

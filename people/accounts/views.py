@@ -81,8 +81,8 @@ class AwayForm(SentenceForm):
     away_first = forms.DateField(required=False, error_messages={"invalid": _INVALID})
     away_last = forms.DateField(required=False, error_messages={"invalid": _INVALID})
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         first = cleaned.get("away_first")
         last = cleaned.get("away_last")
         if not self.errors and (first is None) != (last is None):
@@ -93,7 +93,6 @@ class AwayForm(SentenceForm):
         elif first and last and (first.year < 2000 or last.year > 2199):
             # PostgreSQL could store a time that Python cannot read again.
             self.add_error("away_first", "Enter days between 2000 and 2199.")
-        return cleaned
 
 
 class PasswordForm(NewPasswordForm):
@@ -109,12 +108,11 @@ class PasswordForm(NewPasswordForm):
             raise forms.ValidationError("This is not your current password.")
         return old
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        if cleaned.get("password", "") == cleaned.get("old"):
+    def clean(self) -> None:
+        super().clean()
+        if self.cleaned_data.get("password", "") == self.cleaned_data.get("old"):
             sentence = "This is your current password. Choose another one."
             self.add_error("password", sentence)
-        return cleaned
 
 
 class DiscordAccountForm(forms.Form):

@@ -157,12 +157,11 @@ class NewPasswordForm(PersonForm):
         validate_password(password, self.person)
         return password
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         again = cleaned.get("password_again")
         if again is not None and cleaned.get("password", again) != again:
             self.add_error("password_again", "The two passwords are not the same.")
-        return cleaned
 
 
 def is_recently_authenticated(request: HttpRequest) -> bool:

@@ -99,10 +99,10 @@ class ChangeForm(SentenceForm):
             )
         return text
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         if self.errors:
-            return cleaned
+            return
         cleaned["csv"] = cleaned["csv"] or cleaned["file"]
         field = "file" if cleaned["csv"] else "lines"
         try:
@@ -110,7 +110,7 @@ class ChangeForm(SentenceForm):
                 self.put, self.problems = read_file(cleaned["csv"], people=_owners())
         except ValueError as error:
             self.add_error("file", str(error))
-            return cleaned
+            return
         if cleaned["whole"] and self.problems:
             line, sentence = self.problems[0]
             self.add_error(
@@ -129,7 +129,6 @@ class ChangeForm(SentenceForm):
             self.add_error(field, f"Enter at most {MAX_LINES:,} at a time.")
         if not (self.put or cleaned["remove"] or cleaned["mode"]):
             self.add_error(field, "Enter at least one valid address or domain.")
-        return cleaned
 
     def wanted(self, at: Allowlist) -> Change:
         """Return the change of this list that was filled in. A file that replaces the

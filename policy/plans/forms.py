@@ -102,15 +102,14 @@ class CalendarForm(SentenceForm):
             raise forms.ValidationError(f"At most {MAX_HOLIDAYS} holidays.")
         return holidays
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         weekly = [cleaned.get(f"day-{number}", []) for number in range(7)]
         if not any(weekly) and not self.errors:
             self.add_error(
                 "day-0", "A calendar needs working hours on at least one day."
             )
         cleaned["weekly"] = weekly
-        return cleaned
 
     def wanted(self) -> dict[str, Any]:
         """Return the arguments for `save_calendar`."""
@@ -177,8 +176,8 @@ class StepForm(SentenceForm):
         self.number = number
         self.fields["whom"].choices = [("", "No step"), *whom]  # type: ignore[attr-defined]
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         if cleaned.get("act") == LadderStep.Act.ASSIGN and cleaned.get("whom") in (
             "destinations",
             "holder",
@@ -187,7 +186,6 @@ class StepForm(SentenceForm):
             self.add_error(
                 "whom", f"a message can be assigned to people, not to {whom}."
             )
-        return cleaned
 
     def wanted(self) -> WantedStep:
         """Return the step as it was filled in."""
@@ -265,8 +263,8 @@ class PlanForm(SentenceForm):
             for risk, words in RISKS.items()
         ]
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+    def clean(self) -> None:
+        cleaned = self.cleaned_data
         cleaned["targets"] = {
             risk: [cleaned.get(name) for name in _targets(risk)] for risk in RISKS
         }
@@ -288,7 +286,6 @@ class PlanForm(SentenceForm):
                 )
             elif not cleaned["assigns_in_turn"]:
                 self.add_error(None, "Set a target, or assign messages in turn.")
-        return cleaned
 
     def wanted(self) -> dict[str, Any]:
         """Return the arguments for `save_plan`."""
