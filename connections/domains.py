@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
+from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
     SentenceForm,
@@ -30,7 +31,6 @@ from connections.changes import (
 )
 from connections.errors import ChangeRefused
 from connections.pages import (
-    CHANGE_ERRORS,
     accounts_page,
     get_visible_connection_or_404,
     refused,
@@ -230,7 +230,7 @@ def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
             return refused(request, _LIST, connection)
         try:
             notice = view(request, connection, **rest)
-        except CHANGE_ERRORS as error:
+        except SentenceError as error:
             return _list_page(request, typed_for=connection_id, failed=error)
         return redirect_with_notice(request, notice, "domains")
 

@@ -24,14 +24,8 @@ from common.pages import (
     redirect_with_notice,
 )
 from connections.changes import is_admin
-from connections.errors import (
-    ChangeNotOffered,
-    ChangeRefused,
-    ChangeUnknown,
-    CodeWanted,
-    ConnectionNotChanged,
-)
-from mirror.errors import ActNotAllowed, DeskError
+from connections.errors import ChangeNotOffered, CodeWanted
+from mirror.errors import DeskError
 from mirror.models import Connection, Mailbox
 
 _DAY = 24 * 3600
@@ -39,17 +33,6 @@ _DAY = 24 * 3600
 
 class SentTwice(DeskError):
     """The form was sent before. The key or secret that it made was shown then."""
-
-
-# The errors of a change that a page shows to the admin.
-CHANGE_ERRORS = (
-    ActNotAllowed,
-    ChangeRefused,
-    ChangeUnknown,
-    ConnectionNotChanged,
-    FormInvalid,
-    SentTwice,
-)
 
 
 class ApprovalCodeForm(SentenceForm):
@@ -140,7 +123,7 @@ def accounts_page(
         if connection.admin_key:
             try:
                 rows = read(connection, actor=request.actor)
-            except CHANGE_ERRORS as error:
+            except SentenceError as error:
                 failure = error.sentence
         accounts.append(
             {"connection": connection, "error": failure, **shown(connection, rows)}
@@ -176,14 +159,14 @@ def of_account(
                 return refused(request, template, connection)
             try:
                 target = read(connection, rest.pop(named), actor=request.actor)
-            except CHANGE_ERRORS as error:
+            except SentenceError as error:
                 response = list_page(request, failed=error)
                 if isinstance(error, ChangeNotOffered):
                     response.status_code = 404
                 return response
             try:
                 outcome = view(request, connection, target, **rest)
-            except CHANGE_ERRORS as error:
+            except SentenceError as error:
                 return page(request, connection, target, failed=error)
             if isinstance(outcome, HttpResponse):
                 return outcome

@@ -43,7 +43,6 @@ from connections.accounts.views import (
 from connections.changes import is_admin
 from connections.errors import ConnectionNotChanged
 from connections.pages import (
-    CHANGE_ERRORS,
     ApprovalCodeForm,
     answer,
     get_visible_connection_or_404,
@@ -145,7 +144,7 @@ def _changes(section: str) -> Callable[[ChangeView], View]:
             connection = get_visible_connection_or_404(request, connection_id)
             try:
                 outcome = view(request, connection, **rest)
-            except CHANGE_ERRORS as error:
+            except SentenceError as error:
                 return _connection_page(
                     request, connection, section=section.format(**rest), failed=error
                 )

@@ -36,7 +36,6 @@ from connections.keys.commands import (
     set_owner,
 )
 from connections.pages import (
-    CHANGE_ERRORS,
     ApprovalCodeForm,
     accounts_page,
     answer,
@@ -178,7 +177,7 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
                 "owner": wanted["owner"],
             }
             return render(request, "connections/api_key_made.html", context)
-        except CHANGE_ERRORS as error:
+        except SentenceError as error:
             failed = error
     context = {"connection": connection, "form": form, "ticket": new_ticket()}
     return answer(request, "connections/api_key_add.html", context, failed=failed)
@@ -284,7 +283,7 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
             actor=request.actor,
             mailbox=flood.mailbox_id,
         )
-    except CHANGE_ERRORS as error:
+    except SentenceError as error:
         context = {"flood": flood, "name": name}
         return answer(
             request, "connections/api_key_not_paused.html", context, failed=error
@@ -305,7 +304,7 @@ def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
     code = request.POST.get("approval_code", "").strip()[:40]
     try:
         revoke_key(connection=connection, key=key, actor=request.actor, code=code)
-    except CHANGE_ERRORS as error:
+    except SentenceError as error:
         return answer(request, template, context, failed=error)
     notice = f"{key.label} is revoked. MultiMail refuses it from now on."
     return redirect_with_notice(request, notice, "api-keys")

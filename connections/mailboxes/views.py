@@ -46,7 +46,6 @@ from connections.mailboxes.forms import (
     SettingsForm,
 )
 from connections.pages import (
-    CHANGE_ERRORS,
     administered_connections,
     answer,
     get_visible_mailbox_or_404,
@@ -167,7 +166,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
             wanted=form.wanted(),
             code=wanted["approval_code"],
         )
-    except CHANGE_ERRORS as error:
+    except SentenceError as error:
         return answer(request, template, context, failed=error)
     notice = f"{created} was created. Its mode is {_mode_words(created)}."
     if wanted["allow_looser_per_call"]:
@@ -176,7 +175,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
             change_mailbox(
                 mailbox=created, actor=actor, changes={"allow_looser_per_call": True}
             )
-        except CHANGE_ERRORS as error:
+        except SentenceError as error:
             notice += f" A call may not loosen it yet. {error.sentence}"
     return redirect_with_notice(request, notice, "mailbox", mailbox_id=created.pk)
 
@@ -294,7 +293,7 @@ def loosen_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse | str:
         loosened = loosen(
             mailbox=mailbox, actor=request.actor, target=target, code=code
         )
-    except CHANGE_ERRORS as error:
+    except SentenceError as error:
         return _loosen_page(request, mailbox, target, failed=error)
     return f"{mailbox} is looser now: {_mode_words(loosened)}. This was logged."
 
@@ -339,7 +338,7 @@ def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     try:
         code = cleaned(DeleteForm(request.POST, mailbox=mailbox))["approval_code"]
         delete_mailbox(mailbox=mailbox, actor=request.actor, code=code)
-    except CHANGE_ERRORS as error:
+    except SentenceError as error:
         context["typed"] = request.POST
         return answer(request, template, context, failed=error)
     notice = f"{mailbox} is deleted at MultiMail. Its history stays here."
@@ -374,7 +373,7 @@ def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
     try:
         chosen = cleaned(MinimumForm(request.POST))["minimum"]
         set_minimum(actor=request.actor, mode="" if chosen == ANY else chosen)
-    except CHANGE_ERRORS as error:
+    except SentenceError as error:
         return _minimum_page(request, failed=error)
     notice = "Mailboxes can have any mode."
     if mode := mode_named(chosen):

@@ -24,7 +24,6 @@ from common.pages import (
 )
 from connections.changes import is_admin
 from connections.pages import (
-    CHANGE_ERRORS,
     ApprovalCodeForm,
     accounts_page,
     answer,
@@ -182,7 +181,7 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
             )
             context = {"connection": connection, "made": created, "is_new": True}
             return render(request, "connections/webhook_made.html", context)
-        except CHANGE_ERRORS as error:
+        except SentenceError as error:
             failed = error
     context = {
         "connection": connection,
@@ -209,7 +208,7 @@ def _webhook_page(
         deliveries, following = read_deliveries(
             connection, actor=request.actor, webhook=webhook, cursor=cursor
         )
-    except CHANGE_ERRORS as unread:
+    except SentenceError as unread:
         log_error = unread.sentence
     context = {
         "connection": connection,
@@ -284,7 +283,7 @@ def delete(
         if webhook.is_ours:
             cleaned(DeleteOwnForm(request.POST))
         delete_webhook(connection=connection, webhook=webhook, actor=request.actor)
-    except CHANGE_ERRORS as error:
+    except SentenceError as error:
         return answer(request, template, context, failed=error)
     return redirect_with_notice(
         request, "The webhook is deleted. Its receiver gets no more events.", "webhooks"
