@@ -22,9 +22,10 @@ from approvals.errors import InvalidInput
 from approvals.models import UsualTexts
 from audit.recording import record
 from common.actors import Actor
-from common.pages import DeskRequest, answer, first_or_404, redirect_with_notice
+from common.errors import SentenceError
+from common.pages import DeskRequest, answer, changes, first_or_404
 from common.tables import table_rows
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
@@ -273,41 +274,6 @@ _ABOUT = {
 }
 
 
-@require_safe
-def usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpResponse:
-    """Show the texts of one kind to whoever sees the mailbox, with the form for its
-    admins.
-    """
-    return _page(
-        request, _get_visible_mailbox_or_404(request, mailbox_id, text_kind), text_kind
-    )
-
-
-@require_POST
-def save_usual_texts(
-    request: DeskRequest, mailbox_id: int, text_kind: str
-) -> HttpResponse:
-    """Store what an admin wrote, or restore the usual ones."""
-    actor = request.actor
-    mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
-    restores = request.POST.get("restore")
-    rows = typed_rows(request.POST)
-    texts = None
-    try:
-        check_may_set(actor, mailbox)
-        if not restores:
-            texts = texts_in(rows, may_be_empty=text_kind == Kind.COMMENT)
-        set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=actor)
-    except (ActNotAllowed, InvalidInput) as error:
-        return _page(request, mailbox, text_kind, rows, error)
-    notice = "Saved. They are offered from now on."
-    if restores:
-        notice = "The default reasons are restored."
-    return redirect_with_notice(
-        request, notice, "usual-texts", mailbox_id=mailbox.pk, text_kind=text_kind
-    )
-
-
 def _get_visible_mailbox_or_404(
     request: DeskRequest, mailbox_id: int, kind: str
 ) -> Mailbox:
@@ -321,19 +287,24 @@ def _get_visible_mailbox_or_404(
 
 def _page(
     request: DeskRequest,
-    mailbox: Mailbox,
-    kind: str,
-    rows: Sequence[TextRow] = (),
-    error: DeskError | None = None,
+    mailbox_id: int,
+    text_kind: str,
+    *,
+    error: SentenceError | None = None,
 ) -> HttpResponse:
+    """Show the texts of one kind to whoever sees the mailbox, with the form for its
+    admins.
+    """
+    mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
+    kind = Kind(text_kind)
     presets = presets_of(mailbox.pk)[kind]
     context: dict[str, Any] = {
         "box": mailbox,
-        "kind": Kind(kind),
+        "kind": kind,
         "kinds": list(Kind),
-        "about": _ABOUT[Kind(kind)],
+        "about": _ABOUT[kind],
         "presets": presets,
-        "rows": rows or rows_of(presets),
+        "rows": typed_rows(request.POST) if error else rows_of(presets),
         "may_change": mailbox.is_administered_by(request.actor),
         "has_own": tuple(presets) != tuple(BUILT_IN[kind]),
         "is_comment": kind == Kind.COMMENT,
@@ -342,3 +313,22 @@ def _page(
         "max_words": MAX_WORDS,
     }
     return answer(request, "approvals/usual_texts.html", context, error)
+
+
+usual_texts = require_safe(_page)
+
+
+@require_POST
+@changes(_page, to="usual-texts", is_same=True)
+def save_usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> str:
+    """Store what an admin wrote, or restore the usual ones."""
+    mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
+    check_may_set(request.actor, mailbox)
+    texts = None
+    if not request.POST.get("restore"):
+        may_be_empty = text_kind == Kind.COMMENT
+        texts = texts_in(typed_rows(request.POST), may_be_empty=may_be_empty)
+    set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=request.actor)
+    if texts is None:
+        return "The default reasons are restored."
+    return "Saved. They are offered from now on."
