@@ -362,27 +362,8 @@ class MinimumForm(SentenceForm):
     )
 
 
-@require_POST
-@reauthenticated
-def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
-    """Set the minimum. A lower one waits for a second admin if the organisation wants
-    that.
-    """
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
-    try:
-        chosen = cleaned(MinimumForm(request.POST))["minimum"]
-        set_minimum(actor=request.actor, mode="" if chosen == ANY else chosen)
-    except SentenceError as error:
-        return _minimum_page(request, failed=error)
-    notice = "Mailboxes can have any mode."
-    if mode := mode_named(chosen):
-        notice = f"No mailbox can be set below {mode.words}."
-    return redirect_with_notice(request, notice, "oversight-minimum")
-
-
 def _minimum_page(
-    request: DeskRequest, *, failed: SentenceError | None = None
+    request: DeskRequest, *, error: SentenceError | None = None
 ) -> HttpResponse:
     """Show the organisation's minimum oversight mode, with the form to change it."""
     if not request.actor.looks_after_people:
@@ -403,7 +384,23 @@ def _minimum_page(
         "gateways": gate_minimums(connections.order_by("name"), minimum),
         "may_set": request.actor.is_admin_of_all,
     }
-    return answer(request, "connections/oversight_minimum.html", context, failed=failed)
+    return answer(request, "connections/oversight_minimum.html", context, failed=error)
 
 
 oversight_minimum = require_safe(_minimum_page)
+
+
+@require_POST
+@reauthenticated
+@changes(_minimum_page, to="oversight-minimum")
+def set_oversight_minimum(request: DeskRequest) -> str:
+    """Set the minimum. A lower one waits for a second admin if the organisation wants
+    that.
+    """
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    chosen = cleaned(MinimumForm(request.POST))["minimum"]
+    set_minimum(actor=request.actor, mode="" if chosen == ANY else chosen)
+    if mode := mode_named(chosen):
+        return f"No mailbox can be set below {mode.words}."
+    return "Mailboxes can have any mode."
