@@ -8,8 +8,11 @@ import struct
 import zipfile
 import zlib
 
-from demo.messages.files import small_pdf
+from demo.messages.message import ATTACHMENTS
 
+# The attachments of the demo that tests attach as well.
+INVOICE_PDF = (ATTACHMENTS / "invoice.pdf").read_bytes()
+RETURN_LABEL = (ATTACHMENTS / "label.png").read_bytes()
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 MAIN = "http://schemas.openxmlformats.org/{}/2006/main"
 WORD = MAIN.format("wordprocessingml")
@@ -253,6 +256,6 @@ def locked_pdf():
         b"00" * 32,
         b"11" * 32,
     )
-    return small_pdf(("Secret",)).replace(
+    return INVOICE_PDF.replace(
         b"/Root 1 0 R", b"/Root 1 0 R /ID [<aa><aa>] /Encrypt " + key
     )

@@ -38,7 +38,6 @@ from approvals.operations.items import grouped
 from audit.models import SavedSearch
 from common.actors import Role, operator
 from common.encryption import encrypt
-from demo.messages.files import INVOICE_PDF
 from mirror.models import (
     AttachedFile,
     Mailbox,
@@ -85,6 +84,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide
 from tests.ledger import seal_here
+from tests.office_files import INVOICE_PDF
 from tests.permission_table import addresses
 from tests.signing import give_app
 

@@ -9,7 +9,7 @@ name: invoice
 to: billing@acme-corp.example
 subject: Invoice $invoice for $month
 why: Monthly billing run.
-attach: invoice.pdf INVOICE_PDF application/pdf
+attach: invoice.pdf invoice.pdf application/pdf
 
 Dear Sir or Madam,
 
@@ -69,7 +69,7 @@ to: lee@fabrikam.example
 cc: legal@fabrikam.example
 subject: Re: contract draft, section 4
 why: Counsel cleared draft 3 for sending.
-attach: msa-draft-3.pdf DRAFT_PDF application/pdf
+attach: msa-draft-3.pdf draft.pdf application/pdf
 
 Dear Lee,
 

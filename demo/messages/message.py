@@ -11,11 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email import message_from_string
+from pathlib import Path
 from string import Template
 
 from common.demo import SUPPORT
 from common.tables import table_rows
-from demo.messages import files
+
+# The files that messages attach. Two are not what they look like: not-a-program.txt
+# begins as programs for Windows do, so the desk takes it for one; and not-a-pdf.html, a
+# page that asks for a password, is attached with the name and type of a PDF.
+ATTACHMENTS = Path(__file__).parent / "attachments"
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def read_messages(
     """Return the messages that a text holds in the form of mail: fields, an empty line,
     and the body. Each begins with its name.
 
-    A field `attach` has the name, the constant in `files` and the type of an
+    A field `attach` has the name, the file in ATTACHMENTS and the type of an
     attachment. `questions` are by the names of the messages that answer them.
     """
     messages = []
@@ -147,8 +152,8 @@ def read_messages(
                 cc=fields.get("cc", ""),
                 bcc=fields.get("bcc", ""),
                 attachments=tuple(
-                    Attachment(name, getattr(files, constant), content_type)
-                    for name, constant, content_type in attached
+                    Attachment(name, (ATTACHMENTS / file).read_bytes(), content_type)
+                    for name, file, content_type in attached
                 ),
                 origin=_ORIGINS.get(fields.get("origin", "")),
                 question=(questions or {}).get(fields["name"]),

@@ -93,7 +93,7 @@ name: program
 to: k.osei@treyresearch.example
 subject: The report for $month
 why: Monthly report, file taken from the shared folder.
-attach: report.pdf.exe NOT_A_PROGRAM application/pdf
+attach: report.pdf.exe not-a-program.txt application/pdf
 
 Dear Kofi,
 
@@ -106,7 +106,7 @@ name: lying-pdf
 to: ops@contoso.example
 subject: Your statement for $month
 why: Statement asked for by phone, file taken from the shared folder.
-attach: statement.pdf NOT_A_PDF application/pdf
+attach: statement.pdf not-a-pdf.html application/pdf
 
 Hello,
 
@@ -139,8 +139,8 @@ name: turned-name
 to: finance@woodgrove.example
 subject: Corrected invoice $invoice
 why: Correction of the address on invoice $invoice.
-attach: invoice_\u202efdp.exe NOT_A_PROGRAM application/octet-stream
-attach: invoice-$invoice.pdf INVOICE_PDF application/pdf
+attach: invoice_\u202efdp.exe not-a-program.txt application/octet-stream
+attach: invoice-$invoice.pdf invoice.pdf application/pdf
 
 Dear colleagues,
 

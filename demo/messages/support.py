@@ -30,8 +30,8 @@ name: return-label
 to: dana@northwind.example
 subject: Re: two broken mugs
 why: Return agreed under the terms of sale; label made by the carrier.
-attach: label.png RETURN_LABEL image/png
-attach: how-to-return.txt HOW_TO_RETURN text/plain
+attach: label.png label.png image/png
+attach: how-to-return.txt how-to-return.txt text/plain
 
 Hi Dana,
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from demo.messages.files import INVOICE_PDF, RETURN_LABEL
 from tests.desk import TIMEOUT, some_words
-from tests.office_files import locked_pdf, pdf_of, workbook
+from tests.office_files import INVOICE_PDF, RETURN_LABEL, locked_pdf, pdf_of, workbook
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 

@@ -33,7 +33,6 @@ from approvals.models import Decision, Review, Verdict
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
-from demo.messages.files import RETURN_LABEL
 from mirror.models import Message
 from people.models import Grant
 from tests.factories import (
@@ -46,6 +45,7 @@ from tests.factories import (
 from tests.integration import deciding
 from tests.integration.test_queue_list import make
 from tests.integration.test_several_approvals import put_in_force
+from tests.office_files import RETURN_LABEL
 
 HIGH = {
     "markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"

@@ -21,7 +21,6 @@ from approvals.models import Verdict
 from approvals.tasks import sweep
 from audit.models import Entry
 from common.time_zones import somebodys_time
-from demo.messages.files import INVOICE_PDF, RETURN_LABEL
 from mirror.attachments import fetch, parsed
 from mirror.attachments.file_types import SENTENCES, Refused
 from mirror.attachments.parsed import detect_file
@@ -36,6 +35,7 @@ from tests.factories import change_row, make_message, rolled_back
 from tests.integration.deciding import decide, make_due
 from tests.ledger import latest_details
 from tests.markup import HTMX, compact
+from tests.office_files import INVOICE_PDF, RETURN_LABEL
 
 PIXEL = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
