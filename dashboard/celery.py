@@ -124,6 +124,7 @@ audit.tasks.forget_details | 3600 | sync | dashboard
 alerts.tasks.sweep | 5 | alerts | dashboard
 alerts.tasks.witness | 60 | alerts | dashboard
 gateway.tasks.sweep | 5 | gateway | gateway
+gateway.tasks.note_waiting | 60 | gateway | gateway
 """
 app.conf.beat_schedule = {
     job: {

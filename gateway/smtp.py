@@ -67,6 +67,17 @@ _PASSING = re.compile(
 _ENOUGH = re.compile(
     r"(?<![\d.])[45]\.5\.3(?![.\d])|too many recipients|per transaction", re.IGNORECASE
 )
+# Why a server does not take our mail, by the words of its reply, or of the error before
+# one; the first line that fits counts.
+_CAUSES = r"""
+blocked spam|unsolicited|reputation|authentication.level|black.?list|block.?list|\blisted|\bspf\b|dkim|dmarc
+quota quota|limit|\brate\b|exceed|throttl|too.many|daily|5\.4\.5
+sign_in \A53[0458]\b|auth|credential|password|log.?in|sign(?:ed)?.?in|relay|5\.7\.[89]\b
+sender sender|\bfrom\b|send.?as|not.owned|5\.1\.[78]\b
+blocked block|polic|denied|deny|banned|suspend|prohibit
+unreachable \A\w{1,40}:|too.slow
+other \A
+""".split()
 # Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
 # Seconds. A shorter failure (nobody listens, a refusal) costs little to repeat.
@@ -286,6 +297,13 @@ def _is_final(code: int, text: str, subject: re.Pattern[str], otherwise: bool) -
         return False
     enhanced = ENHANCED.search(text)
     return bool(subject.match(enhanced[0])) if enhanced else otherwise
+
+
+def cause_of(failure: HandoverFailed) -> str:
+    """Return why the server did not take the message (common/waiting_mail.py)."""
+    lines = zip(_CAUSES[::2], _CAUSES[1::2], strict=True)
+    text = str(failure)
+    return next(cause for cause, words in lines if re.search(words, text, re.I))
 
 
 def is_about_recipient(code: int, text: str) -> bool:

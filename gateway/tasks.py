@@ -55,3 +55,11 @@ def sweep() -> str:
     from gateway import sweeping
 
     return sweeping.sweep()
+
+
+@shared_task(base=AfterCommitTask)
+def note_waiting() -> str:
+    """Note for the desk which mail the mail server does not take."""
+    from gateway.messages import waiting
+
+    return f"{waiting.note_waiting()} causes"

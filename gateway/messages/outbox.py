@@ -157,6 +157,7 @@ def _attempt(email: Email) -> str:
             lease_until=None,
             data_attempted_at=None,
             last_error=str(error)[:2000],
+            cause=smtp.cause_of(error),
         )
         log.warning(
             "email put off",

@@ -156,15 +156,25 @@ class EmailQuerySet(models.QuerySet["Email"]):
                 setattr(email, name, value)
         return True
 
-    def in_outbox(self) -> Self:
-        """Emails that are due and unclaimed, or claimed by a worker that died before it
-        offered the message.
+    def scheduled(self) -> Self:
+        """Emails that are to be sent, now or at their time, and unclaimed, or claimed by
+        a worker that died before it offered the message.
 
         Without approved emails that hold_all or read_only blocks: no worker could send
         them.
         """
-        due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).unclaimed()
-        return due.filter(~_approved_but_blocked(), ~_closed())
+        scheduled = self.filter(status=Status.SCHEDULED).unclaimed()
+        return scheduled.filter(~_approved_but_blocked(), ~_closed())
+
+    def in_outbox(self) -> Self:
+        """Emails that a worker should send now."""
+        return self.scheduled().filter(due_at__lte=Now())
+
+    def waiting(self) -> Self:
+        """Live emails that are due, or wait for the next try because the mail server did
+        not take them; none that it may have, and none whose time has not come.
+        """
+        return self.scheduled().filter(sandbox=False).exclude(send_at__gt=Now())
 
     def lost(self) -> Self:
         """Emails whose worker died after it began to offer the message: nobody knows
@@ -441,6 +451,8 @@ class Email(UlidModel):
     data_attempted_at = models.DateTimeField(null=True)
     fate_unknown = models.BooleanField(default=False)
     last_error = models.TextField()
+    # Why the mail server did not take it, as a code (common/waiting_mail.py).
+    cause = models.CharField(max_length=12, default="", db_default="")
     sent_at = models.DateTimeField(null=True)
     delivered_at = models.DateTimeField(null=True)
     bounced_at = models.DateTimeField(null=True)

@@ -1,0 +1,33 @@
+"""Notes for the desk which mail waits because the mail server does not take it."""
+
+from django.core.cache import cache
+from django.db.models import Count, Max, Min
+from django.db.models.functions import Greatest, Now
+
+from common.grace import NOT_TAKEN_AFTER
+from common.waiting_mail import KEY, WaitingMail
+from gateway.models import Email
+
+# For so many seconds the note is kept while nothing runs: a week.
+_KEPT = 604_800
+
+
+def note_waiting() -> int:
+    """Note for each cause what has waited for a while. Returns the number of causes."""
+    # PostgreSQL's greatest of several times ignores those that are null.
+    waiting = Email.objects.waiting().annotate(
+        since_when=Greatest("created_at", "decided_at", "send_at")
+    )
+    causes = (
+        waiting.filter(since_when__lt=Now() - NOT_TAKEN_AFTER)
+        .values("cause")
+        .annotate(
+            number=Count("pk"),
+            since=Min("since_when"),
+            next_try=Min("due_at"),
+            oldest=Min("pk"),
+            answer=Max("last_error"),
+        )
+    )
+    cache.set(KEY, [WaitingMail(**row) for row in causes], _KEPT)
+    return len(causes)

@@ -1,0 +1,13 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("gateway", "0003_relay_id")]
+
+    operations = [
+        migrations.AddField(
+            model_name="email",
+            name="cause",
+            field=models.CharField(db_default="", default="", max_length=12),
+        ),
+    ]
