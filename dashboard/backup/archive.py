@@ -41,6 +41,16 @@ _VARIABLE = "BACKUP_PASSPHRASE"
 _COST = {"length": 32, "n": 2**17, "r": 8, "p": 1}
 # How many bytes are read at a time.
 _AT_ONCE = 1024 * 1024
+# What reading a file raises that is no backup, or a damaged one.
+_NO_BACKUP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class BackupError(Exception):
@@ -140,9 +150,10 @@ class Backup:
             self._manifest = self._archive.read(MANIFEST)
             self.manifest: dict[str, Any] = json.loads(self._manifest)
             version = int(self.manifest["format"])
+            self._files = dict(self.manifest.get("files", {}))
         except OSError as error:
             raise BackupError(f"{path} cannot be read: {error.strerror}.") from None
-        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError):
+        except _NO_BACKUP:
             raise BackupError(
                 f"{path} is not a complete backup: it was cut off, or is another file."
             ) from None
@@ -154,14 +165,14 @@ class Backup:
 
     def check(self) -> None:
         """Compare every file with its checksum in the manifest."""
-        for name, expected in self.manifest["files"].items():
+        for name, expected in self._files.items():
             digest = hashlib.sha256()
             try:
                 with self._archive.open(name) as file:
                     while data := file.read(_AT_ONCE):
                         digest.update(data)
                 is_whole = digest.hexdigest() == expected["sha256"]
-            except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError):
+            except (*_NO_BACKUP, OSError):
                 is_whole = False
             if not is_whole:
                 raise BackupError(
@@ -197,7 +208,7 @@ class Backup:
             raise BackupError(
                 f"The passphrase does not open the keys in {self.path}: it is wrong, or the keys were altered."
             ) from None
-        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
+        except _NO_BACKUP:
             raise BackupError(
                 f"{self.path} is damaged: its keys cannot be read."
             ) from None

@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
             passphrase=read_passphrase(is_new=False),
             environment=os.environ,
         )
-    except BackupError as error:
+    except (BackupError, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 the only output there is
         return 1
     return 0
