@@ -1,5 +1,5 @@
-"""The Django app of the site. When Django starts, it loads Celery and connects the
-receivers of live updates.
+"""The Django app of the site. When Django starts, it loads Celery, connects the
+receivers of live updates, and adds the checks of what the desk runs on.
 """
 
 from django.apps import AppConfig
@@ -16,6 +16,9 @@ class DashboardConfig(AppConfig):
         import dashboard.celery  # noqa: F401
 
         if settings.SERVE != "gateway":
+            from approvals.operations.attention import SOURCES
+            from dashboard.health.checks import examine
             from dashboard.live import hints
 
             hints.connect()
+            SOURCES.append(lambda actor: examine() if actor.is_admin_of_all else [])

@@ -48,13 +48,24 @@ def refuse_difference() -> None:
                 "secrets.env from its DATA_DIR or a backup. If the key is lost: ./run manage rotate_keys --lost. "
                 "Nothing was changed."
             )
-    for host in _others_alive():
-        for name in ours:
-            if not _agree(ours, host, name):
-                raise CommandError(
-                    f"{name} is another one than on the host {host.name}, which runs now. All hosts need the same. "
-                    "To change it, stop all of them first. Nothing was changed."
-                )
+    for name, host in differences():
+        raise CommandError(
+            f"{name} is another one than on the host {host.name}, which runs now. All hosts need the same. "
+            "To change it, stop all of them first. Nothing was changed."
+        )
+
+
+def differences() -> list[tuple[str, Host]]:
+    """Return each setting that another host that runs now does not share, with that
+    host.
+    """
+    ours = _settings()
+    return [
+        (name, host)
+        for host in _others_alive()
+        for name in ours
+        if not _agree(ours, host, name)
+    ]
 
 
 def join() -> None:

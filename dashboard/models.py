@@ -5,6 +5,9 @@ workers may send the jobs; and the hosts that run the desk (hosts.py).
 from django.db import models
 from django.db.models.functions import Now
 
+# The job of the row that a backup leaves.
+BACKUP = "backup"
+
 
 class Tick(models.Model):
     """One job in one period. Its row is unique, so that only one worker runs the

@@ -40,6 +40,8 @@ SEAL_FILE = Path(env_str("SEAL_FILE", DATA_DIR / "seals.jsonl"))
 # For how many days the ledger keeps names, subjects and addresses; 0 means for ever.
 AUDIT_DETAILS_DAYS = env_int("AUDIT_DETAILS_DAYS", 0)
 SERVE = env_choice("SERVE", "both", ("dashboard", "gateway", "both"))
+# How old the newest backup may be before an operator is told; 0 means any age.
+BACKUP_DAYS = env_int("BACKUP_DAYS", 7)
 # Whether the demo runs: 1 with its agent, quiet without the agent.
 DEMO = env_choice("DEMO", "0", ("0", "1", "quiet"))
 

@@ -87,6 +87,31 @@ below_minimum | Below the minimum | amber
 ledger | Ledger not sealed | amber
 ledger_stopped | Sealing stopped | rose
 ledger_broken | Ledger altered | rose
+guards | Ledger unprotected | rose
+stopped | Desk stopped | rose
+worker | No worker | rose
+parser | No parser | rose
+alerts | Alerts late | amber
+destination | Alerts switched off | rose
+redis | Redis | rose
+queue | Queue too long | amber
+disk | Disk | rose
+clock | Clock | rose
+postgresql | PostgreSQL too old | rose
+migrations | Other version of data | rose
+idle_session | Idle transaction | amber
+versions | Versions differ | amber
+settings | Settings differ | rose
+backup | Backup | amber
+kill_switch | Kill switch | rose
+policy | Policy | rose
+mail_sign_in | Mail not sent | rose
+mail_sender | Mail not sent | rose
+mail_blocked | Mail not sent | rose
+mail_quota | Mail not sent | rose
+mail_unreachable | Mail not sent | rose
+mail_other | Mail not sent | rose
+mail_untried | Mail not sent | rose
 """
     )
 }

@@ -6,7 +6,7 @@ Each item says what is stuck, since when and why, and has one safe action, offer
 to people who may take it. Nothing is changed here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from approvals.decisions.ruling import is_reviewer, may_handle, switch_stops
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement
 from approvals.operations.items import (
+    OPERATOR,
     REVIEWER,
     REVIEWER_OR_ADMIN,
     Act,
@@ -29,11 +30,11 @@ from approvals.operations.items import (
 )
 from approvals.reconcile.check_again import connections_to_read
 from audit.models import Check
-from audit.sealing import signing
-from audit.sealing.status import overdue, sealing_state
+from audit.sealing.status import sealing_state
 from common.actors import Actor, Role
 from common.counts import count_of
 from common.grace import STUCK_AFTER
+from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState
@@ -47,8 +48,6 @@ from policy.models import KillSwitch
 READ = 200
 # Seconds for which the number on the rail is cached.
 COUNT_SECONDS = 10
-# Who may act on items about the ledger, in words.
-OPERATOR = "whoever runs the desk"
 _UNREAD = "It cannot be decided until its content is fetched. Try again."
 
 
@@ -95,32 +94,48 @@ class _Viewer:
 ItemOf = Callable[[Any, _Viewer], AttentionItem]
 
 
-def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
+def attention_for(
+    actor: Actor, now: datetime, *, with_facts: bool = False
+) -> list[AttentionItem]:
     """Return the items that the actor may see: the most urgent kind first, and the
-    oldest of each kind first.
+    oldest of each kind first; then those of SOURCES. `with_facts` includes what needs no
+    person.
     """
     items: list[AttentionItem] = []
     viewer = _Viewer(actor, now)
     for rows, item_of in _stuck(viewer):
         items.extend(item_of(row, viewer) for row in rows[:READ])
-    if actor.sees_all():
-        # Late sealing is one item, however many ledger entries wait.
-        state = sealing_state(now)
-        if state.is_on and state.is_late and state.waits_since:
-            what = "The ledger is not sealed"
-            if state.last is not None:
-                what = "The newest ledger entries are not sealed"
-            items.append(
-                AttentionItem(
-                    "ledger_stopped" if state.is_stopped else "ledger",
-                    what,
-                    state.waits_since,
-                    state.why,
-                    state.advice,
-                    whose=OPERATOR,
-                )
-            )
-    return items
+    items += _others(actor)
+    return [one for one in items if with_facts or one.needs_action]
+
+
+def _sealing(actor: Actor) -> Iterator[AttentionItem]:
+    """Yield what is wrong with the seals. Late sealing is one item, however many ledger
+    entries wait.
+    """
+    state = sealing_state(clock()) if actor.sees_all() else None
+    if state and state.why:
+        what = "The ledger's seals are incomplete"
+        if state.is_on and state.is_late:
+            what = "The newest ledger entries are not sealed"
+        yield AttentionItem(
+            "ledger_stopped" if state.is_stopped else "ledger",
+            what,
+            state.waits_since,
+            state.why,
+            state.advice,
+            whose=OPERATOR,
+            needs_action=state.is_stopped or (state.is_on and state.is_late),
+        )
+
+
+# Functions that return items without rows. The site adds the one that checks what it
+# runs on: servers, disk, workers.
+SOURCES: list[Callable[[Actor], Iterable[AttentionItem]]] = [_sealing]
+
+
+def _others(actor: Actor) -> list[AttentionItem]:
+    return [one for source in SOURCES for one in source(actor)]
 
 
 def attention_count(actor: Actor) -> int:
@@ -128,17 +143,16 @@ def attention_count(actor: Actor) -> int:
     if not actor.scopes:
         return 0
     kinds = [rows for rows, _ in _stuck(_Viewer(actor, timezone.now()))]
-    if actor.sees_all() and signing.public_keys():
-        kinds.append(overdue(STUCK_AFTER))
     first, *others = (rows.order_by().values("pk") for rows in kinds)
-    return count_of(first.union(*others, all=True))
+    further = sum(one.needs_action for one in _others(actor))
+    return further + count_of(first.union(*others, all=True))
 
 
 def recent_attention_count(actor: Actor) -> int:
     """Return `attention_count` as it was up to COUNT_SECONDS ago, for the rail of every
     page: counting each time would take as long as a page does.
     """
-    key = f"stuck-{hash((actor.scopes, bool(signing.public_keys())))}"
+    key = f"stuck-{hash(actor.scopes)}"
     return int(
         caches["process"].get_or_set(key, lambda: attention_count(actor), COUNT_SECONDS)
         or 0
@@ -230,7 +244,6 @@ def _stalled(decision: Decision, viewer: _Viewer) -> AttentionItem:
 
 def _overdue(message: Message, viewer: _Viewer) -> AttentionItem:
     # A message that has expired but was not rejected.
-    assert message.expires_at is not None, "only a message with an expiry is overdue"
     return AttentionItem(
         "overdue",
         f"{named(message)} has expired but is not rejected",
@@ -299,12 +312,10 @@ def _lacking_minimum(connection: Connection, viewer: _Viewer) -> AttentionItem:
     """Return the item of a gateway at which the organisation's minimum oversight could
     not be set.
     """
-    set_at = viewer.minimum.minimum_set_at
-    assert set_at is not None, "nothing lacks a minimum that was never set"
     return AttentionItem(
         "below_minimum",
         f"The gateway of {connection} lacks the organisation's minimum oversight",
-        set_at,
+        viewer.minimum.minimum_set_at,
         connection.gate_minimum_error or "It could not be brought there yet.",
         "The desk keeps trying. Until then a key with enough rights can loosen a mailbox there by API.",
         Act("See the minimum", reverse("oversight-minimum"))
@@ -331,29 +342,29 @@ def _unfetchable(message: Message, viewer: _Viewer) -> AttentionItem:
 def _unread(message: Message, viewer: _Viewer) -> AttentionItem:
     # A message whose content has not arrived for too long.
     connection = message.connection
-    if message.read_after is not None:
-        mailbox = message.mailbox or connection
-        return AttentionItem(
-            "unread",
-            f"The content of {named(message)} of {mailbox} is not read yet",
-            message.held_at,
-            "MultiMail has returned it, but the parser ended over it or had no time for it.",
-            "The desk tries again by itself, with longer and longer pauses. You can try now.",
-            viewer.ask_again(message, "Try again"),
-            message,
-            several=f"messages of {mailbox} are not read yet",
-        )
-    return AttentionItem(
-        "unread",
-        f"The content of {named(message)} has not arrived yet",
-        message.held_at,
+    what = f"The content of {named(message)} has not arrived yet"
+    why = (
         connection.paused_because
         or connection.last_error
-        or f"{connection} has not returned it.",
-        _UNREAD,
+        or f"{connection} has not returned it."
+    )
+    advice = _UNREAD
+    several = f"contents of {connection} have not arrived yet"
+    if message.read_after is not None:
+        mailbox = message.mailbox or connection
+        what = f"The content of {named(message)} of {mailbox} is not read yet"
+        why = "MultiMail has returned it, but the parser ended over it or had no time for it."
+        advice = "The desk tries again by itself, with longer and longer pauses. You can try now."
+        several = f"messages of {mailbox} are not read yet"
+    return AttentionItem(
+        "unread",
+        what,
+        message.held_at,
+        why,
+        advice,
         viewer.ask_again(message, "Try again"),
         message,
-        several=f"contents of {connection} have not arrived yet",
+        several=several,
     )
 
 
@@ -364,7 +375,8 @@ def _not_taken(message: Message, viewer: _Viewer) -> AttentionItem:
         f"{named(message)} was approved, and the mail server does not take it",
         message.changed_at,
         f"The mail server of {message.connection} answered: {message.mail_error}",
-        "It is tried again for two days. Repair what the answer names: the sign-in, the sender, or the name in EHLO.",
+        "It is tried again for two days. Whoever runs the desk repairs what the answer names: the sign-in, the sender, "
+        "or the name in EHLO; then ./run manage send_again tries at once.",
         viewer.ask_again(message, "Compare with MultiMail"),
         message,
         several=f"messages of {message.connection} were approved, and the mail server does not take them",
@@ -433,12 +445,13 @@ def _unsigned(connection: Connection, viewer: _Viewer) -> AttentionItem:
     return AttentionItem(
         "unsigned",
         f"{number} webhook{'s' if number != 1 else ''} to {connection} had no valid signature in the last day",
-        connection.unsigned_since or viewer.now,
+        connection.unsigned_since,
         "They were refused, and nothing of them was stored.",
         "If MultiMail sent them, the desk has another signing secret than MultiMail: change it. If not, somebody "
         "knows the webhook's address. This ends a day after the last of them.",
         Act("See the webhook", address) if is_admin else None,
         whose="an admin",
+        number=number,
     )
 
 

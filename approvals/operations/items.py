@@ -13,6 +13,7 @@ from mirror.models import Message, WebhookEvent
 
 REVIEWER = "a reviewer of its mailbox"
 REVIEWER_OR_ADMIN = "a reviewer or an admin"
+OPERATOR = "whoever runs the desk"
 # How many items of one group a page lists.
 SHOWN = 50
 # The label of an action on a whole group, by its label on a single item.
@@ -37,8 +38,8 @@ class Act:
 
 @dataclass(frozen=True)
 class AttentionItem:
-    """One item: `what` is stuck, `since` when, `why`, and as `advice` what to do about
-    it. `act` is None if the person may not do it.
+    """One item: `what` is stuck, `since` when (None if that is not known), `why`, and as
+    `advice` what to do about it. `act` is None if the person may not do it.
 
     `several` follows the number of a group of such items: "contents of Acme have not
     come yet". An item without it is in no group.
@@ -46,7 +47,7 @@ class AttentionItem:
 
     kind: str
     what: str
-    since: datetime
+    since: datetime | None
     why: str
     advice: str
     act: Act | None = None
@@ -55,6 +56,10 @@ class AttentionItem:
     # Who may act, in words for those who may not.
     whose: str = REVIEWER_OR_ADMIN
     several: str = ""
+    # How many things it counts.
+    number: int = 1
+    # Whether somebody must act; otherwise only `doctor` shows it, for information.
+    needs_action: bool = True
 
     @property
     def cause(self) -> tuple[str, ...]:

@@ -6,9 +6,7 @@ result.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import models
-from django.db.models import Count, Min, Subquery
-from django.db.models.functions import Now
+from django.db.models import Count, Min
 
 from audit.models import Entry, Seal
 from audit.sealing import anchors, sealer, signing
@@ -102,9 +100,3 @@ def sealing_state(now: datetime) -> SealingState:
         why=why,
         advice=advice,
     )
-
-
-def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
-    """Return the oldest unsealed entry, if it has waited for longer than this."""
-    oldest = Entry.objects.after_seal(latest_seal()).values("pk")[:1]
-    return Entry.objects.filter(pk=Subquery(oldest), at__lt=Now() - longer_than)

@@ -10,7 +10,6 @@ from django.contrib.messages import get_messages
 from django.db.models.query import QuerySet
 from django.utils.functional import SimpleLazyObject
 
-from alerts.destinations.commands import may_manage
 from alerts.models import Destination
 from approvals.collaboration import count_asked_of
 from approvals.desk_messages import desk_messages
@@ -66,7 +65,6 @@ def desk(request: DeskRequest) -> dict[str, Any]:
         "desk_silence": SimpleLazyObject(silent_jobs),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
-        "desk_alerting": SimpleLazyObject(lambda: may_manage(actor)),
         "desk_notices": SimpleLazyObject(
             lambda: [one for one in get_messages(request) if "desk" in one.tags]
         ),

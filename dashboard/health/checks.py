@@ -1,7 +1,8 @@
-"""Checks PostgreSQL, Redis, the disk, the clock and the background jobs, for `doctor`,
-readiness and the pages. Each finding is a sentence for an operator.
+"""Checks what the desk runs on: PostgreSQL, Redis, the disk, clocks, hosts, backups, mail
+that waits, and background jobs. `doctor`, the page Needs attention and the metrics list
+what is wrong; readiness uses some of the checks.
 
-Nothing here prints, and no finding contains a secret.
+Nothing here prints, and no item contains a secret.
 """
 
 import os
@@ -9,27 +10,37 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import redis
 from django.conf import settings
+from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Max
+from django.db.models import Count, Max, Min
 from django.db.models.functions import Now
 
+from alerts.models import Delivery, Destination
+from approvals.operations.items import OPERATOR, Act, AttentionItem
 from audit.guards import APPEND_ONLY, TRIGGERS
+from audit.models import Entry
 from common.disk import is_full
 from common.grace import START, STUCK_AFTER
 from common.postgres import clock, idle_sessions, ping, table_guards
-from dashboard.models import Tick
+from common.tables import table_rows
+from common.waiting_mail import KEY, WaitingMail
+from dashboard import hosts
+from dashboard.models import BACKUP, Tick
 from launcher import data_folder
 from launcher.servers import OF_A_COMMAND
+from mirror.models import Connection
+from policy.models import KillSwitch
+from policy.rules.names import problems_now
+from policy.rules.rules import RuleError
 
 # As PostgreSQL reports its version: 15.0.
 OLDEST_POSTGRESQL = 150_000
@@ -50,16 +61,46 @@ _FEW = 3
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that an operator should know: a sentence, and what to do about it."""
+def examine() -> list[AttentionItem]:
+    """Return what is wrong, and what is good to know. Without PostgreSQL only the rest
+    is checked.
+    """
+    items = [*_disk(), *_proxy(), *_redis_server()]
+    if reason := database_error():
+        return [
+            item(
+                "database",
+                f"PostgreSQL is not responding: {reason}",
+                "Nothing is received or decided until it is back. Other problems cannot be checked.",
+            ),
+            *items,
+        ]
+    items += _postgresql()
+    # With other tables than this version's, nothing else can be read.
+    if all(one.kind != "migrations" for one in items):
+        for check in (_hosts, _backups, _mail, _policy, _alerts, _workers):
+            items += check()
+    return items
 
-    sentence: str
-    advice: str = ""
-    # Whether somebody must act; otherwise it is only for information.
-    needs_action: bool = True
-    # Whether the desk could not be checked because of it.
-    prevents_checks: bool = False
+
+def item(
+    kind: str,
+    what: str,
+    advice: str,
+    why: str = "",
+    *,
+    since: datetime | None = None,
+    page: str = "",
+    **facts: Any,
+) -> AttentionItem:
+    """Return an item for whoever runs the desk; on `page` it can be resolved."""
+    act = Act("See the page", page) if page else None
+    return AttentionItem(kind, what, since, why, advice, act, whose=OPERATOR, **facts)
+
+
+def fact(what: str, advice: str = "", page: str = "") -> AttentionItem:
+    """Return what is good to know and needs no person."""
+    return item("fact", what, advice, page=page, needs_action=False)
 
 
 def is_desk_stopped() -> bool:
@@ -114,8 +155,7 @@ def parser_answers() -> bool:
     return address.parent.name != OF_A_COMMAND
 
 
-def examine_redis(facts: list[str]) -> Iterator[Finding]:
-    """Yield what is wrong with Redis, and append a line about it to `facts`."""
+def _redis_server() -> Iterator[AttentionItem]:
     try:
         info: dict[str, Any] = _redis().info()
         lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}
@@ -123,113 +163,262 @@ def examine_redis(facts: list[str]) -> Iterator[Finding]:
         why = _first_line(
             error, _redis().connection_pool.connection_kwargs.get("password")
         )
-        yield Finding(
+        yield item(
+            "redis",
             f"Redis is not responding: {why}",
             "No work is lost, but it starts seconds later and open pages poll. Start Redis, or set REDIS_URL.",
         )
         return
     policy = info.get("maxmemory_policy")
     if policy != "noeviction":
-        yield Finding(
-            f"Redis discards data when it is full (maxmemory-policy {policy}).",
+        yield fact(
+            f"Redis discards data when it is full (maxmemory-policy {policy})",
             "Set maxmemory-policy to noeviction.",
-            needs_action=False,
         )
     for queue, length in lengths.items():
         if length > MANY_WAITING:
-            yield Finding(
-                f"{length} tasks are waiting in the queue {queue}.",
-                "Its worker is too slow or not running.",
+            yield item(
+                "queue",
+                f"{length} tasks are waiting in the queue {queue}",
+                "Its worker is too slow or not running: see its log in DATA_DIR/log.",
+                number=length,
             )
-    waiting = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
-    facts.append(f"Redis {info.get('redis_version')}; waiting tasks: {waiting}.")
+    yield fact(f"Redis {info.get('redis_version')}")
 
 
-def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
-    """Yield what is wrong with a PostgreSQL that answers, and append a line about it to
-    `facts`.
-    """
+def _postgresql() -> Iterator[AttentionItem]:
     version = connection.pg_version  # type: ignore[attr-defined]
-    facts.append(f"PostgreSQL {version // 10_000}.{version % 10_000}.")
+    number = f"{version // 10_000}.{version % 10_000}"
+    yield fact(f"PostgreSQL {number}")
     if version < OLDEST_POSTGRESQL:
-        yield Finding(
-            f"PostgreSQL is version {version // 10_000}, and at least 15 is needed.",
-            "Update it.",
+        yield item(
+            "postgresql",
+            f"PostgreSQL is version {number}, and at least 15 is needed",
+            "Update it: docs/operators/postgresql.md.",
         )
     asked_at = time.time()
     database_time = clock().timestamp()
     difference = (asked_at + time.time()) / 2 - database_time
     if abs(difference) > CLOCK_OFF:
         direction = "ahead of" if difference > 0 else "behind"
-        yield Finding(
-            f"The clock of this host is {abs(difference):.0f} s {direction} the database's.",
-            "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP.",
-            needs_action=False,
+        yield item(
+            "clock",
+            f"The clock of this host is {abs(difference):.0f} s {direction} the database's",
+            "Synchronise both with NTP: timedatectl set-ntp true.",
+            "Ages on pages and codes of authenticator apps are wrong.",
         )
-    if unknown := unknown_migrations(applied_migrations()):
-        yield Finding(
-            f"The database was used by a newer Countersign ({first_few(unknown)}).",
+    # A web process or worker has the migrations of its own product only, and `prepare`
+    # let it start. There, another version of a host tells of an upgrade.
+    has_all = settings.SERVE == "both"
+    if has_all and (unknown := unknown_migrations(applied_migrations())):
+        yield item(
+            "migrations",
+            f"The database was used by a newer Countersign ({first_few(unknown)})",
             "Start that version or a newer one: docs/operators/upgrade.md.",
+            number=len(unknown),
         )
-    if pending := pending_migrations():
-        yield Finding(
-            f"{len(pending)} migrations have not been applied: {', '.join(pending[:5])}.",
+    if has_all and (pending := pending_migrations()):
+        yield item(
+            "migrations",
+            f"{len(pending)} migrations have not been applied: {first_few(pending)}",
             "Restart the desk with ./run, which applies them.",
+            number=len(pending),
         )
     guards = table_guards(APPEND_ONLY)
     if lacking := [one.table for one in guards if one.triggers < TRIGGERS]:
-        yield Finding(
-            f"Triggers that protect the ledger are missing or disabled: {', '.join(lacking)}.",
+        yield item(
+            "guards",
+            f"Triggers that protect the ledger are missing or disabled: {', '.join(lacking)}",
             "Find out who did this, and restore them.",
+            number=len(lacking),
         )
     elif any(one.may_change for one in guards):
-        yield Finding(
-            "Only triggers protect the ledger: the role in DATABASE_URL may change its tables.",
+        yield fact(
+            "Only triggers protect the ledger: the role in DATABASE_URL may change its tables",
             "Set DATABASE_OWNER_URL to another role, which owns the tables.",
-            needs_action=False,
         )
     for session in idle_sessions(longer_than=IDLE.total_seconds()):
-        yield Finding(
-            f"A session of {session.role} (process {session.process}) has kept a transaction open for "
-            f"{session.seconds // 60} min while idle.",
+        idle = timedelta(seconds=session.seconds)
+        yield item(
+            "idle_session",
+            f"A session of {session.role} (process {session.process}) keeps a transaction open while idle",
             f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({session.process});",
+            since=clock() - idle,
         )
 
 
-def examine_disk() -> Iterator[Finding]:
-    """Yield a finding if the disk of DATA_DIR is full or nearly full. An embedded
-    PostgreSQL stores its data there too.
-    """
+def _disk() -> Iterator[AttentionItem]:
+    # An embedded PostgreSQL stores its data in DATA_DIR too.
     try:
         total, _, free = shutil.disk_usage(settings.DATA_DIR)
     except OSError as error:
-        yield Finding(
-            f"DATA_DIR cannot be read: {error.strerror}.",
+        yield item(
+            "disk",
+            f"DATA_DIR cannot be read: {error.strerror}",
             "Set DATA_DIR to an existing folder.",
         )
         return
-    left = f"{free // 1024**2} MB are free."
+    left = f"{free // 1024**2} MB are free"
     if is_full(settings.DATA_DIR):
-        yield Finding(
+        yield item(
+            "disk",
             f"The disk of DATA_DIR is full, and nothing can be stored: {left}",
             "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed.",
         )
     elif free < min(LOW_DISK, total // 20):
-        yield Finding(
+        yield item(
+            "disk",
             f"The disk of DATA_DIR is nearly full: {left}",
             "Free disk space. When the disk is full, nothing can be decided or stored.",
         )
 
 
-def examine_proxy() -> Iterator[Finding]:
-    """Yield a finding if all clients count as one address, because the proxy in front
-    is not a trusted one.
-    """
+def _proxy() -> Iterator[AttentionItem]:
     if settings.IS_BEHIND_PROXY and not settings.TRUSTED_PROXIES:
-        yield Finding(
-            "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address.",
+        yield fact(
+            "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address",
             "Set it to the proxy's IP address. Until then, one stranger can use up the limits of all.",
-            needs_action=False,
+        )
+
+
+def _hosts() -> Iterator[AttentionItem]:
+    for other in hosts.other_versions():
+        yield item(
+            "versions",
+            f"The host {other} runs another version than this one",
+            "Run the same version on all hosts: docs/operators/upgrade.md.",
+        )
+    for name, host in hosts.differences():
+        yield item(
+            "settings",
+            f"{name} is another one on the host {host.name} than on this one",
+            "Give both the same, and restart them with ./run.",
+        )
+
+
+def _backups() -> Iterator[AttentionItem]:
+    made = Tick.objects.filter(job=BACKUP).order_by("at").last()
+    first = Entry.objects.order_by("pk").first()
+    since = made or first
+    days = settings.BACKUP_DAYS
+    is_wanted = days and settings.DEMO == "0"
+    if is_wanted and since and since.at < clock() - timedelta(days=days):
+        yield item(
+            "backup",
+            "The newest backup is old" if made else "No backup was ever made",
+            "Make one: ./run backup FILE. If you back up by other means, set BACKUP_DAYS=0.",
+            since=since.at,
+        )
+
+
+# By cause: what the mail server does, and how that is mended.
+_CAUSES = {
+    cause: (what, advice)
+    for cause, what, advice in table_rows("""
+sign_in | the mail server refuses the sign-in | Correct the user and password in EMAIL_URL, restart the desk
+sender | the mail server refuses the sender | Allow the mailboxes' addresses as senders there
+blocked | the mail server blocks them | Ask its operator to unblock this host or its domain
+quota | the quota of the mail server is used up | Raise it there, or wait
+unreachable | the mail server does not answer | Check EMAIL_URL and the network
+other | the mail server does not take them | Repair what its answer names
+untried | the mail server was not asked | Set EMAIL_URL and restart the desk
+""")
+}
+
+
+def _mail() -> Iterator[AttentionItem]:
+    groups: list[WaitingMail] = cache.get(KEY, [])
+    for mail in groups:
+        cause = mail.cause or "untried"
+        what, advice = _CAUSES[cause]
+        yield item(
+            f"mail_{cause}",
+            f"{mail.number} message{'s' if mail.number > 1 else ''} cannot be sent: {what}",
+            f"{advice}, then run: ./run manage send_again",
+            f"The oldest is {mail.oldest}; the next try is at {mail.next_try:%-d %b, %H:%M:%S} UTC. "
+            f"It answered: {mail.answer or 'nothing'}",
+            since=mail.since,
+            number=mail.number,
+        )
+
+
+def _policy() -> Iterator[AttentionItem]:
+    """Yield kill switches, and problems of the active rules, such as a rule that nobody
+    can satisfy.
+    """
+    for switch in KillSwitch.objects.pulled().select_related("pulled_by"):
+        yield item(
+            "kill_switch",
+            f"{switch.pulled_by} pulled the {switch}",
+            "An admin can release it.",
+            switch.reason,
+            since=switch.pulled_at,
+            page="/stop/",
+        )
+    try:
+        problems = problems_now()
+    except RuleError as error:
+        yield item(
+            "policy",
+            f"The rules of the policy cannot be read: {error.sentence}",
+            "Until then nothing can be approved.",
+        )
+        return
+    for problem in problems:
+        advice = "An admin changes the rule."
+        if problem.blocks:
+            advice = "Nobody can approve the messages that it applies to. An admin changes the rule or the group."
+        yield item("policy", problem.sentence, advice, needs_action=problem.blocks)
+
+
+def _alerts() -> Iterator[AttentionItem]:
+    for destination in Destination.objects.switched_off():
+        yield item(
+            "destination",
+            f"Alerts to {destination} are switched off",
+            "Nobody is notified there. Mend the cause, send a test, and switch it on again.",
+            destination.switched_off_because,
+            since=destination.switched_off_at,
+            page="/alerts/",
+        )
+    if dead := Delivery.objects.dead_lately().count():
+        yield fact(
+            f"{dead} alerts could not be delivered in the last 24 hours",
+            page="/alerts/",
+        )
+
+
+def _workers() -> Iterator[AttentionItem]:
+    if is_desk_stopped():
+        yield item(
+            "stopped",
+            "The desk is not running: nothing is received, decided or sent",
+            "Start it with ./run. Its background work is not checked here; the pages named below work once it runs.",
+        )
+        return
+    if is_starting() or is_warming_up():
+        yield fact(
+            "The desk started less than a minute ago: its background work is not checked yet",
+            "Run this again in a minute.",
+        )
+        return
+    yield from silent_jobs()
+    if not parser_answers():
+        yield item(
+            "parser",
+            "The parser is not running: no message can be read or shown",
+            "See parser.log in DATA_DIR/log.",
+        )
+    late = Delivery.objects.overdue().aggregate(
+        number=Count("pk"), since=Min("next_attempt_at")
+    )
+    if late["number"]:
+        yield item(
+            "alerts",
+            f"{late['number']} alerts are overdue",
+            "Their worker is not running, or the services that they go to are slow.",
+            page="/alerts/",
+            **late,
         )
 
 
@@ -277,36 +466,33 @@ def _first_line(error: Exception, secret: object) -> str:
     return lines[0].replace(str(secret), "[hidden]") if secret else lines[0]
 
 
+# Of the gateway's worker; it does not run where another host or MultiMail is used.
+_GATEWAY = "gateway.tasks.sweep"
 # A job of each worker that shows that the worker runs, and what does not happen without
 # it.
 _WORK = {
     "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
     "alerts.tasks.sweep": "Alerts are not sent",
+    _GATEWAY: "Mail is not sent",
 }
+_NO_WORKER = "No worker is seen: start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log."
 
 
-@dataclass(frozen=True)
-class SilentJob:
-    """A background job that stopped: what does not happen without it, and when it last
-    ran, None if it never did.
-    """
-
-    what: str
-    since: datetime | None
-
-
-def silent_jobs() -> list[SilentJob]:
+def silent_jobs() -> list[AttentionItem]:
     """Return the background jobs that last ran too long ago, by the database's
     clock.
     """
     last_run = dict(
         Tick.objects.filter(job__in=_WORK).values_list("job").annotate(last=Max("at"))
     )
-    limit = clock() - STUCK_AFTER
+    now = clock()
+    ours = Connection.objects.at_work().filter(is_our_gateway=True)
+    if _GATEWAY not in last_run or not ours.exists():
+        last_run[_GATEWAY] = now
     return [
-        SilentJob(what, last_run.get(job))
+        item("worker", what, _NO_WORKER, since=last_run.get(job))
         for job, what in _WORK.items()
-        if job not in last_run or last_run[job] <= limit
+        if job not in last_run or last_run[job] <= now - STUCK_AFTER
     ]
 
 

@@ -20,8 +20,10 @@ from alerts.models import Delivery
 from approvals.desk_messages import desk_messages
 from approvals.intake import unsigned
 from approvals.models import Decision
+from approvals.operations.attention import attention_for
 from audit.models import Check
 from audit.sealing.status import sealing_state
+from common.actors import Role, operator
 from common.addresses import comes_from_this_host
 from common.disk import is_full
 from common.grace import STUCK_AFTER
@@ -29,6 +31,7 @@ from common.pages import DeskRequest
 from common.postgres import clock
 from dashboard.health import checks
 from dashboard.models import Tick
+from dashboard.words import STUCK
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.models.connections import is_well
 from mirror.states import DecisionState
@@ -232,6 +235,24 @@ def exposition() -> str:
         Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job")
     ):
         ticks.labels(job).set(_age(at, now))
+    numbers = Gauge(
+        "countersign_needs_attention",
+        "Things of a kind that need a person.",
+        ["kind"],
+        registry=registry,
+    )
+    oldest = Gauge(
+        "countersign_needs_attention_oldest_seconds",
+        "Age of the oldest of them, if it is known.",
+        ["kind"],
+        registry=registry,
+    )
+    items = attention_for(operator("metrics", Role.ADMIN), now)
+    for kind in STUCK:
+        found = [one for one in items if one.kind == kind]
+        numbers.labels(kind).set(sum(one.number for one in found))
+        since = min([one.since or now for one in found], default=now)
+        oldest.labels(kind).set(_age(since, now))
     return generate_latest(registry).decode()
 
 

@@ -47,6 +47,12 @@ def test_processes_work_under_a_supervisor_of_the_machine(supervised):
     assert supervised.is_healthy("parser")
     ready = f"http://127.0.0.1:{supervised.env['PORT']}/readyz"
     wait_for(lambda: requests.get(ready, timeout=10).status_code == 200, 60, "ready")
+    # The web process, which has no tables of the gateway, finds nothing wrong.
+    metrics = f"http://127.0.0.1:{supervised.env['PORT']}/metrics"
+    lines = requests.get(metrics, timeout=10).text.splitlines()
+    needs = [one for one in lines if one.startswith("countersign_needs_attention{")]
+    assert len(needs) > 40
+    assert [one for one in needs if not one.endswith(" 0.0")] == []
     # One that hangs is not healthy, and the others are.
     supervised.started["live"].send_signal(signal.SIGSTOP)
     try:

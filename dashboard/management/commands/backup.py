@@ -2,6 +2,7 @@
 docs/operators/backup.md.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from common.actors import operator
 from dashboard.backup.archive import BackupError, read_passphrase
 from dashboard.backup.whole import write_backup
 from dashboard.health.checks import applied_migrations
+from dashboard.models import BACKUP, Tick
 
 OPERATOR = operator("backup")
 
@@ -40,6 +42,8 @@ class Command(BaseCommand):
             facts = write_backup(path, read_passphrase(is_new=True), before_dump=note)
         except BackupError as error:
             raise CommandError(str(error)) from None
+        # For the age of the newest backup, only one that is complete counts.
+        Tick.objects.create(job=BACKUP, period=time.time_ns())
         sealed = "without a seal"
         if seal := facts["seal"]:
             sealed = f"sealed up to entry {seal['size']:,} by seal {seal['number']:,}"

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0003_relay_id")]
+    dependencies = [("gateway", "0004_email_trace")]
 
     operations = [
         migrations.AddField(

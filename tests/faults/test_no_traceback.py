@@ -1,0 +1,231 @@
+"""No command ends with a traceback for what an operator can repair: a database that is
+stopped, refuses or has other tables, a wrong file, a wrong passphrase, a full disk.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from django.apps import apps
+from django.core.management import find_commands, load_command_class
+from django.db import connection
+
+from dashboard.backup.archive import DUMP, MANIFEST, new_backup
+from dashboard.models import BACKUP, Tick
+from launcher.keys import new_keys
+from launcher.paths import MANAGE, ROOT
+from launcher.servers import Postgres
+
+pytestmark = pytest.mark.slow
+PASSPHRASE = "correct horse battery"
+# Values of arguments that commands require, by name.
+VALUES = {
+    "account": "acme",
+    "address": "http://127.0.0.1:1",
+    "because": "a test",
+    "credentials": "credentials.env",
+    "email": "ada@example.com",
+    "file": "desk.backup",
+    "made_at": "2026-11-20T10:00:00+00:00",
+    "message": "0190b1a0-0000-7000-8000-000000000000",
+    "name": "Acme",
+    "scopes": "send",
+    "check": "1",
+    "part": "begin",
+    "to": "bundle.zip",
+    "username": "ada@example.com",
+}
+# Of them, these need no database for what they are called with here.
+WITHOUT_DATABASE = {"discord_register", "hosted_check", "restore"}
+
+
+def own_commands():
+    """Return (app, command) of every command in a folder of the project."""
+    return sorted(
+        (config.name, name)
+        for config in apps.get_app_configs()
+        if str(config.path).startswith(f"{ROOT}/") and ".venv" not in config.path
+        for name in find_commands(f"{config.path}/management")
+    )
+
+
+def arguments_of(app, name):
+    """Return arguments for all that a command requires."""
+    parser = load_command_class(app, name).create_parser("manage.py", name)
+    given = []
+    for action in parser._actions:
+        if action.required or action.dest in ("email", "message"):
+            options = action.option_strings[:1]
+            given += [*options, VALUES[action.dest]]
+    return given
+
+
+def run(command, folder, *, limit=None, **variables):
+    """Run a command to its end; return its status and output, which must have no
+    traceback.
+    """
+
+    def limit_files():
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env=os.environ | {"BACKUP_PASSPHRASE": PASSPHRASE, "DEMO": "0"} | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=limit_files,
+    )
+    output = done.stdout + done.stderr
+    assert "Traceback" not in output, output
+    assert output.strip()
+    return done.returncode, output
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The variables of a desk whose PostgreSQL ran and is stopped, and of its Redis."""
+    folder = tmp_path_factory.mktemp("stopped")
+    postgres = Postgres(folder, durable=False)
+    try:
+        postgres.start()
+    finally:
+        postgres.stop()
+    return {
+        "DATABASE_URL": postgres.url(),
+        "DATABASE_OWNER_URL": postgres.url(),
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "DATA_DIR": str(folder / "data"),
+    }
+
+
+@pytest.mark.parametrize(("app", "name"), own_commands())
+def test_command_says_that_the_database_is_stopped(app, name, stopped, tmp_path):
+    command = [*MANAGE, name, *arguments_of(app, name)]
+    status, output = run(command, tmp_path, **stopped)
+    assert status not in (0, -1)
+    if name not in WITHOUT_DATABASE:
+        assert "connection" in output.lower(), output
+        assert "postgresql" in output.lower() or status == 3, output
+
+
+def test_every_command_of_the_project_is_tried():
+    names = {name for _, name in own_commands()}
+    assert {"doctor", "prepare", "send_again", "audit_verify", "gateway_key"} <= names
+    assert {app for app, _ in own_commands()} >= {"dashboard", "gateway", "audit"}
+
+
+def url_of(role, database):
+    host = connection.settings_dict["HOST"]
+    return f"postgresql://{role}@/{database}?host={host}"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("role", "database", "words"),
+    [
+        ("nobody", "template1", "nobody"),
+        (None, "nowhere", "nowhere"),
+        # A database without the tables of this version.
+        (None, "template1", "does not exist"),
+    ],
+)
+def test_command_says_what_the_database_refuses(role, database, words, tmp_path):
+    url = url_of(role or connection.settings_dict["USER"], database)
+    for name in ("first_admin", "send_again"):
+        app = dict(map(reversed, own_commands()))[name]
+        command = [*MANAGE, name, *arguments_of(app, name)]
+        status, output = run(command, tmp_path, DATABASE_URL=url)
+        assert status == 3, output
+        assert words in output
+        assert "./run manage doctor" in output
+
+
+@pytest.fixture
+def backup(tmp_path):
+    """A backup whose passphrase is PASSPHRASE."""
+    path = tmp_path / "desk.backup"
+    facts = {"made_at": "2026-11-20T10:00:00+00:00", "migrations": []}
+    with new_backup(path) as backup:
+        with backup.add(DUMP) as dump:
+            dump.write(b"no dump" * 9000)
+        secrets = {"keys": new_keys(), "files": {}}
+        backup.finish(facts, secrets=secrets, passphrase=PASSPHRASE)
+    return path
+
+
+def make_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(MANIFEST, '{"format": 1, "files": {"x": 1}}')
+        archive.writestr("x", "")
+
+
+def test_restore_says_what_is_wrong_with_the_file(backup, stopped, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("Not a backup.")
+    other = tmp_path / "other.zip"
+    make_zip(other)
+    cut_off = tmp_path / "cut.off"
+    cut_off.write_bytes(backup.read_bytes()[:-99])
+    cases = [
+        (text, PASSPHRASE, "is not a complete backup"),
+        (other, PASSPHRASE, "is damaged"),
+        (cut_off, PASSPHRASE, "is not a complete backup"),
+        (tmp_path, PASSPHRASE, "Is a directory"),
+        (tmp_path / "none", PASSPHRASE, "No such file"),
+        (backup, "another passphrase", "it is wrong"),
+        (backup, "", "There is no terminal to ask for the passphrase"),
+        (backup, PASSPHRASE, "does not lead to PostgreSQL"),
+    ]
+    for file, passphrase, words in cases:
+        variables = stopped | {
+            "DATA_DIR": str(tmp_path / "new"),
+            "BACKUP_PASSPHRASE": passphrase,
+        }
+        for key in new_keys():
+            variables[key] = ""
+        status, output = run([ROOT / "run", "restore", file], tmp_path, **variables)
+        assert status == 1, output
+        assert words in output, (words, output)
+
+
+def test_verbs_say_that_the_database_is_stopped(stopped, tmp_path):
+    for verb in (
+        ["manage", "first_admin", "--email", "ada@example.com"],
+        ["backup", tmp_path / "x"],
+        ["process", "prepare"],
+        [],
+        ["gateway"],
+    ):
+        status, output = run([ROOT / "run", *verb], tmp_path, **stopped)
+        assert status != 0
+        assert "connection" in output.lower(), (verb, output)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_backup_on_a_disk_that_fills_says_so_and_only_a_complete_one_counts(tmp_path):
+    url = url_of(connection.settings_dict["USER"], connection.settings_dict["NAME"])
+    command = [*MANAGE, "backup", tmp_path / "x"]
+    urls = {"DATABASE_URL": url, "DATABASE_OWNER_URL": url}
+    status, output = run(command, tmp_path, limit=20_000, **urls)
+    assert status != 0
+    assert "File too large" in output, output
+    assert list(tmp_path.iterdir()) == []
+    made = Tick.objects.filter(job=BACKUP)
+    assert not made.exists()
+    assert run(command, tmp_path, **urls)[0] == 0
+    assert made.count() == 1
+
+
+def test_launcher_says_that_a_setting_is_wrong(tmp_path):
+    command = [sys.executable, *MANAGE[1:], "first_admin"]
+    status, output = run(command, tmp_path, BACKUP_DAYS="a week")
+    assert status == 3
+    assert "BACKUP_DAYS must be a whole number" in output

@@ -1,0 +1,234 @@
+"""Whatever needs an operator is the same item for `doctor`, on the page Needs attention
+and in the metrics, and has a sentence that says how to mend it.
+"""
+
+import os
+import time
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.core.management import call_command
+from django.db import connection as database
+from django.db.models.functions import Now
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from alerts.models import Delivery, Destination
+from approvals.operations.attention import attention_count, attention_for
+from audit.recording import record
+from common.actors import operator
+from common.postgres import IdleSession
+from common.waiting_mail import KEY, WaitingMail
+from dashboard import hosts
+from dashboard.health import checks
+from dashboard.health.views import exposition
+from dashboard.models import BACKUP, Host, Tick
+from dashboard.words import STUCK
+from launcher import data_folder
+from mirror.models import Connection
+from policy.kill_switch import pull
+from policy.models import KillSwitch
+from policy.rules.rules import RuleError
+from tests.factories import actor_of, rolled_back
+
+# The kinds of items about messages, connections and seals; test_attention.py,
+# test_sealing.py, test_ledger_state.py and test_oversight_minimum.py find each of them.
+OF_THE_DESK = set(
+    """
+    unknown unattributed withdrawn stalled refused replaced overdue connection unfetchable
+    unread not_taken silent poison late refuted unsigned below_minimum ledger
+    ledger_stopped ledger_broken
+    """.split()
+)
+
+
+def silence(job):
+    Tick.objects.filter(job=job).update(at=Now() - timedelta(minutes=3))
+
+
+def silence_gateway(**_):
+    Connection.objects.update(is_our_gateway=True)
+    Tick.objects.create(job="gateway.tasks.sweep", period=1)
+    silence("gateway.tasks.sweep")
+
+
+def sql(statement):
+    with database.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def join_other_host(**changes):
+    hosts.join()
+    host = Host.objects.get()
+    host.settings.update(changes.pop("settings", {}))
+    Host.objects.update(name="other", settings=host.settings, **changes)
+
+
+def make_late_delivery():
+    destination = Destination.objects.create(name="Ops", url="https://example.com/x")
+    long_ago = Now() - timedelta(minutes=5)
+    Delivery.objects.create(
+        destination=destination, kind="event", next_attempt_at=long_ago
+    )
+
+
+def stop_desk(patch, settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    state = {"processes": {"postgres": 2}, "verb": "manage"}
+    patch.setattr(data_folder, "is_held", lambda data: True)
+    patch.setattr(data_folder, "read_state", lambda data: state)
+
+
+def break_rules(patch):
+    def refuse():
+        raise RuleError("There is no rule 4")
+
+    patch.setattr(checks, "problems_now", refuse)
+
+
+def pull_switch(admin):
+    pull(actor=actor_of(admin), reason="A flood")
+    KillSwitch.objects.update(pulled_at=Now() - timedelta(hours=1))
+
+
+def fill_queue(patch):
+    patch.setattr(checks, "MANY_WAITING", 0)
+    broker = checks._redis()
+    broker.delete(*checks.QUEUES)
+    broker.rpush("alerts", "{}")
+
+
+def note_mail(cause):
+    since = timezone.now() - timedelta(hours=2)
+    mail = WaitingMail(cause, 12, since, timezone.now(), "01HX", "The server's words.")
+    cache.set(KEY, [mail])
+
+
+BROKEN = {
+    "guards": lambda **_: sql("ALTER TABLE audit_entry DISABLE TRIGGER USER"),
+    "migrations": lambda **_: sql("DELETE FROM django_migrations WHERE app = 'policy'"),
+    "stopped": lambda patch, settings, tmp_path, **_: stop_desk(
+        patch, settings, tmp_path
+    ),
+    "worker": silence_gateway,
+    "parser": lambda patch, **_: patch.setitem(os.environ, "PARSER_SOCKET", "/none"),
+    "alerts": lambda **_: make_late_delivery(),
+    "destination": lambda **_: Destination.objects.create(
+        name="Ops", url="https://example.com/x", switched_off_at=Now() - timedelta(hours=1)
+    ),
+    "redis": lambda settings, **_: setattr(
+        settings, "REDIS_URL", "redis://127.0.0.1:1/0"
+    ),
+    "queue": lambda patch, **_: fill_queue(patch),
+    "disk": lambda patch, **_: patch.setattr(
+        "shutil.disk_usage", lambda path: (10 * 1024**3, 0, 1024**2)
+    ),
+    "clock": lambda patch, **_: patch.setattr(
+        checks.time, "time", lambda: time.time_ns() / 1e9 - 3600
+    ),
+    "postgresql": lambda patch, **_: patch.setattr(
+        checks, "OLDEST_POSTGRESQL", 990_000
+    ),
+    "idle_session": lambda patch, **_: patch.setattr(
+        checks, "idle_sessions", lambda longer_than: [IdleSession(7, "desk", 90)]
+    ),
+    "versions": lambda **_: join_other_host(version="0.0.9"),
+    "settings": lambda **_: join_other_host(settings={"DEMO": ["else"]}),
+    "backup": lambda **_: Tick.objects.create(
+        job=BACKUP, period=1, at=Now() - timedelta(days=8)
+    ),
+    "kill_switch": lambda admin, **_: pull_switch(admin),
+    "policy": lambda patch, **_: break_rules(patch),
+    **{
+        f"mail_{cause or 'untried'}": lambda cause=cause, **_: note_mail(cause)
+        for cause in ("sign_in", "sender", "blocked", "quota", "unreachable", "other", "")
+    },
+}  # fmt: skip
+
+
+def test_every_kind_of_item_has_a_word_and_a_test():
+    assert set(STUCK) == OF_THE_DESK | set(BROKEN)
+
+
+def metrics(name):
+    families = text_string_to_metric_families(exposition())
+    [family] = [one for one in families if one.name == f"countersign_{name}"]
+    return {one.labels["kind"]: one.value for one in family.samples}
+
+
+@pytest.fixture(autouse=True)
+def _no_backup_is_asked_for_in_the_demo(settings):
+    settings.DEMO = "0"
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_what_needs_an_operator_is_in_doctor_on_the_page_and_in_the_metrics(
+    kind, working, admin, reviewer, signed_in, capsys, monkeypatch, settings, tmp_path
+):
+    checks._redis().delete(*checks.QUEUES)
+    assert attention_for(actor_of(admin), timezone.now()) == []
+    with rolled_back(), monkeypatch.context() as patch:
+        BROKEN[kind](patch=patch, settings=settings, tmp_path=tmp_path, admin=admin)
+        items = attention_for(actor_of(admin), timezone.now())
+        assert {one.kind for one in items} == {kind}
+        assert attention_count(actor_of(admin)) == len(items)
+        assert all(one.advice for one in items)
+        assert attention_for(actor_of(reviewer), timezone.now()) == []
+        page = signed_in(admin).get("/attention/").text
+        assert STUCK[kind][0] in page
+        assert "Nothing needs attention" not in page
+        numbers = metrics("needs_attention")
+        ages = metrics("needs_attention_oldest_seconds")
+        assert set(numbers) == set(ages) == set(STUCK)
+        assert {name for name, number in numbers.items() if number} == {kind}
+        assert bool(ages[kind]) == bool(items[0].since)
+        with pytest.raises(SystemExit) as ended:
+            call_command("doctor")
+        assert ended.value.code == 2
+        output = capsys.readouterr().out
+        assert items[0].what.rstrip(".") in output
+        assert items[0].advice in output
+
+
+def test_mail_that_waits_is_told_with_since_when_oldest_next_try_and_answer(
+    working, admin, capsys
+):
+    note_mail("sign_in")
+    assert metrics("needs_attention")["mail_sign_in"] == 12
+    assert metrics("needs_attention_oldest_seconds")["mail_sign_in"] >= 7200
+    with pytest.raises(SystemExit):
+        call_command("doctor")
+    output = capsys.readouterr().out
+    for words in (
+        "12 messages cannot be sent: the mail server refuses the sign-in",
+        "(2 h ago)",
+        "It answered: The server's words.",
+        "The oldest is 01HX; the next try is at ",
+        "./run manage send_again",
+    ):
+        assert words in output, words
+
+
+def test_desk_without_a_backup_is_told_once_it_is_a_week_old(
+    working, admin, settings, monkeypatch
+):
+    def kinds():
+        return [one.kind for one in attention_for(actor_of(admin), timezone.now())]
+
+    record("backup.made", actor=operator("backup"), details={"file": "x"})
+    assert kinds() == []
+    # A clock eight days later, because entries cannot be changed.
+    later = timezone.now() + timedelta(days=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "clock", lambda: later)
+        [item] = checks._backups()
+        assert item.what == "No backup was ever made"
+        Tick.objects.create(job=BACKUP, period=2, at=later)
+        assert list(checks._backups()) == []
+        Tick.objects.all().delete()
+        for name, value in (("DEMO", "1"), ("DEMO", "quiet"), ("BACKUP_DAYS", 0)):
+            with rolled_back():
+                setattr(settings, name, value)
+                assert list(checks._backups()) == [], name
+                settings.DEMO = "0"
