@@ -140,3 +140,13 @@ def env_mail_url(
     if len(names) != 1 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", names[0]):
         raise BadVariable(f"{name}: name must be a host name in ASCII.")
     return value
+
+
+def env_dsn(name: str) -> str:
+    """Return variable `name`, the address of a project in Sentry."""
+    value = env_str(name, "")
+    if not re.fullmatch(r"|https?://[\w:]+@[^/@\s]+/(\S+/)?\d+", value):
+        raise BadVariable(
+            f"{name} must be as Sentry shows it: https://KEY@HOST/NUMBER."
+        )
+    return value

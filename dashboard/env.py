@@ -2,7 +2,6 @@
 that others use too.
 """
 
-import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -40,13 +39,3 @@ def env_server(name: str) -> tuple[str, int] | None:
         raise BadVariable(
             f"{name} must be an IP address, such as 10.0.0.2 or 10.0.0.2:5353."
         ) from None
-
-
-def env_dsn(name: str) -> str:
-    """Return variable `name`, the address of a project in Sentry."""
-    value = env_str(name, "")
-    if not re.fullmatch(r"|https?://[\w:]+@[^/@\s]+/(\S+/)?\d+", value):
-        raise BadVariable(
-            f"{name} must be as Sentry shows it: https://KEY@HOST/NUMBER."
-        )
-    return value

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from common.env import (
     BadVariable,
     env_choice,
+    env_dsn,
     env_int,
     env_list,
     env_mail_url,
@@ -24,7 +25,7 @@ from common.env import (
     env_str,
     env_url,
 )
-from dashboard.env import env_dsn, env_secret, env_server
+from dashboard.env import env_secret, env_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()

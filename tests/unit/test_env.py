@@ -9,6 +9,7 @@ import pytest
 from common.env import (
     BadVariable,
     env_choice,
+    env_dsn,
     env_int,
     env_list,
     env_mail_url,
@@ -16,7 +17,7 @@ from common.env import (
     env_str,
     env_url,
 )
-from dashboard.env import env_dsn, env_secret, env_server
+from dashboard.env import env_secret, env_server
 
 # How it is read, and values that do not do.
 BAD = [
