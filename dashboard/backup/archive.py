@@ -119,13 +119,11 @@ def new_backup(path: Path) -> Iterator[BackupWriter]:
     """
     if path.exists():
         raise BackupError(f"{path} already exists; choose another file name.")
+    part = ""
     try:
         descriptor, part = tempfile.mkstemp(
             dir=path.parent, prefix=f"{path.name}.", suffix=".part"
         )
-    except OSError as error:
-        raise BackupError(f"{path} cannot be written: {error.strerror}.") from None
-    try:
         with open(descriptor, "w+b") as file:
             with zipfile.ZipFile(file, "w") as archive:
                 yield BackupWriter(archive)
@@ -133,8 +131,22 @@ def new_backup(path: Path) -> Iterator[BackupWriter]:
             os.fsync(file.fileno())
         Backup(Path(part)).check()
         Path(part).rename(path)
+    except OSError as error:
+        # The disk may be full in the midst of it.
+        raise BackupError(f"{path} cannot be written: {error.strerror}.") from None
     finally:
-        Path(part).unlink(missing_ok=True)
+        if part:
+            Path(part).unlink(missing_ok=True)
+
+
+def refuse_small_disk(folder: Path, needed: int) -> None:
+    """Raise BackupError if fewer bytes than `needed` are free on the folder's disk."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BackupError(
+            f"{folder} has {free / 1e6:,.0f} MB free, and about {needed / 1e6:,.0f} MB are needed. Choose another "
+            "disk. Nothing was written."
+        )
 
 
 class Backup:

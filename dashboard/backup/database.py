@@ -65,16 +65,21 @@ def owner_url() -> str:
 @contextmanager
 def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
     """Yield a session that sees the database as it is at one moment. `dump` uses the
-    same snapshot.
+    same snapshot. Raises BackupError where PostgreSQL refuses something.
     """
-    with psycopg.connect(url, application_name="countersign backup") as session:
-        # This session is idle for as long as the dump takes; it only holds the
-        # snapshot.
-        session.execute("SET idle_in_transaction_session_timeout = 0")
-        session.commit()
-        session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        session.read_only = True
-        yield session
+    try:
+        with psycopg.connect(url, application_name="countersign backup") as session:
+            # This session is idle for as long as the dump takes; it only holds the
+            # snapshot.
+            session.execute("SET idle_in_transaction_session_timeout = 0")
+            session.commit()
+            session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            session.read_only = True
+            yield session
+    except psycopg.Error as error:
+        raise BackupError(
+            f"The database cannot be read: {_first_line(error)}"
+        ) from None
 
 
 def dump(
@@ -108,9 +113,8 @@ def refuse_used(url: str) -> None:
         with psycopg.connect(url) as session:
             tables = [str(name) for (name,) in session.execute(_OWN_TABLES).fetchall()]
     except psycopg.OperationalError as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BackupError(
-            f"DATABASE_OWNER_URL does not lead to PostgreSQL: {lines[0]}"
+            f"DATABASE_OWNER_URL does not lead to PostgreSQL: {_first_line(error)}"
         ) from None
     if MARKER in tables:
         raise BackupError(
@@ -227,6 +231,10 @@ def drop_all(url: str) -> None:
     """Drop everything that a load created in an empty database."""
     with psycopg.connect(url) as session:
         session.execute(_DROP_ALL)
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _programs(session: "psycopg.Connection[tuple[object, ...]]") -> Path:

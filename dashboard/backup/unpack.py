@@ -12,7 +12,12 @@ from pathlib import Path
 
 from common.credentials import write_credentials
 from common.demo import APPLICATION_FILE
-from dashboard.backup.archive import Backup, BackupError, read_passphrase
+from dashboard.backup.archive import (
+    Backup,
+    BackupError,
+    read_passphrase,
+    refuse_small_disk,
+)
 from launcher.keys import FILE, NAMES
 
 # Files that only the demo needs, besides the keys.
@@ -30,6 +35,9 @@ def unpack(
     """
     backup = Backup(path)
     backup.check()
+    if environment.keys().isdisjoint({"DATABASE_URL", "DATABASE_URL_FILE"}):
+        # The embedded database is on the disk of the folder.
+        refuse_small_disk(folder, backup.manifest.get("database_size", 0))
     secrets = backup.secrets(passphrase)
     keys = {name: str(secrets["keys"][name]) for name in NAMES}
     for name, backed_up in keys.items():

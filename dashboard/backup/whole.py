@@ -1,7 +1,6 @@
 """Writes a backup of everything into one file: the seals, the database, the keys."""
 
 import os
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from dashboard.backup.archive import (
     BackupError,
     CountedFile,
     new_backup,
+    refuse_small_disk,
 )
 from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
 from dashboard.backup.unpack import DEMO_FILES
@@ -24,10 +24,12 @@ from dashboard.backup.unpack import DEMO_FILES
 _SEAL = "SELECT number, size, at FROM audit_seal ORDER BY number DESC LIMIT 1"
 # How many bytes a line of the seals' file has at most; it is copied in pieces as large.
 _LINE_AT_MOST = 64 * 1024
-# What a dump may need at most: the tables without their indexes.
-_SIZE = """
-SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class
- WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+# What a dump needs, about: rows shrink to a quarter. Large values, which are apart from
+# their rows and were compressed there, keep their size.
+_SIZES = """
+SELECT coalesce(sum(pg_table_size(oid) - 3 * pg_relation_size(oid) / 4), 0)::bigint,
+       pg_database_size(current_database())
+  FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 """
 
 
@@ -56,8 +58,9 @@ def write_backup(
                 raise BackupError(
                     "A restore into this database was interrupted: there is nothing complete to back up."
                 )
-            _refuse_small_disk(session, path)
-            facts = _read_facts(session)
+            needed, database_size = session.execute(_SIZES).fetchone() or (0, 0)
+            refuse_small_disk(path.parent, needed)
+            facts = {**_read_facts(session), "database_size": database_size}
             with backup.add(DUMP) as target:
                 dump(url, target, session=session)
         files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
@@ -75,18 +78,6 @@ def write_backup(
         }
         backup.finish(facts, secrets=secrets, passphrase=passphrase)
     return facts
-
-
-def _refuse_small_disk(
-    session: "psycopg.Connection[tuple[Any, ...]]", path: Path
-) -> None:
-    (needed,) = session.execute(_SIZE).fetchone() or (0,)
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise BackupError(
-            f"{path.parent} has {free / 1e6:,.0f} MB free, and the backup may need {needed / 1e6:,.0f} MB. Choose "
-            "another disk. Nothing was written."
-        )
 
 
 def _copy_seals(copy: CountedFile) -> None:

@@ -1,18 +1,24 @@
 """A backup of a database in use, restored into another one by `./run restore`."""
 
+import contextlib
 import io
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
+from psycopg import sql
 
 from approvals.models import Decision
 from audit.models import Entry, Seal
@@ -23,10 +29,12 @@ from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import MARKER, load
 from launcher import environment
 from launcher.paths import ROOT
-from launcher.postgres import APPLICATION, OWNER
+from launcher.postgres import APPLICATION, OWNER, postgres_programs
 from tests.factories import make_connection, make_message, make_person
+from tests.filled_tables import TABLES, fill_empty_tables
 from tests.integration.deciding import decide
 from tests.ledger import append, as_superuser
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSPHRASE = "correct horse battery"
@@ -161,6 +169,211 @@ def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(
     # Existing data is never overwritten.
     assert_refused("is in use (log, seals.jsonl, secrets.env)", folder, target, path)
     assert "secrets.env" in left_in(folder)
+
+
+# What a restore writes on purpose: it continues the ledger, and holds back what may have
+# left since the backup.
+ADDED_TO = """
+alerts_unplannedact audit_anchor audit_entry audit_entrydetail audit_seal
+audit_sealedentry gateway_auditlogentry
+""".split()
+CHANGED = {
+    "approvals_decision": "state due_at changed_at may_have_left explanation",
+    "approvals_review": "risk risk_level rules",
+    "gateway_account": "hold_all_at",
+    "gateway_notice": "due_at last_error",
+    "mirror_connection": "paused_at paused_because paused_by_hand",
+    "mirror_revision": "findings",
+}
+
+
+def content(url):
+    """Return the rows of each table, as PostgreSQL writes them, without the columns that
+    a restore changes.
+    """
+    columns = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+    found = {}
+    with psycopg.connect(url) as session:
+        for (table,) in session.execute(TABLES).fetchall():
+            names = [
+                sql.Identifier(name)
+                for (name,) in session.execute(columns, [table])
+                if name not in CHANGED.get(table, "").split()
+            ]
+            query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(
+                sql.SQL(", ").join(names), sql.Identifier(table)
+            )
+            with session.cursor().copy(query) as copy:
+                found[table] = Counter(b"".join(copy).splitlines())
+    return found
+
+
+def schema(url):
+    """Return all definitions: tables, constraints, indexes, triggers, privileges."""
+    dumped = subprocess.run(
+        [postgres_programs() / "pg_dump", "--schema-only", "--schema=public", url],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    # A dump has a random name in it, and PostgreSQL writes the casts and parentheses of a
+    # condition that it has read another way.
+    return re.sub(
+        r"(?m)^\\(un)?restrict .*$|::(character varying|text)(\[\])?|[()]", "", dumped
+    )
+
+
+def sequences(url):
+    """Return the last number that each sequence has given."""
+    query = "SELECT sequencename, coalesce(last_value, 0) FROM pg_sequences"
+    with psycopg.connect(url) as session:
+        return dict(session.execute(query).fetchall())
+
+
+def test_every_row_of_every_table_comes_back_byte_by_byte(desk, target, tmp_path):
+    url = os.environ["DATABASE_OWNER_URL"]
+    make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
+    with psycopg.connect(url) as session:
+        fill_empty_tables(session)
+    path = make_backup(tmp_path)
+    before = content(url)
+    numbers = sequences(url)
+    done = restore(tmp_path / "new", target, path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = content(target["DATABASE_OWNER_URL"])
+    assert before.keys() == after.keys()
+    assert [table for table, rows in before.items() if not rows] == []
+    lost = {table: rows - after[table] for table, rows in before.items()}
+    more = {table: after[table] - rows for table, rows in before.items()}
+    # Everybody signs in again.
+    assert {table for table, rows in lost.items() if rows} == {"django_session"}
+    assert {table for table, rows in more.items() if rows} == set(ADDED_TO)
+    assert after["django_session"] == Counter()
+    assert schema(target["DATABASE_OWNER_URL"]) == schema(url)
+    assert numbers == numbers | {
+        name: last
+        for name, last in sequences(target["DATABASE_OWNER_URL"]).items()
+        if last < numbers.get(name, 0)
+    }
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A separate file system in memory."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("This machine lets nobody mount a small file system.")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def owner(desk):
+    """A session of the tables' owner, which has a table that it alone may read."""
+    url = os.environ["DATABASE_OWNER_URL"]
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute("CREATE TABLE public.extra (content bytea)")
+        yield session
+        session.execute("DROP TABLE public.extra")
+
+
+def assert_no_backup(words, folder, capsys):
+    """Try to make a backup: one sentence, no file, and nothing that sounds complete."""
+    with pytest.raises(CommandError, match=words) as refused:
+        make_backup(folder)
+    assert "\n" not in str(refused.value)
+    assert "holds the desk" not in capsys.readouterr().out
+    assert list(folder.iterdir()) == []
+
+
+def as_application(monkeypatch):
+    url = os.environ["DATABASE_OWNER_URL"]
+    monkeypatch.setenv("DATABASE_OWNER_URL", url.replace(OWNER, APPLICATION))
+
+
+def test_dump_that_may_not_read_everything_leaves_no_backup(
+    owner, tmp_path, monkeypatch, capsys
+):
+    as_application(monkeypatch)
+    assert_no_backup("permission denied for table extra", tmp_path, capsys)
+    owner.execute("GRANT ALL ON public.extra TO PUBLIC")
+    owner.execute("ALTER TABLE public.extra ENABLE ROW LEVEL SECURITY")
+    assert_no_backup("affected by row-level security", tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        ("could not be dumped", lambda owner, pid: os.kill(pid, signal.SIGKILL)),
+        (
+            "terminating connection",
+            lambda owner, pid: owner.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+            ),
+        ),
+        (
+            "cannot be read: .*connection",
+            lambda owner, pid: owner.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'countersign backup'"
+            ),
+        ),
+    ],
+    ids=["killed", "server gone", "server gone for us"],
+)
+def test_dump_that_is_ended_leaves_no_backup(
+    owner, tmp_path, capsys, monkeypatch, words, end
+):
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"
+    # The dump waits for this table until something has happened to it.
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as other:
+        monkeypatch.setattr(
+            whole,
+            "refuse_small_disk",
+            lambda *_: other.execute("LOCK TABLE public.extra"),
+        )
+
+        def interfere():
+            try:
+                wait_for(lambda: owner.execute(waiting).fetchone(), 60, "pg_dump waits")
+                children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+                [pid] = [
+                    int(child)
+                    for child in children.split()
+                    if Path(f"/proc/{child}/comm").read_text() == "pg_dump\n"
+                ]
+                end(owner, pid)
+            finally:
+                other.rollback()
+
+        with ThreadPoolExecutor(1) as beside:
+            done = beside.submit(interfere)
+            assert_no_backup(words, tmp_path, capsys)
+        done.result()
+
+
+def test_small_disk_is_refused_before_and_in_the_midst_of_a_backup(
+    owner, tmp_path, capsys
+):
+    random = "SELECT string_agg(uuid_send(gen_random_uuid()), '') FROM generate_series(1, 64 + 0 * n)"
+    # Of a kind that is dumped as large as it is, unlike most.
+    owner.execute(
+        f"INSERT INTO public.extra SELECT ({random}) FROM generate_series(1, 20000) AS n"
+    )
+    with small_disk(tmp_path / "small", "2m") as small:
+        assert_no_backup("2 MB free, and about .* are needed", small, capsys)
+    with small_disk(tmp_path / "larger", "12m") as larger:
+        assert_no_backup("cannot be written: No space left", larger, capsys)
+    # On a disk with less room than the tables take, as text shrinks.
+    owner.execute("TRUNCATE public.extra")
+    owner.execute(
+        "INSERT INTO public.extra SELECT repeat('text ', 300)::bytea FROM generate_series(1, 20000)"
+    )
+    with small_disk(tmp_path / "fitting", "15m") as fitting:
+        made = make_backup(fitting)
+        assert made.stat().st_size < 15 * 2**20
 
 
 @pytest.mark.slow
