@@ -3,8 +3,8 @@ requested.
 """
 
 import contextlib
-import os
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from django.core.management import (
     CommandParser,
     call_command,
 )
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
@@ -26,9 +26,10 @@ from redis.exceptions import RedisError
 
 from audit.guards import APPEND_ONLY
 from audit.verification.bundle import product_version
+from common.postgres import clock
 from dashboard import hosts
 from dashboard.backup.archive import BackupError
-from dashboard.backup.database import MARKER
+from dashboard.backup.database import MARKER, owner_url
 from dashboard.backup.whole import write_backup
 from dashboard.health.checks import (
     applied_migrations,
@@ -45,6 +46,17 @@ from people.models import Person
 READ_ONLY = ("people_grantperiod",)
 # For how long a session of the application may be idle in a transaction.
 LONGEST_IDLE = "60s"
+# In seconds. With a clock that is more wrong, one-time codes and signatures are refused.
+LARGEST_CLOCK_ERROR = 300
+
+# Only triggers call the functions that have the owner's privileges. Migrations say so
+# too, but a restore leaves privileges out, because roles may have other names there.
+_REVOKE = """
+DO $$ DECLARE one regprocedure; BEGIN
+  FOR one IN SELECT oid FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace
+  LOOP EXECUTE 'REVOKE EXECUTE ON FUNCTION ' || one || ' FROM PUBLIC'; END LOOP;
+END $$
+"""
 
 
 def _version() -> str:
@@ -87,8 +99,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, restoring: bool, **options: Any) -> None:
         application_role = str(settings.DATABASES["default"]["USER"])
-        owner_url = os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"]
-        owner = conninfo_to_dict(owner_url)
+        owner = conninfo_to_dict(owner_url())
         connection.close()
         connection.settings_dict.update(
             USER=owner.get("user", ""), PASSWORD=owner.get("password", "")
@@ -107,17 +118,34 @@ class Command(BaseCommand):
             ).ping()
         except (RedisError, ValueError) as error:
             raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
-        with _only_one(owner_url):
+        with _only_one(owner_url()):
             self._refuse_unusable(restoring)
             if not restoring:
                 self._back_up()
-            call_command("migrate", interactive=False, verbosity=0)
-            call_command("createcachetable", verbosity=0)
+            self._migrate()
             self._grant(application_role)
             self._set_role_defaults()
             if not restoring:
                 hosts.join()
                 self._make_files()
+
+    def _migrate(self) -> None:
+        """Run all migrations in one transaction. If one fails, for instance on a full
+        disk, none has run, and the version before can go on with the database.
+        """
+        try:
+            with transaction.atomic():
+                # Otherwise a migration could not alter a table whose rows one before it
+                # has changed.
+                with connection.cursor() as cursor:
+                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                    call_command("migrate", interactive=False, verbosity=0)
+                    call_command("createcachetable", verbosity=0)
+                    cursor.execute(_REVOKE)
+        except DatabaseError as error:
+            raise CommandError(
+                f"The migrations failed: {error} None of them has changed anything."
+            ) from error
 
     def _back_up(self) -> None:
         """Make a backup before an upgrade changes the database. It is the way back, so
@@ -162,6 +190,10 @@ class Command(BaseCommand):
             call_command("demo_desk", "finish", credentials=credentials)
 
     def _refuse_unusable(self, restoring: bool) -> None:
+        if (off := abs(time.time() - clock().timestamp())) > LARGEST_CLOCK_ERROR:
+            raise CommandError(
+                f"The clock of this host is {off:,.0f} s away from the database's: set both by NTP. Nothing was changed."
+            )
         if unknown := unknown_migrations(applied_migrations()):
             raise CommandError(
                 f"The database was used by a newer Countersign{_version()}: it has migrations that this one, "
