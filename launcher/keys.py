@@ -6,14 +6,17 @@ stand-in for Discord, with keys in discord.env.
 """
 
 import base64
+import contextlib
 import fcntl
 import os
+import stat
+from pathlib import Path
 
 from common.credentials import read_credentials, write_credentials
 from common.demo import APPLICATION_FILE
 from launcher.child import run_to_its_end
 from launcher.console import LaunchError
-from launcher.environment import DISCORD, Environment
+from launcher.environment import DISCORD, PRODUCT_VARIABLES, Environment
 from launcher.paths import PYTHON, ROOT
 
 # The number of random bytes of each key.
@@ -28,6 +31,7 @@ def load_or_make(environment: Environment, *, may_make: bool = True) -> dict[str
     (NAME_FILE) is left out. Raises LaunchError if it may make none and one is missing.
     """
     outside = environment.outside
+    _refuse_readable_by_others(environment)
     wanted = [n for n in NAMES if n not in outside and f"{n}_FILE" not in outside]
     file = environment.data / FILE
     descriptor = os.open(environment.data, os.O_RDONLY | os.O_CLOEXEC)
@@ -52,6 +56,24 @@ def load_or_make(environment: Environment, *, may_make: bool = True) -> dict[str
         for name in NAMES
         if f"{name}_FILE" not in outside
     }
+
+
+def _refuse_readable_by_others(environment: Environment) -> None:
+    """Raises LaunchError if every account of the machine can read a secret. In
+    /run/secrets a container's runtime puts them so, and no other account is there.
+    """
+    files = [environment.data / FILE] + [
+        Path(value)
+        for name, value in environment.outside.items()
+        if name.endswith("_FILE") and name.removesuffix("_FILE") in PRODUCT_VARIABLES
+    ]
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            is_open = file.stat().st_mode & stat.S_IROTH
+            if is_open and not file.is_relative_to("/run/secrets"):
+                raise LaunchError(
+                    f"{file} has secrets, and every account of this machine can read it: chmod o= {file}"
+                )
 
 
 def new_keys() -> dict[str, str]:

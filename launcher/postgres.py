@@ -263,11 +263,14 @@ def postgres_clients(*, server: int) -> Path:
     """Returns a folder with pg_dump, pg_restore and psql of at least the server's major
     version. Raises LaunchError if there is none.
     """
-    if server <= VERSION:
-        return postgres_programs()
+    own = postgres_programs()
+    if server <= VERSION and (own / "pg_dump").exists():
+        return own
     for folder in Path("/usr/lib/postgresql").glob("[0-9][0-9]/bin"):
         if int(folder.parent.name) >= server and (folder / "pg_dump").exists():
             return folder
+    if server <= VERSION:
+        raise LaunchError("pg_dump is missing: ./run install installs it.")
     raise LaunchError(
         f"The server is PostgreSQL {server}, and pg_dump must not be older than that; this one is {VERSION}. Install "
         f"the client programs of PostgreSQL {server} or newer (Debian and Ubuntu: postgresql-client-{server})."

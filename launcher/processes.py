@@ -3,10 +3,10 @@ and how the launcher checks that it is ready and answers.
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from launcher.environment import Environment
+from launcher.environment import Environment, refuse_used
 from launcher.paths import MANAGE, PYTHON
 
 # Threads of the desk's worker. The first number is for calls to MultiMail: 20 decisions
@@ -139,6 +139,15 @@ def table(environment: Environment) -> list[Process]:
             Process(name="demo", command=(str(PYTHON), "-m", "demo"), checks=checks)
         )
     return processes
+
+
+def refuse_used_ports(environment: Environment, plans: Iterable[Process]) -> None:
+    """Raises LaunchError, which names the variable, if another program listens on a port
+    of these processes.
+    """
+    needed = {check.port for plan in plans for check in plan.checks}
+    ports = environment.ports.items()
+    refuse_used({name: port for name, port in ports if port in needed})
 
 
 def http(name: str, *, port: int, serve: str, path: str) -> Process:

@@ -14,7 +14,7 @@ from launcher.child import log_folder
 from launcher.console import LaunchError, say
 from launcher.environment import Environment
 from launcher.paths import ROOT
-from launcher.processes import PREPARE, Process, table
+from launcher.processes import PREPARE, Process, refuse_used_ports, table
 from launcher.servers import Parser
 from launcher.supervisor import process_variables
 
@@ -30,6 +30,7 @@ def process(arguments: list[str]) -> int:
         raise LaunchError(
             f"A restore into {settings.data} was interrupted. Empty that folder and restore again."
         )
+    refuse_used_ports(settings, [plan])
     allow_open_files()
     parser = Parser(settings.data)
     if plan.name == parser.name:

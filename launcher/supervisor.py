@@ -24,8 +24,8 @@ from launcher.child import (
     rotate,
 )
 from launcher.console import LaunchError, say
-from launcher.environment import PROCESS_VARIABLES, Environment, refuse_used
-from launcher.processes import PREPARE, Process, table
+from launcher.environment import PROCESS_VARIABLES, Environment
+from launcher.processes import PREPARE, Process, refuse_used_ports, table
 from launcher.servers import Servers
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -158,9 +158,7 @@ class Supervisor:
             # NAME.1.
             rotate(log, limit=0)
         plans = table(self.environment)
-        needed = {check.port for plan in plans for check in plan.checks}
-        ports = self.environment.ports.items()
-        refuse_used({name: port for name, port in ports if port in needed})
+        refuse_used_ports(self.environment, plans)
         self.start_servers()
         self._prepare()
         self.children += [self._child(plan) for plan in plans]
