@@ -2,6 +2,7 @@
 that are not ours.
 """
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -78,3 +79,15 @@ class Supervised:
         self.postgres.stop()
         self.notices.close()
         return statuses
+
+
+@contextlib.contextmanager
+def supervised_in(folder):
+    """Run servers in `folder` until the block ends; yield a `Supervised`."""
+    supervised = Supervised(folder)
+    try:
+        supervised.postgres.start()
+        supervised.redis.start()
+        yield supervised
+    finally:
+        supervised.stop()

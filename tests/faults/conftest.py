@@ -11,6 +11,7 @@ from tests.faults.desk_rig import between_proxies, desk_rig
 from tests.faults.invariants import check_invariants
 from tests.faults.proxy import Proxy
 from tests.stack import group_of, running_stack
+from tests.supervised import supervised_in
 
 
 def pytest_collection_modifyitems(items):
@@ -39,6 +40,13 @@ def launched(_launched):
     if not _launched.is_running():
         _launched.start()
     return _launched
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    """Servers that are not ours, and processes beside them."""
+    with supervised_in(tmp_path) as supervised:
+        yield supervised
 
 
 @pytest.fixture(scope="session")

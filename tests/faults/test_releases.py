@@ -6,13 +6,15 @@ made is the way back.
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from common.credentials import read_credentials
 from launcher.paths import ROOT
-from tests.supervised import Supervised
+from tests.faults.small_disks import small_disk
+from tests.supervised import supervised_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
@@ -25,6 +27,12 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField("host", "made_up_{number}", models.TextField(default="")),
     ]
+"""
+
+
+# More than a small disk takes. Without a log, whose end would end PostgreSQL.
+_FILLING = """
+CREATE UNLOGGED TABLE filling AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 500000) AS n
 """
 
 
@@ -56,17 +64,6 @@ def release(folder, version, migrations):
     return folder
 
 
-@pytest.fixture
-def supervised(tmp_path):
-    supervised = Supervised(tmp_path)
-    try:
-        supervised.postgres.start()
-        supervised.redis.start()
-        yield supervised
-    finally:
-        supervised.stop()
-
-
 def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
     def prepare(root=ROOT, **variables):
         return supervised.run("process", "prepare", root=root, **variables)
@@ -83,11 +80,14 @@ def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
     assert prepare().returncode == 0
     assert not (data / "backups").exists()
     newest = release(tmp_path / "newest", "77.2.0", migrations=2)
-    upgraded = prepare(newest)
-    assert upgraded.returncode == 0, upgraded.stderr
+    # Twice at once: one of them makes the backup and migrates, the other waits for it.
+    with ThreadPoolExecutor(2) as hosts:
+        both = list(hosts.map(prepare, (newest, newest)))
+    assert [one.returncode for one in both] == [0, 0], both
     assert tables("SELECT count(made_up_2) FROM dashboard_host") == 1
     [backup] = (data / "backups").iterdir()
-    assert f"a backup was made: {backup}" in upgraded.stdout
+    printed = "".join(one.stdout for one in both)
+    assert printed.count(f"a backup was made: {backup}") == 1
     assert backup.stat().st_mode & 0o777 == 0o600
     # Both older ones refuse, and name both versions.
     between = release(tmp_path / "between", "77.1.0", migrations=1)
@@ -128,3 +128,33 @@ def test_nothing_is_upgraded_without_a_backup(supervised, tmp_path):
     with psycopg.connect(supervised.env["DATABASE_OWNER_URL"]) as session:
         query = "SELECT count(*) FROM django_migrations WHERE name LIKE '%made_up'"
         assert session.execute(query).fetchone() == (0,)
+
+
+def test_upgrade_on_a_disk_that_fills_up_leaves_the_version_before(tmp_path):
+    newest = release(tmp_path / "newest", "77.2.0", migrations=2)
+    last = newest / "dashboard/migrations/9002_made_up.py"
+    filling = f"        migrations.RunSQL({_FILLING!r}),\n"
+    last.write_text(
+        last.read_text().replace("operations = [\n", f"operations = [\n{filling}", 1)
+    )
+    with (
+        small_disk(tmp_path / "small", "250m") as folder,
+        supervised_in(folder) as supervised,
+    ):
+
+        def prepare(root):
+            return supervised.run("process", "prepare", root=root)
+
+        assert prepare(ROOT).returncode == 0
+        refused = prepare(newest)
+        assert refused.returncode != 0
+        sentence = refused.stderr.strip().splitlines()[-1]
+        assert "and nothing was changed: could not extend file" in sentence
+        assert "Traceback" not in refused.stderr
+        with psycopg.connect(supervised.env["DATABASE_OWNER_URL"]) as session:
+            query = "SELECT count(*) FROM django_migrations WHERE name LIKE '%made_up'"
+            assert session.execute(query).fetchone() == (0,)
+            query = "SELECT column_name FROM information_schema.columns WHERE column_name LIKE 'made_up%'"
+            assert session.execute(query).fetchall() == []
+        again = prepare(ROOT)
+        assert again.returncode == 0, again.stderr

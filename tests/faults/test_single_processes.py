@@ -10,20 +10,9 @@ import requests
 
 from launcher.paths import ROOT
 from tests.stack import wait_for
-from tests.supervised import NAMES, Supervised
+from tests.supervised import NAMES
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
-
-
-@pytest.fixture
-def supervised(tmp_path):
-    supervised = Supervised(tmp_path)
-    try:
-        supervised.postgres.start()
-        supervised.redis.start()
-        yield supervised
-    finally:
-        supervised.stop()
 
 
 def test_processes_work_under_a_supervisor_of_the_machine(supervised):

@@ -134,17 +134,16 @@ class Command(BaseCommand):
         disk, none has run, and the version before can go on with the database.
         """
         try:
-            with transaction.atomic():
+            with transaction.atomic(), connection.cursor() as cursor:
                 # Otherwise a migration could not alter a table whose rows one before it
                 # has changed.
-                with connection.cursor() as cursor:
-                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                    call_command("migrate", interactive=False, verbosity=0)
-                    call_command("createcachetable", verbosity=0)
-                    cursor.execute(_REVOKE)
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                call_command("migrate", interactive=False, verbosity=0)
+                call_command("createcachetable", verbosity=0)
+                cursor.execute(_REVOKE)
         except DatabaseError as error:
             raise CommandError(
-                f"The migrations failed: {error} None of them has changed anything."
+                f"The migrations failed, and nothing was changed: {str(error).splitlines()[0]}"
             ) from error
 
     def _back_up(self) -> None:
@@ -192,7 +191,7 @@ class Command(BaseCommand):
     def _refuse_unusable(self, restoring: bool) -> None:
         if (off := abs(time.time() - clock().timestamp())) > LARGEST_CLOCK_ERROR:
             raise CommandError(
-                f"The clock of this host is {off:,.0f} s away from the database's: set both by NTP. Nothing was changed."
+                f"The clock of this host is {off:,.0f} s away from the database's. Set both by NTP. Nothing changed."
             )
         if unknown := unknown_migrations(applied_migrations()):
             raise CommandError(
