@@ -6,10 +6,8 @@ stand-in for Discord, with keys in discord.env.
 """
 
 import base64
-import contextlib
 import fcntl
 import os
-import stat
 from pathlib import Path
 
 from common.credentials import read_credentials, write_credentials
@@ -62,18 +60,20 @@ def _refuse_readable_by_others(environment: Environment) -> None:
     """Raises LaunchError if every account of the machine can read a secret. In
     /run/secrets a container's runtime puts them so, and no other account is there.
     """
-    files = [environment.data / FILE] + [
-        Path(value)
-        for name, value in environment.outside.items()
-        if name.endswith("_FILE") and name.removesuffix("_FILE") in PRODUCT_VARIABLES
+    files = [
+        Path(environment.outside[f"{name}_FILE"])
+        for name in PRODUCT_VARIABLES
+        if f"{name}_FILE" in environment.outside
     ]
-    for file in files:
-        with contextlib.suppress(FileNotFoundError):
-            is_open = file.stat().st_mode & stat.S_IROTH
-            if is_open and not file.is_relative_to("/run/secrets"):
-                raise LaunchError(
-                    f"{file} has secrets, and every account of this machine can read it: chmod o= {file}"
-                )
+    for file in (environment.data / FILE, *files):
+        if (
+            file.exists()
+            and file.stat().st_mode & 0o004
+            and not file.is_relative_to("/run/secrets")
+        ):
+            raise LaunchError(
+                f"{file} has secrets, and every account of this machine can read it: chmod o= {file}"
+            )
 
 
 def new_keys() -> dict[str, str]:

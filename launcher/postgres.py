@@ -269,11 +269,9 @@ def postgres_clients(*, server: int) -> Path:
     for folder in Path("/usr/lib/postgresql").glob("[0-9][0-9]/bin"):
         if int(folder.parent.name) >= server and (folder / "pg_dump").exists():
             return folder
-    if server <= VERSION:
-        raise LaunchError("pg_dump is missing: ./run install installs it.")
     raise LaunchError(
-        f"The server is PostgreSQL {server}, and pg_dump must not be older than that; this one is {VERSION}. Install "
-        f"the client programs of PostgreSQL {server} or newer (Debian and Ubuntu: postgresql-client-{server})."
+        f"The server is PostgreSQL {server}, and there is no pg_dump of that version or a newer one: ./run install "
+        f"brings {VERSION}. Otherwise install its client programs (Debian and Ubuntu: postgresql-client-{server})."
     )
 
 

@@ -3,7 +3,7 @@ and how the launcher checks that it is ready and answers.
 """
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launcher.environment import Environment, refuse_used
@@ -141,13 +141,12 @@ def table(environment: Environment) -> list[Process]:
     return processes
 
 
-def refuse_used_ports(environment: Environment, plans: Iterable[Process]) -> None:
+def refuse_used_ports(environment: Environment, plans: list[Process]) -> None:
     """Raises LaunchError, which names the variable, if another program listens on a port
     of these processes.
     """
     needed = {check.port for plan in plans for check in plan.checks}
-    ports = environment.ports.items()
-    refuse_used({name: port for name, port in ports if port in needed})
+    refuse_used({n: port for n, port in environment.ports.items() if port in needed})
 
 
 def http(name: str, *, port: int, serve: str, path: str) -> Process:

@@ -234,7 +234,7 @@ def drop_all(url: str) -> None:
 
 
 def _first_line(error: psycopg.Error) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return str(error).strip().partition("\n")[0]
 
 
 def _programs(session: "psycopg.Connection[tuple[object, ...]]") -> Path:

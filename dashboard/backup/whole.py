@@ -58,9 +58,8 @@ def write_backup(
                 raise BackupError(
                     "A restore into this database was interrupted: there is nothing complete to back up."
                 )
-            needed, database_size = session.execute(_SIZES).fetchone() or (0, 0)
-            refuse_small_disk(path.parent, needed)
-            facts = {**_read_facts(session), "database_size": database_size}
+            facts = _read_facts(session)
+            refuse_small_disk(path.parent, facts["estimated_size"])
             with backup.add(DUMP) as target:
                 dump(url, target, session=session)
         files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
@@ -111,6 +110,7 @@ def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any
     seal_facts = None
     if seal := session.execute(_SEAL).fetchone():
         seal_facts = {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()}
+    estimate, database_size = session.execute(_SIZES).fetchone() or (0, 0)
     migrations = session.execute(
         "SELECT app, name FROM django_migrations ORDER BY app, name"
     ).fetchall()
@@ -121,4 +121,6 @@ def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any
         "migrations": [list(one) for one in migrations],
         "entries": entries,
         "seal": seal_facts,
+        "estimated_size": estimate,
+        "database_size": database_size,
     }

@@ -4,8 +4,6 @@ made is the way back.
 """
 
 import re
-import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -13,6 +11,7 @@ import pytest
 
 from common.credentials import read_credentials
 from launcher.paths import ROOT
+from tests.faults.copies import copy_code
 from tests.faults.small_disks import small_disk
 from tests.supervised import supervised_in
 
@@ -37,19 +36,8 @@ CREATE UNLOGGED TABLE filling AS SELECT repeat(md5(n::text), 30) FROM generate_s
 
 
 def release(folder, version, migrations):
-    """Make a copy of this code with another version and more migrations, which uses the
-    packages that are installed here.
-    """
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    files = subprocess.run(
-        listed, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split("\0")
-    for name in files:
-        if name and not name.startswith("tests/") and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    for installed in (".venv", ".servers"):
-        (folder / installed).symlink_to(ROOT / installed)
+    """Make a copy of this code with another version and more migrations."""
+    copy_code(folder)
     project = folder / "pyproject.toml"
     text = re.sub(
         r'(?m)^version = ".*"$', f'version = "{version}"', project.read_text()

@@ -30,6 +30,12 @@ def test_released_migrations_are_as_they_were():
     assert changes(ROOT) == [], "restore them, and write a new migration instead"
 
 
+def test_migrations_can_be_one_transaction():
+    """`prepare` runs all of them in one, so that an upgrade is done or not begun."""
+    migrations = ROOT.glob("*/migrations/0*.py")
+    assert [path for path in migrations if "atomic = False" in path.read_text()] == []
+
+
 def test_edited_and_deleted_migrations_are_noticed_and_new_ones_are_not(tmp_path):
     folder = tmp_path / "people/migrations"
     folder.mkdir(parents=True)

@@ -144,7 +144,7 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(
                 f"The migrations failed, and nothing was changed: {str(error).splitlines()[0]}"
-            ) from error
+            ) from None
 
     def _back_up(self) -> None:
         """Make a backup before an upgrade changes the database. It is the way back, so

@@ -1,0 +1,23 @@
+"""Copies of this code in other folders."""
+
+import shutil
+import subprocess
+
+from launcher.paths import ROOT
+
+
+def copy_code(folder):
+    """Copy this code, as a fresh clone has it, without the tests. It uses the packages
+    that are installed here.
+    """
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(
+        listed, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in files:
+        if name and not name.startswith("tests/") and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    for installed in (".venv", ".servers"):
+        (folder / installed).symlink_to(ROOT / installed)
+    return folder
