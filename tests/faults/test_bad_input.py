@@ -169,6 +169,15 @@ def test_start_with_bad_input_changes_nothing(supervised, tmp_path):
             "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         )
         assert session.execute(query).fetchone() == (0,)
+    gone = dict.fromkeys(
+        ("DATABASE_URL", "DATABASE_OWNER_URL"), "postgresql://desk@127.0.0.1:1/desk"
+    )
+    file = tmp_path / "desk.backup"
+    secret = {"BACKUP_PASSPHRASE": "correct horse battery"}
+    assert_refused(
+        supervised, "Connection refused", "backup", str(file), **gone, **secret
+    )
+    assert not file.exists()
 
 
 def assert_refused(supervised, sentence, *arguments, **variables):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from audit.recording import record
 from common.actors import operator
@@ -27,10 +27,6 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path, help="where to write it; must not exist")
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
-        if not applied_migrations():
-            raise CommandError(
-                "There is nothing to back up: no desk has ever used this database."
-            )
         path = file.expanduser().absolute()
 
         def note() -> None:
@@ -39,9 +35,13 @@ class Command(BaseCommand):
                 record("backup.made", actor=OPERATOR, details={"file": path.name})
 
         try:
+            if not applied_migrations():
+                raise BackupError(
+                    "There is nothing to back up: no desk has ever used this database."
+                )
             facts = write_backup(path, read_passphrase(is_new=True), before_dump=note)
-        except BackupError as error:
-            raise CommandError(str(error)) from None
+        except (BackupError, DatabaseError) as error:
+            raise CommandError(str(error).splitlines()[0]) from None
         # For the age of the newest backup, only one that is complete counts.
         Tick.objects.create(job=BACKUP, period=time.time_ns())
         sealed = "without a seal"
