@@ -30,7 +30,6 @@ def process(arguments: list[str]) -> int:
         raise LaunchError(
             f"A restore into {settings.data} was interrupted. Empty that folder and restore again."
         )
-    refuse_used_ports(settings, [plan])
     allow_open_files()
     parser = Parser(settings.data)
     if plan.name == parser.name:
@@ -44,6 +43,7 @@ def process(arguments: list[str]) -> int:
         ) | dict(plan.environment)
         if plan.has_heartbeat:
             variables["HEARTBEAT_FILE"] = str(_heartbeat(settings, plan))
+    refuse_used_ports(settings, [plan])
     os.chdir(ROOT)
     os.execve(plan.command[0], plan.command, variables)  # noqa: S606
 

@@ -154,9 +154,9 @@ def test_start_with_bad_input_changes_nothing(supervised, tmp_path):
     ):
         assert_refused(supervised, sentence, *arguments, **variables)
     with socket.create_server(("127.0.0.1", int(supervised.env["PORT"]))):
-        assert_refused(supervised, "PORT=0 ./run", "process", "web")
         assert_refused(supervised, "PORT=0 ./run")
-    assert not (data / keys.FILE).exists()
+        assert not (data / keys.FILE).exists()
+        assert_refused(supervised, "PORT=0 ./run", "process", "web", **keys.new_keys())
     with clock(tmp_path) as wrong:
         for hours in (-1, 1):
             wrong.step(hours * 3600)
