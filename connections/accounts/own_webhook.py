@@ -46,12 +46,14 @@ OWN_EVENTS = ("message.cancelled", "message.failed")
 
 
 def address_of(connection: Connection) -> str:
-    """Return where MultiMail sends this connection's events. A gateway on this machine
+    """Return where MultiMail sends this connection's events. Our gateway on this machine
     does not go through the proxy, whose name may lead elsewhere from here.
     """
     origin = settings.PUBLIC_URL
     # Plain http is confidential on this machine only.
-    if connection.api_url.startswith("http:") and is_confidential(connection.api_url):
+    is_plain = connection.api_url.startswith("http:")
+    is_here = is_plain and is_confidential(connection.api_url)
+    if connection.is_our_gateway and is_here:
         origin = f"http://127.0.0.1:{settings.PORT}"
     return origin + reverse("multimail-webhook", args=[connection.webhook_id])
 

@@ -83,7 +83,7 @@ def test_desk_comes_back_from_the_backup_alone(tmp_path, monkeypatch):
     restore, start = commands(
         **{
             "/srv/countersign": new.data,
-            "/root/passphrase": passphrase,
+            "/mnt/passphrase": passphrase,
             "/mnt/backups/desk-2026-11-22.backup": backup,
         }
     ).split("./run --detach\n")

@@ -21,7 +21,7 @@ from audit.sealing.status import sealing_state
 from audit.verification.checks import check_database
 from common.postgres import clock
 from dashboard.backup.database import MARKER
-from dashboard.health.checks import examine_postgresql, pending_migrations
+from dashboard.health.checks import examine, pending_migrations
 from dashboard.management.commands.prepare import Command
 from gateway.models import Email
 from launcher.console import LaunchError
@@ -115,7 +115,7 @@ def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
         Command()._refuse_unusable(restoring=True)
     assert (
         "The database was used by a newer Countersign (approvals.9999_what_comes)."
-        in [one.sentence for one in examine_postgresql([])]
+        in [one.what for one in examine()]
     )
 
 

@@ -49,11 +49,12 @@ LONGEST_IDLE = "60s"
 # In seconds. With a clock that is more wrong, one-time codes and signatures are refused.
 LARGEST_CLOCK_ERROR = 300
 
-# Only triggers call the functions that have the owner's privileges. Migrations say so
-# too, but a restore leaves privileges out, because roles may have other names there.
+# Only triggers call the functions that write the history of roles, with the owner's
+# privileges. Migrations say so too, but a restore leaves privileges out, because roles
+# may have other names there.
 _REVOKE = """
 DO $$ DECLARE one regprocedure; BEGIN
-  FOR one IN SELECT oid FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace
+  FOR one IN SELECT oid FROM pg_proc WHERE prosecdef AND proname ^@ 'people_'
   LOOP EXECUTE 'REVOKE EXECUTE ON FUNCTION ' || one || ' FROM PUBLIC'; END LOOP;
 END $$
 """
