@@ -114,7 +114,7 @@ def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
     ):
         Command()._refuse_unusable(restoring=True)
     assert (
-        "The database was used by a newer Countersign (approvals.9999_what_comes)."
+        "The database was used by a newer Countersign (approvals.9999_what_comes)"
         in [one.what for one in examine()]
     )
 
