@@ -11,17 +11,25 @@ from common.heartbeat import keep_beating
 from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
 from dashboard.wsgi import application as wsgi_application
 
+# It needs the apps.
+from dashboard.hosts import Listing  # isort: skip
+
 _bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request. The heartbeat begins when the server starts."""
+    """Answer one request. The heartbeat begins when the server starts, and so does the
+    listing of the host.
+    """
     if scope["type"] != "lifespan":
         await _bridge(scope, receive, send)
         return
     await receive()
     heartbeat = asyncio.create_task(keep_beating())
+    listing = Listing()
+    listing.start()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     heartbeat.cancel()
+    listing.end()
     await send({"type": "lifespan.shutdown.complete"})

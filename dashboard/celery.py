@@ -67,33 +67,29 @@ class PeriodicThread(threading.Thread):
 
 
 class PeriodicStep(bootsteps.StartStopStep):
-    """Starts PeriodicThread in a worker, if BEAT is set. A separate process for it
-    would need as much memory as a worker.
+    """Starts PeriodicThread in a worker, if BEAT is set, and lists the host. A separate
+    process for it would need as much memory as a worker.
     """
 
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
-        self.enabled = "BEAT" in os.environ
         self.thread: PeriodicThread | None = None
-        self._ending = threading.Event()
 
     def start(self, worker: Any) -> None:
         # Imported here, because it needs the apps.
-        from dashboard.hosts import keep_listed
+        from dashboard.hosts import Listing
 
-        self.thread = PeriodicThread(worker.app, worker.app.conf.beat_schedule)
-        self.thread.start()
-        self._listing = threading.Thread(
-            target=keep_listed, args=(self._ending,), daemon=True
-        )
+        if "BEAT" in os.environ:
+            self.thread = PeriodicThread(worker.app, worker.app.conf.beat_schedule)
+            self.thread.start()
+        self._listing = Listing()
         self._listing.start()
 
     def stop(self, worker: Any) -> None:
-        self._ending.set()
         if self.thread:
             self.thread.end()
-            self._listing.join(timeout=1)
+        self._listing.end()
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")

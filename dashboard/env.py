@@ -3,7 +3,11 @@ that others use too.
 """
 
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
+
+from psycopg import IsolationLevel
+from psycopg.conninfo import conninfo_to_dict
 
 from common.env import BadVariable, env_str
 
@@ -39,3 +43,22 @@ def env_server(name: str) -> tuple[str, int] | None:
         raise BadVariable(
             f"{name} must be an IP address, such as 10.0.0.2 or 10.0.0.2:5353."
         ) from None
+
+
+def connection_settings(url: str) -> dict[str, Any]:
+    """Return Django's settings for the PostgreSQL at a URL."""
+    parts = conninfo_to_dict(url)
+    return {
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": str(parts.pop("port", "")),
+        "OPTIONS": {
+            "connect_timeout": 5,
+            # The locks are designed for this level, and the server's default may
+            # differ.
+            "isolation_level": IsolationLevel.READ_COMMITTED,
+            **parts,
+        },
+    }

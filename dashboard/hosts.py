@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management import CommandError
-from django.db import DatabaseError, close_old_connections, models
+from django.db import DatabaseError, connection, migrations, models
+from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 
-from audit.verification.bundle import product_version
+from common.version import product_version
 from dashboard.models import Host
 
 log = logging.getLogger(__name__)
@@ -82,19 +83,58 @@ def other_versions() -> list[str]:
     return [f"{host.name} ({host.version})" for host in others]
 
 
-def keep_listed(ending: threading.Event) -> None:
-    """Give a sign of life of this host periodically, until the event is set; then say
-    that the host is gone.
+def refuse_breaking_upgrade() -> None:
+    """Raise CommandError if there are migrations after which the code of other hosts,
+    which run now, could not go on.
     """
-    is_over = False
-    while not is_over:
-        is_over = ending.wait(EVERY)
-        age = timedelta(seconds=GONE_AFTER if is_over else 0)
-        try:
-            close_old_connections()
-            Host.objects.filter(name=_name()).update(seen_at=Now() - age)
-        except DatabaseError as error:
-            log.warning("host not listed", extra={"reason": type(error).__name__})
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    breaking = [
+        f"{migration.app_label}.{migration.name}"
+        for migration, _ in plan
+        if not all(map(_is_additive, migration.operations))
+    ]
+    names = [host.name for host in _others_alive()] if breaking else []
+    if names:
+        raise CommandError(
+            f"This upgrade changes tables ({', '.join(breaking[:3])}) that the hosts {', '.join(names)} use now. Stop "
+            "them first; one that was killed counts for a minute. Nothing was changed."
+        )
+
+
+class Listing(threading.Thread):
+    """Gives a sign of life of this host periodically, and says that it is gone when the
+    process ends. Others of this host that still run say soon that it is not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="listing", daemon=True)
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        """Run until `end` is called."""
+        is_over = False
+        while not is_over:
+            is_over = self._ending.wait(EVERY)
+            age = timedelta(seconds=GONE_AFTER if is_over else 0)
+            try:
+                Host.objects.filter(name=_name()).update(seen_at=Now() - age)
+            except DatabaseError as error:
+                log.warning("host not listed", extra={"reason": type(error).__name__})
+            # Not kept, because each process has one.
+            connection.close()
+
+    def end(self) -> None:
+        """Say that the host is gone, which may take a second at most."""
+        self._ending.set()
+        self.join(timeout=1)
+
+
+# Whether code that does not know of it works as before. SQL and Python may do anything.
+def _is_additive(operation: migrations.operations.base.Operation) -> bool:
+    if isinstance(operation, migrations.AddField):
+        return operation.field.null or operation.field.has_db_default()
+    return isinstance(operation, migrations.CreateModel | migrations.AddIndex)
 
 
 def _others_alive() -> "models.QuerySet[Host]":

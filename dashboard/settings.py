@@ -11,8 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.http.request import split_domain_port
-from psycopg import IsolationLevel
-from psycopg.conninfo import conninfo_to_dict
 
 from common.env import (
     BadVariable,
@@ -25,7 +23,7 @@ from common.env import (
     env_str,
     env_url,
 )
-from dashboard.env import env_secret, env_server
+from dashboard.env import connection_settings, env_secret, env_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
@@ -211,15 +209,10 @@ TEMPLATES = [
 
 # --- PostgreSQL and Redis -------------------------------------------------------------
 OWN_DATABASE_URL = env_str("DATABASE_URL")
-_connection = conninfo_to_dict(OWN_DATABASE_URL)
 DATABASES = {
     "default": {
+        **connection_settings(OWN_DATABASE_URL),
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": _connection.pop("dbname", ""),
-        "USER": _connection.pop("user", ""),
-        "PASSWORD": _connection.pop("password", ""),
-        "HOST": _connection.pop("host", ""),
-        "PORT": str(_connection.pop("port", "")),
         # In seconds. A session of PostgreSQL caches what it has used and grows up to
         # 12 MB. A new session has to plan everything again, which costs more than most
         # statements.
@@ -227,13 +220,6 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
         # Server-side cursors do not work behind a pooler in transaction mode.
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        "OPTIONS": {
-            "connect_timeout": 5,
-            # The locks are designed for this level, and the server's default may
-            # differ.
-            "isolation_level": IsolationLevel.READ_COMMITTED,
-            **_connection,
-        },
     }
 }
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))

@@ -46,7 +46,8 @@ def claim(data: Path) -> None:
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        strange = content(data)
+        # The keys of another host may be here before the first start.
+        strange = [name for name in content(data) if name != "secrets.env"]
     except OSError as error:
         raise LaunchError(
             f"DATA_DIR: {data} cannot be used: {error.strerror}."

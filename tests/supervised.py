@@ -6,16 +6,43 @@ import contextlib
 import os
 import socket
 import subprocess
+from email import message_from_bytes
+from pathlib import Path
 
+from aiosmtpd.controller import Controller
+
+from common.credentials import read_credentials
 from launcher import environment
 from launcher.environment import PORTS, pick_free_ports
 from launcher.paths import ROOT
 from launcher.postgres import OWNER
 from launcher.servers import Postgres, Redis
+from tests.stack import wait_for
 
 # Files of this machine, so that packages can be fetched from another root.
 OF_THE_MACHINE = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 NAMES = ("parser", "web", "live", "worker-desk", "gateway", "worker-out")
+
+
+class _Inbox:
+    def __init__(self):
+        self.subjects = []
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        self.subjects.append(message_from_bytes(envelope.content)["Subject"])
+        return "250 OK"
+
+
+@contextlib.contextmanager
+def mail_server(port, host="127.0.0.1"):
+    """Take mail in; yield the list of the subjects of what arrived."""
+    inbox = _Inbox()
+    controller = Controller(inbox, hostname=host, port=int(port))
+    controller.start()
+    try:
+        yield inbox.subjects
+    finally:
+        controller.stop()
 
 
 class Supervised:
@@ -45,6 +72,21 @@ class Supervised:
             "REDIS_URL": self.redis.url(),
             "DEMO": "0",
         }
+
+    @property
+    def credentials(self):
+        """Those of the demo, if `prepare` made it."""
+        return read_credentials(Path(self.env["DATA_DIR"]) / "credentials.env")
+
+    def wait_for(self, function, timeout, what):
+        return wait_for(function, timeout, what, report=self.report)
+
+    def report(self):
+        """The ends of what the processes printed."""
+        return "\n".join(
+            f"--- {file.name}\n{file.read_text(errors='replace')[-1500:]}"
+            for file in sorted(self.folder.glob("*.out"))
+        )
 
     def run(self, *arguments, root=ROOT, **variables):
         """Run `./run` of this clone, or of another, to its end; return the completed

@@ -8,7 +8,6 @@ no partial bundle is left.
 import errno
 import json
 import os
-import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from django.conf import settings
 from django.db import DataError, transaction
 
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
@@ -27,6 +25,7 @@ from audit.sealing.sealer import LOCK
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json
 from common.postgres import one_moment, take_lock
+from common.version import product_version
 
 VERIFIER = Path(verifier.__file__)
 _README = Path(__file__).with_name("readme.txt")
@@ -188,9 +187,3 @@ def details_line(number: int, sealed_hash: str, entry: Any) -> dict[str, Any]:
         "salt": None if salt is None else bytes(salt).hex(),
         "fields": {} if salt is None else entry.details,
     }
-
-
-def product_version() -> str:
-    """Return the product's version from pyproject.toml."""
-    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
-    return str(project["project"]["version"])

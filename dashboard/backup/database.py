@@ -33,6 +33,7 @@ _WITHOUT_ROWS = "django_session"
 # among the first 64 lines of a dump.
 _UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
 _PREAMBLE = 64
+_POOL_TRIES = 100
 
 _OWN_TABLES = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -68,6 +69,7 @@ def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
     same snapshot. Raises BackupError where PostgreSQL refuses something.
     """
     try:
+        refuse_pooler(url)
         with psycopg.connect(url, application_name="countersign backup") as session:
             # This session is idle for as long as the dump takes; it only holds the
             # snapshot.
@@ -80,6 +82,28 @@ def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
         raise BackupError(
             f"The database cannot be read: {_first_line(error)}"
         ) from None
+
+
+def refuse_pooler(url: str) -> None:
+    """Raise BackupError if a pooler lends the sessions of this URL by transaction. What
+    pg_dump and a load set for their session, such as an empty search_path, would stay
+    in sessions of others, which then find no table.
+    """
+    ask = "SELECT pg_backend_pid()"
+    with (
+        psycopg.connect(url, autocommit=True) as one,
+        psycopg.connect(url, autocommit=True) as other,
+    ):
+        # A pooler gives each client an id of its own making.
+        if one.execute(ask).fetchone() == (one.info.backend_pid,):
+            return
+        # While others use the pool, two queries in a row may get different sessions.
+        for _ in range(_POOL_TRIES):
+            if one.execute(ask).fetchone() == other.execute(ask).fetchone():
+                raise BackupError(
+                    "DATABASE_OWNER_URL must lead to PostgreSQL itself, and not through a pooler in transaction mode "
+                    "such as PgBouncer. DATABASE_URL may. Nothing was changed."
+                )
 
 
 def dump(
@@ -110,6 +134,7 @@ def refuse_used(url: str) -> None:
     overwritten.
     """
     try:
+        refuse_pooler(url)
         with psycopg.connect(url) as session:
             tables = [str(name) for (name,) in session.execute(_OWN_TABLES).fetchall()]
     except psycopg.OperationalError as error:

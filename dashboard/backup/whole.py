@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
-from audit.verification.bundle import product_version
+from common.version import product_version
 from dashboard.backup.archive import (
     DUMP,
     SEALS,

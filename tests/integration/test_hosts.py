@@ -4,11 +4,14 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import migrations, models
+from django.db.migrations import Migration
 from django.db.models.functions import Now
 
 from dashboard import hosts
 from dashboard.models import Host
 from launcher.keys import new_keys
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -73,3 +76,63 @@ def test_no_secret_is_stored_with_a_host(settings):
     keys = [settings.SECRET_KEY, *settings.ENCRYPTION_KEYS, *settings.SEAL_KEYS]
     for secret in ("sesame", *keys):
         assert secret not in stored
+
+
+class Plan:
+    """Stands in for Django's executor, with migrations of these operations."""
+
+    def __init__(self, *operations):
+        self.loader = self
+        self.graph = self
+        self._migration = Migration("made_up", "mirror")
+        self._migration.operations = operations
+
+    def __call__(self, connection):
+        return self
+
+    def leaf_nodes(self):
+        return []
+
+    def migration_plan(self, targets):
+        return [(self._migration, False)]
+
+
+@pytest.mark.parametrize(
+    ("operation", "is_refused"),
+    [
+        (migrations.CreateModel("new", []), False),
+        (migrations.AddField("message", "new", models.TextField(null=True)), False),
+        (migrations.AddField("message", "new", models.TextField(db_default="")), False),
+        # Django drops the default, so that inserts of older code would fail.
+        (migrations.AddField("message", "new", models.TextField(default="")), True),
+        (migrations.RemoveField("message", "state"), True),
+        (migrations.RunSQL("SELECT 1"), True),
+    ],
+)
+def test_upgrade_that_breaks_a_host_that_runs_is_refused(
+    other, monkeypatch, operation, is_refused
+):
+    monkeypatch.setattr(hosts, "MigrationExecutor", Plan(operation))
+    if is_refused:
+        with pytest.raises(CommandError, match=r"mirror\.made_up.* hosts other use"):
+            hosts.refuse_breaking_upgrade()
+    else:
+        hosts.refuse_breaking_upgrade()
+    Host.objects.update(seen_at=Now() - timedelta(seconds=hosts.GONE_AFTER))
+    hosts.refuse_breaking_upgrade()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_host_is_listed_while_it_runs_and_gone_when_it_ends(monkeypatch):
+    hosts.join()
+    Host.objects.update(name="other")
+    monkeypatch.setattr(hosts, "_name", lambda: "other")
+    monkeypatch.setattr(hosts, "EVERY", 0.05)
+    Host.objects.update(seen_at=Now() - timedelta(days=1))
+    listing = hosts.Listing()
+    listing.start()
+    alive = Host.objects.filter(seen_at__gt=Now() - timedelta(seconds=hosts.GONE_AFTER))
+    wait_for(alive.exists, 30, "the host to be listed")
+    listing.end()
+    listing.join()
+    assert not alive.exists()

@@ -20,17 +20,17 @@ from django.core.management import (
 )
 from django.db import DatabaseError, OperationalError, connection, transaction
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.exceptions import RedisError
 
 from audit.guards import APPEND_ONLY
-from audit.verification.bundle import product_version
 from common.postgres import clock
+from common.version import product_version
 from dashboard import hosts
 from dashboard.backup.archive import BackupError
-from dashboard.backup.database import MARKER, owner_url
+from dashboard.backup.database import MARKER, owner_url, refuse_pooler
 from dashboard.backup.whole import write_backup
+from dashboard.env import connection_settings
 from dashboard.health.checks import (
     applied_migrations,
     first_few,
@@ -100,19 +100,22 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, restoring: bool, **options: Any) -> None:
         application_role = str(settings.DATABASES["default"]["USER"])
-        owner = conninfo_to_dict(owner_url())
-        connection.close()
-        connection.settings_dict.update(
-            USER=owner.get("user", ""), PASSWORD=owner.get("password", "")
-        )
+        name = connection.settings_dict["NAME"]
         # Fail now with a clear error, instead of starting processes that never become
         # ready.
         try:
             connection.ensure_connection()
+            connection.close()
+            # The whole address: the application's may be that of a connection pooler.
+            connection.settings_dict.update(connection_settings(owner_url()), NAME=name)
+            connection.ensure_connection()
+            refuse_pooler(owner_url())
         except OperationalError as error:
             raise CommandError(
                 f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}"
             ) from None
+        except BackupError as error:
+            raise CommandError(str(error)) from None
         try:
             Redis.from_url(
                 settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5
@@ -210,6 +213,7 @@ class Command(BaseCommand):
             )
         if Host._meta.db_table in tables:
             hosts.refuse_difference()
+            hosts.refuse_breaking_upgrade()
 
     def _grant(self, role: str) -> None:
         """Grant the application's role its privileges. It may only add to the ledger;
