@@ -48,6 +48,8 @@ HEARTBEAT = 15.0
 BEAT = "event: beat\ndata: 1\n\n"
 # After so many seconds the dashboard is asked again what a page's reader may see.
 RECHECK = 30.0
+# For so many seconds a hint is waited for at a time.
+SILENCE = 30.0
 # How many hints wait for a page that reads slowly.
 MAX_WAITING = 100
 # The tabs of a browser share one stream. If they cannot (with plain http from another
@@ -156,9 +158,15 @@ async def _read_hints() -> None:
                 client.pubsub() as subscription,
             ):
                 await subscription.subscribe(CHANNEL)
-                async for message in subscription.listen():
-                    if message["type"] == "message":
+                while True:
+                    asked_at = time.monotonic()
+                    message = await subscription.get_message(timeout=SILENCE)
+                    if message and message["type"] == "message":
                         _hand_out(message["data"].decode(errors="replace"))
+                    elif not message and time.monotonic() - asked_at < SILENCE / 2:
+                        # The library takes a broken connection (ETIMEDOUT) for a time
+                        # without messages, from then on with each call.
+                        raise redis.ConnectionError
         except (redis.RedisError, OSError) as error:
             log.warning(
                 "live updates interrupted", extra={"reason": type(error).__name__}

@@ -336,10 +336,6 @@ def test_hosts_that_die_lose_nothing_and_come_back(site):
     site.check()
 
 
-@pytest.mark.xfail(
-    run=False,
-    reason="the live process of a web host that was cut off loops, without an end",
-)
 def test_hosts_that_are_cut_off_and_come_back_do_nothing_twice(site):
     pair = [site.hosts["web-1"], site.hosts["worker-2"]]
     with site.mail_flowing() as some_more:

@@ -1,11 +1,14 @@
 """The live process: who is handed a hint, and what does not end it."""
 
 import asyncio
+import errno
 import json
 
 import pytest
+import redis.asyncio
 
 from dashboard.live import stream as live
+from launcher.servers import Redis
 from tests.loops import in_own_loop
 
 EVERYTHING = [(None, None)]
@@ -132,3 +135,47 @@ def test_whoever_sends_no_cookie_costs_the_desk_no_question(monkeypatch):
     )
     in_own_loop(live.application(asked([]), None, send))
     assert sent[0]["status"] == 401
+
+
+def test_hints_come_again_after_the_connection_to_redis_timed_out(
+    monkeypatch, tmp_path
+):
+    server = Redis(tmp_path, durable=False)
+    readers = []
+    connect = asyncio.open_unix_connection
+
+    async def recorded(*arguments, **options):
+        reader, writer = await connect(*arguments, **options)
+        readers.append(reader)
+        return reader, writer
+
+    async def scenario():
+        page = live.Page(EVERYTHING)
+        live._pages.add(page)
+        client = redis.asyncio.Redis.from_url(server.url())
+        await client.ping()
+        task = asyncio.create_task(live._read_hints())
+        try:
+            for break_off in (True, False):
+                while page.hints.empty():
+                    await client.publish(live.CHANNEL, hint())
+                    await asyncio.sleep(0)
+                page.hints = asyncio.Queue()
+                if break_off:
+                    # As the kernel reports a host that was cut off.
+                    gone = TimeoutError(errno.ETIMEDOUT, "timed out")
+                    readers[1].set_exception(gone)
+        finally:
+            task.cancel()
+            live._pages.discard(page)
+            await client.aclose()
+        return len(readers)
+
+    server.start()
+    try:
+        monkeypatch.setattr(live, "REDIS_URL", server.url())
+        monkeypatch.setattr(asyncio, "open_unix_connection", recorded)
+        # That of this test, and the two of the live process.
+        assert in_own_loop(scenario(), timeout=60) == 3
+    finally:
+        server.stop()
