@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from psycopg import IsolationLevel
+from psycopg import Error, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
 from common.env import BadVariable, env_str
@@ -47,7 +47,13 @@ def env_server(name: str) -> tuple[str, int] | None:
 
 def connection_settings(url: str) -> dict[str, Any]:
     """Return Django's settings for the PostgreSQL at a URL."""
-    parts = conninfo_to_dict(url)
+    try:
+        parts = conninfo_to_dict(url)
+    except Error:
+        # Its text quotes a password that has a space, or a percent sign, in it.
+        raise BadVariable(
+            "DATABASE_URL and DATABASE_OWNER_URL must be addresses of PostgreSQL, with %20 for a space and %25 for %."
+        ) from None
     return {
         "NAME": parts.pop("dbname", ""),
         "USER": parts.pop("user", ""),
