@@ -156,13 +156,13 @@ def parser_answers() -> bool:
 
 
 def _redis_server() -> Iterator[AttentionItem]:
+    client = _redis()
     try:
-        info: dict[str, Any] = _redis().info()
-        lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}
+        info: dict[str, Any] = client.info()
+        lengths = {queue: int(client.llen(queue)) for queue in QUEUES}
     except redis.RedisError as error:
-        why = _first_line(
-            error, _redis().connection_pool.connection_kwargs.get("password")
-        )
+        password = client.connection_pool.connection_kwargs.get("password")
+        why = _first_line(error, password)
         yield item(
             "redis",
             f"Redis is not responding: {why}",
