@@ -198,11 +198,12 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.with_mailbox().get(pk=pk) if claimed else None
 
     def postpone(self, pk: str, seconds: float) -> bool:
-        """Make a live email due later, without an attempt. Returns False if it is not
-        due now.
+        """Make a live email due later, without an attempt, because the mail server is
+        too slow now. Returns False if it is not due now.
         """
         live = self.in_outbox().filter(pk=pk, sandbox=False)
-        return bool(live.update(due_at=Now() + timedelta(seconds=seconds)))
+        due_at = Now() + timedelta(seconds=seconds)
+        return bool(live.update(due_at=due_at, cause="unreachable"))
 
     def leased_by(self, email: Email) -> Self:
         """The row, if `email`'s attempt holds the lease. A later attempt has another
