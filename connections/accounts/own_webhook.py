@@ -53,8 +53,10 @@ def address_of(connection: Connection) -> str:
     # Plain http is confidential on this machine only.
     is_plain = connection.api_url.startswith("http:")
     is_here = is_plain and is_confidential(connection.api_url)
-    if connection.is_our_gateway and is_here:
-        origin = f"http://127.0.0.1:{settings.PORT}"
+    near = f"http://127.0.0.1:{settings.PORT}"
+    # One that was started by itself may not call the desk there.
+    if connection.is_our_gateway and is_here and near in settings.OUTGOING_ALLOW:
+        origin = near
     return origin + reverse("multimail-webhook", args=[connection.webhook_id])
 
 

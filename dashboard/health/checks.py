@@ -330,7 +330,7 @@ def _mail() -> Iterator[AttentionItem]:
     groups: list[WaitingMail] = cache.get(KEY, [])
     for mail in groups:
         cause = mail.cause or "untried"
-        what, advice = _CAUSES[cause]
+        what, advice = _CAUSES.get(cause, _CAUSES["other"])
         yield item(
             f"mail_{cause}",
             f"{mail.number} message{'s' if mail.number > 1 else ''} cannot be sent: {what}",

@@ -3,6 +3,7 @@ requested.
 """
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -112,7 +113,8 @@ class Command(BaseCommand):
             refuse_pooler(owner_url())
         except OperationalError as error:
             raise CommandError(
-                f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}"
+                f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}",
+                returncode=os.EX_TEMPFAIL,
             ) from None
         except BackupError as error:
             raise CommandError(str(error)) from None
@@ -121,7 +123,9 @@ class Command(BaseCommand):
                 settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5
             ).ping()
         except (RedisError, ValueError) as error:
-            raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
+            raise CommandError(
+                f"REDIS_URL must lead to Redis: {error}", returncode=os.EX_TEMPFAIL
+            ) from None
         with _only_one(owner_url()):
             self._refuse_unusable(restoring)
             if not restoring:
