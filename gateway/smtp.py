@@ -69,7 +69,7 @@ _ENOUGH = re.compile(
 )
 # Why a server does not take our mail, by the words of its reply, or of the error before
 # one; the first line that fits counts.
-_CAUSES = r"""
+_CAUSES_BY_WORDS = r"""
 blocked spam|unsolicited|reputation|authentication.level|black.?list|block.?list|\blisted|\bspf\b|dkim|dmarc
 quota quota|limit|\brate\b|exceed|throttl|too.many|daily|5\.4\.5
 sign_in \A53[0458]\b|auth|credential|password|log.?in|sign(?:ed)?.?in|relay|5\.7\.[89]\b
@@ -78,6 +78,10 @@ blocked block|polic|denied|deny|banned|suspend|prohibit
 unreachable \A\w{1,40}:|too.slow
 other \A
 """.split()
+_CAUSES = [
+    (cause, re.compile(words, re.IGNORECASE))
+    for cause, words in zip(_CAUSES_BY_WORDS[::2], _CAUSES_BY_WORDS[1::2], strict=True)
+]
 # Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
 # Seconds. A shorter failure (nobody listens, a refusal) costs little to repeat.
@@ -301,9 +305,7 @@ def _is_final(code: int, text: str, subject: re.Pattern[str], otherwise: bool) -
 
 def cause_of(failure: HandoverFailed) -> str:
     """Return why the server did not take the message (common/waiting_mail.py)."""
-    lines = zip(_CAUSES[::2], _CAUSES[1::2], strict=True)
-    text = str(failure)
-    return next(cause for cause, words in lines if re.search(words, text, re.I))
+    return next(cause for cause, words in _CAUSES if words.search(str(failure)))
 
 
 def is_about_recipient(code: int, text: str) -> bool:

@@ -22,6 +22,7 @@ from re import _compiler, _parser
 from re import _constants as sre
 from typing import Any
 
+from gateway.smtp import _CAUSES_BY_WORDS
 from simple_form.declarations import _STAND_FOR
 from simple_form.elements import _EFFECTS
 from simple_form.simplify import _LEFT_OUT, _LONG
@@ -51,6 +52,7 @@ _PASSED = {
     "risk/check_secrets.py:line": [],
     "risk/similarity.py:name": [r"\bdana\b"],
     "gateway/inbound/receive.py:is_hard": [r"(?<![\d.])(5\d\d)(?![\d.])"],
+    "gateway/smtp.py:words": _CAUSES_BY_WORDS[1::2],
     "simple_form/html_reading.py:name": [],
     "simple_form/simplify.py:long": [_LONG],
     "simple_form/simplify.py:letters": ["[\u0590-\u061b\u061d-\u08ff]"],

@@ -103,9 +103,7 @@ UNSEEN = {
     "save-own-word",
     "extend",
     "policy-rule",
-    "policy-group",
     "propose-standing",
-    "save-calendar",
     "unlink-discord",
     "remove-discord",
 }

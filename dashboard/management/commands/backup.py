@@ -40,8 +40,10 @@ class Command(BaseCommand):
                     "There is nothing to back up: no desk has ever used this database."
                 )
             facts = write_backup(path, read_passphrase(is_new=True), before_dump=note)
-        except (BackupError, DatabaseError) as error:
-            raise CommandError(str(error).splitlines()[0]) from None
+        except BackupError as error:
+            raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"PostgreSQL: {str(error).splitlines()[0]}") from None
         # For the age of the newest backup, only one that is complete counts.
         Tick.objects.create(job=BACKUP, period=time.time_ns())
         sealed = "without a seal"
