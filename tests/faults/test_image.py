@@ -172,11 +172,16 @@ def test_each_process_of_the_image_runs_as_a_user_without_a_name(contained):
     assert migrated.returncode == 0, migrated.stderr
     assert re.search(r"https?://\S+/join/\S+", migrated.stdout), migrated.stdout
     assert (contained.volume / "secrets.env").stat().st_mode & 0o777 == 0o600
+    running = _system(contained) / "tmp" / "countersign-process"
+    running.touch()
+    os.chown(running, *map(int, USER.split(":")))
     for name in NAMES:
         contained.start(name)
     for name in NAMES:
         # Each has the same file that says which process the container runs.
-        (_system(contained) / "tmp" / "countersign-process").write_text(name)
+        with running.open("r+") as file:
+            file.truncate()
+            file.write(name)
         wait_for(lambda: contained.run("healthy").returncode == 0, 120, name)
     ready = f"http://127.0.0.1:{contained.env['PORT']}/readyz"
     wait_for(
