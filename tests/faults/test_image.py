@@ -142,7 +142,9 @@ class Contained(Supervised):
         found = []
         for entry in Path("/proc").glob("[0-9]*/status"):
             with contextlib.suppress(OSError):
-                if line in entry.read_text():
+                status = entry.read_text()
+                # One that has ended may wait for this machine to collect it.
+                if line in status and "\nState:\tZ" not in status:
                     found.append(int(entry.parent.name))
         return found
 
