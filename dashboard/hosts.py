@@ -83,15 +83,20 @@ def other_versions() -> list[str]:
     return [f"{host.name} ({host.version})" for host in others]
 
 
+def migrations_to_run() -> list[migrations.Migration]:
+    """Return the migrations that are not applied yet, in their order."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [migration for migration, _ in plan]
+
+
 def refuse_breaking_upgrade() -> None:
     """Raise CommandError if there are migrations after which the code of other hosts,
     which run now, could not go on.
     """
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     breaking = [
         f"{migration.app_label}.{migration.name}"
-        for migration, _ in plan
+        for migration in migrations_to_run()
         if not all(map(_is_additive, migration.operations))
     ]
     names = [host.name for host in _others_alive()] if breaking else []

@@ -18,7 +18,6 @@ import redis
 from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Max, Min
@@ -449,9 +448,8 @@ def first_few(migrations: list[str]) -> str:
 
 def pending_migrations() -> list[str]:
     """Return the migrations that are not applied yet."""
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+    found = hosts.migrations_to_run()
+    return [f"{migration.app_label}.{migration.name}" for migration in found]
 
 
 def _redis() -> "redis.Redis":

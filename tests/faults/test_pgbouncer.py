@@ -13,7 +13,7 @@ import pytest
 from launcher.bootstrap import install_debian_packages
 from launcher.environment import pick_free_ports
 from tests.desk import Product
-from tests.supervised import NAMES, Supervised, mail_server
+from tests.supervised import NAMES, mail_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
@@ -59,17 +59,6 @@ def pgbouncer(supervised):
     finally:
         process.terminate()
         process.wait(30)
-
-
-@pytest.fixture
-def supervised(tmp_path):
-    supervised = Supervised(tmp_path)
-    try:
-        supervised.postgres.start()
-        supervised.redis.start()
-        yield supervised
-    finally:
-        supervised.stop()
 
 
 def is_refused(done):

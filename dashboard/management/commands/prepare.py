@@ -199,7 +199,8 @@ class Command(BaseCommand):
     def _refuse_unusable(self, restoring: bool) -> None:
         if (off := abs(time.time() - clock().timestamp())) > LARGEST_CLOCK_ERROR:
             raise CommandError(
-                f"The clock of this host is {off:,.0f} s away from the database's. Set both by NTP. Nothing changed."
+                f"The clock of this host is {off:,.0f} s away from the database's. "
+                "Set both by NTP. Nothing was changed."
             )
         if unknown := unknown_migrations(applied_migrations()):
             raise CommandError(
