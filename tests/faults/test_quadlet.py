@@ -38,9 +38,12 @@ SERVICES = {
 }
 # Options of podman that have no value.
 SWITCHES = {"-d", "--init", "--read-only", "--replace", "--rm"}
-# It says that it is ready, as podman does when the container is.
+# It says that it is ready, as podman does when the container is. Several run at the same
+# time, so each writes its line at once.
 PODMAN = """#!/bin/sh
-{ for word; do printf '%s\\0' "$word"; done; echo; } >>/asked
+line=$(mktemp)
+{ for word; do printf '%s\\0' "$word"; done; echo; } >"$line"
+cat "$line" >>/asked
 case " $* " in *" -d "*)
     sleep infinity &
     systemd-notify --ready --pid=$!
