@@ -193,7 +193,7 @@ def give_role(
         page=reverse("person", args=[person_id]),
         connection=target.connection,
         mailbox=target.mailbox,
-        about=person_id,
+        subjects=[person_id],
         tightens=person.grants.filter(role=role, **_target_fields(target)).exists(),
     )
     is_new = add_grant(person, role, target)
@@ -398,7 +398,7 @@ def reactivate(*, actor: Actor, person_id: int) -> CanWait[None]:
         page=reverse("person", args=[person_id]),
         connection=target.connection,
         mailbox=target.mailbox,
-        about=person_id,
+        subjects=[person_id],
         based_on=roles,
         # It tightens, or changes nothing: nobody gets a role by it.
         tightens=person.is_active or not grants,

@@ -130,6 +130,8 @@ def sign_standing(
         page=reverse("standing"),
         connection=proposal.mailbox.connection_id,
         mailbox=mailbox,
+        # The owners of the key may not approve its messages either.
+        subjects=proposal.key_owners,
         # The acceptance is refused if the scope has changed since it was shown.
         based_on=proposal.scope.as_json(),
     )

@@ -139,6 +139,7 @@ def create_key(
         ),
         page=reverse("api-keys"),
         connection=connection.pk,
+        subjects=[owner.pk] if owner else [],
     )
     try:
         answer = _request(
@@ -389,7 +390,6 @@ def set_owner(
     owners = KeyOwner.objects.filter(connection=connection, upstream_key_id=key_id)
     key_owner = owners.select_for_update().first()
     owner_before = key_owner.person if key_owner else None
-    owner_before_id = owner_before.pk if owner_before else None
     yield lambda: ChangeInWords(
         title=f"Owner of the API key {name}",
         before=f"{owner_before} ({owner_before.email}), who may not approve what it sends"
@@ -400,9 +400,8 @@ def set_owner(
         else "nobody",
         page=reverse("api-key", args=[connection.pk, key_id]),
         connection=connection.pk,
-        # The present owner cannot accept this change: it may let them approve.
-        about=owner_before_id,
-        based_on=owner_before_id,
+        # The present owner could approve what the key sends, the new one no longer.
+        subjects=[one.pk for one in (owner_before, person) if one],
         # It only tightens if no owner is removed: a former owner could approve.
         tightens=owner_before in (None, person),
     )

@@ -111,7 +111,7 @@ def invite(
         page=reverse("people"),
         connection=common.connection,
         mailbox=common.mailbox,
-        about=existing.pk if existing else None,
+        subjects=[existing.pk] if existing else [],
     )
     earlier = Invitation.objects.filter(
         kind=Invitation.Kind.JOIN, invited_by_id=key_of(current)
@@ -168,7 +168,7 @@ def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
         page=reverse("person", args=[person_id]),
         connection=target.connection,
         mailbox=target.mailbox,
-        about=person_id,
+        subjects=[person_id],
     )
     Invitation.objects.passwords_of(person).withdraw()
     link = Invitation(

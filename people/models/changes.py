@@ -94,7 +94,7 @@ class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
 
     def for_page(self) -> Self:
         """All of them with the people whom the page names, newest first."""
-        return self.select_related("asked_by", "ended_by", "about").order_by("-pk")
+        return self.select_related("asked_by", "ended_by").order_by("-pk")
 
 
 def _within(scopes: Iterable[Scope]) -> Q:
@@ -131,10 +131,8 @@ class PendingChange(models.Model):
     # What the change is for: a connection or a mailbox; without either, everything.
     connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
-    # The person whose rights it changes, who cannot accept it.
-    about = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
-    )
+    # The keys of the people whom it concerns, who cannot accept it.
+    subjects = models.JSONField(default=list)
     title = models.CharField(max_length=400)
     before = models.TextField()
     after = models.TextField()

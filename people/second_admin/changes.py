@@ -57,7 +57,7 @@ def covers(change: PendingChange, actor: Actor) -> bool:
 
 def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[Person]:
     """Return the active people who could accept a change that `asker` asked for, by
-    name. Whoever the change is about is not among them, nor anybody with a password
+    name. Whom the change concerns is not among them, nor anybody with a password
     that the same person may know as that of `asker`.
     """
     connection, mailbox = place_of(change)
@@ -67,10 +67,7 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
         if mailbox is not None:
             covering |= Q(grants__mailbox=mailbox)
     admins = Person.objects.filter(covering, grants__role=Role.ADMIN, is_active=True)
-    admins = admins.exclude(pk=asker)
-    about = change.about if isinstance(change, ChangeInWords) else change.about_id
-    if about is not None:
-        admins = admins.exclude(pk=about)
+    admins = admins.exclude(pk__in=(asker, *change.subjects))
     makers = Invitation.objects.password_makers()
     of_asker = _who_may_know(asker, makers)
     return [
@@ -140,7 +137,7 @@ def ask_second_admin(
         **same,
         connection_id=None if asked.mailbox is not None else asked.connection,
         mailbox_id=asked.mailbox,
-        about_id=asked.about,
+        subjects=asked.subjects,
         title=asked.title[:400],
         before=asked.before,
         after=asked.after,
@@ -310,9 +307,9 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
         raise ChangeNotWaiting(
             "You asked for this change yourself. Another admin has to accept it."
         )
-    if actor.id == str(change.about_id):
+    if int(actor.id) in change.subjects:
         raise ChangeNotWaiting(
-            "This change is about your own roles. Another admin has to accept it."
+            "This change concerns you. Another admin has to accept it."
         )
     _check_covers(change, actor)
     makers = Invitation.objects.password_makers()

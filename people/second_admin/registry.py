@@ -10,7 +10,7 @@ test holds that every command of an admin is decorated or listed in `tightening.
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -47,8 +47,9 @@ class ChangeInWords:
     # What it is about: a mailbox, a connection, or without both the whole desk.
     connection: int | None = None
     mailbox: int | None = None
-    # The person whose rights it changes.
-    about: int | None = None
+    # The people whom it concerns: whose roles, groups, factors or keys it changes. None
+    # of them accepts it.
+    subjects: Sequence[int] = ()
     # Like `before`, this has to be the same when the change is accepted.
     based_on: Any = None
     # Whether this call tightens, by its arguments and what is stored: then it does not
@@ -62,7 +63,8 @@ class ChangeInWords:
     @property
     def fingerprint(self) -> str:
         """A hash of what the change is based on."""
-        based_on = json.dumps([self.before, self.based_on], sort_keys=True)
+        known = [self.before, self.based_on, sorted(self.subjects)]
+        based_on = json.dumps(known, sort_keys=True)
         return hashlib.sha256(based_on.encode()).hexdigest()
 
 

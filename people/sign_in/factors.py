@@ -247,7 +247,7 @@ def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
         before=", ".join(one.name for one in removed),
         after="none; signs in by password alone until a new one is set up",
         page=reverse("person", args=[person.pk]),
-        about=person.pk,
+        subjects=[person.pk],
         based_on=[one.id for one in removed],
         # Whoever has no role now may get one again, and would sign in without a factor.
         tightens=not removed,

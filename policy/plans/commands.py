@@ -273,6 +273,7 @@ def add_duty(
         title=f"Duty of {mailbox or 'all mailboxes'}",
         before="not on duty",
         based_on=None,
+        subjects=[person.pk],
     )
     _, is_new = DutyTurn.objects.get_or_create(
         person=person, mailbox=mailbox, calendar=calendar

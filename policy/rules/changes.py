@@ -232,6 +232,7 @@ def activate_draft(
         # calendars and lists are included because one admin alone can change those that
         # no active rule names.
         based_on=[draft.rules, *_named_by(current.draft_rules)],
+        subjects=_concerned(current.active_rules, current.draft_rules),
         # Rules that cannot be read may have asked for anything.
         tightens=not (
             current.unreadable
@@ -256,6 +257,34 @@ def _lock(actor: Actor) -> Policies:
     # A lock by name, because there may be no row to lock.
     take_lock("policy.rules")
     return policies()
+
+
+def _concerned(before: Rules, after: Rules) -> list[int]:
+    """Return the people whom a change of rules concerns: members of groups that a rule
+    asks to approve and did not ask before, and the members of groups and the owners of
+    keys for whom a rule was that is changed or gone.
+    """
+    asked = {(rule.id, group) for rule in before for group in _asked(rule)}
+    groups = {
+        group
+        for rule in after
+        for group in _asked(rule)
+        if (rule.id, group) not in asked
+    }
+    people = set[int]()
+    for rule in before:
+        if rule.is_on and rule not in after:
+            groups |= rule.then.barred_groups
+            people |= {*rule.when.key_owners}
+    people.update(
+        Person.objects.filter(policy_groups__in=groups).values_list("pk", flat=True)
+    )
+    return sorted(people)
+
+
+def _asked(rule: PolicyRule) -> list[int]:
+    """Return the groups whose approval a rule asks for now."""
+    return list(rule.then.approvals) if rule.is_on else []
 
 
 def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
@@ -376,8 +405,7 @@ def change_group(
             before=_in_words(group),
             after=f"{name}: {', '.join(f'{one} ({one.email})' for one in people) or 'nobody'}",
             page=reverse("policy-group", args=[group.pk]),
-            # If one person joins, they cannot be the second admin who accepts it.
-            about=next(iter(join)) if len(join) == 1 else None,
+            subjects=[*join, *leave],
             tightens=not loosens,
         )
 

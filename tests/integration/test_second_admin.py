@@ -70,6 +70,7 @@ from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy.errors import PlanRefused
 from policy.models import Allowlist, Group, KeyOwner, PolicyVersion, WorkCalendar
 from policy.plans.commands import (
+    add_duty,
     remove_calendar,
     save_calendar,
     seen_calendar,
@@ -487,7 +488,7 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
         ),
         actor_of(admin),
     )
-    assert "your own roles" in refuses(accept, own, otto)
+    assert "concerns you" in refuses(accept, own, otto)
     set_password(
         token=link.url.rstrip("/").rpartition("/")[2],
         password="a gannet counts wagons",
@@ -526,6 +527,101 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
     )
     assert "may know it" in refuses(accept, theirs, admin)
     assert other_admins(theirs, asker=second.pk) == []
+
+
+def group_of(world, *members):
+    return add_group(
+        actor=by(world), name="Finance", members=[one.pk for one in members]
+    )
+
+
+def in_force(world, *, when=None, **effects):
+    """Make a rule the active one, as while changes wait for nobody."""
+    OrganisationSettings.objects.update(second_admin_since=None)
+    activate(world, replace(rule(**effects), when=when or Conditions()))
+    switch_on()
+
+
+def let_in_as_one_of_two(world, second):
+    group = group_of(world)
+    in_force(world, approvals={group.pk: 1})
+    return lambda: have_members(world, second.pk, world.otto.pk)
+
+
+def leaves_a_barring_group(world, second):
+    group = group_of(world, second, world.otto)
+    in_force(world, barred_groups=frozenset({group.pk}))
+    return lambda: have_members(world, world.otto.pk)
+
+
+def rule_that_asks_their_group(world, second):
+    group = group_of(world, second)
+    in_force(world, approvals={0: 2})
+    return lambda: activate(world, rule(approvals={group.pk: 1}))
+
+
+def rule_that_bars_their_group_no_more(world, second):
+    group = group_of(world, second)
+    in_force(world, barred_groups=frozenset({group.pk}))
+    return lambda: activate(world, rule(approvals={0: 2}))
+
+
+def rule_about_their_key_is_removed(world, second):
+    when = Conditions(key_owners=frozenset({second.pk}))
+    in_force(world, when=when, approvals={0: 2})
+    return lambda: activate(world)
+
+
+def key_that_is_theirs_no_more(world, second):
+    own_key(world, second)
+    return lambda: own_key(world, world.otto)
+
+
+def key_that_becomes_theirs(world, second):
+    own_key(world, world.otto)
+    return lambda: own_key(world, second)
+
+
+def duty_of_theirs(world, second):
+    return lambda: add_duty(
+        person=second, mailbox=world.box(), calendar=None, actor=by(world)
+    )
+
+
+def entry_that_they_answer_for(world, second):
+    make_list("x.example", mailbox=world.mailbox)
+    return lambda: change_list(
+        world.admin, "y.example", mailbox=world.mailbox.pk, owner=second.pk
+    )
+
+
+@pytest.mark.parametrize(
+    "concerning",
+    [
+        let_in_as_one_of_two,
+        leaves_a_barring_group,
+        rule_that_asks_their_group,
+        rule_that_bars_their_group_no_more,
+        rule_about_their_key_is_removed,
+        key_that_is_theirs_no_more,
+        key_that_becomes_theirs,
+        duty_of_theirs,
+        entry_that_they_answer_for,
+    ],
+)
+def test_nobody_whom_a_change_concerns_accepts_it(
+    concerning, admin, second, mailbox, signed_in
+):
+    world = World(
+        admin, mailbox, make_person("otto@yourteam.example", "Otto", "reviewer")
+    )
+    switch_on()
+    change = ask(concerning(world, second), by(world))
+    assert "concern" in refuses(accept, change, second)
+    says(signed_in(admin).get("/changes/"), 200, "Nobody can accept this")
+    kim = make_person("kim@yourteam.example", "Kim", "admin")
+    assert other_admins(change, asker=admin.pk) == [kim]
+    assert accepted(change, kim).state == "accepted"
 
 
 def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(
@@ -882,7 +978,7 @@ def test_link_for_a_password_waits_and_is_not_shown_to_whoever_accepts(
         actor_of(admin),
     )
     assert not Invitation.objects.exists()
-    assert "your own roles" in refuses(accept, change, otto)
+    assert "concerns you" in refuses(accept, change, otto)
     answer = signed_in(second).post(f"/changes/{change.pk}/accept/")
     assert answer.status_code == 302
     assert Invitation.objects.count() == 1
