@@ -199,6 +199,7 @@ secrets.rotated | encrypted the stored secrets with the newest key
 person.invited | invited somebody
 person.invitation_withdrawn | withdrew an invitation
 person.joined | joined the desk
+person.confirmed | confirmed that an account counts as nobody else
 person.renamed | changed a name
 person.grants_changed | changed what somebody may do
 person.deactivated | deactivated somebody

@@ -44,7 +44,7 @@ class WrongPerson(PeopleError):
 
 
 class LinkedElsewhere(PeopleError):
-    """The Discord account belongs to another person of the desk."""
+    """The Discord account cannot be linked to this account of the desk."""
 
 
 class FactorNotAllowed(PeopleError):

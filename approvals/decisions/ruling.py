@@ -23,6 +23,7 @@ from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import Outcome
+from people.identities import Identities
 from people.models import Grant
 from policy.allowlists.judgement import OFF, allowable, judge_messages
 from policy.calendars import all_calendars
@@ -167,6 +168,7 @@ def demands_for(
     *,
     in_force: PolicyInForce | None = None,
     contributors: Mapping[int, Contributors] | None = None,
+    identities: Identities | None = None,
     is_decided: bool = False,
 ) -> dict[int, Demand]:
     """Return by the messages' keys what the policy asks of each, and how much of it has
@@ -180,6 +182,8 @@ def demands_for(
     if not messages or (in_force.is_readable and not in_force.policy.number):
         return {}
     contributors = contributors or contributors_of(messages)
+    identities = identities or Identities()
+    person = key_of(actor)
     lists = _lists_naming(messages, in_force.policy, now)
     # The live approvals of each message's current version, the oldest first.
     approvals_given = Verdict.objects.given_on(messages).filter(
@@ -219,18 +223,32 @@ def demands_for(
                     person=one.person_id,
                     name=str(one.person),
                     groups=frozenset(reviewers.groups[one.person_id]),
+                    # With a second factor that came later, somebody else gave it.
+                    behind=identities.behind(one.person_id, at=one.given_at),
+                    same=identities.why_one(
+                        person, [one.person_id], "approved this", at=one.given_at
+                    ),
                     may=reviewers.may_review(one.person_id, message),
                     surface=one.surface,
                     at=one.given_at,
                 )
             )
+        effects = requirement.effects
+        barred = people_behind.authors | barred_editors(message, people_behind)
+        by_rule = {
+            one
+            for one, groups in reviewers.groups.items()
+            if not effects.barred_groups.isdisjoint(groups)
+        }
+        if effects.bar_editor and people_behind.last_editor:
+            by_rule.add(people_behind.last_editor)
         demand = Demand(
             requirement=requirement,
             approvals=tuple(approvals),
-            person=key_of(actor),
+            person=person,
             own_groups=in_force.own_groups,
-            authors=people_behind.authors,
-            editors=barred_editors(message, people_behind),
+            barred=barred | (identities.same_as(barred | by_rule) - by_rule),
+            counts_as=_counts_as(identities, person, barred | by_rule),
             last_editor=people_behind.last_editor,
             groups=in_force.groups,
             calendars=in_force.calendars,
@@ -240,7 +258,7 @@ def demands_for(
             unread_sums=unread_sums,
         )
         demands[message.pk] = replace(
-            demand, is_possible=_is_possible(demand, message, reviewers)
+            demand, is_possible=_is_possible(demand, message, reviewers, identities)
         )
     return demands
 
@@ -282,7 +300,18 @@ def _lists_naming(
     }
 
 
-def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> bool:
+def _counts_as(identities: Identities, person: int, barred: Collection[int]) -> str:
+    """Return why a person counts as one of those who may not approve; empty if they do
+    not, or if they are one of them.
+    """
+    if person in barred:
+        return ""
+    return identities.why_one(person, sorted(barred), "may not approve this")
+
+
+def _is_possible(
+    demand: Demand, message: Message, reviewers: _Reviewers, identities: Identities
+) -> bool:
     """Whether there are enough reviewers of a held message's mailbox, in the right
     groups, to give all approvals that are asked for.
     """
@@ -294,10 +323,14 @@ def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> boo
         if reviewers.may_review(one, message) and demand.may_give(one)
     }
     members: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
-    for person in people:
+    # Of accounts that count as one person, one stands for all, in the groups of all.
+    counted = set[int]()
+    for person in sorted(people, key=lambda one: (len(identities.behind(one)), one)):
+        stand_for_it = counted & identities.same_as([person]) or {person}
+        counted |= stand_for_it
         for group in reviewers.groups[person]:
-            members[group] |= {person}
-    return can_be_completed(demand.effects, people, members)
+            members[group] |= stand_for_it
+    return can_be_completed(demand.effects, counted, members)
 
 
 # How many characters of an address a sentence shows.
@@ -335,14 +368,22 @@ def rulings(
             differing[file.revision_id].append(named(file.name)[:80])
     contributors = contributors_of(messages)
     judged = judge_messages(messages, now=now)
+    identities = Identities()
     demands = demands_for(
-        messages, actor, now, contributors=contributors, is_decided=is_decided
+        messages,
+        actor,
+        now,
+        contributors=contributors,
+        identities=identities,
+        is_decided=is_decided,
     )
     person = key_of(actor)
     rulings_by_message = {}
     for message in messages:
         stop = next((one for one in switches if switch_stops(one, message)), None)
         judgement = judged[message.pk]
+        editors = barred_editors(message, contributors[message.pk])
+        authors = contributors[message.pk].authors
         can_be_allowed = any(map(allowable, judgement.refused))
         doubt = ""
         if judgement.lacks_contacts:
@@ -355,8 +396,8 @@ def rulings(
             is_held=message.is_held,
             is_fetched=message.hydrated_at is not None,
             is_reviewer=is_reviewer(actor, message),
-            is_author=person in contributors[message.pk].authors,
-            is_editor=person in barred_editors(message, contributors[message.pk]),
+            is_author=person in authors,
+            is_editor=person in editors,
             is_expired=message.expires_at is not None and message.expires_at <= now,
             mailbox=str(message.mailbox or ""),
             files_that_differ=tuple(differing[message.revision_id][:3]),
@@ -370,7 +411,8 @@ def rulings(
             can_be_allowed=can_be_allowed,
             judged=judgement,
             contributors=contributors[message.pk],
-            demand=demands.get(message.pk, Demand()),
+            demand=demands.get(message.pk)
+            or Demand(counts_as=_counts_as(identities, person, authors | editors)),
         )
         rulings_by_message[message.pk] = rule(facts)
     return rulings_by_message

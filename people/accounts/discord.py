@@ -12,6 +12,7 @@ from django.urls import reverse
 from common.actors import Actor
 from common.postgres import atomic_with_retry
 from people.errors import LinkedElsewhere, LinkNotGood
+from people.identities import Identities
 from people.models import DiscordAccount, DiscordLink, Person
 from people.roles import check_covers, lock_for, record_about
 from people.tokens import hash_of, new_token
@@ -62,9 +63,14 @@ def read_offer(token: str) -> DiscordLink:
 def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     """Use the link with this token, and link its Discord account to the actor.
 
-    Raises LinkNotGood, and LinkedElsewhere if the account belongs to another person.
+    Raises LinkNotGood, and LinkedElsewhere if the account belongs to another person, or
+    if the actor may be another person: that one could act from Discord later, too.
     """
     offer = read_offer(token)
+    if others := Identities().others_behind(int(actor.id)):
+        raise LinkedElsewhere(
+            f"Set a second factor first, under Your account: a link of {others} set your password."
+        )
     still_valid = DiscordLink.objects.filter(pk=offer.pk, expires_at__gt=Now())
     if not still_valid.delete()[0]:
         raise LinkNotGood(NOT_GOOD)

@@ -34,6 +34,7 @@ from people.sign_in.backend import needs_second_factor
 from people.sign_in.factors import RECOVERY_CODES, codes_of, make_recovery_codes
 from people.sign_in.passkeys import PasskeyForm, passkey_hindrance, registration_options
 from people.sign_in.reauthentication import own_address, reauthenticated
+from people.sign_in.sessions import end_other_sessions
 
 # In the session: the secret of an app that has not been confirmed yet, encrypted.
 _SECRET = "new_app"
@@ -88,9 +89,12 @@ def passkey(request: DeskRequest) -> HttpResponse:
 
 def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     """Record in the session that the new factor was just proved, and go back to the
-    list.
+    list. The first factor ends the other sessions, which began without one.
     """
     record_authentication(request, request.user, "mfa", type=kind)
+    if len(factors.factors_of(int(request.actor.id))) == 1:
+        this_key = str(request.session.session_key)
+        end_other_sessions(actor=request.actor, this_key=this_key)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]
         notice += " Now create recovery codes, in case you lose it."
     return redirect_with_notice(request, notice, "factors")

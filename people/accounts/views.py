@@ -29,6 +29,7 @@ from common.time_zones import zone_named
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
 from people.errors import LinkedElsewhere, LinkNotGood
+from people.identities import Identities
 from people.models import Person
 from people.roles import grants_of, target_of
 from people.sign_in.reauthentication import (
@@ -194,6 +195,7 @@ def _account_page(
         "away_last": typed.get("away_last", last.isoformat() if last else ""),
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
         "discord": [str(one) for one in accounts_of(person)],
+        "counts_as": Identities().others_behind(person.pk),
         "wrong": first_error(error.form)[0] if error else "",
         "now": timezone.now(),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
@@ -240,9 +241,11 @@ def _changes_page(
             }
         )
     ended = visible.exclude(pk__in=waiting)
-    # However old: whoever asked has not seen its secret yet.
+    # However old: they have not seen its secret yet.
     unseen = ended.filter(
-        state="accepted", change__has_key="secret", asked_by=int(actor.id)
+        Q(change__has_key="secret", asked_by=int(actor.id))
+        | Q(change__has_key="second_half", ended_by=int(actor.id)),
+        state="accepted",
     )
     newest = ended.exclude(pk__in=unseen.values("pk"))[:ENDED]
     context = {
@@ -299,7 +302,8 @@ def accept_change(request: DeskRequest, change_id: int) -> str:
     change = accept(change_id=change_id, actor=request.actor, code=typed["code"])
     if change.state != PendingChange.State.ACCEPTED:
         raise ChangeNotWaiting(change.outcome)
-    return f"Accepted and carried out: {change.title}."
+    half = " Show your half of the link below." if command_of(change).is_link else ""
+    return f"Accepted and carried out: {change.title}.{half}"
 
 
 @require_POST
@@ -307,13 +311,17 @@ def accept_change(request: DeskRequest, change_id: int) -> str:
 @_changes
 def show_secret(request: DeskRequest, change_id: int) -> HttpResponse:
     """Show the secret that an accepted change made, once, to the admin who asked for
-    the change.
+    the change; of a link one half to each of both.
     """
     _typed(request, change_id)
     change, secret = reveal_secret(change_id=change_id, actor=request.actor)
-    response = render(
-        request, "people/change_secret.html", {"change": change, "secret": secret}
-    )
+    context = {
+        "change": change,
+        "secret": secret,
+        "is_link": command_of(change).is_link,
+        "is_first": change.is_of(request.actor),
+    }
+    response = render(request, "people/change_secret.html", context)
     response["Cache-Control"] = "no-store"
     return response
 

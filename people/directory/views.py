@@ -30,6 +30,7 @@ from common.pages import (
 from people.accounts.discord import accounts_of, unlink_of
 from people.accounts.views import DiscordAccountForm
 from people.errors import LastAdmin, PeopleError
+from people.identities import Identities
 from people.invitations.links import make_password_link, may_handle, roles_of, withdraw
 from people.invitations.views import show_link
 from people.models import Grant, Invitation, Person
@@ -94,6 +95,8 @@ class PersonRow:
     roles: list[tuple[Grant, str, bool]]
     # The number of other roles.
     elsewhere: int
+    # The names of the others whom the account counts as.
+    counts_as: str
 
 
 def directory(actor: Actor, q: str) -> tuple[list[PersonRow], int]:
@@ -107,13 +110,14 @@ def directory(actor: Actor, q: str) -> tuple[list[PersonRow], int]:
         _annotated(matching).order_by("-is_active", "name", "email")[:MAX_ROWS]
     )
     total = len(people) if len(people) < MAX_ROWS else matching.count()
-    return [_row(actor, one) for one in people], total
+    identities = Identities()
+    return [_row(actor, one, identities) for one in people], total
 
 
 def look_up(actor: Actor, person_id: int) -> PersonRow | None:
     """Return one person; None if the actor may not see them."""
     person = _annotated(Person.objects.read_by(actor).filter(pk=person_id)).first()
-    return _row(actor, person) if person else None
+    return _row(actor, person, Identities()) if person else None
 
 
 def open_invitations(actor: Actor) -> list[tuple[Invitation, str]]:
@@ -154,7 +158,7 @@ def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
     )
 
 
-def _row(actor: Actor, person: Any) -> PersonRow:
+def _row(actor: Actor, person: Any, identities: Identities) -> PersonRow:
     grants = widest_first(person.grants.all())
     roles = []
     for grant in grants:
@@ -165,7 +169,8 @@ def _row(actor: Actor, person: Any) -> PersonRow:
         ):
             words = role_words(grant.role, target.name)
             roles.append((grant, words, is_admin_of(actor, target)))
-    return PersonRow(person, roles, len(grants) - len(roles))
+    counts_as = identities.others_behind(person.pk)
+    return PersonRow(person, roles, len(grants) - len(roles), counts_as)
 
 
 @require_safe

@@ -18,6 +18,7 @@ from audit.recording import record
 from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
 from people.errors import LinkNotGood, NotYours, WrongPerson
+from people.identities import Identities
 from people.models import Invitation, Person
 from people.roles import (
     GrantTarget,
@@ -76,7 +77,7 @@ class Link:
 
 
 @atomic_with_retry
-@second_admin("Invitation", made=lambda link: link.url)
+@second_admin("Invitation", made=lambda link: link.url, is_link=True)
 def invite(
     *,
     actor: Actor,
@@ -149,7 +150,7 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
 
 
 @atomic_with_retry
-@second_admin("Password", made=lambda link: link.url)
+@second_admin("Password", made=lambda link: link.url, is_link=True)
 def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
     """Make a link with which a person sets a new password; their earlier one becomes
     void. Their second factor stays. Raises NotYours.
@@ -354,6 +355,8 @@ def _make(actor: Actor, invitation: Invitation, lasts: timedelta) -> NewLink:
     token = new_token()
     invitation.token_hash = hash_of(token)
     invitation.invited_by_id = key_of(actor)
+    readers = [int(one) for one in (key_of(actor), actor.second) if one]
+    invitation.known_to = sorted(Identities().behind(*readers))
     invitation.expires_at = Now() + lasts
     invitation.save()
     invitation.refresh_from_db()

@@ -140,6 +140,7 @@ class Migration(migrations.Migration):
                 ('away_from', models.DateTimeField(null=True)),
                 ('away_until', models.DateTimeField(null=True)),
                 ('assigned_at', models.DateTimeField(null=True)),
+                ('confirmed_at', models.DateTimeField(null=True)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('email'), name='person_email_once')],
@@ -266,6 +267,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=80)),
                 ('token_hash', models.CharField(max_length=64, unique=True)),
                 ('grants', models.JSONField(default=list)),
+                ('known_to', models.JSONField(default=list)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('expires_at', models.DateTimeField()),
                 ('accepted_at', models.DateTimeField(null=True)),

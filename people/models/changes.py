@@ -140,7 +140,8 @@ class PendingChange(models.Model):
     url = models.CharField(max_length=200)
     # `arguments`: those of the command. `seen`: a fingerprint of what the change is
     # based on. `secret`, encrypted: arguments that are secrets; once the change was
-    # accepted, the secret that the command made.
+    # accepted, the secret that the command made, for whoever asked. `second_half`,
+    # encrypted: the half of a link that is for whoever accepted it.
     change = models.JSONField()
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -197,10 +198,14 @@ class PendingChange(models.Model):
     def __str__(self) -> str:
         return self.title
 
-    @property
-    def has_secret(self) -> bool:
-        """Whether it was accepted, and made a secret that has not been shown yet."""
-        return self.state == self.State.ACCEPTED and "secret" in self.change
+    def secret_for(self, actor: Actor) -> str:
+        """Return the name, in `change`, of the secret that it made for the actor; empty
+        if it made none, or it was shown.
+        """
+        name = "secret" if self.is_of(actor) else "second_half"
+        is_its_person = self.is_of(actor) or actor.id == str(self.ended_by_id)
+        is_there = self.state == self.State.ACCEPTED and name in self.change
+        return name if is_its_person and is_there else ""
 
     def is_of(self, actor: Actor) -> bool:
         """Whether the actor asked for it."""

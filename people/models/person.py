@@ -6,7 +6,6 @@ roles (`GrantPeriod`). It has no foreign keys, so that its rows stay when their 
 connection or mailbox is deleted.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Self
@@ -104,6 +103,9 @@ class Person(AbstractBaseUser):
     away_until = models.DateTimeField(null=True)
     # When a message was last assigned to them in turn.
     assigned_at = models.DateTimeField(null=True)
+    # When an operator confirmed that nobody else can sign in with this account. Links
+    # that were used before make it count as nobody else (`people.identities`).
+    confirmed_at = models.DateTimeField(null=True)
 
     USERNAME_FIELD = "email"
 
@@ -261,11 +263,6 @@ class DiscordLink(models.Model):
 LISTED = timedelta(days=30)
 
 
-# For so long, whoever made the link that set a password may know it: they are no second
-# admin for that person, and that person is none for them.
-TRUSTED_AFTER = timedelta(days=7)
-
-
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     """Queries of one-time links; the database's clock decides whether one has
     expired.
@@ -292,21 +289,14 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         """A person's links for a new password."""
         return self.filter(kind=Invitation.Kind.PASSWORD, person=person)
 
-    def password_makers(self) -> dict[int, set[int]]:
-        """Return by person who made the links that set their password lately."""
+    def that_set_passwords(self) -> Self:
+        """Links that set the password of an account, and that people could read."""
         # The link to join that made the account set its password too.
         has_set_password = Q(kind=Invitation.Kind.PASSWORD) | Q(
             kind=Invitation.Kind.JOIN, accepted_at__lte=F("person__joined_at")
         )
-        links = self.filter(
-            has_set_password,
-            invited_by__isnull=False,
-            accepted_at__gt=Now() - TRUSTED_AFTER,
-        )
-        makers = defaultdict[int, set[int]](set)
-        for person, maker in links.values_list("person", "invited_by"):
-            makers[person].add(maker)
-        return makers
+        used = self.filter(has_set_password, accepted_at__isnull=False)
+        return used.exclude(known_to=[])
 
     def withdraw(self) -> int:
         """Withdraw all that were neither used nor withdrawn, and return how many these
@@ -339,6 +329,9 @@ class Invitation(models.Model):
     invited_by = models.ForeignKey(
         Person, null=True, on_delete=models.PROTECT, related_name="+"
     )
+    # The keys of the people who can read its token or half of it, with everybody whom
+    # they counted as when it was made.
+    known_to = models.JSONField(default=list)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)

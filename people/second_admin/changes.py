@@ -5,7 +5,6 @@ Each locks the change's row first. If two people end a change at the same moment
 second one is told that it has ended.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
@@ -21,7 +20,8 @@ from common.encryption import decrypt, encrypt
 from common.errors import SentenceError
 from common.postgres import atomic_with_retry, clock
 from people.errors import NotYours
-from people.models import WAITS_FOR, Invitation, PendingChange, Person
+from people.identities import Identities
+from people.models import WAITS_FOR, PendingChange, Person
 from people.second_admin.registry import ChangeInWords, WaitingCommand, command_of
 
 # In characters.
@@ -57,8 +57,8 @@ def covers(change: PendingChange, actor: Actor) -> bool:
 
 def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[Person]:
     """Return the active people who could accept a change that `asker` asked for, by
-    name. Whom the change concerns is not among them, nor anybody with a password
-    that the same person may know as that of `asker`.
+    name. Whom the change concerns is not among them, nor anybody who counts as one
+    person with one of these or with `asker`.
     """
     connection, mailbox = place_of(change)
     covering = Q(grants__connection=None, grants__mailbox=None)
@@ -67,28 +67,9 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
         if mailbox is not None:
             covering |= Q(grants__mailbox=mailbox)
     admins = Person.objects.filter(covering, grants__role=Role.ADMIN, is_active=True)
-    admins = admins.exclude(pk__in=(asker, *change.subjects))
-    makers = Invitation.objects.password_makers()
-    of_asker = _who_may_know(asker, makers)
-    return [
-        one
-        for one in admins.distinct().order_by("name", "email")
-        if of_asker.isdisjoint(_who_may_know(one.pk, makers))
-    ]
-
-
-def _who_may_know(person: int, makers: Mapping[int, set[int]]) -> set[int]:
-    """Return who may know the password of a person: they, who made a link that set it,
-    and whoever may know the password of one of these. `makers` are those of
-    `password_makers`.
-    """
-    knowing = {person}
-    left = [person]
-    while left:
-        new = makers.get(left.pop(), set()) - knowing
-        knowing |= new
-        left += new
-    return knowing
+    identities = Identities()
+    barred = identities.same_as((asker, *change.subjects))
+    return list(admins.exclude(pk__in=barred).distinct().order_by("name", "email"))
 
 
 def pack(asked: ChangeInWords, actor: Actor) -> str:
@@ -184,6 +165,8 @@ State = PendingChange.State
 # How long a change is reserved for the request that carries it out. Longer than all
 # calls of one change take together: it is carried out again only if that process died.
 LEASE = timedelta(minutes=2)
+# How many characters of a link are for whoever accepts it: half of its token.
+_HALF = 22
 
 
 def accept(*, change_id: int, actor: Actor, code: str = "") -> PendingChange:
@@ -200,11 +183,11 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> PendingChange:
         return _accept(change_id, command, actor)
     change = _claim(change_id, actor)
     try:
-        secret = _carry_out(change, command, actor, code)
+        secrets = _carry_out(change, command, actor, code)
     except SentenceError as error:
         state = State.REFUSED if error.is_final else State.WAITING
         return _finish(change_id, state, actor, error.sentence[:1000])
-    return _finish(change_id, State.ACCEPTED, actor, "", secret)
+    return _finish(change_id, State.ACCEPTED, actor, "", secrets)
 
 
 @atomic_with_retry
@@ -232,17 +215,17 @@ def withdraw_change(*, change_id: int, actor: Actor) -> PendingChange:
 
 @atomic_with_retry
 def reveal_secret(*, change_id: int, actor: Actor) -> tuple[PendingChange, str]:
-    """Return an accepted change and the secret that it made, once, to the admin who
-    asked for the change. Raises ChangeNotWaiting.
+    """Return an accepted change and the secret that it made for the actor, once: all of
+    it for the admin who asked, or one half of a link for each of both admins. Raises
+    ChangeNotWaiting.
     """
     change = _locked_changes().get(pk=change_id)
-    if not change.is_of(actor) or not covers(change, actor):
+    name = change.secret_for(actor)
+    if not name or not covers(change, actor):
         raise ChangeNotWaiting(
-            "Only the admin who asked for a change is shown the secret that it made."
+            "This change made no secret for you, or it was shown before."
         )
-    if not change.has_secret:
-        raise ChangeNotWaiting("This change made no secret, or it was shown before.")
-    secret = decrypt(change.change.pop("secret"))
+    secret = decrypt(change.change.pop(name))
     change.save()
     record_change("change.secret_shown", change, actor)
     return change, secret
@@ -254,18 +237,18 @@ def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> PendingCha
     check_may_accept(change, actor)
     try:
         with transaction.atomic():
-            secret = _carry_out(change, command, actor)
+            secrets = _carry_out(change, command, actor)
     except SentenceError as error:
         return _end(change, State.REFUSED, actor, error.sentence[:1000])
-    return _end(change, State.ACCEPTED, actor, "", secret)
+    return _end(change, State.ACCEPTED, actor, "", secrets)
 
 
 def _carry_out(
     change: PendingChange, command: WaitingCommand, second: Actor, code: str = ""
-) -> str:
+) -> dict[str, str]:
     """Run the command of an accepted change as the person who asked, with their current
-    roles; its ledger entries name the second admin too. Return the secret that it made,
-    encrypted; empty if it made none.
+    roles; its ledger entries name the second admin too. Return the secrets that it
+    made, encrypted.
     """
     # A deactivated person has no role, so that the command refuses.
     asker = change.asked_by.actor(surface=second.surface, address=second.address)
@@ -273,7 +256,10 @@ def _carry_out(
     asker = replace(asker, second=second.id, proof=proof)
     result = command.carry_out(change.change, actor=asker, code=code)
     made = command.made(result) if command.made else ""
-    return encrypt(made) if made else ""
+    secrets = {"secret": made}
+    if command.is_link:
+        secrets = {"secret": made[:-_HALF], "second_half": made[-_HALF:]}
+    return {name: encrypt(one) for name, one in secrets.items() if one}
 
 
 @atomic_with_retry
@@ -287,14 +273,18 @@ def _claim(change_id: int, actor: Actor) -> PendingChange:
 
 @atomic_with_retry
 def _finish(
-    change_id: int, state: State, actor: Actor, outcome: str, secret: str = ""
+    change_id: int,
+    state: State,
+    actor: Actor,
+    outcome: str,
+    secrets: dict[str, str] | None = None,
 ) -> PendingChange:
     """End a change whose command was called or, with the state WAITING, let it wait for
     another try.
     """
     change = _locked_changes().get(pk=change_id)
     if state != State.WAITING:
-        return _end(change, state, actor, outcome, secret)
+        return _end(change, state, actor, outcome, secrets)
     change.lease_until = None
     change.outcome = outcome
     change.save()
@@ -307,18 +297,18 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
         raise ChangeNotWaiting(
             "You asked for this change yourself. Another admin has to accept it."
         )
-    if int(actor.id) in change.subjects:
+    person = int(actor.id)
+    if person in change.subjects:
         raise ChangeNotWaiting(
             "This change concerns you. Another admin has to accept it."
         )
     _check_covers(change, actor)
-    makers = Invitation.objects.password_makers()
-    of_actor = _who_may_know(int(actor.id), makers)
-    if of_actor & _who_may_know(change.asked_by_id, makers):
-        raise ChangeNotWaiting(
-            f"Your password or that of {change.asked_by} was set in the last 7 days with a link, and whoever made it "
-            "may know it. Another admin has to accept this change."
-        )
+    identities = Identities()
+    same = identities.why_one(
+        person, [change.asked_by_id], "asked for this", at=change.asked_at
+    ) or identities.why_one(person, change.subjects, "is concerned by this")
+    if same:
+        raise ChangeNotWaiting(same)
 
 
 def _check_covers(change: PendingChange, actor: Actor) -> None:
@@ -350,7 +340,11 @@ def _lock_waiting(change_id: int) -> PendingChange:
 
 
 def _end(
-    change: PendingChange, state: str, actor: Actor, outcome: str, secret: str = ""
+    change: PendingChange,
+    state: str,
+    actor: Actor,
+    outcome: str,
+    secrets: dict[str, str] | None = None,
 ) -> PendingChange:
     change.state = state
     change.outcome = outcome
@@ -358,10 +352,9 @@ def _end(
     change.ended_by_id = int(actor.id)
     change.ended_at = clock()
     # Secret arguments are not needed any more. A secret that the command made takes
-    # their place, until it was shown to the admin who asked.
+    # their place, until it was shown.
     change.change.pop("secret", None)
-    if secret:
-        change.change["secret"] = secret
+    change.change |= secrets or {}
     change.save()
     record_change(f"change.{state}", change, actor)
     return change

@@ -110,8 +110,10 @@ class WaitingCommand:
     # The names of arguments that are stored encrypted.
     secrets: tuple[str, ...] = ()
     # Returns from the command's result the secret that it made, which is shown to the
-    # admin who asked.
+    # admin who asked; half of it if it is a link, by which one admin alone could get an
+    # account. The other half is shown to the admin who accepted.
     made: Callable[[Any], str] | None = None
+    is_link: bool = False
 
     def asked(
         self, words: ChangeInWords, arguments: Mapping[str, Any]
@@ -208,6 +210,7 @@ def second_admin(
     calls_multimail: bool = False,
     secrets: tuple[str, ...] = (),
     made: Callable[[Any], str] | None = None,
+    is_link: bool = False,
 ) -> Callable[[Callable[P, CanWait[R]]], Callable[P, R]]:
     """Decorate a command: it raises SecondAdminNeeded at its `yield` if it has to wait
     for a second admin.
@@ -224,7 +227,9 @@ def second_admin(
             raise TypeError(
                 f"Two commands are named {name}: {registered.run.__module__} and {command.__module__}."
             )
-        waiting = WaitingCommand(name, kind, command, calls_multimail, secrets, made)
+        waiting = WaitingCommand(
+            name, kind, command, calls_multimail, secrets, made, is_link
+        )
         COMMANDS[name] = waiting
         signature = inspect.signature(command)
 

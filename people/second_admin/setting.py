@@ -14,6 +14,7 @@ from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry
 from people.errors import NoOtherAdmin, NotYours, ReasonNeeded
+from people.identities import Identities
 from people.models import OrganisationSettings, Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
@@ -69,7 +70,8 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[None]:
         return
     if on and not has_another_admin(actor):
         raise NoOtherAdmin(
-            "You are the only admin of everything, so nobody could accept a change. Invite another first."
+            "No other admin of everything could accept a change. Invite one first, or have those who count as one "
+            "person with you set a second factor."
         )
     _switch(locked, actor, on=on)
 
@@ -93,8 +95,9 @@ def _switch(locked: OrganisationSettings, actor: Actor, *, on: bool) -> None:
 
 
 def has_another_admin(actor: Actor) -> bool:
-    """Whether there is an active admin of everything other than the actor."""
-    return Person.objects.admins_of_all().exclude(pk=int(actor.id)).exists()
+    """Whether another person than the actor is an active admin of everything."""
+    own = Identities().same_as([int(actor.id)])
+    return Person.objects.admins_of_all().exclude(pk__in=own).exists()
 
 
 # In characters.

@@ -123,7 +123,9 @@ def _assigned(
 @dataclass(frozen=True)
 class Approval:
     """One person's approval of the current revision of a message. `may` is false if
-    that person is no longer a reviewer of its mailbox.
+    that person is no longer a reviewer of its mailbox. `behind` are all who may have
+    given it (`people.identities`); `same` says why the person who looks counts as one
+    person with them, if so.
     """
 
     person: int
@@ -132,6 +134,8 @@ class Approval:
     may: bool = True
     surface: str = ""
     at: datetime | None = None
+    behind: frozenset[int] = frozenset()
+    same: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,17 @@ class Demand:
     """What the policy asks for a message, which approvals it has, and the person who
     looks at it (`person`, in `own_groups`).
 
-    `authors` and `editors` may not approve; `last_editor` may not if a rule says so.
+    `barred` may not approve: authors, editors, and accounts that count as one person
+    with one of these or with whom a rule keeps from approving. If the person who looks
+    is among the latter, `counts_as` says why. `last_editor` may not if a rule says so.
     """
 
     requirement: Requirement = field(default_factory=Requirement)
     approvals: tuple[Approval, ...] = ()
     person: int = 0
     own_groups: frozenset[int] = frozenset()
-    authors: frozenset[int] = frozenset()
-    editors: frozenset[int] = frozenset()
+    barred: frozenset[int] = frozenset()
+    counts_as: str = ""
     last_editor: int = 0
     groups: Mapping[int, str] = field(default_factory=dict)
     calendars: Calendars = field(default_factory=dict)
@@ -169,13 +175,14 @@ class Demand:
 
     @cached_property
     def counted(self) -> tuple[Approval, ...]:
-        """The approvals that count."""
+        """The approvals that count: of those that may be one person's, the first."""
         barred = self.effects.barred_groups
-        return tuple(
-            one
-            for one in self.approvals
-            if one.may and not barred & one.groups and self.may_give(one.person)
-        )
+        counted: list[Approval] = []
+        for one in self.approvals:
+            may = one.may and not barred & one.groups and self.may_give(one.person)
+            if may and all(one.behind.isdisjoint(each.behind) for each in counted):
+                counted.append(one)
+        return tuple(counted)
 
     @cached_property
     def progress(self) -> Progress:
@@ -237,6 +244,8 @@ class Demand:
 
     def after(self) -> Progress:
         """Return the progress as it would be if the person who looks approved now."""
+        if any(one.same for one in self.counted):
+            return self.progress
         givers = {one.person for one in self.counted} | {self.person}
         members = _members(self.counted)
         for group in self.own_groups:
@@ -258,6 +267,8 @@ class Demand:
             )
         if closed := self.closed():
             reasons.append(("hours", closed))
+        if self.counts_as:
+            reasons.append(("author", self.counts_as))
         if self.is_decided:
             if not self.progress.is_complete:
                 no_longer = [
@@ -286,6 +297,8 @@ class Demand:
             # The rules now ask for fewer approvals than when these people approved, so
             # no approval was the last one. Any further approval decides the message.
             return ""
+        if same := next((one.same for one in self.counted if one.same), ""):
+            return same
         if self.has_approved:
             return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
         if self.after().given > self.progress.given:
@@ -342,10 +355,8 @@ class Demand:
         return f"{only}. These hours never come: ask an admin to change the rule."
 
     def may_give(self, person: int) -> bool:
-        """Whether this reviewer is no author or editor who may not approve. Their
-        groups are not checked here.
-        """
-        if person in self.authors or person in self.editors:
+        """Whether this reviewer is not barred. Their own groups are not checked here."""
+        if person in self.barred:
             return False
         return not (self.effects.bar_editor and person == self.last_editor)
 

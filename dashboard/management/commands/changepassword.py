@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.management.commands import changepassword
 from django.db import transaction
+from django.db.models.functions import Now
 
 from audit.recording import record
 from common.actors import operator
@@ -36,6 +37,8 @@ class Command(changepassword.Command):
             # An open link for a new password could undo this change.
             Invitation.objects.passwords_of(person).withdraw()
             ended = end_sessions(person)
+            # No link set this password.
+            Person.objects.filter(pk=person.pk).update(confirmed_at=Now())
             details = {"email": person.email, "sessions ended": str(ended)}
             record(
                 "person.password_changed", actor=ACTOR, details=details, about=person
