@@ -8,33 +8,16 @@ that take several people ask here, and not for different accounts.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any
 
 from django.db.models import F, Min, Q
 
 from people.models import Invitation, Person
 
-
-class _Link(NamedTuple):
-    """A link that set the password of an account: who could read it, when it was used,
-    and since when the account has a second factor.
-    """
-
-    known_to: list[int]
-    used_at: datetime
-    factor_since: datetime | None
-
-    def counts(self, at: datetime | None) -> bool:
-        """Whether who could read it may act with the account now, or could at a
-        moment.
-        """
-        if at is None:
-            return self.factor_since is None
-        return self.used_at <= at and not (
-            self.factor_since and self.factor_since <= at
-        )
+# Later than anything that has happened.
+_NOW = datetime.max.replace(tzinfo=UTC)
 
 
 class Identities:
@@ -43,7 +26,10 @@ class Identities:
     """
 
     @cached_property
-    def _links(self) -> dict[int, list[_Link]]:
+    def _links(self) -> dict[int, list[Any]]:
+        """By account, of each link that set its password: who could read it, when it
+        was used, and since when the account has a second factor.
+        """
         not_confirmed = Q(person__confirmed_at=None) | Q(
             person__confirmed_at__lt=F("accepted_at")
         )
@@ -53,33 +39,34 @@ class Identities:
         for account, *link in links.values_list(
             "person", "known_to", "accepted_at", "factor_since"
         ):
-            by_account[account].append(_Link(*link))
+            by_account[account].append(link)
         return by_account
 
     @cached_property
     def _people(self) -> dict[int, Person]:
         return Person.objects.in_bulk()
 
-    def behind(self, *accounts: int, at: datetime | None = None) -> frozenset[int]:
+    def behind(self, *accounts: int, at: datetime = _NOW) -> frozenset[int]:
         """Return who may act with one of these accounts now, or may have at a moment:
         the accounts, who could read a link of theirs, and who may act with these.
         """
-        behind = set(accounts)
+        behind = set[int]()
         left = list(accounts)
         while left:
-            for link in self._links.get(left.pop(), ()):
-                if link.counts(at):
-                    new = set(link.known_to) - behind
-                    behind |= new
-                    left += new
+            account = left.pop()
+            if account in behind:
+                continue
+            behind.add(account)
+            for known_to, used_at, factor_since in self._links.get(account, ()):
+                if used_at <= at and not (factor_since and factor_since <= at):
+                    left += known_to
         return frozenset(behind)
 
     def same_as(self, accounts: Iterable[int]) -> frozenset[int]:
         """Return these accounts and all that count as one person with one of them."""
-        accounts = frozenset(accounts)
-        if not accounts:
-            return accounts
         behind = self.behind(*accounts)
+        if not behind:
+            return behind
         others = (one for one in self._links if not behind.isdisjoint(self.behind(one)))
         return behind.union(others)
 
@@ -96,7 +83,7 @@ class Identities:
         others: Iterable[int],
         did: str,
         *,
-        at: datetime | None = None,
+        at: datetime = _NOW,
     ) -> str:
         """Return why somebody counts as one person with one of these others, and what to
         do, as a sentence; empty if they do not. `did` says what that one did, `at` when.

@@ -41,6 +41,9 @@ from policy.rules.facts import (
 from policy.rules.rules import RuleError
 from rendering import named
 
+# What sentences say of somebody as whom a person counts.
+_MAY_NOT = "may not approve this"
+
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     """Return by the messages' keys who started and who edited each; in at most three
@@ -116,11 +119,9 @@ class PolicyInForce:
     is False, and nothing may be approved.
     """
 
-    # By key, the names of all groups, if its rules name groups; and the keys of the
-    # groups that the actor is in.
     policy: Policy = NO_POLICY
+    # By key, the names of all groups, if its rules name groups.
     groups: Mapping[int, str] = field(default_factory=dict)
-    own_groups: frozenset[int] = frozenset()
     calendars: Calendars = field(default_factory=dict)
     is_readable: bool = True
 
@@ -144,21 +145,17 @@ class _Reviewers:
         )
 
 
-def policy_in_force(actor: Actor) -> PolicyInForce:
+def policy_in_force() -> PolicyInForce:
     """Return the active policy, with the groups and calendars that its rules need."""
     try:
         policy = active_policy()
     except RuleError:
         return PolicyInForce(is_readable=False)
     groups: dict[int, str] = {}
-    own_groups: frozenset[int] = frozenset()
     if policy.names_groups:
         groups = dict(Group.objects.values_list("pk", "name"))
-        own_groups = frozenset(
-            Group.objects.filter(members=key_of(actor)).values_list("pk", flat=True)
-        )
     calendars = all_calendars() if policy.names_calendars else {}
-    return PolicyInForce(policy, groups, own_groups, calendars)
+    return PolicyInForce(policy, groups, calendars)
 
 
 def demands_for(
@@ -178,7 +175,7 @@ def demands_for(
     contributors already pass them. `is_decided` says that the message is decided, and
     is only checked again before the decision is carried out.
     """
-    in_force = in_force or policy_in_force(actor)
+    in_force = in_force or policy_in_force()
     if not messages or (in_force.is_readable and not in_force.policy.number):
         return {}
     contributors = contributors or contributors_of(messages)
@@ -246,9 +243,9 @@ def demands_for(
             requirement=requirement,
             approvals=tuple(approvals),
             person=person,
-            own_groups=in_force.own_groups,
+            own_groups=frozenset(reviewers.groups.get(person, ())),
             barred=barred | (identities.same_as(barred | by_rule) - by_rule),
-            counts_as=_counts_as(identities, person, barred | by_rule),
+            counts_as=identities.why_one(person, barred | by_rule, _MAY_NOT),
             last_editor=people_behind.last_editor,
             groups=in_force.groups,
             calendars=in_force.calendars,
@@ -300,15 +297,6 @@ def _lists_naming(
     }
 
 
-def _counts_as(identities: Identities, person: int, barred: Collection[int]) -> str:
-    """Return why a person counts as one of those who may not approve; empty if they do
-    not, or if they are one of them.
-    """
-    if person in barred:
-        return ""
-    return identities.why_one(person, sorted(barred), "may not approve this")
-
-
 def _is_possible(
     demand: Demand, message: Message, reviewers: _Reviewers, identities: Identities
 ) -> bool:
@@ -325,7 +313,7 @@ def _is_possible(
     members: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
     # Of accounts that count as one person, one stands for all, in the groups of all.
     counted = set[int]()
-    for person in sorted(people, key=lambda one: (len(identities.behind(one)), one)):
+    for person in sorted(people, key=lambda one: len(identities.behind(one))):
         stand_for_it = counted & identities.same_as([person]) or {person}
         counted |= stand_for_it
         for group in reviewers.groups[person]:
@@ -412,7 +400,9 @@ def rulings(
             judged=judgement,
             contributors=contributors[message.pk],
             demand=demands.get(message.pk)
-            or Demand(counts_as=_counts_as(identities, person, authors | editors)),
+            or Demand(
+                counts_as=identities.why_one(person, authors | editors, _MAY_NOT)
+            ),
         )
         rulings_by_message[message.pk] = rule(facts)
     return rulings_by_message

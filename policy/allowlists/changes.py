@@ -83,16 +83,6 @@ def _in_words(
     )
 
 
-def _new_owners(locked: Allowlist, change: Change) -> list[int]:
-    """Return the people who become responsible for an entry, or are no longer."""
-    stored = locked.entries.not_removed().filter(
-        pattern__in=[_read(one.pattern) for one in change.put]
-    )
-    before = dict(stored.values_list("pattern", "owner"))
-    pairs = [{one.owner, before.get(_read(one.pattern))} for one in change.put]
-    return [one for pair in pairs if len(pair) > 1 for one in pair if one]
-
-
 # Whether a change certainly lets out no more mail than before, so that no second admin
 # is needed.
 def _tightens(locked: Allowlist, change: Change) -> bool:
@@ -161,7 +151,7 @@ def apply_change(
         f"{locked.title} for {locked.label}: change",
         "\n".join(lines) or "no change",
         tightens=_tightens(locked, change),
-        subjects=_new_owners(locked, change),
+        subjects=[one.owner for one in change.put if one.owner],
     )
     is_only_mode = not (change.put or change.remove)
     action = "allowlist.mode_set" if is_only_mode else "allowlist.changed"

@@ -264,27 +264,21 @@ def _concerned(before: Rules, after: Rules) -> list[int]:
     asks to approve and did not ask before, and the members of groups and the owners of
     keys for whom a rule was that is changed or gone.
     """
-    asked = {(rule.id, group) for rule in before for group in _asked(rule)}
-    groups = {
-        group
-        for rule in after
-        for group in _asked(rule)
-        if (rule.id, group) not in asked
-    }
+    groups = {group for _, group in _asked(after) - _asked(before)}
     people = set[int]()
     for rule in before:
         if rule.is_on and rule not in after:
             groups |= rule.then.barred_groups
-            people |= {*rule.when.key_owners}
-    people.update(
-        Person.objects.filter(policy_groups__in=groups).values_list("pk", flat=True)
-    )
-    return sorted(people)
+            people |= rule.when.key_owners
+    members = Person.objects.filter(policy_groups__in=groups)
+    return sorted(people.union(members.values_list("pk", flat=True)))
 
 
-def _asked(rule: PolicyRule) -> list[int]:
-    """Return the groups whose approval a rule asks for now."""
-    return list(rule.then.approvals) if rule.is_on else []
+def _asked(rules: Rules) -> set[tuple[str, int]]:
+    """Return which rules ask which groups to approve."""
+    return {
+        (one.id, group) for one in rules if one.is_on for group in one.then.approvals
+    }
 
 
 def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:

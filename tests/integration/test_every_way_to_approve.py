@@ -3,13 +3,14 @@ decision, whichever way.
 """
 
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
 from approvals import tasks
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.models import Decision
-from people.models import DiscordAccount, Grant
+from people.models import DiscordAccount, Grant, Invitation
 from policy.models import Allowlist, Group, KeyOwner, PolicyVersion
 from tests.factories import (
     change_row,
@@ -57,6 +58,18 @@ def becomes_author_by_key(person, message):
     )
 
 
+def is_an_account_of_the_author(person, message):
+    author = make_person("gus@yourteam.example", "Gus Grau")
+    becomes_author_by_key(author, message)
+    Invitation.objects.create(
+        kind="password",
+        person=person,
+        known_to=[author.pk],
+        accepted_at=Now(),
+        expires_at=Now(),
+    )
+
+
 def joins_barred_group(person, message):
     group = Group.objects.create(name="Sales")
     group.members.add(person)
@@ -85,6 +98,7 @@ KINDS = {
     "an admin": (lambda person, message: give_role(person, "admin"), False),
     "a deactivated person": (is_deactivated, False),
     "the owner of the key": (becomes_author_by_key, False),
+    "another account of the owner of the key": (is_an_account_of_the_author, False),
     "a member of a barred group": (joins_barred_group, False),
     "somebody outside the group that is asked": (stays_outside_the_group_that_is_asked, False),
     "the first of two": (has_approved_as_first_of_two, False),

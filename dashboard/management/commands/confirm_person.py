@@ -1,10 +1,10 @@
-"""The command with which an operator confirms that an account is used by its own person
+"""The command with which an operator confirms that accounts are used by their own person
 only.
 """
 
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, LabelCommand
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -13,28 +13,26 @@ from common.actors import operator
 from people.models import Person
 
 
-class Command(BaseCommand):
+class Command(LabelCommand):
     """For people who cannot set a second factor."""
 
+    label = "email"
     help = (
-        "Confirms that nobody else can sign in with an account, so that it counts as one person no longer with "
-        "whoever made the link that set its password. Ask its owner first whether they used that link themselves. "
-        "If they did not, run changepassword instead."
+        "Confirms that nobody else can sign in with an account, so that it no longer counts as one person with "
+        "whoever could read the link that set its password. Ask its owner first whether they used that link "
+        "themselves. If they did not, run changepassword instead."
     )
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("email", help="the address of the account")
-
     @transaction.atomic
-    def handle(self, *args: Any, email: str, **options: Any) -> None:
-        person = Person.objects.filter(email=email.strip().lower()).first()
-        if person is None:
-            raise CommandError(f"Nobody at this desk has the address {email}.")
-        Person.objects.filter(pk=person.pk).update(confirmed_at=Now())
+    def handle_label(self, label: str, **options: Any) -> str:
+        people = Person.objects.filter(email=label.strip().lower())
+        if not people.update(confirmed_at=Now()):
+            raise CommandError(f"Nobody at this desk has the address {label}.")
+        person = people.get()
         record(
             "person.confirmed",
             actor=operator("confirm_person"),
             details={"email": person.email},
             about=person,
         )
-        self.stdout.write(f"{person} counts as one person with nobody else now.")
+        return f"{person} counts as one person with nobody else now."

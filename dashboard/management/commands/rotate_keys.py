@@ -24,7 +24,7 @@ CHUNK = 500
 # in it: allauth's second factors, and changes that wait for a second admin.
 _IN_JSON = {
     "mfa.authenticator": ("data", ("secret", "seed", "migrated_codes")),
-    "people.pendingchange": ("change", ("secret",)),
+    "people.pendingchange": ("change", ("secret", "second_half")),
 }
 
 
