@@ -274,7 +274,7 @@ def test_neither_of_two_admins_can_open_the_link_that_they_made(
 ):
     change = asked_for(dan, gus)
     accepting = signed_in(eve).post(f"/changes/{change.pk}/accept/", follow=True)
-    says(accepting, 200, "Show your half of the link below")
+    says(accepting, 200, "Show your half of the link below", "Show its secret once")
     address = f"/changes/{change.pk}/secret/"
     parts = []
     for person in (gus, eve):
