@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db.models.functions import Now
 from django.db.models.signals import post_save
 
+from approvals.authorship import note_words
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle
 from approvals.desk_messages import awaits_review, desk_messages
 from approvals.errors import AlreadyDecided, ClaimedByOther, InvalidInput
@@ -339,6 +340,7 @@ def add_comment(
     people_asked = [one for one in mentioned if str(one.id) != actor.id]
     comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
     comment.mentions.set(people_asked)
+    note_words(actor, text, about=locked)
     for one in people_asked:
         Question.objects.update_or_create(
             message=locked, person=one, defaults={"comment": comment}

@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Cast, Now
 
+from approvals.authorship import passages_in, writers_of
 from approvals.caps import set_apart
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, OwnWord, Replacement, Review, RuleWeight
@@ -378,6 +379,9 @@ def columns_of(
             message.connection_id, ()
         )
         review["policy_facts"] = facts
+        is_read = not examined.is_unsafe or content.html is None
+        passages = passages_in(content, examined.words) if is_read else None
+        review["written_by"] = writers_of(passages)
         if examined.is_unsafe:
             # What it says was not examined, so every rule of the policy applies.
             columns["written_to"] = None

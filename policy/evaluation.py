@@ -16,13 +16,20 @@ from policy.rules.demand import Demand
 class Contributors:
     """The keys of the people behind a message. `authors` are the owners of the API key
     that sent it, whoever started it by a command, and the authors of a message that it
-    replaces.
+    replaces. `editors` edited it or wrote words of it; of them `last_editors` did not
+    only edit an earlier version.
     """
 
     key_owners: frozenset[int] = frozenset()
     authors: frozenset[int] = frozenset()
     editors: frozenset[int] = frozenset()
-    last_editor: int = 0
+    last_editors: frozenset[int] = frozenset()
+    # The first message of the edits in a row to which it belongs; 0 for none.
+    root: int = 0
+    # Whether an edited version of it is being sent, or may have been; and whether
+    # another version of it was approved or sent.
+    is_being_edited: bool = False
+    is_other_sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class RulingFacts:
     is_fetched: bool
     is_reviewer: bool
     is_author: bool = False
-    # Whether this person edited the message, and its mailbox lets no editor approve.
+    # Whether this person edited the message or wrote words of it, and its mailbox lets
+    # no editor approve.
     is_editor: bool = False
     is_expired: bool = False
     mailbox: str = ""
@@ -111,7 +119,17 @@ def rule(facts: RulingFacts) -> Ruling:
         (
             "editor",
             facts.is_editor,
-            "You edited this message, so somebody else must approve it.",
+            "You edited this message, or wrote words of it in the last 30 days, so somebody else must approve it.",
+        ),
+        (
+            "version",
+            facts.contributors.is_being_edited,
+            "Somebody edited this message, so the edited version is approved in its place.",
+        ),
+        (
+            "version",
+            facts.contributors.is_other_sent,
+            "Another version of this message was approved, so this one must not be sent too. Reject it.",
         ),
         ("expired", facts.is_expired, "The time to approve this message is over."),
         (

@@ -286,6 +286,7 @@ class Walk:
         self._record("message.edit_asked")
         Replacement.objects.create(
             message=self.message,
+            root=self.message,
             revision=self.message.revision,
             connection=self.connection,
             person=self.decider,

@@ -14,9 +14,15 @@ from django.db.models import Q
 from django.utils.text import capfirst
 
 from approvals import local_messages, tasks
+from approvals.authorship import note_words
 from approvals.decisions.forms import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
-from approvals.decisions.ruling import content_changed, lock_visible, rulings
+from approvals.decisions.ruling import (
+    content_changed,
+    lock_versions,
+    lock_visible,
+    rulings,
+)
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
@@ -97,9 +103,11 @@ def give_verdict(
     ticked.
     """
     locked = lock_visible(message, actor)
+    is_approval = outcome == Outcome.APPROVE
+    if is_approval:
+        lock_versions(locked)
     now = clock()
     _refuse_if_decided(locked, outcome)
-    is_approval = outcome == Outcome.APPROVE
     ruling = rulings([locked], actor, now=now)[locked.pk]
     if not (ruling.may_approve if is_approval else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
@@ -166,6 +174,7 @@ def give_verdict(
         seconds_shown=seconds_shown,
         awaits_others=is_approval and not reached.is_complete,
     )
+    note_words(actor, reason, about=locked)
     if verdict.awaits_others:
         return VerdictResult(verdict, None, reached)
     decision = make_decision(

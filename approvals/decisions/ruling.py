@@ -16,7 +16,6 @@ from django.db.models import F, Q
 
 from approvals.errors import ContentChanged, VerdictNotAllowed
 from approvals.models import Brake, CommandedMail, Replacement, Verdict
-from approvals.models.replacements import edit_of
 from common.actors import Actor, Role, Scope
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
@@ -69,9 +68,7 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     ):
         for key in (command.interaction_id, command.upstream_id):
             commanders[command.connection_id, key].add(command.person_id)
-    edits = Replacement.objects.that_made(messages).only(
-        "connection", "upstream_id", "reference", "person", "editors", "authors"
-    )
+    edits = list(Replacement.objects.around(messages).defer("markdown", "note"))
     contributors = {}
     for message in messages:
         connection = message.connection_id
@@ -79,24 +76,28 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         authors = set(key_owners)
         for key in filter(None, (message.upstream_id, _interaction_of(message))):
             authors |= commanders[connection, key]
-        editors: set[int] = set()
-        last_editor = 0
-        # Edits come the oldest first.
-        for edit in edits:
-            made_message = (
-                edit.upstream_id == message.upstream_id
-                if edit.upstream_id
-                else edit.reference == edit_of(message)
-            )
-            if edit.connection_id == connection and made_message:
-                authors.update(edit.authors)
-                editors.update(edit.editors)
-                last_editor = last_editor or edit.person_id
+        editors = set(message.review.written_by)
+        last_editors = set(editors)
+        made_by = [edit for edit in edits if edit.made(message)]
+        replaced_by = [edit for edit in edits if edit.message_id == message.pk]
+        roots = {edit.root_id for edit in (*made_by, *replaced_by)}
+        for edit in made_by:
+            authors.update(edit.authors)
+            editors.update(edit.editors)
+            last_editors.add(edit.person_id)
         contributors[message.pk] = Contributors(
             key_owners=frozenset(key_owners),
             authors=frozenset(authors),
             editors=frozenset(editors),
-            last_editor=last_editor,
+            last_editors=frozenset(last_editors),
+            root=max(roots, default=0),
+            is_being_edited=any(edit.state != "done" for edit in replaced_by),
+            is_other_sent=any(
+                (edit.first_sent and edit not in replaced_by)
+                or (edit.new_sent and edit not in made_by)
+                for edit in edits
+                if edit.root_id in roots
+            ),
         )
     return contributors
 
@@ -237,8 +238,8 @@ def demands_for(
             for one, groups in reviewers.groups.items()
             if not effects.barred_groups.isdisjoint(groups)
         }
-        if effects.bar_editor and people_behind.last_editor:
-            by_rule.add(people_behind.last_editor)
+        if effects.bar_editor:
+            by_rule |= people_behind.last_editors
         demand = Demand(
             requirement=requirement,
             approvals=tuple(approvals),
@@ -246,7 +247,7 @@ def demands_for(
             own_groups=frozenset(reviewers.groups.get(person, ())),
             barred=barred | (identities.same_as(barred | by_rule) - by_rule),
             counts_as=identities.why_one(person, barred | by_rule, _MAY_NOT),
-            last_editor=people_behind.last_editor,
+            last_editors=people_behind.last_editors,
             groups=in_force.groups,
             calendars=in_force.calendars,
             now=now,
@@ -406,6 +407,15 @@ def rulings(
         )
         rulings_by_message[message.pk] = rule(facts)
     return rulings_by_message
+
+
+def lock_versions(message: Message) -> None:
+    """Lock the first of the versions of a locked message until the transaction ends, so
+    that of all of them at most one is approved at a time.
+    """
+    edits = Replacement.objects.that_made([message])
+    root = Message.objects.filter(pk__in=edits.values("root"))
+    list(root.select_for_update(no_key=True).values_list("pk"))
 
 
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:

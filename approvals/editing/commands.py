@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import local_messages, tasks
+from approvals.authorship import note_words
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import (
@@ -96,6 +97,10 @@ def editability(
             "It is a reply. MultiMail starts a new thread with the edited version."
         )
     why_not = set_up_problem(message) or _files_problem(content, files)
+    if ruling.facts.is_expired or ruling.facts.contributors.is_other_sent:
+        why_not = (
+            "It can no longer be approved, and nor can an edited version. Reject it."
+        )
     return Editability(why_not, may_suggest=True, notes=tuple(notes))
 
 
@@ -265,7 +270,9 @@ def replace_message(
     )
     if (row := same_press.first()) is not None:
         return row
-    decision = Decision.objects.in_force_on(locked).first()
+    # MultiMail may have sent one that was approved, also if it came back.
+    approved = locked.decisions.applied_as(Outcome.APPROVE)
+    decision = Decision.objects.in_force_on(locked).first() or approved.first()
     if decision is not None:
         raise AlreadyDecided(who_was_first(decision), decision=decision)
     if (
@@ -287,6 +294,7 @@ def replace_message(
     row = Replacement(
         message=locked,
         revision=locked.revision,
+        root_id=contributors.root or locked.pk,
         connection=locked.connection,
         person_id=int(actor.id),
         editors=sorted({int(actor.id), *contributors.editors}),
@@ -309,6 +317,7 @@ def replace_message(
         )
         return row
     row.save()
+    _note_words(actor, row, locked)
     details = {
         "subject": locked.subject,
         "changes": difference_in_words(first, row),
@@ -326,6 +335,17 @@ def replace_message(
     return row
 
 
+def _note_words(actor: Actor, edited: Replacement, about: Message) -> None:
+    note_words(
+        actor,
+        edited.subject,
+        edited.markdown,
+        recipients=(*edited.to, *edited.cc, *edited.bcc),
+        about=about,
+    )
+
+
+@atomic_with_retry
 def suggest_changes(
     *,
     message: UUID,
@@ -348,7 +368,7 @@ def suggest_changes(
         raise EditNotPossible(
             f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters."
         )
-    give_verdict(
+    given = give_verdict(
         message=message,
         actor=actor,
         outcome=Outcome.SEND_BACK,
@@ -356,6 +376,7 @@ def suggest_changes(
         reason=f"{note}{fields_in_words(first, row)}"[:MAX_REASON],
         feedback=feedback,
     )
+    _note_words(actor, row, given.verdict.message)
 
 
 @transaction.atomic

@@ -167,6 +167,15 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Passage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('digest', models.BigIntegerField()),
+                ('written_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+        ),
+        migrations.CreateModel(
             name='OwnWord',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -222,6 +231,7 @@ class Migration(migrations.Migration):
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='replacements', to='mirror.message')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('revision', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.revision')),
+                ('root', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mirror.message')),
             ],
         ),
         migrations.CreateModel(
@@ -235,6 +245,7 @@ class Migration(migrations.Migration):
                 ('risk_level', models.CharField(db_default='', default='', max_length=6)),
                 ('rules', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), db_default=[], default=list, size=None)),
                 ('policy_facts', models.JSONField(null=True)),
+                ('written_by', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), db_default=[], default=list, size=None)),
                 ('policy_applied', models.BigIntegerField(db_default=0, default=0)),
                 ('watch_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), null=True)),
                 ('look_by', models.DateTimeField(null=True)),
@@ -405,6 +416,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='ownword',
             constraint=models.CheckConstraint(condition=models.Q(('points__gte', 1), ('points__lte', 100)), name='own_word_points'),
+        ),
+        migrations.AddIndex(
+            model_name='passage',
+            index=models.Index(fields=['written_at'], name='passage_written'),
+        ),
+        migrations.AddConstraint(
+            model_name='passage',
+            constraint=models.UniqueConstraint(fields=('digest', 'person'), name='passage_of_person_once'),
         ),
         migrations.AddConstraint(
             model_name='question',

@@ -174,6 +174,25 @@ class Comment(models.Model):
         return f"{self.person}: {self.text[:40]}"
 
 
+class Passage(models.Model):
+    """A hash of words that a person wrote at the desk, and when (approvals.authorship)."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
+    digest = models.BigIntegerField()
+    written_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["digest", "person"], name="passage_of_person_once"
+            )
+        ]
+        indexes = [models.Index(fields=["written_at"], name="passage_written")]
+
+    def __str__(self) -> str:
+        return f"words of {self.person}"
+
+
 class QuestionQuerySet(PersonalQuerySet["Question"]):
     """Reads of the mentions that nobody has answered yet."""
 

@@ -9,14 +9,16 @@ from typing import Any, Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
+from approvals.models.decisions import Decision
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, MessageState
-from mirror.terms import LATELY
+from mirror.terms import LATELY, LET_GO, VOID
 from people.models import Person
 
 # The key in a message's metadata with the reference of the edit that made it.
@@ -37,6 +39,14 @@ def edit_of(message: Message) -> str:
     return str(message.trigger.get(EDIT) or "")[:24]
 
 
+def _made(messages: Sequence[Message]) -> Q:
+    ids = [message.upstream_id for message in messages if message.upstream_id]
+    references = [edit for message in messages if (edit := edit_of(message))]
+    by_reference = Q(reference__in=references, upstream_id="")
+    connections = {message.connection_id for message in messages}
+    return (Q(upstream_id__in=ids) | by_reference) & Q(connection__in=connections)
+
+
 class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
     """Reads of replacements. Leases and due times are compared with the database's
     clock.
@@ -46,13 +56,30 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         """Replacements that made one of these messages, oldest first: by the new
         message's id or, while that is not known yet, by the reference in its metadata.
         """
-        ids = [message.upstream_id for message in messages if message.upstream_id]
-        references = [edit for message in messages if (edit := edit_of(message))]
-        by_reference = Q(reference__in=references, upstream_id="")
-        connections = {message.connection_id for message in messages}
-        return self.filter(
-            Q(upstream_id__in=ids) | by_reference, connection__in=connections
-        ).order_by("pk")
+        return self.filter(_made(messages)).order_by("pk")
+
+    def around(self, messages: Sequence[Message]) -> Self:
+        """Replacements of these messages and of all their versions, oldest first. As
+        columns `first_sent` and `new_sent` they have whether the message that they
+        replace, and the new one, were approved or sent; in doubt they were.
+        """
+        roots = self.filter(_made(messages) | Q(message__in=messages)).values("root")
+        decisions = Decision.objects.filter(message=OuterRef("pk"))
+        # If MultiMail lost it and no decision of ours took effect, it may be sent.
+        is_lost = Q(state="gone") & ~Exists(decisions.filter(state="applied"))
+        approvals = decisions.filter(outcome="approve").exclude(state__in=VOID)
+        approvals |= decisions.may_still_take_effect()
+        is_sent = Q(state__in=LET_GO) | is_lost | Exists(approvals)
+        sent = Message.objects.filter(is_sent).annotate(
+            edit=KeyTextTransform(EDIT, "trigger")
+        )
+        new = Q(connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id"))
+        new |= Q(answers=OuterRef("message"), edit=OuterRef("reference"))
+        edits = self.exclude(state="refused").filter(root__in=roots).order_by("pk")
+        return edits.annotate(
+            first_sent=Exists(sent.filter(pk=OuterRef("message"))),
+            new_sent=Exists(sent.filter(new)),
+        )
 
     def move(self, row: "Replacement", *, to: str, **fields: Any) -> bool:
         """Change a row's state, if nobody else has changed it since it was read. Return
@@ -140,6 +167,9 @@ class Replacement(models.Model):
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="replacements"
     )
+    # The message that the first of several edits in a row replaced. Its row is locked
+    # while one of these messages is approved, so that at most one is.
+    root = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="+")
     # The version that was edited.
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="+")
     connection = models.ForeignKey(
@@ -172,6 +202,9 @@ class Replacement(models.Model):
     # When the ledger got an entry on the new message that says who edited it.
     noted_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
+    # From `around`.
+    first_sent: bool
+    new_sent: bool
 
     objects = ReplacementQuerySet.as_manager()
 
@@ -208,6 +241,13 @@ class Replacement(models.Model):
 
     def __str__(self) -> str:
         return f"edited by {self.person}"
+
+    def made(self, message: Message) -> bool:
+        """Whether this replacement made the message, as in `that_made`."""
+        if self.upstream_id:
+            new = (self.connection_id, self.upstream_id)
+            return new == (message.connection_id, message.upstream_id)
+        return self.reference == edit_of(message)
 
     @property
     def idempotency_key(self) -> str:

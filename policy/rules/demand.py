@@ -145,7 +145,7 @@ class Demand:
 
     `barred` may not approve: authors, editors, and accounts that count as one person
     with one of these or with whom a rule keeps from approving. If the person who looks
-    is among the latter, `counts_as` says why. `last_editor` may not if a rule says so.
+    is among the latter, `counts_as` says why. `last_editors` may not if a rule says so.
     """
 
     requirement: Requirement = field(default_factory=Requirement)
@@ -154,7 +154,7 @@ class Demand:
     own_groups: frozenset[int] = frozenset()
     barred: frozenset[int] = frozenset()
     counts_as: str = ""
-    last_editor: int = 0
+    last_editors: frozenset[int] = frozenset()
     groups: Mapping[int, str] = field(default_factory=dict)
     calendars: Calendars = field(default_factory=dict)
     now: datetime | None = None
@@ -290,9 +290,11 @@ class Demand:
         barring = self.effects.barred_groups & self.own_groups
         if barring:
             return f"A rule keeps members of {self._named(barring)} from approving this message."
-        is_editor = self.person and self.person == self.last_editor
-        if self.effects.bar_editor and is_editor:
-            return "You edited this message last, and a rule wants somebody else to approve it."
+        if self.effects.bar_editor and self.person in self.last_editors:
+            return (
+                "You edited this message last, or wrote words of it in the last 30 days, and a rule wants somebody "
+                "else to approve it."
+            )
         if self.progress.is_complete:
             # The rules now ask for fewer approvals than when these people approved, so
             # no approval was the last one. Any further approval decides the message.
@@ -358,7 +360,7 @@ class Demand:
         """Whether this reviewer is not barred. Their own groups are not checked here."""
         if person in self.barred:
             return False
-        return not (self.effects.bar_editor and person == self.last_editor)
+        return not (self.effects.bar_editor and person in self.last_editors)
 
     def _named(self, groups: set[int] | frozenset[int]) -> str:
         return listed(

@@ -3,12 +3,13 @@ rejected as replaced by it.
 """
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from approvals.decisions.decide import give_verdict
+from approvals.decisions.decide import VerdictResult, give_verdict
 from approvals.decisions.execute import run_decision, upstream_reason
 from approvals.decisions.ruling import rulings
 from approvals.editing import send
@@ -24,6 +25,7 @@ from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
     actor_of,
+    change_row,
     event_body,
     make_connection,
     make_message,
@@ -31,7 +33,14 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import Killed, decide, die, make_due
+from tests.integration.deciding import (
+    Killed,
+    at_once,
+    decide,
+    die,
+    make_decision,
+    make_due,
+)
 from tests.ledger import latest_details
 from upstream.agent import Agent
 
@@ -266,7 +275,7 @@ def test_message_decided_or_changed_before_the_call_is_not_sent_again(
 ):
     row = edit(message, reviewer)
     for happens in (
-        lambda: decide(message, second_reviewer),
+        lambda: decide(message, second_reviewer, "reject", "No."),
         lambda: show_row(message, markdown="Another text."),
     ):
         with rolled_back():
@@ -276,20 +285,124 @@ def test_message_decided_or_changed_before_the_call_is_not_sent_again(
 
 
 @pytest.mark.slow
-def test_message_approved_during_the_call_is_said_on_the_new_one(
+def test_message_approved_elsewhere_during_the_call_is_said_on_the_new_one(
     connection, message, reviewer, second_reviewer, desk, monkeypatch
 ):
     row = edit(message, reviewer)
 
     def approved_meanwhile(*_, **__):
-        decide(message, second_reviewer)
+        with pytest.raises(VerdictNotAllowed, match="edited version is approved"):
+            decide(message, second_reviewer)
+        Message.objects.update(state="approved")
         return {"id": NEW}
 
     monkeypatch.setattr(Agent, "send_held", approved_meanwhile)
     assert run(row) == "done"
-    assert Decision.objects.get().outcome == "approve"
+    assert not Decision.objects.exists()
     new = arrive(connection, Replacement.objects.get())
     assert "The original message was approved." in page_of(desk, new)
+    with pytest.raises(VerdictNotAllowed, match="Another version of this message"):
+        decide(new, second_reviewer)
+
+
+@pytest.fixture
+def copy(connection, message, reviewer):
+    """The edited version of a message that is still held too."""
+    row = edit(message, reviewer)
+    change_row(row, state="done", upstream_id=NEW, problem="The content changed.")
+    return arrive(connection, row)
+
+
+@pytest.mark.parametrize(
+    ("state", "may"),
+    [("sending", False), ("sent", False), ("unknown", False), ("refused", True)],
+)
+def test_edit_that_is_not_over_refuses_approvals(
+    message, reviewer, second_reviewer, state, may
+):
+    change_row(edit(message, reviewer), state=state)
+    ruling = rulings([message], actor_of(second_reviewer))[message.pk]
+    assert ruling.may_approve == may
+    assert ruling.may_reject
+
+
+@pytest.mark.parametrize(
+    ("state", "decision", "is_sent"),
+    [
+        ("sent", None, True),
+        ("gone", None, True),
+        ("gone", ("applied", "reject"), False),
+        ("rejected", None, False),
+        ("held", ("recorded", "approve"), True),
+        ("held", ("undone", "approve"), False),
+        ("held", ("withdrawn", "approve"), True),
+        ("held", ("applied", "approve"), True),
+        ("held", ("recorded", "reject"), False),
+    ],
+)
+def test_of_a_message_and_its_edited_version_only_one_is_approved(
+    message, copy, reviewer, second_reviewer, state, decision, is_sent
+):
+    for one, other in ((message, copy), (copy, message)):
+        with rolled_back():
+            change_row(one, state=state)
+            if decision:
+                make_decision(one, reviewer, *decision)
+            ruling = rulings([other], actor_of(second_reviewer))[other.pk]
+            assert ruling.may_approve is not is_sent
+            assert (ruling.rule == "version") is is_sent
+
+
+def test_version_of_a_version_and_one_whose_id_is_unknown_count_too(
+    connection, message, copy, second_reviewer, third
+):
+    row = edit(copy, second_reviewer, reference="ABCDEFGHJK", markdown="A third text.")
+    # The answer of the call was lost, so the desk has only the reference.
+    change_row(row, state="unknown")
+    last = arrive(connection, row, upstream_id="01THIRD")
+    versions = [message, copy, last]
+    assert rulings([last], actor_of(third))[last.pk].may_approve
+    for sent in versions:
+        with rolled_back():
+            change_row(sent, state="sent")
+            others = [one for one in versions if one != sent]
+            ruled = rulings(others, actor_of(third))
+            assert not any(one.may_approve for one in ruled.values())
+
+
+def test_edit_of_what_can_no_longer_be_approved_is_not_sent(message, copy, reviewer):
+    change_row(message, state="sent")
+    with pytest.raises(EditNotPossible, match="no longer be approved"):
+        edit(copy, reviewer, reference="ABCDEFGHJK")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(4))
+def test_of_many_edits_and_approvals_at_once_one_counts(
+    message, reviewer, second_reviewer, round_
+):
+    works = []
+    for number in range(12):
+        works.append(partial(edit, message, reviewer, reference=f"{number:010}"))
+        works.append(partial(decide, message, second_reviewer, surface="discord"))
+    at_once(*works)
+    assert Decision.objects.count() + Replacement.objects.count() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(4))
+def test_of_many_approvals_of_all_versions_at_once_one_counts(
+    connection, message, copy, second_reviewer, third, round_
+):
+    row = edit(copy, second_reviewer, reference="ABCDEFGHJK", markdown="A third text.")
+    change_row(row, state="done", upstream_id="01THIRD", problem="Held too.")
+    last = arrive(connection, row, upstream_id="01THIRD")
+    found = at_once(*[partial(decide, one, third) for one in (message, copy, last)] * 8)
+    assert Decision.objects.count() == 1
+    kinds = {type(one) for one in found}
+    assert kinds == {VerdictResult, VerdictNotAllowed, AlreadyDecided}
 
 
 @pytest.mark.slow

@@ -203,7 +203,11 @@ def test_database_refuses_a_decision_a_replacement_and_another_state(planted, re
         Decision.objects.create(**fields, outcome="reject", due_at=Now())
     with refused_here():
         Replacement.objects.create(
-            **fields, connection=message.connection, person=reviewer, to=["a@b.example"]
+            **fields,
+            root=message,
+            connection=message.connection,
+            person=reviewer,
+            to=["a@b.example"],
         )
     for change in ({"state": "approved"}, {"state": "sent"}, {"is_local": False}):
         with pytest.raises(IntegrityError), transaction.atomic():

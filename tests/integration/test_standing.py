@@ -376,6 +376,7 @@ def test_next_version_counts_what_this_one_approved(standing, connection):
 def corrected(message, person):
     return Replacement.objects.create(
         message=message,
+        root=message,
         revision=message.revision,
         connection=message.connection,
         person=person,

@@ -108,7 +108,7 @@ def test_adding_a_rule_never_lets_a_person_approve_who_could_not(
             approvals,
             person=person,
             own_groups=of[person],
-            last_editor=1,
+            last_editors=frozenset({1}),
             now=NOON,
             is_decided=True,
         )

@@ -24,6 +24,7 @@ from alerts.cards.markup import cut, units
 from alerts.channels.discord.embeds import escape, literal
 from alerts.channels.discord.replies import MAX_CONTENT, link_instructions, person_of
 from alerts.models import Interaction
+from approvals.authorship import note_words
 from approvals.desk_messages import desk_messages
 from approvals.models import CommandedMail
 from common.actors import Actor, Role
@@ -368,6 +369,7 @@ def _send_message(
             "person": command.person,
         },
     )
+    note_words(command.actor, command.option("body"))
     # With this idempotency key, repeated runs of one command send one message.
     key = f"discord-interaction-{interaction.discord_id}"
     send = partial(send, metadata=command.trigger, idempotency_key=key)
