@@ -10,7 +10,7 @@ expires, so that it refuses anybody's approval after that.
 import logging
 import secrets
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
-from approvals.decisions.ruling import demands_for, rulings
+from approvals.decisions.ruling import demands_for, lock_versions, rulings
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
@@ -33,6 +33,7 @@ from mirror.sync import health, reads
 from mirror.terms import CAN_EXPIRE
 from mirror.threads import conversation_of, enqueue_freshen
 from policy.models import SAMPLE_OF, PolicyVersion, StandingApproval, StandingUse
+from policy.rules.demand import Demand
 from policy.rules.facts import facts_of
 from policy.standing import Draft, StandingScope
 from upstream import errors
@@ -210,8 +211,6 @@ def _follow_policy(locked: Message) -> bool:
     expires_at = locked.expires_at
     if effects.expire_minutes is not None:
         sooner = locked.held_at + timedelta(minutes=effects.expire_minutes)
-        if locked.review.extended_to is not None:
-            sooner = max(sooner, locked.review.extended_to)
         expires_at = sooner if expires_at is None else min(expires_at, sooner)
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
@@ -223,6 +222,24 @@ def _follow_policy(locked: Message) -> bool:
             locked, rule=name, reason=effects.reject, actor=_POLICY, policy=policy
         )
     return True
+
+
+def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | None:
+    """Return until when the policy and the mailbox let a message wait, at most; None for
+    any time. An edit gives it no more time than the version that was held first.
+    """
+    first = message
+    if edit := Replacement.objects.that_made([message]).first():
+        first = edit.root
+    demand = demands_for([message], actor, now).get(message.pk, Demand())
+    if not demand.is_readable:
+        return message.expires_at
+    spans = []
+    if demand.effects.expire_minutes is not None:
+        spans.append(timedelta(minutes=demand.effects.expire_minutes))
+    if message.mailbox and message.mailbox.expire_after:
+        spans.append(message.mailbox.expire_after)
+    return min((first.held_at + span for span in spans), default=None)
 
 
 def not_met() -> DeskMessageQuerySet:
@@ -273,6 +290,7 @@ def _meet_standing(locked: Message) -> bool:
         # read, the message is left to people.
         enqueue_freshen(locked)
         return False
+    lock_versions(locked)
     with_same_text = StandingApproval.objects.in_force().filter(
         mailbox=locked.mailbox, sent_by_key=locked.sent_by_key, shape=locked.shape
     )

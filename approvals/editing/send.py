@@ -18,7 +18,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
 
 from approvals import tasks
 from approvals.decisions.decide import give_verdict, who_was_first, why_not_held
@@ -349,6 +349,11 @@ def _note_edit(row: Replacement) -> None:
     )
     if message is None or not unrecorded.update(noted_at=Now()):
         return
+    if ends := row.message.expires_at:
+        # An edit gives a message no more time to be approved.
+        Message.objects.filter(pk=message.pk).update(
+            expires_at=Least("expires_at", ends)
+        )
     details = {
         "replaces": row.message.upstream_id,
         "changes": difference_in_words(stored_content(row.revision), row),

@@ -22,6 +22,7 @@ from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from approvals import collaboration, local_messages, tasks
+from approvals.decisions.by_rule import latest_expiry
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
 from approvals.errors import AlreadyDecided
@@ -159,7 +160,8 @@ def extend_deadline(
     """Extend the deadlines of a message, among them its expiry, to `until`; those that
     are later stay.
 
-    A message that has expired cannot be extended. Raises ActNotAllowed, AlreadyDecided.
+    A message that has expired cannot be extended, nor its expiry beyond what its
+    mailbox and the policy allow. Raises ActNotAllowed, AlreadyDecided.
     """
     locked = _lock_waiting(
         message,
@@ -182,6 +184,12 @@ def extend_deadline(
     until = until.astimezone(UTC)
     before = locked.expires_at
     if before is not None:
+        latest = max(before, latest_expiry(locked, actor, now) or until)
+        if until > latest:
+            raise ActNotAllowed(
+                f"By its mailbox or the policy it expires on {latest:%-d %b at %H:%M} UTC at the latest: choose a time "
+                "until then. An admin can allow more."
+            )
         locked.expires_at = max(before, until)
     locked.save(update_fields=["expires_at"])
     # With `expiry_told_at` empty, the new expiry is announced too.

@@ -16,12 +16,14 @@ from approvals.editing import send
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
+from approvals.escalation.handling import extend_deadline
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement
 from approvals.operations.attention import attention_count, attention_for
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.postgres import clock
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
     actor_of,
@@ -374,6 +376,31 @@ def test_edit_of_what_can_no_longer_be_approved_is_not_sent(message, copy, revie
     change_row(message, state="sent")
     with pytest.raises(EditNotPossible, match="no longer be approved"):
         edit(copy, reviewer, reference="ABCDEFGHJK")
+
+
+def test_edit_gives_a_message_no_more_time(connection, message, reviewer):
+    ends = clock() + timedelta(hours=3)
+    change_row(message, held_at=clock() - timedelta(hours=21), expires_at=ends)
+    Mailbox.objects.update(expire_after=timedelta(hours=24))
+    row = edit(message, reviewer)
+    run(row)
+    row.refresh_from_db()
+    new = arrive(connection, row)
+    run(row)
+    new.refresh_from_db()
+    assert new.expires_at == ends
+    with pytest.raises(ActNotAllowed, match="at the latest"):
+        extend_deadline(
+            message=new.public_id,
+            actor=actor_of(reviewer),
+            until=ends + timedelta(hours=1),
+            reason="More.",
+        )
+    change_row(message, expires_at=clock())
+    message.refresh_from_db()
+    Decision.objects.all().delete()
+    with pytest.raises(EditNotPossible, match="no longer be approved"):
+        edit(message, reviewer, reference="ABCDEFGHJK")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import collaboration, tasks
-from approvals.decisions.by_rule import expire_due
+from approvals.decisions.by_rule import apply_policy, expire_due
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided
 from approvals.escalation.handling import (
@@ -21,8 +21,16 @@ from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message
 from people.models import Person
-from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
+from policy.models import (
+    DutyTurn,
+    Group,
+    LadderStep,
+    PolicyVersion,
+    ReviewPlan,
+    WorkCalendar,
+)
 from policy.plans.deadlines import deadlines_of
 from tests.factories import (
     actor_of,
@@ -32,6 +40,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once, decide, expires
 from tests.integration.practising import make_approved, make_planted
+from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 
 HOUR = timedelta(hours=1)
@@ -305,6 +314,50 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     Review.objects.update(extended_to=Now() - timedelta(minutes=1), watch_at=Now())
     run()
     assert acts(message) == ["message.reminded"] * 2
+
+
+@pytest.mark.parametrize(
+    ("hours", "rule_hours", "allowed"),
+    [(24, None, 24), (None, 24, 24), (48, 24, 24), (24, 48, 24), (None, None, 80)],
+)
+def test_extension_gives_at_most_what_mailbox_and_policy_allow(
+    message, reviewer, hours, rule_hours, allowed
+):
+    change_row(message, held_at=clock(), expires_at=clock() + HOUR)
+    if rule_hours:
+        put_in_force({"expire_minutes": rule_hours * 60})
+    if hours:
+        Mailbox.objects.update(expire_after=hours * HOUR)
+    if allowed < 80:
+        with pytest.raises(ActNotAllowed, match="at the latest"):
+            extended(message, reviewer, by=(allowed + 1) * HOUR)
+    extended(message, reviewer, by=(allowed - 1) * HOUR)
+    apply_policy()
+    until = Message.objects.get().expires_at
+    assert clock() + (allowed - 2) * HOUR < until < clock() + allowed * HOUR
+    # A rule that comes later is not held up by an extension.
+    put_in_force({"expire_minutes": 90})
+    apply_policy()
+    assert Message.objects.get().expires_at <= clock() + 90 * timedelta(minutes=1)
+
+
+def test_extension_of_an_unreadable_policy_and_before_the_rule_was_applied_gives_nothing(
+    message, reviewer
+):
+    change_row(message, held_at=clock() - HOUR, expires_at=None)
+    make_plan({"whom": "duty"})
+    run()
+    # The sweep has not applied the rule yet.
+    put_in_force({"expire_minutes": 120})
+    extended(message, reviewer)
+    apply_policy()
+    assert Message.objects.get().expires_at < clock() + HOUR
+    PolicyVersion.objects.update(state="retired", retired_at=Now())
+    PolicyVersion.objects.create(
+        number=9, state="active", rules=[{"id": "x"}], activated_at=Now()
+    )
+    with pytest.raises(ActNotAllowed, match="at the latest"):
+        extended(message, reviewer, by=2 * HOUR)
 
 
 @pytest.mark.slow
