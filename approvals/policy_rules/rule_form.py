@@ -79,7 +79,7 @@ _EFFECTS = {
 _OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
 # The conditions that a rule stores as the form cleans them.
 _AS_TYPED = """
-    recipients recipients_except recipients_from first_contact
+    only_these recipients recipients_except recipients_from first_contact
     risk amount during outside tries_from
 """.split()
 # The sections of the editor: what the rule is called ("about"), when it applies
@@ -88,7 +88,7 @@ _AS_TYPED = """
 _SECTIONS = table_rows(
     """
 about | The rule | about | name owner note |
-sender | Where it comes from | when | mailboxes keys key_owners origins tries_from |
+sender | Where it comes from | when | mailboxes keys only_these key_owners origins tries_from |
 recipients | Who gets it | when | recipients recipients_except lists first_contact recipients_from |
 content | What is in it | when | risk findings own_words amount currency attachments |
 hours | When it is asked | when | during outside |
@@ -255,6 +255,11 @@ class RuleForm(SentenceForm):
         max_length=1000,
         error_messages={"max_length": "Keep the note under 1,000 characters."},
         widget=forms.Textarea,
+    )
+    only_these = forms.BooleanField(
+        label="Only these mailboxes and API keys",
+        help_text="Else also those that are added to their connections later.",
+        required=False,
     )
     recipients = PatternsField(
         label="Goes to any of these",
@@ -445,7 +450,11 @@ class RuleForm(SentenceForm):
             owner=cleaned["owner"],
             note=cleaned["note"].strip(),
             is_on=self.stored.is_on if self.stored else True,
-            when=Conditions(**chosen, currency=cleaned["currency"].upper()),
+            when=Conditions(
+                **chosen,
+                currency=cleaned["currency"].upper(),
+                known=self.stored.when.known if self.stored else frozenset(),
+            ),
             then=Effects(
                 **then,
                 reject=cleaned["reject"].strip(),

@@ -52,6 +52,7 @@ from mirror.sync.account import (
 )
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from people.second_admin.setting import lock_settings, organisation_settings
+from policy.rules.names import needs_of_new_mailbox
 from upstream import errors
 from upstream.events import read_time
 from upstream.refused_fields import OF_A_MAILBOX
@@ -104,10 +105,11 @@ def create_mailbox(
     check_admin(actor, connection, may="create mailboxes in it")
     check_minimum(wanted["oversight_mode"])
     address = wanted["address"]
+    needs = needs_of_new_mailbox(actor, connection.pk)
     yield lambda: ChangeInWords(
         title=f"{connection}: create the mailbox {address}",
         before=connection_in_words(connection),
-        after=listed(wanted),
+        after=f"{listed(wanted)}\nIts mail will need:\n{needs}",
         page=reverse("mailboxes"),
         connection=connection.pk,
     )

@@ -66,6 +66,7 @@ from people.second_admin.registry import wants_second_admin
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.gate_minimum import gate_minimums
+from policy.rules.names import needs_of_new_mailbox
 
 
 @require_safe
@@ -151,7 +152,8 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     )
     offered = Connection.objects.filter(pk__in=connection_ids).order_by("name", "pk")
     form.fields["connection"].queryset = offered  # type: ignore[attr-defined]
-    context = {"form": form}
+    needs = [(one, needs_of_new_mailbox(actor, one.pk)) for one in offered]
+    context = {"form": form, "needs": needs}
     if typed is None:
         return answer(request, template, context)
     try:

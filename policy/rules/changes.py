@@ -24,7 +24,7 @@ from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, LadderStep, PolicyVersion, WorkCalendar
-from policy.rules.names import names_of_all
+from policy.rules.names import names_of_all, with_known
 from policy.rules.ready_made import ReadyMade
 from policy.rules.rules import (
     MOST_RULES,
@@ -118,7 +118,7 @@ def begin_draft(
     highest = PolicyVersion.objects.aggregate(most=Max("number"))["most"] or 0
     draft = PolicyVersion.objects.create(
         number=highest + 1,
-        rules=[one.as_json() for one in rules],
+        rules=[with_known(one).as_json() for one in rules],
         author_id=int(actor.id),
         based_on=based_on,
     )
@@ -137,7 +137,8 @@ def save_rule(*, actor: Actor, edits: int, rule: PolicyRule) -> PolicyVersion:
     `edits` is the draft's number of edits when the person saw it. Raises StalePolicy if
     the draft was changed since.
     """
-    return _change_draft(actor, edits, lambda rules: with_rule(rules, rule))
+    stored = with_known(rule)
+    return _change_draft(actor, edits, lambda rules: with_rule(rules, stored))
 
 
 def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:

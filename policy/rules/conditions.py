@@ -177,6 +177,9 @@ class Conditions:
     """What must be true of a message for a rule to apply. A field with its default
     value is no condition.
 
+    `mailboxes` and `keys` are these and, unless `only_these`, those that are added to
+    their connections later. `known` is what the connections had when the rule was
+    saved: mailboxes as "connection/key", API keys as "connection:key".
     `recipients` are entries as in allowlists: one of them must name a recipient.
     `recipients_except` holds if a recipient is named by none of its entries. `amount`
     is the least sum that the message must name, 0 for any sum. `during` and `outside`
@@ -185,6 +188,8 @@ class Conditions:
 
     mailboxes: Keys = frozenset()
     keys: Words = frozenset()
+    only_these: bool = False
+    known: Words = frozenset()
     key_owners: Keys = frozenset()
     recipients: Words = frozenset()
     recipients_except: Words = frozenset()
@@ -241,9 +246,16 @@ def own_word_key(word: str) -> str:
 _Check = Callable[[Conditions, MessageFacts], bool]
 
 
+def _is_new(when: Conditions, one: str, mark: str) -> bool:
+    """Whether a mailbox or API key was added to one of the known connections later."""
+    begin = one[: one.find(mark) + 1]
+    is_of_these = any(known.startswith(begin) for known in when.known)
+    return begin != "" and is_of_these and one not in when.known
+
+
 def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
     if facts.key is not None:
-        return facts.key in when.keys
+        return facts.key in when.keys or _is_new(when, facts.key, ":")
     # The key is not known, but its connection is.
     return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
 
@@ -269,7 +281,9 @@ def _one_of(name: str) -> _Check:
 # For each field of Conditions, whether it holds for these facts.
 _CHECKS: dict[str, _Check] = {
     "mailboxes": lambda when, facts: (
-        facts.mailbox is None or facts.mailbox in when.mailboxes
+        facts.mailbox is None
+        or facts.mailbox in when.mailboxes
+        or _is_new(when, f"{facts.connection}/{facts.mailbox}", "/")
     ),
     "keys": _may_have_key,
     "key_owners": _one_of("key_owners"),

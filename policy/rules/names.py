@@ -4,6 +4,7 @@ can approve where, to find rules that nobody can satisfy.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
 from typing import Any
@@ -12,12 +13,15 @@ from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
 from common.actors import Actor, Role, Scope
+from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message
 from people.models import Grant, Person
 from policy.calendars import all_calendars
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
+from policy.rules.conditions import MessageFacts
+from policy.rules.demand import required
 from policy.rules.facts import active_policy
-from policy.rules.rules import Names, PolicyRule
+from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence
 from policy.rules.satisfiable import Problem, Staff, problems
 from risk.rules import RULES
 
@@ -104,6 +108,48 @@ def api_keys(actor: Actor) -> dict[str, str]:
             else str(name or key)
         )
     return names_by_key
+
+
+def with_known(rule: PolicyRule) -> PolicyRule:
+    """Return a rule as it is saved: with the mailboxes and API keys that its connections
+    have now. Where it has those of a connection already, what is new to it stays new.
+    """
+    when = rule.when
+    boxes = {
+        f"{connection}/{key}": key
+        for connection, key in Mailbox.objects.values_list("connection", "pk")
+    }
+    begins = {
+        one.partition("/")[0] + "/" for one in boxes if boxes[one] in when.mailboxes
+    }
+    begins |= {one.partition(":")[0] + ":" for one in when.keys}
+    there = {*boxes, *when.keys, *(api_keys(_EVERYTHING) if when.keys else ())}
+    known: set[str] = set()
+    for begin in () if when.only_these else begins:
+        kept = {one for one in when.known if one.startswith(begin)}
+        known |= kept or {one for one in there if one.startswith(begin)}
+    return replace(rule, when=replace(when, known=frozenset(known)))
+
+
+def needs_of_new_mailbox(actor: Actor, connection: int) -> str:
+    """Return what the policy may ask for mail of a mailbox that is added to this
+    connection, as sentences.
+    """
+    not_known = "key key_owners recipients lists is_first_contact risk_level findings"
+    not_known += " own_words amounts attachments origins tries"
+    facts = MessageFacts(
+        connection=connection,
+        now=clock(),
+        mailbox=0,
+        **dict.fromkeys(not_known.split()),  # type: ignore[arg-type]
+    )
+    try:
+        rules = required(active_policy().rules, facts).spoke
+    except RuleError:
+        return "The rules of the policy could not be read, so nothing can be approved."
+    names = names_for(actor, rules)
+    needs = [f"{one.name}: {as_sentence(one, names)}" for one in rules]
+    return "\n".join(needs or ["One approval of any reviewer."])
 
 
 def read_staff() -> Staff:

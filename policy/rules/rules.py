@@ -256,12 +256,13 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
 
 # Each condition as a part of a sentence that begins with "When a message".
 def _conditions(when: Conditions, names: Names) -> Iterator[str]:
+    later = "" if when.only_these else ", or one added to its connection later"
     if when.mailboxes:
-        yield f"is in {_any_named(names.mailboxes, when.mailboxes, 'mailbox')}"
+        yield f"is in {_any_named(names.mailboxes, when.mailboxes, 'mailbox')}{later}"
     if when.keys:
         # A key that sent nothing lately has no name here, but may exist.
         keys = [names.keys.get(one) or one.partition(":")[2] for one in when.keys]
-        yield f"comes from the API key {_any(keys)}"
+        yield f"comes from the API key {_any(keys)}{later}"
     if when.key_owners:
         yield f"comes from an API key of {_any_named(names.people, when.key_owners, 'person')}"
     if when.origins:

@@ -24,6 +24,7 @@ from mirror.store import stored_content
 from mirror.sync.account import read_mailboxes
 from mirror.tasks import read_accounts
 from people.models import Grant, OrganisationSettings
+from people.second_admin.registry import SecondAdminNeeded
 from rendering.render import render_message
 from tests.factories import (
     actor_of,
@@ -32,6 +33,7 @@ from tests.factories import (
     make_message,
     make_person,
 )
+from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from tests.markup import leads_to, says, text_of
 
@@ -124,7 +126,9 @@ def test_only_admins_of_a_mailbox_see_its_upgrade_code_and_others_only_their_own
 # The command itself refuses what the page refuses.
 COMMANDS = {
     "create": lambda a, by: mailboxes.create_mailbox(
-        connection=a.connection, actor=by, wanted={"address": "x"}
+        connection=a.connection,
+        actor=by,
+        wanted={"address": "x", "oversight_mode": "gated_all"},
     ),
     "change": lambda a, by: mailboxes.change_mailbox(
         mailbox=a.mailbox, actor=by, changes={"display_name": "X"}
@@ -390,6 +394,38 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert account.asked("POST", "/mailboxes") == 2
     assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
     assert recorded_actions().count("mailbox.created") == 2
+
+
+@pytest.mark.slow
+def test_whoever_makes_or_accepts_a_mailbox_reads_what_its_mail_will_need(
+    signed_in, admin, account
+):
+    client = signed_in(admin)
+    says(client.get("/mailboxes/add/"), 200, "One approval of any reviewer.")
+    number = account.connection.pk
+    put_in_force(
+        {
+            "when": {
+                "mailboxes": [account.mailbox.pk],
+                "known": [f"{number}/{account.mailbox.pk}"],
+            },
+            "then": {"approvals": {"0": 2}},
+        },
+        {
+            "when": {"mailboxes": [account.mailbox.pk], "only_these": True},
+            "then": {"approvals": {"0": 5}},
+        },
+    )
+    words = "2 approvals of any reviewer are needed"
+    answer = client.get("/mailboxes/add/")
+    says(answer, 200, "will need", words)
+    assert "5 approvals" not in text_of(answer)
+    OrganisationSettings.objects.update_or_create(
+        pk=1, defaults={"second_admin_since": Now()}
+    )
+    with pytest.raises(SecondAdminNeeded) as needed:
+        COMMANDS["create"](account, actor_of(admin))
+    assert words in needed.value.asked.after
 
 
 def test_settings_that_changed_since_the_page_was_opened_are_not_overwritten(

@@ -6,6 +6,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from approvals.decisions.ruling import rulings
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from policy.models import Group, LadderStep, PolicyVersion, ReviewPlan, WorkCalendar
@@ -18,7 +19,7 @@ from policy.rules.changes import (
 from policy.rules.names import names_of_all
 from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule, as_sentence
-from tests.factories import actor_of, make_message, make_person
+from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.markup import words_of
 
 POLICY = "/policy/"
@@ -109,6 +110,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
     group = Group.objects.create(name="Finance")
     when = {
         "mailboxes": [box.pk], "keys": [f"{connection.pk}:k9"], "key_owners": [admin.pk], "lists": [77],
+        "only_these": True,
         "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
         "risk": "high", "findings": ["payment_details"], "own_words": ["tulip"], "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
@@ -341,6 +343,51 @@ def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection
     assert "in another mailbox" in page
     assert far.address not in page
     assert far.address in words_of(signed_in(admin).get(POLICY))
+
+
+@pytest.mark.parametrize("named", ["mailboxes", "keys"])
+def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
+    admin, reviewer, signed_in, upstream, named
+):
+    connection = make_connection(api_url=upstream.url)
+
+    def needed(address, key):
+        """How many approvals a message from there needs."""
+        row = {"mailbox_id": address, "mailbox": address, "sent_by_key": key}
+        message = make_message(connection, **row)
+        message.refresh_from_db()
+        return rulings([message], actor_of(reviewer))[message.pk].demand.effects.total
+
+    assert needed("one@yourteam.example", "k1") == 1
+    assert needed("two@yourteam.example", "k2") == 1
+    box = Mailbox.objects.get(address="one@yourteam.example")
+    names = {"mailboxes": [box.pk], "keys": [f"{connection.pk}:k1"]}
+    activated(admin, rule(when={named: names[named]}))
+    places = [("one@yourteam.example", "k1"), ("two@yourteam.example", "k2")]
+    places.append(("new@yourteam.example", "k3"))
+    assert [needed(*one) for one in places] == [2, 1, 2]
+    # What is new stays new when the rule is changed and signed again.
+    client = signed_in(admin)
+    client.post("/policy/draft/begin/", {"from": "active"})
+    address = "/policy/draft/rules/first/"
+    form = client.get(address).context["form"]
+    fields = [field for section in form.sections() for field in section.fields]
+    typed = {field.name: field.value() for field in fields if field.value()}
+    for changed, wanted, words in (
+        ({"note": "Why."}, [2, 1, 2], "or one added to its connection later, then"),
+        ({"only_these": "1"}, [2, 1, 1], ", then"),
+    ):
+        save_by(client, address, {**typed, **changed})
+        draft = policies().draft
+        active = policies().active_number
+        actor = actor_of(admin)
+        activate_draft(actor=actor, edits=draft.edits, active=active)
+        assert [needed(*one) for one in places] == wanted
+        [sentence] = [
+            as_sentence(one, names_of_all([one])) for one in policies().active_rules
+        ]
+        assert words in sentence
+        client.post("/policy/draft/begin/", {"from": "active"})
 
 
 @pytest.mark.slow

@@ -123,6 +123,29 @@ def test_one_person_in_two_groups_counts_for_one_of_them():
     assert not progress(asked, [5, 6], {1: [5, 6]}).is_complete
 
 
+KNOWN = frozenset({"1/4", "1/5", "1:k1", "1:k2"})
+
+
+@pytest.mark.parametrize(
+    ("facts", "of_mailbox", "of_key"),
+    [
+        ({}, True, True),
+        ({"mailbox": 5, "key": "1:k2"}, False, False),
+        ({"mailbox": 6, "key": "1:k3"}, True, True),
+        ({"connection": 11, "mailbox": 9, "key": "11:k3"}, False, False),
+        ({"mailbox": 6, "key": ""}, True, False),
+    ],
+)
+def test_rule_on_mailboxes_or_keys_takes_in_those_added_to_their_connection_later(
+    facts, of_mailbox, of_key
+):
+    facts = replace(FACTS, **facts)
+    box = Conditions(mailboxes=frozenset({4}), known=KNOWN)
+    key = Conditions(keys=frozenset({"1:k1"}), known=KNOWN)
+    assert box.apply_to(facts) is of_mailbox
+    assert key.apply_to(facts) is of_key
+
+
 @pytest.mark.parametrize(
     ("when", "facts"),
     [
