@@ -19,6 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.fingerprint import canonical_json
+from common.postgres import clock
 from gateway import auditing, notices, tasks
 from gateway.errors import (
     Conflict,
@@ -79,7 +80,7 @@ def change_account(
             # Setting hold_all again stores the new time, so messages that were approved
             # between the two times are held too.
             was_on = account.hold_all_at is not None
-            account.save_fields(hold_all_at=timezone.now() if hold_all else None)
+            account.save_fields(hold_all_at=clock() if hold_all else None)
             if hold_all or was_on:
                 auditing.record(
                     f"account.hold_all_{'on' if hold_all else 'off'}", account, key

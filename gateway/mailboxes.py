@@ -8,6 +8,7 @@ the mode.
 
 import logging
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -326,6 +327,23 @@ def upgrade(key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
     if request.wrong_attempts >= MAX_WRONG:
         sentence = "The code was wrong too often. Request the upgrade again."
     raise Forbidden(sentence, code="wrong_code")
+
+
+@transaction.atomic
+def stop_mailboxes(key: ApiKey, stopped: Collection[str]) -> None:
+    """Stop these of the mailboxes that the key may use, and no others of them: what is
+    approved there waits until its mailbox is no longer stopped. Raises Forbidden for a
+    sandbox key.
+    """
+    if key.sandbox:
+        raise Forbidden("A sandbox key cannot stop live mail.", code="sandbox_key")
+    mailboxes = Mailbox.objects.visible_to(key)
+    named = mailboxes.filter(pk__in=stopped, is_stopped=False)
+    others = mailboxes.exclude(pk__in=stopped).filter(is_stopped=True)
+    if named.update(is_stopped=True) + others.update(is_stopped=False):
+        auditing.record(
+            "mailboxes.stopped", key.account, key, mailboxes=sorted(stopped)
+        )
 
 
 def _check_minimum(account: Account, mode: Mode) -> None:

@@ -94,6 +94,9 @@ class Verdict(NamesEmail):
     # too.
     decided_by: ShortLine | None = None
     expected_fingerprint: Sha256 | None = None
+    # When the person decided, if that was earlier, and until when the message may leave.
+    pressed_at: Moment | None = None
+    leave_by: Moment | None = None
     # Given to the agent as data, beside the reason of a rejection.
     suggested_markdown: Annotated[str, MaxLen(MAX_SUGGESTION)] | None = None
     replaced_by: ShortLine | None = None
@@ -150,6 +153,14 @@ class ExpiryIn(MustNameEmail):
     )
 
     expires_at: Moment | None
+
+
+class StopIn(Body):
+    """The mailboxes whose approved mail waits; that of all others leaves."""
+
+    model_config = example({"mailboxes": ["01JD0000000000000000000000"]})
+
+    mailboxes: Annotated[list[Id], MaxLen(10_000)]
 
 
 class UpgradeWish(Body):
@@ -258,6 +269,15 @@ def set_expiry(request: KeyedRequest, body: ExpiryIn) -> Json:
     return {**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)}
 
 
+@router.put("/oversight/stopped", auth=OVERSIGHT, response=StopIn)
+def stop(request: KeyedRequest, body: StopIn) -> StopIn:
+    """Stop these mailboxes, and no others that the key may use: what is approved there
+    waits until it is released by a later call without them.
+    """
+    mailboxes.stop_mailboxes(request.auth, body.mailboxes)
+    return body
+
+
 def decide_flat(request: KeyedRequest, body: DecideIn) -> Json:
     """Approve or reject a held message."""
     return decide(request, body.names_email(), body, flat=True)
@@ -310,6 +330,8 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
         decided_by=(body.decided_by or "").strip(),
         expected_fingerprint=body.expected_fingerprint or "",
         feedback=body.feedback(),
+        pressed_at=body.pressed_at,
+        leave_by=body.leave_by,
     )
     waits_for_time = (
         email.send_at is not None

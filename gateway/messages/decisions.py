@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from common.postgres import clock
 from gateway import auditing, notices, tasks
@@ -45,20 +44,25 @@ def decide_email(
     expected_fingerprint: str,
     decided_by: str = "",
     feedback: dict[str, Any] | None = None,
+    pressed_at: datetime | None = None,
+    leave_by: datetime | None = None,
 ) -> Email:
     """Approve or reject one held email, with the content that it has now.
 
     `decided_by` is the person who decided, as the key's owner names them; without it
-    the key's name is stored. `feedback` is data for the agent beside the reason. The
+    the key's name is stored. `feedback` is data for the agent beside the reason.
+    `pressed_at` is when the person decided, if that was before the call. After
+    `leave_by`, and after its expiry, an approved email is not sent any more. The
     row is locked while its fingerprint is compared with `expected_fingerprint`, so that
     what was compared is what is approved; approving also fixes the mailbox's additions.
     Raises NotFound, Forbidden, Invalid if a required fingerprint is missing, or
     Conflict with what became of the email.
     """
-    now = timezone.now()
     approves = outcome == Decision.APPROVED
     with transaction.atomic():
         email = _locked(key, email_id)
+        now = clock()
+        pressed_at = min(now, pressed_at or now)
         _check_may_decide(key, email, outcome)
         current_fingerprint = fingerprint_of(email)
         required_by = ""
@@ -81,11 +85,13 @@ def decide_email(
                 **email.outcome(),
             )
         if approves:
-            _check_may_approve(email)
+            _check_may_approve(email, now, pressed_at)
         fields: dict[str, Any] = {
             "decision": outcome,
             "decision_reason": reason,
             "decided_at": now,
+            "pressed_at": pressed_at,
+            "leave_by": min(filter(None, (leave_by, email.expires_at)), default=None),
             "decided_by": decided_by or key.name,
             "decided_by_key": key,
             "feedback": feedback or {},
@@ -220,14 +226,16 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
         )
 
 
-def _check_may_approve(email: Email) -> None:
-    """Raise Conflict if the email has expired, by the database's clock, or would not be
-    accepted now: lists or additions have changed, or a recipient has unsubscribed.
-    Rejecting is always possible.
+def _check_may_approve(email: Email, now: datetime, pressed_at: datetime) -> None:
+    """Raise Conflict if the email has expired, or will have before its time, by the
+    database's clock; if all mail was held after the person approved it; or if it would
+    not be accepted now: lists or additions have changed, or a recipient has
+    unsubscribed. Rejecting is always possible.
     """
-    if email.expires_at is not None and email.expires_at <= clock():
+    leaves_at = max(now, email.send_at or now)
+    if email.expires_at is not None and email.expires_at <= leaves_at:
         raise Conflict(
-            f"The time to approve this message was over at {iso(email.expires_at)}. Nothing was decided.",
+            f"This message expires at {iso(email.expires_at)}, before it could leave. Nothing was decided.",
             code="approval_expired",
             hint="Reject the message, or extend its expiry first.",
             expires_at=iso(email.expires_at),
@@ -235,6 +243,14 @@ def _check_may_approve(email: Email) -> None:
         )
     if email.direction == Direction.INBOUND:
         return
+    held_at = email.account.hold_all_at
+    if held_at is not None and pressed_at <= held_at:
+        raise Conflict(
+            f"All mail is held since {iso(held_at)}, after this was approved. Nothing was decided.",
+            code="held_since",
+            hint="Approve it again.",
+            **email.outcome(),
+        )
     refusal, _ = recheck(email)
     if refusal:
         raise Conflict(

@@ -22,6 +22,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.logs import trace_id
+from common.postgres import clock
 from common.smtp import Server
 from gateway import auditing, smtp, suppression
 from gateway.dkim import signed
@@ -37,6 +38,7 @@ from gateway.messages.strict_reader import Differs
 from gateway.models import Account, Email, EmailQuerySet, Notice
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Change, Decision, Direction, Status
+from gateway.timestamps import iso
 from gateway.webhooks import events
 from parsing.client import ParserKilled, ParserUnavailable, from_source
 
@@ -71,6 +73,9 @@ def send_due(email_id: str) -> str:
         email.gated or email.account.hold_all_at is not None
     ):
         return "asked" if submission.request_approval(email) else "not due"
+    if email.leave_by is not None and email.leave_by <= clock():
+        end = f"its approval ended at {iso(email.leave_by)}, before it could leave"
+        return _fail(email, smtp.HandoverFailed(end))
     if email.attempts > smtp.MAX_ATTEMPTS:
         return _fail(
             email,

@@ -1,8 +1,8 @@
 """Makes an email of what an agent wants sent, stores it at the gate or in the outbox, and
 changes it while it is scheduled.
 
-What is approved is what is sent, so only the time of an approved message can be
-changed.
+What is approved is what is sent, at the time for which it was approved: so only the time
+of an approved message can be changed, and then it is held again.
 """
 
 import hashlib
@@ -186,9 +186,10 @@ def edit_scheduled(
 ) -> None:
     """Change the time of a scheduled message, or fields of its content.
 
-    Other content is checked and scanned like a new message, and may then wait at the
-    gate. Raises Conflict if the message is not scheduled or was changed at the same
-    moment, and whatever `admit` raises; then nothing is changed.
+    It is checked and scanned like a new message, and may then wait at the gate; an
+    approved one does, because it was approved for its time. Raises Conflict if the
+    message is not scheduled or was changed at the same moment, and whatever `admit`
+    raises; then nothing is changed.
     """
     if email.status != Status.SCHEDULED:
         raise Conflict(
@@ -215,14 +216,7 @@ def edit_scheduled(
         fields["send_at"] = send_at
     if not fields:
         return
-    if fields.keys() == {"send_at"}:
-        with transaction.atomic():
-            if not Email.objects.editable_as(email).update(
-                send_at=send_at, due_at=send_at
-            ):
-                raise _changed_meanwhile(email)
-            auditing.record("email.rescheduled", email, key)
-        return
+    is_moved = fields.keys() == {"send_at"}
     # Ungated mail in this mode has skipped the gate by a bypass, and may do so again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
     changed = copy(email)
@@ -240,8 +234,8 @@ def edit_scheduled(
     changed.gated = email.gated or admission.gated
     change = _next_change(changed)
     stored = {
-        # These are its words now; rules and standing approvals go by the key.
-        "sent_by_key": key,
+        # Other words are its words now; rules and standing approvals go by the key.
+        "sent_by_key_id": email.sent_by_key_id if is_moved else key.pk,
         "oversight_mode": admission.mode,
         "gated": changed.gated,
         "due_at": changed.send_at if change == Change.RELEASE else None,
@@ -249,11 +243,16 @@ def edit_scheduled(
         "html": changed.html,
         "original_html": changed.original_html,
         "simplified": changed.simplified,
+        "decision": "",
+        "decided_at": None,
+        # As before an approval, they follow the mailbox.
+        "additions": None,
     }
     with transaction.atomic():
         if not Email.objects.editable_as(email).move(email, change, **fields | stored):
             raise _changed_meanwhile(email)
-        auditing.record("email.edited", email, key, fields=sorted(fields))
+        action = "email.rescheduled" if is_moved else "email.edited"
+        auditing.record(action, email, key, fields=sorted(fields))
         note_admission(admission, email, key)
         _announce(email)
 

@@ -237,6 +237,8 @@ class Mailbox(UlidModel):
     # Newsletters: HTML is stored and sent as it was handed in, not in its simple form.
     send_as_designed = models.BooleanField(default=False, db_default=False)
     mcp_configured = models.BooleanField(default=False)
+    # While reviewers have stopped it, its approved mail waits.
+    is_stopped = models.BooleanField(default=False, db_default=False)
     is_active = models.BooleanField(default=True)
 
     objects = AccountMailboxQuerySet.as_manager()

@@ -226,7 +226,8 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
     def may_be_sent(self) -> Self:
         """Emails that are not gated, or approved; under `hold_all` approved after it
-        was set; and whose mailbox is neither closed nor read_only.
+        was set; whose mailbox is neither closed, read_only nor, if approved, stopped;
+        and whose approval has not ended.
 
         The conditions are subqueries and no joins: an update must check each row again
         after it has waited for the row's lock.
@@ -235,8 +236,9 @@ class EmailQuerySet(models.QuerySet["Email"]):
             pk=OuterRef("account_id"), hold_all_at__isnull=False
         )
         ungated = Q(gated=False) & ~Exists(held)
-        approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
-        return self.filter(ungated | approved, ~_closed(), ~_read_only())
+        approved = Q(decision=Decision.APPROVED) & ~_held_back()
+        in_time = Q(leave_by=None) | Q(leave_by__gt=Now())
+        return self.filter(ungated | approved, in_time, ~_closed(), ~_read_only())
 
     def attached_bytes(self, account_id: str) -> int:
         """Return the size of all files of an account."""
@@ -282,13 +284,14 @@ class EmailQuerySet(models.QuerySet["Email"]):
         )
 
 
-def _approved_before_hold() -> Exists:
-    # The account's hold_all was set after the email was decided.
-    return Exists(
-        Account.objects.filter(
-            pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("decided_at")
-        )
+def _held_back() -> Q:
+    # The account's hold_all was set after the approval was given, or the mailbox is
+    # stopped.
+    held = Account.objects.filter(
+        pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("pressed_at")
     )
+    stopped = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_stopped=True)
+    return Exists(held) | Exists(stopped)
 
 
 def _read_only() -> Exists:
@@ -298,10 +301,10 @@ def _read_only() -> Exists:
 
 
 def _approved_but_blocked() -> Q:
-    """Approved, but blocked by a later hold_all or because the mailbox is read_only
-    now.
+    """Approved, but blocked by a later hold_all or because the mailbox is stopped, or
+    read_only now.
     """
-    return Q(decision=Decision.APPROVED) & (_approved_before_hold() | _read_only())
+    return Q(decision=Decision.APPROVED) & (_held_back() | Q(_read_only()))
 
 
 def _closed() -> Q:
@@ -435,6 +438,10 @@ class Email(UlidModel):
     # `replaced_by`, `changes`.
     feedback = models.JSONField(default=dict, db_default={})
     decided_at = models.DateTimeField(null=True)
+    # When the person decided, which may be long before this gateway was told; and until
+    # when an approved email may leave, null: without end. By the database's clock.
+    pressed_at = models.DateTimeField(null=True)
+    leave_by = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200)
     decided_by_key = models.ForeignKey(
         ApiKey, models.RESTRICT, null=True, related_name="+"

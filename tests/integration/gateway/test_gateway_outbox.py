@@ -51,9 +51,11 @@ from tests.integration.gateway.world import (
     make_world,
     noted,
     status_of,
+    times_noted,
     undone,
 )
 from tests.stack import wait_for
+from upstream.events import written_time
 
 DANA = "dana@northwind.example"
 
@@ -869,3 +871,75 @@ def test_hold_all_set_after_the_claim_still_holds_undecided_mail(
     hold(world, False)
     # It does not wait for the lease of the stopped attempt.
     assert leave(email) == "sent"
+
+
+def test_approved_mail_is_not_sent_after_its_approval_has_ended(world, mail_server):
+    end = "2099-01-01T00:00:00Z"
+    in_time, late, claimed = (world.held() for _ in range(3))
+    for email_id in (in_time, late, claimed):
+        assert world.decide(email_id, leave_by=end).status_code == 200
+    assert leave(in_time) == "sent"
+    attempt = Email.objects.claim(claimed)
+    Email.objects.filter(pk__in=(late, claimed)).update(leave_by=Now())
+    assert leave(late) == "failed"
+    assert "its approval ended" in Email.objects.get(pk=late).last_error
+    # It ended between the claim and the contact with the mail server.
+    assert outbox._attempt(attempt) == "lease lost"
+    assert leave(claimed) == "failed"
+    assert mail_server.seen == 1
+
+
+def test_approval_ends_with_the_expiry_and_is_none_for_a_time_after_it(world):
+    end = "2098-01-01T00:00:00Z"
+    now, later = world.held(), world.held(send_at="2099-01-01T00:00:00Z")
+    for email_id in (now, later):
+        expiry = {"email_id": email_id, "expires_at": end}
+        assert (
+            world.post("/v1/oversight/expiry", key="desk", **expiry).status_code == 200
+        )
+    refused = world.decide(later)
+    assert (refused.status_code, refused.json()["code"]) == (409, "approval_expired")
+    assert world.decide(now).status_code == 200
+    assert Email.objects.get(pk=now).leave_by.year == 2098
+
+
+def test_hold_all_beats_what_was_pressed_before_it(world, mail_server):
+    email_id = world.held()
+    pressed = timezone.now() - timedelta(seconds=5)
+    hold(world)
+    refused = world.decide(email_id, pressed_at=written_time(pressed))
+    assert (refused.status_code, refused.json()["code"]) == (409, "held_since")
+    assert refused.json()["status"] == status_of(email_id) == "pending_send_approval"
+    # A time in the future counts as now.
+    assert world.decide(email_id, pressed_at="2099-01-01T00:00:00Z").status_code == 200
+    hold(world)
+    assert leave(email_id) == "not due"
+    assert mail_server.seen == 0
+
+
+def stop(world, *mailboxes, key="desk"):
+    path = "/v1/oversight/stopped"
+    return world.put(path, key=key, mailboxes=[one.pk for one in mailboxes])
+
+
+def test_approved_mail_of_a_stopped_mailbox_waits_until_it_is_released(
+    world, free, mail_server
+):
+    add_sandbox_keys(world)
+    assert stop(world, world.mailbox, key="agent").status_code == 403
+    assert stop(world, world.mailbox, key="test desk").status_code == 403
+    before = world.approved()
+    claimed = Email.objects.leased_by(Email.objects.claim(world.approved().pk))
+    for _ in range(2):
+        assert stop(world, world.mailbox).status_code == 200
+    meanwhile = world.approved()
+    assert [leave(before), leave(meanwhile)] == ["not due", "not due"]
+    assert not claimed.may_be_sent().exists()
+    assert times_noted("mailboxes.stopped") == 1
+    # Nobody stopped what needs no approval, nor another account.
+    assert stop(free, world.mailbox).status_code == 200
+    assert leave(free.held()) == "sent"
+    assert mail_server.seen == 1
+    assert stop(world).status_code == 200
+    assert [leave(before), leave(meanwhile)] == ["sent", "sent"]
+    assert claimed.may_be_sent().exists()

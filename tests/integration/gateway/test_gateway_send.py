@@ -418,13 +418,21 @@ def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free):
     assert "not" not in email.html + email.markdown
 
 
-def test_approved_mail_keeps_its_content_and_may_change_its_time(world):
+def test_approved_mail_keeps_its_content_and_is_held_again_when_its_time_changes(world):
     email = world.approved(send_at=AT)
+    world.listen("oversight.pending")
     answer = edit(world, email, subject="Another")
     assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
     assert edit(world, email, send_at=LATER).status_code == 200
     email.refresh_from_db()
     assert email.subject != "Another"
+    # It was approved for its time, and is asked about again.
+    assert email.status == Status.PENDING_SEND_APPROVAL
+    assert (email.decision, email.decided_at, email.additions) == ("", None, None)
+    assert events_of(email.pk) == ["oversight.pending"]
+    change_row(email, due_at=Now())
+    assert leave(email) == "not due"
+    assert world.decide(email.pk).json()["decision"] == "approved"
 
 
 @pytest.mark.slow
