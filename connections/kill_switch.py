@@ -1,5 +1,6 @@
 """The page of the kill switch: what is stopped, by whom and why, with the forms to pull
-and release it. It also switches "hold all" of our own gateway on and off.
+and release it, which our own gateways are told. It also switches "hold all" of our own
+gateway on and off.
 
 `policy.kill_switch` has the commands of the switch, and says what it stops. Holding all
 is recorded before the gateway is called, because a failed call may have had its effect.
@@ -33,7 +34,14 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.kill_switch import may_pull, may_release, pull, release
+from policy.kill_switch import (
+    may_pull,
+    may_release,
+    pull,
+    release,
+    tell_gateway,
+    to_tell,
+)
 from policy.models import KillSwitch
 from upstream import errors
 from upstream.client import Client
@@ -194,7 +202,7 @@ def pull_switch(request: DeskRequest) -> str:
     typed = cleaned(StopForm(request.POST, choices={"scope": labels}))
     _, chosen = scopes[typed["scope"]]
     switch = pull(actor=actor, reason=typed["reason"], **chosen)
-    return f"Stopped: the {switch} is pulled. No decision for it is carried out."
+    return f"Stopped: the {switch} is pulled. No decision for it is carried out.{_tell(actor)}"
 
 
 @require_POST
@@ -210,7 +218,20 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse | str:
     if may_release(actor, pulled) and not is_recently_authenticated(request):
         return ask_first(request)
     switch = release(switch_id=switch_id, actor=actor)
-    return f"Released: the {switch}. Decisions that are due are carried out now."
+    return f"Released: the {switch}. Decisions that are due are carried out now.{_tell(actor)}"
+
+
+def _tell(actor: Actor) -> str:
+    """Tell our own gateways at once what is stopped; they may have approved mail that
+    did not leave yet. Return a sentence about those that did not answer.
+    """
+    gateways = to_tell().visible_to(actor)
+    missed = [one.name for one in gateways if tell_gateway(connection_id=one.pk)]
+    if not missed:
+        return ""
+    return (
+        f" Not known yet to the gateway of {', '.join(missed)}: the desk tries again."
+    )
 
 
 @require_POST

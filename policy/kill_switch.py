@@ -1,25 +1,33 @@
 """Pulls and releases the kill switch. While it is pulled, no decision in its scope is
-sent to MultiMail.
+sent to MultiMail, and our own gateway sends nothing that was approved.
 
-It stops only what this desk does. MultiMail still sends messages that were approved
-before and are scheduled there, and mail of autonomous mailboxes.
+MultiMail still sends mail of autonomous mailboxes; hosted MultiMail also what was
+approved there before.
 """
 
-from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.dispatch import Signal
 from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role
-from common.postgres import atomic_with_retry
+from common.postgres import atomic_with_retry, take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
+from mirror.models.connections import ConnectionQuerySet
+from mirror.sync.reads import oversight_client
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.models import KillSwitch
+from upstream import errors
 
 # In characters.
 MAX_REASON = 1000
+# Pulling takes this lock, and the last check before a call takes it shared: so no call
+# begins after a pull, and of two people who pull at once the second finds the first.
+LOCK = "kill switch"
+# Seconds in which a gateway has to answer that it stops.
+WITHIN = 5.0
 # Sent when a kill switch is released, in the same transaction.
 released = Signal()
 
@@ -71,22 +79,16 @@ def pull(
         raise ActNotAllowed(
             "Give a reason: it is shown to everybody whose mail is stopped."
         )
+    take_lock(LOCK)
     scope = KillSwitch.objects.pulled().filter(connection=connection, mailbox=mailbox)
-    try:
-        with transaction.atomic():
-            # If two people pull at once, the second one waits here for the first, and
-            # then gets an IntegrityError.
-            switch = KillSwitch.objects.create(
-                connection=connection,
-                mailbox=mailbox,
-                reason=reason.strip()[:MAX_REASON],
-                pulled_by_id=int(actor.id),
-            )
-    except IntegrityError:
-        # None is found if the other switch was released just now: pull again.
-        return scope.first() or pull(
-            actor=actor, reason=reason, connection=connection, mailbox=mailbox
-        )
+    if pulled := scope.first():
+        return pulled
+    switch = KillSwitch.objects.create(
+        connection=connection,
+        mailbox=mailbox,
+        reason=reason.strip()[:MAX_REASON],
+        pulled_by_id=int(actor.id),
+    )
     switch.refresh_from_db()
     _record("kill_switch.pulled", switch, actor, "released", "pulled")
     return switch
@@ -123,6 +125,36 @@ def release(*, switch_id: int, actor: Actor) -> CanWait[KillSwitch]:
     _record("kill_switch.released", switch, actor, "pulled", "released")
     released.send(sender=KillSwitch)
     return switch
+
+
+def to_tell() -> ConnectionQuerySet:
+    """Return our own gateways that have to know what is stopped: of their mailboxes one
+    is stopped, or was when they were last told.
+    """
+    stopping = KillSwitch.objects.stopping(connection=OuterRef("pk"), mailbox=None)
+    gateways = Connection.objects.at_work().filter(is_our_gateway=True)
+    return gateways.filter(Exists(stopping) | Q(is_gate_stopped=True))
+
+
+def tell_gateway(*, connection_id: int) -> str:
+    """Tell one gateway which of its mailboxes are stopped: what was approved there
+    before waits. Return why that failed; the sweep repeats it.
+    """
+    gateway = Connection.objects.filter(pk=connection_id)
+    stopping = KillSwitch.objects.stopping(
+        connection=connection_id, mailbox=OuterRef("pk")
+    )
+    # Noted before the call, whose answer may be lost.
+    gateway.update(is_gate_stopped=True)
+    connection = gateway.get()
+    stopped = list(connection.mailboxes.filter(Exists(stopping)))
+    try:
+        client = oversight_client(connection, for_reading=True)
+        client.stop_mailboxes([one.upstream_id for one in stopped], within=WITHIN)
+    except errors.UpstreamError as error:
+        return error.sentence
+    gateway.update(is_gate_stopped=bool(stopped))
+    return ""
 
 
 def _record(

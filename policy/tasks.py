@@ -39,6 +39,14 @@ def bring_minimum(connection_id: int) -> str:
     return gate_minimum.bring_minimum(connection_id=connection_id)
 
 
+@connection_task("pk", is_urgent=True)
+def tell_stops(connection_id: int) -> str:
+    """Tell one gateway which of its mailboxes the kill switch stops."""
+    from policy import kill_switch
+
+    return kill_switch.tell_gateway(connection_id=connection_id) or "told"
+
+
 @connection_task("mailboxes__gate_lists")
 def push_list(gate_list_id: int) -> str:
     """Push one mailbox's allowlist to its gate."""

@@ -103,6 +103,7 @@ QUIET_TASKS = {
     "approvals.tasks.count_unsigned": "stores a count, which says of nobody that they did something",
     "approvals.tasks.reweigh": "does what rule.weighed told",
     "mirror.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
+    "policy.tasks.tell_stops": "repeats to a gateway what pulling the switch recorded",
     "alerts.tasks.plan": "plans what an act asks for; the act is in the ledger",
     "alerts.tasks.sweep": "wakes drain",
     "alerts.tasks.witness": "notes each post beside its seal, and its failure in the ledger (test_sealing.py)",

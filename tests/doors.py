@@ -584,6 +584,7 @@ TASKS = {
     "approvals.tasks.check_reports": "reads whether what webhooks reported of held messages is true",
     "mirror.tasks.survey": "asks MultiMail what it can do at a connection",
     "policy.tasks.bring_minimum": "brings the minimum oversight mode to one gateway",
+    "policy.tasks.tell_stops": "tells one gateway which mailboxes the kill switch stops",
     "policy.tasks.push_list": "copies one allowlist to the gate",
     "policy.tasks.push_lists": "copies allowlists to the gates that lack them",
     "policy.tasks.read_refusals": "reads the refusals of a connection's gate",

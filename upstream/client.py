@@ -185,8 +185,8 @@ class Client:
         """Approve or reject one held message. Not idempotent: an approval sends the
         mail at once.
 
-        `feedback` has fields for the agent in addition to the reason, such as
-        `suggested_markdown` (our gateway only). `without` names fields to leave out,
+        `feedback` has further fields for our gateway only, such as `suggested_markdown`
+        for the agent and `leave_by`. `without` names fields to leave out,
         because this MultiMail has refused them. Raises FieldsRefused if it refuses
         more.
 
@@ -216,6 +216,17 @@ class Client:
         """Set until when a held message may be approved (our gateway only). Idempotent."""
         body = {"email_id": email_id, "expires_at": written_time(expires_at)}
         self._call("POST", "/v1/oversight/expiry", body=body, limit=MAX_DECISION_ANSWER)
+
+    def stop_mailboxes(self, mailboxes: Collection[str], *, within: float) -> None:
+        """Have approved mail of these mailboxes wait, and that of no others (our gateway
+        only). Idempotent. `within`: seconds.
+        """
+        self._call(
+            "PUT",
+            "/v1/oversight/stopped",
+            body={"mailboxes": list(mailboxes)},
+            deadline=Deadline.after(within),
+        )
 
     def account(self, *, within: float = TOTAL_TIMEOUT) -> Json:
         """Read the account, with the scopes and mailboxes of this key. `within`:

@@ -52,6 +52,7 @@ class Migration(migrations.Migration):
                 ('agent_key', common.encryption.EncryptedTextField()),
                 ('is_our_gateway', models.BooleanField(default=False)),
                 ('require_fingerprint', models.BooleanField(db_default=False, default=False)),
+                ('is_gate_stopped', models.BooleanField(db_default=False, default=False)),
                 ('gate_minimum', models.CharField(db_default='', default='', max_length=20)),
                 ('gate_minimum_error', models.TextField(db_default='', default='')),
                 ('gate_minimum_checked_at', models.DateTimeField(null=True)),

@@ -174,6 +174,8 @@ class Connection(models.Model):
     require_fingerprint = models.BooleanField(default=False, db_default=False)
     # The minimum oversight mode that our gateway had when it was last compared with the
     # organisation's; why it could not be set there; and when that was.
+    # Whether our own gateway was told that a kill switch stops a mailbox of it.
+    is_gate_stopped = models.BooleanField(default=False, db_default=False)
     gate_minimum = models.CharField(max_length=20, default="", db_default="")
     gate_minimum_error = models.TextField(default="", db_default="")
     gate_minimum_checked_at = models.DateTimeField(null=True)

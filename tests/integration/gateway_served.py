@@ -2,12 +2,14 @@
 place of a stand-in.
 
 It runs in a thread of the test process and uses the test's database connection, while
-the test waits for the answer. So everything is rolled back after the test.
+the test waits for the answer. So everything is rolled back after the test. For tests
+that commit it can answer many calls at once, each with a connection of its own.
 """
 
 import contextlib
 import threading
 from dataclasses import dataclass, field
+from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import requests
@@ -62,16 +64,22 @@ class _GatewayHandler(WSGIHandler):
         return [b"".join(response)]
 
 
+class _Threading(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
 @contextlib.contextmanager
-def served_gateway():
-    """Serve the gateway on a free port."""
+def served_gateway(*, at_once=False):
+    """Serve the gateway on a free port; `at_once`: many calls at the same time."""
     served = ServedGateway()
     shared = connections["default"]
     with override_settings(MIDDLEWARE=["gateway.middleware.JsonOnlyMiddleware"]):
         handler = _GatewayHandler()
 
     def application(environ, start_response):
-        connections["default"] = shared
+        if not at_once:
+            connections["default"] = shared
         method = environ["REQUEST_METHOD"]
         path = environ["PATH_INFO"]
         served.calls.append((method, path))
@@ -80,12 +88,15 @@ def served_gateway():
             start_response(f"{status} Spoiled", [("Content-Type", "application/json")])
             return [body]
         answer = handler(environ, start_response)
+        if at_once:
+            connections.close_all()
         if served.fault(served.lost, method, path):
             # The change is stored, but the response is lost.
             raise ConnectionAbortedError("the answer is lost")
         return answer
 
-    server = WSGIServer(("127.0.0.1", 0), _Quiet)
+    kind = _Threading if at_once else WSGIServer
+    server = kind(("127.0.0.1", 0), _Quiet)
     server.set_app(application)
     server.handle_error = lambda *_: None
     thread = threading.Thread(
