@@ -63,6 +63,13 @@ def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
     return next((max(begin, at) for begin, end in spans if end > at), None)
 
 
+def next_closing(calendar: Calendar, at: datetime) -> datetime:
+    """Return when the working time around this time ends, at midnight at the latest;
+    this time if there is none any more.
+    """
+    return next((end for _, end in _spans(calendar, at) if end > at), at)
+
+
 def after_working_time(
     calendar: Calendar, start: datetime, duration: timedelta
 ) -> datetime | None:

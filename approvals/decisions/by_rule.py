@@ -18,7 +18,12 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
-from approvals.decisions.ruling import demands_for, lock_versions, rulings
+from approvals.decisions.ruling import (
+    demands_for,
+    expiry_of,
+    lock_versions,
+    rulings,
+)
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
@@ -208,10 +213,7 @@ def _follow_policy(locked: Message) -> bool:
     if demand is None or not demand.is_readable:
         return False
     effects = demand.effects
-    expires_at = locked.expires_at
-    if effects.expire_minutes is not None:
-        sooner = locked.held_at + timedelta(minutes=effects.expire_minutes)
-        expires_at = sooner if expires_at is None else min(expires_at, sooner)
+    expires_at = expiry_of(locked, effects)
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
     if effects.reject:

@@ -108,7 +108,15 @@ def give_verdict(
         lock_versions(locked)
     now = clock()
     _refuse_if_decided(locked, outcome)
-    ruling = rulings([locked], actor, now=now)[locked.pk]
+    window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
+    if window:
+        window += longer
+    timing: dict[str, Any] = {"due_at": now + window}
+    if is_approval:
+        timing = timing_of(later, locked, now, window, thread_read)
+    # What counts is what is asked when the message leaves.
+    leaves_at = timing.get("later_at") or now
+    ruling = rulings([locked], actor, now=leaves_at)[locked.pk]
     if not (ruling.may_approve if is_approval else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # A received message comes from an outsider, who never sees a request for changes.
@@ -132,12 +140,9 @@ def give_verdict(
             later=later,
             is_reauthenticated=is_reauthenticated,
         )
-    window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
-    if window:
-        window += longer
-    timing = timing_of(later, locked, now, window, thread_read)
-    if (at := timing.get("later_at")) and (closed := replace(demand, now=at).closed()):
-        raise VerdictNotAllowed(closed)
+        # The hours of a rule are those of approving, too.
+        if closed := replace(demand, now=now).closed():
+            raise VerdictNotAllowed(closed)
     seen = shown_context(
         locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read
     )
@@ -172,6 +177,9 @@ def give_verdict(
         reason=reason,
         seen=seen,
         seconds_shown=seconds_shown,
+        ways=["reauthenticate"] * is_reauthenticated
+        + ["never_in_bulk"] * (sheet is None)
+        + ["high_risk_page"] * bool(risk_read),
         awaits_others=is_approval and not reached.is_complete,
     )
     note_words(actor, reason, about=locked)

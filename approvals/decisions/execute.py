@@ -20,6 +20,7 @@ from django.db import (
     close_old_connections,
     transaction,
 )
+from django.db.models import Min
 
 from approvals import examination, tasks
 from approvals.decisions import outcomes, settle
@@ -27,11 +28,11 @@ from approvals.decisions.by_rule import why_no_longer
 from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
-from approvals.decisions.ruling import rulings, stop_of
+from approvals.decisions.ruling import closing_of, rulings, stop_of
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
-from common.postgres import clock
+from common.postgres import clock, limit_waits, take_lock
 from common.references import via, with_reference
 from mirror import store
 from mirror.errors import ThreadMovedOn
@@ -40,9 +41,11 @@ from mirror.states import DecisionEvent, DecisionState, upstream_action
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads import conversation_of
+from policy.kill_switch import LOCK as STOP_LOCK
 from policy.models import standing_words
 from upstream import errors
 from upstream.client import Client, Pending
+from upstream.events import written_time
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +276,7 @@ def _call(decision: Decision) -> float | None:
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
         expected_fingerprint=expected_fingerprint,
-        feedback=decision.feedback if connection.is_our_gateway else {},
+        feedback=_for_our_gateway(decision) if connection.is_our_gateway else {},
         without=connection.refused_fields,
         before_write=mark,
     )
@@ -284,6 +287,22 @@ def _call(decision: Decision) -> float | None:
     if is_compared_there or not decision.judges_content:
         return None
     return called - began
+
+
+def _for_our_gateway(decision: Decision) -> dict[str, Any]:
+    """Return what our gateway is told of a decision beside its outcome: of an approval,
+    when the first of those who gave it pressed, and until when the message may leave.
+    """
+    if not decision.is_approval:
+        return dict(decision.feedback)
+    message = decision.message
+    given = message.verdicts.filter(live=True).aggregate(at=Min("given_at"))["at"]
+    ends = filter(None, (message.expires_at, closing_of(message, clock())))
+    times = {
+        "pressed_at": min(filter(None, (given, decision.recorded_at))),
+        "leave_by": min(ends, default=None),
+    }
+    return {name: written_time(at) for name, at in times.items() if at}
 
 
 def _read_pending(client: Client, message: Message) -> Pending:
@@ -364,7 +383,12 @@ def _mark(decision: Decision) -> None:
     began = time.monotonic()
     message = decision.message
     try:
-        is_marked = Decision.objects.still_allowed(decision).update(may_have_left=True)
+        with transaction.atomic():
+            # Whoever pulls the switch waits no longer for this than it may take.
+            limit_waits(1000)
+            take_lock(STOP_LOCK, shared=True)
+            allowed = Decision.objects.still_allowed(decision)
+            is_marked = allowed.update(may_have_left=True)
     except (OperationalError, InterfaceError):
         raise errors.NotSent(
             "The desk's database did not answer just before the call."

@@ -2,8 +2,10 @@
 which the decision is carried out, and that time in words.
 
 The reviewer also chooses the time zone, because the desk does not know where a
-recipient is. Working hours are 09:00 to 17:00, Monday to Friday, in that zone. Until
-then the message stays held at MultiMail, whose own scheduling is not used.
+recipient is. Working hours are 09:00 to 17:00, Monday to Friday, in that zone. An
+approval of a message that its sender has scheduled is for that time, unless the
+reviewer chooses a later one. Until then the message stays held at MultiMail, whose own
+scheduling is not used: so nobody can move its time, and all is asked when it leaves.
 """
 
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from common.pages import SentenceForm
 from common.time_zones import zone_name, zone_named
 from mirror.models import Message
 from risk.addresses import bare_address
+from upstream.events import read_time
 
 BEGINS = time(9)
 ENDS = time(17)
@@ -122,20 +125,24 @@ def timing_of(
     window: timedelta,
     thread_read: int,
 ) -> dict[str, Any]:
-    """Return the columns of a decision that say when it is carried out: at the chosen
-    time, or without a choice after the undo window.
+    """Return the columns of an approval that say when it is carried out: at the chosen
+    time, or without a choice after the undo window; never before the sender's time.
 
     `now` is the database's time, `window` the undo window, `thread_read` the newest
-    message of the thread that the reviewer has read. If the chosen time is within the
-    undo window, `later_at` is None. Raises VerdictNotAllowed for received mail, and for
+    message of the thread that the reviewer has read. If that time is within the undo
+    window, `later_at` is None. Raises VerdictNotAllowed for received mail, and for
     a time that is in the past, more than 30 days ahead, or after the message expires.
     """
-    if choice is None:
-        return {"due_at": now + window}
-    if message.is_inbound:
-        raise VerdictNotAllowed("Received messages can only be released at once.")
     # Never before the undo window is over.
     earliest = now + window
+    content = message.revision.content if message.revision else {}
+    scheduled = read_time(content.get("send_at")) or now
+    if choice is None:
+        if scheduled <= earliest:
+            return {"due_at": earliest}
+        choice = LaterChoice("time", ZoneInfo("UTC"), scheduled.replace(tzinfo=None))
+    if message.is_inbound:
+        raise VerdictNotAllowed("Received messages can only be released at once.")
     here = earliest.astimezone(choice.zone)
     day = here.date()
     if choice.at is not None:
@@ -151,8 +158,9 @@ def timing_of(
     at = chosen.astimezone(UTC)
     if at < now:
         raise VerdictNotAllowed("That time is in the past. Choose a later one.")
-    if at > now + MOST:
+    if at > now + MOST and at != scheduled:
         raise VerdictNotAllowed("Choose a time within the next 30 days.")
+    at = max(at, scheduled)
     if message.expires_at and message.expires_at <= at:
         raise VerdictNotAllowed(
             f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC."
@@ -161,7 +169,8 @@ def timing_of(
         "due_at": max(at, earliest),
         "later_at": at if at > earliest else None,
         "later_zone": str(choice.zone),
-        "later_domain": domain_of(message),
+        # The zone of a sender's time is nobody's choice.
+        "later_domain": "" if at == scheduled else domain_of(message),
         "in_working_hours": choice.when == "hours",
         "thread_read": thread_read,
     }

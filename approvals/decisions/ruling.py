@@ -9,14 +9,14 @@ It also has the checks of roles, and the locks on messages, that commands share.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import F, Q
 
 from approvals.errors import ContentChanged, VerdictNotAllowed
 from approvals.models import Brake, CommandedMail, Replacement, Verdict
-from common.actors import Actor, Role, Scope
+from common.actors import Actor, Role, Scope, worker
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
@@ -37,7 +37,7 @@ from policy.rules.facts import (
     facts_of,
     lists_by_entry,
 )
-from policy.rules.rules import RuleError
+from policy.rules.rules import Effects, RuleError
 from rendering import named
 
 # What sentences say of somebody as whom a person counts.
@@ -229,6 +229,7 @@ def demands_for(
                     may=reviewers.may_review(one.person_id, message),
                     surface=one.surface,
                     at=one.given_at,
+                    ways=frozenset(one.ways),
                 )
             )
         effects = requirement.effects
@@ -259,6 +260,25 @@ def demands_for(
             demand, is_possible=_is_possible(demand, message, reviewers, identities)
         )
     return demands
+
+
+def closing_of(message: Message, now: datetime) -> datetime | None:
+    """Return when the hours end within which rules let a message leave now; None if no
+    rule asks for hours.
+    """
+    if not active_policy().names_calendars:
+        return None
+    return demands_for([message], worker("decisions"), now)[message.pk].closes()
+
+
+def expiry_of(message: Message, effects: Effects) -> datetime | None:
+    """Return when a message expires: at its own time, or sooner if rules say so. None:
+    never.
+    """
+    if effects.expire_minutes is None:
+        return message.expires_at
+    sooner = message.held_at + timedelta(minutes=effects.expire_minutes)
+    return min(sooner, message.expires_at or sooner)
 
 
 def barred_editors(message: Message, contributors: Contributors) -> frozenset[int]:
@@ -370,9 +390,13 @@ def rulings(
     rulings_by_message = {}
     for message in messages:
         stop = next((one for one in switches if switch_stops(one, message)), None)
-        judgement = judged[message.pk]
         editors = barred_editors(message, contributors[message.pk])
         authors = contributors[message.pk].authors
+        demand = demands.get(message.pk) or Demand(
+            counts_as=identities.why_one(person, authors | editors, _MAY_NOT)
+        )
+        expires_at = expiry_of(message, demand.effects)
+        judgement = judged[message.pk]
         can_be_allowed = any(map(allowable, judgement.refused))
         doubt = ""
         if judgement.lacks_contacts:
@@ -387,7 +411,7 @@ def rulings(
             is_reviewer=is_reviewer(actor, message),
             is_author=person in authors,
             is_editor=person in editors,
-            is_expired=message.expires_at is not None and message.expires_at <= now,
+            is_expired=expires_at is not None and expires_at <= now,
             mailbox=str(message.mailbox or ""),
             files_that_differ=tuple(differing[message.revision_id][:3]),
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
@@ -400,10 +424,7 @@ def rulings(
             can_be_allowed=can_be_allowed,
             judged=judgement,
             contributors=contributors[message.pk],
-            demand=demands.get(message.pk)
-            or Demand(
-                counts_as=identities.why_one(person, authors | editors, _MAY_NOT)
-            ),
+            demand=demand,
         )
         rulings_by_message[message.pk] = rule(facts)
     return rulings_by_message

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from policy.calendars import is_open, next_opening
+from policy.calendars import is_open, next_closing, next_opening
 from policy.rules.conditions import Calendars, MessageFacts
 from policy.rules.rules import (
     ANY_REVIEWER,
@@ -20,6 +20,8 @@ from policy.rules.rules import (
     unread_sums_in_words,
 )
 
+# Effects that ask how a message is approved.
+WAYS = ("reauthenticate", "never_in_bulk", "high_risk_page")
 # How often the next opening of several calendars is looked for: about two months of days.
 _MOST_OPENINGS = 60
 
@@ -125,7 +127,8 @@ class Approval:
     """One person's approval of the current revision of a message. `may` is false if
     that person is no longer a reviewer of its mailbox. `behind` are all who may have
     given it (`people.identities`); `same` says why the person who looks counts as one
-    person with them, if so.
+    person with them, if so. `ways` are the
+    effects of rules (`WAYS`) that the way in which it was given satisfies.
     """
 
     person: int
@@ -136,6 +139,7 @@ class Approval:
     at: datetime | None = None
     behind: frozenset[int] = frozenset()
     same: str = ""
+    ways: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -177,9 +181,15 @@ class Demand:
     def counted(self) -> tuple[Approval, ...]:
         """The approvals that count: of those that may be one person's, the first."""
         barred = self.effects.barred_groups
+        ways = {one for one in WAYS if getattr(self.effects, one)}
         counted: list[Approval] = []
         for one in self.approvals:
-            may = one.may and not barred & one.groups and self.may_give(one.person)
+            may = (
+                one.may
+                and ways <= one.ways
+                and not barred & one.groups
+                and self.may_give(one.person)
+            )
             if may and all(one.behind.isdisjoint(each.behind) for each in counted):
                 counted.append(one)
         return tuple(counted)
@@ -275,7 +285,7 @@ class Demand:
                     one.name for one in self.approvals if one not in self.counted
                 ]
                 why = (
-                    f" That of {listed(no_longer)} does not count any more."
+                    f" That of {listed(no_longer)} does not count any more, by the rules and roles of now."
                     if no_longer
                     else ""
                 )
@@ -355,6 +365,12 @@ class Demand:
                 return f"{only}: next {at:%a %-d %b at %H:%M} UTC."
             at = max(known)
         return f"{only}. These hours never come: ask an admin to change the rule."
+
+    def closes(self) -> datetime | None:
+        """Return when the hours end within which it may leave now; None without any."""
+        named = [self.calendars.get(one) for one in self.effects.office_hours]
+        ends = [next_closing(one, self.now) for one in named if one and self.now]
+        return min(ends, default=None)
 
     def may_give(self, person: int) -> bool:
         """Whether this reviewer is not barred. Their own groups are not checked here."""

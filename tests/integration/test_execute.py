@@ -48,6 +48,7 @@ from tests.integration.deciding import (
 )
 from upstream import errors
 from upstream.client import Client
+from upstream.events import written_time
 
 OURS = "(Ana Ferreira via Countersign, reference REFERENCE0)"
 BY_ANA = {"decided_by": "Ana Ferreira via Countersign"}
@@ -96,11 +97,12 @@ def test_decision_is_carried_out_once_with_its_reference(message, decision, upst
         with rolled_back():
             assert run(decision, seen_held=1, seen_absent=1) == "applied"
             assert run(decision) == "not due"
-            expected = (
-                {"expected_fingerprint": decision.revision.fingerprint}
-                if is_ours
-                else {}
-            )
+            expected = {}
+            if is_ours:
+                expected = {
+                    "expected_fingerprint": decision.revision.fingerprint,
+                    "pressed_at": written_time(decision.recorded_at),
+                }
             assert upstream.decisions == [
                 {
                     "email_id": message.upstream_id,
@@ -144,9 +146,14 @@ def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_m
     upstream.decides(200, status="approved_and_sent", decision="approved")
     upstream.calls.clear()
     assert run(decision) == "applied"
-    assert upstream.decisions == [
-        {"email_id": message.upstream_id, "action": "approve", "reason": OURS}
-    ]
+    [sent] = upstream.decisions
+    # Our gateway is always told when the person pressed.
+    assert sent.pop("pressed_at") == written_time(decision.recorded_at)
+    assert sent == {
+        "email_id": message.upstream_id,
+        "action": "approve",
+        "reason": OURS,
+    }
     # The content is read and compared right before the call, whether the host compares
     # it or not.
     assert upstream.paths[-2:] == [

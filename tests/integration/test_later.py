@@ -11,25 +11,32 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.decisions.execute import run_decision
 from approvals.decisions.later import LaterChoice, delay_in_words, timing_of
+from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.operations.attention import attention_for
 from approvals.sweeping import DUTIES
 from common.postgres import clock
+from gateway.models import Email
 from mirror.models import Message, Revision
+from policy.models import WorkCalendar
 from tests.factories import (
     actor_of,
     change_row,
     event_body,
     make_connection,
+    make_list,
     make_message,
     pending_row,
     post_confirmed,
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import decide, expires, post_verdict
+from tests.integration.deciding import decide, expires, post_verdict, read_all
+from tests.integration.gateway.world import leave, status_of
+from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from tests.markup import HTMX
+from upstream.events import written_time
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WINDOW = timedelta(seconds=5)
@@ -266,3 +273,105 @@ def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
     assert "You entered a time" in refused.text
     assert desk.post(address, posted).status_code == 302
     assert Decision.objects.get().later_at.astimezone(BERLIN).hour == 9
+
+
+def scheduled_for(message, upstream, at):
+    """Let MultiMail hold the message with this time of sending, and the desk show it."""
+    show_row(message, send_at=written_time(at))
+    upstream.holds(pending_row(message.upstream_id, send_at=written_time(at)))
+    message.refresh_from_db()
+
+
+def test_scheduled_message_is_approved_for_its_time_and_the_policy_is_asked_then(
+    message, reviewer, upstream
+):
+    scheduled_for(message, upstream, clock() + timedelta(hours=2))
+    decision = decide(message, reviewer).decision
+    assert decision.due_at == decision.later_at > clock() + timedelta(minutes=100)
+    assert run(decision) == "not due"
+    put_in_force({"approvals": {"0": 2}})
+    time_comes(decision)
+    assert run(decision) == "refused"
+    assert upstream.decisions == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("hours", "within the hours of Office"),
+        ("expiry", "expires before that time"),
+        ("entry", "on no allowlist"),
+        ("outside", None),
+    ],
+)
+def test_what_is_asked_at_the_time_of_leaving_is_asked_when_it_is_approved(
+    message, reviewer, upstream, asked, why
+):
+    now = clock()
+    scheduled_for(message, upstream, now + timedelta(days=1))
+    office = WorkCalendar.objects.create(
+        name="Office",
+        zone="UTC",
+        weekly=[[[0, 1440]]] * 7,
+        holidays={f"{now + timedelta(days=1):%Y-%m-%d}": "Holiday"},
+    )
+    if asked == "hours":
+        put_in_force({"office_hours": [office.pk]})
+    elif asked == "outside":
+        two_at_night = {"when": {"outside": office.pk}, "then": {"approvals": {"0": 2}}}
+        put_in_force(two_at_night)
+    elif asked == "expiry":
+        expires(hours=20)
+    else:
+        allowed = make_list("northwind.example", connection=message.connection)
+        allowed.entries.update(expires_at=now + timedelta(hours=20))
+    if why:
+        with pytest.raises(VerdictNotAllowed, match=why):
+            decide(message, reviewer)
+    else:
+        assert decide(message, reviewer).decision is None
+
+
+def test_our_gateway_is_told_until_when_it_may_leave(message, reviewer, upstream):
+    """What it does with that: test_gateway_outbox.py."""
+    office = WorkCalendar.objects.create(
+        name="Office", zone="UTC", weekly=[[[0, 1440]]] * 7, holidays={}
+    )
+    put_in_force({"office_hours": [office.pk]})
+    for minutes in (None, 1):
+        with rolled_back():
+            upstream.calls.clear()
+            decision = decide(message, reviewer).decision
+            change_row(decision, due_at=Now())
+            midnight = f"{clock() + timedelta(days=1):%Y-%m-%d}T00:00:00.000Z"
+            if minutes:
+                expires(minutes=minutes)
+            assert run(decision) == "applied"
+            [told] = upstream.decisions
+            assert (told["leave_by"] == midnight) == (minutes is None)
+            assert told["leave_by"] <= midnight
+
+
+def test_agent_cannot_move_what_was_approved_for_another_time(
+    account, reviewer, mail_server
+):
+    account.send(send_at=written_time(clock() + timedelta(days=1)))
+    read_all(account.connection)
+    message = Message.objects.get()
+    decision = decide(message, reviewer).decision
+    for now in (False, True):
+        if now:
+            # As hosted MultiMail, or another program, approves before the time.
+            change_row(decision, due_at=Now())
+        # The undo window is over.
+        soon = Decision.objects.filter(due_at__lt=Now() + timedelta(minutes=1))
+        soon.update(due_at=Now())
+        run(decision)
+        soon = written_time(clock() + timedelta(minutes=1))
+        path = f"{account.world.base}/emails/{message.upstream_id}/schedule"
+        account.ask("PATCH", path, key="agent", json={"send_at": soon})
+        # That minute passes.
+        Email.objects.filter(status="scheduled").update(due_at=Now())
+        assert leave(message.upstream_id) == "not due"
+        assert status_of(message.upstream_id) == "pending_send_approval"
+    assert mail_server.taken == []

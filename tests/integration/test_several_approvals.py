@@ -276,6 +276,44 @@ def test_what_changes_before_it_is_carried_out_holds_it_again(
     assert message.state == "held"
 
 
+@pytest.mark.parametrize(
+    ("rule", "given", "given_so"),
+    [
+        ({"reauthenticate": True}, {}, {"is_reauthenticated": True}),
+        ({"high_risk_page": True}, {}, {"risk_read": ["policy"]}),
+        ({"never_in_bulk": True}, {"sheet": "s1"}, {}),
+        ({"expire_minutes": 60}, {}, None),
+    ],
+    ids=lambda one: next(iter(one or ["none"]), "plainly"),
+)
+def test_rule_that_asks_another_way_in_the_undo_window_holds_it_again(
+    message, reviewer, rule, given, given_so
+):
+    change_row(message, held_at=clock() - timedelta(hours=2))
+    decision = decide(message, reviewer, **given).decision
+    put_in_force(rule)
+    make_due()
+    assert run_decision(decision_id=decision.pk) == "refused"
+    assert not Verdict.objects.filter(live=True).exists()
+    if given_so is not None:
+        decision.refresh_from_db()
+        assert "by the rules and roles of now" in decision.explanation
+        again = decide(message, reviewer, **given_so).decision
+        make_due()
+        # Nothing answers there: it is tried again.
+        assert run_decision(decision_id=again.pk) == "recorded"
+
+
+def test_earlier_approval_in_another_way_does_not_count_beside_a_later_one(
+    message, reviewer, second_reviewer, two
+):
+    decide(message, reviewer)
+    put_in_force({"approvals": {"0": 2}, "reauthenticate": True})
+    second = decide(message, second_reviewer, is_reauthenticated=True)
+    assert str(second.progress) == "1 of 2"
+    assert decide(message, reviewer, is_reauthenticated=True).decision is not None
+
+
 @pytest.mark.slow
 def test_a_looser_policy_lets_the_next_press_decide(message, reviewer, two):
     decide(message, reviewer)

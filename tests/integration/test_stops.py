@@ -186,7 +186,7 @@ def test_nothing_begins_to_leave_after_a_stop(reviewer, admin, mail_server, pres
         at_once(*(lambda one=one: carry_out(one) for one in shares), press_stop)
         # And whatever workers still find.
         work(decisions)
-        assert max(mail_server.began) < stopped_at[0]
+        assert max(one.began for one in mail_server.taken) < stopped_at[0]
         left = len(mail_server.taken)
         assert AT_ONCE <= left < 30
         assert Email.objects.filter(status="sent").count() == left

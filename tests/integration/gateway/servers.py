@@ -51,8 +51,6 @@ class MailServer:
     taken: list[Any] = field(default_factory=list)
     seen: int = 0
     mails: int = 0
-    # When each transaction began (MAIL), by the monotonic clock.
-    began: list[float] = field(default_factory=list)
     url: str = ""
     # Whether it offers delivery status notifications (RFC 3461). It records the options
     # that a client sends for them.
@@ -85,7 +83,8 @@ class MailServer:
         self, server, session, envelope, address, options
     ):
         self.mails += 1
-        self.began.append(time.monotonic())
+        # When the transaction began.
+        envelope.began = time.monotonic()
         if self.mood == "busy":
             return "451 come back later"
         if self.mood == "sign in":
