@@ -1,6 +1,7 @@
 """Commands that add and remove contacts, the people whom an account knows. A contact is
 not on an allowlist by that: only a restriction in the mode `contacts` lets contacts
-through.
+through, and only those that a key without the scope `send` added. Otherwise whoever is
+restricted could add anybody.
 """
 
 from django.db import IntegrityError, transaction
@@ -8,13 +9,14 @@ from django.db import IntegrityError, transaction
 from common.mail_addresses import comparable
 from gateway import auditing
 from gateway.errors import Conflict
-from gateway.models import ApiKey, Contact
+from gateway.models import ApiKey, Contact, Scope
 
 
 def add_contact(key: ApiKey, contact: Contact) -> Contact:
     """Store a new contact of the key's account. Raises Conflict, with the id of the
     existing contact, if the account has one with this address already.
     """
+    contact.by_sender = key.may(Scope.SEND)
     contact.account_id = key.account_id
     contact.email = comparable(contact.email)
     contact.name = contact.name or contact.email

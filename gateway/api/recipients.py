@@ -22,7 +22,7 @@ from gateway.api.bodies import (
     ShortText,
     example,
 )
-from gateway.auth import ADMIN, READ, SEND, BearerKey, KeyedRequest
+from gateway.auth import ADMIN, READ, BearerKey, KeyedRequest
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
 from gateway.models import Contact, Scope, Suppression
@@ -67,7 +67,9 @@ class ContactIn(Body):
 
 
 class ContactAnswer(Answer):
-    """Somebody the account knows; `created_at` is in milliseconds since 1970."""
+    """Somebody the account knows; `created_at` is in milliseconds since 1970. If a key
+    that sends added them (`by_sender`), no restriction lets them through.
+    """
 
     id: str
     name: str
@@ -78,6 +80,7 @@ class ContactAnswer(Answer):
         str | None, BeforeValidator(lambda mailbox: mailbox and str(mailbox))
     ]
     mailbox_id: str | None
+    by_sender: bool
     created_at: Annotated[int, BeforeValidator(epoch_milliseconds)]
 
 
@@ -132,7 +135,9 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Json
     return page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000)
 
 
-@router.post("/contacts", auth=SEND, response={201: ContactAnswer})
+@router.post(
+    "/contacts", auth=BearerKey(Scope.ADMIN, Scope.SEND), response={201: ContactAnswer}
+)
 def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
     """Add a contact. If the address is a contact already, 409 names that contact."""
     name = body.mailbox or body.mailbox_id

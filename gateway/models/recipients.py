@@ -179,10 +179,14 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
         )
 
     def known(self, account_id: str, addresses: Iterable[str]) -> set[str]:
-        """Return those of `addresses` that are contacts of the account."""
+        """Return those of `addresses` that are contacts of the account which a key
+        added that does not send.
+        """
         compared_by_address = {address: comparable(address) for address in addresses}
         rows = self.filter(
-            account_id=account_id, email__in=compared_by_address.values()
+            account_id=account_id,
+            email__in=compared_by_address.values(),
+            by_sender=False,
         )
         contacts = set(rows.values_list("email", flat=True))
         return {
@@ -235,6 +239,8 @@ class Contact(UlidModel):
     name = models.CharField(max_length=200)
     email = models.CharField(max_length=254)
     tags = ArrayField(models.CharField(max_length=100), default=list)
+    # Whether a key that sends added it. Then no restriction lets it through.
+    by_sender = models.BooleanField(default=True)
 
     objects = MailContactQuerySet.as_manager()
 

@@ -47,7 +47,6 @@ NEEDS = [
             "PATCH {m}/emails/x/schedule",
             "PUT {m}/emails/x/tags",
             "DELETE {m}/emails/x/tags/x",
-            "POST /v1/contacts",
             "POST /v1/send_email",
             "POST /send_email",
             "POST /v1/reply_email",
@@ -132,6 +131,7 @@ NEEDS = [
     (
         SEND | ADMIN,
         [
+            "POST /v1/contacts",
             "DELETE /v1/contacts/x",
         ],
     ),

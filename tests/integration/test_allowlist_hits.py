@@ -37,11 +37,10 @@ def read(connection, upstream):
     """A function that reads these addresses as the contacts of an account."""
     change_row(connection, api_url=upstream.url, read_key="mm_live_read")
 
-    def read_with(*addresses):
-        upstream.answers[CONTACTS] = (
-            200,
-            {"contacts": [{"email": one} for one in addresses], "cursor": None},
-        )
+    def read_with(*addresses, **fields):
+        fields = {"by_sender": False, **fields}
+        contacts = [{"email": one, **fields} for one in addresses]
+        upstream.answers[CONTACTS] = (200, {"contacts": contacts, "cursor": None})
         return read_contacts(connection_id=connection.pk)
 
     return read_with
@@ -61,6 +60,10 @@ def test_contacts_are_stored_as_the_read_key_lists_them_in_normalized_form(
     assert known(connection) == {"ana@acme.com", "x@xn--bcher-kva.example"}
     read("eve@evil.io")
     assert known(connection) == {"eve@evil.io"}
+    # Added by a key that sends, or nobody knows by which.
+    for by_sender in (True, None):
+        read("eve@evil.io", by_sender=by_sender)
+        assert known(connection) == set()
 
 
 def test_unreadable_contacts_stay_for_a_day_and_are_then_deleted(

@@ -80,7 +80,9 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world, other):
                 (other.account, case.recipients),
             ):
                 for one in contacts:
-                    Contact.objects.create(account=account, name=one, email=one)
+                    Contact.objects.create(
+                        account=account, name=one, email=one, by_sender=False
+                    )
             entries = [
                 AllowlistEntry(
                     pattern=read_pattern(one),
@@ -106,6 +108,23 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world, other):
             if not is_right:
                 wrong[name] = case
     assert wrong == {}
+
+
+def test_contact_that_a_sending_key_added_lets_no_mail_out(world):
+    world.allow("acme.example", mode="contacts")
+
+    def add(key):
+        return world.post("/v1/contacts", key=key, email=EVE)
+
+    add_key(world, "both", ["admin", "send"])
+    for key in ("agent", "both"):
+        added = add(key).json()
+        assert added["by_sender"] is True
+        assert refusal_of(world.send(to=[EVE])) == (403, "recipient_not_allowed")
+        world.delete(f"/v1/contacts/{added['id']}")
+    assert add("admin").json()["by_sender"] is False
+    assert add("agent").status_code == 409
+    assert sent(world, to=[EVE]) == HELD
 
 
 @pytest.mark.slow
