@@ -20,6 +20,7 @@ from approvals.models import Arrival, Brake, Cap
 from approvals.models.reviews import DAY, HOUR, Kind
 from audit.recording import record
 from common.actors import Actor, worker
+from common.mail_addresses import folded
 from common.postgres import atomic_with_retry, take_lock
 from mirror.models import Message
 
@@ -64,7 +65,7 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
         (Kind.ALIKE, message.shape),
         (Kind.MAILBOX, message.mailbox.upstream_id if message.mailbox else ""),
     ]
-    for address in sorted(message.addresses[:MAX_RECIPIENTS]):
+    for address in sorted(set(map(folded, message.addresses[:MAX_RECIPIENTS]))):
         counted_for.append((Kind.RECIPIENT, address))
     kinds = {f"{kind}:{name}": kind for kind, name in counted_for if name}
     if message.hydrated_at is not None:

@@ -125,6 +125,18 @@ def without_tag(address: str) -> str:
     return f"{local.partition('+')[0]}@{domain}"
 
 
+def folded(address: str) -> str:
+    """Return the address of the mailbox that usually gets the mail to a clean address:
+    in lower case, without a tag, and at Gmail without dots before the @.
+
+    Only for what asks for more: other servers may have several mailboxes for it.
+    """
+    local, _, domain = without_tag(comparable(address)).rpartition("@")
+    if domain in ("gmail.com", "googlemail.com"):
+        return f"{local.replace('.', '')}@gmail.com"
+    return f"{local}@{domain}"
+
+
 def names_next_hop(address: str) -> bool:
     """Whether the part before the @ may name a server to forward the mail to, as in
     a%b@relay and host!user@relay.

@@ -28,7 +28,13 @@ from pydantic import (
     with_config,
 )
 
-from common.mail_addresses import compared, names_next_hop, patterns_for, read_pattern
+from common.mail_addresses import (
+    compared,
+    folded,
+    names_next_hop,
+    patterns_for,
+    read_pattern,
+)
 from common.tables import table_pairs
 from policy.calendars import Calendar, is_open
 
@@ -295,7 +301,11 @@ _CHECKS: dict[str, _Check] = {
         not facts.sees_all_recipients
         # Mail to an address with a next hop may reach anybody.
         or any(map(names_next_hop, facts.recipients or ()))
-        or any(one.isdisjoint(when.recipients_except) for one in facts.entries)
+        # "boss@" leaves out that address alone, and not "boss+tag@".
+        or any(
+            when.recipients_except.isdisjoint(entries - {folded(one)} | {one})
+            for one, entries in zip(facts.recipients or (), facts.entries, strict=True)
+        )
     ),
     "lists": lambda when, facts: (
         facts.lists is None
@@ -333,15 +343,15 @@ _CHECKS: dict[str, _Check] = {
 
 @lru_cache(maxsize=4096)
 def entries_of(recipient: str) -> frozenset[str]:
-    """Return every entry that names a recipient: the address, its domains, its
-    top-level domain.
+    """Return every entry that names a recipient: the address, also without a tag
+    (`folded`), its domains, its top-level domain.
 
     For an address that routes through a next hop, `patterns_for` returns nothing, since
     no allowlist may let it through. A rule only asks for more, so its domain counts.
     """
     domain = recipient.rpartition("@")[2]
     entries = patterns_for(recipient) or [recipient, *patterns_for(f"x@{domain}")[1:]]
-    return frozenset((*entries, f"*.{domain.rpartition('.')[2]}"))
+    return frozenset((*entries, folded(recipient), f"*.{domain.rpartition('.')[2]}"))
 
 
 def read_entry(typed: str) -> str:

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.mail_addresses import patterns_for
 from policy.calendars import Calendar
 from policy.rules import satisfiable
 from policy.rules.conditions import (
     Amount,
     Conditions,
     MessageFacts,
+    entries_of,
     from_json,
     own_word_key,
 )
@@ -197,6 +199,24 @@ def test_conditions_hold_together_and_one_of_several_values_is_enough():
     assert when.apply_to(facts)
     assert not when.apply_to(replace(facts, amounts=(Amount(Decimal(499), "USD"),)))
     assert not when.apply_to(replace(facts, recipients=("dana@gov.example",)))
+
+
+@pytest.mark.parametrize(
+    ("entry", "recipient"),
+    [
+        ("boss@x.example", "boss+tag@x.example"),
+        ("boss@x.example", "boss+@x.example"),
+        ("boss@gmail.com", "b.o.ss+1@googlemail.com"),
+    ],
+)
+def test_a_rule_on_a_person_holds_for_each_address_of_their_mailbox(entry, recipient):
+    facts = replace(FACTS, recipients=(recipient,))
+    assert from_json(Conditions, {"recipients": [entry]}).apply_to(facts)
+    assert entry in entries_of(recipient)
+    # Whom a rule leaves out is only who is named.
+    assert from_json(Conditions, {"recipients_except": [entry]}).apply_to(facts)
+    # Nor does an allowlist, which lets mail out, become wider.
+    assert entry not in patterns_for(recipient)
 
 
 def test_own_words_are_compared_as_findings_name_them():
