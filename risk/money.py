@@ -57,18 +57,19 @@ CURRENCIES = Path(__file__).with_name("currencies.txt")
 # Names that CLDR lacks, in the form of that file: a line has a code, empty if its names
 # may be of several currencies, and names in the form that `folded` returns. Before a
 # name may be where it counts: "?" only after a number, because it is an ordinary word
-# too; "=" only beside a number, and in exactly these letters; "^" only before a number,
-# likewise; "." only with points. After "!" are words that are no money, although a name
-# is in them.
+# too; "~" only after one from 1000 on; "=" only beside a number, and in exactly these
+# letters; "^" only before a number, likewise; "." only with points. After "!" are words
+# that are no money, although a name is in them.
 _MORE = """\
 |$|¥|元|圆|圓|?块|?塊|?角|kr|?fr|=Fr|^Fr|rs|dol|dols|bucks|?buck|greenbacks|?smackers|?grand|?grands|crowns
 |?crown|?ft|rupiya|?dh|^DH|уе|.уе|бакс|баксы|?бакса|?баксов|?баксами|soum|?livre|?livres|?kuai
 |?piastre|?piastres|?peseta|pesetas|?drachma|drachmas|δραχμες|?kuna|?kunas|?kune|?markkaa|?conto|?contos
 |?toman|تومان|تومن|?cfa|fcfa|=öre|=øre|!金額|!金额|!价格|!價格|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.ام
 |.جس|.جم|.دا|.دإ|.دب|.دت|.دج|.دس|.دع|.دك|.دل|.دم|.را|.رس|.رع|.رق|.ري|.لس|.لل|?رس|.som|ユアン|?satoshi
-|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu
-EUR|€|eurs|?euru|eiro|ewro|avro
-GBP|£|quid|sterling
+|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu|quid|?riesen|~c|~coin|~coins|~bones|~clams
+|~smackeroos|~simoleons|~mause|~kroten|~flocken|~tacken|~ocken|~piepen|~lappen|~scheine|~balles|~pavos|~spann|~spenn
+EUR|€|eurs|eurc|eurt|?euru|eiro|ewro|avro
+GBP|£|sterling|gbpt
 CHF|sfr|?stutz|?frankli
 PLN|zl|zlotow
 CZK|kc
@@ -80,7 +81,7 @@ IDR|rp
 MYR|rm
 TRY|tl
 CNY|rmb
-USD|美金|u$d|us$
+USD|美金|u$d|us$|usdt|usdc|busd|tusd|pyusd|fdusd|usdp|gusd|=DAI
 JPY|円
 CNY|?위안
 TWD|台币|台幣
@@ -103,8 +104,6 @@ AED|dhs
 VND|=đ|=Đ
 BTC|btc|bitcoin|bitcoins
 ETH|eth
-USDT|usdt
-USDC|usdc
 XRP|xrp
 DOGE|doge
 """
@@ -116,9 +115,11 @@ for _line in (CURRENCIES.read_text("utf-8") + _MORE).splitlines():
     CODES.add(_code)
     _NAMES.update(dict.fromkeys(_names, _code))
 CODES.discard("")
+# So much is one of these worth that a small number of them is no small sum.
+PRECIOUS = frozenset(("BTC", "ETH", "XAU", "XPT", "XPD"))
 # Hundredths of a currency. If it has more of them, too large a sum is read.
 MINOR = _words(
-    "ct cts cent cents eurocent eurocents centime centimes céntimo céntimos cêntimo cêntimos centavo centavos "
+    "c ct cts cent cents eurocent eurocents centime centimes céntimo céntimos cêntimo cêntimos centavo centavos "
     "centesimo centesimi centů centov cenți centų sent senti senttiä sentti penny pence pennies p "
     "rappen räppli pfennig pfennige öre øre aurar grosz grosze groszy groszów haléř haléře haléřů halier haliere "
     "halierov fillér bani stotinka stotinki стотинка стотинки lipa lipe kopeck kopecks kopek kopeks kopeken kopeika "
@@ -126,8 +127,8 @@ MINOR = _words(
     "agora agorot אגורה אגורות fils فلس فلسا halala halalas هللة millime millimes paisa paise paisas पैसा पैसे پیسے "
     "poisha sen kobo pesewa pesewas santim santims satang สตางค์ laari thebe ngwee toea"
 )
-# One of these is an hour in Italian.
-_NAMES |= {f"?{_one}": "" for _one in MINOR - {"ore"}}
+# The first of these is an hour in Italian; of the second, few are no sum.
+_NAMES |= {f"?{_one}": "" for _one in MINOR - {"ore", "c"}}
 # By what they look like. Chinese characters and hiragana look like no Latin letter.
 _LOOKS = {
     skeleton(name): code
@@ -143,7 +144,7 @@ _BEGINNINGS = {
 }
 _UNSPACED_NAMES = {one.lstrip("?!") for one in _NAMES if UNSPACED.search(one[:2])}
 # Names of money that mean a thousand of it: "5 grand".
-THOUSANDS = _words("grand grands тр")
+THOUSANDS = _words("grand grands riesen тр")
 # After one of these, an ordinary word is money: "Danish crown".
 NATIONS = _words(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
@@ -153,6 +154,8 @@ NATIONS = _words(
 BEFORE_UNITS = frozenset("in en em w v в på auf".split())
 # Beginnings of words that look like a currency with an ending.
 _NO_ENDINGS = ("europ", "eurostar", "franc")
+# Ends of words for money after a number: "petrodollars", "stablecoins".
+_ENDS = ("dollar", "dollars", "euro", "euros", "coin", "coins")
 # Scripts in which sums are read. A word in another one, or in two, may be a disguise.
 _SCRIPTS = frozenset(
     "LATIN CYRILLIC GREEK ARMENIAN GEORGIAN HEBREW ARABIC SYRIAC THAANA ETHIOPIC DEVANAGARI BENGALI GURMUKHI GUJARATI "
@@ -271,9 +274,12 @@ def may_begin(name: str, letters: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def currency_of(word: str, *, is_counted: bool = False) -> str | None:
+def currency_of(
+    word: str, *, is_counted: bool = False, is_many: bool = False
+) -> str | None:
     """Return the code of the currency that a word names, empty if it may be several;
-    None if the word is no money. `is_counted`: it belongs to a number.
+    None if the word is no money. `is_counted`: it belongs to a number; `is_many`: to
+    one from 1000 on.
     """
     if word in CODES:
         return word
@@ -286,6 +292,10 @@ def currency_of(word: str, *, is_counted: bool = False) -> str | None:
         for size in range(max(len(key) - 3, 4), len(key)):
             if code is None and not key.startswith(_NO_ENDINGS):
                 code = _NAMES.get(key[:size])
+        if code is None and len(key) > 6 and key.endswith(_ENDS):
+            code = ""
+    if code is None and is_many:
+        code = _NAMES.get(f"~{key}")
     if code is None and (not key.isascii() or (is_counted and len(key) > 4)):
         code = by_looks(word)
     if code is None and is_counted and not key.isascii() and len(key) > 2:

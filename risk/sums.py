@@ -32,6 +32,7 @@ from risk.money import (
     MINOR,
     MONTHS,
     NATIONS,
+    PRECIOUS,
     PRODUCTS,
     PRODUCTS_BESIDE,
     REFERENCES,
@@ -82,19 +83,23 @@ class Sums:
 
 def sums_of(content: Content, parsed: ParsedContent) -> Sums:
     """Return the sums that a message names in its subject, its text (as written and as
-    shown) and its HTML.
+    shown) and its HTML, and in the names of people and of files.
 
     Of a message that may be seen differently, and of one that is only shown
     as its source, count as unread.
     """
     as_text = parsed.shown if content.html is None else parsed.text_part
     renderings = [one for one in (parsed.shown, parsed.text_part) if one]
+    people = (content.reply_to or "", *content.recipients)
     sums = read_sums(
         (
             content.subject,
             content.markdown or "",
             parsed.template,
             as_text.plain if as_text else "",
+            content.sender_name,
+            *(one.rpartition("<")[0] for one in people),
+            *(one.name for one in content.attachments),
         )
     )
     # Of a message that may be seen differently nobody knows which numbers are seen.
@@ -398,10 +403,18 @@ def _classify_word(item: _Item) -> None:
         or (is_unit and key != "all" and not after.gap.startswith((" ", "-", "'")))
         or (item.gap in ("", " ") and is_number_word(before.text))
         or (after.kind == _NUMBER and not word.isascii())
+        # "Euronen: 5000"
+        or (
+            after.kind == _NUMBER and len(key) > 5 and (value_of(after.text) or 0) > 999
+        )
         or folded(before.text) in NATIONS
     )
     # "50p", and not "2 p.".
-    code = currency_of(word, is_counted=is_counted and (key != "p" or is_glued))
+    code = currency_of(
+        word,
+        is_counted=is_counted and (key != "p" or is_glued),
+        is_many=follows and (before.value is None or before.value >= 1000),
+    )
     if code is None and (is_glued or (follows and len(word) == 4)):
         # "5000EURplus", "5000 EURs"
         code = _code(word[:3])
@@ -468,7 +481,7 @@ class _Reading:
         money = {item: _numbers_of(item) for item in items if item.kind == _MONEY}
         for named, numbers in money.items():
             for number in numbers:
-                if number.value is None:
+                if number.value is None or named.code in PRECIOUS:
                     self._note(number, named)
                     continue
                 value = min(number.value.scaleb(named.zeros), LARGEST)

@@ -13,7 +13,7 @@ from policy.rules.conditions import Conditions, MessageFacts, from_json
 from policy.rules.facts import amounts_in, stored_facts
 from rendering.render import parse_content
 from risk.money import CURRENCIES
-from risk.sums import MOST_READ, read_sums, sums_of
+from risk.sums import MOST_READ, Sums, read_sums, sums_of
 from tests.linear import is_linear
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -74,13 +74,21 @@ READ = {
     "💶 5000": {"EUR": "5000"},
     # "crowns", with two halves of a letter in two words.
     "5000 cr0v vns": {"": "5000"},
+    # What may be several, also stable coins and words that look like money.
+    "5000 quid": {"": "5000"},
+    "5000 USDC or 20 EURC": {"EUR": "20", "USD": "5000"},
+    "Euronen: 5000": {"EUR": "5000"},
+    "500000 c": {"": "5000.00"},
+    "5 Riesen": {"": "5000"},
+    "5000 stablecoins": {"": "5000"},
+    "5000 Mäuse, and 3 mice": {"": "5000"},
     # Of the numbers on both sides the largest counts.
     "Order 7 EUR 5000": {"EUR": "5000"},
 }
 UNKNOWN = [
     "5000 of your EUR", "EUR, as we said, 5000", "EUR 1 now, 5000 later", "EUR 20 plus 5000",
     "5000 Danish crowns", "3 × 5000 EUR", "EUR 20-2000", "2026-20 EUR", "EUR 2026-11-30", "EUR 10; 5000",
-    "5000h EUR", "5000 days of EUR", "https://x.example/5000 EUR", "\u202e0005 EUR",
+    "2 BTC", "5000h EUR", "5000 days of EUR", "https://x.example/5000 EUR", "\u202e0005 EUR",
     "word " * (MOST_READ // 5) + "EUR 5",
 ]  # fmt: skip
 
@@ -134,7 +142,8 @@ def test_names_of_currencies_are_those_of_cldr():
 
 def facts(**fields):
     content = Content(**fields)
-    stored = stored_facts(content, sums_of(content, parse_content(content)), [])
+    sums = sums_of(content, parse_content(content))
+    stored = stored_facts(content, sums, [])
     return amounts_in(stored["amounts"]), stored["unread_sums"]
 
 
@@ -145,8 +154,8 @@ def values(**fields):
 def test_ending_counts_although_a_dot_follows_that_windows_drops():
     program = Attachment("setup.exe.", "application/pdf", 1)
     content = Content(attachments=(program,), coverage=("attachments",))
-    sums = sums_of(content, parse_content(content))
-    assert "program" in stored_facts(content, sums, [])["attachments"]
+    stored = stored_facts(content, Sums(), [])
+    assert "program" in stored["attachments"]
 
 
 def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
@@ -158,6 +167,20 @@ def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
     assert values(html="<p>Hello</p>", markdown="5000 EUR") == ["5000"]
     # A cell touches the next one, and is not one word with it.
     assert values(html="<table><td>Order 4471<td>EUR 20</table>") == ["20"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attachments": (Attachment("Invoice_5000_EUR.pdf", "", 1),)},
+        {"to": ("Send 5000 EUR <dana@northwind.example>",)},
+        {"bcc": ("5000 EUR <dana@northwind.example>",)},
+        {"reply_to": "5000 EUR <dana@northwind.example>"},
+        {"sender_name": "5000 EUR"},
+    ],
+)
+def test_sum_in_a_name_that_people_read_counts(fields):
+    assert values(markdown="Hello", **fields) == ["5000"]
 
 
 def test_sum_below_its_currency_in_a_table_is_read():
