@@ -1,6 +1,6 @@
 """Django's configuration of the approvals app. At start it connects the app's receivers
-to signals: connections that change, new findings, messages of threads, ledger entries,
-kill switches that are released, and review plans that change.
+to signals: connections that change, what becomes known of messages, messages of
+threads, ledger entries, kill switches that are released, and review plans that change.
 """
 
 from django.apps import AppConfig
@@ -32,8 +32,8 @@ class ApprovalsConfig(AppConfig):
                 sender=Connection,
                 dispatch_uid="approvals.intake.senders",
             )
-        store.finding_added.connect(
-            examination.on_finding_added, dispatch_uid="approvals.examination"
+        store.more_known.connect(
+            examination.on_more_known, dispatch_uid="approvals.examination"
         )
         threads.connect()
         collaboration.connect()

@@ -52,8 +52,9 @@ from mirror.recipients import (
 )
 from mirror.recording import record_about
 from mirror.states import Outcome
+from mirror.store import stored_content
 from policy.allowlists.judgement import judge_content
-from policy.rules.facts import stored_facts
+from policy.rules.facts import stored_facts, with_files
 from risk import CHECKS
 from risk.addresses import bare_address, everybody
 from risk.examined import Examined
@@ -123,11 +124,17 @@ def findings(
     return [asdict(one) for one in worst_first(found)]
 
 
-def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
-    """Update the review of a locked message whose current version got a new finding."""
-    if message.revision_id == revision.pk:
-        columns = risk_facets(revision.findings)
-        store_review(message, columns, is_new_version=False)
+def on_more_known(*, message: Message, revision: Revision, **_: Any) -> None:
+    """Update the review of a locked message, of whose current version more findings or
+    what its files are is known now.
+    """
+    if message.revision_id != revision.pk:
+        return
+    columns = risk_facets(revision.findings)
+    if facts := Review.objects.get(pk=message.pk).policy_facts:
+        content = stored_content(revision)
+        columns["policy_facts"] = with_files(facts, content, revision.pk)
+    store_review(message, columns, is_new_version=False)
 
 
 def own_phrases(words: Iterable[OwnWord], mailbox: int | None) -> list[OwnPhrase]:
@@ -374,6 +381,7 @@ def columns_of(
         }
         review = risk_facets(stored_findings)
         facts = stored_facts(content, examined.sums, stored_findings)
+        facts = with_files(facts, content, message.revision_id)
         # Then nobody can tell a first contact: there is no finding.
         facts["knows_nobody"] = bool(outside) and not _known_contacts(
             message.connection_id, ()

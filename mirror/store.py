@@ -94,9 +94,9 @@ class Examiner(Protocol):
         """
 
 
-# Sent when one more finding of a version was stored, in the same transaction, with the
-# locked `message` and the `revision`.
-finding_added = Signal()
+# Sent when more became known of a version, a finding or what a file is, in the same
+# transaction, with the locked `message` and the `revision`.
+more_known = Signal()
 
 
 def expect_parts(message: Message, content: Content) -> None:
@@ -449,19 +449,19 @@ def store_revision(
 
 
 @transaction.atomic
-def add_finding(revision: Revision, found: Finding) -> None:
-    """Store one more finding of a version, and send `finding_added`."""
+def add_findings(revision: Revision, *findings: Finding) -> None:
+    """Store further findings of a version, and send `more_known`."""
     message = (
         Message.objects.select_for_update(of=("self",), no_key=True)
         .select_related("mailbox")
         .get(pk=revision.message_id)
     )
     stored = Revision.objects.get(pk=revision.pk)
-    if found in map(restored, stored.findings):
-        return
-    stored.findings = [asdict(found), *stored.findings]
-    stored.save(update_fields=["findings"])
-    finding_added.send(sender=Revision, message=message, revision=stored)
+    known = set(map(restored, stored.findings))
+    if new := [asdict(one) for one in findings if one not in known]:
+        stored.findings = [*new, *stored.findings]
+        stored.save(update_fields=["findings"])
+    more_known.send(sender=Revision, message=message, revision=stored)
 
 
 def _copy_row(message: Message, row: Mapping[str, Any]) -> None:

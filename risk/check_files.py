@@ -1,5 +1,6 @@
 """The check of attached files by their names and declared types: which of them can run
-code. Their bytes are read elsewhere (`mirror.attachments.detection`).
+code. Their bytes are read elsewhere (`mirror.attachments.detection`); what these tell
+makes the same finding (`runs_code`).
 """
 
 from collections.abc import Iterator
@@ -43,37 +44,44 @@ def attachment_runs_code(
     for attachment in content.attachments:
         why, level = why_dangerous(attachment)
         if why:
-            name = named(attachment.name)
-            is_milder = level == "notice"
-            sentence = "An attachment can run code when it is opened."
-            if is_milder:
-                sentence = "An attachment is a web page that opens in the browser."
-            yield finding(
-                "attachment_runs_code",
-                sentence,
-                f"{quoted(name, 120)}: {why}.",
-                (name,),
-                is_milder=is_milder,
-                anchor=ATTACHMENTS,
-            )
+            yield runs_code(attachment.name, f"{why}.", is_milder=level == "notice")
+
+
+def runs_code(file_name: str, why: str, *, is_milder: bool = False) -> Finding:
+    """Return the finding that an attached file can run code; `why` is a sentence."""
+    name = named(file_name)
+    sentence = "An attachment can run code when it is opened."
+    if is_milder:
+        sentence = "An attachment is a web page that opens in the browser."
+    return finding(
+        "attachment_runs_code",
+        sentence,
+        f"{quoted(name, 120)}: {why}",
+        (name,),
+        is_milder=is_milder,
+        anchor=ATTACHMENTS,
+    )
 
 
 def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
     """Return why an attachment can run code when it is opened, and the level of the
     finding; both empty if its name and type do not say so.
     """
-    # Windows drops blanks and dots at the end of a name.
-    name = last_part(attachment.name).strip().rstrip(". ").lower()
-    endings = name.split(".")[1:]
-    ending = endings[-1].strip() if endings else ""
+    # Windows drops blanks and dots at the end of a name, and makes "a.exe" of
+    # "a.exe:b.txt".
+    for name in last_part(attachment.name).lower().split(":"):
+        endings = [one.strip() for one in name.strip().rstrip(". ").split(".")][1:]
+        ending = endings[-1] if endings else ""
+        if ending in _RUNS:
+            break
     if set(found_in(attachment.name)) & BIDI:
         return (
             f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}",
             "high",
         )
     if ending in _RUNS:
-        if len(endings) > 1 and endings[-2].strip() in _LOOKS_HARMLESS:
-            return f"named like a .{endings[-2].strip()}, but a .{ending}", "high"
+        if len(endings) > 1 and endings[-2] in _LOOKS_HARMLESS:
+            return f"named like a .{endings[-2]}, but a .{ending}", "high"
         return f".{ending} files run", "high"
     declared = attachment.content_type.strip()
     kind = declared.lower()

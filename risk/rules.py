@@ -46,9 +46,10 @@ unsafe_content | 1 | high | 70 | could not be read safely |
     The message or a file could not be read safely, so its source is shown. |
     Found when reading took more time or memory than a message may take, or made the reading program crash,
     twice. It is not tried again by itself.
-attachment_runs_code | 2 | high | 70 | runs code | An attachment can run code when it is opened. |
-    Checks names and declared types: programs, scripts, macros, disk images, reversed names and double
-    extensions. Milder: pages that open in a browser.
+attachment_runs_code | 3 | high | 70 | runs code | An attachment can run code when it is opened. |
+    Checks names and declared types, and, once a file was fetched, its bytes and the names in a zip archive:
+    programs, scripts, macros, disk images, reversed names and double extensions. Milder: pages that open in a
+    browser.
 link_text_lies | 4 | high | 60 | misleading link | A link's text names a different address from the one it opens. |
     Compares the registered domain, mail address or phone number in a link's text with the one it opens, writes
     to or calls, also by Skype, FaceTime, WhatsApp, Telegram, Signal or Viber, whatever characters its dots are.

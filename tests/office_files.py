@@ -53,6 +53,15 @@ def office_file(kind, parts):
     return buffer.getvalue()
 
 
+def zip_of(*names):
+    """Return a zip archive of small files with these names."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return buffer.getvalue()
+
+
 def workbook(*, sheet="", strings="", styles=""):
     """Return a workbook with a visible sheet, which has a hidden row and column, and a
     hidden sheet.

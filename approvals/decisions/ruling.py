@@ -168,13 +168,15 @@ def demands_for(
     contributors: Mapping[int, Contributors] | None = None,
     identities: Identities | None = None,
     is_decided: bool = False,
+    is_automatic: bool = False,
 ) -> dict[int, Demand]:
     """Return by the messages' keys what the policy asks of each, and how much of it has
     been given. Empty if no policy is active.
 
     The number of queries is fixed. Callers that have read the policy or the
     contributors already pass them. `is_decided` says that the message is decided, and
-    is only checked again before the decision is carried out.
+    is only checked again before the decision is carried out. `is_automatic`: the policy
+    acts by itself, and takes files that were not read for what they claim to be.
     """
     in_force = in_force or policy_in_force()
     if not messages or (in_force.is_readable and not in_force.policy.number):
@@ -200,7 +202,7 @@ def demands_for(
     for message in messages:
         people_behind = contributors[message.pk]
         requirement = Requirement(version=in_force.policy.number)
-        unread_sums: tuple[str, ...] = ()
+        facts = None
         if in_force.policy.rules:
             facts = facts_of(
                 message,
@@ -209,9 +211,9 @@ def demands_for(
                 key_owners=people_behind.key_owners,
                 lists=lists.get(message.pk, ()),
                 calendars=in_force.calendars,
+                takes_claims=is_automatic,
             )
             requirement = in_force.policy.required(facts)
-            unread_sums = facts.unread_sums
         approvals = []
         for one in verdicts[message.pk]:
             # `may`: an approval counts only while its giver is an active reviewer of
@@ -254,7 +256,7 @@ def demands_for(
             now=now,
             is_decided=is_decided,
             is_readable=in_force.is_readable,
-            unread_sums=unread_sums,
+            facts=facts,
         )
         demands[message.pk] = replace(
             demand, is_possible=_is_possible(demand, message, reviewers, identities)

@@ -20,8 +20,13 @@ DAYS = 30
 # How many messages are evaluated, and how many of those with another result are shown.
 MOST = 5000
 SHOWN = 20
-# The columns of the review that rules need.
-EXAMINED = ("review__risk_level", "review__rules", "review__policy_facts")
+# The columns of the connection and of the review that rules need.
+EXAMINED = (
+    "connection__is_our_gateway",
+    "review__risk_level",
+    "review__rules",
+    "review__policy_facts",
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,9 @@ def rehearse(
     may see, compared with the rules `before`. Nothing is written.
     """
     recent = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
-    with_columns = recent.select_related("review").only("held_at", *COLUMNS, *EXAMINED)
+    with_columns = recent.select_related("connection", "review").only(
+        "held_at", *COLUMNS, *EXAMINED
+    )
     messages = list(with_columns.order_by("-pk")[: MOST + 1])
     lookups = lookups_for((*before, *after), now)
     counts: Counter[str] = Counter()

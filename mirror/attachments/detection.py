@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from zlib import crc32
 
 from common.fingerprint import Attachment
@@ -22,6 +22,7 @@ from mirror.attachments.file_types import (
     by_magic,
     claimed_by_ending,
     claimed_by_type,
+    claimed_kinds,
     ending_of,
     flags_of_name,
     with_article,
@@ -32,6 +33,7 @@ from rendering import named
 from rendering.pictures import size_of
 from risk.check_files import why_dangerous
 from risk.findings import one_word, quoted
+from risk.sums import read_sums
 
 # How many entries of an archive are listed by name; the others are only counted.
 MAX_LISTED = 200
@@ -142,13 +144,14 @@ _LOCKED = "EncryptedPackage".encode("utf-16-le")
 _PAGES = frozenset(
     "html head body script style table div p a img meta iframe form br span b i h1 center font".split()
 )
-# What in a file a reviewer must know: its kinds, the level of the flag, a pattern of its
-# bytes, and the sentence. A PDF is read with its packed objects, a text in UTF-8.
+# What in a file a reviewer must know: its kinds, the level of the flag and what it means,
+# a pattern of its bytes, and the sentence. A PDF is read with its packed objects, a text
+# in UTF-8.
 _CONTENTS = [
-    (kinds.split(), re.compile(pattern.encode()), Flag(level, sentence))
-    for kinds, level, pattern, sentence in table_rows(r"""
+    (kinds.split(), re.compile(pattern.encode()), Flag(level, sentence, means))
+    for kinds, words, pattern, sentence in table_rows(r"""
 pdf  | high   | /JavaScript | It contains JavaScript, which some PDF readers run.
-pdf  | high   | /Launch | It can start a program.
+pdf  | high runs | /Launch | It can start a program.
 pdf  | high   | /SubmitForm | It can send what is written into its fields to another address.
 pdf  | notice | /GoTo[ER]\b | It can open another file.
 pdf  | notice | /RichMedia | It contains sound, film or other media, which some PDF readers play.
@@ -156,12 +159,16 @@ pdf  | notice | /EmbeddedFile | It contains other files.
 pdf  | notice | /XFA | Some PDF readers show a form in it (XFA) that is not drawn here.
 pdf  | notice | /Encrypt | It is encrypted or protected, so its content cannot be checked here.
 pdf  | notice | /OFF(?!\w)(?!\s{0,9}+\[\s{0,9}+\]) | It has a hidden layer, which is not drawn here.
-docx xlsx pptx | high   | vbaProject\.bin | It contains macros, which run when it is opened.
-docx xlsx pptx | high   | /activeX/ | It contains controls, which can run.
+docx xlsx pptx | high runs | vbaProject\.bin | It contains macros, which run when it is opened.
+docx xlsx pptx | high runs | /activeX/ | It contains controls, which can run.
 docx xlsx pptx | notice | /embeddings/ | It contains other files.
-ole  | high   | _\0V\0B\0A\0_\0P\0R\0O\0J\0E\0C\0T | It contains macros, which run when it is opened.
-locked | high | | It is encrypted with a password, so no scanner can check it.
-rtf  | high   | \\obj[deu] | It contains an embedded object, which can run.
+ole  | high runs | _\0V\0B\0A\0_\0P\0R\0O\0J\0E\0C\0T | It contains macros, which run when it is opened.
+archive tnef | notice hides | | Its content cannot be listed here.
+mail | notice hides | | It can contain other files.
+# Encrypted, or signed with its content: that of a mere signature is 11 bytes long.
+smime | notice hides | \x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x03 | It can contain other files.
+smime | notice hides | [^\x0b]\x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x01\xa0 | It can contain other files.
+rtf  | high runs | \\obj[deu] | It contains an embedded object, which can run.
 rtf  | high   | \\template\s{0,9}+[FHfh\\] | It loads a template from another address when it is opened.
 html svg | notice | | It opens in the browser and can contain scripts.
 key  | high   | \A\s*+-----BEGIN [A-Z ]{0,30}PRIVATE KEY | It is a private key: anyone who has it
@@ -174,12 +181,22 @@ csv  | notice | (?<![^\r\n,;\t])"?+[+-][A-Za-z(=@] | Some cells start like formu
 csv  | notice | (?<![^\r\n,;\t])"?+[+-][^\r\n,;\t\x7c]{0,99}+\x7c | Some cells start like formulas, which a
     spreadsheet runs when it opens the file.
 """)
+    for level, _, means in [words.partition(" ")]
 ]
+_ENCRYPTED = Flag(
+    "high", "It is encrypted with a password, so no scanner can check it.", "hides"
+)
 _BOMB = Flag(
     "high",
     "It would unpack to far more than any message needs, so it was not opened.",
+    "hides",
 )
-_UNREADABLE = Flag("high", "Its list of files is broken, so its content is not known.")
+_UNREADABLE = Flag(
+    "high", "Its list of files is broken, so its content is not known.", "hides"
+)
+_NESTED = Flag("notice", "The content of an archive in it cannot be listed.", "hides")
+# Where a line of a calendar goes on.
+_FOLD = re.compile(r"\r?\n[ \t]")
 # More bytes of a calendar are not read.
 MAX_CALENDAR = 256 * 1024
 _NOT_ALL_EVENTS = Flag(
@@ -197,10 +214,12 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     members: list[Member] = []
     flags: list[Flag] = []
     events: list[Event] = []
+    words: list[str] = []
     if kind == "calendar":
         more = 0
+        text = content[:MAX_CALENDAR].decode(encoding, "replace")
+        words = _FOLD.sub("", text).replace("\\n", "\n").splitlines()
         try:
-            text = content[:MAX_CALENDAR].decode(encoding, "replace")
             events, more = read_events(text)
         except MemoryError:
             raise
@@ -217,24 +236,36 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         kind = _zip_kind({one.name.lower() for one in members})
     elif kind == "ole" and _LOCKED in content:
         kind = "locked"
-    elif KINDS[kind].family == "archive":
-        flags.append(Flag("notice", "Its content cannot be listed here."))
+        flags.append(_ENCRYPTED)
     flags = [
         *_disagreements(KINDS[kind], name, content_type),
         *flags,
         *_inside(content, kind, encoding),
     ]
-    listed = members[:MAX_LISTED] if kind in ("zip", "jar", "apk") else []
+    if kind not in ("zip", "jar", "apk"):
+        # The files in an Office file are its parts.
+        members = []
+    kinds = set()
+    for ending in {ending_of(one.name) for one in members if one.name[-1:] != "/"}:
+        kinds |= claimed_kinds(f".{ending}")
+    if "archive" in kinds:
+        flags.append(_NESTED)
+    kinds |= {KINDS[kind].family, kind}
+    if any(flag.means == "runs" for flag in flags):
+        kinds.add("program")
+    listed = [one.name[:300] for one in members[:MAX_LISTED]]
     width, height = size_of(kind, content)
     return Detection(
         kind=kind,
+        kinds=tuple(sorted(kinds)),
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
-        members=tuple(one.name[:300] for one in listed),
+        members=tuple(listed),
         more=max(0, len(members) - MAX_LISTED),
         width=width,
         height=height,
         encoding=encoding,
         events=tuple(events),
+        sums=asdict(read_sums([*words, *listed])),
     )
 
 
@@ -300,17 +331,16 @@ def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
     ending = ending_of(name)
     by_name = claimed_by_ending(ending)
     by_type = claimed_by_type(content_type)
+    means = "runs" if kind.family == "program" else ""
     if by_name and not _agrees(by_name, kind):
-        yield Flag(
-            "high", f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}."
-        )
+        sentence = f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}."
+        yield Flag("high", sentence, means)
     if by_type and by_type is not by_name and not _agrees(by_type, kind):
-        yield Flag(
-            "high",
-            f"It is declared as {one_word(named(content_type)[:80])}, but {_bytes_are(kind)}.",
-        )
-    if kind.family == "program" and not by_name:
-        yield Flag("high", f"I{_bytes_are(kind)[1:]}.")
+        declared = one_word(named(content_type)[:80])
+        sentence = f"It is declared as {declared}, but {_bytes_are(kind)}."
+        yield Flag("high", sentence, means)
+    if means and not by_name:
+        yield Flag("high", f"I{_bytes_are(kind)[1:]}.", means)
 
 
 def _agrees(claimed: Kind, kind: Kind) -> bool:
@@ -342,9 +372,7 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
     if is_bomb or len(members) == MAX_ENTRIES:
         yield _BOMB
     if any(member.is_locked for member in members):
-        yield Flag(
-            "high", "It is encrypted with a password, so no scanner can check it."
-        )
+        yield _ENCRYPTED
     flagged = 0
     for member in members:
         name = member.name
@@ -355,7 +383,7 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
             continue
         quoted_name = quoted(named(name), 120)
         if is_dangerous:
-            yield Flag("high", f"It contains {quoted_name}: {why}.")
+            yield Flag("high", f"It contains {quoted_name}: {why}.", "runs")
         if is_outside:
             yield Flag("high", f"It would write outside its folder: {quoted_name}.")
         flagged += 1

@@ -19,7 +19,8 @@ from mirror.models import AttachedFile
 from mirror.recording import record_about
 from mirror.sync import health, reads
 from parsing.client import ParserUnavailable, from_source
-from risk.findings import not_read_safely, quoted
+from risk.check_files import runs_code
+from risk.findings import MOST, not_read_safely, quoted
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -133,10 +134,15 @@ def _store_content(file: AttachedFile, content: bytes) -> str:
                     "found": file.found_sha256,
                 },
             )
-        if updated and detection.is_unsafe:
-            store.add_finding(
-                file.revision, not_read_safely(f"The attached file {quoted(file.name)}")
-            )
+        findings = [
+            runs_code(file.name, one.sentence)
+            for one in detection.flags
+            if one.means == "runs"
+        ]
+        if detection.is_unsafe:
+            findings = [not_read_safely(f"The attached file {quoted(file.name)}")]
+        if updated:
+            store.add_findings(file.revision, *findings[:MOST])
     return _State.FETCHED if updated else "somebody else fetched it"
 
 

@@ -4,7 +4,9 @@ file is not shown.
 """
 
 import codecs
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from common.ascii import lowered, trimmed
 from common.fingerprint import Attachment
@@ -166,10 +168,14 @@ def claimed_by_type(content_type: str) -> Kind | None:
 
 @dataclass(frozen=True)
 class Flag:
-    """One thing that a reviewer must know about a file; `level` is high or notice."""
+    """One thing that a reviewer must know about a file; `level` is high or notice.
+    `means` is "named" if its name or declared type tells so, "runs" if the file can run
+    code, "hides" if it may hold files of kinds that are not known, else empty.
+    """
 
     level: str
     sentence: str
+    means: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,6 +207,8 @@ class Detection:
 
     kind: str
     flags: tuple[Flag, ...] = ()
+    # Everything that it may be: families and kinds, also those of the files in it.
+    kinds: tuple[str, ...] = ()
     # The names of the files in an archive, and how many more it has.
     members: tuple[str, ...] = ()
     more: int = 0
@@ -211,6 +219,8 @@ class Detection:
     encoding: str = ""
     # Of a calendar.
     events: tuple[Event, ...] = ()
+    # The `Sums` in the lines of a calendar and in the names of the files in an archive.
+    sums: Mapping[str, Any] = field(default_factory=dict)
     # Whether the parser had to be killed twice while it read the file.
     is_unsafe: bool = False
 
@@ -220,21 +230,33 @@ def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
     was fetched.
     """
     why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
-    flags = [Flag(level, f"Be careful: {why}.")] if why else []
+    flags = [Flag(level, f"Be careful: {why}.", "named")] if why else []
     if invisible := found_in(name):
         flags.append(
             Flag(
                 "high",
                 f"Its name contains invisible characters: {', '.join(invisible).lower()}.",
+                "named",
             )
         )
     return tuple(flags)
 
 
+def claimed_kinds(name: str, content_type: str = "") -> set[str]:
+    """Return the families and kinds that a file claims to be of by its name and its
+    declared type. What these say that it runs is a program.
+    """
+    claims = (claimed_by_ending(ending_of(name)), claimed_by_type(content_type))
+    kinds = {word for one in claims if one for word in (one.family, one.name)}
+    if why_dangerous(Attachment(name, content_type, 0))[1] == "high":
+        kinds.add("program")
+    return kinds or {"other", "unknown"}
+
+
 def ending_of(name: str) -> str:
     """Return the extension of a file name, in lower case and without the dot."""
-    last = last_part(name).rstrip(". ")
-    return lowered(last.rpartition(".")[2]) if "." in last else ""
+    last = last_part(name).strip().rstrip(". ")
+    return lowered(last.rpartition(".")[2].strip()) if "." in last else ""
 
 
 def with_article(words: str) -> str:

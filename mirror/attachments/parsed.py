@@ -26,7 +26,9 @@ PATIENCE = 20.0
 LONG_PATIENCE = 60.0
 PNG = b"\x89PNG\r\n\x1a\n"
 NOT_SAFE = Flag(
-    "high", "It could not be read safely: that took too much time or memory, twice."
+    "high",
+    "It could not be read safely: that took too much time or memory, twice.",
+    "hides",
 )
 
 
@@ -41,8 +43,8 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         return Detection(kind="unknown", flags=(NOT_SAFE,), is_unsafe=True)
     flags = tuple(Flag(**one) for one in answer["flags"])
     events = tuple(Event(**one) for one in answer["events"])
-    members = tuple(answer["members"])
-    found = {"flags": flags, "events": events, "members": members}
+    kinds, members = tuple(answer["kinds"]), tuple(answer["members"])
+    found = {"flags": flags, "events": events, "kinds": kinds, "members": members}
     return Detection(**(answer | found))
 
 

@@ -103,15 +103,11 @@ class FilePreview:
 
     @property
     def serious(self) -> tuple[str, ...]:
-        """The serious flags of which the name alone does not warn, as sentences."""
-        by_name = {
-            flag.sentence
-            for flag in flags_of_name(self.file.name, self.file.content_type)
-        }
+        """The serious flags that are no finding about the message, as sentences."""
         return tuple(
             flag.sentence
             for flag in self.flags
-            if flag.level == "high" and flag.sentence not in by_name
+            if flag.level == "high" and flag.means not in ("named", "runs")
         )
 
     @property

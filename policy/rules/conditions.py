@@ -111,6 +111,8 @@ program | a program
 media | sound or film
 other | a file of another kind
 """)
+# The finding that an attached file can run code.
+RUNS_CODE = "attachment_runs_code"
 MOST_RECIPIENTS = 100_000
 MOST_TRIES = 1000
 # A whole top-level domain, such as "*.gov".
@@ -159,6 +161,8 @@ class MessageFacts:
     # any, `amounts` is None.
     unread_sums: tuple[str, ...] = field(default=(), compare=False)
     attachments: frozenset[str] | None = frozenset()
+    # The names of attached files whose kinds are not known, to show to people.
+    unknown_files: tuple[str, ...] = field(default=(), compare=False)
     origins: frozenset[str] | None = frozenset()
     tries: int | None = 1
     # A condition that names a calendar which is not here holds.

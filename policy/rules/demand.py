@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 
 from policy.calendars import is_open, next_closing, next_opening
-from policy.rules.conditions import Calendars, MessageFacts
+from policy.rules.conditions import RUNS_CODE, Calendars, MessageFacts
 from policy.rules.rules import (
     ANY_REVIEWER,
     Effects,
@@ -169,8 +169,8 @@ class Demand:
     is_readable: bool = True
     # Whether all who may approve it together could give what is asked for.
     is_possible: bool = True
-    # The text around each sum that could not be read.
-    unread_sums: tuple[str, ...] = ()
+    # What the rules were asked about; None if there are no rules.
+    facts: MessageFacts | None = None
 
     @property
     def effects(self) -> Effects:
@@ -224,17 +224,24 @@ class Demand:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What each rule that applies asks for, such as "Payments: 2 approvals of
-        Finance are needed."; and which sums could not be read.
+        Finance are needed."; and what is not known of the message.
         """
         calendars = {key: one.name for key, one in self.calendars.items()}
         names = Names(groups=self.groups, calendars=calendars)
         spoke = self.requirement.spoke
-        asks_sums = any(one.when.amount is not None for one in spoke)
-        unread = unread_sums_in_words(self.unread_sums) if asks_sums else ""
         sentences = [
             f"{one.name}: {effects_in_words(one.then, names)}." for one in spoke
         ]
-        return tuple(filter(None, (*sentences, unread)))
+        unread = self.facts.unread_sums if self.facts else ()
+        unknown = self.facts.unknown_files[:3] if self.facts else ()
+        if unread and any(one.when.amount is not None for one in spoke):
+            sentences.append(unread_sums_in_words(unread))
+        if unknown and any(
+            one.when.attachments or RUNS_CODE in one.when.findings for one in spoke
+        ):
+            files = listed([f"“{one}”" for one in unknown])
+            sentences.append(f"What is in {files} is not known: rules on it apply.")
+        return tuple(sentences)
 
     @property
     def asks_people(self) -> bool:

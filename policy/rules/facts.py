@@ -4,7 +4,8 @@ with.
 The rules of a version are parsed once per process, because a version never changes once
 it has been active. Facts come from columns of messages and a few small tables, not from
 their content, so that a whole page of the queue is cheap. What needs the content is
-worked out by `stored_facts` when a revision is stored.
+worked out by `stored_facts` when a revision is stored, and what its files are by
+`with_files`, then and when one was read.
 """
 
 import re
@@ -16,11 +17,12 @@ from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from common.fingerprint import Content
-from mirror.attachments.file_types import claimed_by_ending, claimed_by_type, ending_of
-from mirror.models import Connection, Message
+from mirror.attachments.file_types import claimed_kinds
+from mirror.models import AttachedFile, Message
 from policy.calendars import all_calendars
 from policy.models import AllowEntry, KeyOwner, PolicyVersion
 from policy.rules.conditions import (
+    RUNS_CODE,
     Amount,
     Calendars,
     MessageFacts,
@@ -29,6 +31,7 @@ from policy.rules.conditions import (
 )
 from policy.rules.demand import Requirement
 from policy.rules.rules import PolicyRule, merged, rules_from_json
+from rendering import named
 from risk.sums import Sums
 
 
@@ -151,6 +154,8 @@ CLAIMED = {
     "discord": ("discord_user", "discord_user_id", "discord_interaction_id"),
     "edit": ("countersign_edit",),
 }
+# How many characters of a file's name are kept.
+_MOST_NAME = 60
 # The own word at the beginning of a finding's sentence, in quotation marks.
 _WORD = re.compile(r"\A“([^“”]*)”")
 
@@ -164,22 +169,47 @@ def stored_facts(
     known.
     """
     shows_text = "markdown" in content.coverage or "html" in content.coverage
-    # Families and kinds of the attached files, by their names and types.
-    kinds: set[str] = set()
-    for one in content.attachments:
-        claims = (
-            claimed_by_ending(ending_of(one.name)),
-            claimed_by_type(one.content_type),
-        )
-        claimed = {
-            word for claim in claims if claim for word in (claim.family, claim.name)
-        }
-        kinds |= claimed or {"other", "unknown"}
     return {
         "amounts": dict(sums.largest) if shows_text and not sums.unread else None,
         "unread_sums": list(sums.unread),
-        "attachments": sorted(kinds) if "attachments" in content.coverage else None,
         "own_words": own_words_in(findings),
+    }
+
+
+def with_files(
+    facts: Mapping[str, Any], content: Content, revision: int | None
+) -> dict[str, Any]:
+    """Return stored facts with those about the attached files: what they may be by
+    name, declared type and bytes, which of them are not known, and the sums in them.
+
+    `revision` is the key of the content's version. If it is None, names and types are
+    all that there is.
+    """
+    seen_at = {}
+    if revision and content.attachments:
+        files = AttachedFile.objects.filter(revision=revision)
+        seen_at = dict(files.values_list("place", "seen"))
+    amounts = facts["amounts"]
+    unread_sums = list(facts["unread_sums"])
+    kinds: set[str] = set()
+    unknown = []
+    for place, claim in enumerate(content.attachments, start=1):
+        seen = seen_at.get(place) or {}
+        kinds |= claimed_kinds(claim.name, claim.content_type)
+        kinds.update(seen.get("kinds", ()))
+        hides = any(one.get("means") == "hides" for one in seen.get("flags", ()))
+        if revision and (hides or "kinds" not in seen):
+            unknown.append(named(claim.name)[:_MOST_NAME])
+        sums = Sums(**seen.get("sums", {}))
+        unread_sums += sums.unread
+        for code, value in sums.largest.items() if amounts is not None else ():
+            amounts[code] = max(value, amounts.get(code, "0"), key=Decimal)
+    return {
+        **facts,
+        "amounts": None if unread_sums else amounts,
+        "unread_sums": list(dict.fromkeys(unread_sums)),
+        "attachments": sorted(kinds) if "attachments" in content.coverage else None,
+        "unknown_files": unknown,
     }
 
 
@@ -206,22 +236,23 @@ def facts_of(
     key_owners: Collection[int] = (),
     lists: Collection[int] = (),
     calendars: Calendars | None = None,
-    is_our_gateway: bool | None = None,
+    takes_claims: bool = False,
 ) -> MessageFacts:
     """Return the facts about a message.
 
     `key_owners` are the owners of its API key, and `lists` the allowlists that name one
     of its recipients; callers give them only if a rule needs them. Only our own gateway
     says which API key sent a message.
+
+    A file that was not read may be anything. With `takes_claims` it is what its name
+    and type claim: for what the policy does by itself, which nobody can take back.
     """
     is_inbound = message.direction == "inbound"
     key: str | None = ""
     origins = {"received"}
     if not is_inbound:
-        if is_our_gateway is None:
-            is_our_gateway = message.connection.is_our_gateway
         key = None
-        if is_our_gateway and message.sent_by_key:
+        if message.connection.is_our_gateway and message.sent_by_key:
             key = f"{message.connection_id}:{message.sent_by_key}"
         # The sender wrote the trigger, so it may be false: "agent" stays possible.
         origins = {"agent"}
@@ -232,6 +263,12 @@ def facts_of(
     is_examined = message.written_to is not None
     stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
     can_tell_contacts = is_examined and not stored.get("knows_nobody")
+    findings = set(examined.rules)
+    attachments = _as_set(stored.get("attachments"))
+    unknown_files = tuple(map(str, stored.get("unknown_files") or ()))
+    if unknown_files and not takes_claims:
+        findings.add(RUNS_CODE)
+        attachments = None
     return MessageFacts(
         connection=message.connection_id,
         now=now,
@@ -245,11 +282,12 @@ def facts_of(
         if can_tell_contacts
         else None,
         risk_level=examined.risk_level if is_examined else None,
-        findings=frozenset(examined.rules) if is_examined else None,
+        findings=frozenset(findings) if is_examined else None,
         own_words=_as_set(stored.get("own_words")),
         amounts=amounts_in(stored.get("amounts")),
         unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
-        attachments=_as_set(stored.get("attachments")),
+        attachments=attachments,
+        unknown_files=unknown_files,
         origins=frozenset(origins),
         tries=message.try_number,
         calendars=calendars or {},
@@ -276,13 +314,11 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
 @dataclass
 class Lookups:
     """What the facts of many messages need besides their columns: the owners of API
-    keys by (connection, key), allowlists by entry, by connection whether it is our own
-    gateway, and calendars.
+    keys by (connection, key), allowlists by entry, and calendars.
     """
 
     owners: dict[tuple[int, str], set[int]] = field(default_factory=dict)
     lists: dict[str, set[int]] = field(default_factory=dict)
-    gateways: dict[int, bool] = field(default_factory=dict)
     calendars: Calendars = field(default_factory=dict)
 
     def facts(
@@ -302,16 +338,13 @@ class Lookups:
             ),
             lists=lists,
             calendars=self.calendars,
-            is_our_gateway=self.gateways.get(message.connection_id, False),
         )
 
 
 def lookups_for(rules: Iterable[PolicyRule], now: datetime) -> Lookups:
-    """Read what the facts for these rules need, in four queries at most."""
+    """Read what the facts for these rules need, in three queries at most."""
     conditions = [one.when for one in rules]
-    lookups = Lookups(
-        gateways=dict(Connection.objects.values_list("pk", "is_our_gateway"))
-    )
+    lookups = Lookups()
     if any(one.ask_time for one in conditions):
         lookups.calendars = all_calendars()
     if any(one.key_owners for one in conditions):

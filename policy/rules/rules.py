@@ -324,11 +324,7 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
 
 
 def unread_sums_in_words(passages: Sequence[str]) -> str:
-    """Return a sentence about sums that could not be read, with the text around them;
-    empty if there are none.
-    """
-    if not passages:
-        return ""
+    """Return a sentence about sums that could not be read, with the text around them."""
     if not any(passages):
         return "The sums could not be read: rules on sums apply."
     near = listed([f"“{one}”" for one in passages if one])

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.template.loader import render_to_string
 from PIL import ExifTags, Image, PngImagePlugin
 
+from approvals.decisions.by_rule import apply_policy
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Verdict
@@ -31,11 +32,12 @@ from mirror.tasks import fetch_file
 from parsing import client
 from rendering.texts import words_of
 from tests import office_files
-from tests.factories import change_row, make_message, rolled_back
+from tests.factories import change_row, make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
+from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from tests.markup import HTMX, compact
-from tests.office_files import INVOICE_PDF, RETURN_LABEL
+from tests.office_files import INVOICE_PDF, RETURN_LABEL, zip_of
 
 PIXEL = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
@@ -266,6 +268,105 @@ def test_oversized_files_are_not_stored_and_other_oddities_are_named(
     assert page.count("larger than this desk fetches") == 2
     assert "3 bytes instead of 99" in page
     assert decide(message, reviewer).decision.outcome == "approve"
+
+
+MZ = b"MZ\x90\x00"
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("program", ("invoice.txt", MZ)),
+        ("program", ("invoice.dat", MZ, "application/octet-stream")),
+        ("program", ("setup.exe:a.txt", b"x")),
+        ("program", ("setup.exe. .\t", b"x")),
+        ("program", ("report.pdf.vbs", b"x", "application/pdf")),
+        ("program", ("invoice_\u202efdp.scr", b"x")),
+        ("program", ("invoice.pdf", b"\n#!/bin/sh\nrm -rf x", "application/pdf")),
+        ("program", ("photos.zip", zip_of("holiday.jpg", "run.js"), "application/zip")),
+        ("program", ("a.docx", zip_of("[Content_Types].xml", "word/vbaProject.bin"))),
+        ("document", ("notes.txt", INVOICE_PDF, "text/plain")),
+        ("pdf", ("photos.zip", zip_of("invoice.pdf"))),
+        ("image", ("a.txt", PIXEL)),
+    ],
+)  # fmt: skip
+def test_rules_know_what_a_file_is_by_name_type_and_bytes(
+    enclose, reviewer, kind, file
+):
+    when = {"attachments": [kind]}
+    put_in_force({"when": when, "then": {"reject": "Not by mail."}})
+    if kind == "program":
+        when = {"findings": ["attachment_runs_code"]}
+        put_in_force({"when": when, "then": {"reject": "Not by mail."}})
+    message = enclose(("b.txt", b"calm"), file)
+    with pytest.raises(VerdictNotAllowed, match="Not by mail"):
+        decide(message, reviewer)
+    assert apply_policy() == 1
+    assert message.decisions.get().rule.startswith("policy")
+    if kind == "program":
+        assert message.review.risk_level == "high"
+
+
+def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
+    enclose, upstream, desk, reviewer
+):
+    for when in ({"attachments": ["program"]}, {"findings": ["attachment_runs_code"]}):
+        put_in_force({"when": when, "then": {"reject": "Not by mail."}})
+        with rolled_back():
+            files = [("a.txt", b"calm"), ("b.txt", b"calm")]
+            message = enclose(*files, fetched=False)
+            fetch_file(message.files.first().pk)
+            assert apply_policy() == 1
+            assert not message.decisions.exists()
+            with pytest.raises(VerdictNotAllowed, match="Not by mail"):
+                decide(message, reviewer)
+            page = desk.get(f"/queue/{message.public_id}/").text
+            assert "What is in “b.txt” is not known" in page
+            fetch_all(message)
+            # The same content, read once more.
+            show_row(message, attachments=[attachment(*one) for one in files])
+            assert apply_policy() == 1
+            assert decide(message, reviewer).decision.outcome == "approve"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        ("files.7z", b"7z\xbc\xaf\x27\x1c"),
+        ("files.zip", b"PK\x03\x04 cut off"),
+        ("files.zip", zip_of("more.zip")),
+        (
+            "a.doc",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+            + "EncryptedPackage".encode("utf-16-le"),
+        ),
+        ("mail.eml", b"From: a@x.example\n\nHello"),
+    ],
+)
+def test_file_that_may_hold_others_may_be_anything(enclose, desk, file):
+    put_in_force(
+        {"when": {"attachments": ["program"]}, "then": {"reject": "Not by mail."}}
+    )
+    message = enclose(file)
+    page = desk.get(f"/queue/{message.public_id}/").text
+    assert "A rule rejects this message: Not by mail." in page
+    assert f"What is in “{file[0]}” is not known" in page
+    assert apply_policy() == 1
+    assert not message.decisions.exists()
+
+
+def test_sums_in_the_words_of_a_calendar_and_in_names_within_an_archive_count(
+    enclose, reviewer
+):
+    put_in_force({"when": {"amount": "1000"}, "then": {"approvals": {"0": 2}}})
+    event = CALENDAR.replace("SUMMARY:", "DESCRIPTION:Pay 50\n 00 EUR\nSUMMARY:")
+    for file in (
+        ("a.ics", event.encode(), "text/calendar"),
+        ("a.zip", zip_of("5000 EUR.txt")),
+    ):
+        assert decide(enclose(file), reviewer).decision is None
+    message = enclose(("b.ics", CALENDAR.encode(), "text/calendar"))
+    assert decide(message, reviewer).decision is not None
 
 
 def check_frame(answer):

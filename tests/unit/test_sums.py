@@ -10,7 +10,7 @@ import pytest
 from common.fingerprint import Attachment, Content
 from docs.currencies import table
 from policy.rules.conditions import Conditions, MessageFacts, from_json
-from policy.rules.facts import amounts_in, stored_facts
+from policy.rules.facts import amounts_in, stored_facts, with_files
 from rendering.render import parse_content
 from risk.money import CURRENCIES
 from risk.sums import MOST_READ, Sums, read_sums, sums_of
@@ -143,7 +143,7 @@ def test_names_of_currencies_are_those_of_cldr():
 def facts(**fields):
     content = Content(**fields)
     sums = sums_of(content, parse_content(content))
-    stored = stored_facts(content, sums, [])
+    stored = with_files(stored_facts(content, sums, []), content, None)
     return amounts_in(stored["amounts"]), stored["unread_sums"]
 
 
@@ -154,7 +154,7 @@ def values(**fields):
 def test_ending_counts_although_a_dot_follows_that_windows_drops():
     program = Attachment("setup.exe.", "application/pdf", 1)
     content = Content(attachments=(program,), coverage=("attachments",))
-    stored = stored_facts(content, Sums(), [])
+    stored = with_files(stored_facts(content, Sums(), []), content, None)
     assert "program" in stored["attachments"]
 
 
