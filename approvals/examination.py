@@ -382,6 +382,7 @@ def columns_of(
         review = risk_facets(stored_findings)
         facts = stored_facts(content, examined.sums, stored_findings)
         facts = with_files(facts, content, message.revision_id)
+        facts["link_words"] = examined.link_words
         # Then nobody can tell a first contact: there is no finding.
         facts["knows_nobody"] = bool(outside) and not _known_contacts(
             message.connection_id, ()

@@ -164,6 +164,8 @@ class MessageFacts:
     # The names of attached files whose kinds are not known, to show to people.
     unknown_files: tuple[str, ...] = field(default=(), compare=False)
     origins: frozenset[str] | None = frozenset()
+    # How the links read that are written out (`risk.similarity`).
+    link_words: str = field(default="", compare=False)
     tries: int | None = 1
     # A condition that names a calendar which is not here holds.
     calendars: Calendars = field(default_factory=dict, compare=False)
