@@ -300,7 +300,7 @@ class DeskMessageQuerySet(MessageQuerySet):
             ExpressionWrapper((F("expires_at") - F("held_at")) / 10, DurationField()),
             output_field=DurationField(),
         )
-        soon = self.real().filter(
+        soon = self.filter(
             state=MessageState.HELD,
             expires_at__gt=Now(),
             expires_at__lte=Now() + TOLD_BEFORE,
@@ -312,7 +312,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         """Held, fetched and undecided messages to which this version of the policy was
         not applied yet (relies on review_policy).
         """
-        not_applied = self.real().filter(
+        not_applied = self.filter(
             review__is_held=True,
             review__policy_applied__lt=Subquery(version),
             hydrated_at__isnull=False,
@@ -340,10 +340,8 @@ class DeskMessageQuerySet(MessageQuerySet):
             state=DecisionState.REFUSED,
             changed_at__gt=Now() - EXPIRY_REST,
         )
-        expired = (
-            self.real()
-            .filter(state=MessageState.HELD, expires_at__lte=Now())
-            .exclude(hydrated_at=None)
+        expired = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(
+            hydrated_at=None
         )
         return expired.exclude(
             Exists(decisions.filter(has_ended | on_its_way | resting))
@@ -449,7 +447,7 @@ def _approved_by(actor: Actor) -> list[int]:
 
 # The columns that `for_rows` loads.
 _SHOWN = """
-    public_id upstream_id direction state sandbox is_local sender recipients subject
+    public_id upstream_id direction state sandbox sender recipients subject
     trigger reported held_at hydrated_at expires_at changed_at fetch_tries
     try_number upstream_decided_by review__risk review__risk_level review__rules
     review__late_since review__is_apart review__held_at addresses outside

@@ -20,7 +20,6 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import local_messages
 from approvals.models import Decision, Verdict
 from approvals.models.verdicts import Percentile
 from audit.models import Entry
@@ -197,11 +196,10 @@ class Review:
     """How the messages that people approved in a month were read."""
 
     # The median time for which they were shown, in words; how many are known, and how
-    # many of these were not read; name and value of the figures of optional features.
+    # many of these were not read.
     median: str
     known: int
     unread: int
-    figures: list[tuple[str, str]]
 
     @property
     def unread_share(self) -> str:
@@ -318,15 +316,10 @@ def review_of(actor: Actor, month: Month) -> Review | None:
     read = verdicts.approvals_read()
     if read["people"] < FEWEST and not shows_people():
         return None
-    visible = Message.objects.visible_to(actor)
     return Review(
         median="" if read["median"] is None else spoken(read["median"]),
         known=read["known"],
         unread=read["unread"],
-        figures=[
-            feature.figure(visible, since=month.since, until=month.until)
-            for feature in local_messages.FEATURES
-        ],
     )
 
 

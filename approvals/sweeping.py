@@ -91,7 +91,7 @@ def _deletion(rows: Callable[[], QuerySet[Any]]) -> Duty:
 
 
 # The duties by name, in the order in which they are done; the numbers are the most rows
-# that one sweep takes. Optional features add duties of their own.
+# that one sweep takes.
 DUTIES: dict[str, Duty] = {
     "abandoned": _command_for_each(execute.abandon, Decision.objects.abandoned, 200),
     "policy": _command_once(by_rule.apply_policy, by_rule.not_asked),

@@ -89,11 +89,7 @@ brake.opened | began to set messages apart, because a cap was passed
 brake.ended | found that no more messages come than the cap allows
 brake.put_back | put messages that were set apart back into the queue
 caps.changed | changed the caps of messages
-# practice messages; some of these are FOR_ADMINS_AND_AUDITORS
-practice.switched_on | switched practice messages on
-practice.switched_off | switched practice messages off
-practice.planted | planted a practice message, which nobody ever sends
-practice.decided | decided a practice message
+# figures of the report
 person_figures.set | set whether figures of single people are shown
 # the kill switch
 kill_switch.pulled | pulled the kill switch
@@ -285,16 +281,11 @@ SETTINGS = frozenset(
     person.renamed person.grants_changed person.deactivated person.reactivated
     person.factor_added person.factor_removed role.second_factor_set
     second_admin.set oversight_minimum.set oversight_minimum.brought person_figures.set
-    practice.switched_on practice.switched_off
     person.discord_linked person.discord_unlinked person.time_zone_set
     person.reads_text_first person.reads_laid_out
     person.keys_moved person.keys_off person.keys_on
     """.split()
 )
-
-# Only admins and auditors can read these entries. They would tell a reviewer which
-# messages are practice messages.
-FOR_ADMINS_AND_AUDITORS = frozenset({"practice.planted", "practice.decided"})
 
 # Actions that programs, webhooks and workers record in the ordinary course, and that
 # the audit page folds. Those that need somebody's attention, such as a bounce, are not

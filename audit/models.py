@@ -16,11 +16,11 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Lower, Now
 
-from audit.actions import ACTIONS, FOR_ADMINS_AND_AUDITORS, TECHNICAL
+from audit.actions import ACTIONS, TECHNICAL
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
 from audit.visibility import visible
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.fingerprint import canonical_json
 
 _Saved = TypeVar("_Saved", bound="Saved")
@@ -119,25 +119,13 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def readable_by(self, actor: Actor) -> Self:
         """Entries that the actor may read.
 
-        With a role for everything, those are all entries; reviewers do not read entries
-        that are FOR_ADMINS_AND_AUDITORS. With a role for connections or mailboxes, they
-        are the entries about messages that the actor sees: entries have no mailbox.
+        With a role for everything, those are all entries. With a role for connections
+        or mailboxes, they are the entries about messages that the actor sees: entries
+        have no mailbox.
         """
         if actor.sees_all():
-            return (
-                self
-                if reads_everything(actor)
-                else self.exclude(action__in=sorted(FOR_ADMINS_AND_AUDITORS))
-            )
+            return self
         return self.filter(message__in=visible("messages", actor).values("public_id"))
-
-
-def reads_everything(actor: Actor) -> bool:
-    """Whether the actor is an admin or auditor of everything, who can read all entries."""
-    return any(
-        scope.is_everywhere and scope.role is not Role.REVIEWER
-        for scope in actor.scopes
-    )
 
 
 class Entry(models.Model):

@@ -117,10 +117,7 @@ LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
 CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
 
 # --- what is installed ----------------------------------------------------------------
-# Optional features of the desk. Each is an app that adds itself and its URLs.
-FEATURES = ["practice"]
-_DESK_APPS = [
-    *"""
+_DESK_APPS = """
     allauth
     allauth.account
     allauth.mfa
@@ -135,9 +132,7 @@ _DESK_APPS = [
     mirror.apps.MirrorConfig
     people.apps.PeopleConfig
     audit.apps.AuditConfig
-    """.split(),
-    *FEATURES,
-]
+""".split()
 # Only the process that answers the API needs django-ninja; the worker stays smaller
 # without it.
 _GATEWAY_APPS = [

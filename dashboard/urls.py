@@ -1,6 +1,5 @@
 """All URLs of the desk, and its error handlers."""
 
-from django.conf import settings
 from django.urls import include, path
 
 from dashboard import first_run
@@ -29,7 +28,6 @@ urlpatterns = [
     path("", include("connections.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),
-    *(path("", include(f"{feature}.urls")) for feature in settings.FEATURES),
 ]
 
 handler400 = "dashboard.frame.errors.bad_request"

@@ -147,7 +147,7 @@ CROSS JOIN LATERAL (
     WITH found AS MATERIALIZED (
         SELECT state, direction, held_at, changed_at FROM mirror_message
         WHERE addresses @> ARRAY[wanted.address] AND connection_id = %(connection)s AND id <> ALL(%(besides)s)
-            AND NOT sandbox AND NOT is_local AND (%(sees_connection)s OR mailbox_id = ANY(%(mailboxes)s))
+            AND NOT sandbox AND (%(sees_connection)s OR mailbox_id = ANY(%(mailboxes)s))
     )
     SELECT count(*) FILTER (WHERE direction <> 'inbound' AND state = ANY(%(left)s)),
            count(*) FILTER (WHERE direction = 'inbound'),

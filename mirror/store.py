@@ -393,8 +393,8 @@ def store_revision(
     message.recipients = list(whole_content.to)
     message.sender = fitting("sender", whole_content.sender)
     _copy_row(message, row)
-    is_new = message.hydrated_at is None and not message.is_local
-    if is_new and (earlier := examiner.version_before(message)):
+    is_first = message.hydrated_at is None
+    if is_first and (earlier := examiner.version_before(message)):
         message.answers = earlier
         message.try_number = earlier.try_number + 1
     if current is None or new_content is not None:
@@ -428,7 +428,6 @@ def store_revision(
         current.findings = [asdict(may_have_left()), *current.findings]
         current.save(update_fields=["findings"])
     message.revision = current
-    is_first = message.hydrated_at is None
     message.hydrated_at = message.hydrated_at or now
     # By the database's clock, because it is compared with the times at which reads
     # began.
@@ -440,8 +439,7 @@ def store_revision(
         setattr(message, name, value)
     message.save()
     examiner.store_review(message, review, is_new_version=new_content is not None)
-    is_counted = message.is_held and not message.is_inbound and not message.is_local
-    if is_first and is_counted:
+    if is_first and message.is_held and not message.is_inbound:
         examiner.count(message, actor)
     if new_content is not None:
         expect_parts(message, new_content)

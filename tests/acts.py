@@ -60,8 +60,6 @@ PROVED = {
     "rotate-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "connection-address": "test_connection_moves.py",
     "check-ledger": "test_ledger_state.py",
-    "practice-on": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
-    "practice-off": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
 }
 # Names of addresses that change something at MultiMail: `test_ledger_complete.py` uses
 # them with a gateway that answers.

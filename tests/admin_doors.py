@@ -3,7 +3,7 @@ webhooks and alerts: what each does and who may use it (see `tests/doors.py`).
 """
 
 from alerts.channels.discord.channel import EXAMPLE
-from tests.doors_of import A, Button, ConfirmedButton, Door, R, U, nothing
+from tests.doors_of import A, Button, ConfirmedButton, Door, U, nothing
 
 ADMIN = (A,)
 NEW = "a gannet counts slow wagons"
@@ -282,24 +282,6 @@ ACCOUNT_DOORS = {
     "set-oversight-minimum": confirmed(
         "sets the minimum oversight mode",
         fields=lambda w: {"minimum": "gated_send"},
-    ),
-    "practice": Door(
-        "shows what practice messages are; to admins and auditors, whether they are on",
-        "own",
-        (A, U, R),
-    ),
-    "practice-on": Door(
-        "asks a second admin to switch practice messages on",
-        "desk",
-        ADMIN,
-        sure=True,
-        fields=lambda w: {"one_in": 50},
-    ),
-    "practice-off": Door(
-        "switches practice messages off",
-        "desk",
-        ADMIN,
-        fields=nothing,
     ),
     "set-person-figures": confirmed(
         "shows figures of single people, or of teams only",

@@ -61,8 +61,6 @@ _VALID = {
     "policy_allowlist": {"mailbox_id": None},
     "policy_killswitch": {"mailbox_id": None},
     "policy_standingapproval": {"delay": "1 hour"},
-    "practice_practicemessage": {"outcome": "caught"},
-    "practice_practicesetting": {"id": 1},
 }
 
 

@@ -105,10 +105,8 @@ PUBLIC = {
     "discord-interactions",
     "join",
 }
-# Addresses that accept only POST. Those of practice messages are no `Button`, so they
-# are added.
+# Addresses that accept only POST.
 POST_ONLY = {name for name, door in DOORS.items() if door.is_post_only}
-POST_ONLY |= {"practice-on", "practice-off"}
 
 
 # Documents of their own in a frame of a page.

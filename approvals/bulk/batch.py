@@ -184,8 +184,8 @@ class ItemResult:
     about it.
 
     `kind` is "decided", "counted" (the approval was saved, and the message needs more
-    approvals: the sentence says how many are given), "local" (the verdict ended a
-    message that only this desk had) or "failed" (the sentence says why).
+    approvals: the sentence says how many are given) or "failed" (the sentence says
+    why).
     """
 
     message: str
@@ -235,10 +235,7 @@ def decide_batch(
                 longer=READING * len(ticked),
             )
             decision = result.decision
-            if result.told:
-                kind = "local"
-                sentence = result.told
-            elif decision is None:
+            if decision is None:
                 kind = "counted"
                 sentence = f"{result.progress} approvals are given."
         except DeskError as error:
@@ -407,7 +404,7 @@ def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch 
 def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
     """Return the template context of the page of outcomes."""
     lines: dict[str, list[Line]] = {
-        kind: [] for kind in ("decided", "undone", "counted", "local", "failed")
+        kind: [] for kind in ("decided", "undone", "counted", "failed")
     }
     for line in _lines(batch, actor):
         lines[line.kind].append(line)

@@ -258,10 +258,8 @@ def not_met() -> DeskMessageQuerySet:
         sent_by_key=OuterRef("sent_by_key"),
         shape=OuterRef("shape"),
     )
-    alike = (
-        desk_messages()
-        .real()
-        .filter(review__is_held=True, review__shape__in=in_force.values("shape"))
+    alike = desk_messages().filter(
+        review__is_held=True, review__shape__in=in_force.values("shape")
     )
     alike = alike.filter(standing_use=None)
     fetched = alike.exclude(hydrated_at=None).filter(

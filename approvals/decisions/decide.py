@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils.text import capfirst
 
-from approvals import local_messages, tasks
+from approvals import tasks
 from approvals.authorship import note_words
 from approvals.decisions.forms import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
@@ -59,9 +59,6 @@ class VerdictResult:
     verdict: Verdict
     decision: Decision | None
     progress: Progress
-    # The notice for the person about a local message. Then the verdict is not stored,
-    # and there is no decision.
-    told: str = ""
 
 
 @atomic_with_retry
@@ -156,16 +153,6 @@ def give_verdict(
     seconds_shown = (
         max(0, int((now - opened_at).total_seconds())) if opened_at else None
     )
-    if locked.is_local:
-        told = local_messages.feature().answer(
-            locked,
-            actor=actor,
-            outcome=outcome,
-            reason=reason,
-            seconds_shown=seconds_shown,
-        )
-        verdict = Verdict(message=locked, person_id=int(actor.id), outcome=outcome)
-        return VerdictResult(verdict, None, reached, told)
     policy = policy_details(demand, reached)
     verdict = _add_verdict(
         locked,
@@ -336,9 +323,6 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
             raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The earlier verdicts have had their effect; those since it came back count.
         message.verdicts.filter(given_at__lte=decision.changed_at).void()
-    if message.is_local and not message.is_held:
-        what = local_messages.feature().word.lower()
-        raise AlreadyDecided(f"This was a {what}, and it is over. Nothing was sent.")
     if not message.is_held:
         raise AlreadyDecided(why_not_held(message))
     if decision is None or outcome != Outcome.APPROVE:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
-from approvals import local_messages
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.decisions.outcomes import NO_REASON_TAKEN
 from approvals.decisions.settle import (
@@ -81,10 +80,6 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     by_state = _STATES[message.state]
     if report := reported_in_words(message):
         by_state = replace(by_state, detail=f"{report}; being checked with MultiMail")
-    if message.is_local and not message.is_held:
-        return Status(
-            local_messages.feature().word, "blue", "It is over; nothing was sent"
-        )
     if decision is None:
         return _with_upstream(message, by_state)
     who = decision.giver

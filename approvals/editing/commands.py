@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import local_messages, tasks
+from approvals import tasks
 from approvals.authorship import note_words
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
@@ -257,8 +257,7 @@ def replace_message(
     and return its row.
 
     `reference` identifies the press of the button: if it is repeated, the row of the
-    first press is returned. `content` has the edited fields, `note` is for the agent. A
-    local message ends instead, and no row is stored.
+    first press is returned. `content` has the edited fields, `note` is for the agent.
 
     Raises VerdictNotAllowed if the person may not decide the message, AlreadyDecided if
     it is decided or being edited, ContentChanged if it is not the version that was
@@ -305,17 +304,6 @@ def replace_message(
     )
     if not changed_fields(first, row) and not is_text_changed(first, row.markdown):
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
-    if locked.is_local:
-        # Editing counts as an answer: the person has seen what is wrong with it, or at
-        # least does not send it as it is.
-        local_messages.feature().answer(
-            locked,
-            actor=actor,
-            outcome=Outcome.SEND_BACK,
-            reason=note,
-            seconds_shown=None,
-        )
-        return row
     row.save()
     _note_words(actor, row, locked)
     details = {

@@ -21,7 +21,7 @@ from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from approvals import collaboration, local_messages, tasks
+from approvals import collaboration, tasks
 from approvals.decisions.by_rule import latest_expiry
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
@@ -259,7 +259,7 @@ def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> N
 @transaction.atomic
 def watch(message_id: int) -> None:
     """Do what the review plan says is due for one message, and store its deadlines and
-    when to check it again. For a local message no step is done and nobody is reminded.
+    when to check it again.
     """
     to_lock = (
         to_watch()
@@ -304,18 +304,13 @@ def watch(message_id: int) -> None:
             )
     targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
     late_since = min((at for at in targets if at and at <= now), default=None)
-    steps: list[DueStep] = []
-    if not message.is_local:
-        steps = [
-            due
-            for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
-            if due.key not in done
-            and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
-        ]
-        _do_last([due for due in steps if due.at <= now], message, now)
-    elif late_since:
-        local_messages.feature().end_late(message)
-        late_since = None
+    steps = [
+        due
+        for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
+        if due.key not in done
+        and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
+    ]
+    _do_last([due for due in steps if due.at <= now], message, now)
     times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
     # If it is late only for its first look, it stops being late once somebody looks. If
     # nobody could be assigned, somebody may come on duty.

@@ -499,8 +499,6 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             else:
                 replace_message(**command_arguments, reference=typed["reference"])
                 notice = "The edited version is being sent for review."
-            if message.is_local:
-                notice = ""
             return back_to_message(request, public_id, notice=notice)
         except DeskError as refusal:
             error = refusal.sentence

@@ -105,7 +105,7 @@ def _decide(
     """
     actor = request.actor
     try:
-        result = give_verdict(
+        give_verdict(
             message=message.public_id,
             actor=actor,
             is_reauthenticated=is_recently_authenticated(request),
@@ -124,9 +124,6 @@ def _decide(
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
         )
-    if result.told:
-        # A local message stays on screen with its answer.
-        return back_to_message(request, message.public_id)
     # Show the next message of the list, or the empty pane if the list has none.
     filters = filters_of(request)
     following = next_in(actor, filters, message)

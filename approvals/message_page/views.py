@@ -18,7 +18,6 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import local_messages
 from approvals.collaboration import touch_claim
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON
@@ -353,8 +352,6 @@ def message_context(
         "unread": unread,
         "links_are_unread": any(part.anchor == "links" for part in unread),
     }
-    if message.is_local and not message.is_held:
-        context["local_note"] = local_messages.feature().note(message, actor)
     if content is not None and rendered is not None:
         context["inbox"] = inbox_of(content, rendered)
         if message.is_inbound:

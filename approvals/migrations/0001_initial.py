@@ -9,26 +9,6 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-# Nothing that a worker would carry out can be stored for a local message, and no
-# decision on one is ever called.
-NOTHING_ON_LOCAL = """
-CREATE FUNCTION approvals_refuse_local() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF EXISTS (SELECT FROM mirror_message WHERE id = NEW.message_id AND is_local) THEN
-        RAISE EXCEPTION 'message % exists at this desk alone: nothing of it is carried out', NEW.message_id
-            USING ERRCODE = 'integrity_constraint_violation';
-    END IF;
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER approvals_decision_local BEFORE INSERT OR UPDATE OF message_id ON approvals_decision
-    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_local();
-CREATE TRIGGER approvals_decision_local_call BEFORE UPDATE OF state ON approvals_decision
-    FOR EACH ROW WHEN (NEW.state = 'calling') EXECUTE FUNCTION approvals_refuse_local();
-CREATE TRIGGER approvals_replacement_local BEFORE INSERT OR UPDATE OF message_id ON approvals_replacement
-    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_local();
-"""
-
 # Each message has a review from the start, in which `is_held` and `held_at` are as in
 # the message: PostgreSQL finds the first of the queue by an index of one table.
 REVIEWS = """
@@ -538,6 +518,5 @@ class Migration(migrations.Migration):
             model_name='verdict',
             constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['approve', 'reject', 'send_back'])), name='verdict_outcome_known'),
         ),
-        migrations.RunSQL(NOTHING_ON_LOCAL, migrations.RunSQL.noop),
         migrations.RunSQL(REVIEWS, migrations.RunSQL.noop),
     ]

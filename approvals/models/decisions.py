@@ -211,12 +211,8 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
 
     def due(self) -> Self:
-        """Decisions to carry out now, which nothing stops. Decisions on local messages
-        are never due, because MultiMail does not have those.
-        """
-        ready = self.filter(
-            state=DecisionState.RECORDED, due_at__lte=Now(), message__is_local=False
-        )
+        """Decisions to carry out now, which nothing stops."""
+        ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
         return ready._on_well_connections().filter(~Exists(_stops()))
 
     def _on_well_connections(self) -> Self:
@@ -243,7 +239,7 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         connections = Connection.objects.filter(
             pk=message.connection_id, api_url=message.connection.api_url, paused_at=None
         )
-        unexpired = Message.objects.real().filter(pk=message.pk)
+        unexpired = Message.objects.filter(pk=message.pk)
         if attempt.is_approval:
             unexpired = unexpired.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         switches = KillSwitch.objects.stopping(

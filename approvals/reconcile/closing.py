@@ -58,7 +58,7 @@ def close(
     reported; else as gone. Return a text for the log.
     """
     locked = store.lock_current(message)
-    if locked is None or not locked.is_held or locked.is_local:
+    if locked is None or not locked.is_held:
         return "closed meanwhile"
     read = (
         unconfirmed.TOLD
@@ -104,7 +104,7 @@ def catch_up(
     that were applied as a text for the log, or "nothing new".
     """
     locked = store.lock_current(message)
-    if locked is None or locked.is_local:
+    if locked is None:
         return "gone"
     applied = _apply(locked, upstream, now)
     if locked.reported:
@@ -216,12 +216,7 @@ def reopen(
     Nothing is done if the message or its decision changed after the read began.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
-    if (
-        locked is None
-        or locked.state in AS_LISTED
-        or locked.is_local
-        or locked.connection.removed_at
-    ):
+    if locked is None or locked.state in AS_LISTED or locked.connection.removed_at:
         return
     ours = Decision.objects.filter(message=locked, state=DecisionState.APPLIED)
     if (

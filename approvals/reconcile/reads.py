@@ -103,8 +103,6 @@ def ask_about(message_id: int, now: datetime) -> str:
     )
     if message is None or message.connection.removed_at:
         return "gone"
-    if message.is_local:
-        return "local"
     # Of several callers at once only one succeeds with this update. The next question
     # is due by the same clock, the database's.
     unasked = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
@@ -241,7 +239,7 @@ class _Reading:
             )
             self.connection.is_our_gateway = self.pending.is_our_gateway
         # The fields of each held message to compare rows with, by its id at MultiMail.
-        fields = self.messages.real().filter(state=MessageState.HELD).values_list(
+        fields = self.messages.filter(state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
             "missing_since", "gate_expires_at", "reported", "revision__coverage", "review__rules", "read_after",
             named=True,

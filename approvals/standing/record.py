@@ -335,7 +335,7 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
         message=OuterRef("pk"), rule="", state=DecisionState.APPLIED
     ).order_by("-pk")
     since = Now() - timedelta(days=DAYS)
-    recent = Message.objects.real().filter(
+    recent = Message.objects.filter(
         changed_at__gte=since, held_at__gte=since, revision__isnull=False
     )
     alike = recent.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)

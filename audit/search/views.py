@@ -11,7 +11,7 @@ from django.http import HttpResponse, JsonResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.models import SavedSearch, reads_everything
+from audit.models import SavedSearch
 from audit.search import saved
 from audit.search.filters import GROUPS, NARROWING, SURFACES, Filters, kind_label
 from audit.search.results import (
@@ -79,7 +79,6 @@ def ledger(request: DeskRequest) -> HttpResponse:
             "decision": decision,
             "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
             "words_query": words.query(),
-            "reads_everything": reads_everything(request.actor),
             "is_first_page": page.newer is None,
             "older_query": filters.query(before=page.older) if page.older else "",
             "newer_query": filters.query(after=page.newer) if page.newer else "",

@@ -411,8 +411,7 @@ def remove_connection(
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)
     for message in held:
-        if not message.is_local:
-            leave_queue(message, actor, now)
+        leave_queue(message, actor, now)
     # It is also paused below, because some queries exclude paused connections, and
     # others removed ones.
     for slot in SLOTS.values():

@@ -228,9 +228,9 @@ def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
     context = {
         "one": connection,
         "hindrance": commands.removal_error(connection),
-        "waiting": Message.objects.real()
-        .filter(connection=connection, state=MessageState.HELD)
-        .count(),
+        "waiting": Message.objects.filter(
+            connection=connection, state=MessageState.HELD
+        ).count(),
         "error": error,
         "typed": request.POST.get("name", ""),
     }

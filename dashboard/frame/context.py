@@ -2,7 +2,6 @@
 complete the queue is, and what is stuck or stopped.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -25,10 +24,6 @@ from mirror.sync.health import freshness_for
 from people.models import PendingChange
 from policy.models import KillSwitch
 
-# Optional features add functions here. Each returns safe HTML to show above every page;
-# mostly the HTML is empty.
-STRIPS: list[Callable[[DeskRequest], str]] = []
-
 
 def desk(request: DeskRequest) -> dict[str, Any]:
     """Return the values that the layout shows. Most are lazy, so that only pages that
@@ -46,7 +41,6 @@ def desk(request: DeskRequest) -> dict[str, Any]:
             lambda: _count(desk_messages().waiting_for(actor))
         ),
         "desk_asked": SimpleLazyObject(lambda: count_asked_of(actor)),
-        "desk_strips": SimpleLazyObject(lambda: [one(request) for one in STRIPS]),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: recent_attention_count(actor)),
         "desk_changes": SimpleLazyObject(

@@ -12,21 +12,6 @@ import mirror.models.connections
 from django.db import migrations, models
 
 
-# Whoever changes what the queue is sorted by changes its place, and somebody who pages
-# through it must be told. A local message stays one, and one of MultiMail never
-# becomes one.
-LOCAL_STAYS = """
-CREATE FUNCTION mirror_keep_local() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'whether message % exists at this desk alone never changes', OLD.id
-        USING ERRCODE = 'integrity_constraint_violation';
-END
-$$;
-CREATE TRIGGER mirror_message_local BEFORE UPDATE OF is_local ON mirror_message
-    FOR EACH ROW WHEN (OLD.is_local <> NEW.is_local) EXECUTE FUNCTION mirror_keep_local();
-"""
-
-
 class Migration(migrations.Migration):
 
     initial = True
@@ -118,7 +103,6 @@ class Migration(migrations.Migration):
                 ('upstream_status', models.CharField(max_length=64)),
                 ('state', models.CharField(choices=[('held', 'Held'), ('scheduled', 'Scheduled'), ('received', 'Received'), ('approved', 'Approved'), ('released', 'Released'), ('scheduled_approved', 'Approved, scheduled'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('bounced', 'Bounced'), ('complained', 'Complained of'), ('rejected', 'Rejected'), ('cancelled', 'Cancelled'), ('failed', 'Failed'), ('gone', 'Decided elsewhere')], max_length=20)),
                 ('sandbox', models.BooleanField(default=False)),
-                ('is_local', models.BooleanField(db_default=False, default=False, editable=False)),
                 ('sender', models.CharField(max_length=1000)),
                 ('recipients', models.JSONField(default=list)),
                 ('subject', models.TextField()),
@@ -392,10 +376,6 @@ class Migration(migrations.Migration):
             model_name='message',
             constraint=models.CheckConstraint(condition=models.Q(('state__in', ['held', 'scheduled', 'received', 'approved', 'released', 'scheduled_approved', 'sent', 'delivered', 'bounced', 'complained', 'rejected', 'cancelled', 'failed', 'gone'])), name='message_state_known'),
         ),
-        migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('is_local', False), ('state__in', ('held', 'cancelled')), _connector='OR'), name='message_local_stays'),
-        ),
         migrations.AddIndex(
             model_name='attachedfile',
             index=models.Index(condition=models.Q(('state__in', ('waiting', 'failing', 'not_visible', 'gone'))), fields=['not_before'], name='file_to_fetch'),
@@ -440,5 +420,4 @@ class Migration(migrations.Migration):
             model_name='webhookevent',
             constraint=models.UniqueConstraint(condition=models.Q(('event_id', ''), _negated=True), fields=('connection', 'event_id'), name='event_id_once'),
         ),
-        migrations.RunSQL(LOCAL_STAYS, migrations.RunSQL.noop),
     ]

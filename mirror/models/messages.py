@@ -90,10 +90,6 @@ _LEFT = ("approved", "sent", "delivered")
 class MessageQuerySet(models.QuerySet["Message"]):
     """Queries of messages."""
 
-    def real(self) -> Self:
-        """Messages that MultiMail has, without those that only this desk has."""
-        return self.filter(is_local=False)
-
     def really_sent_since(self, since: datetime) -> Self:
         """Messages to send, of those of `held_since` (uses the index
         message_changed).
@@ -106,7 +102,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """
         # A message that was held since then also changed since then. `changed_at` is in
         # the condition only because it has an index over all messages.
-        return self.real().filter(
+        return self.filter(
             changed_at__gte=since,
             held_at__gte=since,
             sandbox=False,
@@ -123,7 +119,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Messages for which hits of allowlists are still to be counted, oldest first
         (uses the index message_to_count).
         """
-        messages = self.real().filter(
+        messages = self.filter(
             hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False
         )
         return messages.order_by("pk")
@@ -155,7 +151,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def not_hydrated(self) -> Self:
         """Held messages whose content has not been fetched yet."""
-        return self.real().filter(state=MessageState.HELD, hydrated_at=None)
+        return self.filter(state=MessageState.HELD, hydrated_at=None)
 
     def to_hydrate(self) -> Self:
         """Held messages whose content can be fetched now: their connection can be
@@ -200,7 +196,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         can_be_asked = Q(connection__is_our_gateway=True) | Q(
             direction="outbound"
         ) & ~Q(connection__read_key="")
-        messages = self.real().filter(
+        messages = self.filter(
             sent_or_unnamed | on_its_way, first | again, can_be_asked
         )
         messages = messages.filter(changed_at__lt=Now() - timedelta(minutes=1))
@@ -243,7 +239,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         the index message_expiry_to_tell).
         """
         not_told = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
-        messages = self.real().filter(
+        messages = self.filter(
             not_told, state=MessageState.HELD, expires_at__isnull=False
         )
         return messages.filter(is_well("connection__"), connection__is_our_gateway=True)
@@ -252,9 +248,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Messages that are still held a while after their expiry, at which they should
         have been rejected.
         """
-        return self.real().filter(
-            state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER
-        )
+        return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
 
     def without_word(self) -> Self:
         """Messages that were approved some time ago, and of which MultiMail has
@@ -326,9 +320,6 @@ class Message(models.Model):
     upstream_status = models.CharField(max_length=64)
     state = models.CharField(max_length=20, choices=MessageState)
     sandbox = models.BooleanField(default=False)
-    # Whether only this desk has the message (`approvals.local_messages`). MultiMail is
-    # never asked about it, and a trigger in the database prevents decisions on it.
-    is_local = models.BooleanField(default=False, db_default=False, editable=False)
     sender = models.CharField(max_length=1000)
     recipients = models.JSONField(default=list)
     subject = models.TextField()
@@ -410,11 +401,6 @@ class Message(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(state__in=MessageState.values), name="message_state_known"
-            ),
-            # A local message is held or over. It is never approved or sent.
-            models.CheckConstraint(
-                condition=Q(is_local=False) | Q(state__in=("held", "cancelled")),
-                name="message_local_stays",
             ),
         ]
         indexes = [

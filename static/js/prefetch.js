@@ -201,8 +201,6 @@
   }
 
   function goOn(next, text, press) {
-    // A message that only this desk had comes back with what it was; what was pressed after it is not sent.
-    if (next.dataset.message === press.id && next.querySelector("#local-note")) return comeBackAs(next, text, press);
     const { from, id, shown, box } = press;
     const isUndone = box && "undo" in box.dataset;
     // Where others have to agree, there is no decision yet.
@@ -224,18 +222,6 @@
     const undo = document.querySelector("#just [data-key=z]");
     if (undo) undo.click();
     else emit("desk:note", { id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
-  }
-
-  function comeBackAs(next, text, press) {
-    guarded = performance.now() + GUARD;
-    returns += 1;
-    comeBack(press);
-    forget();
-    window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
-    go(pane().dataset.page, true);
-    const note = document.getElementById("local-note");
-    emit("desk:status", { id: press.id, word: note.dataset.word, tone: "blue" });
-    note.focus();
   }
 
   /* What is being read stays, whatever the desk would have shown. */

@@ -61,7 +61,6 @@ ADMIN_PAGES = {
     "webhooks": "/webhooks/",
     "domains": "/domains/",
     "standing": "/policy/standing/",
-    "practice": "/policy/practice/",
     "review-report": "/audit/reports/review/",
     "own-word-add": "/rules/words/add/",
     "usual-texts": "/mailboxes/{mailbox}/texts/reject/",

@@ -29,7 +29,6 @@ from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
 from people.invitations.links import make_password_link
 from people.second_admin.setting import set_person_figures
-from practice.models import PracticeSetting
 from tests.browser.looking import bones, everywhere_unfolded, too_wide, violations
 from tests.doors import DOORS
 from tests.factories import (
@@ -41,7 +40,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide
 from tests.integration.gateway_served import make_account, served_gateway
-from tests.integration.practising import make_approved, make_planted
 from tests.integration.test_bulk import HIGH
 from tests.integration.test_bulk import approve as decide_sheet
 from tests.integration.test_invitations import TYPED, link_of, token_in
@@ -225,7 +223,7 @@ def test_axe_finds_nothing_on_what_any_address_answers(
         without, posted = of_every_address(client, pages.take)
     for gather in (
         of_messages,
-        of_practice,
+        of_the_report,
         of_rows,
         of_signing_in,
         of_joining,
@@ -338,19 +336,10 @@ def of_messages(client, take, **_):
     take("which one", client.get(f"/approvals/{second.upstream_id}/"))
 
 
-def of_practice(client, take, **_):
-    """Practice messages: reviewers are told, and one has ended; and the report with
-    people.
-    """
+def of_the_report(client, take, **_):
+    """The report of decisions with people."""
     person = all_round(client)
-    connection = make_connection()
-    make_approved(connection, person)
-    planted = make_planted(connection)
-    other = make_person("otto@yourteam.example", "Otto Vale", "admin")
-    PracticeSetting.objects.create(pk=1, one_in=50, asked_by=person, accepted_by=other)
-    take("queue, told of practice", client.get("/queue/"))
-    decide(planted.message, person)
-    take("message, practice", client.get(f"/queue/{planted.message.public_id}/"))
+    decide(make_message(make_connection()), person)
     set_person_figures(
         actor=person.actor(surface="web"), on=True, because="Works agreement of 3 May"
     )

@@ -24,7 +24,7 @@ FOLDERS = "|".join(
 IN_CODE = re.compile(rf"`((?:{FOLDERS})[./][\w./-]+)`")
 # A folder that the page asks to make, a file of logs, and actions of the ledger.
 NOT_CODE = re.compile(
-    r"alerts/channels/relay/|gateway\.log|var/|(policy|practice)\.\w+ed|policy\.draft_begun"
+    r"alerts/channels/relay/|gateway\.log|var/|policy\.\w+ed|policy\.draft_begun"
 )
 OUTSIDE = re.compile(
     r"[Cc]ontract section|fault-matrix|design\.md|review-desk\.md|vocabulary\.md|house-style"

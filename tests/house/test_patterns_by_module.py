@@ -16,7 +16,7 @@ REASONS = {
         approvals.reports common.fingerprint connections.hosted.probe
         connections.mailboxes.forms dashboard.templatetags.desk gateway.attachments
         gateway.messages.content gateway.messages.strict_reader policy.allowlists.views
-        policy.plans.views practice.planting alerts.channels.discord.commands
+        policy.plans.views alerts.channels.discord.commands
     """,
     "it is typed into a field, or cut before: at most 20,000 characters": """
         alerts.channels.discord.channel alerts.channels.discord.embeds
@@ -29,7 +29,7 @@ REASONS = {
         gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive
         gateway.messages.submission gateway.smtp
         people.sign_in.passwords policy.calendars policy.rules.conditions
-        policy.rules.facts practice.faults risk.own_words upstream.refused_fields
+        policy.rules.facts risk.own_words upstream.refused_fields
     """,
     "it is the product's own": """
         audit.trail.sentences common.credentials common.env dashboard.frame.bundles

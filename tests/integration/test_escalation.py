@@ -39,7 +39,6 @@ from tests.factories import (
     make_message,
 )
 from tests.integration.deciding import at_once, decide, expires
-from tests.integration.practising import make_approved, make_planted
 from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 
@@ -409,24 +408,3 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
     assert ReviewPlan.objects.get().targets[""] == [None, 240]
     for words in ("Decision in 4 h", 'value="2 h"', 'name="version" value="1"'):
         assert words in stale.text
-
-
-@pytest.mark.slow
-def test_practice_message_is_assigned_and_ends_where_a_real_one_would_be_late(
-    message, reviewer
-):
-    make_approved(message.connection, reviewer)
-    planted = make_planted(message.connection)
-    practice = planted.message
-    steps = ({"minutes": -30}, {"whom": "destinations"})
-    make_plan(*steps, assigns_in_turn=True)
-    on_duty(reviewer)
-    run()
-    assert Claim.objects.get(message=practice).person == reviewer
-    held_for(practice, timedelta(minutes=121))
-    tasks.sweep()
-    planted.refresh_from_db()
-    assert planted.outcome == "unanswered"
-    assert acts(practice) == []
-    assert reminded(practice) == set()
-    assert not Claim.objects.filter(message=practice).exists()

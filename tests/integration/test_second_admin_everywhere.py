@@ -53,7 +53,7 @@ UNTOLD = {"django_session", "cache", "usersessions_usersession"}
 
 
 # Where commands of admins stand.
-APPS = ("people", "policy", "approvals", "connections", "alerts", "practice")
+APPS = ("people", "policy", "approvals", "connections", "alerts")
 
 
 def of_admins():

@@ -200,9 +200,6 @@ def _decide(press: _Press) -> Reply:
     result = give_verdict(
         message=press.message.public_id, actor=press.actor, **form.cleaned_data
     )
-    if result.told:
-        link = f"[Look at it on the desk](<{press.link}>)"
-        return Reply("told", f"{press.shown(result.told)} {link}.")
     if result.decision is None:
         return Reply(
             "approved",

@@ -9,7 +9,6 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from alerts.deliveries.erasing import erase_bodies
-from approvals import local_messages
 from audit.models import Entry
 from audit.retention import list_details_of, removable, remove_listed
 from audit.sealing.sealer import seal_all
@@ -53,10 +52,10 @@ class Command(BaseCommand):
             raise CommandError("Give a reason, for whoever finds the details missing.")
         seal_all()
         try:
-            messages, copies, deliveries = _erase(message, because.strip())
+            copies, deliveries = _erase(message, because.strip())
         except ActNotAllowed as error:
             raise CommandError(error.sentence) from None
-        details = removable().filter(entry__message__in=messages)
+        details = removable().filter(entry__message=message)
         before = details.count()
         seal_all()
         remove_listed()
@@ -79,7 +78,7 @@ class Command(BaseCommand):
 
 
 @transaction.atomic
-def _erase(public_id: UUID, because: str) -> tuple[list[UUID], Copies | None, int]:
+def _erase(public_id: UUID, because: str) -> tuple[Copies | None, int]:
     message = (
         Message.objects.select_for_update(of=("self",))
         .filter(public_id=public_id)
@@ -91,12 +90,6 @@ def _erase(public_id: UUID, because: str) -> tuple[list[UUID], Copies | None, in
         )
     copies = remove_copies(message) if message else None
     deliveries = erase_bodies(message) if message else 0
-    messages = [public_id]
-    for feature in local_messages.FEATURES:
-        for copy in feature.end_copies(message) if message else ():
-            messages.append(copy.public_id)
-            erase_bodies(copy)
     connection = message.connection_id if message else None
-    for one in messages:
-        list_details_of(one, because=because, actor=ACTOR, connection=connection)
-    return messages, copies, deliveries
+    list_details_of(public_id, because=because, actor=ACTOR, connection=connection)
+    return copies, deliveries
