@@ -45,10 +45,9 @@ UNITS = {"1": "minutes", "60": "hours", "1440": "days"}
 RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
 # A list with more options than this scrolls.
 LONG = 12
-# The fields of a rule with their labels, by the kind of field: calendars that limit
-# when it applies, effects that are on or off, conditions with a list of choices, help
-# texts of these, and effects with a list of choices.
-_HOURS = {"during": "During the hours of", "outside": "Outside the hours of"}
+# The fields of a rule with their labels, by the kind of field: effects that are on or
+# off, conditions with a list of choices, help texts of these, and effects with a list
+# of choices.
 _FLAGS = {
     "bar_editor": "Not whoever edited it last",
     "reauthenticate": "Whoever approves signs in again first",
@@ -80,7 +79,7 @@ _OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
 # The conditions that a rule stores as the form cleans them.
 _AS_TYPED = """
     only_these recipients recipients_except recipients_from first_contact
-    risk amount during outside tries_from
+    risk amount tries_from
 """.split()
 # The sections of the editor: what the rule is called ("about"), when it applies
 # ("when"), what it asks for ("then"). Each has its name, title, part, fields and note.
@@ -91,7 +90,6 @@ about | The rule | about | name owner note |
 sender | Where it comes from | when | mailboxes keys only_these key_owners origins tries_from |
 recipients | Who gets it | when | recipients recipients_except lists first_contact recipients_from |
 content | What is in it | when | risk findings own_words amount currency attachments |
-hours | When it is asked | when | during outside |
 approvals | Approvals | then |  | One person counts for one group only.
 who_not | Who may not approve | then | barred_groups bar_editor |
 how | How it is approved | then | reauthenticate never_in_bulk high_risk_page |
@@ -140,7 +138,7 @@ def offered_to(
         "attachments": attachments,
         "groups": choices_by_pk(groups),
         "barred_groups": choices_by_pk(groups),
-        **{name: choices_by_pk(calendars) for name in (*_HOURS, "office_hours")},
+        "office_hours": choices_by_pk(calendars),
     }
     if rule is None:
         return offered
@@ -150,15 +148,12 @@ def offered_to(
         "key_owners": names.people,
         "lists": names.lists,
         "barred_groups": names.groups,
-        **dict.fromkeys((*_HOURS, "office_hours"), names.calendars),
+        "office_hours": names.calendars,
     }
     values_in_rule: dict[str, Iterable[Any]] = {
         name: getattr(rule.when, name) for name in _LISTS
     }
     values_in_rule |= {name: getattr(rule.then, name) for name in _EFFECTS}
-    values_in_rule |= {
-        name: filter(None, [getattr(rule.when, name)]) for name in _HOURS
-    }
     for name, values in values_in_rule.items():
         for value in values:
             label = known_labels.get(name, {}).get(value) or str(value)
@@ -185,16 +180,15 @@ class Section:
 
     @property
     def is_open(self) -> bool:
-        """Whether its fields are shown at once. Drop-down lists are ignored, except for
-        calendars, because they always have a value.
+        """Whether its fields are shown at once. Drop-down lists are ignored, because
+        they always have a value.
         """
         if self.name in ("about", "approvals"):
             return True
-        for field in self.fields:
-            counts = field.widget_type != "select" or field.name in _HOURS
-            if field.errors or (counts and field.value()):
-                return True
-        return False
+        return any(
+            one.errors or (one.widget_type != "select" and one.value())
+            for one in self.fields
+        )
 
 
 class PatternsField(MultilineField):
@@ -331,11 +325,14 @@ class RuleForm(SentenceForm):
                 error_messages=CHOOSE,
             )
             tick_first(self[name])
-        self._add_choice(
-            "owner",
-            "Owner",
-            "Who answers for the rule.",
-            {"": "Nobody", **offered["owner"]},
+        self.fields["owner"] = forms.TypedChoiceField(
+            label="Owner",
+            help_text="Who answers for the rule.",
+            required=False,
+            choices=[("", "Nobody"), *offered["owner"].items()],
+            coerce=int,
+            empty_value=None,
+            error_messages=CHOOSE,
         )
         for name, label in _FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
@@ -353,22 +350,6 @@ class RuleForm(SentenceForm):
         again = "2: changes were requested once before."
         self.fields["tries_from"] = _number(MOST_TRIES, "Try number, at least", again)
         self.fields["expire_number"] = _number(MOST_MINUTES, "Expires after")
-        for name, label in _HOURS.items():
-            calendars = {"": "Any time", **offered[name]}
-            self._add_choice(name, label, "A calendar of Review plans.", calendars)
-
-    def _add_choice(
-        self, name: str, label: str, help_text: str, offered: Mapping[str, str]
-    ) -> None:
-        self.fields[name] = forms.TypedChoiceField(
-            label=label,
-            help_text=help_text,
-            required=False,
-            choices=list(offered.items()),
-            coerce=int,
-            empty_value=None,
-            error_messages=CHOOSE,
-        )
 
     def sections(self) -> list[Section]:
         """Return the sections of the editor with their fields, in order."""

@@ -59,26 +59,15 @@ def seen_calendar(calendar: WorkCalendar) -> str:
 
 
 def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
-    """Whether the new hours of a calendar loosen no active rule.
-
-    Longer hours loosen a rule that applies outside them, or that allows approvals only
-    within them. Shorter hours loosen a rule that applies during them.
+    """Whether the new hours of a calendar loosen no active rule: longer hours loosen
+    one that allows approvals only within them.
     """
-    was = calendar_of(stored)
-    becomes = calendar_of(row)
-    gets_longer = not is_within(becomes, was)
-    gets_shorter = not is_within(was, becomes)
     current = policies()
     if current.unreadable:
         return False
-    for one in current.active_rules:
-        if not one.is_on:
-            continue
-        if gets_shorter and one.when.during == stored.pk:
-            return False
-        if gets_longer and stored.pk in (one.when.outside, *one.then.office_hours):
-            return False
-    return True
+    return is_within(calendar_of(row), calendar_of(stored)) or not any(
+        one.is_on and stored.pk in one.then.office_hours for one in current.active_rules
+    )
 
 
 @atomic_with_retry
@@ -169,7 +158,7 @@ def rules_naming(calendar: WorkCalendar) -> list[str]:
     current = policies()
     rules = (*current.active_rules, *current.draft_rules)
     return list(
-        dict.fromkeys(one.name for one in rules if calendar.pk in one.calendars)
+        dict.fromkeys(one.name for one in rules if calendar.pk in one.then.office_hours)
     )
 
 

@@ -291,7 +291,7 @@ def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
         for one in rules
         for group in (*one.then.approvals, *one.then.barred_groups)
     }
-    calendars = {calendar for one in rules for calendar in one.calendars}
+    calendars = {calendar for one in rules for calendar in one.then.office_hours}
     lists = {named for one in rules for named in one.when.lists}
     members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
     hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")

@@ -36,7 +36,7 @@ from common.mail_addresses import (
     read_pattern,
 )
 from common.tables import table_pairs
-from policy.calendars import Calendar, is_open
+from policy.calendars import Calendar
 
 
 def _from_text(value: object) -> object:
@@ -194,8 +194,7 @@ class Conditions:
     saved: mailboxes as "connection/key", API keys as "connection:key".
     `recipients` are entries as in allowlists: one of them must name a recipient.
     `recipients_except` holds if a recipient is named by none of its entries. `amount`
-    is the least sum that the message must name, 0 for any sum. `during` and `outside`
-    are keys of calendars.
+    is the least sum that the message must name, 0 for any sum.
     """
 
     mailboxes: Keys = frozenset()
@@ -215,8 +214,6 @@ class Conditions:
     attachments: Words = frozenset()
     recipients_from: int | None = None
     origins: Words = frozenset()
-    during: int | None = None
-    outside: int | None = None
     tries_from: int | None = None
 
     def apply_to(self, facts: MessageFacts) -> bool:
@@ -230,11 +227,6 @@ class Conditions:
     def is_empty(self) -> bool:
         """Whether they apply to every message."""
         return not self._asked
-
-    @property
-    def ask_time(self) -> bool:
-        """Whether they depend on the time at which they are checked."""
-        return self.during is not None or self.outside is not None
 
     # Cached: up to 200 rules are checked for each row of a page.
     @cached_property
@@ -270,12 +262,6 @@ def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
         return facts.key in when.keys or _is_new(when, facts.key, ":")
     # The key is not known, but its connection is.
     return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
-
-
-def _are_open(calendar: int | None, facts: MessageFacts) -> bool | None:
-    """Return whether a calendar (by key) is open now; None if it was deleted."""
-    hours = facts.calendars.get(calendar or 0)
-    return is_open(hours, facts.now) if hours else None
 
 
 def _one_of(name: str) -> _Check:
@@ -339,8 +325,6 @@ _CHECKS: dict[str, _Check] = {
         or len(facts.recipients or ()) >= (when.recipients_from or 0)
     ),
     "origins": _one_of("origins"),
-    "during": lambda when, facts: _are_open(when.during, facts) is not False,
-    "outside": lambda when, facts: not _are_open(when.outside, facts),
     "tries_from": lambda when, facts: (
         facts.tries is None or facts.tries >= (when.tries_from or 0)
     ),

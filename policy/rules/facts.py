@@ -10,7 +10,7 @@ worked out by `stored_facts` when a revision is stored, and what its files are b
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from common.fingerprint import Content
 from mirror.attachments.file_types import claimed_kinds
 from mirror.models import AttachedFile, Message
-from policy.calendars import all_calendars
 from policy.models import AllowEntry, KeyOwner, PolicyVersion
 from policy.rules.conditions import (
     RUNS_CODE,
@@ -29,8 +28,8 @@ from policy.rules.conditions import (
     entries_of,
     own_word_key,
 )
-from policy.rules.demand import Requirement
-from policy.rules.rules import PolicyRule, merged, rules_from_json
+from policy.rules.demand import Requirement, required
+from policy.rules.rules import PolicyRule, rules_from_json
 from rendering import named
 from risk.sums import Sums
 
@@ -53,7 +52,7 @@ class Policy:
     @cached_property
     def names_calendars(self) -> bool:
         """Whether a rule names hours of a calendar."""
-        return any(one.calendars for one in self.rules)
+        return any(one.then.office_hours for one in self.rules)
 
     @cached_property
     def names_groups(self) -> bool:
@@ -74,15 +73,9 @@ class Policy:
         does.
 
         The results are cached by facts, because a page of the queue needs them for all
-        of its rows. Rules that depend on the time are checked each time.
+        of its rows.
         """
-        untimed = _untimed(self.key, facts)
-        rule_ids = (
-            one.id
-            for one in self.rules
-            if one.id in untimed or (one.when.ask_time and one.when.apply_to(facts))
-        )
-        return _requirement(self.key, tuple(rule_ids))
+        return _requirement(self.key, facts)
 
 
 NO_POLICY = Policy()
@@ -108,20 +101,9 @@ def policy_of(key: int) -> Policy:
 
 
 @lru_cache(maxsize=4096)
-def _untimed(key: int, facts: MessageFacts) -> frozenset[str]:
-    """Return the ids of the rules that apply and do not depend on the time."""
-    return frozenset(
-        rule.id
-        for rule in policy_of(key).rules
-        if not rule.when.ask_time and rule.when.apply_to(facts)
-    )
-
-
-@lru_cache(maxsize=4096)
-def _requirement(key: int, rule_ids: tuple[str, ...]) -> Requirement:
+def _requirement(key: int, facts: MessageFacts) -> Requirement:
     policy = policy_of(key)
-    rules = tuple(rule for rule in policy.rules if rule.id in rule_ids)
-    return Requirement(merged(rule.then for rule in rules), rules, policy.number)
+    return replace(required(policy.rules, facts), version=policy.number)
 
 
 # The columns of messages that `facts_of` reads.
@@ -346,8 +328,6 @@ def lookups_for(rules: Iterable[PolicyRule], now: datetime) -> Lookups:
     """Read what the facts for these rules need, in three queries at most."""
     conditions = [one.when for one in rules]
     lookups = Lookups()
-    if any(one.ask_time for one in conditions):
-        lookups.calendars = all_calendars()
     if any(one.key_owners for one in conditions):
         for connection, key, person in KeyOwner.objects.values_list(
             "connection_id", "upstream_key_id", "person_id"

@@ -56,7 +56,7 @@ def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
     seen_lists = lists.visible_to(actor).select_related("mailbox", "connection")
     owners = {one.owner for one in rules if one.owner is not None}
     people = owners.union(*(one.when.key_owners for one in rules))
-    calendars = set(chain.from_iterable(one.calendars for one in rules))
+    calendars = set(chain.from_iterable(one.then.office_hours for one in rules))
     return Names(
         mailboxes=_named(
             mailboxes, {one.pk: str(one) for one in mailboxes.visible_to(actor)}

@@ -170,12 +170,6 @@ class PolicyRule:
             )
         return self
 
-    @property
-    def calendars(self) -> set[int]:
-        """The keys of the calendars that the rule names."""
-        named = (self.when.during, self.when.outside, *self.then.office_hours)
-        return {one for one in named if one}
-
     def as_json(self) -> dict[str, Any]:
         """Return the rule as it is stored."""
         return as_json(self)
@@ -292,10 +286,6 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         )
     if when.attachments:
         yield f"has {_any(FAMILIES.get(one, f'a file of kind {one}') for one in when.attachments)} attached"
-    if when.during is not None:
-        yield f"is asked about during the hours of {_named(names.calendars, when.during, 'calendar')}"
-    if when.outside is not None:
-        yield f"is asked about outside the hours of {_named(names.calendars, when.outside, 'calendar')}"
     if when.tries_from is not None:
         yield f"is at least try {when.tries_from}"
 

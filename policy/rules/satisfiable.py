@@ -98,7 +98,7 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         )
     for one in sorted(rule.when.lists - staff.lists):
         yield problem(f"an allowlist that was removed ({one})")
-    for one in sorted(rule.calendars - set(staff.calendars)):
+    for one in sorted(rule.then.office_hours - set(staff.calendars)):
         yield problem(f"a calendar that was removed ({one})")
     for group in sorted(rule.then.named_groups.keys() & staff.groups.keys()):
         if left := sorted(staff.groups[group] - staff.people):

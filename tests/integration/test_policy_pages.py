@@ -114,7 +114,6 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
         "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
         "risk": "high", "findings": ["payment_details"], "own_words": ["tulip"], "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
-        "during": calendar.pk, "outside": 78,
     }  # fmt: skip
     then = {
         "approvals": {"0": 3, str(group.pk): 2, "99": 1}, "barred_groups": [group.pk],

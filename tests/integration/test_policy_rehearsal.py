@@ -12,7 +12,7 @@ from django.utils import timezone
 from approvals.models import Review
 from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
-from policy.models import KeyOwner, WorkCalendar
+from policy.models import KeyOwner
 from policy.rules.conditions import Conditions, from_json
 from policy.rules.demand import required
 from policy.rules.facts import lookups_for
@@ -97,13 +97,7 @@ def mail(db):
     unknown = [made[5].pk, made[6].pk]
     Message.objects.filter(pk__in=unknown).update(written_to=None)
     Review.objects.filter(pk__in=unknown).update(policy_facts=None)
-    holiday = {(now - timedelta(days=2)).date().isoformat(): "Holiday"}
-    weekly = [[[480, 720], [780, 1800]]] * 7
-    calendar = WorkCalendar.objects.create(
-        name="Office", zone="Asia/Tokyo", weekly=weekly, holidays=holiday
-    )
     return {
-        "calendar": calendar.pk,
         "mailbox": second.pk,
         "key": f"{connection.pk}:k1",
         "owner": owner.pk,
@@ -130,7 +124,6 @@ def rules_of(rows):
         {"risk": "high"}, {"findings": ["payment_details"]}, {"attachments": ["document"]}, {"own_words": ["tulip"]},
         {"origins": ["discord"]}, {"origins": ["agent"]}, {"amount": "0"},
         {"amount": "1000"}, {"tries_from": 2}, {"first_contact": True},
-        {"during": rows["calendar"]}, {"outside": rows["calendar"]},
     ]  # fmt: skip
     effects = cycle(EFFECTS)
     return [

@@ -175,8 +175,7 @@ def rule_with_calendar(world):
     calendar = WorkCalendar.objects.create(
         name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
     )
-    when = Conditions(outside=calendar.pk)
-    activate(world, replace(rule(approvals={0: 2}), when=when))
+    activate(world, rule(office_hours=frozenset({calendar.pk})))
 
 
 def open_until(world, hour):
