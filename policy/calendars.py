@@ -47,6 +47,10 @@ class Calendar:
     holidays: Mapping[date, str] = field(default_factory=dict, hash=False)
 
 
+# Calendars by their primary keys.
+Calendars = Mapping[int, Calendar]
+
+
 # Cached: many rules share their hours, and a page checks all of its rows for the same
 # time.
 @lru_cache(maxsize=1024)
@@ -224,7 +228,7 @@ def calendar_of(row: WorkCalendar) -> Calendar:
     return Calendar(row.name, ZoneInfo(row.zone), weekly, holidays)
 
 
-def all_calendars() -> dict[int, Calendar]:
+def all_calendars() -> Calendars:
     """Return all calendars by their keys."""
     return {row.pk: calendar_of(row) for row in WorkCalendar.objects.all()}
 

@@ -363,8 +363,7 @@ def why_not(standing: StandingApproval, message: Message) -> str:
     Whatever would keep a person from approving the message counts too. Times are
     compared with the database's clock.
     """
-    now = clock()
-    ruling = rulings([message], actor_of(standing, message), now=now)[message.pk]
+    ruling = rulings([message], actor_of(standing, message))[message.pk]
     if not ruling.may_approve or ruling.rule:
         return ruling.reasons[0]
     if ruling.judged.would_be_refused:
@@ -386,7 +385,7 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         or message.sent_by_key_name != standing.key_name
     ):
         return "The API key's name or owner has changed since the standing approval was signed."
-    facts = facts_of(message, message.review, now=now, key_owners=owners)
+    facts = facts_of(message, message.review, key_owners=owners)
     assert message.revision is not None, "only what was fetched is asked about"
     content = store.stored_content(message.revision)
     conversation = conversation_of(message)

@@ -25,10 +25,10 @@ from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
 from policy.allowlists.judgement import OFF, allowable, judge_messages
-from policy.calendars import all_calendars
+from policy.calendars import Calendars, all_calendars
 from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
-from policy.rules.conditions import Calendars, entries_of
+from policy.rules.conditions import entries_of
 from policy.rules.demand import Approval, Demand, Requirement, can_be_completed
 from policy.rules.facts import (
     NO_POLICY,
@@ -207,10 +207,8 @@ def demands_for(
             facts = facts_of(
                 message,
                 message.review,
-                now=now,
                 key_owners=people_behind.key_owners,
                 lists=lists.get(message.pk, ()),
-                calendars=in_force.calendars,
                 takes_claims=is_automatic,
             )
             requirement = in_force.policy.required(facts)

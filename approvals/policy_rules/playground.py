@@ -150,8 +150,8 @@ def playground(request: DeskRequest) -> HttpResponse:
             which = form.cleaned_data["which"] or ("draft" if now.draft else "active")
             rules = now.draft_rules if which == "draft" else now.active_rules
             rules = visible_rules(actor, rules)
-            at = timezone.now()
-            facts = lookups_for(rules, at).facts(message, message.review, at)
+            lookups = lookups_for(rules, timezone.now())
+            facts = lookups.facts(message, message.review)
             requirement = required(rules, facts)
             names = names_for(actor, rules)
             silent = [one for one in rules if one not in requirement.spoke]

@@ -107,14 +107,14 @@ def rehearse(
     """
     recent = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
     with_columns = recent.select_related("connection", "review").only(
-        "held_at", *COLUMNS, *EXAMINED
+        *COLUMNS, *EXAMINED
     )
     messages = list(with_columns.order_by("-pk")[: MOST + 1])
     lookups = lookups_for((*before, *after), now)
     counts: Counter[str] = Counter()
     changed: dict[int, tuple[Effects, Effects]] = {}
     for message in messages[:MOST]:
-        facts = lookups.facts(message, message.review, message.held_at)
+        facts = lookups.facts(message, message.review)
         was, becomes = (required(rules, facts).effects for rules in (before, after))
         if asks(was) == asks(becomes):
             continue

@@ -359,7 +359,7 @@ def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:
     """Return the reasons why a past message does not belong to the class; empty if it
     does. Whether its thread had gone on is not known any more and not checked.
     """
-    facts = facts_of(message, message.review, now=message.held_at)
+    facts = facts_of(message, message.review)
     draft = Draft(
         shape=message.shape,
         sender_name=message.named or "",

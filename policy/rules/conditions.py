@@ -12,9 +12,8 @@ its sentence in `rules.py`, and its field in the editor,
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, TypeVar, cast
@@ -36,7 +35,6 @@ from common.mail_addresses import (
     read_pattern,
 )
 from common.tables import table_pairs
-from policy.calendars import Calendar
 
 
 def _from_text(value: object) -> object:
@@ -86,10 +84,6 @@ def from_json(kind: type[Stored], value: object) -> Stored:
         why = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ValueError(f"{why} ({place}).") from None
     return result
-
-
-# Calendars by their primary keys.
-Calendars = Mapping[int, Calendar]
 
 
 # Where a message may have come from, and the words for it.
@@ -143,9 +137,6 @@ class MessageFacts:
     """
 
     connection: int
-    # Not compared: results are cached by these facts, for rules that do not depend on
-    # the time.
-    now: datetime = field(compare=False)
     mailbox: int | None = None
     is_inbound: bool = False
     key: str | None = ""
@@ -167,8 +158,6 @@ class MessageFacts:
     # How the links read that are written out (`risk.similarity`).
     link_words: str = field(default="", compare=False)
     tries: int | None = 1
-    # A condition that names a calendar which is not here holds.
-    calendars: Calendars = field(default_factory=dict, compare=False)
 
     @cached_property
     def sees_all_recipients(self) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from policy.calendars import is_open, next_closing, next_opening
-from policy.rules.conditions import RUNS_CODE, Calendars, MessageFacts
+from policy.calendars import Calendars, is_open, next_closing, next_opening
+from policy.rules.conditions import RUNS_CODE, MessageFacts
 from policy.rules.rules import (
     ANY_REVIEWER,
     Effects,

@@ -23,7 +23,6 @@ from policy.models import AllowEntry, KeyOwner, PolicyVersion
 from policy.rules.conditions import (
     RUNS_CODE,
     Amount,
-    Calendars,
     MessageFacts,
     entries_of,
     own_word_key,
@@ -214,10 +213,8 @@ def facts_of(
     message: Message,
     examined: Examined,
     *,
-    now: datetime,
     key_owners: Collection[int] = (),
     lists: Collection[int] = (),
-    calendars: Calendars | None = None,
     takes_claims: bool = False,
 ) -> MessageFacts:
     """Return the facts about a message.
@@ -253,7 +250,6 @@ def facts_of(
         attachments = None
     return MessageFacts(
         connection=message.connection_id,
-        now=now,
         mailbox=message.mailbox_id,
         is_inbound=is_inbound,
         key=key,
@@ -273,7 +269,6 @@ def facts_of(
         origins=frozenset(origins),
         link_words=str(stored.get("link_words", "")),
         tries=message.try_number,
-        calendars=calendars or {},
     )
 
 
@@ -297,17 +292,14 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
 @dataclass
 class Lookups:
     """What the facts of many messages need besides their columns: the owners of API
-    keys by (connection, key), allowlists by entry, and calendars.
+    keys by (connection, key), and allowlists by entry.
     """
 
     owners: dict[tuple[int, str], set[int]] = field(default_factory=dict)
     lists: dict[str, set[int]] = field(default_factory=dict)
-    calendars: Calendars = field(default_factory=dict)
 
-    def facts(
-        self, message: Message, examined: Examined, now: datetime
-    ) -> MessageFacts:
-        """Return the facts about a message, as of `now`."""
+    def facts(self, message: Message, examined: Examined) -> MessageFacts:
+        """Return the facts about a message."""
         lists: set[int] = set()
         if self.lists:
             for one in message.written_to or ():
@@ -315,12 +307,10 @@ class Lookups:
         return facts_of(
             message,
             examined,
-            now=now,
             key_owners=self.owners.get(
                 (message.connection_id, message.sent_by_key), ()
             ),
             lists=lists,
-            calendars=self.calendars,
         )
 
 

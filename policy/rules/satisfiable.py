@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 
-from policy.calendars import is_open
-from policy.rules.conditions import Calendars
+from policy.calendars import Calendars, is_open
 from policy.rules.demand import can_be_completed
 from policy.rules.rules import (
     Effects,

@@ -141,7 +141,7 @@ def one_by_one(before, after, now):
     looked_at = 0
     lookups = lookups_for([*before, *after], now)
     for message in Message.objects.select_related("connection").order_by("-pk"):
-        facts = lookups.facts(message, message.review, message.held_at)
+        facts = lookups.facts(message, message.review)
         sides = [required(rules, facts).effects for rules in (before, after)]
         looked_at += 1
         if asks(sides[0]) == asks(sides[1]):

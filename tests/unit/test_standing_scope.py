@@ -3,7 +3,6 @@ and none in doubt.
 """
 
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from policy.rules.conditions import Amount, MessageFacts
 from policy.standing import Draft, StandingScope
 
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SCOPE = StandingScope(
     1,
     4,
@@ -22,7 +20,6 @@ SCOPE = StandingScope(
 )
 FACTS = MessageFacts(
     1,
-    NOON,
     mailbox=4,
     key="1:k1",
     recipients=("x@acme.example",),

@@ -2,7 +2,6 @@
 smaller than they are.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from risk.money import CURRENCIES
 from risk.sums import MOST_READ, Sums, read_sums, sums_of
 from tests.linear import is_linear
 
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 # Each is 5,000 euros.
 SPELLINGS = (
@@ -112,7 +110,7 @@ def is_over_limit(text):
     found = read_sums([text])
     amounts = amounts_in(None if found.unread else dict(found.largest))
     limit = from_json(Conditions, {"amount": "1000"})
-    return limit.apply_to(MessageFacts(1, NOON, amounts=amounts))
+    return limit.apply_to(MessageFacts(1, amounts=amounts))
 
 
 def test_sum_is_seen_or_unknown_however_its_currency_is_written():
@@ -206,7 +204,7 @@ def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
     assert amounts is None
     assert unread
     asked = from_json(Conditions, {"amount": "100000", "currency": "USD"})
-    assert asked.apply_to(MessageFacts(1, NOON, amounts=amounts))
+    assert asked.apply_to(MessageFacts(1, amounts=amounts))
 
 
 @pytest.mark.slow
