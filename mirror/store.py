@@ -375,7 +375,7 @@ def store_revision(
     actor: Actor,
     now: datetime,
     examiner: Examiner,
-    examined: Examined | None = None,
+    examined: Examined,
 ) -> Revision:
     """Store what a pending row says about a locked message, and return its current
     revision: a new one only if the content changed.
@@ -386,7 +386,7 @@ def store_revision(
     content = content_of(row)
     new_content = content if current is None else changed_content(current, content)
     whole_content = new_content or (stored_content(current) if current else content)
-    if examined is None or whole_content != content:
+    if whole_content != content:
         # Rare: the content was put together from two sources, so it is examined here.
         examined = examined_content(message, whole_content)
     message.subject = whole_content.subject

@@ -174,9 +174,11 @@ def show_row(message, **fields):
     with transaction.atomic():
         locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
         assert locked is not None
+        row = pending_row(message.upstream_id, **fields)
         store.store_revision(
             locked,
-            row=pending_row(message.upstream_id, **fields),
+            row=row,
+            examined=store.examined_content(locked, store.content_of(row)),
             actor=worker("sync"),
             now=NOW + timedelta(seconds=1),
             examiner=examination,

@@ -492,9 +492,11 @@ def hosted(upstream):
     message = make_message(connection, hydrated=False)
     with transaction.atomic():
         locked = store.lock_message(connection, upstream_id=message.upstream_id)
+        row = bare(message)
         store.store_revision(
             locked,
-            row=bare(message),
+            row=row,
+            examined=store.examined_content(locked, store.content_of(row)),
             actor=worker("sync"),
             now=NOW,
             examiner=examination,
