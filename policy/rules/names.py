@@ -13,7 +13,6 @@ from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
 from common.actors import Actor, Role, Scope
-from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message
 from people.models import Grant, Person
 from policy.calendars import all_calendars
@@ -139,7 +138,6 @@ def needs_of_new_mailbox(actor: Actor, connection: int) -> str:
     not_known += " own_words amounts attachments origins tries"
     facts = MessageFacts(
         connection=connection,
-        now=clock(),
         mailbox=0,
         **dict.fromkeys(not_known.split()),  # type: ignore[arg-type]
     )
