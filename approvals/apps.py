@@ -14,7 +14,6 @@ class ApprovalsConfig(AppConfig):
         # Importing registers the commands that a second admin has to accept, so that a
         # waiting one is found by its name.
         import approvals.brake.commands
-        import approvals.risk_rules.weighing
         import approvals.usual_texts  # noqa: F401
         from approvals import collaboration, examination
         from approvals.decisions import execute

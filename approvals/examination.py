@@ -17,19 +17,17 @@ from operator import itemgetter
 from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
-from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Cast, Now
 
 from approvals.authorship import passages_in, writers_of
 from approvals.caps import set_apart
 from approvals.desk_messages import desk_messages, latest_decision
-from approvals.models import Decision, OwnWord, Replacement, Review, RuleWeight
+from approvals.models import Decision, Replacement, Review
 from approvals.models.replacements import edit_of
 from common.actors import Actor
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
-from common.postgres import take_lock
 from common.references import without_references
 from common.words import (
     BY,
@@ -52,29 +50,30 @@ from mirror.recipients import (
 )
 from mirror.recording import record_about
 from mirror.states import Outcome
-from mirror.store import stored_content
+from mirror.store import rendered_content, stored_content
 from policy.allowlists.judgement import judge_content
-from policy.rules.facts import stored_facts, with_files
+from policy.rules.facts import (
+    stored_facts,
+    unknown_words,
+    with_files,
+    word_sets,
+    words_in,
+)
 from risk import CHECKS
 from risk.addresses import bare_address, everybody
 from risk.examined import Examined
 from risk.findings import (
-    HIGH,
     Finding,
-    OwnPhrase,
     RiskContext,
     finding,
+    level_of,
+    restored,
     run_checks,
-    score_of,
     worst_first,
 )
-from risk.own_words import read_phrase
 
 log = logging.getLogger(__name__)
 
-# The name of a lock. Examinations share it; changes of weights and own words exclude
-# each other and all examinations.
-WEIGHTS_LOCK = "approvals.weights"
 # Lookalikes are searched among the recent contacts: how many of the newest messages,
 # and how many contacts, are read for that.
 NEWEST = 2000
@@ -99,10 +98,6 @@ def findings(
     """Return the findings about a content, worst first, as JSON to be stored with the
     revision: what the parser found in it, and how it compares with what the desk knows.
     """
-    # Own words cannot change until this transaction ends; `wait_for_examinations` relies
-    # on that.
-    take_lock(WEIGHTS_LOCK, shared=True)
-    own_words = OwnWord.objects.of_connection(message.connection_id).heaviest_first()
     own_domains = _own_domains(message)
     judged = judge_content(message, content)
     context = RiskContext(
@@ -114,7 +109,6 @@ def findings(
         watched=[
             recipient for recipient in judged.would_be_refused if "@" in recipient
         ],
-        own_phrases=own_phrases(own_words, message.mailbox_id),
     )
     found = (
         *examined.findings,
@@ -137,15 +131,6 @@ def on_more_known(*, message: Message, revision: Revision, **_: Any) -> None:
     store_review(message, columns, is_new_version=False)
 
 
-def own_phrases(words: Iterable[OwnWord], mailbox: int | None) -> list[OwnPhrase]:
-    """Return, as phrases to search for, those own words that count in a mailbox."""
-    return [
-        OwnPhrase(read_phrase(word.text), frozenset(word.looks_in), word.points)
-        for word in words
-        if word.mailbox_id in (None, mailbox)
-    ]
-
-
 def _own_domains(message: Message) -> set[str]:
     # The domains of all mailboxes of its connection.
     addresses = Mailbox.objects.addresses_in(message.connection_id)
@@ -160,16 +145,6 @@ def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:
         for address in recipients
         if address.rpartition("@")[2] not in own_domains
     ]
-
-
-def wait_for_examinations() -> None:
-    """Wait until every examination that is running now has been committed.
-
-    Such an examination may still have used the own words from before a change. Once it
-    is committed, its message is found when held messages are judged again.
-    """
-    with transaction.atomic():
-        take_lock(WEIGHTS_LOCK)
 
 
 def _known_contacts(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
@@ -380,9 +355,10 @@ def columns_of(
             "amounts": examined.amounts,
         }
         review = risk_facets(stored_findings)
-        facts = stored_facts(content, examined.sums, stored_findings)
+        facts = stored_facts(content, examined.sums)
         facts = with_files(facts, content, message.revision_id)
         facts["link_words"] = examined.link_words
+        facts["words"] = words_in(content, examined.shown, word_sets())
         # Then nobody can tell a first contact: there is no finding.
         facts["knows_nobody"] = bool(outside) and not _known_contacts(
             message.connection_id, ()
@@ -398,7 +374,7 @@ def columns_of(
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
         columns = {"written_to": None, "search": _as_search_vector(""), "shape": ""}
-        review = {"policy_facts": None, "risk": HIGH, "risk_level": "high"}
+        review = {"policy_facts": None, "risk_level": "high"}
     return columns, review
 
 
@@ -437,24 +413,30 @@ def count(message: Message, actor: Actor) -> None:
         record_about("message.set_apart", message, actor=actor, details=details)
 
 
-def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the columns of a review that follow from the findings: the sum of their
-    points, the level of risk, and the names of their rules.
+def look_for_words(message: Message) -> bool:
+    """Look for the words of the policy's rules in a stored message, as far as that was
+    not done yet, and set them in its review, which is not saved. Return whether any
+    were looked for. Raises ParserUnavailable.
     """
-    stored_findings = list(findings)
-    weights: dict[str, int] = {}
-    if stored_findings:
-        # Weights cannot change until this transaction ends. So whoever weighs held
-        # messages again after a change also finds this one.
-        take_lock(WEIGHTS_LOCK, shared=True)
-        weights = RuleWeight.objects.points_by_rule()
-    total = score_of(stored_findings, weights)
-    names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in stored_findings)
-    return {
-        "risk": total.points,
-        "risk_level": total.level,
-        "rules": list(filter(None, names)),
-    }
+    revision = message.revision
+    facts = message.review.policy_facts
+    if revision is None or facts is None:
+        return False
+    sets = unknown_words(facts, word_sets())
+    if sets:
+        content = stored_content(revision)
+        rendered = rendered_content(revision, content)
+        facts["words"] |= words_in(content, rendered, sets)
+    return bool(sets)
+
+
+def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the columns of a review that follow from the findings: the level of risk,
+    and the names of their rules, the worst first.
+    """
+    found = worst_first(map(restored, findings))
+    names = dict.fromkeys(one.rule[:40] for one in found if one.rule)
+    return {"risk_level": level_of(found), "rules": list(names)}
 
 
 def started_by(message: Message) -> str:

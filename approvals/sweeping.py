@@ -19,7 +19,6 @@ from approvals.models import (
     Decision,
     Question,
     Replacement,
-    RuleWeight,
     Snooze,
 )
 from approvals.reconcile import closing
@@ -140,7 +139,4 @@ DUTIES: dict[str, Duty] = {
     "minimum": _task_for_each(bring_minimum, gate_minimum.to_compare, 50),
     "surveys": _task_for_each(survey, Connection.objects.to_survey, 20),
     "lists": _task_for_each(push_list, GateList.objects.to_push, 100),
-    "weights": _task_for_each(
-        tasks.reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)
-    ),
 }

@@ -7,7 +7,6 @@ tasks.
 """
 
 import threading
-from functools import partial
 
 from celery import shared_task
 
@@ -148,16 +147,6 @@ def count_unsigned() -> str:
 
     unsigned.store_day_counts()
     return "counted"
-
-
-@desk_task
-def reweigh(weight_id: int) -> str:
-    """Compute the risk of held messages again after the points of a rule were changed,
-    for a few seconds at a time.
-    """
-    from approvals.risk_rules import weighing
-
-    return reweigh.repeat(partial(weighing.reweigh, weight_id=weight_id), weight_id)
 
 
 @desk_task

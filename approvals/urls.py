@@ -4,7 +4,7 @@ attention, rules, policy, standing approvals and reports.
 
 from django.urls import path
 
-from approvals import polling, reports, usual_texts
+from approvals import findings_page, polling, reports, usual_texts
 from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
@@ -15,7 +15,6 @@ from approvals.operations import views as attention
 from approvals.policy_rules import editor, playground
 from approvals.policy_rules import views as policy
 from approvals.queue import views as listing
-from approvals.risk_rules import views as rules
 from approvals.standing import views as standing
 
 urlpatterns = [
@@ -177,9 +176,7 @@ urlpatterns = [
         attention.dismiss,
         name="dismiss-event",
     ),
-    path("rules/findings/", rules.findings, name="rules-findings"),
-    path("rules/findings/<slug:rule>/", rules.rule, name="rule"),
-    path("rules/findings/<slug:rule>/weigh/", rules.weigh_rule, name="weigh-rule"),
+    path("rules/findings/", findings_page.findings, name="rules-findings"),
     path(
         "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/",
         usual_texts.usual_texts,
@@ -189,19 +186,6 @@ urlpatterns = [
         "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/save/",
         usual_texts.save_usual_texts,
         name="save-usual-texts",
-    ),
-    path("rules/words/", rules.own_words, name="own-words"),
-    path("rules/words/add/", rules.add_word, name="add-own-word"),
-    path("rules/words/<int:word_id>/", rules.own_word, name="own-word"),
-    path(
-        "rules/words/<int:word_id>/save/",
-        rules.save_own_word,
-        name="save-own-word",
-    ),
-    path(
-        "rules/words/<int:word_id>/remove/",
-        rules.remove_own_word,
-        name="remove-own-word",
     ),
     path("audit/reports/decisions/", reports.decisions, name="report-decisions"),
     path(

@@ -95,10 +95,6 @@ person_figures.set | set whether figures of single people are shown
 kill_switch.pulled | pulled the kill switch
 kill_switch.released | released the kill switch
 # how the desk is set up
-rule.weighed | changed the points of a rule
-own_word.added | added an own word
-own_word.changed | changed an own word
-own_word.removed | removed an own word
 usual_texts.changed | changed the usual reasons or saved comments of a mailbox
 policy.draft_begun | began a draft of the policy
 policy.draft_changed | changed the draft of the policy
@@ -258,10 +254,10 @@ ledger.seen_again | opened a past decision as it was seen
 # Actions that change a setting: their entries have the details `before` and `after`.
 SETTINGS = frozenset(
     """
-    rule.weighed kill_switch.pulled kill_switch.released caps.changed
+    kill_switch.pulled kill_switch.released caps.changed
     calendar.set calendar.removed review_plan.set review_plan.removed duty.set
     person.away_set
-    own_word.added own_word.changed own_word.removed usual_texts.changed
+    usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
     policy.group_added policy.group_changed policy.group_deleted
     standing.set standing.signed standing.ended

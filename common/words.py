@@ -72,6 +72,11 @@ def _whole_words(text: str) -> list[str]:
     return "".join(letters).split()
 
 
+def is_read_whole(text: str) -> bool:
+    """Whether all words of a text are read, because it is not longer than MAX_TEXT."""
+    return len(text) <= MAX_TEXT and sum(map(len, map(_folded, text))) <= MAX_TEXT
+
+
 @lru_cache(maxsize=20_000)
 def is_unspaced(character: str) -> bool:
     """Whether a character is of a script that puts no blanks between words."""

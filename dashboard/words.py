@@ -194,7 +194,6 @@ set-person-figures | set whether figures of single people are shown
 set-second-admin | set whether changes wait for a second admin
 remove-connection | remove a connection
 remove-discord | unlink somebody's Discord account
-remove-own-word | remove a word that makes a finding
 remove-role | remove a role from somebody
 revoke-api-key | revoke an API key
 rotate-destination | rotate the secret of an alert destination
@@ -202,7 +201,6 @@ rotate-domain | rotate the DKIM key of a domain
 rotate-own-webhook | rotate the secret of the desk's webhook
 rotate-webhook | rotate the secret of a webhook
 save-allowlist | change an allowlist
-save-own-word | change the words that make findings
 set-second-factor | set which roles need a second factor
 switch-on-standing | switch standing approvals on
 take-factors-off | remove somebody's second factors

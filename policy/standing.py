@@ -93,7 +93,6 @@ class StandingScope:
                 "It has a finding.",
                 facts.findings == frozenset() and facts.risk_level == "",
             ),
-            ("It contains an own word.", facts.own_words == frozenset()),
             (
                 "Nobody has written to a recipient before.",
                 # None if the desk knows nobody yet: the recipients are covered.

@@ -9,7 +9,7 @@ function named like the rule in the module that fits, and list that function in 
 the two.
 """
 
-from risk import addresses, own_words
+from risk import addresses
 from risk.findings import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -19,5 +19,4 @@ CHECKS: tuple[Check, ...] = (
     addresses.many_recipients,
     addresses.odd_address,
     addresses.reply_elsewhere,
-    own_words.own_word,
 )

@@ -1,15 +1,11 @@
 """What a finding is and how it is made; what checks know about the desk
-(`RiskContext`); the anchors on the message page to which findings lead; and the score,
-which is the sum of the points of a message's findings.
-
-In the score each rule counts once, by its heaviest finding. If an admin gave a rule a
-weight, that counts instead of its published points.
+(`RiskContext`); and the anchors on the message page to which findings lead.
 
 To add a finding, see `risk/__init__.py`.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,10 +13,8 @@ from typing import Any
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
 from rendering import Link, RenderedMessage
-from risk.rules import RULES, Level, Rule
+from risk.rules import RULES, Level
 
-# A finding that is milder than its rule counts this fraction of the points: a fifth.
-MILDER = 5
 MAX_EVIDENCE = 50
 # How many findings one check makes at most.
 MOST = 20
@@ -45,34 +39,6 @@ class Finding:
     evidence: tuple[str, ...] = ()
     # Where on the page the reader finds it, such as "#links".
     anchor: str = ""
-    # Its points when it was made. They count if the rule is no longer published.
-    points: int = 0
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """A word, phrase or pattern that admins entered: as typed, and cut into words as it
-    is compared.
-    """
-
-    text: str
-    words: tuple[str, ...]
-
-    @property
-    def spelling(self) -> str:
-        """The words as they are compared; equal for two phrases that find the same."""
-        return " ".join(self.words)
-
-
-@dataclass(frozen=True)
-class OwnPhrase:
-    """A phrase that admins look for, the parts of a message in which they do (PLACES of
-    `own_words`), and the points of its finding.
-    """
-
-    phrase: Phrase
-    looks_in: frozenset[str]
-    points: int
 
 
 @dataclass(frozen=True)
@@ -81,8 +47,7 @@ class RiskContext:
 
     `known_addresses` has how many messages were sent to each address before. `off_list`
     are the recipients that the allowlists refuse, and `watched` those that lists in
-    monitor mode would refuse. `own_phrases` are the phrases that admins look for in this mailbox, those with the
-    most points first. If the message has both HTML and text, `text_part` is its
+    monitor mode would refuse. If the message has both HTML and text, `text_part` is its
     rendered text.
     """
 
@@ -90,7 +55,6 @@ class RiskContext:
     known_addresses: Mapping[str, int] = field(default_factory=dict)
     off_list: Collection[str] = ()
     watched: Collection[str] = ()
-    own_phrases: Sequence[OwnPhrase] = ()
     text_part: RenderedMessage | None = None
 
 
@@ -143,7 +107,6 @@ def finding(
         _cut(detail, 1000),
         pieces,
         anchor,
-        counted_points(published_rule, level, published_rule.points),
     )
 
 
@@ -172,15 +135,6 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def counted_points(rule: Rule, level: Level, points: int) -> int:
-    """Return the points of a finding of this level if its rule has these points: a
-    fifth if the finding is milder than the rule.
-    """
-    is_milder = rule.level == "high" and level == "notice"
-    # At least 1 if the rule has any points, so that the finding stays a notice.
-    return max(points // MILDER, min(points, 1)) if is_milder else points
-
-
 def restored(stored: Mapping[str, Any]) -> Finding:
     """Return a finding from the JSON that is stored with a revision. Its rule may be no
     longer published, and fields may be missing.
@@ -194,11 +148,10 @@ def restored(stored: Mapping[str, Any]) -> Finding:
         detail=str(stored.get("detail", "")),
         evidence=tuple(map(str, stored.get("evidence") or ())),
         anchor=str(stored.get("anchor", "")),
-        points=int(stored.get("points") or 0),
     )
 
 
-def rule_order(rule: str) -> int:
+def _rule_order(rule: str) -> int:
     """Return the position of a rule in the published order; rules that are no longer
     published come last.
     """
@@ -207,7 +160,16 @@ def rule_order(rule: str) -> int:
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings sorted by level, then in the published order of their rules."""
-    return tuple(sorted(findings, key=lambda f: (_LEVELS[f.level], rule_order(f.rule))))
+    return tuple(
+        sorted(findings, key=lambda f: (_LEVELS[f.level], _rule_order(f.rule)))
+    )
+
+
+def level_of(findings: Iterable[Finding]) -> str:
+    """Return the risk of a message with these findings: the level of the worst one,
+    empty if there are none.
+    """
+    return min((one.level for one in findings), key=_LEVELS.__getitem__, default="")
 
 
 def may_have_left() -> Finding:
@@ -255,84 +217,3 @@ def address_anchor(address: str) -> str:
 def mark_anchor(mark: str, otherwise: str = SHEET) -> str:
     """Return the anchor of a mark in the message's frame; `otherwise` if it is empty."""
     return f"#{mark}" if mark else otherwise
-
-
-# A message with at least so many points has high risk; with fewer, but some, it has the
-# level notice.
-HIGH = 50
-
-# By level, the points of a finding that was stored without points and whose rule is no
-# longer published.
-_UNPUBLISHED = {"high": HIGH, "notice": 10}
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one rule adds to the score: "look-alike 70". `published` is what it would
-    add if no admin had set a weight.
-    """
-
-    rule: str
-    words: str
-    points: int
-    published: int
-
-
-@dataclass(frozen=True)
-class Score:
-    """The sum of the points of a message's findings, and its parts, heaviest first.
-    Parts without points come last.
-    """
-
-    points: int = 0
-    level: str = ""
-    parts: tuple[Part, ...] = ()
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The short names of the rules that add points, heaviest first."""
-        return tuple(part.words for part in self.parts if part.points and part.words)
-
-
-def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
-    """Return the score of findings. `weights` has the points that admins set, by rule;
-    rules without one count as published.
-    """
-    heaviest: dict[str, Part] = {}
-    for finding in findings:
-        rule = RULES.get(finding.rule)
-        part = Part(
-            finding.rule,
-            rule.words if rule else "",
-            points_of(finding, weights),
-            points_of(finding, {}),
-        )
-        heaviest_so_far = heaviest.get(finding.rule)
-        if heaviest_so_far is None or (part.points, part.published) > (
-            heaviest_so_far.points,
-            heaviest_so_far.published,
-        ):
-            heaviest[finding.rule] = part
-    parts = sorted(
-        heaviest.values(), key=lambda part: (-part.points, rule_order(part.rule))
-    )
-    points = sum(part.points for part in parts)
-    return Score(points, level_of(points), tuple(parts))
-
-
-def score_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int]) -> Score:
-    """Return the score of findings in the JSON form that is stored with a revision."""
-    return score(map(restored, stored), weights)
-
-
-def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
-    """Return the points of a finding, by the admin's weight for its rule if any."""
-    rule = RULES.get(finding.rule)
-    if rule is None or rule.points_by_finding:
-        return finding.points or _UNPUBLISHED[finding.level]
-    return counted_points(rule, finding.level, weights.get(rule.name, rule.points))
-
-
-def level_of(points: int) -> str:
-    """Return the level of a number of points: "high", "notice", or empty for 0."""
-    return "high" if points >= HIGH else "notice" if points else ""

@@ -39,7 +39,7 @@ def examine(content: Content) -> Examined:
     context = RiskContext(text_part=parsed.text_part)
     sums = sums_of(content, parsed)
     return Examined(
-        # The document is long, and not needed to look for own words.
+        # The document is long, and not needed to look for words.
         shown=replace(parsed.shown, document=""),
         words=parsed.words,
         findings=run_checks(CHECKS, content, parsed.shown, context),

@@ -99,7 +99,6 @@ QUIET_TASKS = {
     "mirror.tasks.freshen_thread": "wakes read_thread",
     "policy.tasks.count_hits": "counts what was told when it was held",
     "approvals.tasks.count_unsigned": "stores a count, which says of nobody that they did something",
-    "approvals.tasks.reweigh": "does what rule.weighed told",
     "mirror.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
     "policy.tasks.tell_stops": "repeats to a gateway what pulling the switch recorded",
     "alerts.tasks.plan": "plans what an act asks for; the act is in the ledger",

@@ -81,19 +81,6 @@ def _standing(walk):
     }
 
 
-def _word(walk):
-    """A word of the mailbox, with fewer points than the present one."""
-    scope = walk.mailbox.pk
-    shown = {"act": "save", "previewed": f"tulip / text / 5 / {scope}"}
-    return {
-        "text": "tulip",
-        "looks_in": ["text"],
-        "points": "5",
-        "mailbox": scope,
-        **shown,
-    }
-
-
 _DESK_DOORS = {
     **pages(
         "public",
@@ -118,9 +105,7 @@ _DESK_DOORS = {
             "attention": "lists what needs attention, for what one may see",
             "alerts": "lists the destinations of alerts",
             "connections": "shows the status of connections, for what one may see",
-            "rules-findings": "lists the risk rules",
-            "own-words": "lists the own words of what one may see",
-            "rule": "shows a risk rule and what it found, for what one may see",
+            "rules-findings": "lists the risk rules and what they found, for what one may see",
             "stop": "shows what is stopped, for what one may see",
             "stop-banner": "shows the banner of what is stopped, for what one may see",
             "brakes": "lists what a cap set apart, for what one may see",
@@ -169,7 +154,6 @@ _DESK_DOORS = {
         "public",
     ),
     "account_logout": Button("signs out (POST only)", "public"),
-    "own-word": Door("shows an own word", "mailbox", needs="own_word"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
     "message-pictures": Door(
         "shows how far the remote pictures are", "mailbox", needs="pictures"
@@ -354,23 +338,6 @@ _DESK_DOORS = {
         "connection",
         (A,),
         needs="poison",
-    ),
-    "weigh-rule": writing_button(
-        "gives a rule other points", "desk", (A,), fields=lambda w: {"points": "3"}
-    ),
-    "add-own-word": Door(
-        "adds an own word, for what one administers", "own", (A,), fields=_word
-    ),
-    "save-own-word": writing_button(
-        "changes an own word",
-        "mailbox",
-        (A,),
-        sure=True,
-        fields=_word,
-        needs="own_word",
-    ),
-    "remove-own-word": writing_button(
-        "removes an own word", "mailbox", (A,), sure=True, needs="own_word"
     ),
     "save-usual-texts": writing_button(
         "changes the usual reasons or saved comments of a mailbox",
@@ -599,7 +566,6 @@ TASKS = {
     "mirror.tasks.read_thread": "reads a thread",
     "mirror.tasks.freshen_thread": "reads the thread of a message again",
     "approvals.tasks.sweep": "finds rows whose wake-up was lost; rejects expired messages, never approves",
-    "approvals.tasks.reweigh": "weighs held messages again after rules changed",
     "approvals.tasks.reconcile_all": "reads every connection",
     "mirror.tasks.forget": "deletes data whose retention time is over",
     "alerts.tasks.plan": "plans what destinations are told of acts",

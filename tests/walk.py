@@ -26,7 +26,6 @@ from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.models import (
     Brake,
     Claim,
-    OwnWord,
     Replacement,
     Review,
     SavedView,
@@ -500,10 +499,6 @@ class Walk:
             person=self.person, name="Mine", query="tab=mine"
         )
 
-    def _need_own_word(self):
-        fields = {"text": "rose", "spelling": "rose", "looks_in": ["text"], "points": 9}
-        self.word = OwnWord.objects.create(mailbox=self.mailbox, **fields)
-
     def _need_draft(self):
         rule = {"id": "first", "name": "Four eyes", "then": {"approvals": {"0": 2}}}
         PolicyVersion.objects.create(number=1, rules=[rule], author=self.decider)
@@ -606,7 +601,6 @@ class Walk:
             "public_id": self.message.public_id,
             "upstream_id": self.message.upstream_id,
             "webhook_id": self.connection.webhook_id,
-            "rule": "first_contact",
             "place": 1,
             "page": 1,
             "slot": "read",

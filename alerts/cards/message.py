@@ -27,7 +27,7 @@ from alerts.models import Destination
 from approvals.decisions.ruling import demands_for
 from approvals.decisions.status import Status, shown_status, status_of
 from approvals.desk_messages import desk_messages, latest_decision
-from approvals.models import Claim, Decision, RuleWeight
+from approvals.models import Claim, Decision
 from audit.models import Entry
 from audit.trail import last_of
 from common.actors import worker
@@ -38,8 +38,8 @@ from mirror.models import Message
 from mirror.recipients import copied_to
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.terms import TOLD_BEFORE
-from risk.findings import score_of
 from risk.lookalikes import alike_pairs, compare_names
+from risk.rules import rules_in_words
 
 # In UTF-16 units, for one field each.
 MAX_FINDINGS = 512
@@ -120,12 +120,12 @@ def card_of_message(message: Message, destination: Destination, markup: Markup) 
 def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Read what the card of `message` is built from, for this destination."""
     findings = message.revision.findings if message.revision else []
-    risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
+    review = message.review
     facts = CardFacts(
         message,
         destination.privacy,
-        risk=", ".join(risk.words[:MAX_RISK_WORDS]),
-        risk_level=risk.level,
+        risk=rules_in_words(review.rules, MAX_RISK_WORDS),
+        risk_level=review.risk_level,
         alike=next(alike_pairs(findings), None),
     )
     if message.state != MessageState.HELD:

@@ -129,9 +129,7 @@ def _page(
         "number": apart.count(),
         "next_after": page_rows[-1].pk if len(found_rows) > PAGE else None,
         "is_first_page": not position,
-        "rows": rows_of(
-            page_rows, filters=Filters(), actor=actor, now=timezone.now(), weights={}
-        ),
+        "rows": rows_of(page_rows, filters=Filters(), actor=actor, now=timezone.now()),
         "may_put_back": any(may_handle(actor, one) for one in page_rows),
         "may_decide": any(is_reviewer(actor, one) for one in page_rows),
         "may_pause": may_handle(actor, flood)

@@ -87,8 +87,7 @@ def grouped(items: Sequence[Item]) -> list[Group]:
         # without a shape is compared with none.
         in_common = (
             message.shape or message.pk,
-            item.score.points,
-            item.score.level,
+            tuple((one.rule, one.level) for one in item.findings),
             message.direction,
             message.mailbox_id,
             item.kind,

@@ -23,7 +23,6 @@ from approvals.message_page.content.addresses import Field, add_lists, lines_of_
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.sheet import rendered_message_of
 from approvals.message_page.side_panel import FoundLine, findings_of, stated_reason
-from approvals.models import RuleWeight
 from approvals.queue.rows import Expiry, expiry_of, live_claim
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
@@ -35,7 +34,6 @@ from mirror.threads import came_since
 from policy.evaluation import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
-from risk.findings import Score
 
 # The most messages on a sheet; a page of the queue has as many rows.
 MAX_ITEMS = 50
@@ -162,7 +160,6 @@ class Item:
     message: Message
     revision: Revision
     content: Content
-    score: Score
     ruling: Ruling
     findings: Sequence[FoundLine]
     expiry: Expiry | None
@@ -246,7 +243,7 @@ class Item:
 
     @property
     def is_high(self) -> bool:
-        return self.score.level == "high"
+        return any(one.level == "high" for one in self.findings)
 
 
 @dataclass(frozen=True)
@@ -273,7 +270,6 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     message_by_id = {message.public_id: message for message in visible}
     messages = [message_by_id[one] for one in chosen if one in message_by_id]
     ruled = rulings(messages, actor, now=now)
-    weights = RuleWeight.objects.points_by_rule()
     left_out: list[tuple[Message | None, str]] = []
     items = []
     for message in messages:
@@ -282,14 +278,12 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
         if why := _why_not(message, ruling):
             left_out.append((message, why))
         elif revision is not None:
-            findings, score = findings_of(message, weights)
             item = Item(
                 message,
                 revision,
                 stored_content(revision),
-                score,
                 ruling,
-                findings,
+                findings_of(message),
                 expiry_of(message, now=now),
             )
             claim = live_claim(message, now=now)
@@ -329,7 +323,8 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
             alone.append(item)
         else:
             ready.append(item)
-    return Gathered(ready, sorted(alone, key=lambda one: -one.score.points), left_out)
+    alone.sort(key=lambda one: one.message.review.calm)
+    return Gathered(ready, alone, left_out)
 
 
 def _why_not(message: Message, ruling: Ruling) -> str:

@@ -9,6 +9,7 @@ expires, so that it refuses anybody's approval after that.
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -25,6 +26,7 @@ from approvals.decisions.ruling import (
     rulings,
 )
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
+from approvals.examination import look_for_words
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from common.actors import Actor, Role, Scope, rule
@@ -48,8 +50,10 @@ log = logging.getLogger(__name__)
 # The actors in the ledger.
 _EXPIRY = rule("expiry")
 _POLICY = rule("policy")
-# How many messages one sweep takes of each kind.
+# How many messages one sweep takes of each kind, and for how many seconds: of a new
+# version of the policy, the words may have to be looked for in each.
 _BATCH = 200
+_SECONDS = 5.0
 _HOUR = timedelta(hours=1)
 # After these errors the gateway will never take an expiry: it does not hold the message
 # any more, or this key may not decide it.
@@ -63,14 +67,17 @@ def _do_due(
     order: tuple[str, ...] = (),
     failure: str,
 ) -> int:
-    """Call `do` with each message that is due, up to _BATCH, each locked and in a
-    transaction of its own. Return for how many it returned True.
+    """Call `do` with each message that is due, up to _BATCH and for _SECONDS, each
+    locked and in a transaction of its own. Return for how many it returned True.
 
     If it fails for a message, that is logged as `failure`; the message stays due, and
     the others are still done.
     """
     done = 0
+    until = time.monotonic() + _SECONDS
     for message in due().select_related("connection").order_by(*order)[:_BATCH]:
+        if time.monotonic() > until:
+            break
         try:
             with transaction.atomic():
                 locked = store.lock_current(message)
@@ -209,6 +216,9 @@ def _follow_policy(locked: Message) -> bool:
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     if active is None:
         return False
+    # Before a rule may reject the message, because it may name a word in it.
+    if look_for_words(locked):
+        locked.review.save(update_fields=["policy_facts"])
     # A file that is being read is not rejected for what it may be.
     demands = demands_for([locked], _POLICY, clock(), is_automatic=True)
     demand = demands.get(locked.pk)

@@ -11,7 +11,6 @@ from django import forms
 
 from approvals.decisions.later import LaterForm
 from approvals.errors import RiskUnread
-from approvals.models import RuleWeight
 from approvals.usual_texts import BUILT_IN, Presets, words_named
 from common.ascii import lowered
 from common.fingerprint import FINGERPRINT, Content
@@ -21,7 +20,7 @@ from mirror.states import Outcome
 from policy.rules.rules import Effects
 from rendering.links import unicode_host
 from risk.addresses import bare_address, everybody
-from risk.findings import HIGH, Finding, points_of, restored, score
+from risk.findings import Finding, restored
 
 CHANGED_MEANWHILE = (
     "The usual reasons of this mailbox were changed meanwhile. Choose again."
@@ -138,21 +137,11 @@ _RULE_SENTENCE = "A rule of the policy asks to check this message with care."
 
 
 def serious_findings(message: Message) -> tuple[Finding, ...]:
-    """Return the findings that must be read before a high-risk message is approved;
-    none if its risk is not high.
-
-    These are the findings with enough points to be high by themselves. If only the sum
-    is high, they are all findings with points.
+    """Return the findings that must be read before a message is approved: the high
+    ones.
     """
     stored = message.revision.findings if message.revision else []
-    if not stored:
-        return ()
-    weights = RuleWeight.objects.points_by_rule()
-    findings = [restored(one) for one in stored]
-    if score(findings, weights).level != "high":
-        return ()
-    counting = tuple(one for one in findings if points_of(one, weights))
-    return tuple(one for one in counting if points_of(one, weights) >= HIGH) or counting
+    return tuple(one for one in map(restored, stored) if one.level == "high")
 
 
 def check_risk_read(message: Message, read: Collection[str], effects: Effects) -> None:

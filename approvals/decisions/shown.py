@@ -16,7 +16,7 @@ from django.db import transaction
 
 from approvals.decisions.ruling import content_changed, lock_for_reviewer
 from approvals.errors import VerdictNotAllowed
-from approvals.models import OpenedPart, RuleWeight
+from approvals.models import OpenedPart
 from audit.trail import recorded_actions
 from common.actors import Actor
 from common.postgres import atomic_with_retry
@@ -25,7 +25,7 @@ from mirror.recording import record_about
 from mirror.threads import Conversation
 from policy.evaluation import Ruling
 from rendering import named
-from risk.findings import Finding, level_of, points_of, restored, score
+from risk.findings import Finding, level_of, restored, worst_first
 
 # The ledger actions: a browser loaded the version, perhaps ahead; it is on screen.
 SERVED = "message.served"
@@ -251,24 +251,20 @@ def shown_context(
     """Return what the page of a locked message shows at the moment of a verdict, to be
     stored with it: version, findings, ruling and unread parts.
 
-    The findings count by the current weights, which an admin may change later. `opened`
-    are the parts that the person opened or ticked; findings of the rules in `risk_read`
-    were ticked where high risk is approved.
+    `opened` are the parts that the person opened or ticked; findings of the rules in
+    `risk_read` were ticked where high risk is approved.
     """
     files = attached_files(message)
     viewed = viewed_names(message, opened)
     unread = unread_parts(message, conversation, files, opened)
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
-    stored_findings = [restored(one) for one in revision.findings]
-    weights = RuleWeight.objects.points_by_rule() if stored_findings else {}
-    total = score(stored_findings, weights)
+    stored_findings = worst_first(map(restored, revision.findings))
     findings = [
         {
             "rule": one.rule,
             "version": one.version,
-            "points": points_of(one, weights),
-            "level": level_of(points_of(one, weights)),
+            "level": one.level,
             "sentence": one.sentence,
             "detail": one.detail,
             "viewed": finding_name(one) in viewed or one.rule in risk_read,
@@ -280,9 +276,8 @@ def shown_context(
         "v": 1,
         "revision": revision.number,
         "fingerprint": revision.fingerprint,
-        "findings": sorted(findings, key=lambda one: -one["points"]),
-        "points": total.points,
-        "level": total.level,
+        "findings": findings,
+        "level": level_of(stored_findings),
         "ruling": list(ruling.reasons),
         "unread": [part.name for part in unread],
         "files": [
@@ -312,8 +307,7 @@ def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
     finding or sentence a line.
     """
     findings = [
-        f"{one['sentence']} ({one['rule']}, {one['points']})"
-        for one in seen["findings"]
+        f"{one['sentence']} ({one['rule']}, {one['level']})" for one in seen["findings"]
     ]
     viewed = [one["name"] for one in seen["files"] if one["viewed"]]
     viewed += [one["sentence"] for one in seen["findings"] if one["viewed"]]
@@ -324,7 +318,7 @@ def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
         "version": str(seen["revision"]),
         "parts_unread": ", ".join(seen["unread"]),
         "viewed": "\n".join(filter(None, (viewed_counts(seen), *viewed[:MAX_LISTED]))),
-        "risk": f"{seen['points']} {seen['level']}".rstrip(),
+        "risk": seen["level"],
         "findings": "\n".join(listed),
         "ruling": "\n".join(seen["ruling"]),
     }

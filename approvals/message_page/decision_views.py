@@ -255,7 +255,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "ruling": ruling,
         "conversation": conversation,
         "twin": twin_of(rendered_message_of(message.revision, content)),
-        "score": {"level": "high"},
+        "is_high": True,
         "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
     }

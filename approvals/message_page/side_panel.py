@@ -33,17 +33,7 @@ from mirror.models import AttachedFile, Message
 from mirror.states import LIVE_DECISIONS, DecisionState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
-from risk.findings import (
-    IN_FRAME,
-    PARTS,
-    Finding,
-    Score,
-    level_of,
-    points_of,
-    restored,
-    rule_order,
-    score,
-)
+from risk.findings import IN_FRAME, PARTS, Finding, restored, worst_first
 from risk.rules import RULES
 
 # How many comments, and how many ledger entries, the history shows at most.
@@ -186,49 +176,35 @@ class Jump:
 
 @dataclass(frozen=True)
 class FoundLine:
-    """One finding, as the page shows it. `level` follows from the present weights:
-    "high", "notice", or empty if an admin gave the rule no points.
-    """
+    """One finding, as the page shows it."""
 
     rule: str
     words: str
     level: str
     sentence: str
     detail: str
-    points: int
     # What its place on the page is called.
     name: str
     jump: Jump | None
     evidence: tuple[str, ...]
 
 
-def findings_of(
-    message: Message, weights: Mapping[str, int], *, query: str = ""
-) -> tuple[list[FoundLine], Score]:
-    """Return the findings of a message's current version, those with most points first,
-    and their total score.
-
-    `weights` are the points by rule. `query` is the queue's query string with its
-    question mark, which the links keep.
+def findings_of(message: Message, *, query: str = "") -> list[FoundLine]:
+    """Return the findings of a message's current version, the worst first. `query` is
+    the queue's query string with its question mark, which the links keep.
     """
-    findings = (
-        [restored(finding) for finding in message.revision.findings]
-        if message.revision
-        else []
-    )
+    stored = message.revision.findings if message.revision else []
     page = reverse("message", args=[message.public_id]) + query
     lines = []
-    for finding in findings:
+    for finding in worst_first(map(restored, stored)):
         rule = RULES.get(finding.rule)
-        points = points_of(finding, weights)
         lines.append(
             FoundLine(
                 rule=finding.rule,
                 words=rule.words if rule else finding.rule.replace("_", " "),
-                level=level_of(points),
+                level=finding.level,
                 sentence=finding.sentence,
                 detail=finding.detail,
-                points=points,
                 name=finding_name(finding),
                 jump=jump_to(finding, page),
                 evidence=finding.evidence[:MAX_EVIDENCE]
@@ -236,8 +212,7 @@ def findings_of(
                 else (),
             )
         )
-    lines.sort(key=lambda line: (-line.points, rule_order(line.rule)))
-    return lines, score(findings, weights)
+    return lines
 
 
 def jump_to(one: Finding, page: str) -> Jump | None:

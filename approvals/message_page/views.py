@@ -70,7 +70,6 @@ from approvals.message_page.side_panel import (
     panel_context,
     ticks_shown,
 )
-from approvals.models import RuleWeight
 from approvals.pictures import shown_pictures
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import delay_of, expiry_of, notice_context
@@ -280,9 +279,7 @@ def message_context(
     files = attached_files(message)
     opened = opened_parts(message, actor)
     ruling = rulings([message], actor, now=now)[message.pk]
-    findings, score = findings_of(
-        message, RuleWeight.objects.points_by_rule(), query=filters.suffix
-    )
+    findings = findings_of(message, query=filters.suffix)
     conversation = conversation_of(message)
     fields = address_lines(message, content, actor=actor)
     add_lists(fields, ruling.judged)
@@ -317,7 +314,7 @@ def message_context(
         "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
         "findings": findings,
-        "score": score,
+        "is_high": any(one.level == "high" for one in findings),
         # The keyboard shortcut approves at once only if that can be undone; otherwise
         # it focuses the button.
         "has_undo_window": has_undo_window(message),

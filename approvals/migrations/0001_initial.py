@@ -156,19 +156,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='OwnWord',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.CharField(max_length=80)),
-                ('spelling', models.CharField(max_length=500)),
-                ('looks_in', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None)),
-                ('points', models.PositiveSmallIntegerField()),
-                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='own_words', to='mirror.mailbox')),
-            ],
-        ),
-        migrations.CreateModel(
             name='Question',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -221,7 +208,6 @@ class Migration(migrations.Migration):
                 ('is_held', models.BooleanField(db_default=False, editable=False)),
                 ('held_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('shape', models.CharField(db_default='', editable=False, max_length=32)),
-                ('risk', models.PositiveIntegerField(db_default=0, default=0)),
                 ('risk_level', models.CharField(db_default='', default='', max_length=6)),
                 ('rules', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), db_default=[], default=list, size=None)),
                 ('policy_facts', models.JSONField(null=True)),
@@ -235,18 +221,6 @@ class Migration(migrations.Migration):
                 ('expiry_told_at', models.DateTimeField(null=True)),
                 ('is_apart', models.BooleanField(db_default=False, default=False)),
                 ('brake', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='reviews', to='approvals.brake')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='RuleWeight',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('rule', models.CharField(max_length=40, unique=True)),
-                ('points', models.PositiveSmallIntegerField(null=True)),
-                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('weighed_to', models.DateTimeField(null=True)),
-                ('weighed_to_key', models.BigIntegerField(default=0)),
-                ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
@@ -391,14 +365,6 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('message', 'person', 'part'), name='part_once'),
         ),
         migrations.AddConstraint(
-            model_name='ownword',
-            constraint=models.UniqueConstraint(fields=('mailbox', 'spelling'), name='own_word_once', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
-            model_name='ownword',
-            constraint=models.CheckConstraint(condition=models.Q(('points__gte', 1), ('points__lte', 100)), name='own_word_points'),
-        ),
-        migrations.AddIndex(
             model_name='passage',
             index=models.Index(fields=['written_at'], name='passage_written'),
         ),
@@ -436,11 +402,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='review',
-            index=models.Index(condition=models.Q(('is_held', True)), fields=['shape', 'risk', 'held_at', 'message'], name='review_alike'),
+            index=models.Index(condition=models.Q(('is_held', True)), fields=['shape', 'risk_level', 'rules', 'held_at', 'message'], name='review_alike'),
         ),
         migrations.AddIndex(
             model_name='review',
-            index=models.Index(models.Func(models.F('risk'), output_field=models.IntegerField(), template='(-%(expressions)s)'), models.F('held_at'), models.F('message'), condition=models.Q(('is_held', True)), name='review_by_risk'),
+            index=models.Index(models.Func(models.F('risk_level'), output_field=models.IntegerField(), template="(CASE %(expressions)s WHEN 'high' THEN 0 WHEN 'notice' THEN 1 ELSE 2 END)"), models.F('held_at'), models.F('message'), condition=models.Q(('is_held', True)), name='review_by_risk'),
         ),
         migrations.AddIndex(
             model_name='review',
@@ -469,10 +435,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='review',
             index=django.contrib.postgres.indexes.GinIndex(fields=['rules'], name='review_rules'),
-        ),
-        migrations.AddConstraint(
-            model_name='ruleweight',
-            constraint=models.CheckConstraint(condition=models.Q(('points__lte', 100)), name='rule_weight_points'),
         ),
         migrations.AddIndex(
             model_name='savedview',

@@ -16,7 +16,7 @@ from approvals.models.collaboration import (
 from approvals.models.decisions import Decision
 from approvals.models.replacements import CommandedMail, Replacement
 from approvals.models.reviews import Arrival, Brake, Cap, Review
-from approvals.models.risk_rules import OwnWord, RuleWeight, UsualTexts
+from approvals.models.usual_texts import UsualTexts
 from approvals.models.verdicts import Verdict
 
 __all__ = [
@@ -28,13 +28,11 @@ __all__ = [
     "Comment",
     "Decision",
     "OpenedPart",
-    "OwnWord",
     "Passage",
     "Question",
     "Reminder",
     "Replacement",
     "Review",
-    "RuleWeight",
     "SavedView",
     "Snooze",
     "StepDone",

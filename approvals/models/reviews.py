@@ -226,7 +226,14 @@ class Brake(models.Model):
 
 
 # Expressions for the queue's orders, all ascending; indexes are made from them.
-CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
+def calm(level: str) -> Func:
+    """Return an expression for how little risk a level is. An index contains it, so it
+    must not change without a migration.
+    """
+    case = "(CASE %(expressions)s WHEN 'high' THEN 0 WHEN 'notice' THEN 1 ELSE 2 END)"
+    return Func(F(level), template=case, output_field=IntegerField())
+
+
 LATE = or_never("late_since")
 
 
@@ -242,9 +249,8 @@ class Review(models.Model):
     is_held = models.BooleanField(db_default=False, editable=False)
     held_at = models.DateTimeField(db_default=Now(), editable=False)
     shape = models.CharField(max_length=32, db_default="", editable=False)
-    # Points, level and rules of the current revision's findings, for queries that sort
-    # and filter by them.
-    risk = models.PositiveIntegerField(default=0, db_default=0)
+    # Level and rules of the current revision's findings, for queries that sort and
+    # filter by them.
     risk_level = models.CharField(max_length=6, default="", db_default="")
     rules = ArrayField(models.CharField(max_length=40), default=list, db_default=[])
     # Facts about the current revision that rules of the policy test
@@ -281,7 +287,7 @@ class Review(models.Model):
         indexes = [
             # The queue's orders, and its narrower views.
             models.Index(
-                CALM,
+                calm("risk_level"),
                 "held_at",
                 "message",
                 condition=Q(is_held=True),
@@ -304,7 +310,7 @@ class Review(models.Model):
             ),
             # The first of similar messages, and how many there are.
             models.Index(
-                fields=["shape", "risk", "held_at", "message"],
+                fields=["shape", "risk_level", "rules", "held_at", "message"],
                 condition=Q(is_held=True),
                 name="review_alike",
             ),
@@ -335,3 +341,8 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"review of {self.message_id}"
+
+    @property
+    def calm(self) -> int:
+        """How little risk the message has, as in the queue's order."""
+        return {"high": 0, "notice": 1}.get(self.risk_level, 2)

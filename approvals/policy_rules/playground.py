@@ -17,6 +17,7 @@ from django.utils import timezone
 from approvals.examination import columns_of
 from approvals.examination import findings as examine
 from approvals.models import Review
+from approvals.policy_rules.rehearsal import look_back
 from approvals.policy_rules.views import lines_of, visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
@@ -150,6 +151,9 @@ def playground(request: DeskRequest) -> HttpResponse:
             which = form.cleaned_data["which"] or ("draft" if now.draft else "active")
             rules = now.draft_rules if which == "draft" else now.active_rules
             rules = visible_rules(actor, rules)
+            # A message that was written here has no key, and its words are known.
+            if message.pk:
+                look_back([message], rules)
             lookups = lookups_for(rules, timezone.now())
             facts = lookups.facts(message, message.review)
             requirement = required(rules, facts)

@@ -2,30 +2,40 @@
 of the newest messages of the last 30 days.
 
 Rules about hours are evaluated for the time when each message was held, but with the
-present allowlists and key owners.
+present allowlists and key owners. Words that were not looked for when a message came
+are looked for in its stored text, which can miss a word that formatting splits.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from approvals.queue.querysets import queue_messages
 from common.actors import Actor
+from common.fingerprint import Content
 from mirror.models import Message
+from mirror.store import stored_content
 from policy.rules.demand import required
-from policy.rules.facts import COLUMNS, lookups_for
+from policy.rules.facts import COLUMNS, lookups_for, unknown_words, words_in
 from policy.rules.rules import Effects, PolicyRule
+from rendering import RenderedMessage
+from risk.words import read_phrase, search_terms
 
 DAYS = 30
 # How many messages are evaluated, and how many of those with another result are shown.
 MOST = 5000
 SHOWN = 20
-# The columns of the connection and of the review that rules need.
+# In how many messages a rule's words are looked for.
+READ = 500
+# The columns of the connection and of the review that rules need, and what could be read
+# of the message.
 EXAMINED = (
     "connection__is_our_gateway",
     "review__risk_level",
     "review__rules",
     "review__policy_facts",
+    "revision__coverage",
 )
 
 
@@ -106,14 +116,15 @@ def rehearse(
     may see, compared with the rules `before`. Nothing is written.
     """
     recent = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
-    with_columns = recent.select_related("connection", "review").only(
-        *COLUMNS, *EXAMINED
+    with_columns = recent.select_related("connection", "review", "revision").only(
+        "held_at", *COLUMNS, *EXAMINED
     )
-    messages = list(with_columns.order_by("-pk")[: MOST + 1])
+    newest = list(with_columns.order_by("-pk")[: MOST + 1])
+    messages = look_back(newest[:MOST], (*before, *after))
     lookups = lookups_for((*before, *after), now)
     counts: Counter[str] = Counter()
     changed: dict[int, tuple[Effects, Effects]] = {}
-    for message in messages[:MOST]:
+    for message in messages:
         facts = lookups.facts(message, message.review)
         was, becomes = (required(rules, facts).effects for rules in (before, after))
         if asks(was) == asks(becomes):
@@ -126,13 +137,51 @@ def rehearse(
     rows = Message.objects.filter(pk__in=[*changed][:SHOWN])
     newest_changed = rows.select_related("mailbox", "connection").order_by("-pk")
     return Rehearsal(
-        min(len(messages), MOST),
-        len(messages) > MOST,
+        len(messages),
+        len(newest) > len(messages),
         len(changed),
         {one.more: counts[one.more] for one in POINTS if counts[one.more]},
         {one.less: counts[one.less] for one in POINTS if counts[one.less]},
         [(one, *changed[one.pk]) for one in newest_changed],
     )
+
+
+def look_back(
+    messages: Sequence[Message], rules: Iterable[PolicyRule]
+) -> Sequence[Message]:
+    """Look for the words of these rules in past messages, the newest first, as far as
+    that was not done when they came, and set them in their reviews, which are not
+    saved. Return those messages for which that is done: others, if there are more than
+    READ to read.
+    """
+    nothing = RenderedMessage(document="", text="", plain="")
+    sets = {one.when.words_key: one.when.words for one in rules if one.when.words}
+    for key, words in sets.items():
+        asked = {key: words}
+        facts_of = {
+            one.pk: facts
+            for one in messages
+            if (facts := one.review.policy_facts) and unknown_words(facts, asked)
+        }
+        # PostgreSQL's search picks those that may have one of the words.
+        terms = [search_terms(read_phrase(word)) for word in words]
+        holding = queue_messages().filter(pk__in=facts_of)
+        if all(terms):
+            holding = holding.holding(" | ".join(f"({one})" for one in terms))
+        read = holding.select_related("revision").order_by("-pk")[:READ]
+        revisions = {one.pk: one.revision for one in read}
+        if len(revisions) == READ:
+            messages = [one for one in messages if one.pk >= min(revisions)]
+        for message in messages:
+            if message.pk not in facts_of or message.revision is None:
+                continue
+            content = Content(coverage=tuple(message.revision.coverage))
+            rendered = nothing
+            if revision := revisions.get(message.pk):
+                content = stored_content(revision)
+                rendered = replace(nothing, plain=revision.html_text)
+            facts_of[message.pk]["words"] |= words_in(content, rendered, asked)
+    return messages
 
 
 def asks(then: Effects) -> tuple[object, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 from django import forms
 from django.utils.text import capfirst
 
-from approvals.models import OwnWord
 from common.actors import Actor
 from common.pages import MultilineField, SentenceForm, choices_by_pk, same_error
 from common.tables import table_pairs, table_rows
@@ -24,7 +23,6 @@ from policy.rules.conditions import (
     MOST_TRIES,
     ORIGINS,
     Conditions,
-    own_word_key,
     read_entry,
 )
 from policy.rules.names import FINDINGS, api_keys
@@ -32,11 +30,13 @@ from policy.rules.rules import (
     ANY_REVIEWER,
     MOST_APPROVALS,
     MOST_MINUTES,
+    MOST_WORDS,
     Effects,
     Names,
     PolicyRule,
     RuleError,
 )
+from risk.words import read_phrase
 
 # Characters of a field with one address on each line.
 MAX_LINES = 20_000
@@ -61,7 +61,6 @@ keys | API keys
 key_owners | Owners of the API key
 lists | Goes to anybody on these allowlists
 findings | Findings
-own_words | Own words
 attachments | Attachments
 origins | Origin
 """
@@ -79,7 +78,7 @@ _OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
 # The conditions that a rule stores as the form cleans them.
 _AS_TYPED = """
     only_these recipients recipients_except recipients_from first_contact
-    risk amount tries_from
+    risk words amount tries_from
 """.split()
 # The sections of the editor: what the rule is called ("about"), when it applies
 # ("when"), what it asks for ("then"). Each has its name, title, part, fields and note.
@@ -89,7 +88,7 @@ _SECTIONS = table_rows(
 about | The rule | about | name owner note |
 sender | Where it comes from | when | mailboxes keys only_these key_owners origins tries_from |
 recipients | Who gets it | when | recipients recipients_except lists first_contact recipients_from |
-content | What is in it | when | risk findings own_words amount currency attachments |
+content | What is in it | when | risk findings words amount currency attachments |
 approvals | Approvals | then |  | One person counts for one group only.
 who_not | Who may not approve | then | barred_groups bar_editor |
 how | How it is approved | then | reauthenticate never_in_bulk high_risk_page |
@@ -116,11 +115,6 @@ def offered_to(
     lists = Allowlist.objects.visible_to(actor).filter(
         kind=Allowlist.Kind.RESTRICTION, version__gt=0
     )
-    words = (
-        OwnWord.objects.visible_to(actor)
-        .order_by("text")
-        .values_list("text", flat=True)
-    )
     attachments = {name: capfirst(words) for name, words in FAMILIES.items()}
     attachments |= {kind.name: capfirst(kind.words) for kind in KINDS.values()}
     offered = {
@@ -133,7 +127,6 @@ def offered_to(
             for one in lists.select_related("mailbox", "connection").order_by("pk")
         },
         "findings": {name: capfirst(words) for name, words in FINDINGS.items()},
-        "own_words": {own_word_key(one): f"“{one}”" for one in words},
         "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
         "attachments": attachments,
         "groups": choices_by_pk(groups),
@@ -202,8 +195,7 @@ class PatternsField(MultilineField):
         return "\n".join(sorted(value)) if isinstance(value, frozenset) else value
 
     def clean(self, value: Any) -> frozenset[str]:
-        typed = super().clean(value).replace(",", "\n").split("\n")
-        lines = [one.strip() for one in typed if one.strip()]
+        lines = _lines(super().clean(value).replace(",", "\n"))
         if len(lines) > 500:
             raise forms.ValidationError(
                 "At most 500 addresses and domains fit into one rule: use an allowlist."
@@ -212,6 +204,26 @@ class PatternsField(MultilineField):
             return frozenset(map(read_entry, lines))
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
+
+
+class WordsField(PatternsField):
+    """Words, phrases and patterns, one on each line, as they are typed."""
+
+    def clean(self, value: Any) -> frozenset[str]:
+        lines = _lines(MultilineField.clean(self, value))
+        if len(lines) > MOST_WORDS:
+            raise forms.ValidationError(f"A rule names at most {MOST_WORDS} words.")
+        words = set()
+        for line in lines:
+            try:
+                words.add(read_phrase(line).text)
+            except ValueError as error:
+                raise forms.ValidationError(f"“{line[:40]}”: {error}") from None
+        return frozenset(words)
+
+
+def _lines(typed: str) -> list[str]:
+    return [one.strip() for one in typed.split("\n") if one.strip()]
 
 
 class ChecksField(forms.TypedMultipleChoiceField):
@@ -275,6 +287,15 @@ class RuleForm(SentenceForm):
         required=False,
         choices=list(RISKS.items()),
         error_messages=CHOOSE,
+    )
+    words = WordsField(
+        label="Words",
+        help_text=(
+            "A word or phrase on each line. It is looked for in subject, text, names of files, names and addresses. "
+            "In a word, * is any letters and digits or none, ? one of them, # one digit."
+        ),
+        required=False,
+        max_length=MAX_LINES,
     )
     amount = forms.CharField(
         label="An amount of at least",

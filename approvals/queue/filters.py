@@ -29,12 +29,12 @@ from risk.rules import RULES
 # One value of a written position; "x" stands for a missing value.
 _NUMBER = re.compile(r"x|[0-9]{1,18}")
 # The compared fields that are on the Review; the others are on the Message.
-OF_REVIEW = ("late_since", "risk")
+OF_REVIEW = ("late_since", "calm")
 # The fields that each order compares, before the primary key.
 COMPARED: Mapping[str, tuple[str, ...]] = {
     "oldest": ("late_since", "held_at"),
     "newest": ("changed_at",),
-    "riskiest": ("risk", "held_at"),
+    "riskiest": ("calm", "held_at"),
     "soonest": ("expires_at", "held_at"),
     # Not offered on the page, but used to go through all held messages: newly held ones
     # come last, so that none is skipped.
@@ -93,7 +93,7 @@ def as_number(at: datetime) -> int:
     return int(at.timestamp()) * 1_000_000 + at.microsecond
 
 
-_LARGEST = {"risk": 2**31 - 1, "key": 10**18}
+_LARGEST = {"calm": 2, "key": 10**18}
 _LATEST = as_number(datetime(9999, 12, 31, tzinfo=UTC))
 
 TABS = table_pairs("""

@@ -26,6 +26,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.lookups import IsNull
 
 from approvals.desk_messages import DeskMessageQuerySet
+from approvals.models.reviews import calm
 from approvals.queue.filters import (
     COMPARED,
     OF_REVIEW,
@@ -52,16 +53,12 @@ _GROUPS = {
 }
 
 # Within an order all columns run the same way, because PostgreSQL can only then compare
-# rows as a whole. So the risk is negated, and a missing time is infinite.
+# rows as a whole. So a missing time is infinite.
 _NEVER = Func(template="timestamptz 'infinity'", output_field=DateTimeField())
 _ORDERS: Mapping[str, tuple[Any, ...]] = {
     "oldest": (or_never("review__late_since"), F("review__held_at"), F("review__pk")),
     "riskiest": (
-        Func(
-            F("review__risk"),
-            template="(-%(expressions)s)",
-            output_field=IntegerField(),
-        ),
+        calm("review__risk_level"),
         F("review__held_at"),
         F("review__pk"),
     ),
@@ -178,8 +175,8 @@ class QueueQuerySet(DeskMessageQuerySet):
         for name, number in zip(COMPARED[order], position.values, strict=True):
             if number is None:
                 values.append(_NEVER)
-            elif name == "risk":
-                values.append(Value(-number))
+            elif name == "calm":
+                values.append(Value(number))
             else:
                 values.append(Value(at_time(number), output_field=DateTimeField()))
         # Compared as whole rows, because PostgreSQL can use an index for that.
@@ -195,8 +192,8 @@ class QueueQuerySet(DeskMessageQuerySet):
         """Keep one message of each group, annotated with the group's size and how its
         messages differ.
 
-        A flood is represented by its oldest message, for each risk: riskier messages
-        always have a row of their own.
+        A flood is represented by its oldest message, for each set of findings: messages
+        with others always have a row of their own.
         """
         if filters.gathers_floods:
             first = Subquery(self._alike().values("pk")[:1])
@@ -228,10 +225,11 @@ class QueueQuerySet(DeskMessageQuerySet):
         )
 
     def _alike(self) -> Self:
-        # A subquery: the messages of the same shape and risk as the outer row.
+        # A subquery: the messages of the same shape and findings as the outer row.
         alike = self.filter(
             review__shape=OuterRef("review__shape"),
-            review__risk=OuterRef("review__risk"),
+            review__risk_level=OuterRef("review__risk_level"),
+            review__rules=OuterRef("review__rules"),
         )
         return alike.exclude(review__shape="").order_by("review__held_at", "review__pk")
 

@@ -36,8 +36,7 @@ from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
 from policy.rules.demand import Demand
 from policy.rules.rules import listed
-from risk.findings import Score, score_of
-from risk.rules import RULES
+from risk.rules import RULES, rules_in_words
 
 # A message is near its expiry if less time is left than this, or than this share of its
 # whole time. The time left is then shown in red.
@@ -126,8 +125,6 @@ class Row:
     message: Message
     actor: Actor
     now: datetime
-    # Points by name of the finding's rule.
-    weights: Mapping[str, int]
     # What the policy asks of a held message; None if it asks nothing.
     demand: Demand | None = None
     # The group that the row stands for; None if the row is one message.
@@ -145,13 +142,6 @@ class Row:
     @cached_property
     def status(self) -> Status:
         return shown_status(self.message)
-
-    @cached_property
-    def score(self) -> Score:
-        return score_of(
-            self.message.revision.findings if self.message.revision else [],
-            self.weights,
-        )
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -244,7 +234,7 @@ class Row:
     @property
     def reasons(self) -> str:
         """Up to three reasons for the message's risk, in words."""
-        return ", ".join(tuple(dict.fromkeys(self.score.words))[:MAX_REASONS])
+        return rules_in_words(self.message.review.rules, MAX_REASONS)
 
     @property
     def starter(self) -> str:
@@ -284,15 +274,14 @@ def rows_of(
     filters: Filters,
     actor: Actor,
     now: datetime,
-    weights: Mapping[str, int],
     demands: Mapping[int, Demand] | None = None,
 ) -> list[Row]:
-    """Return a row for each message. `weights` are the points by rule, `demands` what
-    the policy asks, by key of the message.
+    """Return a row for each message. `demands` are what the policy asks, by key of the
+    message.
     """
     rows = []
     for message in messages:
-        row = Row(message, actor, now, weights, (demands or {}).get(message.pk))
+        row = Row(message, actor, now, (demands or {}).get(message.pk))
         size, differing = getattr(message, "group_counts", (0, 0))
         if size > 1:
             label, members = {

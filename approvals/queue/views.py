@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.collaboration import count_asked_of, count_snoozed_by
 from approvals.decisions.ruling import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
-from approvals.models import Decision, RuleWeight, SavedView, Verdict
+from approvals.models import Decision, SavedView, Verdict
 from approvals.queue.filters import (
     GROUPS,
     ORDERS,
@@ -138,7 +138,6 @@ def queue_context(
         filters=filters,
         actor=actor,
         now=clock_now,
-        weights=RuleWeight.objects.points_by_rule(),
         demands=_demands(actor, messages[:PAGE], clock_now),
     )
     if filters.tab == "mine":
@@ -158,7 +157,6 @@ def queue_context(
         "tab": filters.tab,
         "tab_label": TABS[filters.tab],
         "can_pick": filters.tab in ("waiting", "mine"),
-        "explains": filters.order == "riskiest" and not filters.newest_first,
         "standing_query": Filters(tab="leaving", standing="yes").query(),
         "queue_query": filters.suffix,
         "rows": rows,
@@ -255,7 +253,11 @@ def _has_flood(actor: Actor, filters: Filters, messages: Sequence[Message]) -> b
     """Whether any message of a page belongs to a flood. `messages` are the page's
     messages, and the first of the next page if there is one.
     """
-    alike = Counter((one.shape, one.review.risk) for one in messages if one.shape)
+    alike = Counter(
+        (one.shape, one.review.risk_level, *one.review.rules)
+        for one in messages
+        if one.shape
+    )
     if not alike:
         return False
     if filters.after is None and len(messages) <= PAGE:
@@ -383,9 +385,7 @@ def history(request: DeskRequest) -> HttpResponse:
     requested = read_filters({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes)
     filters = replace(requested, order="oldest", group="")
     messages = page_of(actor, filters)
-    rows = rows_of(
-        messages[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={}
-    )
+    rows = rows_of(messages[:PAGE], filters=filters, actor=actor, now=timezone.now())
     verdicts = list(Verdict.objects.given_on(messages[:PAGE]))
     newest = {one.message_id: one.pk for one in verdicts}
     approved = approvers_in_words(verdicts)

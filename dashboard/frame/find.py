@@ -84,8 +84,7 @@ Changes for a second admin | pending-changes | policy | policy waiting accept tw
 Kill switch | stop | everybody | stop emergency
 Alerts | alerts | everybody | discord slack notifications destinations
 Alert deliveries | alert-log | everybody | log discord slack
-Findings | rules-findings | everybody | rules risk weights points
-Own words | own-words | everybody | findings rules phrases patterns
+Findings | rules-findings | everybody | rules risk
 Set apart | brakes | everybody | floods brake runaway agents caps
 Caps | caps | everybody | limits brake messages an hour a day
 Allowlists | allowlists | everybody | allowed recipients

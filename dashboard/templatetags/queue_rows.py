@@ -134,10 +134,10 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
         yield _chip(
             "rose", format_html("{}Late by {}", icon("clock"), lasting(row.late_since))
         )
-    if row.score.level == "high":
+    if message.review.risk_level == "high":
         words = f"High: {row.reasons}" if row.reasons else "High"
         yield _chip("shape rose", _span("clip", words))
-    elif row.score.level:
+    elif message.review.risk_level:
         yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Notice"))
     if message.try_number > 1:
         yield _chip("violet shape", f"Try {message.try_number}")

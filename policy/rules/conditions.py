@@ -10,10 +10,11 @@ its sentence in `rules.py`, and its field in the editor,
 `approvals/policy_rules/rule_form.py`.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, TypeVar, cast
@@ -111,7 +112,6 @@ MOST_RECIPIENTS = 100_000
 MOST_TRIES = 1000
 # A whole top-level domain, such as "*.gov".
 _TOP_LEVEL = re.compile(r"\A\*\.[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z")
-_QUOTES = re.compile("[“”„‟«»\"']")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,11 @@ class MessageFacts:
     is_first_contact: bool | None = False
     risk_level: str | None = ""
     findings: frozenset[str] | None = frozenset()
-    own_words: frozenset[str] | None = frozenset()
+    # The sets of words, by `words_key`, of which none is in the message. Any other set
+    # has a word in it, or was not looked for.
+    lacked_words: frozenset[str] = frozenset()
+    # The words that were found with their places (`risk.words`), to show to people.
+    words: Mapping[str, str] = field(default_factory=dict, compare=False)
     amounts: tuple[Amount, ...] | None = ()
     # The text around each sum that could not be read, to show to people. If there is
     # any, `amounts` is None.
@@ -182,7 +186,8 @@ class Conditions:
     their connections later. `known` is what the connections had when the rule was
     saved: mailboxes as "connection/key", API keys as "connection:key".
     `recipients` are entries as in allowlists: one of them must name a recipient.
-    `recipients_except` holds if a recipient is named by none of its entries. `amount`
+    `recipients_except` holds if a recipient is named by none of its entries. `words`
+    are words, phrases and patterns (`risk.words`) of which the message has one. `amount`
     is the least sum that the message must name, 0 for any sum.
     """
 
@@ -197,7 +202,7 @@ class Conditions:
     first_contact: bool = False
     risk: str = ""
     findings: Words = frozenset()
-    own_words: Words = frozenset()
+    words: Words = frozenset()
     amount: Exact | None = None
     currency: str = ""
     attachments: Words = frozenset()
@@ -217,6 +222,19 @@ class Conditions:
         """Whether they apply to every message."""
         return not self._asked
 
+    def include(self, other: "Conditions") -> bool:
+        """Whether they certainly apply to every message to which `other` applies."""
+        if self.is_empty or self == other:
+            return True
+        return self.words > other.words > frozenset() and self == replace(
+            other, words=self.words
+        )
+
+    @cached_property
+    def words_key(self) -> str:
+        """The key of the set of words."""
+        return words_key(self.words)
+
     # Cached: up to 200 rules are checked for each row of a page.
     @cached_property
     def _asked(self) -> list["_Check"]:
@@ -229,11 +247,12 @@ class Conditions:
         return checks
 
 
-def own_word_key(word: str) -> str:
-    """Return one of the organisation's own words in the form in which two are compared:
-    at most 80 characters, small letters, one kind of quotation mark.
+def words_key(words: Iterable[str]) -> str:
+    """Return a fingerprint of a set of words. With it the desk stores which sets it has
+    looked for in a message.
     """
-    return _QUOTES.sub("'", word[:80]).casefold().strip()
+    written = "\n".join(sorted(words)).encode()
+    return hashlib.blake2b(written, digest_size=16).hexdigest()
 
 
 _Check = Callable[[Conditions, MessageFacts], bool]
@@ -299,7 +318,7 @@ _CHECKS: dict[str, _Check] = {
         or facts.risk_level in (("high",) if when.risk == "high" else RISKS)
     ),
     "findings": _one_of("findings"),
-    "own_words": _one_of("own_words"),
+    "words": lambda when, facts: when.words_key not in facts.lacked_words,
     "amount": lambda when, facts: (
         facts.amounts is None
         or any(

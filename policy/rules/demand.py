@@ -15,6 +15,7 @@ from policy.rules.rules import (
     Names,
     PolicyRule,
     effects_in_words,
+    found_in_words,
     listed,
     merged,
     unread_sums_in_words,
@@ -229,8 +230,11 @@ class Demand:
         calendars = {key: one.name for key, one in self.calendars.items()}
         names = Names(groups=self.groups, calendars=calendars)
         spoke = self.requirement.spoke
+        words = self.facts.words if self.facts else {}
         sentences = [
-            f"{one.name}: {effects_in_words(one.then, names)}." for one in spoke
+            f"{one.name}: {found_in_words(one.when.words, words)}"
+            f"{effects_in_words(one.then, names)}."
+            for one in spoke
         ]
         unread = self.facts.unread_sums if self.facts else ()
         unknown = self.facts.unknown_files[:3] if self.facts else ()

@@ -8,13 +8,15 @@ worked out by `stored_facts` when a revision is stored, and what its files are b
 `with_files`, then and when one was read.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, Protocol
+
+from django.db.models import F, Func, JSONField
 
 from common.fingerprint import Content
 from mirror.attachments.file_types import claimed_kinds
@@ -25,12 +27,13 @@ from policy.rules.conditions import (
     Amount,
     MessageFacts,
     entries_of,
-    own_word_key,
+    words_key,
 )
 from policy.rules.demand import Requirement, required
 from policy.rules.rules import PolicyRule, rules_from_json
-from rendering import named
+from rendering import RenderedMessage, named
 from risk.sums import Sums
+from risk.words import places_of, searched_texts
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,6 @@ class Examined(Protocol):
     policy_facts: Any
 
 
-# The most findings about the organisation's own words that a message gets
-# (risk.MOST). A message with so many may contain further own words.
-_MOST_WORDS = 20
 # By origin, the fields of a trigger that claim it.
 CLAIMED = {
     "discord": ("discord_user", "discord_user_id", "discord_interaction_id"),
@@ -137,23 +137,19 @@ CLAIMED = {
 }
 # How many characters of a file's name are kept.
 _MOST_NAME = 60
-# The own word at the beginning of a finding's sentence, in quotation marks.
-_WORD = re.compile(r"\A“([^“”]*)”")
 
 
-def stored_facts(
-    content: Content, sums: Sums, findings: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
+def stored_facts(content: Content, sums: Sums) -> dict[str, Any]:
     """Return the facts that need a message's content, to be stored with it as JSON.
 
     A fact is None if it is not known. If one sum could not be read, the amounts are not
     known.
     """
-    shows_text = "markdown" in content.coverage or "html" in content.coverage
     return {
-        "amounts": dict(sums.largest) if shows_text and not sums.unread else None,
+        "amounts": dict(sums.largest)
+        if _shows_text(content) and not sums.unread
+        else None,
         "unread_sums": list(sums.unread),
-        "own_words": own_words_in(findings),
     }
 
 
@@ -194,19 +190,52 @@ def with_files(
     }
 
 
-def own_words_in(findings: Iterable[Mapping[str, Any]]) -> list[str] | None:
-    """Return the organisation's own words that stored findings are about, as
-    `own_word_key` writes them; None if the message may contain others too.
+def _shows_text(content: Content) -> bool:
+    return "markdown" in content.coverage or "html" in content.coverage
+
+
+def word_sets() -> dict[str, frozenset[str]]:
+    """Return by `words_key` the sets of words for which rules of the active version and
+    of the draft ask.
     """
-    sentences = [
-        str(one.get("sentence") or "")
-        for one in findings
-        if one.get("rule") == "own_word"
-    ]
-    matches = [match for one in sentences if (match := _WORD.match(one))]
-    if len(matches) < len(sentences) or len(sentences) >= _MOST_WORDS:
-        return None
-    return sorted({own_word_key(match[1]) for match in matches})
+    # The draft, too: so its words are known of most messages once it is activated.
+    asked = Func(
+        F("rules"),
+        template="jsonb_path_query_array(%(expressions)s, '$[*].when.words')",
+        output_field=JSONField(),
+    )
+    versions = PolicyVersion.objects.exclude(state=PolicyVersion.State.RETIRED)
+    sets = map(frozenset, chain.from_iterable(versions.values_list(asked, flat=True)))
+    return {words_key(words): words for words in sets}
+
+
+def unknown_words(
+    facts: dict[str, Any], sets: Mapping[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    """Return those of these sets of words that were not looked for in a message; give
+    its stored facts a place for them.
+    """
+    known = facts.setdefault("words", {})
+    return {key: words for key, words in sets.items() if key not in known}
+
+
+def words_in(
+    content: Content, rendered: RenderedMessage, sets: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, str]]:
+    """Return by the keys of these sets which of their words are in a message, each with
+    its place.
+
+    A set is left out, as not known, if none of its words was found in what could be
+    read, but not everything could be.
+    """
+    texts = searched_texts(content, rendered) if sets else []
+    is_whole = (
+        _shows_text(content)
+        and not {"to", "subject", "attachments"}.intersection(content.unseen)
+        and all(text.is_whole for text, _ in texts)
+    )
+    found = {key: places_of(words, texts) for key, words in sets.items()}
+    return {key: places for key, places in found.items() if places or is_whole}
 
 
 def facts_of(
@@ -248,6 +277,7 @@ def facts_of(
     if unknown_files and not takes_claims:
         findings.add(RUNS_CODE)
         attachments = None
+    words: dict[str, dict[str, str]] = stored.get("words") or {}
     return MessageFacts(
         connection=message.connection_id,
         mailbox=message.mailbox_id,
@@ -261,7 +291,8 @@ def facts_of(
         else None,
         risk_level=examined.risk_level if is_examined else None,
         findings=frozenset(findings) if is_examined else None,
-        own_words=_as_set(stored.get("own_words")),
+        lacked_words=frozenset(key for key, places in words.items() if not places),
+        words=dict(chain.from_iterable(places.items() for places in words.values())),
         amounts=amounts_in(stored.get("amounts")),
         unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
         attachments=attachments,

@@ -135,7 +135,7 @@ def needs_of_new_mailbox(actor: Actor, connection: int) -> str:
     connection, as sentences.
     """
     not_known = "key key_owners recipients lists is_first_contact risk_level findings"
-    not_known += " own_words amounts attachments origins tries"
+    not_known += " amounts attachments origins tries"
     facts = MessageFacts(
         connection=connection,
         mailbox=0,

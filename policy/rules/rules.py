@@ -3,7 +3,7 @@ effects of several are merged (the strictest wins), how a rule is written as an 
 sentence, and how two lists of rules differ. Pure: reads no tables.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,8 +18,11 @@ from policy.rules.conditions import (
     exactly,
     from_json,
 )
+from risk.words import PLACES, read_phrase
 
 MOST_RULES = 200
+# How many words and phrases a rule can name.
+MOST_WORDS = 100
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
 MOST_APPROVALS = 20
@@ -159,6 +162,13 @@ class PolicyRule:
             raise RuleError("A condition has a value that it cannot have.")
         if self.when.currency and self.when.amount is None:
             raise RuleError("A currency says nothing without an amount.")
+        if len(self.when.words) > MOST_WORDS:
+            raise RuleError(f"A rule names at most {MOST_WORDS} words.")
+        for word in self.when.words:
+            try:
+                read_phrase(word)
+            except ValueError as error:
+                raise RuleError(f"“{word[:40]}”: {error}") from None
         numbers = self.then.approvals.values()
         if any(n < 1 for n in numbers) or sum(numbers) > MOST_APPROVALS:
             raise RuleError(
@@ -275,8 +285,8 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         yield "is high risk" if when.risk == "high" else "has any risk"
     if when.findings:
         yield f"has the finding {_any(names.findings.get(one, one) for one in when.findings)}"
-    if when.own_words:
-        yield f"contains {_any(f'“{one}”' for one in when.own_words)}"
+    if when.words:
+        yield f"contains {_any(f'“{one}”' for one in when.words)}"
     if when.amount is not None:
         currency = f" {when.currency}" if when.currency else ""
         yield (
@@ -319,6 +329,22 @@ def unread_sums_in_words(passages: Sequence[str]) -> str:
         return "The sums could not be read: rules on sums apply."
     near = listed([f"“{one}”" for one in passages if one])
     return f"A sum could not be read near {near}: rules on sums apply."
+
+
+def found_in_words(named: Collection[str], places: Mapping[str, str]) -> str:
+    """Return the beginning of a sentence about which of the words that a rule names are
+    in a message, and where; empty if it names none.
+    """
+    if not named:
+        return ""
+    found = [
+        f"“{word}” in {PLACES.get(places[word], 'it')}"
+        for word in sorted(named)
+        if word in places
+    ]
+    if not found:
+        return "it may contain a word that the rule names, so "
+    return f"it contains {listed(found)}, so "
 
 
 def duration_in_words(minutes: int) -> str:
@@ -442,14 +468,13 @@ def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> b
     """Whether `after` may ask less for some message than `before`.
 
     It does not if for each rule of `before` that is on, there is one in `after` that is
-    on, has the same conditions or none, and asks for at least as much. The order of
+    on, has the same conditions, more words or none, and asks for at least as much. The order of
     rules does not matter, because the strictest wins. In doubt the answer is True.
     """
     later = [rule for rule in after if rule.is_on]
     for rule in before:
         if rule.is_on and not any(
-            (one.when.is_empty or one.when == rule.when)
-            and is_as_strict(one.then, rule.then)
+            one.when.include(rule.when) and is_as_strict(one.then, rule.then)
             for one in later
         ):
             return True

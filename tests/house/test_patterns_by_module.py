@@ -29,7 +29,7 @@ REASONS = {
         gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive
         gateway.messages.submission gateway.smtp
         people.sign_in.passwords policy.calendars policy.rules.conditions
-        policy.rules.facts risk.own_words upstream.refused_fields
+        risk.words upstream.refused_fields
     """,
     "it is the product's own": """
         audit.trail.sentences common.credentials common.env dashboard.frame.bundles

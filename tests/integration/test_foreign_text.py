@@ -5,11 +5,11 @@ long that is; and what is ASCII is read as ASCII.
 import pytest
 
 from alerts.models import Destination
-from approvals.models import OwnWord
 from common.fingerprint import Content
 from common.mail_addresses import clean_address
 from gateway.auth import key_text
 from mirror.attachments.file_types import claimed_by_type, ending_of
+from policy.models import PolicyVersion
 from risk.addresses import first_contact
 from risk.findings import RiskContext
 from tests.cards import embed_of
@@ -22,9 +22,8 @@ VIEWS = ("rendered", "text", "parts", "source", "headers", "changes")
 
 
 def test_no_pattern_reads_a_long_text_of_a_message(connection, desk, monkeypatch):
-    OwnWord.objects.create(
-        text="https*", spelling="https*", looks_in=["text"], points=10
-    )
+    rule = {"id": "a", "name": "A", "when": {"words": ["https*"]}}
+    PolicyVersion.objects.create(number=1, rules=[rule])
     longest = record_patterns(monkeypatch)
     link = f'<a href="{LONG[:7_999]}\u2003">here</a> '
     fields = {

@@ -417,7 +417,7 @@ def risky(message):
         "level": "high",
         "sentence": "It shows secret-bank.example.",
     }
-    more = {"points": 60, "detail": "", "evidence": [], "version": 1}
+    more = {"detail": "", "evidence": [], "version": 1}
     Revision.objects.filter(pk=message.revision_id).update(findings=[lie | more])
 
 

@@ -257,7 +257,7 @@ def test_one_decided_elsewhere_is_superseded(client, message, later, upstream):
 def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
     finding = {
         "rule": "link_text_lies", "level": "high", "sentence": "A link lies.", "detail": "", "evidence": [],
-        "version": 1, "points": 60,
+        "version": 1,
     }  # fmt: skip
     Revision.objects.filter(pk=message.revision_id).update(findings=[finding])
     address = f"/queue/{message.public_id}/approve/"

@@ -112,7 +112,8 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
         "mailboxes": [box.pk], "keys": [f"{connection.pk}:k9"], "key_owners": [admin.pk], "lists": [77],
         "only_these": True,
         "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
-        "risk": "high", "findings": ["payment_details"], "own_words": ["tulip"], "amount": "49.90", "currency": "EUR",
+        "risk": "high", "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
+        "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
     }  # fmt: skip
     then = {

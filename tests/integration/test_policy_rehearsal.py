@@ -12,7 +12,7 @@ from django.utils import timezone
 from approvals.models import Review
 from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
-from policy.models import KeyOwner
+from policy.models import KeyOwner, PolicyVersion
 from policy.rules.conditions import Conditions, from_json
 from policy.rules.demand import required
 from policy.rules.facts import lookups_for
@@ -47,6 +47,8 @@ def mail(db):
     """Messages that differ in all that rules ask about, held at many hours of the last
     days.
     """
+    # Its words are looked for when the messages come.
+    PolicyVersion.objects.create(number=1, rules=[{"when": {"words": ["40"]}}])
     connection = make_connection("first")
     other = make_connection("second", is_our_gateway=False)
     second = Mailbox.objects.create(
@@ -85,7 +87,7 @@ def mail(db):
         )
         Review.objects.filter(pk=message.pk).update(
             risk_level=("", "notice", "high")[number % 3],
-            rules=([], ["first_contact"], ["payment_details", "own_word"])[number % 3],
+            rules=([], ["first_contact"], ["payment_details"])[number % 3],
         )
     change_row(made[3], mailbox=None)
     unseen = [
@@ -121,7 +123,7 @@ def rules_of(rows):
         {"lists": [rows["list"]]}, {"recipients": ["*.gov"]},
         {"recipients": ["*.acme.com", "evil.io"]},
         {"recipients_except": ["ana@acme.com", "evil.io"]}, {"recipients_from": 2}, {"risk": "notice"},
-        {"risk": "high"}, {"findings": ["payment_details"]}, {"attachments": ["document"]}, {"own_words": ["tulip"]},
+        {"risk": "high"}, {"findings": ["payment_details"]}, {"attachments": ["document"]}, {"words": ["40"]},
         {"origins": ["discord"]}, {"origins": ["agent"]}, {"amount": "0"},
         {"amount": "1000"}, {"tries_from": 2}, {"first_contact": True},
     ]  # fmt: skip

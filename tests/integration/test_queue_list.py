@@ -174,7 +174,8 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
     # All of one time and of two risks, two that never expire: only the key tells these
     # apart.
     Message.objects.update(held_at=NOW, expires_at=NOW + timedelta(days=9999))
-    Review.objects.update(risk=F("message") % 2)
+    odd = Review.objects.annotate(odd=F("message") % 2).filter(odd=1)
+    odd.update(risk_level="high")
     Message.objects.filter(subject__in=["Subject plum", "Subject pear"]).update(
         expires_at=None
     )
@@ -227,8 +228,8 @@ def test_flood_stands_in_one_row_that_says_what_differs(
         change_row(alike[-1], mailbox=other)
         person = make_person("x@yourteam.example", "X", "reviewer", mailbox=other)
         assert gathered(person) == [("invoice", 1)]
-    # A riskier message has its own row.
-    change_row(alike[-1].review, risk=70)
+    # A message with another finding has its own row.
+    change_row(alike[-1].review, risk_level="notice", rules=["odd_link"])
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
     # After the first is decided, the next represents the group.
     decide(alike[0], reviewer)

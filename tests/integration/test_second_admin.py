@@ -18,8 +18,6 @@ from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination
 from approvals.brake.commands import set_caps
 from approvals.caps import DEFAULTS, caps_now
-from approvals.models import OwnWord, RuleWeight
-from approvals.risk_rules.weighing import WantedWord, save_word, weigh
 from audit.models import Entry
 from common.actors import Role, operator
 from connections.errors import CodeWanted
@@ -86,7 +84,6 @@ from policy.rules.changes import (
 )
 from policy.rules.conditions import Conditions
 from policy.rules.rules import Effects, PolicyRule
-from risk.own_words import read_phrase
 from tests.factories import (
     actor_of,
     change_list,
@@ -205,18 +202,9 @@ def own_key(world, person):
     )
 
 
-def word(world, points):
-    wanted = WantedWord(read_phrase("invoice"), world.box(), ["text"], points)
-    return save_word(wanted=wanted, actor=by(world), word=OwnWord.objects.first())
-
-
 def design(world, *, on):
     changes = {"send_as_designed": on}
     change_mailbox(mailbox=world.box(), actor=by(world), changes=changes)
-
-
-def weigh_rule(world, points):
-    weigh(rule="first_contact", points=points, actor=by(world))
 
 
 def set_scopes(world, *scopes):
@@ -318,16 +306,6 @@ LOOSENING = {
         lambda w: set_scopes(w, "oversight_read"),
         scopes_of_watcher,
         watcher,
-    ),
-    "fewer points": (
-        lambda w: weigh_rule(w, 29),
-        lambda w: weigh_rule(w, 30),
-        lambda w: RuleWeight.objects.points_by_rule()["first_contact"],
-    ),
-    "own word of fewer points": (
-        lambda w: word(w, 29),
-        lambda w: word(w, 30),
-        lambda w: OwnWord.objects.get().points,
     ),
     "figures of single people": (
         lambda w: set_person_figures(actor=by(w), on=True, because="Works agreement"),

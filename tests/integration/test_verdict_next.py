@@ -18,7 +18,6 @@ from approvals.decisions.shown import note_opened
 from approvals.errors import RiskUnread
 from approvals.models import Decision, Review
 from approvals.reconcile.reads import read_everything
-from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
 from mirror.models import Mailbox, Revision
 from mirror.store import stored_content
@@ -84,13 +83,13 @@ def notice(answer):
 
 
 def make_risky(message, level="high", **fields):
-    """Give a finding the largest possible weight."""
+    """Give a message a finding of this level."""
     finding = {
         "rule": "link_text_lies", "level": level, "sentence": "A link lies.", "detail": "", "evidence": [],
-        "version": 1, "points": 60, **fields,
+        "version": 1, **fields,
     }  # fmt: skip
     Revision.objects.filter(pk=message.revision_id).update(findings=[finding])
-    Review.objects.filter(pk=message.pk).update(risk=60, risk_level=level)
+    Review.objects.filter(pk=message.pk).update(risk_level=level)
     message.refresh_from_db()
     return message
 
@@ -98,7 +97,7 @@ def make_risky(message, level="high", **fields):
 def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_an_empty_state(
     desk, three
 ):
-    make_risky(three[2], "notice", points=20)
+    make_risky(three[2], "notice")
     answer = post(desk, three[0], query="?q=Letter&order=riskiest", headers=HTMX)
     page = answer.text
     assert answer.status_code == 200
@@ -294,7 +293,7 @@ def address(past_verdict, more=""):
 
 
 def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
-    signed_in, past_verdict, auditor, admin
+    signed_in, past_verdict, auditor
 ):
     seen = past_verdict.seen
     revision = past_verdict.revision
@@ -306,8 +305,6 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
     assert seen["ruling"] == ["One approval is needed, and you may give it."]
     assert seen["unread"] == ["the links"]
 
-    one = seen["findings"][0]
-    weigh(rule=one["rule"], points=one["points"] + 1, actor=actor_of(admin))
     client = signed_in(auditor)
     page = client.get(address(past_verdict)).text
     frame = client.get(address(past_verdict, "body/"))
@@ -316,8 +313,6 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
     assert "First words" in frame.text
     for expected in ("Ana Ferreira", "Not like this", "One approval is needed"):
         assert expected in page
-    assert f"{one['points']} point" in page
-    assert f"{one['points'] + 1} point" not in page
     assert "sandbox" in frame["Content-Security-Policy"]
     assert "script-src" not in frame["Content-Security-Policy"]
 

@@ -20,7 +20,7 @@ from policy.rules.conditions import (
     MessageFacts,
     entries_of,
     from_json,
-    own_word_key,
+    words_key,
 )
 from policy.rules.demand import Approval, Demand, Requirement, progress, required
 from policy.rules.rules import (
@@ -159,7 +159,7 @@ def test_rule_on_mailboxes_or_keys_takes_in_those_added_to_their_connection_late
         ({"first_contact": True}, {"is_first_contact": None}),
         ({"risk": "high"}, {"risk_level": None}),
         ({"findings": ["secret_in_body"]}, {"findings": None}),
-        ({"own_words": ["invoice"]}, {"own_words": None}),
+        ({"words": ["invoice"]}, {"lacked_words": frozenset()}),
         ({"amount": "1000", "currency": "EUR"}, {"amounts": None}),
         ({"amount": "1000", "currency": "EUR"}, {"amounts": (Amount(Decimal(2000)),)}),
         ({"attachments": ["pdf"]}, {"attachments": None}),
@@ -176,6 +176,7 @@ def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
         mailbox=5,
         key="1:k2",
         recipients=("dana@tax.example.gov",) * ("recipients" not in when),
+        lacked_words=frozenset({words_key({"invoice"})}),
     )
     assert not conditions.apply_to(calm)
 
@@ -217,8 +218,15 @@ def test_a_rule_on_a_person_holds_for_each_address_of_their_mailbox(entry, recip
     assert entry not in patterns_for(recipient)
 
 
-def test_own_words_are_compared_as_findings_name_them():
-    assert own_word_key("“Final” INVOICE") == own_word_key("'final' invoice")
+def test_rule_names_at_most_100_words_that_can_be_looked_for():
+    for words, why in (
+        (map(str, range(100, 201)), "at most 100 words"),
+        (["(a+)+$"], "cannot be searched"),
+        (["*"], "nearly every message"),
+    ):
+        when = Conditions(words=frozenset(words))
+        with pytest.raises(RuleError, match=why):
+            PolicyRule("a", "A", when=when, then=Effects(reject="No.")).checked()
 
 
 XMAS = {

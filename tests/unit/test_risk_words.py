@@ -1,17 +1,17 @@
-"""Own words: how phrases and patterns are read and compared, and the findings that they
-make.
+"""Words that rules name: how phrases and patterns are read and compared, and where in a
+message they are found.
 """
+
+from dataclasses import replace
 
 import pytest
 
 from common.fingerprint import Attachment, Content
+from policy.rules.facts import words_in
 from rendering.render import render_message
-from risk.findings import OwnPhrase, RiskContext
-from risk.own_words import (
-    PLACES,
+from risk.words import (
     SearchedText,
     fits,
-    own_word,
     read_phrase,
     search_terms,
 )
@@ -19,34 +19,40 @@ from tests.linear import is_linear
 
 
 @pytest.mark.parametrize(
-    ("phrase", "text", "found"),
+    ("phrase", "text", "is_found"),
     [
-        ("Project Tulip", "the PROJECT-tulip plan", "project tulip"),
-        ("project tulip", "project tulips", ""),
-        ("resume", "my Résumé", "resume"),
-        ("Confidential", "con\u200bfi\u00addential", "confidential"),
-        ("confiden*", "in confidence", "confidence"),
-        ("*secret*", "topsecrets", "topsecrets"),
-        ("s*cr*t", "secrets", ""),
-        ("inv-####", "see INV-2207.", "inv 2207"),
-        ("gr?y", "a gray day", "gray"),
-        ("*解約*", "本日解約します", "解約"),
-        ("发票", "请查收附件中的发票", "发票"),
-        ("发票", "发 票", "发票"),
-        ("发票 inv-####", "发票INV-2207", "发票 inv 2207"),
-        ("发票", "发了票", ""),
-        ("ใบแจ้งหนี้", "กรุณาชำระใบแจ้งหนี้ภายใน", "ใบแจงหน"),
-        ("发?号", "发票号", "发票号"),
-        ("解*約", "解除約", "解除約"),
-        ("发票", "请" * 100 + "发票", "发票"),
-        ("aa bb", "aa aa bb", "aa bb"),
+        ("Project Tulip", "the PROJECT-tulip plan", True),
+        ("project tulip", "project tulips", False),
+        ("resume", "my Résumé", True),
+        ("Confidential", "con\u200bfi\u00addential", True),
+        ("confiden*", "in confidence", True),
+        ("*secret*", "topsecrets", True),
+        ("s*cr*t", "secrets", False),
+        ("inv-####", "see INV-2207.", True),
+        ("gr?y", "a gray day", True),
+        ("*解約*", "本日解約します", True),
+        ("发票", "请查收附件中的发票", True),
+        ("发票", "发 票", True),
+        ("发票 inv-####", "发票INV-2207", True),
+        ("发票", "发了票", False),
+        ("ใบแจ้งหนี้", "กรุณาชำระใบแจ้งหนี้ภายใน", True),
+        ("发?号", "发票号", True),
+        ("解*約", "解除約", True),
+        ("发票", "请" * 100 + "发票", True),
+        ("aa bb", "aa aa bb", True),
+        # By what it looks like: digits, Cyrillic letters, small capitals.
+        ("project tulip", "pr0ject tu1ip", True),
+        ("tulip", "tuli\u0440", True),
+        ("secret*", "ѕеcrеts", True),
+        ("invoice", "ɪɴᴠᴏɪᴄᴇ", True),
+        # Words that are written in Latin letters only are what they are.
+        ("mall", "by mail", False),
     ],
 )
-def test_phrase_is_compared_by_whole_words_without_case_accents_and_invisible_characters(
-    phrase, text, found
+def test_phrase_is_compared_by_whole_words_without_case_accents_and_look_alikes(
+    phrase, text, is_found
 ):
-    match = SearchedText(text).find(read_phrase(phrase))
-    assert (match.found if match else "") == found
+    assert SearchedText(text).has(read_phrase(phrase)) is is_found
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_no_pattern_and_no_text_takes_more_than_its_length():
     ]
     for piece in ("aa ", "a" * 59 + " ", "aa bb ", "aabb"):
         assert is_linear(
-            lambda text: [SearchedText(text).find(one) for one in phrases],
+            lambda text: [SearchedText(text).has(one) for one in phrases],
             piece * 1500,
             piece * 12000,
         )
@@ -87,33 +93,49 @@ def test_terms_for_the_database_are_what_a_fitting_text_must_hold():
 
 CONTENT = Content(
     sender="support@yourteam.example",
-    sender_name="Tulip Desk",
+    sender_name="Rose Desk",
     to=("Dana <dana@tulip.example>",),
-    subject="About the tulip",
-    html='<p>Hello</p><p style="display:none">tulip inside</p>',
-    markdown="Hello",
-    attachments=(Attachment("tulip plan.pdf", "application/pdf", 10),),
+    subject="About the lily",
+    html='<p>Hello d<b>ais</b>y</p><p style="display:none">iris inside</p>',
+    markdown="Hello poppy",
+    attachments=(Attachment("violet plan.pdf", "application/pdf", 10),),
 )
 
 
-def found(*phrases):
-    return list(
-        own_word(CONTENT, render_message(CONTENT), RiskContext(own_phrases=phrases))
-    )
+@pytest.mark.parametrize(
+    ("word", "place"),
+    [
+        ("lily", "subject"),
+        ("daisy", "text"),
+        ("iris", "text"),
+        ("poppy", "text"),
+        ("violet plan", "file"),
+        ("rose", "person"),
+        ("dana", "person"),
+        ("tulip.example", "person"),
+        # Not from the end of one text to the beginning of the next.
+        ("desk support", None),
+        ("aster", None),
+    ],
+)
+def test_words_are_looked_for_in_all_that_a_person_reads(word, place):
+    places = {word: place} if place else {}
+    found = words_in(CONTENT, render_message(CONTENT), {"a": {word}, "b": {"none"}})
+    assert found == {"a": places, "b": {}}
 
 
-def tulip(*looks_in):
-    return OwnPhrase(read_phrase("tulip"), frozenset(looks_in), 20)
-
-
-def test_finding_names_the_word_and_leads_to_its_place():
-    [one] = found(tulip("subject"))
-    assert (one.level, one.points, one.anchor) == ("notice", 20, "#subject")
-    assert one.detail == "“about the tulip”."
-    [one] = found(tulip("text"))
-    assert one.anchor.startswith("#hidden-")
-    [one] = found(tulip("files"))
-    assert one.anchor == "#attachments"
-    [one] = found(tulip("addresses"))
-    assert one.anchor.startswith("#address-")
-    assert found(OwnPhrase(read_phrase("rose"), frozenset(PLACES), 20)) == []
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"coverage": ("from", "to", "subject", "markdown")},
+        {"coverage": ("from", "to", "subject", "attachments")},
+        {"markdown": "a " * 100_001},
+        # Each stands for eighteen letters.
+        {"subject": "\ufdfa" * 12_000},
+    ],
+)
+def test_word_that_is_not_in_what_could_be_read_may_be_in_the_rest(fields):
+    content = replace(CONTENT, html=None, **fields)
+    sets = {"there": {"dana"}, "unknown": {"aster"}}
+    found = words_in(content, render_message(content), sets)
+    assert found == {"there": {"dana": "person"}}

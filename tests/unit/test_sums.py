@@ -141,7 +141,7 @@ def test_names_of_currencies_are_those_of_cldr():
 def facts(**fields):
     content = Content(**fields)
     sums = sums_of(content, parse_content(content))
-    stored = with_files(stored_facts(content, sums, []), content, None)
+    stored = with_files(stored_facts(content, sums), content, None)
     return amounts_in(stored["amounts"]), stored["unread_sums"]
 
 
@@ -152,7 +152,7 @@ def values(**fields):
 def test_ending_counts_although_a_dot_follows_that_windows_drops():
     program = Attachment("setup.exe.", "application/pdf", 1)
     content = Content(attachments=(program,), coverage=("attachments",))
-    stored = with_files(stored_facts(content, Sums(), []), content, None)
+    stored = with_files(stored_facts(content, Sums()), content, None)
     assert "program" in stored["attachments"]
 
 

@@ -1,0 +1,39 @@
+"""The usual reasons and saved comments that admins write for a mailbox."""
+
+from django.db import models
+from django.db.models import Q
+
+from mirror.models import Mailbox
+
+
+class UsualTexts(models.Model):
+    """The usual reasons, or the saved comments, that admins wrote for a mailbox.
+    Without a row, the built-in ones.
+    """
+
+    class Kind(models.TextChoices):
+        REJECT = "reject", "Reasons to reject"
+        SEND_BACK = "send_back", "Reasons to request changes"
+        COMMENT = "comment", "Saved comments"
+
+    mailbox = models.ForeignKey(
+        Mailbox, on_delete=models.CASCADE, related_name="usual_texts"
+    )
+    kind = models.CharField(max_length=10, choices=Kind)
+    # In their order: {"label": "Wrong price", "words": "The price is not the one of our
+    # list."}
+    texts = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mailbox", "kind"], name="usual_texts_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=("reject", "send_back", "comment")),
+                name="usual_texts_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.mailbox_id}"

@@ -1,0 +1,250 @@
+"""Finds the words, phrases and patterns that rules of the policy name: reads how admins
+write them, and looks for them in everything that a person reads of a message. Pure:
+reads no tables.
+
+A text is cut into words without accents, case and invisible characters, and each
+character of a script without blanks is a word. A word with letters of other scripts or
+digits is compared by what it looks like, too. A pattern is compared with one word at a
+time, of at most MAX_WORD characters, so no pattern and no message can keep a process
+busy.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from common.fingerprint import Content
+from common.tables import table_pairs
+from common.words import MAX_WORD, apart, is_read_whole, is_unspaced, pieces_of
+from common.words import quoted as quoted_word
+from rendering import RenderedMessage, stripped
+from risk.lookalikes import skeleton
+
+# Limits of a phrase: its characters, its words, and the stars in a word.
+MAX_TYPED = 80
+MAX_WORDS = 8
+MAX_STARS = 3
+# How many letters or digits, other than * and ?, it needs at least.
+MIN_FIXED = 2
+
+_WORD = re.compile(r"[\w*?#]+")
+# Signs that may stand between words; texts are compared without them.
+_BETWEEN = frozenset(" \t.,:;!-–—/\\'’‘\"“”()[]@&_…")
+# From this code point on, a single character may be a whole word, as in Chinese.
+_IDEOGRAPHS = 0x2E80
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A word, phrase or pattern: as typed, and cut into words as it is compared."""
+
+    text: str
+    words: tuple[str, ...]
+
+
+@lru_cache(maxsize=4096)
+def read_phrase(text: str) -> Phrase:
+    """Return the phrase that an admin typed. Raises ValueError with a sentence if it
+    cannot be looked for.
+    """
+    typed = " ".join(stripped(text).split())
+    if len(typed) > MAX_TYPED:
+        raise ValueError(f"Keep it under {MAX_TYPED} characters.")
+    plain = unicodedata.normalize("NFKD", typed).casefold()
+    categories = map(unicodedata.category, plain)
+    # As in texts, some marks are left out, and others part words.
+    plain = "".join(
+        " " if category == "Mc" else one
+        for one, category in zip(plain, categories, strict=True)
+        if category not in ("Mn", "Cf", "Cs")
+    )
+    if signs := [one for one in _WORD.sub("", plain) if one not in _BETWEEN]:
+        raise ValueError(
+            f"“{signs[0]}” cannot be searched: only letters and digits are compared."
+        )
+    words = _WORD.findall(plain)
+    if not words:
+        raise ValueError("Write a word, a phrase or a pattern.")
+    if len(typed.split()) > MAX_WORDS:
+        raise ValueError(f"Use at most {MAX_WORDS} words.")
+    if any(len(word) > MAX_WORD for word in words):
+        raise ValueError(f"Keep each word under {MAX_WORD} characters.")
+    if any(word.count("*") > MAX_STARS for word in words):
+        raise ValueError(f"Use at most {MAX_STARS} stars in a word.")
+    fixed = [one for word in words for one in word if one not in "*?"]
+    if len(fixed) < MIN_FIXED and not any(ord(one) >= _IDEOGRAPHS for one in fixed):
+        raise ValueError(
+            "That would match nearly every message. Give at least two letters or digits."
+        )
+    return Phrase(typed, tuple(piece for word in words for piece in _pieces(word)))
+
+
+def _pieces(word: str) -> list[str]:
+    # The parts of a word that are compared with those of a text.
+    pieces = apart(word)
+    last = len(pieces) - 1
+    # At the ends a star adds nothing, because no blank has to be there.
+    kept = [
+        piece for at, piece in enumerate(pieces) if piece.strip("*") or 0 < at < last
+    ]
+    return kept or pieces
+
+
+class SearchedText:
+    """A text in which phrases can be found; its words are indexed once."""
+
+    def __init__(self, text: str) -> None:
+        # Whether all of it is searched, however long it is.
+        self.is_whole = is_read_whole(text)
+        self._words = [_spellings(word) for word in pieces_of(stripped(text))]
+        self._positions: dict[str, list[int]] = {}
+        for position, spellings in enumerate(self._words):
+            for spelling in spellings:
+                self._positions.setdefault(spelling, []).append(position)
+        self._distinct = sorted(self._positions)
+
+    def has(self, phrase: Phrase) -> bool:
+        """Whether the phrase is in the text. The search begins with the word of the
+        phrase that is rarest there.
+        """
+        rarest, starts = min(
+            ((number, self._fitting(word)) for number, word in enumerate(phrase.words)),
+            key=lambda one: len(one[1]),
+        )
+        for position in starts:
+            start = position - rarest
+            end = start + len(phrase.words)
+            if start < 0 or end > len(self._words):
+                continue
+            if all(map(_may_be, self._words[start:end], phrase.words)):
+                return True
+        return False
+
+    def _fitting(self, pattern: str) -> Sequence[int]:
+        """Return the positions in the text of the words that may be meant by a pattern,
+        in order.
+        """
+        positions = set[int]()
+        for spelled in _spelled_patterns(pattern):
+            if is_plain(spelled):
+                positions.update(self._positions.get(spelled, ()))
+                continue
+            # Only words that begin like the pattern are compared: a text may have many.
+            beginning = _beginning(spelled)
+            first = bisect_left(self._distinct, beginning)
+            last = bisect_left(self._distinct, f"{beginning}\U0010ffff")
+            for word in self._distinct[first:last]:
+                if fits(word, spelled):
+                    positions.update(self._positions[word])
+        return sorted(positions)
+
+
+# Between texts, so that no phrase goes over the end of one.
+_APART = " _ "
+# Before the skeleton of a word, so that it is not taken for a word of the text.
+_LOOKS = "~"
+
+
+@lru_cache(maxsize=8192)
+def _spellings(word: str) -> tuple[str, ...]:
+    """Return a word of a text and, unless it has Latin letters only or digits only, its
+    skeleton: what it looks like.
+    """
+    if word.isdigit() or (word.isascii() and word.isalpha()):
+        return (word,)
+    return word, _looks(word)
+
+
+@lru_cache(maxsize=4096)
+def _spelled_patterns(pattern: str) -> tuple[str, str]:
+    return pattern, _looks(pattern)
+
+
+def _looks(word: str) -> str:
+    # Twice, because some letters look like a letter that looks like another.
+    return _LOOKS + skeleton(skeleton(word))
+
+
+def _may_be(spellings: Sequence[str], pattern: str) -> bool:
+    """Whether a word of a text fits a pattern, as it is or by what it looks like."""
+    return any(map(fits, spellings, _spelled_patterns(pattern)))
+
+
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern has no wildcards, so that only the word itself fits."""
+    return not any(sign in pattern for sign in "*?#")
+
+
+def fits(word: str, pattern: str) -> bool:
+    """Whether a word fits a pattern, in which `*` is any number of letters and digits
+    or none, `?` one letter or digit, and `#` one digit.
+    """
+    return fnmatchcase(word, pattern.replace("#", "[0-9]"))
+
+
+def _beginning(pattern: str) -> str:
+    return re.split(r"[*?#]", pattern, maxsplit=1)[0]
+
+
+def search_terms(phrase: Phrase) -> str:
+    """Return a PostgreSQL tsquery that every text with the phrase fulfils, to search
+    for candidates by an index; empty if no word of the phrase can be searched so.
+    """
+    terms = []
+    for word in phrase.words:
+        if is_unspaced(word[0]):
+            # It may be anywhere in a word.
+            continue
+        if is_plain(word):
+            terms.append(quoted_word(word))
+        elif _beginning(word):
+            terms.append(f"{quoted_word(_beginning(word))}:*")
+    return " & ".join(terms)
+
+
+# Where a word can be, and the words for it.
+PLACES = table_pairs("""
+subject | the subject
+text | the text
+file | the name of a file
+person | a name or address
+""")
+
+
+def searched_texts(
+    content: Content, rendered: RenderedMessage
+) -> list[tuple[SearchedText, str]]:
+    """Return everything that a person reads of a message as a few texts, each with its
+    place, one of PLACES.
+    """
+    # Passages that rendering left out are not in the plain text.
+    passages = (one.passage for one in rendered.differences)
+    people = (content.sender_name, content.sender, content.reply_to or "")
+    texts = (
+        (content.subject, "subject"),
+        (rendered.plain, "text"),
+        (content.markdown or "", "text"),
+        (_APART.join(passages), "text"),
+        (_APART.join(one.name for one in content.attachments), "file"),
+        (_APART.join((*people, *content.recipients)), "person"),
+    )
+    return [(SearchedText(text), place) for text, place in texts if text]
+
+
+def places_of(
+    words: Collection[str], texts: Collection[tuple[SearchedText, str]]
+) -> dict[str, str]:
+    """Return which of these words and phrases are in the texts, each with the place of
+    the first text that has it.
+    """
+    places: dict[str, str] = {}
+    for word in sorted(words):
+        phrase = read_phrase(word)
+        for text, place in texts:
+            if word not in places and text.has(phrase):
+                places[word] = place
+    return places

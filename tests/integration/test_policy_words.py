@@ -1,0 +1,133 @@
+"""Words that rules of the policy name: looked for when a message comes and when a
+version with other words is activated, and unknown until then.
+"""
+
+import pytest
+
+from approvals import examination
+from approvals.decisions.by_rule import apply_policy
+from approvals.decisions.execute import run_decision
+from approvals.decisions.ruling import rulings
+from approvals.models import Decision
+from approvals.policy_rules import rehearsal
+from approvals.policy_rules.rehearsal import rehearse
+from common.postgres import clock
+from mirror.models import Message
+from policy.models import PolicyVersion
+from policy.rules.rules import PolicyRule
+from tests.factories import actor_of, change_row, make_message
+from tests.integration.deciding import decide, make_due
+from tests.integration.test_several_approvals import put_in_force
+from tests.markup import words_of
+
+TULIP = {"markdown": "The strictly secret Project Tu1ip begins."}
+TWO = {"when": {"words": ["project tulip", "rose"]}, "then": {"approvals": {"0": 2}}}
+NO = {"when": {"words": ["project tulip"]}, "then": {"reject": "It is secret."}}
+
+
+def needed(message, person):
+    """How many approvals the page asks for."""
+    found = Message.objects.with_content().with_connection().get(pk=message.pk)
+    return rulings([found], actor_of(person))[found.pk].demand.progress.needed
+
+
+def test_word_of_a_rule_is_found_when_a_message_comes_and_its_page_says_where(
+    connection, reviewer, desk
+):
+    put_in_force(TWO)
+    named = make_message(connection, **TULIP)
+    other = make_message(connection)
+    assert [needed(one, reviewer) for one in (named, other)] == [2, 1]
+    page = words_of(desk.get(f"/queue/{named.public_id}/"))
+    assert (
+        "Rule 0: it contains “project tulip” in the text, so 2 approvals of any reviewer are needed."
+        in page
+    )
+
+
+def test_word_is_unknown_until_it_was_looked_for_and_no_rule_rejects_before(
+    connection, reviewer
+):
+    named = make_message(connection, **TULIP)
+    other = make_message(connection)
+    put_in_force(TWO)
+    assert [needed(one, reviewer) for one in (named, other)] == [2, 2]
+    assert apply_policy() == 2
+    assert [needed(one, reviewer) for one in (named, other)] == [2, 1]
+    put_in_force(NO)
+    assert apply_policy() == 2
+    assert Decision.objects.get().message == named
+
+
+def test_words_of_the_draft_are_known_of_what_comes_before_it_is_activated(
+    connection, reviewer, monkeypatch
+):
+    rules = [{"id": "a", "name": "A", **TWO}]
+    draft = PolicyVersion.objects.create(number=1, rules=rules, state="draft")
+    named = make_message(connection, **TULIP)
+    other = make_message(connection)
+    assert [needed(one, reviewer) for one in (named, other)] == [1, 1]
+    monkeypatch.setattr(examination, "rendered_content", None)
+    change_row(draft, state="active", activated_at=clock())
+    assert [needed(one, reviewer) for one in (named, other)] == [2, 1]
+    assert apply_policy() == 2
+
+
+def test_field_that_the_key_does_not_show_may_have_the_word(connection, reviewer):
+    message = make_message(connection)
+    put_in_force(TWO)
+    coverage = [one for one in message.revision.coverage if one != "attachments"]
+    change_row(message.revision, coverage=coverage)
+    assert apply_policy() == 1
+    assert needed(message, reviewer) == 2
+
+
+@pytest.mark.slow
+def test_approval_on_its_way_is_asked_by_the_words_of_a_new_version(
+    connection, reviewer
+):
+    messages = make_message(connection, **TULIP), make_message(connection)
+    decisions = [decide(one, reviewer).decision for one in messages]
+    put_in_force(TWO)
+    make_due()
+    states = [run_decision(one.pk) for one in decisions]
+    # Nobody listens at MultiMail's address, so the other one is tried again later.
+    assert states == ["refused", "recorded"]
+
+
+def test_rehearsal_looks_for_words_in_stored_texts(connection, admin, monkeypatch):
+    rule = PolicyRule.from_json({"id": "a", "name": "A", **TWO})
+    wild = {**TWO, "when": {"words": ["*ulip"]}}
+    for number in range(3):
+        make_message(connection, markdown=f"Project Tulip {number}")
+        make_message(connection, subject=f"A tulip, a project {number}")
+    now = clock()
+    Message.objects.update(held_at=now, changed_at=now)
+
+    def found(rule):
+        tried = rehearse(before=[], after=[rule], actor=actor_of(admin), now=clock())
+        return tried.changed, tried.looked_at, tried.is_partial
+
+    assert found(rule) == (3, 6, False)
+    assert found(PolicyRule.from_json({"id": "a", "name": "A", **wild})) == (
+        6,
+        6,
+        False,
+    )
+    # The newest are read, and no others are counted.
+    monkeypatch.setattr(rehearsal, "READ", 2)
+    assert found(rule) == (1, 2, True)
+    assert not PolicyVersion.objects.exists()
+
+
+def test_playground_looks_for_words_in_a_past_message(connection, admin, signed_in):
+    named = make_message(connection, **TULIP)
+    other = make_message(connection, subject="A rose")
+    none = make_message(connection)
+    put_in_force(TWO)
+    client = signed_in(admin)
+    spoken = []
+    for message in (named, other, none):
+        answer = client.post("/policy/playground/", {"message": message.public_id})
+        spoken.append([one["rule"].name for one in answer.context["spoken"]])
+    assert spoken == [[], ["Rule 0"], []]
