@@ -145,6 +145,8 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
     for fields, wrong, words in (
         ({"approvals_0": ""}, "approvals_0", "Ask for"),
         ({"recipients": "acme.com\nnot an address"}, "recipients", "not an address"),
+        ({"words": "rose, red\n*"}, "words", "“*”: That would match nearly every"),
+        ({"words": "\n".join(map(str, range(100, 201)))}, "words", "at most 100 words"),
         ({"mailboxes": ["99"]}, "mailboxes", "Choose from the list."),
         (
             {"expire_number": "500", "expire_unit": "1440"},

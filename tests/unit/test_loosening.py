@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -225,3 +226,21 @@ def test_removing_switching_off_or_narrowing_a_rule_loosens():
         for after in ([], [replace(ONE, is_on=False)], [narrower])
     ] == [True] * 3
     assert not rules_loosen([ONE], [replace(ONE, when=Conditions())])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loosens"),
+    [
+        ({"rose"}, {"rose", "lily"}, False),
+        ({"rose", "lily"}, {"rose"}, True),
+        ({"rose"}, {"lily", "iris"}, True),
+        (set(), {"rose"}, True),
+        ({"rose"}, set(), True),
+    ],
+)
+def test_rule_that_names_more_words_does_not_loosen(before, after, loosens):
+    was, now = (
+        replace(ONE, when=Conditions(risk="high", words=frozenset(words)))
+        for words in (before, after)
+    )
+    assert rules_loosen([was], [now]) == loosens
