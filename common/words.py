@@ -74,7 +74,9 @@ def _whole_words(text: str) -> list[str]:
 
 def is_read_whole(text: str) -> bool:
     """Whether all words of a text are read, because it is not longer than MAX_TEXT."""
-    return len(text) <= MAX_TEXT and sum(map(len, map(_folded, text))) <= MAX_TEXT
+    if len(text) > MAX_TEXT or text.isascii():
+        return len(text) <= MAX_TEXT
+    return sum(map(len, map(_folded, text))) <= MAX_TEXT
 
 
 @lru_cache(maxsize=20_000)

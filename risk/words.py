@@ -46,7 +46,8 @@ class Phrase:
     words: tuple[str, ...]
 
 
-@lru_cache(maxsize=4096)
+# As many as a policy can have.
+@lru_cache(maxsize=20_000)
 def read_phrase(text: str) -> Phrase:
     """Return the phrase that an admin typed. Raises ValueError with a sentence if it
     cannot be looked for.
@@ -111,11 +112,15 @@ class SearchedText:
         """Whether the phrase is in the text. The search begins with the word of the
         phrase that is rarest there.
         """
-        rarest, starts = min(
-            ((number, self._fitting(word)) for number, word in enumerate(phrase.words)),
-            key=lambda one: len(one[1]),
-        )
-        for position in starts:
+        starts: Sequence[int] | None = None
+        rarest = 0
+        for number, word in enumerate(phrase.words):
+            positions = self._fitting(word)
+            if not positions:
+                return False
+            if starts is None or len(positions) < len(starts):
+                rarest, starts = number, positions
+        for position in starts or ():
             start = position - rarest
             end = start + len(phrase.words)
             if start < 0 or end > len(self._words):
@@ -128,50 +133,58 @@ class SearchedText:
         """Return the positions in the text of the words that may be meant by a pattern,
         in order.
         """
-        positions = set[int]()
-        for spelled in _spelled_patterns(pattern):
-            if is_plain(spelled):
-                positions.update(self._positions.get(spelled, ()))
+        found: set[int] = set()
+        for spelled, beginning in _spelled_patterns(pattern):
+            if beginning == spelled:
+                found.update(self._positions.get(spelled, ()))
                 continue
             # Only words that begin like the pattern are compared: a text may have many.
-            beginning = _beginning(spelled)
             first = bisect_left(self._distinct, beginning)
             last = bisect_left(self._distinct, f"{beginning}\U0010ffff")
             for word in self._distinct[first:last]:
                 if fits(word, spelled):
-                    positions.update(self._positions[word])
-        return sorted(positions)
+                    found.update(self._positions[word])
+        return sorted(found)
 
 
 # Between texts, so that no phrase goes over the end of one.
 _APART = " _ "
-# Before the skeleton of a word, so that it is not taken for a word of the text.
+# Before what a word looks like, so that it is not taken for a word of the text.
 _LOOKS = "~"
 
 
-@lru_cache(maxsize=8192)
 def _spellings(word: str) -> tuple[str, ...]:
-    """Return a word of a text and, unless it has Latin letters only or digits only, its
-    skeleton: what it looks like.
+    """Return a word of a text and, unless it has Latin letters only or digits only,
+    what it looks like.
     """
     if word.isdigit() or (word.isascii() and word.isalpha()):
         return (word,)
-    return word, _looks(word)
+    return word, _look(word)
 
 
-@lru_cache(maxsize=4096)
-def _spelled_patterns(pattern: str) -> tuple[str, str]:
-    return pattern, _looks(pattern)
+def _look(word: str) -> str:
+    return _LOOKS + "".join(map(_letter_like, word))
 
 
-def _looks(word: str) -> str:
+@lru_cache(maxsize=20_000)
+def _letter_like(character: str) -> str:
     # Twice, because some letters look like a letter that looks like another.
-    return _LOOKS + skeleton(skeleton(word))
+    return skeleton(skeleton(character))
+
+
+@lru_cache(maxsize=50_000)
+def _spelled_patterns(pattern: str) -> tuple[tuple[str, str], ...]:
+    """Return a pattern, and what it looks like, each with its beginning that has no
+    wildcards: all of it if it has none.
+    """
+    spellings = (pattern, _look(pattern))
+    return tuple((one, _beginning(one)) for one in spellings)
 
 
 def _may_be(spellings: Sequence[str], pattern: str) -> bool:
     """Whether a word of a text fits a pattern, as it is or by what it looks like."""
-    return any(map(fits, spellings, _spelled_patterns(pattern)))
+    patterns = (spelled for spelled, _ in _spelled_patterns(pattern))
+    return any(map(fits, spellings, patterns))
 
 
 def is_plain(pattern: str) -> bool:
