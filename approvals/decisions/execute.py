@@ -197,7 +197,8 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
             return error.sentence
     giver = person.actor(surface="worker", scopes=person.current_scopes())
     ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
-    if not ruling.may_approve and examination.look_for_words(message):
+    is_refused = decision.is_approval and not ruling.may_approve
+    if is_refused and examination.look_for_words(message):
         # A rule of a new version counted, because its words were not looked for yet.
         ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
     if ruling.may_approve if decision.is_approval else ruling.may_reject:

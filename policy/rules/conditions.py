@@ -222,7 +222,7 @@ class Conditions:
         """Whether they apply to every message."""
         return not self._asked
 
-    def include(self, other: "Conditions") -> bool:
+    def covers(self, other: "Conditions") -> bool:
         """Whether they certainly apply to every message to which `other` applies."""
         if self.is_empty or self == other:
             return True

@@ -468,13 +468,14 @@ def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> b
     """Whether `after` may ask less for some message than `before`.
 
     It does not if for each rule of `before` that is on, there is one in `after` that is
-    on, has the same conditions, more words or none, and asks for at least as much. The order of
-    rules does not matter, because the strictest wins. In doubt the answer is True.
+    on, has the same conditions, more words or none, and asks for at least as much. The
+    order of rules does not matter, because the strictest wins. In doubt the answer is
+    True.
     """
     later = [rule for rule in after if rule.is_on]
     for rule in before:
         if rule.is_on and not any(
-            one.when.include(rule.when) and is_as_strict(one.then, rule.then)
+            one.when.covers(rule.when) and is_as_strict(one.then, rule.then)
             for one in later
         ):
             return True
