@@ -364,7 +364,7 @@ class Migration(migrations.Migration):
             model_name='openedpart',
             constraint=models.UniqueConstraint(fields=('message', 'person', 'part'), name='part_once'),
         ),
-        migrations.AddConstraint(
+        migrations.AddIndex(
             model_name='passage',
             index=models.Index(fields=['written_at'], name='passage_written'),
         ),
