@@ -75,7 +75,7 @@ def test_every_field_finds_its_entries_and_no_others():
     ).pk
     trace_id.reset(token)
     write(
-        "rule.weighed",
+        "policy.activated",
         by=ANA,
         connection=5,
         message=uuid.uuid4(),

@@ -88,7 +88,6 @@ EXPECTED = {
     "findings": (
         "High: A recipient's domain looks almost like one you write to.",
         "dana@northwlnd.example is not northwind.example, 1 message so far. Show it",
-        "is the sum of look-alike 70, may be seen differently 60,",
     ),
     "strip": (
         "1 remote part not loaded",
