@@ -357,7 +357,6 @@ def columns_of(
         review = risk_facets(stored_findings)
         facts = stored_facts(content, examined.sums)
         facts = with_files(facts, content, message.revision_id)
-        facts["link_words"] = examined.link_words
         facts["words"] = words_in(content, examined.shown, word_sets())
         # Then nobody can tell a first contact: there is no finding.
         facts["knows_nobody"] = bool(outside) and not _known_contacts(

@@ -55,7 +55,6 @@ class StandingScope:
     sums: tuple[tuple[str, Exact], ...] = ()
     sender_name: str = ""
     reply_to: str = ""
-    link_words: str = ""
 
     def misfits(self, facts: MessageFacts, draft: Draft) -> tuple[str, ...]:
         """Return why a message is not within the scope, one sentence for each reason;
@@ -87,7 +86,6 @@ class StandingScope:
                 "Its text is not the usual one.",
                 bool(self.shape) and draft.shape == self.shape,
             ),
-            ("A link in it reads otherwise.", facts.link_words == self.link_words),
             ("It goes to somebody else.", covers_recipients),
             (
                 "It has a finding.",
@@ -148,6 +146,6 @@ def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> s
     most = f"sums up to {', '.join(sums)}" if sums else "no sum of money"
     return (
         f"Messages of the API key {key} from {mailbox} to {listed(whom, 'or') or 'nobody'}, with the text of "
-        f"“{subject}”, where only names, numbers, dates and mail addresses in the text may differ; with "
+        f"“{subject}”, where only names, numbers, dates, addresses in the text and the paths of links may differ; with "
         f"{most}, no finding, no attachment and no link to another site."
     )

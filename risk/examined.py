@@ -17,8 +17,8 @@ from risk.sums import Sums
 class Examined:
     """What the parser found in a content. `shown` is the rendered message without its
     document, `words` all text of its HTML, visible or not. `findings` are those about
-    what it says. `amounts`, `shape` and `link_words` are hashes, the same for alike
-    messages (`risk.similarity`).
+    what it says. `amounts` and `shape` are hashes, the same for alike messages
+    (`risk.similarity`).
     """
 
     shown: RenderedMessage
@@ -27,7 +27,6 @@ class Examined:
     sums: Sums
     amounts: str = ""
     shape: str = ""
-    link_words: str = ""
 
     @property
     def is_unsafe(self) -> bool:

@@ -10,7 +10,7 @@ from rendering.render import parse_content
 from risk import check_content, check_files, check_greeting, check_secrets
 from risk.examined import Examined
 from risk.findings import Check, RiskContext, run_checks
-from risk.similarity import amounts, link_words, shape
+from risk.similarity import amounts, shape
 from risk.sums import sums_of
 
 # Each check has the name of the rule whose findings it yields, except `encoded_words`,
@@ -46,7 +46,6 @@ def examine(content: Content) -> Examined:
         sums=sums,
         amounts=amounts(sums),
         shape=shape(content, parsed),
-        link_words=link_words(content, parsed),
     )
 
 

@@ -70,7 +70,10 @@ def shape(content: Content, parsed: ParsedContent) -> str:
 
     The hosts of links, the markup and the types of attached files must be the same.
     """
-    masked = "\n".join(map(_mask, _texts(content, parsed)))
+    # As mail programs without HTML show it, and as those with HTML do.
+    texts = [without_marks(content.subject), without_marks(content.markdown or "")]
+    texts += [one.text for one in parsed.outlines]
+    masked = "\n".join(map(_mask, texts))
     if not _WORD.search(masked.translate(_SIGNS)):
         return ""
     kinds = sorted(
@@ -80,22 +83,8 @@ def shape(content: Content, parsed: ParsedContent) -> str:
     renderings = filter(None, (parsed.shown, parsed.text_part))
     origins = [[origin_of(link.target) for link in one.links] for one in renderings]
     markup = [one.markup for one in parsed.outlines]
-    return _hash(json.dumps([masked, origins, markup, kinds]))
-
-
-def _texts(content: Content, parsed: ParsedContent) -> list[str]:
-    # As mail programs without HTML show it, and as those with HTML do.
-    texts = [without_marks(content.subject), without_marks(content.markdown or "")]
-    return [*texts, *(one.text for one in parsed.outlines)]
-
-
-def link_words(content: Content, parsed: ParsedContent) -> str:
-    """Return a hash of 32 digits, the same for messages whose links, where they are
-    written out, differ in numbers only; empty if there are none.
-    """
-    text = normalized("NFKC", stripped("\n".join(_texts(content, parsed))))
-    links = " ".join(_URL.findall(text))
-    return _hash(_NUMBERS.sub(_NUMBER, links)) if links else ""
+    written = json.dumps([masked, origins, markup, kinds]).encode()
+    return hashlib.blake2b(written, digest_size=16).hexdigest()
 
 
 # Cached: the texts of one message are masked several times in a row.
@@ -130,9 +119,8 @@ def amounts(sums: Sums) -> str:
     same order; empty if there are none.
     """
     named = " ".join((*sums.named, *sums.unread))
-    return _hash(named) if named else ""
-
-
-def _hash(text: str) -> str:
-    encoded = text.encode("utf-8", "replace")
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    return (
+        hashlib.blake2b(named.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        if named
+        else ""
+    )

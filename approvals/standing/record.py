@@ -260,7 +260,6 @@ def proposal_for(
             mailbox=mailbox,
             key=key,
             shape=shape,
-            link_words=(newest.review.policy_facts or {}).get("link_words", ""),
             recipients=_usual_recipients(approved),
             sums=tuple(sorted(largest_sums.items())),
             sender_name=newest.named or "",

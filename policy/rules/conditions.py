@@ -159,8 +159,6 @@ class MessageFacts:
     # The names of attached files whose kinds are not known, to show to people.
     unknown_files: tuple[str, ...] = field(default=(), compare=False)
     origins: frozenset[str] | None = frozenset()
-    # How the links read that are written out (`risk.similarity`).
-    link_words: str = field(default="", compare=False)
     tries: int | None = 1
 
     @cached_property

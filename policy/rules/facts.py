@@ -298,7 +298,6 @@ def facts_of(
         attachments=attachments,
         unknown_files=unknown_files,
         origins=frozenset(origins),
-        link_words=str(stored.get("link_words", "")),
         tries=message.try_number,
     )
 

@@ -46,7 +46,6 @@ from tests.factories import (
 from tests.integration.deciding import at_once, decide, make_due
 from tests.integration.standing import (
     KEY,
-    let_through,
     make_record,
     make_refund,
     sign,
@@ -229,23 +228,6 @@ def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection):
             assert not Decision.objects.filter(message=message).exists(), what
             if why:
                 assert (the_use().kind, why in the_use().why) == ("left", True), what
-
-
-def test_words_in_a_link_that_is_written_out_are_left_to_people(
-    standing, connection, reviewer, admin, second
-):
-    def text(path):
-        return {"markdown": f"Hello Dana,\n\nsee https://acme.example/{path} for it."}
-
-    made = make_record(connection, reviewer, number=1, **text("r/1"))
-    let_through(sign(made[0], admin, second))
-    message = make_refund(connection, **text("pay-the-rest-to-eve-now"))
-    assert approve_due() == 1
-    assert not message.decisions.exists()
-    assert the_use().why == "A link in it reads otherwise."
-    usual = make_refund(connection, **text("r/22"))
-    assert approve_due() == 1
-    assert usual.decisions.exists()
 
 
 def end_date(standing):

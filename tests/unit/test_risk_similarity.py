@@ -140,25 +140,6 @@ def test_link_that_goes_elsewhere_makes_another_shape():
     )
 
 
-def test_words_in_links_that_are_written_out_make_others():
-    see = "See https://acme.example/r/{} for it."
-    pairs = [
-        (see.format("1?t=2"), see.format("33?t=4"), True),
-        (see.format("1"), see.format("pay-the-money-to-evil-now"), False),
-        (see.format("1"), see.format("@/pay-the-money-to-evil-now"), False),
-        ("See www.acme.example/1", "See www.acme.example/pay-evil", False),
-    ]
-    for one, other, is_same in pairs:
-        texts = [[one, other], [f"<p>{one}</p>", f"<p>{other}</p>"]]
-        for name, both in zip(("markdown", "html"), texts, strict=True):
-            contents = [Content(**{name: text}) for text in both]
-            assert len(set(map(shape, contents))) == 1, other
-            read = [
-                similarity.link_words(each, parse_content(each)) for each in contents
-            ]
-            assert (read[0] == read[1]) is is_same, other
-
-
 def test_other_markup_makes_another_shape():
     pairs = [
         ("<p>we do not pay", "<p>we do <s>not</s> pay"),

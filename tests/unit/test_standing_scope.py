@@ -33,7 +33,6 @@ def test_one_thing_that_differs_or_is_not_known_keeps_a_message_out():
         "connection": 2, "mailbox": 5, "is_inbound": True, "key": "1:k2", "recipients": ("eve@northwind.example",),
         "is_first_contact": True, "risk_level": "notice", "findings": {"first_contact"},
         "amounts": (Amount(Decimal(101), "EUR"),), "attachments": {"pdf"}, "origins": {"agent", "edit"}, "tries": 2,
-        "link_words": "b" * 32,
     }  # fmt: skip
     for name, value in differs.items():
         assert SCOPE.misfits(replace(FACTS, **{name: value}), DRAFT), name
