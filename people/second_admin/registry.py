@@ -55,6 +55,9 @@ class ChangeInWords:
     # Whether this call tightens, by its arguments and what is stored: then it does not
     # wait. If that cannot be told, it counts as loosening.
     tightens: bool = False
+    # Of a command that asks for two admins whatever the organisation has set: whether
+    # this call does.
+    always: bool = True
     # Both are empty unless the change has to wait: the command's name, and its
     # arguments as JSON (`WaitingCommand.asked`).
     command: str = ""
@@ -215,7 +218,8 @@ def second_admin(
     """Decorate a command: it raises SecondAdminNeeded at its `yield` if it has to wait
     for a second admin.
 
-    With `always` it needs two admins whatever the organisation has set. Put
+    With `always` it needs two admins whatever the organisation has set, unless the
+    change says otherwise. Put
     `atomic_with_retry` above it, so that what the command read before its `yield` still
     holds afterwards.
     """
@@ -242,7 +246,8 @@ def second_admin(
                 raise TypeError(f"{name} does not say what it would change.")
             if not actor.second if always else wants_second_admin(actor):
                 words = describe()
-                if not words.tightens:
+                waits = words.always or wants_second_admin(actor)
+                if waits and not words.tightens:
                     call = signature.bind(*args, **kwargs)
                     call.apply_defaults()
                     raise SecondAdminNeeded(waiting.asked(words, call.arguments))
