@@ -18,7 +18,8 @@ class Examined:
     """What the parser found in a content. `shown` is the rendered message without its
     document, `words` all text of its HTML, visible or not. `findings` are those about
     what it says. `amounts` and `shape` are hashes, the same for alike messages
-    (`risk.similarity`).
+    (`risk.similarity`). `hosts` are those where its links lead and those that its text
+    names; None if they are not known.
     """
 
     shown: RenderedMessage
@@ -27,6 +28,7 @@ class Examined:
     sums: Sums
     amounts: str = ""
     shape: str = ""
+    hosts: list[str] | None = None
 
     @property
     def is_unsafe(self) -> bool:

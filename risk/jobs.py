@@ -6,13 +6,18 @@ from dataclasses import replace
 
 from common.fingerprint import Content, content_from_json
 from parsing.jobs import json_job
+from rendering import ParsedContent
+from rendering.links import find_hosts, origin_of, readable
 from rendering.render import parse_content
+from rendering.result import TAG
 from risk import check_content, check_files, check_greeting, check_secrets
 from risk.examined import Examined
-from risk.findings import Check, RiskContext, run_checks
+from risk.findings import Check, RiskContext, run_checks, written_links
 from risk.similarity import amounts, shape
 from risk.sums import sums_of
 
+# In one message, more hosts than this are not stored.
+MOST_HOSTS = 200
 # Each check has the name of the rule whose findings it yields, except `encoded_words`,
 # which yields findings of `looks_different`.
 CHECKS: tuple[Check, ...] = (
@@ -46,7 +51,27 @@ def examine(content: Content) -> Examined:
         sums=sums,
         amounts=amounts(sums),
         shape=shape(content, parsed),
+        hosts=hosts(content, parsed),
     )
+
+
+def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
+    """Return where the links of a message lead, in all its parts, and which hosts its
+    text names: mail programs make links of those too. None if there are very many.
+    """
+    found = {
+        link.host or origin_of(link.target)
+        for one in (parsed.shown, parsed.text_part)
+        if one is not None
+        for link in written_links(content, one)
+    }
+    bodies = [one.text for one in parsed.outlines]
+    for text in (content.subject, content.markdown or "", *bodies):
+        # A tag may stand within a host, and between a host and the next word.
+        for plain in {text.replace(TAG, ""), text.replace(TAG, " ")}:
+            named = find_hosts(readable(plain))
+            found.update(one.host for one in named if not one.local)
+    return sorted(found) if len(found) <= MOST_HOSTS else None
 
 
 JOBS = {
