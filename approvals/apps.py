@@ -19,7 +19,6 @@ class ApprovalsConfig(AppConfig):
         from approvals.decisions import execute
         from approvals.escalation import handling
         from approvals.intake.webhooks import announce_change
-        from approvals.standing import commands as standing
         from mirror import store, threads
         from mirror.models import Connection
         from policy.kill_switch import released
@@ -42,4 +41,3 @@ class ApprovalsConfig(AppConfig):
         plan_changed.connect(
             handling.on_plan_changed, dispatch_uid="approvals.escalation.handling"
         )
-        standing.connect()

@@ -142,13 +142,10 @@ class DeskMessageQuerySet(MessageQuerySet):
         """
         return self.filter(_has_decision_among(Decision.objects.going()))
 
-    def leaving_by_standing(self) -> Self:
-        """Approved by a standing approval, and not yet carried out (relies on
-        decision_to_do).
-        """
-        waits = Decision.objects.order_by().filter(
-            state=DecisionState.RECORDED, standing__isnull=False
-        )
+    def leaving_by_pass(self) -> Self:
+        """Approved by a pass, and not yet carried out (relies on decision_to_do)."""
+        by_pass = Decision.objects.by_pass().order_by()
+        waits = by_pass.filter(state=DecisionState.RECORDED)
         return self.filter(pk__in=waits.values("message"))
 
     def numbers_by_brake(self) -> dict[int, int]:

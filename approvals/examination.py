@@ -355,7 +355,7 @@ def columns_of(
             "amounts": examined.amounts,
         }
         review = risk_facets(stored_findings)
-        facts = stored_facts(content, examined.sums)
+        facts = stored_facts(content, examined.sums, examined.hosts)
         facts = with_files(facts, content, message.revision_id)
         facts["words"] = words_in(content, examined.shown, word_sets())
         # Then nobody can tell a first contact: there is no finding.

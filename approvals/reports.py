@@ -17,7 +17,6 @@ from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Cast
 from django.http import HttpResponse
 from django.utils import timezone
-from django.utils.text import capfirst
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Decision, Verdict
@@ -48,7 +47,6 @@ from people.second_admin.setting import (
     shows_people,
 )
 from people.sign_in.reauthentication import reauthenticated
-from policy.models import standing_words
 
 # A month in the address of the page: 2026-11.
 _MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])")
@@ -238,13 +236,15 @@ def report_of(actor: Actor, month: Month) -> Report:
     # Persons first, then rules, each sorted by name. Persons only if their figures are
     # allowed.
     with_people = shows_people()
-    sums_by_giver = list(our_decisions.values("given_by", "rule").annotate(**sums))
+    sums_by_giver = list(
+        our_decisions.values("given_by", "rule", "pass_name").annotate(**sums)
+    )
     persons_by_key = Person.objects.in_bulk([one["given_by"] for one in sums_by_giver])
     persons: list[Row] = []
     rules: list[Row] = []
     for one in sums_by_giver:
         if one["given_by"] is None:
-            rules.append(_row(_rule_words(one["rule"]), "", one, 0))
+            rules.append(_row(*_rule_words(one["rule"], one["pass_name"]), one, 0))
         elif with_people:
             persons.append(_row(str(persons_by_key[one["given_by"]]), "", one, 0))
     people = [*sorted(persons, key=_by_label), *sorted(rules, key=_by_label)]
@@ -297,12 +297,14 @@ def _row(label: str, note: str, sums: Mapping[str, Any], elsewhere: int) -> Row:
     return Row(label, note, tuple(cells), "" if seconds is None else spoken(seconds))
 
 
-def _rule_words(rule: str) -> str:
-    # The name of a rule in the table. Without a rule, nobody knows who decided.
+def _rule_words(rule: str, pass_name: str) -> tuple[str, str]:
+    # The name of a rule in the table, and a note. Without a rule, nobody knows who
+    # decided.
+    if pass_name:
+        return f"The pass “{pass_name}”", f"Version {rule.rpartition(' ')[2]}"
     if rule == "expiry":
-        return "The expiry rule"
-    words = capfirst(standing_words(rule))
-    return words or (f"The rule {rule}" if rule else "Nobody known")
+        return "The expiry rule", ""
+    return f"The rule {rule}" if rule else "Nobody known", ""
 
 
 def review_of(actor: Actor, month: Month) -> Review | None:

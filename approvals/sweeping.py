@@ -22,7 +22,6 @@ from approvals.models import (
     Snooze,
 )
 from approvals.reconcile import closing
-from approvals.standing import commands as standing
 from common.sweeps import Duty, do_all, duty
 from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.tasks import fetch_file, read_thread, survey
@@ -94,12 +93,7 @@ def _deletion(rows: Callable[[], QuerySet[Any]]) -> Duty:
 DUTIES: dict[str, Duty] = {
     "abandoned": _command_for_each(execute.abandon, Decision.objects.abandoned, 200),
     "policy": _command_once(by_rule.apply_policy, by_rule.not_asked),
-    "standing approvals over": _command_for_each(standing.end_over, standing.over, 100),
-    "samples": _command_for_each(
-        standing.note_outcome, standing.undecided_samples, 200
-    ),
     "to people": _command_for_each(by_rule.give_to_people, by_rule.to_stop, 200),
-    "standing approvals": _command_once(by_rule.approve_due, by_rule.not_met),
     "expired": _command_once(by_rule.expire_due, by_rule.expired),
     "expiring": _command_once(by_rule.announce_expiring, by_rule.expiring),
     "gate expiry": _task_for_each(

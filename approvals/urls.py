@@ -1,5 +1,5 @@
 """The URL patterns of the review desk: queue, message page, webhooks, items that need
-attention, rules, policy, standing approvals and reports.
+attention, rules, policy and reports.
 """
 
 from django.urls import path
@@ -12,10 +12,9 @@ from approvals.intake import webhooks
 from approvals.message_page import action_views, content_views, decision_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.policy_rules import editor, playground
+from approvals.policy_rules import editor, passes, playground
 from approvals.policy_rules import views as policy
 from approvals.queue import views as listing
-from approvals.standing import views as standing
 
 urlpatterns = [
     path(
@@ -206,6 +205,10 @@ urlpatterns = [
         editor.arrange,
         name="arrange-policy-rule",
     ),
+    path("policy/draft/passes/add/", passes.edit_pass, name="add-policy-pass"),
+    path(
+        "policy/draft/passes/<slug:policy_pass>/", passes.edit_pass, name="policy-pass"
+    ),
     path("policy/versions/", policy.versions, name="policy-versions"),
     path("policy/versions/<int:policy_number>/", policy.version, name="policy-version"),
     path("policy/groups/", editor.groups, name="policy-groups"),
@@ -216,12 +219,6 @@ urlpatterns = [
         editor.remove_group,
         name="delete-policy-group",
     ),
-    path("policy/standing/", standing.standing, name="standing"),
-    path("policy/standing/on/", standing.switch_on, name="switch-on-standing"),
-    path("policy/standing/off/", standing.switch_off, name="switch-off-standing"),
-    path("policy/standing/propose/", standing.propose, name="propose-standing"),
-    path("policy/standing/ask/", standing.ask, name="ask-for-standing"),
-    path("policy/standing/<int:standing_id>/end/", standing.end, name="end-standing"),
     path("policy/playground/", playground.playground, name="policy-playground"),
     path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
     path(

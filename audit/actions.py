@@ -103,9 +103,6 @@ policy.activated | activated a version of the policy
 policy.group_added | added a group of the policy
 policy.group_changed | changed a group of the policy
 policy.group_deleted | deleted a group of the policy
-standing.set | switched standing approvals on or off
-standing.signed | signed a standing approval
-standing.ended | ended a standing approval
 calendar.set | set a calendar of working hours
 calendar.removed | removed a calendar of working hours
 review_plan.set | set a review plan
@@ -260,7 +257,6 @@ SETTINGS = frozenset(
     usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
     policy.group_added policy.group_changed policy.group_deleted
-    standing.set standing.signed standing.ended
     allowlist.mode_set allowlist.changed allowlist.allowed
     mailbox.created mailbox.changed mailbox.loosened mailbox.deleted mailbox.seen_changed
     mailbox.seen_looser

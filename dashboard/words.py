@@ -166,7 +166,6 @@ delete-mailbox | delete a mailbox
 delete-webhook | delete a webhook
 destination | change an alert destination
 end-old-secret | end an old webhook secret
-ask-for-standing | ask for a standing approval
 export | export history
 export-allowlist | export an allowlist
 factor-app | set up an authenticator app
@@ -202,7 +201,6 @@ rotate-own-webhook | rotate the secret of the desk's webhook
 rotate-webhook | rotate the secret of a webhook
 save-allowlist | change an allowlist
 set-second-factor | set which roles need a second factor
-switch-on-standing | switch standing approvals on
 take-factors-off | remove somebody's second factors
 take-secret | enter a webhook secret
 test-webhook | send a test event to a webhook

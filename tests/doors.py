@@ -5,7 +5,10 @@ and what a test posts to it.
 written from this table.
 """
 
+from datetime import timedelta
 from functools import partial
+
+from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
 from approvals.policy_rules.editor import digest
@@ -21,7 +24,7 @@ from tests.admin_doors import (
     PEOPLE_DOORS,
 )
 from tests.audit_doors import AUDIT_DOORS
-from tests.doors_of import EVERYBODY, A, Button, Door, R, U, pages, writing_button
+from tests.doors_of import EVERYBODY, A, Button, Door, R, pages, writing_button
 
 __all__ = ["DOORS", "EVERYBODY", "TASKS"]
 
@@ -63,21 +66,16 @@ def _plan(walk):
     return {"version": 0, "decision-other": "4 h"}
 
 
-def _standing(walk):
-    """The terms of a standing approval for messages like the walk's."""
-    one = walk.standing
-    terms = {
-        "ends_on": f"{one.ends_at:%Y-%m-%d}",
-        "cap_an_hour": 20,
-        "delay_minutes": 10,
-        "bounce_percent": 5,
-    }
+def _pass(walk):
+    """The form of a pass."""
     return {
-        "mailbox": one.mailbox_id,
-        "key": one.sent_by_key,
-        "shape": one.shape,
-        "recipients": "x.example",
-        **terms,
+        "name": "Refunds",
+        "keys": f"{walk.connection.pk}:01KEY",
+        "mailboxes": walk.mailbox.pk,
+        "lists": walk.list.pk,
+        "a_day": 20,
+        "ends_on": f"{timezone.now() + timedelta(days=30):%Y-%m-%d}",
+        "edits": 0,
     }
 
 
@@ -398,8 +396,24 @@ _DESK_DOORS = {
         fields=partial(_policy_rule, rule_id="first"),
         needs="draft",
     ),
+    "add-policy-pass": Door(
+        "adds a pass to the draft of the policy",
+        "desk",
+        (A,),
+        writes=True,
+        fields=_pass,
+        needs="draft_pass",
+    ),
+    "policy-pass": Door(
+        "changes a pass of the draft of the policy",
+        "desk",
+        (A,),
+        writes=True,
+        fields=_pass,
+        needs="draft_pass",
+    ),
     "arrange-policy-rule": writing_button(
-        "switches or deletes a rule of the draft of the policy",
+        "switches or deletes a rule or pass of the draft of the policy",
         "desk",
         (A,),
         fields=lambda w: {"edits": 0, "act": "off"},
@@ -424,40 +438,6 @@ _DESK_DOORS = {
     ),
     "delete-policy-group": writing_button(
         "deletes a group of the policy", "desk", (A,), needs="policy_group"
-    ),
-    "standing": Door(
-        "lists standing approvals and what the record proposes, for what one may see",
-        "own",
-        (A, U),
-    ),
-    "switch-on-standing": Button(
-        "asks a second admin to switch standing approvals on", "desk", (A,), sure=True
-    ),
-    "switch-off-standing": writing_button(
-        "switches standing approvals off", "desk", (A,), needs="standing"
-    ),
-    "propose-standing": Door(
-        "shows the proposal of a standing approval, and rehearses its terms",
-        "mailbox",
-        (A, U),
-        query=_standing,
-        fields=_standing,
-        needs="standing",
-    ),
-    "ask-for-standing": Button(
-        "asks a second admin to sign a standing approval",
-        "mailbox",
-        (A,),
-        sure=True,
-        fields=_standing,
-        needs="standing",
-    ),
-    "end-standing": writing_button(
-        "ends a standing approval",
-        "mailbox",
-        (A,),
-        fields=lambda w: {"reason": "The text will change."},
-        needs="standing",
     ),
     "policy-playground": Door(
         "runs a message that one may see through the policy",

@@ -60,7 +60,6 @@ _VALID = {
     "people_pendingchange": {"mailbox_id": None},
     "policy_allowlist": {"mailbox_id": None},
     "policy_killswitch": {"mailbox_id": None},
-    "policy_standingapproval": {"delay": "1 hour"},
 }
 
 

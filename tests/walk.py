@@ -51,7 +51,6 @@ from people.models import (
     DiscordAccount,
     Grant,
     Invitation,
-    OrganisationSettings,
     PendingChange,
 )
 from people.second_admin.changes import pack
@@ -65,10 +64,8 @@ from policy.models import (
     KillSwitch,
     PolicyVersion,
     ReviewPlan,
-    StandingApproval,
     WorkCalendar,
 )
-from policy.standing import StandingScope
 from risk.findings import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
@@ -76,6 +73,7 @@ from tests.factories import (
     change_row,
     event_body,
     make_connection,
+    make_list,
     make_message,
     make_person,
     post_event,
@@ -507,32 +505,24 @@ class Walk:
         self._need_draft()
         PolicyVersion.objects.update(state="active", activated_at=Now())
 
-    def _need_standing(self):
-        """Make a standing approval of the mailbox, and an approved message."""
-        OrganisationSettings.objects.update_or_create(
-            pk=1, defaults={"standing_since": Now()}
-        )
-        made = decide(self.message, self.decider).decision
-        change_row(made, state="applied")
-        change_row(self.message, sent_by_key="01KEY", shape="a" * 32)
-        scope = StandingScope(
-            self.connection.pk, self.mailbox.pk, "01KEY", "a" * 32, ("x.example",)
-        )
-        self.standing = StandingApproval.objects.create(
-            number=1,
-            mailbox=self.mailbox,
-            sent_by_key="01KEY",
-            shape="a" * 32,
-            scope=scope.as_json(),
-            sentence="Messages of the API key Bot.",
-            delay=timedelta(minutes=10),
-            cap_an_hour=20,
-            bounce_percent=5,
-            ends_at=Now() + timedelta(days=30),
-            asked_by=self.decider,
-            accepted_by=make_person("second@yourteam.example", "Sam", "admin"),
-        )
-        self.standing.refresh_from_db()
+    def _need_draft_pass(self):
+        """Make a draft with a pass, and a second admin who could sign it."""
+        self._need_draft()
+        make_person("second@yourteam.example", "Sam", "admin")
+        change_row(self.message, sent_by_key="01KEY")
+        self.list = make_list("x.example", mode="off")
+        one = {
+            "id": "pass1",
+            "name": "Invoices",
+            "when": {
+                "keys": [f"{self.connection.pk}:01KEY"],
+                "mailboxes": [self.mailbox.pk],
+                "lists": [self.list.pk],
+            },
+            "ends_at": "2099-01-01T00:00:00Z",
+            "a_day": 20,
+        }
+        PolicyVersion.objects.update(passes=[one])
 
     def _need_policy_group(self):
         self.group = Group.objects.create(name="Legal")
@@ -611,6 +601,7 @@ class Walk:
             "scope": f"mailbox-{self.mailbox.pk}",
             "kind": "restriction",
             "policy_rule": "first",
+            "policy_pass": "pass1",
             "policy_number": 1,
             "ready_made": "small-team",
             "text_kind": "reject",

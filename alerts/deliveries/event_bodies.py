@@ -27,7 +27,6 @@ from mirror.models import Connection, Message
 from mirror.models.messages import NAMED
 from mirror.states import DecisionState
 from outgoing.guarded import TOTAL_TIMEOUT
-from policy.models import standing_words
 
 # With these limits an event stays under the 256 KB that Inngest accepts, even if much
 # of it has to be escaped.
@@ -196,11 +195,8 @@ def _decision_data(
     if applied and decision == our_word:
         reason = applied.reason
         name = applied.giver
-        role = (
-            "a reviewer"
-            if applied.given_by_id
-            else standing_words(applied.rule) or name
-        )
+        ruled = "a pass" if applied.pass_id else name
+        role = "a reviewer" if applied.given_by_id else ruled
     elif decision is not None:
         reason = without_references(message.upstream_reason)
         name = message.upstream_decided_by

@@ -1,21 +1,19 @@
 """Decides messages without a person, as duties of the sweep. Expired messages are
-rejected, the policy may reject messages or set an earlier expiry, and standing
-approvals, which two admins have signed, approve messages that fit them.
+rejected, the policy may reject messages or set an earlier expiry, and passes of the
+policy, which two admins have signed, approve messages to which no rule applies.
 
-Only standing approvals approve. Of the messages that fit one, one in ten is left to
-people as a sample, without telling them so. Our gateway is told when each message
-expires, so that it refuses anybody's approval after that.
+Only passes approve. Our gateway is told when each message expires, so that it refuses
+anybody's approval after that.
 """
 
 import logging
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
-from django.db.models.functions import Now
+from django.db.models import CharField, F, Subquery, Value
+from django.db.models.functions import Cast, Concat, Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
@@ -30,8 +28,8 @@ from approvals.examination import look_for_words
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from common.actors import Actor, Role, Scope, rule
-from common.fingerprint import FIELDS
-from common.postgres import clock
+from common.mail_addresses import patterns_for
+from common.postgres import clock, take_lock
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
@@ -39,10 +37,18 @@ from mirror.states import DecisionEvent, Outcome
 from mirror.sync import health, reads
 from mirror.terms import CAN_EXPIRE
 from mirror.threads import conversation_of, enqueue_freshen
-from policy.models import SAMPLE_OF, PolicyVersion, StandingApproval, StandingUse
+from policy.models import PolicyVersion
 from policy.rules.demand import Demand
-from policy.rules.facts import facts_of
-from policy.standing import Draft, StandingScope
+from policy.rules.facts import (
+    active_policy,
+    facts_of,
+    lists_by_entry,
+    sending_of,
+    signed_passes,
+)
+from policy.rules.names import names_of_all
+from policy.rules.passes import Misfit, Pass
+from policy.rules.rules import RuleError
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -54,7 +60,10 @@ _POLICY = rule("policy")
 # version of the policy, the words may have to be looked for in each.
 _BATCH = 200
 _SECONDS = 5.0
-_HOUR = timedelta(hours=1)
+_DAY = timedelta(hours=24)
+# How long after it was held a message waits for its thread to be read. Those that wait
+# are asked about in each sweep, before newer ones.
+_THREAD_WAIT = timedelta(minutes=10)
 # After these errors the gateway will never take an expiry: it does not hold the message
 # any more, or this key may not decide it.
 _FINAL = (errors.NotFound, errors.Conflict, errors.Rejected, errors.Forbidden)
@@ -210,8 +219,8 @@ def apply_policy() -> int:
 
 
 def _follow_policy(locked: Message) -> bool:
-    """Set an earlier expiry for a message, and reject it, if the policy says so; return
-    whether the policy was applied.
+    """Set an earlier expiry for a message, and reject it, if the policy says so, or
+    approve it by a pass; return whether the policy was applied.
     """
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     if active is None:
@@ -219,10 +228,13 @@ def _follow_policy(locked: Message) -> bool:
     # Before a rule may reject the message, because it may name a word in it.
     if look_for_words(locked):
         locked.review.save(update_fields=["policy_facts"])
+    at = clock()
     # A file that is being read is not rejected for what it may be.
-    demands = demands_for([locked], _POLICY, clock(), is_automatic=True)
+    demands = demands_for([locked], _POLICY, at, is_automatic=True)
     demand = demands.get(locked.pk)
     if demand is None or not demand.is_readable:
+        return False
+    if _use_pass(locked, demand, at) is None:
         return False
     effects = demand.effects
     expires_at = expiry_of(locked, effects)
@@ -256,191 +268,147 @@ def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | N
     return min((first.held_at + span for span in spans), default=None)
 
 
-def not_met() -> DeskMessageQuerySet:
-    """Return the held messages to which no standing approval was applied yet, although
-    one has their mailbox, API key and text (uses the index review_alike).
-
-    A message with a verdict, an edit or an earlier decision is left to people.
+def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
+    """Approve a message without a person, if no rule applies to it, a pass admits it,
+    and nobody gave a verdict, edited it or decided it before. Return whether that was
+    done; None if it cannot be known yet.
     """
-    in_force = StandingApproval.objects.in_force()
-    fitting = in_force.filter(
-        mailbox=OuterRef("mailbox"),
-        sent_by_key=OuterRef("sent_by_key"),
-        shape=OuterRef("shape"),
-    )
-    alike = desk_messages().filter(
-        review__is_held=True, review__shape__in=in_force.values("shape")
-    )
-    alike = alike.filter(standing_use=None)
-    fetched = alike.exclude(hydrated_at=None).filter(
-        Exists(fitting), connection__is_our_gateway=True
-    )
+    policy = active_policy()
+    key = f"{locked.connection_id}:{locked.sent_by_key}"
+    signed = [
+        (one, names)
+        for one, names in signed_passes(policy, at).values()
+        if key in one.when.keys and locked.mailbox_id in one.when.mailboxes
+    ]
     # A refused edit is as if nobody had edited it.
     edits = Replacement.objects.exclude(state="refused")
-    for acts in (Verdict.objects.all(), edits, Decision.objects.all()):
-        fetched = fetched.exclude(Exists(acts.filter(message=OuterRef("pk"))))
-    return fetched
-
-
-def approve_due() -> int:
-    """Apply standing approvals to messages that may fit one; return their number.
-
-    If this fails for a message, people decide it, as without a standing approval.
-    """
-    return _do_due(
-        not_met, _meet_standing, order=("pk",), failure="standing approval not applied"
-    )
-
-
-def _meet_standing(locked: Message) -> bool:
-    """Apply standing approvals to a locked message, and store what came of it as a
-    StandingUse: approved, left to people as a sample, or left to people because the cap
-    is reached or no standing approval fits. Return whether that was stored.
-    """
-    if conversation_of(locked).is_being_read:
-        # Normally the thread is read when somebody opens the message. If it cannot be
-        # read, the message is left to people.
-        enqueue_freshen(locked)
+    people = (Verdict.objects.all(), edits, Decision.objects.all())
+    if (
+        demand.requirement.spoke
+        or not signed
+        or any(rows.filter(message=locked).exists() for rows in people)
+    ):
         return False
+    is_new = at - locked.held_at < _THREAD_WAIT
+    if is_new and conversation_of(locked).is_being_read:
+        # Normally the thread is read when somebody opens the message. If it cannot be
+        # read for so long, the message is left to people.
+        enqueue_freshen(locked)
+        return None
     lock_versions(locked)
-    with_same_text = StandingApproval.objects.in_force().filter(
-        mailbox=locked.mailbox, sent_by_key=locked.sent_by_key, shape=locked.shape
-    )
-    # Locked, so that two workers count neither cap nor samples at the same time.
-    candidates = list(
-        with_same_text.select_related("asked_by", "accepted_by")
-        .select_for_update(of=("self",))
-        .order_by("pk")
-    )
-    kinds = StandingUse.Kind
-    for standing in candidates:
-        why = why_not(standing, locked)
-        if why:
+    reasons = why_not(locked, [one for one, _ in signed])
+    for (one, signatories), reason in zip(signed, reasons, strict=True):
+        if reason:
             continue
-        in_hour = StandingUse.objects.approved_by(standing, within=_HOUR).count()
-        if in_hour >= standing.cap_an_hour:
-            kind = kinds.OVER_CAP
-        else:
-            number_in_ten = standing.met % SAMPLE_OF
-            if number_in_ten == 0:
-                # Drawn again for every ten messages, so that no agent can tell which of
-                # them no person sees.
-                standing.sample_at = secrets.randbelow(SAMPLE_OF)
-            standing.met += 1
-            standing.save(update_fields=["met", "sample_at"])
-            is_sample = number_in_ten == standing.sample_at
-            kind = kinds.SAMPLED if is_sample else kinds.APPROVED
-        StandingUse.objects.create(standing=standing, message=locked, kind=kind)
-        if kind == kinds.APPROVED:
-            at = clock()
-            policy = {"standing": standing.sentence, "signed_by": standing.signatories}
-            make_decision(
-                locked,
-                actor_of(standing, locked),
-                at,
-                policy,
-                outcome=Outcome.APPROVE,
-                rule=standing.rule,
-                standing=standing,
-                signed_by=standing.signatories[:400],
-                due_at=at + standing.delay,
-            )
-        return True
-    if candidates:
-        StandingUse.objects.create(
-            standing=standing, message=locked, kind=kinds.LEFT, why=why[:500]
+        # Until this is committed, no other worker counts for the same pass.
+        take_lock(f"policy.pass.{one.id}")
+        sent = Decision.objects.by_pass().filter(
+            pass_id=one.id, recorded_at__gt=Now() - _DAY
         )
-    return bool(candidates)
+        if sent.count() >= one.a_day:
+            continue
+        rule_id = f"pass {one.id} version {policy.number}"
+        words = one.sentence(names_of_all((one,)))
+        at = clock()
+        window = locked.mailbox.undo_window if locked.mailbox else timedelta(0)
+        make_decision(
+            locked,
+            _actor_for(locked, rule_id, f"the pass “{one.name}”"),
+            at,
+            {"pass": words, "signed_by": signatories},
+            outcome=Outcome.APPROVE,
+            rule=rule_id,
+            pass_id=one.id,
+            pass_name=one.name,
+            pass_ends_at=one.ends_at,
+            signed_by=signatories[:400],
+            due_at=at + window,
+        )
+        return True
+    return False
 
 
-def actor_of(standing: StandingApproval, message: Message) -> Actor:
-    """Return the actor that decides for a standing approval. It has the role of a
-    reviewer of the mailbox, but is no person, and so neither an author nor in a group.
+def _actor_for(message: Message, rule_id: str, label: str) -> Actor:
+    """Return the actor that decides for a pass. It has the role of a reviewer of the
+    mailbox, but is no person, and so neither an author nor in a group.
     """
     scope = Scope(
         Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
     )
-    name = f"{standing}, version {standing.version}"
     return Actor(
-        kind="rule", id=standing.rule, label=name, surface="worker", scopes=(scope,)
+        kind="rule", id=rule_id, label=label, surface="worker", scopes=(scope,)
     )
 
 
-def why_not(standing: StandingApproval, message: Message) -> str:
-    """Return why a standing approval may not approve a message now, as sentences; empty
-    if it may.
+def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
+    """Return for each of these passes why it may not send a message now, as sentences;
+    empty if it may.
 
     Whatever would keep a person from approving the message counts too. Times are
     compared with the database's clock.
     """
-    ruling = rulings([message], actor_of(standing, message))[message.pk]
+    now = clock()
+    ruling = rulings([message], _actor_for(message, "pass", "a pass"))[message.pk]
+    refusal = ""
     if not ruling.may_approve or ruling.rule:
-        return ruling.reasons[0]
-    if ruling.judged.would_be_refused:
-        return "A recipient is on no allowlist."
-    # The policy asks for more than a single approval by any reviewer.
-    then = ruling.demand.effects
-    if (
-        ruling.demand.asks_people
-        or ruling.demand.approvals
-        or then.reauthenticate
-        or then.never_in_bulk
-        or then.high_risk_page
-        or then.bar_editor
-    ):
-        return "A rule of the policy asks for people."
-    owners = ruling.facts.contributors.key_owners
-    if (
-        owners != set(standing.key_owners)
-        or message.sent_by_key_name != standing.key_name
-    ):
-        return "The API key's name or owner has changed since the standing approval was signed."
-    facts = facts_of(message, message.review, key_owners=owners)
-    assert message.revision is not None, "only what was fetched is asked about"
-    content = store.stored_content(message.revision)
+        refusal = ruling.reasons[0]
+    elif ruling.judged.would_be_refused:
+        refusal = "A recipient is on no allowlist."
+    if refusal:
+        return [refusal] * len(passes)
     conversation = conversation_of(message)
-    is_whole = set(content.coverage) >= set(FIELDS)
     is_read = not conversation.has_thread or not (
         conversation.is_being_read or conversation.words
     )
-    draft = Draft(
-        shape=message.shape if is_whole else "",
-        sender_name=content.sender_name,
-        reply_to=content.reply_to or "",
-        is_sandbox=message.sandbox,
-        is_scheduled=bool(content.send_at),
-        is_apart=message.review.is_apart,
+    recipients = message.written_to or ()
+    entries = {entry for address in recipients for entry in patterns_for(address)}
+    lists = frozenset[int]().union(*(one.when.lists for one in passes))
+    sending = sending_of(
+        message,
+        message.review,
+        lists_by_entry(lists, entries, now),
+        now,
         is_followed=bool(conversation.late) or not is_read,
     )
-    try:
-        return " ".join(StandingScope.from_json(standing.scope).misfits(facts, draft))
-    except ValueError as error:
-        return str(error)
+    facts = facts_of(message, message.review)
+    spoke = ruling.demand.requirement
+    return [
+        " ".join(str(code.label) for code in one.misfits(facts, sending, spoke))
+        for one in passes
+    ]
 
 
 def why_no_longer(decision: Decision) -> str:
-    """Return why a decision of a standing approval may no longer be carried out, as a
-    sentence; empty if it may. Asked before each call.
+    """Return why a decision of a pass may no longer be carried out, as a sentence;
+    empty if it may. Asked before each call, of the version that is active then.
     """
-    standing = StandingApproval.objects.in_force().filter(decisions=decision).first()
-    if standing is None:
-        return "The standing approval has ended, is switched off, or its end date has passed."
-    if decision.message.verdicts.filter(live=True).exists():
+    message = decision.message
+    try:
+        policy = active_policy()
+    except RuleError as error:
+        return error.sentence
+    now = clock()
+    one, _ = signed_passes(policy, now).get(decision.pass_id, (None, ""))
+    if one is None or decision.pass_ends_at is None or decision.pass_ends_at <= now:
+        return str(Misfit.GONE.label)
+    if message.revision_id != decision.revision_id:
+        return "The content changed after the decision."
+    if message.verdicts.filter(live=True).exists():
         return "A reviewer has already given a verdict."
-    return why_not(standing, decision.message)
+    return why_not(message, [one])[0]
 
 
 def to_stop() -> DecisionQuerySet:
-    """Return decisions of standing approvals that must not be carried out: their call
-    was not made yet, and the standing approval has ended, a kill switch stops them, or
-    the message has changed.
+    """Return decisions of passes whose call was not made yet, and that perhaps must not
+    be carried out: another version of the policy is active, the pass has ended, a kill
+    switch stops them, or the message has changed.
     """
-    waiting = Decision.objects.filter(
-        standing__isnull=False, state="recorded", may_have_left=False
-    )
-    in_force = StandingApproval.objects.in_force().filter(pk=OuterRef("standing"))
+    waiting = Decision.objects.by_pass().filter(state="recorded", may_have_left=False)
+    version = PolicyVersion.objects.active().values("number")
+    of_active = Concat(Value(" version "), Cast(Subquery(version), CharField()))
     return (
-        waiting.filter(~Exists(in_force))
+        waiting.exclude(rule__endswith=of_active)
+        | waiting.filter(pass_ends_at__lte=Now())
         | waiting.held_back_by_switch()
         | waiting.exclude(revision=F("message__revision"))
     )
@@ -448,8 +416,8 @@ def to_stop() -> DecisionQuerySet:
 
 @transaction.atomic
 def give_to_people(decision_id: int) -> None:
-    """Undo a decision of a standing approval, if `to_stop` returns it, so that people
-    decide the message.
+    """Undo a decision of a pass that must not be carried out, so that people decide the
+    message.
     """
     unlocked = Decision.objects.select_related("message__connection").get(
         pk=decision_id
@@ -459,5 +427,5 @@ def give_to_people(decision_id: int) -> None:
     if locked is None or decision is None:
         return
     decision.message = locked
-    sentence = why_no_longer(decision) or "A person has to decide it."
-    settle.advance(decision, DecisionEvent.UNDO, rule("standing approval"), sentence)
+    if sentence := why_no_longer(decision):
+        settle.advance(decision, DecisionEvent.UNDO, rule("pass"), sentence)

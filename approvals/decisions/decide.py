@@ -412,7 +412,7 @@ def make_decision(
     ledger.
 
     `at` is the database's time; `policy` are details for the ledger about the rules or
-    the standing approval on which the decision rests; `fields` are columns of its row.
+    the pass on which the decision rests; `fields` are columns of its row.
     """
     assert message.revision is not None, "only what was fetched is decided"
     decision = Decision.objects.create(

@@ -42,7 +42,6 @@ from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads import conversation_of
 from policy.kill_switch import LOCK as STOP_LOCK
-from policy.models import standing_words
 from upstream import errors
 from upstream.client import Client, Pending
 from upstream.events import written_time
@@ -177,8 +176,8 @@ def _claim(decision_id: int) -> Decision | None:
 
 def _refusal(decision: Decision, *, now: datetime) -> str:
     """Return why the decision is no longer allowed, as a sentence; empty if it is. What
-    a person decided is ruled again, with their current roles; what a standing approval
-    decided, by its own conditions.
+    a person decided is ruled again, with their current roles; what a pass decided, by
+    its own conditions.
     """
     message = decision.message
     person = decision.given_by
@@ -186,7 +185,7 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
         return ""
     if message.revision_id != decision.revision_id:
         return "The content changed after the decision."
-    if decision.standing_id is not None:
+    if decision.pass_id:
         return why_no_longer(decision)
     if person is None:
         return "No person is recorded for this decision."
@@ -421,7 +420,8 @@ def upstream_reason(decision: Decision) -> str:
 
 
 def _who(decision: Decision) -> str:
-    return str(decision.given_by or standing_words(decision.rule) or "A rule")
+    by_pass = f"pass {decision.pass_name}" if decision.pass_id else "A rule"
+    return str(decision.given_by or by_pass)
 
 
 @transaction.atomic

@@ -286,8 +286,8 @@ def available_actions(
             can_approve=not (came_back and has_taken_effect),
             can_look=may_look and message.hydrated_at is None,
         )
-    # Everybody who sees the message may stop what a standing approval decided.
-    can_stop = decision.standing_id is not None or (is_reviewer and not decision.rule)
+    # Everybody who sees the message may stop what a pass decided.
+    can_stop = bool(decision.pass_id) or (is_reviewer and not decision.rule)
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
         if decision.state == DecisionState.CALLING:
             kind = "calling"

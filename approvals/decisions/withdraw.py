@@ -89,12 +89,12 @@ def lock_to_stop(message: UUID, actor: Actor) -> Decision | None:
     undo or withdraw; None if there is none.
 
     Raises VerdictNotAllowed if the actor is no reviewer of the mailbox, or a rule
-    decided. But what a standing approval decided can be stopped by everybody who may
-    see the message.
+    decided. But what a pass decided can be stopped by everybody who may see the
+    message.
     """
     locked = lock_visible(message, actor)
     decision = locked.decisions.live().under_lock().first()
-    if decision is not None and decision.standing_id is not None:
+    if decision is not None and decision.pass_id:
         return decision
     if not is_reviewer(actor, locked):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
@@ -159,8 +159,8 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
             shown=decision.revision.fingerprint,
             current=locked.fingerprint,
         )
-    # What a standing approval decided has no verdicts.
-    has_verdicts = decision.standing_id is None
+    # What a pass decided has no verdicts.
+    has_verdicts = not decision.pass_id
     ruling = rulings([locked], actor, is_decided=has_verdicts)[locked.pk]
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])

@@ -116,6 +116,9 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('recorded', 'Sending'), ('undone', 'Undone'), ('calling', 'In progress'), ('applied', 'Carried out'), ('superseded', 'Somebody else was first'), ('refused', 'Not carried out'), ('unknown', 'Outcome unknown'), ('unattributed', 'Decided, by whom not known'), ('withdrawn', 'May still be sent')], default='recorded', max_length=14)),
                 ('feedback', models.JSONField(db_default={}, default=dict)),
                 ('rule', models.CharField(max_length=40)),
+                ('pass_id', models.CharField(db_default='', default='', max_length=12)),
+                ('pass_name', models.CharField(db_default='', default='', max_length=80)),
+                ('pass_ends_at', models.DateTimeField(null=True)),
                 ('signed_by', models.CharField(db_default='', default='', max_length=400)),
                 ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('due_at', models.DateTimeField()),
@@ -134,7 +137,6 @@ class Migration(migrations.Migration):
                 ('given_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='mirror.message')),
                 ('revision', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='mirror.revision')),
-                ('standing', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='policy.standingapproval')),
             ],
         ),
         migrations.CreateModel(
@@ -334,7 +336,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='decision',
-            index=models.Index(condition=models.Q(('standing__isnull', False)), fields=['standing'], name='decision_standing'),
+            index=models.Index(condition=models.Q(('pass_id', ''), _negated=True), fields=['pass_id', 'recorded_at'], name='decision_by_pass'),
         ),
         migrations.AddIndex(
             model_name='decision',
@@ -358,7 +360,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('outcome', 'approve'), _negated=True), ('given_by__isnull', False), ('standing__isnull', False), _connector='OR'), name='decision_approved_by_somebody'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('outcome', 'approve'), _negated=True), ('given_by__isnull', False), models.Q(models.Q(('pass_id', ''), _negated=True), models.Q(('signed_by', ''), _negated=True)), _connector='OR'), name='decision_approved_by_somebody'),
         ),
         migrations.AddConstraint(
             model_name='openedpart',

@@ -24,7 +24,7 @@ from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
 from people.models import Grant, Person
-from policy.models import KillSwitch, StandingApproval, standing_words
+from policy.models import KillSwitch, PolicyVersion
 
 
 def _stops() -> QuerySet[KillSwitch]:
@@ -226,8 +226,8 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
 
         The call may be made if the row is unchanged and its lease has not expired; if
         no kill switch, pause, wait or expiry stops it; and if whoever decided still
-        may: an active person who is a reviewer of the mailbox, a standing approval in
-        force, or a rule that rejects.
+        may: an active person who is a reviewer of the mailbox, a pass of the active
+        version that has not ended, or a rule that rejects.
 
         Each condition on another table is a subquery. With joins, Django would wrap the
         conditions on the row itself into a subquery too, and PostgreSQL does not check
@@ -256,9 +256,9 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
         if attempt.rule and not attempt.is_approval:
             return own_row
-        if attempt.standing_id is not None:
-            standing = StandingApproval.objects.in_force()
-            return own_row.filter(Exists(standing.filter(pk=attempt.standing_id)))
+        if attempt.pass_id:
+            in_force = PolicyVersion.objects.with_pass(attempt.pass_id)
+            return own_row.filter(Exists(in_force), pass_ends_at__gt=Now())
         scope = Q(connection=None, mailbox=None) | Q(
             connection=message.connection_id, mailbox=None
         )
@@ -272,17 +272,9 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
         return own_row.filter(Exists(grants))
 
-    def approved_by_people_like(self, *, mailbox: int, key: str, shape: str) -> Self:
-        """Approvals by people that took effect, of messages with this mailbox, API key
-        and text (`shape`); newest first.
-        """
-        alike = self.filter(
-            message__mailbox=mailbox, message__sent_by_key=key, message__shape=shape
-        )
-        approved = alike.filter(
-            outcome=Outcome.APPROVE, state=DecisionState.APPLIED, rule=""
-        )
-        return approved.select_related("message__revision").order_by("-pk")
+    def by_pass(self) -> Self:
+        """Decisions of passes (relies on decision_by_pass)."""
+        return self.exclude(pass_id="")
 
     def being_carried_out(self) -> Self:
         """Decisions whose call may be under way now."""
@@ -403,17 +395,12 @@ class Decision(models.Model):
     given_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT)
     # The rule that decided, such as "expiry"; empty if a person did.
     rule = models.CharField(max_length=40)
-    # The standing approval that approved the message; `rule` then names its number and
-    # version.
-    standing = models.ForeignKey(
-        "policy.StandingApproval",
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="decisions",
-        db_index=False,
-    )
-    # The names of those who signed the standing approval, copied because every row of
-    # the queue shows them.
+    # The pass of the policy that approved the message, by its id; `rule` then names the
+    # version too. Its name, its end, and who signed it are copied, because every row of
+    # the queue shows them and the last check before the call asks.
+    pass_id = models.CharField(max_length=12, default="", db_default="")
+    pass_name = models.CharField(max_length=80, default="", db_default="")
+    pass_ends_at = models.DateTimeField(null=True)
     signed_by = models.CharField(max_length=400, default="", db_default="")
     recorded_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
@@ -455,11 +442,11 @@ class Decision(models.Model):
             models.CheckConstraint(
                 condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"
             ),
-            # Only a person approves, or a standing approval that two people signed.
+            # Only a person approves, or a pass that two people signed.
             models.CheckConstraint(
                 condition=~Q(outcome="approve")
                 | Q(given_by__isnull=False)
-                | Q(standing__isnull=False),
+                | ~Q(pass_id="") & ~Q(signed_by=""),
                 name="decision_approved_by_somebody",
             ),
         ]
@@ -488,10 +475,11 @@ class Decision(models.Model):
                 condition=~Q(later_domain=""),
                 name="decision_later",
             ),
+            # For the limits of passes, and what passes still send.
             models.Index(
-                fields=["standing"],
-                condition=Q(standing__isnull=False),
-                name="decision_standing",
+                fields=["pass_id", "recorded_at"],
+                condition=~Q(pass_id=""),
+                name="decision_by_pass",
             ),
             # For decisions that people have to check: in doubt, or refused.
             models.Index(
@@ -523,18 +511,18 @@ class Decision(models.Model):
 
     @property
     def is_stoppable(self) -> bool:
-        """Whether a standing approval made it and it still waits for its time, by this
-        host's clock, so that people can stop it.
+        """Whether a pass made it and it still waits for its time, by this host's clock,
+        so that people can stop it.
         """
         waits = self.state == DecisionState.RECORDED and not self.may_have_left
-        return bool(self.standing_id) and waits and self.due_at > timezone.now()
+        return bool(self.pass_id) and waits and self.due_at > timezone.now()
 
     @property
     def judges_content(self) -> bool:
         """Whether the decision depends on the message's content. That of a rule that
         rejects does not.
         """
-        return not self.rule or self.standing_id is not None
+        return not self.rule or bool(self.pass_id)
 
     @property
     def is_for_later(self) -> bool:
@@ -560,8 +548,8 @@ class Decision(models.Model):
         """Who decided, for the middle of a sentence: a person's name, or the rule."""
         if self.given_by:
             return str(self.given_by)
-        if self.standing_id:
-            return f"{standing_words(self.rule)} (signed by {self.signed_by})"
+        if self.pass_id:
+            return f"the pass “{self.pass_name}” (signed by {self.signed_by})"
         return {"expiry": "the expiry rule", "policy": "the policy"}.get(
             self.rule.partition(" ")[0], "a rule"
         )

@@ -58,7 +58,7 @@ from policy.rules.changes import (
     seen_state,
 )
 from policy.rules.names import names_for
-from policy.rules.rules import ACTS, PolicyRule, as_sentence, find, with_rule
+from policy.rules.rules import ACTS, PolicyRule, as_sentence, find, with_part
 
 # How the notice about an arranged rule goes on, by act.
 _DONE = {
@@ -101,10 +101,10 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
 @require_POST
 @changes_policy
 def arrange(request: DeskRequest, policy_rule: str) -> str:
-    """Switch one rule of the draft on or off, or delete it."""
+    """Switch one rule or pass of the draft on or off, or delete it."""
     actor = admin_or_403(request)
     typed = cleaned(ArrangeForm(request.POST))
-    rule = find(policies().draft_rules, policy_rule)
+    rule = find(policies().draft_parts, policy_rule)
     act = typed["act"]
     arrange_rules(actor=actor, edits=typed["edits"], rule_id=policy_rule, act=act)
     return f"“{rule.name if rule else policy_rule}” {_DONE[act]}"
@@ -202,7 +202,7 @@ def _page(
 
 
 def _problems(now: Policies, rule: PolicyRule, actor: Actor) -> Sequence[str]:
-    return problems_of(with_rule(now.draft_rules, rule), actor).get(rule.id, ())
+    return problems_of(with_part(now.draft_rules, rule), actor).get(rule.id, ())
 
 
 def digest(rule: PolicyRule) -> str:

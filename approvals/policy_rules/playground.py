@@ -17,7 +17,7 @@ from django.utils import timezone
 from approvals.examination import columns_of
 from approvals.examination import findings as examine
 from approvals.models import Review
-from approvals.policy_rules.rehearsal import look_back
+from approvals.policy_rules.rehearsal import SENT_BY_PASS, look_back
 from approvals.policy_rules.views import lines_of, visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
@@ -30,10 +30,11 @@ from common.pages import (
     same_error,
 )
 from mirror.models import Mailbox, Message
-from policy.rules.changes import Policies, policies
+from policy.rules.changes import Policies, passes_of, policies, rules_of
 from policy.rules.demand import required
 from policy.rules.facts import lookups_for
 from policy.rules.names import names_for
+from policy.rules.passes import fitting
 from policy.rules.rules import outcome_in_words
 from risk.examined import examine_content
 
@@ -149,22 +150,39 @@ def playground(request: DeskRequest) -> HttpResponse:
         message = _message_of(form.cleaned_data, actor)
         if message:
             which = form.cleaned_data["which"] or ("draft" if now.draft else "active")
-            rules = now.draft_rules if which == "draft" else now.active_rules
-            rules = visible_rules(actor, rules)
+            parts = now.draft_parts if which == "draft" else now.active_parts
+            parts = visible_rules(actor, parts)
+            rules = rules_of(parts)
             # A message that was written here has no key, and its words are known.
             if message.pk:
                 look_back([message], rules)
-            lookups = lookups_for(rules, timezone.now())
+            at = timezone.now()
+            lookups = lookups_for(parts, at)
             facts = lookups.facts(message, message.review)
+            sending = lookups.sending(message, message.review, at)
             requirement = required(rules, facts)
-            names = names_for(actor, rules)
+            passes = [one for one in passes_of(parts) if one.is_on]
+            fit = fitting(passes, requirement, facts, sending)
+            names = names_for(actor, parts)
             silent = [one for one in rules if one not in requirement.spoke]
             context |= {
                 "which": which,
                 "message": message,
                 "spoken": lines_of(requirement.spoke, names, {}),
                 "silent": lines_of(silent, names, {}),
-                "needed": outcome_in_words(requirement.effects, names),
+                "needed": SENT_BY_PASS
+                if fit
+                else outcome_in_words(requirement.effects, names),
+                "passes": [
+                    (
+                        one,
+                        [
+                            code.label
+                            for code in one.misfits(facts, sending, requirement)
+                        ],
+                    )
+                    for one in passes
+                ],
             }
         else:
             form.add_error("message", _NOT_FOUND)

@@ -1,9 +1,10 @@
-"""Rehearses a change of the policy's rules: compares what the old and the new rules ask
-of the newest messages of the last 30 days.
+"""Rehearses a change of the policy: compares what the old and the new rules ask of the
+newest messages of the last 30 days, and which of these passes would have sent.
 
 Rules about hours are evaluated for the time when each message was held, but with the
-present allowlists and key owners. Words that were not looked for when a message came
-are looked for in its stored text, which can miss a word that formatting splits.
+present allowlists and key owners. Threads and the limits of passes are not looked at.
+Words that were not looked for when a message came are looked for in its stored text,
+which can miss a word that formatting splits.
 """
 
 from collections import Counter
@@ -16,9 +17,11 @@ from common.actors import Actor
 from common.fingerprint import Content
 from mirror.models import Message
 from mirror.store import stored_content
+from policy.rules.changes import passes_of, rules_of
 from policy.rules.demand import required
 from policy.rules.facts import COLUMNS, lookups_for, unknown_words, words_in
-from policy.rules.rules import Effects, PolicyRule
+from policy.rules.passes import fitting
+from policy.rules.rules import Effects, Parts, PolicyRule
 from rendering import RenderedMessage
 from risk.words import read_phrase, search_terms
 
@@ -35,8 +38,16 @@ EXAMINED = (
     "review__risk_level",
     "review__rules",
     "review__policy_facts",
+    "review__is_apart",
     "revision__coverage",
 )
+# What a pass does, in the place of what rules ask for; and the words if it does so, or
+# does so no more.
+SENT_BY_PASS = "it is sent without a person"
+_SENT = "Sent without a person"
+_NOT_SENT = "No longer sent without a person"
+# What is asked of a message; None if a pass sends it.
+Asked = Effects | None
 
 
 @dataclass(frozen=True)
@@ -87,13 +98,18 @@ POINTS = (
 )
 
 
+_MORE = [one.more for one in POINTS]
+_LESS = [one.less for one in POINTS]
+
+
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a change of the rules would have done to past messages.
+    """What a change of the policy would have done to past messages.
 
     `changed` is for how many of the `looked_at` messages other things are asked; `more`
     and `less` count them by what is asked, in words. `rows` are the newest of them,
-    with what is asked before and after. `is_partial` says that only the newest messages
+    with what is asked before and after. `sent` has by the names of the new passes how
+    many messages each would have sent. `is_partial` says that only the newest messages
     were evaluated.
     """
 
@@ -102,34 +118,42 @@ class Rehearsal:
     changed: int
     more: Mapping[str, int]
     less: Mapping[str, int]
-    rows: list[tuple[Message, Effects, Effects]]
+    rows: list[tuple[Message, Asked, Asked]]
+    sent: Mapping[str, int]
 
 
-def rehearse(
-    *,
-    before: Sequence[PolicyRule],
-    after: Sequence[PolicyRule],
-    actor: Actor,
-    now: datetime,
-) -> Rehearsal:
-    """Return what the rules `after` would have asked of past messages that the actor
-    may see, compared with the rules `before`. Nothing is written.
+def rehearse(*, before: Parts, after: Parts, actor: Actor, now: datetime) -> Rehearsal:
+    """Return what the policy `after` would have asked of past messages that the actor
+    may see, compared with the policy `before`. Nothing is written.
     """
     recent = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
     with_columns = recent.select_related("connection", "review", "revision").only(
-        "held_at", *COLUMNS, *EXAMINED
+        "held_at", "sandbox", *COLUMNS, *EXAMINED
     )
     newest = list(with_columns.order_by("-pk")[: MOST + 1])
-    messages = look_back(newest[:MOST], (*before, *after))
+    messages = look_back(newest[:MOST], (*rules_of(before), *rules_of(after)))
     lookups = lookups_for((*before, *after), now)
     counts: Counter[str] = Counter()
-    changed: dict[int, tuple[Effects, Effects]] = {}
+    changed: dict[int, tuple[Asked, Asked]] = {}
+    sent: Counter[str] = Counter()
+    policies = [(rules_of(one), passes_of(one)) for one in (before, after)]
     for message in messages:
         facts = lookups.facts(message, message.review)
-        was, becomes = (required(rules, facts).effects for rules in (before, after))
+        sending = lookups.sending(message, message.review, message.held_at)
+        asked: list[Asked] = []
+        for rules, passes in policies:
+            requirement = required(rules, facts)
+            fit = fitting(passes, requirement, facts, sending)
+            asked.append(None if fit else requirement.effects)
+        if fit:
+            sent[fit[0].name] += 1
+        was, becomes = asked
         if asks(was) == asks(becomes):
             continue
         changed[message.pk] = (was, becomes)
+        if was is None or becomes is None:
+            counts[_SENT if becomes is None else _NOT_SENT] += 1
+            continue
         for point in POINTS:
             difference = point.measure(becomes) - point.measure(was)
             if difference:
@@ -140,9 +164,10 @@ def rehearse(
         len(messages),
         len(newest) > len(messages),
         len(changed),
-        {one.more: counts[one.more] for one in POINTS if counts[one.more]},
-        {one.less: counts[one.less] for one in POINTS if counts[one.less]},
+        {one: counts[one] for one in (*_MORE, _NOT_SENT) if counts[one]},
+        {one: counts[one] for one in (*_LESS, _SENT) if counts[one]},
         [(one, *changed[one.pk]) for one in newest_changed],
+        dict(sent),
     )
 
 
@@ -184,8 +209,10 @@ def look_back(
     return messages
 
 
-def asks(then: Effects) -> tuple[object, ...]:
+def asks(then: Asked) -> tuple[object, ...]:
     """Return what is asked in a form for comparison. It is equal if the same approvals
     are asked for in another way.
     """
+    if then is None:
+        return ()
     return then.total, then.named_groups, replace(then, approvals={})

@@ -362,15 +362,17 @@ class RuleForm(SentenceForm):
             **offered["groups"],
         }
         for group, name in self.approvals.items():
-            self.fields[f"approvals_{group}"] = _number(
+            self.fields[f"approvals_{group}"] = whole_number(
                 MOST_APPROVALS, f"Of {name}", least=0
             )
-        self.fields["recipients_from"] = _number(
+        self.fields["recipients_from"] = whole_number(
             MOST_RECIPIENTS, "Number of recipients, at least"
         )
         again = "2: changes were requested once before."
-        self.fields["tries_from"] = _number(MOST_TRIES, "Try number, at least", again)
-        self.fields["expire_number"] = _number(MOST_MINUTES, "Expires after")
+        self.fields["tries_from"] = whole_number(
+            MOST_TRIES, "Try number, at least", again
+        )
+        self.fields["expire_number"] = whole_number(MOST_MINUTES, "Expires after")
 
     def sections(self) -> list[Section]:
         """Return the sections of the editor with their fields, in order."""
@@ -464,13 +466,19 @@ class RuleForm(SentenceForm):
         ).checked()
 
 
-def _number(
-    most: int, label: str, help_text: str = "", *, least: int = 1
+def whole_number(
+    most: int,
+    label: str,
+    help_text: str = "",
+    *,
+    least: int = 1,
+    required: bool = False,
 ) -> forms.IntegerField:
+    """Return a field for a whole number within these bounds."""
     return forms.IntegerField(
         label=label,
         help_text=help_text,
-        required=False,
+        required=required,
         min_value=least,
         max_value=most,
         error_messages=same_error(f"Write a whole number from {least} to {most:,}."),

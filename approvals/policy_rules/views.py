@@ -10,10 +10,11 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.policy_rules.rehearsal import DAYS, rehearse
+from approvals.policy_rules.rehearsal import DAYS, SENT_BY_PASS, rehearse
 from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
@@ -26,27 +27,35 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
+from common.postgres import clock
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import StalePolicy
+from policy.errors import PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
     MAX_NOTE,
+    NO_PASSES,
     Policies,
     activate_draft,
     begin_draft,
     begin_ready_made,
     discard_draft,
+    has_two_admins,
+    parts_in,
+    passes_of,
     policies,
-    rules_in,
+    rules_of,
 )
+from policy.rules.facts import active_policy, signed_passes
 from policy.rules.names import names_for, read_staff
+from policy.rules.passes import Pass
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
 from policy.rules.rules import (
     Difference,
     Names,
+    One,
+    Part,
+    Parts,
     PolicyRule,
-    Rules,
-    as_sentence,
     differences,
     listed,
     outcome_in_words,
@@ -80,15 +89,19 @@ class ActivateForm(SeenForm):
 
 
 def lines_of(
-    rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]
+    rules: Iterable[Part], names: Names, problems: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
-    """Return what pages show about each rule, in order: the rule, its sentence, its
-    owner and its problems.
+    """Return what pages show about each rule or pass, in order: the rule, the address
+    of its form, its sentence, its owner and its problems.
     """
     return [
         {
             "rule": rule,
-            "sentence": as_sentence(rule, names),
+            "url": reverse(
+                "policy-pass" if isinstance(rule, Pass) else "policy-rule",
+                args=[rule.id],
+            ),
+            "sentence": rule.sentence(names),
             "owner": names.people.get(rule.owner, "somebody who left")
             if rule.owner
             else "",
@@ -118,13 +131,13 @@ def _base_changes(now: Policies, actor: Actor) -> list[Difference]:
     if now.draft is None or now.draft.based_on == now.active_number:
         return []
     based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
-    base = rules_in(based_on) if based_on else ()
-    names = names_for(actor, (*base, *now.active_rules))
-    return differences(base, now.active_rules, names)
+    base = parts_in(based_on) if based_on else ()
+    names = names_for(actor, (*base, *now.active_parts))
+    return differences(base, now.active_parts, names)
 
 
-def visible_rules(actor: Actor, rules: Rules) -> Rules:
-    """Return the rules, or none for people without any role."""
+def visible_rules(actor: Actor, rules: tuple[One, ...]) -> tuple[One, ...]:
+    """Return the rules or passes, or none for people without any role."""
     return rules if actor.scopes else ()
 
 
@@ -142,13 +155,22 @@ def answer_policy(
     """Show the active version and the draft; after a refused action with its error."""
     actor = request.actor
     now = policies()
-    active = visible_rules(actor, now.active_rules)
-    draft = visible_rules(actor, now.draft_rules)
+    active = visible_rules(actor, now.active_parts)
+    draft = visible_rules(actor, now.draft_parts)
     names = names_for(actor, (*active, *draft))
+    lines: dict[str, Any] = {}
+    for which, parts in (("active", active), ("draft", draft)):
+        rules = rules_of(parts)
+        lines[which] = lines_of(rules, names, problems_of(rules, actor))
+        lines[f"{which}_passes"] = lines_of(passes_of(parts), names, {})
+    # Who signed a pass of the active version; empty if it does not count.
+    signed = signed_passes(active_policy(), clock()) if active else {}
+    for line in lines["active_passes"]:
+        line["signed"] = signed.get(line["rule"].id, (None, ""))[1]
     context = {
+        **lines,
         "now": now,
-        "active": lines_of(active, names, problems_of(active, actor)),
-        "draft": lines_of(draft, names, problems_of(draft, actor)),
+        "no_passes": "" if has_two_admins() else NO_PASSES,
         "changed": differences(active, draft, names) if now.draft else [],
         "meanwhile": _base_changes(now, actor),
         "may_change": actor.is_admin_of_all,
@@ -186,10 +208,10 @@ def begin(request: DeskRequest) -> str:
         version = _version_or_404(
             int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else 0
         )
-        begin_draft(actor=actor, rules=rules_in(version), based_on=version.number)
+        begin_draft(actor=actor, rules=parts_in(version), based_on=version.number)
     else:
         now = policies()
-        begin_draft(actor=actor, rules=now.active_rules, based_on=now.active_number)
+        begin_draft(actor=actor, rules=now.active_parts, based_on=now.active_number)
     return "The draft is begun. Nothing changes until it is activated."
 
 
@@ -221,14 +243,14 @@ def activate(request: DeskRequest) -> HttpResponse:
             active=typed["active"],
             note=typed.get("note") or "",
         )
-    except StalePolicy as error:
+    except (PolicyRefused, StalePolicy) as error:
         return _activate_page(request, form, error)
     notice = f"Version {activated.number} is active. Waiting messages are decided by its rules from now on."
     return redirect_with_notice(request, notice, "policy")
 
 
 def _activate_page(
-    request: DeskRequest, form: ActivateForm, error: StalePolicy | None = None
+    request: DeskRequest, form: ActivateForm, error: SentenceError | None = None
 ) -> HttpResponse:
     actor = request.actor
     now = policies()
@@ -237,14 +259,14 @@ def _activate_page(
             return answer_policy(request, error=error)
         messages.info(request, "There is no draft to activate.", extra_tags="desk")
         return redirect("policy")
-    names = names_for(actor, (*now.active_rules, *now.draft_rules))
+    names = names_for(actor, (*now.active_parts, *now.draft_parts))
     rehearsal = rehearse(
-        before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now()
+        before=now.active_parts, after=now.draft_parts, actor=actor, now=timezone.now()
     )
     problems_by_rule = problems_of(now.draft_rules, actor)
     context = {
         "now": now,
-        "changed": differences(now.active_rules, now.draft_rules, names),
+        "changed": differences(now.active_parts, now.draft_parts, names),
         "meanwhile": _base_changes(now, actor),
         "problems": [
             sentence
@@ -256,8 +278,8 @@ def _activate_page(
         "rows": [
             (
                 message,
-                outcome_in_words(before, names),
-                outcome_in_words(after, names),
+                SENT_BY_PASS if before is None else outcome_in_words(before, names),
+                SENT_BY_PASS if after is None else outcome_in_words(after, names),
             )
             for message, before, after in rehearsal.rows
         ],
@@ -272,13 +294,13 @@ def versions(request: DeskRequest) -> HttpResponse:
     activated it, and when.
     """
     past = list(PolicyVersion.objects.activated()) if request.actor.scopes else []
-    rules = [rules_in(one) for one in past]
-    names = names_for(request.actor, [rule for each in rules for rule in each])
-    before: list[Rules] = [*rules[1:], ()]
+    parts = [parts_in(one) for one in past]
+    names = names_for(request.actor, [one for each in parts for one in each])
+    before: list[Parts] = [*parts[1:], ()]
     context = {
         "versions": [
-            (one, differences(old, new, names), len(new))
-            for one, old, new in zip(past, before, rules, strict=False)
+            (one, differences(old, new, names), len(rules_of(new)), len(passes_of(new)))
+            for one, old, new in zip(past, before, parts, strict=False)
         ],
     }
     return render(request, "policy/rules/versions.html", context)
@@ -286,12 +308,14 @@ def versions(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def version(request: DeskRequest, policy_number: int) -> HttpResponse:
-    """Show the rules of one version."""
+    """Show the rules and passes of one version."""
     past_version = _version_or_404(policy_number)
-    rules = visible_rules(request.actor, rules_in(past_version))
+    parts = visible_rules(request.actor, parts_in(past_version))
+    names = names_for(request.actor, parts)
     context = {
         "version": past_version,
-        "lines": lines_of(rules, names_for(request.actor, rules), {}),
+        "lines": lines_of(rules_of(parts), names, {}),
+        "passes": lines_of(passes_of(parts), names, {}),
         "may_change": request.actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),
     }

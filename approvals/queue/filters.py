@@ -137,7 +137,7 @@ started | started
 thread | thread
 run | run
 alike | alike
-standing | standing
+passed | passed
 since | since
 until | until
 """
@@ -168,8 +168,8 @@ class Filters:
     thread: str = ""
     run: str = ""
     alike: str = ""
-    # "yes": only messages that standing approvals send.
-    standing: str = ""
+    # "yes": only messages that passes send.
+    passed: str = ""
     # Times as they were typed, such as "yesterday".
     since: str = ""
     until: str = ""
@@ -301,7 +301,7 @@ def read_filters(
         risk=_one_of("risk", values["risk"], _RISK_WORDS, remarks),
         has=_one_of("has", values["has"], _HAS, remarks),
         mailbox=_mailbox(values["mailbox"], mailboxes, remarks),
-        standing="yes" if parameters["standing"] else "",
+        passed="yes" if parameters["passed"] else "",
         since=since.written if since else "",
         until=until.written if until else "",
         begins=since.begins if since else None,

@@ -133,8 +133,8 @@ class QueueQuerySet(DeskMessageQuerySet):
             messages = messages.filter(has_attachments=True)
         if filters.rule:
             messages = messages.filter(review__rules__contains=[filters.rule])
-        if filters.standing:
-            messages = messages.leaving_by_standing()
+        if filters.passed:
+            messages = messages.leaving_by_pass()
         words = (
             asked(filters.text, ""),
             asked(filters.to, TO),

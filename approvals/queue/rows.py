@@ -320,7 +320,7 @@ started | Started by
 thread | Of one
 run | Of run
 alike | Like
-standing | Leaves by
+passed | Leaves by
 since | Since
 until | Until
 """
@@ -344,7 +344,7 @@ def chips_of(
         "started": filters.started.partition(":")[2],
         "thread": "thread",
         "alike": "one another",
-        "standing": "standing approvals",
+        "passed": "a pass",
     }
     chips = []
     for name, label in _CHIPS.items():

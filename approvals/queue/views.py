@@ -56,7 +56,7 @@ PAGE = 50
 # What the fields of the search form offer.
 _CHOICES = {"risks": RISKS, "rules": RULES.values()}
 # The filters that the search form has no field for.
-_GROUPS_OWN = ("started", "thread", "run", "alike", "standing")
+_GROUPS_OWN = ("started", "thread", "run", "alike", "passed")
 # An open page gets the ids of this many newest messages, to tell which it does not
 # show.
 NEWEST = 20
@@ -157,7 +157,7 @@ def queue_context(
         "tab": filters.tab,
         "tab_label": TABS[filters.tab],
         "can_pick": filters.tab in ("waiting", "mine"),
-        "standing_query": Filters(tab="leaving", standing="yes").query(),
+        "passed_query": Filters(tab="leaving", passed="yes").query(),
         "queue_query": filters.suffix,
         "rows": rows,
         "next_query": filters.query(after=following) if following else "",
@@ -191,7 +191,7 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
     """Return the counts that the page shows around the rows, and the tabs."""
     visible = desk_messages().visible_to(actor)
     tabs = tab_counts(actor, waiting=waiting.number)
-    by_standing = count_of(visible.leaving_by_standing()) if tabs["leaving"] else 0
+    passed = count_of(visible.leaving_by_pass()) if tabs["leaving"] else 0
     numbers = {
         "waiting": counted(waiting.number),
         # For the navigation rail, which would otherwise query the same numbers again.
@@ -203,7 +203,7 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         "apart": _shown(
             count_of(visible.set_apart()) if visible.held_and_apart().exists() else 0
         ),
-        "by_standing": _shown(by_standing),
+        "passed": _shown(passed),
         "tabs": [
             (
                 tab,

@@ -250,7 +250,9 @@ def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
             yield sentence(_VERDICT, entry, did=did, through=through)
         elif entry.action == "decision.recorded" and entry.actor_kind != "person":
             is_decided = True
-            by = "[ by the rule “{rule}”][ by {actor}, signed by {signed_by}]"
+            by = "[ by the rule “{rule}”]"
+            if entry.details.get("signed_by"):
+                by = " by {actor}, signed by {signed_by}"
             form = f"The desk {did} it{by}, {{at}}[. Reason: “{{reason}}”]."
             yield sentence(form, entry)
         elif entry.action in _ALSO:

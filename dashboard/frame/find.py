@@ -89,9 +89,8 @@ Set apart | brakes | everybody | floods brake runaway agents caps
 Caps | caps | everybody | limits brake messages an hour a day
 Allowlists | allowlists | everybody | allowed recipients
 Refused at the gate | refusals | everybody | allowlists blocked
-Policy | policy | everybody | rules approvals four eyes draft
+Policy | policy | everybody | rules passes approvals four eyes draft
 Policy: groups | policy-groups | everybody | approvers members rules
-Standing approvals | standing | people | policy earned trust proposals samples
 Policy: playground | policy-playground | everybody | rules try test
 Policy: versions | policy-versions | everybody | rules history changes
 Policy: ready-made | ready-made-policies | everybody | rules templates small team agency regulated

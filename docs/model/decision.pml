@@ -134,11 +134,11 @@ bool gave[2], gone[2], pressed[2], changed, of_changed[ROWS];
 #define IS_VOID(s)  false
 #endif
 
-/* Where a standing approval decides: whether it is in force, which decisions are its, whether the content has changed. */
-#ifdef STANDING
-bool in_force = true, met, changed, of_changed[ROWS], by_standing[ROWS];
-#define SIGNED(d)   (!by_standing[d] || in_force)
-#define STANDS(d)   (!by_standing[d] || (in_force && of_changed[d] == changed))
+/* Where a pass decides: whether it is in force, which decisions are its, whether the content has changed. */
+#ifdef PASS
+bool in_force = true, met, changed, of_changed[ROWS], by_pass[ROWS];
+#define SIGNED(d)   (!by_pass[d] || in_force)
+#define STANDS(d)   (!by_pass[d] || (in_force && of_changed[d] == changed))
 #define STILL(d)    STANDS(d)
 #ifdef MARKED_UNASKED
 #define MAY_MARK(d) true
@@ -259,15 +259,15 @@ end: do
 }
 #endif
 
-#ifdef STANDING
+#ifdef PASS
 /* Approves a message once, and is stopped by anybody, by a changed content and by its own end, each at any time. */
-active proctype StandingApproval() AT_WILL {
+active proctype Pass() AT_WILL {
 end: do
     :: atomic { FREE_TO_DECIDE && !expired && !killed && in_force && IS_NEW && !ANY(MAY_ARRIVE) ->
         assert(!met);                                   /* what people took back stays with them */
-        met = true; by_standing[rows] = true; of_changed[rows] = changed;
+        met = true; by_pass[rows] = true; of_changed[rows] = changed;
         decide(approve) }
-    :: atomic { rows > 0 && IS(rows - 1, recorded) && !LAST.left && by_standing[rows - 1] &&
+    :: atomic { rows > 0 && IS(rows - 1, recorded) && !LAST.left && by_pass[rows - 1] &&
                 (!STANDS(rows - 1) || killed) ->
         become(rows - 1, undone) }                      /* gives it to people */
     :: atomic { in_force -> in_force = false }
@@ -326,7 +326,7 @@ end:
     :: DIE
     :: atomic { MAY_CALL ->
         assert(!killed);                                /* no call after the kill switch but those marked before */
-        assert(SIGNED(d));                              /* nor after a standing approval has ended */
+        assert(SIGNED(d));                              /* nor after a pass has ended */
         row[d].left = true; MARKED(1) }
     :: atomic { !MAY_CALL -> said = postpone; goto ending }
     fi;

@@ -234,7 +234,7 @@ def edit_scheduled(
     changed.gated = email.gated or admission.gated
     change = _next_change(changed)
     stored = {
-        # Other words are its words now; rules and standing approvals go by the key.
+        # Other words are its words now; rules and passes go by the key.
         "sent_by_key_id": email.sent_by_key_id if is_moved else key.pk,
         "oversight_mode": admission.mode,
         "gated": changed.gated,

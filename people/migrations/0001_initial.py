@@ -218,8 +218,6 @@ class Migration(migrations.Migration):
                 ('second_admin_since', models.DateTimeField(null=True)),
                 ('minimum_oversight', models.CharField(max_length=20)),
                 ('minimum_set_at', models.DateTimeField(null=True)),
-                ('standing_since', models.DateTimeField(null=True)),
-                ('standing_set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('person_figures_since', models.DateTimeField(null=True)),
                 ('person_figures_because', models.CharField(db_default='', default='', max_length=1000)),
                 ('person_figures_set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),

@@ -36,11 +36,6 @@ class OrganisationSettings(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     minimum_set_at = models.DateTimeField(null=True)
-    # Since when standing approvals may approve messages; null: they may not.
-    standing_since = models.DateTimeField(null=True)
-    standing_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
     # Since when figures of single people are shown to admins and auditors; null: they
     # are not. `person_figures_because` is the law or agreement that allows it, as the
     # admin named it.

@@ -30,7 +30,6 @@ def organisation_settings() -> OrganisationSettings:
         "second_admin_set_by",
         "minimum_set_by",
         "person_figures_set_by",
-        "standing_set_by",
     )
     return with_people.filter(pk=1).first() or OrganisationSettings(pk=1)
 

@@ -21,7 +21,6 @@ take_role | revokes a role
 withdraw | withdraws an invitation
 unlink_of | revokes a way to act from Discord
 end_duty | ends somebody's duty
-end_standing | ends a standing approval
 # These change nothing that is in force. Activating a draft can wait, and so can
 # adding a rule that names a group or calendar.
 begin_draft | begins a draft of the policy

@@ -21,6 +21,7 @@ from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
+from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.judgement import (
@@ -67,10 +68,15 @@ def _in_words(
     locked: Allowlist,
     title: str,
     after: str,
+    change: Change,
     *,
     tightens: bool,
     subjects: Sequence[int] = (),
 ) -> ChangeInWords:
+    # Two admins signed to whom a pass sends without a person.
+    named = PolicyVersion.objects.active().filter(passes__contains=_naming(locked))
+    is_signed = named.exists() and Person.objects.admins_of_all().count() > 1
+    widens_pass = bool(change.put) and is_signed
     return ChangeInWords(
         title=title,
         before=_summary(locked),
@@ -78,9 +84,14 @@ def _in_words(
         page=locked.url,
         connection=locked.owning_connection,
         mailbox=locked.mailbox_id,
-        tightens=tightens,
+        tightens=tightens and not widens_pass,
         subjects=subjects,
+        always=widens_pass,
     )
+
+
+def _naming(locked: Allowlist) -> list[dict[str, Any]]:
+    return [{"when": {"lists": [locked.pk]}}]
 
 
 # Whether a change certainly lets out no more mail than before, so that no second admin
@@ -88,10 +99,8 @@ def _in_words(
 def _tightens(locked: Allowlist, change: Change) -> bool:
     # A rule of the policy that names this list applies to recipients who are on it, so
     # any change of its entries counts as loosening.
-    naming = [{"when": {"lists": [locked.pk]}}]
-    is_named = PolicyVersion.objects.filter(
-        state="active", rules__contains=naming
-    ).exists()
+    named = PolicyVersion.objects.active().filter(rules__contains=_naming(locked))
+    is_named = named.exists()
     if is_named and (change.put or change.remove):
         return False
     put = [(_read(one.pattern), one.expires_at) for one in change.put]
@@ -111,7 +120,7 @@ def _tightens(locked: Allowlist, change: Change) -> bool:
 
 
 @atomic_with_retry
-@second_admin("Allowlist")
+@second_admin("Allowlist", always=True)
 def apply_change(
     *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor
 ) -> CanWait[Allowlist]:
@@ -150,6 +159,7 @@ def apply_change(
         locked,
         f"{locked.title} for {locked.label}: change",
         "\n".join(lines) or "no change",
+        change,
         tightens=_tightens(locked, change),
         subjects=[one.owner for one in change.put if one.owner],
     )
@@ -159,7 +169,7 @@ def apply_change(
 
 
 @atomic_with_retry
-@second_admin("Allowed address")
+@second_admin("Allowed address", always=True)
 def allow_for_days(
     *, address: str, mailbox: int, days: int = 7, actor: Actor
 ) -> CanWait[Allowlist]:
@@ -180,14 +190,16 @@ def allow_for_days(
     if before is None or (before.expires_at and before.expires_at < ends):
         note = f"Allowed for {days} days"
         put.append(WantedEntry(pattern, note, owner=int(actor.id), expires_at=ends))
+    change = Change(mode, tuple(put))
     yield lambda: _in_words(
         locked,
         f"{locked.label}: allow {pattern} for {days} days",
         f"{pattern} may be written to for {days} days from the moment this is accepted"
         f"{f'. The list stays in mode {mode} after that.' if mode else ''}",
+        change,
         tightens=not put,
     )
-    return _save_change(locked, Change(mode, tuple(put)), actor, "allowlist.allowed")
+    return _save_change(locked, change, actor, "allowlist.allowed")
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:

@@ -1,4 +1,4 @@
-"""The tables of the policy app: allowlists, gates, rules, plans, standing approvals."""
+"""The tables of the policy app: allowlists, gates, rules, plans."""
 
 from policy.models.allowlists import AllowEntry, Allowlist
 from policy.models.gates import GateList, GateRefusal
@@ -12,15 +12,8 @@ from policy.models.rules import (
     ReviewPlan,
     WorkCalendar,
 )
-from policy.models.standing import (
-    SAMPLE_OF,
-    StandingApproval,
-    StandingUse,
-    standing_words,
-)
 
 __all__ = [
-    "SAMPLE_OF",
     "AllowEntry",
     "Allowlist",
     "DutyTurn",
@@ -32,8 +25,5 @@ __all__ = [
     "LadderStep",
     "PolicyVersion",
     "ReviewPlan",
-    "StandingApproval",
-    "StandingUse",
     "WorkCalendar",
-    "standing_words",
 ]

@@ -136,7 +136,7 @@ class Group(models.Model):
 
 
 class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
-    """Reads of the versions of the rules."""
+    """Reads of the versions of the policy."""
 
     def active(self) -> Self:
         """The version in force, if there is one."""
@@ -145,6 +145,11 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
     def draft(self) -> Self:
         """The draft, if there is one."""
         return self.filter(state="draft")
+
+    def with_pass(self, pass_id: str) -> Self:
+        """The version in force, if it has this pass, switched on."""
+        switched_off = Q(passes__contains=[{"id": pass_id, "is_on": False}])
+        return self.active().filter(~switched_off, passes__contains=[{"id": pass_id}])
 
     def activated(self) -> Self:
         """Those that are or were active, the newest first, with who wrote and activated
@@ -155,11 +160,11 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
 
 
 class PolicyVersion(models.Model):
-    """One version of the policy's rules: the draft, the active version, or one that was
-    active before.
+    """One version of the policy, its rules and passes: the draft, the active version, or
+    one that was active before.
 
-    A database trigger refuses changes to number and rules of a version that is no
-    draft. If no version is active, every message needs one approval of any reviewer.
+    A database trigger refuses changes to number, rules and passes of a version that is
+    no draft. If no version is active, every message needs one approval of any reviewer.
     """
 
     class State(models.TextChoices):
@@ -169,8 +174,11 @@ class PolicyVersion(models.Model):
 
     number = models.PositiveIntegerField(unique=True)
     state = models.CharField(max_length=7, choices=State, default=State.DRAFT)
-    # As `PolicyRule.as_json` writes them, in their order.
+    # As `PolicyRule.as_json` writes them, in their order; and `Pass.as_json`.
     rules = models.JSONField(default=list)
+    passes = models.JSONField(default=list)
+    # By the id of a pass, the keys of the two admins who signed it as it is.
+    signatures = models.JSONField(default=dict)
     # The number of the version whose rules the draft began with; 0 for none.
     based_on = models.PositiveIntegerField(default=0)
     # Each change of the draft raises it. A form that showed another number is refused.

@@ -10,6 +10,7 @@ not seen. Activating also checks which version was shown as active.
 import hashlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
@@ -18,17 +19,25 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor
-from common.postgres import atomic_with_retry, take_lock
+from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, LadderStep, PolicyVersion, WorkCalendar
+from policy.rules.facts import active_policy, signed_passes
 from policy.rules.names import names_of_all, with_known
+from policy.rules.passes import (
+    LONGEST,
+    Pass,
+    passes_loosen,
+)
 from policy.rules.ready_made import ReadyMade
 from policy.rules.rules import (
     MOST_RULES,
     Difference,
+    Part,
+    Parts,
     PolicyRule,
     RuleError,
     Rules,
@@ -37,29 +46,42 @@ from policy.rules.rules import (
     differences,
     in_text,
     listed,
-    rules_from_json,
+    parts_from_json,
     rules_loosen,
-    with_rule,
+    with_part,
 )
 
 # In characters.
 MAX_NOTE = 300
+NO_PASSES = (
+    "There can be no passes: two admins of everything sign each, and there is only one."
+)
 
 
 @dataclass(frozen=True)
 class Policies:
-    """The active version of the policy, the draft, and the rules of each. A version
-    that does not exist is None, and has no rules.
+    """The active version of the policy, the draft, and the rules and passes of each. A
+    version that does not exist is None, and has none.
 
-    `unreadable` is a sentence if the rules of either version could not be read, for
-    instance after a downgrade of the desk.
+    `unreadable` is a sentence if either version could not be read, for instance after a
+    downgrade of the desk.
     """
 
     active: PolicyVersion | None
     draft: PolicyVersion | None
-    active_rules: Rules
-    draft_rules: Rules
+    active_parts: Parts
+    draft_parts: Parts
     unreadable: str = ""
+
+    @property
+    def active_rules(self) -> Rules:
+        """The rules of the active version."""
+        return rules_of(self.active_parts)
+
+    @property
+    def draft_rules(self) -> Rules:
+        """The rules of the draft."""
+        return rules_of(self.draft_parts)
 
     @property
     def active_number(self) -> int:
@@ -75,24 +97,37 @@ def policies() -> Policies:
     by_state = {one.state: one for one in versions}
     active = by_state.get("active")
     draft = by_state.get("draft")
-    active_rules, active_error = _read(active)
-    draft_rules, draft_error = _read(draft)
+    active_parts, active_error = _read(active)
+    draft_parts, draft_error = _read(draft)
     return Policies(
-        active, draft, active_rules, draft_rules, active_error or draft_error
+        active, draft, active_parts, draft_parts, active_error or draft_error
     )
 
 
-def rules_in(version: PolicyVersion) -> Rules:
-    """Return the rules of a version in their order; none if they cannot be read."""
+def rules_of(parts: Parts) -> Rules:
+    """Return the rules among these."""
+    return tuple(one for one in parts if isinstance(one, PolicyRule))
+
+
+def passes_of(parts: Parts) -> tuple[Pass, ...]:
+    """Return the passes among these."""
+    return tuple(one for one in parts if isinstance(one, Pass))
+
+
+def parts_in(version: PolicyVersion) -> Parts:
+    """Return the rules and passes of a version in their order; none if they cannot be
+    read.
+    """
     return _read(version)[0]
 
 
-# Returns the rules, and a sentence if they could not be read.
-def _read(version: PolicyVersion | None) -> tuple[Rules, str]:
+# Returns the rules and passes, and a sentence if they could not be read.
+def _read(version: PolicyVersion | None) -> tuple[Parts, str]:
     if version is None:
         return (), ""
     try:
-        return rules_from_json(version.rules), ""
+        rules = parts_from_json(PolicyRule, version.rules)
+        return (*rules, *parts_from_json(Pass, version.passes)), ""
     except RuleError as error:
         return (
             (),
@@ -102,9 +137,9 @@ def _read(version: PolicyVersion | None) -> tuple[Rules, str]:
 
 @atomic_with_retry
 def begin_draft(
-    *, actor: Actor, rules: Iterable[PolicyRule], based_on: int, source: str = ""
+    *, actor: Actor, rules: Iterable[Part], based_on: int, source: str = ""
 ) -> PolicyVersion:
-    """Begin the draft with these rules. They were copied from the version with the
+    """Begin the draft with these rules and passes. They were copied from the version with the
     number `based_on` (0 for no version), or from what `source` says.
 
     Raises StalePolicy if there is a draft already, which would be lost.
@@ -116,12 +151,11 @@ def begin_draft(
             f"There is a draft{by} already. Continue with it, or discard it first."
         )
     highest = PolicyVersion.objects.aggregate(most=Max("number"))["most"] or 0
-    draft = PolicyVersion.objects.create(
-        number=highest + 1,
-        rules=[with_known(one).as_json() for one in rules],
-        author_id=int(actor.id),
-        based_on=based_on,
+    draft = PolicyVersion(
+        number=highest + 1, author_id=int(actor.id), based_on=based_on
     )
+    _set_parts(draft, tuple(rules))
+    draft.save()
     begun_from = source or (f"version {based_on}" if based_on else "no rules")
     record(
         "policy.draft_begun",
@@ -131,51 +165,78 @@ def begin_draft(
     return draft
 
 
-def save_rule(*, actor: Actor, edits: int, rule: PolicyRule) -> PolicyVersion:
-    """Add a rule to the draft, or replace the rule that has its id.
+def save_rule(*, actor: Actor, edits: int, rule: Part) -> PolicyVersion:
+    """Add a rule or pass to the draft, or replace the one that has its id.
 
     `edits` is the draft's number of edits when the person saw it. Raises StalePolicy if
-    the draft was changed since.
+    the draft was changed since, and PolicyRefused for a pass that two admins could not
+    sign.
     """
-    stored = with_known(rule)
-    return _change_draft(actor, edits, lambda rules: with_rule(rules, stored))
+    if isinstance(rule, Pass):
+        _check_signable([rule])
+    else:
+        rule = with_known(rule)
+    return _change_draft(actor, edits, lambda parts: with_part(parts, rule))
 
 
 def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
-    """Switch a rule of the draft on or off, or delete it. `edits` as in `save_rule`."""
-    return _change_draft(actor, edits, lambda rules: after_act(rules, rule_id, act))
+    """Switch a rule or pass of the draft on or off, or delete it. `edits` as in
+    `save_rule`.
+    """
+    return _change_draft(actor, edits, lambda parts: after_act(parts, rule_id, act))
 
 
-# Replaces the rules of the draft by what `change` returns for them. If nothing changes,
-# the draft keeps its number of edits.
+def has_two_admins() -> bool:
+    """Whether there are two admins of everything, who could sign a pass."""
+    return Person.objects.admins_of_all().count() > 1
+
+
+def _check_signable(passes: Iterable[Pass]) -> None:
+    """Raise PolicyRefused unless two admins could sign these passes now."""
+    if not has_two_admins():
+        raise PolicyRefused(NO_PASSES)
+    for one in passes:
+        if not timedelta(0) < one.ends_at - clock() <= LONGEST:
+            raise PolicyRefused(
+                f"“{one.name}”: choose an end in the next {LONGEST.days} days."
+            )
+
+
+# Replaces the rules and passes of the draft by what `change` returns for them. If
+# nothing changes, the draft keeps its number of edits.
 @atomic_with_retry
 def _change_draft(
-    actor: Actor, edits: int, change: Callable[[Rules], Rules]
+    actor: Actor, edits: int, change: Callable[[Parts], Parts]
 ) -> PolicyVersion:
     current, draft = _lock_as_seen(actor, edits)
     try:
-        rules = change(current.draft_rules)
+        parts = change(current.draft_parts)
     except RuleError as error:
         raise PolicyRefused(error.sentence) from None
-    if len(rules) > MOST_RULES:
-        raise PolicyRefused(f"A policy has at most {MOST_RULES} rules.")
-    changes = _differences(current.draft_rules, rules)
+    if len(parts) > MOST_RULES:
+        raise PolicyRefused(f"A policy has at most {MOST_RULES} rules and passes.")
+    changes = _differences(current.draft_parts, parts)
     if not changes:
         return draft
-    draft.rules = [one.as_json() for one in rules]
+    _set_parts(draft, parts)
     draft.edits += 1
     draft.changed_at = Now()
-    draft.save(update_fields=["rules", "edits", "changed_at"])
+    draft.save(update_fields=["rules", "passes", "edits", "changed_at"])
     _record_change("policy.draft_changed", actor, draft, changes)
     return draft
+
+
+def _set_parts(draft: PolicyVersion, parts: Parts) -> None:
+    draft.rules = [one.as_json() for one in rules_of(parts)]
+    draft.passes = [one.as_json() for one in passes_of(parts)]
 
 
 @atomic_with_retry
 def discard_draft(*, actor: Actor, edits: int) -> None:
     """Delete the draft; the ledger keeps its rules. `edits` as in `save_rule`."""
     current, draft = _lock_as_seen(actor, edits)
-    names = names_of_all(current.draft_rules)
-    rules = "\n".join(described(one, names) for one in current.draft_rules)
+    names = names_of_all(current.draft_parts)
+    rules = "\n".join(described(one, names) for one in current.draft_parts)
     draft.delete()
     record(
         "policy.draft_discarded",
@@ -209,7 +270,7 @@ def _lock_as_seen(
 
 
 @atomic_with_retry
-@second_admin("Policy")
+@second_admin("Policy", always=True)
 def activate_draft(
     *, actor: Actor, edits: int, active: int, note: str = ""
 ) -> CanWait[PolicyVersion]:
@@ -218,34 +279,60 @@ def activate_draft(
     `edits` is as in `save_rule`, and `active` the number of the version that was shown
     as active, 0 for none; raises StalePolicy if either has changed. Decisions that wait
     to be carried out must then satisfy the new rules.
+
+    A pass takes two admins whatever the organisation has set, unless it was signed as
+    it is, or with more; so do looser rules beside a pass. Raises PolicyRefused if there
+    are no two.
     """
     current, draft = _lock_as_seen(actor, edits, active)
-    changes = _differences(current.active_rules, current.draft_rules)
+    changes = _differences(current.active_parts, current.draft_parts)
+    # What was signed by somebody who is no admin any more is signed anew.
+    signed = signed_passes(active_policy()) if not current.unreadable else {}
+    before = [one for one, _ in signed.values()]
+    to_sign = [
+        one for one in passes_of(current.draft_parts) if passes_loosen(before, [one])
+    ]
+    if to_sign:
+        _check_signable(to_sign)
     yield lambda: ChangeInWords(
         title=f"Policy: activate version {draft.number}",
         before=_read(current.active)[1]
         or in_text(changes, "before")
         or "none of these rules",
         after=_read(draft)[1] or in_text(changes, "after") or "none of these rules",
+        # Where a rule goes, passes may send what it kept for people.
+        always=any(one.is_on for one in passes_of(current.draft_parts)),
         page=reverse("policy"),
         # The second admin must see what the first one saw. Numbers would not show a
         # change: a draft that is discarded and begun anew gets the same ones. Groups,
         # calendars and lists are included because one admin alone can change those that
         # no active rule names.
-        based_on=[draft.rules, *_named_by(current.draft_rules)],
-        subjects=_concerned(current.active_rules, current.draft_rules),
+        based_on=[draft.rules, draft.passes, *_named_by(current.draft_parts)],
+        subjects=_concerned(
+            rules_of(current.active_parts), rules_of(current.draft_parts)
+        ),
         # Rules that cannot be read may have asked for anything.
         tightens=not (
             current.unreadable
+            or to_sign
             or rules_loosen(current.active_rules, current.draft_rules)
         ),
     )
+    old = current.active.signatures if current.active else {}
+    draft.signatures = {
+        one.id: [int(actor.id), int(actor.second)]
+        if one in to_sign
+        else old.get(one.id, [])
+        for one in passes_of(current.draft_parts)
+    }
     PolicyVersion.objects.active().update(state="retired", retired_at=Now())
     draft.state = "active"
     draft.activated_by_id = int(actor.id)
     draft.note = note.strip()[:MAX_NOTE]
     draft.activated_at = Now()
-    draft.save(update_fields=["state", "activated_by", "activated_at", "note"])
+    draft.save(
+        update_fields=["state", "activated_by", "activated_at", "note", "signatures"]
+    )
     draft.refresh_from_db()
     _record_change("policy.activated", actor, draft, changes)
     return draft
@@ -282,17 +369,19 @@ def _asked(rules: Rules) -> set[tuple[str, int]]:
     }
 
 
-def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
+def _named_by(parts: Parts) -> list[list[tuple[object, ...]]]:
     """Return the current state of the groups, calendars and allowlists that these rules
-    name: three lists of rows.
+    and passes name: three lists of rows.
     """
     groups = {
         group
-        for one in rules
+        for one in rules_of(parts)
         for group in (*one.then.approvals, *one.then.barred_groups)
     }
-    calendars = {calendar for one in rules for calendar in one.then.office_hours}
-    lists = {named for one in rules for named in one.when.lists}
+    calendars = {
+        calendar for one in rules_of(parts) for calendar in one.then.office_hours
+    }
+    lists = {named for one in parts for named in one.when.lists}
     members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
     hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
     versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
@@ -303,7 +392,7 @@ def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
     ]
 
 
-def _differences(before: Rules, after: Rules) -> list[Difference]:
+def _differences(before: Parts, after: Parts) -> list[Difference]:
     return differences(before, after, names_of_all((*before, *after)))
 
 

@@ -8,7 +8,7 @@ worked out by `stored_facts` when a revision is stored, and what its files are b
 `with_files`, then and when one was read.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -18,9 +18,11 @@ from typing import Any, Protocol
 
 from django.db.models import F, Func, JSONField
 
-from common.fingerprint import Content
+from common.fingerprint import FIELDS, Content
+from common.mail_addresses import patterns_for
 from mirror.attachments.file_types import claimed_kinds
 from mirror.models import AttachedFile, Message
+from people.models import Person
 from policy.models import AllowEntry, KeyOwner, PolicyVersion
 from policy.rules.conditions import (
     RUNS_CODE,
@@ -30,21 +32,26 @@ from policy.rules.conditions import (
     words_key,
 )
 from policy.rules.demand import Requirement, required
-from policy.rules.rules import PolicyRule, rules_from_json
+from policy.rules.passes import Misfit, Pass, Sending
+from policy.rules.rules import Part, PolicyRule, listed, parts_from_json
 from rendering import RenderedMessage, named
 from risk.sums import Sums
 from risk.words import places_of, searched_texts
+from upstream.events import read_time
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules of one version that are on, in their order. If no version is active:
-    number 0, and no rules. `key` is the version's primary key.
+    """The rules and passes of one version that are on, in their order. If no version is
+    active: number 0, and none. `key` is the version's primary key; `signatures` has by
+    the id of a pass the keys of the two admins who signed it.
     """
 
     number: int = 0
     rules: tuple[PolicyRule, ...] = ()
     key: int = 0
+    passes: tuple[Pass, ...] = ()
+    signatures: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def asked_lists(self) -> frozenset[int]:
@@ -98,8 +105,29 @@ def policy_of(key: int) -> Policy:
     message may be sent.
     """
     version = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT).get(pk=key)
-    rules = tuple(one for one in rules_from_json(version.rules) if one.is_on)
-    return Policy(version.number, rules, key)
+    rules = tuple(
+        one for one in parts_from_json(PolicyRule, version.rules) if one.is_on
+    )
+    passes = tuple(one for one in parts_from_json(Pass, version.passes) if one.is_on)
+    return Policy(version.number, rules, key, passes, version.signatures)
+
+
+def signed_passes(
+    policy: Policy, now: datetime | None = None
+) -> dict[str, tuple[Pass, str]]:
+    """Return by their ids the passes that count, each with the names of the two admins
+    who signed it: both are still admins of everything, and it has not ended, unless
+    `now` is None.
+    """
+    if not policy.passes:
+        return {}
+    admins = {one.pk: str(one) for one in Person.objects.admins_of_all()}
+    signed = {}
+    for one in policy.passes:
+        signers = set(policy.signatures.get(one.id, ())) & admins.keys()
+        if len(signers) == 2 and (now is None or now < one.ends_at):
+            signed[one.id] = (one, listed(sorted(admins[key] for key in signers)))
+    return signed
 
 
 @lru_cache(maxsize=4096)
@@ -122,12 +150,14 @@ COLUMNS = (
 
 class Examined(Protocol):
     """A row with what the desk worked out about a message: its risk, the names of its
-    findings (`rules`), and what `stored_facts` returned (`policy_facts`).
+    findings (`rules`), what `stored_facts` returned (`policy_facts`), and whether a cap
+    set it apart.
     """
 
     risk_level: str
     rules: Any
     policy_facts: Any
+    is_apart: bool
 
 
 # By origin, the fields of a trigger that claim it.
@@ -139,7 +169,9 @@ CLAIMED = {
 _MOST_NAME = 60
 
 
-def stored_facts(content: Content, sums: Sums) -> dict[str, Any]:
+def stored_facts(
+    content: Content, sums: Sums, hosts: Iterable[str] | None = None
+) -> dict[str, Any]:
     """Return the facts that need a message's content, to be stored with it as JSON.
 
     A fact is None if it is not known. If one sum could not be read, the amounts are not
@@ -150,6 +182,9 @@ def stored_facts(content: Content, sums: Sums) -> dict[str, Any]:
         if _shows_text(content) and not sums.unread
         else None,
         "unread_sums": list(sums.unread),
+        "hosts": None if hosts is None else list(hosts),
+        "send_at": content.send_at,
+        "is_whole": set(content.coverage) >= set(FIELDS),
     }
 
 
@@ -302,6 +337,41 @@ def facts_of(
     )
 
 
+def sending_of(
+    message: Message,
+    examined: Examined,
+    lists: Mapping[str, Collection[int]],
+    now: datetime,
+    *,
+    is_followed: bool = False,
+) -> Sending:
+    """Return what passes ask of a message besides its `MessageFacts`.
+
+    `lists` has the allowlists by entry (`lists_by_entry`). `is_followed` says that a
+    message came in its thread after it was written, or that this is not known.
+    """
+    stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
+    on_lists = [
+        frozenset[int]().union(*(lists.get(one, ()) for one in patterns_for(recipient)))
+        for recipient in message.written_to or ()
+    ]
+    leaves_at: datetime | None = now
+    if stored.get("send_at"):
+        leaves_at = read_time(stored["send_at"])
+    against = {
+        Misfit.CONTENT: not stored.get("is_whole"),
+        Misfit.SANDBOX: message.sandbox,
+        Misfit.APART: examined.is_apart,
+        Misfit.THREAD: is_followed,
+    }
+    return Sending(
+        lists=tuple(on_lists),
+        hosts=_as_set(stored.get("hosts")),
+        leaves_at=leaves_at and max(leaves_at, now),
+        against=frozenset(code for code, holds in against.items() if holds),
+    )
+
+
 def _as_set(stored: object) -> frozenset[str] | None:
     return frozenset(map(str, stored)) if isinstance(stored, list) else None
 
@@ -343,9 +413,13 @@ class Lookups:
             lists=lists,
         )
 
+    def sending(self, message: Message, examined: Examined, now: datetime) -> Sending:
+        """Return what passes ask of a message besides its facts, without its thread."""
+        return sending_of(message, examined, self.lists, now)
 
-def lookups_for(rules: Iterable[PolicyRule], now: datetime) -> Lookups:
-    """Read what the facts for these rules need, in three queries at most."""
+
+def lookups_for(rules: Iterable[Part], now: datetime) -> Lookups:
+    """Read what the facts for these rules and passes need, in three queries at most."""
     conditions = [one.when for one in rules]
     lookups = Lookups()
     if any(one.key_owners for one in conditions):

@@ -20,7 +20,7 @@ from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
 from policy.rules.conditions import MessageFacts
 from policy.rules.demand import required
 from policy.rules.facts import active_policy
-from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence
+from policy.rules.rules import Names, Part, PolicyRule, RuleError, as_sentence
 from policy.rules.satisfiable import Problem, Staff, problems
 from risk.rules import RULES
 
@@ -36,14 +36,16 @@ _EVERYTHING = Actor(
 )
 
 
-def names_of_all(rules: Iterable[PolicyRule]) -> Names:
-    """Return the names of everything that these rules refer to, for the ledger."""
+def names_of_all(rules: Iterable[Part]) -> Names:
+    """Return the names of everything that these rules and passes refer to, for the
+    ledger.
+    """
     return names_for(_EVERYTHING, rules)
 
 
-def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
-    """Return the names of everything that these rules refer to. Mailboxes and lists that
-    the actor may not see are named "another mailbox".
+def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
+    """Return the names of everything that these rules and passes refer to. Mailboxes and
+    lists that the actor may not see are named "another mailbox".
     """
     rules = list(rules)
     mailboxes = Mailbox.objects.filter(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from policy.rules.rules import PolicyRule, rules_from_json
+from policy.rules.rules import PolicyRule, parts_from_json
 
 # The JSON file has these numbers in place of the primary keys of groups; they are
 # replaced when a policy is loaded.
@@ -46,6 +46,8 @@ class ReadyMade:
 
 
 READY_MADE = {
-    one["name"]: ReadyMade(**{**one, "rules": rules_from_json(one["rules"])})
+    one["name"]: ReadyMade(
+        **{**one, "rules": parts_from_json(PolicyRule, one["rules"])}
+    )
     for one in json.loads(Path(__file__).with_suffix(".json").read_text())
 }

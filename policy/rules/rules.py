@@ -6,7 +6,7 @@ sentence, and how two lists of rules differ. Pure: reads no tables.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from policy.rules.conditions import (
     FAMILIES,
@@ -121,13 +121,12 @@ def is_as_strict(one: Effects, other: Effects) -> bool:
     return merged([one, other]) == merged([one])
 
 
-@exactly
 @dataclass(frozen=True)
-class PolicyRule:
-    """One rule: messages that meet the conditions `when` need what `then` asks for.
+class Part:
+    """What a rule and a pass have in common.
 
     The `id` stays the same from version to version of the policy; `owner` is the key of
-    the person who is responsible for the rule.
+    the person who is responsible for it.
     """
 
     id: str
@@ -136,25 +135,45 @@ class PolicyRule:
     note: str = ""
     is_on: bool = True
     when: Conditions = field(default_factory=Conditions)
-    then: Effects = field(default_factory=Effects)
 
     @classmethod
-    def from_json(cls, value: object) -> "PolicyRule":
-        """Return the rule that `as_json` wrote. Raises RuleError for unknown fields and
+    def from_json(cls, value: object) -> Self:
+        """Return what `as_json` wrote. Raises RuleError for unknown fields and
         impossible values.
         """
         try:
-            rule = from_json(cls, value)
+            return from_json(cls, value).checked()
         except ValueError as error:
             raise RuleError(str(error)) from None
-        return rule.checked()
 
-    def checked(self) -> "PolicyRule":
-        """Return the rule itself. Raises RuleError if it has an impossible value."""
-        if not self.id.isalnum() or not self.id.isascii():
+    def checked(self) -> Self:
+        """Return it itself. Raises RuleError if it has an impossible value."""
+        if not (self.id.isalnum() and self.id.isascii()):
             raise RuleError("A rule needs an id of letters and digits.")
         if not self.name.strip():
             raise RuleError("A rule needs a name.")
+        return self
+
+    def sentence(self, names: "Names") -> str:
+        """Return what it says as a sentence."""
+        raise NotImplementedError
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        return as_json(self)
+
+
+One = TypeVar("One", bound=Part)
+
+
+@exactly
+@dataclass(frozen=True)
+class PolicyRule(Part):
+    """One rule: messages that meet the conditions `when` need what `then` asks for."""
+
+    then: Effects = field(default_factory=Effects)
+
+    def checked(self) -> Self:
         if (
             self.when.risk not in ("", *RISKS)
             or not self.when.origins <= ORIGINS.keys()
@@ -178,23 +197,22 @@ class PolicyRule:
             raise RuleError(
                 f"“{self.name}” asks for nothing beyond the one approval that is always needed."
             )
-        return self
+        return super().checked()
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the rule as it is stored."""
-        return as_json(self)
+    def sentence(self, names: "Names") -> str:
+        return as_sentence(self, names)
 
 
-def rules_from_json(value: object) -> tuple[PolicyRule, ...]:
-    """Return the rules of a stored version in their order. Raises RuleError if one is
-    not valid, or two have the same id.
+def parts_from_json(kind: type[One], value: object) -> tuple[One, ...]:
+    """Return the rules or passes of a stored version in their order. Raises RuleError
+    if one is not valid, or two have the same id.
     """
     if not isinstance(value, list) or len(value) > MOST_RULES:
         raise RuleError(f"A policy is a list of at most {MOST_RULES} rules.")
-    rules = tuple(map(PolicyRule.from_json, value))
-    if len({one.id for one in rules}) < len(rules):
+    parts = tuple(map(kind.from_json, value))
+    if len({one.id for one in parts}) < len(parts):
         raise RuleError("Two rules have the same id.")
-    return rules
+    return parts
 
 
 @dataclass(frozen=True)
@@ -262,21 +280,21 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
 def _conditions(when: Conditions, names: Names) -> Iterator[str]:
     later = "" if when.only_these else ", or one added to its connection later"
     if when.mailboxes:
-        yield f"is in {_any_named(names.mailboxes, when.mailboxes, 'mailbox')}{later}"
+        yield f"is in {any_named(names.mailboxes, when.mailboxes, 'mailbox')}{later}"
     if when.keys:
         # A key that sent nothing lately has no name here, but may exist.
         keys = [names.keys.get(one) or one.partition(":")[2] for one in when.keys]
-        yield f"comes from the API key {_any(keys)}{later}"
+        yield f"comes from the API key {any_of(keys)}{later}"
     if when.key_owners:
-        yield f"comes from an API key of {_any_named(names.people, when.key_owners, 'person')}"
+        yield f"comes from an API key of {any_named(names.people, when.key_owners, 'person')}"
     if when.origins:
-        yield f"comes from {_any(ORIGINS[one] for one in when.origins)}"
+        yield f"comes from {any_of(ORIGINS[one] for one in when.origins)}"
     if when.recipients:
-        yield f"goes to {_any(when.recipients)}"
+        yield f"goes to {any_of(when.recipients)}"
     if when.recipients_except:
-        yield f"goes to somebody other than {_any(when.recipients_except)}"
+        yield f"goes to somebody other than {any_of(when.recipients_except)}"
     if when.lists:
-        yield f"goes to somebody on the allowlist of {_any_named(names.lists, when.lists, 'list')}"
+        yield f"goes to somebody on the allowlist of {any_named(names.lists, when.lists, 'list')}"
     if when.first_contact:
         yield "goes to somebody for the first time"
     if when.recipients_from is not None:
@@ -284,9 +302,9 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
     if when.risk:
         yield "is high risk" if when.risk == "high" else "has any risk"
     if when.findings:
-        yield f"has the finding {_any(names.findings.get(one, one) for one in when.findings)}"
+        yield f"has the finding {any_of(names.findings.get(one, one) for one in when.findings)}"
     if when.words:
-        yield f"contains {_any(f'“{one}”' for one in when.words)}"
+        yield f"contains {any_of(f'“{one}”' for one in when.words)}"
     if when.amount is not None:
         currency = f" {when.currency}" if when.currency else ""
         yield (
@@ -295,7 +313,7 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
             else f"names any{currency} amount"
         )
     if when.attachments:
-        yield f"has {_any(FAMILIES.get(one, f'a file of kind {one}') for one in when.attachments)} attached"
+        yield f"has {any_of(FAMILIES.get(one, f'a file of kind {one}') for one in when.attachments)} attached"
     if when.tries_from is not None:
         yield f"is at least try {when.tries_from}"
 
@@ -308,7 +326,7 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
         needed = "is needed" if then.total == 1 else "are needed"
         yield f"{approvals_in_words(then.approvals, names)} {needed}"
     if then.barred_groups:
-        yield f"nobody of {_any_named(names.groups, then.barred_groups, 'group')} may approve it"
+        yield f"nobody of {any_named(names.groups, then.barred_groups, 'group')} may approve it"
     if then.bar_editor:
         yield "whoever edited it last may not approve it"
     if then.reauthenticate:
@@ -355,12 +373,14 @@ def duration_in_words(minutes: int) -> str:
     return f"{n} {unit}{'' if n == 1 else 's'}"
 
 
-def _any(parts: Iterable[str]) -> str:
+def any_of(parts: Iterable[str]) -> str:
+    """Return parts joined as in a sentence: "a, b or c"."""
     return listed(sorted(parts), "or")
 
 
-def _any_named(names: Mapping[Any, str], keys: Iterable[Any], what: str) -> str:
-    return _any(_named(names, one, what) for one in keys)
+def any_named(names: Mapping[Any, str], keys: Iterable[Any], what: str) -> str:
+    """Return the names of what these keys mean, joined; `what` names what is gone."""
+    return any_of(_named(names, one, what) for one in keys)
 
 
 def _named(names: Mapping[Any, str], key: object, what: str) -> str:
@@ -368,13 +388,15 @@ def _named(names: Mapping[Any, str], key: object, what: str) -> str:
 
 
 Rules = tuple[PolicyRule, ...]
-# The buttons beside a rule of the draft: what each does, and its label.
+# The rules of a policy, then its passes.
+Parts = tuple[Part, ...]
+# The buttons beside a rule or pass of the draft: what each does, and its label.
 ACTS = {"off": "Switch off", "on": "Switch on", "delete": "Delete"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How one rule differs between two policies: `what` is "Added", "Removed",
+    """How one rule or pass differs between two policies: `what` is "Added", "Removed",
     "Changed", "Switched on" or "Switched off". `before` and `after` are its texts; one
     is empty if the rule was added or removed.
     """
@@ -398,36 +420,36 @@ class Difference:
         return self.before.removeprefix(prefix), self.after.removeprefix(prefix)
 
 
-def find(rules: Iterable[PolicyRule], rule_id: str) -> PolicyRule | None:
-    """Return the rule with this id; None if there is none."""
-    return next((one for one in rules if one.id == rule_id), None)
+def find(parts: Iterable[One], part_id: str) -> One | None:
+    """Return the rule or pass with this id; None if there is none."""
+    return next((one for one in parts if one.id == part_id), None)
 
 
-def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
-    """Return the rules with this one in place of the rule that has its id; if none has,
+def with_part(parts: tuple[One, ...], part: One) -> tuple[One, ...]:
+    """Return the parts with this one in place of the one that has its id; if none has,
     with this one added at the end.
     """
-    found = find(rules, rule.id)
+    found = find(parts, part.id)
     if found is None:
-        return (*rules, rule)
-    at = rules.index(found)
-    return (*rules[:at], rule, *rules[at + 1 :])
+        return (*parts, part)
+    at = parts.index(found)
+    return (*parts[:at], part, *parts[at + 1 :])
 
 
-def after_act(rules: Rules, rule_id: str, act: str) -> Rules:
-    """Return the rules after one of ACTS was done to the rule with this id. Raises
-    RuleError if there is no such rule.
+def after_act(parts: Parts, part_id: str, act: str) -> Parts:
+    """Return the parts after one of ACTS was done to the one with this id. Raises
+    RuleError if there is none.
     """
-    rule = find(rules, rule_id)
-    if rule is None:
-        raise RuleError("This rule is no longer in the draft.")
+    part = find(parts, part_id)
+    if part is None:
+        raise RuleError("This is no longer in the draft.")
     if act == "delete":
-        return tuple(one for one in rules if one is not rule)
-    return with_rule(rules, replace(rule, is_on=act == "on"))
+        return tuple(one for one in parts if one is not part)
+    return with_part(parts, replace(part, is_on=act == "on"))
 
 
-def described(rule: PolicyRule, names: Names) -> str:
-    """Return a rule as one line: name, whether it is off, its sentence, owner and
+def described(rule: Part, names: Names) -> str:
+    """Return a rule or pass as one line: name, whether it is off, its sentence, owner and
     note.
     """
     owner = (
@@ -436,15 +458,15 @@ def described(rule: PolicyRule, names: Names) -> str:
         else ""
     )
     note = f" Note: {rule.note}" if rule.note else ""
-    text = f"{rule.name}{'' if rule.is_on else ' (off)'}: {as_sentence(rule, names)}{owner}{note}"
+    text = f"{rule.name}{'' if rule.is_on else ' (off)'}: {rule.sentence(names)}{owner}{note}"
     # Without the line ends of a note: its lines could look like other rules.
     return " ".join(text.split())
 
 
 def differences(
-    before: Sequence[PolicyRule], after: Sequence[PolicyRule], names: Names
+    before: Sequence[Part], after: Sequence[Part], names: Names
 ) -> list[Difference]:
-    """Return which rules were added or changed, in the order of `after`, then which
+    """Return which rules and passes were added or changed, in the order of `after`, then which
     were removed.
     """
     changes = []

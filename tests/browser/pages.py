@@ -58,7 +58,6 @@ ADMIN_PAGES = {
     "api-keys": "/keys/",
     "webhooks": "/webhooks/",
     "domains": "/domains/",
-    "standing": "/policy/standing/",
     "review-report": "/audit/reports/review/",
     "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
     "reports": "/audit/reports/",

@@ -99,7 +99,7 @@ UNSEEN = {
     "rotate-own-webhook",
     "extend",
     "policy-rule",
-    "propose-standing",
+    "policy-pass",
     "unlink-discord",
     "remove-discord",
 }

@@ -1,5 +1,5 @@
 """Fixtures of the integration tests, which use a database: stand-ins for MultiMail and
-Discord, people, messages and standing approvals.
+Discord, people and messages.
 """
 
 from datetime import timedelta
@@ -13,7 +13,6 @@ from alerts import tasks
 from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
 from alerts.ledger_events import HELD
 from alerts.models import Destination, Route
-from approvals.standing import record
 from audit.recording import recorded
 from common import redis
 from dashboard.celery import app
@@ -25,7 +24,6 @@ from tests import alerting
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.gateway import servers
 from tests.integration.gateway_served import make_account, served_gateway
-from tests.integration.standing import let_through, make_record, sign, switch_on
 from tests.standin import multimail
 
 # A busy machine may be slower than the product's time limits for Redis.
@@ -191,23 +189,3 @@ def discord(monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     with alerting.discord() as standin:
         yield standin
-
-
-@pytest.fixture
-def past(connection, reviewer, second_reviewer, monkeypatch):
-    """Decided messages of one kind, enough here for a standing approval."""
-    switch_on()
-    for name in ("LEAST", "LEAST_DAYS"):
-        monkeypatch.setattr(record, name, 3)
-    return make_record(connection, reviewer, second_reviewer)
-
-
-@pytest.fixture
-def standing(connection, reviewer, admin, second, monkeypatch):
-    """A standing approval, based on one decided message, which is enough here."""
-    switch_on()
-    for name in ("LEAST", "LEAST_DAYS"):
-        monkeypatch.setattr(record, name, 1)
-    made = sign(make_record(connection, reviewer, number=1)[0], admin, second)
-    let_through(made)
-    return made

@@ -150,9 +150,7 @@ def on_discord(person, message):
 
 
 def by_tasks(person, message):
-    """No task approves without a decision, or a standing approval that two people
-    signed.
-    """
+    """No task approves without a decision, or a pass that two people signed."""
     for task in (tasks.sweep, tasks.execute_due):
         task()
 

@@ -76,11 +76,12 @@ def month(client, connection, reviewer, second_reviewer):
     undo(undone, reviewer)
     high = made(make_connection("other"), second_reviewer, state="superseded")
     Review.objects.filter(message__decisions=high).update(risk_level="high")
-    for rule in ("expiry", "policy 12: r-7f", "standing 3 version 2"):
+    for rule in ("expiry", "policy 12: r-7f", "pass a1 version 2"):
         ruled = decide_by_rule(
             make_message(connection), rule=rule, reason="", actor=worker("sync")
         )
         at(ruled, timezone.now(), state="applied")
+    Decision.objects.filter(rule__startswith="pass ").update(pass_name="Refunds")
     elsewhere(client, connection)
 
 
@@ -96,6 +97,7 @@ def test_figures_by_person_and_by_mailbox_add_up(signed_in, auditor, month):
         "Approved": 1, "All": 1, "Superseded": 1, "High risk": 1,
     }  # fmt: skip
     assert people["The expiry rule"] == {"Rejected": 1, "All": 1, "By a rule": 1}
+    assert people["The pass “Refunds”"] == people["The expiry rule"]
     assert people["Elsewhere"] == {"Decided elsewhere": 1, "All": 1}
     for table in (found.people, found.places):
         for index, total in enumerate(found.total.cells):

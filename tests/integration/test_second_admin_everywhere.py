@@ -31,7 +31,6 @@ from tests.walk import Persona, standing_before
 # themselves.
 NO_COMMANDS = {
     "preview-allowlist",
-    "propose-standing",
     "setup-away",
     "check-ledger",
     "export",
@@ -45,7 +44,6 @@ NO_COMMANDS = {
 NOT_REACHED = {
     "add-connection": "add_connection",
     "connection-address": "set_address",
-    "ask-for-standing": "sign_standing",
 }
 # Nobody answers there when they are accepted.
 UNANSWERED = {"register-own-webhook", "rotate-own-webhook"}
@@ -132,7 +130,7 @@ def is_command(value):
 MAY_TIGHTEN = frozenset(
     """activate_draft allow_for_days apply_change change_group change_key change_mailbox give_role hold_all reactivate
     remove_factors_of save_calendar save_word set_caps set_desk_settings set_minimum set_owner
-    set_person_figures set_role_rule set_second_admin switch_standing weigh""".split()
+    set_person_figures set_role_rule set_second_admin weigh""".split()
 )
 
 

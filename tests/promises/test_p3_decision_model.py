@@ -15,8 +15,8 @@ SMALL = {"ROWS": 1, "ATTEMPTS": 2}
 LARGE = {"ROWS": 2, "ATTEMPTS": 1, "EXPIRY": 1}
 # Two people have to approve; the content changes, and one of the two leaves.
 SEVERAL = {"ROWS": 1, "ATTEMPTS": 1, "SEVERAL": 1}
-# A standing approval decides; it ends, the content changes, and anybody stops it.
-STANDING = {"ROWS": 1, "ATTEMPTS": 1, "STANDING": 1}
+# A pass decides; it ends, the content changes, and anybody stops it.
+PASS = {"ROWS": 1, "ATTEMPTS": 1, "PASS": 1}
 TWO_ROWS = {"ROWS": 2, "FAULTS": 0}
 # A bound for a machine that is busy: the largest takes some minutes.
 PATIENCE = 1200
@@ -72,7 +72,7 @@ MODELS = {
     "one decision": SMALL,
     "one decision, repeats": SMALL | {"REPEATS": 1},
     "two approvals": SEVERAL,
-    "standing approval": STANDING,
+    "pass": PASS,
     "two decisions and expiry": LARGE,
 }
 
@@ -106,8 +106,8 @@ TWINS = {
     "COUNT_TWICE": (SEVERAL, r"pressed\[0\]&&pressed\[1\]"),
     "ASKED_ONCE": (SEVERAL, r"of_changed\[d\]==changed"),
     "KEEP_VERDICTS": (SEVERAL | TWO_ROWS, r"pressed\[0\]&&pressed\[1\]"),
-    "MARKED_UNASKED": (STANDING, r"!\(by_standing\[d\]\)\|\|in_force"),
-    "MET_TWICE": (STANDING | TWO_ROWS, r"!\(met\)"),
+    "MARKED_UNASKED": (PASS, r"!\(by_pass\[d\]\)\|\|in_force"),
+    "MET_TWICE": (PASS | TWO_ROWS, r"!\(met\)"),
 }
 
 
@@ -146,7 +146,7 @@ def test_doubt_does_not_end_where_nobody_sweeps(tmp_path):
     "switches",
     [
         SEVERAL | TWO_ROWS,
-        STANDING | TWO_ROWS,
+        PASS | TWO_ROWS,
         LARGE | {"ATTEMPTS": 2},
         LARGE | {"REPEATS": 1},
     ],

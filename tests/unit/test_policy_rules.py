@@ -32,7 +32,7 @@ from policy.rules.rules import (
     as_sentence,
     is_as_strict,
     merged,
-    rules_from_json,
+    parts_from_json,
 )
 from policy.rules.satisfiable import Staff, problems
 
@@ -315,7 +315,7 @@ def test_a_rule_with_an_unknown_field_or_an_impossible_value_is_refused_with_a_s
 
 def test_two_rules_of_one_id_are_refused():
     with pytest.raises(RuleError, match="same id"):
-        rules_from_json([RULE, RULE])
+        parts_from_json(PolicyRule, [RULE, RULE])
 
 
 STAFF = Staff(

@@ -1,0 +1,198 @@
+"""The passes of the policy as values: which messages two admins let be sent without a
+person, why a message is not one of them, and how a pass is written as a sentence. Pure:
+reads no tables and no clock.
+
+Where the conditions of a rule hold in doubt, those of a pass do not: it admits only a
+message that certainly fits. A pass counts only where no rule applies, so
+adding a rule never lowers what a message needs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from django.db.models import TextChoices
+
+from common.mail_addresses import patterns_for
+from policy.rules.conditions import (
+    Conditions,
+    Exact,
+    MessageFacts,
+    Words,
+    exactly,
+)
+from policy.rules.demand import Requirement
+from policy.rules.rules import Names, Part, RuleError, any_named, any_of
+
+# How far ahead its end may be when it is signed, and how many messages it may send in
+# 24 hours.
+LONGEST = timedelta(days=366)
+MOST_A_DAY = 1000
+# Everything that the message may have come from.
+_AGENT_ONLY = frozenset({"agent"})
+_NONE: frozenset[Any] = frozenset()
+
+
+class Misfit(TextChoices):
+    """Why a pass does not send a message, as a code and as a sentence."""
+
+    UNKNOWN = "unknown", "The desk does not know enough about it."
+    CONTENT = "content", "A part of it cannot be seen here."
+    KEY = "key", "It came with another API key."
+    MAILBOX = "mailbox", "It is from another mailbox."
+    ORIGIN = "origin", "It did not come from an agent alone."
+    TRIES = "tries", "Changes were requested of it before."
+    SANDBOX = "sandbox", "It is a test message."
+    RECIPIENTS = "recipients", "A recipient is on none of the lists."
+    FINDINGS = "findings", "It has a finding."
+    ATTACHMENTS = "attachments", "It has an attachment."
+    SUM = "sum", "It names a larger sum, one in another currency, or an unclear one."
+    LINKS = "links", "It has a link to another site."
+    APART = "apart", "It came with too many others."
+    THREAD = "thread", "A newer message of its thread, or the thread, was not read."
+    ENDED = "ended", "It would leave after the pass ends."
+    RULE = "rule", "A rule of the policy applies to it."
+    GONE = "gone", "The pass is no longer part of the policy, or has ended."
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What a pass asks of a message besides its `MessageFacts`. None means that the
+    desk does not know.
+
+    `lists` has for each recipient the allowlists that name it, and `hosts` where links
+    lead, or the text names a host. `against` are the codes of other circumstances that
+    keep any pass from sending it.
+    """
+
+    lists: tuple[frozenset[int], ...] | None = None
+    hosts: frozenset[str] | None = None
+    leaves_at: datetime | None = None
+    against: frozenset[Misfit] = frozenset()
+
+
+@exactly
+@dataclass(frozen=True, kw_only=True)
+class Pass(Part):
+    """Messages that are sent without a person: of these API keys and mailboxes, to
+    recipients who are each on one of these allowlists (`when`), until `ends_at`, and at
+    most `a_day` in 24 hours.
+
+    `most` is the highest sum that they may name, in `currency`; None for no sum at all.
+    `link_domains` are entries as in allowlists, without addresses.
+    """
+
+    ends_at: datetime
+    a_day: int
+    most: Exact | None = None
+    currency: str = ""
+    link_domains: Words = frozenset()
+
+    def checked(self) -> Self:
+        when = self.when
+        if not (when.keys and when.mailboxes and when.lists and len(self.id) <= 12):
+            raise RuleError("A pass needs an API key, a mailbox and an allowlist.")
+        if replace(when, keys=_NONE, mailboxes=_NONE, lists=_NONE) != Conditions():
+            raise RuleError("A pass has a condition that it cannot have.")
+        if bool(self.currency) != (self.most is not None):
+            raise RuleError("A highest sum needs a currency.")
+        if not 1 <= self.a_day <= MOST_A_DAY:
+            raise RuleError(f"A pass sends 1 to {MOST_A_DAY:,} messages a day.")
+        if self.ends_at.tzinfo is None:
+            raise RuleError("The end of a pass needs a time zone.")
+        return super().checked()
+
+    def sentence(self, names: Names) -> str:
+        # A key that sent nothing lately has no name here, but may exist.
+        keys = [names.keys.get(one) or one.partition(":")[2] for one in self.when.keys]
+        sums = (
+            f"name at most {self.most:f} {self.currency}"
+            if self.most is not None
+            else "name no sum"
+        )
+        links = (
+            f"links to {any_of(self.link_domains)} only"
+            if self.link_domains
+            else "no links"
+        )
+        return (
+            f"Messages of the API key {any_of(keys)} from "
+            f"{any_named(names.mailboxes, self.when.mailboxes, 'mailbox')} to recipients on the allowlist of "
+            f"{any_named(names.lists, self.when.lists, 'list')}, that {sums}, have no finding, no attachment and "
+            f"{links}, are sent without a person; at most {self.a_day:,} a day, until "
+            f"{self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+        )
+
+    def misfits(
+        self, facts: MessageFacts, about: Sending, requirement: Requirement
+    ) -> tuple[Misfit, ...]:
+        """Return why it does not send a message; empty if it does. Any rule that
+        applies (`requirement`) is a reason, whatever that rule asks for.
+        """
+        unknown = any(
+            getattr(part, one.name) is None
+            for part in (facts, about)
+            for one in fields(part)
+        )
+        fits = {
+            Misfit.RULE: not requirement.spoke,
+            Misfit.UNKNOWN: not unknown,
+            Misfit.KEY: facts.key in self.when.keys,
+            Misfit.MAILBOX: facts.mailbox in self.when.mailboxes
+            and not facts.is_inbound,
+            Misfit.ORIGIN: facts.origins == _AGENT_ONLY,
+            Misfit.TRIES: facts.tries == 1,
+            Misfit.RECIPIENTS: facts.sees_all_recipients
+            and bool(facts.recipients)
+            and len(about.lists or ()) == len(facts.recipients or ())
+            and not any(map(self.when.lists.isdisjoint, about.lists or ())),
+            Misfit.FINDINGS: facts.findings == frozenset() and facts.risk_level == "",
+            Misfit.ATTACHMENTS: facts.attachments == frozenset(),
+            Misfit.SUM: not facts.unread_sums
+            and all(
+                self.most is not None
+                and one.currency == self.currency
+                and one.value <= self.most
+                for one in facts.amounts or ()
+            ),
+            Misfit.LINKS: not any(
+                self.link_domains.isdisjoint(patterns_for(f"x@{one}")[1:])
+                for one in about.hosts or ()
+            ),
+            Misfit.ENDED: about.leaves_at is not None
+            and about.leaves_at < self.ends_at,
+        }
+        misfits = [code for code, does_fit in fits.items() if not does_fit]
+        return (*misfits, *sorted(about.against))
+
+
+def fitting(
+    passes: Iterable[Pass],
+    requirement: Requirement,
+    facts: MessageFacts,
+    about: Sending,
+) -> tuple[Pass, ...]:
+    """Return the passes that may send a message."""
+    return tuple(
+        one
+        for one in passes
+        if one.is_on and not one.misfits(facts, about, requirement)
+    )
+
+
+def passes_loosen(before: Iterable[Pass], after: Iterable[Pass]) -> bool:
+    """Whether `after` may send a message that `before` did not: all that a pass may
+    change without that is that it ends sooner, sends fewer a day, is off or is gone.
+    """
+    earlier = {one.id: one for one in before if one.is_on}
+    for one in after:
+        old = earlier.get(one.id)
+        if one.is_on and (
+            old is None
+            or replace(one, ends_at=old.ends_at, a_day=old.a_day) != old
+            or one.ends_at > old.ends_at
+            or one.a_day > old.a_day
+        ):
+            return True
+    return False
