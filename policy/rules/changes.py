@@ -174,7 +174,7 @@ def save_rule(*, actor: Actor, edits: int, rule: Part) -> PolicyVersion:
     """
     if isinstance(rule, Pass):
         _check_signable([rule])
-    else:
+    elif isinstance(rule, PolicyRule):
         rule = with_known(rule)
     return _change_draft(actor, edits, lambda parts: with_part(parts, rule))
 
@@ -227,7 +227,7 @@ def _change_draft(
 
 
 def _set_parts(draft: PolicyVersion, parts: Parts) -> None:
-    draft.rules = [one.as_json() for one in rules_of(parts)]
+    draft.rules = [with_known(one).as_json() for one in rules_of(parts)]
     draft.passes = [one.as_json() for one in passes_of(parts)]
 
 

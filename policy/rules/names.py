@@ -57,7 +57,8 @@ def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
     seen_lists = lists.visible_to(actor).select_related("mailbox", "connection")
     owners = {one.owner for one in rules if one.owner is not None}
     people = owners.union(*(one.when.key_owners for one in rules))
-    calendars = set(chain.from_iterable(one.then.office_hours for one in rules))
+    hours = (one.then.office_hours for one in rules if isinstance(one, PolicyRule))
+    calendars = set(chain.from_iterable(hours))
     return Names(
         mailboxes=_named(
             mailboxes, {one.pk: str(one) for one in mailboxes.visible_to(actor)}
