@@ -10,6 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
+from django.urls import set_urlconf
 from django.utils import timezone
 
 from audit.models import Entry
@@ -82,6 +83,8 @@ def change(desk):
     def make(
         pattern, mode="enforce", scope=None, kind="restriction", version=0, **wanted
     ):
+        # A change names its page, and this process serves those of the gateway.
+        set_urlconf("dashboard.urls")
         return apply_change(
             scope=scope or ListScope(),
             kind=kind,
@@ -90,7 +93,8 @@ def change(desk):
             actor=actor,
         )
 
-    return make
+    yield make
+    set_urlconf(None)
 
 
 def push(*, kind="restriction", **options):

@@ -458,6 +458,7 @@ def test_message_that_somebody_edits_is_left_to_people(one, connection, reviewer
     message = make_refund(connection)
     Replacement.objects.create(
         message=message,
+        root=message,
         revision=message.revision,
         connection=connection,
         person=reviewer,

@@ -42,7 +42,6 @@ ONE = Pass(
 )
 FACTS = MessageFacts(
     1,
-    NOON,
     mailbox=4,
     key="1:k1",
     recipients=("x@acme.example", "dana@northwind.example"),
