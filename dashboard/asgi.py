@@ -3,9 +3,11 @@ event loop, for the desk or the gateway, as SERVE says.
 """
 
 import asyncio
+from contextlib import nullcontext
 from importlib import import_module
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from common.heartbeat import keep_beating
 from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
@@ -15,6 +17,11 @@ from dashboard.wsgi import application as wsgi_application
 from dashboard.hosts import Listing  # isort: skip
 
 _bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))
+# Of the gateway, what runs in the event loop.
+_mcp = None
+if settings.SERVE == "gateway":
+    _mcp = import_string("gateway.mcp.endpoint.Endpoint")(_bridge)
+    _bridge.in_loop["/mcp"] = _mcp
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,8 +35,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     heartbeat = asyncio.create_task(keep_beating())
     listing = Listing()
     listing.start()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
+    async with _mcp.run() if _mcp else nullcontext():
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
     heartbeat.cancel()
     listing.end()
     await send({"type": "lifespan.shutdown.complete"})

@@ -54,6 +54,9 @@ class WsgiBridge:
         self._rules = rules
         self._usages = Usages(rules)
         self._pool = LastUsedExecutor(THREADS, "request")
+        # What answers POST at these paths instead, in the event loop, as it waits for
+        # longer than a thread may.
+        self.in_loop: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -68,6 +71,12 @@ class WsgiBridge:
                     raise Refused(400, "too_many_parameters", sentence)
                 is_read = await self._take_body(environ, request, receive, body)
                 request.begin()
+                in_loop = self.in_loop.get(scope["path"])
+                if in_loop and is_read and scope["method"] == "POST":
+                    request.check_held()
+                    body.seek(0)
+                    await in_loop(scope, body.read(), receive, send)
+                    return
                 await request.take_thread()
                 # The client's other requests may hold too much by now.
                 request.check_held()

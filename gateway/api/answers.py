@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
+from django.conf import settings
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, JsonResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -20,7 +21,7 @@ from gateway.errors import Invalid
 from gateway.lookups import may_read
 from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email
-from gateway.states import Decision, Direction, Status
+from gateway.states import AWAITING_DECISION, Decision, Direction, Status
 from gateway.timestamps import iso
 
 # The id of most rows: a ULID.
@@ -189,6 +190,13 @@ def summary_of(email: Email, *, flat: bool = False) -> Json:
     }
 
 
+def review_url(email: Email) -> Json:
+    """Return the desk's page where a person can look at the message, if it is held."""
+    if email.status not in AWAITING_DECISION:
+        return {}
+    return {"review_url": f"{settings.PUBLIC_URL}/approvals/{email.pk}/"}
+
+
 def delivery_of(email: Email) -> Json:
     """Return the fields that say how the sending of an email went."""
     return {
@@ -236,6 +244,7 @@ def full_email(email: Email, *names: str, flat: bool = False) -> Json:
         "replaced_by": None,
         "changes": [],
         **email.feedback,
+        **review_url(email),
         "attachments": attachment_rows(email),
         **dict.fromkeys(names, email.markdown),
     }
@@ -292,6 +301,8 @@ class Sent(Answer):
     oversight_status: str
     oversight_mode: str
     message: str
+    # The desk's page where a person can look at it; left out if it is not held.
+    review_url: str = ""
 
 
 class Original(Answer):

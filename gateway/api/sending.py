@@ -11,7 +11,7 @@ from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
 
 from common.ascii import trimmed
-from gateway.api.answers import Json, Message, Sent, full_email
+from gateway.api.answers import Json, Message, Sent, full_email, review_url
 from gateway.api.bodies import (
     MAX_KEY,
     Addresses,
@@ -280,6 +280,7 @@ def accept(
         "oversight_status": "pending_approval" if email.gated else "not_required",
         "oversight_mode": email.oversight_mode,
         "message": _HELD if email.gated else _LEAVING,
+        **review_url(email),
     }
     if accepted.repeated:
         result |= {"idempotent": True, "message": _AGAIN}

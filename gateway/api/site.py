@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -26,6 +27,7 @@ from gateway import auditing
 from gateway.api import (
     accounts,
     allowlists,
+    callers,
     dialects,
     keys,
     mailboxes,
@@ -37,6 +39,7 @@ from gateway.api import (
 )
 from gateway.api.answers import Health, Json, Problem
 from gateway.api.bodies import INJECTION, StrictParser, sentence_of
+from gateway.api.callers import METADATA
 from gateway.api.dialects import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
 from gateway.messages import content
@@ -97,8 +100,11 @@ class Document(OpenAPISchema):
         key_sentence = "Needs no key."
         if checks := operation.auth_callbacks:
             key_sentence = "Any key will do."
-            if scopes := [f"`{scope}`" for scope in getattr(checks[0], "scopes", ())]:
-                key_sentence = f"Needs a key with the scope {' or '.join(scopes)}."
+            if scopes := [str(scope) for scope in getattr(checks[0], "scopes", ())]:
+                words = " or ".join(f"`{scope}`" for scope in scopes)
+                key_sentence = f"Needs a key with the scope {words}."
+                # Which tools of /mcp a key has, follows from this.
+                result["x-scopes"] = scopes
         result["description"] = " ".join([*others, key_sentence])
         return result
 
@@ -222,6 +228,7 @@ for module in (
     api.add_router("/v1", module.router)
 api.add_router("/v1", flat_router(listed=True))
 api.add_router("", flat_router(listed=False))
+api.add_router("", callers.router)
 
 
 # Monitors often use HEAD.
@@ -255,7 +262,9 @@ def _problem(error: GatewayError) -> JsonResponse:
         # A plain number of seconds: the SDK cannot read a date here.
         response["Retry-After"] = str(error.retry_after)
     if error.status == 401:
-        response["WWW-Authenticate"] = "Bearer"
+        response["WWW-Authenticate"] = (
+            f'Bearer resource_metadata="{settings.GATEWAY_PUBLIC_URL}{METADATA}"'
+        )
     return response
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.mcp.catalog import catalog as entries
 from tests.conformance.tenant import ids_of, ok
 
 PAGE = Path(__file__).parents[2] / "docs/mcp-tools.md"
@@ -179,3 +180,37 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     use("delete_mailbox", key="admin")
     use("delete_account", key="admin")
     assert {row[0] for row in rows()} == use.used | {"none"}
+
+
+def test_our_server_has_the_tools_of_the_newest_version(gateway):
+    """By the same requests, with arguments that the API knows."""
+    catalog = entries()
+    newest = {
+        tool: (words_of(request), known)
+        for request, _, tools, known, _ in rows()
+        for tool in words_of(tools)
+    }
+    assert len(catalog) == 50
+    assert catalog.keys() == newest.keys()
+    in_page = {plain(asked) for row in rows() for asked in words_of(row[0])}
+    for tool, entry in catalog.items():
+        _, known = newest[tool]
+        for last in entry.actions.values() or [""]:
+            request = plain(f"{entry.method} {entry.path.replace('{action}', last)}")
+            assert request in in_page, tool
+        properties = entry.tool.input_schema["properties"].keys()
+        own = {"approval_code", "address_local_part", "timeout_seconds", "filter"}
+        if known not in ("", "any") and not entry.actions:
+            assert properties - own - set(entry.in_path) <= set(words_of(known)), tool
+        assert entry.tool.description
+
+
+def plain(request):
+    """A request without its parameters and the names in it."""
+    path = request.replace("{mailbox}", "/v1/mailboxes/{}").partition("?")[0]
+    path = re.sub(r"\{\w*\}", "{}", path)
+    return (
+        path.replace("a%20b.txt", "{}")
+        .replace("tags/a", "tags/{}")
+        .replace("no%2Bone%40northwind.example", "{}")
+    )

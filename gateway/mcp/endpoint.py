@@ -1,0 +1,59 @@
+"""Serves `/mcp`: asks the API who calls, then lets the package answer.
+
+It runs in the event loop, as a tool may wait for minutes. The API itself is asked in
+threads, and refuses a request as it does all others.
+"""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+from gateway.api.bodies import MAX_BODY, MAX_VALUES
+from gateway.mcp.caller import Caller, Message, Receive, Send
+from gateway.mcp.server import SERVER
+
+# Of a body. Values may take thirty times its memory; a text may have as many commas as
+# it has characters.
+_MOST_COMMAS = MAX_VALUES + MAX_BODY
+
+
+class Endpoint:
+    """The application at `/mcp`; `api` is that of all other paths."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+        manager = StreamableHTTPSessionManager(
+            SERVER,
+            json_response=True,
+            stateless=True,
+            max_request_body_size=settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0,
+        )
+        self.run = manager.run
+        self._answer = manager.handle_request
+
+    async def __call__(
+        self, scope: Message, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        """Answer one request."""
+        kind = dict(scope["headers"]).get(b"content-type", b"")
+        is_clear = (
+            kind.lower().startswith(b"application/json")
+            and body.lstrip().startswith(b"{")
+            and body.count(b",") <= _MOST_COMMAS
+        )
+        asked = {"unclear": not is_clear}
+        caller = Caller(self._api, scope)
+        start, content = await caller.fetch("POST", "/mcp/caller", asked, {})
+        if start["status"] != 200:
+            await send(start)
+            await send({"type": "http.response.body", "body": content})
+            return
+        messages: list[Message] = [{"type": "http.request", "body": body}]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        caller = Caller(self._api, scope, **json.loads(content))
+        await self._answer({**scope, "caller": caller}, replay, send)
