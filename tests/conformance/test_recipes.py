@@ -1,10 +1,9 @@
 """The smaller programs of the documentation, unchanged: waiting, the digest,
-signatures, a model's tools.
+signatures.
 """
 
 import contextlib
 import json
-import subprocess
 import time
 
 import pytest
@@ -102,92 +101,3 @@ def test_receiver_refuses_what_is_not_signed_and_repeats_nothing(receiver):
     assert post("once", **{signature: "other", f"{signature}_Next": secret}) == 200
     assert post("last", **{signature: secret}) == 200
     assert out.read_text().count("once M") == 1
-
-
-class Model:
-    """An MCP client of the recipes' MCP server."""
-
-    def __init__(self, program):
-        self._program = program
-        self._id = 0
-
-    def ask(self, method, **params):
-        self._id += 1
-        self.write(method, id=self._id, params=params)
-        answer = json.loads(self._program.stdout.readline())
-        assert answer["jsonrpc"] == "2.0"
-        assert answer["id"] == self._id
-        return answer.get("result", answer.get("error"))
-
-    def write(self, method, **more):
-        self._program.stdin.write(
-            json.dumps({"jsonrpc": "2.0", "method": method, **more}) + "\n"
-        )
-        self._program.stdin.flush()
-
-    def use(self, tool, **arguments):
-        result = self.ask("tools/call", name=tool, arguments=arguments)
-        return result["isError"], result["content"][0]["text"]
-
-    def found(self, tool, **arguments):
-        failed, text = self.use(tool, **arguments)
-        assert not failed, text
-        return json.loads(text)
-
-
-@pytest.fixture(scope="module")
-def model(product, tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp("model")
-    env = recipes.environment(product, "AGENT_KEY", "MAILBOX_ADDRESS")
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
-    with recipes.running(
-        recipes.recipe("mcp_server.py"), env=env, log=tmp_path / "out", **pipes
-    ) as program:
-        model = Model(program)
-        client = {"name": "test", "version": "1"}
-        begun = model.ask(
-            "initialize",
-            protocolVersion="2025-06-18",
-            capabilities={},
-            clientInfo=client,
-        )
-        assert begun["protocolVersion"] == "2025-06-18"
-        model.write("notifications/initialized")
-        yield model
-        program.stdin.close()
-
-
-def test_model_sends_once_however_often_it_calls(product, model):
-    message = {
-        "to": ["dana@northwind.example"],
-        "subject": f"MCP {time.time_ns()}",
-        "markdown": "Hello",
-    }
-    first = model.found("send_email", **message)
-    assert first["oversight_status"] == "pending_approval"
-    other = message | {"markdown": "Hello again"}
-    withdrawn = model.found("send_email", **other)["id"]
-    model.found("withdraw_email", id=withdrawn)
-    assert model.found("send_email", **message)["id"] == first["id"]
-    assert model.found("send_email", **other)["id"] != withdrawn
-    recipes.decide(product, first["id"], "reject", "No.")
-    assert model.found("read_email", id=first["id"])["decision"] == "rejected"
-
-
-@pytest.mark.slow
-def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
-    """Point 15: reply, wait, withdraw, thread."""
-    received = recipes.receive(product, f"Thread {time.time_ns()}")
-    inbox = model.found("check_inbox")["emails"]
-    assert received["id"] in [row["id"] for row in inbox]
-    reply = model.found("reply_email", id=received["id"], markdown="It is on its way.")
-    thread = model.found("read_thread", thread_id=received["thread_id"])
-    assert [one["id"] for one in thread["emails"]] == [received["id"], reply["id"]]
-    recipes.decide(product, reply["id"], "approve", "Good.")
-    result = model.found("wait_for_decision", id=reply["id"])
-    assert (result["decision"], result["decision_reason"]) == ("approved", "Good.")
-    again = model.found("reply_email", id=received["id"], markdown="It is not.")
-    model.found("withdraw_email", id=again["id"])
-    ended = model.found("wait_for_decision", id=again["id"])
-    assert ended["status"] == "cancelled"
-    assert model.use("withdraw_email", id=reply["id"])[0], "it has left"
