@@ -1,5 +1,6 @@
 """What waits, decisions and their races, timing, inbound, upgrades."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -145,6 +146,38 @@ def test_key_that_composed_does_not_decide(tenant):
     )
     assert tenant.status(sent["id"]) == "pending_send_approval"
     assert tenant.decide(sent["id"], "approve").status_code == 200
+
+
+def test_key_that_sends_decides_by_no_route(tenant):
+    """Whatever the API offers is tried with the ids of messages that wait."""
+    tenant.add_key("sender", "read", "send")
+    tenant.add_key("other sender", "read", "send")
+    own = tenant.held(key="sender")["id"]
+    other = tenant.held(key="other sender")["id"]
+    routes = [
+        (method.upper(), route)
+        for route, methods in tenant.get("/openapi.json", key=None)["paths"].items()
+        for method in methods
+        if method != "parameters"
+    ]
+    assert ("POST", "/v1/oversight/decide") in routes
+    for email_id in (own, other):
+        body = {"email_id": email_id, "action": "approve", "reason": "Fine"}
+        for method, route in routes:
+            # It may take a message back; what is left then cannot be tried.
+            if "cancel" in route:
+                continue
+            path = route.replace("{mailbox}", tenant.mailbox)
+            path = path.replace("{email}", email_id).replace("{name}", email_id)
+            path = re.sub(r"\{\w+\}", email_id, path)
+            tenant.call(method, path, key="sender", json=body, raw=True)
+            tenant.call(
+                method, path, key="sender", params={"id": email_id, "decision": "approve"}, raw=True
+            )  # fmt: skip
+    tenant.gateway.sweep()
+    for email_id in (own, other):
+        read = tenant.read(email_id)
+        assert (read["status"], read["decision"]) == ("pending_send_approval", None)
 
 
 def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_sends_at_once(

@@ -153,6 +153,41 @@ def test_agent_watches_until_changes_are_requested(product, agent):
     assert {name: state[name] for name in suggestion} == suggestion
 
 
+@pytest.mark.slow
+def test_watching_ends_with_the_client_or_the_key(product, agent, make_key):
+    made = make_key("read", "send")
+    sent = agent.found("send_email", subject=subject(), **SENT)["id"]
+    log = product.stack.data / "log" / "gateway.log"
+
+    def looks():
+        return log.read_text().count('"mcp/states"')
+
+    async def watch(client):
+        async with client.listen(
+            resource_subscriptions=[f"countersign://emails/{sent}"]
+        ) as changes:
+            began = looks()
+            while looks() < began + 2:
+                await asyncio.sleep(0.5)
+            path = f"/v1/api-keys/{made['id']}"
+            await asyncio.to_thread(product.call, "DELETE", path, key="ADMIN_KEY")
+            return [change async for change in changes]
+
+    assert Agent(product, made["api_key"]).within(watch) == []
+
+    async def leave(client):
+        async with client.listen(
+            resource_subscriptions=[f"countersign://emails/{sent}"]
+        ):
+            await asyncio.sleep(4)
+
+    agent.within(leave)
+    time.sleep(4)
+    left = looks()
+    time.sleep(8)
+    assert looks() == left
+
+
 def test_person_is_pointed_at_the_desk_and_decides_nothing_by_it(product, agent):
     asked = []
 
