@@ -426,5 +426,7 @@ LOGGING = {
         # happened.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # The package has a line for each request, and the API has one with the key.
+        "mcp": {"level": "WARNING"},
     },
 }

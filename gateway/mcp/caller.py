@@ -34,8 +34,8 @@ class Caller:
         """Send a request to the API, and return how its answer begins, and its body."""
         sent = json.dumps(body).encode()
         headers = [pair for pair in self.scope["headers"] if pair[0] not in _OUTER]
-        headers.append((b"content-type", b"application/json"))
-        headers.append((b"content-length", b"%d" % len(sent)))
+        length = b"%d" % len(sent)
+        headers += [(b"content-type", b"application/json"), (b"content-length", length)]
         inner = {
             **self.scope,
             "method": method,

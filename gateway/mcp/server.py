@@ -72,8 +72,6 @@ _OURS = frozenset(
     expires_in url scopes limited fingerprint expires_at simplified current mode
     """.split()
 )
-_LOW = Annotations(priority=0)
-_UNTRUSTED = {"untrusted": True}
 # The messages that a client can watch.
 _EMAILS = "countersign://emails/"
 # A file of at most so many bytes is in the answer itself.
@@ -185,8 +183,10 @@ def _result(body: Json) -> CallToolResult:
     content: list[ContentBlock] = []
     if theirs:
         ours["notice_of_text"] = _NOTICE
-        others = TextContent(text=_text(theirs), annotations=_LOW, _meta=_UNTRUSTED)
-        content.append(others)
+        low = Annotations(priority=0)
+        content.append(
+            TextContent(text=_text(theirs), annotations=low, _meta={"untrusted": True})
+        )
     content.insert(0, TextContent(text=_text(ours)))
     return CallToolResult(content=content, is_error="error" in body)
 
