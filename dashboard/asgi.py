@@ -35,7 +35,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     heartbeat = asyncio.create_task(keep_beating())
     listing = Listing()
     listing.start()
-    async with _mcp.run() if _mcp else nullcontext():
+    async with _mcp.manager.run() if _mcp else nullcontext():
         await send({"type": "lifespan.startup.complete"})
         await receive()
     heartbeat.cancel()

@@ -14,8 +14,6 @@ from gateway.states import AWAITING_DECISION, Direction, Status
 
 # Where it stands which keys are accepted (RFC 9728).
 METADATA = "/.well-known/oauth-protected-resource"
-# Messages that one request may name.
-MOST_WATCHED = 100
 router = Router(auth=ANY_KEY)
 
 
@@ -46,15 +44,18 @@ def read_caller(request: KeyedRequest, unclear: bool = False) -> Json:
 def read_states(request: KeyedRequest, ids: str = "") -> Json:
     """Return what became of these sent messages, by id. Nothing is marked as read."""
     sent = Email.objects.visible_to(request.auth).filter(direction=Direction.OUTBOUND)
-    named = sent.filter(pk__in=ids.split(",")[:MOST_WATCHED]).with_mailbox()
+    # Not more at a time, because they are asked for again and again.
+    named = sent.filter(pk__in=ids.split(",")[:100]).with_mailbox()
     return {"states": {email.pk: _state_of(email) for email in named}}
 
 
 def _state_of(email: Email) -> Json:
     state = email.status
+    # Where a person sent a corrected one themselves, nothing is asked of the agent.
+    is_asked = email.feedback and "replaced_by" not in email.feedback
     if state in AWAITING_DECISION:
         state = "held"
-    elif state == Status.REJECTED and email.feedback:
+    elif state == Status.REJECTED and is_asked:
         state = "changes_requested"
     elif state == Status.SCHEDULED and email.decision:
         state = "approved"

@@ -24,14 +24,12 @@ class Endpoint:
 
     def __init__(self, api: Any) -> None:
         self._api = api
-        manager = StreamableHTTPSessionManager(
+        self.manager = StreamableHTTPSessionManager(
             SERVER,
             json_response=True,
             stateless=True,
             max_request_body_size=settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0,
         )
-        self.run = manager.run
-        self._answer = manager.handle_request
 
     async def __call__(
         self, scope: Message, body: bytes, receive: Receive, send: Send
@@ -56,4 +54,4 @@ class Endpoint:
             return messages.pop() if messages else await receive()
 
         caller = Caller(self._api, scope, **json.loads(content))
-        await self._answer({**scope, "caller": caller}, replay, send)
+        await self.manager.handle_request({**scope, "caller": caller}, replay, send)
