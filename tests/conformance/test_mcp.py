@@ -93,6 +93,18 @@ def agent(product, make_key):
     return Agent(product, make_key("read", "send")["api_key"])
 
 
+@pytest.fixture
+def account(product):
+    """The agents of another account, by the names of its keys; and its mailbox."""
+    made = product.stack.run("manage", "gateway_account", "--name", subject())
+    lines = [line.split() for line in made.stdout.splitlines()]
+    [address] = [line[2] for line in lines if line[0] == "mailbox"]
+    keys = {line[0]: line[1] for line in lines if line[-1].startswith("mm_live_")}
+    return {name: Agent(product, key) for name, key in keys.items()} | {
+        "address": address
+    }
+
+
 def subject():
     return f"MCP {time.time_ns()}"
 
@@ -279,6 +291,106 @@ def test_key_that_sends_decides_through_none_of_the_tools(product, agent):
         assert (read["status"], read["decision"]) == ("pending_send_approval", None)
 
 
+@pytest.mark.slow
+def test_every_tool_does_what_it_says(product, account):
+    """Each of the 50, with the key that it needs, in an account of its own."""
+    admin, agent, reviewer = account["admin"], account["agent"], account["oversight"]
+    used = set()
+
+    def use(tool, by=agent, **arguments):
+        used.add(tool)
+        return by.found(tool, **arguments)
+
+    def refuse(tool, sentence, by=agent, **arguments):
+        used.add(tool)
+        assert sentence in by.refused(tool, **arguments)
+
+    # Mail.
+    file = {
+        "name": "a b.txt",
+        "content_type": "text/plain",
+        "content_base64": "aGVsbG8=",
+    }
+    sent = use("send_email", subject=subject(), attachments=[file], **SENT)["id"]
+    later = use("send_email", subject=subject(), send_at="2099-01-01T09:00:00Z",
+                gate_timing="schedule_first", **SENT)["id"]  # fmt: skip
+    edited = use("edit_scheduled_email", email_id=later, send_at="2099-01-02T09:00:00Z")
+    assert edited["send_at"].startswith("2099-01-02")
+    words = subject()
+    recipes.write(product, account["address"], words)
+
+    def arrived():
+        return use("check_inbox", subject_contains=words)["emails"]
+
+    [received] = product.wait_for(arrived, 60, "the mail")
+    ids = {"email_id": received["id"]}
+    assert use("wait_for_email", timeout_seconds=5)["found"] is False
+    assert use("read_email", **ids)["status"] == "read"
+    reply = use("reply_email", markdown="Yes", **ids)["id"]
+    assert use("get_thread", thread_id=received["thread_id"])["message_count"] == 2
+    got = agent.call("download_attachment", email_id=sent, filename="a b.txt").content
+    assert json.loads(got[1].text)["content_base64"] == file["content_base64"]
+    used.add("download_attachment")
+    assert requests.get(json.loads(got[0].text)["url"], timeout=60).text == "hello"
+    use("set_tags", tags={"a/b": "c"}, **ids)
+    use("get_tags", **ids)
+    assert use("delete_tag", key="a/b", **ids)["deleted"] is True
+    for action, status in (("report", "spam_quarantined"), ("clear", "unread")):
+        assert use("manage_spam_status", action=action, **ids)["status"] == status
+        assert len(use("list_spam")["emails"]) == (action == "report")
+    assert use("cancel_message", email_id=sent)["status"] == "cancelled"
+    assert [row["id"] for row in use("list_pending", reviewer)["pending"]] == [reply]
+    verdict = {"email_id": reply, "action": "reject", "reason": "Too short."}
+    assert use("decide_email", reviewer, **verdict)["status"] == "rejected"
+
+    # The account.
+    [box] = use("list_mailboxes")["mailboxes"]
+    use("configure_mailbox", admin, signature_block="-- Us", scheduling_enabled=True)
+    use("update_mailbox", admin, display_name="Desk", auto_cc=None)
+    asked = use("manage_upgrade", admin, action="request", target_mode="monitored")
+    assert asked["status"] == "upgrade_requested"
+    refuse("manage_upgrade", "code", admin, action="apply", code="AAA-111")
+    entry = {"pattern": "*@northwind.example", "note": "Customer"}
+    assert use("add_allowlist_entry", admin, **entry)["code"] == "pending_approval"
+    use("list_allowlist")
+    refuse("remove_allowlist_entry", "no entry", admin, entry_id="x")
+    made = use("create_mailbox", admin, address_local_part="desk")
+    assert use("delete_mailbox", admin, mailbox_id=made["id"])["status"] == "deleted"
+    contact = use("add_contact", email="dana@northwind.example", tags=["a"])["id"]
+    [row] = use("search_contacts", query="dana")["contacts"]
+    assert row["id"] == contact
+    use("delete_contact", contact_id=contact)
+    use("list_suppression")
+    refuse("remove_suppression", "", admin, email_address="no+one@northwind.example")
+    key = use("create_api_key", admin, name="K", scopes=["read"])["id"]
+    assert key in [row["id"] for row in use("list_api_keys", admin)["api_keys"]]
+    assert use("revoke_api_key", admin, key_id=key)["status"] == "revoked"
+    url = f"http://127.0.0.1:{product.stack.hook_port}/mcp"
+    hook = use("create_webhook", admin, url=url, events=["message.received"])["id"]
+    assert [row["id"] for row in use("list_webhooks", admin)["webhooks"]] == [hook]
+    use("delete_webhook", admin, webhook_id=hook)
+    use("update_account", admin, physical_address="1 Main Street")
+    assert use("get_account")["scopes"] == ["read", "send"]
+    use("setup_multimail")
+    use("get_usage", period="daily")
+    assert use("get_audit_log", admin, limit=5)["entries"]
+    use("report_issue", category="bug", description="slow")
+    for tool in ("get_billing_portal", "upgrade_plan", "cancel_subscription"):
+        refuse(tool, "there is no billing")
+    signing_up = (
+        "request_challenge", "create_account", "activate_account", "resend_confirmation",
+    )  # fmt: skip
+    for tool in signing_up:
+        refuse(tool, "operator")
+    assert box["oversight_mode"] == "gated_send"
+    # This client lists the tools once more, with a key that has ended by then.
+    with pytest.raises(mcp.MCPError):
+        use("delete_account", admin)
+    with pytest.raises((mcp.MCPError, ExceptionGroup)):
+        agent.tools()
+    assert len(used) == 50
+
+
 def envelope(method="tools/list", **params):
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
@@ -317,6 +429,9 @@ class TestBadInput:
             ({"Accept": "text/html"}, 400),
             ({"Content_Type": "text/plain"}, 400),
             ({"version": "2024-01-01"}, 400),
+            ({"version": "2027-01-01"}, 400),
+            ({"version": NEWEST}, 400),
+            ({"version": NEWEST, "Mcp_Method": "tools/call"}, 400),
             ({"version": "x" * 10_000}, 400),
             ({"body": [envelope()] * 2}, 400),
             ({"body": b""}, 400),
@@ -394,17 +509,9 @@ class TestBadInput:
         with pytest.raises((mcp.MCPError, ExceptionGroup)):
             agent.tools()
 
-    def test_key_of_another_account_sees_nothing(self, product, agent):
+    def test_key_of_another_account_sees_nothing(self, agent, account):
         sent = agent.found("send_email", subject=subject(), **SENT)["id"]
-        made = product.stack.run(
-            *("manage", "gateway_account", "--name", subject(), "--mode", "gated_send")
-        )
-        [key] = [
-            line.split()[-1]
-            for line in made.stdout.splitlines()
-            if line.startswith("agent ")
-        ]
-        other = Agent(product, key)
+        other = account["agent"]
         assert "no such" in other.refused("read_email", email_id=sent)
         with pytest.raises(mcp.MCPError):
             other.within(
