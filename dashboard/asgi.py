@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from importlib import import_module
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
 from common.heartbeat import keep_beating
 from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
@@ -20,7 +19,7 @@ _bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))
 # Of the gateway, what runs in the event loop.
 _mcp = None
 if settings.SERVE == "gateway":
-    _mcp = import_string("gateway.mcp.endpoint.Endpoint")(_bridge)
+    _mcp = import_module("gateway.mcp.endpoint").Endpoint(_bridge)
     _bridge.in_loop["/mcp"] = _mcp
 
 

@@ -14,10 +14,11 @@ from django.conf import settings
 
 def begin() -> None:
     """Begin to report for this process, before Django's middleware is loaded."""
+    # Without "baggage", which would carry the text of a caller to others. It is read when
+    # the package is loaded, by whichever module.
+    os.environ.setdefault("OTEL_PROPAGATORS", "tracecontext")
     if settings.SENTRY_DSN:
         import_module("dashboard.reporting.sentry").begin()
     if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
         os.environ.setdefault("OTEL_SERVICE_NAME", f"countersign-{settings.SERVE}")
-        # Without "baggage", which would carry the text of a caller to others.
-        os.environ.setdefault("OTEL_PROPAGATORS", "tracecontext")
         import_module("dashboard.reporting.spans").begin()

@@ -4,6 +4,8 @@ from typing import Any
 
 import sentry_sdk
 from django.conf import settings
+from sentry_sdk.integrations.celery import CeleryIntegration
+from sentry_sdk.integrations.django import DjangoIntegration
 
 from common.logs import trace_id
 
@@ -20,6 +22,9 @@ def begin() -> None:
     """Begin to report the errors of this process."""
     sentry_sdk.init(
         settings.SENTRY_DSN,
+        # Others would load whatever package is installed, also that of MCP.
+        auto_enabling_integrations=False,
+        integrations=[DjangoIntegration(), CeleryIntegration()],
         before_send=without_content,
         send_default_pii=False,
         # Variables of the functions that failed hold mail and keys.

@@ -41,14 +41,15 @@ class Endpoint:
             and body.lstrip().startswith(b"{")
             and body.count(b",") <= _MOST_COMMAS
         )
-        asked = {"unclear": not is_clear}
         caller = Caller(self._api, scope)
-        start, content = await caller.fetch("POST", "/mcp/caller", asked, {})
+        start, content = await caller.fetch(
+            "POST", "/mcp/caller", {"unclear": not is_clear}, {}
+        )
         if start["status"] != 200:
             await send(start)
             await send({"type": "http.response.body", "body": content})
             return
-        messages: list[Message] = [{"type": "http.request", "body": body}]
+        messages = [{"type": "http.request", "body": body}]
 
         async def replay() -> Message:
             return messages.pop() if messages else await receive()

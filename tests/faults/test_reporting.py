@@ -234,13 +234,13 @@ def test_call_to_others_carries_ids_and_no_words_of_a_caller(reports):
     assert not {"baggage", "sentry-trace"} & {name.lower() for name in headers}
 
 
-def test_without_the_variables_no_reporter_is_loaded():
+def loaded(*names, **variables):
+    """The packages of these that a worker and a web process have loaded."""
     code = (
         "import sys, dashboard.worker, dashboard.wsgi\n"
-        "names = ('sentry_sdk', 'opentelemetry.exporter', 'opentelemetry.instrumentation')\n"
-        "print([name for name in names if name in sys.modules])"
+        f"print([name for name in {names} if name in sys.modules])"
     )
-    variables = {
+    variables |= {
         "SECRET_KEY": "x" * 32,
         "DATABASE_URL": "postgresql://127.0.0.1/none",
         "REDIS_URL": "redis://127.0.0.1:1",
@@ -253,4 +253,15 @@ def test_without_the_variables_no_reporter_is_loaded():
         text=True,
         check=False,
     )
-    assert ran.stdout == "[]\n", ran.stderr
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_without_the_variables_no_reporter_is_loaded():
+    names = ("sentry_sdk", "opentelemetry.exporter", "opentelemetry.instrumentation")
+    assert loaded(*names) == "[]\n"
+
+
+def test_reporters_load_no_package_that_only_the_gateway_needs():
+    dsn = "http://public@127.0.0.1:1/7"
+    assert loaded("sentry_sdk", "mcp", SENTRY_DSN=dsn) == "['sentry_sdk']\n"
