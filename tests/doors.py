@@ -196,7 +196,7 @@ _DESK_DOORS = {
         "approves, rejects or requests changes", "mailbox", (R,), fields=_approval
     ),
     "approve": Door(
-        "shows the approval page of a high-risk message",
+        "shows the page to approve a message with care",
         "mailbox",
         (R,),
         is_gentle=True,

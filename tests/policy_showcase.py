@@ -83,11 +83,7 @@ def _rules(group, calendar, *, amount):
             "id": "risk",
             "name": "High risk needs a second look",
             "when": {"risk": "high"},
-            "then": {
-                "approvals": {"0": 2},
-                "never_in_bulk": True,
-                "high_risk_page": True,
-            },
+            "then": {"approvals": {"0": 2}, "care": True},
         },
         {
             "id": "money",

@@ -86,7 +86,8 @@ def give_verdict(
     - `fingerprint`: of the revision that the person was shown
     - `thread_read`: the newest message of the thread that they say they have read;
       asked for if messages came after the draft
-    - `risk_read`: the rules whose findings they ticked; asked for if the risk is high
+    - `risk_read`: the rules whose findings they ticked on the page for it; asked for if
+      the risk is high, or a rule of the policy asks for care
     - `sheet`: the bulk sheet on which they decided many messages at once, if they did
     - `longer`: how much longer than usual the decision can be undone
     - `feedback`: what the agent gets as data besides the reason of a rejection
@@ -129,14 +130,17 @@ def give_verdict(
     if is_approval:
         reached = demand.after()
         conversation.check_read(upto=thread_read)
+        if sheet is not None and (why := why_not_in_bulk(locked, demand)):
+            raise VerdictNotAllowed(why)
+        if later is not None and not demand.is_last:
+            raise VerdictNotAllowed(
+                f"The time is chosen with the last approval; yours would be {reached}. Approve it now."
+            )
         check_risk_read(locked, risk_read, demand.effects)
-        _check_way_of_approving(
-            locked,
-            demand,
-            sheet=sheet,
-            later=later,
-            is_reauthenticated=is_reauthenticated,
-        )
+        if demand.effects.care and not is_reauthenticated:
+            raise ReauthenticationNeeded(
+                "A rule asks whoever approves this message to sign in again first."
+            )
         # The hours of a rule are those of approving, too.
         if closed := replace(demand, now=now).closed():
             raise VerdictNotAllowed(closed)
@@ -164,9 +168,7 @@ def give_verdict(
         reason=reason,
         seen=seen,
         seconds_shown=seconds_shown,
-        ways=["reauthenticate"] * is_reauthenticated
-        + ["never_in_bulk"] * (sheet is None)
-        + ["high_risk_page"] * bool(risk_read),
+        with_care=is_reauthenticated and sheet is None and bool(risk_read),
         awaits_others=is_approval and not reached.is_complete,
     )
     note_words(actor, reason, about=locked)
@@ -254,46 +256,14 @@ def _add_verdict(
     return verdict
 
 
-def _check_way_of_approving(
-    message: Message,
-    demand: Demand,
-    *,
-    sheet: str | None,
-    later: LaterChoice | None,
-    is_reauthenticated: bool,
-) -> None:
-    """Raise an error if the message cannot be approved in this way: in bulk, for later,
-    or without having signed in again.
-    """
-    if sheet is not None and (why := why_not_in_bulk(message, demand)):
-        raise VerdictNotAllowed(why)
-    if later is not None and not demand.is_last:
-        after = demand.after()
-        raise VerdictNotAllowed(
-            f"The time is chosen with the last approval; yours would be {after}. Approve it now."
-        )
-    if demand.effects.reauthenticate and not is_reauthenticated:
-        raise ReauthenticationNeeded(
-            "A rule asks whoever approves this message to sign in again first."
-        )
-
-
 def why_not_in_bulk(message: Message, demand: Demand) -> str:
     """Return why a message cannot be approved together with others, as sentences; empty
     if it can.
     """
     if "looks_different" in message.review.rules:
         return "Its recipient may see it differently. Open it to approve it."
-    if demand.effects.never_in_bulk:
-        return (
-            "A rule lets nobody approve it together with others. Open it to approve it."
-        )
-    if demand.effects.high_risk_page:
-        return "A rule asks to check its recipients on a page of its own. Open it to approve it."
-    if demand.effects.reauthenticate:
-        return (
-            "A rule asks whoever approves it to sign in again. Open it to approve it."
-        )
+    if demand.effects.care:
+        return "A rule asks to approve it with care, on a page of its own. Open it to approve it."
     return ""
 
 

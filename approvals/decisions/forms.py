@@ -130,10 +130,15 @@ class SettleForm(forms.Form):
 
 # If a message has more recipients than this, their number is asked for, not a domain.
 FEW = 3
-# The rule of a finding that is shown if a rule of the policy asks for the page. No rule
-# of the risk package has this name.
-ASKED_BY_RULE = "policy"
-_RULE_SENTENCE = "A rule of the policy asks to check this message with care."
+# The finding that is shown if a rule of the policy asks for care. No rule of the risk
+# package has this name.
+_WITH_CARE = Finding(
+    "policy",
+    1,
+    "high",
+    "A rule of the policy asks to approve this message with care.",
+    "Check whom it goes to and what it says before you approve.",
+)
 
 
 def serious_findings(message: Message) -> tuple[Finding, ...]:
@@ -144,36 +149,23 @@ def serious_findings(message: Message) -> tuple[Finding, ...]:
     return tuple(one for one in map(restored, stored) if one.level == "high")
 
 
-def check_risk_read(message: Message, read: Collection[str], effects: Effects) -> None:
-    """Raise RiskUnread if the rule of a serious finding is not in `read`, the rules
-    whose findings the person has ticked.
-
-    The same if a rule of the policy asks for the page, and its finding was not ticked.
-    """
-    unread = [one for one in serious_findings(message) if one.rule not in read]
-    if unread:
-        raise RiskUnread(
-            f"This message is high risk, so it is approved on a page of its own. {unread[0].sentence}"
-        )
-    if effects.high_risk_page and ASKED_BY_RULE not in read:
-        raise RiskUnread(
-            f"This message is approved on a page of its own. {_RULE_SENTENCE}"
-        )
-
-
 def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
     """Return the findings that the page asks to tick: the serious ones and, if a rule
-    of the policy asks for the page, one that says so.
+    of the policy asks for care, one that says so.
     """
-    asked_by_rule = Finding(
-        ASKED_BY_RULE,
-        1,
-        "high",
-        _RULE_SENTENCE,
-        "Check whom it goes to and what it says before you approve.",
-    )
     serious = serious_findings(message)
-    return (*serious, asked_by_rule) if effects.high_risk_page else serious
+    return (*serious, _WITH_CARE) if effects.care else serious
+
+
+def check_risk_read(message: Message, read: Collection[str], effects: Effects) -> None:
+    """Raise RiskUnread if the rule of a finding that the page asks to tick is not in
+    `read`, the rules whose findings the person has ticked.
+    """
+    for one in to_be_read(message, effects):
+        if one.rule not in read:
+            raise RiskUnread(
+                f"This message is approved on a page of its own. {one.sentence}"
+            )
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def demands_for(
                     may=reviewers.may_review(one.person_id, message),
                     surface=one.surface,
                     at=one.given_at,
-                    ways=frozenset(one.ways),
+                    with_care=one.with_care,
                 )
             )
         effects = requirement.effects

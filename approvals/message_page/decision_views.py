@@ -24,6 +24,7 @@ from approvals.decisions.forms import (
     SettleForm,
     VerdictForm,
     recipient_question,
+    serious_findings,
     to_be_read,
     with_preset,
 )
@@ -184,7 +185,8 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the confirmation page with all serious findings. On POST, approve if all of
     them were ticked as read, else answer 422.
 
-    A rule of the policy can ask for this page without serious findings.
+    A rule of the policy that asks for care asks for this page without serious findings,
+    too.
     """
     message = get_visible_message_or_404(request, public_id)
     ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
@@ -255,7 +257,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "ruling": ruling,
         "conversation": conversation,
         "twin": twin_of(rendered_message_of(message.revision, content)),
-        "is_high": True,
+        "is_high": bool(serious_findings(message)),
         "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
     }

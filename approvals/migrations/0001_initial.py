@@ -271,7 +271,7 @@ class Migration(migrations.Migration):
                 ('seconds_shown', models.PositiveIntegerField(null=True)),
                 ('parts_unread', models.PositiveSmallIntegerField(null=True)),
                 ('seen', models.JSONField(default=dict)),
-                ('ways', models.JSONField(db_default=[], default=list)),
+                ('with_care', models.BooleanField(db_default=False, default=False)),
                 ('live', models.BooleanField(default=True)),
                 ('awaits_others', models.BooleanField(db_default=False, default=False)),
                 ('given_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -138,8 +138,9 @@ class Verdict(models.Model):
     parts_unread = models.PositiveSmallIntegerField(null=True)
     # What was on the person's screen, as `decisions.shown.shown_context` returns it.
     seen = models.JSONField(default=dict)
-    # In which of the ways that rules can ask for (policy.rules.demand.WAYS) it was given.
-    ways = models.JSONField(default=list, db_default=[])
+    # Whether it was given as rules can ask for: after signing in again, on a page of its
+    # own, not in bulk.
+    with_care = models.BooleanField(default=False, db_default=False)
     # False once it counts no more: it was taken back, replaced or used up, or the
     # decision that it led to was undone or refused.
     live = models.BooleanField(default=True)

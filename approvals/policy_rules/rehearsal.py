@@ -69,17 +69,7 @@ POINTS = (
         lambda then: sum(then.named_groups.values()),
     ),
     Point("Rejected", "No longer rejected", lambda then: bool(then.reject)),
-    Point("Never in bulk", "In bulk again", lambda then: then.never_in_bulk),
-    Point(
-        "On the high-risk page",
-        "No longer on the high-risk page",
-        lambda then: then.high_risk_page,
-    ),
-    Point(
-        "After a fresh sign-in",
-        "Without a fresh sign-in",
-        lambda then: then.reauthenticate,
-    ),
+    Point("With care", "No longer with care", lambda then: then.care),
     Point(
         "Approved by fewer people",
         "Approved by more people",

@@ -45,15 +45,8 @@ UNITS = {"1": "minutes", "60": "hours", "1440": "days"}
 RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
 # A list with more options than this scrolls.
 LONG = 12
-# The fields of a rule with their labels, by the kind of field: effects that are on or
-# off, conditions with a list of choices, help texts of these, and effects with a list
-# of choices.
-_FLAGS = {
-    "bar_editor": "Not whoever edited it last",
-    "reauthenticate": "Whoever approves signs in again first",
-    "never_in_bulk": "Never in bulk",
-    "high_risk_page": "On the high-risk page",
-}
+# The fields of a rule with their labels, by the kind of field: conditions with a list
+# of choices, help texts of these, and effects with a list of choices.
 _LISTS = table_pairs(
     """
 mailboxes | Mailboxes
@@ -91,7 +84,7 @@ recipients | Who gets it | when | recipients recipients_except lists first_conta
 content | What is in it | when | risk findings words amount currency attachments |
 approvals | Approvals | then |  | One person counts for one group only.
 who_not | Who may not approve | then | barred_groups bar_editor |
-how | How it is approved | then | reauthenticate never_in_bulk high_risk_page |
+how | How it is approved | then | care | After signing in again, on a page of its own, never in bulk.
 office | Hours | then | office_hours | Approved and sent only within the hours of all of these calendars.
 ends | Expiry | then | expire_number expire_unit | An expired message is rejected, never sent.
 rejects | Rejection | then | reject |
@@ -310,6 +303,8 @@ class RuleForm(SentenceForm):
         required=False,
         error_messages={"invalid": "Write three letters, such as EUR."},
     )
+    bar_editor = forms.BooleanField(label="Not whoever edited it last", required=False)
+    care = forms.BooleanField(label="With care", required=False)
     reject = forms.CharField(
         label="Reject it, with this reason",
         help_text="The agent reads it.",
@@ -355,8 +350,6 @@ class RuleForm(SentenceForm):
             empty_value=None,
             error_messages=CHOOSE,
         )
-        for name, label in _FLAGS.items():
-            self.fields[name] = forms.BooleanField(label=label, required=False)
         self.approvals = {
             str(ANY_REVIEWER): "any reviewer, in all",
             **offered["groups"],
@@ -444,9 +437,8 @@ class RuleForm(SentenceForm):
         cleaned = self.cleaned_data
         chosen: dict[str, Any] = {name: frozenset(cleaned[name]) for name in _LISTS}
         chosen |= {name: cleaned[name] for name in _AS_TYPED}
-        then: dict[str, Any] = {
-            name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")
-        }
+        asked = ("approvals", "bar_editor", "care", "expire_minutes")
+        then: dict[str, Any] = {name: cleaned[name] for name in asked}
         then |= {name: frozenset(cleaned[name]) for name in _EFFECTS}
         return PolicyRule(
             id=rule_id,

@@ -21,8 +21,6 @@ from policy.rules.rules import (
     unread_sums_in_words,
 )
 
-# Effects that ask how a message is approved.
-WAYS = ("reauthenticate", "never_in_bulk", "high_risk_page")
 # How often the next opening of several calendars is looked for: about two months of days.
 _MOST_OPENINGS = 60
 
@@ -128,8 +126,7 @@ class Approval:
     """One person's approval of the current revision of a message. `may` is false if
     that person is no longer a reviewer of its mailbox. `behind` are all who may have
     given it (`people.identities`); `same` says why the person who looks counts as one
-    person with them, if so. `ways` are the
-    effects of rules (`WAYS`) that the way in which it was given satisfies.
+    person with them, if so. `with_care` is whether it was given so (`Effects.care`).
     """
 
     person: int
@@ -140,7 +137,7 @@ class Approval:
     at: datetime | None = None
     behind: frozenset[int] = frozenset()
     same: str = ""
-    ways: frozenset[str] = frozenset()
+    with_care: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,12 +179,11 @@ class Demand:
     def counted(self) -> tuple[Approval, ...]:
         """The approvals that count: of those that may be one person's, the first."""
         barred = self.effects.barred_groups
-        ways = {one for one in WAYS if getattr(self.effects, one)}
         counted: list[Approval] = []
         for one in self.approvals:
             may = (
                 one.may
-                and ways <= one.ways
+                and (one.with_care or not self.effects.care)
                 and not barred & one.groups
                 and self.may_give(one.person)
             )

@@ -47,15 +47,14 @@ class Effects:
     Members of `barred_groups` may not approve. `reject` is the reason with which the
     rule rejects the message, empty if it does not. `expire_minutes` count from when the
     message was held. All calendars of `office_hours` must be open when it is approved
-    and when the decision is carried out.
+    and when the decision is carried out. `care`: whoever approves it signs in again
+    first, on a page of its own, never in bulk.
     """
 
     approvals: Mapping[int, int] = field(default_factory=dict)
     barred_groups: Keys = frozenset()
     bar_editor: bool = False
-    reauthenticate: bool = False
-    never_in_bulk: bool = False
-    high_risk_page: bool = False
+    care: bool = False
     reject: str = ""
     expire_minutes: int | None = None
     office_hours: Keys = frozenset()
@@ -107,9 +106,7 @@ def merged(effects: Iterable[Effects]) -> Effects:
         approvals=approvals,
         barred_groups=frozenset().union(*(one.barred_groups for one in every)),
         bar_editor=any(one.bar_editor for one in every),
-        reauthenticate=any(one.reauthenticate for one in every),
-        never_in_bulk=any(one.never_in_bulk for one in every),
-        high_risk_page=any(one.high_risk_page for one in every),
+        care=any(one.care for one in every),
         reject=next((one.reject for one in every if one.reject), ""),
         expire_minutes=min(expiries, default=None),
         office_hours=frozenset().union(*(one.office_hours for one in every)),
@@ -329,12 +326,8 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
         yield f"nobody of {any_named(names.groups, then.barred_groups, 'group')} may approve it"
     if then.bar_editor:
         yield "whoever edited it last may not approve it"
-    if then.reauthenticate:
-        yield "whoever approves it signs in again first"
-    if then.never_in_bulk:
-        yield "it is never approved in bulk"
-    if then.high_risk_page:
-        yield "it is approved on the high-risk page"
+    if then.care:
+        yield "it is approved with care (after signing in again, on a page of its own, never in bulk)"
     if then.expire_minutes is not None:
         yield f"it expires {duration_in_words(then.expire_minutes)} after it was held"
     for key in sorted(then.office_hours):

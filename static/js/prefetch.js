@@ -192,7 +192,7 @@
     guarded = press.shown ? performance.now() + GUARD : 0;
     returns += 1;
     comeBack(press);
-    // Who approves has to sign in again first; what was pressed is kept there.
+    // A second factor is missing: it is set up or proved there.
     if (to) return location.assign(to);
     if (isSignIn) emit("desk:signed-out");
     else if (status === 0) emit("desk:unreachable");

@@ -118,11 +118,11 @@ def by_page(person, message):
     signed_in(person).post(reverse("verdict", args=[message.public_id]), posted)
 
 
-def by_high_risk_page(person, message):
+def with_care(person, message):
     now = PolicyVersion.objects.active().first()
     put_in_force(
         *({"when": {}, **rule} for rule in (now.rules if now else [])),
-        {"high_risk_page": True},
+        {"care": True},
     )
     posted = {
         "fingerprint": message.revision.fingerprint,
@@ -157,7 +157,7 @@ def by_tasks(person, message):
 
 WAYS = (
     by_page,
-    by_high_risk_page,
+    with_care,
     in_bulk,
     on_discord,
     by_tasks,
@@ -185,3 +185,11 @@ def test_only_whoever_may_makes_a_decision_whichever_way(message, person, kind):
                 message=message, outcome="approve"
             ).exists()
             assert is_approved == (may and way is not by_tasks), way.__name__
+
+
+def test_message_that_needs_care_is_approved_with_care_only(message, person):
+    put_in_force({"care": True})
+    for way in WAYS:
+        with rolled_back():
+            way(person, message)
+            assert Decision.objects.exists() == (way is with_care), way.__name__

@@ -119,7 +119,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
     then = {
         "approvals": {"0": 3, str(group.pk): 2, "99": 1}, "barred_groups": [group.pk],
         "bar_editor": True, "reject": "No.",
-        "reauthenticate": True, "never_in_bulk": True, "high_risk_page": True, "expire_minutes": 90,
+        "care": True, "expire_minutes": 90,
         "office_hours": [calendar.pk, 78],
     }  # fmt: skip
     whole = rule(
@@ -203,7 +203,7 @@ def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(
     admin, signed_in, connection, reviewer
 ):
     group = Group.objects.create(name="Finance")
-    begun(admin, rule(then={"never_in_bulk": True}))
+    begun(admin, rule(then={"care": True}))
     client = signed_in(admin)
     typed = {"name": "Money", f"approvals_{group.pk}": "1"}
     shown = client.post(ADD, typed)

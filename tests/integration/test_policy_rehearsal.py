@@ -111,8 +111,8 @@ EFFECTS = (
     Effects(approvals={ANY_REVIEWER: 2}),
     Effects(approvals={7: 1}, bar_editor=True),
     Effects(reject="No."),
-    Effects(never_in_bulk=True, expire_minutes=60),
-    Effects(office_hours=frozenset({7}), high_risk_page=True, reauthenticate=True),
+    Effects(expire_minutes=60),
+    Effects(office_hours=frozenset({7}), care=True),
 )
 
 

@@ -855,7 +855,7 @@ def test_draft_that_was_begun_anew_is_not_activated_by_what_was_asked_of_another
     switch_on()
     change = ask(partial(activate, world), actor_of(admin))
     discard_draft(actor=actor_of(admin), edits=policies().draft.edits)
-    begin_draft(actor=actor_of(admin), rules=[rule(never_in_bulk=True)], based_on=1)
+    begin_draft(actor=actor_of(admin), rules=[rule(care=True)], based_on=1)
     assert "has changed" in outdated(change, second)
     assert policies().active_rules == (rule(approvals={0: 2}),)
 

@@ -13,7 +13,6 @@ from django.urls import reverse
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet, gather
 from approvals.decisions.by_rule import apply_policy, expire_due
-from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import take_back_approval, undo_decision
@@ -30,8 +29,6 @@ from common.postgres import clock
 from mirror.models import Message
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
-from policy.rules.demand import Demand, Requirement
-from policy.rules.rules import Effects
 from tests.factories import (
     actor_of,
     change_row,
@@ -276,15 +273,19 @@ def test_what_changes_before_it_is_carried_out_holds_it_again(
     assert message.state == "held"
 
 
+WITH_CARE = {"is_reauthenticated": True, "risk_read": ["policy"]}
+
+
 @pytest.mark.parametrize(
     ("rule", "given", "given_so"),
     [
-        ({"reauthenticate": True}, {}, {"is_reauthenticated": True}),
-        ({"high_risk_page": True}, {}, {"risk_read": ["policy"]}),
-        ({"never_in_bulk": True}, {"sheet": "s1"}, {}),
+        ({"care": True}, {}, WITH_CARE),
+        ({"care": True}, {"is_reauthenticated": True}, WITH_CARE),
+        ({"care": True}, {"risk_read": ["policy"]}, WITH_CARE),
+        ({"care": True}, {**WITH_CARE, "sheet": "s1"}, WITH_CARE),
         ({"expire_minutes": 60}, {}, None),
     ],
-    ids=lambda one: next(iter(one or ["none"]), "plainly"),
+    ids=["plainly", "signed in", "on its page", "in bulk", "expired"],
 )
 def test_rule_that_asks_another_way_in_the_undo_window_holds_it_again(
     message, reviewer, rule, given, given_so
@@ -308,38 +309,49 @@ def test_earlier_approval_in_another_way_does_not_count_beside_a_later_one(
     message, reviewer, second_reviewer, two
 ):
     decide(message, reviewer)
-    put_in_force({"approvals": {"0": 2}, "reauthenticate": True})
-    second = decide(message, second_reviewer, is_reauthenticated=True)
+    put_in_force({"approvals": {"0": 2}, "care": True})
+    second = decide(message, second_reviewer, **WITH_CARE)
     assert str(second.progress) == "1 of 2"
-    assert decide(message, reviewer, is_reauthenticated=True).decision is not None
+    assert decide(message, reviewer, **WITH_CARE).decision is not None
 
 
 @pytest.mark.slow
 def test_a_looser_policy_lets_the_next_press_decide(message, reviewer, two):
     decide(message, reviewer)
-    put_in_force({"never_in_bulk": True})
+    put_in_force({"bar_editor": True})
     # Nobody decided yet: the same person's next press does.
     assert decide(message, reviewer).decision is not None
 
 
-def test_reauthentication_is_asked_and_discord_is_refused(message, reviewer, client):
-    put_in_force({"reauthenticate": True})
-    with pytest.raises(ReauthenticationNeeded):
-        decide(message, reviewer, surface="discord")
-    client.force_login(reviewer)
-    posted = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
-    answer = client.post(reverse("verdict", args=[message.public_id]), posted)
-    assert answer.status_code == 302
-    assert reverse("account_reauthenticate") in answer.url
-    assert not Verdict.objects.exists()
-
-
-def test_never_in_bulk_is_said_on_the_sheet_and_refused_by_the_command(
-    message, reviewer
+def test_care_is_asked_on_a_page_of_its_own_after_signing_in_again(
+    message, reviewer, signed_in
 ):
-    put_in_force({"never_in_bulk": True})
+    put_in_force({"care": True})
+    with pytest.raises(RiskUnread, match="page of its own"):
+        decide(message, reviewer, is_reauthenticated=True)
+    with pytest.raises(ReauthenticationNeeded):
+        decide(message, reviewer, risk_read=["policy"])
+    shown = reverse("message", args=[message.public_id])
+    page = reverse("approve", args=[message.public_id])
+    stale = signed_in(reviewer, minutes=11)
+    assert f'href="{page}"' in stale.get(shown).text
+    assert "With care: " in stale.get(page).text
+    posted = {
+        "fingerprint": message.revision.fingerprint,
+        "risk_read": ["policy"],
+        "typed": message.recipients[0].rpartition("@")[2],
+    }
+    asked = stale.post(page, posted)
+    assert reverse("account_reauthenticate") in asked["Location"]
+    assert not Verdict.objects.exists()
+    signed_in(reviewer).post(page, posted)
+    assert Decision.objects.get().outcome == "approve"
+
+
+def test_care_is_said_on_the_sheet_and_asked_for_by_the_command(message, reviewer):
+    put_in_force({"care": True})
     (alone,) = gather([message.public_id], actor=actor_of(reviewer), now=clock()).alone
-    assert "together with others" in alone.why_alone
+    assert "with care" in alone.why_alone
     shown = OnSheet(message.public_id, message.revision.fingerprint)
     sheet = Sheet([shown])
     (result,) = decide_batch(
@@ -351,25 +363,6 @@ def test_never_in_bulk_is_said_on_the_sheet_and_refused_by_the_command(
     )
     assert result.decision is None
     assert result.sentence == alone.why_alone
-
-
-def test_high_risk_page_is_asked_for_by_a_rule(message, reviewer, client):
-    put_in_force({"high_risk_page": True})
-    with pytest.raises(RiskUnread, match="page of its own"):
-        decide(message, reviewer)
-    effects = Effects(high_risk_page=True)
-    demand = Demand(Requirement(effects))
-    assert "page of its own" in why_not_in_bulk(message, demand)
-    client.force_login(reviewer)
-    page = reverse("approve", args=[message.public_id])
-    typed = message.recipients[0].rpartition("@")[2]
-    posted = {
-        "fingerprint": message.revision.fingerprint,
-        "risk_read": ["policy"],
-        "typed": typed,
-    }
-    assert client.post(page, posted).status_code == 302
-    assert Decision.objects.get().outcome == "approve"
 
 
 def test_a_rule_rejects_with_its_reason_and_is_named(message):

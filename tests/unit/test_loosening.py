@@ -172,7 +172,7 @@ THENS = st.builds(
     Effects,
     approvals=st.dictionaries(st.integers(0, 2), st.integers(1, 3), max_size=2),
     barred_groups=st.frozensets(st.integers(1, 3)),
-    never_in_bulk=st.booleans(),
+    care=st.booleans(),
     reject=st.sampled_from(["", "Not us"]),
     expire_minutes=st.none() | st.integers(1, 3),
 )
@@ -189,9 +189,7 @@ RULES = st.lists(
     ),
     max_size=4,
 )
-ONE = PolicyRule(
-    "a", "A", None, "", True, Conditions(risk="high"), Effects(never_in_bulk=True)
-)
+ONE = PolicyRule("a", "A", None, "", True, Conditions(risk="high"), Effects(care=True))
 
 
 @given(

@@ -45,9 +45,7 @@ effects = st.builds(
     approvals=st.dictionaries(st.integers(0, 4), st.integers(1, 4), max_size=3),
     barred_groups=st.frozensets(groups, max_size=2),
     bar_editor=st.booleans(),
-    reauthenticate=st.booleans(),
-    never_in_bulk=st.booleans(),
-    high_risk_page=st.booleans(),
+    care=st.booleans(),
     expire_minutes=st.none() | st.integers(1, 100),
     office_hours=st.frozensets(st.integers(7, 8)),
 )
@@ -70,9 +68,7 @@ def test_merging_rules_takes_the_strictest_of_each_in_any_order(some, one, rando
 
 
 def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
-    strict = Effects(
-        {1: 2}, frozenset({1}), True, True, True, True, "No.", 5, frozenset({7})
-    )
+    strict = Effects({1: 2}, frozenset({1}), True, True, "No.", 5, frozenset({7}))
     assert merged([Effects({1: 1}, expire_minutes=9), strict, Effects()]) == strict
 
 
@@ -277,7 +273,7 @@ RULE = {
     "when": {"recipients": ["*.gov"], "amount": "0"},
     "then": {
         "approvals": {"1": 2},
-        "never_in_bulk": True,
+        "care": True,
         "office_hours": [7],
     },
 }
@@ -287,8 +283,9 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
     rule = PolicyRule.from_json(RULE)
     assert PolicyRule.from_json(rule.as_json()) == rule
     assert as_sentence(rule, Names(groups={1: "Finance"}, calendars={7: "Office"})) == (
-        "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is never "
-        "approved in bulk and it is approved and sent only within the hours of Office."
+        "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is approved "
+        "with care (after signing in again, on a page of its own, never in bulk) and it is approved and sent only "
+        "within the hours of Office."
     )
     finance = Names(groups={1: "Finance"})
     several = approvals_in_words({0: 3, 1: 1}, finance)
@@ -391,11 +388,11 @@ def test_so_many_rules_that_not_all_sets_are_checked_are_told(monkeypatch):
             ["their hours are never open together"],
         ),
         (
-            [rule_asking(1, {"key_owners": [8]}, never_in_bulk=True)],
+            [rule_asking(1, {"key_owners": [8]}, care=True)],
             ["somebody, who has left"],
         ),
         (
-            [replace(rule_asking(1, never_in_bulk=True), owner=8)],
+            [replace(rule_asking(1, care=True), owner=8)],
             ["the owner of “Rule 1”, has left."],
         ),
     ],

@@ -34,7 +34,6 @@ from approvals.errors import (
     AlreadyDecided,
     ClaimedByOther,
     ContentChanged,
-    ReauthenticationNeeded,
     RiskUnread,
     VerdictNotAllowed,
 )
@@ -231,13 +230,8 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     `shown` escapes text for Discord.
     """
     if isinstance(error, RiskUnread):
-        return "high risk", (
-            "Nothing was decided. This message can only be approved on the desk, on its page for high risk."
-        )
-    if isinstance(error, ReauthenticationNeeded):
-        return (
-            "sign in again",
-            f"{shown(error.sentence)} That is possible on the desk only. Nothing was decided.",
+        return "with care", (
+            "Nothing was decided. This message can only be approved on the desk, with care, on a page of its own."
         )
     if isinstance(error, ThreadMovedOn):
         return "thread moved on", (
