@@ -486,13 +486,10 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
             address=str(row.get("mailbox") or ""),
         )
     message.mailbox = mailbox or message.mailbox
-    if mailbox and mailbox.expire_after and message.expires_at is None:
-        # The expiry counts from when the message was held, as MultiMail or the mirror
-        # says. The database's clock is used: this host's may be wrong, and a message
-        # must not expire early.
-        at = clock()
-        since = max(held_since(row, at), message.held_at)
-        message.expires_at = min(since, at) + mailbox.expire_after
+    if message.hydrated_at is None and row.get("send_at"):
+        # The event that announced it may name the time before it waited for its own. It
+        # must not expire or be late before it was held.
+        message.held_at = max(held_since(row, clock()), message.held_at)
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:

@@ -247,11 +247,11 @@ ACCOUNT_DOORS = {
     "add-mailbox": Door("makes a mailbox", "some connection", ADMIN, fields=nothing),
     "mailbox": Door("shows a mailbox", "mailbox"),
     "mailbox-windows": Button(
-        "sets the undo window and the expiry of a mailbox",
+        "changes the desk's own settings of a mailbox",
         "mailbox",
         ADMIN,
         writes=True,
-        fields=lambda w: {"undo_seconds": 9, "expire_hours": 3},
+        fields=lambda w: {"undo_seconds": 9},
     ),
     "mailbox-settings": Button(
         "changes MultiMail's settings of a mailbox",

@@ -396,7 +396,6 @@ class Walk:
         arguments = {
             "mailbox": self.mailbox,
             "undo_window": timedelta(seconds=5),
-            "expire_after": None,
             "editor_may_approve": True,
             "loads_pictures": False,
             "actor": operator("walk", Role.ADMIN),

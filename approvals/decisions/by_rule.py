@@ -19,7 +19,6 @@ from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
 from approvals.decisions.ruling import (
     demands_for,
-    expiry_of,
     lock_versions,
     rulings,
 )
@@ -48,7 +47,7 @@ from policy.rules.facts import (
 )
 from policy.rules.names import names_of_all
 from policy.rules.passes import Misfit, Pass
-from policy.rules.rules import RuleError
+from policy.rules.rules import Effects, RuleError
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -237,7 +236,8 @@ def _follow_policy(locked: Message) -> bool:
     if _use_pass(locked, demand, at) is None:
         return False
     effects = demand.effects
-    expires_at = expiry_of(locked, effects)
+    by_rules = _expiry_by(effects, locked)
+    expires_at = min(filter(None, (locked.expires_at, by_rules)), default=None)
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
     if effects.reject:
@@ -251,21 +251,22 @@ def _follow_policy(locked: Message) -> bool:
 
 
 def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | None:
-    """Return until when the policy and the mailbox let a message wait, at most; None for
-    any time. An edit gives it no more time than the version that was held first.
-    """
-    first = message
-    if edit := Replacement.objects.that_made([message]).first():
-        first = edit.root
+    """Return until when the policy lets a message wait, at most; None for any time."""
     demand = demands_for([message], actor, now).get(message.pk, Demand())
     if not demand.is_readable:
         return message.expires_at
-    spans = []
-    if demand.effects.expire_minutes is not None:
-        spans.append(timedelta(minutes=demand.effects.expire_minutes))
-    if message.mailbox and message.mailbox.expire_after:
-        spans.append(message.mailbox.expire_after)
-    return min((first.held_at + span for span in spans), default=None)
+    return _expiry_by(demand.effects, message)
+
+
+def _expiry_by(effects: Effects, message: Message) -> datetime | None:
+    """Return when these effects let a message expire; None if they do not. It counts
+    from when the first version was held, because an edit gives no more time.
+    """
+    if effects.expire_minutes is None:
+        return None
+    edit = Replacement.objects.that_made([message]).select_related("root").first()
+    first = edit.root if edit else message
+    return first.held_at + timedelta(minutes=effects.expire_minutes)
 
 
 def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:

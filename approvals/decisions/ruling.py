@@ -271,7 +271,7 @@ def closing_of(message: Message, now: datetime) -> datetime | None:
     return demands_for([message], worker("decisions"), now)[message.pk].closes()
 
 
-def expiry_of(message: Message, effects: Effects) -> datetime | None:
+def _expiry_of(message: Message, effects: Effects) -> datetime | None:
     """Return when a message expires: at its own time, or sooner if rules say so. None:
     never.
     """
@@ -395,7 +395,7 @@ def rulings(
         demand = demands.get(message.pk) or Demand(
             counts_as=identities.why_one(person, authors | editors, _MAY_NOT)
         )
-        expires_at = expiry_of(message, demand.effects)
+        expires_at = _expiry_of(message, demand.effects)
         judgement = judged[message.pk]
         can_be_allowed = any(map(allowable, judgement.refused))
         doubt = ""

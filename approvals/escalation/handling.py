@@ -160,8 +160,8 @@ def extend_deadline(
     """Extend the deadlines of a message, among them its expiry, to `until`; those that
     are later stay.
 
-    A message that has expired cannot be extended, nor its expiry beyond what its
-    mailbox and the policy allow. Raises ActNotAllowed, AlreadyDecided.
+    A message that has expired cannot be extended, nor its expiry beyond what the policy
+    allows. Raises ActNotAllowed, AlreadyDecided.
     """
     locked = _lock_waiting(
         message,
@@ -187,8 +187,8 @@ def extend_deadline(
         latest = max(before, latest_expiry(locked, actor, now) or until)
         if until > latest:
             raise ActNotAllowed(
-                f"By its mailbox or the policy it expires on {latest:%-d %b at %H:%M} UTC at the latest: choose a time "
-                "until then. An admin can allow more."
+                f"By the policy it expires on {latest:%-d %b at %H:%M} UTC at the latest: choose a time until then. "
+                "A new version of the policy can allow more."
             )
         locked.expires_at = max(before, until)
     locked.save(update_fields=["expires_at"])

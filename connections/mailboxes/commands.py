@@ -60,8 +60,6 @@ from upstream.refused_fields import OF_A_MAILBOX
 _request = partial(request_change, failed="mailbox.change_failed")
 
 MAX_UNDO = timedelta(minutes=10)
-MIN_EXPIRY = timedelta(hours=1)
-MAX_EXPIRY = timedelta(days=90)
 
 # Setting one of these to its value can only tighten. So can a stricter oversight mode.
 # Every other change of a mailbox at MultiMail may wait for a second admin.
@@ -86,7 +84,6 @@ require_fingerprint | decisions by API name the fingerprint
 send_as_designed | HTML is sent as designed
 oversight_mode | oversight mode
 undo_window | time to undo
-expire_after | expires after
 editor_may_approve | editors may approve their own edits
 loads_pictures | remote pictures on request
 """)
@@ -285,7 +282,6 @@ def set_desk_settings(
     mailbox: Mailbox,
     actor: Actor,
     undo_window: timedelta,
-    expire_after: timedelta | None,
     editor_may_approve: bool,
     loads_pictures: bool,
 ) -> CanWait[Mailbox]:
@@ -295,12 +291,9 @@ def set_desk_settings(
     _check_admin_of(actor, mailbox, may="change it")
     if not timedelta(0) <= undo_window <= MAX_UNDO:
         raise ChangeRefused("Undo can take 0 to 600 seconds.")
-    if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
-        raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
     locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
     after = {
         "undo_window": undo_window,
-        "expire_after": expire_after,
         "editor_may_approve": editor_may_approve,
         "loads_pictures": loads_pictures,
     }
@@ -531,16 +524,14 @@ def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return whether the desk's own settings of a mailbox become looser.
 
-    That is: whoever edits may approve, remote pictures may be loaded, less time to undo
-    is left, or mail expires later or never.
+    That is: whoever edits may approve, remote pictures may be loaded, or less time to
+    undo is left.
     """
     allowed = any(
         after[name] and not before[name]
         for name in ("editor_may_approve", "loads_pictures")
     )
-    longest = timedelta.max
-    later = (after["expire_after"] or longest) > (before["expire_after"] or longest)
-    return allowed or later or after["undo_window"] < before["undo_window"]
+    return allowed or after["undo_window"] < before["undo_window"]
 
 
 def _as_change(
@@ -571,8 +562,4 @@ def _setting_words(name: str, value: Any) -> str:
         words = "yes" if value else "no"
     elif isinstance(value, timedelta):
         words = f"{value.total_seconds():g} seconds"
-        if value >= timedelta(hours=1):
-            words = f"{value / timedelta(hours=1):g} hours"
-    elif name == "expire_after" and value is None:
-        words = "never"
     return f"{_LABELS[name]}: {' '.join(words.split())}"

@@ -11,7 +11,7 @@ from django.utils.text import capfirst
 
 from common.mail_addresses import clean_address, clean_addresses
 from common.pages import MultilineField, SentenceForm, same_error
-from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
+from connections.mailboxes.commands import MAX_UNDO
 from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import MODES, NAMES
@@ -22,7 +22,6 @@ NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
 # When a scheduled message is reviewed: MultiMail's value, and its words on the page.
 TIMINGS = (("gate_first", "At once"), ("schedule_first", "At its sending time"))
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_HOUR = timedelta(hours=1)
 
 
 class AddressesField(forms.CharField):
@@ -141,37 +140,19 @@ class DeskForm(SentenceForm):
         max_value=int(MAX_UNDO.total_seconds()),
         error_messages=same_error("Enter 0 to 600 seconds, in whole numbers."),
     )
-    expire_hours = forms.FloatField(
-        required=False,
-        min_value=MIN_EXPIRY / _HOUR,
-        max_value=MAX_EXPIRY / _HOUR,
-        error_messages=same_error(
-            "Enter 1 to 2160 hours, or leave it empty for never."
-        ),
-    )
-
     editor_may_approve = forms.BooleanField(required=False)
     loads_pictures = forms.BooleanField(required=False)
 
     @staticmethod
     def values_of(mailbox: Mailbox) -> dict[str, Any]:
         """Return the present settings of a mailbox, as the form shows them."""
-        hours = (
-            "" if mailbox.expire_after is None else f"{mailbox.expire_after / _HOUR:g}"
-        )
-        return model_to_dict(mailbox) | {
-            "undo_seconds": int(mailbox.undo_window.total_seconds()),
-            "expire_hours": hours,
-        }
+        undo_seconds = int(mailbox.undo_window.total_seconds())
+        return model_to_dict(mailbox) | {"undo_seconds": undo_seconds}
 
     def wanted(self) -> dict[str, Any]:
-        """Return the settings by the mailbox's fields. `expire_after` is None if mail
-        never expires.
-        """
+        """Return the settings by the mailbox's fields."""
         wanted = dict(self.cleaned_data)
-        hours = wanted.pop("expire_hours")
         wanted["undo_window"] = timedelta(seconds=wanted.pop("undo_seconds"))
-        wanted["expire_after"] = None if hours is None else hours * _HOUR
         return wanted
 
 

@@ -224,7 +224,7 @@ _changes = changes(_mailbox_page, to="mailbox", is_same=True)
 @require_POST
 @_changes
 def set_windows(request: DeskRequest, mailbox_id: int) -> str:
-    """Set how long a decision can be undone, and when waiting mail expires."""
+    """Change the desk's own settings of a mailbox, such as how long one can undo."""
     mailbox = get_visible_mailbox_or_404(request, mailbox_id)
     form = DeskForm(request.POST)
     cleaned(form)

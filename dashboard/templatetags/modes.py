@@ -36,17 +36,11 @@ def lower_first(text: str) -> str:
 
 
 @register.filter
-def duration_in_words(value: timedelta | None) -> str:
-    """Return a duration of whole seconds as `2 days` or `5 seconds`, in the largest unit
-    that gives a whole number; empty for None.
-    """
-    if value is None:
-        return ""
+def duration_in_words(value: timedelta) -> str:
+    """Return a duration of whole seconds as `2 minutes` or `90 seconds`."""
     number = int(value.total_seconds())
     unit = "second"
-    for size, larger in ((60, "minute"), (60, "hour"), (24, "day")):
-        if not number or number % size:
-            break
-        number //= size
-        unit = larger
+    if number and number % 60 == 0:
+        number //= 60
+        unit = "minute"
     return f"{number} {unit}{pluralize(number)}"

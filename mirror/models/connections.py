@@ -327,10 +327,8 @@ class Mailbox(models.Model):
     is_active = models.BooleanField(default=True)
     # When it was last read from MultiMail.
     mirrored_at = models.DateTimeField(null=True)
-    # The desk's own settings: how long a decision can be undone, and after which time a
-    # held message is rejected.
+    # The desk's own settings. The first is how long a decision can be undone.
     undo_window = models.DurationField(default=timedelta(seconds=5))
-    expire_after = models.DurationField(null=True)
     # Whether a person who edited a message may approve it too.
     editor_may_approve = models.BooleanField(default=False, db_default=False)
     # Whether people may have the remote pictures of its messages fetched, one message

@@ -9,6 +9,7 @@ import pytest
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from approvals.decisions.by_rule import apply_policy
 from approvals.decisions.decide import VerdictResult, give_verdict
 from approvals.decisions.execute import run_decision, upstream_reason
 from approvals.decisions.ruling import rulings
@@ -43,6 +44,7 @@ from tests.integration.deciding import (
     make_decision,
     make_due,
 )
+from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from upstream.agent import Agent
 
@@ -379,15 +381,26 @@ def test_edit_of_what_can_no_longer_be_approved_is_not_sent(message, copy, revie
 
 
 def test_edit_gives_a_message_no_more_time(connection, message, reviewer):
-    ends = clock() + timedelta(hours=3)
-    change_row(message, held_at=clock() - timedelta(hours=21), expires_at=ends)
-    Mailbox.objects.update(expire_after=timedelta(hours=24))
+    held_at = clock() - timedelta(hours=21)
+    change_row(message, held_at=held_at)
+    put_in_force({"expire_minutes": 24 * 60})
+    apply_policy()
+    message.refresh_from_db()
+    ends = held_at + timedelta(hours=24)
+    assert message.expires_at == ends
     row = edit(message, reviewer)
     run(row)
     row.refresh_from_db()
     new = arrive(connection, row)
     run(row)
     new.refresh_from_db()
+    assert new.expires_at == ends
+    # Nor does a rule that comes after the edit.
+    change_row(new, expires_at=None)
+    put_in_force({"expire_minutes": 22 * 60})
+    apply_policy()
+    new.refresh_from_db()
+    ends = held_at + timedelta(hours=22)
     assert new.expires_at == ends
     with pytest.raises(ActNotAllowed, match="at the latest"):
         extend_deadline(

@@ -21,7 +21,7 @@ from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox, Message
+from mirror.models import Message
 from people.models import Person
 from policy.models import (
     DutyTurn,
@@ -315,18 +315,12 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     assert acts(message) == ["message.reminded"] * 2
 
 
-@pytest.mark.parametrize(
-    ("hours", "rule_hours", "allowed"),
-    [(24, None, 24), (None, 24, 24), (48, 24, 24), (24, 48, 24), (None, None, 80)],
-)
-def test_extension_gives_at_most_what_mailbox_and_policy_allow(
-    message, reviewer, hours, rule_hours, allowed
+@pytest.mark.parametrize(("rules", "allowed"), [([24], 24), ([48, 24], 24), ([], 80)])
+def test_extension_gives_at_most_what_the_rules_allow(
+    message, reviewer, rules, allowed
 ):
     change_row(message, held_at=clock(), expires_at=clock() + HOUR)
-    if rule_hours:
-        put_in_force({"expire_minutes": rule_hours * 60})
-    if hours:
-        Mailbox.objects.update(expire_after=hours * HOUR)
+    put_in_force(*({"expire_minutes": hours * 60} for hours in rules))
     if allowed < 80:
         with pytest.raises(ActNotAllowed, match="at the latest"):
             extended(message, reviewer, by=(allowed + 1) * HOUR)

@@ -14,7 +14,7 @@ from approvals import tasks
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.decisions import by_rule
-from approvals.decisions.by_rule import expire_due, tell_expiry
+from approvals.decisions.by_rule import apply_policy, expire_due, tell_expiry
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.escalation.handling import extend_deadline
@@ -27,7 +27,7 @@ from common.postgres import clock
 from common.sweeps import do_all, duty
 from gateway import tasks as gateway
 from gateway.models import AuditLogEntry, Email
-from mirror.models import Mailbox, Message
+from mirror.models import Message
 from mirror.store import content_of, held_since
 from policy import kill_switch
 from tests.factories import (
@@ -47,6 +47,7 @@ from tests.integration.deciding import (
     read_all,
     withdraw,
 )
+from tests.integration.test_several_approvals import put_in_force
 
 
 @pytest.fixture
@@ -190,37 +191,45 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     assert upstream.decisions == []
 
 
-def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
-    Mailbox.objects.update(expire_after=timedelta(hours=1))
+def test_expiry_by_a_rule_counts_from_when_a_scheduled_message_was_held(connection):
+    put_in_force({"expire_minutes": 60})
     at = clock()
+    hour = timedelta(hours=1)
+    made = (at - 15 * hour).isoformat()
+    row = {"received_at": made, "send_at": at.isoformat()}
     unread = make_message(connection, hydrated=False)
-    minutes = timedelta(minutes=1)
-    for received, sent_at, held, expected in (
-        # MultiMail's time counts, however slow this host's clock.
-        (at - 10 * minutes, None, at - 70 * minutes, 50 * minutes),
+    for before, fields, expected in (
+        # The event named when the message was made; it waited for its time since.
+        (15 * hour, row, hour),
+        # It was held at once, before its time.
+        (15 * hour, {**row, "gate_timing": "gate_first"}, -14 * hour),
         # It was never held in the future.
-        (at + 300 * minutes, None, at, 60 * minutes),
+        (15 * hour, {**row, "received_at": (at + 3 * hour).isoformat()}, hour),
+        (hour / 2, {"received_at": at.isoformat()}, hour / 2),
     ):
         with rolled_back():
-            Message.objects.update(held_at=held)
-            unread.refresh_from_db()
-            show_row(
-                unread, received_at=received.isoformat() if received else None,
-                send_at=sent_at.isoformat() if sent_at else None,
-            )  # fmt: skip
-            assert (
-                abs(Message.objects.get().expires_at - at - expected) < 5 * minutes
-            ), expected
-    # It does not change with the content.
-    message = show_row(unread, received_at=at.isoformat())
-    before = Message.objects.get().expires_at
-    show_row(message, subject="Another", received_at=(at + 180 * minutes).isoformat())
-    assert Message.objects.get().expires_at == before
-    # A message that waited for its time of sending is held since then.
-    row = {"received_at": (at - 900 * minutes).isoformat(), "send_at": at.isoformat()}
-    assert held_since(row, at + minutes) == at
-    gated_first = {**row, "gate_timing": "gate_first"}
-    assert held_since(gated_first, at + minutes) == at - 900 * minutes
+            change_row(unread, held_at=at - before)
+            show_row(unread, **fields)
+            apply_policy()
+            expires_at = Message.objects.get().expires_at
+            assert abs(expires_at - at - expected) < timedelta(minutes=5), fields
+            # It does not change with the content.
+            show_row(unread, **{**fields, "subject": "B", "send_at": at.isoformat()})
+            apply_policy()
+            assert Message.objects.get().expires_at == expires_at
+    assert held_since(row, at + hour) == at
+    assert held_since({**row, "gate_timing": "gate_first"}, at) == at - 15 * hour
+
+
+def test_message_from_before_a_rule_gets_its_expiry_when_the_version_is_applied(
+    connection,
+):
+    change_row(make_message(connection), held_at=clock() - timedelta(minutes=90))
+    assert apply_policy() == 0
+    put_in_force({"expire_minutes": 60})
+    apply_policy()
+    assert expire_due() == 1
+    assert states() == ["reject by expiry: recorded"]
 
 
 @pytest.fixture

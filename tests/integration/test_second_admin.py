@@ -97,7 +97,6 @@ from tests.signing import give_app
 
 DESK = {
     "undo_window": timedelta(seconds=5),
-    "expire_after": None,
     "editor_may_approve": False,
     "loads_pictures": False,
 }

@@ -144,13 +144,11 @@ def test_mailbox_below_the_minimum_and_lower_minimum():
 def test_desk_settings_that_loosen():
     strict = {
         "undo_window": timedelta(seconds=5),
-        "expire_after": timedelta(hours=8),
         "editor_may_approve": False,
         "loads_pictures": False,
     }
     looser = (
         {"undo_window": timedelta(0)},
-        {"expire_after": None},
         {"editor_may_approve": True},
         {"loads_pictures": True},
     )
