@@ -413,10 +413,12 @@ def test_whoever_makes_or_accepts_a_mailbox_reads_what_its_mail_will_need(
             "when": {"mailboxes": [account.mailbox.pk], "only_these": True},
             "then": {"approvals": {"0": 5}},
         },
+        {"expire_minutes": 2 * 24 * 60},
     )
     words = "2 approvals of any reviewer are needed"
+    expiry = "For every message, it expires 2 days after it was held."
     answer = client.get("/mailboxes/add/")
-    says(answer, 200, "will need", words)
+    says(answer, 200, "will need", words, expiry)
     assert "5 approvals" not in text_of(answer)
     OrganisationSettings.objects.update_or_create(
         pk=1, defaults={"second_admin_since": Now()}
@@ -424,6 +426,7 @@ def test_whoever_makes_or_accepts_a_mailbox_reads_what_its_mail_will_need(
     with pytest.raises(SecondAdminNeeded) as needed:
         COMMANDS["create"](account, actor_of(admin))
     assert words in needed.value.asked.after
+    assert expiry in needed.value.asked.after
 
 
 def test_settings_that_changed_since_the_page_was_opened_are_not_overwritten(
