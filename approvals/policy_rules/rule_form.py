@@ -71,7 +71,7 @@ _OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
 # The conditions that a rule stores as the form cleans them.
 _AS_TYPED = """
     only_these recipients recipients_except recipients_from first_contact
-    risk words amount tries_from
+    risk words amount metadata tries_from
 """.split()
 # The sections of the editor: what the rule is called ("about"), when it applies
 # ("when"), what it asks for ("then"). Each has its name, title, part, fields and note.
@@ -79,7 +79,7 @@ _AS_TYPED = """
 _SECTIONS = table_rows(
     """
 about | The rule | about | name owner note |
-sender | Where it comes from | when | mailboxes keys only_these key_owners origins tries_from |
+sender | Where it comes from | when | mailboxes keys only_these key_owners origins metadata tries_from |
 recipients | Who gets it | when | recipients recipients_except lists first_contact recipients_from |
 content | What is in it | when | risk findings words amount currency attachments |
 approvals | Approvals | then |  | One person counts for one group only.
@@ -259,6 +259,14 @@ class RuleForm(SentenceForm):
         label="Only these mailboxes and API keys",
         help_text="Else also those that are added to their connections later.",
         required=False,
+    )
+    metadata = forms.RegexField(
+        r"\A[^\s=]+=\S.*\Z",
+        label="Metadata",
+        help_text="Such as tier=gold. It also applies where the sender did not write that name.",
+        required=False,
+        max_length=300,
+        error_messages=same_error("Write name=value, without blanks around “=”."),
     )
     recipients = PatternsField(
         label="Goes to any of these",

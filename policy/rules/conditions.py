@@ -159,6 +159,8 @@ class MessageFacts:
     # The names of attached files whose kinds are not known, to show to people.
     unknown_files: tuple[str, ...] = field(default=(), compare=False)
     origins: frozenset[str] | None = frozenset()
+    # What the sender wrote beside the message, each as "name=value".
+    metadata: frozenset[str] = frozenset()
     tries: int | None = 1
 
     @cached_property
@@ -186,7 +188,8 @@ class Conditions:
     `recipients` are entries as in allowlists: one of them must name a recipient.
     `recipients_except` holds if a recipient is named by none of its entries. `words`
     are words, phrases and patterns (`risk.words`) of which the message has one. `amount`
-    is the least sum that the message must name, 0 for any sum.
+    is the least sum that the message must name, 0 for any sum. `metadata` is
+    "name=value"; it also holds if the sender did not write that name.
     """
 
     mailboxes: Keys = frozenset()
@@ -206,6 +209,7 @@ class Conditions:
     attachments: Words = frozenset()
     recipients_from: int | None = None
     origins: Words = frozenset()
+    metadata: str = ""
     tries_from: int | None = None
 
     def apply_to(self, facts: MessageFacts) -> bool:
@@ -282,6 +286,13 @@ def _one_of(name: str) -> _Check:
     return check
 
 
+def _has_metadata(when: Conditions, facts: MessageFacts) -> bool:
+    name = when.metadata[: when.metadata.find("=") + 1]
+    is_named = any(one.startswith(name) for one in facts.metadata)
+    # Received mail has no metadata.
+    return not facts.is_inbound and (not is_named or when.metadata in facts.metadata)
+
+
 # For each field of Conditions, whether it holds for these facts.
 _CHECKS: dict[str, _Check] = {
     "mailboxes": lambda when, facts: (
@@ -331,6 +342,7 @@ _CHECKS: dict[str, _Check] = {
         or len(facts.recipients or ()) >= (when.recipients_from or 0)
     ),
     "origins": _one_of("origins"),
+    "metadata": _has_metadata,
     "tries_from": lambda when, facts: (
         facts.tries is None or facts.tries >= (when.tries_from or 0)
     ),

@@ -8,12 +8,13 @@ worked out by `stored_facts` when a revision is stored, and what its files are b
 `with_files`, then and when one was read.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from django.db.models import F, Func, JSONField
@@ -167,6 +168,9 @@ CLAIMED = {
 }
 # How many characters of a file's name are kept.
 _MOST_NAME = 60
+# How many names of metadata are kept, since facts are cached. What is left out counts as
+# not known; a value that was cut is longer than any that a rule can ask for.
+_MOST_METADATA = 50
 
 
 def stored_facts(
@@ -333,6 +337,10 @@ def facts_of(
         attachments=attachments,
         unknown_files=unknown_files,
         origins=frozenset(origins),
+        metadata=frozenset(
+            f"{name}={value if isinstance(value, str) else json.dumps(value)}"[:400]
+            for name, value in islice(message.trigger.items(), _MOST_METADATA)
+        ),
         tries=message.try_number,
     )
 

@@ -286,6 +286,8 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         yield f"comes from an API key of {any_named(names.people, when.key_owners, 'person')}"
     if when.origins:
         yield f"comes from {any_of(ORIGINS[one] for one in when.origins)}"
+    if when.metadata:
+        yield f"has the metadata {when.metadata}, or does not say"
     if when.recipients:
         yield f"goes to {any_of(when.recipients)}"
     if when.recipients_except:

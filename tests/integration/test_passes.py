@@ -56,9 +56,7 @@ from tests.signing import resume
 TWO = PolicyRule.from_json(
     {"id": "two", "name": "Two", "then": {"approvals": {"0": 2}}}
 )
-BULK = PolicyRule.from_json(
-    {"id": "bulk", "name": "Singly", "then": {"never_in_bulk": True}}
-)
+BULK = PolicyRule.from_json({"id": "bulk", "name": "Singly", "then": {"care": True}})
 
 
 @pytest.fixture

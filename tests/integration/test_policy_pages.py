@@ -115,6 +115,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
         "risk": "high", "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
         "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
+        "metadata": "tier=a=b c",
     }  # fmt: skip
     then = {
         "approvals": {"0": 3, str(group.pk): 2, "99": 1}, "barred_groups": [group.pk],
@@ -147,6 +148,8 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
         ({"recipients": "acme.com\nnot an address"}, "recipients", "not an address"),
         ({"words": "rose, red\n*"}, "words", "“*”: That would match nearly every"),
         ({"words": "\n".join(map(str, range(100, 201)))}, "words", "at most 100 words"),
+        ({"metadata": "tier"}, "metadata", "Write name=value"),
+        ({"metadata": "tier = gold"}, "metadata", "Write name=value"),
         ({"mailboxes": ["99"]}, "mailboxes", "Choose from the list."),
         (
             {"expire_number": "500", "expire_unit": "1440"},

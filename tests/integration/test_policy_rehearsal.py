@@ -126,6 +126,7 @@ def rules_of(rows):
         {"risk": "high"}, {"findings": ["payment_details"]}, {"attachments": ["document"]}, {"words": ["40"]},
         {"origins": ["discord"]}, {"origins": ["agent"]}, {"amount": "0"},
         {"amount": "1000"}, {"tries_from": 2}, {"first_contact": True},
+        {"metadata": "discord_channel=outreach"},
     ]  # fmt: skip
     effects = cycle(EFFECTS)
     return [

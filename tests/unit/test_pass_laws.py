@@ -122,7 +122,7 @@ def test_any_fact_that_is_not_known_is_a_misfit():
 
 RULES = st.builds(
     lambda number, when: PolicyRule(
-        f"r{number}", "A rule", when=when, then=Effects(never_in_bulk=True)
+        f"r{number}", "A rule", when=when, then=Effects(care=True)
     ),
     st.integers(0, 9),
     st.builds(

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from approvals.models import Review
 from common.mail_addresses import patterns_for
+from mirror.models import Connection, Message
 from policy.calendars import Calendar
 from policy.rules import satisfiable
 from policy.rules.conditions import (
@@ -23,6 +25,7 @@ from policy.rules.conditions import (
     words_key,
 )
 from policy.rules.demand import Approval, Demand, Requirement, progress, required
+from policy.rules.facts import facts_of
 from policy.rules.rules import (
     Effects,
     Names,
@@ -160,6 +163,7 @@ def test_rule_on_mailboxes_or_keys_takes_in_those_added_to_their_connection_late
         ({"amount": "1000", "currency": "EUR"}, {"amounts": (Amount(Decimal(2000)),)}),
         ({"attachments": ["pdf"]}, {"attachments": None}),
         ({"origins": ["discord"]}, {"origins": None}),
+        ({"metadata": "tier=gold"}, {"metadata": frozenset({"team=gold"})}),
         ({"tries_from": 2}, {"tries": None}),
         ({"key_owners": [3]}, {"key_owners": None}),
     ],
@@ -173,8 +177,32 @@ def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
         key="1:k2",
         recipients=("dana@tax.example.gov",) * ("recipients" not in when),
         lacked_words=frozenset({words_key({"invoice"})}),
+        metadata=frozenset({"tier=tin"}),
     )
     assert not conditions.apply_to(calm)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "holds"),
+    [
+        ({"tier": "gold", "n": 2}, True),
+        ({"tier": "tin"}, False),
+        ({"tier": "gold="}, False),
+        ({"tiers": "gold"}, True),
+        ({}, True),
+        ({**{str(n): 1 for n in range(50)}, "tier": "tin"}, True),
+    ],
+)
+def test_metadata_has_this_value_or_lacks_the_name(metadata, holds):
+    tier = Conditions(metadata="tier=gold")
+    message = Message(connection=Connection(), trigger={"test": False, **metadata})
+    review = Review(rules=[], policy_facts={})
+    assert tier.apply_to(facts_of(message, review)) is holds
+    for value in ("true", "false"):
+        is_test = Conditions(metadata=f"test={value}")
+        assert is_test.apply_to(facts_of(message, review)) is (value == "false")
+    message.direction = "inbound"
+    assert not tier.apply_to(facts_of(message, review))
 
 
 def test_conditions_hold_together_and_one_of_several_values_is_enough():
@@ -291,6 +319,10 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
     several = approvals_in_words({0: 3, 1: 1}, finance)
     assert several == "3 approvals with 1 of Finance among them"
     assert approvals_in_words({0: 1, 1: 1}, finance) == "1 approval of Finance"
+    gold = PolicyRule("a", "A", when=Conditions(metadata="tier=gold"))
+    assert as_sentence(gold, finance) == (
+        "When a message has the metadata tier=gold, or does not say, then one approval is needed."
+    )
 
 
 @pytest.mark.parametrize(
