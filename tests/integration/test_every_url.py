@@ -50,7 +50,7 @@ ASKED = """
     connection message fingerprint trace until on
 """.split()
 ASKING = """
-    queue message message-view history audit rule pulse bulk-done account_login
+    queue message message-view history audit pulse bulk-done account_login
     allowlists allowlist refusals
 """.split()
 BY_ID = (
