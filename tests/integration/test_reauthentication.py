@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.urls import path
 
-from approvals.models import Decision
+from approvals.models import Decision, Verdict
 from audit.models import Entry
 from dashboard.urls import *  # noqa: F403 - the desk's own addresses, beside those below
 from dashboard.words import SENSITIVE
@@ -22,6 +22,7 @@ from policy.models import KillSwitch
 from tests.doors import DOORS
 from tests.factories import make_message
 from tests.integration.test_bulk import approve, open_sheet
+from tests.integration.test_several_approvals import put_in_force
 
 pytestmark = pytest.mark.urls(__name__)
 
@@ -208,6 +209,23 @@ def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_n
     assert done["Location"].startswith("/queue/bulk/done/")
     assert set(Decision.objects.values_list("given_by", flat=True)) == {reviewer.pk}
     assert Decision.objects.filter(outcome="approve").count() == 2
+
+
+def test_approval_with_care_asks_and_goes_on_with_what_was_ticked(
+    signed_in, reviewer, message
+):
+    put_in_force({"care": True})
+    client = signed_in(reviewer, minutes=11)
+    posted = {
+        "fingerprint": message.revision.fingerprint,
+        "risk_read": ["policy"],
+        "typed": message.recipients[0].rpartition("@")[2],
+    }
+    answer = client.post(f"/queue/{message.public_id}/approve/", posted)
+    assert not Verdict.objects.exists()
+    resubmit(client, confirm(client, answer))
+    assert Decision.objects.get().outcome == "approve"
+    assert Verdict.objects.get().with_care
 
 
 def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(
