@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -50,7 +51,9 @@ class Agent:
                 except mcp.MCPError as error:
                     return None, error
 
-        result, error = asyncio.run(run())
+        # Not in this thread: in a whole run the browser's event loop runs in it.
+        with ThreadPoolExecutor(1) as thread:
+            result, error = thread.submit(asyncio.run, run()).result()
         if error:
             raise error
         return result
