@@ -1,0 +1,204 @@
+"""Ways round the policy that were tried and once let a message out. Each test names the
+principle that it holds.
+"""
+
+import pytest
+
+from approvals.decisions.execute import run_decision
+from approvals.decisions.ruling import rulings
+from approvals.editing.commands import replace_message
+from approvals.editing.send import run_replacement
+from approvals.models import Decision
+from mirror.models import Mailbox, Message
+from people.second_admin.registry import SecondAdminNeeded
+from policy.models import Group, KeyOwner
+from policy.rules.changes import change_group, seen_state
+from tests.factories import actor_of, change_row, make_message
+from tests.integration.deciding import decide, make_due, read_all
+from tests.integration.gateway.world import add_key
+from tests.integration.test_authorship import WORDS, connection, suggest, why_not
+from tests.integration.test_second_admin import switch_on
+from tests.integration.test_several_approvals import put_in_force
+
+__all__ = ["connection"]
+TWO = {"approvals": {"0": 2}}
+
+
+def needed(message, person):
+    """How many approvals a message needs."""
+    found = Message.objects.with_content().with_connection().get(pk=message.pk)
+    return rulings([found], actor_of(person))[found.pk].demand.progress.needed
+
+
+def sent_by_agent(account, **fields):
+    """Let an agent send a message; return the desk's row."""
+    account.send(**fields)
+    read_all(account.connection)
+    return Message.objects.latest("pk")
+
+
+# Who edits a message does not lower what it needs.
+@pytest.mark.parametrize("rule", ["key", "owner"])
+def test_edited_version_needs_what_its_first_version_needed(
+    account, reviewer, second_reviewer, third, rule
+):
+    account.connection.agent_key = add_key(account.world, "edits", ["send", "read"])
+    account.connection.save()
+    connection = account.connection.pk
+    ids = {name: account.world.key_id(name) for name in account.world.keys}
+    KeyOwner.objects.create(
+        person=third, connection_id=connection, upstream_key_id=ids["agent"]
+    )
+    known = [f"{connection}:{one}" for one in ids.values()]
+    when = {"keys": [f"{connection}:{ids['agent']}"], "known": known}
+    if rule == "owner":
+        when = {"key_owners": [third.pk]}
+    put_in_force({"when": when, "then": TWO})
+    message = sent_by_agent(account)
+    assert needed(message, reviewer) == 2
+    for number in range(2):
+        row = replace_message(
+            message=message.public_id,
+            actor=actor_of(reviewer),
+            fingerprint=message.fingerprint,
+            reference=f"012345678{number}",
+            note="",
+            content={
+                "to": ["dana@northwind.example"],
+                "cc": [],
+                "bcc": [],
+                "subject": "Refund",
+                "markdown": f"Hello, and bye {number}.",
+            },
+        )
+        assert run_replacement(replacement_id=row.pk) == "done"
+        read_all(account.connection)
+        message = Message.objects.latest("pk")
+        assert message.sent_by_key == ids["edits"]
+        assert needed(message, second_reviewer) == 2
+    assert decide(message, second_reviewer).decision is None
+
+
+# An agent cannot choose which rules apply to what it sends again.
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"metadata": {"run_id": "another"}},
+        {"subject": "Refund."},
+        {"to": "dana+1@northwind.example"},
+    ],
+)
+def test_message_that_was_sent_back_is_another_try_whatever_its_agent_adds(
+    account, reviewer, second_reviewer, fields
+):
+    put_in_force({"when": {"tries_from": 2}, "then": TWO})
+    message = sent_by_agent(account, body="Please pay the whole bill by Friday.")
+    decide(message, reviewer, "send_back", "Shorter, please")
+    make_due()
+    run_decision(decision_id=Decision.objects.get().pk)
+    body = "Please pay the whole bill by Friday."
+    new = sent_by_agent(account, body=body, idempotency_key="again", **fields)
+    assert new != message
+    assert needed(new, second_reviewer) == 2
+
+
+# Authorship of a passage counts, whoever sends it again: folded addresses.
+@pytest.mark.parametrize("to", ["eve+1@evil.example", "EVE@evil.example"])
+def test_recipient_whom_somebody_suggested_is_theirs_with_a_tag_too(
+    message, reviewer, to
+):
+    suggest(message, reviewer, to=["eve@evil.example"])
+    assert why_not(make_message(message.connection, to_addresses=[to]), reviewer)
+
+
+# Authorship of a passage counts, whoever sends it again: also with more words.
+@pytest.mark.parametrize(
+    "fields", [{"markdown": "Hello there."}, {"cc": ["x@evil.example"]}]
+)
+def test_recipient_whom_somebody_suggested_is_theirs_whatever_else_changes(
+    message, reviewer, fields
+):
+    suggest(message, reviewer, to=["eve@evil.example"])
+    new = make_message(message.connection, to_addresses=["eve@evil.example"], **fields)
+    assert why_not(new, reviewer) == "editor"
+
+
+# Authorship of a passage counts, whoever sends it again: also of where a link leads.
+def test_link_that_somebody_suggested_is_theirs_in_html_too(connection, reviewer):
+    text = "Please open [our portal]({}) today, it is nice and easy to use."
+    page = '<p>Please open <a href="{}">our portal</a> today, it is nice and easy to use.</p>'
+    message = make_message(connection, markdown=text.format("https://x.example/"))
+    suggest(message, reviewer, markdown=text.format("https://evil.example/"))
+    html = page.format("https://evil.example/")
+    assert why_not(make_message(connection, markdown=None, html_body=html), reviewer)
+
+
+# All words that a person reads: as they read them.
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"markdown": "About \u202epilut tcejorp\u202c today"},
+        {"markdown": None, "html_body": "<p>About &#x202e;pilut tcejorp today</p>"},
+        {"subject": "project_tulip"},
+        {
+            "attachments": [
+                {"name": "Project_Tulip.pdf", "size": 1, "content_type": "x/y"}
+            ]
+        },
+    ],
+)
+def test_words_are_found_backwards_and_between_underscores(
+    connection, reviewer, fields
+):
+    put_in_force({"when": {"words": ["project tulip"]}, "then": TWO})
+    assert needed(make_message(connection, **fields), reviewer) == 2
+    assert needed(make_message(connection, markdown="A tulip project"), reviewer) == 1
+
+
+# A sum is what subject and text say together.
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Transfer in EUR", "Please transfer 5000 to the new account today."),
+        ("Transfer 5000", "Please make the transfer in EUR today."),
+    ],
+)
+def test_sum_whose_currency_is_in_the_subject_counts(
+    connection, reviewer, subject, text
+):
+    put_in_force({"when": {"amount": "1000", "currency": "EUR"}, "then": TWO})
+    assert (
+        needed(make_message(connection, subject=subject, markdown=text), reviewer) == 2
+    )
+
+
+# Whom nobody has written to is a first contact, also at the provider of a mailbox.
+def test_first_contact_at_the_mail_provider_of_a_mailbox(message, reviewer):
+    change_row(message, state="delivered")
+    Mailbox.objects.update(address="acme.support@gmail.com")
+    put_in_force({"when": {"first_contact": True}, "then": TWO})
+    new = make_message(message.connection, to_addresses=["eve.evil@gmail.com"])
+    assert needed(new, reviewer) == 2
+
+
+# With the second admin on, what the second admin reads cannot be changed by one.
+def test_group_that_a_rule_names_gets_another_name_by_two_admins(
+    admin, reviewer, second
+):
+    finance = Group.objects.create(name="Finance")
+    interns = Group.objects.create(name="Interns")
+    put_in_force({"approvals": {str(finance.pk): 1}})
+    switch_on()
+
+    def rename(group, name):
+        change_group(
+            actor=actor_of(admin),
+            group_id=group.pk,
+            seen=seen_state(group),
+            name=name,
+            members=[],
+        )
+
+    with pytest.raises(SecondAdminNeeded):
+        rename(finance, "Old finance")
+    rename(interns, "Trainees")
