@@ -14,13 +14,15 @@ from policy.rules.demand import Demand
 
 @dataclass(frozen=True)
 class Contributors:
-    """The keys of the people behind a message. `authors` are the owners of the API key
-    that sent it, whoever started it by a command, and the authors of a message that it
+    """The keys of the people behind a message. `authors` are the owners of the API keys
+    that sent it or what it replaces, whoever started it by a command, and the authors of a message that it
     replaces. `editors` edited it or wrote words of it; of them `last_editors` did not
     only edit an earlier version.
     """
 
     key_owners: frozenset[int] = frozenset()
+    # The API keys that sent the messages which it replaces.
+    earlier_keys: frozenset[str] = frozenset()
     authors: frozenset[int] = frozenset()
     editors: frozenset[int] = frozenset()
     last_editors: frozenset[int] = frozenset()

@@ -49,9 +49,11 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     queries.
     """
     connections = {one.connection_id for one in messages}
+    edits = list(Replacement.objects.around(messages).defer("markdown", "note"))
     # The owners of the API keys that sent these messages, by connection and key.
     owners: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
-    if keys := {key for one in messages if (key := _proven_key(one))}:
+    keys = {*map(_proven_key, messages), *(edit.first_key for edit in edits)} - {""}
+    if keys:
         for owner in KeyOwner.objects.filter(
             connection__in=connections, upstream_key_id__in=keys
         ):
@@ -68,17 +70,19 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     ):
         for key in (command.interaction_id, command.upstream_id):
             commanders[command.connection_id, key].add(command.person_id)
-    edits = list(Replacement.objects.around(messages).defer("markdown", "note"))
     contributors = {}
     for message in messages:
         connection = message.connection_id
-        key_owners = owners[connection, _proven_key(message)]
+        made_by = [edit for edit in edits if edit.made(message)]
+        earlier_keys = {edit.first_key for edit in made_by} - {""}
+        key_owners = set[int]()
+        for key in (_proven_key(message), *earlier_keys):
+            key_owners |= owners[connection, key]
         authors = set(key_owners)
         for key in filter(None, (message.upstream_id, _interaction_of(message))):
             authors |= commanders[connection, key]
         editors = set(message.review.written_by)
         last_editors = set(editors)
-        made_by = [edit for edit in edits if edit.made(message)]
         replaced_by = [edit for edit in edits if edit.message_id == message.pk]
         roots = {edit.root_id for edit in (*made_by, *replaced_by)}
         for edit in made_by:
@@ -87,6 +91,7 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             last_editors.add(edit.person_id)
         contributors[message.pk] = Contributors(
             key_owners=frozenset(key_owners),
+            earlier_keys=frozenset(earlier_keys),
             authors=frozenset(authors),
             editors=frozenset(editors),
             last_editors=frozenset(last_editors),
@@ -208,6 +213,7 @@ def demands_for(
                 message,
                 message.review,
                 key_owners=people_behind.key_owners,
+                earlier_keys=people_behind.earlier_keys,
                 lists=lists.get(message.pk, ()),
                 takes_claims=is_automatic,
             )

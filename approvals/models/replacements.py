@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
@@ -61,7 +61,8 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
     def around(self, messages: Sequence[Message]) -> Self:
         """Replacements of these messages and of all their versions, oldest first. As
         columns `first_sent` and `new_sent` they have whether the message that they
-        replace, and the new one, were approved or sent; in doubt they were.
+        replace, and the new one, were approved or sent; in doubt they were. `first_key` is
+        the API key that sent the first of the versions.
         """
         roots = self.filter(_made(messages) | Q(message__in=messages)).values("root")
         decisions = Decision.objects.filter(message=OuterRef("pk"))
@@ -79,6 +80,7 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         return edits.annotate(
             first_sent=Exists(sent.filter(pk=OuterRef("message"))),
             new_sent=Exists(sent.filter(new)),
+            first_key=F("root__sent_by_key"),
         )
 
     def move(self, row: "Replacement", *, to: str, **fields: Any) -> bool:
@@ -205,6 +207,7 @@ class Replacement(models.Model):
     # From `around`.
     first_sent: bool
     new_sent: bool
+    first_key: str
 
     objects = ReplacementQuerySet.as_manager()
 

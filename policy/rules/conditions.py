@@ -140,6 +140,8 @@ class MessageFacts:
     mailbox: int | None = None
     is_inbound: bool = False
     key: str | None = ""
+    # The keys that sent earlier versions of an edited message.
+    earlier_keys: frozenset[str] = frozenset()
     key_owners: frozenset[int] | None = frozenset()
     recipients: tuple[str, ...] | None = ()
     lists: frozenset[int] | None = frozenset()
@@ -269,7 +271,8 @@ def _is_new(when: Conditions, one: str, mark: str) -> bool:
 
 def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
     if facts.key is not None:
-        return facts.key in when.keys or _is_new(when, facts.key, ":")
+        keys = {facts.key, *facts.earlier_keys}
+        return any(one in when.keys or _is_new(when, one, ":") for one in keys)
     # The key is not known, but its connection is.
     return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
 

@@ -282,6 +282,7 @@ def facts_of(
     examined: Examined,
     *,
     key_owners: Collection[int] = (),
+    earlier_keys: Collection[str] = (),
     lists: Collection[int] = (),
     takes_claims: bool = False,
 ) -> MessageFacts:
@@ -289,7 +290,8 @@ def facts_of(
 
     `key_owners` are the owners of its API key, and `lists` the allowlists that name one
     of its recipients; callers give them only if a rule needs them. Only our own gateway
-    says which API key sent a message.
+    says which API key sent a message. `earlier_keys` sent what people at the desk edited
+    since, with a key of the desk.
 
     A file that was not read may be anything. With `takes_claims` it is what its name
     and type claim: for what the policy does by itself, which nobody can take back.
@@ -322,6 +324,9 @@ def facts_of(
         mailbox=message.mailbox_id,
         is_inbound=is_inbound,
         key=key,
+        earlier_keys=frozenset(
+            f"{message.connection_id}:{one}" for one in earlier_keys
+        ),
         key_owners=None if key is None else frozenset(key_owners),
         recipients=None if message.written_to is None else tuple(message.written_to),
         lists=frozenset(lists),

@@ -16,7 +16,7 @@ from policy.rules.changes import change_group, seen_state
 from tests.factories import actor_of, change_row, make_message
 from tests.integration.deciding import decide, make_due, read_all
 from tests.integration.gateway.world import add_key
-from tests.integration.test_authorship import WORDS, connection, suggest, why_not
+from tests.integration.test_authorship import connection, suggest, why_not
 from tests.integration.test_second_admin import switch_on
 from tests.integration.test_several_approvals import put_in_force
 
