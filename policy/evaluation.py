@@ -15,8 +15,8 @@ from policy.rules.demand import Demand
 @dataclass(frozen=True)
 class Contributors:
     """The keys of the people behind a message. `authors` are the owners of the API keys
-    that sent it or what it replaces, whoever started it by a command, and the authors of a message that it
-    replaces. `editors` edited it or wrote words of it; of them `last_editors` did not
+    that sent it or what it replaces, whoever started it by a command, and the authors
+    of a message that it replaces. `editors` edited it or wrote words of it; of them `last_editors` did not
     only edit an earlier version.
     """
 

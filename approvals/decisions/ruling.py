@@ -74,7 +74,9 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     for message in messages:
         connection = message.connection_id
         made_by = [edit for edit in edits if edit.made(message)]
-        earlier_keys = {edit.first_key for edit in made_by} - {""}
+        earlier_keys = set[str]()
+        if message.connection.is_our_gateway:
+            earlier_keys = {edit.first_key for edit in made_by} - {""}
         key_owners = set[int]()
         for key in (_proven_key(message), *earlier_keys):
             key_owners |= owners[connection, key]
