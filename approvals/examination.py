@@ -71,6 +71,7 @@ from risk.findings import (
     run_checks,
     worst_first,
 )
+from risk.lookalikes import PROVIDERS
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +133,10 @@ def on_more_known(*, message: Message, revision: Revision, **_: Any) -> None:
 
 
 def _own_domains(message: Message) -> set[str]:
-    # The domains of all mailboxes of its connection.
+    # The domains of all mailboxes of its connection, other than those where anybody can
+    # have an address.
     addresses = Mailbox.objects.addresses_in(message.connection_id)
-    return {address.rpartition("@")[2].lower() for address in addresses}
+    return {address.rpartition("@")[2].lower() for address in addresses} - PROVIDERS
 
 
 def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:
