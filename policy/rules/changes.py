@@ -478,9 +478,11 @@ def change_group(
         current = policies()
         effects = [one.then for one in current.active_rules if one.is_on]
         # The change loosens the policy if somebody joins a group whose approval a rule
-        # asks for, or leaves a group that a rule keeps from approving.
+        # asks for, or leaves a group that a rule keeps from approving. So does another
+        # name: rules are read by the names of their groups.
         loosens = (
             current.unreadable
+            or (name != group.name and rules_naming(group_id, current.active_rules))
             or (join and any(group_id in one.approvals for one in effects))
             or (leave and any(group_id in one.barred_groups for one in effects))
         )
