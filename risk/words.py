@@ -62,7 +62,7 @@ def read_phrase(text: str) -> Phrase:
         " " if category == "Mc" else one
         for one, category in zip(plain, categories, strict=True)
         if category not in ("Mn", "Cf", "Cs")
-    )
+    ).replace("_", " ")
     if signs := [one for one in _WORD.sub("", plain) if one not in _BETWEEN]:
         raise ValueError(
             f"“{signs[0]}” cannot be searched: only letters and digits are compared."
@@ -99,8 +99,8 @@ class SearchedText:
     """A text in which phrases can be found; its words are indexed once."""
 
     def __init__(self, text: str) -> None:
-        # Whether all of it is searched, however long it is.
-        self.is_whole = is_read_whole(text)
+        # Whether all of it is searched, however long it is, and as it is read.
+        self.is_whole = is_read_whole(text) and RIGHT_TO_LEFT not in text
         self._words = [_spellings(word) for word in pieces_of(stripped(text))]
         self._positions: dict[str, list[int]] = {}
         for position, spellings in enumerate(self._words):
@@ -149,6 +149,8 @@ class SearchedText:
 
 # Between texts, so that no phrase goes over the end of one.
 _APART = " _ "
+# The text after this character is shown backwards.
+RIGHT_TO_LEFT = "\u202e"
 # Before what a word looks like, so that it is not taken for a word of the text.
 _LOOKS = "~"
 
@@ -238,14 +240,19 @@ def searched_texts(
     passages = (one.passage for one in rendered.differences)
     people = (content.sender_name, content.sender, content.reply_to or "")
     texts = (
-        (content.subject, "subject"),
-        (rendered.plain, "text"),
-        (content.markdown or "", "text"),
-        (_APART.join(passages), "text"),
-        (_APART.join(one.name for one in content.attachments), "file"),
-        (_APART.join((*people, *content.recipients)), "person"),
+        ([content.subject], "subject"),
+        ([rendered.plain], "text"),
+        ([content.markdown or ""], "text"),
+        (passages, "text"),
+        ((one.name for one in content.attachments), "file"),
+        ((*people, *content.recipients), "person"),
     )
-    return [(SearchedText(text), place) for text, place in texts if text]
+    # In a text, as in "Project_Tulip.pdf", the sign that sets texts apart is a blank.
+    joined = (
+        (_APART.join(one.replace("_", " ") for one in parts), place)
+        for parts, place in texts
+    )
+    return [(SearchedText(text), place) for text, place in joined if text]
 
 
 def places_of(

@@ -138,7 +138,6 @@ def test_link_that_somebody_suggested_is_theirs_in_html_too(connection, reviewer
     "fields",
     [
         {"markdown": "About \u202epilut tcejorp\u202c today"},
-        {"markdown": None, "html_body": "<p>About &#x202e;pilut tcejorp today</p>"},
         {"subject": "project_tulip"},
         {
             "attachments": [
