@@ -14,8 +14,8 @@ from django.db.models.functions import Now
 from approvals.desk_messages import Among
 from approvals.models import Passage
 from common.actors import Actor
-from common.ascii import lowered
 from common.fingerprint import Content
+from common.mail_addresses import folded
 from common.words import words_of
 from mirror.models import Message
 from mirror.store import stored_content
@@ -38,7 +38,7 @@ def passages_of(texts: Iterable[str], recipients: Iterable[str] = ()) -> set[int
         words = list(map(skeleton, words_of(text)))
         passages += [words[at : at + RUN] for at in range(len(words) - RUN + 1)]
         everything += words
-    if addresses := {lowered(bare_address(one)) for one in recipients}:
+    if addresses := {folded(bare_address(one)) for one in recipients}:
         passages.append([*everything, *sorted(addresses)])
     return {_hash(" ".join(one)) for one in passages}
 
