@@ -91,12 +91,13 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
     as_text = parsed.shown if content.html is None else parsed.text_part
     renderings = [one for one in (parsed.shown, parsed.text_part) if one]
     people = (content.reply_to or "", *content.recipients)
+    text = as_text.plain if as_text else ""
     sums = read_sums(
         (
-            content.subject,
-            content.markdown or "",
+            # Subject and text are read together: "Transfer in EUR", "Pay 5000".
+            f"{content.subject}\n\n{content.markdown or text}",
             parsed.template,
-            as_text.plain if as_text else "",
+            text,
             content.sender_name,
             *(one.rpartition("<")[0] for one in people),
             *(one.name for one in content.attachments),
