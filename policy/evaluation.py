@@ -6,6 +6,7 @@ What the rules of the policy ask for is part of the facts, as a `Demand`.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from policy.allowlists.judgement import Judgement, named
@@ -28,6 +29,8 @@ class Contributors:
     last_editors: frozenset[int] = frozenset()
     # The first message of the edits in a row to which it belongs; 0 for none.
     root: int = 0
+    # When that was held, if an edit made this one of it.
+    first_held_at: datetime | None = None
     # Whether an edited version of it is being sent, or may have been; and whether
     # another version of it was approved or sent.
     is_being_edited: bool = False

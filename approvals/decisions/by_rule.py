@@ -18,7 +18,9 @@ from django.db.models.functions import Cast, Concat, Now
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
 from approvals.decisions.ruling import (
+    contributors_of,
     demands_for,
+    expiry_of,
     lock_versions,
     rulings,
 )
@@ -229,15 +231,17 @@ def _follow_policy(locked: Message) -> bool:
         locked.review.save(update_fields=["policy_facts"])
     at = clock()
     # A file that is being read is not rejected for what it may be.
-    demands = demands_for([locked], _POLICY, at, is_automatic=True)
+    contributors = contributors_of([locked])
+    demands = demands_for(
+        [locked], _POLICY, at, contributors=contributors, is_automatic=True
+    )
     demand = demands.get(locked.pk)
     if demand is None or not demand.is_readable:
         return False
     if _use_pass(locked, demand, at) is None:
         return False
     effects = demand.effects
-    by_rules = _expiry_by(effects, locked)
-    expires_at = min(filter(None, (locked.expires_at, by_rules)), default=None)
+    expires_at = expiry_of(locked, effects, contributors[locked.pk])
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
     if effects.reject:

@@ -98,6 +98,7 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             editors=frozenset(editors),
             last_editors=frozenset(last_editors),
             root=max(roots, default=0),
+            first_held_at=min((edit.first_held_at for edit in made_by), default=None),
             is_being_edited=any(edit.state != "done" for edit in replaced_by),
             is_other_sent=any(
                 (edit.first_sent and edit not in replaced_by)
@@ -279,13 +280,16 @@ def closing_of(message: Message, now: datetime) -> datetime | None:
     return demands_for([message], worker("decisions"), now)[message.pk].closes()
 
 
-def _expiry_of(message: Message, effects: Effects) -> datetime | None:
+def expiry_of(
+    message: Message, effects: Effects, contributors: Contributors
+) -> datetime | None:
     """Return when a message expires: at its own time, or sooner if rules say so. None:
-    never.
+    never. An edit gives it no more time than the version that was held first.
     """
     if effects.expire_minutes is None:
         return message.expires_at
-    sooner = message.held_at + timedelta(minutes=effects.expire_minutes)
+    held_at = contributors.first_held_at or message.held_at
+    sooner = held_at + timedelta(minutes=effects.expire_minutes)
     return min(sooner, message.expires_at or sooner)
 
 
@@ -403,7 +407,7 @@ def rulings(
         demand = demands.get(message.pk) or Demand(
             counts_as=identities.why_one(person, authors | editors, _MAY_NOT)
         )
-        expires_at = _expiry_of(message, demand.effects)
+        expires_at = expiry_of(message, demand.effects, contributors[message.pk])
         judgement = judged[message.pk]
         can_be_allowed = any(map(allowable, judgement.refused))
         doubt = ""

@@ -3,7 +3,7 @@ that people created with a Discord command.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -61,8 +61,8 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
     def around(self, messages: Sequence[Message]) -> Self:
         """Replacements of these messages and of all their versions, oldest first. As
         columns `first_sent` and `new_sent` they have whether the message that they
-        replace, and the new one, were approved or sent; in doubt they were. `first_key` is
-        the API key that sent the first of the versions.
+        replace, and the new one, were approved or sent; in doubt they were. `first_key` and
+        `first_held_at` say which API key sent the first version, and since when it is held.
         """
         roots = self.filter(_made(messages) | Q(message__in=messages)).values("root")
         decisions = Decision.objects.filter(message=OuterRef("pk"))
@@ -81,6 +81,7 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
             first_sent=Exists(sent.filter(pk=OuterRef("message"))),
             new_sent=Exists(sent.filter(new)),
             first_key=F("root__sent_by_key"),
+            first_held_at=F("root__held_at"),
         )
 
     def move(self, row: "Replacement", *, to: str, **fields: Any) -> bool:
@@ -208,6 +209,7 @@ class Replacement(models.Model):
     first_sent: bool
     new_sent: bool
     first_key: str
+    first_held_at: datetime
 
     objects = ReplacementQuerySet.as_manager()
 

@@ -2,19 +2,25 @@
 principle that it holds.
 """
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from django.db.models.functions import Now
+
+from approvals.decisions.by_rule import apply_policy
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
+from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
-from mirror.models import Mailbox, Message
+from common.postgres import clock
+from mirror.models import Mailbox, Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
 from policy.models import Group, KeyOwner
 from policy.rules.changes import change_group, seen_state
 from tests.factories import actor_of, change_row, make_message
-from tests.integration.deciding import decide, make_due, read_all
+from tests.integration.deciding import decide, make_due, post_verdict, read_all
 from tests.integration.gateway.world import add_key
 from tests.integration.test_authorship import connection, suggest, why_not
 from tests.integration.test_second_admin import switch_on
@@ -37,6 +43,25 @@ def sent_by_agent(account, **fields):
     return Message.objects.latest("pk")
 
 
+def edited(message, person, number=0):
+    """Have an edited version of a message sent for review."""
+    row = replace_message(
+        message=message.public_id,
+        actor=actor_of(person),
+        fingerprint=message.fingerprint,
+        reference=f"012345678{number}",
+        note="",
+        content={
+            "to": ["dana@northwind.example"],
+            "cc": [],
+            "bcc": [],
+            "subject": "Refund",
+            "markdown": f"Hello, and bye {number}.",
+        },
+    )
+    assert run_replacement(replacement_id=row.pk) == "done"
+
+
 # Who edits a message does not lower what it needs.
 @pytest.mark.parametrize("rule", ["key", "owner"])
 def test_edited_version_needs_what_its_first_version_needed(
@@ -57,21 +82,7 @@ def test_edited_version_needs_what_its_first_version_needed(
     message = sent_by_agent(account)
     assert needed(message, reviewer) == 2
     for number in range(2):
-        row = replace_message(
-            message=message.public_id,
-            actor=actor_of(reviewer),
-            fingerprint=message.fingerprint,
-            reference=f"012345678{number}",
-            note="",
-            content={
-                "to": ["dana@northwind.example"],
-                "cc": [],
-                "bcc": [],
-                "subject": "Refund",
-                "markdown": f"Hello, and bye {number}.",
-            },
-        )
-        assert run_replacement(replacement_id=row.pk) == "done"
+        edited(message, reviewer, number)
         read_all(account.connection)
         message = Message.objects.latest("pk")
         assert message.sent_by_key == ids["edits"]
@@ -201,3 +212,43 @@ def test_group_that_a_rule_names_gets_another_name_by_two_admins(
     with pytest.raises(SecondAdminNeeded):
         rename(finance, "Old finance")
     rename(interns, "Trainees")
+
+
+# An edit gives no more time, also under a rule that was activated after it.
+def test_edited_version_expires_by_when_the_first_one_was_held(
+    account, reviewer, second_reviewer
+):
+    account.connection.agent_key = add_key(account.world, "edits", ["send", "read"])
+    account.connection.save()
+    message = sent_by_agent(account)
+    change_row(message, held_at=Now() - timedelta(days=3))
+    edited(message, reviewer)
+    read_all(account.connection)
+    copy = Message.objects.latest("pk")
+    assert copy != message
+    put_in_force({"expire_minutes": 60})
+    with pytest.raises(VerdictNotAllowed, match="time to approve this message is over"):
+        decide(copy, second_reviewer)
+    apply_policy()
+    copy.refresh_from_db()
+    assert copy.expires_at < clock()
+
+
+# An approval for later is for what its giver has read, whatever they say.
+def test_nobody_has_read_what_comes_into_the_thread_later(message, reviewer, desk):
+    change_row(message, thread_id="T1")
+    at = (clock() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
+    post_verdict(
+        desk, message, later="yes", when="time", at=at, zone="UTC", thread_read="9" * 18
+    )
+    later = Decision.objects.get()
+    thread = Thread.objects.create(
+        mailbox=message.mailbox, upstream_id="T1", read_at=Now()
+    )
+    ThreadMessage.objects.create(
+        thread=thread, upstream_id="new", direction="inbound", is_fact=True, at=Now()
+    )
+    change_row(later, due_at=Now(), later_at=Now())
+    assert run_decision(decision_id=later.pk) == "refused"
+    later.refresh_from_db()
+    assert "in this thread" in later.explanation
