@@ -110,6 +110,9 @@ def give_verdict(
     if window:
         window += longer
     timing: dict[str, Any] = {"due_at": now + window}
+    conversation = conversation_of(locked)
+    # Nobody has read what is not there yet.
+    thread_read = min(thread_read, conversation.late_id)
     if is_approval:
         timing = timing_of(later, locked, now, window, thread_read)
     # What counts is what is asked when the message leaves.
@@ -124,7 +127,6 @@ def give_verdict(
         )
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise content_changed(locked, fingerprint)
-    conversation = conversation_of(locked)
     demand = ruling.demand
     reached = demand.progress
     if is_approval:
