@@ -101,7 +101,8 @@ class SearchedText:
     def __init__(self, text: str) -> None:
         # Whether all of it is searched, however long it is, and as it is read.
         self.is_whole = is_read_whole(text) and RIGHT_TO_LEFT not in text
-        self._words = [_spellings(word) for word in pieces_of(stripped(text))]
+        visible = stripped(text.translate(_BLANKS))
+        self._words = [_spellings(word) for word in pieces_of(visible)]
         self._positions: dict[str, list[int]] = {}
         for position, spellings in enumerate(self._words):
             for spelling in spellings:
@@ -149,6 +150,8 @@ class SearchedText:
 
 # Between texts, so that no phrase goes over the end of one.
 _APART = " _ "
+# Characters that look like a blank: Braille without dots, and Hangul fillers.
+_BLANKS = dict.fromkeys(map(ord, "\u2800\u3164\u115f\u1160\uffa0"), " ")
 # The text after this character is shown backwards.
 RIGHT_TO_LEFT = "\u202e"
 # Before what a word looks like, so that it is not taken for a word of the text.

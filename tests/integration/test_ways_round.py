@@ -150,6 +150,8 @@ def test_link_that_somebody_suggested_is_theirs_in_html_too(connection, reviewer
     [
         {"markdown": "About \u202epilut tcejorp\u202c today"},
         {"subject": "project_tulip"},
+        {"markdown": "About project\u3164tulip today"},
+        {"markdown": "About project\u2800tulip today"},
         {
             "attachments": [
                 {"name": "Project_Tulip.pdf", "size": 1, "content_type": "x/y"}
@@ -157,7 +159,7 @@ def test_link_that_somebody_suggested_is_theirs_in_html_too(connection, reviewer
         },
     ],
 )
-def test_words_are_found_backwards_and_between_underscores(
+def test_words_are_found_backwards_and_between_signs_and_odd_blanks(
     connection, reviewer, fields
 ):
     put_in_force({"when": {"words": ["project tulip"]}, "then": TWO})
