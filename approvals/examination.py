@@ -28,6 +28,7 @@ from approvals.models.replacements import edit_of
 from common.actors import Actor
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
+from common.mail_addresses import folded
 from common.references import without_references
 from common.words import (
     BY,
@@ -210,7 +211,7 @@ def _rejected_before(message: Message, shape: str) -> list[Finding]:
 
 
 # How long after a request for changes a message can be its new version; the short one
-# counts for messages whose trigger names neither a run nor a person.
+# counts where neither a thread nor the trigger tells.
 WINDOW = timedelta(days=7)
 SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
@@ -262,6 +263,12 @@ def _is_next_version(message: Message, request: Decision) -> bool:
     earlier_trigger = earlier.trigger
     shares_people = _shares_people(message, earlier)
     is_same_subject = _plain_subject(message) == _plain_subject(earlier)
+    is_soon = message.held_at - request.recorded_at <= SHORT_WINDOW
+    is_same_key = message.sent_by_key and message.sent_by_key == earlier.sent_by_key
+    # Asked before the trigger, which the sender writes: another run is no way out of a
+    # rule on tries.
+    if is_soon and is_same_key and shares_people and is_same_subject:
+        return True
     if _identifiers(trigger, _RUNS) & _identifiers(earlier_trigger, _RUNS):
         # A run may write to hundreds of people: its other messages are not next
         # versions of this one.
@@ -269,15 +276,10 @@ def _is_next_version(message: Message, request: Decision) -> bool:
     is_same_person = _identifiers(trigger, _PEOPLE) & _identifiers(
         earlier_trigger, _PEOPLE
     )
-    if is_same_person and trigger.get("discord_channel") == earlier_trigger.get(
+    is_same_channel = trigger.get("discord_channel") == earlier_trigger.get(
         "discord_channel"
-    ):
-        return shares_people
-    if any(_identifiers(one, _RUNS | _PEOPLE) for one in (trigger, earlier_trigger)):
-        return False
-    is_soon = message.held_at - request.recorded_at <= SHORT_WINDOW
-    is_same_key = message.sent_by_key and message.sent_by_key == earlier.sent_by_key
-    return bool(is_soon and is_same_key and shares_people and is_same_subject)
+    )
+    return bool(is_same_person and is_same_channel and shares_people)
 
 
 def _identifiers(
@@ -298,7 +300,7 @@ def _shares_people(message: Message, other: Message) -> bool:
 
 
 def _comparable(address: object) -> str:
-    return lowered(normalise_address(str(address)))
+    return folded(normalise_address(str(address)))
 
 
 def _plain_subject(message: Message) -> str:
