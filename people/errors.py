@@ -27,6 +27,12 @@ class ReasonNeeded(NotYours):
     status = 422
 
 
+class NameTaken(PeopleError):
+    """Another active person has this name."""
+
+    status = 409
+
+
 class LastAdmin(PeopleError):
     """The change would leave the desk without an admin of everything."""
 

