@@ -28,7 +28,7 @@ from common.pages import (
 from common.time_zones import zone_named
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
-from people.errors import LinkedElsewhere, LinkNotGood
+from people.errors import LinkedElsewhere, LinkNotGood, NameTaken
 from people.identities import Identities
 from people.models import Person
 from people.roles import grants_of, target_of
@@ -177,10 +177,13 @@ def _person(request: DeskRequest) -> Person:
 
 
 def _account_page(
-    request: DeskRequest, *, error: FormInvalid | None = None
+    request: DeskRequest, *, error: FormInvalid | NameTaken | None = None
 ) -> HttpResponse:
     """Show the person's account, and what they can change."""
     person = _person(request)
+    wrong = "name" if error else ""
+    if isinstance(error, FormInvalid):
+        wrong = first_error(error.form)[0]
     typed: Any = request.POST
     first, last = profile.away_days(person)
     context = {
@@ -196,7 +199,7 @@ def _account_page(
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
         "discord": [str(one) for one in accounts_of(person)],
         "counts_as": Identities().others_behind(person.pk),
-        "wrong": first_error(error.form)[0] if error else "",
+        "wrong": wrong,
         "now": timezone.now(),
     }
     return answer(request, "people/account.html", context, error)
