@@ -185,9 +185,8 @@ def decide(desk, reviewer, discord):
     )
     row.click()
     reviewer.get_by_role("button", name=re.compile("^Approve")).first.click()
-    expect(
-        reviewer.get_by_text(re.compile("Sending|Approved|approved")).first
-    ).to_be_visible()
+    said = reviewer.locator("#message").get_by_text(re.compile("Sending|Approved"))
+    expect(said.first).to_be_visible()
     cards = lambda: [post["embeds"][0] for post in discord.posts if "embeds" in post]  # noqa: E731
     desk.wait_for(
         lambda: any("Hello from the first run" in one["title"] for one in cards()),
