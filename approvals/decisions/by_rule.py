@@ -17,6 +17,7 @@ from django.db.models.functions import Cast, Concat, Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
+from approvals.decisions.later import timing_of
 from approvals.decisions.ruling import (
     contributors_of,
     demands_for,
@@ -25,6 +26,7 @@ from approvals.decisions.ruling import (
     rulings,
 )
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
+from approvals.errors import VerdictNotAllowed
 from approvals.examination import look_for_words
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
@@ -258,12 +260,14 @@ def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | N
     """Return until when the policy lets a message wait, at most; None for any time. An
     edit gives it no more time than the version that was held first.
     """
-    demand = demands_for([message], actor, now).get(message.pk, Demand())
+    contributors = contributors_of([message])
+    demands = demands_for([message], actor, now, contributors=contributors)
+    demand = demands.get(message.pk, Demand())
     if not demand.is_readable:
         return message.expires_at
     if demand.effects.expire_minutes is None:
         return None
-    first_held_at = contributors_of([message])[message.pk].first_held_at
+    first_held_at = contributors[message.pk].first_held_at
     span = timedelta(minutes=demand.effects.expire_minutes)
     return (first_held_at or message.held_at) + span
 
@@ -307,10 +311,15 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
         )
         if sent.count() >= one.a_day:
             continue
-        rule_id = f"pass {one.id} version {policy.number}"
-        words = one.sentence(names_of_all((one,)))
         at = clock()
         window = locked.mailbox.undo_window if locked.mailbox else timedelta(0)
+        try:
+            timing = timing_of(None, locked, at, window, thread_read=0)
+        except VerdictNotAllowed:
+            # It expires before its time: nobody could approve it either.
+            return False
+        rule_id = f"pass {one.id} version {policy.number}"
+        words = one.sentence(names_of_all((one,)))
         make_decision(
             locked,
             _actor_for(locked, rule_id, f"the pass “{one.name}”"),
@@ -322,7 +331,7 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
             pass_name=one.name,
             pass_ends_at=one.ends_at,
             signed_by=signatories[:400],
-            due_at=at + window,
+            **timing,
         )
         return True
     return False

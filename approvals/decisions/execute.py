@@ -300,10 +300,10 @@ def _for_our_gateway(decision: Decision) -> dict[str, Any]:
         return dict(decision.feedback)
     message = decision.message
     given = message.verdicts.filter(live=True).aggregate(at=Min("given_at"))["at"]
-    ends = filter(None, (message.expires_at, closing_of(message, clock())))
+    ends = (message.expires_at, closing_of(message, clock()), decision.pass_ends_at)
     times = {
         "pressed_at": min(filter(None, (given, decision.recorded_at))),
-        "leave_by": min(ends, default=None),
+        "leave_by": min(filter(None, ends), default=None),
     }
     return {name: written_time(at) for name, at in times.items() if at}
 

@@ -20,6 +20,7 @@ from approvals.decisions.withdraw import confirm_approval
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement, Review
 from audit.models import Entry
+from common.postgres import clock
 from gateway.models import Email
 from mirror.models import Mailbox, Message, Thread
 from mirror.threads import freshen_thread
@@ -52,6 +53,7 @@ from tests.integration.passing import (
 )
 from tests.markup import words_of
 from tests.signing import resume
+from upstream.events import written_time
 
 TWO = PolicyRule.from_json(
     {"id": "two", "name": "Two", "then": {"approvals": {"0": 2}}}
@@ -248,6 +250,8 @@ def test_pass_sends_end_to_end_and_names_who_signed_it(
     assert sent["action"] == "approve"
     assert sent["expected_fingerprint"] == message.revision.fingerprint
     assert "pass Refunds" in sent["decided_by"]
+    # Our gateway is told until when it may leave.
+    assert sent["leave_by"] == written_time(one.ends_at)
     assert apply_policy() == 0
 
 
@@ -282,6 +286,17 @@ def test_pass_sends_through_our_gateway_and_the_rest_waits_for_people(
     [envelope] = mail_server.taken
     assert b"39.99 EUR" in envelope.content
     assert Email.objects.get(pk=wider.upstream_id).status == "pending_send_approval"
+
+
+def test_scheduled_message_leaves_at_its_time_by_what_holds_then(
+    one, connection, admin, second
+):
+    at = (clock() + timedelta(hours=2)).replace(microsecond=0)
+    decision = sent_by_pass(make_refund(connection, send_at=written_time(at)))
+    assert decision.due_at == decision.later_at == at
+    assert run_decision(decision_id=decision.pk) == "not due"
+    activate(admin, second, one, TWO)
+    assert give_back(decision).state == "undone"
 
 
 OUTSIDE = {
