@@ -168,39 +168,60 @@ def test_agent_watches_until_changes_are_requested(product, agent):
     assert {name: state[name] for name in suggestion} == suggestion
 
 
+def requests_in_log(product, *words):
+    """How many lines of the gateway's log have all of these words."""
+    log = (product.stack.data / "log" / "gateway.log").read_text()
+    return sum(all(word in line for word in words) for line in log.splitlines())
+
+
+async def more_requests(product, number, *words):
+    """Wait until so many more lines of the gateway's log have these words."""
+    target = requests_in_log(product, *words) + number
+    await asyncio.to_thread(
+        product.stack.wait_for,
+        lambda: requests_in_log(product, *words) >= target,
+        60,
+        f"{number} requests of {words}",
+    )
+
+
 @pytest.mark.slow
 def test_watching_ends_with_the_client_or_the_key(product, agent, make_key):
-    made = make_key("read", "send")
     sent = agent.found("send_email", subject=subject(), **SENT)["id"]
-    log = product.stack.data / "log" / "gateway.log"
+    revoked, left, other = (make_key("read", "send") for _ in range(3))
 
-    def looks():
-        return log.read_text().count('"mcp/states"')
+    def looks_of(key):
+        return requests_in_log(product, '"mcp/states"', key["id"])
 
-    async def watch(client):
-        async with client.listen(
-            resource_subscriptions=[f"countersign://emails/{sent}"]
-        ) as changes:
-            began = looks()
-            while looks() < began + 2:
-                await asyncio.sleep(0.5)
-            path = f"/v1/api-keys/{made['id']}"
-            await asyncio.to_thread(product.call, "DELETE", path, key="ADMIN_KEY")
-            return [change async for change in changes]
+    def watching(key, then):
+        async def watch(client):
+            async with client.listen(
+                resource_subscriptions=[f"countersign://emails/{sent}"]
+            ) as changes:
+                return await then(changes)
 
-    assert Agent(product, made["api_key"]).within(watch) == []
+        return Agent(product, key["api_key"]).within(watch)
 
-    async def leave(client):
-        async with client.listen(
-            resource_subscriptions=[f"countersign://emails/{sent}"]
-        ):
-            await asyncio.sleep(4)
+    async def revoke(changes):
+        await more_requests(product, 2, '"mcp/states"', revoked["id"])
+        path = f"/v1/api-keys/{revoked['id']}"
+        await asyncio.to_thread(product.call, "DELETE", path, key="ADMIN_KEY")
+        return [change async for change in changes]
 
-    agent.within(leave)
-    time.sleep(4)
-    left = looks()
-    time.sleep(8)
-    assert looks() == left
+    async def leave(changes):
+        await more_requests(product, 1, '"mcp/states"', left["id"])
+
+    async def look_on(changes):
+        # Whoever watches longer tells how long the others did not look any more.
+        await more_requests(product, 2, '"mcp/states"', other["id"])
+        before = looks_of(left)
+        await more_requests(product, 4, '"mcp/states"', other["id"])
+        return before, looks_of(left)
+
+    assert watching(revoked, revoke) == []
+    watching(left, leave)
+    before, after = watching(other, look_on)
+    assert before == after > 0
 
 
 def test_person_is_pointed_at_the_desk_and_decides_nothing_by_it(product, agent):
@@ -245,7 +266,7 @@ def test_agent_waits_for_an_email(product, agent):
                 {"timeout_seconds": 60, "filter": {"subject_contains": words}},
             )
         )
-        await asyncio.sleep(1)
+        await more_requests(product, 1, '<mailbox>/emails"')
         await asyncio.to_thread(recipes.receive, product, words)
         return await waiting
 
