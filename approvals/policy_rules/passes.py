@@ -14,6 +14,7 @@ from approvals.policy_rules.rule_form import (
     CHOOSE,
     MAX_LINES,
     ChecksField,
+    PartForm,
     PatternsField,
     offered_to,
     tick_first,
@@ -24,8 +25,6 @@ from common.errors import SentenceError
 from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
-    MultilineField,
-    SentenceForm,
     answer,
     cleaned,
     redirect_with_notice,
@@ -43,17 +42,9 @@ from policy.rules.rules import PolicyRule, find
 _ONE = CHOOSE | {"required": "Choose at least one."}
 
 
-class PassForm(SentenceForm):
+class PassForm(PartForm):
     """The form of one pass. Once it is valid, `read` returns the pass."""
 
-    name = forms.CharField(
-        label="Name",
-        max_length=80,
-        error_messages={
-            "required": "Give the pass a name.",
-            "max_length": "Keep the name under 80 characters.",
-        },
-    )
     keys = ChecksField(label="API keys", error_messages=_ONE)
     mailboxes = ChecksField(label="Mailboxes", coerce=int, error_messages=_ONE)
     lists = ChecksField(
@@ -99,14 +90,9 @@ class PassForm(SentenceForm):
         empty_value=None,
         error_messages=CHOOSE,
     )
-    note = MultilineField(
-        label="Note",
-        help_text="Why there is this pass.",
-        required=False,
-        max_length=1000,
-        error_messages={"max_length": "Keep the note under 1,000 characters."},
-        widget=forms.Textarea,
-    )
+    field_order = """
+        name keys mailboxes lists most currency link_domains a_day ends_on owner note
+    """.split()
 
     def __init__(self, data: Any, *, stored: Pass | None, actor: Any) -> None:
         initial: dict[str, Any] = {"owner": actor.id, "a_day": 20}

@@ -236,25 +236,30 @@ def tick_first(field: forms.BoundField) -> None:
         boxes.choices = sorted(boxes.choices, key=lambda one: one[0] not in ticked)
 
 
-class RuleForm(SentenceForm):
-    """The form of one rule. Once it is valid, `rule()` returns the rule."""
+class PartForm(SentenceForm):
+    """What the forms of rules and passes have in common."""
 
     name = forms.CharField(
         label="Name",
         max_length=80,
         error_messages={
-            "required": "Give the rule a name.",
+            "required": "Give it a name.",
             "max_length": "Keep the name under 80 characters.",
         },
     )
     note = MultilineField(
         label="Note",
-        help_text="Why there is this rule.",
+        help_text="What it is for.",
         required=False,
         max_length=1000,
         error_messages={"max_length": "Keep the note under 1,000 characters."},
         widget=forms.Textarea,
     )
+
+
+class RuleForm(PartForm):
+    """The form of one rule. Once it is valid, `rule()` returns the rule."""
+
     only_these = forms.BooleanField(
         label="Only these mailboxes and API keys",
         help_text="Else also those that are added to their connections later.",
