@@ -153,7 +153,6 @@ add-mailbox | add a mailbox
 add-role | give somebody a role
 add-route | notify an alert destination about more
 add-webhook | register a webhook
-allow-address | allow an address
 allow-refused | allow a refused address
 api-key-owner | set the owner of an API key
 bulk-decide | approve several messages together

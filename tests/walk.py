@@ -56,7 +56,6 @@ from people.models import (
 from people.second_admin.changes import pack
 from people.second_admin.registry import COMMANDS
 from policy.models import (
-    Allowlist,
     DutyTurn,
     GateList,
     GateRefusal,
@@ -231,8 +230,19 @@ class Walk:
         }
 
     def _need_list(self):
-        Allowlist.objects.create(
-            connection=self.connection, kind="restriction", mode="enforce", version=1
+        self.list = make_list("x.example", mailbox=self.mailbox)
+
+    def _need_rejecting(self):
+        """Make an active rule that rejects recipients who are on no list."""
+        self._need_list()
+        rule = {
+            "id": "known",
+            "name": "Known",
+            "when": {"lists_except": [self.list.pk]},
+            "then": {"reject": "Nobody else"},
+        }
+        PolicyVersion.objects.create(
+            number=1, rules=[rule], state="active", activated_at=Now()
         )
 
     def _need_brake(self):
@@ -509,7 +519,7 @@ class Walk:
         self._need_draft()
         make_person("second@yourteam.example", "Sam", "admin")
         change_row(self.message, sent_by_key="01KEY")
-        self.list = make_list("x.example", mode="off")
+        self._need_list()
         one = {
             "id": "pass1",
             "name": "Invoices",
@@ -547,15 +557,11 @@ class Walk:
         )
 
     def _need_entry(self):
-        own = Allowlist.objects.create(
-            mailbox=self.mailbox, kind="restriction", version=1
-        )
-        self.entry = own.entries.create(pattern="x.example")
+        self._need_list()
+        self.entry = self.list.entries.get()
 
     def _need_refusal(self):
-        Allowlist.objects.create(
-            connection=self.connection, kind="restriction", mode="enforce", version=1
-        )
+        self._need_rejecting()
         self.refusal = GateRefusal.objects.create(
             connection=self.connection,
             mailbox=self.mailbox,
@@ -566,7 +572,7 @@ class Walk:
         )
 
     def _need_gate(self):
-        self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")
+        self.gate = GateList.objects.create(mailbox=self.mailbox)
 
     @cached_property
     def switch(self):
@@ -598,7 +604,6 @@ class Walk:
             "domain_id": "d1",
             "delivery_id": "d1",
             "scope": f"mailbox-{self.mailbox.pk}",
-            "kind": "restriction",
             "policy_rule": "first",
             "policy_pass": "pass1",
             "policy_number": 1,

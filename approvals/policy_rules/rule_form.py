@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
+from django.db.models.functions import Lower
 from django.utils.text import capfirst
 
 from common.actors import Actor
@@ -105,9 +106,7 @@ def offered_to(
     people = Person.objects.filter(is_active=True).order_by("name", "email")
     groups = Group.objects.all()
     calendars = WorkCalendar.objects.order_by("name")
-    lists = Allowlist.objects.visible_to(actor).filter(
-        kind=Allowlist.Kind.RESTRICTION, version__gt=0
-    )
+    lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
     attachments = {name: capfirst(words) for name, words in FAMILIES.items()}
     attachments |= {kind.name: capfirst(kind.words) for kind in KINDS.values()}
     offered = {
@@ -115,10 +114,7 @@ def offered_to(
         "keys": dict(keys),
         "key_owners": choices_by_pk(people),
         "owner": choices_by_pk(people),
-        "lists": {
-            str(one.pk): one.label
-            for one in lists.select_related("mailbox", "connection").order_by("pk")
-        },
+        "lists": choices_by_pk(lists),
         "findings": {name: capfirst(words) for name, words in FINDINGS.items()},
         "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
         "attachments": attachments,

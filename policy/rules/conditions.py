@@ -202,6 +202,8 @@ class Conditions:
     recipients: Words = frozenset()
     recipients_except: Words = frozenset()
     lists: Keys = frozenset()
+    lists_except: Keys = frozenset()
+    contacts_count: bool = False
     first_contact: bool = False
     risk: str = ""
     findings: Words = frozenset()
