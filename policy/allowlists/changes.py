@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 
 from audit.recording import record
 from common.actors import Actor
-from common.mail_addresses import compared, is_pattern, read_pattern, stored_pattern
+from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
@@ -110,17 +110,6 @@ def steps_of(change: Change, at: Allowlist) -> list[Step]:
     return [one for one in steps if not one.is_nothing]
 
 
-def allowable(recipient: str) -> str | None:
-    """Return the entry that names this recipient and nobody else; None if there is
-    none.
-
-    An example is `*@domain`: a recipient could be written so, but the entry would allow
-    the whole domain.
-    """
-    one = compared(recipient)
-    return one if one and is_pattern(one) else None
-
-
 @atomic_with_retry
 def add_allowlist(
     *,
@@ -195,9 +184,7 @@ def apply_change(
     new: list[AllowEntry] = []
     stored: list[AllowEntry] = []
     for step in steps:
-        entry = step.before or AllowEntry(
-            allowlist=locked, pattern=step.pattern, added_by_id=int(actor.id)
-        )
+        entry = step.before or AllowEntry(allowlist=locked, pattern=step.pattern)
         if step.after:
             entry.note = step.after.note[:MAX_NOTE]
             entry.owner_id = step.after.owner

@@ -8,9 +8,12 @@ from django.db.models.functions import Now
 
 from common.fingerprint import Content
 from mirror.models import Connection, KnownContact, Message
-from policy.allowlists.changes import allowable
 
-__all__ = ["allowable"]
+
+def allowable(recipient: str) -> str | None:
+    """Return None."""
+    return None
+
 
 OFF = "off"
 # How many addresses a sentence names.

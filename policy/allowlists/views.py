@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.errors import SentenceError
+from common.mail_addresses import compared, is_pattern
 from common.pages import (
     DeskRequest,
     answer,
@@ -30,7 +31,6 @@ from policy.allowlists.changes import (
     Change,
     WantedEntry,
     add_allowlist,
-    allowable,
     apply_change,
     delete_allowlist,
     names,
@@ -315,12 +315,12 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> str:
         "There is no such refusal, or you may not see its mailbox.",
     )
     address = request.POST.get("address", "")
-    pattern = allowable(address)
+    pattern = compared(address) or ""
     chosen = request.POST.get("list")
     lists = {str(one.pk): one for one in _lists_to_allow(request, refusal)}
     if not lists:
         raise ActNotAllowed(NOT_YOURS)
-    if address not in refusal.refused or pattern is None or chosen not in lists:
+    if address not in refusal.refused or not is_pattern(pattern) or chosen not in lists:
         raise PolicyRefused(
             "Choose one of the refused addresses, and one of the lists."
         )

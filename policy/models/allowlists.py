@@ -136,7 +136,7 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         """In the order of their patterns, beginning after the pattern `after`, with the
         people they name. Uses the index allow_entry_once.
         """
-        named = self.select_related("owner", "added_by").order_by("pattern")
+        named = self.select_related("owner").order_by("pattern")
         return named.filter(pattern__gt=after) if after else named
 
     def for_export(self) -> Iterator[tuple[str, str, str, datetime | None]]:
@@ -161,10 +161,6 @@ class AllowEntry(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     expires_at = models.DateTimeField(null=True)
-    added_at = models.DateTimeField(db_default=Now())
-    added_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
     removed_at = models.DateTimeField(null=True)
     # Each change of the entry, in order, as `note_change` writes it: at, by (a person's
     # key), did, version; and the note, owner and end that it had from then on.

@@ -33,7 +33,6 @@ PAGES = {
     "set-apart": "/queue/apart/",
     "caps": "/caps/",
     "allowlists": "/allowlists/",
-    "allowlist": "/allowlists/all/restriction/",
     "refusals": "/allowlists/refusals/",
     "account": "/people/me/",
     "discord-accounts": "/people/me/discord/",

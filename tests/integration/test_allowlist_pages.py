@@ -56,7 +56,7 @@ def test_preview_shows_the_change_and_saving_applies_it(signed_in, admin, connec
     assert listed_patterns() == ["northwind.example"]
     answer = save(client, at, shown)
     assert answer["Location"] == at.url
-    assert listed_patterns(note="The fair", owner=admin, added_by=admin) == [
+    assert listed_patterns(note="The fair", owner=admin) == [
         "dana@x.example",
         "northwind.example",
     ]
