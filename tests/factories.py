@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals import examination
@@ -21,7 +22,7 @@ from mirror.models import Connection, Mailbox, Message
 from mirror.sync.reads import UpstreamStatus
 from people.models import Grant, Person
 from policy.allowlists.changes import Change, WantedEntry, apply_change
-from policy.models import AllowEntry, Allowlist
+from policy.models import AllowEntry, Allowlist, PolicyVersion
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -208,6 +209,26 @@ def make_list(*patterns, name="", **scope):
     for pattern in patterns:
         AllowEntry.objects.get_or_create(allowlist=made, pattern=read_pattern(pattern))
     return made
+
+
+def reject_others(*lists, **when):
+    """Put a policy in force whose one rule rejects what goes to somebody on none of
+    these lists, and return the version.
+    """
+    PolicyVersion.objects.active().update(state="retired", retired_at=Now())
+    keys = sorted(one.pk for one in lists)
+    rule = {
+        "id": "known",
+        "name": "Known",
+        "when": {"lists_except": keys, **when},
+        "then": {"reject": "Nobody else may be written to."},
+    }
+    return PolicyVersion.objects.create(
+        number=PolicyVersion.objects.count() + 1,
+        rules=[rule],
+        state="active",
+        activated_at=Now(),
+    )
 
 
 def change_list(by, *patterns, at=None, remove=(), **wanted):

@@ -76,6 +76,7 @@ from tests.factories import (
     make_message,
     make_person,
     post_event,
+    reject_others,
     rolled_back,
 )
 from tests.integration.deciding import decide
@@ -235,15 +236,7 @@ class Walk:
     def _need_rejecting(self):
         """Make an active rule that rejects recipients who are on no list."""
         self._need_list()
-        rule = {
-            "id": "known",
-            "name": "Known",
-            "when": {"lists_except": [self.list.pk]},
-            "then": {"reject": "Nobody else"},
-        }
-        PolicyVersion.objects.create(
-            number=1, rules=[rule], state="active", activated_at=Now()
-        )
+        reject_others(self.list)
 
     def _need_brake(self):
         """Make a flood that has the message."""

@@ -256,10 +256,16 @@ def _postpone(gate: GateList, sentence: str, seconds: float) -> None:
     """Put off the next attempt. The failure is recorded in the ledger if it is the first
     one since the last push.
     """
-    GateList.objects.filter(pk=gate.pk).update(
-        next_attempt_at=Now() + timedelta(seconds=seconds), last_error=sentence[:500]
+    # Unless another attempt succeeded meanwhile.
+    is_stored = (
+        GateList.objects.behind()
+        .filter(pk=gate.pk)
+        .update(
+            next_attempt_at=Now() + timedelta(seconds=seconds),
+            last_error=sentence[:500],
+        )
     )
-    if not gate.last_error:
+    if is_stored and not gate.last_error:
         record(
             "allowlist.push_failed",
             actor=ACTOR,

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
+from people.second_admin.registry import SecondAdminNeeded
 from policy.allowlists.changes import (
     Change,
     WantedEntry,
@@ -22,8 +23,10 @@ from tests.factories import (
     make_connection,
     make_list,
     make_person,
+    rolled_back,
 )
 from tests.integration.deciding import at_once
+from tests.integration.test_second_admin import switch_on
 
 
 def change(person, at, *put, version=None, remove=()):
@@ -149,3 +152,45 @@ def test_list_that_a_rule_pass_or_draft_names_is_not_deleted(admin):
     assert not Allowlist.objects.exists()
     fields = Entry.objects.get(action="allowlist.deleted").detail.fields
     assert fields["removed"] == "acme.com"
+
+
+def test_change_waits_for_a_second_admin_where_it_may_let_out_more(admin, second):
+    soon, later = (timezone.now() + timedelta(days=one) for one in (1, 9))
+    at = make_list("acme.com")
+    at.entries.update(expires_at=later)
+    loosening = {
+        "added": {"put": [WantedEntry("b.example")]},
+        "longer": {"put": [WantedEntry("acme.com")]},
+    }
+    tightening = {
+        "shorter": {"put": [WantedEntry("acme.com", expires_at=soon)]},
+        "removed": {"remove": ["acme.com"]},
+    }
+    rule = {"id": "r", "name": "R", "then": {"approvals": {"0": 2}}}
+    switch_on()
+    for when, waiting in (
+        ({}, loosening),
+        ({"lists_except": [at.pk]}, loosening),
+        # Such a rule may apply to fewer messages then.
+        ({"lists": [at.pk]}, loosening | tightening),
+    ):
+        with rolled_back():
+            PolicyVersion.objects.create(
+                number=1,
+                rules=[{**rule, "when": when}],
+                state="active",
+                activated_at=timezone.now(),
+            )
+            for name, asked in (loosening | tightening).items():
+                with rolled_back():
+                    try:
+                        change(
+                            admin,
+                            at,
+                            *asked.get("put", ()),
+                            remove=asked.get("remove", ()),
+                        )
+                        waits = False
+                    except SecondAdminNeeded:
+                        waits = True
+                    assert waits == (name in waiting), (when, name)
