@@ -6,7 +6,7 @@ Each change makes a new version of the list. A change that was made on the basis
 older version is refused, so nobody overwrites a change that they have not seen.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy import tasks
 from policy.errors import PolicyRefused, StaleAllowlist
 from policy.models import AllowEntry, Allowlist
@@ -174,28 +174,31 @@ def apply_change(
     steps = steps_of(change, locked)
     acts = _by_act(steps)
     before = _summary(locked)
-    yield lambda: _in_words(locked, steps)
+    yield lambda: _in_words(locked, steps, acts)
     if not steps:
         return locked
     locked.version += 1
     locked.changed_by_id = int(actor.id)
     locked.changed_at = clock()
     locked.save(update_fields=["version", "changed_by", "changed_at"])
-    new: list[AllowEntry] = []
-    stored: list[AllowEntry] = []
-    for step in steps:
-        entry = step.before or AllowEntry(allowlist=locked, pattern=step.pattern)
-        if step.after:
-            entry.note = step.after.note[:MAX_NOTE]
-            entry.owner_id = step.after.owner
-            entry.expires_at = step.after.expires_at
-        else:
-            entry.removed_at = locked.changed_at
-        entry.note_change(step.did, by=int(actor.id), of=locked)
-        (stored if step.before else new).append(entry)
+    replaced = [one.before.pk for one in steps if one.before]
+    AllowEntry.objects.filter(pk__in=replaced).update(
+        removed_at=locked.changed_at, removed_by=locked.changed_by_id
+    )
+    new = [
+        AllowEntry(
+            allowlist=locked,
+            pattern=one.pattern,
+            note=one.after.note[:MAX_NOTE],
+            owner_id=one.after.owner,
+            expires_at=one.after.expires_at,
+            added_at=locked.changed_at,
+            added_by_id=locked.changed_by_id,
+        )
+        for one in steps
+        if one.after
+    ]
     AllowEntry.objects.bulk_create(new, batch_size=_CHUNK)
-    fields = ["note", "owner", "expires_at", "removed_at", "history"]
-    AllowEntry.objects.bulk_update(stored, fields, batch_size=_CHUNK)
     tasks.bring_lists()
     lists = {did: _first_few(entries) for did, entries in acts.items()}
     _record(
@@ -209,7 +212,9 @@ def apply_change(
     return locked
 
 
-def _in_words(locked: Allowlist, steps: Sequence[Step]) -> ChangeInWords:
+def _in_words(
+    locked: Allowlist, steps: Sequence[Step], acts: Mapping[str, Sequence[str]]
+) -> ChangeInWords:
     current = policies()
     parts = current.active_parts
     named = tuple(one for one in parts if one.is_on and names(one, locked))
@@ -221,14 +226,11 @@ def _in_words(locked: Allowlist, steps: Sequence[Step]) -> ChangeInWords:
         locked.pk in one.when.lists for one in rules_of(named)
     )
     lets_out_more = bool(steps and is_asked) or any(one.is_longer for one in steps)
-    # All of them, with their ends: a second admin reads nothing else of the change.
-    lines = []
-    for did, entries in _by_act(steps).items():
-        lines.append(f"{did}: {', '.join(entries)}")
     return ChangeInWords(
         title=f"Allowlist {locked}: change",
         before=_summary(locked),
-        after="\n".join(lines) or "no change",
+        # All of them, with their ends: a second admin reads nothing else of the change.
+        after=listed(acts) or "no change",
         page=locked.url,
         connection=locked.owning_connection,
         mailbox=locked.mailbox_id,

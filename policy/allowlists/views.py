@@ -2,7 +2,7 @@
 history, the preview of a change and saving it, the CSV export, and refused mail.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -23,7 +23,6 @@ from common.pages import (
 )
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
-from people.models import Person
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists import gates
 from policy.allowlists.changes import (
@@ -146,30 +145,16 @@ def delete_list(request: DeskRequest, list_id: int) -> str:
 
 @require_safe
 def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
-    """Show one entry, removed or not, and what was done to its pattern in its list."""
-    visible = AllowEntry.objects.visible_to(request.actor).for_page("")
+    """Show one entry, removed or not, and what its pattern was in its list before."""
     row = first_or_404(
-        visible.select_related("allowlist").filter(pk=entry_id),
+        AllowEntry.objects.visible_to(request.actor).filter(pk=entry_id),
         "There is no such entry, or you may not see its list.",
     )
-    same = AllowEntry.objects.filter(allowlist=row.allowlist, pattern=row.pattern)
-    past = same.order_by("-pk").values_list("history", flat=True)
-    acts = [one for history in past for one in reversed(history)]
-    keys = {one[name] for one in acts for name in ("by", "owner")}
-    people = Person.objects.in_bulk(keys - {None})
+    past = AllowEntry.objects.filter(allowlist=row.allowlist, pattern=row.pattern)
     context = {
         "at": row.allowlist,
-        "entry": row,
-        "acts": [
-            {
-                **one,
-                "at": datetime.fromisoformat(one["at"]),
-                "by": people.get(one["by"]),
-                "owner": people.get(one["owner"]),
-                "ends": datetime.fromisoformat(one["ends"]) if one["ends"] else None,
-            }
-            for one in acts
-        ],
+        "heading": row.pattern,
+        "past": past.select_related("owner", "added_by", "removed_by").order_by("-pk"),
     }
     return render(request, "policy/allow_entry.html", context)
 

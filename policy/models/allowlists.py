@@ -147,8 +147,8 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
 
 class AllowEntry(models.Model):
     """One entry of a list: an address or domain, in the form that
-    `common.mail_addresses.read_pattern` returns. A removed entry is kept, with its
-    history.
+    `common.mail_addresses.read_pattern` returns. A row never changes: it is removed, and
+    another one takes its place, so that all rows of a pattern are its history.
     """
 
     allowlist = models.ForeignKey(
@@ -161,10 +161,14 @@ class AllowEntry(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     expires_at = models.DateTimeField(null=True)
+    added_at = models.DateTimeField(db_default=Now())
+    added_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
     removed_at = models.DateTimeField(null=True)
-    # Each change of the entry, in order, as `note_change` writes it: at, by (a person's
-    # key), did, version; and the note, owner and end that it had from then on.
-    history = models.JSONField(default=list)
+    removed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
 
     objects = AllowEntryQuerySet.as_manager()
 
@@ -188,24 +192,6 @@ class AllowEntry(models.Model):
     def __str__(self) -> str:
         ends = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
         return f"{self.pattern}{ends}"
-
-    def note_change(self, did: str, *, by: int, of: Allowlist) -> None:
-        """Append to its history what a change of its list did, with its note, owner and
-        end from then on.
-        """
-        ends = self.expires_at.isoformat() if self.expires_at else None
-        self.history = [
-            *self.history,
-            {
-                "did": did,
-                "at": of.changed_at.isoformat(),
-                "by": by,
-                "version": of.version,
-                "note": self.note,
-                "owner": self.owner_id,
-                "ends": ends,
-            },
-        ]
 
     @property
     def is_live(self) -> bool:
