@@ -10,7 +10,7 @@ answer `pushed` stays below `wanted`, so there is another attempt.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,21 +45,7 @@ _USELESS = (errors.NotFound, errors.Forbidden, errors.KeyRefused, errors.Rejecte
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
-WANTS_CODE = (
-    "The gate wants an operator's code, because the admin key of the connection may also send. "
-    "Use one that may not."
-)
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class GateContent:
-    """The list as the gate should have it: its mode, and by pattern (end, note). The
-    end is a text, as the gate writes times, or None.
-    """
-
-    mode: str
-    entries: dict[str, tuple[str | None, str]]
 
 
 def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]:
@@ -98,45 +84,39 @@ def ensure() -> None:
     GateList.objects.bulk_create(missing, ignore_conflicts=True)
 
 
-def content_for(rules: Sequence[PolicyRule], *, now: datetime) -> GateContent:
-    """Return the list that the gate of a mailbox with these rules should have: the
-    entries that name only recipients whom every rule allows, until the first of the
-    rules does not. Without rules it is off.
+def content_for(
+    rules: Sequence[PolicyRule], *, now: datetime
+) -> tuple[str, dict[str, str | None]]:
+    """Return the list that the gate of a mailbox with these rules should have: its mode,
+    and by pattern when the entry ends, as gates write times. The entries name only
+    recipients whom every rule allows, until the first of the rules does not.
     """
     if not rules:
-        return GateContent("off", {})
+        return "off", {}
     lists = frozenset[int]().union(*(one.when.lists_except for one in rules))
     rows = AllowEntry.objects.live(now).filter(allowlist__in=lists)
-    notes: dict[str, str] = {}
-    # For each rule, until when its lists have each pattern.
-    ends: list[dict[str, datetime]] = [{} for _ in rules]
-    fields = ("allowlist_id", "pattern", "expires_at", "note")
-    for key, pattern, expires_at, note in rows.order_by("pattern", "pk").values_list(
-        *fields
-    ):
-        if not is_pattern(pattern):
-            # Stored under older rules for patterns. It allows nobody, and because of it
-            # a gate would refuse the whole list.
-            continue
-        # Gates accept notes of one line with printable characters.
-        line = "".join(sign for sign in " ".join(note.split()) if sign.isprintable())
-        notes[pattern] = notes.get(pattern) or line
-        for rule, known in zip(rules, ends, strict=True):
-            if key in rule.when.lists_except:
-                end = expires_at or _ENDLESS
-                known[pattern] = max(end, known.get(pattern, end))
-    entries: dict[str, tuple[str | None, str]] = {}
-    for pattern, note in notes.items():
+    # For each list, until when it has each pattern.
+    until: dict[int, dict[str, datetime]] = {key: {} for key in lists}
+    for key, pattern, ends in rows.values_list("allowlist", "pattern", "expires_at"):
+        # What was stored under older rules for patterns allows nobody, and because of
+        # it a gate would refuse the whole list.
+        if is_pattern(pattern):
+            until[key][pattern] = ends or _ENDLESS
+    entries: dict[str, str | None] = {}
+    for pattern in sorted(set[str]().union(*until.values())):
         wider = _patterns_over(pattern)
-        by_rule = []
-        for known in ends:
-            by_rule.append(
-                max((known[one] for one in wider if one in known), default=now)
+        end = min(
+            max(
+                until[key].get(one, now)
+                for key in rule.when.lists_except
+                for one in wider
             )
-        if (end := min(by_rule)) > now:
-            entries[pattern] = (None if end == _ENDLESS else written_time(end), note)
+            for rule in rules
+        )
+        if end > now:
+            entries[pattern] = None if end == _ENDLESS else written_time(end)
     counts_contacts = all(one.when.contacts_count for one in rules)
-    return GateContent("contacts" if counts_contacts else "enforce", entries)
+    return "contacts" if counts_contacts else "enforce", entries
 
 
 def _patterns_over(pattern: str) -> list[str]:
@@ -156,7 +136,7 @@ def push_list(*, gate_list_id: int) -> str:
         return "not due"
     mailbox = gate.mailbox
     rules = rules_at(mailbox, active_policy().rules)
-    content = content_for(rules, now=clock())
+    mode, entries = content_for(rules, now=clock())
     client = AdminClient(
         base_url=mailbox.connection.api_url,
         key=mailbox.connection.admin_key,
@@ -167,45 +147,35 @@ def push_list(*, gate_list_id: int) -> str:
             mailbox_id=mailbox.upstream_id, kind="restriction"
         )
         is_as_left = at_gate.version == gate.gate_version
-        if at_gate.mode == content.mode and content.entries == _entries_at(at_gate):
+        theirs = {
+            str(one.get("pattern")): one.get("expires_at")
+            for one in at_gate.entries
+            # Expired ones do not matter.
+            if not one.get("expired")
+        }
+        if (at_gate.mode, theirs) == (mode, entries):
             # Either nothing changed for this gate, or an earlier attempt arrived and
             # its answer was lost.
-            _done(gate, at_gate, content, is_new=not is_as_left)
+            _done(gate, at_gate, is_new=not is_as_left)
             return "there already"
-        entries = [
-            {"pattern": pattern, "expires_at": end, "note": note or None}
-            for pattern, (end, note) in content.entries.items()
+        rows = [
+            {"pattern": pattern, "expires_at": end} for pattern, end in entries.items()
         ]
-        wanted = {"mode": content.mode, "version": at_gate.version, "entries": entries}
+        wanted = {"mode": mode, "version": at_gate.version, "entries": rows}
         put = client.replace_allowlist(
             mailbox.upstream_id, {"kind": "restriction", **wanted}
         )
     except errors.UpstreamError as error:
         return _fail(gate, error)
-    if put.waits_for:
-        _postpone(gate, WANTS_CODE, LONGEST_PAUSE)
-        return "not now"
     is_overwritten = bool(gate.pushed) and not gate.last_error and not is_as_left
-    _done(gate, put, content, is_overwritten=is_overwritten)
+    _done(gate, put, is_overwritten=is_overwritten)
     return "pushed"
-
-
-def _entries_at(at_gate: ListAtGate) -> dict[str, tuple[str | None, str]]:
-    """Return the entries that a gate has; those that expired do not matter."""
-    entries = {}
-    for one in at_gate.entries:
-        if not one.get("expired"):
-            ends = read_time(one.get("expires_at"))
-            end = written_time(ends) if ends else None
-            entries[str(one.get("pattern"))] = (end, str(one.get("note") or ""))
-    return entries
 
 
 @transaction.atomic
 def _done(
     gate: GateList,
     at_gate: ListAtGate,
-    content: GateContent,
     *,
     is_new: bool = True,
     is_overwritten: bool = False,
@@ -230,7 +200,7 @@ def _done(
         connection=gate.mailbox.connection_id,
         details={
             "mailbox": str(gate.mailbox),
-            "list": f"{content.mode}, {len(content.entries)} entries, version {at_gate.version}",
+            "list": f"{at_gate.mode}, {len(at_gate.entries)} entries, version {at_gate.version}",
             "explanation": theirs if is_overwritten else "",
         },
     )

@@ -3,11 +3,13 @@ right list arrives.
 """
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import connection as database
 from django.db.models.functions import Now
 from django.urls import set_urlconf
+from django.utils import timezone
 
 from audit.models import Entry
 from mirror.models import Mailbox
@@ -121,7 +123,7 @@ def pushes():
 
 
 def test_gate_refuses_whom_the_rule_rejects_until_the_rule_is_gone(at, change, tenant):
-    change("*.fabrikam.example", note="the\nfair")
+    change("*.fabrikam.example", expires_at=timezone.now() + timedelta(days=3))
     # Stored under older rules for entries: the gate would refuse the whole list.
     AllowEntry.objects.create(allowlist=at, pattern="eve%evil.example@contoso.example")
     assert push() == "pushed"
