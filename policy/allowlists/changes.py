@@ -7,7 +7,7 @@ older version is refused, so nobody overwrites a change that they have not seen.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
@@ -42,6 +42,10 @@ class WantedEntry:
     owner: int | None = None
     expires_at: datetime | None = None
 
+    def __str__(self) -> str:
+        ends = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
+        return f"{self.pattern}{ends}"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -55,13 +59,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Step:
-    """What a change does to one entry. It is added if there is none `before`, and
-    removed if there is none `after`.
-    """
+    """What a change does to one entry: what it is before and after it, if there is one."""
 
     pattern: str
-    before: AllowEntry | None
-    after: WantedEntry | None = None
+    before: WantedEntry | None
+    after: WantedEntry | None
 
     @property
     def did(self) -> str:
@@ -69,17 +71,6 @@ class Step:
         if self.before and self.after:
             return "changed"
         return "added" if self.after else "removed"
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether the entry is as it should be already."""
-        had = self.before and (
-            self.before.note,
-            self.before.owner_id,
-            self.before.expires_at,
-        )
-        one = self.after
-        return one is not None and had == (one.note, one.owner, one.expires_at)
 
     @property
     def is_longer(self) -> bool:
@@ -96,18 +87,25 @@ def steps_of(change: Change, at: Allowlist) -> list[Step]:
 
     If two wanted entries have the same pattern, the last one counts.
     """
+    wanted: dict[str, WantedEntry | None] = {}
     try:
-        wanted = {read_pattern(one.pattern): one for one in change.put}
-        removed = {stored_pattern(one) for one in change.remove} - wanted.keys()
-        named = at.entries.not_removed().filter(pattern__in=[*wanted, *removed])
-        stored = {one.pattern: one for one in named}
-        for pattern in removed - stored.keys():
+        for one in change.remove:
+            wanted[stored_pattern(one)] = None
+        for entry in change.put:
+            pattern = read_pattern(entry.pattern)
+            wanted[pattern] = replace(entry, pattern=pattern)
+        stored = {
+            row[0]: WantedEntry(*row)
+            for row in at.entries.not_removed()
+            .filter(pattern__in=list(wanted))
+            .values_list("pattern", "note", "owner", "expires_at")
+        }
+        for pattern in wanted.keys() - stored.keys():
             read_pattern(pattern)
     except ValueError as error:
         raise ActNotAllowed(str(error)) from None
-    steps = [Step(one, stored.get(one), after) for one, after in wanted.items()]
-    steps += [Step(one, stored[one]) for one in sorted(removed & stored.keys())]
-    return [one for one in steps if not one.is_nothing]
+    steps = (Step(one, stored.get(one), after) for one, after in wanted.items())
+    return [one for one in steps if one.before != one.after]
 
 
 @atomic_with_retry
@@ -143,9 +141,15 @@ def delete_allowlist(*, allowlist: Allowlist, actor: Actor) -> None:
     if current.unreadable or (named := [one for one in parts if names(one, locked)]):
         by = current.unreadable or f"“{named[0].name}” of the policy names it."
         raise PolicyRefused(f"This list cannot be deleted. {by}")
-    entries = [*map(str, locked.entries.not_removed().order_by("pattern"))]
-    about = {"before": _summary(locked), "after": ""}
-    _record("allowlist.deleted", locked, actor, removed=_first_few(entries), **about)
+    entries = locked.entries.not_removed().values_list("pattern", flat=True)
+    _record(
+        "allowlist.deleted",
+        locked,
+        actor,
+        before=_summary(locked),
+        after="",
+        removed=_first_few(list(entries.order_by("pattern"))),
+    )
     locked.delete()
 
 
@@ -181,10 +185,10 @@ def apply_change(
     locked.changed_by_id = int(actor.id)
     locked.changed_at = clock()
     locked.save(update_fields=["version", "changed_by", "changed_at"])
-    replaced = [one.before.pk for one in steps if one.before]
-    AllowEntry.objects.filter(pk__in=replaced).update(
-        removed_at=locked.changed_at, removed_by=locked.changed_by_id
+    replaced = locked.entries.not_removed().filter(
+        pattern__in=[one.pattern for one in steps]
     )
+    replaced.update(removed_at=locked.changed_at, removed_by=locked.changed_by_id)
     new = [
         AllowEntry(
             allowlist=locked,
@@ -244,10 +248,7 @@ def _by_act(steps: Iterable[Step]) -> dict[str, list[str]]:
     """Return the entries that are added, changed and removed, each with its end."""
     entries: dict[str, list[str]] = {}
     for one in steps:
-        ends = (one.after or one.before).expires_at  # type: ignore[union-attr]
-        entries.setdefault(one.did, []).append(
-            str(AllowEntry(pattern=one.pattern, expires_at=ends))
-        )
+        entries.setdefault(one.did, []).append(str(one.after or one.before))
     return entries
 
 

@@ -189,10 +189,6 @@ class AllowEntry(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        ends = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
-        return f"{self.pattern}{ends}"
-
     @property
     def is_live(self) -> bool:
         """Whether it is neither removed nor expired."""
