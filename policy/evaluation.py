@@ -17,8 +17,7 @@ from policy.rules.demand import Demand
 class Contributors:
     """The keys of the people behind a message. `authors` are the owners of the API keys
     that sent it or what it replaces, whoever started it by a command, and the authors
-    of a message that it replaces. `editors` edited it or wrote words of it; of them `last_editors` did not
-    only edit an earlier version.
+    of a message that it replaces. `editors` edited it or wrote words of it.
     """
 
     key_owners: frozenset[int] = frozenset()
@@ -26,7 +25,6 @@ class Contributors:
     earlier_keys: frozenset[str] = frozenset()
     authors: frozenset[int] = frozenset()
     editors: frozenset[int] = frozenset()
-    last_editors: frozenset[int] = frozenset()
     # The first message of the edits in a row to which it belongs; 0 for none.
     root: int = 0
     # When that was held, if an edit made this one of it.
@@ -44,10 +42,6 @@ class RulingFacts:
     is_held: bool
     is_fetched: bool
     is_reviewer: bool
-    is_author: bool = False
-    # Whether this person edited the message or wrote words of it, and its mailbox lets
-    # no editor approve.
-    is_editor: bool = False
     is_expired: bool = False
     mailbox: str = ""
     # Names of attached files whose bytes are known to differ from the fingerprint.
@@ -117,16 +111,6 @@ def rule(facts: RulingFacts) -> Ruling:
     # What may forbid an approval: a word, whether it does, and its sentence.
     checks = (
         (
-            "author",
-            facts.is_author,
-            "You started this message, so somebody else must approve it.",
-        ),
-        (
-            "editor",
-            facts.is_editor,
-            "You edited this message, or wrote words of it in the last 30 days, so somebody else must approve it.",
-        ),
-        (
             "version",
             facts.contributors.is_being_edited,
             "Somebody edited this message, so the edited version is approved in its place.",
@@ -144,8 +128,11 @@ def rule(facts: RulingFacts) -> Ruling:
         ),
         ("allowlist", facts.off_list, _off_list(facts)),
     )
-    forbidding = [(name, sentence) for name, forbids, sentence in checks if forbids]
-    forbidding += facts.demand.forbidding()
+    forbidding = [
+        *facts.demand.barring(),
+        *((name, sentence) for name, forbids, sentence in checks if forbids),
+        *facts.demand.forbidding(),
+    ]
     if forbidding:
         name = forbidding[0][0]
         reasons = tuple(sentence for _, sentence in forbidding)

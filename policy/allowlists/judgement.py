@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F
@@ -21,9 +21,10 @@ from django.db.models.functions import Now
 from common.fingerprint import Content
 from common.mail_addresses import compared, is_pattern, patterns_for
 from common.postgres import clock
-from mirror.models import Connection, KnownContact, Message
+from mirror.models import Message
 from mirror.recipients import in_compared_form, written_to, written_to_in
 from policy.models import AllowEntry, Allowlist
+from policy.rules.facts import contacts_among
 
 OFF = "off"
 MONITOR = "monitor"
@@ -221,9 +222,6 @@ def loosens(
 
 log = logging.getLogger(__name__)
 
-# Contacts of an account that were read longer ago than this do not count.
-CONTACTS_LAST = timedelta(days=1)
-
 
 @dataclass(frozen=True)
 class ListsInForce:
@@ -357,26 +355,6 @@ def _judge_restricted(
         )
         for one in messages
     }
-
-
-def contacts_among(
-    connections: Collection[int], addresses: Collection[str]
-) -> dict[int, set[str]]:
-    """Return by connection which of `addresses` are its contacts. Connections whose
-    contacts were not read lately (CONTACTS_LAST) are left out.
-    """
-    if not connections:
-        return {}
-    fresh = Connection.objects.filter(
-        pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST
-    )
-    by_connection = {one: set[str]() for one in fresh.values_list("pk", flat=True)}
-    rows = KnownContact.objects.filter(
-        connection__in=by_connection, address__in=addresses
-    )
-    for connection, address in rows.values_list("connection_id", "address"):
-        by_connection[connection].add(address)
-    return by_connection
 
 
 @transaction.atomic

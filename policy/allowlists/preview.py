@@ -25,12 +25,12 @@ from policy.allowlists.judgement import (
     ApplicableList,
     Entry,
     ListsInForce,
-    contacts_among,
     judge,
     lists_in_force,
     patterns_of,
 )
 from policy.models import AllowEntry, Allowlist
+from policy.rules.facts import contacts_among
 
 DAYS = 30
 # How many messages are judged at most, and how many of the affected ones are shown.
