@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, TypeVar, cast
@@ -231,12 +231,17 @@ class MessageFacts:
 Offered = Mapping[str, Mapping[str, str]]
 
 
+@dataclass(frozen=True)
 class Condition:
     """One kind of condition. `asks` names the facts without which nobody can tell
     whether it holds.
     """
 
     asks: ClassVar[tuple[str, ...]] = ()
+
+    def is_known(self, facts: MessageFacts) -> bool:
+        """Whether the facts that it asks for are known."""
+        return all(getattr(facts, one) is not None for one in self.asks)
 
     def fits(self, facts: MessageFacts) -> bool:
         """Whether it holds, where the facts are known."""
@@ -249,10 +254,6 @@ class Condition:
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         """Return because of what in the message it holds, as people read it there."""
         return ()
-
-    def is_sure(self, facts: MessageFacts) -> bool:
-        """Whether what it asks for besides these facts is known."""
-        return True
 
     @staticmethod
     def editor(offered: Offered) -> dict[str, forms.Field]:
@@ -524,8 +525,9 @@ class ToUnlisted(Condition):
     def fits(self, facts: MessageFacts) -> bool:
         return bool(list(self.passages(facts)))
 
-    def is_sure(self, facts: MessageFacts) -> bool:
-        return not self.contacts_count or facts.contacts is not None
+    def is_known(self, facts: MessageFacts) -> bool:
+        lacks_contacts = self.contacts_count and facts.contacts is None
+        return super().is_known(facts) and not lacks_contacts
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         known = facts.contacts if self.contacts_count else None
@@ -640,7 +642,7 @@ class HasWord(Condition):
     def fits(self, facts: MessageFacts) -> bool:
         return self.words_key not in facts.lacked_words
 
-    def is_sure(self, facts: MessageFacts) -> bool:
+    def is_known(self, facts: MessageFacts) -> bool:
         is_lacked = self.words_key in facts.lacked_words
         return is_lacked or not self.words.isdisjoint(facts.words)
 
@@ -801,29 +803,20 @@ class Conditions(
     def apply_to(self, facts: MessageFacts) -> bool:
         """Whether all of the conditions hold for a message, or may hold."""
         return not any(
-            self._is_known(kind, facts) and not kind.fits(self, facts)
-            for kind in self.asked
+            one.is_known(facts) and not one.fits(facts) for one in self.asked
         )
 
     def certainly_apply_to(self, facts: MessageFacts) -> bool:
         """Whether all of the conditions hold for a message, none of them in doubt."""
-        return all(
-            self._is_known(kind, facts) and kind.fits(self, facts)
-            for kind in self.asked
-        )
-
-    def _is_known(self, kind: type[Condition], facts: MessageFacts) -> bool:
-        return kind.is_sure(self, facts) and all(
-            getattr(facts, one) is not None for one in kind.asks
-        )
+        return all(one.is_known(facts) and one.fits(facts) for one in self.asked)
 
     def because(self, facts: MessageFacts) -> list[str]:
         """Return because of what in a message they hold, as people read it there."""
-        return [one for kind in self.asked for one in kind.passages(self, facts)]
+        return [each for one in self.asked for each in one.passages(facts)]
 
     def in_words(self, names: Names) -> list[str]:
         """Return the parts of a sentence that begins with "When a message"."""
-        return [kind.words_in(self, names) for kind in self.asked]
+        return [one.words_in(names) for one in self.asked]
 
     @property
     def is_empty(self) -> bool:
@@ -832,9 +825,13 @@ class Conditions(
 
     # Cached: up to 500 rules are checked for each row of a page.
     @cached_property
-    def asked(self) -> list[type[Condition]]:
-        """The kinds that have a value."""
-        return [kind for kind, name in KINDS.items() if _is_set(getattr(self, name))]
+    def asked(self) -> list[Condition]:
+        """Those conditions that have a value."""
+        return [
+            kind(**{one.name: getattr(self, one.name) for one in fields(kind)})
+            for kind, name in KINDS.items()
+            if _is_set(getattr(self, name))
+        ]
 
     def covers(self, other: "Conditions") -> bool:
         """Whether they certainly apply to every message to which `other` applies."""

@@ -110,7 +110,7 @@ class PolicyRule(Part):
             raise RuleError(
                 f"“{self.name}” asks for nothing beyond the one approval that is always needed."
             )
-        is_of_mailboxes = {*when.asked} <= {OfConnection, InMailbox}
+        is_of_mailboxes = {*map(type, when.asked)} <= {OfConnection, InMailbox}
         if then.least_mode and not (then.least_mode in MODES and is_of_mailboxes):
             raise RuleError(
                 "The oversight of a mailbox goes by connections and mailboxes only."

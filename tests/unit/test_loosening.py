@@ -15,7 +15,8 @@ from connections.mailboxes.commands import desk_settings_loosen
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from policy.allowlists.judgement import ApplicableList, Entry, judge, loosens
 from policy.rules.conditions import Conditions
-from policy.rules.rules import Effects, PolicyRule, is_as_strict, merged, rules_loosen
+from policy.rules.effects import Effects, is_as_strict, merged
+from policy.rules.rules import PolicyRule, rules_loosen
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 MODES = ("off", "monitor", "contacts", "enforce")
