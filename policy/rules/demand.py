@@ -212,7 +212,7 @@ class People:
     reviewers: frozenset[int] = frozenset()
     groups: Mapping[int, Collection[int]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
-    identities: Identities = field(default_factory=Identities)
+    identities: Identities = field(default_factory=Identities, compare=False)
 
     def groups_of(self, person: int) -> frozenset[int]:
         """Return the groups in which a person is."""

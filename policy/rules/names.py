@@ -204,4 +204,4 @@ def problems_now() -> list[Problem]:
     they cannot be read.
     """
     policy = active_policy()
-    return problems(policy.rules, read_staff()) if policy.rules else []
+    return problems(policy.rules, read_staff()) if policy.number else []

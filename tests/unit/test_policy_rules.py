@@ -108,9 +108,7 @@ def test_adding_a_rule_never_lets_a_person_approve_who_could_not(
     )
 
     def refuses(effects_of_rules):
-        rules = tuple(
-            law(each, number) for number, each in enumerate(effects_of_rules)
-        )
+        rules = tuple(law(each, number) for number, each in enumerate(effects_of_rules))
         facts = replace(FACTS, is_edited=True)
         demand = evaluate(
             Policy(1, rules), facts, NOON, asked_of, calendars={}, is_decided=True

@@ -6,9 +6,7 @@ from policy.evaluation import RulingFacts, rule
 from policy.rules.demand import Demand, People
 from tests.factories import nobody_else
 
-OWN = Demand(
-    people=People(person=1, authors=frozenset({1}), identities=nobody_else())
-)
+OWN = Demand(people=People(person=1, authors=frozenset({1}), identities=nobody_else()))
 
 
 STATES = ("is_held", "is_fetched", "is_reviewer")
