@@ -244,14 +244,13 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def for_policy(self) -> Self:
         """With only the columns that the rules of the policy look at."""
-        related = ("connection__is_our_gateway", "mailbox__editor_may_approve")
         examined = "risk_level rules policy_facts written_by".split()
         with_related = self.select_related("connection", "mailbox", "review")
         return with_related.only(
             "state",
             "upstream_id",
             "revision",
-            *related,
+            "connection__is_our_gateway",
             *COLUMNS,
             *(f"review__{name}" for name in examined),
         )

@@ -20,6 +20,7 @@ from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Mailbox, Message
 from mirror.sync.reads import UpstreamStatus
+from people.identities import Identities
 from people.models import Grant, Person
 from policy.allowlists.changes import Change, WantedEntry, apply_change
 from policy.models import AllowEntry, Allowlist, PolicyVersion
@@ -249,3 +250,10 @@ def listed_patterns(**which):
     """Return the patterns of all list entries, or of those that match these fields."""
     entries = AllowEntry.objects.not_removed().filter(**which)
     return sorted(entries.values_list("pattern", flat=True))
+
+
+def nobody_else():
+    """Identities of which each is one account; for tests without a database."""
+    identities = Identities()
+    vars(identities)["_links"] = {}
+    return identities

@@ -399,8 +399,7 @@ class Walk:
         arguments = {
             "mailbox": self.mailbox,
             "undo_window": timedelta(seconds=5),
-            "editor_may_approve": True,
-            "loads_pictures": False,
+            "loads_pictures": True,
             "actor": operator("walk", Role.ADMIN),
         }
         with transaction.atomic():

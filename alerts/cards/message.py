@@ -318,8 +318,8 @@ def approvals_of(message: Message) -> str:
     """Return how many people have approved a held message, and who, such as "1 of 2, by
     Ana Ferreira"; empty if one approval is enough.
     """
-    demand = demands_for([message], worker("alerts"), timezone.now()).get(message.pk)
-    if demand is None or not (demand.takes_several or demand.warning):
+    demand = demands_for([message], worker("alerts"), timezone.now())[message.pk]
+    if not (demand.takes_several or demand.warning):
         return ""
     progress = f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"
     return f"{progress}. {demand.warning}" if demand.warning else progress

@@ -31,7 +31,6 @@ from approvals.examination import look_for_words
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from common.actors import Actor, Role, Scope, rule
-from common.mail_addresses import patterns_for
 from common.postgres import clock, take_lock
 from mirror import store
 from mirror.models import Message
@@ -45,7 +44,7 @@ from policy.rules.demand import Demand
 from policy.rules.facts import (
     active_policy,
     facts_of,
-    lists_by_entry,
+    lookups_for,
     sending_of,
     signed_passes,
 )
@@ -237,8 +236,8 @@ def _follow_policy(locked: Message) -> bool:
     demands = demands_for(
         [locked], _POLICY, at, contributors=contributors, is_automatic=True
     )
-    demand = demands.get(locked.pk)
-    if demand is None or not demand.is_readable:
+    demand = demands[locked.pk]
+    if not demand.is_readable:
         return False
     if _use_pass(locked, demand, at) is None:
         return False
@@ -246,12 +245,24 @@ def _follow_policy(locked: Message) -> bool:
     expires_at = expiry_of(locked, effects, contributors[locked.pk])
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
-    if effects.reject:
-        rejecting = next(one for one in demand.requirement.spoke if one.then.reject)
+    # What is in doubt is left to people, who cannot approve it meanwhile.
+    rejecting = next(
+        (
+            one
+            for one in demand.requirement.spoke
+            if one.then.reject and one.when.certainly_apply_to(demand.facts)
+        ),
+        None,
+    )
+    if rejecting is not None:
         name = f"policy {demand.requirement.version}: {rejecting.id}"
         policy = policy_details(demand, demand.progress)
         decide_by_rule(
-            locked, rule=name, reason=effects.reject, actor=_POLICY, policy=policy
+            locked,
+            rule=name,
+            reason=rejecting.then.reject,
+            actor=_POLICY,
+            policy=policy,
         )
     return True
 
@@ -262,7 +273,7 @@ def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | N
     """
     contributors = contributors_of([message])
     demands = demands_for([message], actor, now, contributors=contributors)
-    demand = demands.get(message.pk, Demand())
+    demand = demands[message.pk]
     if not demand.is_readable:
         return message.expires_at
     if demand.effects.expire_minutes is None:
@@ -361,30 +372,22 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     refusal = ""
     if not ruling.may_approve or ruling.rule:
         refusal = ruling.reasons[0]
-    elif ruling.judged.would_be_refused:
-        refusal = "A recipient is on no allowlist."
     if refusal:
         return [refusal] * len(passes)
     conversation = conversation_of(message)
     is_read = not conversation.has_thread or not (
         conversation.is_being_read or conversation.words
     )
-    recipients = message.written_to or ()
-    entries = {entry for address in recipients for entry in patterns_for(address)}
-    lists = frozenset[int]().union(*(one.when.lists for one in passes))
     sending = sending_of(
         message,
         message.review,
-        lists_by_entry(lists, entries, now),
         now,
         is_followed=bool(conversation.late) or not is_read,
     )
-    facts = facts_of(message, message.review)
-    spoke = ruling.demand.requirement
-    return [
-        " ".join(str(code.label) for code in one.misfits(facts, sending, spoke))
-        for one in passes
-    ]
+    facts = facts_of(message, message.review, lookups_for(passes, now, [message]))
+    is_asked = bool(ruling.demand.requirement.spoke)
+    misfits = [one.misfits(facts, sending, is_asked=is_asked) for one in passes]
+    return [" ".join(str(code.label) for code in codes) for codes in misfits]
 
 
 def why_no_longer(decision: Decision) -> str:

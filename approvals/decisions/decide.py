@@ -144,7 +144,7 @@ def give_verdict(
                 "A rule asks whoever approves this message to sign in again first."
             )
         # The hours of a rule are those of approving, too.
-        if closed := replace(demand, now=now).closed():
+        if closed := replace(demand, leaves_at=now).closed():
             raise VerdictNotAllowed(closed)
     seen = shown_context(
         locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read

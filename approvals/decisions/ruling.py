@@ -7,7 +7,7 @@ It also has the checks of roles, and the locks on messages, that commands share.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -20,28 +20,17 @@ from common.actors import Actor, Role, Scope, worker
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
-from mirror.recipients import UNSEEN
 from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
-from policy.allowlists.judgement import OFF, allowable, judge_messages
 from policy.calendars import Calendars, all_calendars
 from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
-from policy.rules.conditions import entries_of
-from policy.rules.demand import Approval, Demand, Requirement, can_be_completed
-from policy.rules.facts import (
-    NO_POLICY,
-    Policy,
-    active_policy,
-    facts_of,
-    lists_by_entry,
-)
-from policy.rules.rules import Effects, RuleError
+from policy.rules.demand import NO_POLICY, Approval, Demand, People, Policy, evaluate
+from policy.rules.effects import Effects
+from policy.rules.facts import active_policy, facts_of, lookups_for
+from policy.rules.rules import RuleError
 from rendering import named
-
-# What sentences say of somebody as whom a person counts.
-_MAY_NOT = "may not approve this"
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
@@ -84,19 +73,17 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         for key in filter(None, (message.upstream_id, _interaction_of(message))):
             authors |= commanders[connection, key]
         editors = set(message.review.written_by)
-        last_editors = set(editors)
         replaced_by = [edit for edit in edits if edit.message_id == message.pk]
         roots = {edit.root_id for edit in (*made_by, *replaced_by)}
         for edit in made_by:
             authors.update(edit.authors)
             editors.update(edit.editors)
-            last_editors.add(edit.person_id)
+            editors.add(edit.person_id)
         contributors[message.pk] = Contributors(
             key_owners=frozenset(key_owners),
             earlier_keys=frozenset(earlier_keys),
             authors=frozenset(authors),
             editors=frozenset(editors),
-            last_editors=frozenset(last_editors),
             root=max(roots, default=0),
             first_held_at=min((edit.first_held_at for edit in made_by), default=None),
             is_being_edited=any(edit.state != "done" for edit in replaced_by),
@@ -136,21 +123,23 @@ class PolicyInForce:
 
 
 @dataclass(frozen=True)
-class _Reviewers:
-    """The active reviewers: by person, what they may review, and which groups they are
-    in.
-    """
+class _Staff:
+    """The active reviewers, with what they may review, and the groups of people."""
 
     scopes: defaultdict[int, list[Scope]] = field(
         default_factory=lambda: defaultdict(list)
     )
     groups: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
-    def may_review(self, person: int, message: Message) -> bool:
-        """Whether a person is an active reviewer of the message's mailbox."""
-        return any(
-            one.reaches(connection=message.connection_id, mailbox=message.mailbox_id)
-            for one in self.scopes.get(person, ())
+    def reviewers_of(self, message: Message) -> frozenset[int]:
+        """Return the active reviewers of the message's mailbox."""
+        connection, mailbox = message.connection_id, message.mailbox_id
+        return frozenset(
+            person
+            for person, scopes in self.scopes.items()
+            if any(
+                one.reaches(connection=connection, mailbox=mailbox) for one in scopes
+            )
         )
 
 
@@ -174,100 +163,74 @@ def demands_for(
     *,
     in_force: PolicyInForce | None = None,
     contributors: Mapping[int, Contributors] | None = None,
-    identities: Identities | None = None,
     is_decided: bool = False,
     is_automatic: bool = False,
 ) -> dict[int, Demand]:
     """Return by the messages' keys what the policy asks of each, and how much of it has
-    been given. Empty if no policy is active.
+    been given.
 
     The number of queries is fixed. Callers that have read the policy or the
-    contributors already pass them. `is_decided` says that the message is decided, and
-    is only checked again before the decision is carried out. `is_automatic`: the policy
-    acts by itself, and takes files that were not read for what they claim to be.
+    contributors already pass them. `now` is when the messages would leave.
+    `is_decided` says that the message is decided, and is only checked again before the
+    decision is carried out. `is_automatic`: the policy acts by itself, and takes files
+    that were not read for what they claim to be.
     """
-    in_force = in_force or policy_in_force()
-    if not messages or (in_force.is_readable and not in_force.policy.number):
+    if not messages:
         return {}
+    in_force = in_force or policy_in_force()
+    policy = in_force.policy
     contributors = contributors or contributors_of(messages)
-    identities = identities or Identities()
-    person = key_of(actor)
-    lists = _lists_naming(messages, in_force.policy, now)
+    identities = Identities()
+    lookups = lookups_for(policy.rules, now, messages)
     # The live approvals of each message's current version, the oldest first.
     approvals_given = Verdict.objects.given_on(messages).filter(
         live=True, outcome=Outcome.APPROVE, revision=F("message__revision")
     )
-    verdicts: defaultdict[int, list[Verdict]] = defaultdict(list)
-    for verdict in approvals_given.defer("seen"):
-        verdicts[verdict.message_id].append(verdict)
-    reviewers = _Reviewers()
-    if verdicts or in_force.policy.asks_people:
+    approvals: defaultdict[int, list[Approval]] = defaultdict(list)
+    for one in approvals_given.defer("seen"):
+        given = Approval(
+            one.person_id, str(one.person), one.surface, one.given_at, one.with_care
+        )
+        approvals[one.message_id].append(given)
+    staff = _Staff()
+    if approvals or policy.asks_people:
         for grant in Grant.objects.filter(role=Role.REVIEWER, person__is_active=True):
-            reviewers.scopes[grant.person_id].append(grant.scope)
+            staff.scopes[grant.person_id].append(grant.scope)
         for member in Group.members.through.objects.all():
-            reviewers.groups[member.person_id].add(member.group_id)
+            staff.groups[member.person_id].add(member.group_id)
     demands = {}
     for message in messages:
-        people_behind = contributors[message.pk]
-        requirement = Requirement(version=in_force.policy.number)
-        facts = None
-        if in_force.policy.rules:
-            facts = facts_of(
-                message,
-                message.review,
-                key_owners=people_behind.key_owners,
-                earlier_keys=people_behind.earlier_keys,
-                lists=lists.get(message.pk, ()),
-                takes_claims=is_automatic,
-            )
-            requirement = in_force.policy.required(facts)
-        approvals = []
-        for one in verdicts[message.pk]:
-            # `may`: an approval counts only while its giver is an active reviewer of
-            # the mailbox.
-            approvals.append(
-                Approval(
-                    person=one.person_id,
-                    name=str(one.person),
-                    groups=frozenset(reviewers.groups[one.person_id]),
-                    # With a second factor that came later, somebody else gave it.
-                    behind=identities.behind(one.person_id, at=one.given_at),
-                    same=identities.why_one(
-                        person, [one.person_id], "approved this", at=one.given_at
-                    ),
-                    may=reviewers.may_review(one.person_id, message),
-                    surface=one.surface,
-                    at=one.given_at,
-                    with_care=one.with_care,
-                )
-            )
-        effects = requirement.effects
-        barred = people_behind.authors | barred_editors(message, people_behind)
-        by_rule = {
-            one
-            for one, groups in reviewers.groups.items()
-            if not effects.barred_groups.isdisjoint(groups)
-        }
-        if effects.bar_editor:
-            by_rule |= people_behind.last_editors
-        demand = Demand(
-            requirement=requirement,
-            approvals=tuple(approvals),
-            person=person,
-            own_groups=frozenset(reviewers.groups.get(person, ())),
-            barred=barred | (identities.same_as(barred | by_rule) - by_rule),
-            counts_as=identities.why_one(person, barred | by_rule, _MAY_NOT),
-            last_editors=people_behind.last_editors,
-            groups=in_force.groups,
+        behind = contributors[message.pk]
+        facts = facts_of(
+            message,
+            message.review,
+            lookups,
+            key_owners=behind.key_owners,
+            earlier_keys=behind.earlier_keys,
+            is_edited=bool(behind.editors),
+            takes_claims=is_automatic,
+        )
+        people = People(
+            person=key_of(actor),
+            approvals=tuple(approvals[message.pk]),
+            authors=behind.authors,
+            editors=behind.editors,
+            reviewers=staff.reviewers_of(message),
+            groups=staff.groups,
+            names=in_force.groups,
+            identities=identities,
+        )
+        demand = evaluate(
+            policy,
+            facts,
+            now,
+            people,
             calendars=in_force.calendars,
-            now=now,
             is_decided=is_decided,
-            is_readable=in_force.is_readable,
-            facts=facts,
         )
-        demands[message.pk] = replace(
-            demand, is_possible=_is_possible(demand, message, reviewers, identities)
-        )
+        if not in_force.is_readable:
+            demand = replace(demand, is_readable=False)
+        demands[message.pk] = demand
     return demands
 
 
@@ -293,69 +256,9 @@ def expiry_of(
     return min(sooner, message.expires_at or sooner)
 
 
-def barred_editors(message: Message, contributors: Contributors) -> frozenset[int]:
-    """Return the people who edited the message and therefore may not approve it. Empty
-    if its mailbox lets editors approve.
-    """
-    own_edits_count = message.mailbox is not None and message.mailbox.editor_may_approve
-    return frozenset() if own_edits_count else contributors.editors
-
-
 def key_of(actor: Actor) -> int:
     """Return the key of the person who acts; 0 for a worker or a rule."""
     return int(actor.id) if actor.kind == "person" else 0
-
-
-def _lists_naming(
-    messages: Sequence[Message], policy: Policy, now: datetime
-) -> dict[int, Collection[int]]:
-    """Return by message key those allowlists that the policy's rules ask about and that
-    contain one of the message's recipients.
-    """
-    if not policy.asked_lists:
-        return {}
-    entries = {
-        message.pk: {
-            entry
-            for one in message.written_to or ()
-            if "@" in one
-            for entry in entries_of(one)
-        }
-        for message in messages
-    }
-    by_entry = lists_by_entry(policy.asked_lists, set().union(*entries.values()), now)
-    return {
-        key: {one for entry in entries_of_message for one in by_entry.get(entry, ())}
-        for key, entries_of_message in entries.items()
-    }
-
-
-def _is_possible(
-    demand: Demand, message: Message, reviewers: _Reviewers, identities: Identities
-) -> bool:
-    """Whether there are enough reviewers of a held message's mailbox, in the right
-    groups, to give all approvals that are asked for.
-    """
-    if demand.is_decided or not demand.asks_people or not message.is_held:
-        return True
-    people = {
-        one
-        for one in reviewers.scopes
-        if reviewers.may_review(one, message) and demand.may_give(one)
-    }
-    members: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
-    # Of accounts that count as one person, one stands for all, in the groups of all.
-    counted = set[int]()
-    for person in sorted(people, key=lambda one: len(identities.behind(one))):
-        stand_for_it = counted & identities.same_as([person]) or {person}
-        counted |= stand_for_it
-        for group in reviewers.groups[person]:
-            members[group] |= stand_for_it
-    return can_be_completed(demand.effects, counted, members)
-
-
-# How many characters of an address a sentence shows.
-_LONGEST = 254
 
 
 def rulings(
@@ -388,53 +291,22 @@ def rulings(
         for file in files.in_order().only("revision", "name"):
             differing[file.revision_id].append(named(file.name)[:80])
     contributors = contributors_of(messages)
-    judged = judge_messages(messages, now=now)
-    identities = Identities()
     demands = demands_for(
-        messages,
-        actor,
-        now,
-        contributors=contributors,
-        identities=identities,
-        is_decided=is_decided,
+        messages, actor, now, contributors=contributors, is_decided=is_decided
     )
-    person = key_of(actor)
     rulings_by_message = {}
     for message in messages:
         stop = next((one for one in switches if switch_stops(one, message)), None)
-        editors = barred_editors(message, contributors[message.pk])
-        authors = contributors[message.pk].authors
-        demand = demands.get(message.pk) or Demand(
-            counts_as=identities.why_one(person, authors | editors, _MAY_NOT)
-        )
+        demand = demands[message.pk]
         expires_at = expiry_of(message, demand.effects, contributors[message.pk])
-        judgement = judged[message.pk]
-        can_be_allowed = any(map(allowable, judgement.refused))
-        doubt = ""
-        if judgement.lacks_contacts:
-            doubt = "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
-        elif any(one in UNSEEN.values() for one in judgement.refused):
-            doubt = "With a read key the connection would show who that is."
-        elif judgement.refused and not can_be_allowed:
-            doubt = "No allowlist entry can match it: reject it or request changes."
         facts = RulingFacts(
             is_held=message.is_held,
             is_fetched=message.hydrated_at is not None,
             is_reviewer=is_reviewer(actor, message),
-            is_author=person in authors,
-            is_editor=person in editors,
             is_expired=expires_at is not None and expires_at <= now,
             mailbox=str(message.mailbox or ""),
             files_that_differ=tuple(differing[message.revision_id][:3]),
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
-            off_list=_shown(judgement.refused),
-            would_be_off_list=_shown(judgement.would_be_refused),
-            list_words=f"no allowlist for {message.mailbox or message.connection}"
-            if judgement.mode != OFF
-            else "",
-            list_doubt=doubt,
-            can_be_allowed=can_be_allowed,
-            judged=judgement,
             contributors=contributors[message.pk],
             demand=demand,
         )
@@ -449,13 +321,6 @@ def lock_versions(message: Message) -> None:
     edits = Replacement.objects.that_made([message])
     root = Message.objects.filter(pk__in=edits.values("root"))
     list(root.select_for_update(no_key=True).values_list("pk"))
-
-
-def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return addresses as sentences show them: shortened, and without invisible
-    characters.
-    """
-    return tuple(named(one)[:_LONGEST] for one in addresses)
 
 
 def switch_stops(switch: KillSwitch, message: Message) -> bool:

@@ -78,7 +78,7 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
-from policy.rules.rules import listed
+from policy.rules.wording import listed
 from rendering import render_message
 
 # The choices for how long to snooze.

@@ -15,14 +15,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.policy_rules.rule_form import (
-    CHOOSE,
-    ChecksField,
-    RuleForm,
-    offered_to,
-    tick_first,
-    typed_of,
-)
+from approvals.policy_rules.rule_form import RuleForm
 from approvals.policy_rules.views import (
     SeenForm,
     admin_or_403,
@@ -57,8 +50,9 @@ from policy.rules.changes import (
     save_rule,
     seen_state,
 )
+from policy.rules.fields import ChecksField
 from policy.rules.names import names_for
-from policy.rules.rules import ACTS, PolicyRule, as_sentence, find, with_part
+from policy.rules.rules import ACTS, PolicyRule, find, with_part
 
 # How the notice about an arranged rule goes on, by act.
 _DONE = {
@@ -118,11 +112,7 @@ def _edit(
     """
     actor = request.actor
     typed = request.POST if request.method == "POST" else None
-    offered = offered_to(actor, rule, names_for(actor, (rule,) if rule else ()))
-    initial: dict[str, Any] = {"owner": actor.id, "expire_unit": "60"}
-    if rule:
-        initial = typed_of(rule)
-    form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
+    form = RuleForm(typed, actor=actor, stored=rule)
     if typed is None and now.draft is None:
         return answer_policy(request, error=StalePolicy("Begin a draft first."))
     if typed is None or not form.is_valid():
@@ -184,11 +174,11 @@ def _page(
     }
     if preview:
         context["digest"] = digest(preview)
-        context["sentence"] = as_sentence(preview, names_for(actor, (preview,)))
+        context["sentence"] = preview.sentence(names_for(actor, (preview,)))
         context["problems"] = _problems(now, preview, actor)
         rule_in_draft = find(now.draft_rules, preview.id)
         if stale and rule_in_draft:
-            sentence = as_sentence(rule_in_draft, names_for(actor, (rule_in_draft,)))
+            sentence = rule_in_draft.sentence(names_for(actor, (rule_in_draft,)))
             context["stored"] = f"{rule_in_draft.name}: {sentence}"
     status = 422 if error or form.errors else 200
     if stale:
@@ -222,7 +212,6 @@ class GroupForm(SentenceForm):
             "max_length": f"Keep the name under {MAX_NAME} characters.",
         },
     )
-    members = ChecksField(required=False, coerce=int, error_messages=CHOOSE)
     seen = forms.CharField(required=False, max_length=16)
 
     def __init__(self, data: Any, *, group: Group | None) -> None:
@@ -238,8 +227,7 @@ class GroupForm(SentenceForm):
                 str(one.pk): f"{one} (left)" for one in members if not one.is_active
             }
         super().__init__(data, initial=initial)
-        self.fields["members"].choices = list(people.items())  # type: ignore[attr-defined]
-        tick_first(self["members"])
+        self.fields["members"] = ChecksField("Members", people, int)
 
     def clean_name(self) -> str:
         return " ".join(str(self.cleaned_data["name"]).split())

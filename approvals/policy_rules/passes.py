@@ -1,28 +1,17 @@
 """Admin pages that add and change one pass in the policy's draft."""
 
 import secrets
-from dataclasses import asdict
 from datetime import datetime, time
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
 from django.http import Http404, HttpResponse
 
-from approvals.policy_rules.rule_form import (
-    CHOOSE,
-    MAX_LINES,
-    ChecksField,
-    PartForm,
-    PatternsField,
-    offered_to,
-    tick_first,
-    whole_number,
-)
+from approvals.policy_rules.rule_form import PartForm
 from approvals.policy_rules.views import SeenForm, admin_or_403, answer_policy
+from common.actors import Actor
 from common.errors import SentenceError
-from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
     answer,
@@ -34,120 +23,76 @@ from common.pages import (
 from common.time_zones import local_time, zone_name
 from policy.errors import StalePolicy
 from policy.rules.changes import passes_of, policies, save_rule
-from policy.rules.conditions import Conditions
-from policy.rules.names import names_for
+from policy.rules.conditions import Conditions, read_domain
+from policy.rules.fields import (
+    AmountField,
+    ChecksField,
+    CurrencyField,
+    EntriesField,
+    NumberField,
+)
 from policy.rules.passes import MOST_A_DAY, Pass
-from policy.rules.rules import PolicyRule, find
+from policy.rules.rules import find
 
-_ONE = CHOOSE | {"required": "Choose at least one."}
+# The fields that a pass stores as they are cleaned.
+_OWN = ("most", "currency", "link_domains", "a_day")
 
 
 class PassForm(PartForm):
     """The form of one pass. Once it is valid, `read` returns the pass."""
 
-    keys = ChecksField(label="API keys", error_messages=_ONE)
-    mailboxes = ChecksField(label="Mailboxes", coerce=int, error_messages=_ONE)
-    lists = ChecksField(
-        label="Recipients on these allowlists",
-        help_text="Each recipient must be on one of them.",
-        coerce=int,
-        error_messages=_ONE,
-    )
-    most = forms.DecimalField(
-        label="Names at most",
-        help_text="Such as 49.90; empty for no sum at all.",
-        required=False,
-        min_value=Decimal(0),
-        max_digits=15,
-        decimal_places=2,
-        error_messages=same_error("Write an amount such as 1000 or 49.90."),
-        widget=forms.TextInput,
-    )
-    currency = forms.RegexField(
-        r"\A[A-Za-z]{3}\Z",
-        label="Currency",
-        help_text="Such as EUR.",
-        required=False,
-        error_messages={"invalid": "Write three letters, such as EUR."},
-    )
-    link_domains = PatternsField(
-        label="Links to these domains",
-        help_text="A domain or *.domain on each line; empty for no links.",
-        required=False,
-        max_length=MAX_LINES,
-    )
-    a_day = whole_number(MOST_A_DAY, "Messages a day, at most", required=True)
     ends_on = forms.DateField(
         label="Until the end of",
         help_text="At most 366 days ahead.",
         error_messages=same_error("Choose a day."),
     )
-    owner = forms.TypedChoiceField(
-        label="Owner",
-        help_text="Who answers for the pass.",
-        required=False,
-        coerce=int,
-        empty_value=None,
-        error_messages=CHOOSE,
-    )
-    field_order = """
-        name keys mailboxes lists most currency link_domains a_day ends_on owner note
-    """.split()
 
-    def __init__(self, data: Any, *, stored: Pass | None, actor: Any) -> None:
-        initial: dict[str, Any] = {"owner": actor.id, "a_day": 20}
-        # What the pass names stays a choice, as in the form of a rule.
-        as_rule = None
+    def __init__(self, data: Any, *, actor: Actor, stored: Pass | None) -> None:
+        initial: dict[str, Any] = {"a_day": 20}
         if stored:
-            end = f"{local_time(stored.ends_at):%Y-%m-%d}"
-            initial = {**asdict(stored.when), **asdict(stored), "ends_on": end}
-            as_rule = PolicyRule(stored.id, stored.name, stored.owner, when=stored.when)
-        super().__init__(data, initial=initial)
-        names = names_for(actor, (stored,) if stored else ())
-        offered = offered_to(actor, as_rule, names)
-        fields: dict[str, Any] = self.fields
-        for name in ("keys", "mailboxes", "lists"):
-            fields[name].choices = list(offered[name].items())
-            tick_first(self[name])
-        fields["owner"].choices = [("", "Nobody"), *offered["owner"].items()]
-
-    def clean_link_domains(self) -> frozenset[str]:
-        domains: frozenset[str] = self.cleaned_data["link_domains"]
-        try:
-            is_wrong = any("@" in read_pattern(one) for one in domains)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
-        if is_wrong:
-            raise forms.ValidationError("Name domains, not addresses.")
-        return domains
+            initial = {name: getattr(stored, name) for name in _OWN}
+            initial["ends_on"] = f"{local_time(stored.ends_at):%Y-%m-%d}"
+        super().__init__(data, actor=actor, stored=stored, **initial)
+        links = "A domain or *.domain on each line; empty for no links."
+        self.fields |= {
+            "keys": ChecksField("API keys", self.offered["keys"], required=True),
+            "mailboxes": ChecksField(
+                "Mailboxes", self.offered["mailboxes"], int, required=True
+            ),
+            "lists": ChecksField(
+                "Recipients on these allowlists",
+                self.offered["lists"],
+                int,
+                "Each recipient must be on one of them.",
+                required=True,
+            ),
+            "most": AmountField("Names at most", "Such as 49.90; empty for no sum."),
+            "currency": CurrencyField("Such as EUR."),
+            "link_domains": EntriesField("Links to these domains", read_domain, links),
+            "a_day": NumberField("Messages a day, at most", MOST_A_DAY, required=True),
+        }
+        self.order_fields(
+            "name keys mailboxes lists most currency link_domains a_day ends_on".split()
+        )
 
     def clean(self) -> None:
         has_sum = self.cleaned_data.get("most") is not None
         if has_sum != bool(self.cleaned_data.get("currency")) and not self.errors:
             self.add_error("currency", "Write an amount and its currency, or neither.")
 
-    def read(self, pass_id: str, *, is_on: bool) -> Pass:
+    def read(self, pass_id: str) -> Pass:
         """Return the pass that was typed. It ends at the end of its last day, in the
         time zone of the person.
         """
         typed = self.cleaned_data
         zone = ZoneInfo(zone_name())
+        when = {name: typed[name] for name in ("keys", "mailboxes", "lists")}
         return Pass(
             id=pass_id,
-            name=" ".join(typed["name"].split()),
-            owner=typed["owner"],
-            note=typed["note"].strip(),
-            is_on=is_on,
-            when=Conditions(
-                keys=frozenset(typed["keys"]),
-                mailboxes=frozenset(typed["mailboxes"]),
-                lists=frozenset(typed["lists"]),
-            ),
+            when=Conditions(**when),
             ends_at=datetime.combine(typed["ends_on"], time(23, 59), tzinfo=zone),
-            a_day=typed["a_day"],
-            most=typed["most"],
-            currency=typed["currency"].upper(),
-            link_domains=typed["link_domains"],
+            **{name: typed[name] for name in _OWN},
+            **self.about(),
         ).checked()
 
 
@@ -162,12 +107,10 @@ def edit_pass(request: DeskRequest, policy_pass: str = "") -> HttpResponse:
         return answer_policy(request, error=StalePolicy("Begin a draft first."))
     if typed is None and policy_pass and stored is None:
         raise Http404("There is no such pass in the draft.")
-    form = PassForm(typed, stored=stored, actor=actor)
+    form = PassForm(typed, actor=actor, stored=stored)
     error: SentenceError | None = None
     if form.is_valid():
-        one = form.read(
-            policy_pass or secrets.token_hex(6), is_on=stored is None or stored.is_on
-        )
+        one = form.read(policy_pass or secrets.token_hex(6))
         try:
             seen = cleaned(SeenForm(request.POST))["edits"]
             save_rule(actor=actor, edits=seen, rule=one)

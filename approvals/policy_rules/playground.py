@@ -32,10 +32,9 @@ from common.pages import (
 from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, passes_of, policies, rules_of
 from policy.rules.demand import required
-from policy.rules.facts import lookups_for
+from policy.rules.facts import facts_of, lookups_for, sending_of
 from policy.rules.names import names_for
 from policy.rules.passes import fitting
-from policy.rules.rules import outcome_in_words
 from risk.examined import examine_content
 
 # Characters of the typed text.
@@ -157,12 +156,13 @@ def playground(request: DeskRequest) -> HttpResponse:
             if message.pk:
                 look_back([message], rules)
             at = timezone.now()
-            lookups = lookups_for(parts, at)
-            facts = lookups.facts(message, message.review)
-            sending = lookups.sending(message, message.review, at)
+            lookups = lookups_for(parts, at, [message])
+            facts = facts_of(message, message.review, lookups)
+            sending = sending_of(message, message.review, at)
             requirement = required(rules, facts)
+            is_asked = bool(requirement.spoke)
             passes = [one for one in passes_of(parts) if one.is_on]
-            fit = fitting(passes, requirement, facts, sending)
+            fit = fitting(passes, facts, sending, is_asked=is_asked)
             names = names_for(actor, parts)
             silent = [one for one in rules if one not in requirement.spoke]
             context |= {
@@ -172,15 +172,9 @@ def playground(request: DeskRequest) -> HttpResponse:
                 "silent": lines_of(silent, names, {}),
                 "needed": SENT_BY_PASS
                 if fit
-                else outcome_in_words(requirement.effects, names),
+                else requirement.effects.outcome_in_words(names),
                 "passes": [
-                    (
-                        one,
-                        [
-                            code.label
-                            for code in one.misfits(facts, sending, requirement)
-                        ],
-                    )
+                    (one, one.misfits(facts, sending, is_asked=is_asked))
                     for one in passes
                 ],
             }

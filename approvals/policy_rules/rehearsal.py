@@ -19,9 +19,17 @@ from mirror.models import Message
 from mirror.store import stored_content
 from policy.rules.changes import passes_of, rules_of
 from policy.rules.demand import required
-from policy.rules.facts import COLUMNS, lookups_for, unknown_words, words_in
+from policy.rules.effects import Effects
+from policy.rules.facts import (
+    COLUMNS,
+    facts_of,
+    lookups_for,
+    sending_of,
+    unknown_words,
+    words_in,
+)
 from policy.rules.passes import fitting
-from policy.rules.rules import Effects, Parts, PolicyRule
+from policy.rules.rules import Parts, PolicyRule
 from rendering import RenderedMessage
 from risk.words import read_phrase, search_terms
 
@@ -122,18 +130,19 @@ def rehearse(*, before: Parts, after: Parts, actor: Actor, now: datetime) -> Reh
     )
     newest = list(with_columns.order_by("-pk")[: MOST + 1])
     messages = look_back(newest[:MOST], (*rules_of(before), *rules_of(after)))
-    lookups = lookups_for((*before, *after), now)
+    lookups = lookups_for((*before, *after), now, messages)
     counts: Counter[str] = Counter()
     changed: dict[int, tuple[Asked, Asked]] = {}
     sent: Counter[str] = Counter()
     policies = [(rules_of(one), passes_of(one)) for one in (before, after)]
     for message in messages:
-        facts = lookups.facts(message, message.review)
-        sending = lookups.sending(message, message.review, message.held_at)
+        facts = facts_of(message, message.review, lookups)
+        sending = sending_of(message, message.review, message.held_at)
         asked: list[Asked] = []
         for rules, passes in policies:
             requirement = required(rules, facts)
-            fit = fitting(passes, requirement, facts, sending)
+            is_asked = bool(requirement.spoke)
+            fit = fitting(passes, facts, sending, is_asked=is_asked)
             asked.append(None if fit else requirement.effects)
         if fit:
             sent[fit[0].name] += 1

@@ -49,18 +49,9 @@ from policy.rules.facts import active_policy, signed_passes
 from policy.rules.names import names_for, read_staff
 from policy.rules.passes import Pass
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
-from policy.rules.rules import (
-    Difference,
-    Names,
-    One,
-    Part,
-    Parts,
-    PolicyRule,
-    differences,
-    listed,
-    outcome_in_words,
-)
+from policy.rules.rules import Difference, One, Part, Parts, PolicyRule, differences
 from policy.rules.satisfiable import problems
+from policy.rules.wording import Names, listed
 
 _NOT_YOURS = "Only an admin of everything can change the policy."
 
@@ -278,8 +269,8 @@ def _activate_page(
         "rows": [
             (
                 message,
-                SENT_BY_PASS if before is None else outcome_in_words(before, names),
-                SENT_BY_PASS if after is None else outcome_in_words(after, names),
+                SENT_BY_PASS if before is None else before.outcome_in_words(names),
+                SENT_BY_PASS if after is None else after.outcome_in_words(names),
             )
             for message, before, after in rehearsal.rows
         ],

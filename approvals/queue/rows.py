@@ -35,7 +35,7 @@ from mirror.models import Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
 from policy.rules.demand import Demand
-from policy.rules.rules import listed
+from policy.rules.wording import listed
 from risk.rules import RULES, rules_in_words
 
 # A message is near its expiry if less time is left than this, or than this share of its

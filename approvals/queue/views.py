@@ -173,10 +173,10 @@ def _demands(
     actor: Actor, messages: Sequence[Message], now: datetime
 ) -> dict[int, Demand]:
     """Return what the active policy asks of the held messages of a page, by key of the
-    message. Empty, without reading messages, if no rule is active.
+    message. Empty, without reading messages, if no rule asks for certain people.
     """
     in_force = policy_in_force()
-    if not in_force.policy.rules:
+    if not in_force.policy.asks_people:
         return {}
     held = [one.pk for one in messages if one.is_held and one.revision_id]
     return demands_for(

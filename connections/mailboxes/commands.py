@@ -84,7 +84,6 @@ require_fingerprint | decisions by API name the fingerprint
 send_as_designed | HTML is sent as designed
 oversight_mode | oversight mode
 undo_window | time to undo
-editor_may_approve | editors may approve their own edits
 loads_pictures | remote pictures on request
 """)
 
@@ -282,7 +281,6 @@ def set_desk_settings(
     mailbox: Mailbox,
     actor: Actor,
     undo_window: timedelta,
-    editor_may_approve: bool,
     loads_pictures: bool,
 ) -> CanWait[Mailbox]:
     """Change the desk's own settings for a mailbox. Raises ActNotAllowed,
@@ -292,11 +290,7 @@ def set_desk_settings(
     if not timedelta(0) <= undo_window <= MAX_UNDO:
         raise ChangeRefused("Undo can take 0 to 600 seconds.")
     locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
-    after = {
-        "undo_window": undo_window,
-        "editor_may_approve": editor_may_approve,
-        "loads_pictures": loads_pictures,
-    }
+    after = {"undo_window": undo_window, "loads_pictures": loads_pictures}
     before = {name: getattr(locked, name) for name in after}
     yield lambda: _as_change(
         locked, after, tightens=not desk_settings_loosen(before, after)
@@ -522,16 +516,11 @@ def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
 
 
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Return whether the desk's own settings of a mailbox become looser.
-
-    That is: whoever edits may approve, remote pictures may be loaded, or less time to
-    undo is left.
+    """Return whether the desk's own settings of a mailbox become looser: remote
+    pictures may be loaded, or less time to undo is left.
     """
-    allowed = any(
-        after[name] and not before[name]
-        for name in ("editor_may_approve", "loads_pictures")
-    )
-    return allowed or after["undo_window"] < before["undo_window"]
+    loads = after["loads_pictures"] and not before["loads_pictures"]
+    return loads or after["undo_window"] < before["undo_window"]
 
 
 def _as_change(

@@ -140,7 +140,6 @@ class DeskForm(SentenceForm):
         max_value=int(MAX_UNDO.total_seconds()),
         error_messages=same_error("Enter 0 to 600 seconds, in whole numbers."),
     )
-    editor_may_approve = forms.BooleanField(required=False)
     loads_pictures = forms.BooleanField(required=False)
 
     @staticmethod

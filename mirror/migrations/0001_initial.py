@@ -86,7 +86,6 @@ class Migration(migrations.Migration):
                 ('is_active', models.BooleanField(default=True)),
                 ('mirrored_at', models.DateTimeField(null=True)),
                 ('undo_window', models.DurationField(default=datetime.timedelta(seconds=5))),
-                ('editor_may_approve', models.BooleanField(db_default=False, default=False)),
                 ('loads_pictures', models.BooleanField(db_default=False, default=False)),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='mailboxes', to='mirror.connection')),
             ],

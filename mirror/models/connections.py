@@ -329,8 +329,6 @@ class Mailbox(models.Model):
     mirrored_at = models.DateTimeField(null=True)
     # The desk's own settings. The first is how long a decision can be undone.
     undo_window = models.DurationField(default=timedelta(seconds=5))
-    # Whether a person who edited a message may approve it too.
-    editor_may_approve = models.BooleanField(default=False, db_default=False)
     # Whether people may have the remote pictures of its messages fetched, one message
     # at a time.
     loads_pictures = models.BooleanField(default=False, db_default=False)

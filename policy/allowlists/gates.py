@@ -27,7 +27,12 @@ from mirror.recording import trigger_details
 from mirror.sync import health
 from policy import tasks
 from policy.models import AllowEntry, GateList, GateRefusal
-from policy.rules.conditions import Conditions, MessageFacts
+from policy.rules.conditions import (
+    InMailbox,
+    MessageFacts,
+    OfConnection,
+    ToUnlisted,
+)
 from policy.rules.facts import active_policy
 from policy.rules.rules import PolicyRule
 from upstream import errors
@@ -45,6 +50,8 @@ _USELESS = (errors.NotFound, errors.Forbidden, errors.KeyRefused, errors.Rejecte
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
+# Gates know no other conditions.
+_ASKED_AT_GATES = {OfConnection, InMailbox, ToUnlisted}
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
@@ -55,17 +62,11 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
     facts = MessageFacts(connection=mailbox.connection_id, mailbox=mailbox.pk)
     rules = []
     for rule in active:
-        others = replace(rule.when, lists_except=frozenset(), contacts_count=False)
-        of_scope = replace(
-            others, mailboxes=frozenset(), known=frozenset(), only_these=False
-        )
-        asks_lists_alone = rule.when.lists_except and of_scope == Conditions()
-        if (
-            rule.is_on
-            and rule.then.reject
-            and asks_lists_alone
-            and others.apply_to(facts)
-        ):
+        asked = set(rule.when.asked)
+        scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
+        asks_lists_alone = {ToUnlisted} <= asked <= _ASKED_AT_GATES
+        is_about_it = asks_lists_alone and scope.apply_to(facts)
+        if rule.is_on and rule.then.reject and is_about_it:
             rules.append(rule)
     return rules
 

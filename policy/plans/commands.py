@@ -25,7 +25,7 @@ from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import RISKS
 from policy.rules.changes import policies
-from policy.rules.rules import listed
+from policy.rules.wording import listed
 
 # Sent when a review plan, its calendar or the duty changed: for `mailbox`, or for all
 # mailboxes if that is None.

@@ -35,6 +35,7 @@ from policy.rules.passes import (
 )
 from policy.rules.ready_made import ReadyMade
 from policy.rules.rules import (
+    FIRST_RULE,
     MOST_RULES,
     Difference,
     Part,
@@ -46,11 +47,11 @@ from policy.rules.rules import (
     described,
     differences,
     in_text,
-    listed,
     parts_from_json,
     rules_loosen,
     with_part,
 )
+from policy.rules.wording import listed
 
 # In characters.
 MAX_NOTE = 300
@@ -62,7 +63,7 @@ NO_PASSES = (
 @dataclass(frozen=True)
 class Policies:
     """The active version of the policy, the draft, and the rules and passes of each. A
-    version that does not exist is None, and has none.
+    version that does not exist is None. While none is active, `FIRST_RULE` is in force.
 
     `unreadable` is a sentence if either version could not be read, for instance after a
     downgrade of the desk.
@@ -98,7 +99,7 @@ def policies() -> Policies:
     by_state = {one.state: one for one in versions}
     active = by_state.get("active")
     draft = by_state.get("draft")
-    active_parts, active_error = _read(active)
+    active_parts, active_error = _read(active) if active else ((FIRST_RULE,), "")
     draft_parts, draft_error = _read(draft)
     return Policies(
         active, draft, active_parts, draft_parts, active_error or draft_error
@@ -383,7 +384,7 @@ def _named_by(parts: Parts) -> list[list[tuple[object, ...]]]:
     calendars = {
         calendar for one in rules_of(parts) for calendar in one.then.office_hours
     }
-    lists = {named for one in parts for named in one.when.lists}
+    lists = {named for one in parts for named in one.when.lists | one.when.lists_except}
     members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
     hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
     versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")

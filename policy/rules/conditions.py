@@ -1,24 +1,26 @@
-"""The conditions of a rule, the facts about a message that they are compared with, and
-whether they hold. Pure: reads no tables and no clock.
+"""The conditions of rules, and the facts about a message that they are compared with.
+Pure: reads no tables and no clock.
+
+Each kind of condition is one class: the fields that a rule stores, whether it holds, its
+words in a sentence, what in the message it is about, and its fields in the editor. To
+add one, write its class and name it among the bases of `Conditions`.
 
 All conditions of a rule must hold; a condition with several values holds if one of them
-fits. A condition also holds if the desk does not know the fact that it needs: rules
-only ask for more approvals, so in doubt they apply.
-
-To add a condition: its field and check here, where its value comes from in `facts.py`,
-its sentence in `rules.py`, and its field in the editor,
-`approvals/policy_rules/rule_form.py`.
+fits. A condition also holds if the desk does not know a fact that it asks for: rules
+only ask for more, so in doubt they apply.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
+from django import forms
+from django.utils.text import capfirst
 from pydantic import (
     BeforeValidator,
     ConfigDict,
@@ -36,6 +38,17 @@ from common.mail_addresses import (
     read_pattern,
 )
 from common.tables import table_pairs
+from policy.rules.fields import (
+    CHOOSE,
+    AmountField,
+    ChecksField,
+    CurrencyField,
+    EntriesField,
+    NumberField,
+    TickField,
+)
+from policy.rules.wording import Names, any_named, any_of
+from risk.words import PLACES, read_phrase
 
 
 def _from_text(value: object) -> object:
@@ -66,10 +79,10 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def as_json(value: Any) -> dict[str, Any]:
     """Return a dataclass as it is stored: the fields that differ from the defaults."""
     kind: Any = type(value)
-    fields: dict[str, Any] = _adapter(kind).dump_python(
+    stored: dict[str, Any] = _adapter(kind).dump_python(
         value, mode="json", exclude_defaults=True
     )
-    return fields
+    return stored
 
 
 def from_json(kind: type[Stored], value: object) -> Stored:
@@ -94,7 +107,7 @@ discord | a Discord command
 edit | an edit at the desk
 received | received mail
 """)
-RISKS = ("notice", "high")
+RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
 # Families of attached files, and the words for them. A condition can also name a kind
 # of file, such as "pdf".
 FAMILIES = table_pairs("""
@@ -110,8 +123,36 @@ other | a file of another kind
 RUNS_CODE = "attachment_runs_code"
 MOST_RECIPIENTS = 100_000
 MOST_TRIES = 1000
+MOST_WORDS = 100
+
+
 # A whole top-level domain, such as "*.gov".
 _TOP_LEVEL = re.compile(r"\A\*\.[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z")
+
+
+def read_entry(typed: str) -> str:
+    """Return a typed entry of recipients in its normal form. Raises ValueError with a
+    sentence if it is none.
+    """
+    # "*.gov" is too wide for an allowlist, which lets mail out, but not for a rule,
+    # which only asks for more.
+    return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)
+
+
+def read_domain(typed: str) -> str:
+    """Return a typed domain as `read_entry` does."""
+    entry = read_pattern(typed)
+    if "@" in entry:
+        raise ValueError("Name domains, not addresses.")
+    return entry
+
+
+def read_word(typed: str) -> str:
+    """Return a typed word, phrase or pattern. Raises ValueError with a sentence."""
+    try:
+        return read_phrase(typed).text
+    except ValueError as error:
+        raise ValueError(f"“{typed[:40]}”: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -131,9 +172,12 @@ class MessageFacts:
 
     `key` is "connection:API key". `recipients` are in the form that allowlists compare;
     a recipient without @ stands for somebody whom the connection's key does not show.
-    `lists` are the allowlists that name a recipient, `attachments` the families and
-    kinds of the attached files, and `origins` everything that the message may have come
-    from.
+    `lists` are the allowlists that name a recipient in any way (`entries_of`);
+    `lists_of` has for each recipient the lists whose entries certainly mean them alone
+    or their domain. `contacts` are those recipients who are contacts of the account.
+    `attachments` are the families and kinds of the attached files, `hosts` where links
+    lead or the text names a host, and `origins` everything that the message may have
+    come from.
     """
 
     connection: int
@@ -145,6 +189,8 @@ class MessageFacts:
     key_owners: frozenset[int] | None = frozenset()
     recipients: tuple[str, ...] | None = ()
     lists: frozenset[int] | None = frozenset()
+    lists_of: tuple[frozenset[int], ...] | None = ()
+    contacts: frozenset[str] | None = frozenset()
     is_first_contact: bool | None = False
     risk_level: str | None = ""
     findings: frozenset[str] | None = frozenset()
@@ -160,17 +206,21 @@ class MessageFacts:
     attachments: frozenset[str] | None = frozenset()
     # The names of attached files whose kinds are not known, to show to people.
     unknown_files: tuple[str, ...] = field(default=(), compare=False)
+    hosts: frozenset[str] | None = frozenset()
     origins: frozenset[str] | None = frozenset()
+    # Whether somebody at the desk edited it or wrote words of it.
+    is_edited: bool = False
     # What the sender wrote beside the message, each as "name=value".
     metadata: frozenset[str] = frozenset()
     tries: int | None = 1
 
     @cached_property
-    def sees_all_recipients(self) -> bool:
-        """Whether all recipients are known by their addresses."""
-        return self.recipients is not None and all(
-            compared(one) == one for one in self.recipients
-        )
+    def seen_recipients(self) -> tuple[str, ...] | None:
+        """The recipients; None unless all of them are known by their addresses."""
+        recipients = self.recipients
+        if recipients is None or any(compared(one) != one for one in recipients):
+            return None
+        return recipients
 
     @cached_property
     def entries(self) -> list[frozenset[str]]:
@@ -178,55 +228,612 @@ class MessageFacts:
         return list(map(entries_of, self.recipients or ()))
 
 
-@exactly
-@dataclass(frozen=True)
-class Conditions:
-    """What must be true of a message for a rule to apply. A field with its default
-    value is no condition.
+Offered = Mapping[str, Mapping[str, str]]
 
-    `mailboxes` and `keys` are these and, unless `only_these`, those that are added to
-    their connections later. `known` is what the connections had when the rule was
-    saved: mailboxes as "connection/key", API keys as "connection:key".
-    `recipients` are entries as in allowlists: one of them must name a recipient.
-    `recipients_except` holds if a recipient is named by none of its entries. `words`
-    are words, phrases and patterns (`risk.words`) of which the message has one. `amount`
-    is the least sum that the message must name, 0 for any sum. `metadata` is
-    "name=value"; it also holds if the sender did not write that name.
+
+@dataclass(frozen=True)
+class Condition:
+    """One kind of condition. `asks` names the facts without which nobody can tell
+    whether it holds.
     """
 
-    mailboxes: Keys = frozenset()
-    keys: Words = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ()
+
+    def is_known(self, facts: MessageFacts) -> bool:
+        """Whether the facts that it asks for are known."""
+        return all(getattr(facts, one) is not None for one in self.asks)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        """Whether it holds, where the facts are known."""
+        raise NotImplementedError
+
+    def words_in(self, names: Names) -> str:
+        """Return it as a part of a sentence that begins with "When a message"."""
+        raise NotImplementedError
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        """Return because of what in the message it holds, as people read it there."""
+        return ()
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        """Return its fields in the editor, by name. `offered` has the choices."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _Of:
+    """What the conditions on connections, mailboxes and keys share. Unless `only_these`,
+    they are also about mailboxes and keys that are added to the connections later:
+    `known` are those that the connections had when the rule was saved, mailboxes as
+    "connection/key", API keys as "connection:key".
+    """
+
     only_these: bool = False
     known: Words = frozenset()
+
+    def is_new(self, one: str, mark: str) -> bool:
+        """Whether a mailbox or API key was added to a known connection later."""
+        begin = one[: one.find(mark) + 1]
+        is_of_these = any(known.startswith(begin) for known in self.known)
+        return begin != "" and is_of_these and one not in self.known
+
+    @property
+    def later(self) -> str:
+        """The words for those that are added later."""
+        return "" if self.only_these else ", or one added to its connection later"
+
+
+@dataclass(frozen=True)
+class OfConnection(Condition):
+    """It belongs to one of these connections."""
+
+    connections: Keys = frozenset()
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return facts.connection in self.connections
+
+    def words_in(self, names: Names) -> str:
+        return f"is of the connection {any_named(names.connections, self.connections, 'connection')}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        return {"connections": ChecksField("Connections", offered["connections"], int)}
+
+
+@dataclass(frozen=True)
+class InMailbox(_Of, Condition):
+    """It is in one of these mailboxes."""
+
+    mailboxes: Keys = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("mailbox",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        place = f"{facts.connection}/{facts.mailbox}"
+        return facts.mailbox in self.mailboxes or self.is_new(place, "/")
+
+    def words_in(self, names: Names) -> str:
+        return (
+            f"is in {any_named(names.mailboxes, self.mailboxes, 'mailbox')}{self.later}"
+        )
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        note = "Of several, one that fits is enough."
+        return {"mailboxes": ChecksField("Mailboxes", offered["mailboxes"], int, note)}
+
+
+@dataclass(frozen=True)
+class FromKey(_Of, Condition):
+    """It, or a version that was edited since, came with one of these API keys."""
+
+    keys: Words = frozenset()
+
+    def fits(self, facts: MessageFacts) -> bool:
+        if facts.key is None:
+            # The key is not known, but its connection is.
+            begin = f"{facts.connection}:"
+            return any(one.startswith(begin) for one in self.keys)
+        came_with = {facts.key, *facts.earlier_keys}
+        return any(one in self.keys or self.is_new(one, ":") for one in came_with)
+
+    def words_in(self, names: Names) -> str:
+        # A key that sent nothing lately has no name here, but may exist.
+        keys = [names.keys.get(one) or one.partition(":")[2] for one in self.keys]
+        return f"comes from the API key {any_of(keys)}{self.later}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        note = "Those that sent something in the last 30 days, or have an owner."
+        return {
+            "keys": ChecksField("API keys", offered["keys"], str, note),
+            "only_these": TickField(
+                "Only these mailboxes and API keys",
+                "Else also those that are added to their connections later.",
+            ),
+        }
+
+
+@dataclass(frozen=True)
+class FromKeyOfOwner(Condition):
+    """It came with an API key of one of these people."""
+
     key_owners: Keys = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("key_owners",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return not self.key_owners.isdisjoint(facts.key_owners or ())
+
+    def words_in(self, names: Names) -> str:
+        owners = any_named(names.people, self.key_owners, "person")
+        return f"comes from an API key of {owners}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        label = "Owners of the API key"
+        return {"key_owners": ChecksField(label, offered["key_owners"], int)}
+
+
+@dataclass(frozen=True)
+class FromOrigin(Condition):
+    """It may have come from one of these origins."""
+
+    origins: Words = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("origins",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return not self.origins.isdisjoint(facts.origins or ())
+
+    def words_in(self, names: Names) -> str:
+        return f"comes from {any_of(ORIGINS[one] for one in self.origins)}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        choices = {name: capfirst(words) for name, words in ORIGINS.items()}
+        return {"origins": ChecksField("Origin", choices)}
+
+
+@dataclass(frozen=True)
+class HasMetadata(Condition):
+    """Its sender wrote this "name=value" beside it, or did not write that name."""
+
+    metadata: str = ""
+
+    def fits(self, facts: MessageFacts) -> bool:
+        name = self.metadata[: self.metadata.find("=") + 1]
+        is_named = any(one.startswith(name) for one in facts.metadata)
+        # Received mail has no metadata.
+        return not facts.is_inbound and (
+            not is_named or self.metadata in facts.metadata
+        )
+
+    def words_in(self, names: Names) -> str:
+        return f"has the metadata {self.metadata}, or does not say"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        wrong = "Write name=value, without blanks around “=”."
+        field = forms.RegexField(
+            r"\A[^\s=]+=\S.*\Z",
+            label="Metadata",
+            help_text="Such as tier=gold. It also applies where the sender did not write that name.",
+            required=False,
+            max_length=300,
+            error_messages={"invalid": wrong, "max_length": wrong},
+        )
+        return {"metadata": field}
+
+
+@dataclass(frozen=True)
+class IsTry(Condition):
+    """It was sent again at least this many times, counting the first."""
+
+    tries_from: int | None = None
+    asks: ClassVar[tuple[str, ...]] = ("tries",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return (facts.tries or 0) >= (self.tries_from or 0)
+
+    def words_in(self, names: Names) -> str:
+        return f"is at least try {self.tries_from}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        note = "2: changes were requested once before."
+        return {"tries_from": NumberField("Try number, at least", MOST_TRIES, note)}
+
+
+@dataclass(frozen=True)
+class ToAny(Condition):
+    """An entry, written as in allowlists, names one of its recipients."""
+
     recipients: Words = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("seen_recipients",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return bool(list(self.passages(facts)))
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        for one, entries in zip(facts.recipients or (), facts.entries, strict=True):
+            if not entries.isdisjoint(self.recipients):
+                yield one
+
+    def words_in(self, names: Names) -> str:
+        return f"goes to {any_of(self.recipients)}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        return {"recipients": EntriesField("Goes to any of these", read_entry)}
+
+
+@dataclass(frozen=True)
+class ToOthers(Condition):
+    """One of its recipients is named by none of these entries."""
+
     recipients_except: Words = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("seen_recipients",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return bool(list(self.passages(facts)))
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        for one, entries in zip(facts.recipients or (), facts.entries, strict=True):
+            # "boss@" leaves out that address alone, and not "boss+tag@"; and mail to an
+            # address with a next hop may reach anybody.
+            named = entries - {folded(one)} | {one}
+            if names_next_hop(one) or self.recipients_except.isdisjoint(named):
+                yield one
+
+    def words_in(self, names: Names) -> str:
+        return f"goes to somebody other than {any_of(self.recipients_except)}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        label = "Goes to anybody other than these"
+        return {"recipients_except": EntriesField(label, read_entry)}
+
+
+@dataclass(frozen=True)
+class ToListed(Condition):
+    """One of these allowlists names one of its recipients."""
+
     lists: Keys = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("seen_recipients", "lists")
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return not self.lists.isdisjoint(facts.lists or ())
+
+    def words_in(self, names: Names) -> str:
+        return f"goes to somebody on the allowlist {any_named(names.lists, self.lists, 'list')}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        label = "Goes to anybody on these allowlists"
+        return {"lists": ChecksField(label, offered["lists"], int)}
+
+
+@dataclass(frozen=True)
+class ToUnlisted(Condition):
+    """One of its recipients is on none of these allowlists, and no contact of the
+    account if `contacts_count`.
+    """
+
     lists_except: Keys = frozenset()
     contacts_count: bool = False
+    asks: ClassVar[tuple[str, ...]] = ("seen_recipients", "lists_of")
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return bool(list(self.passages(facts)))
+
+    def is_known(self, facts: MessageFacts) -> bool:
+        lacks_contacts = self.contacts_count and facts.contacts is None
+        return super().is_known(facts) and not lacks_contacts
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        if facts.is_inbound:
+            return
+        known = facts.contacts if self.contacts_count else None
+        for one, on in zip(facts.recipients or (), facts.lists_of or (), strict=True):
+            if self.lists_except.isdisjoint(on) and one not in (known or ()):
+                yield one
+
+    def words_in(self, names: Names) -> str:
+        lists = any_named(names.lists, self.lists_except, "list")
+        contact = " and no contact" if self.contacts_count else ""
+        return f"goes to somebody who is not on the allowlist {lists}{contact}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        label = "Goes to anybody who is on none of these allowlists"
+        return {
+            "lists_except": ChecksField(label, offered["lists"], int),
+            "contacts_count": TickField(
+                "Contacts of the account count as listed",
+                "But those that a key with send added.",
+            ),
+        }
+
+
+@dataclass(frozen=True)
+class ToFirstContact(Condition):
+    """It goes to somebody for the first time."""
+
     first_contact: bool = False
+    asks: ClassVar[tuple[str, ...]] = ("is_first_contact",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return bool(facts.is_first_contact)
+
+    def words_in(self, names: Names) -> str:
+        return "goes to somebody for the first time"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        return {"first_contact": TickField("Goes to somebody for the first time")}
+
+
+@dataclass(frozen=True)
+class ToMany(Condition):
+    """It goes to at least this many recipients."""
+
+    recipients_from: int | None = None
+    asks: ClassVar[tuple[str, ...]] = ("seen_recipients",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return len(facts.recipients or ()) >= (self.recipients_from or 0)
+
+    def words_in(self, names: Names) -> str:
+        return f"goes to at least {self.recipients_from} recipients"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        label = "Number of recipients, at least"
+        return {"recipients_from": NumberField(label, MOST_RECIPIENTS)}
+
+
+@dataclass(frozen=True)
+class HasRisk(Condition):
+    """Its risk is high ("high"), or it has any finding ("notice")."""
+
     risk: str = ""
+    asks: ClassVar[tuple[str, ...]] = ("risk_level",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return facts.risk_level in (
+            {"high"} if self.risk == "high" else RISKS.keys() - {""}
+        )
+
+    def words_in(self, names: Names) -> str:
+        return "is high risk" if self.risk == "high" else "has any risk"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        field = forms.ChoiceField(
+            label="Risk",
+            required=False,
+            choices=list(RISKS.items()),
+            error_messages=CHOOSE,
+        )
+        return {"risk": field}
+
+
+@dataclass(frozen=True)
+class HasFinding(Condition):
+    """It has one of these findings."""
+
     findings: Words = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("findings",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return not self.findings.isdisjoint(facts.findings or ())
+
+    def words_in(self, names: Names) -> str:
+        return f"has the finding {any_of(names.findings.get(one, one) for one in self.findings)}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        return {"findings": ChecksField("Findings", offered["findings"])}
+
+
+@dataclass(frozen=True)
+class HasWord(Condition):
+    """It has one of these words, phrases and patterns (`risk.words`)."""
+
     words: Words = frozenset()
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return self.words_key not in facts.lacked_words
+
+    def is_known(self, facts: MessageFacts) -> bool:
+        is_lacked = self.words_key in facts.lacked_words
+        return is_lacked or not self.words.isdisjoint(facts.words)
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        for word in sorted(self.words & facts.words.keys()):
+            yield f"“{word}” in {PLACES.get(facts.words[word], 'it')}"
+
+    def words_in(self, names: Names) -> str:
+        return f"contains {any_of(f'“{one}”' for one in self.words)}"
+
+    @cached_property
+    def words_key(self) -> str:
+        """The key of the set of words."""
+        return words_key(self.words)
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        field = EntriesField(
+            "Words",
+            read_word,
+            "A word or phrase on each line. It is looked for in subject, text, names of files, names and addresses. "
+            "In a word, * is any letters and digits or none, ? one of them, # one digit.",
+            most=MOST_WORDS,
+            has_commas=False,
+        )
+        return {"words": field}
+
+
+@dataclass(frozen=True)
+class NamesAmount(Condition):
+    """It names a sum of at least this, 0 for any sum; in this currency, or in any."""
+
     amount: Exact | None = None
     currency: str = ""
+    asks: ClassVar[tuple[str, ...]] = ("amounts",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return bool(list(self.passages(facts)))
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        for one in facts.amounts or ():
+            is_of_it = not self.currency or one.currency in ("", self.currency)
+            if is_of_it and one.value >= (self.amount or 0):
+                yield f"{one.currency} {one.value:,.2f}".strip()
+
+    def words_in(self, names: Names) -> str:
+        currency = f" {self.currency}" if self.currency else ""
+        if not self.amount:
+            return f"names any{currency} amount"
+        return f"names an amount of at least {self.amount:f}{currency}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        return {
+            "amount": AmountField("An amount of at least", "0 for any amount."),
+            "currency": CurrencyField("Such as EUR; empty for any."),
+        }
+
+
+@dataclass(frozen=True)
+class HasAttachment(Condition):
+    """A file of one of these families or kinds may be attached."""
+
     attachments: Words = frozenset()
-    recipients_from: int | None = None
-    origins: Words = frozenset()
-    metadata: str = ""
-    tries_from: int | None = None
+    asks: ClassVar[tuple[str, ...]] = ("attachments",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return not self.attachments.isdisjoint(facts.attachments or ())
+
+    def words_in(self, names: Names) -> str:
+        kinds = any_of(
+            FAMILIES.get(one, f"a file of kind {one}") for one in self.attachments
+        )
+        return f"has {kinds} attached"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        return {"attachments": ChecksField("Attachments", offered["attachments"])}
+
+
+@dataclass(frozen=True)
+class HasLink(Condition):
+    """It has a link, or names a host as in a link."""
+
+    has_link: bool = False
+    asks: ClassVar[tuple[str, ...]] = ("hosts",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return bool(facts.hosts)
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return sorted(facts.hosts or ())
+
+    def words_in(self, names: Names) -> str:
+        return "has a link"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        return {"has_link": TickField("Has a link")}
+
+
+@dataclass(frozen=True)
+class LinksElsewhere(Condition):
+    """It has a link to, or names, a host that is of none of these domains."""
+
+    links_except: Words = frozenset()
+    asks: ClassVar[tuple[str, ...]] = ("hosts",)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return bool(list(self.passages(facts)))
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        for one in sorted(facts.hosts or ()):
+            if self.links_except.isdisjoint(patterns_for(f"x@{one}")[1:]):
+                yield one
+
+    def words_in(self, names: Names) -> str:
+        return f"has a link to anywhere but {any_of(self.links_except)}"
+
+    @staticmethod
+    def editor(offered: Offered) -> dict[str, forms.Field]:
+        field = EntriesField(
+            "Has a link to anywhere but these domains",
+            read_domain,
+            "A domain or *.domain on each line.",
+        )
+        return {"links_except": field}
+
+
+@exactly
+@dataclass(frozen=True)
+class Conditions(
+    LinksElsewhere,
+    HasLink,
+    HasAttachment,
+    NamesAmount,
+    HasWord,
+    HasFinding,
+    HasRisk,
+    ToMany,
+    ToFirstContact,
+    ToUnlisted,
+    ToListed,
+    ToOthers,
+    ToAny,
+    IsTry,
+    HasMetadata,
+    FromOrigin,
+    FromKeyOfOwner,
+    FromKey,
+    InMailbox,
+    OfConnection,
+):
+    """What must be true of a message for a rule to apply. A field with its default
+    value is no condition.
+    """
 
     def apply_to(self, facts: MessageFacts) -> bool:
-        """Whether all of the conditions hold for a message."""
-        for check in self._asked:  # noqa: SIM110 - a loop takes half as long as `all`
-            if not check(self, facts):
-                return False
-        return True
+        """Whether all of the conditions hold for a message, or may hold."""
+        return not any(
+            one.is_known(facts) and not one.fits(facts) for one in self.asked
+        )
+
+    def certainly_apply_to(self, facts: MessageFacts) -> bool:
+        """Whether all of the conditions hold for a message, none of them in doubt."""
+        return all(one.is_known(facts) and one.fits(facts) for one in self.asked)
+
+    def because(self, facts: MessageFacts) -> list[str]:
+        """Return because of what in a message they hold, as people read it there."""
+        return [each for one in self.asked for each in one.passages(facts)]
+
+    def in_words(self, names: Names) -> list[str]:
+        """Return the parts of a sentence that begins with "When a message"."""
+        return [one.words_in(names) for one in self.asked]
 
     @property
     def is_empty(self) -> bool:
         """Whether they apply to every message."""
-        return not self._asked
+        return not self.asked
+
+    # Cached: up to 500 rules are checked for each row of a page.
+    @cached_property
+    def asked(self) -> list[Condition]:
+        """Those conditions that have a value."""
+        return [
+            kind(**{one.name: getattr(self, one.name) for one in fields(kind)})
+            for kind, name in KINDS.items()
+            if _is_set(getattr(self, name))
+        ]
 
     def covers(self, other: "Conditions") -> bool:
         """Whether they certainly apply to every message to which `other` applies."""
@@ -236,21 +843,18 @@ class Conditions:
             other, words=self.words
         )
 
-    @cached_property
-    def words_key(self) -> str:
-        """The key of the set of words."""
-        return words_key(self.words)
 
-    # Cached: up to 200 rules are checked for each row of a page.
-    @cached_property
-    def _asked(self) -> list["_Check"]:
-        checks = []
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
-            # An amount of 0 asks for any amount.
-            if value or isinstance(value, Decimal):
-                checks.append(check)
-        return checks
+def _is_set(value: object) -> bool:
+    # An amount of 0 asks for any amount, and equals False.
+    return not (value is None or value is False or value in ("", frozenset()))
+
+
+# Each kind of condition, in the order of sentences and of the editor, with the field
+# that says whether it is asked for.
+KINDS: dict[type[Condition], str] = {
+    kind: next(one for one in kind.__annotations__ if one != "asks")
+    for kind in reversed(Conditions.__bases__)
+}
 
 
 def words_key(words: Iterable[str]) -> str:
@@ -259,99 +863,6 @@ def words_key(words: Iterable[str]) -> str:
     """
     written = "\n".join(sorted(words)).encode()
     return hashlib.blake2b(written, digest_size=16).hexdigest()
-
-
-_Check = Callable[[Conditions, MessageFacts], bool]
-
-
-def _is_new(when: Conditions, one: str, mark: str) -> bool:
-    """Whether a mailbox or API key was added to one of the known connections later."""
-    begin = one[: one.find(mark) + 1]
-    is_of_these = any(known.startswith(begin) for known in when.known)
-    return begin != "" and is_of_these and one not in when.known
-
-
-def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
-    if facts.key is not None:
-        keys = {facts.key, *facts.earlier_keys}
-        return any(one in when.keys or _is_new(when, one, ":") for one in keys)
-    # The key is not known, but its connection is.
-    return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
-
-
-def _one_of(name: str) -> _Check:
-    """Return a check that holds if the condition and the fact of this name have a value
-    in common, or if the fact is not known.
-    """
-
-    def check(when: Conditions, facts: MessageFacts) -> bool:
-        values: frozenset[Any] | None = getattr(facts, name)
-        return values is None or not values.isdisjoint(getattr(when, name))
-
-    return check
-
-
-def _has_metadata(when: Conditions, facts: MessageFacts) -> bool:
-    name = when.metadata[: when.metadata.find("=") + 1]
-    is_named = any(one.startswith(name) for one in facts.metadata)
-    # Received mail has no metadata.
-    return not facts.is_inbound and (not is_named or when.metadata in facts.metadata)
-
-
-# For each field of Conditions, whether it holds for these facts.
-_CHECKS: dict[str, _Check] = {
-    "mailboxes": lambda when, facts: (
-        facts.mailbox is None
-        or facts.mailbox in when.mailboxes
-        or _is_new(when, f"{facts.connection}/{facts.mailbox}", "/")
-    ),
-    "keys": _may_have_key,
-    "key_owners": _one_of("key_owners"),
-    "recipients": lambda when, facts: (
-        not facts.sees_all_recipients
-        or any(not one.isdisjoint(when.recipients) for one in facts.entries)
-    ),
-    "recipients_except": lambda when, facts: (
-        not facts.sees_all_recipients
-        # Mail to an address with a next hop may reach anybody.
-        or any(map(names_next_hop, facts.recipients or ()))
-        # "boss@" leaves out that address alone, and not "boss+tag@".
-        or any(
-            when.recipients_except.isdisjoint(entries - {folded(one)} | {one})
-            for one, entries in zip(facts.recipients or (), facts.entries, strict=True)
-        )
-    ),
-    "lists": lambda when, facts: (
-        facts.lists is None
-        or not facts.sees_all_recipients
-        or not when.lists.isdisjoint(facts.lists)
-    ),
-    "first_contact": lambda when, facts: facts.is_first_contact is not False,
-    "risk": lambda when, facts: (
-        facts.risk_level is None
-        or facts.risk_level in (("high",) if when.risk == "high" else RISKS)
-    ),
-    "findings": _one_of("findings"),
-    "words": lambda when, facts: when.words_key not in facts.lacked_words,
-    "amount": lambda when, facts: (
-        facts.amounts is None
-        or any(
-            one.value >= (when.amount or 0)
-            and (not when.currency or one.currency in ("", when.currency))
-            for one in facts.amounts
-        )
-    ),
-    "attachments": _one_of("attachments"),
-    "recipients_from": lambda when, facts: (
-        not facts.sees_all_recipients
-        or len(facts.recipients or ()) >= (when.recipients_from or 0)
-    ),
-    "origins": _one_of("origins"),
-    "metadata": _has_metadata,
-    "tries_from": lambda when, facts: (
-        facts.tries is None or facts.tries >= (when.tries_from or 0)
-    ),
-}
 
 
 @lru_cache(maxsize=4096)
@@ -365,12 +876,3 @@ def entries_of(recipient: str) -> frozenset[str]:
     domain = recipient.rpartition("@")[2]
     entries = patterns_for(recipient) or [recipient, *patterns_for(f"x@{domain}")[1:]]
     return frozenset((*entries, folded(recipient), f"*.{domain.rpartition('.')[2]}"))
-
-
-def read_entry(typed: str) -> str:
-    """Return a typed entry of recipients in its normal form. Raises ValueError with a
-    sentence if it is none.
-    """
-    # "*.gov" is too wide for an allowlist, which lets mail out, but not for a rule,
-    # which only asks for more.
-    return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)

@@ -1,28 +1,76 @@
-"""What the rules of the policy ask for one message, which of its approvals count, how
-many are missing, and whether the person who looks may approve. Pure: reads no tables.
+"""What the policy asks for one message, of whom, which approvals count, and whether the
+person who looks may approve. Pure: reads no tables.
+
+`evaluate` is asked when a message is shown, when somebody decides, and before the
+decision is carried out.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 
+from people.identities import Identities
 from policy.calendars import Calendars, is_open, next_closing, next_opening
 from policy.rules.conditions import RUNS_CODE, MessageFacts
-from policy.rules.rules import (
-    ANY_REVIEWER,
-    Effects,
-    Names,
-    PolicyRule,
-    effects_in_words,
-    found_in_words,
-    listed,
-    merged,
-    unread_sums_in_words,
-)
+from policy.rules.effects import ANY_REVIEWER, Effects, merged
+from policy.rules.passes import Pass
+from policy.rules.rules import FIRST_RULE, PolicyRule
+from policy.rules.wording import Names, listed
+from rendering import named
 
 # How often the next opening of several calendars is looked for: about two months of days.
 _MOST_OPENINGS = 60
+# What sentences say of somebody as whom a person counts.
+_MAY_NOT = "may not approve this"
+# How many passages of a message, and names of files, a sentence has.
+_SHOWN = 3
+_LONGEST = 254
+_NO_FACTS = MessageFacts(connection=0)
+# Later than anything that has happened.
+_NOW = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """The rules and passes of one version that are on, in their order. `signatures` has
+    by the id of a pass the keys of the two admins who signed it. While no version is
+    active, the number is 0.
+    """
+
+    number: int = 0
+    rules: tuple[PolicyRule, ...] = (FIRST_RULE,)
+    passes: tuple[Pass, ...] = ()
+    signatures: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @cached_property
+    def lists(self) -> frozenset[int]:
+        """The allowlists that its rules name."""
+        return frozenset().union(
+            *(one.when.lists | one.when.lists_except for one in self.rules)
+        )
+
+    @cached_property
+    def names_calendars(self) -> bool:
+        """Whether a rule names hours of a calendar."""
+        return any(one.then.office_hours for one in self.rules)
+
+    @cached_property
+    def names_groups(self) -> bool:
+        """Whether a rule names a group whose approval it asks for, or who may not
+        approve.
+        """
+        return any(
+            one.then.named_groups or one.then.barred_groups for one in self.rules
+        )
+
+    @cached_property
+    def asks_people(self) -> bool:
+        """Whether a rule asks for more, or other, people than any one reviewer."""
+        return any(one.then.approvals or one.then.barred_groups for one in self.rules)
+
+
+NO_POLICY = Policy()
 
 
 @dataclass(frozen=True)
@@ -57,9 +105,27 @@ class Progress:
 
 
 def required(rules: Iterable[PolicyRule], facts: MessageFacts) -> Requirement:
-    """Return the rules that apply to a message, and what they ask for together."""
-    spoke = tuple(rule for rule in rules if rule.is_on and rule.when.apply_to(facts))
-    return Requirement(merged(rule.then for rule in spoke), spoke)
+    """Return the rules that apply to a message and ask something of it, and what they
+    ask for together.
+    """
+    spoke = []
+    for rule in rules:
+        asked = replace(
+            rule.then,
+            bar_editor=rule.then.bar_editor and facts.is_edited,
+            # This is asked of mailboxes, not of messages.
+            least_mode="",
+        )
+        if rule.is_on and not asked.is_empty and rule.when.apply_to(facts):
+            spoke.append(rule)
+    effects = merged(rule.then for rule in spoke)
+    return Requirement(replace(effects, least_mode=""), tuple(spoke))
+
+
+# Cached, because a page of the queue needs it for all of its rows.
+@lru_cache(maxsize=4096)
+def _required(policy: Policy, facts: MessageFacts) -> Requirement:
+    return replace(required(policy.rules, facts), version=policy.number)
 
 
 def progress(
@@ -123,52 +189,63 @@ def _assigned(
 
 @dataclass(frozen=True)
 class Approval:
-    """One person's approval of the current revision of a message. `may` is false if
-    that person is no longer a reviewer of its mailbox. `behind` are all who may have
-    given it (`people.identities`); `same` says why the person who looks counts as one
-    person with them, if so. `with_care` is whether it was given so (`Effects.care`).
+    """One person's approval of the current revision of a message. `with_care` is
+    whether it was given so (`Effects.care`).
     """
 
     person: int
     name: str
-    groups: frozenset[int] = frozenset()
-    may: bool = True
     surface: str = ""
     at: datetime | None = None
-    behind: frozenset[int] = frozenset()
-    same: str = ""
     with_care: bool = False
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What the policy asks for a message, which approvals it has, and the person who
-    looks at it (`person`, in `own_groups`).
+class People:
+    """The people about one message: who looks at it (`person`), who approved it, who is
+    behind it (`authors`, and `editors`, who edited it or wrote words of it), who may
+    review it, and in which groups people are. `names` are those of groups.
+    """
 
-    `barred` may not approve: authors, editors, and accounts that count as one person
-    with one of these or with whom a rule keeps from approving. If the person who looks
-    is among the latter, `counts_as` says why. `last_editors` may not if a rule says so.
+    person: int = 0
+    approvals: tuple[Approval, ...] = ()
+    authors: frozenset[int] = frozenset()
+    editors: frozenset[int] = frozenset()
+    reviewers: frozenset[int] = frozenset()
+    groups: Mapping[int, Collection[int]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+    identities: Identities = field(default_factory=Identities, compare=False)
+
+    def groups_of(self, person: int) -> frozenset[int]:
+        """Return the groups in which a person is."""
+        return frozenset(self.groups.get(person, ()))
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the policy asks for a message, and how much of it has been given.
+
+    `leaves_at` is when the message would leave, or was approved for; hours are asked
+    for that time. `barred` may not approve: whoever started it or, by a rule, edited it
+    or is in a group, and every account that counts as one person with one of these.
     """
 
     requirement: Requirement = field(default_factory=Requirement)
-    approvals: tuple[Approval, ...] = ()
-    person: int = 0
-    own_groups: frozenset[int] = frozenset()
-    barred: frozenset[int] = frozenset()
-    counts_as: str = ""
-    last_editors: frozenset[int] = frozenset()
-    groups: Mapping[int, str] = field(default_factory=dict)
+    people: People = field(default_factory=People)
+    facts: MessageFacts = _NO_FACTS
+    leaves_at: datetime | None = None
     calendars: Calendars = field(default_factory=dict)
-    now: datetime | None = None
+    barred: frozenset[int] = frozenset()
     # Whether the message was decided already, and this is the check before the decision
     # is carried out.
     is_decided: bool = False
     # Whether the rules of the policy could be read.
     is_readable: bool = True
-    # Whether all who may approve it together could give what is asked for.
-    is_possible: bool = True
-    # What the rules were asked about; None if there are no rules.
-    facts: MessageFacts | None = None
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """The approvals that were given, whether they count or not."""
+        return self.people.approvals
 
     @property
     def effects(self) -> Effects:
@@ -178,30 +255,30 @@ class Demand:
     @cached_property
     def counted(self) -> tuple[Approval, ...]:
         """The approvals that count: of those that may be one person's, the first."""
-        barred = self.effects.barred_groups
         counted: list[Approval] = []
+        behind = set[int]()
         for one in self.approvals:
+            # With a second factor that came later, somebody else gave it.
+            givers = self.people.identities.behind(one.person, at=one.at or _NOW)
             may = (
-                one.may
+                one.person in self.people.reviewers
+                and one.person not in self.barred
                 and (one.with_care or not self.effects.care)
-                and not barred & one.groups
-                and self.may_give(one.person)
             )
-            if may and all(one.behind.isdisjoint(each.behind) for each in counted):
+            if may and behind.isdisjoint(givers):
                 counted.append(one)
+                behind |= givers
         return tuple(counted)
 
     @cached_property
     def progress(self) -> Progress:
         """How many of the needed approvals are given."""
-        return progress(
-            self.effects, [one.person for one in self.counted], _members(self.counted)
-        )
+        return self._progress([one.person for one in self.counted])
 
     @property
     def has_approved(self) -> bool:
         """Whether the person who looks gave an approval that counts."""
-        return any(one.person == self.person for one in self.counted)
+        return any(one.person == self.people.person for one in self.counted)
 
     @property
     def takes_several(self) -> bool:
@@ -218,24 +295,45 @@ class Demand:
         """Who approved, as one list: "Ben Okafor and Ana Ruiz"."""
         return listed([one.name for one in self.counted])
 
+    @cached_property
+    def because(self) -> tuple[tuple[PolicyRule, tuple[str, ...]], ...]:
+        """Each rule that applies, with because of what in the message it does."""
+        return tuple(
+            (one, tuple(dict.fromkeys(one.when.because(self.facts))))
+            for one in self.requirement.spoke
+        )
+
+    def _why(self, rule: PolicyRule, passages: Sequence[str]) -> str:
+        """Return why a rule applies, as the end of a sentence."""
+        if not rule.when.certainly_apply_to(self.facts):
+            return ", because not all that it asks about is known"
+        # Without invisible characters: an unclear recipient may have some.
+        shown = [named(one)[:_LONGEST] for one in passages[:_SHOWN]]
+        return f", because of {listed(shown)}" if shown else ""
+
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What each rule that applies asks for, such as "Payments: 2 approvals of
-        Finance are needed."; and what is not known of the message.
+        """What each rule that applies asks for and why, such as "Payments: 2 approvals
+        of Finance are needed, because of EUR 1,225.00."; and what is not known of the
+        message.
         """
         calendars = {key: one.name for key, one in self.calendars.items()}
-        names = Names(groups=self.groups, calendars=calendars)
+        names = Names(groups=self.people.names, calendars=calendars)
+        sentences = []
+        for rule, passages in self.because:
+            why = self._why(rule, passages)
+            sentences.append(f"{rule.name}: {rule.then.in_words(names)}{why}.")
+        unread = self.facts.unread_sums
+        unknown = self.facts.unknown_files[:_SHOWN]
         spoke = self.requirement.spoke
-        words = self.facts.words if self.facts else {}
-        sentences = [
-            f"{one.name}: {found_in_words(one.when.words, words)}"
-            f"{effects_in_words(one.then, names)}."
-            for one in spoke
-        ]
-        unread = self.facts.unread_sums if self.facts else ()
-        unknown = self.facts.unknown_files[:3] if self.facts else ()
         if unread and any(one.when.amount is not None for one in spoke):
-            sentences.append(unread_sums_in_words(unread))
+            near = listed([f"“{one}”" for one in unread if one])
+            where = (
+                f"A sum could not be read near {near}"
+                if near
+                else "The sums could not be read"
+            )
+            sentences.append(f"{where}: rules on sums apply.")
         if unknown and any(
             one.when.attachments or RUNS_CODE in one.when.findings for one in spoke
         ):
@@ -261,31 +359,86 @@ class Demand:
 
     def after(self) -> Progress:
         """Return the progress as it would be if the person who looks approved now."""
-        if any(one.same for one in self.counted):
+        if self.same:
             return self.progress
-        givers = {one.person for one in self.counted} | {self.person}
-        members = _members(self.counted)
-        for group in self.own_groups:
-            members.setdefault(group, set()).add(self.person)
-        return progress(self.effects, givers, members)
+        return self._progress(
+            [*(one.person for one in self.counted), self.people.person]
+        )
+
+    @cached_property
+    def same(self) -> str:
+        """Why the person who looks counts as one with somebody who approved; else empty."""
+        why_one = self.people.identities.why_one
+        sentences = (
+            why_one(
+                self.people.person, [one.person], "approved this", at=one.at or _NOW
+            )
+            for one in self.counted
+        )
+        return next(filter(None, sentences), "")
+
+    @cached_property
+    def is_possible(self) -> bool:
+        """Whether all who may approve it together could give what is asked for."""
+        people = self.people
+        if self.is_decided or not self.asks_people:
+            return True
+        groups: dict[int, set[int]] = {}
+        # Of accounts that count as one person, one stands for all, in the groups of all.
+        counted = set[int]()
+        behind = people.identities.behind
+        for person in sorted(
+            people.reviewers - self.barred, key=lambda one: len(behind(one))
+        ):
+            stand_for_it = counted & people.identities.same_as([person]) or {person}
+            counted |= stand_for_it
+            for one in stand_for_it:
+                groups.setdefault(one, set()).update(people.groups_of(person))
+        return progress(self.effects, counted, _members(groups)).is_complete
+
+    def _progress(self, givers: Sequence[int]) -> Progress:
+        groups = {one: self.people.groups_of(one) for one in givers}
+        return progress(self.effects, givers, _members(groups))
+
+    def barring(self) -> list[tuple[str, str]]:
+        """Return why this person may not approve it whoever else did: for each reason a
+        word and a sentence.
+        """
+        people = self.people
+        reasons = []
+        if people.person in people.authors:
+            started = "You started this message, so somebody else must approve it."
+            reasons.append(("author", started))
+        if self.effects.bar_editor and people.person in people.editors:
+            edited = (
+                "You edited this message, or wrote words of it in the last 30 days, so "
+                "somebody else must approve it."
+            )
+            reasons.append(("editor", edited))
+        return reasons
 
     def forbidding(self) -> list[tuple[str, str]]:
-        """Return why the person may not approve: for each reason a word, such as
-        "approvals", and a sentence. Empty if they may, unless they are an author or
-        editor who may not (`may_give`): `policy.evaluation.rule` checks that before.
+        """Return why the person may not approve besides what `barring` says: for each
+        reason a word, such as "approvals", and a sentence. Empty if they may.
         """
         if not self.is_readable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
             return [("policy", sentence)]
         reasons = []
         if self.effects.reject:
+            rule, passages = next(one for one in self.because if one[0].then.reject)
+            why = self._why(rule, passages)
             reasons.append(
-                ("policy", f"A rule rejects this message: {self.effects.reject}")
+                ("policy", f"A rule rejects this message{why}: {rule.then.reject}")
             )
         if closed := self.closed():
             reasons.append(("hours", closed))
-        if self.counts_as:
-            reasons.append(("author", self.counts_as))
+        people = self.people
+        in_groups = self.effects.barred_groups & people.groups_of(people.person)
+        if people.person in self.barred and not (self.barring() or in_groups):
+            # They are barred because of whom they count as.
+            why = people.identities.why_one(people.person, self.barred, _MAY_NOT)
+            reasons.append(("author", why))
         if self.is_decided:
             if not self.progress.is_complete:
                 no_longer = [
@@ -298,28 +451,22 @@ class Demand:
                 )
                 sentence = f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
                 reasons.append(("approvals", sentence))
-        elif sentence := self._why_not():
+        elif sentence := self._why_not(in_groups):
             reasons.append(("approvals", sentence))
         return reasons
 
-    def _why_not(self) -> str:
+    def _why_not(self, in_groups: frozenset[int]) -> str:
         """Return why an approval of this person would not count; empty if it would."""
-        barring = self.effects.barred_groups & self.own_groups
-        if barring:
-            return f"A rule keeps members of {self._named(barring)} from approving this message."
-        if self.effects.bar_editor and self.person in self.last_editors:
-            return (
-                "You edited this message last, or wrote words of it in the last 30 days, and a rule wants somebody "
-                "else to approve it."
-            )
+        if in_groups:
+            return f"A rule keeps members of {self._named(in_groups)} from approving this message."
         if self.progress.is_complete:
             # The rules now ask for fewer approvals than when these people approved, so
             # no approval was the last one. Any further approval decides the message.
             return ""
-        if same := next((one.same for one in self.counted if one.same), ""):
-            return same
         if self.has_approved:
             return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
+        if self.same:
+            return self.same
         if self.after().given > self.progress.given:
             return ""
         given = f"{self.progress} approvals are given. " if self.takes_several else ""
@@ -351,17 +498,19 @@ class Demand:
         """Return when it can be approved, if a rule allows that only at certain hours
         and now is not among them; else empty.
         """
-        if self.now is None:
+        if self.leaves_at is None:
             return ""
         calendars = [self.calendars.get(one) for one in self.effects.office_hours]
-        closed = [one for one in calendars if not one or not is_open(one, self.now)]
+        closed = [
+            one for one in calendars if not one or not is_open(one, self.leaves_at)
+        ]
         if not closed:
             return ""
         names = [one.name for one in closed if one]
         names += ["a deleted calendar"] * closed.count(None)
         names.sort()
         only = f"A rule lets this be approved and sent only within the hours of {listed(names)}"
-        at = self.now
+        at = self.leaves_at
         # All calendars must be open at the same time: from each opening on, look again.
         for _ in range(_MOST_OPENINGS):
             openings = [next_opening(one, at) for one in calendars if one]
@@ -376,29 +525,57 @@ class Demand:
     def closes(self) -> datetime | None:
         """Return when the hours end within which it may leave now; None without any."""
         named = [self.calendars.get(one) for one in self.effects.office_hours]
-        ends = [next_closing(one, self.now) for one in named if one and self.now]
+        ends = [
+            next_closing(one, self.leaves_at) for one in named if one and self.leaves_at
+        ]
         return min(ends, default=None)
-
-    def may_give(self, person: int) -> bool:
-        """Whether this reviewer is not barred. Their own groups are not checked here."""
-        if person in self.barred:
-            return False
-        return not (self.effects.bar_editor and person in self.last_editors)
 
     def _named(self, groups: set[int] | frozenset[int]) -> str:
         return listed(
             sorted(
-                self.groups.get(one, f"a group that was deleted ({one})")
+                self.people.names.get(one, f"a group that was deleted ({one})")
                 for one in groups
             ),
             "or",
         )
 
 
-# By group, the people who approved and are in it.
-def _members(approvals: tuple[Approval, ...]) -> dict[int, set[int]]:
+def _members(groups: Mapping[int, Collection[int]]) -> dict[int, set[int]]:
+    """Return by group who of these people is in it."""
     members: dict[int, set[int]] = {}
-    for one in approvals:
-        for group in one.groups:
-            members.setdefault(group, set()).add(one.person)
+    for person, of_person in groups.items():
+        for group in of_person:
+            members.setdefault(group, set()).add(person)
     return members
+
+
+def evaluate(
+    policy: Policy,
+    facts: MessageFacts,
+    leaves_at: datetime,
+    people: People,
+    *,
+    calendars: Calendars,
+    is_decided: bool = False,
+) -> Demand:
+    """Return what a policy asks for a message that would leave at this time, and how
+    much of it these people have given.
+    """
+    requirement = _required(policy, facts)
+    effects = requirement.effects
+    by_rule = {
+        one
+        for one, groups in people.groups.items()
+        if not effects.barred_groups.isdisjoint(groups)
+    }
+    if effects.bar_editor:
+        by_rule |= people.editors
+    return Demand(
+        requirement,
+        people,
+        facts,
+        leaves_at,
+        calendars,
+        barred=people.identities.same_as(people.authors | by_rule),
+        is_decided=is_decided,
+    )

@@ -9,20 +9,21 @@ worked out by `stored_facts` when a revision is stored, and what its files are b
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Protocol
 
 from django.db.models import F, Func, JSONField
+from django.db.models.functions import Now
 
 from common.fingerprint import FIELDS, Content
 from common.mail_addresses import patterns_for
 from mirror.attachments.file_types import claimed_kinds
-from mirror.models import AttachedFile, Message
+from mirror.models import AttachedFile, Connection, KnownContact, Message
 from people.models import Person
 from policy.models import AllowEntry, KeyOwner, PolicyVersion
 from policy.rules.conditions import (
@@ -32,63 +33,14 @@ from policy.rules.conditions import (
     entries_of,
     words_key,
 )
-from policy.rules.demand import Requirement, required
+from policy.rules.demand import NO_POLICY, Policy
 from policy.rules.passes import Misfit, Pass, Sending
-from policy.rules.rules import Part, PolicyRule, listed, parts_from_json
+from policy.rules.rules import Part, PolicyRule, parts_from_json
+from policy.rules.wording import listed
 from rendering import RenderedMessage, named
 from risk.sums import Sums
 from risk.words import places_of, searched_texts
 from upstream.events import read_time
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The rules and passes of one version that are on, in their order. If no version is
-    active: number 0, and none. `key` is the version's primary key; `signatures` has by
-    the id of a pass the keys of the two admins who signed it.
-    """
-
-    number: int = 0
-    rules: tuple[PolicyRule, ...] = ()
-    key: int = 0
-    passes: tuple[Pass, ...] = ()
-    signatures: Mapping[str, Sequence[int]] = field(default_factory=dict)
-
-    @property
-    def asked_lists(self) -> frozenset[int]:
-        """The allowlists that conditions of its rules name."""
-        return frozenset().union(*(rule.when.lists for rule in self.rules))
-
-    @cached_property
-    def names_calendars(self) -> bool:
-        """Whether a rule names hours of a calendar."""
-        return any(one.then.office_hours for one in self.rules)
-
-    @cached_property
-    def names_groups(self) -> bool:
-        """Whether a rule names a group whose approval it asks for, or who may not
-        approve.
-        """
-        return any(
-            one.then.named_groups or one.then.barred_groups for one in self.rules
-        )
-
-    @cached_property
-    def asks_people(self) -> bool:
-        """Whether a rule asks for more, or other, people than any one reviewer."""
-        return any(one.then.approvals or one.then.barred_groups for one in self.rules)
-
-    def required(self, facts: MessageFacts) -> Requirement:
-        """Return what its rules ask for a message, as `policy.rules.demand.required`
-        does.
-
-        The results are cached by facts, because a page of the queue needs them for all
-        of its rows.
-        """
-        return _requirement(self.key, facts)
-
-
-NO_POLICY = Policy()
 
 
 def active_policy() -> Policy:
@@ -106,11 +58,14 @@ def policy_of(key: int) -> Policy:
     message may be sent.
     """
     version = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT).get(pk=key)
-    rules = tuple(
-        one for one in parts_from_json(PolicyRule, version.rules) if one.is_on
+    rules = parts_from_json(PolicyRule, version.rules)
+    passes = parts_from_json(Pass, version.passes)
+    return Policy(
+        version.number,
+        tuple(one for one in rules if one.is_on),
+        tuple(one for one in passes if one.is_on),
+        version.signatures,
     )
-    passes = tuple(one for one in parts_from_json(Pass, version.passes) if one.is_on)
-    return Policy(version.number, rules, key, passes, version.signatures)
 
 
 def signed_passes(
@@ -129,12 +84,6 @@ def signed_passes(
         if len(signers) == 2 and (now is None or now < one.ends_at):
             signed[one.id] = (one, listed(sorted(admins[key] for key in signers)))
     return signed
-
-
-@lru_cache(maxsize=4096)
-def _requirement(key: int, facts: MessageFacts) -> Requirement:
-    policy = policy_of(key)
-    return replace(required(policy.rules, facts), version=policy.number)
 
 
 # The columns of messages that `facts_of` reads.
@@ -280,22 +229,23 @@ def words_in(
 def facts_of(
     message: Message,
     examined: Examined,
+    lookups: "Lookups | None" = None,
     *,
     key_owners: Collection[int] = (),
     earlier_keys: Collection[str] = (),
-    lists: Collection[int] = (),
+    is_edited: bool = False,
     takes_claims: bool = False,
 ) -> MessageFacts:
-    """Return the facts about a message.
+    """Return the facts about a message. `lookups` has what tables say of its recipients
+    and its key; without it, these facts are empty.
 
-    `key_owners` are the owners of its API key, and `lists` the allowlists that name one
-    of its recipients; callers give them only if a rule needs them. Only our own gateway
-    says which API key sent a message. `earlier_keys` sent what people at the desk edited
-    since, with a key of the desk.
+    Only our own gateway says which API key sent a message. `earlier_keys` sent what
+    people at the desk edited since, with a key of the desk; `key_owners` own these.
 
     A file that was not read may be anything. With `takes_claims` it is what its name
     and type claim: for what the policy does by itself, which nobody can take back.
     """
+    lookups = lookups or Lookups()
     is_inbound = message.direction == "inbound"
     key: str | None = ""
     origins = {"received"}
@@ -309,7 +259,8 @@ def facts_of(
             if any(message.trigger.get(name) for name in names):
                 origins.add(origin)
     # None if the columns were never worked out; then empty columns mean "not known".
-    is_examined = message.written_to is not None
+    recipients = message.written_to
+    is_examined = recipients is not None
     stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
     can_tell_contacts = is_examined and not stored.get("knows_nobody")
     findings = set(examined.rules)
@@ -319,6 +270,7 @@ def facts_of(
         findings.add(RUNS_CODE)
         attachments = None
     words: dict[str, dict[str, str]] = stored.get("words") or {}
+    owners = lookups.owners.get((message.connection_id, message.sent_by_key), ())
     return MessageFacts(
         connection=message.connection_id,
         mailbox=message.mailbox_id,
@@ -327,9 +279,11 @@ def facts_of(
         earlier_keys=frozenset(
             f"{message.connection_id}:{one}" for one in earlier_keys
         ),
-        key_owners=None if key is None else frozenset(key_owners),
-        recipients=None if message.written_to is None else tuple(message.written_to),
-        lists=frozenset(lists),
+        key_owners=None if key is None else frozenset((*key_owners, *owners)),
+        recipients=None if recipients is None else tuple(recipients),
+        lists=frozenset(chain.from_iterable(map(lookups.naming, recipients or ()))),
+        lists_of=tuple(map(lookups.allowing, recipients or ())),
+        contacts=lookups.contacts_of(message),
         is_first_contact="first_contact" in examined.rules
         if can_tell_contacts
         else None,
@@ -341,7 +295,9 @@ def facts_of(
         unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
         attachments=attachments,
         unknown_files=unknown_files,
+        hosts=_as_set(stored.get("hosts")),
         origins=frozenset(origins),
+        is_edited=is_edited,
         metadata=frozenset(
             f"{name}={value if isinstance(value, str) else json.dumps(value)}"[:400]
             for name, value in islice(message.trigger.items(), _MOST_METADATA)
@@ -351,23 +307,13 @@ def facts_of(
 
 
 def sending_of(
-    message: Message,
-    examined: Examined,
-    lists: Mapping[str, Collection[int]],
-    now: datetime,
-    *,
-    is_followed: bool = False,
+    message: Message, examined: Examined, now: datetime, *, is_followed: bool = False
 ) -> Sending:
-    """Return what passes ask of a message besides its `MessageFacts`.
-
-    `lists` has the allowlists by entry (`lists_by_entry`). `is_followed` says that a
-    message came in its thread after it was written, or that this is not known.
+    """Return what passes ask of a message besides its `MessageFacts`. `is_followed`
+    says that a message came in its thread after it was written, or that this is not
+    known.
     """
     stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
-    on_lists = [
-        frozenset[int]().union(*(lists.get(one, ()) for one in patterns_for(recipient)))
-        for recipient in message.written_to or ()
-    ]
     leaves_at: datetime | None = now
     if stored.get("send_at"):
         leaves_at = read_time(stored["send_at"])
@@ -378,8 +324,6 @@ def sending_of(
         Misfit.THREAD: is_followed,
     }
     return Sending(
-        lists=tuple(on_lists),
-        hosts=_as_set(stored.get("hosts")),
         leaves_at=leaves_at and max(leaves_at, now),
         against=frozenset(code for code, holds in against.items() if holds),
     )
@@ -402,59 +346,98 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
         return None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Lookups:
-    """What the facts of many messages need besides their columns: the owners of API
-    keys by (connection, key), and allowlists by entry.
+    """What tables say of the keys and recipients of many messages: the owners of API
+    keys by (connection, key), allowlists by entry, and contacts by connection, without
+    the connections whose contacts could not be read.
     """
 
-    owners: dict[tuple[int, str], set[int]] = field(default_factory=dict)
-    lists: dict[str, set[int]] = field(default_factory=dict)
+    owners: Mapping[tuple[int, str], Collection[int]] = field(default_factory=dict)
+    lists: Mapping[str, Collection[int]] = field(default_factory=dict)
+    contacts: Mapping[int, Collection[str]] | None = None
 
-    def facts(self, message: Message, examined: Examined) -> MessageFacts:
-        """Return the facts about a message."""
-        lists: set[int] = set()
-        if self.lists:
-            for one in message.written_to or ():
-                lists.update(*(self.lists.get(entry, ()) for entry in entries_of(one)))
-        return facts_of(
-            message,
-            examined,
-            key_owners=self.owners.get(
-                (message.connection_id, message.sent_by_key), ()
-            ),
-            lists=lists,
+    def naming(self, recipient: str) -> frozenset[int]:
+        """Return the allowlists that name a recipient in any way."""
+        if not self.lists or "@" not in recipient:
+            return frozenset()
+        return self._of(entries_of(recipient))
+
+    def allowing(self, recipient: str) -> frozenset[int]:
+        """Return the allowlists with an entry for this recipient or their domain."""
+        return self._of(patterns_for(recipient) if self.lists else ())
+
+    def contacts_of(self, message: Message) -> frozenset[str] | None:
+        """Return those recipients of a message who are contacts of its account."""
+        if self.contacts is None:
+            return frozenset()
+        known = self.contacts.get(message.connection_id)
+        if known is None:
+            return None
+        recipients = message.written_to or ()
+        # `patterns_for` has nothing for an address that names a server to forward to:
+        # no contact lets it through.
+        return frozenset(
+            one for one in recipients if one in known and patterns_for(one)
         )
 
-    def sending(self, message: Message, examined: Examined, now: datetime) -> Sending:
-        """Return what passes ask of a message besides its facts, without its thread."""
-        return sending_of(message, examined, self.lists, now)
+    def _of(self, entries: Iterable[str]) -> frozenset[int]:
+        return frozenset().union(*(self.lists.get(one, ()) for one in entries))
 
 
-def lookups_for(rules: Iterable[Part], now: datetime) -> Lookups:
-    """Read what the facts for these rules and passes need, in three queries at most."""
-    conditions = [one.when for one in rules]
-    lookups = Lookups()
+def lookups_for(
+    parts: Iterable[Part], now: datetime, messages: Collection[Message]
+) -> Lookups:
+    """Read what the facts about these messages need for these rules and passes, in four
+    queries at most.
+    """
+    conditions = [one.when for one in parts]
+    owners: dict[tuple[int, str], set[int]] = {}
     if any(one.key_owners for one in conditions):
         for connection, key, person in KeyOwner.objects.values_list(
             "connection_id", "upstream_key_id", "person_id"
         ):
-            lookups.owners.setdefault((connection, key), set()).add(person)
-    if list_keys := set().union(*(one.lists for one in conditions)):
-        lookups.lists = lists_by_entry(list_keys, None, now)
-    return lookups
+            owners.setdefault((connection, key), set()).add(person)
+    addresses = {
+        one for message in messages for one in message.written_to or () if "@" in one
+    }
+    lists: dict[str, set[int]] = {}
+    named = frozenset[int]().union(
+        *(one.lists | one.lists_except for one in conditions)
+    )
+    if named:
+        entries = set[str]().union(*map(entries_of, addresses))
+        rows = AllowEntry.objects.live(now).filter(
+            allowlist__in=named, pattern__in=entries
+        )
+        for pattern, allowlist in rows.values_list("pattern", "allowlist_id"):
+            lists.setdefault(pattern, set()).add(allowlist)
+    contacts = None
+    if any(one.contacts_count for one in conditions):
+        connections = {one.connection_id for one in messages}
+        contacts = contacts_among(connections, addresses)
+    return Lookups(owners, lists, contacts)
 
 
-def lists_by_entry(
-    lists: Collection[int], entries: Collection[str] | None, now: datetime
-) -> dict[str, set[int]]:
-    """Return the keys of these lists by the entries that they have; of all entries if
-    `entries` is None. Expired entries are left out.
+# Contacts of an account that were read longer ago than this do not count.
+CONTACTS_LAST = timedelta(days=1)
+
+
+def contacts_among(
+    connections: Collection[int], addresses: Collection[str]
+) -> dict[int, set[str]]:
+    """Return by connection which of `addresses` are its contacts. Connections whose
+    contacts were not read lately (CONTACTS_LAST) are left out.
     """
-    rows = AllowEntry.objects.live(now).filter(allowlist__in=lists)
-    if entries is not None:
-        rows = rows.filter(pattern__in=entries)
-    by_entry: dict[str, set[int]] = {}
-    for pattern, key in rows.values_list("pattern", "allowlist_id"):
-        by_entry.setdefault(pattern, set()).add(key)
-    return by_entry
+    if not connections:
+        return {}
+    fresh = Connection.objects.filter(
+        pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST
+    )
+    by_connection = {one: set[str]() for one in fresh.values_list("pk", flat=True)}
+    rows = KnownContact.objects.filter(
+        connection__in=by_connection, address__in=addresses
+    )
+    for connection, address in rows.values_list("connection_id", "address"):
+        by_connection[connection].add(address)
+    return by_connection

@@ -17,11 +17,12 @@ from mirror.models import Connection, Mailbox, Message
 from people.models import Grant, Person
 from policy.calendars import all_calendars
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
-from policy.rules.conditions import MessageFacts
+from policy.rules.conditions import KINDS, MessageFacts
 from policy.rules.demand import required
 from policy.rules.facts import active_policy
-from policy.rules.rules import Names, Part, PolicyRule, RuleError, as_sentence
+from policy.rules.rules import Part, PolicyRule, RuleError
 from policy.rules.satisfiable import Problem, Staff, problems
+from policy.rules.wording import Names
 from risk.rules import RULES
 
 FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
@@ -52,7 +53,9 @@ def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
         pk__in=set(chain.from_iterable(one.when.mailboxes for one in rules))
     )
     lists = Allowlist.objects.filter(
-        pk__in=set(chain.from_iterable(one.when.lists for one in rules))
+        pk__in=set(
+            chain.from_iterable(one.when.lists | one.when.lists_except for one in rules)
+        )
     )
     seen_lists = lists.visible_to(actor)
     owners = {one.owner for one in rules if one.owner is not None}
@@ -70,6 +73,9 @@ def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
         findings=FINDINGS,
         calendars=dict(
             WorkCalendar.objects.filter(pk__in=calendars).values_list("pk", "name")
+        ),
+        connections=dict(
+            Connection.objects.visible_to(actor).values_list("pk", "name")
         ),
     )
 
@@ -137,19 +143,16 @@ def needs_of_new_mailbox(actor: Actor, connection: int) -> str:
     """Return what the policy may ask for mail of a mailbox that is added to this
     connection, as sentences.
     """
-    not_known = "key key_owners recipients lists is_first_contact risk_level findings"
-    not_known += " amounts attachments origins tries"
-    facts = MessageFacts(
-        connection=connection,
-        mailbox=0,
-        **dict.fromkeys(not_known.split()),  # type: ignore[arg-type]
-    )
+    facts_asked = chain.from_iterable(kind.asks for kind in KINDS)
+    unknown: dict[str, Any] = dict.fromkeys({*facts_asked, "key", "recipients"})
+    del unknown["mailbox"], unknown["seen_recipients"]
+    facts = MessageFacts(connection, mailbox=0, is_edited=True, **unknown)
     try:
         rules = required(active_policy().rules, facts).spoke
     except RuleError:
         return "The rules of the policy could not be read, so nothing can be approved."
     names = names_for(actor, rules)
-    needs = [f"{one.name}: {as_sentence(one, names)}" for one in rules]
+    needs = [f"{one.name}: {one.sentence(names)}" for one in rules]
     return "\n".join(needs or ["One approval of any reviewer."])
 
 
@@ -198,4 +201,4 @@ def problems_now() -> list[Problem]:
     they cannot be read.
     """
     policy = active_policy()
-    return problems(policy.rules, read_staff()) if policy.rules else []
+    return problems(policy.rules, read_staff()) if policy.number else []

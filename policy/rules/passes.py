@@ -14,16 +14,17 @@ from typing import Any, Self
 
 from django.db.models import TextChoices
 
-from common.mail_addresses import patterns_for
 from policy.rules.conditions import (
     Conditions,
     Exact,
+    LinksElsewhere,
     MessageFacts,
+    ToUnlisted,
     Words,
     exactly,
 )
-from policy.rules.demand import Requirement
-from policy.rules.rules import Names, Part, RuleError, any_named, any_of
+from policy.rules.rules import Part, RuleError
+from policy.rules.wording import Names, any_named, any_of
 
 # How far ahead its end may be when it is signed, and how many messages it may send in
 # 24 hours.
@@ -58,16 +59,11 @@ class Misfit(TextChoices):
 
 @dataclass(frozen=True)
 class Sending:
-    """What a pass asks of a message besides its `MessageFacts`. None means that the
-    desk does not know.
-
-    `lists` has for each recipient the allowlists that name it, and `hosts` where links
-    lead, or the text names a host. `against` are the codes of other circumstances that
-    keep any pass from sending it.
+    """What a pass asks of a message besides its `MessageFacts`: when it would leave,
+    None if that is not known, and the codes of other circumstances that keep any pass
+    from sending it.
     """
 
-    lists: tuple[frozenset[int], ...] | None = None
-    hosts: frozenset[str] | None = None
     leaves_at: datetime | None = None
     against: frozenset[Misfit] = frozenset()
 
@@ -125,59 +121,48 @@ class Pass(Part):
         )
 
     def misfits(
-        self, facts: MessageFacts, about: Sending, requirement: Requirement
+        self, facts: MessageFacts, sending: Sending, *, is_asked: bool
     ) -> tuple[Misfit, ...]:
-        """Return why it does not send a message; empty if it does. Any rule that
-        applies (`requirement`) is a reason, whatever that rule asks for.
+        """Return why it does not send a message; empty if it does. That a rule asks
+        anything of the message (`is_asked`) is a reason, whatever the rule asks for.
         """
-        unknown = any(
-            getattr(part, one.name) is None
-            for part in (facts, about)
-            for one in fields(part)
-        )
-        fits = {
-            Misfit.RULE: not requirement.spoke,
-            Misfit.UNKNOWN: not unknown,
-            Misfit.KEY: facts.key in self.when.keys,
-            Misfit.MAILBOX: facts.mailbox in self.when.mailboxes
-            and not facts.is_inbound,
-            Misfit.ORIGIN: facts.origins == _AGENT_ONLY,
-            Misfit.TRIES: facts.tries == 1,
-            Misfit.RECIPIENTS: facts.sees_all_recipients
-            and bool(facts.recipients)
-            and len(about.lists or ()) == len(facts.recipients or ())
-            and not any(map(self.when.lists.isdisjoint, about.lists or ())),
-            Misfit.FINDINGS: facts.findings == frozenset() and facts.risk_level == "",
-            Misfit.ATTACHMENTS: facts.attachments == frozenset(),
-            Misfit.SUM: not facts.unread_sums
-            and all(
-                self.most is not None
-                and one.currency == self.currency
-                and one.value <= self.most
+        known = [getattr(facts, one.name) for one in fields(facts)]
+        unlisted = ToUnlisted(lists_except=self.when.lists)
+        keeps = {
+            Misfit.RULE: is_asked,
+            Misfit.UNKNOWN: None in (*known, facts.seen_recipients, sending.leaves_at),
+            Misfit.KEY: facts.key not in self.when.keys,
+            Misfit.MAILBOX: facts.mailbox not in self.when.mailboxes
+            or facts.is_inbound,
+            Misfit.ORIGIN: facts.origins != _AGENT_ONLY or facts.is_edited,
+            Misfit.TRIES: facts.tries != 1,
+            Misfit.RECIPIENTS: not facts.recipients
+            or len(facts.lists_of or ()) != len(facts.recipients)
+            or unlisted.fits(facts),
+            Misfit.FINDINGS: facts.findings != frozenset() or facts.risk_level != "",
+            Misfit.ATTACHMENTS: facts.attachments != frozenset(),
+            Misfit.SUM: bool(facts.unread_sums)
+            or any(
+                self.most is None
+                or one.currency != self.currency
+                or one.value > self.most
                 for one in facts.amounts or ()
             ),
-            Misfit.LINKS: not any(
-                self.link_domains.isdisjoint(patterns_for(f"x@{one}")[1:])
-                for one in about.hosts or ()
-            ),
-            Misfit.ENDED: about.leaves_at is not None
-            and about.leaves_at < self.ends_at,
+            Misfit.LINKS: LinksElsewhere(links_except=self.link_domains).fits(facts),
+            Misfit.ENDED: sending.leaves_at is not None
+            and sending.leaves_at >= self.ends_at,
         }
-        misfits = [code for code, does_fit in fits.items() if not does_fit]
-        return (*misfits, *sorted(about.against))
+        return (*(one for one in keeps if keeps[one]), *sorted(sending.against))
 
 
 def fitting(
-    passes: Iterable[Pass],
-    requirement: Requirement,
-    facts: MessageFacts,
-    about: Sending,
+    passes: Iterable[Pass], facts: MessageFacts, sending: Sending, *, is_asked: bool
 ) -> tuple[Pass, ...]:
     """Return the passes that may send a message."""
     return tuple(
         one
         for one in passes
-        if one.is_on and not one.misfits(facts, about, requirement)
+        if one.is_on and not one.misfits(facts, sending, is_asked=is_asked)
     )
 
 

@@ -14,14 +14,9 @@ from itertools import count
 
 from policy.calendars import Calendars, is_open
 from policy.rules.demand import can_be_completed
-from policy.rules.rules import (
-    Effects,
-    Names,
-    PolicyRule,
-    approvals_in_words,
-    listed,
-    merged,
-)
+from policy.rules.effects import Effects, approvals_in_words, merged
+from policy.rules.rules import PolicyRule
+from policy.rules.wording import Names, listed
 
 # Any Monday: opening hours are compared over the week that begins there.
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -95,7 +90,7 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         yield problem(
             f"a mailbox that was removed ({names.mailboxes.get(mailbox, mailbox)})"
         )
-    for one in sorted(rule.when.lists - staff.lists):
+    for one in sorted((rule.when.lists | rule.when.lists_except) - staff.lists):
         yield problem(f"an allowlist that was removed ({one})")
     for one in sorted(rule.then.office_hours - set(staff.calendars)):
         yield problem(f"a calendar that was removed ({one})")

@@ -14,17 +14,9 @@ from approvals.decisions.ruling import rulings
 from approvals.editing.commands import replace_message, suggest_changes
 from approvals.models import Passage
 from mirror import store
-from mirror.models import Mailbox
 from mirror.store import stored_content
-from tests.factories import (
-    actor_of,
-    change_row,
-    make_connection,
-    make_message,
-    show_row,
-)
+from tests.factories import actor_of, make_connection, make_message, show_row
 from tests.integration.deciding import decide
-from tests.integration.test_several_approvals import put_in_force
 
 WORDS = "Please send the whole refund of 900 EUR to the new account today."
 
@@ -158,15 +150,10 @@ def test_a_held_message_that_gets_the_words_later_counts_too(message, reviewer):
     assert why_not(other, reviewer) == "editor"
 
 
-def test_words_count_for_30_days_and_where_editors_do_not_approve(message, reviewer):
+def test_words_count_for_30_days(message, reviewer):
     suggest(message, reviewer)
     new = resent(message)
-    change_row(new.mailbox, editor_may_approve=True)
-    new = type(new).objects.get(pk=new.pk)
-    assert why_not(new, reviewer) == ""
-    put_in_force({"bar_editor": True})
-    assert why_not(new, reviewer) == "approvals"
-    Mailbox.objects.update(editor_may_approve=False)
+    assert why_not(new, reviewer) == "editor"
     Passage.objects.update(written_at=Now() - timedelta(days=30, seconds=1))
     assert why_not(resent(message), reviewer) == ""
     comment(new, reviewer)

@@ -161,7 +161,7 @@ def test_html_is_kept_where_only_the_recipient_was_corrected(
     assert "control characters" not in desk.post(address, form).text
 
 
-def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
+def test_editor_may_not_approve(
     connection, message, reviewer, second_reviewer, upstream
 ):
     row = edit(message, reviewer)
@@ -175,12 +175,9 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     assert many.rule == "editor"
     assert many.may_reject is True
     assert rulings([new], actor_of(second_reviewer))[new.pk].may_approve
-    new.mailbox.editor_may_approve = True
-    new.mailbox.save()
-    made = decide(Message.objects.get(pk=new.pk), reviewer).decision
+    made = decide(new, second_reviewer).decision
     # Asked again when it is carried out.
-    new.mailbox.editor_may_approve = False
-    new.mailbox.save()
+    Replacement.objects.update(editors=[reviewer.pk, second_reviewer.pk])
     upstream.holds(pending_row(NEW, markdown=TEXT))
     make_due()
     assert run_decision(decision_id=made.pk) == "refused"

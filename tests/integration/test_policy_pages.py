@@ -18,7 +18,7 @@ from policy.rules.changes import (
 )
 from policy.rules.names import names_of_all
 from policy.rules.ready_made import READY_MADE
-from policy.rules.rules import PolicyRule, as_sentence
+from policy.rules.rules import FIRST_RULE, PolicyRule
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.markup import words_of
 
@@ -85,7 +85,7 @@ def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed
     shown = client.post(ADD, TWO)
     sentence = "When a message names an amount of at least 1000 EUR, then 2 approvals of any reviewer are needed."
     assert shown.context["sentence"] == sentence
-    assert policies().draft_rules == ()
+    assert policies().draft_rules == (FIRST_RULE,)
     save_by(client, ADD, {**TWO, "owner": str(admin.pk), "note": "Agreed."})
     assert f"Owner: {admin} . Agreed." in words_of(client.get(POLICY))
     assert sentence in last("policy.draft_changed")["after"]
@@ -115,7 +115,8 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
         "risk": "high", "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
         "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
-        "metadata": "tier=a=b c",
+        "metadata": "tier=a=b c", "connections": [connection.pk], "has_link": True, "links_except": ["acme.com"],
+        "lists_except": [78], "contacts_count": True,
     }  # fmt: skip
     then = {
         "approvals": {"0": 3, str(group.pk): 2, "99": 1}, "barred_groups": [group.pk],
@@ -261,7 +262,7 @@ def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(
         "finance", *(one.casefold() for one in found.groups.values())
     }  # fmt: skip
     assert "(deleted)" not in " ".join(
-        as_sentence(one, names_of_all(rules)) for one in rules
+        one.sentence(names_of_all(rules)) for one in rules
     )
 
 
@@ -389,7 +390,7 @@ def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
         activate_draft(actor=actor, edits=draft.edits, active=active)
         assert [needed(*one) for one in places] == wanted
         [sentence] = [
-            as_sentence(one, names_of_all([one])) for one in policies().active_rules
+            one.sentence(names_of_all([one])) for one in policies().active_rules
         ]
         assert words in sentence
         client.post("/policy/draft/begin/", {"from": "active"})

@@ -15,8 +15,9 @@ from mirror.models import Mailbox, Message
 from policy.models import KeyOwner, PolicyVersion
 from policy.rules.conditions import Conditions, from_json
 from policy.rules.demand import required
-from policy.rules.facts import lookups_for
-from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
+from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.facts import facts_of, lookups_for
+from policy.rules.rules import PolicyRule
 from tests.factories import (
     actor_of,
     change_row,
@@ -142,9 +143,10 @@ def one_by_one(before, after, now):
     counts = Counter()
     turned = []
     looked_at = 0
-    lookups = lookups_for([*before, *after], now)
-    for message in Message.objects.select_related("connection").order_by("-pk"):
-        facts = lookups.facts(message, message.review)
+    messages = Message.objects.select_related("connection").order_by("-pk")
+    lookups = lookups_for([*before, *after], now, messages)
+    for message in messages:
+        facts = facts_of(message, message.review, lookups)
         sides = [required(rules, facts).effects for rules in (before, after)]
         looked_at += 1
         if asks(sides[0]) == asks(sides[1]):

@@ -40,7 +40,7 @@ def test_word_of_a_rule_is_found_when_a_message_comes_and_its_page_says_where(
     assert [needed(one, reviewer) for one in (named, other)] == [2, 1]
     page = words_of(desk.get(f"/queue/{named.public_id}/"))
     assert (
-        "Rule 0: it contains “project tulip” in the text, so 2 approvals of any reviewer are needed."
+        "Rule 0: 2 approvals of any reviewer are needed, because of “project tulip” in the text."
         in page
     )
 

@@ -95,11 +95,7 @@ from tests.integration.deciding import at_once
 from tests.markup import says
 from tests.signing import give_app
 
-DESK = {
-    "undo_window": timedelta(seconds=5),
-    "editor_may_approve": False,
-    "loads_pictures": False,
-}
+DESK = {"undo_window": timedelta(seconds=5), "loads_pictures": False}
 
 
 def switch_on():
@@ -253,10 +249,10 @@ LOOSENING = {
         lambda w: listed_patterns(allowlist__mailbox=w.mailbox),
         lambda w: make_list("x.example", mailbox=w.mailbox),
     ),
-    "editor may approve": (
-        lambda w: w.desk(editor_may_approve=True),
+    "remote pictures": (
+        lambda w: w.desk(loads_pictures=True),
         lambda w: w.desk(),
-        lambda w: w.box().editor_may_approve,
+        lambda w: w.box().loads_pictures,
     ),
     "second factor of a role": (
         lambda w: set_role_rule(actor=by(w), role=Role.REVIEWER, needed=False),

@@ -24,20 +24,21 @@ from policy.rules.conditions import (
     from_json,
     words_key,
 )
-from policy.rules.demand import Approval, Demand, Requirement, progress, required
-from policy.rules.facts import facts_of
-from policy.rules.rules import (
-    Effects,
-    Names,
-    PolicyRule,
-    RuleError,
-    approvals_in_words,
-    as_sentence,
-    is_as_strict,
-    merged,
-    parts_from_json,
+from policy.rules.demand import (
+    Approval,
+    Demand,
+    People,
+    Policy,
+    Requirement,
+    evaluate,
+    progress,
 )
+from policy.rules.effects import Effects, approvals_in_words, is_as_strict, merged
+from policy.rules.facts import facts_of
+from policy.rules.rules import PolicyRule, RuleError, parts_from_json
 from policy.rules.satisfiable import Staff, problems
+from policy.rules.wording import Names
+from tests.factories import nobody_else
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(1, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",))
@@ -93,26 +94,28 @@ def test_whoever_helps_in_turn_completes_it_wherever_all_together_can(asked, gro
 def test_adding_a_rule_never_lets_a_person_approve_who_could_not(
     some, added, givers, person, groups_of
 ):
-    def demand(rules):
-        of = {
-            one: frozenset(group for group, ones in groups_of.items() if one in ones)
-            for one in range(1, 7)
-        }
-        approvals = tuple(Approval(one, str(one), of[one]) for one in sorted(givers))
-        asked = required(
-            [law(each, number) for number, each in enumerate(rules)], FACTS
-        )
-        return Demand(
-            asked,
-            approvals,
-            person=person,
-            own_groups=of[person],
-            last_editors=frozenset({1}),
-            now=NOON,
-            is_decided=True,
-        )
+    groups_of_people = {
+        one: [group for group, ones in groups_of.items() if one in ones]
+        for one in range(1, 7)
+    }
+    asked_of = People(
+        person=person,
+        approvals=tuple(Approval(one, str(one)) for one in sorted(givers)),
+        editors=frozenset({1}),
+        reviewers=frozenset(range(1, 7)),
+        groups=groups_of_people,
+        identities=nobody_else(),
+    )
 
-    assert bool(demand(some).forbidding()) <= bool(demand([*some, added]).forbidding())
+    def refuses(effects_of_rules):
+        rules = tuple(law(each, number) for number, each in enumerate(effects_of_rules))
+        facts = replace(FACTS, is_edited=True)
+        demand = evaluate(
+            Policy(1, rules), facts, NOON, asked_of, calendars={}, is_decided=True
+        )
+        return bool(demand.barring() or demand.forbidding())
+
+    assert refuses(some) <= refuses([*some, added])
 
 
 def test_one_person_in_two_groups_counts_for_one_of_them():
@@ -163,6 +166,9 @@ def test_rule_on_mailboxes_or_keys_takes_in_those_added_to_their_connection_late
         ({"amount": "1000", "currency": "EUR"}, {"amounts": (Amount(Decimal(2000)),)}),
         ({"attachments": ["pdf"]}, {"attachments": None}),
         ({"origins": ["discord"]}, {"origins": None}),
+        ({"has_link": True}, {"hosts": None}),
+        ({"links_except": ["acme.example"]}, {"hosts": None}),
+        ({"lists_except": [9], "contacts_count": True}, {"contacts": None}),
         ({"metadata": "tier=gold"}, {"metadata": frozenset({"team=gold"})}),
         ({"tries_from": 2}, {"tries": None}),
         ({"key_owners": [3]}, {"key_owners": None}),
@@ -176,6 +182,7 @@ def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
         mailbox=5,
         key="1:k2",
         recipients=("dana@tax.example.gov",) * ("recipients" not in when),
+        lists_of=(frozenset({9}),) * ("recipients" not in when),
         lacked_words=frozenset({words_key({"invoice"})}),
         metadata=frozenset({"tier=tin"}),
     )
@@ -266,18 +273,18 @@ BY_CALENDAR = 7
 
 @pytest.mark.parametrize("days", [0, 1])
 def test_a_rule_goes_by_the_hours_of_a_calendar_and_by_its_holidays(days):
-    sentence = told_of_hours([BY_CALENDAR], XMAS, now=NOON + timedelta(days=days))
+    sentence = told_of_hours([BY_CALENDAR], XMAS, at=NOON + timedelta(days=days))
     assert ("next Sat 21 Nov at 08:00 UTC" in sentence) is (days == 0)
 
 
 def test_hours_of_a_calendar_that_is_gone_hold_the_message():
-    assert "These hours never come" in told_of_hours([BY_CALENDAR], {}, now=NOON)
+    assert "These hours never come" in told_of_hours([BY_CALENDAR], {}, at=NOON)
 
 
-def told_of_hours(keys, calendars, *, now):
+def told_of_hours(keys, calendars, *, at):
     """What a demand says of the hours of these calendars."""
     effects = from_json(Effects, {"office_hours": keys})
-    demand = Demand(Requirement(effects), now=now, calendars=calendars)
+    demand = Demand(Requirement(effects), leaves_at=at, calendars=calendars)
     return dict(demand.forbidding()).get("hours", "")
 
 
@@ -287,10 +294,10 @@ def test_hours_of_two_calendars_come_when_both_are_open():
     york = Calendar("York", ZoneInfo("America/New_York"), days)
     # Berlin has closed for the day, New York has not; in the morning it is the reverse.
     evening = datetime(2026, 11, 23, 17, 30, tzinfo=UTC)
-    told = told_of_hours([1, 2], {1: berlin, 2: york}, now=evening)
+    told = told_of_hours([1, 2], {1: berlin, 2: york}, at=evening)
     assert "next Tue 24 Nov at 14:00 UTC" in told
     tokyo = Calendar("Tokyo", ZoneInfo("Asia/Tokyo"), days)
-    told = told_of_hours([1, 2], {1: tokyo, 2: york}, now=evening)
+    told = told_of_hours([1, 2], {1: tokyo, 2: york}, at=evening)
     assert "These hours never come" in told
 
 
@@ -310,7 +317,8 @@ RULE = {
 def test_rule_is_stored_whole_and_reads_as_a_sentence():
     rule = PolicyRule.from_json(RULE)
     assert PolicyRule.from_json(rule.as_json()) == rule
-    assert as_sentence(rule, Names(groups={1: "Finance"}, calendars={7: "Office"})) == (
+    office = Names(groups={1: "Finance"}, calendars={7: "Office"})
+    assert rule.sentence(office) == (
         "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is approved "
         "with care (after signing in again, on a page of its own, never in bulk) and it is approved and sent only "
         "within the hours of Office."
@@ -320,7 +328,7 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
     assert several == "3 approvals with 1 of Finance among them"
     assert approvals_in_words({0: 1, 1: 1}, finance) == "1 approval of Finance"
     gold = PolicyRule("a", "A", when=Conditions(metadata="tier=gold"))
-    assert as_sentence(gold, finance) == (
+    assert gold.sentence(finance) == (
         "When a message has the metadata tier=gold, or does not say, then one approval is needed."
     )
 

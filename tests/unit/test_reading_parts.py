@@ -16,10 +16,10 @@ from approvals.message_page.side_panel import discord_address
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
-from policy.rules.demand import Approval, Demand, Requirement
-from policy.rules.rules import ANY_REVIEWER, Effects
+from policy.rules.demand import Approval, Demand, People, Requirement
+from policy.rules.effects import ANY_REVIEWER, Effects
 from rendering.render import render_message
-from tests.factories import pending_row
+from tests.factories import nobody_else, pending_row
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
 HTML = f"<p>Dear Lee,</p><p>please pay <b>EUR 1,000</b> by Friday at {LINK}.</p>"
@@ -158,9 +158,15 @@ def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_to
     content = content_of(pending_row("01E"))
     message = Message(addresses=[])
     two = Requirement(effects=Effects(approvals={ANY_REVIEWER: 2}))
-    first = Demand(two, person=1)
+    first = Demand(two, People(person=1, identities=nobody_else()))
     assert approve_label(content, message, first) == "Approve (1 of 2)"
-    last = Demand(two, (Approval(2, "Ben"),), person=1)
+    given = People(
+        person=1,
+        approvals=(Approval(2, "Ben"),),
+        reviewers=frozenset({1, 2}),
+        identities=nobody_else(),
+    )
+    last = Demand(two, given)
     assert "send to 1 person" in approve_label(content, message, last)
 
 

@@ -3,13 +3,19 @@
 import itertools
 
 from policy.evaluation import RulingFacts, rule
+from policy.rules.demand import Demand, People
+from tests.factories import nobody_else
+
+OWN = Demand(people=People(person=1, authors=frozenset({1}), identities=nobody_else()))
+
+
+STATES = ("is_held", "is_fetched", "is_reviewer")
 
 
 def ruling(**facts):
+    nobody = Demand(people=People(identities=nobody_else()))
     return rule(
-        RulingFacts(
-            **{"is_held": True, "is_fetched": True, "is_reviewer": True, **facts}
-        )
+        RulingFacts(**{**dict.fromkeys(STATES, True), "demand": nobody, **facts})
     )
 
 
@@ -21,13 +27,13 @@ def may(**facts):
 
 def test_one_missing_condition_refuses_both():
     for facts in itertools.product([True, False], repeat=3):
-        ruled = rule(RulingFacts(*facts))
+        ruled = ruling(**dict(zip(STATES, facts, strict=True)))
         assert ruled.may_approve == all(facts), facts
         assert ruled.may_reject == all(facts), facts
 
 
 def test_author_and_whoever_comes_too_late_may_reject_but_not_approve():
-    assert may(is_author=True) == (False, True)
+    assert may(demand=OWN) == (False, True)
     assert may(is_expired=True) == (False, True)
 
 

@@ -1,0 +1,160 @@
+"""Fields of the forms of rules and passes. Each cleans what was typed to the value that
+a rule stores.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+
+from common.pages import MultilineField, same_error
+
+# Characters of a field with one address on each line.
+MAX_LINES = 20_000
+# How many addresses and domains a rule can name.
+MOST_ENTRIES = 500
+# A list with more options than this scrolls.
+LONG = 12
+CHOOSE = same_error("Choose from the list.") | {"invalid_list": "Choose from the list."}
+
+
+class ChecksField(forms.TypedMultipleChoiceField):
+    """A list of choices as checkboxes; the ticked ones come first if it scrolls."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(
+        self,
+        label: str,
+        choices: Mapping[str, str],
+        coerce: Callable[[str], Any] = str,
+        help_text: str = "",
+        *,
+        required: bool = False,
+    ) -> None:
+        super().__init__(
+            label=label,
+            choices=list(choices.items()),
+            coerce=coerce,
+            help_text=help_text,
+            required=required,
+            error_messages=CHOOSE | {"required": "Choose at least one."},
+        )
+
+    def prepare_value(self, value: Any) -> list[str]:
+        return [str(one) for one in value or ()]
+
+    def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
+        bound = super().get_bound_field(form, field_name)
+        ticked = bound.value() or ()
+        choices: Any = self.choices
+        if len(choices) > LONG:
+            self.choices = sorted(choices, key=lambda one: one[0] not in ticked)
+        return bound
+
+    def clean(self, value: Any) -> frozenset[Any]:
+        return frozenset(super().clean(value))
+
+
+class EntriesField(MultilineField):
+    """Values, one on each line, each read by `read`, whose ValueErrors are shown."""
+
+    widget = forms.Textarea(attrs={"spellcheck": "false"})
+
+    def __init__(
+        self,
+        label: str,
+        read: Callable[[str], str],
+        help_text: str = "An address, a domain or *.domain on each line.",
+        *,
+        most: int = MOST_ENTRIES,
+        has_commas: bool = True,
+    ) -> None:
+        super().__init__(
+            label=label, help_text=help_text, required=False, max_length=MAX_LINES
+        )
+        self.read = read
+        self.most = most
+        self.has_commas = has_commas
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(sorted(value)) if isinstance(value, frozenset) else value
+
+    def clean(self, value: Any) -> frozenset[str]:
+        typed = super().clean(value)
+        lines = typed.replace(",", "\n" if self.has_commas else ",").split("\n")
+        typed_values = [one.strip() for one in lines if one.strip()]
+        if len(typed_values) > self.most:
+            raise forms.ValidationError(f"Write at most {self.most} lines.")
+        try:
+            return frozenset(map(self.read, typed_values))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class AmountField(forms.CharField):
+    """A sum of money; empty for none."""
+
+    def __init__(self, label: str, help_text: str) -> None:
+        super().__init__(
+            label=label, help_text=help_text, required=False, max_length=40
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{value:f}" if isinstance(value, Decimal) else value
+
+    def clean(self, value: Any) -> Any:
+        typed = str(super().clean(value)).replace(" ", "").replace("'", "")
+        if not typed:
+            return None
+        try:
+            amount = Decimal(typed)
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        # "1.000" may mean a thousand.
+        has_cents = len(typed.partition(".")[2]) <= 2
+        if not (amount.is_finite() and 0 <= amount < 10**15 and has_cents):
+            raise forms.ValidationError("Write an amount such as 1000 or 49.90.")
+        return amount
+
+
+class CurrencyField(forms.RegexField):
+    """The code of a currency, such as EUR; empty for none."""
+
+    def __init__(self, help_text: str) -> None:
+        super().__init__(
+            r"\A[A-Za-z]{3}\Z",
+            label="Currency",
+            help_text=help_text,
+            required=False,
+            error_messages={"invalid": "Write three letters, such as EUR."},
+        )
+
+    def clean(self, value: Any) -> str:
+        return str(super().clean(value)).upper()
+
+
+class NumberField(forms.IntegerField):
+    """A whole number within bounds."""
+
+    def __init__(
+        self, label: str, most: int, help_text: str = "", *, least: int = 1, **more: Any
+    ) -> None:
+        super().__init__(
+            label=label,
+            help_text=help_text,
+            min_value=least,
+            max_value=most,
+            error_messages=same_error(
+                f"Write a whole number from {least} to {most:,}."
+            ),
+            **{"required": False, **more},
+        )
+
+
+class TickField(forms.BooleanField):
+    """A checkbox that need not be ticked."""
+
+    def __init__(self, label: str, help_text: str = "") -> None:
+        super().__init__(label=label, help_text=help_text, required=False)
