@@ -469,10 +469,10 @@ _DESK_DOORS = {
     ),
     "allowlist": Door("shows an allowlist with its entries", "mailbox", needs="list"),
     "add-allowlist": writing_button(
-        "makes an allowlist",
-        "mailbox",
+        "makes an allowlist; for a mailbox or connection, an admin of it may",
+        "desk",
         (A,),
-        fields=lambda w: {"name": "Ours", "mailbox": w.mailbox.pk},
+        fields=lambda w: {"name": "Ours"},
     ),
     "delete-allowlist": writing_button(
         "deletes an allowlist", "mailbox", (A,), needs="list"

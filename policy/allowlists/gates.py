@@ -62,7 +62,7 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
     facts = MessageFacts(connection=mailbox.connection_id, mailbox=mailbox.pk)
     rules = []
     for rule in active:
-        asked = set(rule.when.asked)
+        asked = set(map(type, rule.when.asked))
         scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
         asks_lists_alone = {ToUnlisted} <= asked <= _ASKED_AT_GATES
         is_about_it = asks_lists_alone and scope.apply_to(facts)

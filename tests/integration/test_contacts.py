@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from mirror.models import Connection, KnownContact
 from mirror.sync.account import read_contacts
-from policy.allowlists.judgement import contacts_among
+from policy.rules.facts import contacts_among
 from tests.factories import change_row
 
 CONTACTS = "/v1/contacts"

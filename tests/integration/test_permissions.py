@@ -320,7 +320,7 @@ def deactivate_the_person(message, person):
 
 
 def end_the_list(message, person):
-    reject_others(make_list())
+    reject_others(make_list(), mailboxes=[message.mailbox_id], only_these=True)
 
 
 def let_it_expire(message, person):
