@@ -57,6 +57,7 @@ _VALID = {
     "alerts_delivery": {"kind": "event", "card_id": None, "digest_id": None},
     "gateway_apikey": {"scopes": "{read}"},
     "gateway_notice": {"approval_id": None},
+    "people_organisationsettings": {"id": 1},
     "people_pendingchange": {"mailbox_id": None},
     "policy_allowlist": {"mailbox_id": None},
     "policy_killswitch": {"mailbox_id": None},

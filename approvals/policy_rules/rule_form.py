@@ -14,15 +14,15 @@ from django.utils.text import capfirst
 from common.actors import Actor
 from common.pages import MultilineField, SentenceForm, choices_by_pk
 from common.tables import table_rows
-from mirror.attachments.file_types import KINDS as FILE_KINDS
 from mirror.models import Connection, Mailbox
 from people.models import Person
 from policy.models import Allowlist, Group, WorkCalendar
-from policy.rules.conditions import FAMILIES, KINDS, Conditions
+from policy.rules.conditions import KINDS, Conditions
 from policy.rules.effects import effect_fields, read_effects, typed_effects
 from policy.rules.fields import CHOOSE
-from policy.rules.names import FINDINGS, api_keys, names_for
+from policy.rules.names import api_keys, names_for
 from policy.rules.rules import Part, PolicyRule, RuleError
+from policy.rules.wording import FILES, FINDINGS, ORIGINS
 
 # The sections of the editor: what the rule is called ("about"), when it applies
 # ("when"), what it asks for ("then"). Each has its name, title, part, fields and note.
@@ -54,7 +54,6 @@ def offered_to(actor: Actor, part: Part | None) -> dict[str, dict[str, str]]:
     people = choices_by_pk(
         Person.objects.filter(is_active=True).order_by("name", "email")
     )
-    attachments = FAMILIES | {one.name: one.words for one in FILE_KINDS.values()}
     offered = {
         "connections": choices_by_pk(Connection.objects.at_work().visible_to(actor)),
         "mailboxes": choices_by_pk(mailboxes),
@@ -66,8 +65,14 @@ def offered_to(actor: Actor, part: Part | None) -> dict[str, dict[str, str]]:
         "lists": choices_by_pk(
             Allowlist.objects.visible_to(actor).order_by(Lower("name"))
         ),
-        "findings": {name: capfirst(words) for name, words in FINDINGS.items()},
-        "attachments": {name: capfirst(words) for name, words in attachments.items()},
+        **{
+            name: {value: capfirst(words) for value, words in labels.items()}
+            for name, labels in (
+                ("origins", ORIGINS),
+                ("findings", FINDINGS),
+                ("attachments", FILES),
+            )
+        },
         "groups": choices_by_pk(Group.objects.all()),
         "calendars": choices_by_pk(WorkCalendar.objects.order_by("name")),
     }

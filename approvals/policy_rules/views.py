@@ -336,7 +336,7 @@ def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
         "policy": chosen,
         "lines": lines_of(
             chosen.rules,
-            Names(groups=GROUPS, findings=names_for(request.actor, ()).findings),
+            Names(groups=GROUPS),
             {},
         ),
         "groups": listed(list(chosen.groups.values())),

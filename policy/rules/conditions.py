@@ -20,7 +20,6 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from django import forms
-from django.utils.text import capfirst
 from pydantic import (
     BeforeValidator,
     ConfigDict,
@@ -37,14 +36,14 @@ from common.mail_addresses import (
     patterns_for,
     read_pattern,
 )
-from common.tables import table_pairs
+from common.pages import same_error
 from policy.rules.fields import (
-    CHOOSE,
     AmountField,
     ChecksField,
     CurrencyField,
     EntriesField,
     NumberField,
+    PickField,
     TickField,
 )
 from policy.rules.wording import Names, any_named, any_of
@@ -100,25 +99,7 @@ def from_json(kind: type[Stored], value: object) -> Stored:
     return result
 
 
-# Where a message may have come from, and the words for it.
-ORIGINS = table_pairs("""
-agent | an agent by API
-discord | a Discord command
-edit | an edit at the desk
-received | received mail
-""")
 RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
-# Families of attached files, and the words for them. A condition can also name a kind
-# of file, such as "pdf".
-FAMILIES = table_pairs("""
-image | a picture
-text | a text file
-document | a document
-archive | an archive
-program | a program
-media | sound or film
-other | a file of another kind
-""")
 # The finding that an attached file can run code.
 RUNS_CODE = "attachment_runs_code"
 MOST_RECIPIENTS = 100_000
@@ -223,50 +204,85 @@ class MessageFacts:
         return recipients
 
     @cached_property
-    def entries(self) -> list[frozenset[str]]:
-        """For each recipient, every entry of a list or rule that would name them."""
-        return list(map(entries_of, self.recipients or ()))
+    def entries(self) -> dict[str, frozenset[str]]:
+        """By recipient, every entry of a list or rule that would name them."""
+        return {one: entries_of(one) for one in self.recipients or ()}
 
 
 Offered = Mapping[str, Mapping[str, str]]
+Fields = dict[str, forms.Field]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One kind of condition. `asks` names the facts without which nobody can tell
-    whether it holds.
+    """One kind of condition. `fact` names the fact without which nobody can tell whether
+    it holds, and `says` is its part of a sentence that begins with "When a message".
     """
 
-    asks: ClassVar[tuple[str, ...]] = ()
+    fact: ClassVar[str] = ""
+    says: ClassVar[str] = ""
 
     def is_known(self, facts: MessageFacts) -> bool:
-        """Whether the facts that it asks for are known."""
-        return all(getattr(facts, one) is not None for one in self.asks)
+        """Whether the desk knows what it asks for."""
+        return not self.fact or getattr(facts, self.fact) is not None
 
     def fits(self, facts: MessageFacts) -> bool:
-        """Whether it holds, where the facts are known."""
-        raise NotImplementedError
-
-    def words_in(self, names: Names) -> str:
-        """Return it as a part of a sentence that begins with "When a message"."""
-        raise NotImplementedError
+        """Whether it holds, where that is known."""
+        return any(True for _ in self.passages(facts))
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         """Return because of what in the message it holds, as people read it there."""
         return ()
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    def words_in(self, names: Names) -> str:
+        """Return its part of a sentence."""
+        return self.says.format(self)
+
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         """Return its fields in the editor, by name. `offered` has the choices."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
+class _OneOf(Condition):
+    """Holds if the fact has one of the chosen values. The fact and the field have one
+    name; `label` is that of the field, and `what` names a value that is gone.
+    """
+
+    label: ClassVar[str] = ""
+    what: ClassVar[str] = ""
+    coerce: ClassVar[type] = str
+
+    @property
+    def chosen(self) -> frozenset[Any]:
+        """The chosen values."""
+        values: frozenset[Any] = getattr(self, KINDS[type(self)])
+        return values
+
+    def is_known(self, facts: MessageFacts) -> bool:
+        is_read = getattr(facts, KINDS[type(self)]) is not None
+        return is_read and super().is_known(facts)
+
+    def fits(self, facts: MessageFacts) -> bool:
+        return not self.chosen.isdisjoint(getattr(facts, KINDS[type(self)]))
+
+    def words_in(self, names: Names) -> str:
+        labels = getattr(names, KINDS[type(self)])
+        return self.says.format(any_named(labels, self.chosen, self.what))
+
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
+        name = KINDS[cls]
+        return {name: ChecksField(cls.label, offered[name], cls.coerce)}
+
+
+@dataclass(frozen=True)
 class _Of:
-    """What the conditions on connections, mailboxes and keys share. Unless `only_these`,
-    they are also about mailboxes and keys that are added to the connections later:
-    `known` are those that the connections had when the rule was saved, mailboxes as
-    "connection/key", API keys as "connection:key".
+    """What the conditions on mailboxes and keys share. Unless `only_these`, they are also
+    about those that are added to the connections later: `known` are those that the
+    connections had when the rule was saved, mailboxes as "connection/key", API keys as
+    "connection:key".
     """
 
     only_these: bool = False
@@ -296,8 +312,8 @@ class OfConnection(Condition):
     def words_in(self, names: Names) -> str:
         return f"is of the connection {any_named(names.connections, self.connections, 'connection')}"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         return {"connections": ChecksField("Connections", offered["connections"], int)}
 
 
@@ -306,7 +322,7 @@ class InMailbox(_Of, Condition):
     """It is in one of these mailboxes."""
 
     mailboxes: Keys = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("mailbox",)
+    fact = "mailbox"
 
     def fits(self, facts: MessageFacts) -> bool:
         place = f"{facts.connection}/{facts.mailbox}"
@@ -317,8 +333,8 @@ class InMailbox(_Of, Condition):
             f"is in {any_named(names.mailboxes, self.mailboxes, 'mailbox')}{self.later}"
         )
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         note = "Of several, one that fits is enough."
         return {"mailboxes": ChecksField("Mailboxes", offered["mailboxes"], int, note)}
 
@@ -342,8 +358,8 @@ class FromKey(_Of, Condition):
         keys = [names.keys.get(one) or one.partition(":")[2] for one in self.keys]
         return f"comes from the API key {any_of(keys)}{self.later}"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         note = "Those that sent something in the last 30 days, or have an owner."
         return {
             "keys": ChecksField("API keys", offered["keys"], str, note),
@@ -355,42 +371,23 @@ class FromKey(_Of, Condition):
 
 
 @dataclass(frozen=True)
-class FromKeyOfOwner(Condition):
+class FromKeyOfOwner(_OneOf):
     """It came with an API key of one of these people."""
 
     key_owners: Keys = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("key_owners",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return not self.key_owners.isdisjoint(facts.key_owners or ())
-
-    def words_in(self, names: Names) -> str:
-        owners = any_named(names.people, self.key_owners, "person")
-        return f"comes from an API key of {owners}"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
-        label = "Owners of the API key"
-        return {"key_owners": ChecksField(label, offered["key_owners"], int)}
+    says = "comes from an API key of {}"
+    label = "Owners of the API key"
+    what = "person"
+    coerce = int
 
 
 @dataclass(frozen=True)
-class FromOrigin(Condition):
+class FromOrigin(_OneOf):
     """It may have come from one of these origins."""
 
     origins: Words = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("origins",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return not self.origins.isdisjoint(facts.origins or ())
-
-    def words_in(self, names: Names) -> str:
-        return f"comes from {any_of(ORIGINS[one] for one in self.origins)}"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
-        choices = {name: capfirst(words) for name, words in ORIGINS.items()}
-        return {"origins": ChecksField("Origin", choices)}
+    says = "comes from {}"
+    label = "Origin"
 
 
 @dataclass(frozen=True)
@@ -398,6 +395,7 @@ class HasMetadata(Condition):
     """Its sender wrote this "name=value" beside it, or did not write that name."""
 
     metadata: str = ""
+    says = "has the metadata {0.metadata}, or does not say"
 
     def fits(self, facts: MessageFacts) -> bool:
         name = self.metadata[: self.metadata.find("=") + 1]
@@ -407,19 +405,15 @@ class HasMetadata(Condition):
             not is_named or self.metadata in facts.metadata
         )
 
-    def words_in(self, names: Names) -> str:
-        return f"has the metadata {self.metadata}, or does not say"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
-        wrong = "Write name=value, without blanks around “=”."
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         field = forms.RegexField(
             r"\A[^\s=]+=\S.*\Z",
             label="Metadata",
             help_text="Such as tier=gold. It also applies where the sender did not write that name.",
             required=False,
             max_length=300,
-            error_messages={"invalid": wrong, "max_length": wrong},
+            error_messages=same_error("Write name=value, without blanks around “=”."),
         )
         return {"metadata": field}
 
@@ -429,16 +423,14 @@ class IsTry(Condition):
     """It was sent again at least this many times, counting the first."""
 
     tries_from: int | None = None
-    asks: ClassVar[tuple[str, ...]] = ("tries",)
+    fact = "tries"
+    says = "is at least try {0.tries_from}"
 
     def fits(self, facts: MessageFacts) -> bool:
         return (facts.tries or 0) >= (self.tries_from or 0)
 
-    def words_in(self, names: Names) -> str:
-        return f"is at least try {self.tries_from}"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         note = "2: changes were requested once before."
         return {"tries_from": NumberField("Try number, at least", MOST_TRIES, note)}
 
@@ -448,21 +440,18 @@ class ToAny(Condition):
     """An entry, written as in allowlists, names one of its recipients."""
 
     recipients: Words = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("seen_recipients",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return bool(list(self.passages(facts)))
+    fact = "seen_recipients"
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        for one, entries in zip(facts.recipients or (), facts.entries, strict=True):
+        for one, entries in facts.entries.items():
             if not entries.isdisjoint(self.recipients):
                 yield one
 
     def words_in(self, names: Names) -> str:
         return f"goes to {any_of(self.recipients)}"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         return {"recipients": EntriesField("Goes to any of these", read_entry)}
 
 
@@ -471,13 +460,10 @@ class ToOthers(Condition):
     """One of its recipients is named by none of these entries."""
 
     recipients_except: Words = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("seen_recipients",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return bool(list(self.passages(facts)))
+    fact = "seen_recipients"
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        for one, entries in zip(facts.recipients or (), facts.entries, strict=True):
+        for one, entries in facts.entries.items():
             # "boss@" leaves out that address alone, and not "boss+tag@"; and mail to an
             # address with a next hop may reach anybody.
             named = entries - {folded(one)} | {one}
@@ -487,29 +473,22 @@ class ToOthers(Condition):
     def words_in(self, names: Names) -> str:
         return f"goes to somebody other than {any_of(self.recipients_except)}"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         label = "Goes to anybody other than these"
         return {"recipients_except": EntriesField(label, read_entry)}
 
 
 @dataclass(frozen=True)
-class ToListed(Condition):
+class ToListed(_OneOf):
     """One of these allowlists names one of its recipients."""
 
     lists: Keys = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("seen_recipients", "lists")
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return not self.lists.isdisjoint(facts.lists or ())
-
-    def words_in(self, names: Names) -> str:
-        return f"goes to somebody on the allowlist {any_named(names.lists, self.lists, 'list')}"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
-        label = "Goes to anybody on these allowlists"
-        return {"lists": ChecksField(label, offered["lists"], int)}
+    fact = "seen_recipients"
+    says = "goes to somebody on the allowlist {}"
+    label = "Goes to anybody on these allowlists"
+    what = "list"
+    coerce = int
 
 
 @dataclass(frozen=True)
@@ -520,21 +499,21 @@ class ToUnlisted(Condition):
 
     lists_except: Keys = frozenset()
     contacts_count: bool = False
-    asks: ClassVar[tuple[str, ...]] = ("seen_recipients", "lists_of")
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return bool(list(self.passages(facts)))
+    fact = "seen_recipients"
 
     def is_known(self, facts: MessageFacts) -> bool:
         lacks_contacts = self.contacts_count and facts.contacts is None
-        return super().is_known(facts) and not lacks_contacts
+        # If all are on the lists, it does not matter who is a contact.
+        return super().is_known(facts) and not (
+            lacks_contacts and any(self.passages(facts))
+        )
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         if facts.is_inbound:
             return
-        known = facts.contacts if self.contacts_count else None
+        known = (facts.contacts if self.contacts_count else None) or ()
         for one, on in zip(facts.recipients or (), facts.lists_of or (), strict=True):
-            if self.lists_except.isdisjoint(on) and one not in (known or ()):
+            if self.lists_except.isdisjoint(on) and one not in known:
                 yield one
 
     def words_in(self, names: Names) -> str:
@@ -542,8 +521,8 @@ class ToUnlisted(Condition):
         contact = " and no contact" if self.contacts_count else ""
         return f"goes to somebody who is not on the allowlist {lists}{contact}"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         label = "Goes to anybody who is on none of these allowlists"
         return {
             "lists_except": ChecksField(label, offered["lists"], int),
@@ -559,16 +538,14 @@ class ToFirstContact(Condition):
     """It goes to somebody for the first time."""
 
     first_contact: bool = False
-    asks: ClassVar[tuple[str, ...]] = ("is_first_contact",)
+    fact = "is_first_contact"
+    says = "goes to somebody for the first time"
 
     def fits(self, facts: MessageFacts) -> bool:
         return bool(facts.is_first_contact)
 
-    def words_in(self, names: Names) -> str:
-        return "goes to somebody for the first time"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         return {"first_contact": TickField("Goes to somebody for the first time")}
 
 
@@ -577,16 +554,14 @@ class ToMany(Condition):
     """It goes to at least this many recipients."""
 
     recipients_from: int | None = None
-    asks: ClassVar[tuple[str, ...]] = ("seen_recipients",)
+    fact = "seen_recipients"
+    says = "goes to at least {0.recipients_from} recipients"
 
     def fits(self, facts: MessageFacts) -> bool:
         return len(facts.recipients or ()) >= (self.recipients_from or 0)
 
-    def words_in(self, names: Names) -> str:
-        return f"goes to at least {self.recipients_from} recipients"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         label = "Number of recipients, at least"
         return {"recipients_from": NumberField(label, MOST_RECIPIENTS)}
 
@@ -596,43 +571,27 @@ class HasRisk(Condition):
     """Its risk is high ("high"), or it has any finding ("notice")."""
 
     risk: str = ""
-    asks: ClassVar[tuple[str, ...]] = ("risk_level",)
+    fact = "risk_level"
 
     def fits(self, facts: MessageFacts) -> bool:
-        return facts.risk_level in (
-            {"high"} if self.risk == "high" else RISKS.keys() - {""}
-        )
+        return facts.risk_level in ("high", self.risk)
 
     def words_in(self, names: Names) -> str:
         return "is high risk" if self.risk == "high" else "has any risk"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
-        field = forms.ChoiceField(
-            label="Risk",
-            required=False,
-            choices=list(RISKS.items()),
-            error_messages=CHOOSE,
-        )
-        return {"risk": field}
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
+        return {"risk": PickField("Risk", RISKS)}
 
 
 @dataclass(frozen=True)
-class HasFinding(Condition):
+class HasFinding(_OneOf):
     """It has one of these findings."""
 
     findings: Words = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("findings",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return not self.findings.isdisjoint(facts.findings or ())
-
-    def words_in(self, names: Names) -> str:
-        return f"has the finding {any_of(names.findings.get(one, one) for one in self.findings)}"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
-        return {"findings": ChecksField("Findings", offered["findings"])}
+    says = "has the finding {}"
+    label = "Findings"
+    what = "finding"
 
 
 @dataclass(frozen=True)
@@ -645,8 +604,7 @@ class HasWord(Condition):
         return self.words_key not in facts.lacked_words
 
     def is_known(self, facts: MessageFacts) -> bool:
-        is_lacked = self.words_key in facts.lacked_words
-        return is_lacked or not self.words.isdisjoint(facts.words)
+        return not self.fits(facts) or not self.words.isdisjoint(facts.words)
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for word in sorted(self.words & facts.words.keys()):
@@ -660,8 +618,8 @@ class HasWord(Condition):
         """The key of the set of words."""
         return words_key(self.words)
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         field = EntriesField(
             "Words",
             read_word,
@@ -679,10 +637,7 @@ class NamesAmount(Condition):
 
     amount: Exact | None = None
     currency: str = ""
-    asks: ClassVar[tuple[str, ...]] = ("amounts",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return bool(list(self.passages(facts)))
+    fact = "amounts"
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for one in facts.amounts or ():
@@ -696,8 +651,8 @@ class NamesAmount(Condition):
             return f"names any{currency} amount"
         return f"names an amount of at least {self.amount:f}{currency}"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         return {
             "amount": AmountField("An amount of at least", "0 for any amount."),
             "currency": CurrencyField("Such as EUR; empty for any."),
@@ -705,24 +660,13 @@ class NamesAmount(Condition):
 
 
 @dataclass(frozen=True)
-class HasAttachment(Condition):
+class HasAttachment(_OneOf):
     """A file of one of these families or kinds may be attached."""
 
     attachments: Words = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("attachments",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return not self.attachments.isdisjoint(facts.attachments or ())
-
-    def words_in(self, names: Names) -> str:
-        kinds = any_of(
-            FAMILIES.get(one, f"a file of kind {one}") for one in self.attachments
-        )
-        return f"has {kinds} attached"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
-        return {"attachments": ChecksField("Attachments", offered["attachments"])}
+    says = "has {} attached"
+    label = "Attachments"
+    what = "file of kind"
 
 
 @dataclass(frozen=True)
@@ -730,19 +674,14 @@ class HasLink(Condition):
     """It has a link, or names a host as in a link."""
 
     has_link: bool = False
-    asks: ClassVar[tuple[str, ...]] = ("hosts",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return bool(facts.hosts)
+    fact = "hosts"
+    says = "has a link"
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         return sorted(facts.hosts or ())
 
-    def words_in(self, names: Names) -> str:
-        return "has a link"
-
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         return {"has_link": TickField("Has a link")}
 
 
@@ -751,10 +690,7 @@ class LinksElsewhere(Condition):
     """It has a link to, or names, a host that is of none of these domains."""
 
     links_except: Words = frozenset()
-    asks: ClassVar[tuple[str, ...]] = ("hosts",)
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return bool(list(self.passages(facts)))
+    fact = "hosts"
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for one in sorted(facts.hosts or ()):
@@ -764,8 +700,8 @@ class LinksElsewhere(Condition):
     def words_in(self, names: Names) -> str:
         return f"has a link to anywhere but {any_of(self.links_except)}"
 
-    @staticmethod
-    def editor(offered: Offered) -> dict[str, forms.Field]:
+    @classmethod
+    def editor(cls, offered: Offered) -> Fields:
         field = EntriesField(
             "Has a link to anywhere but these domains",
             read_domain,

@@ -9,8 +9,8 @@ from functools import cached_property
 from django import forms
 
 from mirror.oversight_modes import MODES, is_looser, mode_words
-from policy.rules.conditions import Keys, Offered, exactly
-from policy.rules.fields import CHOOSE, ChecksField, NumberField, TickField
+from policy.rules.conditions import Fields, Keys, Offered, exactly
+from policy.rules.fields import ChecksField, NumberField, PickField, TickField
 from policy.rules.wording import Names, any_named, duration_in_words, listed, name_of
 
 # In place of a group: any reviewer of the mailbox.
@@ -153,12 +153,11 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     return f"{words} of any reviewer"
 
 
-def effect_fields(offered: Offered) -> dict[str, forms.Field]:
+def effect_fields(offered: Offered) -> Fields:
     """Return the fields of effects in the editor, by name. `offered` has the choices;
     each group gets a field for its approvals.
     """
     groups = {str(ANY_REVIEWER): "any reviewer, in all", **offered["groups"]}
-    modes = [("", "Any"), *((one.name, one.words) for one in MODES)]
     return {
         **{
             f"approvals_{group}": NumberField(f"Of {name}", MOST_APPROVALS, least=0)
@@ -171,12 +170,7 @@ def effect_fields(offered: Offered) -> dict[str, forms.Field]:
             "Only within the hours of", offered["calendars"], int
         ),
         "expire_number": NumberField("Expires after", MOST_MINUTES),
-        "expire_unit": forms.ChoiceField(
-            label="Unit",
-            required=False,
-            choices=list(_UNITS.items()),
-            error_messages=CHOOSE,
-        ),
+        "expire_unit": PickField("Unit", _UNITS),
         "reject": forms.CharField(
             label="Reject it, with this reason",
             help_text="The agent reads it.",
@@ -184,12 +178,10 @@ def effect_fields(offered: Offered) -> dict[str, forms.Field]:
             max_length=300,
             error_messages={"max_length": "Keep the reason under 300 characters."},
         ),
-        "least_mode": forms.ChoiceField(
-            label="Its mailbox has at least the oversight",
-            help_text="With no other conditions than connections and mailboxes.",
-            required=False,
-            choices=modes,
-            error_messages=CHOOSE,
+        "least_mode": PickField(
+            "Its mailbox has at least the oversight",
+            {"": "Any", **{one.name: one.words for one in MODES}},
+            "With no other conditions than connections and mailboxes.",
         ),
     }
 

@@ -158,3 +158,18 @@ class TickField(forms.BooleanField):
 
     def __init__(self, label: str, help_text: str = "") -> None:
         super().__init__(label=label, help_text=help_text, required=False)
+
+
+class PickField(forms.ChoiceField):
+    """One of these choices, in a drop-down list."""
+
+    def __init__(
+        self, label: str, choices: Mapping[str, str], help_text: str = ""
+    ) -> None:
+        super().__init__(
+            label=label,
+            help_text=help_text,
+            required=False,
+            choices=list(choices.items()),
+            error_messages=CHOOSE,
+        )

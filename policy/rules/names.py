@@ -4,7 +4,7 @@ can approve where, to find rules that nobody can satisfy.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from itertools import chain
 from typing import Any
@@ -17,15 +17,13 @@ from mirror.models import Connection, Mailbox, Message
 from people.models import Grant, Person
 from policy.calendars import all_calendars
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
-from policy.rules.conditions import KINDS, MessageFacts
+from policy.rules.conditions import MessageFacts
 from policy.rules.demand import required
 from policy.rules.facts import active_policy
 from policy.rules.rules import Part, PolicyRule, RuleError
 from policy.rules.satisfiable import Problem, Staff, problems
 from policy.rules.wording import Names
-from risk.rules import RULES
 
-FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
 # An API key without an owner is offered in the editor if a message that it sent changed
 # within this time; a key with an owner is always offered.
 _KEYS_SEEN = timedelta(days=30)
@@ -70,7 +68,6 @@ def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
         people={one.pk: str(one) for one in Person.objects.filter(pk__in=people)},
         lists=_named(lists, {one.pk: one.name for one in seen_lists}),
         groups=dict(Group.objects.values_list("pk", "name")),
-        findings=FINDINGS,
         calendars=dict(
             WorkCalendar.objects.filter(pk__in=calendars).values_list("pk", "name")
         ),
@@ -143,12 +140,13 @@ def needs_of_new_mailbox(actor: Actor, connection: int) -> str:
     """Return what the policy may ask for mail of a mailbox that is added to this
     connection, as sentences.
     """
-    facts_asked = chain.from_iterable(kind.asks for kind in KINDS)
-    unknown: dict[str, Any] = dict.fromkeys({*facts_asked, "key", "recipients"})
-    del unknown["mailbox"], unknown["seen_recipients"]
-    facts = MessageFacts(connection, mailbox=0, is_edited=True, **unknown)
+    # Facts that may be not known are not known.
+    facts: dict[str, Any] = {
+        one.name: None for one in fields(MessageFacts) if "None" in str(one.type)
+    }
+    facts |= {"connection": connection, "mailbox": 0, "is_edited": True}
     try:
-        rules = required(active_policy().rules, facts).spoke
+        rules = required(active_policy().rules, MessageFacts(**facts)).spoke
     except RuleError:
         return "The rules of the policy could not be read, so nothing can be approved."
     names = names_for(actor, rules)
@@ -191,7 +189,6 @@ def read_staff() -> Staff:
             people={one.pk: str(one) for one in people},
             lists=dict(Allowlist.objects.values_list("pk", "name")),
             groups=groups,
-            findings=FINDINGS,
         ),
     )
 

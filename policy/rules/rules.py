@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar
 from mirror.oversight_modes import NAMES as MODES
 from policy.rules.conditions import (
     MOST_WORDS,
-    ORIGINS,
     RISKS,
     Conditions,
     InMailbox,
@@ -20,7 +19,7 @@ from policy.rules.conditions import (
     read_word,
 )
 from policy.rules.effects import MOST_APPROVALS, MOST_MINUTES, Effects, is_as_strict
-from policy.rules.wording import Names, listed
+from policy.rules.wording import ORIGINS, Names, listed
 
 MOST_RULES = 500
 

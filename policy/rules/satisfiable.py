@@ -5,12 +5,9 @@ It runs when rules are saved, and daily in `doctor`, because people may leave af
 rule was written.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from itertools import count
 
 from policy.calendars import Calendars, is_open
 from policy.rules.demand import can_be_completed
@@ -21,9 +18,6 @@ from policy.rules.wording import Names, listed
 # Any Monday: opening hours are compared over the week that begins there.
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _STEP = timedelta(minutes=15)
-# How many sets of rules are checked; each takes up to a few milliseconds, while
-# somebody waits for the page.
-MOST_CHECKS = 500
 
 
 @dataclass(frozen=True)
@@ -118,95 +112,51 @@ def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
         sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(failing, staff)}."
         yield Problem(rule.id, sentence, blocks=True)
-    if rule.then.office_hours and not _ever_open(rule.then, staff):
+    if not _ever_open(rule.then, staff):
         yield Problem(
             rule.id, f"“{rule.name}” names hours that are never open.", blocks=True
         )
 
 
-class _TooManyChecks(Exception):
-    """MOST_CHECKS sets of rules were checked; the rest is left out."""
-
-
 def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
-    """Yield the smallest sets of rules that can each be satisfied alone, but not
-    together.
-
-    If people can satisfy all rules of a mailbox together, they can satisfy any of them,
-    so sets are searched only in mailboxes where they cannot. Mailboxes with the same
-    reviewers and rules are checked once.
+    """Yield which rules of a mailbox cannot be met together, though each can alone; one
+    such set of each mailbox, and one problem for all mailboxes that have the same.
     """
-    asking = [rule for rule in rules if not rule.then.reject]
-    alike: dict[tuple[tuple[str, ...], frozenset[int]], list[int]] = {}
-    for mailbox, reviewers in sorted(staff.reviewers.items()):
-        names = tuple(
-            rule.id
-            for rule in asking
+    by_id = {rule.id: rule for rule in rules}
+    found: dict[tuple[str, ...], list[int]] = {}
+    for mailbox in sorted(staff.reviewers):
+        clashing = [
+            rule
+            for rule in rules
+            if not rule.then.reject
             if not rule.when.mailboxes or mailbox in rule.when.mailboxes
-        )
-        alike.setdefault((names, reviewers), []).append(mailbox)
-    checks = count()
-
-    def fits(rules: Sequence[PolicyRule], mailbox: int) -> bool:
-        """Whether people can give what these rules ask together, within hours in which
-        all of them are open.
-        """
-        if next(checks) >= MOST_CHECKS:
-            raise _TooManyChecks
-        together = merged(rule.then for rule in rules)
-        is_open = not together.office_hours or _ever_open(together, staff)
-        return is_open and _is_possible(together, mailbox, staff)
-
-    # The mailboxes of each contradiction, by the ids of its rules.
-    places_by_ids = dict[tuple[str, ...], list[int]]()
-    by_id = {rule.id: rule for rule in asking}
-    for (names, _), mailboxes in alike.items():
-        remaining = [by_id[name] for name in names]
-        try:
-            while remaining and not fits(remaining, mailboxes[0]):
-                clashing = _smallest(remaining, partial(fits, mailbox=mailboxes[0]))
-                places_by_ids.setdefault(
-                    tuple(rule.id for rule in clashing), []
-                ).extend(mailboxes)
-                remaining.remove(clashing[-1])
-        except _TooManyChecks:
-            sentence = f"Not all combinations of rules were checked for {_named(mailboxes, staff)}: there are too many."
-            yield Problem(remaining[-1].id, sentence)
-            break
-    for ids, places in places_by_ids.items():
-        clashing = [by_id[one] for one in ids]
-        named = listed([f"“{rule.name}”" for rule in clashing])
-        together = merged(rule.then for rule in clashing)
-        if together.office_hours and not _ever_open(together, staff):
-            why = "their hours are never open together."
-        else:
-            why = f"nobody can satisfy {'both' if len(clashing) == 2 else 'all of them'} in {_named(places, staff)}."
+        ]
+        if _fits(clashing, mailbox, staff):
+            continue
+        # Leave out each without which they still cannot be met.
+        for rule in tuple(clashing):
+            others = [one for one in clashing if one is not rule]
+            if not _fits(others, mailbox, staff):
+                clashing = others
+        if len(clashing) > 1:
+            found.setdefault(tuple(one.id for one in clashing), []).append(mailbox)
+    for ids, places in found.items():
+        those = [by_id[one] for one in ids]
+        named = listed([f"“{one.name}”" for one in those])
+        why = "their hours are never open together."
+        if _ever_open(merged(one.then for one in those), staff):
+            why = f"nobody can satisfy {'both' if len(those) == 2 else 'all of them'} in {_named(places, staff)}."
         yield Problem(
-            clashing[-1].id, f"{named} contradict each other: {why}", blocks=True
+            those[-1].id, f"{named} contradict each other: {why}", blocks=True
         )
 
 
-def _smallest(
-    rules: Sequence[PolicyRule], fits: Callable[[Sequence[PolicyRule]], bool]
-) -> list[PolicyRule]:
-    """Return the fewest of these contradicting rules that contradict each other, in
-    their order: without any one of them, the others fit.
-
-    Binary search finds the shortest beginning of the list that contradicts; its last
-    rule is needed. The search is repeated on what is before it, with the needed rules
-    added, until they contradict by themselves.
+def _fits(rules: Sequence[PolicyRule], mailbox: int, staff: Staff) -> bool:
+    """Whether people can give what these rules ask together, within hours in which all
+    of them are open.
     """
-    needed: list[PolicyRule] = []
-    candidates = list(rules)
-    while not needed or fits(needed):
-        before = bisect_left(
-            range(len(candidates) - 1),
-            True,
-            key=lambda n: not fits([*candidates[: n + 1], *needed]),
-        )
-        needed.insert(0, candidates[before])
-        candidates = candidates[:before]
-    return needed
+    together = merged(rule.then for rule in rules)
+    return _ever_open(together, staff) and _is_possible(together, mailbox, staff)
 
 
 def _is_possible(effects: Effects, mailbox: int, staff: Staff) -> bool:
@@ -220,6 +170,8 @@ def _ever_open(effects: Effects, staff: Staff) -> bool:
     of a week, checked each quarter of an hour. Holidays are ignored.
     """
     calendars = [staff.calendars.get(one) for one in effects.office_hours]
+    if not calendars:
+        return True
     weeks = [replace(one, holidays={}) for one in calendars if one is not None]
     instants = (_MONDAY + _STEP * number for number in range(7 * 24 * 4))
     return len(weeks) == len(calendars) and any(

@@ -4,7 +4,30 @@ words, durations. Pure: reads no tables.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from common.tables import table_pairs
+from mirror.attachments.file_types import KINDS
+from risk.rules import RULES
+
+# Where a message may have come from.
+ORIGINS = table_pairs("""
+agent | an agent by API
+discord | a Discord command
+edit | an edit at the desk
+received | received mail
+""")
+# The families and the kinds of attached files.
+FILES = table_pairs("""
+image | a picture
+text | a text file
+document | a document
+archive | an archive
+program | a program
+media | sound or film
+other | a file of another kind
+""") | {one.name: one.words for one in KINDS.values()}
+FINDINGS = {one.name: one.words for one in RULES.values()}
 
 
 @dataclass(frozen=True)
@@ -18,9 +41,16 @@ class Names:
     people: Mapping[int, str] = field(default_factory=dict)
     lists: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
-    findings: Mapping[str, str] = field(default_factory=dict)
     calendars: Mapping[int, str] = field(default_factory=dict)
     connections: Mapping[int, str] = field(default_factory=dict)
+    origins: ClassVar[Mapping[str, str]] = ORIGINS
+    attachments: ClassVar[Mapping[str, str]] = FILES
+    findings: ClassVar[Mapping[str, str]] = FINDINGS
+
+    @property
+    def key_owners(self) -> Mapping[int, str]:
+        """The names of the owners of API keys."""
+        return self.people
 
 
 def listed(parts: Sequence[str], word: str = "and") -> str:

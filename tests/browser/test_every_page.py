@@ -223,6 +223,7 @@ def test_axe_finds_nothing_on_what_any_address_answers(
         of_messages,
         of_the_report,
         of_rows,
+        of_a_second_admin,
         of_signing_in,
         of_joining,
         of_an_account,
@@ -355,6 +356,14 @@ def of_rows(client, take, **_):
             walk.become(Persona(Role.ADMIN, "everything"))
             about = {"message": walk.message_id}
             take(f"{name}, with rows", client.get(walk.address(name), about))
+
+
+def of_a_second_admin(client, take, **_):
+    """The page that asks why, before a change waits for a second admin."""
+    walk = Walk(client, partial(resume, client)).with_rows("person")
+    walk.become(Persona(Role.ADMIN, "everything"))
+    form = {"change": walk.packed_change, "reason": ""}
+    take("ask-second-admin, why", client.post(reverse("ask-second-admin"), form))
 
 
 def of_signing_in(client, take, *, settings):

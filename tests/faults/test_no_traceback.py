@@ -59,7 +59,9 @@ def arguments_of(app, name):
     for action in parser._actions:
         if action.required or action.dest in ("email", "message"):
             options = action.option_strings[:1]
-            given += [*options, VALUES[action.dest]]
+            # A LabelCommand says by its label what it takes.
+            is_label = action.dest == "args"
+            given += [*options, VALUES[action.metavar if is_label else action.dest]]
     return given
 
 
