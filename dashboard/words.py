@@ -180,7 +180,6 @@ policy-group | change a group of the policy
 pause-api-key | pause or resume an API key
 pause-key-of-flood | pause an API key
 password-link | make a link for a new password
-push-list | copy an allowlist to its gate
 reactivate-person | reactivate somebody
 recovery-codes | make new recovery codes
 register-own-webhook | register the desk's webhook

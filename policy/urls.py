@@ -14,7 +14,6 @@ urlpatterns = [
         name="allow-refused",
     ),
     path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
-    path("allowlists/gates/<int:gate_id>/push/", allowlists.push_now, name="push-list"),
     path("allowlists/add/", allowlists.add_list, name="add-allowlist"),
     path("allowlists/<int:list_id>/", allowlists.allowlist, name="allowlist"),
     path(

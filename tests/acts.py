@@ -19,7 +19,6 @@ NO_ACTS = {
     "bulk-undo": "of the walk nothing is left to undo; each that is undone is an act of its own (test_bulk.py)",
     "policy-playground": "shows what the rules ask of a message",
     "preview-allowlist": "shows what a change would do",
-    "push-list": "wakes push_list, which records what it brought",
     "edit-preview": "shows a preview of a typed text",
     "approve": "shows the findings that the verdict then names as read",
     "account_resubmit": "does what was asked for before, which is an act of its own",

@@ -503,9 +503,6 @@ _DESK_DOORS = {
         fields=lambda w: {"address": "dana@x.example", "list": w.list.pk},
         needs="refusal",
     ),
-    "push-list": writing_button(
-        "copies an allowlist to its gate now", "mailbox", (A,), sure=True, needs="gate"
-    ),
     "keys": writing_button(
         "switches one's keyboard shortcuts off or on",
         "own",

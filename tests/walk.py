@@ -57,7 +57,6 @@ from people.second_admin.changes import pack
 from people.second_admin.registry import COMMANDS
 from policy.models import (
     DutyTurn,
-    GateList,
     GateRefusal,
     Group,
     KillSwitch,
@@ -562,9 +561,6 @@ class Walk:
             refused=["dana@x.example"],
             refused_at=Now(),
         )
-
-    def _need_gate(self):
-        self.gate = GateList.objects.create(mailbox=self.mailbox)
 
     @cached_property
     def switch(self):

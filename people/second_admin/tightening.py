@@ -37,7 +37,6 @@ remove_calendar | removes a calendar that nothing uses
 test_destination | posts a test
 send_test | has a test event sent
 verify_domain | looks at DNS
-try_now | copies a list to its gate again
 replay | has a webhook delivered again
 resend | sends an alert again
 replay_event | applies a signed webhook again

@@ -92,9 +92,6 @@ class ChangeForm(SentenceForm):
         """The fields in which one types entries."""
         return [self[name] for name in ("lines", "note", "owner", "expires_at")]
 
-    def clean_note(self) -> str:
-        return " ".join(str(self.cleaned_data["note"]).split())
-
     def clean_file(self) -> str:
         upload = self.cleaned_data["file"]
         if upload is None:

@@ -18,14 +18,12 @@ from django.db import transaction
 from django.db.models.functions import Greatest, Now
 
 from audit.recording import record
-from common.actors import Actor, webhook, worker
+from common.actors import webhook, worker
 from common.mail_addresses import is_pattern, patterns_for
 from common.postgres import clock
-from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.recording import trigger_details
 from mirror.sync import health
-from policy import tasks
 from policy.models import AllowEntry, GateList, GateRefusal
 from policy.rules.conditions import (
     InMailbox,
@@ -34,7 +32,7 @@ from policy.rules.conditions import (
     ToUnlisted,
 )
 from policy.rules.facts import active_policy
-from policy.rules.rules import PolicyRule
+from policy.rules.rules import PolicyRule, RuleError
 from upstream import errors
 from upstream.admin import AdminClient, ListAtGate
 from upstream.events import read_time, written_time
@@ -73,7 +71,11 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
 
 def lists_at(mailbox: Mailbox) -> frozenset[int]:
     """Return the lists that the gate of a mailbox applies."""
-    rules = rules_at(mailbox, active_policy().rules)
+    try:
+        rules = rules_at(mailbox, active_policy().rules)
+    except RuleError:
+        # The policy cannot be read, which the desk says elsewhere.
+        return frozenset()
     return frozenset[int]().union(*(one.when.lists_except for one in rules))
 
 
@@ -243,36 +245,6 @@ def _postpone(gate: GateList, sentence: str, seconds: float) -> None:
             connection=gate.mailbox.connection_id,
             details={"mailbox": str(gate.mailbox), "explanation": sentence},
         )
-
-
-def gate_status(gate: GateList) -> tuple[str, str, str]:
-    """Return whether a gate has its list: the colour of a chip, its word, a sentence.
-    The mailbox and connection of `gate` must be loaded.
-    """
-    connection = gate.mailbox.connection
-    if gate.pushed >= gate.wanted:
-        return "green", "At the gate", f"Version {gate.gate_version}."
-    why = gate.last_error
-    if not connection.admin_key:
-        why = "The connection has no admin key."
-    elif connection.paused_at:
-        why = "The connection is paused."
-    if not why:
-        return "blue", "On its way", "It is being copied there."
-    return "amber", "Not yet", f"{why} Until then the desk alone rejects other mail."
-
-
-def try_now(*, gate_id: int, actor: Actor) -> None:
-    """Have a list pushed to its gate at once, because a person asked for it. Raises
-    ActNotAllowed if the actor is no admin of the mailbox.
-    """
-    gate = GateList.objects.visible_to(actor).select_related("mailbox").get(pk=gate_id)
-    if not gate.mailbox.is_administered_by(actor):
-        raise ActNotAllowed(
-            "Only an admin of this mailbox can copy its list to the gate."
-        )
-    GateList.objects.behind().filter(pk=gate.pk).update(next_attempt_at=Now())
-    tasks.push_list.delay_on_commit(gate.pk)
 
 
 # Pages of refusals are read newest first, until so many new ones were found. Older ones

@@ -5,8 +5,7 @@ history, the preview of a change and saving it, the CSV export, and refused mail
 from datetime import timedelta
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -69,14 +68,10 @@ def _lists_page(
         (one, [part.name for part in current.active_parts if names(part, one)])
         for one in Allowlist.objects.visible_to(actor).for_overview(timezone.now())
     ]
-    at_gates = GateList.objects.visible_to(actor).for_page()[:PAGE]
     context = {
         "lists": rows,
         "form": ListForm(request.POST or None, actor=actor),
-        "gates": [
-            (one, gates.gate_status(one), one.mailbox.is_administered_by(actor))
-            for one in at_gates
-        ],
+        "gates": GateList.objects.visible_to(actor).for_page()[:PAGE],
     }
     return answer(request, "policy/allowlists.html", context, error)
 
@@ -238,21 +233,6 @@ def export(request: DeskRequest, list_id: int) -> HttpResponseBase:
     )
     file["Content-Disposition"] = f'attachment; filename="allowlist-{at.pk}.csv"'
     return file
-
-
-@require_POST
-@reauthenticated
-def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
-    """Have the list of a mailbox pushed to its gate now."""
-    try:
-        gates.try_now(gate_id=gate_id, actor=request.actor)
-    except GateList.DoesNotExist:
-        raise Http404(
-            "There is no such list at a gate, or you may not see its mailbox."
-        ) from None
-    except ActNotAllowed as error:
-        raise PermissionDenied(error.sentence) from error
-    return redirect_with_notice(request, "It is being copied now.", "allowlists")
 
 
 def _refusals_page(

@@ -99,6 +99,11 @@ class GateList(models.Model):
             )
         ]
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the gate may lack a change."""
+        return self.pushed < self.wanted
+
 
 class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
     """Queries for mail that gates refused before it was queued."""

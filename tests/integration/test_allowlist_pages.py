@@ -50,7 +50,7 @@ def test_preview_shows_the_change_and_saving_applies_it(signed_in, admin, connec
     change_list(admin, "northwind.example", note="Customers")
     client = signed_in(admin)
     lines = "dana@x.example\n*.com\nnorthwind.example\nDANA@X.example.\nevil@@x"
-    shown = preview(client, at, lines=lines, note="The  fair", owner=admin.email)
+    shown = preview(client, at, lines=lines, note="The fair", owner=admin.email)
     assert shown.status_code == 200
     assert missing(shown, "1 added", "1 changed", "Line 2", "Line 5") == []
     assert listed_patterns() == ["northwind.example"]
