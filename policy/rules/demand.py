@@ -17,6 +17,7 @@ from policy.rules.effects import ANY_REVIEWER, Effects, merged
 from policy.rules.passes import Pass
 from policy.rules.rules import FIRST_RULE, PolicyRule
 from policy.rules.wording import Names, listed
+from risk.words import PLACES
 
 # How often the next opening of several calendars is looked for: about two months of days.
 _MOST_OPENINGS = 60
@@ -106,18 +107,21 @@ def required(rules: Iterable[PolicyRule], facts: MessageFacts) -> Requirement:
     """Return the rules that apply to a message and ask something of it, and what they
     ask for together.
     """
-    spoke = []
-    for rule in rules:
-        asked = replace(
-            rule.then,
-            bar_editor=rule.then.bar_editor and facts.is_edited,
-            # This is asked of mailboxes, not of messages.
-            least_mode="",
-        )
-        if rule.is_on and not asked.is_empty and rule.when.apply_to(facts):
-            spoke.append(rule)
+    spoke = [
+        rule
+        for rule in rules
+        if rule.is_on and rule.when.apply_to(facts) and _is_asked(rule.then, facts)
+    ]
     effects = merged(rule.then for rule in spoke)
     return Requirement(replace(effects, least_mode=""), tuple(spoke))
+
+
+def _is_asked(then: Effects, facts: MessageFacts) -> bool:
+    """Whether a rule asks anything of this message: the oversight mode is asked of
+    mailboxes, and editors are barred only from what was edited.
+    """
+    bars = then.bar_editor and facts.is_edited
+    return bars or not replace(then, least_mode="", bar_editor=False).is_empty
 
 
 # Cached, because a page of the queue needs it for all of its rows.
@@ -302,6 +306,13 @@ class Demand:
         )
 
     @property
+    def passages(self) -> list[str]:
+        """What in the message is the reason why rules apply, each once."""
+        return list(
+            dict.fromkeys(one for _, passages in self.because for one in passages)
+        )
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """What each rule that applies asks for and why, such as "Payments: 2 approvals
         of Finance are needed, because of EUR 1,225.00."; and what is not known of the
@@ -311,7 +322,8 @@ class Demand:
         names = Names(groups=self.people.names, calendars=calendars)
         sentences = []
         for rule, passages in self.because:
-            why = f", because of {listed(passages[:_SHOWN])}" if passages else ""
+            shown = [self._quoted(one) for one in passages[:_SHOWN]]
+            why = f", because of {listed(shown)}" if shown else ""
             if not rule.when.certainly_apply_to(self.facts):
                 why = ", because not all that it asks about is known"
             sentences.append(f"{rule.name}: {rule.then.in_words(names)}{why}.")
@@ -332,6 +344,10 @@ class Demand:
             files = listed([f"“{one}”" for one in unknown])
             sentences.append(f"What is in {files} is not known: rules on it apply.")
         return tuple(sentences)
+
+    def _quoted(self, passage: str) -> str:
+        place = PLACES.get(self.facts.words.get(passage, ""))
+        return f"“{passage}” in {place}" if place else f"“{passage}”"
 
     @property
     def asks_people(self) -> bool:
