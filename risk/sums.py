@@ -78,6 +78,8 @@ class Sums:
 
     named: tuple[str, ...] = ()
     largest: Mapping[str, str] = field(default_factory=dict)
+    # By currency code, the passage that names the largest.
+    passages: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
 
@@ -119,13 +121,16 @@ def read_sums(texts: Iterable[str]) -> Sums:
     named: list[str] = []
     unread: list[str] = []
     largest: dict[str, Decimal] = {}
+    passages: dict[str, str] = {}
     rest = MOST_READ
     for text in dict.fromkeys(map(decode, texts)):
         folded_text = fold(text[:MAX_TEXT])
         reading = _Reading(folded_text[:rest])
         for currency, value in reading.sums:
             named.append(f"{value.normalize():f}")
-            largest[currency] = max(value, largest.get(currency, Decimal(0)))
+            if value >= largest.get(currency, Decimal(0)):
+                largest[currency] = value
+                passages[currency] = reading.passages[currency, value]
         unread += reading.unread
         if _RIGHT_TO_LEFT in text:
             # The text after this character is shown backwards.
@@ -134,7 +139,9 @@ def read_sums(texts: Iterable[str]) -> Sums:
             unread.append(_short(folded_text[rest : rest + _MOST_PASSAGE]))
         rest = max(rest - len(folded_text), 0)
     by_code = {one: f"{value:f}" for one, value in sorted(largest.items())}
-    return Sums(tuple(named), by_code, tuple(dict.fromkeys(unread))[:MOST_UNREAD])
+    return Sums(
+        tuple(named), by_code, passages, tuple(dict.fromkeys(unread))[:MOST_UNREAD]
+    )
 
 
 def _short(passage: str) -> str:
@@ -475,6 +482,8 @@ class _Reading:
                 items.append(_Item(_MONEY, "", "", item.end, item.end))
         items = _linked(items)
         self.unread: list[str] = []
+        # By currency and value, the passage that was read last.
+        self.passages: dict[tuple[str, Decimal], str] = {}
         sentence = 0
         for item in items:
             sentence += bool(_SENTENCE.search(item.gap))
@@ -487,6 +496,8 @@ class _Reading:
                     continue
                 value = min(number.value.scaleb(named.zeros), LARGEST)
                 number.sums[named.code] = max(value, number.sums.get(named.code, value))
+                begin, end = min(number.start, named.start), max(number.end, named.end)
+                self.passages[named.code, value] = _short(folded_text[begin:end])
         # A number counts in each currency next to it. An uncertain currency (empty
         # code) counts only if the number has no other.
         self.sums = [

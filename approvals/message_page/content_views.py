@@ -18,7 +18,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
-from approvals.decisions.ruling import is_reviewer
+from approvals.decisions.ruling import demands_for, is_reviewer
 from approvals.decisions.shown import (
     attached_files,
     key_of,
@@ -30,6 +30,7 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_counts,
 )
+from approvals.desk_messages import desk_messages
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
@@ -67,6 +68,7 @@ from mirror.store import stored_content
 from mirror.threads import conversation_of, enqueue_freshen
 from people.accounts.profile import set_text_first
 from rendering import draw_original, stripped
+from rendering.passages import with_marks
 
 
 @require_safe
@@ -121,7 +123,13 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
         )
     if request.method != "HEAD":
         note_served(message, request.actor)
-    return framed(rendered_message_of(message.revision).document)
+    document = rendered_message_of(message.revision).document
+    if message.is_held:
+        # What rules of the policy apply for is marked.
+        [asked] = desk_messages().for_policy().filter(pk=message.pk)
+        demand = demands_for([asked], request.actor, timezone.now())[message.pk]
+        document = with_marks(document, demand.passages)[0]
+    return framed(document)
 
 
 @require_safe

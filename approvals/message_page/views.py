@@ -84,6 +84,7 @@ from mirror.models import Message
 from mirror.states import DecisionState
 from mirror.store import stored_content
 from mirror.threads import conversation_of, enqueue_freshen
+from rendering.passages import with_marks
 
 _NO_MESSAGE = "There is no such message, or you may not see its mailbox."
 
@@ -318,6 +319,10 @@ def message_context(
         # it focuses the button.
         "has_undo_window": has_undo_window(message),
         "ruling": ruling,
+        # What rules of the policy apply for, where it is marked in the message.
+        "marked": with_marks(rendered.document, ruling.demand.passages)[1]
+        if rendered and message.is_held
+        else {},
         "expiry": expiry_of(message, now=now),
         "is_unreadable": message.hydrated_at is None and message.is_given_up,
         "stop": SimpleLazyObject(lambda: stop_of(message)),

@@ -47,7 +47,7 @@ from policy.rules.fields import (
     TickField,
 )
 from policy.rules.wording import Names, any_named, any_of
-from risk.words import PLACES, read_phrase
+from risk.words import read_phrase
 
 
 def _from_text(value: object) -> object:
@@ -181,6 +181,8 @@ class MessageFacts:
     # The words that were found with their places (`risk.words`), to show to people.
     words: Mapping[str, str] = field(default_factory=dict, compare=False)
     amounts: tuple[Amount, ...] | None = ()
+    # The passages that name the largest sums, by currency, to show to people.
+    sums: Mapping[str, str] = field(default_factory=dict, compare=False)
     # The text around each sum that could not be read, to show to people. If there is
     # any, `amounts` is None.
     unread_sums: tuple[str, ...] = field(default=(), compare=False)
@@ -607,8 +609,7 @@ class HasWord(Condition):
         return not self.fits(facts) or not self.words.isdisjoint(facts.words)
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        for word in sorted(self.words & facts.words.keys()):
-            yield f"“{word}” in {PLACES.get(facts.words[word], 'it')}"
+        return sorted(self.words & facts.words.keys())
 
     def words_in(self, names: Names) -> str:
         return f"contains {any_of(f'“{one}”' for one in self.words)}"
@@ -643,7 +644,8 @@ class NamesAmount(Condition):
         for one in facts.amounts or ():
             is_of_it = not self.currency or one.currency in ("", self.currency)
             if is_of_it and one.value >= (self.amount or 0):
-                yield f"{one.currency} {one.value:,.2f}".strip()
+                amount = f"{one.currency} {one.value:,.2f}".strip()
+                yield facts.sums.get(one.currency, amount)
 
     def words_in(self, names: Names) -> str:
         currency = f" {self.currency}" if self.currency else ""

@@ -18,6 +18,7 @@ from policy.rules.passes import Pass
 from policy.rules.rules import FIRST_RULE, PolicyRule
 from policy.rules.wording import Names, listed
 from rendering import named
+from risk.words import PLACES
 
 # How often the next opening of several calendars is looked for: about two months of days.
 _MOST_OPENINGS = 60
@@ -108,18 +109,21 @@ def required(rules: Iterable[PolicyRule], facts: MessageFacts) -> Requirement:
     """Return the rules that apply to a message and ask something of it, and what they
     ask for together.
     """
-    spoke = []
-    for rule in rules:
-        asked = replace(
-            rule.then,
-            bar_editor=rule.then.bar_editor and facts.is_edited,
-            # This is asked of mailboxes, not of messages.
-            least_mode="",
-        )
-        if rule.is_on and not asked.is_empty and rule.when.apply_to(facts):
-            spoke.append(rule)
+    spoke = [
+        rule
+        for rule in rules
+        if rule.is_on and rule.when.apply_to(facts) and _is_asked(rule.then, facts)
+    ]
     effects = merged(rule.then for rule in spoke)
     return Requirement(replace(effects, least_mode=""), tuple(spoke))
+
+
+def _is_asked(then: Effects, facts: MessageFacts) -> bool:
+    """Whether a rule asks anything of this message: the oversight mode is asked of
+    mailboxes, and editors are barred only from what was edited.
+    """
+    bars = then.bar_editor and facts.is_edited
+    return bars or not replace(then, least_mode="", bar_editor=False).is_empty
 
 
 # Cached, because a page of the queue needs it for all of its rows.
@@ -307,9 +311,15 @@ class Demand:
         """Return why a rule applies, as the end of a sentence."""
         if not rule.when.certainly_apply_to(self.facts):
             return ", because not all that it asks about is known"
-        # Without invisible characters: an unclear recipient may have some.
-        shown = [named(one)[:_LONGEST] for one in passages[:_SHOWN]]
+        shown = [self._quoted(one) for one in passages[:_SHOWN]]
         return f", because of {listed(shown)}" if shown else ""
+
+    @property
+    def passages(self) -> list[str]:
+        """What in the message is the reason why rules apply, each once."""
+        return list(
+            dict.fromkeys(one for _, passages in self.because for one in passages)
+        )
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -340,6 +350,12 @@ class Demand:
             files = listed([f"“{one}”" for one in unknown])
             sentences.append(f"What is in {files} is not known: rules on it apply.")
         return tuple(sentences)
+
+    def _quoted(self, passage: str) -> str:
+        place = PLACES.get(self.facts.words.get(passage, ""))
+        # Without invisible characters: an unclear recipient may have some.
+        quoted = f"“{named(passage)[:_LONGEST]}”"
+        return f"{quoted} in {place}" if place else quoted
 
     @property
     def asks_people(self) -> bool:

@@ -134,6 +134,7 @@ def stored_facts(
         "amounts": dict(sums.largest)
         if _shows_text(content) and not sums.unread
         else None,
+        "sums": dict(sums.passages),
         "unread_sums": list(sums.unread),
         "hosts": None if hosts is None else list(hosts),
         "send_at": content.send_at,
@@ -292,6 +293,7 @@ def facts_of(
         lacked_words=frozenset(key for key, places in words.items() if not places),
         words=dict(chain.from_iterable(places.items() for places in words.values())),
         amounts=amounts_in(stored.get("amounts")),
+        sums=stored.get("sums") or {},
         unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
         attachments=attachments,
         unknown_files=unknown_files,

@@ -45,6 +45,20 @@ def test_word_of_a_rule_is_found_when_a_message_comes_and_its_page_says_where(
     )
 
 
+def test_what_a_rule_applies_for_is_marked_in_the_message(connection, desk):
+    put_in_force({"when": {"amount": "1000"}, "then": {"approvals": {"0": 2}}}, TWO)
+    message = make_message(
+        connection, markdown="We pay **1,225.00 EUR** for Project Tulip today."
+    )
+    page = desk.get(f"/queue/{message.public_id}/")
+    assert "because of “1,225.00 EUR”" in words_of(page)
+    marks = page.context["marked"]
+    assert marks == {"1,225.00 EUR": "rule-1", "project tulip": "rule-2"}
+    body = desk.get(f"/queue/{message.public_id}/body/").text
+    assert 'class="because">1,225.00 EUR</span>' in body
+    assert 'class="because">Project Tulip</span>' in body
+
+
 def test_word_is_unknown_until_it_was_looked_for_and_no_rule_rejects_before(
     connection, reviewer
 ):
