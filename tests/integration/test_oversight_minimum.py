@@ -22,7 +22,9 @@ from policy.minimum import (
     to_compare,
 )
 from policy.models import PolicyVersion
+from policy.rules.changes import policies
 from tests.factories import actor_of, make_connection
+from tests.integration.test_policy_pages import ADD, begun, save_by
 from tests.integration.test_several_approvals import put_in_force
 from tests.markup import says
 
@@ -59,6 +61,19 @@ def test_strictest_rule_counts_and_a_connection_has_what_holds_for_all(connectio
     away = make_connection("away").pk
     assert minimums(least("monitored", connections=[connection])) == ["monitored"] * 4
     assert minimum_of_all(minimum_rules(), away) == ""
+
+
+def test_it_is_written_as_a_rule_on_connections_and_mailboxes(
+    signed_in, admin, connection
+):
+    client = signed_in(admin)
+    begun(admin)
+    typed = {"name": "All is seen", "least_mode": "gated_all"}
+    says(client.post(ADD, {**typed, "risk": "high"}), 422, "by connections and mailbox")
+    save_by(client, ADD, {**typed, "connections": [connection.pk]})
+    saved = policies().draft_rules[-1]
+    least_all = least("gated_all", connections=[connection.pk])
+    assert saved.as_json() == {**saved.as_json(), **least_all}
 
 
 def test_no_mailbox_is_set_below_it_from_the_desk(admin, account):
