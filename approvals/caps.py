@@ -11,18 +11,20 @@ too many, its new messages are set apart.
 import logging
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 
 from django.core.cache import caches
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models import Arrival, Brake, Cap
-from approvals.models.reviews import DAY, HOUR, Kind
+from approvals.models.reviews import DAY, HOUR, LEAVES, Kind
 from audit.recording import record
 from common.actors import Actor, worker
 from common.mail_addresses import folded
-from common.postgres import atomic_with_retry, take_lock
+from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.models import Message
+from upstream.events import read_time
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +56,10 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     """Count a message whose id is locked, and set it apart if it is past a cap; return
     whether this call has set it apart.
 
-    It is called again when the content is fetched. Then the message is counted for its
-    text and for whatever its webhook lacked; what it was counted for before is not
-    counted or judged again.
+    It is called again when content is stored. Then the message is counted for its text
+    and for whatever its webhook lacked and, if it is scheduled, for all of this at the
+    time of its leaving, too; what it was counted for before is not counted or judged
+    again.
     """
     # What the message counts for. If several caps are passed, the first of these names
     # the flood.
@@ -68,14 +71,22 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     for address in sorted(set(map(folded, message.addresses[:MAX_RECIPIENTS]))):
         counted_for.append((Kind.RECIPIENT, address))
     kinds = {f"{kind}:{name}": kind for kind, name in counted_for if name}
-    if message.hydrated_at is not None:
-        for what in Arrival.objects.of_message(message).values_list("what", flat=True):
+    leaves_at = None
+    if message.revision is not None:
+        leaves_at = read_time(message.revision.content.get("send_at"))
+        if leaves_at and leaves_at > clock():
+            kinds |= {f"{LEAVES}{what}": kind for what, kind in kinds.items()}
+        arrived = Arrival.objects.of_message(message)
+        # Another time takes the place of the former.
+        arrived.filter(what__startswith=LEAVES).exclude(Q(at=leaves_at)).delete()
+        for what in arrived.values_list("what", flat=True):
             kinds.pop(what, None)
     arrivals = [
         Arrival(
             connection_id=message.connection_id,
             upstream_id=message.upstream_id,
             what=what,
+            at=leaves_at if leaves_at and what.startswith(LEAVES) else Now(),
         )
         for what in kinds
     ]
@@ -111,10 +122,18 @@ def _judge(
     if not set_caps:
         return None, False
     most = max(set_caps) + 1
-    in_day = Arrival.objects.numbers(message, within=DAY, most=most)
+    is_scheduled = any(what.startswith(LEAVES) for what in things)
+
+    def numbers(within: timedelta) -> dict[str, int]:
+        arrived = Arrival.objects.numbers(message, within=within, most=most)
+        if not is_scheduled:
+            return arrived
+        return arrived | Arrival.objects.leaving(message, within=within, most=most)
+
+    in_day = numbers(DAY)
     if max(in_day.values()) + AT_ONCE <= min(set_caps):
         return None, False
-    in_hour = Arrival.objects.numbers(message, within=HOUR, most=most)
+    in_hour = numbers(HOUR)
     is_close = False
     for what, kind in things.items():
         an_hour, a_day = caps[kind]
@@ -150,7 +169,7 @@ def _brake_for(
             last.refresh_from_db()
             record_flood("brake.opened", last, actor)
             return last
-    name = passed.what.partition(":")[2]
+    name = passed.what.removeprefix(LEAVES).partition(":")[2]
     if passed.kind == Kind.KEY:
         name = key_name or name
     elif passed.kind == Kind.ALIKE:

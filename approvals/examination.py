@@ -397,8 +397,8 @@ def store_review(
 
 
 def count(message: Message, actor: Actor) -> None:
-    """Count a waiting message, when its content is stored for the first time, towards
-    the caps; if it is past one, it is set apart.
+    """Count a waiting message, when content of it is stored, towards the caps; if it is
+    past one, it is set apart.
     """
     if set_apart(
         message,

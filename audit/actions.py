@@ -115,7 +115,6 @@ allowlist.exported | exported an allowlist
 allowlist.pushed | copied an allowlist to the gate
 allowlist.push_failed | could not copy an allowlist to the gate
 message.refused_at_gate | refused a message at the gate
-oversight_minimum.set | set the minimum oversight mode
 oversight_minimum.brought | brought the minimum oversight mode to the gateway
 account.change_asked | asked MultiMail to change the account
 mailbox.created | created a mailbox
@@ -272,7 +271,7 @@ SETTINGS = frozenset(
     connection.paused_by_hand connection.resumed connection.removed connection.secret_rotated
     person.renamed person.grants_changed person.deactivated person.reactivated
     person.factor_added person.factor_removed role.second_factor_set
-    second_admin.set oversight_minimum.set oversight_minimum.brought person_figures.set
+    second_admin.set oversight_minimum.brought person_figures.set
     person.discord_linked person.discord_unlinked person.time_zone_set
     person.reads_text_first person.reads_laid_out
     person.keys_moved person.keys_off person.keys_on

@@ -87,12 +87,6 @@ urlpatterns = [
     ),
     path("mailboxes/", mailboxes.mailboxes, name="mailboxes"),
     path("mailboxes/add/", mailboxes.add_mailbox, name="add-mailbox"),
-    path("mailboxes/minimum/", mailboxes.oversight_minimum, name="oversight-minimum"),
-    path(
-        "mailboxes/minimum/set/",
-        mailboxes.set_oversight_minimum,
-        name="set-oversight-minimum",
-    ),
     path("mailboxes/<int:mailbox_id>/", mailboxes.mailbox, name="mailbox"),
     path(
         "mailboxes/<int:mailbox_id>/windows/",

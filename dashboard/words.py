@@ -186,7 +186,6 @@ register-own-webhook | register the desk's webhook
 replay-delivery | send a webhook's delivery again
 release-switch | release the kill switch
 set-caps | change the caps
-set-oversight-minimum | change the minimum oversight
 set-person-figures | set whether figures of single people are shown
 set-second-admin | set whether changes wait for a second admin
 remove-connection | remove a connection

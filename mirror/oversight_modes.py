@@ -62,14 +62,8 @@ def is_looser(mode: str, *, than: str) -> bool:
     return NAMES.index(mode) > NAMES.index(than)
 
 
-def modes_within(minimum: str) -> list[str]:
-    """Return the modes that are as strict as a minimum, or stricter."""
-    return [name for name in NAMES if not is_looser(name, than=minimum)]
-
-
 def is_below(mode: str, *, per_call: bool, minimum: str) -> bool:
-    """Whether a mailbox in this mode is looser than the organisation's minimum; no if
-    that is empty.
+    """Whether a mailbox in this mode is looser than a minimum; no if that is empty.
 
     With `per_call` a call may loosen its own oversight, so the mailbox is below every
     minimum but the loosest. An empty mode was not read yet and is not below; a mode
@@ -83,7 +77,7 @@ def is_below(mode: str, *, per_call: bool, minimum: str) -> bool:
 
 
 def is_minimum_lower(minimum: str, *, than: str) -> bool:
-    """Whether an organisation's minimum allows more than another one. An empty minimum
+    """Whether a minimum allows more than another one. An empty minimum
     allows everything.
     """
     return bool(than) and is_looser(minimum or AUTONOMOUS, than=than)

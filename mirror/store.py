@@ -89,7 +89,7 @@ class Examiner(Protocol):
         """Store these columns in the review of a locked message."""
 
     def count(self, message: Message, actor: Actor) -> None:
-        """Count a held message whose content was read for the first time against the
+        """Count a held message of which a first or other content was read against the
         caps; if it exceeds one, it is set apart.
         """
 
@@ -439,7 +439,8 @@ def store_revision(
         setattr(message, name, value)
     message.save()
     examiner.store_review(message, review, is_new_version=new_content is not None)
-    if is_first and message.is_held and not message.is_inbound:
+    is_counted = is_first or new_content is not None
+    if is_counted and message.is_held and not message.is_inbound:
         examiner.count(message, actor)
     if new_content is not None:
         expect_parts(message, new_content)

@@ -33,10 +33,10 @@ def read_all_refusals() -> str:
 
 @connection_task("pk")
 def bring_minimum(connection_id: int) -> str:
-    """Set the organisation's minimum oversight mode at one gateway."""
-    from policy import gate_minimum
+    """Set the policy's minimum oversight mode at one gateway."""
+    from policy import minimum
 
-    return gate_minimum.bring_minimum(connection_id=connection_id)
+    return minimum.bring_minimum(connection_id=connection_id)
 
 
 @connection_task("pk", is_urgent=True)

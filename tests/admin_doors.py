@@ -276,13 +276,6 @@ ACCOUNT_DOORS = {
         sure=True,
         fields=lambda w: {"to": "monitored"},
     ),
-    "oversight-minimum": Door(
-        "shows the minimum oversight mode, and the mailboxes below it", "own", (A, U)
-    ),
-    "set-oversight-minimum": confirmed(
-        "sets the minimum oversight mode",
-        fields=lambda w: {"minimum": "gated_send"},
-    ),
     "set-person-figures": confirmed(
         "shows figures of single people, or of teams only",
         fields=lambda w: {"on": "yes", "because": "Works agreement 7"},

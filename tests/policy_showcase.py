@@ -98,6 +98,11 @@ def _rules(group, calendar, *, amount):
             "when": {"recipients_from": 10, "first_contact": True},
             "then": {"office_hours": [calendar]},
         },
+        {
+            "id": "minimum",
+            "name": "All mail is seen",
+            "then": {"least_mode": "gated_all"},
+        },
     ]
 
 
@@ -165,19 +170,16 @@ def _plan(product, calendar):
 
 
 def _changes(product):
-    """Require a second admin, store pending changes of two admins, and set a minimum
-    oversight mode that some mailboxes do not meet.
-    """
+    """Require a second admin, and store pending changes of two admins."""
     admin = _person(product, "ADMIN")
     other = _person(product, "REVIEWER2")
     product.sql(
         "INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", other
     )
     product.sql(
-        "INSERT INTO people_organisationsettings (id, second_admin_since, second_admin_set_by_id, minimum_oversight,"
-        " minimum_set_at, minimum_set_by_id) VALUES (1, now(), %s, 'gated_all', now(), %s) ON CONFLICT (id) DO UPDATE"
-        " SET second_admin_since = now(), minimum_oversight = 'gated_all', minimum_set_at = now()",
-        *(admin, admin),
+        "INSERT INTO people_organisationsettings (id, second_admin_since, second_admin_set_by_id)"
+        " VALUES (1, now(), %s) ON CONFLICT (id) DO UPDATE SET second_admin_since = now()",
+        admin,
     )
     for asker, (kind, title, before, after, reason) in zip(
         (other, admin), _CHANGES, strict=True

@@ -2,6 +2,7 @@
 whether a flood set it apart from the queue. Also the caps and counts behind floods.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Self
@@ -32,6 +33,8 @@ from mirror.terms import or_never
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+# Begins what a scheduled message counts for at the time of its leaving.
+LEAVES = "leaves:"
 
 
 class Kind(models.TextChoices):
@@ -93,6 +96,35 @@ class ArrivalQuerySet(models.QuerySet["Arrival"]):
         )
         return dict(self.of_message(message).values_list("what", number))
 
+    def leaving(
+        self, message: "Message", *, within: timedelta, most: int
+    ) -> dict[str, int]:
+        """Return, for each thing that a scheduled message counts for at the time of its
+        leaving, the most messages that leave in any such time which has its own in it.
+
+        They are counted up to `most` (relies on arrival_counted).
+        """
+        near = self.filter(
+            connection=message.connection_id,
+            what=OuterRef("what"),
+            at__gt=OuterRef("at") - within,
+            at__lt=OuterRef("at") + within,
+        )
+        # Of twice as many, at least `most` leave before it or after it.
+        times = ArraySubquery(near.order_by("at").values("at")[: 2 * most])
+        own = self.of_message(message).filter(what__startswith=LEAVES)
+        numbers = {}
+        for what, at, leave_at in own.values_list("what", "at", times):
+            numbers[what] = max(
+                (
+                    number - bisect_right(leave_at, last - within)
+                    for number, last in enumerate(leave_at, start=1)
+                    if last >= at
+                ),
+                default=most,
+            )
+        return numbers
+
     def past(self) -> Self:
         """Arrivals that are too old for any cap (relies on arrival_old)."""
         return self.filter(at__lt=Now() - DAY)
@@ -100,13 +132,14 @@ class ArrivalQuerySet(models.QuerySet["Arrival"]):
 
 class Arrival(models.Model):
     """One held message, counted for one thing that caps limit: a key, a text, a mailbox
-    or a recipient. Rows are kept for a day.
+    or a recipient. A scheduled message has a second row for each, which counts at the
+    time of its leaving. Rows are kept for a day after that they count at.
     """
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="+", db_index=False
     )
-    # Such as "key:01J…" or "recipient:dana@northwind.example".
+    # Such as "key:01J…", "leaves:key:01J…" or "recipient:dana@northwind.example".
     what = models.TextField()
     upstream_id = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())
@@ -222,7 +255,8 @@ class Brake(models.Model):
     @property
     def cap_in_words(self) -> str:
         """The cap that was passed: “200 an hour”."""
-        return f"{self.cap} {'an hour' if self.window == HOUR else 'a day'}"
+        at = " at their sending time" if self.what.startswith(LEAVES) else ""
+        return f"{self.cap} {'an hour' if self.window == HOUR else 'a day'}{at}"
 
 
 # Expressions for the queue's orders, all ascending; indexes are made from them.

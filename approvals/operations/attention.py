@@ -7,6 +7,7 @@ to people who may take it. Nothing is changed here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -33,15 +34,14 @@ from audit.models import Check
 from audit.sealing.status import sealing_state
 from common.actors import Actor, Role
 from common.counts import count_of
-from common.grace import STUCK_AFTER
 from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState
 from mirror.sync.health import freshness_of
-from people.models import OrganisationSettings
-from people.second_admin.setting import organisation_settings
-from policy.models import KillSwitch
+from policy import minimum
+from policy.models import KillSwitch, PolicyVersion
+from policy.rules.rules import PolicyRule, RuleError
 
 # How many items of one kind are read at most, and so are covered by one action. The
 # count includes all.
@@ -61,8 +61,19 @@ class _Viewer:
     now: datetime
 
     @cached_property
-    def minimum(self) -> OrganisationSettings:
-        return organisation_settings()
+    def minimum_rules(self) -> list[PolicyRule]:
+        # Rules that cannot be read have a sentence on the pages of the policy.
+        with suppress(RuleError):
+            return minimum.minimum_rules()
+        return []
+
+    @cached_property
+    def below(self) -> dict[int, str]:
+        return minimum.mailboxes_below(self.minimum_rules, self.actor)
+
+    @cached_property
+    def policy_since(self) -> datetime:
+        return PolicyVersion.objects.active().get().activated_at or self.now
 
     @cached_property
     def switches(self) -> list[KillSwitch]:
@@ -172,12 +183,7 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
     mailboxes = Mailbox.objects.visible_to(actor)
     connections = Connection.objects.visible_to(actor).order_by("name")
     events = WebhookEvent.objects.visible_to(actor).select_related("connection")
-    minimum = viewer.minimum
-    is_long_set = (
-        minimum.minimum_set_at
-        and minimum.minimum_set_at <= timezone.now() - STUCK_AFTER
-    )
-    long_set = minimum.minimum_oversight if is_long_set else ""
+    gateways = minimum.gateways_below(viewer.minimum_rules)
     kinds: list[tuple[Any, ItemOf]] = [
         (decisions.left_in_doubt().order_by("changed_at"), _in_doubt),
         (decisions.stalled().order_by("due_at"), _stalled),
@@ -191,12 +197,10 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
         (messages.overdue().awaiting_review().order_by("expires_at"), _overdue),
         (connections.unwell(), _connection),
         (
-            mailboxes.below_minimum(minimum.minimum_oversight).order_by(
-                "address", "pk"
-            ),
+            mailboxes.filter(pk__in=viewer.below).order_by("address", "pk"),
             _below_minimum,
         ),
-        (connections.lacking_minimum(long_set), _lacking_minimum),
+        (connections.filter(pk__in=gateways), _gateway_below),
         (messages.unfetchable().oldest_first(), _unfetchable),
         (messages.long_unread().oldest_first(), _unread),
         (messages.not_taken().order_by("changed_at"), _not_taken),
@@ -285,11 +289,10 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
 
 
 def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
-    """Return the item of a mailbox whose oversight mode is looser than the
-    organisation's minimum, because it was set at MultiMail or with an API key.
+    """Return the item of a mailbox whose oversight mode is looser than the policy's
+    minimum, because it was so before, or was set at MultiMail or with an API key.
     """
-    set_at = viewer.minimum.minimum_set_at
-    assert set_at is not None, "nothing is below a minimum that was never set"
+    since = viewer.policy_since
     also = ""
     if mailbox.allow_looser_per_call:
         also = " and lets a call loosen its own oversight"
@@ -298,9 +301,9 @@ def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
         act = Act("See the mailbox", reverse("mailbox", args=[mailbox.pk]))
     return AttentionItem(
         "below_minimum",
-        f"{mailbox} is below the organisation's minimum oversight",
-        max(set_at, mailbox.mirrored_at or set_at),
-        f"The minimum is {mode_words(viewer.minimum.minimum_oversight)}; "
+        f"{mailbox} is below the policy's minimum oversight",
+        max(since, mailbox.mirrored_at or since),
+        f"The minimum is {mode_words(viewer.below[mailbox.pk])}; "
         f"the mailbox is {mode_words(mailbox.oversight_mode)}{also}.",
         "An admin of the mailbox can make it stricter.",
         act,
@@ -308,19 +311,15 @@ def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
     )
 
 
-def _lacking_minimum(connection: Connection, viewer: _Viewer) -> AttentionItem:
-    """Return the item of a gateway at which the organisation's minimum oversight could
-    not be set.
-    """
+def _gateway_below(connection: Connection, viewer: _Viewer) -> AttentionItem:
+    # A gateway at which the policy's minimum oversight could not be set.
     return AttentionItem(
         "below_minimum",
-        f"The gateway of {connection} lacks the organisation's minimum oversight",
-        viewer.minimum.minimum_set_at,
+        f"The gateway of {connection} lacks the policy's minimum oversight",
+        viewer.policy_since,
         connection.gate_minimum_error or "It could not be brought there yet.",
         "The desk keeps trying. Until then a key with enough rights can loosen a mailbox there by API.",
-        Act("See the minimum", reverse("oversight-minimum"))
-        if viewer.actor.looks_after_people
-        else None,
+        Act("See the policy", reverse("policy")),
         whose="an admin",
     )
 

@@ -1,5 +1,5 @@
-"""Commands that create, change and delete mailboxes of a MultiMail account, loosen
-their oversight mode, and set the organisation's minimum oversight mode.
+"""Commands that create, change and delete mailboxes of a MultiMail account, and loosen
+their oversight mode.
 
 A looser mode takes two steps at MultiMail: requesting it, then giving the request's
 code. Agents request looser modes too; such a request waits at MultiMail until an admin
@@ -15,10 +15,8 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry
 from common.tables import table_pairs
@@ -34,16 +32,8 @@ from connections.changes import (
     text_in,
 )
 from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted
-from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from mirror.oversight_modes import (
-    AUTONOMOUS,
-    NAMES,
-    is_below,
-    is_looser,
-    is_minimum_lower,
-    mode_words,
-)
+from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.account import (
     facts_in,
     read_mailboxes,
@@ -51,8 +41,9 @@ from mirror.sync.account import (
     without_refused,
 )
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
-from people.second_admin.setting import lock_settings, organisation_settings
+from policy.minimum import minimum_of, minimum_rules
 from policy.rules.names import needs_of_new_mailbox
+from policy.rules.rules import RuleError
 from upstream import errors
 from upstream.events import read_time
 from upstream.refused_fields import OF_A_MAILBOX
@@ -99,7 +90,7 @@ def create_mailbox(
     ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="create mailboxes in it")
-    check_minimum(wanted["oversight_mode"])
+    _check_minimum(wanted["oversight_mode"], connection.pk)
     address = wanted["address"]
     needs = needs_of_new_mailbox(actor, connection.pk)
     yield lambda: ChangeInWords(
@@ -181,7 +172,7 @@ def change_mailbox(
             f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight."
         )
     if changes.get("allow_looser_per_call"):
-        check_minimum(mode, per_call=True)
+        _check_minimum(mode, mailbox.connection_id, mailbox.pk, per_call=True)
     only_tightens = all(
         name in _STRICTER and value is _STRICTER[name]
         for name, value in changes.items()
@@ -283,8 +274,8 @@ def set_desk_settings(
     undo_window: timedelta,
     loads_pictures: bool,
 ) -> CanWait[Mailbox]:
-    """Change the desk's own settings for a mailbox. Raises ActNotAllowed,
-    ChangeRefused.
+    """Change the desk's own settings for a mailbox. Remote pictures and less time to
+    undo loosen. Raises ActNotAllowed, ChangeRefused.
     """
     _check_admin_of(actor, mailbox, may="change it")
     if not timedelta(0) <= undo_window <= MAX_UNDO:
@@ -292,9 +283,8 @@ def set_desk_settings(
     locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
     after = {"undo_window": undo_window, "loads_pictures": loads_pictures}
     before = {name: getattr(locked, name) for name in after}
-    yield lambda: _as_change(
-        locked, after, tightens=not desk_settings_loosen(before, after)
-    )
+    loosens = loads_pictures > locked.loads_pictures or undo_window < locked.undo_window
+    yield lambda: _as_change(locked, after, tightens=not loosens)
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
@@ -397,7 +387,7 @@ def loosen(
         raise ChangeRefused(
             f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode."
         )
-    check_minimum(target)
+    _check_minimum(target, mailbox.connection_id, mailbox.pk)
     yield lambda: _as_change(mailbox, {"oversight_mode": target})
     connection = mailbox.connection
     waiting = [one.target for one in requests_for(mailbox)] if code else []
@@ -458,69 +448,30 @@ def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:
     return next((one for one in requests_for(mailbox) if one.target == target), None)
 
 
-# --- The organisation's minimum, and the words that a second admin reads --------------
+# --- The policy's minimum, and the words that a second admin reads --------------------
 
 
-def check_minimum(mode: str, *, per_call: bool = False) -> None:
-    """Raise ChangeRefused if a mode is looser than the organisation's minimum.
-    `per_call`: with this setting a single call may choose a looser mode than its
-    mailbox has.
+def _check_minimum(
+    mode: str, connection: int, mailbox: int = 0, *, per_call: bool = False
+) -> None:
+    """Raise ChangeRefused if a mode is looser than what the policy asks of a mailbox or,
+    without one, of a new mailbox. `per_call`: with this setting a single call may
+    choose a looser mode than its mailbox has.
     """
-    minimum = organisation_settings().minimum_oversight
-    if minimum and is_below(mode, per_call=per_call, minimum=minimum):
+    try:
+        minimum = minimum_of(minimum_rules(), connection, mailbox)
+    except RuleError:
+        raise ChangeRefused(
+            "The rules of the policy could not be read, so nobody can make oversight looser."
+        ) from None
+    if is_below(mode, per_call=per_call, minimum=minimum):
         what = mode_words(mode)
         if per_call and minimum != AUTONOMOUS:
             what = "a call that may loosen its own oversight"
         raise ChangeRefused(
-            f"The organisation's minimum is {mode_words(minimum)}, and {what} is looser. An admin of everything can "
-            "change the minimum."
+            f"The policy's minimum is {mode_words(minimum)}, and {what} is looser. An admin of everything can change "
+            "the policy."
         )
-
-
-_ANY = "any mode"
-
-
-@atomic_with_retry
-@second_admin("Minimum oversight")
-def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
-    """Set the loosest oversight mode that a mailbox can have; empty for any mode.
-    Return whether it changed.
-
-    Mailboxes that are looser now stay so until an admin makes them stricter. Raises
-    ActNotAllowed, ChangeRefused.
-    """
-    if not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can set the minimum.")
-    if mode and mode not in NAMES:
-        raise ChangeRefused("This is not an oversight mode.")
-    locked = lock_settings()
-    before = locked.minimum_oversight
-    yield lambda: ChangeInWords(
-        title="Minimum oversight mode of the organisation",
-        before=mode_words(before) or _ANY,
-        after=mode_words(mode) or _ANY,
-        page=reverse("oversight-minimum"),
-        tightens=not is_minimum_lower(mode, than=before),
-    )
-    if mode == before:
-        return False
-    locked.minimum_oversight = mode
-    locked.minimum_set_at = Now()
-    locked.minimum_set_by_id = int(actor.id)
-    locked.save()
-    # So that the next sweep compares every gateway with it.
-    Connection.objects.filter(is_our_gateway=True).update(gate_minimum_checked_at=None)
-    details = {"before": before or _ANY, "after": mode or _ANY}
-    record("oversight_minimum.set", actor=actor, details=details)
-    return True
-
-
-def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Return whether the desk's own settings of a mailbox become looser: remote
-    pictures may be loaded, or less time to undo is left.
-    """
-    loads = after["loads_pictures"] and not before["loads_pictures"]
-    return loads or after["undo_window"] < before["undo_window"]
 
 
 def _as_change(

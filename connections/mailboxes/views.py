@@ -1,12 +1,9 @@
 """The pages of mailboxes: the list, adding a mailbox, a mailbox with its settings,
-loosening its oversight mode, deleting it; and the organisation's minimum oversight
-mode.
+loosening its oversight mode, and deleting it.
 """
 
 from typing import Any
 
-from django import forms
-from django.core.exceptions import PermissionDenied
 from django.forms import model_to_dict
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -17,12 +14,10 @@ from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    SentenceForm,
     changes,
     cleaned,
     redirect_with_notice,
     require_get_or_post,
-    same_error,
 )
 from connections.changes import READ_SECONDS, is_admin
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
@@ -34,7 +29,6 @@ from connections.mailboxes.commands import (
     read_upgrade_requests,
     requests_for,
     set_desk_settings,
-    set_minimum,
 )
 from connections.mailboxes.forms import (
     TIMINGS,
@@ -54,18 +48,10 @@ from connections.pages import (
 from mirror import tasks
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from mirror.oversight_modes import (
-    MODES,
-    consequences,
-    is_looser,
-    is_minimum_lower,
-    mode_named,
-)
+from mirror.oversight_modes import MODES, consequences, is_looser, mode_named
 from mirror.sync.account import read_mailboxes
 from people.second_admin.registry import wants_second_admin
-from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
-from policy.gate_minimum import gate_minimums
 from policy.rules.names import needs_of_new_mailbox
 
 
@@ -348,60 +334,3 @@ def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
 
 def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
     return Mailbox.objects.visible_to(request.actor).held_in_each().get(mailbox.pk, 0)
-
-
-# The form's value for "no minimum".
-ANY = "any"
-
-
-class MinimumForm(SentenceForm):
-    """The loosest mode that a mailbox can have."""
-
-    minimum = forms.ChoiceField(
-        choices=[(ANY, "Any mode"), *((mode.name, mode.words) for mode in MODES)],
-        error_messages=same_error("Choose one of the modes, or any."),
-    )
-
-
-def _minimum_page(
-    request: DeskRequest, *, error: SentenceError | None = None
-) -> HttpResponse:
-    """Show the organisation's minimum oversight mode, with the form to change it."""
-    if not request.actor.looks_after_people:
-        raise PermissionDenied
-    settings = organisation_settings()
-    minimum = settings.minimum_oversight
-    choices = [(ANY, "Any mode", "", is_minimum_lower("", than=minimum))]
-    choices += [
-        (mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=minimum))
-        for mode in reversed(MODES)
-    ]
-    connections = Connection.objects.at_work().visible_to(request.actor)
-    context = {
-        "settings": settings,
-        "minimum": mode_named(minimum),
-        "chosen": minimum or ANY,
-        "choices": choices,
-        "gateways": gate_minimums(connections.order_by("name"), minimum),
-        "may_set": request.actor.is_admin_of_all,
-    }
-    return answer(request, "connections/oversight_minimum.html", context, failed=error)
-
-
-oversight_minimum = require_safe(_minimum_page)
-
-
-@require_POST
-@reauthenticated
-@changes(_minimum_page, to="oversight-minimum")
-def set_oversight_minimum(request: DeskRequest) -> str:
-    """Set the minimum. A lower one waits for a second admin if the organisation wants
-    that.
-    """
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
-    chosen = cleaned(MinimumForm(request.POST))["minimum"]
-    set_minimum(actor=request.actor, mode="" if chosen == ANY else chosen)
-    if mode := mode_named(chosen):
-        return f"No mailbox can be set below {mode.words}."
-    return "Mailboxes can have any mode."

@@ -14,7 +14,6 @@ from django.db.models.functions import Coalesce, Greatest, Least, Now
 from common.actors import Actor, Role
 from common.encryption import EncryptedTextField
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
-from mirror.oversight_modes import AUTONOMOUS, modes_within
 from upstream.capabilities import WORDS
 
 
@@ -120,16 +119,6 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
             Q(surveyed_at=None) | Q(surveyed_at__lt=Now() - timedelta(days=1))
         )
 
-    def lacking_minimum(self, minimum: str) -> Self:
-        """Connections to our gateway whose minimum oversight mode is looser than
-        `minimum`, and that have a key with which the desk can set it. None if `minimum`
-        is empty.
-        """
-        if not minimum:
-            return self.none()
-        ours = self.at_work().filter(is_our_gateway=True).exclude(admin_key="")
-        return ours.exclude(gate_minimum__in=modes_within(minimum))
-
     def with_unsigned(self) -> Self:
         """Connections that got webhooks with a wrong signature within a day, by the
         last count.
@@ -172,10 +161,10 @@ class Connection(models.Model):
     # Whether, when last read, the account required a fingerprint with every decision,
     # whatever its mailboxes require.
     require_fingerprint = models.BooleanField(default=False, db_default=False)
-    # The minimum oversight mode that our gateway had when it was last compared with the
-    # organisation's; why it could not be set there; and when that was.
     # Whether our own gateway was told that a kill switch stops a mailbox of it.
     is_gate_stopped = models.BooleanField(default=False, db_default=False)
+    # The minimum oversight mode that our gateway had when it was last compared with the
+    # policy's; why it could not be set there; and when that was.
     gate_minimum = models.CharField(max_length=20, default="", db_default="")
     gate_minimum_error = models.TextField(default="", db_default="")
     gate_minimum_checked_at = models.DateTimeField(null=True)
@@ -260,20 +249,6 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
     def active(self) -> Self:
         """Mailboxes that MultiMail still has, ordered by address."""
         return self.filter(is_active=True).order_by("address", "pk")
-
-    def below_minimum(self, minimum: str) -> Self:
-        """Active mailboxes of connected accounts whose oversight mode is looser than
-        `minimum`. None if it is empty.
-
-        The same rule as `mirror.oversight_modes.is_below`, in SQL.
-        """
-        if not minimum:
-            return self.none()
-        below = ~Q(oversight_mode__in=modes_within(minimum))
-        if minimum != AUTONOMOUS:
-            below |= Q(allow_looser_per_call=True) & ~Q(oversight_mode="read_only")
-        ranked = self.at_work().filter(is_active=True).exclude(oversight_mode="")
-        return ranked.filter(below)
 
     def known_as(self, upstream_id: str) -> "Mailbox | None":
         """Return the mailbox with this id at MultiMail."""

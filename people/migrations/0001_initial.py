@@ -216,12 +216,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('second_admin_since', models.DateTimeField(null=True)),
-                ('minimum_oversight', models.CharField(max_length=20)),
-                ('minimum_set_at', models.DateTimeField(null=True)),
                 ('person_figures_since', models.DateTimeField(null=True)),
                 ('person_figures_because', models.CharField(db_default='', default='', max_length=1000)),
                 ('person_figures_set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('minimum_set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('second_admin_set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={

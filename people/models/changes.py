@@ -30,12 +30,6 @@ class OrganisationSettings(models.Model):
     second_admin_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
-    # The loosest oversight mode that a mailbox can have; empty: any.
-    minimum_oversight = models.CharField(max_length=20)
-    minimum_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
-    minimum_set_at = models.DateTimeField(null=True)
     # Since when figures of single people are shown to admins and auditors; null: they
     # are not. `person_figures_because` is the law or agreement that allows it, as the
     # admin named it.

@@ -28,7 +28,6 @@ def organisation_settings() -> OrganisationSettings:
     """
     with_people = OrganisationSettings.objects.select_related(
         "second_admin_set_by",
-        "minimum_set_by",
         "person_figures_set_by",
     )
     return with_people.filter(pk=1).first() or OrganisationSettings(pk=1)

@@ -180,7 +180,7 @@ def effect_fields(offered: Offered) -> Fields:
         ),
         "least_mode": PickField(
             "Its mailbox has at least the oversight",
-            {"": "Any", **{one.name: one.words for one in MODES}},
+            {"": "Any", **{one.name: one.words for one in MODES[:-1]}},
             "With no other conditions than connections and mailboxes.",
         ),
     }

@@ -50,7 +50,6 @@ ADMIN_PAGES = {
     "invite": "/people/invite/",
     "second-factor": "/people/second-factor/",
     "changes": "/changes/",
-    "oversight-minimum": "/mailboxes/minimum/",
     "policy-group-add": "/policy/groups/add/",
     "calendar-add": "/review-plans/calendars/add/",
     "setup": "/setup/",

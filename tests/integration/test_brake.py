@@ -216,6 +216,31 @@ def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_
     assert len(actions("message.set_apart")) == 2
 
 
+def test_scheduled_messages_count_where_they_leave_too(client, connection):
+    cap(key=(3, 0))
+    tomorrow = clock() + timedelta(days=1)
+
+    def schedule(number, minutes):
+        send_at = tomorrow + timedelta(minutes=minutes)
+        fields = {"send_at": send_at.isoformat(), "received_at": None}
+        row = pending_row(f"01LATER{number}", **KEY, **fields)
+        mirror_row(connection, row, clock(), examination)
+
+    # They come an hour apart, and four would leave within one, the last first.
+    for number, minutes in enumerate((50, 40, 30, 20, 90)):
+        come(client, connection, email_id=f"01LATER{number}")
+        schedule(number, minutes)
+        Arrival.objects.filter(at__lt=clock()).update(at=F("at") - timedelta(hours=1))
+    assert apart() == [False, False, False, True, False]
+    DUTIES["floods over"]()
+    assert str(Brake.objects.get(ended_at=None)) == "from the key “Invoices”"
+    # The time of one is changed, past the cap and back.
+    schedule(4, 25)
+    assert apart()[4] is True
+    schedule(4, 90)
+    assert Arrival.objects.filter(upstream_id="01LATER4", at__gt=tomorrow).count() == 4
+
+
 @pytest.fixture
 def flood(client, connection):
     """Two messages in the queue, and three apart."""

@@ -399,7 +399,8 @@ def test_whoever_makes_or_accepts_a_mailbox_reads_what_its_mail_will_need(
     signed_in, admin, account
 ):
     client = signed_in(admin)
-    says(client.get("/mailboxes/add/"), 200, "One approval of any reviewer.")
+    # The rule that is in force while no version is active.
+    says(client.get("/mailboxes/add/"), 200, "will need", "Edited mail:")
     number = account.connection.pk
     put_in_force(
         {

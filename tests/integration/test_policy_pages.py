@@ -145,10 +145,10 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
     begun(admin)
     client = signed_in(admin)
     for fields, wrong, words in (
-        ({"approvals_0": ""}, "approvals_0", "Ask for"),
+        ({"approvals_0": ""}, "approvals_0", "asks for nothing beyond"),
         ({"recipients": "acme.com\nnot an address"}, "recipients", "not an address"),
         ({"words": "rose, red\n*"}, "words", "“*”: That would match nearly every"),
-        ({"words": "\n".join(map(str, range(100, 201)))}, "words", "at most 100 words"),
+        ({"words": "\n".join(map(str, range(100, 201)))}, "words", "at most 100 lines"),
         ({"metadata": "tier"}, "metadata", "Write name=value"),
         ({"metadata": "tier = gold"}, "metadata", "Write name=value"),
         ({"mailboxes": ["99"]}, "mailboxes", "Choose from the list."),

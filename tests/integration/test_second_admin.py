@@ -23,12 +23,7 @@ from common.actors import Role, operator
 from connections.errors import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
 from connections.kill_switch import hold_all
-from connections.mailboxes.commands import (
-    change_mailbox,
-    loosen,
-    set_desk_settings,
-    set_minimum,
-)
+from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
 from connections.webhooks.commands import register_webhook
 from gateway.models import Account, ApiKey, ApprovalRequest, Webhook, hash_key
 from mirror.models import Mailbox
@@ -254,6 +249,11 @@ LOOSENING = {
         lambda w: w.desk(),
         lambda w: w.box().loads_pictures,
     ),
+    "less time to undo": (
+        lambda w: w.desk(undo_window=timedelta(0)),
+        lambda w: w.desk(undo_window=timedelta(seconds=9)),
+        lambda w: w.box().undo_window,
+    ),
     "second factor of a role": (
         lambda w: set_role_rule(actor=by(w), role=Role.REVIEWER, needed=False),
         lambda w: set_role_rule(actor=by(w), role=Role.REVIEWER, needed=True),
@@ -292,9 +292,9 @@ LOOSENING = {
         lambda w: list(KeyOwner.objects.values_list("person_id", flat=True)),
     ),
     "minimum oversight": (
-        lambda w: set_minimum(actor=by(w), mode="gated_send"),
-        lambda w: set_minimum(actor=by(w), mode="gated_all"),
-        lambda w: OrganisationSettings.objects.get().minimum_oversight,
+        lambda w: activate(w, rule(least_mode="gated_send")),
+        lambda w: activate(w, rule(least_mode="gated_all")),
+        lambda w: policies().active_rules,
     ),
     "scopes of a key": (
         lambda w: set_scopes(w, "oversight"),

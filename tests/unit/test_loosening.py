@@ -1,7 +1,6 @@
 """What counts as loosening: of modes and settings by tables, of rules by laws."""
 
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from itertools import product
 
@@ -9,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connections.mailboxes.commands import desk_settings_loosen
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from policy.rules.conditions import Conditions
 from policy.rules.effects import Effects, is_as_strict, merged
@@ -28,16 +26,6 @@ def test_mailbox_below_the_minimum_and_lower_minimum():
     assert not is_below("read_only", per_call=True, minimum="gated_send")
     assert is_below("later_mode", per_call=False, minimum="monitored")
     assert is_minimum_lower("", than="gated_send")
-
-
-def test_desk_settings_that_loosen():
-    strict = {"undo_window": timedelta(seconds=5), "loads_pictures": False}
-    for one in ({"undo_window": timedelta(0)}, {"loads_pictures": True}):
-        assert desk_settings_loosen(strict, strict | one), one
-        assert not desk_settings_loosen(strict | one, strict), one
-    assert not desk_settings_loosen(
-        strict, strict | {"undo_window": timedelta(seconds=9)}
-    )
 
 
 WHENS = (
