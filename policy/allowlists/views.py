@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from common.actors import Actor
 from common.errors import SentenceError
 from common.mail_addresses import compared, is_pattern
 from common.pages import (
@@ -22,6 +23,7 @@ from common.pages import (
 )
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists import gates
 from policy.allowlists.changes import (
@@ -245,10 +247,12 @@ def _refusals_page(
     visible = GateRefusal.objects.visible_to(request.actor).for_page(before)
     found = list(visible[: REFUSALS_PAGE + 1])
     page = found[:REFUSALS_PAGE]
+    boxes = {one.mailbox for one in page}
+    lists = {box: _lists_to_allow(request.actor, box) for box in boxes}
     rows = []
     for one in page:
         others = [each for each in one.recipients if each not in one.refused]
-        rows.append((one, _lists_to_allow(request, one), others))
+        rows.append((one, lists.get(one.mailbox), others))
     context = {
         "rows": rows,
         "next_before": page[-1].pk if len(found) > REFUSALS_PAGE else None,
@@ -260,14 +264,13 @@ def _refusals_page(
 refusals = require_safe(_refusals_page)
 
 
-def _lists_to_allow(request: DeskRequest, refusal: GateRefusal) -> list[Allowlist]:
+def _lists_to_allow(actor: Actor, mailbox: Mailbox | None) -> list[Allowlist]:
     """Return the lists of the rules that refuse mail at the gate of this mailbox, which
     the actor administers.
     """
-    if refusal.mailbox is None:
-        return []
-    lists = Allowlist.objects.at_work().filter(pk__in=gates.lists_at(refusal.mailbox))
-    return [one for one in lists if one.is_administered_by(request.actor)]
+    named = gates.lists_at(mailbox) if mailbox else ()
+    lists = Allowlist.objects.at_work().filter(pk__in=named)
+    return [one for one in lists if one.is_administered_by(actor)]
 
 
 @require_POST
@@ -282,7 +285,8 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> str:
     address = request.POST.get("address", "")
     pattern = compared(address) or ""
     chosen = request.POST.get("list")
-    lists = {str(one.pk): one for one in _lists_to_allow(request, refusal)}
+    may_choose = _lists_to_allow(request.actor, refusal.mailbox)
+    lists = {str(one.pk): one for one in may_choose}
     if not lists:
         raise ActNotAllowed(NOT_YOURS)
     if address not in refusal.refused or not is_pattern(pattern) or chosen not in lists:
@@ -290,18 +294,10 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> str:
             "Choose one of the refused addresses, and one of the lists."
         )
     at = lists[chosen]
-    if at.entries.live(clock()).filter(pattern=pattern).exists():
-        raise PolicyRefused(f"{pattern} is on the list “{at}” already.")
-    wanted = WantedEntry(
-        pattern,
-        f"Allowed for {DAYS} days",
-        int(request.actor.id),
-        clock() + timedelta(days=DAYS),
-    )
-    apply_change(
-        allowlist=at,
-        change=Change(put=(wanted,)),
-        version=at.version,
-        actor=request.actor,
-    )
+    ends = clock() + timedelta(days=DAYS)
+    if at.entries.live(ends).filter(pattern=pattern).exists():
+        raise PolicyRefused(f"{pattern} is on the list “{at}” for longer already.")
+    note = f"Allowed for {DAYS} days"
+    change = Change((WantedEntry(pattern, note, int(request.actor.id), ends),))
+    apply_change(allowlist=at, change=change, version=at.version, actor=request.actor)
     return f"{pattern} is on the list “{at}” for {DAYS} days."
