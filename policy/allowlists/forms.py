@@ -87,11 +87,6 @@ class ChangeForm(SentenceForm):
         self.put: dict[str, WantedEntry] = {}
         self.problems: list[tuple[int, str]] = []
 
-    @property
-    def typed(self) -> list[forms.BoundField]:
-        """The fields in which one types entries."""
-        return [self[name] for name in ("lines", "note", "owner", "expires_at")]
-
     def clean_file(self) -> str:
         upload = self.cleaned_data["file"]
         if upload is None:

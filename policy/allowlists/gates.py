@@ -209,9 +209,11 @@ def _done(
     )
 
 
+@transaction.atomic
 def _fail(gate: GateList, error: errors.UpstreamError) -> str:
     """Store why an attempt failed, and when to try again: soon, or later if trying
-    again is unlikely to help.
+    again is unlikely to help. It is recorded if it is the first failure since the last
+    push.
     """
     seconds: float = LONGEST_PAUSE
     if isinstance(error, errors.Throttled):
@@ -219,24 +221,13 @@ def _fail(gate: GateList, error: errors.UpstreamError) -> str:
         seconds = error.retry_after
     elif not isinstance(error, _USELESS) and gate.attempts <= len(_PAUSES):
         seconds = _PAUSES[gate.attempts - 1]
-    is_unknown = isinstance(error, errors.NotFound | errors.FieldsRefused)
-    _postpone(gate, NO_LISTS if is_unknown else error.sentence, seconds)
-    return "not now"
-
-
-@transaction.atomic
-def _postpone(gate: GateList, sentence: str, seconds: float) -> None:
-    """Put off the next attempt. The failure is recorded in the ledger if it is the first
-    one since the last push.
-    """
+    sentence = error.sentence
+    if isinstance(error, errors.NotFound | errors.FieldsRefused):
+        sentence = NO_LISTS
     # Unless another attempt succeeded meanwhile.
-    is_stored = (
-        GateList.objects.behind()
-        .filter(pk=gate.pk)
-        .update(
-            next_attempt_at=Now() + timedelta(seconds=seconds),
-            last_error=sentence[:500],
-        )
+    failed = GateList.objects.behind().filter(pk=gate.pk)
+    is_stored = failed.update(
+        next_attempt_at=Now() + timedelta(seconds=seconds), last_error=sentence[:500]
     )
     if is_stored and not gate.last_error:
         record(
@@ -245,6 +236,7 @@ def _postpone(gate: GateList, sentence: str, seconds: float) -> None:
             connection=gate.mailbox.connection_id,
             details={"mailbox": str(gate.mailbox), "explanation": sentence},
         )
+    return "not now"
 
 
 # Pages of refusals are read newest first, until so many new ones were found. Older ones

@@ -10,7 +10,14 @@ from policy.models import GateList
 from policy.rules.conditions import Conditions
 from policy.rules.facts import active_policy
 from policy.rules.rules import Effects, PolicyRule
-from tests.factories import make_connection, make_list, reject_others
+from tests.factories import (
+    change_list,
+    change_row,
+    make_connection,
+    make_list,
+    reject_others,
+)
+from tests.integration.passing import activate
 from upstream.events import written_time
 
 PATTERNS = "acme.com *.acme.com sub.acme.com *.sub.acme.com ana@acme.com bo@sub.acme.com x@y.example"
@@ -62,6 +69,23 @@ def test_contacts_count_at_the_gate_if_all_rules_count_them(db):
     assert content_for([counting, counting], now=clock())[0] == "contacts"
     assert content_for([counting, rejecting(at)], now=clock())[0] == "enforce"
     assert content_for([], now=clock())[0] == "off"
+
+
+def test_activation_and_a_changed_list_leave_the_gates_behind(
+    admin, second, connection, sent_tasks
+):
+    gate = GateList.objects.create(mailbox=connection.mailboxes.get(), pushed=1)
+    at = make_list()
+    for work in (
+        lambda: activate(admin, second, rejecting(at)),
+        lambda: change_list(admin, "x.example"),
+    ):
+        sent_tasks.clear()
+        work()
+        gate.refresh_from_db()
+        assert gate.is_behind
+        assert ("policy.tasks.push_lists",) in sent_tasks
+        change_row(gate, pushed=gate.wanted)
 
 
 def test_rules_of_a_gate_ask_about_lists_and_mailboxes_alone(connection):
