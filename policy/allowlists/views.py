@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.errors import SentenceError
 from common.mail_addresses import compared, is_pattern
 from common.pages import (
@@ -72,6 +72,7 @@ def _lists_page(
     ]
     context = {
         "lists": rows,
+        "may_add": any(one.role == Role.ADMIN for one in actor.scopes),
         "form": ListForm(request.POST or None, actor=actor),
         "gates": GateList.objects.visible_to(actor).for_page()[:PAGE],
     }

@@ -46,6 +46,7 @@ PAGES = {
 }
 # Pages that only an admin can open.
 ADMIN_PAGES = {
+    "allowlist": "/allowlists/{list}/",
     "people": "/people/",
     "invite": "/people/invite/",
     "second-factor": "/people/second-factor/",
