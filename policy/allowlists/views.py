@@ -72,7 +72,7 @@ def _lists_page(
     ]
     context = {
         "lists": rows,
-        "may_add": any(one.role == Role.ADMIN for one in actor.scopes),
+        "may_add": actor.has(Role.ADMIN),
         "form": ListForm(request.POST or None, actor=actor),
         "gates": GateList.objects.visible_to(actor).for_page()[:PAGE],
     }
