@@ -52,7 +52,6 @@ from mirror.recipients import (
 from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import rendered_content, stored_content
-from policy.allowlists.judgement import judge_content
 from policy.rules.facts import (
     stored_facts,
     unknown_words,
@@ -101,16 +100,11 @@ def findings(
     revision: what the parser found in it, and how it compares with what the desk knows.
     """
     own_domains = _own_domains(message)
-    judged = judge_content(message, content)
     context = RiskContext(
         own_domains=tuple(sorted(own_domains)),
         known_addresses=_known_contacts(
             message.connection_id, _outside_recipients(content, own_domains)
         ),
-        off_list=[recipient for recipient in judged.refused if "@" in recipient],
-        watched=[
-            recipient for recipient in judged.would_be_refused if "@" in recipient
-        ],
     )
     found = (
         *examined.findings,

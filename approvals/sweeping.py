@@ -26,6 +26,7 @@ from common.sweeps import Duty, do_all, duty
 from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.tasks import fetch_file, read_thread, survey
 from policy import kill_switch, minimum
+from policy.allowlists import gates
 from policy.models import GateList
 from policy.tasks import bring_minimum, push_list, tell_stops
 
@@ -128,7 +129,7 @@ DUTIES: dict[str, Duty] = {
     ),
     "questions": _deletion(Question.objects.past),
     # Creates missing rows; "lists" below sends their lists to the gateway.
-    "new lists": GateList.objects.ensure,
+    "new lists": gates.ensure,
     "stops": _task_for_each(tell_stops, kill_switch.to_tell, 50),
     "minimum": _task_for_each(bring_minimum, minimum.to_compare, 50),
     "surveys": _task_for_each(survey, Connection.objects.to_survey, 20),

@@ -98,11 +98,6 @@ urlpatterns = [
         "queue/<uuid:public_id>/take-back/", decision_views.take_back, name="take-back"
     ),
     path("queue/<uuid:public_id>/decided/", decision_views.decided, name="decided"),
-    path(
-        "queue/<uuid:public_id>/allow/",
-        decision_views.allow_address,
-        name="allow-address",
-    ),
     path("queue/<uuid:public_id>/approve/", decision_views.approve, name="approve"),
     path("queue/<uuid:public_id>/edit/", action_views.edit, name="edit-message"),
     path(

@@ -108,9 +108,9 @@ calendar.removed | removed a calendar of working hours
 review_plan.set | set a review plan
 review_plan.removed | removed a review plan
 duty.set | changed who is on duty
-allowlist.mode_set | set the mode of an allowlist
+allowlist.added | made an allowlist
 allowlist.changed | changed an allowlist
-allowlist.allowed | allowed an address
+allowlist.deleted | deleted an allowlist
 allowlist.exported | exported an allowlist
 allowlist.pushed | copied an allowlist to the gate
 allowlist.push_failed | could not copy an allowlist to the gate
@@ -256,7 +256,7 @@ SETTINGS = frozenset(
     usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
     policy.group_added policy.group_changed policy.group_deleted
-    allowlist.mode_set allowlist.changed allowlist.allowed
+    allowlist.added allowlist.changed allowlist.deleted
     mailbox.created mailbox.changed mailbox.loosened mailbox.deleted mailbox.seen_changed
     mailbox.seen_looser
     api_key.created api_key.changed api_key.revoked api_key.owner_set

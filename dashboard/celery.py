@@ -110,7 +110,6 @@ _JOBS = """
 approvals.tasks.sweep | 5 | sync | dashboard
 approvals.tasks.reconcile_all | 30 | sync | dashboard
 policy.tasks.read_all_refusals | 300 | sync | dashboard
-policy.tasks.count_hits | 60 | sync | dashboard
 approvals.tasks.count_unsigned | 60 | sync | dashboard
 mirror.tasks.read_accounts | 300 | sync | dashboard
 mirror.tasks.forget | 3600 | sync | dashboard

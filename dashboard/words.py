@@ -153,7 +153,6 @@ add-mailbox | add a mailbox
 add-role | give somebody a role
 add-route | notify an alert destination about more
 add-webhook | register a webhook
-allow-address | allow an address
 allow-refused | allow a refused address
 api-key-owner | set the owner of an API key
 bulk-decide | approve several messages together
@@ -181,7 +180,6 @@ policy-group | change a group of the policy
 pause-api-key | pause or resume an API key
 pause-key-of-flood | pause an API key
 password-link | make a link for a new password
-push-list | copy an allowlist to its gate
 reactivate-person | reactivate somebody
 recovery-codes | make new recovery codes
 register-own-webhook | register the desk's webhook

@@ -44,25 +44,6 @@ def written_to(content: Content) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in everybody if one))
 
 
-def written_to_in(revision: Revision) -> tuple[str, ...]:
-    """Return all recipients of a stored version, as `written_to` does, without building
-    the rest of its content.
-    """
-    stored = revision.content
-    to, cc, bcc = (
-        tuple(map(str, stored.get(name) or ())) for name in ("to", "cc", "bcc")
-    )
-    return written_to(
-        Content(
-            to=to,
-            cc=cc,
-            bcc=bcc,
-            additions=stored.get("additions") or {},
-            coverage=tuple(revision.coverage),
-        )
-    )
-
-
 def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]:
     """Return who gets a copy of a stored version: those whom the message names in this
     field, and those whom the mailbox adds.

@@ -1,6 +1,5 @@
 """May this message be approved, and by whom: the rules of the policy, allowlists, the
 kill switch, review plans, and the ruling that combines them.
 
-Nothing here decides a message. The evaluation (`evaluation.py` and the first half of
-`allowlists/judgement.py`) is pure. Start with `evaluation.py`.
+Nothing here decides a message. The evaluation (`evaluation.py`) is pure. Start there.
 """

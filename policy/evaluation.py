@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from policy.allowlists.judgement import Judgement, named
 from policy.rules.demand import Demand
 
 
@@ -48,18 +47,6 @@ class RulingFacts:
     files_that_differ: tuple[str, ...] = ()
     # Who pulled the kill switch, and why; empty when nothing is stopped.
     stopped_by: str = ""
-    # Recipients that the allowlists in force refuse; and those that a list in monitor
-    # mode would refuse if it were in force.
-    off_list: tuple[str, ...] = ()
-    would_be_off_list: tuple[str, ...] = ()
-    # For the sentence about refused recipients: which lists lack them, such as
-    # "no allowlist for support@yourteam.example", and what to add to it.
-    list_words: str = "no allowlist"
-    list_doubt: str = ""
-    # Whether an admin could allow the refused recipients.
-    can_be_allowed: bool = True
-    # What the allowlists say about each recipient.
-    judged: Judgement = field(default_factory=Judgement)
     contributors: Contributors = field(default_factory=Contributors)
     # What the rules of the policy ask, and how many approvals are given.
     demand: Demand = field(default_factory=Demand)
@@ -69,9 +56,7 @@ class RulingFacts:
 class Ruling:
     """Whether this person may decide now, and the reasons as sentences.
 
-    `rule` is a word for the first reason that refuses an approval. `off_list` says
-    which recipients are on no allowlist. People who may not decide get it too, because
-    an admin among them can allow the recipients.
+    `rule` is a word for the first reason that refuses an approval.
     """
 
     facts: RulingFacts
@@ -79,17 +64,11 @@ class Ruling:
     may_reject: bool
     reasons: tuple[str, ...]
     rule: str = ""
-    off_list: str = ""
 
     @cached_property
     def demand(self) -> Demand:
         """What the rules of the policy ask."""
         return self.facts.demand
-
-    @property
-    def judged(self) -> Judgement:
-        """What the allowlists say about each recipient."""
-        return self.facts.judged
 
 
 def rule(facts: RulingFacts) -> Ruling:
@@ -101,7 +80,7 @@ def rule(facts: RulingFacts) -> Ruling:
     if not facts.is_reviewer:
         where = f" of {facts.mailbox}" if facts.mailbox else ""
         only = f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk."
-        return Ruling(facts, False, False, (only,), off_list=_off_list(facts))
+        return Ruling(facts, False, False, (only,))
     if not facts.is_fetched:
         return _refused(
             facts,
@@ -126,7 +105,6 @@ def rule(facts: RulingFacts) -> Ruling:
             facts.files_that_differ,
             f"It cannot be approved: an attachment does not match the fingerprint ({names}).",
         ),
-        ("allowlist", facts.off_list, _off_list(facts)),
     )
     forbidding = [
         *facts.demand.barring(),
@@ -136,13 +114,14 @@ def rule(facts: RulingFacts) -> Ruling:
     if forbidding:
         name = forbidding[0][0]
         reasons = tuple(sentence for _, sentence in forbidding)
-        off_list = _off_list(facts) if name == "allowlist" else ""
-        return Ruling(facts, False, True, reasons + _notes(facts), name, off_list)
+        return Ruling(facts, False, True, reasons + facts.demand.sentences, name)
     if facts.stopped_by:
         # People may decide all the same; the decisions wait, and can be undone, until
         # the switch is released.
         waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
-        return Ruling(facts, True, True, (waits, *_notes(facts)), rule="stopped")
+        return Ruling(
+            facts, True, True, (waits, *facts.demand.sentences), rule="stopped"
+        )
     demand = facts.demand
     if not demand.takes_several:
         needed = "One approval is needed, and you may give it."
@@ -151,35 +130,7 @@ def rule(facts: RulingFacts) -> Ruling:
     else:
         by = f", by {demand.givers}" if demand.counted else ""
         needed = f"{demand.progress} approvals are given{by}. You may give one. {demand.warning}"
-    return Ruling(facts, True, True, (needed.rstrip(), *_notes(facts)))
-
-
-# The sentence about recipients that the allowlists refuse; empty if there are none.
-def _off_list(facts: RulingFacts) -> str:
-    if not facts.off_list:
-        return ""
-    ends = "" if len(facts.off_list) == 1 else "es"
-    way_out = f" An admin can allow the address{ends}." if facts.can_be_allowed else ""
-    doubt = f" {facts.list_doubt}" if facts.list_doubt else ""
-    return (
-        f"{_missed(facts.off_list, facts)}, so this cannot be approved.{doubt}{way_out}"
-    )
-
-
-# Sentences that are shown with the reasons: what the rules ask for, and what lists in
-# monitor mode would refuse.
-def _notes(facts: RulingFacts) -> tuple[str, ...]:
-    if not facts.would_be_off_list:
-        return facts.demand.sentences
-    monitored = f"{_missed(facts.would_be_off_list, facts)}. The list is in Monitor, so it blocks nothing."
-    return (*facts.demand.sentences, monitored)
-
-
-def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:
-    # An address is shown as written; anything else begins a sentence with a capital.
-    words = named(addresses)
-    words = words if "@" in addresses[0] else words[:1].upper() + words[1:]
-    return f"{words} {'is' if len(addresses) == 1 else 'are'} on {facts.list_words}"
+    return Ruling(facts, True, True, (needed.rstrip(), *facts.demand.sentences))
 
 
 def _refused(facts: RulingFacts, sentence: str) -> Ruling:

@@ -2,9 +2,9 @@
 `connection_task`, which limits how many run at once for a connection (mirror.tasks).
 """
 
-from functools import partial
-
 from celery import shared_task
+from django.db.models import F
+from django.db.models.functions import Now
 
 from common.tasks import AfterCommitTask
 from mirror.models import Connection
@@ -47,9 +47,9 @@ def tell_stops(connection_id: int) -> str:
     return kill_switch.tell_gateway(connection_id=connection_id) or "told"
 
 
-@connection_task("mailboxes__gate_lists")
+@connection_task("mailboxes__gate_list")
 def push_list(gate_list_id: int) -> str:
-    """Push one mailbox's allowlist to its gate."""
+    """Push the allowlist of one mailbox to its gate."""
     from policy.allowlists import gates
 
     return gates.push_list(gate_list_id=gate_list_id)
@@ -60,16 +60,16 @@ def push_lists() -> str:
     """Enqueue `push_list` for at most 100 allowlists that their gates lack, including
     those of new mailboxes.
     """
-    GateList.objects.ensure()
+    from policy.allowlists import gates
+
+    gates.ensure()
     push_list.delay_each(GateList.objects.to_push().values_list("pk", flat=True)[:100])
     return "sent"
 
 
-@shared_task(base=AfterCommitTask)
-def count_hits() -> str:
-    """Count how many messages each allowlist entry let through, 100 messages at a time;
-    repeat for a few seconds.
+def bring_lists() -> None:
+    """Note that the gates may lack a change of the policy or of a list, and have them
+    pushed once it is committed.
     """
-    from policy.allowlists import judgement
-
-    return count_hits.repeat(partial(judgement.count_hits, limit=100))
+    GateList.objects.update(wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0)
+    push_lists.delay_on_commit()

@@ -14,24 +14,21 @@ urlpatterns = [
         name="allow-refused",
     ),
     path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
-    path("allowlists/gates/<int:gate_id>/push/", allowlists.push_now, name="push-list"),
+    path("allowlists/add/", allowlists.add_list, name="add-allowlist"),
+    path("allowlists/<int:list_id>/", allowlists.allowlist, name="allowlist"),
     path(
-        "allowlists/<slug:scope>/<slug:kind>/", allowlists.allowlist, name="allowlist"
-    ),
-    path(
-        "allowlists/<slug:scope>/<slug:kind>/preview/",
+        "allowlists/<int:list_id>/preview/",
         allowlists.preview_change,
         name="preview-allowlist",
     ),
+    path("allowlists/<int:list_id>/save/", allowlists.save, name="save-allowlist"),
     path(
-        "allowlists/<slug:scope>/<slug:kind>/save/",
-        allowlists.save,
-        name="save-allowlist",
+        "allowlists/<int:list_id>/delete/",
+        allowlists.delete_list,
+        name="delete-allowlist",
     ),
     path(
-        "allowlists/<slug:scope>/<slug:kind>/export/",
-        allowlists.export,
-        name="export-allowlist",
+        "allowlists/<int:list_id>/export/", allowlists.export, name="export-allowlist"
     ),
     path("review-plans/", plans.review_plans, name="review-plans"),
     path("review-plans/duty/", plans.add_duty, name="add-duty"),

@@ -14,7 +14,6 @@ from risk.findings import Check
 
 CHECKS: tuple[Check, ...] = (
     addresses.lookalike_recipient,
-    addresses.off_allowlist,
     addresses.first_contact,
     addresses.many_recipients,
     addresses.odd_address,

@@ -205,18 +205,6 @@ def first_contact(
     yield from _about(new, "first_contact", f"Nobody has written to {these} before.")
 
 
-def off_allowlist(
-    content: Content, rendered: RenderedMessage, context: RiskContext
-) -> Iterator[Finding]:
-    """Recipients that were on no allowlist when the message was checked. It is milder
-    if the lists are only monitored (`watched`).
-    """
-    off = [bare_address(address) for address in context.off_list or context.watched]
-    these = "This recipient was" if len(off) == 1 else f"{len(off):,} recipients were"
-    sentence = f"{these} on no allowlist when the message was checked."
-    yield from _about(off, "off_allowlist", sentence, is_milder=not context.off_list)
-
-
 def _about(
     addresses: Sequence[str], rule: str, sentence: str, *, is_milder: bool = False
 ) -> Iterator[Finding]:

@@ -45,16 +45,12 @@ class Finding:
 class RiskContext:
     """What the desk knows, for the checks of one message.
 
-    `known_addresses` has how many messages were sent to each address before. `off_list`
-    are the recipients that the allowlists refuse, and `watched` those that lists in
-    monitor mode would refuse. If the message has both HTML and text, `text_part` is its
-    rendered text.
+    `known_addresses` has how many messages were sent to each address before. If
+    the message has both HTML and text, `text_part` is its rendered text.
     """
 
     own_domains: Collection[str] = ()
     known_addresses: Mapping[str, int] = field(default_factory=dict)
-    off_list: Collection[str] = ()
-    watched: Collection[str] = ()
     text_part: RenderedMessage | None = None
 
 

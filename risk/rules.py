@@ -73,9 +73,6 @@ odd_address | 3 | high | odd address | An address is written in a way that misle
     there (-oQ, a pipe, /file), and for a number or a single name instead of a domain. In unknown addresses:
     letters of several scripts in one word, or of one script that all look Latin. Milder: a domain with
     non-Latin letters, which is spelled out.
-off_allowlist | 2 | high | off the allowlist | A recipient was on no allowlist when the message was read. |
-    Checks each recipient against the enforced allowlists; they are checked again when the message is decided.
-    Milder: the lists are in monitor mode.
 reply_elsewhere | 1 | high | replies elsewhere | Replies go to a different domain from the sender's. |
     Compares the domain of Reply-To with that of the sender and your own. Milder: the address is known.
 rejected_before | 2 | high | rejected before | A message like this one was rejected. |

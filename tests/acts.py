@@ -94,7 +94,6 @@ QUIET_TASKS = {
     "policy.tasks.push_lists": "wakes push_list",
     "approvals.tasks.reconcile_all": "wakes read_connection",
     "mirror.tasks.freshen_thread": "wakes read_thread",
-    "policy.tasks.count_hits": "counts what was told when it was held",
     "approvals.tasks.count_unsigned": "stores a count, which says of nobody that they did something",
     "mirror.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
     "policy.tasks.tell_stops": "repeats to a gateway what pulling the switch recorded",

@@ -136,7 +136,6 @@ _DESK_DOORS = {
             "trace": "shows the audit trail of a message",
             "handling": "shows who has a message, and its deadlines",
             "review-plan": "shows the review plan of a mailbox",
-            "allowlist": "shows an allowlist with its entries",
         },
     ),
     "metrics": Door(
@@ -200,14 +199,6 @@ _DESK_DOORS = {
         "mailbox",
         (R,),
         is_gentle=True,
-    ),
-    "allow-address": writing_button(
-        "allows a recipient for seven days",
-        "mailbox",
-        (A,),
-        sure=True,
-        fields=lambda w: {"address": "dana@northwind.example"},
-        needs="list",
     ),
     "edit-message": Door(
         "sends a corrected message for review, or suggests a text",
@@ -476,30 +467,41 @@ _DESK_DOORS = {
     "allow-entry": Door(
         "shows an entry of an allowlist, with its history", "mailbox", needs="entry"
     ),
+    "allowlist": Door("shows an allowlist with its entries", "mailbox", needs="list"),
+    "add-allowlist": writing_button(
+        "makes an allowlist; for a mailbox or connection, an admin of it may",
+        "desk",
+        (A,),
+        fields=lambda w: {"name": "Ours"},
+    ),
+    "delete-allowlist": writing_button(
+        "deletes an allowlist", "mailbox", (A,), needs="list"
+    ),
     "preview-allowlist": Button(
         "previews a change of an allowlist",
         "mailbox",
         (A,),
         fields=lambda w: {"lines": "more.example"},
+        needs="list",
     ),
     "save-allowlist": writing_button(
         "saves a change of an allowlist",
         "mailbox",
         (A,),
         sure=True,
-        fields=lambda w: {"lines": "more.example", "version": 0},
+        fields=lambda w: {"lines": "more.example", "version": 1},
+        needs="list",
     ),
-    "export-allowlist": writing_button("exports an allowlist", "mailbox", sure=True),
+    "export-allowlist": writing_button(
+        "exports an allowlist", "mailbox", sure=True, needs="list"
+    ),
     "allow-refused": writing_button(
         "allows a refused address for a week",
         "mailbox",
         (A,),
         sure=True,
-        fields=lambda w: {"address": "dana@x.example"},
+        fields=lambda w: {"address": "dana@x.example", "list": w.list.pk},
         needs="refusal",
-    ),
-    "push-list": writing_button(
-        "copies an allowlist to its gate now", "mailbox", (A,), sure=True, needs="gate"
     ),
     "keys": writing_button(
         "switches one's keyboard shortcuts off or on",
@@ -526,7 +528,6 @@ TASKS = {
     "approvals.tasks.tell_expiry": "tells our gateway until when a message may be approved",
     "approvals.tasks.execute_due": "carries out every due decision",
     "approvals.tasks.read_connection": "reads what MultiMail holds",
-    "policy.tasks.count_hits": "counts what allowlist entries allowed",
     "approvals.tasks.count_unsigned": "stores how many webhooks with a wrong signature came within a day",
     "approvals.tasks.check_reports": "reads whether what webhooks reported of held messages is true",
     "mirror.tasks.survey": "asks MultiMail what it can do at a connection",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals import examination
@@ -22,8 +23,7 @@ from mirror.sync.reads import UpstreamStatus
 from people.identities import Identities
 from people.models import Grant, Person
 from policy.allowlists.changes import Change, WantedEntry, apply_change
-from policy.allowlists.judgement import ListScope
-from policy.models import AllowEntry, Allowlist
+from policy.models import AllowEntry, Allowlist, PolicyVersion
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -200,39 +200,48 @@ def rolled_back():
         transaction.set_rollback(True)
 
 
-def make_list(*patterns, mode="enforce", **scope):
-    """Make or change the restriction list for all, or for `connection=` or `mailbox=`:
-    set its mode and add these entries.
+def make_list(*patterns, name="", **scope):
+    """Make a list with these entries, or add them to the one of this name; for all mail,
+    or for `connection=` or `mailbox=`.
     """
-    scope_fields = {"connection": None, "mailbox": None, **scope}
-    made, _ = Allowlist.objects.update_or_create(
-        kind="restriction", **scope_fields, defaults={"mode": mode, "version": 1}
+    made, _ = Allowlist.objects.get_or_create(
+        name=name or str(next(iter(scope.values()), "All")), defaults=scope
     )
     for pattern in patterns:
         AllowEntry.objects.get_or_create(allowlist=made, pattern=read_pattern(pattern))
     return made
 
 
-def change_list(
-    by,
-    *patterns,
-    connection=None,
-    mailbox=None,
-    kind="restriction",
-    mode=None,
-    remove=(),
-    **wanted,
-):
-    """Change the present version of an allowlist, as its page does."""
-    present = Allowlist.objects.filter(
-        connection=connection, mailbox=mailbox, kind=kind
+def reject_others(*lists, **when):
+    """Put a policy in force whose one rule rejects what goes to somebody on none of
+    these lists, and return the version.
+    """
+    PolicyVersion.objects.active().update(state="retired", retired_at=Now())
+    keys = sorted(one.pk for one in lists)
+    rule = {
+        "id": "known",
+        "name": "Known",
+        "when": {"lists_except": keys, **when},
+        "then": {"reject": "Nobody else may be written to."},
+    }
+    return PolicyVersion.objects.create(
+        number=PolicyVersion.objects.count() + 1,
+        rules=[rule],
+        state="active",
+        activated_at=Now(),
     )
+
+
+def change_list(by, *patterns, at=None, remove=(), **wanted):
+    """Change the present version of an allowlist (of the only one, if none is given), as
+    its page does.
+    """
+    at = Allowlist.objects.get(pk=at.pk) if at else Allowlist.objects.get()
     added = tuple(WantedEntry(pattern, **wanted) for pattern in patterns)
     return apply_change(
-        scope=ListScope(connection, mailbox),
-        kind=kind,
-        change=Change(mode, added, tuple(remove)),
-        version=present.values_list("version", flat=True).first() or 0,
+        allowlist=at,
+        change=Change(added, tuple(remove)),
+        version=at.version,
         actor=by if isinstance(by, Actor) else actor_of(by),
     )
 

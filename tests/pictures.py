@@ -109,7 +109,7 @@ def _decide_some(reader):
 
 def _demo_messages(product, reader):
     """Return values for the braces in addresses: of a high-risk message, of another
-    one, and of its mailbox.
+    one, of its mailbox, and of an allowlist.
     """
     by_subject = {row["subject"]: row["id"] for row in reader.queue()}
     pay, report = (
@@ -119,11 +119,20 @@ def _demo_messages(product, reader):
     [(mailbox,)] = product.sql(
         "SELECT mailbox_id FROM mirror_message WHERE public_id = %s", report
     )
+    [(customers,)] = product.sql(
+        "INSERT INTO policy_allowlist (name, version) VALUES ('Customers', 1) RETURNING id"
+    )
+    for pattern in ("northwind.example", "*.fabrikam.example", "lee@contoso.example"):
+        product.sql(
+            "INSERT INTO policy_allowentry (allowlist_id, pattern, note) VALUES (%s, %s, %s)",
+            *(customers, pattern, "Since the spring fair"),
+        )
     return {
         "crowded": f"/queue/{pay}/",
         "held": f"/queue/{report}/",
         "id": report,
         "mailbox": mailbox,
+        "list": customers,
     }
 
 

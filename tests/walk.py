@@ -56,9 +56,7 @@ from people.models import (
 from people.second_admin.changes import pack
 from people.second_admin.registry import COMMANDS
 from policy.models import (
-    Allowlist,
     DutyTurn,
-    GateList,
     GateRefusal,
     Group,
     KillSwitch,
@@ -77,6 +75,7 @@ from tests.factories import (
     make_message,
     make_person,
     post_event,
+    reject_others,
     rolled_back,
 )
 from tests.integration.deciding import decide
@@ -231,9 +230,12 @@ class Walk:
         }
 
     def _need_list(self):
-        Allowlist.objects.create(
-            connection=self.connection, kind="restriction", mode="enforce", version=1
-        )
+        self.list = make_list("x.example", mailbox=self.mailbox)
+
+    def _need_rejecting(self):
+        """Make an active rule that rejects recipients who are on no list."""
+        self._need_list()
+        reject_others(self.list)
 
     def _need_brake(self):
         """Make a flood that has the message."""
@@ -508,7 +510,7 @@ class Walk:
         self._need_draft()
         make_person("second@yourteam.example", "Sam", "admin")
         change_row(self.message, sent_by_key="01KEY")
-        self.list = make_list("x.example", mode="off")
+        self._need_list()
         one = {
             "id": "pass1",
             "name": "Invoices",
@@ -546,15 +548,11 @@ class Walk:
         )
 
     def _need_entry(self):
-        own = Allowlist.objects.create(
-            mailbox=self.mailbox, kind="restriction", version=1
-        )
-        self.entry = own.entries.create(pattern="x.example")
+        self._need_list()
+        self.entry = self.list.entries.get()
 
     def _need_refusal(self):
-        Allowlist.objects.create(
-            connection=self.connection, kind="restriction", mode="enforce", version=1
-        )
+        self._need_rejecting()
         self.refusal = GateRefusal.objects.create(
             connection=self.connection,
             mailbox=self.mailbox,
@@ -563,9 +561,6 @@ class Walk:
             refused=["dana@x.example"],
             refused_at=Now(),
         )
-
-    def _need_gate(self):
-        self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")
 
     @cached_property
     def switch(self):
@@ -597,7 +592,6 @@ class Walk:
             "domain_id": "d1",
             "delivery_id": "d1",
             "scope": f"mailbox-{self.mailbox.pk}",
-            "kind": "restriction",
             "policy_rule": "first",
             "policy_pass": "pass1",
             "policy_number": 1,

@@ -21,15 +21,11 @@ MAX_LIST = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class ListAtGate:
-    """One allowlist of a mailbox as MultiMail has it. If a change waits until an
-    operator confirms it, `waits_for` is MultiMail's sentence about that, and there are
-    no entries.
-    """
+    """One allowlist of a mailbox as MultiMail has it."""
 
     mode: str
     version: int
     entries: tuple[Mapping[str, Any], ...]
-    waits_for: str = ""
 
 
 class AdminClient(Client):
@@ -281,16 +277,13 @@ class AdminClient(Client):
 
     def replace_allowlist(self, mailbox_id: str, wanted: Json) -> ListAtGate:
         """Replace a whole allowlist. `wanted` has its `kind`, `mode` and `entries`, and
-        the `version` that was read. Raises Conflict if the list has changed since.
+        the `version` that was read. Raises Conflict if the list has changed since,
+        and Forbidden if an operator would have to confirm it.
         """
         answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=wanted)
         if answer.get("status") == "pending_approval":
-            message = str(answer.get("message") or "An operator has to confirm this.")
-            return ListAtGate(
-                mode="",
-                version=wanted["version"],
-                entries=(),
-                waits_for=message[:300],
+            raise errors.Forbidden(
+                "An operator has to confirm it with a code, because this admin key may also send. Use one that may not."
             )
         return _list_in(answer)
 

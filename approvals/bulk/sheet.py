@@ -19,7 +19,7 @@ from approvals.decisions.ruling import rulings
 from approvals.decisions.status import available_actions, shown_status
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.errors import InvalidInput
-from approvals.message_page.content.addresses import Field, add_lists, lines_of_many
+from approvals.message_page.content.addresses import Field, lines_of_many
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.sheet import rendered_message_of
 from approvals.message_page.side_panel import FoundLine, findings_of, stated_reason
@@ -307,7 +307,6 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
         content = item.content
         item.fields = fields[item.message.pk]
         item.files = files[item.revision.pk]
-        add_lists(item.fields, item.ruling.judged)
         size = len(content.html or "") + len(content.markdown or "")
         if (
             size <= min(MAX_MESSAGE, characters_left)

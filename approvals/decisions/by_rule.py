@@ -372,8 +372,6 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     refusal = ""
     if not ruling.may_approve or ruling.rule:
         refusal = ruling.reasons[0]
-    elif ruling.judged.would_be_refused:
-        refusal = "A recipient is on no allowlist."
     if refusal:
         return [refusal] * len(passes)
     conversation = conversation_of(message)

@@ -20,11 +20,9 @@ from common.actors import Actor, Role, Scope, worker
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
-from mirror.recipients import UNSEEN
 from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
-from policy.allowlists.judgement import OFF, allowable, judge_messages
 from policy.calendars import Calendars, all_calendars
 from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
@@ -263,10 +261,6 @@ def key_of(actor: Actor) -> int:
     return int(actor.id) if actor.kind == "person" else 0
 
 
-# How many characters of an address a sentence shows.
-_LONGEST = 254
-
-
 def rulings(
     messages: Sequence[Message],
     actor: Actor,
@@ -297,7 +291,6 @@ def rulings(
         for file in files.in_order().only("revision", "name"):
             differing[file.revision_id].append(named(file.name)[:80])
     contributors = contributors_of(messages)
-    judged = judge_messages(messages, now=now)
     demands = demands_for(
         messages, actor, now, contributors=contributors, is_decided=is_decided
     )
@@ -306,15 +299,6 @@ def rulings(
         stop = next((one for one in switches if switch_stops(one, message)), None)
         demand = demands[message.pk]
         expires_at = expiry_of(message, demand.effects, contributors[message.pk])
-        judgement = judged[message.pk]
-        can_be_allowed = any(map(allowable, judgement.refused))
-        doubt = ""
-        if judgement.lacks_contacts:
-            doubt = "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
-        elif any(one in UNSEEN.values() for one in judgement.refused):
-            doubt = "With a read key the connection would show who that is."
-        elif judgement.refused and not can_be_allowed:
-            doubt = "No allowlist entry can match it: reject it or request changes."
         facts = RulingFacts(
             is_held=message.is_held,
             is_fetched=message.hydrated_at is not None,
@@ -323,14 +307,6 @@ def rulings(
             mailbox=str(message.mailbox or ""),
             files_that_differ=tuple(differing[message.revision_id][:3]),
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
-            off_list=_shown(judgement.refused),
-            would_be_off_list=_shown(judgement.would_be_refused),
-            list_words=f"no allowlist for {message.mailbox or message.connection}"
-            if judgement.mode != OFF
-            else "",
-            list_doubt=doubt,
-            can_be_allowed=can_be_allowed,
-            judged=judgement,
             contributors=contributors[message.pk],
             demand=demand,
         )
@@ -345,13 +321,6 @@ def lock_versions(message: Message) -> None:
     edits = Replacement.objects.that_made([message])
     root = Message.objects.filter(pk__in=edits.values("root"))
     list(root.select_for_update(no_key=True).values_list("pk"))
-
-
-def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return addresses as sentences show them: shortened, and without invisible
-    characters.
-    """
-    return tuple(named(one)[:_LONGEST] for one in addresses)
 
 
 def switch_stops(switch: KillSwitch, message: Message) -> bool:

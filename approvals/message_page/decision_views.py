@@ -40,7 +40,7 @@ from approvals.decisions.withdraw import (
 )
 from approvals.desk_messages import latest_decision
 from approvals.errors import InvalidInput, ReauthenticationNeeded
-from approvals.message_page.content.addresses import add_lists, address_lines
+from approvals.message_page.content.addresses import address_lines
 from approvals.message_page.sheet import approve_label, rendered_message_of, twin_of
 from approvals.message_page.views import (
     ShownForm,
@@ -57,9 +57,8 @@ from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.check_again import check_message
 from approvals.usual_texts import BUILT_IN, presets_of
 from common.counts import count_of, counted
-from common.mail_addresses import compared
 from common.pages import DeskRequest, require_get_or_post
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
@@ -67,9 +66,7 @@ from mirror.threads import conversation_of
 from people.sign_in.reauthentication import (
     ask_first,
     is_recently_authenticated,
-    reauthenticated,
 )
-from policy.allowlists.changes import allow_for_days
 
 
 @require_POST
@@ -232,7 +229,6 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
             seen_fingerprint=seen,
         )
     lines = address_lines(message, content, actor=request.actor)
-    add_lists(lines, ruling.judged)
     labels = ("From",) if is_inbound else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in labels]
     context: dict[str, Any] = {
@@ -310,31 +306,3 @@ def have_asked(request: DeskRequest, public_id: UUID) -> None:
     """
     get_bare_message_or_404(request, public_id)
     check_message(message=public_id, actor=request.actor)
-
-
-# How long a recipient is allowed from the message page.
-DAYS = 7
-
-
-@require_POST
-@reauthenticated
-def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Add a refused recipient to this mailbox's allowlist for seven days, and show the
-    message again.
-    """
-    message = get_visible_message_or_404(request, public_id)
-    address = compared(request.POST.get("address", "")[:1000])
-    judged = rulings([message], request.actor, now=timezone.now())[message.pk].judged
-    is_refused = address in map(compared, judged.refused)
-    try:
-        if address is None or message.mailbox_id is None or not is_refused:
-            raise InvalidInput(
-                "No allowlist refuses this recipient now. Check the message again."
-            )
-        allow_for_days(
-            address=address, mailbox=message.mailbox_id, days=DAYS, actor=request.actor
-        )
-    except (ActNotAllowed, InvalidInput) as error:
-        return answer_with_message(request, public_id, error)
-    notice = f"{message.mailbox} may write to {address} for {DAYS} days. Nothing is decided yet."
-    return back_to_message(request, public_id, notice=notice)

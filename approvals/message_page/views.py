@@ -45,7 +45,7 @@ from approvals.desk_messages import (
     our_decisions,
     shown_message,
 )
-from approvals.message_page.content.addresses import add_lists, address_lines, to_allow
+from approvals.message_page.content.addresses import address_lines
 from approvals.message_page.content.differences import (
     changes_since,
     changes_since_sent_back,
@@ -283,7 +283,6 @@ def message_context(
     findings = findings_of(message, query=filters.suffix)
     conversation = conversation_of(message)
     fields = address_lines(message, content, actor=actor)
-    add_lists(fields, ruling.judged)
     sent_back = changes_since_sent_back(message)
     decision = latest_decision(message)
     has_ended = decision is not None and decision.state in (
@@ -324,7 +323,6 @@ def message_context(
         "marked": with_marks(rendered.document, ruling.demand.passages)[1]
         if rendered and message.is_held
         else {},
-        "to_allow": to_allow(message, ruling.judged, actor=actor),
         "expiry": expiry_of(message, now=now),
         "is_unreadable": message.hydrated_at is None and message.is_given_up,
         "stop": SimpleLazyObject(lambda: stop_of(message)),

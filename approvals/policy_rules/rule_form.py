@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from django import forms
+from django.db.models.functions import Lower
 from django.utils.text import capfirst
 
 from common.actors import Actor
@@ -53,9 +54,6 @@ def offered_to(actor: Actor, part: Part | None) -> dict[str, dict[str, str]]:
     people = choices_by_pk(
         Person.objects.filter(is_active=True).order_by("name", "email")
     )
-    lists = Allowlist.objects.visible_to(actor).filter(
-        kind=Allowlist.Kind.RESTRICTION, version__gt=0
-    )
     offered = {
         "connections": choices_by_pk(Connection.objects.at_work().visible_to(actor)),
         "mailboxes": choices_by_pk(mailboxes),
@@ -64,10 +62,9 @@ def offered_to(actor: Actor, part: Part | None) -> dict[str, dict[str, str]]:
         ),
         "key_owners": people,
         "owner": dict(people),
-        "lists": {
-            str(one.pk): one.label
-            for one in lists.select_related("mailbox", "connection").order_by("pk")
-        },
+        "lists": choices_by_pk(
+            Allowlist.objects.visible_to(actor).order_by(Lower("name"))
+        ),
         **{
             name: {value: capfirst(words) for value, words in labels.items()}
             for name, labels in (

@@ -198,7 +198,6 @@ def _mailbox_page(
             typed if "undo_seconds" in typed else None,
             initial=DeskForm.values_of(mailbox),
         ),
-        "allowlists": f"{reverse('allowlists')}?mailbox={mailbox.pk}",
     }
     return answer(request, "connections/mailbox.html", context, failed=error)
 

@@ -129,7 +129,6 @@ class Migration(migrations.Migration):
                 ('run_id', models.CharField(max_length=200)),
                 ('shape', models.CharField(max_length=32)),
                 ('amounts', models.CharField(max_length=32)),
-                ('hits_counted_at', models.DateTimeField(null=True)),
                 ('search', django.contrib.postgres.search.SearchVectorField(null=True)),
                 ('answers', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='next_versions', to='mirror.message')),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='mirror.connection')),
@@ -345,10 +344,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(condition=models.Q(('run_id', ''), _negated=True), fields=['run_id'], name='message_run'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('hits_counted_at', None)), fields=['id'], name='message_to_count'),
         ),
         migrations.AddIndex(
             model_name='message',

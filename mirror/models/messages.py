@@ -90,12 +90,6 @@ _LEFT = ("approved", "sent", "delivered")
 class MessageQuerySet(models.QuerySet["Message"]):
     """Queries of messages."""
 
-    def really_sent_since(self, since: datetime) -> Self:
-        """Messages to send, of those of `held_since` (uses the index
-        message_changed).
-        """
-        return self.held_since(since).exclude(direction="inbound")
-
     def held_since(self, since: datetime) -> Self:
         """Messages that were held or first reported since then and whose content was
         read, without tests (uses the index message_changed).
@@ -108,21 +102,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
             sandbox=False,
             revision__isnull=False,
         )
-
-    def at(self, connection: int | None, mailbox: int | None) -> Self:
-        """Messages of a mailbox, else of a connection; all if neither is given."""
-        if mailbox is not None:
-            return self.filter(mailbox=mailbox)
-        return self.filter(connection=connection) if connection is not None else self
-
-    def to_count(self) -> Self:
-        """Messages for which hits of allowlists are still to be counted, oldest first
-        (uses the index message_to_count).
-        """
-        messages = self.filter(
-            hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False
-        )
-        return messages.order_by("pk")
 
     def visible_to(self, actor: Actor) -> Self:
         """Messages that the actor may see."""
@@ -388,8 +367,6 @@ class Message(models.Model):
     # A hash of the numbers in the text, to find messages of one shape with the same
     # ones.
     amounts = models.CharField(max_length=32)
-    # When it was counted as a hit of the allowlists' entries that name its recipients.
-    hits_counted_at = models.DateTimeField(null=True)
     search = SearchVectorField(null=True)
 
     objects = MessageManager()
@@ -487,12 +464,6 @@ class Message(models.Model):
             ),
             models.Index(
                 fields=["run_id"], condition=~Q(run_id=""), name="message_run"
-            ),
-            # Messages whose hits are still to be counted: mostly none.
-            models.Index(
-                fields=["id"],
-                condition=Q(hits_counted_at=None),
-                name="message_to_count",
             ),
             models.Index(
                 fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"

@@ -30,12 +30,13 @@ arrange_rules | changes the draft of the policy
 discard_draft | discards the draft of the policy
 add_group | makes a group that no rule names yet
 delete_group | deletes a group that no rule names
+add_allowlist | makes an empty allowlist that nothing names yet
+delete_allowlist | deletes an allowlist that nothing names
 remove_calendar | removes a calendar that nothing uses
 # These test something, or repeat what was done or failed. No setting changes.
 test_destination | posts a test
 send_test | has a test event sent
 verify_domain | looks at DNS
-try_now | copies a list to its gate again
 replay | has a webhook delivered again
 resend | sends an alert again
 replay_event | applies a signed webhook again

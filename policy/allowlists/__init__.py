@@ -1,5 +1,3 @@
-"""Allowlists: judging recipients, changing lists, previewing a change, pushing lists to
-the gates, and the pages.
-
-Start with `judgement.py`, whose first half is pure, then `changes.py`.
+"""Allowlists: changing lists, their pages, and telling the gates whom rules on lists
+reject. Start with `changes.py`.
 """

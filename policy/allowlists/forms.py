@@ -1,19 +1,19 @@
-"""The forms of the allowlist pages: a change of a list (typed or as a CSV file), a
-search of entries, and the code with which an operator of a gate confirms a change.
+"""The forms of the allowlist pages: a new list, a change of its entries (typed or as a
+CSV file), a search.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
-from django.utils import timezone
 
+from common.actors import Actor
 from common.mail_addresses import read_pattern
 from common.pages import LenientForm, SentenceForm
+from mirror.models import Connection, Mailbox
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, Change, WantedEntry
 from policy.allowlists.files import read_file
-from policy.models import AllowEntry, Allowlist
+from policy.models import Allowlist
 
 # Entries that can be added at a time.
 MAX_LINES = 20_000
@@ -22,21 +22,54 @@ MAX_LINES = 20_000
 MAX_BYTES = 900_000
 
 
+class ListForm(SentenceForm):
+    """A new list: its name, and what it is for."""
+
+    name = forms.CharField(max_length=Allowlist._meta.get_field("name").max_length)
+    connection = forms.ModelChoiceField(
+        Connection.objects.none(), required=False, empty_label="All connections"
+    )
+    mailbox = forms.ModelChoiceField(
+        Mailbox.objects.none(), required=False, empty_label="All mailboxes"
+    )
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, model in (("connection", Connection), ("mailbox", Mailbox)):
+            visible = model.objects.at_work().visible_to(actor)
+            self.fields[name].queryset = visible  # type: ignore[attr-defined]
+
+    def clean(self) -> None:
+        if self.cleaned_data.get("connection") and self.cleaned_data.get("mailbox"):
+            self.add_error("mailbox", "Choose a connection or a mailbox, not both.")
+
+
 class ChangeForm(SentenceForm):
-    """A change of a list: entries to add (typed or as a file), entries to remove, or
-    another mode. The preview's page sends the same form again to save it, with the
-    version of the list that it showed.
+    """A change of a list: entries to add (typed or as a file), or to remove. The
+    preview's page sends the same form again to save it, with the version of the list
+    that it showed.
     """
 
     version = forms.IntegerField(required=False, min_value=0)
+    lines = forms.CharField(
+        label="Addresses and domains, one a line",
+        required=False,
+        help_text="dana@x.example, x.example, or *.x.example for its subdomains alone.",
+        widget=forms.Textarea({"spellcheck": "false"}),
+    )
     note = forms.CharField(
         required=False,
         max_length=MAX_NOTE,
         error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
     )
-    lines = forms.CharField(required=False, widget=forms.Textarea)
-    owner = forms.CharField(required=False, max_length=254)
+    owner = forms.ModelChoiceField(
+        Person.objects.filter(is_active=True).order_by("name", "email"),
+        required=False,
+        empty_label="No owner",
+        to_field_name="email",
+    )
     expires_at = forms.DateTimeField(
+        label="Ends (UTC), empty for never",
         required=False,
         error_messages={"invalid": "Enter a date and time, or leave it empty."},
     )
@@ -47,39 +80,12 @@ class ChangeForm(SentenceForm):
     whole = forms.BooleanField(required=False)
     # The patterns of ticked entries; the request has the field once for each.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
-    mode = forms.ChoiceField(
-        required=False, error_messages={"invalid_choice": "Choose one of the modes."}
-    )
 
-    def __init__(self, *args: Any, at: Allowlist, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["mode"].choices = [(one.mode, one.name) for one in at.modes]  # type: ignore[attr-defined]
         # The entries to add, by pattern; and faulty lines as (number, the fault).
         self.put: dict[str, WantedEntry] = {}
         self.problems: list[tuple[int, str]] = []
-
-    def clean_note(self) -> str:
-        return " ".join(str(self.cleaned_data["note"]).split())
-
-    def clean_owner(self) -> int | None:
-        typed = str(self.cleaned_data["owner"]).strip()
-        if not typed:
-            return None
-        owner = _owners().get(typed.lower())
-        if owner is None:
-            raise forms.ValidationError(
-                "Nobody here has this address. Leave it empty, or enter somebody at this desk."
-            )
-        return owner
-
-    def clean_expires_at(self) -> datetime | None:
-        typed: datetime | None = self.cleaned_data["expires_at"]
-        if typed is None:
-            return None
-        typed = typed.replace(tzinfo=UTC)
-        if typed <= timezone.now():
-            raise forms.ValidationError("This time has passed. Times are UTC.")
-        return typed
 
     def clean_file(self) -> str:
         upload = self.cleaned_data["file"]
@@ -105,9 +111,11 @@ class ChangeForm(SentenceForm):
             return
         cleaned["csv"] = cleaned["csv"] or cleaned["file"]
         field = "file" if cleaned["csv"] else "lines"
+        people = Person.objects.filter(is_active=True).values_list("email", "pk")
+        keys = {email.lower(): pk for email, pk in people}
         try:
             if cleaned["csv"]:
-                self.put, self.problems = read_file(cleaned["csv"], people=_owners())
+                self.put, self.problems = read_file(cleaned["csv"], people=keys)
         except ValueError as error:
             self.add_error("file", str(error))
             return
@@ -117,17 +125,19 @@ class ChangeForm(SentenceForm):
                 "file",
                 f"Line {line}: {sentence} A file that replaces the list must have no errors.",
             )
-        about = {name: cleaned[name] for name in ("note", "owner", "expires_at")}
+        owner = cleaned["owner"].pk if cleaned["owner"] else None
         for number, line in enumerate(cleaned["lines"].splitlines(), start=1):
             try:
                 if line.strip():
                     pattern = read_pattern(line)
-                    self.put[pattern] = WantedEntry(pattern, **about)
+                    self.put[pattern] = WantedEntry(
+                        pattern, cleaned["note"], owner, cleaned["expires_at"]
+                    )
             except ValueError as error:
                 self.problems.append((number, str(error)))
         if len(self.put) > MAX_LINES:
             self.add_error(field, f"Enter at most {MAX_LINES:,} at a time.")
-        if not (self.put or cleaned["remove"] or cleaned["mode"]):
+        if not (self.put or cleaned["remove"]):
             self.add_error(field, "Enter at least one valid address or domain.")
 
     def wanted(self, at: Allowlist) -> Change:
@@ -137,15 +147,9 @@ class ChangeForm(SentenceForm):
         cleaned = self.cleaned_data
         remove = [str(one)[:320] for one in cleaned["remove"]]
         if cleaned["csv"] and cleaned["whole"]:
-            present = AllowEntry.objects.of_list(at).for_page("")
-            remove = [one.pattern for one in present if one.pattern not in self.put]
-        return Change(cleaned["mode"] or None, tuple(self.put.values()), tuple(remove))
-
-
-def _owners() -> dict[str, int]:
-    """Return the keys of the people who can own an entry, by address in lower case."""
-    active = Person.objects.filter(is_active=True).values_list("email", "pk")
-    return {email.lower(): pk for email, pk in active}
+            present = at.entries.not_removed().values_list("pattern", flat=True)
+            remove = [one for one in present if one not in self.put]
+        return Change(tuple(self.put.values()), tuple(remove))
 
 
 class FindForm(LenientForm):
@@ -157,9 +161,3 @@ class FindForm(LenientForm):
     after = forms.CharField(required=False, max_length=254)
     # The key of the row after which a page of refusals begins, newest first.
     before = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
-
-
-class CodeForm(LenientForm):
-    """The code with which an operator of a gate confirms a list; empty for none."""
-
-    code = forms.CharField(required=False, max_length=40)

@@ -1,275 +1,222 @@
-"""The pages of allowlists: the overview, one list with its entries, one entry with its
+"""The pages of allowlists: all lists, one list with its entries, one entry with its
 history, the preview of a change and saving it, the CSV export, and refused mail.
 """
 
-import re
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.errors import SentenceError
+from common.mail_addresses import compared, is_pattern
 from common.pages import (
     DeskRequest,
     answer,
     changes,
+    cleaned,
     first_or_404,
     redirect_with_notice,
 )
+from common.postgres import clock
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, Mailbox
-from people.models import Person
+from mirror.models import Mailbox
 from people.sign_in.reauthentication import reauthenticated
-from policy.allowlists.changes import allow_for_days, apply_change, note_export
+from policy.allowlists import gates
+from policy.allowlists.changes import (
+    NOT_YOURS,
+    Change,
+    WantedEntry,
+    add_allowlist,
+    apply_change,
+    delete_allowlist,
+    names,
+    note_export,
+    steps_of,
+)
 from policy.allowlists.files import written
-from policy.allowlists.forms import ChangeForm, CodeForm, FindForm
-from policy.allowlists.gates import gate_status, try_now
-from policy.allowlists.judgement import ListScope
-from policy.allowlists.preview import preview, rehearse, save_label
+from policy.allowlists.forms import ChangeForm, FindForm, ListForm
 from policy.errors import PolicyRefused, StaleAllowlist
 from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
-from policy.models.allowlists import KINDS
+from policy.rules.changes import policies
 
 # Rows of a page.
 PAGE = 100
 REFUSALS_PAGE = 50
-# How many results the search on the overview shows.
-FOUND = 50
-# How many recipients that a change would block the preview names.
-MAX_BLOCKED = 200
-# How many entries our own gateway accepts in one list (docs/allowlists.md). It refuses
-# a longer list, and keeps the list that it has.
-TAKEN_AT_GATE = 5000
-_NOT_YOURS = "Only an admin of everything that this list covers can change it."
-_SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
-_MISSING = "There is no such list, or you may not see it."
+# How long a refused address is allowed by one press.
+DAYS = 7
 
 
-def get_visible_list_or_404(scope: str, kind: str, actor: Actor) -> Allowlist:
-    """Return the list that a URL names; an unsaved one if it was never written.
-
-    Raises Http404 if the URL names no possible list, or one that the actor may not see.
-    The list for all mail applies to every mailbox, so everybody with a role may see it.
-    """
-    match = _SCOPE.fullmatch(scope)
-    if match is None or kind not in Allowlist.Kind.values or not actor.scopes:
-        raise Http404(_MISSING)
-    connection = mailbox = None
-    if match[1] == "connection":
-        connections = Connection.objects.visible_to(actor).filter(pk=match[2])
-        connection = first_or_404(connections, _MISSING)
-    if match[1] == "mailbox":
-        mailboxes = Mailbox.objects.visible_to(actor).filter(pk=match[2])
-        mailbox = first_or_404(mailboxes, _MISSING)
-    key: dict[str, Any] = {"connection": connection, "mailbox": mailbox, "kind": kind}
-    rows = Allowlist.objects.select_related("mailbox__connection", "connection")
-    return rows.filter(**key).first() or Allowlist(**key)
+def get_visible_list_or_404(request: DeskRequest, list_id: int) -> Allowlist:
+    """Return the list with this key. Raises Http404 if the actor may not see it."""
+    visible = Allowlist.objects.at_work().visible_to(request.actor)
+    return first_or_404(
+        visible.filter(pk=list_id), "There is no such list, or you may not see it."
+    )
 
 
-@require_safe
-def allowlists(request: DeskRequest) -> HttpResponse:
-    """Show every list that applies to visible mailboxes and its status at the gates,
-    and search all entries.
+def _lists_page(
+    request: DeskRequest, *, error: SentenceError | None = None
+) -> HttpResponse:
+    """Show the lists that the actor may see, what names them, and whether the gates have
+    them.
     """
     actor = request.actor
-    if chosen := request.GET.get("list"):
-        scope, _, kind = chosen.partition("/")
-        return redirect(get_visible_list_or_404(scope, kind, request.actor).url)
-    text = FindForm(request.GET).value("q") or ""
-    entries = (
-        AllowEntry.objects.not_removed().visible_to(actor).found_by(text).for_page("")
-    )
-    named = entries.select_related("allowlist__connection", "allowlist__mailbox")
-    found_entries = list(named[: FOUND + 1]) if text else []
-    gates = GateList.objects.visible_to(actor).for_page()
-    # The choices of a menu: every list that the actor may see, stored or not.
-    scopes = [("all", "All mail")]
-    for one in Connection.objects.at_work().visible_to(actor).order_by("name"):
-        scopes.append((f"connection-{one.pk}", f"Connection {one}"))
-    for box in Mailbox.objects.at_work().visible_to(actor).order_by("address"):
-        scopes.append((f"mailbox-{box.pk}", f"Mailbox {box}"))
+    current = policies()
+    rows = [
+        (one, [part.name for part in current.active_parts if names(part, one)])
+        for one in Allowlist.objects.visible_to(actor).for_overview(timezone.now())
+    ]
     context = {
-        "lists": Allowlist.objects.visible_to(actor).for_overview(timezone.now()),
-        "choices": [
-            (f"{scope}/{kind}", f"{label}: {words.lower()}")
-            for scope, label in scopes
-            for kind, words in KINDS.items()
-        ],
-        "text": text,
-        "found": found_entries[:FOUND],
-        "found_more": len(found_entries) > FOUND,
-        "gates": [gate_status(gate) for gate in gates[:PAGE]],
+        "lists": rows,
+        "may_add": actor.has(Role.ADMIN),
+        "form": ListForm(request.POST or None, actor=actor),
+        "gates": GateList.objects.visible_to(actor).for_page()[:PAGE],
     }
-    return render(request, "policy/allowlists.html", context)
+    return answer(request, "policy/allowlists.html", context, error)
 
 
-@require_safe
-def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
-    """Show one list: its mode, its status at the gates, and its entries, a page at a
-    time.
-    """
-    return answer_list(request, get_visible_list_or_404(scope, kind, request.actor))
+allowlists = require_safe(_lists_page)
 
 
-@require_safe
-def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
-    """Show one entry, removed or not, and what was done to its pattern in its list."""
-    visible = AllowEntry.objects.visible_to(request.actor).for_page("")
-    row = first_or_404(
-        visible.select_related(
-            "owner", "allowlist__connection", "allowlist__mailbox"
-        ).filter(pk=entry_id),
-        "There is no such entry, or you may not see its list.",
-    )
-    same = AllowEntry.objects.filter(allowlist=row.allowlist, pattern=row.pattern)
-    past = same.order_by("-pk").values_list("history", flat=True)
-    acts = [one for history in past for one in reversed(history)]
-    keys = {one[name] for one in acts for name in ("by", "owner")}
-    people = Person.objects.in_bulk(keys - {None})
-    context = {
-        **head_of(row.allowlist, request.actor),
-        "entry": row,
-        "acts": [
-            {
-                **one,
-                "at": datetime.fromisoformat(one["at"]),
-                "by": people.get(one["by"]),
-                "owner": people.get(one["owner"]),
-                "ends": datetime.fromisoformat(one["ends"]) if one["ends"] else None,
-            }
-            for one in acts
-        ],
-    }
-    return render(request, "policy/allow_entry.html", context)
+@require_POST
+@changes(_lists_page, to="allowlists")
+def add_list(request: DeskRequest) -> HttpResponse:
+    """Make an empty list, and show its page."""
+    wanted = cleaned(ListForm(request.POST, actor=request.actor))
+    made = add_allowlist(actor=request.actor, **wanted)
+    return redirect_with_notice(request, "The list is made.", made.url)
 
 
-def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
-    """Return the template context that all pages of one list share."""
-    return {
-        "at": at,
-        "may_change": at.is_administered_by(actor),
-    }
-
-
-def answer_list(
+def _list_page(
     request: DeskRequest,
-    at: Allowlist,
+    list_id: int,
     *,
     error: SentenceError | None = None,
     form: ChangeForm | None = None,
 ) -> HttpResponse:
-    """Show a list. `form` is a filled-in form with errors, if there is one."""
-    actor = request.actor
-    now = timezone.now()
+    """Show one list and its entries, a page at a time. `form` is a filled-in form with
+    errors, if there is one.
+    """
+    at = get_visible_list_or_404(request, list_id)
     find = FindForm(request.GET)
     text = find.value("q") or ""
     after = find.value("after") or ""
-    rows = AllowEntry.objects.of_list(at)
+    rows = at.entries.not_removed()
     matching = rows.found_by(text)
     entries = list(matching.for_page(after)[: PAGE + 1])
-    gates = GateList.objects.visible_to(actor).for_page().of_list(at)
     initial = {
         "owner": getattr(request.user, "email", ""),
         "lines": request.GET.get("add", "")[:320],
     }
+    current = policies()
     context = {
-        **head_of(at, actor),
+        "at": at,
+        "may_change": at.is_administered_by(request.actor),
+        "named_by": [one for one in current.active_parts if names(one, at)],
+        "named_in_draft": [one for one in current.draft_parts if names(one, at)],
         "entries": entries[:PAGE],
-        "live": rows.live(now).count(),
+        "live": rows.live(timezone.now()).count(),
         "number": matching.count(),
         "is_first_page": not after,
         "next_after": entries[PAGE - 1].pattern if len(entries) > PAGE else "",
         "text": text,
-        "gates": [gate_status(gate) for gate in gates[:20]],
-        "form": form or ChangeForm(at=at, initial=initial),
+        "form": form or ChangeForm(initial=initial),
     }
     return answer(request, "policy/allowlist.html", context, error, form=form)
 
 
-def _invalid(
-    request: DeskRequest, at: Allowlist, form: ChangeForm
-) -> HttpResponse | None:
-    """Return the list's page with an error if the actor may not change the list or the
-    form is not valid; None if the change can go on.
-    """
-    if not at.is_administered_by(request.actor):
-        return answer_list(request, at, error=ActNotAllowed(_NOT_YOURS))
-    if not form.is_valid():
-        return answer_list(request, at, form=form)
-    return None
+allowlist = require_safe(_list_page)
 
 
 @require_POST
-def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
+@changes(_list_page, to="allowlists")
+def delete_list(request: DeskRequest, list_id: int) -> str:
+    """Delete a list that nothing names."""
+    at = get_visible_list_or_404(request, list_id)
+    delete_allowlist(allowlist=at, actor=request.actor)
+    return f"The list “{at}” is deleted."
+
+
+@require_safe
+def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
+    """Show one entry, removed or not, and what its pattern was in its list before."""
+    row = first_or_404(
+        AllowEntry.objects.visible_to(request.actor).filter(pk=entry_id),
+        "There is no such entry, or you may not see its list.",
+    )
+    past = AllowEntry.objects.filter(allowlist=row.allowlist, pattern=row.pattern)
+    context = {
+        "at": row.allowlist,
+        "heading": row.pattern,
+        "past": past.select_related("owner", "added_by", "removed_by").order_by("-pk"),
+    }
+    return render(request, "policy/allow_entry.html", context)
+
+
+@require_POST
+def preview_change(request: DeskRequest, list_id: int) -> HttpResponse:
     """Show what a change would do. Nothing is saved."""
-    at = get_visible_list_or_404(scope, kind, request.actor)
-    form = ChangeForm(request.POST, request.FILES, at=at)
-    return _invalid(request, at, form) or _show(request, at, form)
+    form = ChangeForm(request.POST, request.FILES)
+    return _preview(request, get_visible_list_or_404(request, list_id), form)
 
 
 @require_POST
 @reauthenticated
-def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
+def save(request: DeskRequest, list_id: int) -> HttpResponse:
     """Save a change, if the list still has the version that the preview showed."""
-    at = get_visible_list_or_404(scope, kind, request.actor)
-    form = ChangeForm(request.POST, at=at)
-    if invalid := _invalid(request, at, form):
-        return invalid
+    at = get_visible_list_or_404(request, list_id)
+    form = ChangeForm(request.POST)
+    if not (at.is_administered_by(request.actor) and form.is_valid()):
+        return _preview(request, at, form)
     version = form.cleaned_data["version"]
     try:
         saved = apply_change(
-            scope=ListScope(at.connection_id, at.mailbox_id),
-            kind=at.kind,
+            allowlist=at,
             change=form.wanted(at),
             version=version,
             actor=request.actor,
         )
     except StaleAllowlist as error:
-        fresh = get_visible_list_or_404(scope, kind, request.actor)
-        return _show(request, fresh, form, stale=error.sentence)
-    except ActNotAllowed as error:
-        return answer_list(request, at, error=error)
-    notice = f"Saved as version {saved.version}. It is copied to the gates now."
+        fresh = get_visible_list_or_404(request, list_id)
+        return _preview(request, fresh, form, stale=error.sentence)
+    except SentenceError as error:
+        return _list_page(request, list_id, error=error)
+    notice = f"Saved as version {saved.version}."
     if saved.version == version:
         notice = "Nothing changed."
     return redirect_with_notice(request, notice, at.url)
 
 
-def _show(
+def _preview(
     request: DeskRequest, at: Allowlist, form: ChangeForm, stale: str = ""
 ) -> HttpResponse:
-    """Show the preview of a change of the current list. `stale` is a sentence if
-    somebody else changed the list after an earlier preview; then the status is 409.
+    """Show the preview of a change of the current list, or the list's page with an error
+    if the change is not possible. `stale` is a sentence if somebody else changed the
+    list after an earlier preview; then the status is 409.
     """
-    actor = request.actor
-    now = timezone.now()
-    change = form.wanted(at)
-    shown = preview(change, at, now=now)
-    rehearsal = None
-    # Only the gate applies a bypass, so the desk cannot say what it would have done.
-    if not at.is_bypass and not shown.is_nothing:
-        rehearsal = rehearse(at=at, change=change, actor=actor, now=now)
+    if not at.is_administered_by(request.actor):
+        return _list_page(request, at.pk, error=ActNotAllowed(NOT_YOURS))
+    if not form.is_valid():
+        return _list_page(request, at.pk, form=form)
+    steps = steps_of(form.wanted(at), at)
     typed = request.POST
     resent = [one for one in form.fields if one not in ("version", "file", "csv")]
     context = {
-        **head_of(at, actor),
-        "preview": shown,
-        "mode_after": at.words_of(shown.mode_after),
-        "is_empty_in_force": shown.mode_after == "enforce" and not shown.live_after,
-        "is_long": shown.mode_after != "off" and shown.live_after > TAKEN_AT_GATE,
+        "at": at,
+        "steps": {
+            did: [one for one in steps if one.did == did]
+            for did in ("added", "changed", "removed")
+        },
+        "is_nothing": not steps,
         "problems": form.problems,
         "typed": [
             *((name, value) for name in resent for value in typed.getlist(name)),
             ("csv", form.cleaned_data["csv"]),
         ],
-        "rehearsal": rehearsal,
-        "save_label": save_label(shown, rehearsal),
-        "blocked": rehearsal.blocked.most_common(MAX_BLOCKED) if rehearsal else (),
         "stale": stale,
     }
     status = 409 if stale else 200
@@ -278,67 +225,38 @@ def _show(
 
 @require_POST
 @reauthenticated
-def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
+def export(request: DeskRequest, list_id: int) -> HttpResponseBase:
     """Export the entries that match the search as a CSV file; the ledger records it."""
-    at = get_visible_list_or_404(scope, kind, request.actor)
+    at = get_visible_list_or_404(request, list_id)
     text = FindForm(request.POST).value("q") or ""
-    rows = AllowEntry.objects.of_list(at).found_by(text)
+    rows = at.entries.not_removed().found_by(text)
     note_export(at=at, actor=request.actor, number=rows.count(), text=text)
-    export_file = StreamingHttpResponse(
+    file = StreamingHttpResponse(
         written(rows.for_export()), content_type="text/csv; charset=utf-8"
     )
-    export_file["Content-Disposition"] = (
-        f'attachment; filename="allowlist-{at.scope}-{at.kind}.csv"'
-    )
-    return export_file
-
-
-@require_POST
-@reauthenticated
-def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
-    """Push a list to its gate now, with an operator's code if one was entered."""
-    code = CodeForm(request.POST).value("code") or ""
-    try:
-        word = try_now(gate_id=gate_id, code=code, actor=request.actor)
-    except GateList.DoesNotExist:
-        raise Http404(
-            "There is no such list at a gate, or you may not see its mailbox."
-        ) from None
-    except ActNotAllowed as error:
-        raise PermissionDenied(error.sentence) from error
-    gate = GateList.objects.for_page().get(pk=gate_id)
-    status = gate_status(gate)
-    notice = f"{status.word}: {status.sentence}"
-    if word in ("pushed", "there already"):
-        notice = "The gate now has the list."
-    return redirect_with_notice(
-        request, notice, "allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind
-    )
+    file["Content-Disposition"] = f'attachment; filename="allowlist-{at.pk}.csv"'
+    return file
 
 
 def _refusals_page(
     request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
     """Show the mail that gates refused, newest first: from which key, to whom, by which
-    rule.
+    rule; and the lists by which an admin can allow an address.
     """
-    actor = request.actor
     before = FindForm(request.GET).value("before")
-    visible = GateRefusal.objects.visible_to(actor).for_page(before)
-    found_refusals = list(visible[: REFUSALS_PAGE + 1])
-    page = found_refusals[:REFUSALS_PAGE]
-    rows = [
-        {
-            "refusal": one,
-            "scope": f"mailbox-{one.mailbox_id}",
-            "may_allow": one.mailbox and one.mailbox.is_administered_by(actor),
-            "others": [each for each in one.recipients if each not in one.refused],
-        }
-        for one in page
-    ]
+    visible = GateRefusal.objects.visible_to(request.actor).for_page(before)
+    found = list(visible[: REFUSALS_PAGE + 1])
+    page = found[:REFUSALS_PAGE]
+    boxes = {one.mailbox for one in page}
+    lists = {box: _lists_to_allow(request.actor, box) for box in boxes}
+    rows = []
+    for one in page:
+        others = [each for each in one.recipients if each not in one.refused]
+        rows.append((one, lists.get(one.mailbox), others))
     context = {
         "rows": rows,
-        "next_before": page[-1].pk if len(found_refusals) > REFUSALS_PAGE else None,
+        "next_before": page[-1].pk if len(found) > REFUSALS_PAGE else None,
         "is_first_page": before is None,
     }
     return answer(request, "policy/refusals.html", context, error)
@@ -347,17 +265,40 @@ def _refusals_page(
 refusals = require_safe(_refusals_page)
 
 
+def _lists_to_allow(actor: Actor, mailbox: Mailbox | None) -> list[Allowlist]:
+    """Return the lists of the rules that refuse mail at the gate of this mailbox, which
+    the actor administers.
+    """
+    named = gates.lists_at(mailbox) if mailbox else ()
+    lists = Allowlist.objects.at_work().filter(pk__in=named)
+    return [one for one in lists if one.is_administered_by(actor)]
+
+
 @require_POST
 @reauthenticated
 @changes(_refusals_page, to="refusals")
 def allow_refused(request: DeskRequest, refusal_id: int) -> str:
-    """Allow a refused address for seven days."""
+    """Add a refused address to a list for seven days."""
     refusal = first_or_404(
         GateRefusal.objects.visible_to(request.actor).filter(pk=refusal_id),
         "There is no such refusal, or you may not see its mailbox.",
     )
     address = request.POST.get("address", "")
-    if address not in refusal.refused or refusal.mailbox_id is None:
-        raise PolicyRefused("Choose one of the addresses that were refused.")
-    allow_for_days(address=address, mailbox=refusal.mailbox_id, actor=request.actor)
-    return f"{address} may be written to from {refusal.mailbox} for 7 days. It is copied to the gate now."
+    pattern = compared(address) or ""
+    chosen = request.POST.get("list")
+    may_choose = _lists_to_allow(request.actor, refusal.mailbox)
+    lists = {str(one.pk): one for one in may_choose}
+    if not lists:
+        raise ActNotAllowed(NOT_YOURS)
+    if address not in refusal.refused or not is_pattern(pattern) or chosen not in lists:
+        raise PolicyRefused(
+            "Choose one of the refused addresses, and one of the lists."
+        )
+    at = lists[chosen]
+    ends = clock() + timedelta(days=DAYS)
+    if at.entries.live(ends).filter(pattern=pattern).exists():
+        raise PolicyRefused(f"{pattern} is on the list “{at}” for longer already.")
+    note = f"Allowed for {DAYS} days"
+    change = Change((WantedEntry(pattern, note, int(request.actor.id), ends),))
+    apply_change(allowlist=at, change=change, version=at.version, actor=request.actor)
+    return f"{pattern} is on the list “{at}” for {DAYS} days."

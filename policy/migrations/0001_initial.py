@@ -40,9 +40,8 @@ class Migration(migrations.Migration):
             name='Allowlist',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('restriction', 'Restriction'), ('bypass', 'Bypass')], max_length=12)),
-                ('mode', models.CharField(choices=[('off', 'Off'), ('monitor', 'Monitor'), ('contacts', 'Contacts'), ('enforce', 'Enforce')], default='off', max_length=8)),
-                ('version', models.PositiveIntegerField(default=0)),
+                ('name', models.CharField(max_length=60)),
+                ('version', models.PositiveIntegerField(default=1)),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='mirror.connection')),
@@ -58,10 +57,8 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(null=True)),
                 ('added_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('removed_at', models.DateTimeField(null=True)),
-                ('hits', models.PositiveIntegerField(default=0)),
-                ('last_hit_at', models.DateTimeField(null=True)),
-                ('history', models.JSONField(default=list)),
                 ('added_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('removed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('owner', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('allowlist', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='policy.allowlist')),
             ],
@@ -70,16 +67,14 @@ class Migration(migrations.Migration):
             name='GateList',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('restriction', 'Restriction'), ('bypass', 'Bypass')], max_length=12)),
                 ('wanted', models.PositiveIntegerField(default=1)),
                 ('pushed', models.PositiveIntegerField(default=0)),
                 ('gate_version', models.PositiveIntegerField(default=0)),
                 ('pushed_at', models.DateTimeField(null=True)),
                 ('attempts', models.PositiveIntegerField(default=0)),
                 ('next_attempt_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('lease_until', models.DateTimeField(null=True)),
                 ('last_error', models.TextField()),
-                ('mailbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='gate_lists', to='mirror.mailbox')),
+                ('mailbox', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gate_list', to='mirror.mailbox')),
             ],
         ),
         migrations.CreateModel(
@@ -122,23 +117,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='allowlist',
-            constraint=models.UniqueConstraint(fields=('connection', 'mailbox', 'kind'), name='allowlist_once', nulls_distinct=False),
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='allowlist_name_once'),
         ),
         migrations.AddConstraint(
             model_name='allowlist',
             constraint=models.CheckConstraint(condition=models.Q(('connection', None), ('mailbox', None), _connector='OR'), name='allowlist_one_scope'),
-        ),
-        migrations.AddConstraint(
-            model_name='allowlist',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['restriction', 'bypass'])), name='policy_allowlist_kind_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='allowlist',
-            constraint=models.CheckConstraint(condition=models.Q(('mode__in', ['off', 'monitor', 'contacts', 'enforce'])), name='policy_allowlist_mode_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='allowlist',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'bypass'), ('mode', 'contacts'), _negated=True), name='policy_allowlist_contacts_only_restricts'),
         ),
         migrations.AddIndex(
             model_name='allowentry',
@@ -151,10 +134,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='gatelist',
             index=models.Index(condition=models.Q(('pushed__lt', models.F('wanted'))), fields=['next_attempt_at'], name='gate_list_to_push'),
-        ),
-        migrations.AddConstraint(
-            model_name='gatelist',
-            constraint=models.UniqueConstraint(fields=('mailbox', 'kind'), name='gate_list_once'),
         ),
         migrations.AddIndex(
             model_name='gaterefusal',

@@ -1,61 +1,59 @@
-"""The tables about gates: which version of its allowlists each mailbox's gate has, and
-which mail the gates refused because of them.
+"""The tables about gates: whether each mailbox's gate has the recipients that the policy
+allows, and which mail the gates refused because of that.
 """
 
 from datetime import timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from common.actors import Actor
 from mirror.models import Connection, Mailbox
 from mirror.models.connections import scoped
-from policy.models.allowlists import Allowlist
 
-# Longer than the two calls of one attempt may take together, so a row is claimed again
-# only if its worker died.
-PUSH_LEASE = timedelta(seconds=90)
+# Longer than the two calls of one attempt may take together, so that a row is pushed
+# by one worker at a time. Two would do no harm: the gate takes one of two lists that
+# were written on the basis of the same version.
+PUSH_TIME = timedelta(seconds=90)
 
 
 class GateListQuerySet(models.QuerySet["GateList"]):
-    """Queries for the lists at gates, and the claim of one by a worker. Due times and
-    leases use the database's clock.
+    """Queries for the lists at gates, and the claim of one by a worker. Due times use
+    the database's clock.
     """
 
     def behind(self) -> Self:
-        """Those whose gate lacks a change. Uses the index gate_list_to_push."""
+        """Those whose gate may lack a change. Uses the index gate_list_to_push."""
         return self.filter(pushed__lt=F("wanted"))
 
     def to_push(self) -> Self:
         """Those to push to their gate now. Connections without an admin key are left
-        out: there only the desk enforces the list.
+        out: there only the desk refuses recipients.
         """
-        due = self.behind().unleased().filter(next_attempt_at__lte=Now())
-        pushable = due.filter(
+        pushable = self.behind().filter(
+            next_attempt_at__lte=Now(),
             mailbox__is_active=True,
             mailbox__connection__removed_at=None,
             mailbox__connection__paused_at=None,
-        ).exclude(mailbox__connection__admin_key="")
-        return pushable.order_by("next_attempt_at")
-
-    def unleased(self) -> Self:
-        """Those without a claim, or whose worker died: the lease is over."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+        )
+        return pushable.exclude(mailbox__connection__admin_key="").order_by(
+            "next_attempt_at"
+        )
 
     def claim(self, pk: int) -> "GateList | None":
         """Claim one row for one attempt, and return it; None if it is not due, or
         another worker has claimed it.
         """
-        claimable = self.filter(
-            pk__in=self.to_push().filter(pk=pk).values("pk"), pushed__lt=F("wanted")
+        due = self.filter(
+            pk__in=self.to_push().values("pk"), next_attempt_at__lte=Now()
         )
-        if not claimable.unleased().update(
-            lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1
-        ):
-            return None
-        return self.select_related("mailbox__connection").get(pk=pk)
+        is_claimed = due.filter(pk=pk).update(
+            next_attempt_at=Now() + PUSH_TIME, attempts=F("attempts") + 1
+        )
+        rows = self.select_related("mailbox__connection")
+        return rows.get(pk=pk) if is_claimed else None
 
     def visible_to(self, actor: Actor) -> Self:
         """Those of mailboxes that the actor has a role for."""
@@ -68,47 +66,19 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         named = self.select_related("mailbox__connection").filter(
             mailbox__connection__removed_at=None
         )
-        return named.order_by("mailbox__address", "mailbox", "-kind")
-
-    def of_list(self, at: Allowlist) -> Self:
-        """The rows of all mailboxes that this allowlist applies to."""
-        same_kind = self.filter(kind=at.kind)
-        if at.mailbox_id is not None:
-            return same_kind.filter(mailbox=at.mailbox_id)
-        if at.connection_id is not None:
-            return same_kind.filter(mailbox__connection=at.connection_id)
-        return same_kind
-
-    def ensure(self) -> None:
-        """Make the missing rows of mailboxes that an allowlist applies to. New
-        mailboxes have none yet.
-        """
-        for kind in Allowlist.Kind.values:
-            lists = Allowlist.objects.filter(kind=kind, version__gt=0)
-            for_all = Q(connection=None, mailbox=None)
-            for_mailbox = Q(connection=OuterRef("connection")) | Q(
-                mailbox=OuterRef("pk")
-            )
-            affected = Mailbox.objects.filter(
-                Exists(lists.filter(for_all | for_mailbox))
-            )
-            missing = affected.exclude(gate_lists__kind=kind)
-            rows = [GateList(mailbox=mailbox, kind=kind) for mailbox in missing]
-            self.bulk_create(rows, ignore_conflicts=True)
+        return named.order_by("mailbox__address", "mailbox")
 
 
 class GateList(models.Model):
-    """Whether the gate of one mailbox has the current lists of one kind.
+    """Whether the gate of one mailbox has the recipients that the policy allows.
 
-    Each change of a list that applies to the mailbox raises `wanted`. After a push,
-    `pushed` is the value of `wanted` that the gate has; if it is less, the gate lacks a
-    change.
+    Each change of the policy or of a list raises `wanted`. After a push, `pushed` is
+    the value of `wanted` that the gate has; if it is less, the gate may lack a change.
     """
 
-    mailbox = models.ForeignKey(
-        Mailbox, on_delete=models.CASCADE, related_name="gate_lists"
+    mailbox = models.OneToOneField(
+        Mailbox, on_delete=models.CASCADE, related_name="gate_list"
     )
-    kind = models.CharField(max_length=12, choices=Allowlist.Kind)
     wanted = models.PositiveIntegerField(default=1)
     pushed = models.PositiveIntegerField(default=0)
     # The version number that the gate gave the list it has.
@@ -116,15 +86,11 @@ class GateList(models.Model):
     pushed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
-    lease_until = models.DateTimeField(null=True)
     last_error = models.TextField()
 
     objects = GateListQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["mailbox", "kind"], name="gate_list_once")
-        ]
         indexes = [
             models.Index(
                 fields=["next_attempt_at"],
@@ -132,6 +98,11 @@ class GateList(models.Model):
                 name="gate_list_to_push",
             )
         ]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the gate may lack a change."""
+        return self.pushed < self.wanted
 
 
 class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):

@@ -23,6 +23,7 @@ from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from policy import tasks
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, LadderStep, PolicyVersion, WorkCalendar
 from policy.rules.facts import active_policy, signed_passes
@@ -335,6 +336,7 @@ def activate_draft(
         update_fields=["state", "activated_by", "activated_at", "note", "signatures"]
     )
     draft.refresh_from_db()
+    tasks.bring_lists()
     _record_change("policy.activated", actor, draft, changes)
     return draft
 

@@ -505,9 +505,14 @@ class ToUnlisted(Condition):
 
     def is_known(self, facts: MessageFacts) -> bool:
         lacks_contacts = self.contacts_count and facts.contacts is None
-        return super().is_known(facts) and not lacks_contacts
+        # If all are on the lists, it does not matter who is a contact.
+        return super().is_known(facts) and not (
+            lacks_contacts and any(self.passages(facts))
+        )
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
+        if facts.is_inbound:
+            return
         known = (facts.contacts if self.contacts_count else None) or ()
         for one, on in zip(facts.recipients or (), facts.lists_of or (), strict=True):
             if self.lists_except.isdisjoint(on) and one not in known:

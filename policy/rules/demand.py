@@ -17,6 +17,7 @@ from policy.rules.effects import ANY_REVIEWER, Effects, merged
 from policy.rules.passes import Pass
 from policy.rules.rules import FIRST_RULE, PolicyRule
 from policy.rules.wording import Names, listed
+from rendering import named
 from risk.words import PLACES
 
 # How often the next opening of several calendars is looked for: about two months of days.
@@ -25,6 +26,7 @@ _MOST_OPENINGS = 60
 _MAY_NOT = "may not approve this"
 # How many passages of a message, and names of files, a sentence has.
 _SHOWN = 3
+_LONGEST = 254
 _NO_FACTS = MessageFacts(connection=0)
 # Later than anything that has happened.
 _NOW = datetime.max.replace(tzinfo=UTC)
@@ -305,6 +307,13 @@ class Demand:
             for one in self.requirement.spoke
         )
 
+    def _why(self, rule: PolicyRule, passages: Sequence[str]) -> str:
+        """Return why a rule applies, as the end of a sentence."""
+        if not rule.when.certainly_apply_to(self.facts):
+            return ", because not all that it asks about is known"
+        shown = [self._quoted(one) for one in passages[:_SHOWN]]
+        return f", because of {listed(shown)}" if shown else ""
+
     @property
     def passages(self) -> list[str]:
         """What in the message is the reason why rules apply, each once."""
@@ -322,10 +331,7 @@ class Demand:
         names = Names(groups=self.people.names, calendars=calendars)
         sentences = []
         for rule, passages in self.because:
-            shown = [self._quoted(one) for one in passages[:_SHOWN]]
-            why = f", because of {listed(shown)}" if shown else ""
-            if not rule.when.certainly_apply_to(self.facts):
-                why = ", because not all that it asks about is known"
+            why = self._why(rule, passages)
             sentences.append(f"{rule.name}: {rule.then.in_words(names)}{why}.")
         unread = self.facts.unread_sums
         unknown = self.facts.unknown_files[:_SHOWN]
@@ -347,7 +353,9 @@ class Demand:
 
     def _quoted(self, passage: str) -> str:
         place = PLACES.get(self.facts.words.get(passage, ""))
-        return f"“{passage}” in {place}" if place else f"“{passage}”"
+        # Without invisible characters: an unclear recipient may have some.
+        quoted = f"“{named(passage)[:_LONGEST]}”"
+        return f"{quoted} in {place}" if place else quoted
 
     @property
     def asks_people(self) -> bool:
@@ -434,8 +442,10 @@ class Demand:
             return [("policy", sentence)]
         reasons = []
         if self.effects.reject:
+            rule, passages = next(one for one in self.because if one[0].then.reject)
+            why = self._why(rule, passages)
             reasons.append(
-                ("policy", f"A rule rejects this message: {self.effects.reject}")
+                ("policy", f"A rule rejects this message{why}: {rule.then.reject}")
             )
         if closed := self.closed():
             reasons.append(("hours", closed))

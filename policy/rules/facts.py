@@ -374,10 +374,13 @@ class Lookups:
         if self.contacts is None:
             return frozenset()
         known = self.contacts.get(message.connection_id)
-        return (
-            None
-            if known is None
-            else frozenset(known).intersection(message.written_to or ())
+        if known is None:
+            return None
+        recipients = message.written_to or ()
+        # `patterns_for` has nothing for an address that names a server to forward to:
+        # no contact lets it through.
+        return frozenset(
+            one for one in recipients if one in known and patterns_for(one)
         )
 
     def _of(self, entries: Iterable[str]) -> frozenset[int]:

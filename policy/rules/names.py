@@ -55,7 +55,7 @@ def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
             chain.from_iterable(one.when.lists | one.when.lists_except for one in rules)
         )
     )
-    seen_lists = lists.visible_to(actor).select_related("mailbox", "connection")
+    seen_lists = lists.visible_to(actor)
     owners = {one.owner for one in rules if one.owner is not None}
     people = owners.union(*(one.when.key_owners for one in rules))
     hours = (one.then.office_hours for one in rules if isinstance(one, PolicyRule))
@@ -66,7 +66,7 @@ def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
         ),
         keys=api_keys(actor) if any(one.when.keys for one in rules) else {},
         people={one.pk: str(one) for one in Person.objects.filter(pk__in=people)},
-        lists=_named(lists, {one.pk: one.label for one in seen_lists}),
+        lists=_named(lists, {one.pk: one.name for one in seen_lists}),
         groups=dict(Group.objects.values_list("pk", "name")),
         calendars=dict(
             WorkCalendar.objects.filter(pk__in=calendars).values_list("pk", "name")
@@ -187,10 +187,7 @@ def read_staff() -> Staff:
         names=Names(
             mailboxes={one.pk: str(one) for one in mailboxes},
             people={one.pk: str(one) for one in people},
-            lists={
-                one.pk: one.label
-                for one in Allowlist.objects.select_related("connection", "mailbox")
-            },
+            lists=dict(Allowlist.objects.values_list("pk", "name")),
             groups=groups,
         ),
     )

@@ -114,7 +114,7 @@ class Pass(Part):
         )
         return (
             f"Messages of the API key {any_of(keys)} from "
-            f"{any_named(names.mailboxes, self.when.mailboxes, 'mailbox')} to recipients on the allowlist of "
+            f"{any_named(names.mailboxes, self.when.mailboxes, 'mailbox')} to recipients on the allowlist "
             f"{any_named(names.lists, self.when.lists, 'list')}, that {sums}, have no finding, no attachment and "
             f"{links}, are sent without a person; at most {self.a_day:,} a day, until "
             f"{self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."

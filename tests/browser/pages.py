@@ -33,7 +33,6 @@ PAGES = {
     "set-apart": "/queue/apart/",
     "caps": "/caps/",
     "allowlists": "/allowlists/",
-    "allowlist": "/allowlists/all/restriction/",
     "refusals": "/allowlists/refusals/",
     "account": "/people/me/",
     "discord-accounts": "/people/me/discord/",
@@ -47,6 +46,7 @@ PAGES = {
 }
 # Pages that only an admin can open.
 ADMIN_PAGES = {
+    "allowlist": "/allowlists/{list}/",
     "people": "/people/",
     "invite": "/people/invite/",
     "second-factor": "/people/second-factor/",

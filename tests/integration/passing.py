@@ -39,9 +39,7 @@ def make_known(connection, person):
 
 def make_pass(mailbox, **fields):
     """Return a pass for refunds of the mailbox to a list that names Dana."""
-    named = make_list(
-        "dana@northwind.example", mode="off", connection=mailbox.connection
-    )
+    named = make_list("dana@northwind.example", connection=mailbox.connection)
     when = Conditions(
         keys=frozenset({f"{mailbox.connection_id}:01KEY"}),
         mailboxes=frozenset({mailbox.pk}),

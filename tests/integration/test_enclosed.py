@@ -349,7 +349,8 @@ def test_file_that_may_hold_others_may_be_anything(enclose, desk, file):
     )
     message = enclose(file)
     page = desk.get(f"/queue/{message.public_id}/").text
-    assert "A rule rejects this message: Not by mail." in page
+    doubt = "because not all that it asks about is known"
+    assert f"A rule rejects this message, {doubt}: Not by mail." in page
     assert f"What is in “{file[0]}” is not known" in page
     assert apply_policy() == 1
     assert not message.decisions.exists()

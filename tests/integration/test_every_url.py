@@ -51,7 +51,7 @@ ASKED = """
 """.split()
 ASKING = """
     queue message message-view history audit pulse bulk-done account_login
-    allowlists allowlist refusals
+    allowlist refusals
 """.split()
 BY_ID = (
     "queue/{}/",
@@ -82,7 +82,7 @@ NONSENSE = (
 def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(
     client, signed_in, some
 ):
-    walk = Walk(client, signed_in)
+    walk = Walk(client, signed_in).with_rows("list")
     walk.become(Persona(Role.REVIEWER, "everything"))
     for nonsense in some:
         query = urlencode(dict.fromkeys(ASKED, nonsense), errors="surrogatepass")

@@ -11,12 +11,14 @@ from approvals import tasks
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.models import Decision
 from people.models import DiscordAccount, Grant, Invitation
-from policy.models import Allowlist, Group, KeyOwner, PolicyVersion
+from policy.models import Group, KeyOwner, PolicyVersion
 from tests.factories import (
     change_row,
     make_connection,
+    make_list,
     make_message,
     make_person,
+    reject_others,
     rolled_back,
 )
 from tests.integration.deciding import decide
@@ -86,7 +88,7 @@ def has_approved_as_first_of_two(person, message):
 
 
 def meets_a_recipient_off_the_list(person, message):
-    Allowlist.objects.create(kind="restriction", mode="enforce", version=1)
+    reject_others(make_list())
 
 
 # What becomes of the reviewer, and whether they may still approve.

@@ -385,7 +385,7 @@ def test_thread_and_lists_of_another_form_are_read_without_our_questions(desk):
     freshen_thread(message_id=message.pk)
     assert "bodies" in desk.connection.refused_fields
     assert Thread.objects.get().problem == ""
-    gate = GateList.objects.create(mailbox=message.mailbox, kind="restriction")
+    gate = GateList.objects.create(mailbox=message.mailbox)
     push_list(gate_list_id=gate.pk)
     gate.refresh_from_db()
     assert gate.last_error == NO_LISTS

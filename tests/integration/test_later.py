@@ -28,6 +28,7 @@ from tests.factories import (
     make_message,
     pending_row,
     post_confirmed,
+    reject_others,
     rolled_back,
     show_row,
 )
@@ -300,7 +301,7 @@ def test_scheduled_message_is_approved_for_its_time_and_the_policy_is_asked_then
     [
         ("hours", "within the hours of Office"),
         ("expiry", "expires before that time"),
-        ("entry", "on no allowlist"),
+        ("entry", "Nobody else may be written to"),
     ],
 )
 def test_what_is_asked_at_the_time_of_leaving_is_asked_when_it_is_approved(
@@ -319,7 +320,8 @@ def test_what_is_asked_at_the_time_of_leaving_is_asked_when_it_is_approved(
     elif asked == "expiry":
         expires(hours=20)
     else:
-        allowed = make_list("northwind.example", connection=message.connection)
+        allowed = make_list("northwind.example")
+        reject_others(allowed)
         allowed.entries.update(expires_at=now + timedelta(hours=20))
     with pytest.raises(VerdictNotAllowed, match=why):
         decide(message, reviewer)

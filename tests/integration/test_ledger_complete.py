@@ -63,9 +63,8 @@ def connection(upstream):
 
 
 def list_not_pushed(connection, upstream, reviewer):
-    return GateList.objects.create(
-        mailbox=connection.mailboxes.get(), kind="restriction"
-    ).pk, "allowlist.push_failed"
+    gate = GateList.objects.create(mailbox=connection.mailboxes.get())
+    return gate.pk, "allowlist.push_failed"
 
 
 def mailbox_set_elsewhere(connection, upstream, reviewer):

@@ -17,7 +17,7 @@ from approvals.models import Decision
 from dashboard.celery import app as celery
 from mirror.models import Mailbox
 from people.models import Grant
-from policy.models import Allowlist, KeyOwner, KillSwitch
+from policy.models import KeyOwner, KillSwitch
 from tests.acts import (
     AT_MULTIMAIL,
     NO_ACTS,
@@ -31,9 +31,11 @@ from tests.doors import DOORS, TASKS
 from tests.factories import (
     change_row,
     make_connection,
+    make_list,
     make_message,
     make_person,
     pending_row,
+    reject_others,
     rolled_back,
 )
 from tests.integration.deciding import decide, make_due
@@ -318,9 +320,7 @@ def deactivate_the_person(message, person):
 
 
 def end_the_list(message, person):
-    Allowlist.objects.create(
-        mailbox=message.mailbox, kind="restriction", mode="enforce", version=1
-    )
+    reject_others(make_list(), mailboxes=[message.mailbox_id], only_these=True)
 
 
 def let_it_expire(message, person):

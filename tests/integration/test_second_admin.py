@@ -239,8 +239,8 @@ def scopes_of_watcher(world):
 # there before the twin can make it strict.
 LOOSENING = {
     "entry of a restriction": (
-        lambda w: change_list(w.admin, "y.example", mailbox=w.mailbox.pk),
-        lambda w: change_list(w.admin, mailbox=w.mailbox.pk, remove=["y.example"]),
+        lambda w: change_list(w.admin, "y.example"),
+        lambda w: change_list(w.admin, remove=["y.example"]),
         lambda w: listed_patterns(allowlist__mailbox=w.mailbox),
         lambda w: make_list("x.example", mailbox=w.mailbox),
     ),
@@ -411,16 +411,14 @@ def waiting(admin, second, mailbox):
     """A change of the mailbox's list that waits."""
     make_list("x.example", mailbox=mailbox)
     switch_on()
-    return ask(
-        lambda: change_list(admin, "y.example", mailbox=mailbox.pk), actor_of(admin)
-    )
+    return ask(lambda: change_list(admin, "y.example"), actor_of(admin))
 
 
 def test_second_admin_reads_every_entry_of_a_list_and_its_end(waiting, admin, mailbox):
     many = [f"p{number}@x.example" for number in range(60)]
     ends = timezone.now() + timedelta(days=2)
     change = ask(
-        lambda: change_list(admin, *many, mailbox=mailbox.pk, expires_at=ends),
+        lambda: change_list(admin, *many, expires_at=ends),
         actor_of(admin),
     )
     assert change.after.count("p59@x.example until ") == 1
@@ -572,9 +570,7 @@ def duty_of_theirs(world, second):
 
 def entry_that_they_answer_for(world, second):
     make_list("x.example", mailbox=world.mailbox)
-    return lambda: change_list(
-        world.admin, "y.example", mailbox=world.mailbox.pk, owner=second.pk
-    )
+    return lambda: change_list(world.admin, "y.example", owner=second.pk)
 
 
 def role_of_who_made_their_account(world, second):
@@ -697,7 +693,7 @@ def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(
     activate(world, replace(rule(approvals={0: 2}), when=named))
     switch_on()
     change = ask(
-        lambda: change_list(admin, mailbox=mailbox.pk, remove=["x.example"]),
+        lambda: change_list(admin, remove=["x.example"]),
         actor_of(admin),
     )
     assert listed_patterns() == ["x.example"]
@@ -737,12 +733,10 @@ def outdated(change, second):
 def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(
     waiting, admin, second, mailbox
 ):
-    change_list(admin, mailbox=mailbox.pk, remove=["x.example"])
+    change_list(admin, remove=["x.example"])
     assert "Ida Lindqvist changed this list" in outdated(waiting, second)
     assert listed_patterns() == []
-    again = ask(
-        lambda: change_list(admin, "y.example", mailbox=mailbox.pk), actor_of(admin)
-    )
+    again = ask(lambda: change_list(admin, "y.example"), actor_of(admin))
     assert accepted(again, second).state == "accepted"
 
 
@@ -780,9 +774,7 @@ def test_expired_declined_and_withdrawn_changes_cannot_be_accepted(
     decline(change_id=waiting.pk, actor=actor_of(second), reason="No such customer")
     for end in (accept, decline):
         assert "declined" in refuses(end, waiting, second)
-    other = ask(
-        lambda: change_list(admin, "z.example", mailbox=mailbox.pk), actor_of(admin)
-    )
+    other = ask(lambda: change_list(admin, "z.example"), actor_of(admin))
     withdraw_change(change_id=other.pk, actor=actor_of(admin))
     assert "withdrawn" in refuses(accept, other, second)
     assert listed_patterns() == ["x.example"]

@@ -90,7 +90,7 @@ def test_what_its_sentence_says_fits_and_is_stored_whole():
     assert Pass.from_json(ONE.as_json()) == ONE
     names = Names({4: "support@x.example"}, {"1:k1": "Bot"}, {}, {7: "A", 8: "B"})
     assert ONE.sentence(names) == (
-        "Messages of the API key Bot from support@x.example to recipients on the allowlist of A or B, that name at "
+        "Messages of the API key Bot from support@x.example to recipients on the allowlist A or B, that name at "
         "most 100 EUR, have no finding, no attachment and links to *.acme.example or acme.example only, "
         "are sent without a person; at most 20 a day, until 2026-12-20 12:00 UTC."
     )

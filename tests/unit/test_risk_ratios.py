@@ -16,7 +16,6 @@ KNOWN = RiskContext(
     known_addresses={
         f"p{number}@company{number:05}.example": 1 for number in range(500)
     },
-    off_list=tuple(f"p{number}@off.example" for number in range(50)),
 )
 CROWDS = {
     "people": lambda number: {

@@ -18,7 +18,6 @@ from common.mail_addresses import is_unclear
 from mirror.models import Mailbox, Message
 from mirror.recipients import Contact, contacts_of_actor
 from mirror.states import MessageState
-from policy.allowlists.judgement import Judgement, allowable
 from rendering import named
 from rendering.links import in_punycode, unicode_host
 from risk.addresses import bare_address, shown_name
@@ -111,7 +110,6 @@ class Address:
     marks: tuple[tuple[str, str], ...] = ()
     spelled: tuple[Letter, ...] = ()
     reads_as: str = ""
-    allowed_by: str = ""
     alike: Comparison | None = None
 
 
@@ -341,55 +339,3 @@ def _status(
             contact.first_at,
         )
     return AddressStatus("new", "New")
-
-
-# How many refused recipients the page offers to allow. With more than these, the
-# allowlist is probably right.
-OFFERED = 5
-
-
-def add_lists(fields: Sequence[Field], judged: Judgement) -> None:
-    """Add to each recipient in the address lines a mark if an allowlist refuses it, or
-    the entry that allows it.
-    """
-    passed = {
-        _compared_form(address): listed for address, listed in judged.passed.items()
-    }
-    refused = {_compared_form(address) for address in judged.refused}
-    watched = {_compared_form(address) for address in judged.would_be_refused}
-    for recipient in (
-        recipient
-        for field in fields
-        if field.label in ("To", "Cc", "Bcc")
-        for recipient in field.addresses
-    ):
-        key = lowered(recipient.value)
-        if key in refused:
-            recipient.marks = (*recipient.marks, ("high", "Off the allowlist"))
-        elif key in watched:
-            recipient.marks = (
-                *recipient.marks,
-                ("notice", "Off the allowlist (Monitor)"),
-            )
-        elif listed := passed.get(key):
-            recipient.allowed_by = (
-                f"{listed.pattern} on the list for {listed.label}"
-                if listed.pattern
-                else listed.label
-            )
-
-
-def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
-    """Return the refused recipients that this person may add to the allowlist. Empty if
-    they do not administer the message's mailbox, or if it is unknown.
-    """
-    mailbox = message.mailbox
-    if mailbox is None or not mailbox.is_administered_by(actor):
-        return []
-    return [address for address in judged.refused if allowable(address)][:OFFERED]
-
-
-def _compared_form(recipient: str) -> str:
-    """Return a recipient as `Address.value` has it, in lower case, for comparison."""
-    address = bare_address(recipient)
-    return lowered(address if "@" in address else recipient.strip())

@@ -1,6 +1,4 @@
-"""Hits of allowlist entries are counted once per message; contacts are read with the
-read key.
-"""
+"""Contacts of an account are read with the read key, and forgotten after a day."""
 
 from datetime import timedelta
 
@@ -9,27 +7,10 @@ from django.utils import timezone
 
 from mirror.models import Connection, KnownContact
 from mirror.sync.account import read_contacts
-from policy.allowlists.judgement import contacts_among, count_hits
-from policy.models import AllowEntry
-from tests.factories import change_row, make_list, make_message
+from policy.rules.facts import contacts_among
+from tests.factories import change_row
 
 CONTACTS = "/v1/contacts"
-
-
-def hits():
-    return dict(AllowEntry.objects.values_list("pattern", "hits"))
-
-
-def test_hit_is_counted_once_per_message_and_only_for_the_matching_entry(connection):
-    make_list("acme.com", "ana@acme.com", "evil.io", "*.acme.com")
-    make_message(
-        connection, to_addresses=["bo@acme.com", "cy@acme.com"], cc=["ana@acme.com"]
-    )
-    make_message(connection, to_addresses=["dee@acme.com"], subject="second")
-    assert count_hits(limit=10) == 2
-    assert hits() == {"acme.com": 2, "ana@acme.com": 1, "evil.io": 0, "*.acme.com": 0}
-    assert count_hits(limit=10) == 0
-    assert hits()["acme.com"] == 2
 
 
 @pytest.fixture
