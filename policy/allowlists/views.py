@@ -144,8 +144,9 @@ def delete_list(request: DeskRequest, list_id: int) -> str:
 @require_safe
 def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     """Show one entry, removed or not, and what its pattern was in its list before."""
+    visible = Allowlist.objects.visible_to(request.actor)
     row = first_or_404(
-        AllowEntry.objects.visible_to(request.actor).filter(pk=entry_id),
+        AllowEntry.objects.filter(allowlist__in=visible, pk=entry_id),
         "There is no such entry, or you may not see its list.",
     )
     past = AllowEntry.objects.filter(allowlist=row.allowlist, pattern=row.pattern)

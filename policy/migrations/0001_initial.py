@@ -135,10 +135,6 @@ class Migration(migrations.Migration):
             model_name='gatelist',
             index=models.Index(condition=models.Q(('pushed__lt', models.F('wanted'))), fields=['next_attempt_at'], name='gate_list_to_push'),
         ),
-        migrations.AddIndex(
-            model_name='gaterefusal',
-            index=models.Index(fields=['-refused_at', '-id'], name='gate_refusal_newest'),
-        ),
         migrations.AddConstraint(
             model_name='gaterefusal',
             constraint=models.UniqueConstraint(fields=('connection', 'upstream_id'), name='gate_refusal_once'),

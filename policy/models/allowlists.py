@@ -115,10 +115,6 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         """Those neither removed nor expired at this time."""
         return self.not_removed().exclude(expires_at__lte=at)
 
-    def visible_to(self, actor: Actor) -> Self:
-        """Those of lists that the actor sees."""
-        return self.filter(allowlist__in=Allowlist.objects.visible_to(actor))
-
     def found_by(self, text: str) -> Self:
         """Those that let this address through, or whose pattern, note or owner contains
         this text. An empty text finds all.

@@ -118,17 +118,11 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         return self.filter(Q(connection__in=connections) | Q(mailbox__in=mailboxes))
 
     def for_page(self, before: int | None) -> Self:
-        """Newest first, beginning after the row with the key `before`, with names. Uses
-        the index gate_refusal_newest.
+        """Those that were read last first, beginning after the row with the key
+        `before`, with names.
         """
-        named = self.select_related("connection", "mailbox").order_by(
-            "-refused_at", "-id"
-        )
-        last = self.filter(pk=before).first() if before else None
-        if last is None:
-            return named
-        earlier = Q(refused_at__lt=last.refused_at)
-        return named.filter(earlier | Q(refused_at=last.refused_at, pk__lt=last.pk))
+        named = self.select_related("connection", "mailbox").order_by("-pk")
+        return named.filter(pk__lt=before) if before else named
 
 
 class GateRefusal(models.Model):
@@ -159,7 +153,4 @@ class GateRefusal(models.Model):
             models.UniqueConstraint(
                 fields=["connection", "upstream_id"], name="gate_refusal_once"
             )
-        ]
-        indexes = [
-            models.Index(fields=["-refused_at", "-id"], name="gate_refusal_newest")
         ]
