@@ -12,9 +12,13 @@ from approvals.intake import webhooks
 from approvals.message_page import action_views, content_views, decision_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.policy_rules import editor, passes, playground
+from approvals.policy_rules import trying
 from approvals.policy_rules import views as policy
+from approvals.policy_rules.forms import PassForm, RuleForm
 from approvals.queue import views as listing
+
+_RULE = {"form_class": RuleForm}
+_PASS = {"form_class": PassForm}
 
 urlpatterns = [
     path(
@@ -191,34 +195,22 @@ urlpatterns = [
     path("policy/draft/begin/", policy.begin, name="begin-draft"),
     path("policy/draft/discard/", policy.discard, name="discard-draft"),
     path("policy/draft/activate/", policy.activate, name="activate-draft"),
-    path("policy/draft/rules/add/", editor.add_rule, name="add-policy-rule"),
+    path("policy/draft/rules/add/", policy.edit, _RULE, name="add-policy-rule"),
     path(
-        "policy/draft/rules/<slug:policy_rule>/", editor.edit_rule, name="policy-rule"
+        "policy/draft/rules/<slug:policy_part>/", policy.edit, _RULE, name="policy-rule"
+    ),
+    path("policy/draft/passes/add/", policy.edit, _PASS, name="add-policy-pass"),
+    path(
+        "policy/draft/passes/<slug:policy_part>/",
+        policy.edit,
+        _PASS,
+        name="policy-pass",
     ),
     path(
-        "policy/draft/rules/<slug:policy_rule>/arrange/",
-        editor.arrange,
-        name="arrange-policy-rule",
+        "policy/draft/arrange/<slug:policy_part>/",
+        policy.arrange,
+        name="arrange-policy-part",
     ),
-    path("policy/draft/passes/add/", passes.edit_pass, name="add-policy-pass"),
-    path(
-        "policy/draft/passes/<slug:policy_pass>/", passes.edit_pass, name="policy-pass"
-    ),
-    path("policy/versions/", policy.versions, name="policy-versions"),
     path("policy/versions/<int:policy_number>/", policy.version, name="policy-version"),
-    path("policy/groups/", editor.groups, name="policy-groups"),
-    path("policy/groups/add/", editor.new_group, name="add-policy-group"),
-    path("policy/groups/<int:group_id>/", editor.group, name="policy-group"),
-    path(
-        "policy/groups/<int:group_id>/delete/",
-        editor.remove_group,
-        name="delete-policy-group",
-    ),
-    path("policy/playground/", playground.playground, name="policy-playground"),
-    path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
-    path(
-        "policy/ready-made/<slug:ready_made>/",
-        policy.ready_made_policy,
-        name="ready-made-policy",
-    ),
+    path("policy/try/", trying.try_policy, name="try-policy"),
 ]

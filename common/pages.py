@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -113,6 +114,13 @@ def changes(
         return changed
 
     return decorate
+
+
+def admin_or_403(request: DeskRequest) -> Actor:
+    """Return the actor. Raises PermissionDenied if they are no admin of everything."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied("Only an admin of everything can change this.")
+    return request.actor
 
 
 def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:

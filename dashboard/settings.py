@@ -124,6 +124,7 @@ _DESK_APPS = """
     allauth.socialaccount
     allauth.socialaccount.providers.openid_connect
     allauth.usersessions
+    django.forms
     django_htmx
     alerts.apps.AlertsConfig
     approvals.apps.ApprovalsConfig

@@ -156,6 +156,7 @@ add-webhook | register a webhook
 allow-refused | allow a refused address
 api-key-owner | set the owner of an API key
 bulk-decide | approve several messages together
+calendar | change a calendar
 change-api-key | change an API key
 connection-address | change the address of a connection
 connection-key | change a key of a connection

@@ -12,4 +12,5 @@ class PolicyConfig(AppConfig):
         import policy.allowlists.changes
         import policy.kill_switch
         import policy.plans.commands
-        import policy.rules.changes  # noqa: F401
+        import policy.rules.changes
+        import policy.rules.groups  # noqa: F401

@@ -6,15 +6,12 @@ written from this table.
 """
 
 from datetime import timedelta
-from functools import partial
 
 from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
-from approvals.policy_rules.editor import digest
 from policy.plans.commands import seen_calendar
-from policy.rules.changes import seen_state
-from policy.rules.rules import PolicyRule
+from policy.rules.groups import seen_state
 from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,
@@ -44,19 +41,8 @@ def _tick(walk):
     return {"name": name, "fingerprint": revision.fingerprint, "is_viewed": "yes"}
 
 
-def _policy_rule(walk, rule_id="new"):
-    """A rule as its form posts it to be saved, after its preview."""
-    rule = PolicyRule.from_json(
-        {"id": rule_id, "name": "Two", "then": {"approvals": {"0": 2}}}
-    )
-    return {
-        "act": "save",
-        "edits": 0,
-        "name": "Two",
-        "approvals_0": 2,
-        "previewed": digest(rule),
-    }
-
+# A rule as its form posts it.
+_RULE = {"edits": 0, "name": "Two", "approvals_0": 2}
 
 _CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays": ""}
 
@@ -109,12 +95,9 @@ _DESK_DOORS = {
             "brakes": "lists what a cap set apart, for what one may see",
             "caps": "shows how many messages may come in an hour and a day",
             "bulk-done": "shows the results of one's bulk decisions",
-            "policy": "shows the rules of the policy and their draft",
-            "policy-versions": "lists the versions of the policy",
-            "policy-groups": "lists the groups of the policy",
-            "ready-made-policies": "lists the ready-made policies",
-            "ready-made-policy": "shows a ready-made policy",
-            "review-plans": "lists the review plans of what one may see, who is on duty, and the calendars",
+            "policy": "shows the policy in force, its draft and its versions",
+            "groups-and-hours": "lists the groups of the policy and the calendars",
+            "review-plans": "lists the review plans of what one may see, and who is on duty",
             "allowlists": "lists the allowlists, for what one may see",
             "refusals": "lists what the gates refused, for what one may see",
         },
@@ -376,7 +359,7 @@ _DESK_DOORS = {
         "desk",
         (A,),
         writes=True,
-        fields=_policy_rule,
+        fields=lambda w: _RULE,
         needs="draft",
     ),
     "policy-rule": Door(
@@ -384,7 +367,7 @@ _DESK_DOORS = {
         "desk",
         (A,),
         writes=True,
-        fields=partial(_policy_rule, rule_id="first"),
+        fields=lambda w: _RULE,
         needs="draft",
     ),
     "add-policy-pass": Door(
@@ -403,7 +386,7 @@ _DESK_DOORS = {
         fields=_pass,
         needs="draft_pass",
     ),
-    "arrange-policy-rule": writing_button(
+    "arrange-policy-part": writing_button(
         "switches or deletes a rule or pass of the draft of the policy",
         "desk",
         (A,),
@@ -424,16 +407,16 @@ _DESK_DOORS = {
         (A,),
         writes=True,
         sure=True,
-        fields=lambda w: {"name": "Finance", "seen": seen_state(w.group)},
+        fields=lambda w: {"name": "Finance", "seen": seen_state(w.row)},
         needs="policy_group",
     ),
     "delete-policy-group": writing_button(
         "deletes a group of the policy", "desk", (A,), needs="policy_group"
     ),
-    "policy-playground": Door(
-        "runs a message that one may see through the policy",
+    "try-policy": Door(
+        "tries the policy or its draft on messages that one may see",
         "own",
-        fields=lambda w: {"message": w.message_id},
+        query=lambda w: {"message": w.message_id},
     ),
     "save-review-plan": writing_button(
         "saves the review plan of a mailbox", "mailbox", (A,), fields=_plan
@@ -450,19 +433,20 @@ _DESK_DOORS = {
         needs="person",
     ),
     "end-duty": writing_button("ends somebody's duty", "mailbox", (A,), needs="turn"),
-    "calendar": Door("shows a calendar", "own", needs="calendar"),
-    "save-calendar": writing_button(
-        "changes a calendar",
-        "desk",
-        (A,),
-        fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.calendar)},
-        needs="calendar",
-    ),
     "add-calendar": Door(
         "makes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR
     ),
-    "remove-calendar": writing_button(
-        "removes a calendar", "desk", (A,), needs="calendar"
+    "calendar": Door(
+        "changes a calendar",
+        "desk",
+        (A,),
+        writes=True,
+        sure=True,
+        fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.row)},
+        needs="calendar",
+    ),
+    "delete-calendar": writing_button(
+        "deletes a calendar", "desk", (A,), needs="calendar"
     ),
     "allow-entry": Door(
         "shows an entry of an allowlist, with its history", "mailbox", needs="entry"

@@ -525,14 +525,14 @@ class Walk:
         PolicyVersion.objects.update(passes=[one])
 
     def _need_policy_group(self):
-        self.group = Group.objects.create(name="Legal")
+        self.row = Group.objects.create(name="Legal")
 
     def _need_deadline(self):
         change_row(self.message, expires_at=Now() + timedelta(hours=1))
         self.tomorrow = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
 
     def _need_calendar(self):
-        self.calendar = WorkCalendar.objects.create(
+        self.row = WorkCalendar.objects.create(
             name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
         )
 
@@ -592,10 +592,8 @@ class Walk:
             "domain_id": "d1",
             "delivery_id": "d1",
             "scope": f"mailbox-{self.mailbox.pk}",
-            "policy_rule": "first",
-            "policy_pass": "pass1",
+            "policy_part": "pass1" if name == "policy-pass" else "first",
             "policy_number": 1,
-            "ready_made": "small-team",
             "text_kind": "reject",
         }
         arguments = {}

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from approvals.queue.querysets import queue_messages
 from common.actors import Actor
@@ -18,7 +19,7 @@ from common.fingerprint import Content
 from mirror.models import Message
 from mirror.store import stored_content
 from policy.rules.changes import passes_of, rules_of
-from policy.rules.demand import required
+from policy.rules.demand import can_be_completed, required
 from policy.rules.effects import Effects
 from policy.rules.facts import (
     COLUMNS,
@@ -28,8 +29,11 @@ from policy.rules.facts import (
     unknown_words,
     words_in,
 )
+from policy.rules.names import names_for, read_staff
 from policy.rules.passes import fitting
 from policy.rules.rules import Parts, PolicyRule
+from policy.rules.satisfiable import Staff
+from policy.rules.wording import Names
 from rendering import RenderedMessage
 from risk.words import read_phrase, search_terms
 
@@ -49,55 +53,40 @@ EXAMINED = (
     "review__is_apart",
     "revision__coverage",
 )
-# What a pass does, in the place of what rules ask for; and the words if it does so, or
-# does so no more.
-SENT_BY_PASS = "it is sent without a person"
-_SENT = "Sent without a person"
-_NOT_SENT = "No longer sent without a person"
 # What is asked of a message; None if a pass sends it.
 Asked = Effects | None
-
-
-@dataclass(frozen=True)
-class Point:
-    """One thing that rules can ask for, such as approvals. `measure` returns how much
-    of it is asked; `more` and `less` are the words if a change asks for more or less.
-    """
-
-    more: str
-    less: str
-    measure: Callable[[Effects], int]
-
-
-POINTS = (
-    Point("More approvals", "Fewer approvals", lambda then: then.total),
-    Point(
+# What a change can ask: the words if it asks for more of it, and for less, and how much
+# of it is asked.
+POINTS: tuple[tuple[str, str, Callable[[Any], int]], ...] = (
+    ("More approvals", "Fewer approvals", lambda then: then.total),
+    (
         "More approvals of a group",
         "Fewer approvals of a group",
         lambda then: sum(then.named_groups.values()),
     ),
-    Point("Rejected", "No longer rejected", lambda then: bool(then.reject)),
-    Point("With care", "No longer with care", lambda then: then.care),
-    Point(
+    ("Rejected", "No longer rejected", lambda then: bool(then.reject)),
+    ("With care", "No longer with care", lambda then: then.care),
+    (
         "Approved by fewer people",
         "Approved by more people",
         lambda then: len(then.barred_groups) + then.bar_editor,
     ),
-    Point(
+    (
         "Expires, or sooner",
         "Expires later, or never",
         lambda then: -(then.expire_minutes or 10**9),
     ),
-    Point(
+    (
         "Only within hours",
         "No longer within those hours",
         lambda then: len(then.office_hours),
     ),
+    (
+        "No longer sent without a person",
+        "Sent without a person",
+        lambda then: then is not None,
+    ),
 )
-
-
-_MORE = [one.more for one in POINTS]
-_LESS = [one.less for one in POINTS]
 
 
 @dataclass(frozen=True)
@@ -106,9 +95,10 @@ class Rehearsal:
 
     `changed` is for how many of the `looked_at` messages other things are asked; `more`
     and `less` count them by what is asked, in words. `rows` are the newest of them,
-    with what is asked before and after. `sent` has by the names of the new passes how
-    many messages each would have sent. `is_partial` says that only the newest messages
-    were evaluated.
+    with what is asked before and after, in words. `sent` has by the names of the new
+    passes how many messages each would have sent. `is_partial` says that only the
+    newest messages were evaluated, and `stops_all` that none of them could leave: each
+    would be rejected, or nobody could approve it.
     """
 
     looked_at: int
@@ -116,8 +106,10 @@ class Rehearsal:
     changed: int
     more: Mapping[str, int]
     less: Mapping[str, int]
-    rows: list[tuple[Message, Asked, Asked]]
+    rows: list[tuple[Message, str, str]]
     sent: Mapping[str, int]
+    stops_all: bool
+    days: int = DAYS
 
 
 def rehearse(*, before: Parts, after: Parts, actor: Actor, now: datetime) -> Rehearsal:
@@ -128,45 +120,68 @@ def rehearse(*, before: Parts, after: Parts, actor: Actor, now: datetime) -> Reh
     with_columns = recent.select_related("connection", "review", "revision").only(
         "held_at", "sandbox", *COLUMNS, *EXAMINED
     )
+    both = (*before, *after)
     newest = list(with_columns.order_by("-pk")[: MOST + 1])
-    messages = look_back(newest[:MOST], (*rules_of(before), *rules_of(after)))
-    lookups = lookups_for((*before, *after), now, messages)
+    messages = look_back(newest[:MOST], rules_of(both))
+    lookups = lookups_for(both, now, messages)
     counts: Counter[str] = Counter()
     changed: dict[int, tuple[Asked, Asked]] = {}
     sent: Counter[str] = Counter()
-    policies = [(rules_of(one), passes_of(one)) for one in (before, after)]
+    staff = read_staff()
+    can_leave = False
+    versions = [(rules_of(one), passes_of(one)) for one in (before, after)]
     for message in messages:
         facts = facts_of(message, message.review, lookups)
         sending = sending_of(message, message.review, message.held_at)
         asked: list[Asked] = []
-        for rules, passes in policies:
+        for rules, passes in versions:
             requirement = required(rules, facts)
-            is_asked = bool(requirement.spoke)
-            fit = fitting(passes, facts, sending, is_asked=is_asked)
+            fit = fitting(passes, facts, sending, is_asked=bool(requirement.spoke))
             asked.append(None if fit else requirement.effects)
+        was, becomes = asked
         if fit:
             sent[fit[0].name] += 1
-        was, becomes = asked
+        # Once one is found that could leave, the others are not looked at.
+        can_leave = can_leave or _can_leave(becomes, message, staff)
         if asks(was) == asks(becomes):
             continue
         changed[message.pk] = (was, becomes)
-        if was is None or becomes is None:
-            counts[_SENT if becomes is None else _NOT_SENT] += 1
-            continue
-        for point in POINTS:
-            difference = point.measure(becomes) - point.measure(was)
+        # Of a message that a pass sends or sent, only that is counted.
+        points = POINTS[-1:] if None in (was, becomes) else POINTS
+        for more, less, measure in points:
+            difference = measure(becomes) - measure(was)
             if difference:
-                counts[point.more if difference > 0 else point.less] += 1
-    rows = Message.objects.filter(pk__in=[*changed][:SHOWN])
-    newest_changed = rows.select_related("mailbox", "connection").order_by("-pk")
+                counts[more if difference > 0 else less] += 1
+    shown = Message.objects.filter(pk__in=[*changed][:SHOWN]).order_by("-pk")
+    names = names_for(actor, both)
     return Rehearsal(
         len(messages),
         len(newest) > len(messages),
         len(changed),
-        {one: counts[one] for one in (*_MORE, _NOT_SENT) if counts[one]},
-        {one: counts[one] for one in (*_LESS, _SENT) if counts[one]},
-        [(one, *changed[one.pk]) for one in newest_changed],
+        {one: counts[one] for one, _, _ in POINTS if counts[one]},
+        {one: counts[one] for _, one, _ in POINTS if counts[one]},
+        [
+            (one, in_words(was, names), in_words(becomes, names))
+            for one in shown.select_related("mailbox", "connection")
+            for was, becomes in [changed[one.pk]]
+        ],
         dict(sent),
+        stops_all=bool(messages) and not can_leave,
+    )
+
+
+def in_words(asked: Asked, names: Names) -> str:
+    """Return what is asked of a message in words."""
+    if asked is None:
+        return "it is sent without a person"
+    return asked.outcome_in_words(names)
+
+
+def _can_leave(asked: Asked, message: Message, staff: Staff) -> bool:
+    # Who reviews a mailbox that is not known cannot be said.
+    reviewers = staff.reviewers.get(message.mailbox_id or 0, staff.people)
+    return asked is None or (
+        not asked.reject and can_be_completed(asked, reviewers, staff.groups)
     )
 
 

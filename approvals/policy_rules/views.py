@@ -1,25 +1,26 @@
-"""Pages of the policy: its active version and draft, past versions, and ready-made
-policies; and the actions that begin, discard and activate a draft.
+"""Pages of the policy: what is in force with the draft and the versions, one version,
+the form of a rule or pass, and activating; and the actions that begin, change and
+discard a draft.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
-from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.policy_rules.rehearsal import DAYS, SENT_BY_PASS, rehearse
+from approvals.policy_rules.forms import PartForm, SeenForm
+from approvals.policy_rules.rehearsal import rehearse
 from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    SentenceForm,
+    admin_or_403,
     answer,
     changes,
     cleaned,
@@ -27,7 +28,6 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from common.postgres import clock
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
@@ -36,34 +36,30 @@ from policy.rules.changes import (
     NO_PASSES,
     Policies,
     activate_draft,
+    arrange_rules,
     begin_draft,
-    begin_ready_made,
     discard_draft,
     has_two_admins,
     parts_in,
-    passes_of,
     policies,
     rules_of,
+    save_rule,
 )
 from policy.rules.facts import active_policy, signed_passes
+from policy.rules.groups import begin_ready_made
 from policy.rules.names import names_for, read_staff
 from policy.rules.passes import Pass
-from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
-from policy.rules.rules import Difference, One, Part, Parts, PolicyRule, differences
+from policy.rules.ready_made import GROUPS, READY_MADE
+from policy.rules.rules import (
+    ACTS,
+    Part,
+    Parts,
+    described,
+    differences,
+    find,
+)
 from policy.rules.satisfiable import problems
 from policy.rules.wording import Names, listed
-
-_NOT_YOURS = "Only an admin of everything can change the policy."
-
-
-class SeenForm(SentenceForm):
-    """The number of edits of the draft that the page showed, by which a button that was
-    shown before somebody else's change is refused.
-    """
-
-    edits = forms.IntegerField(
-        min_value=0, error_messages={"required": "Reload the page, and try again."}
-    )
 
 
 class ActivateForm(SeenForm):
@@ -73,99 +69,98 @@ class ActivateForm(SeenForm):
 
     active = forms.IntegerField(min_value=0)
     note = forms.CharField(
+        label="Why, for whoever reads the versions later (optional)",
         required=False,
         max_length=MAX_NOTE,
-        error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
     )
 
 
+class ArrangeForm(SeenForm):
+    """Which of the buttons beside a rule or pass was pressed."""
+
+    act = forms.ChoiceField(choices=list(ACTS.items()))
+
+
 def lines_of(
-    rules: Iterable[Part], names: Names, problems: Mapping[str, Sequence[str]]
+    parts: Iterable[Part],
+    names: Names,
+    problems: Mapping[str, list[str]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what pages show about each rule or pass, in order: the rule, the address
-    of its form, its sentence, its owner and its problems.
+    """Return what pages show about each rule or pass, in order: its sentence, its
+    owner and its problems.
     """
     return [
         {
-            "rule": rule,
-            "url": reverse(
-                "policy-pass" if isinstance(rule, Pass) else "policy-rule",
-                args=[rule.id],
-            ),
-            "sentence": rule.sentence(names),
-            "owner": names.people.get(rule.owner, "somebody who left")
-            if rule.owner
-            else "",
-            "problems": problems.get(rule.id),
+            "part": one,
+            "is_pass": isinstance(one, Pass),
+            "sentence": one.sentence(names),
+            "owner": one.owned_by(names),
+            "problems": (problems or {}).get(one.id),
         }
-        for rule in rules
+        for one in parts
     ]
 
 
-def problems_of(
-    rules: Sequence[PolicyRule], actor: Actor
-) -> Mapping[str, Sequence[str]]:
+def problems_of(parts: Parts, actor: Actor) -> dict[str, list[str]]:
     """Return sentences about what is wrong with rules, by the rules' ids. Only people
     who can change the rules get them, because they name people and mailboxes.
     """
-    sentences: dict[str, list[str]] = {}
-    if rules and actor.is_admin_of_all:
-        for problem in problems(rules, read_staff()):
-            sentences.setdefault(problem.rule, []).append(problem.sentence)
+    sentences = defaultdict[str, list[str]](list)
+    if actor.is_admin_of_all:
+        for problem in problems(rules_of(parts), read_staff()):
+            sentences[problem.rule].append(problem.sentence)
     return sentences
 
 
-def _base_changes(now: Policies, actor: Actor) -> list[Difference]:
-    """Return what changed in the active version since the draft was begun. Empty if the
-    draft was begun from the version that is active.
+def of_draft(now: Policies, actor: Actor) -> dict[str, Any]:
+    """Return what the pages with a draft show: its rules and passes, what it changes,
+    and what changed in force since it was begun.
     """
-    if now.draft is None or now.draft.based_on == now.active_number:
-        return []
-    based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
-    base = parts_in(based_on) if based_on else ()
-    names = names_for(actor, (*base, *now.active_parts))
-    return differences(base, now.active_parts, names)
+    base: Parts = now.active_parts
+    if now.draft and now.draft.based_on != now.active_number:
+        based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
+        base = parts_in(based_on) if based_on else ()
+    base, active, draft = (
+        visible_parts(actor, one) for one in (base, now.active_parts, now.draft_parts)
+    )
+    names = names_for(actor, (*base, *active, *draft))
+    return {
+        "now": now,
+        "names": names,
+        "draft": lines_of(draft, names, problems_of(draft, actor)),
+        "meanwhile": differences(base, active, names),
+        "changed": differences(active, draft, names) if now.draft else (),
+        "may_change": actor.is_admin_of_all,
+    }
 
 
-def visible_rules(actor: Actor, rules: tuple[One, ...]) -> tuple[One, ...]:
-    """Return the rules or passes, or none for people without any role."""
-    return rules if actor.scopes else ()
-
-
-def admin_or_403(request: DeskRequest) -> Actor:
-    """Return the actor. Raises PermissionDenied if they are no admin of everything."""
-    actor = request.actor
-    if not actor.is_admin_of_all:
-        raise PermissionDenied(_NOT_YOURS)
-    return actor
+def visible_parts(actor: Actor, parts: Parts) -> Parts:
+    """Return the rules and passes, or none for people without any role."""
+    return parts if actor.scopes else ()
 
 
 def answer_policy(
     request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
-    """Show the active version and the draft; after a refused action with its error."""
+    """Show what is in force, the draft, and the versions; after a refused action with
+    its error.
+    """
     actor = request.actor
     now = policies()
-    active = visible_rules(actor, now.active_parts)
-    draft = visible_rules(actor, now.draft_parts)
-    names = names_for(actor, (*active, *draft))
-    lines: dict[str, Any] = {}
-    for which, parts in (("active", active), ("draft", draft)):
-        rules = rules_of(parts)
-        lines[which] = lines_of(rules, names, problems_of(rules, actor))
-        lines[f"{which}_passes"] = lines_of(passes_of(parts), names, {})
+    context = of_draft(now, actor)
+    active = visible_parts(actor, now.active_parts)
+    context["active"] = lines_of(active, context["names"], problems_of(active, actor))
     # Who signed a pass of the active version; empty if it does not count.
-    signed = signed_passes(active_policy(), clock()) if active else {}
-    for line in lines["active_passes"]:
-        line["signed"] = signed.get(line["rule"].id, (None, ""))[1]
-    context = {
-        **lines,
-        "now": now,
+    signed = signed_passes(active_policy(), timezone.now()) if active else {}
+    for line in context["active"]:
+        line["signed"] = signed.get(line["part"].id, (None, ""))[1]
+    ready_names = Names(groups=GROUPS)
+    context |= {
         "no_passes": "" if has_two_admins() else NO_PASSES,
-        "changed": differences(active, draft, names) if now.draft else [],
-        "meanwhile": _base_changes(now, actor),
-        "may_change": actor.is_admin_of_all,
-        "unreadable": now.unreadable,
+        "versions": PolicyVersion.objects.activated(),
+        "ready_made": [
+            (one, lines_of(one.rules, ready_names)) for one in READY_MADE.values()
+        ],
     }
     return answer(request, "policy/rules/policy.html", context, error)
 
@@ -184,25 +179,16 @@ def begin(request: DeskRequest) -> str:
     """
     actor = admin_or_403(request)
     source = request.POST.get("from", "")
-    kind, _, name = source.partition("-")
-    if kind == "ready":
-        chosen = _ready_made_or_404(name)
-        new_groups = begin_ready_made(actor=actor, policy=chosen)
-        notice = (
-            f"“{chosen.title}” is the draft now. Change what does not fit; nothing "
-            "changes until it is activated."
-        )
-        if new_groups:
-            notice += f" Add members to the new group{'s' if len(new_groups) > 1 else ''} {listed(new_groups)}."
-        return notice
-    if kind == "version":
-        version = _version_or_404(
-            int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else 0
-        )
-        begin_draft(actor=actor, rules=parts_in(version), based_on=version.number)
-    else:
-        now = policies()
-        begin_draft(actor=actor, rules=now.active_parts, based_on=now.active_number)
+    if chosen := READY_MADE.get(source):
+        groups = begin_ready_made(actor=actor, policy=chosen)
+        made = f" Add members to the new groups: {listed(groups)}." if groups else ""
+        return f"“{chosen.title}” is the draft now.{made}"
+    now = policies()
+    parts, number = now.active_parts, now.active_number
+    for old in PolicyVersion.objects.activated():
+        if source == f"version-{old.number}":
+            parts, number = parts_in(old), old.number
+    begin_draft(actor=actor, rules=parts, based_on=number)
     return "The draft is begun. Nothing changes until it is activated."
 
 
@@ -215,6 +201,64 @@ def discard(request: DeskRequest) -> str:
     return "The draft is discarded. The ledger keeps what it said."
 
 
+@require_POST
+@changes_policy
+def arrange(request: DeskRequest, policy_part: str) -> str:
+    """Switch one rule or pass of the draft on or off, or delete it."""
+    actor = admin_or_403(request)
+    typed = cleaned(ArrangeForm(request.POST))
+    part = find(policies().draft_parts, policy_part)
+    arrange_rules(actor=actor, rule_id=policy_part, **typed)
+    act = typed["act"]
+    done = "deleted from the draft" if act == "delete" else f"switched {act}"
+    return f"“{part.name if part else policy_part}” is {done}."
+
+
+@require_get_or_post
+def edit(
+    request: DeskRequest, form_class: type[PartForm], policy_part: str = ""
+) -> HttpResponse:
+    """Show the form of a rule or pass of the draft, or of a new one. On POST, save it
+    in the draft.
+    """
+    actor = admin_or_403(request)
+    typed = request.POST if request.method == "POST" else None
+    now = policies()
+    of_its_kind = [one for one in now.draft_parts if isinstance(one, form_class.makes)]
+    stored = find(of_its_kind, policy_part)
+    if typed is None and (now.draft is None or (policy_part and not stored)):
+        raise Http404("There is no draft, or this is not in it any more.")
+    edits = now.draft.edits if now.draft else 0
+    form = form_class(typed, actor=actor, stored=stored, edits=edits)
+    error: SentenceError | None = None
+    if form.is_valid():
+        part = form.part(stored.id if stored else secrets.token_hex(6))
+        try:
+            save_rule(actor=actor, edits=form.cleaned_data["edits"], rule=part)
+        except (PolicyRefused, StalePolicy) as refusal:
+            error = refusal
+        else:
+            sentence = part.sentence(names_for(actor, (part,)))
+            wrong = problems_of(policies().draft_parts, actor).get(part.id, ())
+            notice = " ".join([f"“{part.name}” is in the draft: {sentence}", *wrong])
+            return redirect_with_notice(request, notice, "policy")
+    kept = ""
+    if isinstance(error, StalePolicy):
+        # It can be sent again, over what the draft is now.
+        form.show("edits", edits)
+        if stored:
+            reads = described(stored, names_for(actor, (stored,)))
+            kept = f"In the draft it now reads: “{reads}”"
+    context = {
+        "form": form,
+        "title": stored.name if stored else form.title,
+        "above": ("Policy", "policy"),
+        "kept": kept,
+        "has_draft": bool(now.draft),
+    }
+    return answer(request, "policy/edit.html", context, error, form=form)
+
+
 @require_get_or_post
 def activate(request: DeskRequest) -> HttpResponse:
     """Show what the draft changes, and what it would have done to past messages. On
@@ -222,132 +266,51 @@ def activate(request: DeskRequest) -> HttpResponse:
     """
     actor = admin_or_403(request)
     form = ActivateForm(request.POST if request.method == "POST" else None)
-    if not form.is_valid():
-        return _activate_page(request, form)
-    if not is_recently_authenticated(request):
-        return ask_first(request)
-    typed = form.cleaned_data
-    try:
-        activated = activate_draft(
-            actor=actor,
-            edits=typed["edits"],
-            active=typed["active"],
-            note=typed.get("note") or "",
-        )
-    except (PolicyRefused, StalePolicy) as error:
-        return _activate_page(request, form, error)
-    notice = f"Version {activated.number} is active. Waiting messages are decided by its rules from now on."
-    return redirect_with_notice(request, notice, "policy")
-
-
-def _activate_page(
-    request: DeskRequest, form: ActivateForm, error: SentenceError | None = None
-) -> HttpResponse:
-    actor = request.actor
+    error: SentenceError | None = None
+    if form.is_valid():
+        if not is_recently_authenticated(request):
+            return ask_first(request)
+        try:
+            draft = activate_draft(actor=actor, **form.cleaned_data)
+        except (PolicyRefused, StalePolicy) as refusal:
+            error = refusal
+        else:
+            notice = f"Version {draft.number} is active. Messages are decided by it from now on."
+            return redirect_with_notice(request, notice, "policy")
     now = policies()
     if now.draft is None:
-        if error:
-            return answer_policy(request, error=error)
-        messages.info(request, "There is no draft to activate.", extra_tags="desk")
-        return redirect("policy")
-    names = names_for(actor, (*now.active_parts, *now.draft_parts))
-    rehearsal = rehearse(
-        before=now.active_parts, after=now.draft_parts, actor=actor, now=timezone.now()
-    )
-    problems_by_rule = problems_of(now.draft_rules, actor)
+        missing = StalePolicy("There is no draft to activate.")
+        return answer_policy(request, error=error or missing)
     context = {
-        "now": now,
-        "changed": differences(now.active_parts, now.draft_parts, names),
-        "meanwhile": _base_changes(now, actor),
-        "problems": [
-            sentence
-            for one in now.draft_rules
-            for sentence in problems_by_rule.get(one.id, ())
-        ],
-        "days": DAYS,
-        "tried": rehearsal,
-        "rows": [
-            (
-                message,
-                SENT_BY_PASS if before is None else before.outcome_in_words(names),
-                SENT_BY_PASS if after is None else after.outcome_in_words(names),
-            )
-            for message, before, after in rehearsal.rows
-        ],
+        **of_draft(now, actor),
+        "tried": rehearse(
+            before=now.active_parts,
+            after=now.draft_parts,
+            actor=actor,
+            now=timezone.now(),
+        ),
         "form": form,
     }
     return answer(request, "policy/rules/activate.html", context, error, form=form)
 
 
 @require_safe
-def versions(request: DeskRequest) -> HttpResponse:
-    """List every version that is or was active, newest first, with what it changed, who
-    activated it, and when.
-    """
-    past = list(PolicyVersion.objects.activated()) if request.actor.scopes else []
-    parts = [parts_in(one) for one in past]
-    names = names_for(request.actor, [one for each in parts for one in each])
-    before: list[Parts] = [*parts[1:], ()]
-    context = {
-        "versions": [
-            (one, differences(old, new, names), len(rules_of(new)), len(passes_of(new)))
-            for one, old, new in zip(past, before, parts, strict=False)
-        ],
-    }
-    return render(request, "policy/rules/versions.html", context)
-
-
-@require_safe
 def version(request: DeskRequest, policy_number: int) -> HttpResponse:
-    """Show the rules and passes of one version."""
-    past_version = _version_or_404(policy_number)
-    parts = visible_rules(request.actor, parts_in(past_version))
-    names = names_for(request.actor, parts)
+    """Show the rules and passes of one version, and what it changed."""
+    actor = request.actor
+    versions = PolicyVersion.objects.activated()
+    shown = first_or_404(
+        versions.filter(number=policy_number), "There is no such version of the policy."
+    )
+    older = versions.filter(number__lt=policy_number).first()
+    parts = visible_parts(actor, parts_in(shown))
+    before = visible_parts(actor, parts_in(older)) if older else ()
+    names = names_for(actor, (*before, *parts))
     context = {
-        "version": past_version,
-        "lines": lines_of(rules_of(parts), names, {}),
-        "passes": lines_of(passes_of(parts), names, {}),
-        "may_change": request.actor.is_admin_of_all,
+        "version": shown,
+        "lines": lines_of(parts, names),
+        "changed": differences(before, parts, names),
+        "may_change": actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),
     }
     return render(request, "policy/rules/version.html", context)
-
-
-def _version_or_404(number: int) -> PolicyVersion:
-    return first_or_404(
-        PolicyVersion.objects.activated().filter(number=number),
-        "There is no such version of the policy.",
-    )
-
-
-@require_safe
-def ready_made_policies(request: DeskRequest) -> HttpResponse:
-    """List the ready-made policies, from which a draft can begin."""
-    return render(
-        request, "policy/rules/ready_made.html", {"policies": READY_MADE.values()}
-    )
-
-
-@require_safe
-def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
-    """Show the rules of one ready-made policy."""
-    chosen = _ready_made_or_404(ready_made)
-    context: dict[str, Any] = {
-        "policy": chosen,
-        "lines": lines_of(
-            chosen.rules,
-            Names(groups=GROUPS),
-            {},
-        ),
-        "groups": listed(list(chosen.groups.values())),
-        "may_change": request.actor.is_admin_of_all,
-        "has_draft": PolicyVersion.objects.draft().exists(),
-    }
-    return render(request, "policy/rules/ready_made_policy.html", context)
-
-
-def _ready_made_or_404(name: str) -> ReadyMade:
-    chosen = READY_MADE.get(name)
-    if chosen is None:
-        raise Http404("There is no such ready-made policy.")
-    return chosen

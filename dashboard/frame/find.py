@@ -89,12 +89,10 @@ Set apart | brakes | everybody | floods brake runaway agents caps
 Caps | caps | everybody | limits brake messages an hour a day
 Allowlists | allowlists | everybody | allowed recipients
 Refused at the gate | refusals | everybody | allowlists blocked
-Policy | policy | everybody | rules passes approvals four eyes draft minimum oversight
-Policy: groups | policy-groups | everybody | approvers members rules
-Policy: playground | policy-playground | everybody | rules try test
-Policy: versions | policy-versions | everybody | rules history changes
-Policy: ready-made | ready-made-policies | everybody | rules templates small team agency regulated
-Review plans | review-plans | everybody | targets late calendar holidays duty escalation ladder
+Policy | policy | everybody | rules passes approvals four eyes draft versions ready-made minimum oversight
+Policy: try | try-policy | everybody | rules test rehearse draft
+Policy: groups and hours | groups-and-hours | everybody | approvers members rules calendars holidays
+Review plans | review-plans | everybody | targets late duty escalation ladder
 Mailboxes | mailboxes | everybody | oversight
 Domains | domains | accounts | dns dkim
 API keys | api-keys | accounts | agents tokens

@@ -7,8 +7,9 @@ from typing import Any
 from django import forms
 
 from common.actors import Actor
+from common.drawn_forms import DrawnForm
 from common.mail_addresses import read_pattern
-from common.pages import LenientForm, SentenceForm
+from common.pages import LenientForm
 from mirror.models import Connection, Mailbox
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, Change, WantedEntry
@@ -22,7 +23,7 @@ MAX_LINES = 20_000
 MAX_BYTES = 900_000
 
 
-class ListForm(SentenceForm):
+class ListForm(DrawnForm):
     """A new list: its name, and what it is for."""
 
     name = forms.CharField(max_length=Allowlist._meta.get_field("name").max_length)
@@ -44,7 +45,7 @@ class ListForm(SentenceForm):
             self.add_error("mailbox", "Choose a connection or a mailbox, not both.")
 
 
-class ChangeForm(SentenceForm):
+class ChangeForm(DrawnForm):
     """A change of a list: entries to add (typed or as a file), or to remove. The
     preview's page sends the same form again to save it, with the version of the list
     that it showed.
@@ -72,6 +73,7 @@ class ChangeForm(SentenceForm):
         label="Ends (UTC), empty for never",
         required=False,
         error_messages={"invalid": "Enter a date and time, or leave it empty."},
+        widget=forms.DateTimeInput({"type": "datetime-local"}),
     )
     file = forms.FileField(required=False)
     # The text of the uploaded file, when the preview's page sends the form again.

@@ -1,120 +1,24 @@
-"""The forms that admins fill in for calendars, review plans and who is on duty."""
+"""The forms that admins fill in for review plans and who is on duty."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date
 from typing import Any
 
 from django import forms
 
 from common.actors import Role
 from common.durations import minutes_in_words, read_minutes
-from common.pages import MultilineField, SentenceForm, choices_by_pk, same_error
-from common.time_zones import zone_name, zone_named
+from common.pages import SentenceForm, choices_by_pk, same_error
 from mirror.models import Mailbox
 from people.models import Person
-from policy.calendars import DAY, DAYS, MAX_LINE, read_day, write_day
+from policy.calendars import DAY
 from policy.models import Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.commands import WantedStep
 from policy.plans.deadlines import RISKS
 
-MAX_HOLIDAYS = 400
 MAX_STEPS = 8
 KINDS = {"look": "First look", "decision": "Decision"}
 # The longest target, in minutes: two weeks.
 _LONGEST = 14 * DAY
-
-
-class HoursField(forms.CharField):
-    """The hours of one day in one line, as pairs of minutes since midnight."""
-
-    def __init__(self, **more: Any) -> None:
-        super().__init__(required=False, max_length=MAX_LINE, **more)
-
-    def clean(self, value: Any) -> list[tuple[int, int]]:
-        try:
-            return read_day(super().clean(value))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
-
-
-class CalendarForm(SentenceForm):
-    """A calendar: each day's hours in one line, holidays one a line."""
-
-    name = forms.CharField(
-        max_length=60,
-        error_messages={
-            "required": "Give it a name.",
-            "max_length": "Keep the name under 60 characters.",
-        },
-    )
-    zone = forms.CharField(
-        max_length=64,
-        error_messages={"required": "Choose a time zone, such as Europe/Lisbon."},
-    )
-    holidays = MultilineField(
-        required=False,
-        max_length=40_000,
-        error_messages={"max_length": f"At most {MAX_HOLIDAYS} holidays."},
-    )
-
-    # What `seen_calendar` returned when the form was shown.
-    seen = forms.CharField(required=False)
-
-    def __init__(self, data: Any, *, calendar: WorkCalendar | None) -> None:
-        row = calendar or WorkCalendar(
-            weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name()
-        )
-        holidays = "\n".join(
-            f"{day} {name}".strip() for day, name in sorted(row.holidays.items())
-        )
-        super().__init__(
-            data, initial={"name": row.name, "zone": row.zone, "holidays": holidays}
-        )
-        for number, day in enumerate(DAYS):
-            hours = write_day(row.weekly[number])
-            self.fields[f"day-{number}"] = HoursField(label=day, initial=hours)
-
-    def days(self) -> list[forms.BoundField]:
-        """Return the fields of the days, Monday first."""
-        return [self[f"day-{number}"] for number in range(7)]
-
-    def clean_zone(self) -> str:
-        zone = zone_named(self.cleaned_data["zone"])
-        if zone is None:
-            raise forms.ValidationError(
-                "There is no such time zone. Choose one such as Europe/Lisbon."
-            )
-        return str(zone)
-
-    def clean_holidays(self) -> dict[str, str]:
-        holidays = {}
-        for line in filter(
-            None, map(str.strip, self.cleaned_data["holidays"].split("\n"))
-        ):
-            day, _, name = line.partition(" ")
-            try:
-                holidays[date.fromisoformat(day).isoformat()] = name.strip()[:100]
-            except ValueError:
-                raise forms.ValidationError(
-                    f"“{line[:40]}” does not begin with a date such as 2026-12-25."
-                ) from None
-        if len(holidays) > MAX_HOLIDAYS:
-            raise forms.ValidationError(f"At most {MAX_HOLIDAYS} holidays.")
-        return holidays
-
-    def clean(self) -> None:
-        cleaned = self.cleaned_data
-        weekly = [cleaned.get(f"day-{number}", []) for number in range(7)]
-        if not any(weekly) and not self.errors:
-            self.add_error(
-                "day-0", "A calendar needs working hours on at least one day."
-            )
-        cleaned["weekly"] = weekly
-
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments for `save_calendar`."""
-        names = ("name", "zone", "weekly", "holidays", "seen")
-        return {name: self.cleaned_data[name] for name in names}
 
 
 class MinutesField(forms.CharField):

@@ -1,5 +1,4 @@
-"""The pages of review plans: an overview with calendars and who is on duty, a page for
-each plan, and one for each calendar.
+"""The pages of review plans: an overview with who is on duty, and a page for each plan.
 
 A plan, like a turn of duty, is for one mailbox or for all of them. URLs and forms name
 that as the scope: `all`, or `mailbox-` and the mailbox's key.
@@ -25,30 +24,25 @@ from common.pages import (
     cleaned,
     first_or_404,
     redirect_with_notice,
-    require_get_or_post,
 )
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
 from people.models import Person
-from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.calendars import NOTE, is_working_time
-from policy.errors import PlanRefused, StalePlan
+from policy.calendars import is_working_time
+from policy.errors import StalePlan
 from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 from policy.plans import commands
 from policy.plans.deadlines import RISKS, plans
-from policy.plans.forms import CalendarForm, DutyForm, PlanForm, people_for
+from policy.plans.forms import DutyForm, PlanForm, people_for
 
 ALL = "all"
 _MAILBOX_SCOPE = re.compile(r"mailbox-([0-9]{1,18})")
-_NOT_YOURS = "Only an admin of everything can set calendars."
 
 
 def _overview(
     request: DeskRequest, *, error: SentenceError | None = None, **_: Any
 ) -> HttpResponse:
-    """Show the plans of the mailboxes that the actor sees, who is on duty, and the
-    calendars.
-    """
+    """Show the plans of the mailboxes that the actor sees, and who is on duty."""
     actor = request.actor
     visible = _visible_mailboxes(actor)
     shown_plans = [
@@ -89,7 +83,6 @@ def _overview(
         ],
         "turns": lines,
         "calendars": WorkCalendar.objects.order_by("name"),
-        "may_set_all": ALL in scopes,
         "scopes": scopes,
         "people": _possible_people(scopes, visible),
     }
@@ -215,98 +208,6 @@ def _get_visible_mailbox_or_404(request: DeskRequest, scope: str) -> Mailbox | N
     visible = Mailbox.objects.at_work().visible_to(request.actor)
     mailboxes = visible.select_related("connection").filter(pk=match[1])
     return first_or_404(mailboxes, missing)
-
-
-@require_get_or_post
-def add_calendar(request: DeskRequest) -> HttpResponse:
-    """Show the form for a new calendar; make it."""
-    if not may_set(request.actor, None):
-        return _calendar_page(request, error=ActNotAllowed(_NOT_YOURS))
-    if request.method == "POST":
-        return _save_calendar(request, None)
-    return _calendar_page(request)
-
-
-@require_safe
-def calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
-    """Show a calendar, with its form for those who may change it."""
-    return _calendar_page(request, _get_calendar_or_404(calendar_id).pk)
-
-
-@require_POST
-def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
-    """Change a calendar. If a rule uses it, the admin must sign in again first: the
-    change decides who has to approve, and when.
-    """
-    calendar_row = _get_calendar_or_404(calendar_id)
-    if not may_set(request.actor, None):
-        return _calendar_page(request, calendar_id, error=ActNotAllowed(_NOT_YOURS))
-    if commands.rules_naming(calendar_row) and not is_recently_authenticated(request):
-        return ask_first(request)
-    return _save_calendar(request, calendar_row)
-
-
-def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
-    return first_or_404(
-        WorkCalendar.objects.filter(pk=calendar_id), "There is no such calendar."
-    )
-
-
-def _save_calendar(
-    request: DeskRequest, calendar_row: WorkCalendar | None
-) -> HttpResponse:
-    key = calendar_row.pk if calendar_row else None
-    form = CalendarForm(request.POST, calendar=calendar_row)
-    if not form.is_valid():
-        return _calendar_page(request, key, form=form)
-    try:
-        saved = commands.save_calendar(
-            actor=request.actor, calendar=calendar_row, **form.wanted()
-        )
-    except StalePlan as stale:
-        # The page shows the stored calendar, and in the form what was typed. Saving
-        # once more replaces what is stored.
-        return _calendar_page(request, key, form=form, error=stale)
-    except PlanRefused as refused:
-        form.add_error("name", refused.sentence)
-        return _calendar_page(request, key, form=form)
-    return redirect_with_notice(request, f"{saved.name} is saved.", "review-plans")
-
-
-# The page of one calendar, or of a new one; `form` is a filled-in form with errors.
-def _calendar_page(
-    request: DeskRequest,
-    calendar_id: int | None = None,
-    *,
-    form: CalendarForm | None = None,
-    error: SentenceError | None = None,
-) -> HttpResponse:
-    calendar_row = None
-    if calendar_id:
-        calendar_row = WorkCalendar.objects.filter(pk=calendar_id).first()
-    seen = commands.seen_calendar(calendar_row) if calendar_row else ""
-    context = {
-        "calendar": calendar_row,
-        "form": form or CalendarForm(None, calendar=calendar_row),
-        # The state of the calendar that the form was filled from. After an invalid form
-        # it is what that form sent, so a change in between is noticed.
-        "seen": form["seen"].value() if form and form.errors else seen,
-        "note": NOTE,
-        "rules": commands.rules_naming(calendar_row)
-        if calendar_row and request.actor.scopes
-        else (),
-        "may_change": may_set(request.actor, None),
-    }
-    return answer(request, "policy/calendar.html", context, error, form=form)
-
-
-@require_POST
-@changes(_calendar_page, to="review-plans")
-def remove_calendar(request: DeskRequest, calendar_id: int) -> str:
-    """Remove a calendar that nothing uses."""
-    calendar_row = _get_calendar_or_404(calendar_id)
-    commands.remove_calendar(calendar=calendar_row, actor=request.actor)
-    return f"{calendar_row.name} is removed."
 
 
 @require_POST

@@ -60,7 +60,9 @@ class ChecksField(forms.TypedMultipleChoiceField):
 class EntriesField(MultilineField):
     """Values, one on each line, each read by `read`, whose ValueErrors are shown."""
 
-    widget = forms.Textarea(attrs={"spellcheck": "false"})
+    widget = forms.Textarea(
+        {"rows": 3, "spellcheck": "false", "autocapitalize": "none"}
+    )
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ class Pass(Part):
         if replace(when, keys=_NONE, mailboxes=_NONE, lists=_NONE) != Conditions():
             raise RuleError("A pass has a condition that it cannot have.")
         if bool(self.currency) != (self.most is not None):
-            raise RuleError("A highest sum needs a currency.")
+            raise RuleError("Write an amount and its currency, or neither.", "currency")
         if not 1 <= self.a_day <= MOST_A_DAY:
             raise RuleError(f"A pass sends 1 to {MOST_A_DAY:,} messages a day.")
         if self.ends_at.tzinfo is None:

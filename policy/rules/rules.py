@@ -25,11 +25,14 @@ MOST_RULES = 500
 
 
 class RuleError(ValueError):
-    """A rule is not valid; `sentence` tells a person why."""
+    """A rule or pass is not valid; `sentence` tells a person why, and `field` names the
+    field of its form where that is shown.
+    """
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, field: str = "name") -> None:
         super().__init__(sentence)
         self.sentence = sentence
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ class Part:
         """Return what it says as a sentence."""
         raise NotImplementedError
 
+    def owned_by(self, names: Names) -> str:
+        """Return the name of its owner; empty if nobody is."""
+        if self.owner is None:
+            return ""
+        return names.people.get(self.owner) or "somebody who left"
+
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored."""
         return as_json(self)
@@ -90,7 +99,7 @@ class PolicyRule(Part):
             raise RuleError("A condition has a value that it cannot have.")
         if when.currency and when.amount is None:
             raise RuleError(
-                "Write the amount that is in this currency; 0 is any amount."
+                "Write the amount that is in this currency; 0 is any amount.", "amount"
             )
         if len(when.words) > MOST_WORDS:
             raise RuleError(f"A rule names at most {MOST_WORDS} words.")
@@ -101,18 +110,21 @@ class PolicyRule(Part):
         numbers = then.approvals.values()
         if any(n < 1 for n in numbers) or sum(numbers) > MOST_APPROVALS:
             raise RuleError(
-                f"Between 1 and {MOST_APPROVALS} approvals can be asked for together."
+                f"Between 1 and {MOST_APPROVALS} approvals can be asked for together.",
+                "approvals_0",
             )
         if (then.expire_minutes or 0) > MOST_MINUTES:
-            raise RuleError("A message can wait for a year at most.")
+            raise RuleError("A message can wait for a year at most.", "expire_number")
         if then.is_empty:
             raise RuleError(
-                f"“{self.name}” asks for nothing beyond the one approval that is always needed."
+                f"“{self.name}” asks for nothing beyond the one approval that is always needed.",
+                "approvals_0",
             )
         is_of_mailboxes = {*map(type, when.asked)} <= {OfConnection, InMailbox}
         if then.least_mode and not (then.least_mode in MODES and is_of_mailboxes):
             raise RuleError(
-                "The oversight of a mailbox goes by connections and mailboxes only."
+                "The oversight of a mailbox goes by connections and mailboxes only.",
+                "least_mode",
             )
         return super().checked()
 
@@ -205,11 +217,7 @@ def described(rule: Part, names: Names) -> str:
     """Return a rule or pass as one line: name, whether it is off, its sentence, owner and
     note.
     """
-    owner = (
-        f" Owner: {names.people.get(rule.owner) or 'somebody who left'}."
-        if rule.owner
-        else ""
-    )
+    owner = f" Owner: {rule.owned_by(names)}." if rule.owner else ""
     note = f" Note: {rule.note}" if rule.note else ""
     text = f"{rule.name}{'' if rule.is_on else ' (off)'}: {rule.sentence(names)}{owner}{note}"
     # Without the line ends of a note: its lines could look like other rules.

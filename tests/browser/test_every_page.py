@@ -20,6 +20,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 from django.conf import settings as _settings
 from django.contrib.staticfiles import finders
+from django.db.models.functions import Now
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import Resolver404, resolve, reverse
@@ -28,6 +29,7 @@ from common.actors import Role
 from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
 from people.invitations.links import make_password_link
+from people.models import OrganisationSettings
 from people.second_admin.setting import set_person_figures
 from tests.browser.looking import bones, everywhere_unfolded, too_wide, violations
 from tests.doors import DOORS
@@ -350,12 +352,21 @@ def of_rows(client, take, **_):
     for needs, name in (
         ("pending_change", "pending-changes"),
         ("plan", "review-plans"),
+        ("draft_pass", "policy"),
+        ("policy_group", "groups-and-hours"),
+        ("calendar", "groups-and-hours"),
     ):
         with rolled_back():
             walk = Walk(client, partial(resume, client)).with_rows(needs)
             walk.become(Persona(Role.ADMIN, "everything"))
             about = {"message": walk.message_id}
-            take(f"{name}, with rows", client.get(walk.address(name), about))
+            take(f"{name}, with {needs}", client.get(walk.address(name), about))
+    with rolled_back():
+        walk = Walk(client, partial(resume, client)).with_rows("person")
+        walk.become(Persona(Role.ADMIN, "everything"))
+        OrganisationSettings.objects.create(pk=1, second_admin_since=Now())
+        fields = DOORS["save-review-plan"].fields(walk)
+        take("asking", client.post(walk.address("save-review-plan"), fields))
 
 
 def of_a_second_admin(client, take, **_):

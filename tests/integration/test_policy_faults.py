@@ -3,27 +3,20 @@ that change, no database.
 """
 
 from datetime import timedelta
-from threading import Event
 
 import pytest
-from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
-from approvals.decisions import execute, outcomes
+from approvals.decisions import execute
 from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
-from approvals.models import Decision, Reminder, Review, Verdict
-from approvals.models.decisions import DecisionQuerySet
-from approvals.sweeping import DUTIES
+from approvals.models import Decision, Verdict
 from audit.models import Entry
 from common.postgres import clock
 from policy.models import (
-    DutyTurn,
     Group,
-    LadderStep,
     PolicyVersion,
-    ReviewPlan,
     WorkCalendar,
 )
 from policy.rules.changes import activate_draft, begin_draft, policies
@@ -36,7 +29,7 @@ from tests.factories import (
     make_person,
     pending_row,
 )
-from tests.integration.deciding import at_once, decide, in_thread, make_due
+from tests.integration.deciding import at_once, decide, make_due
 from tests.integration.test_several_approvals import put_in_force
 
 SESSIONS = pytest.mark.django_db(transaction=True)
@@ -58,11 +51,6 @@ def message(db, upstream):
 def calls(upstream):
     """How many calls to decide MultiMail got."""
     return len(upstream.decisions)
-
-
-def follow():
-    """Do what the review plan asks, as the worker does at each tick."""
-    DUTIES["review plans"]()
 
 
 # --- at one moment --------------------------------------------------------------------
@@ -118,25 +106,6 @@ def test_expiry_and_the_last_approval_at_one_moment(
     assert calls(upstream) == 1
 
 
-@pytest.mark.slow
-@SESSIONS
-def test_escalation_and_the_last_approval_at_one_moment(
-    message, reviewer, second_reviewer
-):
-    DutyTurn.objects.create(person=reviewer)
-    plan = ReviewPlan.objects.create(targets={"": [30, 60]})
-    LadderStep.objects.create(
-        plan=plan, basis="decision", minutes=0, act="remind", whom="duty"
-    )
-    decide(message, reviewer)
-    change_row(message, held_at=Now() - 3 * HOUR)
-    Review.objects.filter(pk=message.pk).update(watch_at=Now())
-    results = at_once(lambda: decide(message, second_reviewer), follow, follow)
-    assert not [one for one in results if isinstance(one, Exception)]
-    assert Decision.objects.count() == 1
-    assert Reminder.objects.filter(message=message).count() <= 1
-
-
 # --- between the approvals ------------------------------------------------------------
 
 
@@ -177,79 +146,6 @@ def test_a_rule_that_changes_while_a_worker_reads_is_met_before_its_call(
     assert message.state == "held"
     assert calls(upstream) == 0
     assert not Verdict.objects.filter(live=True).exists()
-
-
-# --- PostgreSQL is away ---------------------------------------------------------------
-
-
-def lose_the_database_at(monkeypatch, module, name):
-    """Have the server end the session when it comes to this step the first time; return
-    whether it came there.
-    """
-    step = getattr(module, name)
-    came = Event()
-
-    def run(*args, **kwargs):
-        if not came.is_set():
-            came.set()
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return step(*args, **kwargs)
-
-    monkeypatch.setattr(module, name, run)
-    return came
-
-
-def elsewhere(work):
-    """Run in a session of its own, which the server may end; return its result or its
-    exception.
-    """
-    thread, results = in_thread(work)
-    thread.join(60)
-    return results[0]
-
-
-@SESSIONS
-@pytest.mark.parametrize(
-    ("module", "step", "calls_at_first"),
-    [
-        pytest.param(execute.settle, "advance", 0, marks=pytest.mark.slow),
-        pytest.param(DecisionQuerySet, "still_allowed", 0, marks=pytest.mark.slow),
-        (outcomes, "end_with_success", 1),
-    ],
-    ids=["claiming", "marking", "ending"],
-)
-def test_postgresql_is_away_when_it_is_carried_out(
-    message,
-    reviewer,
-    second_reviewer,
-    upstream,
-    monkeypatch,
-    module,
-    step,
-    calls_at_first,
-):
-    decide(message, reviewer)
-    decision = decide(message, second_reviewer).decision
-    make_due()
-    monkeypatch.setattr(execute, "_PAUSES", (0, 0, 0))
-    came = lose_the_database_at(monkeypatch, module, step)
-    result = elsewhere(lambda: run_decision(decision_id=decision.pk))
-    assert came.is_set()
-    assert calls(upstream) == calls_at_first
-    decision.refresh_from_db()
-    if not calls_at_first:
-        assert isinstance(result, DatabaseError) or decision.state == "recorded", result
-        message.refresh_from_db()
-        assert message.state == "held"
-        # As the sweep does once its lease is over.
-        change_row(decision, lease_until=Now() - HOUR, due_at=Now())
-        execute.abandon(decision_id=decision.pk)
-        change_row(decision, due_at=Now())
-        assert elsewhere(lambda: run_decision(decision_id=decision.pk)) == "applied"
-    decision.refresh_from_db()
-    assert decision.state == "applied"
-    assert calls(upstream) == 1
 
 
 # --- calendars ------------------------------------------------------------------------

@@ -70,14 +70,12 @@ from policy.plans.commands import (
 )
 from policy.rules.changes import (
     activate_draft,
-    add_group,
     begin_draft,
-    change_group,
     discard_draft,
     policies,
-    seen_state,
 )
 from policy.rules.conditions import Conditions
+from policy.rules.groups import add_group, change_group, seen_state
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,

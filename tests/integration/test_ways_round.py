@@ -18,7 +18,7 @@ from common.postgres import clock
 from mirror.models import Mailbox, Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
 from policy.models import Group, KeyOwner
-from policy.rules.changes import change_group, seen_state
+from policy.rules.groups import change_group, seen_state
 from tests.factories import actor_of, change_row, make_message
 from tests.integration.deciding import decide, make_due, post_verdict, read_all
 from tests.integration.gateway.world import add_key

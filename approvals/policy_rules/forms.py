@@ -1,0 +1,252 @@
+"""The forms of a rule and of a pass, and of the number of edits that a page showed. The
+fields of a rule come from the kinds of conditions and from the effects.
+"""
+
+from dataclasses import asdict, fields
+from datetime import datetime, time
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.db.models.functions import Lower
+from django.utils.text import capfirst
+
+from common.actors import Actor
+from common.drawn_forms import DrawnForm
+from common.pages import MultilineField, choices_by_pk, same_error
+from common.time_zones import local_time, zone_name
+from mirror.models import Connection, Mailbox
+from people.models import Person
+from policy.models import Allowlist, Group, WorkCalendar
+from policy.rules.conditions import KINDS, Conditions, read_domain
+from policy.rules.effects import Effects, effect_fields, read_effects, typed_effects
+from policy.rules.fields import (
+    CHOOSE,
+    AmountField,
+    ChecksField,
+    CurrencyField,
+    EntriesField,
+    NumberField,
+)
+from policy.rules.names import api_keys, names_for
+from policy.rules.passes import MOST_A_DAY, Pass
+from policy.rules.rules import Part, PolicyRule, RuleError
+from policy.rules.wording import FILES, FINDINGS, ORIGINS
+
+
+def offered_to(actor: Actor, part: Part | None) -> dict[str, dict[str, str]]:
+    """Return the choices of fields by their kind: values with their labels. What the
+    rule or pass names stays a choice, even if it no longer exists.
+    """
+    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
+    people = Person.objects.filter(is_active=True).order_by("name", "email")
+    lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
+    fixed = {"origins": ORIGINS, "findings": FINDINGS, "attachments": FILES}
+    offered = {
+        "connections": choices_by_pk(Connection.objects.at_work().visible_to(actor)),
+        "mailboxes": choices_by_pk(mailboxes),
+        "keys": dict(
+            sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
+        ),
+        "key_owners": choices_by_pk(people),
+        "lists": choices_by_pk(lists),
+        **{
+            name: {value: capfirst(words) for value, words in labels.items()}
+            for name, labels in fixed.items()
+        },
+        "groups": choices_by_pk(Group.objects.all()),
+        "calendars": choices_by_pk(WorkCalendar.objects.order_by("name")),
+    }
+    if part is None:
+        return offered
+    names = names_for(actor, (part,))
+    named: dict[str, Any] = asdict(part.when)
+    named["lists"] |= part.when.lists_except
+    named["key_owners"] = {*part.when.key_owners, part.owner} - {None}
+    if isinstance(part, PolicyRule):
+        named["groups"] = {*part.then.named_groups, *part.then.barred_groups}
+        named["calendars"] = part.then.office_hours
+    for kind, choices in offered.items():
+        labels = getattr(names, kind, names.people)
+        for value in named.get(kind, ()):
+            choices.setdefault(str(value), f"{labels.get(value, value)} (gone)")
+    return offered
+
+
+class SeenForm(DrawnForm):
+    """The number of edits of the draft that the page showed, by which a button that was
+    shown before somebody else's change is refused.
+    """
+
+    edits = forms.IntegerField(
+        min_value=0,
+        error_messages={"required": "Reload the page, and try again."},
+        widget=forms.HiddenInput,
+    )
+
+
+class PartForm(SeenForm):
+    """What the forms of rules and passes have in common. `makes` is what it makes,
+    `title` names a new one, and `intro` says what such a part does.
+    """
+
+    makes: ClassVar[type[Part]]
+    title: ClassVar[str]
+    intro: ClassVar[str]
+
+    name = forms.CharField(
+        label="Name",
+        max_length=80,
+        error_messages={"required": "Give it a name."},
+    )
+    owner = forms.TypedChoiceField(
+        label="Owner",
+        help_text="Who answers for it.",
+        required=False,
+        coerce=int,
+        empty_value=None,
+        error_messages=CHOOSE,
+    )
+    note = MultilineField(
+        label="Note",
+        help_text="What it is for.",
+        required=False,
+        max_length=1000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def __init__(
+        self, data: Any, *, actor: Actor, stored: Any, edits: int, **initial: Any
+    ) -> None:
+        self.stored = stored
+        self.offered = offered_to(actor, stored)
+        of_part = asdict(stored.when) | asdict(stored) if stored else {}
+        about = {"owner": actor.id, "edits": edits, **of_part}
+        super().__init__(data, initial=about | initial)
+        choices = [("", "Nobody"), *self.offered["key_owners"].items()]
+        self.fields["owner"].choices = choices  # type: ignore[attr-defined]
+
+    def clean(self) -> None:
+        if not self.errors:
+            try:
+                self.part("new")
+            except RuleError as error:
+                self.add_error(error.field, error.sentence)
+
+    def part(self, part_id: str) -> Part:
+        """Return the rule or pass that was typed. Raises RuleError if it is no valid
+        one.
+        """
+        typed = self.cleaned_data
+        return self.makes(
+            id=part_id,
+            name=" ".join(typed["name"].split()),
+            owner=typed["owner"],
+            note=typed["note"].strip(),
+            is_on=self.stored is None or self.stored.is_on,
+            **self.own_fields(typed),
+        ).checked()
+
+    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
+        """Return what only a rule or only a pass has."""
+        raise NotImplementedError
+
+
+class RuleForm(PartForm):
+    """The form of one rule."""
+
+    makes = PolicyRule
+    title = "New rule"
+    intro = "All conditions that you fill in must hold together. Without any, the rule is for every message."
+    layout = """
+| * The rule | name owner note |
+When a message … | Where it comes from |
+    connections mailboxes keys only_these key_owners origins metadata tries_from |
+When a message … | Who gets it |
+    recipients recipients_except lists lists_except contacts_count first_contact recipients_from |
+When a message … | What is in it |
+    risk findings words amount currency attachments has_link links_except |
+… then | * Approvals | approvals_* | One person counts for one group only.
+… then | Who may not approve | barred_groups bar_editor |
+… then | How it is approved | care | After signing in again, on a page of its own, never in bulk.
+… then | Hours | office_hours | Approved and sent only within the hours of all of these calendars.
+… then | Expiry | expire_number expire_unit | An expired message is rejected, never sent.
+… then | Rejection | reject |
+… then | Oversight of mailboxes | least_mode |
+"""
+    preset = ("expire_unit",)
+
+    def __init__(self, data: Any, *, stored: PolicyRule | None, **more: Any) -> None:
+        then: dict[str, Any] = typed_effects(stored.then if stored else Effects())
+        super().__init__(data, stored=stored, **more, **then)
+        for kind in KINDS:
+            self.fields |= kind.editor(self.offered)
+        self.fields |= effect_fields(self.offered)
+
+    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
+        names = (one.name for one in fields(Conditions) if one.name != "known")
+        known = self.stored.when.known if self.stored else frozenset()
+        when = Conditions(**{one: typed[one] for one in names}, known=known)
+        return {"when": when, "then": read_effects(typed)}
+
+
+class PassForm(PartForm):
+    """The form of one pass. It ends at the end of its last day, in the time zone of
+    whoever fills it in.
+    """
+
+    makes = Pass
+    title = "New pass"
+    intro = (
+        "Messages that fit a pass are sent without a person, if no rule applies to them: from an agent, with all "
+        "recipients known, without a finding or an attachment, and only the first try. Two admins sign each pass."
+    )
+    layout = """
+| * The pass | name owner note |
+| * Which messages | keys mailboxes lists most currency link_domains |
+| * How many, how long | a_day ends_on |
+"""
+
+    ends_on = forms.DateField(
+        label="Until the end of",
+        help_text="At most 366 days ahead.",
+        error_messages=same_error("Choose a day."),
+        widget=forms.DateInput({"type": "date"}),
+    )
+
+    def __init__(self, data: Any, *, stored: Pass | None, **more: Any) -> None:
+        if stored:
+            more["ends_on"] = f"{local_time(stored.ends_at):%Y-%m-%d}"
+        super().__init__(data, stored=stored, **more)
+        links = "A domain or *.domain on each line; empty for no links."
+        self.fields |= {
+            "keys": ChecksField("API keys", self.offered["keys"], required=True),
+            "mailboxes": ChecksField(
+                "Mailboxes", self.offered["mailboxes"], int, required=True
+            ),
+            "lists": ChecksField(
+                "Recipients on these allowlists",
+                self.offered["lists"],
+                int,
+                "Each recipient must be on one of them.",
+                required=True,
+            ),
+            "most": AmountField("Names at most", "Such as 49.90; empty for no sum."),
+            "currency": CurrencyField("Such as EUR."),
+            "link_domains": EntriesField("Links to these domains", read_domain, links),
+            "a_day": NumberField(
+                "Messages a day, at most", MOST_A_DAY, required=True, initial=20
+            ),
+        }
+
+    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
+        when = {name: typed[name] for name in ("keys", "mailboxes", "lists")}
+        zone = ZoneInfo(zone_name())
+        return {
+            "when": Conditions(**when),
+            "ends_at": datetime.combine(typed["ends_on"], time(23, 59), zone),
+            **{
+                name: typed[name]
+                for name in ("most", "currency", "link_domains", "a_day")
+            },
+        }

@@ -1,0 +1,74 @@
+"""Forms that are drawn from their fields, in sections that fold. `templates/_form.html`
+draws a form, and `templates/_field.html` each field with its label, note and error.
+"""
+
+from dataclasses import dataclass
+from fnmatch import filter as matching
+from typing import Any, ClassVar
+
+from django import forms
+from django.forms.renderers import TemplatesSetting
+
+from common.pages import SentenceForm
+from common.tables import table_rows
+
+
+class DeskRenderer(TemplatesSetting):
+    """Draws fields by a template of the desk."""
+
+    field_template_name = "_field.html"
+
+
+class DrawnField(forms.BoundField):
+    """A field whose widget looks like those of the desk."""
+
+    def build_widget_attrs(self, attrs: Any, widget: Any = None) -> Any:
+        is_text = self.widget_type not in ("checkbox", "checkboxselectmultiple")
+        look = {"class": "input"} if is_text else {}
+        return super().build_widget_attrs({**look, **attrs}, widget)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields of a form under a heading; `part` is the heading above several sections."""
+
+    part: str
+    title: str
+    fields: list[forms.BoundField]
+    note: str
+    is_open: bool
+
+
+class DrawnForm(SentenceForm):
+    """A form in sections. `layout` has a row for each (`common.tables`): part, title,
+    the names of its fields or patterns of names, and a note. A section is open if its
+    title begins with "*", or if a field in it is filled in or wrong.
+    """
+
+    default_renderer = DeskRenderer
+    bound_field_class = DrawnField
+    layout: ClassVar[str] = ""
+    # Fields that always have a value.
+    preset: ClassVar[tuple[str, ...]] = ()
+
+    def show(self, name: str, value: object) -> None:
+        """Show this value of a field in place of the one that was sent."""
+        data: Any = self.data.copy()  # type: ignore[attr-defined]
+        data[name] = str(value)
+        self.data = data
+
+    def sections(self) -> list[Section]:
+        """Return the sections with their fields, in order."""
+        sections = []
+        for part, title, names, note in table_rows(self.layout):
+            fields = [
+                self[one]
+                for name in names.split()
+                for one in matching(self.fields, name)
+            ]
+            is_open = title.startswith("*") or any(
+                one.errors or (one.value() and one.name not in self.preset)
+                for one in fields
+            )
+            sections.append(Section(part, title.strip("* "), fields, note, is_open))
+        return sections
