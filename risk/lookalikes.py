@@ -15,6 +15,7 @@ from rapidfuzz.distance import OSA, Levenshtein
 
 from common.ascii import lowered
 from common.domains import registered_domain
+from rendering.invisibles import stripped
 from rendering.links import scripts, unicode_host
 
 # The longest domain that DNS can look up.
@@ -100,6 +101,15 @@ def skeleton(domain: str) -> str:
     for pair, character in _PAIRS:
         text = text.replace(pair, character)
     return text
+
+
+def looks_like(name: str, others: Iterable[str]) -> str:
+    """Return the first of these other names that a person could take for this one;
+    empty if there is none.
+    """
+    looks = skeleton(" ".join(stripped(name).split()))
+    alike = (one for one in others if skeleton(" ".join(one.split())) == looks)
+    return next(alike, "")
 
 
 @lru_cache(maxsize=8192)

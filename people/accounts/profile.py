@@ -12,6 +12,7 @@ from common.postgres import atomic_with_retry
 from people.errors import NameTaken
 from people.models import Invitation, Person
 from people.sign_in.sessions import end_sessions
+from risk.lookalikes import looks_like
 
 
 @atomic_with_retry
@@ -20,7 +21,7 @@ def rename(*, actor: Actor, name: str) -> None:
     name. Raises NameTaken: whoever reads who approved must not take one for another.
     """
     others = Person.objects.filter(is_active=True).exclude(pk=int(actor.id))
-    if others.filter(name__iexact=name).exists():
+    if looks_like(name, others.values_list("name", flat=True)):
         raise NameTaken(
             "Somebody else here has this name: add what tells you two apart."
         )

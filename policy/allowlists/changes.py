@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from audit.recording import record
 from common.actors import Actor
@@ -24,6 +24,7 @@ from policy.errors import PolicyRefused, StaleAllowlist
 from policy.models import AllowEntry, Allowlist
 from policy.rules.changes import has_two_admins, passes_of, policies, rules_of
 from policy.rules.rules import Part
+from risk.lookalikes import looks_like
 
 # In characters.
 MAX_NOTE = 300
@@ -123,11 +124,10 @@ def add_allowlist(
     if not made.is_administered_by(actor):
         raise ActNotAllowed(NOT_YOURS)
     made.changed_by_id = int(actor.id)
-    try:
-        with transaction.atomic():
-            made.save()
-    except IntegrityError:
-        raise PolicyRefused(f"There is a list named “{made.name}” already.") from None
+    take_lock("policy.rules")
+    if taken := looks_like(made.name, Allowlist.objects.values_list("name", flat=True)):
+        raise PolicyRefused(f"There is a list “{taken}” already, which looks like it.")
+    made.save()
     _record("allowlist.added", made, actor, before="", after=_summary(made))
     return made
 
@@ -224,7 +224,11 @@ def _in_words(
     named = tuple(one for one in parts if one.is_on and names(one, locked))
     puts = any(one.after for one in steps)
     # Two admins signed to whom a pass sends without a person.
-    widens_pass = puts and bool(passes_of(named)) and has_two_admins()
+    widens_pass = puts and bool(passes_of(named))
+    if widens_pass and not has_two_admins():
+        raise PolicyRefused(
+            "A pass of the policy names this list: two admins sign what is added to it, and there is only one."
+        )
     # A rule on recipients who are on the list may apply to fewer messages.
     is_asked = current.unreadable or any(
         locked.pk in one.when.lists for one in rules_of(named)

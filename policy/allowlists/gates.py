@@ -9,7 +9,7 @@ the row of the GateList, and reads the gate before it writes. After a crash or a
 answer `pushed` stays below `wanted`, so there is another attempt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,6 +48,7 @@ _USELESS = (errors.NotFound, errors.Forbidden, errors.KeyRefused, errors.Rejecte
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
+NOT_OURS = "The gate has a list that the desk did not make. Switch that off first."
 # Gates know no other conditions.
 _ASKED_AT_GATES = {OfConnection, InMailbox, ToUnlisted}
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
@@ -55,14 +56,14 @@ _ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]:
     """Return those of the active rules that the gate of a mailbox can apply by itself:
-    that reject whatever goes to somebody on none of some lists.
+    that reject whatever goes to somebody on none of some lists, or whatever there is.
     """
     facts = MessageFacts(connection=mailbox.connection_id, mailbox=mailbox.pk)
     rules = []
     for rule in active:
         asked = set(map(type, rule.when.asked))
         scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
-        asks_lists_alone = {ToUnlisted} <= asked <= _ASKED_AT_GATES
+        asks_lists_alone = asked <= _ASKED_AT_GATES
         is_about_it = asks_lists_alone and scope.apply_to(facts)
         if rule.is_on and rule.then.reject and is_about_it:
             rules.append(rule)
@@ -110,9 +111,12 @@ def content_for(
         wider = _patterns_over(pattern)
         end = min(
             max(
-                until[key].get(one, now)
-                for key in rule.when.lists_except
-                for one in wider
+                (
+                    until[key].get(one, now)
+                    for key in rule.when.lists_except
+                    for one in wider
+                ),
+                default=now,
             )
             for rule in rules
         )
@@ -161,6 +165,8 @@ def push_list(*, gate_list_id: int) -> str:
             # its answer was lost.
             _done(gate, at_gate, is_new=not is_as_left)
             return "there already"
+        if not gate.gate_version and _widens(at_gate.mode, theirs, mode, entries):
+            return _wait(gate, NOT_OURS, LONGEST_PAUSE)
         rows = [
             {"pattern": pattern, "expires_at": end} for pattern, end in entries.items()
         ]
@@ -209,12 +215,8 @@ def _done(
     )
 
 
-@transaction.atomic
 def _fail(gate: GateList, error: errors.UpstreamError) -> str:
-    """Store why an attempt failed, and when to try again: soon, or later if trying
-    again is unlikely to help. It is recorded if it is the first failure since the last
-    push.
-    """
+    """Try again after a failed attempt: soon, or later if that is unlikely to help."""
     seconds: float = LONGEST_PAUSE
     if isinstance(error, errors.Throttled):
         health.wait(gate.mailbox.connection, error)
@@ -224,6 +226,26 @@ def _fail(gate: GateList, error: errors.UpstreamError) -> str:
     sentence = error.sentence
     if isinstance(error, errors.NotFound | errors.FieldsRefused):
         sentence = NO_LISTS
+    return _wait(gate, sentence, seconds)
+
+
+def _widens(
+    mode_there: str, theirs: Collection[str], mode: str, entries: Collection[str]
+) -> bool:
+    """Whether a list would let out more than the one that a gate has."""
+    if mode_there in ("off", "monitor"):
+        return False
+    is_looser = mode == "off" or (mode, mode_there) == ("contacts", "enforce")
+    return is_looser or any(
+        not any(over in theirs for over in _patterns_over(one)) for one in entries
+    )
+
+
+@transaction.atomic
+def _wait(gate: GateList, sentence: str, seconds: float) -> str:
+    """Store why an attempt failed, and try again after so many seconds. It is recorded
+    if it is the first failure since the last push.
+    """
     # Unless another attempt succeeded meanwhile.
     failed = GateList.objects.behind().filter(pk=gate.pk)
     is_stored = failed.update(

@@ -26,6 +26,7 @@ from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import RISKS
 from policy.rules.changes import policies
 from policy.rules.wording import listed
+from risk.lookalikes import looks_like
 
 # Sent when a review plan, its calendar or the duty changed: for `mailbox`, or for all
 # mailboxes if that is None.
@@ -60,12 +61,15 @@ def seen_calendar(calendar: WorkCalendar) -> str:
 
 def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
     """Whether the new hours of a calendar loosen no active rule: longer hours loosen
-    one that allows approvals only within them.
+    one that allows approvals only within them, and another name what people read of it.
     """
     current = policies()
     if current.unreadable:
         return False
-    return is_within(calendar_of(row), calendar_of(stored)) or not any(
+    is_as_strict = row.name == stored.name and is_within(
+        calendar_of(row), calendar_of(stored)
+    )
+    return is_as_strict or not any(
         one.is_on and stored.pk in one.then.office_hours for one in current.active_rules
     )
 
@@ -111,6 +115,11 @@ def save_calendar(
         weekly=weekly,
         holidays=holidays,
     )
+    others = WorkCalendar.objects.exclude(pk=row.pk).values_list("name", flat=True)
+    if taken := looks_like(name, others):
+        raise PlanRefused(
+            f"There is a calendar “{taken}” already, which looks like it."
+        )
     yield lambda: ChangeInWords(
         title=f"Calendar {stored or row}: hours that a rule names",
         before=before,
@@ -119,11 +128,7 @@ def save_calendar(
         # No rule names the hours of a new calendar.
         tightens=stored is None or _asks_no_less(stored, row),
     )
-    try:
-        with transaction.atomic():
-            row.save()
-    except IntegrityError:
-        raise PlanRefused("There is a calendar of this name already.") from None
+    row.save()
     details = {"calendar": row.name, "before": before, "after": _calendar_in_words(row)}
     record("calendar.set", actor=actor, details=details)
     plan_changed.send(sender=ReviewPlan, mailbox=None, is_removed=False)

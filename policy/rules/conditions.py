@@ -292,14 +292,29 @@ class _Of:
 
     def is_new(self, one: str, mark: str) -> bool:
         """Whether a mailbox or API key was added to a known connection later."""
+        if self.only_these:
+            return False
         begin = one[: one.find(mark) + 1]
         is_of_these = any(known.startswith(begin) for known in self.known)
         return begin != "" and is_of_these and one not in self.known
 
     @property
-    def later(self) -> str:
-        """The words for those that are added later."""
-        return "" if self.only_these else ", or one added to its connection later"
+    def known_mailboxes(self) -> frozenset[int]:
+        """The keys of the mailboxes that the connections had."""
+        return frozenset(
+            int(one.rpartition("/")[2]) for one in self.known if "/" in one
+        )
+
+    def later(self, others: Iterable[str]) -> str:
+        """Return the words for those that are added later; `others` are the names of
+        those that were there and are not meant.
+        """
+        if self.only_these:
+            return ""
+        shown = sorted(others)
+        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+        but = f" (not {', '.join(shown[:3])}{more})" if shown else ""
+        return f", or one added to its connection later{but}"
 
 
 @dataclass(frozen=True)
@@ -331,9 +346,9 @@ class InMailbox(_Of, Condition):
         return facts.mailbox in self.mailboxes or self.is_new(place, "/")
 
     def words_in(self, names: Names) -> str:
-        return (
-            f"is in {any_named(names.mailboxes, self.mailboxes, 'mailbox')}{self.later}"
-        )
+        others = map(names.mailboxes.get, self.known_mailboxes - self.mailboxes)
+        meant = any_named(names.mailboxes, self.mailboxes, "mailbox")
+        return f"is in {meant}{self.later(filter(None, others))}"
 
     @classmethod
     def editor(cls, offered: Offered) -> Fields:
@@ -356,9 +371,13 @@ class FromKey(_Of, Condition):
         return any(one in self.keys or self.is_new(one, ":") for one in came_with)
 
     def words_in(self, names: Names) -> str:
+        known = {one for one in self.known if ":" in one}
         # A key that sent nothing lately has no name here, but may exist.
-        keys = [names.keys.get(one) or one.partition(":")[2] for one in self.keys]
-        return f"comes from the API key {any_of(keys)}{self.later}"
+        named, others = (
+            [names.keys.get(one) or one.partition(":")[2] for one in keys]
+            for keys in (self.keys, known - self.keys)
+        )
+        return f"comes from the API key {any_of(named)}{self.later(others)}"
 
     @classmethod
     def editor(cls, offered: Offered) -> Fields:

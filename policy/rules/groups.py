@@ -6,7 +6,6 @@ names. Each writes an entry to the ledger.
 import hashlib
 from collections.abc import Collection, Iterable
 
-from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from audit.recording import record
@@ -21,6 +20,7 @@ from policy.rules.changes import begin_draft, policies
 from policy.rules.ready_made import ReadyMade
 from policy.rules.rules import PolicyRule
 from policy.rules.wording import listed
+from risk.lookalikes import looks_like
 
 
 def seen_state(group: Group) -> str:
@@ -44,6 +44,7 @@ def rules_naming(group: int, rules: Iterable[PolicyRule]) -> list[PolicyRule]:
 def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
     """Make a group. Raises PolicyRefused if its name is taken."""
     _check(actor)
+    take_lock("policy.rules")
     group = Group(name=name)
     _store(group)
     group.members.set(members)
@@ -150,11 +151,10 @@ def _check(actor: Actor) -> None:
 
 
 def _store(group: Group) -> None:
-    try:
-        with transaction.atomic():
-            group.save()
-    except IntegrityError:
-        raise PolicyRefused(f"There is a group “{group.name}” already.") from None
+    others = Group.objects.exclude(pk=group.pk).values_list("name", flat=True)
+    if taken := looks_like(group.name, others):
+        raise PolicyRefused(f"There is a group “{taken}” already, which looks like it.")
+    group.save()
 
 
 def _record(action: str, actor: Actor, group: Group, before: str, after: str) -> None:

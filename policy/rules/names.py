@@ -48,7 +48,11 @@ def names_for(actor: Actor, rules: Iterable[Part]) -> Names:
     """
     rules = list(rules)
     mailboxes = Mailbox.objects.filter(
-        pk__in=set(chain.from_iterable(one.when.mailboxes for one in rules))
+        pk__in=set(
+            chain.from_iterable(
+                one.when.mailboxes | one.when.known_mailboxes for one in rules
+            )
+        )
     )
     lists = Allowlist.objects.filter(
         pk__in=set(
@@ -130,7 +134,8 @@ def with_known(rule: PolicyRule) -> PolicyRule:
     begins |= {one.partition(":")[0] + ":" for one in when.keys}
     there = {*boxes, *when.keys, *(api_keys(_EVERYTHING) if when.keys else ())}
     known: set[str] = set()
-    for begin in () if when.only_these else begins:
+    # Kept while only these are meant, too: whoever unticks that gets no other rule.
+    for begin in begins:
         kept = {one for one in when.known if one.startswith(begin)}
         known |= kept or {one for one in there if one.startswith(begin)}
     return replace(rule, when=replace(when, known=frozenset(known)))

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox
 from people.second_admin.registry import SecondAdminNeeded
 from policy.allowlists.changes import (
     Change,
@@ -19,6 +20,7 @@ from policy.errors import PolicyRefused, StaleAllowlist
 from policy.models import AllowEntry, Allowlist, PolicyVersion
 from tests.factories import (
     actor_of,
+    change_row,
     listed_patterns,
     make_connection,
     make_list,
@@ -139,7 +141,9 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection, revie
 def test_list_that_a_rule_pass_or_draft_names_is_not_deleted(admin):
     at = make_list("acme.com")
     actor = actor_of(admin)
-    with pytest.raises(PolicyRefused, match="There is a list named “ALL” already"):
+    with pytest.raises(
+        PolicyRefused, match="There is a list “All” already, which looks"
+    ):
         add_allowlist(name=" ALL ", actor=actor)
     rule = {"id": "known", "name": "Known", "then": {"reject": "Nobody else"}}
     for how in ("lists", "lists_except"):
@@ -152,6 +156,24 @@ def test_list_that_a_rule_pass_or_draft_names_is_not_deleted(admin):
     assert not Allowlist.objects.exists()
     fields = Entry.objects.get(action="allowlist.deleted").detail.fields
     assert fields["removed"] == "acme.com"
+
+
+def test_list_of_a_pass_gets_nothing_while_there_is_one_admin(
+    admin, second, connection
+):
+    at = make_list("acme.com")
+    box = Mailbox.objects.get()
+    when = {"keys": ["1:k"], "mailboxes": [box.pk], "lists": [at.pk]}
+    ends = (timezone.now() + timedelta(days=9)).isoformat()
+    one = {"id": "p", "name": "P", "when": when, "ends_at": ends, "a_day": 1}
+    PolicyVersion.objects.create(
+        number=1, state="active", passes=[one], activated_at=timezone.now()
+    )
+    with pytest.raises(SecondAdminNeeded):
+        change(admin, at, "evil.example")
+    change_row(second, is_active=False)
+    with pytest.raises(PolicyRefused, match="there is only one"):
+        change(admin, at, "evil.example")
 
 
 def test_change_waits_for_a_second_admin_where_it_may_let_out_more(admin, second):

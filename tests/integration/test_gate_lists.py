@@ -71,6 +71,14 @@ def test_contacts_count_at_the_gate_if_all_rules_count_them(db):
     assert content_for([], now=clock())[0] == "off"
 
 
+def test_rule_that_rejects_everything_closes_the_gate(db, connection):
+    everything = PolicyRule(id="all", name="All", then=Effects(reject="No"))
+    rules = rules_at(connection.mailboxes.get(), [everything])
+    assert rules == [everything]
+    both = [*rules, rejecting(make_list("acme.com"))]
+    assert content_for(both, now=clock()) == ("enforce", {})
+
+
 def test_activation_and_a_changed_list_leave_the_gates_behind(
     admin, second, connection, sent_tasks
 ):

@@ -105,6 +105,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
         "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
         "metadata": "tier=a=b c", "connections": [connection.pk], "has_link": True, "links_except": ["acme.com"],
         "lists_except": [78], "contacts_count": True,
+        "known": [f"{connection.pk}/{box.pk}", f"{connection.pk}:k9"],
     }  # fmt: skip
     then = {
         "approvals": {"0": 3, str(group.pk): 2, "99": 1}, "barred_groups": [group.pk],
@@ -367,7 +368,7 @@ def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
     form = client.get("/policy/draft/rules/first/").context["form"]
     typed = typed_in(form)
     for changed, wanted, words in (
-        ({"note": "Why."}, [2, 1, 2], "or one added to its connection later, then"),
+        ({"note": "Why."}, [2, 1, 2], "or one added to its connection later"),
         ({"only_these": "1"}, [2, 1, 1], ", then"),
     ):
         post(client, "draft/rules/first", **{**typed, **changed})

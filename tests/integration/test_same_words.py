@@ -1,0 +1,58 @@
+"""What people read of the policy is what counts: no other thing has the same words."""
+
+from dataclasses import replace
+
+import pytest
+
+from people.accounts.profile import rename
+from people.errors import NameTaken
+from policy.allowlists.changes import add_allowlist
+from policy.errors import PlanRefused, PolicyRefused
+from policy.plans.commands import save_calendar
+from policy.rules.conditions import MessageFacts
+from policy.rules.groups import add_group
+from policy.rules.names import names_of_all, with_known
+from policy.rules.rules import PolicyRule
+from tests.factories import actor_of
+
+
+def test_rule_names_what_it_leaves_out_of_a_connection(connection, admin):
+    box = connection.mailboxes.get()
+    rule = PolicyRule.from_json(
+        {
+            "id": "a",
+            "name": "A",
+            "when": {"mailboxes": [box.pk]},
+            "then": {"care": True},
+        }
+    )
+    first = with_known(rule)
+    news = connection.mailboxes.create(upstream_id="n", address="news@x.example")
+    # Whoever ticks "Only these", saves, and unticks it leaves out no more than before.
+    only = with_known(replace(first, when=replace(first.when, only_these=True)))
+    again = with_known(replace(only, when=replace(only.when, only_these=False)))
+    assert again == first
+    facts = MessageFacts(connection=connection.pk, mailbox=news.pk)
+    assert again.when.apply_to(facts)
+    assert not only.when.apply_to(facts)
+    # Whoever makes it anew does, and its sentence says so.
+    anew = with_known(rule)
+    assert not anew.when.apply_to(facts)
+    assert "later (not news@x.example)" in anew.sentence(names_of_all([anew]))
+
+
+def test_groups_calendars_lists_and_people_do_not_look_alike(admin, reviewer):
+    actor = actor_of(admin)
+    add_group(actor=actor, name="Finance", members=[])
+    add_allowlist(actor=actor, name="Customers")
+    hours = {"zone": "UTC", "weekly": [[]] * 7, "holidays": {}, "actor": actor}
+    save_calendar(name="Office", **hours)
+    for name in ("finance", "Fin\u0430nce", "Finan\u200bce"):
+        with pytest.raises(PolicyRefused, match="“Finance” already"):
+            add_group(actor=actor, name=name, members=[])
+    with pytest.raises(PolicyRefused, match="“Customers” already"):
+        add_allowlist(actor=actor, name="Cust\u043emers")
+    with pytest.raises(PlanRefused, match="“Office” already"):
+        save_calendar(name="\u041effice", **hours)
+    with pytest.raises(NameTaken):
+        rename(actor=actor, name=reviewer.name.replace("a", "\u0430"))
