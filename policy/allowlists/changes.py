@@ -225,15 +225,18 @@ def _in_words(
     puts = any(one.after for one in steps)
     # Two admins signed to whom a pass sends without a person.
     widens_pass = puts and bool(passes_of(named))
-    if widens_pass and not has_two_admins():
-        raise PolicyRefused(
-            "A pass of the policy names this list: two admins sign what is added to it, and there is only one."
-        )
     # A rule on recipients who are on the list may apply to fewer messages.
     is_asked = current.unreadable or any(
         locked.pk in one.when.lists for one in rules_of(named)
     )
     lets_out_more = bool(steps and is_asked) or any(one.is_longer for one in steps)
+    # Where a rule does not apply any more, passes may send what it kept for people.
+    has_passes = any(one.is_on for one in passes_of(parts))
+    widens_pass |= has_passes and bool(rules_of(named)) and lets_out_more
+    if widens_pass and not has_two_admins():
+        raise PolicyRefused(
+            "A policy with passes names this list: two admins sign this change, and there is only one."
+        )
     return ChangeInWords(
         title=f"Allowlist {locked}: change",
         before=_summary(locked),

@@ -184,6 +184,13 @@ def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> Policy
     return _change_draft(actor, edits, lambda parts: after_act(parts, rule_id, act))
 
 
+def sends_beside_key_owners() -> bool:
+    """Whether a pass may send what a rule on owners of API keys keeps for people."""
+    parts = policies().active_parts
+    names_owners = any(one.is_on and one.when.key_owners for one in rules_of(parts))
+    return names_owners and any(one.is_on for one in passes_of(parts))
+
+
 def has_two_admins() -> bool:
     """Whether there are two admins of everything, who could sign a pass."""
     return Person.objects.admins_of_all().count() > 1

@@ -3,6 +3,7 @@ so on), for sentences about rules and for the choices of the rule editor. Also r
 can approve where, to find rules that nobody can satisfy.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from policy.rules.facts import active_policy
 from policy.rules.rules import Part, PolicyRule, RuleError
 from policy.rules.satisfiable import Problem, Staff, problems
 from policy.rules.wording import Names
+from risk.lookalikes import skeleton
 
 # An API key without an owner is offered in the editor if a message that it sent changed
 # within this time; a key with an owner is always offered.
@@ -116,7 +118,12 @@ def api_keys(actor: Actor) -> dict[str, str]:
             if len(names) > 1
             else str(name or key)
         )
-    return names_by_key
+    # Whoever signs a pass must not take one key for another.
+    looks = Counter(map(skeleton, names_by_key.values()))
+    return {
+        key: f"{name} [{key.partition(':')[2]}]" if looks[skeleton(name)] > 1 else name
+        for key, name in names_by_key.items()
+    }
 
 
 def with_known(rule: PolicyRule) -> PolicyRule:

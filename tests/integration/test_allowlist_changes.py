@@ -171,6 +171,19 @@ def test_list_of_a_pass_gets_nothing_while_there_is_one_admin(
     )
     with pytest.raises(SecondAdminNeeded):
         change(admin, at, "evil.example")
+    # Nor does a rule apply to fewer messages beside a pass.
+    vip = make_list("ana@x.example", name="VIP")
+    rule = {"id": "r", "name": "R", "when": {"lists": [vip.pk]}, "then": {"care": True}}
+    PolicyVersion.objects.update(state="retired")
+    PolicyVersion.objects.create(
+        number=2,
+        state="active",
+        rules=[rule],
+        passes=[one],
+        activated_at=timezone.now(),
+    )
+    with pytest.raises(SecondAdminNeeded):
+        change(admin, vip, remove=["ana@x.example"])
     change_row(second, is_active=False)
     with pytest.raises(PolicyRefused, match="there is only one"):
         change(admin, at, "evil.example")

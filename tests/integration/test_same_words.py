@@ -11,9 +11,9 @@ from policy.errors import PlanRefused, PolicyRefused
 from policy.plans.commands import save_calendar
 from policy.rules.conditions import MessageFacts
 from policy.rules.groups import add_group
-from policy.rules.names import names_of_all, with_known
+from policy.rules.names import api_keys, names_of_all, with_known
 from policy.rules.rules import PolicyRule
-from tests.factories import actor_of
+from tests.factories import actor_of, make_message
 
 
 def test_rule_names_what_it_leaves_out_of_a_connection(connection, admin):
@@ -39,6 +39,17 @@ def test_rule_names_what_it_leaves_out_of_a_connection(connection, admin):
     anew = with_known(rule)
     assert not anew.when.apply_to(facts)
     assert "later (not news@x.example)" in anew.sentence(names_of_all([anew]))
+
+
+def test_keys_that_look_alike_are_told_apart(connection, admin):
+    for key, name in (
+        ("01A", "Demo agent"),
+        ("01B", "Dem\u043e agent"),
+        ("01C", "Bot"),
+    ):
+        make_message(connection, sent_by_key=key, sent_by_key_name=name)
+    names = sorted(api_keys(actor_of(admin)).values())
+    assert names == ["Bot", "Demo agent [01A]", "Dem\u043e agent [01B]"]
 
 
 def test_groups_calendars_lists_and_people_do_not_look_alike(admin, reviewer):
