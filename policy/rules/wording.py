@@ -17,8 +17,8 @@ discord | a Discord command
 edit | an edit at the desk
 received | received mail
 """)
-# The families and the kinds of attached files.
-FILES = table_pairs("""
+# The families of attached files, then the kinds. A family of the same name means more.
+_FAMILIES = table_pairs("""
 image | a picture
 text | a text file
 document | a document
@@ -26,7 +26,10 @@ archive | an archive
 program | a program
 media | sound or film
 other | a file of another kind
-""") | {one.name: one.words for one in KINDS.values()}
+""")
+FILES = _FAMILIES | {
+    one.name: one.words for one in KINDS.values() if one.name not in _FAMILIES
+}
 FINDINGS = {one.name: one.words for one in RULES.values()}
 
 
