@@ -87,7 +87,8 @@ def add_connection(
     """
     check_may_add(actor)
     check_name(name, key=None)
-    same = Connection.objects.at_work().filter(api_url=api_url, account_id=account)
+    # By any address: one account can be reached by several spellings of it.
+    same = Connection.objects.at_work().filter(account_id=account)
     if account and (existing := same.first()):
         raise AccountConnected(
             f"This account is connected already, as {existing}. Change its keys there."

@@ -80,6 +80,9 @@ def test_accepted_connection_is_added_once_and_its_page_lists_the_rights_of_each
         if secret in page.text
     ] == []
     says(add(client, name="The same again"), 422, "connected already, as Acme support")
+    # The rules for its mailboxes do not hold for another copy of its messages.
+    Connection.objects.update(api_url=there.url.replace("://", "://mail."))
+    says(add(client, name="The same again"), 422, "connected already, as Acme support")
     assert Connection.objects.count() == 1
 
 
