@@ -23,7 +23,7 @@ from common.logs import trace_id
 from common.mail_addresses import clean_addresses, domain_of
 from gateway import auditing, limits, tasks
 from gateway.attachments import File
-from gateway.errors import Conflict, Invalid
+from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.messages.admission import admit, check_time, note_admission
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
 from gateway.parsed import simplify_html, simplify_markdown
@@ -211,6 +211,12 @@ def edit_scheduled(
             code="already_approved",
             **email.outcome(),
         )
+    if fields and email.sent_by_key_id != key.pk:
+        # Rules, passes and the owner of a key go by the key that wrote the words.
+        raise Forbidden(
+            "Only the API key that wrote a message can change it. Cancel it and send a new one.",
+            code="not_your_message",
+        )
     if send_at not in (None, email.send_at):
         check_time(email.mailbox, send_at)
         fields["send_at"] = send_at
@@ -234,8 +240,6 @@ def edit_scheduled(
     changed.gated = email.gated or admission.gated
     change = _next_change(changed)
     stored = {
-        # Other words are its words now; rules and passes go by the key.
-        "sent_by_key_id": email.sent_by_key_id if is_moved else key.pk,
         "oversight_mode": admission.mode,
         "gated": changed.gated,
         "due_at": changed.send_at if change == Change.RELEASE else None,

@@ -98,12 +98,14 @@ def change_group(
             or (join and any(group_id in one.approvals for one in effects))
             or (leave and any(group_id in one.barred_groups for one in effects))
         )
+        # Of a group that may not approve, one who leaves after another is one change.
+        bars = any(group_id in one.barred_groups for one in effects)
         return ChangeInWords(
             title=f"Group {group.name}: its members",
             before=_in_words(group),
             after=f"{name}: {', '.join(f'{one} ({one.email})' for one in people) or 'nobody'}",
             page=reverse("policy-group", args=[group.pk]),
-            subjects=[*join, *leave],
+            subjects=[*join, *leave, *(members_now if bars and leave else ())],
             tightens=not loosens,
         )
 

@@ -506,15 +506,16 @@ def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(wor
     )
 
 
-def test_edited_words_are_those_of_the_key_that_wrote_them(free):
+def test_only_the_key_that_wrote_a_message_changes_its_words(free):
     add_key(free, "second", ["send"])
     email = scheduled(free)
-    edit(free, email, key="second", send_at=LATER)
+    assert edit(free, email, key="second", send_at=LATER).status_code == 200
+    refused = edit(free, email, key="second", markdown="Other words")
+    assert refused.status_code == 403
+    assert refused.json()["code"] == "not_your_message"
     email.refresh_from_db()
     assert email.sent_by_key.name != "Key second"
-    edit(free, email, key="second", markdown="Other words")
-    email.refresh_from_db()
-    assert email.sent_by_key.name == "Key second"
+    assert edit(free, email, markdown="Other words").status_code == 200
 
 
 def test_same_answer_in_two_threads_is_sent_twice(world):
