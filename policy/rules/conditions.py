@@ -349,7 +349,7 @@ class FromKey(_Of, Condition):
         if facts.key is None:
             # The key is not known, but its connection is.
             begin = f"{facts.connection}:"
-            return any(one.startswith(begin) for one in self.keys)
+            return any(one.startswith(begin) for one in self.keys | self.known)
         came_with = {facts.key, *facts.earlier_keys}
         return any(one in self.keys or self.is_new(one, ":") for one in came_with)
 
@@ -502,8 +502,8 @@ class ToUnlisted(Condition):
     fact = "seen_recipients"
 
     def is_known(self, facts: MessageFacts) -> bool:
-        lacks_contacts = self.contacts_count and facts.contacts is None
-        return super().is_known(facts) and not lacks_contacts
+        asked = (facts.lists_of, facts.contacts if self.contacts_count else ())
+        return super().is_known(facts) and None not in asked
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         known = (facts.contacts if self.contacts_count else None) or ()
