@@ -10,7 +10,7 @@ queue or the list of recipients is.
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from operator import itemgetter
@@ -20,15 +20,21 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db.models import Value
 from django.db.models.functions import Cast, Now
 
-from approvals.authorship import passages_in, writers_of
+from approvals.authorship import (
+    folded_addresses,
+    passages_in,
+    passages_of_revision,
+    recipients_and_links,
+    writers_of,
+)
 from approvals.caps import set_apart
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, Replacement, Review
 from approvals.models.replacements import edit_of
 from common.actors import Actor
 from common.ascii import lowered
-from common.fingerprint import Content, normalise_address
-from common.mail_addresses import folded
+from common.fingerprint import Content
+from common.mail_addresses import domain_of
 from common.references import without_references
 from common.words import (
     BY,
@@ -210,8 +216,10 @@ WINDOW = timedelta(days=7)
 SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
 SLACK = timedelta(seconds=2)
-# How many requests for changes are read, the newest first.
+# How many requests for changes are read, the newest first; and of how many the words
+# are compared, which takes half a second for two of the longest texts.
 MOST = 50
+MOST_COMPARED = 10
 # The keys under which a trigger names its run, and its person, with what each key
 # holds.
 _RUNS = {"run_id": "run", "runId": "run", "discord_interaction_id": "interaction"}
@@ -220,10 +228,12 @@ _PEOPLE = {"discord_user_id": "id", "discord_user": "name"}
 _REPLY_PREFIX = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
 
 
-def version_before(message: Message) -> Message | None:
-    """Return the earlier message of which this one is a new version: a person edited
-    the earlier one, or sent it back for changes, so that its agent wrote again. None if
-    there is none.
+def version_before(
+    message: Message, content: Content, examined: Examined
+) -> Message | None:
+    """Return the earlier message of which this one, with this content, is a new
+    version: a person edited the earlier one, or sent it back for changes, so that its
+    agent wrote again. None if there is none.
 
     If several fit, one with a recipient in common is preferred, then the newest.
     """
@@ -240,28 +250,76 @@ def version_before(message: Message) -> Message | None:
     requests = requests.filter(
         message__mailbox=message.mailbox_id, message__lt=message.pk
     ).select_related("message")
-    newest = requests.order_by("-recorded_at", "-pk")[:MOST]
-    earlier = [one.message for one in newest if _is_next_version(message, one)]
-    earlier.sort(key=lambda one: not _shares_people(message, one))
-    return earlier[0] if earlier else None
+    newest = list(requests.order_by("-recorded_at", "-pk")[:MOST])
+    if not newest:
+        return None
+    own_domains = _own_domains(message)
+    near = [
+        one
+        for one in newest
+        if _shares_people(message, content, one.message, own_domains)
+    ]
+    soon = [one for one in near if _is_soon(message, one)]
+    same = _with_same_words(content, examined, soon[:MOST_COMPARED])
+    answered = [
+        one for one in newest if one in same or _is_next_version(message, one, near)
+    ]
+    answered.sort(key=lambda one: one not in near)
+    return answered[0].message if answered else None
 
 
-def _is_next_version(message: Message, request: Decision) -> bool:
+def _shares_people(
+    message: Message, content: Content, earlier: Message, own_domains: set[str]
+) -> bool:
+    """Whether a message with this content goes to somebody to whom an earlier one went.
+    Colleagues who get a copy of both do not count: they may get one of every message.
+    """
+    both = folded_addresses(content.recipients) & folded_addresses(earlier.addresses)
+    named = folded_addresses(map(str, (*message.recipients, *earlier.recipients)))
+    return any(one in named or domain_of(one) not in own_domains for one in both)
+
+
+def _is_soon(message: Message, request: Decision) -> bool:
+    return message.held_at - request.recorded_at <= SHORT_WINDOW
+
+
+def _with_same_words(
+    content: Content, examined: Examined, requests: Sequence[Decision]
+) -> list[Decision]:
+    """Return those of these requests for changes of which a content has six words in a
+    row of what was sent back, or the whole of a shorter text. In doubt it has.
+    """
+    if not requests:
+        return []
+    words = passages_in(content, examined.words, is_unsafe=examined.is_unsafe, least=1)
+    before = Revision.objects.in_bulk([one.revision_id for one in requests])
+
+    def has_same_words(request: Decision) -> bool:
+        sent_back = passages_of_revision(before[request.revision_id], least=1)
+        if words is None or sent_back is None:
+            return True
+        return not words.isdisjoint(sent_back)
+
+    return list(filter(has_same_words, requests))
+
+
+def _is_next_version(
+    message: Message, request: Decision, near: Collection[Decision]
+) -> bool:
     """Whether a message seems to answer a request for changes: it has the thread of the
-    message that was sent back, or its run, person or key, as far as each is known.
+    message that was sent back, or its subject, run or person, as far as each is known.
+    `near` are the requests about messages to the same people.
     """
     earlier = request.message
     if message.thread_id and message.thread_id == earlier.thread_id:
         return True
     trigger = message.trigger
     earlier_trigger = earlier.trigger
-    shares_people = _shares_people(message, earlier)
+    shares_people = request in near
     is_same_subject = _plain_subject(message) == _plain_subject(earlier)
-    is_soon = message.held_at - request.recorded_at <= SHORT_WINDOW
-    is_same_key = message.sent_by_key and message.sent_by_key == earlier.sent_by_key
     # Asked before the trigger, which the sender writes: another run is no way out of a
-    # rule on tries.
-    if is_soon and is_same_key and shares_people and is_same_subject:
+    # rule on tries. Nor is another key.
+    if shares_people and is_same_subject and _is_soon(message, request):
         return True
     if _identifiers(trigger, _RUNS) & _identifiers(earlier_trigger, _RUNS):
         # A run may write to hundreds of people: its other messages are not next
@@ -285,16 +343,6 @@ def _identifiers(
     return {
         (kind, str(trigger[key])) for key, kind in names.items() if trigger.get(key)
     }
-
-
-def _shares_people(message: Message, other: Message) -> bool:
-    return bool(
-        {*map(_comparable, message.recipients)} & {*map(_comparable, other.recipients)}
-    )
-
-
-def _comparable(address: object) -> str:
-    return folded(normalise_address(str(address)))
 
 
 def _plain_subject(message: Message) -> str:
@@ -356,13 +404,15 @@ def columns_of(
         facts = stored_facts(content, examined.sums, examined.hosts)
         facts = with_files(facts, content, message.revision_id)
         facts["words"] = words_in(content, examined.shown, word_sets())
+        contacts = _known_contacts(message.connection_id, outside)
         # Then nobody can tell a first contact: there is no finding.
-        facts["knows_nobody"] = bool(outside) and not _known_contacts(
-            message.connection_id, ()
-        )
+        facts["knows_nobody"] = bool(outside) and not contacts
         review["policy_facts"] = facts
-        is_read = not examined.is_unsafe or content.html is None
-        passages = passages_in(content, examined.words) if is_read else None
+        passages = passages_in(content, examined.words, is_unsafe=examined.is_unsafe)
+        if passages is not None:
+            # Only those whom nobody has written to: a known customer is nobody's.
+            new = [one for one in outside if one not in contacts]
+            passages |= recipients_and_links(new, examined.links)
         review["written_by"] = writers_of(passages)
         if examined.is_unsafe:
             # What it says was not examined, so every rule of the policy applies.
@@ -372,6 +422,7 @@ def columns_of(
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
         columns = {"written_to": None, "search": _as_search_vector(""), "shape": ""}
         review = {"policy_facts": None, "risk_level": "high"}
+        review["written_by"] = writers_of(None)
     return columns, review
 
 

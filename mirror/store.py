@@ -60,9 +60,11 @@ class Examiner(Protocol):
     count it against caps, and so on. The mirror itself knows nothing of these.
     """
 
-    def version_before(self, message: Message) -> Message | None:
+    def version_before(
+        self, message: Message, content: Content, examined: Examined
+    ) -> Message | None:
         """Return the earlier message for which changes were requested, and of which
-        this one is the new version; None if there is none.
+        this one, with this content, is the new version; None if there is none.
         """
 
     def findings(
@@ -394,7 +396,9 @@ def store_revision(
     message.sender = fitting("sender", whole_content.sender)
     _copy_row(message, row)
     is_first = message.hydrated_at is None
-    if is_first and (earlier := examiner.version_before(message)):
+    if is_first and (
+        earlier := examiner.version_before(message, whole_content, examined)
+    ):
         message.answers = earlier
         message.try_number = earlier.try_number + 1
     if current is None or new_content is not None:

@@ -2,6 +2,7 @@
 (`Examined`), and the function that asks for it. Runs in the site and its workers.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from common.fingerprint import Content
@@ -19,7 +20,8 @@ class Examined:
     document, `words` all text of its HTML, visible or not. `findings` are those about
     what it says. `amounts` and `shape` are hashes, the same for alike messages
     (`risk.similarity`). `hosts` are those where its links lead and those that its text
-    names; None if they are not known.
+    names; None if they are not known. `links` has of each link its words and where it
+    leads, in one spelling.
     """
 
     shown: RenderedMessage
@@ -29,6 +31,7 @@ class Examined:
     amounts: str = ""
     shape: str = ""
     hosts: list[str] | None = None
+    links: Sequence[str] = ()
 
     @property
     def is_unsafe(self) -> bool:

@@ -3,16 +3,19 @@ message says, its sums and its shape, as JSON.
 """
 
 from dataclasses import replace
+from urllib.parse import unquote
 
 from common.fingerprint import Content, content_from_json
+from common.words import words_of
 from parsing.jobs import json_job
 from rendering import ParsedContent
-from rendering.links import find_hosts, origin_of, readable
+from rendering.links import find_hosts, origin_of, readable, short_target
 from rendering.render import parse_content
-from rendering.result import TAG
+from rendering.result import TAG, Link
 from risk import check_content, check_files, check_greeting, check_secrets
 from risk.examined import Examined
 from risk.findings import Check, RiskContext, run_checks, written_links
+from risk.lookalikes import skeleton
 from risk.similarity import amounts, shape
 from risk.sums import sums_of
 
@@ -52,19 +55,37 @@ def examine(content: Content) -> Examined:
         amounts=amounts(sums),
         shape=shape(content, parsed),
         hosts=hosts(content, parsed),
+        links=sorted(set(map(spelled, links_of(content, parsed)))),
     )
+
+
+def links_of(content: Content, parsed: ParsedContent) -> list[Link]:
+    """Return the links of a message in all its parts."""
+    return [
+        link
+        for one in (parsed.shown, parsed.text_part)
+        if one is not None
+        for link in written_links(content, one)
+    ]
+
+
+def spelled(link: Link) -> str:
+    """Return the words of a link and where it leads, the same for all spellings of
+    them: without the scheme and port of a web page, what follows a #, and a last slash.
+    """
+    where = short_target(link.target)
+    if where != link.target:
+        path = where.replace("\\", "/").partition("/")[2]
+        where = f"{link.host}/{path}"
+    where = unquote(where).partition("#")[0].rstrip("/").lower()
+    return " ".join((*map(skeleton, words_of(link.text)), where))
 
 
 def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     """Return where the links of a message lead, in all its parts, and which hosts its
     text names: mail programs make links of those too. None if there are very many.
     """
-    found = {
-        link.host or origin_of(link.target)
-        for one in (parsed.shown, parsed.text_part)
-        if one is not None
-        for link in written_links(content, one)
-    }
+    found = {link.host or origin_of(link.target) for link in links_of(content, parsed)}
     bodies = [one.text for one in parsed.outlines]
     for text in (content.subject, content.markdown or "", *bodies):
         # A tag may stand within a host, and between a host and the next word.

@@ -7,7 +7,7 @@ calls to MultiMail (`send.py`).
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -251,13 +251,15 @@ def replace_message(
     fingerprint: str,
     reference: str,
     content: Mapping[str, Any],
+    links: Collection[str],
     note: str,
 ) -> Replacement:
     """Store an edited version of a held message, enqueue that it replaces the message,
     and return its row.
 
     `reference` identifies the press of the button: if it is repeated, the row of the
-    first press is returned. `content` has the edited fields, `note` is for the agent.
+    first press is returned. `content` has the edited fields, `links` the links that
+    they added (`added_links`), `note` is for the agent.
 
     Raises VerdictNotAllowed if the person may not decide the message, AlreadyDecided if
     it is decided or being edited, ContentChanged if it is not the version that was
@@ -305,7 +307,7 @@ def replace_message(
     if not changed_fields(first, row) and not is_text_changed(first, row.markdown):
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
     row.save()
-    _note_words(actor, row, locked)
+    _note_words(actor, row, links, locked)
     details = {
         "subject": locked.subject,
         "changes": difference_in_words(first, row),
@@ -323,12 +325,15 @@ def replace_message(
     return row
 
 
-def _note_words(actor: Actor, edited: Replacement, about: Message) -> None:
+def _note_words(
+    actor: Actor, edited: Replacement, links: Collection[str], about: Message
+) -> None:
     note_words(
         actor,
         edited.subject,
         edited.markdown,
         recipients=(*edited.to, *edited.cc, *edited.bcc),
+        links=links,
         about=about,
     )
 
@@ -341,12 +346,14 @@ def suggest_changes(
     fingerprint: str,
     first: Content,
     content: Mapping[str, Any],
+    links: Collection[str],
     note: str,
 ) -> None:
     """Request changes from the agent, with the edited text as a suggestion.
 
-    `first` is the content that was edited. Raises EditNotPossible if nothing was
-    changed or the text is too long, and the errors of `give_verdict`.
+    `first` is the content that was edited, `links` are those that were added. Raises
+    EditNotPossible if nothing was changed or the text is too long, and the errors of
+    `give_verdict`.
     """
     row = Replacement(note=note, **content)
     if not changed_fields(first, row) and not is_text_changed(first, row.markdown):
@@ -364,7 +371,7 @@ def suggest_changes(
         reason=f"{note}{fields_in_words(first, row)}"[:MAX_REASON],
         feedback=feedback,
     )
-    _note_words(actor, row, given.verdict.message)
+    _note_words(actor, row, links, given.verdict.message)
 
 
 @transaction.atomic

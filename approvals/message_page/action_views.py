@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseLocation, trigger_client_event
 
+from approvals.authorship import added_links
 from approvals.collaboration import (
     MAX_COMMENT,
     ONLY_COMMENTERS,
@@ -490,6 +491,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             "actor": request.actor,
             "fingerprint": typed["fingerprint"],
             "content": {name: typed[name] for name in EDITED},
+            "links": added_links(public_id, content, typed["markdown"]),
             "note": typed["note"],
         }
         try:

@@ -175,7 +175,9 @@ class Comment(models.Model):
 
 
 class Passage(models.Model):
-    """A hash of words that a person wrote at the desk, and when (approvals.authorship)."""
+    """A hash of words that a person wrote at the desk, or of a recipient or link that
+    they added, and when (approvals.authorship).
+    """
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
     digest = models.BigIntegerField()

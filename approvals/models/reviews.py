@@ -290,7 +290,7 @@ class Review(models.Model):
     # Facts about the current revision that rules of the policy test
     # (`policy.rules.facts.stored_facts`). None if they were not worked out yet.
     policy_facts = models.JSONField(null=True)
-    # The keys of people who wrote words of the current revision at the desk, in the 30
+    # The keys of people who wrote something of the current revision at the desk, in the 30
     # days before it came (approvals.authorship).
     written_by = ArrayField(models.BigIntegerField(), default=list, db_default=[])
     # The version of the policy that was last applied to the message, which can set its

@@ -366,7 +366,7 @@ class FromKey(_Of, Condition):
         if facts.key is None:
             # The key is not known, but its connection is.
             begin = f"{facts.connection}:"
-            return any(one.startswith(begin) for one in self.keys)
+            return any(one.startswith(begin) for one in self.keys | self.known)
         came_with = {facts.key, *facts.earlier_keys}
         return any(one in self.keys or self.is_new(one, ":") for one in came_with)
 
@@ -525,15 +525,17 @@ class ToUnlisted(Condition):
     def is_known(self, facts: MessageFacts) -> bool:
         lacks_contacts = self.contacts_count and facts.contacts is None
         # If all are on the lists, it does not matter who is a contact.
-        return super().is_known(facts) and not (
-            lacks_contacts and any(self.passages(facts))
+        return (
+            super().is_known(facts)
+            and facts.lists_of is not None
+            and not (lacks_contacts and any(self.passages(facts)))
         )
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        if facts.is_inbound:
+        if facts.is_inbound or facts.lists_of is None:
             return
         known = (facts.contacts if self.contacts_count else None) or ()
-        for one, on in zip(facts.recipients or (), facts.lists_of or (), strict=True):
+        for one, on in zip(facts.recipients or (), facts.lists_of, strict=True):
             if self.lists_except.isdisjoint(on) and one not in known:
                 yield one
 

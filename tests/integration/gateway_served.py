@@ -132,11 +132,11 @@ class ServedAccount:
             method, self.gateway.url + path, headers=headers, json=json, timeout=10
         )
 
-    def send(self, **fields):
+    def send(self, *, key="agent", **fields):
         """Let an agent send a message from the first mailbox."""
         usual = {"to": "dana@northwind.example", "subject": "Refund", "body": "Hello."}
         body = {"from": self.mailbox.address, **usual, **fields}
-        self.ask("POST", "/v1/send_email", key="agent", json=body)
+        self.ask("POST", "/v1/send_email", key=key, json=body)
 
     def asked(self, method, path):
         """Return how many calls had this method and end of path."""

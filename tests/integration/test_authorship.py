@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from alerts.channels.discord.commands import Command, _send_message
-from approvals.authorship import note_words
+from approvals.authorship import added_links, note_words
 from approvals.collaboration import add_comment
 from approvals.decisions.ruling import rulings
 from approvals.editing.commands import replace_message, suggest_changes
@@ -38,26 +38,27 @@ def edited(message, **fields):
     return {**kept, "markdown": first.markdown, **fields}
 
 
+def given(message, person, fields):
+    """What both commands for edits get."""
+    first = stored_content(message.revision)
+    content = edited(message, **fields or {"markdown": WORDS})
+    return {
+        "message": message.public_id,
+        "actor": actor_of(person),
+        "fingerprint": message.fingerprint,
+        "content": content,
+        "links": added_links(message.public_id, first, content["markdown"]),
+    }
+
+
 def suggest(message, person, **fields):
-    suggest_changes(
-        message=message.public_id,
-        actor=actor_of(person),
-        fingerprint=message.fingerprint,
-        first=stored_content(message.revision),
-        content=edited(message, **fields or {"markdown": WORDS}),
-        note="Write this.",
-    )
+    first = stored_content(message.revision)
+    suggest_changes(**given(message, person, fields), first=first, note="Write this.")
 
 
 def edit(message, person, **fields):
-    return replace_message(
-        message=message.public_id,
-        actor=actor_of(person),
-        fingerprint=message.fingerprint,
-        reference="0123456789",
-        content=edited(message, **fields or {"markdown": WORDS}),
-        note="",
-    )
+    asked = given(message, person, fields)
+    return replace_message(**asked, reference="0123456789", note="")
 
 
 def comment(message, person):

@@ -84,6 +84,7 @@ def edit(message, person, *, reference="0123456789", note="", **fields):
         message=message.public_id,
         actor=actor_of(person),
         content=content | fields,
+        links=(),
         fingerprint=message.revision.fingerprint,
         reference=reference,
         note=note,

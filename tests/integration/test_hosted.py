@@ -338,7 +338,7 @@ def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailb
         }
         row = replace_message(
             message=message.public_id, actor=actor_of(reviewer), content=content,
-            fingerprint=message.revision.fingerprint, reference=subject[:10], note="",
+            fingerprint=message.revision.fingerprint, reference=subject[:10], links=(), note="",
         )  # fmt: skip
         if subject == "Not known":
             desk.host.keys[ADMIN].is_active = False

@@ -22,14 +22,18 @@ from policy.rules.groups import change_group, seen_state
 from tests.factories import actor_of, change_row, make_message
 from tests.integration.deciding import decide, make_due, post_verdict, read_all
 from tests.integration.gateway.world import add_key
-from tests.integration.test_authorship import connection, suggest, why_not
+from tests.integration.test_authorship import (
+    WORDS,
+    connection,
+    edit,
+    suggest,
+    why_not,
+)
 from tests.integration.test_second_admin import switch_on
 from tests.integration.test_several_approvals import put_in_force
 
 __all__ = ["connection"]
 TWO = {"approvals": {"0": 2}}
-# Named in docs/security.md as not covered.
-OPEN = pytest.mark.xfail(strict=True, reason="this way round is still open")
 
 
 def needed(message, person):
@@ -53,6 +57,7 @@ def edited(message, person, number=0):
         fingerprint=message.fingerprint,
         reference=f"012345678{number}",
         note="",
+        links=(),
         content={
             "to": ["dana@northwind.example"],
             "cc": [],
@@ -93,26 +98,69 @@ def test_edited_version_needs_what_its_first_version_needed(
 
 
 # An agent cannot choose which rules apply to what it sends again.
+BILL = "Please pay the whole bill by Friday."
+MORE = "Hello Dana, please pay the whole bill by Friday or on Monday."
+
+
+def again(account, person, first=BILL, **fields):
+    """Have a message sent back, of which the team gets a copy; return what the agent
+    sends then.
+    """
+    add_key(account.world, "another", ["send", "read"])
+    put_in_force({"when": {"tries_from": 2}, "then": TWO})
+    message = sent_by_agent(account, body=first, cc=["team@acme.example"])
+    decide(message, person, "send_back", "Shorter, please")
+    make_due()
+    run_decision(decision_id=Decision.objects.get().pk)
+    fields = {"body": BILL, "idempotency_key": "again", **fields}
+    new = sent_by_agent(account, **fields)
+    assert new != message
+    return new
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"metadata": {"run_id": "another"}},
-        pytest.param({"subject": "Refund."}, marks=OPEN),
+        {"subject": "Refund."},
         {"to": "dana+1@northwind.example"},
+        {"key": "another", "body": "The bill of May."},
+        {"key": "another", "subject": "Bill", "body": MORE},
+        {"subject": "Bill", "html": f"<p>{MORE.replace('whole', '<b>whole</b>')}</p>"},
+        {"to": ["eve@x.example"], "cc": ["Dana@northwind.example"], "subject": "Bill"},
     ],
 )
 def test_message_that_was_sent_back_is_another_try_whatever_its_agent_adds(
     account, reviewer, second_reviewer, fields
 ):
-    put_in_force({"when": {"tries_from": 2}, "then": TWO})
-    message = sent_by_agent(account, body="Please pay the whole bill by Friday.")
+    assert needed(again(account, reviewer, **fields), second_reviewer) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "tries"),
+    [
+        # A short text is compared as a whole.
+        ({"first": "Pay up!", "body": "Pay up.", "subject": "Bill"}, 2),
+        ({"first": "Pay up!", "body": "Pay up now.", "subject": "Bill"}, 1),
+        # One template to different people, and another text to the same.
+        ({"to": "bo@northwind.example"}, 1),
+        ({"to": "bo@northwind.example", "cc": ["team@acme.example"]}, 1),
+        ({"subject": "Bill", "body": "The whole bill of May is attached."}, 1),
+    ],
+)
+def test_only_the_same_words_to_the_same_people_are_another_try(
+    account, reviewer, fields, tries
+):
+    assert again(account, reviewer, **fields).try_number == tries
+
+
+def test_words_that_are_sent_again_a_day_later_are_a_first_try(connection, reviewer):
+    message = make_message(connection, markdown=BILL)
     decide(message, reviewer, "send_back", "Shorter, please")
-    make_due()
-    run_decision(decision_id=Decision.objects.get().pk)
-    body = "Please pay the whole bill by Friday."
-    new = sent_by_agent(account, body=body, idempotency_key="again", **fields)
-    assert new != message
-    assert needed(new, second_reviewer) == 2
+    for hours, tries in ((23, 2), (25, 1)):
+        Decision.objects.update(recorded_at=message.held_at - timedelta(hours=hours))
+        new = make_message(connection, subject="Bill", markdown=BILL, metadata={})
+        assert new.try_number == tries
 
 
 # Authorship of a passage counts, whoever sends it again: folded addresses.
@@ -125,27 +173,73 @@ def test_recipient_whom_somebody_suggested_is_theirs_with_a_tag_too(
 
 
 # Authorship of a passage counts, whoever sends it again: also with more words.
-@OPEN
 @pytest.mark.parametrize(
     "fields", [{"markdown": "Hello there."}, {"cc": ["x@evil.example"]}]
 )
+@pytest.mark.parametrize("by", ["suggestion", "reason"])
 def test_recipient_whom_somebody_suggested_is_theirs_whatever_else_changes(
-    message, reviewer, fields
+    message, reviewer, fields, by
 ):
-    suggest(message, reviewer, to=["eve@evil.example"])
+    if by == "reason":
+        decide(message, reviewer, "send_back", "Please write to <eve+2@evil.example>.")
+    else:
+        suggest(message, reviewer, to=["eve@evil.example"])
     new = make_message(message.connection, to_addresses=["eve@evil.example"], **fields)
     assert why_not(new, reviewer) == "editor"
 
 
+def test_recipient_whom_somebody_suggested_is_nobodys_once_they_were_written_to(
+    connection, message, reviewer
+):
+    def sent_to(*people):
+        return make_message(
+            connection, to_addresses=list(people), markdown="Hello there."
+        )
+
+    customer = sent_to("eve@customer.example")
+    change_row(customer, state="delivered")
+    suggest(message, reviewer, to=["dana@northwind.example", "eve@customer.example"])
+    assert why_not(sent_to("eve@customer.example"), reviewer) == ""
+    # Whom the message went to before, and others who are new, are not theirs.
+    suggest(sent_to("ben@other.example"), reviewer, cc=["ida@other.example"])
+    new = ["dana@northwind.example", "ben@other.example", "new@other.example"]
+    assert why_not(sent_to(*new, "eve@customer.example"), reviewer) == ""
+    assert why_not(sent_to(*new, "ida@other.example"), reviewer) == "editor"
+
+
 # Authorship of a passage counts, whoever sends it again: also of where a link leads.
-@OPEN
-def test_link_that_somebody_suggested_is_theirs_in_html_too(connection, reviewer):
-    text = "Please open [our portal]({}) today, it is nice and easy to use."
-    page = '<p>Please open <a href="{}">our portal</a> today, it is nice and easy to use.</p>'
-    message = make_message(connection, markdown=text.format("https://x.example/"))
-    suggest(message, reviewer, markdown=text.format("https://evil.example/"))
-    html = page.format("https://evil.example/")
-    assert why_not(make_message(connection, markdown=None, html_body=html), reviewer)
+PORTAL = "Please open [our portal]({}) today, it is nice and easy to use."
+PAGE = "<p>Welcome to <a href='{}'>our <b>Portal</b></a> of Acme.</p>"
+
+
+@pytest.mark.parametrize("edits", [suggest, edit])
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"markdown": None, "html_body": PAGE.format("https://evil.example/a")}, "editor"),
+        ({"markdown": "[Our portal][1]\n\n[1]: http://EVIL.example/a/#top"}, "editor"),
+        ({"markdown": "[our portal](https://evil.example/a)", "html_body": "<p>Hi</p>"}, "editor"),
+        ({"markdown": "[our portal](https://evil%2eexample:443/%61)"}, "editor"),
+        # What stood there before, other pages, and other words.
+        ({"markdown": "[our portal](https://x.example/)"}, ""),
+        ({"markdown": "[our portal](https://evil.example/b)"}, ""),
+        ({"markdown": "[the bill](https://evil.example/a)"}, ""),
+    ],
+)  # fmt: skip
+def test_link_that_somebody_added_is_theirs_however_it_is_written(
+    connection, reviewer, edits, fields, why
+):
+    message = make_message(connection, markdown=PORTAL.format("https://x.example/"))
+    edits(message, reviewer, markdown=PORTAL.format("https://evil.example/a"))
+    assert why_not(make_message(connection, **fields), reviewer) == why
+
+
+# What was not read may be anybody's.
+def test_text_that_is_too_long_to_be_read_whole_may_be_anybodys(message, reviewer):
+    suggest(message, reviewer)
+    long = "word " * 41_000
+    new = make_message(message.connection, markdown=f"{long}{WORDS}")
+    assert why_not(new, reviewer) == "editor"
 
 
 # All words that a person reads: as they read them.

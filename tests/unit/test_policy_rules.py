@@ -168,6 +168,7 @@ def test_rule_on_mailboxes_or_keys_takes_in_those_added_to_their_connection_late
         ({"has_link": True}, {"hosts": None}),
         ({"links_except": ["acme.example"]}, {"hosts": None}),
         ({"lists_except": [9], "contacts_count": True}, {"contacts": None, "lists_of": (frozenset(),)}),
+        ({"lists_except": [9]}, {"lists_of": None}),
         ({"metadata": "tier=gold"}, {"metadata": frozenset({"team=gold"})}),
         ({"tries_from": 2}, {"tries": None}),
         ({"key_owners": [3]}, {"key_owners": None}),

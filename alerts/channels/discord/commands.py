@@ -369,7 +369,7 @@ def _send_message(
             "person": command.person,
         },
     )
-    note_words(command.actor, command.option("body"))
+    note_words(command.actor, *map(command.option, ("to", "subject", "body")))
     # With this idempotency key, repeated runs of one command send one message.
     key = f"discord-interaction-{interaction.discord_id}"
     send = partial(send, metadata=command.trigger, idempotency_key=key)

@@ -1,0 +1,306 @@
+"""Laws of the policy: no rule that is added, and no fact that is not known, lowers what a
+message needs; and no pass counts where a rule asks for anything.
+"""
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from policy.calendars import Calendar
+from policy.rules.conditions import (
+    KINDS,
+    Amount,
+    Conditions,
+    MessageFacts,
+    words_key,
+)
+from policy.rules.demand import Approval, People, Policy, evaluate
+from policy.rules.effects import ANY_REVIEWER, Effects, merged
+from policy.rules.passes import Pass, Sending, fitting
+from policy.rules.rules import PolicyRule, rules_loosen
+from tests.factories import nobody_else
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+CALENDARS = {
+    7: Calendar("Office", ZoneInfo("UTC"), (((540, 1020),),) * 7),
+    8: Calendar("Evening", ZoneInfo("UTC"), (((1200, 1440),),) * 7),
+}
+HIDDEN = "somebody in Bcc (not visible with this key)"
+BOO = words_key({"boo"})
+
+
+def some(values, least=0):
+    return st.frozensets(st.sampled_from(values), min_size=least, max_size=2)
+
+
+# For each field of the facts what it may be. Those for which None is no value are always
+# known.
+KEYS = ["1:k1", "1:k2", "1:k9", "2:k1"]
+FACTS = {
+    "connection": st.sampled_from([1, 2]),
+    "mailbox": st.sampled_from([4, 5, 9]),
+    "is_inbound": st.booleans(),
+    "earlier_keys": some(KEYS),
+    "key_owners": some([1, 2]),
+    "lists": some([7, 8]),
+    "contacts": some(["dana@x.example", "bo@tax.gov"]),
+    "is_first_contact": st.booleans(),
+    "risk_level": st.sampled_from(["", "notice", "high"]),
+    "findings": some(["secret_in_body", "attachment_runs_code"]),
+    "lacked_words": some([BOO, "other"]),
+    "amounts": st.lists(
+        st.builds(
+            Amount,
+            st.sampled_from([Decimal(5), Decimal(500)]),
+            st.sampled_from(["EUR", "USD", ""]),
+        ),
+        max_size=2,
+    ).map(tuple),
+    "attachments": some(["pdf", "program"]),
+    "hosts": some(["acme.example", "www.acme.example", "evil.example"]),
+    "origins": some(["agent", "discord", "edit"]),
+    "is_edited": st.booleans(),
+    "metadata": some(["tier=gold", "tier=tin", "team=a"]),
+    "tries": st.integers(1, 3),
+}
+ALWAYS_KNOWN = {"connection", "is_inbound", "earlier_keys", "is_edited"}
+ALWAYS_KNOWN |= {"words", "sums", "unread_sums", "unknown_files"}
+ADDRESSES = ["dana@x.example", "bo@tax.gov", "eve+1@x.example", "a%b@x.example"]
+facts_known = st.builds(
+    lambda people, values, key: MessageFacts(
+        **values,
+        # A key is one of the connection; received mail has none.
+        key="" if values["is_inbound"] else f"{values['connection']}:{key}",
+        recipients=tuple(one for one, _ in people),
+        lists_of=tuple(lists for _, lists in people),
+    ),
+    st.lists(st.tuples(st.sampled_from(ADDRESSES), some([7, 8])), max_size=3),
+    st.fixed_dictionaries(FACTS),
+    st.sampled_from(["k1", "k2", "k9"]),
+)
+
+
+@st.composite
+def less_known(draw, facts):
+    """The same facts, of which one or several are not known."""
+    changed = {}
+    names = [one.name for one in fields(facts) if one.name not in ALWAYS_KNOWN]
+    some_names = st.sets(st.sampled_from(names), min_size=1, max_size=4)
+    for name in draw(some_names | st.just(names)):
+        value = getattr(facts, name)
+        changed[name] = None
+        if name in ("lacked_words", "metadata"):
+            # What was not looked for, and a name that the sender may have left out.
+            kept = draw(some(sorted(value))) if value else value
+            left = {one.partition("=")[0] for one in value - kept}
+            changed[name] = frozenset(
+                one for one in kept if one.partition("=")[0] not in left
+            )
+        elif name == "recipients" and value and draw(st.booleans()):
+            changed[name] = (*value[:-1], HIDDEN)
+    return replace(facts, **changed)
+
+
+facts_in_doubt = facts_known.flatmap(
+    lambda facts: st.one_of(st.just(facts), less_known(facts))
+)
+CONDITIONS = {
+    "connections": some([1, 2], 1),
+    "mailboxes": some([4, 5], 1),
+    "keys": some(KEYS, 1),
+    "key_owners": some([1, 2], 1),
+    "origins": some(["agent", "discord"], 1),
+    "metadata": st.just("tier=gold"),
+    "tries_from": st.integers(1, 3),
+    "recipients": some(["*.gov", "x.example", "eve@x.example"], 1),
+    "recipients_except": some(["x.example", "eve@x.example"], 1),
+    "lists": some([7, 8], 1),
+    "lists_except": some([7, 8], 1),
+    "first_contact": st.just(True),
+    "recipients_from": st.integers(1, 3),
+    "risk": st.sampled_from(["notice", "high"]),
+    "findings": some(["secret_in_body", "attachment_runs_code"], 1),
+    "words": st.just(frozenset({"boo"})),
+    "amount": st.sampled_from([Decimal(0), Decimal(100)]),
+    "attachments": some(["pdf", "program"], 1),
+    "has_link": st.just(True),
+    "links_except": some(["acme.example", "*.acme.example"], 1),
+}
+whens = st.builds(
+    lambda values, **more: Conditions(**values, **more),
+    # Two of them at most: more hardly ever hold together.
+    st.lists(st.sampled_from(list(CONDITIONS)), max_size=2, unique=True).flatmap(
+        lambda names: st.fixed_dictionaries({one: CONDITIONS[one] for one in names})
+    ),
+    known=some(["1/4", "1/5", "1:k1", "2:k1"]),
+    only_these=st.booleans(),
+    contacts_count=st.booleans(),
+    currency=st.sampled_from(["", "EUR"]),
+)
+groups = st.integers(1, 3)
+thens = st.builds(
+    Effects,
+    approvals=st.dictionaries(st.integers(0, 3), st.integers(1, 3), max_size=2),
+    barred_groups=st.frozensets(groups, max_size=1),
+    bar_editor=st.booleans(),
+    care=st.booleans(),
+    reject=st.sampled_from(["", "", "No."]),
+    expire_minutes=st.none() | st.integers(1, 100),
+    office_hours=st.frozensets(st.integers(7, 9), max_size=1),
+).filter(lambda one: not one.is_empty)
+rules = st.builds(
+    lambda number, when, then, is_on: PolicyRule(
+        f"r{number}", "A rule", when=when, then=then, is_on=is_on
+    ),
+    st.integers(0, 9),
+    whens,
+    thens,
+    st.sampled_from([True, True, True, False]),
+)
+people = st.builds(
+    lambda person, groups_of, givers, editors, authors: People(
+        person=person,
+        approvals=tuple(Approval(one, str(one), with_care=care) for one, care in givers),
+        editors=editors,
+        authors=authors,
+        reviewers=frozenset(range(1, 6)),
+        groups=groups_of,
+        identities=nobody_else(),
+    ),
+    st.integers(1, 6),
+    st.dictionaries(st.integers(1, 6), st.frozensets(groups, max_size=2)),
+    st.lists(
+        st.tuples(st.integers(1, 6), st.booleans()), max_size=4, unique_by=lambda x: x[0]
+    ),
+    st.frozensets(st.integers(1, 6), max_size=1),
+    st.frozensets(st.integers(1, 6), max_size=1),
+)  # fmt: skip
+leaving = st.integers(0, 23).map(lambda hours: NOON + timedelta(hours=hours))
+
+
+def demand(rules, facts, leaves_at, of):
+    policy = Policy(1, tuple(rules))
+    return evaluate(policy, facts, leaves_at, of, calendars=CALENDARS, is_decided=True)
+
+
+def lowered(before, after):
+    """What is asked less after than before; also of the people in particular."""
+    one, other = before.effects, after.effects
+    none = 10**6
+
+    def refuses(of):
+        return bool(of.barring() or of.forbidding())
+
+    holds = {
+        "approvals": other.total >= one.total,
+        "of groups": all(
+            other.approvals.get(group, 0) >= n
+            for group, n in one.approvals.items()
+            if group != ANY_REVIEWER
+        ),
+        "barred groups": one.barred_groups <= other.barred_groups,
+        "bar_editor": one.bar_editor <= other.bar_editor,
+        "care": one.care <= other.care,
+        "reject": bool(one.reject) <= bool(other.reject),
+        "expiry": (other.expire_minutes or none) <= (one.expire_minutes or none),
+        "hours": one.office_hours <= other.office_hours,
+        "closed": bool(before.closed()) <= bool(after.closed()),
+        "barred": before.barred <= after.barred,
+        "counted": set(before.counted) >= set(after.counted),
+        "missing": sum(before.progress.missing.values())
+        <= sum(after.progress.missing.values()),
+        "refused": refuses(before) <= refuses(after),
+        "rules": all(
+            one in after.requirement.spoke for one in before.requirement.spoke
+        ),
+    }
+    return [name for name, held in holds.items() if not held]
+
+
+def test_the_laws_are_tried_with_every_condition_and_every_fact():
+    assert CONDITIONS.keys() == set(KINDS.values())
+    named = FACTS.keys() | {"key", "recipients", "lists_of"} | ALWAYS_KNOWN
+    assert named == {one.name for one in fields(MessageFacts)}
+
+
+@settings(max_examples=60)
+@given(st.lists(rules, max_size=3), rules, facts_in_doubt, leaving, people)
+def test_a_rule_that_is_added_never_lowers_what_a_message_needs(
+    given_rules, added, facts, leaves_at, of
+):
+    before = demand(given_rules, facts, leaves_at, of)
+    for at in range(len(given_rules) + 1):
+        longer = [*given_rules[:at], added, *given_rules[at:]]
+        assert lowered(before, demand(longer, facts, leaves_at, of)) == []
+
+
+@settings(max_examples=300)
+@given(st.lists(rules, min_size=1, max_size=2), facts_known, st.data(), leaving, people)
+def test_a_fact_that_is_not_known_never_lowers_what_a_message_needs(
+    given_rules, facts, data, leaves_at, of
+):
+    unknown = data.draw(less_known(facts))
+    before = demand(given_rules, facts, leaves_at, of)
+    after = demand(given_rules, unknown, leaves_at, of)
+    assert lowered(before, after) == []
+
+
+@st.composite
+def edited(draw, before):
+    """Rules that somebody edited: some of them are gone, moved, or say something else."""
+    after = []
+    for rule in draw(st.permutations(before)):
+        other = draw(rules)
+        changes = [
+            {},
+            {"then": merged([rule.then, other.then])},
+            {"when": Conditions()},
+            {"then": other.then},
+            {"when": other.when},
+            {"is_on": False},
+        ]
+        after.append(replace(rule, **draw(st.sampled_from(changes))))
+    return [*after, *draw(st.lists(rules, max_size=1))]
+
+
+@settings(max_examples=300)
+@given(st.lists(rules, min_size=1, max_size=2), st.data(), facts_in_doubt, people)
+def test_what_one_admin_may_activate_alone_never_lowers_what_a_message_needs(
+    given_rules, data, facts, of
+):
+    after = data.draw(edited(given_rules))
+    if not rules_loosen(given_rules, after):
+        before = demand(given_rules, facts, NOON, of)
+        assert set(lowered(before, demand(after, facts, NOON, of))) <= {"rules"}
+
+
+FITTING = MessageFacts(
+    1,
+    mailbox=4,
+    key="1:k1",
+    recipients=("dana@x.example",),
+    lists_of=(frozenset({7}),),
+    origins=frozenset({"agent"}),
+)
+PASS = Pass(
+    id="p",
+    name="Pass",
+    when=Conditions(
+        keys=frozenset({"1:k1"}), mailboxes=frozenset({4}), lists=frozenset({7})
+    ),
+    ends_at=NOON + timedelta(days=30),
+    a_day=20,
+)
+
+
+@given(st.lists(rules, max_size=3), people)
+def test_no_pass_counts_beside_a_rule_that_asks_for_anything(given_rules, of):
+    asked = demand(given_rules, FITTING, NOON, of)
+    assume(asked.effects != Effects())
+    is_asked = bool(asked.requirement.spoke)
+    assert fitting([PASS], FITTING, Sending(NOON), is_asked=is_asked) == ()
+    assert fitting([PASS], FITTING, Sending(NOON), is_asked=False) == (PASS,)
