@@ -47,6 +47,7 @@ from risk.money import (
     is_number_word,
     may_begin,
     named_by,
+    passes_for_digits,
     pieces_of,
     sign_before,
     value_of,
@@ -153,6 +154,11 @@ _NAMED_AS_MONEY = re.compile(r"\b(DOLLAR|EURO|POUND|YEN|CURRENCY|MONEY|COIN)\b")
 _READ_AS = {"DOLLAR": "$", "EURO": "€", "POUND": "£", "YEN": "¥"}
 # Letters in squares, and those that make flags.
 _LETTER_SIGN = re.compile(r"(?:.* )?LETTER ([A-Z])")
+# Signs that stand beside numbers and pass for no digit, and those that pass for a zero.
+_NO_DIGIT = re.compile("ARROW|BOX DRAWINGS")
+_ROUND = re.compile(
+    r"\b(CIRCLED?|RING|ELLIPSE|EMPTY SET|SQUARED?|BULLET|FISHEYE|BULLSEYE|SUN|MOON|BALL)\b"
+)
 
 
 class _Plain(dict[int, str]):
@@ -169,8 +175,8 @@ class _Plain(dict[int, str]):
         name = unicodedata.name(character, "")
         # Of marks, those of Indic and Thai vowels are kept.
         accent = unicodedata.combining(character)
-        if character in "*~`\\" or 9 < accent < 36 or accent > 199:
-            # Signs of Markdown, which may be within a number, and accents.
+        if character in "*~`\\\u20e3" or 9 < accent < 36 or accent > 199:
+            # Signs of Markdown, which may be within a number, keys, and accents.
             usual = ""
         elif character.isdecimal():
             usual = str(unicodedata.decimal(character))
@@ -184,11 +190,24 @@ class _Plain(dict[int, str]):
             character not in ZEROS and unicodedata.numeric(character, None) is not None
         ):
             usual = f"\x01{character}"
+        elif usual == character or category == "Sk":
+            is_sign = category == "So" and code > 0xFF and not _NO_DIGIT.search(name)
+            is_round = category in ("So", "Sm", "Sk") and _ROUND.search(name)
+            if is_round:
+                usual = f"\x01{character}"
+            elif is_sign or category in ("Co", "Mc", "Me", "Mn"):
+                usual = f"\x02{character}"
         self[code] = usual
         return usual
 
 
 _PLAIN = _Plain()
+# Signs with a mark may pass for digits directly after a digit ("5○"), and three round
+# ones also after a separator ("5,○○○"). Elsewhere they begin list items and end lines.
+_NO_DIGITS = re.compile(
+    r"(?<![0-9])(?!(?:(?<=[0-9][ .,'’])|(?<=[0-9][.,'’] ))(?:\x01\W){3})[\x01\x02](?=\W)"
+)
+_PASSES_FOR_ZERO = re.compile(r"(?<=[0-9])(?=°°|。。|••|॰|\(\)|\[\]|\{\})")
 _BLANKS = re.compile(r"\s+")
 # A star within a line is a sign of multiplication; at its start it begins a list item.
 _STAR = re.compile(r"(?<=\S) \* (?=\S)")
@@ -207,10 +226,12 @@ def fold(text: str) -> str:
     """
     written = _ADDRESS.sub(r"\1", normalized("NFC", stripped(text)))
     written = _STAR.sub(" × ", written)
-    return _BLANKS.sub(
+    written = _BLANKS.sub(
         lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ",
         written.translate(_PLAIN),
     )
+    written = _NO_DIGITS.sub("", written).replace("\x02", "\x01")
+    return _PASSES_FOR_ZERO.sub("\x01", written)
 
 
 # A date or a time.
@@ -422,6 +443,7 @@ def _classify_word(item: _Item) -> None:
         word,
         is_counted=is_counted and (key != "p" or is_glued),
         is_many=follows and (before.value is None or before.value >= 1000),
+        is_glued=is_glued,
     )
     if code is None and (is_glued or (follows and len(word) == 4)):
         # "5000EURplus", "5000 EURs"
@@ -591,6 +613,9 @@ class _Reading:
                 is_per = key in PRODUCTS_BESIDE or item.gap.strip() == "/"
                 if may_be_product and (key in PRODUCTS or (is_beside and is_per)):
                     return True
+            if beside.kind == _NUMBER and passes_for_digits(item.text):
+                # "5,OOO"
+                return len(gap.strip(" .,'’")) == 0
             is_near = distance <= _NEAR if is_bare else is_beside
             return is_near and gap in ("", " ", "-") and is_number_word(item.text)
         if item.kind != _NUMBER:

@@ -219,6 +219,9 @@ def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
         "กข",
         "d0l",
         "\u00a05",
+        "5○",
+        "5, ○",
+        "5 ⲟⲟⲟ ",
     ):
         small, large = (
             (piece * length)[:length] for length in (MOST_READ // 8, MOST_READ)
