@@ -7,7 +7,7 @@ from dataclasses import replace
 from common.fingerprint import Content, content_from_json
 from parsing.jobs import json_job
 from rendering import ParsedContent
-from rendering.links import find_hosts, origin_of, readable
+from rendering.links import find_addressed_hosts, find_hosts, origin_of, readable
 from rendering.render import parse_content
 from rendering.result import TAG
 from risk import check_content, check_files, check_greeting, check_secrets
@@ -69,7 +69,9 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     for text in (content.subject, content.markdown or "", *bodies):
         # A tag may stand within a host, and between a host and the next word.
         for plain in {text.replace(TAG, ""), text.replace(TAG, " ")}:
-            named = find_hosts(readable(plain))
+            read = readable(plain)
+            found |= find_addressed_hosts(read)
+            named = find_hosts(read, is_strict=True)
             found.update(one.host for one in named if not one.local)
     return sorted(found) if len(found) <= MOST_HOSTS else None
 
