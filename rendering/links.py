@@ -483,7 +483,8 @@ def _as_ip(host: str) -> str:
         return ""
 
 
-# Addresses in plain text that are listed for one message.
+# Addresses in plain text that are listed for one message. If there are so many, where
+# its links lead is not known.
 MAX_WRITTEN_OUT = 500
 # Sentences without spaces between them that are cut off after an address.
 _MOST_SENTENCES = 20

@@ -7,7 +7,13 @@ from dataclasses import replace
 from common.fingerprint import Content, content_from_json
 from parsing.jobs import json_job
 from rendering import ParsedContent
-from rendering.links import find_addressed_hosts, find_hosts, origin_of, readable
+from rendering.links import (
+    MAX_WRITTEN_OUT,
+    find_addressed_hosts,
+    find_hosts,
+    origin_of,
+    readable,
+)
 from rendering.render import parse_content
 from rendering.result import TAG
 from risk import check_content, check_files, check_greeting, check_secrets
@@ -57,12 +63,17 @@ def examine(content: Content) -> Examined:
 
 def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     """Return where the links of a message lead, in all its parts, and which hosts its
-    text names: mail programs make links of those too. None if there are very many.
+    text names: mail programs make links of those too. None if there are very many, or
+    if a part is only shown as its source.
     """
+    parts = [one for one in (parsed.shown, parsed.text_part) if one is not None]
+    for one in parts:
+        written_out = sum(link.written_out for link in one.links)
+        if one.doubt or written_out >= MAX_WRITTEN_OUT:
+            return None
     found = {
         link.host or origin_of(link.target)
-        for one in (parsed.shown, parsed.text_part)
-        if one is not None
+        for one in parts
         for link in written_links(content, one)
     }
     bodies = [one.text for one in parsed.outlines]

@@ -222,3 +222,10 @@ def test_hosts_of_a_hostile_text_take_no_longer_than_its_length_allows():
         texts = (piece * 2_000, piece * 16_000)
         assert is_linear(find_addressed_hosts, *texts), piece
         assert is_linear(lambda text: find_hosts(text, is_strict=True), *texts), piece
+
+
+def test_hosts_are_not_known_where_links_were_left_out():
+    listed = "\n".join(f"https://acme.example/{number}" for number in range(500))
+    for markdown in (listed, f"{listed} http://203.0.113.5/pay", "[" * 30_000):
+        assert hosts_of(markdown) is None
+    assert hosts_of(listed.rpartition("\n")[0]) == ["acme.example"]
