@@ -56,8 +56,10 @@ from simple_form.html_reading import decode
 
 # How many characters of a folded text are read. If it is longer, its sum is unknown.
 MOST_READ = 90_000
-# Links are shortened to this many characters first, so they fill little of that.
+# Links are shortened to this many characters first, so they fill little of that, and
+# their last ones: a number there may belong to money behind it.
 _MOST_ADDRESS = 40
+_MOST_END = 10
 # A number is near money within this many items: if the money has a number next to it,
 # and if it has none.
 _NEAR = 3
@@ -215,7 +217,7 @@ _PARAGRAPH = "\n\n"
 _RIGHT_TO_LEFT = "\u202e"
 _URL_SIGNS = "[^\\s<>\"'()\\[\\]]"
 _ADDRESS = re.compile(
-    rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+){_URL_SIGNS}++",
+    rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+)({_URL_SIGNS}++)",
     re.IGNORECASE,
 )
 
@@ -224,7 +226,9 @@ def fold(text: str) -> str:
     """Return a text in the one form that is read: links shortened, digits as 0 to 9,
     one blank for every gap, paragraphs kept.
     """
-    written = _ADDRESS.sub(r"\1", normalized("NFC", stripped(text)))
+    written = _ADDRESS.sub(
+        lambda one: one[1] + one[2][-_MOST_END:], normalized("NFC", stripped(text))
+    )
     written = _STAR.sub(" × ", written)
     written = _BLANKS.sub(
         lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ",
