@@ -401,6 +401,10 @@ def _classified(items: list[_Item]) -> list[_Item]:
     return kept
 
 
+# Letters before a code or name of money.
+_THOUSANDS = tuple("kKTtMme")
+
+
 def _classify_word(item: _Item) -> None:
     """Make a word an item of zeros or of money, if it is one. It may also change the
     money after it.
@@ -453,14 +457,20 @@ def _classify_word(item: _Item) -> None:
         # "5000EURplus", "5000 EURs"
         code = _code(word[:3])
     if after.kind == _NUMBER and folded(before.text) not in REFERENCES:
-        if code is None and not after.gap:
+        if code is None and not after.gap and word[:-3] not in _THOUSANDS:
             code = _code(word[-3:])
         sign = sign_before(after.text, word, after.gap)
         code = code if sign is None else sign
-    if code is None and word[:1] in tuple("kKTtMme"):
+    if code is None and word[:1] in _THOUSANDS:
         # "kEUR", "5kkr"
         code = currency_of(word[1:]) if follows else _code(word[1:])
         item.zeros = 0 if code is None else 6 if word[0] in "Mm" else 3
+    if not code and key.startswith(("kilo", "mega")):
+        # "kiloeuro"
+        after_prefix = currency_of(word[4:], is_counted=is_counted)
+        if after_prefix is not None:
+            code = after_prefix
+            item.zeros = 3 if key[0] == "k" else 6
     if code is not None:
         item.kind = _MONEY
         item.code = code
