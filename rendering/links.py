@@ -52,9 +52,9 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 # A path, a port or a query. The line of a file passes for a port: "app.py:12".
-_BEHIND = re.compile(r"[/\\]|:[0-9]|[?#][\w-]")
+_BEHIND = re.compile(r"[.:]*+[/\\]|:[0-9]|[?#][\w%=&-]")
 # What stands behind any scheme: a host, perhaps with a name and a password before it.
-_AUTHORITY = re.compile(r":[/\\]{2,3}([^\s/\\?#<>\"']++)")
+_AUTHORITY = re.compile(r":[/\\]{2,}+([^\s/\\?#<>\"']++)")
 _LEADING_HOST = re.compile(r"\[[0-9a-f:.]+\]|[\w.-]+", re.IGNORECASE)
 _FILE_ENDINGS = frozenset(
     "js ts py md rs sh rb txt pdf doc docx xls xlsx csv png jpg jpeg gif svg html htm xml json yaml yml zip tar gz exe "

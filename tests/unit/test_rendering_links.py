@@ -201,7 +201,9 @@ def hosts_of(markdown):
 NAMED = {
     "Log in at payportal.sh/login": ["payportal.sh"],
     "payportal.zip:8080 or paypal.md?a=1": ["payportal.zip", "paypal.md"],
+    "Log in at payportal.sh./login or pay．sh?%61": ["payportal.sh", "pay.sh"],
     "See ftp://ana@evil.com/f": ["evil.com"],
+    "See ftp:////ana@evil.com/f": ["evil.com"],
     "sftp://ana:secret@203.0.113.5:22/x": ["203.0.113.5"],
     "ftp://evil.sh": ["evil.sh"],
     # The text part is not read as Markdown, and there this is a link to evil.com.
@@ -218,7 +220,7 @@ def test_hosts_for_the_policy_are_those_that_a_program_may_open():
 
 
 def test_hosts_of_a_hostile_text_take_no_longer_than_its_length_allows():
-    for piece in ("://", "://a@", "a.sh/", "a://b.", "ftp://a%40"):
+    for piece in ("://", ":", "/", "a.sh.", "://a@", "a.sh/", "a://b.", "ftp://a%40"):
         texts = (piece * 2_000, piece * 16_000)
         assert is_linear(find_addressed_hosts, *texts), piece
         assert is_linear(lambda text: find_hosts(text, is_strict=True), *texts), piece
