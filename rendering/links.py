@@ -51,6 +51,11 @@ _NAMED = re.compile(
     r"(?:(?P<local>[\w.+%!'-]{1,64}+)@)?(?P<host>[^\W_][\w-]*+(?:\.[\w-]++)++)(?!\.*@)",
     re.IGNORECASE,
 )
+# A path, a port or a query. The line of a file passes for a port: "app.py:12".
+_BEHIND = re.compile(r"[.:]*+[/\\]|:[0-9]|[?#][\w%=&-]")
+# What stands behind any scheme: a host, perhaps with a name and a password before it.
+_AUTHORITY = re.compile(r":[/\\]{2,}+([^\s/\\?#<>\"']++)")
+_LEADING_HOST = re.compile(r"\[[0-9a-f:.]+\]|[\w.-]+", re.IGNORECASE)
 _FILE_ENDINGS = frozenset(
     "js ts py md rs sh rb txt pdf doc docx xls xlsx csv png jpg jpeg gif svg html htm xml json yaml yml zip tar gz exe "
     "php jsp asp aspx css ini toml mp3 mp4 mov eml".split()
@@ -86,9 +91,11 @@ def readable(text: str) -> str:
     return _DOT_IN_WORDS.sub(".", text)
 
 
-def find_hosts(text: str) -> list[NamedHost]:
+def find_hosts(text: str, *, is_strict: bool = False) -> list[NamedHost]:
     """Return the hosts that a text (from `readable`) names. A word counts as a host if
-    it has a scheme, an @ or "www." before it, or a public suffix and no file ending.
+    it has a scheme, an @ or "www." before it, or a public suffix and no file ending;
+    if `is_strict`, also with a public suffix that is a file ending, if a path, a port
+    or a query follows, as in "pay.sh/login".
     """
     hosts = []
     for match in _NAMED.finditer(text):
@@ -99,13 +106,26 @@ def find_hosts(text: str) -> list[NamedHost]:
             labels.pop()
         host = ".".join(labels).rstrip("-_")
         local = (match["local"] or "").lower()
+        end = match.start("host") + len(host)
+        is_no_file = labels[-1] not in _FILE_ENDINGS or (
+            is_strict and _BEHIND.match(text, end)
+        )
         is_host = (match["scheme"] or local or host.startswith("www.")) or (
-            labels[-1] not in _FILE_ENDINGS and has_known_suffix(host)
+            is_no_file and has_known_suffix(host)
         )
         if len(labels) > 1 and is_host:
             start = match.start("local" if local else "host")
-            hosts.append(NamedHost(host, local, start, match.start("host") + len(host)))
+            hosts.append(NamedHost(host, local, start, end))
     return hosts
+
+
+def find_addressed_hosts(text: str) -> set[str]:
+    """Return the hosts behind any scheme in a text (from `readable`), in the form that
+    is looked up: "evil.example" for "ftp://ana@evil.example/f".
+    """
+    behind_names = (unquote(one.rpartition("@")[2]) for one in _AUTHORITY.findall(text))
+    hosts = filter(None, map(_LEADING_HOST.match, behind_names))
+    return {_ascii_host(one[0].strip("[]")) for one in hosts}
 
 
 def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
@@ -463,7 +483,8 @@ def _as_ip(host: str) -> str:
         return ""
 
 
-# Addresses in plain text that are listed for one message.
+# Addresses in plain text that are listed for one message. If there are so many, where
+# its links lead is not known.
 MAX_WRITTEN_OUT = 500
 # Sentences without spaces between them that are cut off after an address.
 _MOST_SENTENCES = 20

@@ -5,7 +5,6 @@ elsewhere. Without patterns: pages and workers read addresses too.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 from common.ascii import lowered
 from common.domains import registered_domain
@@ -63,9 +62,9 @@ def everybody(content: Content) -> tuple[str, ...]:
 
 
 def reply_addresses(content: Content) -> tuple[str, ...]:
-    """Return the addresses of Reply-To, at most 20."""
+    """Return the addresses of Reply-To."""
     addresses = (bare_address(part) for part in (content.reply_to or "").split(","))
-    return tuple(dict.fromkeys(address for address in addresses if "@" in address))[:20]
+    return tuple(dict.fromkeys(address for address in addresses if "@" in address))
 
 
 def named_addresses(content: Content) -> Iterator[tuple[str, str, str]]:
@@ -74,7 +73,7 @@ def named_addresses(content: Content) -> Iterator[tuple[str, str, str]]:
     """
     sender = bare_address(content.sender)
     yield sender, content.sender_name or shown_name(content.sender), "sender"
-    for address in (content.reply_to or "").split(",")[:20]:
+    for address in (content.reply_to or "").split(","):
         yield bare_address(address), shown_name(address), "Reply-To"
     for address in content.recipients:
         yield bare_address(address), shown_name(address), "recipient"
@@ -140,7 +139,7 @@ def lookalike_recipient(
 ) -> Iterator[Finding]:
     """Addresses that are nearly the same as a known address."""
     own = own_domains(context)
-    unknown = list(islice(unknown_addresses(content, context), MAX_ADDRESSES))
+    unknown = list(unknown_addresses(content, context))
     if not unknown:
         return
     known_by_domain = defaultdict[str, list[str]](list)
@@ -150,7 +149,7 @@ def lookalike_recipient(
         (own | set(map(registered_domain, known_by_domain))) - PROVIDERS
     )
     resembled: dict[str, str] = {}
-    for who, address in unknown:
+    for who, address in unknown[:MAX_ADDRESSES]:
         domain = domain_of(address)
         if domain not in resembled and len(resembled) < MAX_COMPARED:
             resembled[domain] = (
@@ -184,6 +183,16 @@ def lookalike_recipient(
                 is_milder=True,
                 anchor=address_anchor(address),
             )
+    domains_of_all = {domain_of(address) for _, address in unknown}
+    is_long = len(unknown) > MAX_ADDRESSES or len(domains_of_all) > MAX_COMPARED
+    if domains.domains and is_long:
+        yield finding(
+            "lookalike_recipient",
+            "Not all addresses were compared with known ones.",
+            f"They are at {counted(len(domains_of_all), 'unknown domain')}.",
+            is_milder=True,
+            anchor=ADDRESSES,
+        )
 
 
 def first_contact(

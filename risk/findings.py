@@ -16,7 +16,7 @@ from rendering import Link, RenderedMessage
 from risk.rules import RULES, Level
 
 MAX_EVIDENCE = 50
-# How many findings one check makes at most.
+# How many findings of one check are kept.
 MOST = 20
 
 _QUOTES = dict.fromkeys(map(ord, '“”„‟«»"'), "'")
@@ -63,11 +63,11 @@ def run_checks(
     rendered: RenderedMessage,
     context: RiskContext,
 ) -> tuple[Finding, ...]:
-    """Return the findings of these checks about a message, worst first."""
+    """Return the worst findings of each check about a message, worst first."""
     return worst_first(
         found
         for check in checks
-        for found in islice(check(content, rendered, context), MOST)
+        for found in worst_first(check(content, rendered, context))[:MOST]
     )
 
 

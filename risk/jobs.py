@@ -9,7 +9,14 @@ from common.fingerprint import Content, content_from_json
 from common.words import words_of
 from parsing.jobs import json_job
 from rendering import ParsedContent
-from rendering.links import find_hosts, origin_of, readable, short_target
+from rendering.links import (
+    MAX_WRITTEN_OUT,
+    find_addressed_hosts,
+    find_hosts,
+    origin_of,
+    readable,
+    short_target,
+)
 from rendering.render import parse_content
 from rendering.result import TAG, Link
 from risk import check_content, check_files, check_greeting, check_secrets
@@ -83,14 +90,21 @@ def spelled(link: Link) -> str:
 
 def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     """Return where the links of a message lead, in all its parts, and which hosts its
-    text names: mail programs make links of those too. None if there are very many.
+    text names: mail programs make links of those too. None if there are very many, or
+    if a part is only shown as its source.
     """
+    for one in (parsed.shown, parsed.text_part):
+        written_out = sum(link.written_out for link in one.links) if one else 0
+        if one and (one.doubt or written_out >= MAX_WRITTEN_OUT):
+            return None
     found = {link.host or origin_of(link.target) for link in links_of(content, parsed)}
     bodies = [one.text for one in parsed.outlines]
     for text in (content.subject, content.markdown or "", *bodies):
         # A tag may stand within a host, and between a host and the next word.
         for plain in {text.replace(TAG, ""), text.replace(TAG, " ")}:
-            named = find_hosts(readable(plain))
+            read = readable(plain)
+            found |= find_addressed_hosts(read)
+            named = find_hosts(read, is_strict=True)
             found.update(one.host for one in named if not one.local)
     return sorted(found) if len(found) <= MOST_HOSTS else None
 

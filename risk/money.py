@@ -275,11 +275,15 @@ def may_begin(name: str, letters: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def currency_of(
-    word: str, *, is_counted: bool = False, is_many: bool = False
+    word: str,
+    *,
+    is_counted: bool = False,
+    is_many: bool = False,
+    is_glued: bool = False,
 ) -> str | None:
     """Return the code of the currency that a word names, empty if it may be several;
     None if the word is no money. `is_counted`: it belongs to a number; `is_many`: to
-    one from 1000 on.
+    one from 1000 on; `is_glued`: without a blank between.
     """
     if word in CODES:
         return word
@@ -298,7 +302,9 @@ def currency_of(
         code = _NAMES.get(f"~{key}")
     if code is None and (not key.isascii() or (is_counted and len(key) > 4)):
         code = by_looks(word)
-    if code is None and is_counted and not key.isascii() and len(key) > 2:
+    # Glued to a number, letters of another script may pass for digits.
+    is_apart = is_counted and not is_glued and not passes_for_digits(word)
+    if code is None and is_apart and not key.isascii() and len(key) > 2:
         found = scripts(word) - {"GREEK"}
         if len(found) > 1 or not found <= _SCRIPTS:
             code = ""
@@ -333,6 +339,15 @@ def is_number_word(word: str) -> bool:
             or _PASSES_FOR_DIGIT.issuperset(key)
         )
     )
+
+
+def passes_for_digits(word: str) -> bool:
+    """Whether a word after a number looks like digits: in any script, or because it is
+    one letter of another script several times.
+    """
+    looks = skeleton(word[:_LONGEST])
+    is_one_letter = not looks.isascii() and len(set(looks)) == 1
+    return len(looks) > 2 and (is_one_letter or _PASSES_FOR_DIGIT.issuperset(looks))
 
 
 MONTH_NAMES = (

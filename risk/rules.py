@@ -35,10 +35,10 @@ class Rule:
 
 # Name, version, level, words, about and looks_for; the worst first.
 _TABLE = """
-lookalike_recipient | 3 | high | look-alike | An address resembles a known one. |
+lookalike_recipient | 4 | high | look-alike | An address resembles a known one. |
     Compares each unknown domain with your own and those written to before: look-alike characters, a single
     typo, a known domain inside another. Milder: a name one letter away from a known person's at the same
-    domain.
+    domain, and more unknown addresses than are compared.
 unsafe_content | 1 | high | could not be read safely |
     The message or a file could not be read safely, so its source is shown. |
     Found when reading took more time or memory than a message may take, or made the reading program crash,
@@ -65,7 +65,7 @@ parts_differ | 6 | high | parts differ | The HTML and the text of the message sa
     words around it; tags in the text count as words. Layout and a link's address in place of its words do not
     count, unless the HTML has no link there. Of Markdown: what its HTML does not show. Milder: the subject
     names a sum that the message does not.
-name_says_address | 2 | high | misleading name | A display name contains a different address. |
+name_says_address | 3 | high | misleading name | A display name contains a different address. |
     Checks the display names of sender and recipients: another mail address in a name hides the real one, and a
     sender with one is unclear. Milder: only another domain, or another person at the same domain.
 odd_address | 3 | high | odd address | An address is written in a way that misleads. |
@@ -73,7 +73,7 @@ odd_address | 3 | high | odd address | An address is written in a way that misle
     there (-oQ, a pipe, /file), and for a number or a single name instead of a domain. In unknown addresses:
     letters of several scripts in one word, or of one script that all look Latin. Milder: a domain with
     non-Latin letters, which is spelled out.
-reply_elsewhere | 1 | high | replies elsewhere | Replies go to a different domain from the sender's. |
+reply_elsewhere | 2 | high | replies elsewhere | Replies go to a different domain from the sender's. |
     Compares the domain of Reply-To with that of the sender and your own. Milder: the address is known.
 rejected_before | 2 | high | rejected before | A message like this one was rejected. |
     Compares the message with those rejected on the same connection in the last 90 days: the same except for

@@ -47,6 +47,7 @@ from risk.money import (
     is_number_word,
     may_begin,
     named_by,
+    passes_for_digits,
     pieces_of,
     sign_before,
     value_of,
@@ -55,8 +56,10 @@ from simple_form.html_reading import decode
 
 # How many characters of a folded text are read. If it is longer, its sum is unknown.
 MOST_READ = 90_000
-# Links are shortened to this many characters first, so they fill little of that.
+# Links are shortened to this many characters first, so they fill little of that, and
+# their last ones: a number there may belong to money behind it.
 _MOST_ADDRESS = 40
+_MOST_END = 10
 # A number is near money within this many items: if the money has a number next to it,
 # and if it has none.
 _NEAR = 3
@@ -153,6 +156,11 @@ _NAMED_AS_MONEY = re.compile(r"\b(DOLLAR|EURO|POUND|YEN|CURRENCY|MONEY|COIN)\b")
 _READ_AS = {"DOLLAR": "$", "EURO": "€", "POUND": "£", "YEN": "¥"}
 # Letters in squares, and those that make flags.
 _LETTER_SIGN = re.compile(r"(?:.* )?LETTER ([A-Z])")
+# Signs that stand beside numbers and pass for no digit, and those that pass for a zero.
+_NO_DIGIT = re.compile("ARROW|BOX DRAWINGS")
+_ROUND = re.compile(
+    r"\b(CIRCLED?|RING|ELLIPSE|EMPTY SET|SQUARED?|BULLET|FISHEYE|BULLSEYE|SUN|MOON|BALL)\b"
+)
 
 
 class _Plain(dict[int, str]):
@@ -169,8 +177,8 @@ class _Plain(dict[int, str]):
         name = unicodedata.name(character, "")
         # Of marks, those of Indic and Thai vowels are kept.
         accent = unicodedata.combining(character)
-        if character in "*~`\\" or 9 < accent < 36 or accent > 199:
-            # Signs of Markdown, which may be within a number, and accents.
+        if character in "*~`\\\u20e3" or 9 < accent < 36 or accent > 199:
+            # Signs of Markdown, which may be within a number, keys, and accents.
             usual = ""
         elif character.isdecimal():
             usual = str(unicodedata.decimal(character))
@@ -184,11 +192,24 @@ class _Plain(dict[int, str]):
             character not in ZEROS and unicodedata.numeric(character, None) is not None
         ):
             usual = f"\x01{character}"
+        elif usual == character or category == "Sk":
+            is_sign = category == "So" and code > 0xFF and not _NO_DIGIT.search(name)
+            is_round = category in ("So", "Sm", "Sk") and _ROUND.search(name)
+            if is_round:
+                usual = f"\x01{character}"
+            elif is_sign or category in ("Co", "Mc", "Me", "Mn"):
+                usual = f"\x02{character}"
         self[code] = usual
         return usual
 
 
 _PLAIN = _Plain()
+# Signs with a mark may pass for digits directly after a digit ("5○"), and three round
+# ones also after a separator ("5,○○○"). Elsewhere they begin list items and end lines.
+_NO_DIGITS = re.compile(
+    r"(?<![0-9])(?!(?:(?<=[0-9][ .,'’])|(?<=[0-9][.,'’] ))(?:\x01\W){3})[\x01\x02](?=\W)"
+)
+_PASSES_FOR_ZERO = re.compile(r"(?<=[0-9])(?=°°|。。|••|॰|\(\)|\[\]|\{\})")
 _BLANKS = re.compile(r"\s+")
 # A star within a line is a sign of multiplication; at its start it begins a list item.
 _STAR = re.compile(r"(?<=\S) \* (?=\S)")
@@ -196,7 +217,7 @@ _PARAGRAPH = "\n\n"
 _RIGHT_TO_LEFT = "\u202e"
 _URL_SIGNS = "[^\\s<>\"'()\\[\\]]"
 _ADDRESS = re.compile(
-    rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+){_URL_SIGNS}++",
+    rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+)({_URL_SIGNS}++)",
     re.IGNORECASE,
 )
 
@@ -205,12 +226,16 @@ def fold(text: str) -> str:
     """Return a text in the one form that is read: links shortened, digits as 0 to 9,
     one blank for every gap, paragraphs kept.
     """
-    written = _ADDRESS.sub(r"\1", normalized("NFC", stripped(text)))
+    written = _ADDRESS.sub(
+        lambda one: one[1] + one[2][-_MOST_END:], normalized("NFC", stripped(text))
+    )
     written = _STAR.sub(" × ", written)
-    return _BLANKS.sub(
+    written = _BLANKS.sub(
         lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ",
         written.translate(_PLAIN),
     )
+    written = _NO_DIGITS.sub("", written).replace("\x02", "\x01")
+    return _PASSES_FOR_ZERO.sub("\x01", written)
 
 
 # A date or a time.
@@ -376,6 +401,10 @@ def _classified(items: list[_Item]) -> list[_Item]:
     return kept
 
 
+# Letters before a code or name of money.
+_THOUSANDS = tuple("kKTtMme")
+
+
 def _classify_word(item: _Item) -> None:
     """Make a word an item of zeros or of money, if it is one. It may also change the
     money after it.
@@ -422,19 +451,26 @@ def _classify_word(item: _Item) -> None:
         word,
         is_counted=is_counted and (key != "p" or is_glued),
         is_many=follows and (before.value is None or before.value >= 1000),
+        is_glued=is_glued,
     )
     if code is None and (is_glued or (follows and len(word) == 4)):
         # "5000EURplus", "5000 EURs"
         code = _code(word[:3])
     if after.kind == _NUMBER and folded(before.text) not in REFERENCES:
-        if code is None and not after.gap:
+        if code is None and not after.gap and word[:-3] not in _THOUSANDS:
             code = _code(word[-3:])
         sign = sign_before(after.text, word, after.gap)
         code = code if sign is None else sign
-    if code is None and word[:1] in tuple("kKTtMme"):
+    if code is None and word[:1] in _THOUSANDS:
         # "kEUR", "5kkr"
         code = currency_of(word[1:]) if follows else _code(word[1:])
         item.zeros = 0 if code is None else 6 if word[0] in "Mm" else 3
+    if not code and key.startswith(("kilo", "mega")):
+        # "kiloeuro"
+        after_prefix = currency_of(word[4:], is_counted=is_counted)
+        if after_prefix is not None:
+            code = after_prefix
+            item.zeros = 3 if key[0] == "k" else 6
     if code is not None:
         item.kind = _MONEY
         item.code = code
@@ -591,6 +627,9 @@ class _Reading:
                 is_per = key in PRODUCTS_BESIDE or item.gap.strip() == "/"
                 if may_be_product and (key in PRODUCTS or (is_beside and is_per)):
                     return True
+            if beside.kind == _NUMBER and passes_for_digits(item.text):
+                # "5,OOO"
+                return len(gap.strip(" .,'’")) == 0
             is_near = distance <= _NEAR if is_bare else is_beside
             return is_near and gap in ("", " ", "-") and is_number_word(item.text)
         if item.kind != _NUMBER:

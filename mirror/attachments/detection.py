@@ -265,7 +265,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         height=height,
         encoding=encoding,
         events=tuple(events),
-        sums=asdict(read_sums([*words, *listed])),
+        sums=asdict(read_sums([*words, *(one.name for one in members)])),
     )
 
 

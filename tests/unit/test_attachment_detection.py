@@ -228,6 +228,13 @@ def test_number_of_files_that_an_archive_states_hides_none():
     assert "high: It contains “invoice.exe”" in sentences(bytes(content), "a.zip")
 
 
+def test_sum_in_the_name_of_any_file_of_an_archive_counts():
+    names = [f"{number}.txt" for number in range(300)]
+    for name in ("5000 EUR.txt", f"{'x' * 300} 5000 EUR.txt"):
+        detected = detect_file(named(*names, name), name="a.zip", content_type="")
+        assert detected.sums["largest"] == {"EUR": "5000"}
+
+
 def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored():
     packed = named("a?b.txt").replace(b"a?b.txt", b"a\0b.txt")
     seen = detect_file(packed, name="a.zip", content_type="")

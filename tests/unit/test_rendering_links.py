@@ -1,9 +1,18 @@
 """Links: where they really go, and whether their text says so."""
 
 from common.fingerprint import Content
-from rendering.links import host_flags, read_link, short_target, unicode_host
-from rendering.render import render_message
+from rendering.links import (
+    find_addressed_hosts,
+    find_hosts,
+    host_flags,
+    read_link,
+    short_target,
+    unicode_host,
+)
+from rendering.render import parse_content, render_message
+from risk.jobs import hosts
 from simple_form.declarations import rows
+from tests.linear import is_linear
 
 # Texts and targets. The text names another address.
 LIES = list(
@@ -181,3 +190,44 @@ def test_hosts_and_short_targets_read_well():
     # Scripts that one language combines are not mixed.
     for host in ("カタカナabc.example", "ひらがな漢字.example", "한글abc.example"):
         assert host_flags(host) == ("punycode",)
+
+
+def hosts_of(markdown):
+    content = Content(subject="Hello", markdown=markdown)
+    return hosts(content, parse_content(content))
+
+
+# What stands in a text, and the hosts for the policy.
+NAMED = {
+    "Log in at payportal.sh/login": ["payportal.sh"],
+    "payportal.zip:8080 or paypal.md?a=1": ["payportal.zip", "paypal.md"],
+    "Log in at payportal.sh./login or pay．sh?%61": ["payportal.sh", "pay.sh"],
+    "See ftp://ana@evil.com/f": ["evil.com"],
+    "See ftp:////ana@evil.com/f": ["evil.com"],
+    "sftp://ana:secret@203.0.113.5:22/x": ["203.0.113.5"],
+    "ftp://evil.sh": ["evil.sh"],
+    # The text part is not read as Markdown, and there this is a link to evil.com.
+    r"https://evil.com\@acme.example/": ["acme.example", "evil.com"],
+    f"https://acme.example:{'1' * 3000}@evil.com/": ["acme.example", "evil.com"],
+    "“https://acme.example”, *https://acme.example*.": ["acme.example"],
+    "README.md, setup.py; have you read README.md? ana@acme.example": [],
+}
+
+
+def test_hosts_for_the_policy_are_those_that_a_program_may_open():
+    found = {text: hosts_of(text) for text in NAMED}
+    assert found == {text: sorted(named) for text, named in NAMED.items()}
+
+
+def test_hosts_of_a_hostile_text_take_no_longer_than_its_length_allows():
+    for piece in ("://", ":", "/", "a.sh.", "://a@", "a.sh/", "a://b.", "ftp://a%40"):
+        texts = (piece * 2_000, piece * 16_000)
+        assert is_linear(find_addressed_hosts, *texts), piece
+        assert is_linear(lambda text: find_hosts(text, is_strict=True), *texts), piece
+
+
+def test_hosts_are_not_known_where_links_were_left_out():
+    listed = "\n".join(f"https://acme.example/{number}" for number in range(500))
+    for markdown in (listed, f"{listed} http://203.0.113.5/pay", "[" * 30_000):
+        assert hosts_of(markdown) is None
+    assert hosts_of(listed.rpartition("\n")[0]) == ["acme.example"]

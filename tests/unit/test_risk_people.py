@@ -296,6 +296,26 @@ def test_address_one_character_from_a_known_person_is_a_notice():
     assert one.evidence[1] == "billing@acme-corp.example"
 
 
+def test_lookalike_behind_many_other_addresses_is_found_or_left_in_doubt():
+    known = {f"person{number}@acme.example": 1 for number in range(30)}
+    near = [f"persom{number}@acme.example" for number in range(10, 30)]
+    context = RiskContext(known_addresses={**known, "ana@northwind.com": 1})
+    lookalike = ("ana@n0rthwind.com",)
+    seen = found("lookalike_recipient", context, to=(*near, *lookalike))
+    assert (len(seen), seen[0].level) == (20, "high")
+    others = [f"ana@company{number}.example" for number in range(100)]
+    [one] = found("lookalike_recipient", context, to=(*others, *lookalike))
+    assert one.sentence == "Not all addresses were compared with known ones."
+    assert not found("lookalike_recipient", context, to=others[:99])
+
+
+def test_every_address_of_reply_to_is_checked():
+    replies = [f"support{number}@yourteam.example" for number in range(20)]
+    listed = ", ".join([*replies, "ana@acme.example <eve@evil.example>"])
+    for rule in ("reply_elsewhere", "name_says_address"):
+        assert found(rule, reply_to=listed), rule
+
+
 def test_many_recipients_rise_in_level():
     for number, expected in (
         (10, []),

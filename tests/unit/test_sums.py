@@ -86,7 +86,8 @@ READ = {
 UNKNOWN = [
     "5000 of your EUR", "EUR, as we said, 5000", "EUR 1 now, 5000 later", "EUR 20 plus 5000",
     "5000 Danish crowns", "3 × 5000 EUR", "EUR 20-2000", "2026-20 EUR", "EUR 2026-11-30", "EUR 10; 5000",
-    "2 BTC", "5000h EUR", "5000 days of EUR", "https://x.example/5000 EUR", "\u202e0005 EUR",
+    "2 BTC", "5000h EUR", "5000 days of EUR", "https://x.example/5000 EUR",
+    f"https://x.example/{'x' * 40}/5000 EUR", f"EUR https://x.example/{'x' * 40}/5000", "\u202e0005 EUR",
     "word " * (MOST_READ // 5) + "EUR 5",
 ]  # fmt: skip
 
@@ -219,6 +220,9 @@ def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
         "กข",
         "d0l",
         "\u00a05",
+        "5○",
+        "5, ○",
+        "5 ⲟⲟⲟ ",
     ):
         small, large = (
             (piece * length)[:length] for length in (MOST_READ // 8, MOST_READ)
