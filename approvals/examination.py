@@ -23,6 +23,7 @@ from django.db.models.functions import Cast, Now
 from approvals.authorship import (
     folded_addresses,
     passages_in,
+    passages_of,
     passages_of_revision,
     recipients_and_links,
     writers_of,
@@ -410,6 +411,8 @@ def columns_of(
         review["policy_facts"] = facts
         passages = passages_in(content, examined.words, is_unsafe=examined.is_unsafe)
         if passages is not None:
+            # Markup may stand within a word that people read as one.
+            passages |= passages_of([examined.shown.plain])
             # Only those whom nobody has written to: a known customer is nobody's.
             new = [one for one in outside if one not in contacts]
             passages |= recipients_and_links(new, examined.links)

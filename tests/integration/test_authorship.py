@@ -168,3 +168,18 @@ def test_html_that_was_not_read_may_be_anybodys(message, reviewer, monkeypatch):
     monkeypatch.setattr(store, "examine_content", store.unexamined)
     assert why_not(resent(message, "Hello"), reviewer) == ""
     assert why_not(resent(message, html_body="<p>x</p>"), reviewer) == "editor"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "&#80;lease &#115;end",
+        "**P**lease s**en**d",
+        "P[lease](https://x.example/) send",
+    ],
+)
+def test_markup_within_words_hides_nobodys_words(message, reviewer, words):
+    note_words(actor_of(reviewer), WORDS)
+    text = WORDS.replace("Please send", words)
+    text = text.replace("refund of 900 EUR to", "ref**u**nd of 900 EUR t&#111;")
+    assert why_not(resent(message, text), reviewer) == "editor"
