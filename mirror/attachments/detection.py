@@ -5,11 +5,8 @@ A file may be hostile, so this code runs only in the confined processes of the p
 """
 
 import re
-import struct
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from zlib import crc32
+from dataclasses import asdict
 
 from common.fingerprint import Attachment
 from common.tables import table_rows
@@ -29,6 +26,15 @@ from mirror.attachments.file_types import (
 )
 from mirror.attachments.renderings.calendars import read_events
 from mirror.attachments.renderings.pdf_pages import all_objects
+from mirror.attachments.zip_archives import (
+    BOMB_SIZE,
+    BOMB_TIMES,
+    MAX_ENTRIES,
+    Member,
+    UnreadableDirectory,
+    is_certain,
+    zip_members,
+)
 from rendering import named
 from rendering.pictures import size_of
 from risk.check_files import why_dangerous
@@ -37,88 +43,6 @@ from risk.sums import read_sums
 
 # How many entries of an archive are listed by name; the others are only counted.
 MAX_LISTED = 200
-# How many entries of an archive's directory are read.
-MAX_ENTRIES = 20_000
-# Of a zip file: the signatures and lengths of its last record and of one entry.
-_END = b"PK\x05\x06"
-_ENTRY = b"PK\x01\x02"
-_END_SIZE = 22
-_ENTRY_SIZE = 46
-# How the field begins that has a second name.
-_UNICODE = struct.Struct("<2sHBI")
-_MAX_COMMENT = 65_535
-
-
-@dataclass(frozen=True)
-class Member:
-    """One entry of an archive's directory, as the archive states it."""
-
-    name: str
-    # In bytes, unpacked.
-    size: int
-    is_locked: bool
-
-
-class UnreadableDirectory(Exception):
-    """The archive's directory cannot be read: it is cut off or invalid, or has the form
-    for archives that are larger than any message.
-    """
-
-
-def zip_members(content: bytes) -> list[Member]:
-    """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises
-    UnreadableDirectory.
-
-    Python's `zipfile` is not used: it follows a ZIP64 record, which may point to
-    another directory than the one that other programs read. So it could list other
-    files than the recipient finds.
-    """
-    end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
-    if end < 0 or end + _END_SIZE > len(content):
-        raise UnreadableDirectory
-    total, size, offset = struct.unpack_from("<HII", content, end + 10)
-    if offset == 0xFFFFFFFF or total == 0xFFFF:
-        raise UnreadableDirectory
-    # If there are bytes before the archive, its directory is not at the stated offset.
-    # Other programs open such a file, so it is read here too.
-    position = end - size
-    if position < 0 or (total and not content.startswith(_ENTRY, position)):
-        position = offset
-    members: list[Member] = []
-    # Some programs list what follows the stated number of files too.
-    while len(members) < MAX_ENTRIES and (
-        len(members) < total or content.startswith(_ENTRY, position)
-    ):
-        is_cut = position + _ENTRY_SIZE > len(content)
-        if is_cut or not content.startswith(_ENTRY, position):
-            raise UnreadableDirectory
-        (flags,) = struct.unpack_from("<H", content, position + 8)
-        size, name_size, extra_size, comment_size = struct.unpack_from(
-            "<IHHH", content, position + 24
-        )
-        position += _ENTRY_SIZE + name_size
-        name = content[position - name_size : position]
-        extra = content[position : position + extra_size]
-        # Many programs prefer a second name in Unicode, if it is for the first one.
-        while len(extra) >= _UNICODE.size:
-            field, length, _, checksum = _UNICODE.unpack_from(extra)
-            if field == b"up" and checksum == crc32(name):
-                name = extra[_UNICODE.size : length + 4]
-            extra = extra[length + 4 :]
-        # Some programs write UTF-8 without saying so.
-        text = name.decode("cp437")
-        with suppress(UnicodeDecodeError):
-            text = name.decode()
-        # PostgreSQL cannot store U+0000, which a name may contain.
-        members.append(Member(text.replace("\0", "\ufffd"), size, bool(flags & 1)))
-        position += extra_size + comment_size
-    return members
-
-
-# An archive that unpacks to more than BOMB_SIZE bytes, and to more than BOMB_TIMES its
-# own size, is a bomb: text is packed to about a tenth, a bomb to a thousandth.
-BOMB_TIMES = 100
-BOMB_SIZE = 100 * 1024 * 1024
 # The kind of an Office file, by a folder in its archive.
 _OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
 # How many characters of a text decide of what kind it is.
@@ -194,6 +118,9 @@ _BOMB = Flag(
 _UNREADABLE = Flag(
     "high", "Its list of files is broken, so its content is not known.", "hides"
 )
+_UNCERTAIN = Flag(
+    "high", "Programs may find other files in it than those listed here.", "hides"
+)
 _NESTED = Flag("notice", "The content of an archive in it cannot be listed.", "hides")
 # Where a line of a calendar goes on.
 _FOLD = re.compile(r"\r?\n[ \t]")
@@ -231,6 +158,8 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         try:
             members = zip_members(content)
             flags += _about_members(members, len(content))
+            if not is_certain(content, members):
+                flags.append(_UNCERTAIN)
         except UnreadableDirectory:
             flags.append(_UNREADABLE)
         kind = _zip_kind({one.name.lower() for one in members})

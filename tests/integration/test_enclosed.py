@@ -335,6 +335,9 @@ def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
         ("files.7z", b"7z\xbc\xaf\x27\x1c"),
         ("files.zip", b"PK\x03\x04 cut off"),
         ("files.zip", zip_of("more.zip")),
+        ("files.zip", zip_of("run.exe") + zip_of("a.txt")),
+        ("files.zip", zip_of("run.exe?.txt").replace(b"?", b"\0")),
+        ("files.zip", zip_of("run.txt").replace(b"run.txt", b"run.exe", 1)),
         (
             "a.doc",
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
