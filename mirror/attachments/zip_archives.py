@@ -79,11 +79,18 @@ class UnreadableDirectory(Exception):
     """
 
 
+def end_of_directory(content: bytes) -> int:
+    """Return where the last record of a zip archive is, for which programs look at the
+    end of any file; -1 if there is none.
+    """
+    return content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
+
+
 def zip_members(content: bytes) -> list[Member]:
     """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises
     UnreadableDirectory. Whether other programs find other files: `is_certain`.
     """
-    end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
+    end = end_of_directory(content)
     if end < 0 or end + _END_SIZE > len(content):
         raise UnreadableDirectory
     total, size, offset = struct.unpack_from("<HII", content, end + 10)

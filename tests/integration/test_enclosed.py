@@ -344,6 +344,9 @@ def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
             + "EncryptedPackage".encode("utf-16-le"),
         ),
         ("mail.eml", b"From: a@x.example\n\nHello"),
+        ("files.zip", PIXEL + zip_of("run.exe")),
+        ("run.exe.lzma", b"\x5d\0\0\x80\0"),
+        ("files.tar", b"run.exe"),
     ],
 )
 def test_file_that_may_hold_others_may_be_anything(enclose, desk, file):

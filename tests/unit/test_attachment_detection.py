@@ -4,6 +4,7 @@ reviewer must know.
 
 import io
 import struct
+import tarfile
 import zipfile
 import zlib
 from zlib import crc32
@@ -17,7 +18,7 @@ from mirror.attachments.renderings.office import Package
 from mirror.attachments.zip_archives import zip_members
 from rendering.pictures import size_of
 from tests.linear import is_linear
-from tests.office_files import document, workbook
+from tests.office_files import INVOICE_PDF, RETURN_LABEL, document, workbook
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -369,6 +370,75 @@ UNCERTAIN = {
 @pytest.mark.parametrize("content", UNCERTAIN.values(), ids=UNCERTAIN)
 def test_archive_in_which_programs_may_find_other_files_hides_them(content):
     assert hides(content)
+
+
+def tar_without_magic():
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("run.exe"))
+    content = packed.getvalue()
+    return content[:257] + bytes(8) + content[265:]
+
+
+OFFICE = ("[Content_Types].xml", "word/document.xml")
+OTHER_ARCHIVE = (
+    b"!<arch>\nrun.bat/        0           0     0     644     3         `\ndir\n"
+)
+# Files that may hold others, or of which nothing is known.
+HIDING = [
+    ("files.tar", tar_without_magic()),
+    ("files.dat", tar_without_magic()),
+    ("files.tar", b"text"),
+    ("files.cpio", b"070707000000"),
+    ("files", b"text", "application/x-cpio"),
+    ("notes.txt", OTHER_ARCHIVE),
+    ("run.exe.lzma", b"\x5d\0\0\x80\0"),
+    ("files.zip", b"XX" + named("run.exe")),
+    ("files.zip", PNG + named("run.exe")),
+    ("logo.png", PNG + named("run.exe")),
+    ("a.pdf", PDF + named("run.exe")),
+    ("a.pdf", PDF + b"Rar!\x1a\x07\0"),
+    ("notes.txt", b"\xff\xfe" + named("run.exe")),
+    ("notes.txt", b"\xef\xbb\xbf\x01\x02"),
+    ("data", b"\0\1\2\3"),
+    ("mail", b"Subject: a\n\nb", "message/rfc822"),
+    ("mail.eml", b"Subject: %PDF-1.4\n\nb"),
+    ("letter.msg", OLE),
+    ("files.zip", named("mail.eml")),
+    ("files.zip", named(*OFFICE, "more.zip")),
+    ("smime.p7m", b"-----BEGIN PKCS7-----\n"),
+    ("encrypted.asc", b"-----BEGIN PGP MESSAGE-----\n"),
+]
+PLAIN = [
+    ("invoice.pdf", INVOICE_PDF),
+    ("label.png", RETURN_LABEL),
+    ("a.docx", document("<w:p/>"), "application/zip"),
+    ("a.xlsx", workbook()),
+    ("a.zip", named("a.docx", "b.pdf", "c.txt")),
+    ("a.doc", OLE),
+    ("a.rtf", b"{\\rtf1"),
+    ("a.csv", "Größe,1".encode("utf-8-sig"), "application/vnd.ms-excel"),
+    ("a.txt", "Größe".encode("utf-16")),
+    ("a.txt", b"\xff\xfeabc"),
+    ("a.heic", b"\0\0\0\x18ftypheic"),
+    ("smime.p7s", b"0\x80\x06\x09" + SIGNED, "application/pkcs7-signature"),
+    ("signature.asc", b"-----BEGIN PGP SIGNATURE-----\n"),
+    ("empty.dat", b""),
+]
+
+
+def test_file_that_may_hold_others_or_is_of_no_known_kind_hides_them():
+    for name, content, *content_type in HIDING:
+        assert hides(content, name, *content_type), name
+    for name, content, *content_type in PLAIN:
+        assert not hides(content, name, *content_type), name
+
+
+def test_office_file_that_is_named_as_an_archive_has_the_kinds_of_its_files():
+    content = named(*OFFICE, "invoice.pdf")
+    for name, has_files in (("a.zip", True), ("a.docx", False)):
+        seen = detect_file(content, name=name, content_type="")
+        assert ("pdf" in seen.kinds, bool(seen.members)) == (has_files, has_files)
 
 
 def test_files_of_an_archive_have_the_names_that_programs_show():
