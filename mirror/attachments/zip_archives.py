@@ -110,21 +110,24 @@ def zip_members(content: bytes) -> list[Member]:
         position += _ENTRY_NUMBERS.size
         if position > len(content) or not content.startswith(_ENTRY, start):
             raise UnreadableDirectory
-        *numbers, name_size, extra_size, comment_size, offset = (
-            _ENTRY_NUMBERS.unpack_from(content, start)
-        )
+        numbers = _ENTRY_NUMBERS.unpack_from(content, start)
+        flags, method, checksum, packed, size = numbers[:5]
+        name_size, extra_size, comment_size, offset = numbers[5:]
         stored_name = content[position : position + name_size]
         position += name_size
         names = _names(stored_name, content[position : position + extra_size])
         position += extra_size + comment_size
-        # PostgreSQL cannot store U+0000, which a name may contain.
-        name = names[-1].replace("\0", "\ufffd")
         members.append(
             Member(
-                name,
-                frozenset(names),
-                stored_name,
-                *numbers,
+                # PostgreSQL cannot store U+0000, which a name may contain.
+                name=names[-1].replace("\0", "\ufffd"),
+                names=frozenset(names),
+                stored_name=stored_name,
+                flags=flags,
+                method=method,
+                checksum=checksum,
+                packed=packed,
+                size=size,
                 offset=offset,
                 length=position - start,
             )
