@@ -280,6 +280,8 @@ MZ = b"MZ\x90\x00"
         ("program", ("invoice.dat", MZ, "application/octet-stream")),
         ("program", ("setup.exe:a.txt", b"x")),
         ("program", ("setup.exe. .\t", b"x")),
+        ("program", ("invoice.vsto", b"x")),
+        ("program", ("data.accda", b"x")),
         ("program", ("report.pdf.vbs", b"x", "application/pdf")),
         ("program", ("invoice_\u202efdp.scr", b"x")),
         ("program", ("invoice.pdf", b"\n#!/bin/sh\nrm -rf x", "application/pdf")),
