@@ -173,11 +173,13 @@ def _names(stored_name: bytes, extra: bytes) -> list[str]:
 
 
 def _fields(extra: bytes, kind: bytes) -> Iterator[bytes]:
-    while len(extra) >= 4:
-        end = 4 + int.from_bytes(extra[2:4], "little")
-        if extra.startswith(kind):
-            yield extra[4:end]
-        extra = extra[end:]
+    position = 0
+    while position + 4 <= len(extra):
+        start = position + 4
+        end = start + int.from_bytes(extra[position + 2 : start], "little")
+        if extra.startswith(kind, position):
+            yield extra[start:end]
+        position = end
 
 
 def _end_of(content: bytes, member: Member) -> int:
@@ -229,8 +231,12 @@ def _is_one_name(names: frozenset[str]) -> bool:
     # Whether no program ends a name early, and all names mean the same kinds.
     if any(min(name, default="\0") < " " or "\x7f" in name for name in names):
         return False
-    kinds = {frozenset(claimed_kinds(name)) for name in names if len(names) > 1}
-    return len(kinds) < 2
+    if len(names) == 1:
+        return True
+    # Besides the stored name, entry and header can have one in Unicode each.
+    return (
+        len(names) <= 3 and len({frozenset(claimed_kinds(one)) for one in names}) == 1
+    )
 
 
 def _ends_by_itself(data: bytes, member: Member) -> bool:
