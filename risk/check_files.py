@@ -12,14 +12,33 @@ from rendering.invisibles import BIDI
 from risk.findings import ATTACHMENTS, Finding, RiskContext, finding, one_word, quoted
 from risk.rules import Level
 
-# Endings of files that run code when they are opened.
+# Endings of files that run code when they are opened, or that start, install or load
+# what does. Those that Outlook and Gmail block are among them, but for certificates,
+# archives, mail and temporary files. They are of Windows, its scripts, Office and databases, Linux and
+# macOS, languages of any system, telephones and browsers, and images of disks.
 _RUNS = frozenset(
-    "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
-    "cpl dll sys ocx reg inf scf iso img vhd vhdx dmg pkg app command sh bash run elf apk ipa deb rpm py pyw "
-    "pyz pl rb php docm dotm xlsm xlsb xltm xlam xll pptm potm ppam ppsm sldm one chm gadget "
-    "application settingcontent-ms library-ms search-ms theme website desktop workflow action xpi crx "
-    "scpt ade adp mdb accde rdp msc iqy oqy dqy rqy slk odc diagcab diagpkg appinstaller msixbundle appref-ms ws wsc "
-    "sct ps1xml psc1 psd1 job hlp grp xbap xla xlb ppa wll webloc inetloc terminal fileloc scptd vbscript".split()
+    """
+exe ex ex_ scr com bat cmd pif dll ocx cpl sys drv vxd ax lib msi msp mst msu msix
+msixbundle appx appxbundle appinstaller application appref-ms vsto xbap gadget bgi
+inf ins isp reg job lnk url website scf shb shs grp msc prf pcd ops
+settingcontent-ms library-ms search-ms searchconnector-ms appcontent-ms theme themepack
+deskthemepack contact rdp udl diagcab diagcfg diagpkg wsb webpnp printerexport mcf
+osd xnk plg chm hlp hpj cnt its
+js jse mjs vb vbs vbe vbscript vbp bas ws wsf wsh wsc sct hta htc asp aspx asx nsh
+ahk au3 a3x kix ps1 ps1xml ps2 ps2xml psm1 psd1 psdm1 psc1 psc2 pssc cdxml msh msh1
+msh2 mshxml msh1xml msh2xml
+docm dotm xlsm xlsb xltm xlam xla xlb xll xlm pptm potm ppam ppa ppsm sldm wll one
+slk iqy oqy dqy rqy odc vsmacros vsw vsdm vstm vssm oxt ade adp mad maf mag mam maq
+mar mas mat mau mav maw mda mdb mde mdt mdw mdz accda accdb accdc accde accdr accdt
+accdu accdw fxp prg
+run elf so deb rpm snap flatpak flatpakref flatpakrepo appimage desktop
+app pkg mpkg dylib command tool action workflow shortcut scpt scptd applescript
+terminal webloc inetloc fileloc ftploc afploc mobileconfig prefpane saver
+sh bash zsh csh tcsh ksh fish shar py pyc pyo pyd pyw pyz pyzw pl pm rb rbw php phar
+lua tcl groovy jar war ear class jnlp wasm swf air whl gem vsix nupkg
+apk apks xapk aab dex ipa xpi crx
+iso img udf nrg vhd vhdx vmdk vdi qcow2 ova dmg sparseimage toast
+""".split()
 )
 _OPENS_IN_BROWSER = frozenset("html htm xhtml shtml mht mhtml svg svgz xml xsl".split())
 # Endings that are put before another one, so that a program looks like a document.
@@ -27,13 +46,21 @@ _LOOKS_HARMLESS = frozenset(
     "pdf doc docx xls xlsx ppt pptx odt ods txt rtf csv jpg jpeg png gif webp mp3 mp4 zip eml htm html".split()
 )
 # How the declared content types of files that run code begin.
-_TYPES = (
-    *"application/x-msdownload application/x-msdos-program application/x-ms-shortcut application/x-msi "
-    "application/x-dosexec application/x-executable application/x-sh application/x-bat application/x-mach-binary "
-    "application/x-elf application/x-javascript application/x-apple-diskimage application/x-iso9660-image "
-    "application/x-java-archive application/vnd.microsoft.portable-executable application/java-archive "
-    "application/javascript application/hta application/vnd.android.package-archive "
-    "text/javascript text/vbscript text/x-sh text/x-python".split(),
+_TYPES = tuple(
+    """
+application/x-msdownload application/x-msdos-program application/x-ms-shortcut
+application/x-msi application/x-dosexec application/x-executable application/x-sh
+application/x-bat application/x-mach-binary application/x-elf application/x-javascript
+application/x-apple-diskimage application/x-iso9660-image application/x-java-archive
+application/vnd.microsoft.portable-executable application/java-archive
+application/javascript application/hta application/vnd.android.package-archive
+application/x-ms-application application/x-ms-xbap application/x-ms-vsto
+application/msaccess application/x-msaccess application/x-csh application/x-perl
+application/x-php application/x-ruby application/x-tcl application/x-rpm
+application/x-python application/x-bytecode application/vnd.debian.binary-package
+application/x-desktop text/javascript text/vbscript text/x-sh text/x-csh text/x-perl
+text/x-python text/x-ruby
+""".split()
 )
 
 

@@ -5,11 +5,8 @@ A file may be hostile, so this code runs only in the confined processes of the p
 """
 
 import re
-import struct
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from zlib import crc32
+from dataclasses import asdict
 
 from common.fingerprint import Attachment
 from common.tables import table_rows
@@ -29,6 +26,16 @@ from mirror.attachments.file_types import (
 )
 from mirror.attachments.renderings.calendars import read_events
 from mirror.attachments.renderings.pdf_pages import all_objects
+from mirror.attachments.zip_archives import (
+    BOMB_SIZE,
+    BOMB_TIMES,
+    MAX_ENTRIES,
+    Member,
+    UnreadableDirectory,
+    end_of_directory,
+    is_certain,
+    zip_members,
+)
 from rendering import named
 from rendering.pictures import size_of
 from risk.check_files import why_dangerous
@@ -37,88 +44,10 @@ from risk.sums import read_sums
 
 # How many entries of an archive are listed by name; the others are only counted.
 MAX_LISTED = 200
-# How many entries of an archive's directory are read.
-MAX_ENTRIES = 20_000
-# Of a zip file: the signatures and lengths of its last record and of one entry.
-_END = b"PK\x05\x06"
-_ENTRY = b"PK\x01\x02"
-_END_SIZE = 22
-_ENTRY_SIZE = 46
-# How the field begins that has a second name.
-_UNICODE = struct.Struct("<2sHBI")
-_MAX_COMMENT = 65_535
-
-
-@dataclass(frozen=True)
-class Member:
-    """One entry of an archive's directory, as the archive states it."""
-
-    name: str
-    # In bytes, unpacked.
-    size: int
-    is_locked: bool
-
-
-class UnreadableDirectory(Exception):
-    """The archive's directory cannot be read: it is cut off or invalid, or has the form
-    for archives that are larger than any message.
-    """
-
-
-def zip_members(content: bytes) -> list[Member]:
-    """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises
-    UnreadableDirectory.
-
-    Python's `zipfile` is not used: it follows a ZIP64 record, which may point to
-    another directory than the one that other programs read. So it could list other
-    files than the recipient finds.
-    """
-    end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
-    if end < 0 or end + _END_SIZE > len(content):
-        raise UnreadableDirectory
-    total, size, offset = struct.unpack_from("<HII", content, end + 10)
-    if offset == 0xFFFFFFFF or total == 0xFFFF:
-        raise UnreadableDirectory
-    # If there are bytes before the archive, its directory is not at the stated offset.
-    # Other programs open such a file, so it is read here too.
-    position = end - size
-    if position < 0 or (total and not content.startswith(_ENTRY, position)):
-        position = offset
-    members: list[Member] = []
-    # Some programs list what follows the stated number of files too.
-    while len(members) < MAX_ENTRIES and (
-        len(members) < total or content.startswith(_ENTRY, position)
-    ):
-        is_cut = position + _ENTRY_SIZE > len(content)
-        if is_cut or not content.startswith(_ENTRY, position):
-            raise UnreadableDirectory
-        (flags,) = struct.unpack_from("<H", content, position + 8)
-        size, name_size, extra_size, comment_size = struct.unpack_from(
-            "<IHHH", content, position + 24
-        )
-        position += _ENTRY_SIZE + name_size
-        name = content[position - name_size : position]
-        extra = content[position : position + extra_size]
-        # Many programs prefer a second name in Unicode, if it is for the first one.
-        while len(extra) >= _UNICODE.size:
-            field, length, _, checksum = _UNICODE.unpack_from(extra)
-            if field == b"up" and checksum == crc32(name):
-                name = extra[_UNICODE.size : length + 4]
-            extra = extra[length + 4 :]
-        # Some programs write UTF-8 without saying so.
-        text = name.decode("cp437")
-        with suppress(UnicodeDecodeError):
-            text = name.decode()
-        # PostgreSQL cannot store U+0000, which a name may contain.
-        members.append(Member(text.replace("\0", "\ufffd"), size, bool(flags & 1)))
-        position += extra_size + comment_size
-    return members
-
-
-# An archive that unpacks to more than BOMB_SIZE bytes, and to more than BOMB_TIMES its
-# own size, is a bomb: text is packed to about a tenth, a bomb to a thousandth.
-BOMB_TIMES = 100
-BOMB_SIZE = 100 * 1024 * 1024
+# Kinds of files that can hold others.
+_HOLDERS = frozenset("zip archive tnef mail msg smime".split())
+# How other archives begin that programs find in any file.
+_BEGINNINGS = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
 # The kind of an Office file, by a folder in its archive.
 _OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
 # How many characters of a text decide of what kind it is.
@@ -129,8 +58,7 @@ _SAME = frozenset(
     tuple(pair.split("-"))
     for pair in """
     xml-html xml-svg html-xml svg-archive ole-rtf ole-csv ole-locked docx-locked xlsx-locked pptx-locked
-    zip-docx zip-xlsx zip-pptx zip-odf jar-zip
-    apk-zip apk-jar
+    zip-docx zip-xlsx zip-pptx zip-odf jar-zip apk-zip apk-jar msg-ole
     """.split()
 )
 # The name of the first element of an HTML, SVG or XML file.
@@ -164,7 +92,9 @@ docx xlsx pptx | high runs | /activeX/ | It contains controls, which can run.
 docx xlsx pptx | notice | /embeddings/ | It contains other files.
 ole  | high runs | _\0V\0B\0A\0_\0P\0R\0O\0J\0E\0C\0T | It contains macros, which run when it is opened.
 archive tnef | notice hides | | Its content cannot be listed here.
+unknown | notice hides | | Its kind is not known, so it may contain anything.
 mail | notice hides | | It can contain other files.
+pgp | notice hides | -BEGIN PGP MESSAGE- | It is encrypted, so its content cannot be listed here.
 # Encrypted, or signed with its content: that of a mere signature is 11 bytes long.
 smime | notice hides | \x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x03 | It can contain other files.
 smime | notice hides | [^\x0b]\x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x01\xa0 | It can contain other files.
@@ -194,7 +124,13 @@ _BOMB = Flag(
 _UNREADABLE = Flag(
     "high", "Its list of files is broken, so its content is not known.", "hides"
 )
-_NESTED = Flag("notice", "The content of an archive in it cannot be listed.", "hides")
+_UNCERTAIN = Flag(
+    "high", "Programs may find files in it that are not listed here.", "hides"
+)
+_NESTED = Flag(
+    "notice", "The content of an archive or message in it cannot be listed.", "hides"
+)
+_HOLDS = Flag("notice", "It can contain other files.", "hides")
 # Where a line of a calendar goes on.
 _FOLD = re.compile(r"\r?\n[ \t]")
 # More bytes of a calendar are not read.
@@ -227,29 +163,42 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
             events = []
         if more or not events or len(content) > MAX_CALENDAR:
             flags.append(_NOT_ALL_EVENTS)
-    if kind == "zip":
+    is_zip = kind == "zip"
+    if is_zip:
         try:
             members = zip_members(content)
             flags += _about_members(members, len(content))
+            if not is_certain(content, members):
+                flags.append(_UNCERTAIN)
         except UnreadableDirectory:
             flags.append(_UNREADABLE)
         kind = _zip_kind({one.name.lower() for one in members})
-    elif kind == "ole" and _LOCKED in content:
+    elif end_of_directory(content) >= 0 or (
+        kind != "archive" and any(one in content for one in _BEGINNINGS)
+    ):
+        flags.append(_UNCERTAIN)
+    if kind == "ole" and _LOCKED in content:
         kind = "locked"
         flags.append(_ENCRYPTED)
+    by_name = claimed_by_ending(ending_of(name))
+    for claim in (by_name, claimed_by_type(content_type)):
+        is_confirmed = claim is KINDS["zip" if is_zip else kind]
+        if claim and claim.name in _HOLDERS and not is_confirmed:
+            flags.append(_HOLDS)
     flags = [
         *_disagreements(KINDS[kind], name, content_type),
         *flags,
         *_inside(content, kind, encoding),
     ]
-    if kind not in ("zip", "jar", "apk"):
-        # The files in an Office file are its parts.
-        members = []
     kinds = set()
     for ending in {ending_of(one.name) for one in members if one.name[-1:] != "/"}:
         kinds |= claimed_kinds(f".{ending}")
-    if "archive" in kinds:
+    if kinds & _HOLDERS:
         flags.append(_NESTED)
+    if kind not in ("zip", "jar", "apk") and by_name is not KINDS["zip"]:
+        # The files in an Office file are its parts.
+        members = []
+        kinds = set()
     kinds |= {KINDS[kind].family, kind}
     if any(flag.means == "runs" for flag in flags):
         kinds.add("program")
@@ -285,21 +234,23 @@ def kind_of(content: bytes, *, name: str) -> tuple[str, str]:
 
 def encoding_of(content: bytes) -> str:
     """Return the encoding of a text; empty if the bytes are no text."""
-    for mark, encoding in (
+    encoding = "utf-8"
+    for mark, marked in (
         (b"\xef\xbb\xbf", "utf-8-sig"),
         (b"\xff\xfe", "utf-16"),
         (b"\xfe\xff", "utf-16"),
     ):
         if content.startswith(mark):
-            return encoding
-    # DOS ends a text with the character 1A.
-    if re.search(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]|\x1a(?!\Z)", content):
-        return ""
+            encoding = marked
     try:
-        content.decode("utf-8")
+        text = content.decode(encoding)
     except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8"
+        encoding = "cp1252"
+        text = content.decode("latin-1")
+    # DOS ends a text with the character 1A.
+    if re.search(r"[\x00-\x08\x0e-\x19\x1c-\x1f]|\x1a(?!\Z)", text):
+        return ""
+    return encoding
 
 
 def _text_kind(text: str, name: str) -> str:

@@ -51,15 +51,20 @@ pptx       | document | PowerPoint slides | pptx pptm potx potm ppsx ppsm |
 odf        | document | OpenDocument file | odt ods odp odg ott ots |
     application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet
     application/vnd.oasis.opendocument.presentation
-ole        | document | old Office file | doc xls ppt dot xlt pps msg msi mpp vsd pub |
-    application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook
+ole        | document | old Office file | doc xls ppt dot xlt pps msi mpp vsd pub |
+    application/msword application/vnd.ms-excel application/vnd.ms-powerpoint
+msg        | document | message of Outlook with its files | msg oft | application/vnd.ms-outlook
 locked     | document | encrypted Office file |  |
 onenote    | document | OneNote notebook, which can hold programs | one | application/onenote
 zip        | archive  | zip archive | zip epub | application/zip application/x-zip-compressed application/epub+zip
-archive    | archive  | archive other than zip | gz tgz bz2 tbz2 xz txz zst 7z rar tar cab |
-    application/gzip application/x-gzip application/x-bzip2 application/x-xz application/zstd
-    application/x-7z-compressed application/vnd.rar application/x-rar-compressed application/x-tar
-    application/vnd.ms-cab-compressed
+archive    | archive  | archive other than zip | gz tgz gzip taz bz2 tbz2 bz tbz tb2 bzip2 xz txz lzma tlz lz lz4 lzo
+    zst tzst z zipx 7z 001 rar r00 tar cpio ar a cab wim swm esd xar lha lzh arj arc ace zoo sit sitx sea alz egg
+    squashfs hqx uu uue xxe b64 pst ost |
+    application/gzip application/x-gzip application/x-bzip application/x-bzip2 application/x-xz application/x-lzma
+    application/x-lzip application/x-lz4 application/zstd application/x-compress application/x-7z-compressed
+    application/vnd.rar application/x-rar-compressed application/x-rar application/x-tar application/x-gtar
+    application/x-compressed-tar application/x-cpio application/x-archive application/vnd.ms-cab-compressed
+    application/x-lzh-compressed application/x-arj application/x-stuffit application/mac-binhex40 text/x-uuencode
 tnef       | archive  | message of Outlook with its files (winmail.dat) |  |
     application/ms-tnef application/vnd.ms-tnef
 smime      | other    | signed or encrypted message (S/MIME) | p7m p7s p7c |
@@ -80,7 +85,7 @@ csv        | text     | table as text | csv tsv | text/csv text/tab-separated-va
 key        | text     | text with a key or certificate | pem crt cer key asc | application/x-pem-file
 pgp        | text     | encrypted text or signature (PGP) | pgp gpg sig |
     application/pgp-encrypted application/pgp-signature
-mail       | text     | email as a file | eml mbox | message/rfc822
+mail       | text     | email as a file | eml emlx mbox mbx mht mhtml | message/rfc822 application/mbox
 calendar   | text     | calendar | ics ifb | text/calendar application/ics
 text       | text     | plain text |
     txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json vcf |
@@ -123,7 +128,7 @@ smime      | 2     | \x06\x09*\x86H\x86\xf7\x0d\x01\x07
 smime      | 4     | \x06\x09*\x86H\x86\xf7\x0d\x01\x07
 onenote    | 0     | \xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3
 zip        | 0     | PK\x03\x04 PK\x05\x06 PK\x07\x08
-archive    | 0     | \x1f\x8b BZh \xfd7zXZ\x00 \x28\xb5\x2f\xfd 7z\xbc\xaf\x27\x1c Rar!\x1a\x07 MSCF
+archive    | 0     | \x1f\x8b BZh \xfd7zXZ\x00 \x28\xb5\x2f\xfd 7z\xbc\xaf\x27\x1c Rar!\x1a\x07 MSCF !<arch>\n
 archive    | 257   | ustar
 iso        | 32769 | CD001
 exe        | 0     | MZ

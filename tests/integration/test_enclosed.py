@@ -280,6 +280,8 @@ MZ = b"MZ\x90\x00"
         ("program", ("invoice.dat", MZ, "application/octet-stream")),
         ("program", ("setup.exe:a.txt", b"x")),
         ("program", ("setup.exe. .\t", b"x")),
+        ("program", ("invoice.vsto", b"x")),
+        ("program", ("data.accda", b"x")),
         ("program", ("report.pdf.vbs", b"x", "application/pdf")),
         ("program", ("invoice_\u202efdp.scr", b"x")),
         ("program", ("invoice.pdf", b"\n#!/bin/sh\nrm -rf x", "application/pdf")),
@@ -335,12 +337,18 @@ def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
         ("files.7z", b"7z\xbc\xaf\x27\x1c"),
         ("files.zip", b"PK\x03\x04 cut off"),
         ("files.zip", zip_of("more.zip")),
+        ("files.zip", zip_of("run.exe") + zip_of("a.txt")),
+        ("files.zip", zip_of("run.exe?.txt").replace(b"?", b"\0")),
+        ("files.zip", zip_of("run.txt").replace(b"run.txt", b"run.exe", 1)),
         (
             "a.doc",
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
             + "EncryptedPackage".encode("utf-16-le"),
         ),
         ("mail.eml", b"From: a@x.example\n\nHello"),
+        ("files.zip", PIXEL + zip_of("run.exe")),
+        ("run.exe.lzma", b"\x5d\0\0\x80\0"),
+        ("files.tar", b"run.exe"),
     ],
 )
 def test_file_that_may_hold_others_may_be_anything(enclose, desk, file):

@@ -4,21 +4,21 @@ reviewer must know.
 
 import io
 import struct
+import tarfile
 import zipfile
+import zlib
 from zlib import crc32
 
 import pytest
 from PIL import Image
 
-from mirror.attachments.detection import (
-    detect_file,
-    kind_of,
-    zip_members,
-)
+from mirror.attachments.detection import detect_file, kind_of
 from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings.office import Package
+from mirror.attachments.zip_archives import zip_members
 from rendering.pictures import size_of
 from tests.linear import is_linear
+from tests.office_files import INVOICE_PDF, RETURN_LABEL, document, workbook
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -241,6 +241,211 @@ def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored(
     assert seen.members == ("a\ufffdb.txt",)
     (member,) = zip_members(b"x" * 1000 + named("a.txt"))
     assert member.name == "a.txt"
+
+
+def hides(content, name="a.zip", content_type=""):
+    """Return whether the file may hold other files than those that are listed."""
+    seen = detect_file(content, name=name, content_type=content_type)
+    return any(flag.means == "hides" for flag in seen.flags)
+
+
+class Pipe(io.RawIOBase):
+    """What cannot be rewound, as the answer to a request."""
+
+    def __init__(self):
+        self.content = b""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        self.content += bytes(data)
+        return len(data)
+
+
+def streamed(method, **files):
+    """Return an archive in which the sizes follow the data of each file."""
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return pipe.content
+
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def test_archives_of_common_programs_are_listed_for_certain():
+    large = io.BytesIO()
+    with (
+        zipfile.ZipFile(large, "w") as archive,
+        archive.open("a.txt", "w", force_zip64=True) as file,
+    ):
+        file.write(b"x" * 50)
+    changed = io.BytesIO(named("a.txt"))
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.writestr("b.txt", "x")
+        archive.writestr("folder/", "")
+    office = {"[Content_Types].xml": "<x/>" * 9, "word/document.xml": "<x/>"}
+    for content in (
+        large.getvalue(),
+        changed.getvalue(),
+        zipped(),
+        workbook(),
+        document("<w:p/>"),
+        *(streamed(one, a="x" * 5000, b="", c="y") for one in METHODS),
+        *(streamed(one, **office) for one in METHODS),
+    ):
+        assert not hides(content)
+
+
+# One file after the other as it is stored, with its sizes behind it.
+FILE = streamed(zipfile.ZIP_STORED, **{"run.exe": "MZ"})
+FILE = FILE[: FILE.index(b"PK\x01\x02")]
+
+
+CALM = b"calm"
+
+
+def ends_early(method):
+    """Return an archive whose only file, read from the beginning on, ends before the
+    directory says so, and is followed by a program.
+    """
+    packer = zlib.compressobj(wbits=-15)
+    data = packer.compress(CALM) + packer.flush() if method else CALM
+    sizes = struct.pack("<III", crc32(CALM), len(data), len(CALM))
+    data += b"PK\x07\x08" + sizes + FILE
+    content = streamed(zipfile.ZIP_STORED, **{"a.txt": data})
+    if method:
+        real = struct.pack("<III", crc32(data), len(data), len(data))
+        stated = struct.pack("<III", crc32(CALM), len(data), len(CALM))
+        content = bytearray(content.replace(real, stated))
+        content[8] = content[content.index(b"PK\x01\x02") + 10] = method
+    return bytes(content)
+
+
+def with_comment(content, comment):
+    return content[:-2] + struct.pack("<H", len(comment)) + comment
+
+
+def with_second_directory():
+    hidden, shown = named("run.exe"), named("ab.txt1")
+    directory = shown[shown.index(b"PK\x01\x02") :]
+    return with_comment(hidden, directory)
+
+
+def with_locator():
+    """Return an archive that names, at the end of its last entry, another directory."""
+    info = zipfile.ZipInfo("run.txt")
+    info.comment = b"PK\x06\x07" + bytes(16)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(info, "x")
+    return packed.getvalue()
+
+
+def with_names(stored, unicode_name):
+    info = zipfile.ZipInfo(stored)
+    field = struct.pack("<BI", 1, crc32(stored.encode())) + unicode_name
+    info.extra = b"up" + struct.pack("<H", len(field)) + field
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(info, "x")
+    return packed.getvalue()
+
+
+UNCERTAIN = {
+    "two archives in a row": named("run.exe") + named("a.txt"),
+    "bytes behind it": named("a.txt") + b"\0",
+    "a second directory in the comment": with_second_directory(),
+    "a comment": with_comment(named("a.txt"), b"x"),
+    "another directory": with_locator(),
+    "another name in the header": named("run.exe").replace(b"run.exe", b"run.txt", 1),
+    "another name in the directory": named("run.txt").replace(
+        b"run.txt", b"run.exe", 1
+    ),
+    "another name in Unicode": with_names("run.exe", b"run.txt"),
+    "a name that ends early": named("run.exe?.txt").replace(b"?", b"\0"),
+    "a control character": named("run.exe?.txt").replace(b"?", b"\n"),
+    "a folder with content": named("run.exe/"),
+    "a file that ends early, stored": ends_early(zipfile.ZIP_STORED),
+    "a file that ends early, packed": ends_early(zipfile.ZIP_DEFLATED),
+    "a file that is not in the directory": FILE + named("a.txt"),
+}
+
+
+@pytest.mark.parametrize("content", UNCERTAIN.values(), ids=UNCERTAIN)
+def test_archive_in_which_programs_may_find_other_files_hides_them(content):
+    assert hides(content)
+
+
+def tar_without_magic():
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("run.exe"))
+    content = packed.getvalue()
+    return content[:257] + bytes(8) + content[265:]
+
+
+OFFICE = ("[Content_Types].xml", "word/document.xml")
+OTHER_ARCHIVE = (
+    b"!<arch>\nrun.bat/        0           0     0     644     3         `\ndir\n"
+)
+# Files that may hold others, or of which nothing is known.
+HIDING = [
+    ("files.tar", tar_without_magic()),
+    ("files.dat", tar_without_magic()),
+    ("files.tar", b"text"),
+    ("files.cpio", b"070707000000"),
+    ("files", b"text", "application/x-cpio"),
+    ("notes.txt", OTHER_ARCHIVE),
+    ("run.exe.lzma", b"\x5d\0\0\x80\0"),
+    ("files.zip", b"XX" + named("run.exe")),
+    ("files.zip", PNG + named("run.exe")),
+    ("logo.png", PNG + named("run.exe")),
+    ("a.pdf", PDF + named("run.exe")),
+    ("a.pdf", PDF + b"Rar!\x1a\x07\0"),
+    ("notes.txt", b"\xff\xfe" + named("run.exe")),
+    ("notes.txt", b"\xef\xbb\xbf\x01\x02"),
+    ("data", b"\0\1\2\3"),
+    ("mail", b"Subject: a\n\nb", "message/rfc822"),
+    ("mail.eml", b"Subject: %PDF-1.4\n\nb"),
+    ("letter.msg", OLE),
+    ("files.zip", named("mail.eml")),
+    ("files.zip", named(*OFFICE, "more.zip")),
+    ("smime.p7m", b"-----BEGIN PKCS7-----\n"),
+    ("encrypted.asc", b"-----BEGIN PGP MESSAGE-----\n"),
+]
+PLAIN = [
+    ("invoice.pdf", INVOICE_PDF),
+    ("label.png", RETURN_LABEL),
+    ("a.docx", document("<w:p/>"), "application/zip"),
+    ("a.xlsx", workbook()),
+    ("a.zip", named("a.docx", "b.pdf", "c.txt")),
+    ("a.doc", OLE),
+    ("a.rtf", b"{\\rtf1"),
+    ("a.csv", "Größe,1".encode("utf-8-sig"), "application/vnd.ms-excel"),
+    ("a.txt", "Größe".encode("utf-16")),
+    ("a.txt", b"\xff\xfeabc"),
+    ("a.heic", b"\0\0\0\x18ftypheic"),
+    ("smime.p7s", b"0\x80\x06\x09" + SIGNED, "application/pkcs7-signature"),
+    ("signature.asc", b"-----BEGIN PGP SIGNATURE-----\n"),
+    ("empty.dat", b""),
+]
+
+
+def test_file_that_may_hold_others_or_is_of_no_known_kind_hides_them():
+    for name, content, *content_type in HIDING:
+        assert hides(content, name, *content_type), name
+    for name, content, *content_type in PLAIN:
+        assert not hides(content, name, *content_type), name
+
+
+def test_office_file_that_is_named_as_an_archive_has_the_kinds_of_its_files():
+    content = named(*OFFICE, "invoice.pdf")
+    for name, has_files in (("a.zip", True), ("a.docx", False)):
+        seen = detect_file(content, name=name, content_type="")
+        assert ("pdf" in seen.kinds, bool(seen.members)) == (has_files, has_files)
 
 
 def test_files_of_an_archive_have_the_names_that_programs_show():

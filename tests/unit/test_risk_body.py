@@ -266,6 +266,12 @@ def test_subject_and_hidden_preheader_are_compared_with_the_message():
         assert levels("looks_different", html=page) == expected, words
 
 
+SELDOM = """
+vsto csh pyc pyo tool accda mde bas fxp its ksh mau ops pcd prf prg shb shs udl vb vsmacros vsw wsb xnk ins isp nsh
+ex_ lib vxd diagcfg appimage flatpak snap pm mpkg oxt xlm settingcontent-ms psdm1 msh2xml mobileconfig vmdk
+"""
+
+
 def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
     for name, kind, level in (
         ("invoice.pdf.exe", "application/pdf", "high"),
@@ -273,6 +279,8 @@ def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
         ("a.docm", "", "high"),
         ("a.pdf", "application/x-msdownload", "high"),
         ("setup\u200b.js", "", "high"),
+        *((f"a.{ending}", "", "high") for ending in SELDOM.split()),
+        ("a", "application/x-ms-vsto", "high"),
         ("page.html", "text/html", "notice"),
         ("invoice.pdf", "application/pdf", ""),
         ("Plan 1.2 final.docx", "", ""),
