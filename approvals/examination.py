@@ -236,25 +236,27 @@ def version_before(
     version: a person edited the earlier one, or sent it back for changes, so that its
     agent wrote again. None if there is none.
 
-    If several fit, one with a recipient in common is preferred, then the newest.
+    If several fit, the one with the highest number of tries is taken, so that no other
+    request for changes makes it a lower try; then one with a recipient in common, then
+    the newest.
     """
     if message.mailbox_id is None or message.is_inbound:
         return None
+    edit = None
     # Most messages name no edit, and need no query.
     if edit_of(message):
         edits = Replacement.objects.that_made([message]).select_related("message")
-        if (edit := edits.first()) is not None:
+        edit = edits.first()
+        if edit is not None and edit.upstream_id:
             return edit.message
     requests = Decision.objects.sent_back_between(
         message.held_at - WINDOW, message.held_at + SLACK
     )
     requests = requests.filter(
-        message__mailbox=message.mailbox_id, message__lt=message.pk
+        message__connection=message.connection_id, message__lt=message.pk
     ).select_related("message")
     newest = list(requests.order_by("-recorded_at", "-pk")[:MOST])
-    if not newest:
-        return None
-    own_domains = _own_domains(message)
+    own_domains = _own_domains(message) if newest else set()
     near = [
         one
         for one in newest
@@ -266,7 +268,10 @@ def version_before(
         one for one in newest if one in same or _is_next_version(message, one, near)
     ]
     answered.sort(key=lambda one: one not in near)
-    return answered[0].message if answered else None
+    # The sender wrote which edit it is, so this alone proves nothing.
+    claimed = [edit.message] if edit else []
+    earlier = [*claimed, *(one.message for one in answered)]
+    return max(earlier, key=lambda one: one.try_number or 1, default=None)
 
 
 def _shares_people(

@@ -13,7 +13,7 @@ from approvals.decisions.ruling import rulings
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
 from approvals.errors import VerdictNotAllowed
-from approvals.models import Decision
+from approvals.models import Decision, Replacement
 from common.postgres import clock
 from mirror.models import Mailbox, Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
@@ -95,6 +95,50 @@ def test_edited_version_needs_what_its_first_version_needed(
         assert message.sent_by_key == ids["edits"]
         assert needed(message, second_reviewer) == 2
     assert decide(message, second_reviewer).decision is None
+
+
+# No other message that is sent back makes a try count less, nor an edit that its sender
+# only claims.
+@pytest.mark.parametrize(
+    "claims", [{"run_id": "decoy"}, {"countersign_edit": "0123456780"}]
+)
+def test_try_counts_from_the_latest_one_whatever_its_agent_claims(
+    account, reviewer, second_reviewer, claims
+):
+    put_in_force({"when": {"tries_from": 3}, "then": TWO})
+
+    def sent_back(**fields):
+        message = sent_by_agent(account, **fields)
+        if "countersign_edit" in claims and "metadata" in fields:
+            # A refused edit of another message, whose reference is known.
+            refused_edit(message, reviewer)
+            return
+        decide(message, reviewer, "send_back", "Shorter, please")
+        make_due()
+        run_decision(decision_id=Decision.objects.latest("pk").pk)
+
+    for number in range(2):
+        sent_back(body=BILL, idempotency_key=f"first-{number}")
+    other = {"to": "eve@x.example", "subject": "Other", "body": "Other"}
+    sent_back(**other, idempotency_key="other", metadata={"run_id": "decoy"})
+    third = sent_by_agent(account, body=BILL, idempotency_key="third", metadata=claims)
+    assert third.try_number == 3
+    assert needed(third, second_reviewer) == 2
+
+
+def refused_edit(message, person):
+    Replacement.objects.create(
+        connection=message.connection,
+        message=message,
+        root=message,
+        person=person,
+        reference="0123456780",
+        state="refused",
+        revision=message.revision,
+        to=["eve@x.example"],
+        cc=[],
+        bcc=[],
+    )
 
 
 # An agent cannot choose which rules apply to what it sends again.
