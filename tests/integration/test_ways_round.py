@@ -119,7 +119,7 @@ def test_try_counts_from_the_latest_one_whatever_its_agent_claims(
 
     for number in range(2):
         sent_back(body=BILL, idempotency_key=f"first-{number}")
-    other = {"to": "eve@x.example", "subject": "Other", "body": "Other"}
+    other = {"subject": "Other", "body": "Other"}
     sent_back(**other, idempotency_key="other", metadata={"run_id": "decoy"})
     third = sent_by_agent(account, body=BILL, idempotency_key="third", metadata=claims)
     assert third.try_number == 3
