@@ -246,7 +246,7 @@ NEXT = {
         THREAD,
         [{**THREAD, **LEE, "subject": "Other", "minutes": WEEK}],
         [
-            {"thread_id": "02", "metadata": {}},
+            {"thread_id": "02", "metadata": {}, **LEE},
             {**THREAD, "minutes": -1},
             {**THREAD, "minutes": WEEK + 2},
         ],
@@ -257,19 +257,24 @@ NEXT = {
             {"metadata": {"runId": "r1"}},
             {**RUN, **LEE, "subject": "Re: your refund for order 4471"},
         ],
-        [{**RUN, **LEE, "subject": "Something else"}, {"metadata": {"run_id": "r2"}}],
+        [
+            {**RUN, **LEE, "subject": "Something else"},
+            {"metadata": {"run_id": "r2"}, **LEE},
+        ],
     ),
     "person": (
         PERSON,
-        [PERSON],
         [
-            {**PERSON, **LEE},
-            {"metadata": {"discord_user_id": "7", "discord_channel": "sales"}},
-            {**PERSON, "direction": "inbound"},
+            PERSON,
             {**PERSON, "mailbox_id": "02", "mailbox": "sales@yourteam.example"},
         ],
+        [
+            {**PERSON, **LEE},
+            {"metadata": {"discord_user_id": "7", "discord_channel": "sales"}, **LEE},
+            {**PERSON, "direction": "inbound"},
+        ],
     ),
-    "key": (KEY, [KEY], [{**KEY, "subject": "Your bill"}]),
+    "key": (KEY, [KEY, {**KEY, "subject": "Your bill"}], [{**KEY, **LEE}]),
 }
 
 

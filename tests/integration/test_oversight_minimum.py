@@ -24,7 +24,7 @@ from policy.minimum import (
 from policy.models import PolicyVersion
 from policy.rules.changes import policies
 from tests.factories import actor_of, make_connection
-from tests.integration.test_policy_pages import ADD, begun, save_by
+from tests.integration.test_policy_pages import ADD, begun, post
 from tests.integration.test_several_approvals import put_in_force
 from tests.markup import says
 
@@ -69,8 +69,10 @@ def test_it_is_written_as_a_rule_on_connections_and_mailboxes(
     client = signed_in(admin)
     begun(admin)
     typed = {"name": "All is seen", "least_mode": "gated_all"}
-    says(client.post(ADD, {**typed, "risk": "high"}), 422, "by connections and mailbox")
-    save_by(client, ADD, {**typed, "connections": [connection.pk]})
+    typed["edits"] = "0"
+    refused = post(client, ADD, 422, **typed, risk="high")
+    says(refused, 422, "by connections and mailbox")
+    post(client, ADD, **typed, connections=[connection.pk])
     saved = policies().draft_rules[-1]
     least_all = least("gated_all", connections=[connection.pk])
     assert saved.as_json() == {**saved.as_json(), **least_all}
