@@ -28,7 +28,7 @@ from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
 from policy.rules.demand import NO_POLICY, Approval, Demand, People, Policy, evaluate
 from policy.rules.effects import Effects
-from policy.rules.facts import active_policy, facts_of, lookups_for
+from policy.rules.facts import active_policy, facts_of, listed_until, lookups_for
 from policy.rules.rules import RuleError
 from rendering import named
 
@@ -235,12 +235,18 @@ def demands_for(
 
 
 def closing_of(message: Message, now: datetime) -> datetime | None:
-    """Return when the hours end within which rules let a message leave now; None if no
-    rule asks for hours.
+    """Return until when the policy lets a message leave that may leave now: until hours
+    end, or an entry of an allowlist; None if it knows no such time.
     """
-    if not active_policy().names_calendars:
-        return None
-    return demands_for([message], worker("decisions"), now)[message.pk].closes()
+    policy = active_policy()
+    closes = None
+    if policy.names_calendars:
+        demand = demands_for([message], worker("decisions"), now)[message.pk]
+        closes = demand.closes()
+    until = (
+        listed_until(policy, message, now) if policy.lists or policy.passes else None
+    )
+    return min(filter(None, (closes, until)), default=None)
 
 
 def expiry_of(

@@ -11,7 +11,7 @@ worked out by `stored_facts` when a revision is stored, and what its files are b
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import chain, islice
@@ -419,6 +419,43 @@ def lookups_for(
         connections = {one.connection_id for one in messages}
         contacts = contacts_among(connections, addresses)
     return Lookups(owners, lists, contacts)
+
+
+_ENDLESS = datetime.max.replace(tzinfo=UTC)
+
+
+def listed_until(policy: Policy, message: Message, now: datetime) -> datetime | None:
+    """Return until when each recipient of a message that is on the allowlists of a rule
+    or pass now is still on them; None if that does not end.
+    """
+    parts = (*policy.rules, *policy.passes)
+    named = [one.when.lists_except for one in parts]
+    named += [one.when.lists for one in policy.passes]
+    patterns = {one: patterns_for(one) for one in message.written_to or ()}
+    rows = AllowEntry.objects.live(now).filter(
+        allowlist__in=frozenset[int]().union(*named),
+        pattern__in=set(chain.from_iterable(patterns.values())),
+    )
+    ends = {
+        (allowlist, pattern): end or _ENDLESS
+        for allowlist, pattern, end in rows.values_list(
+            "allowlist", "pattern", "expires_at"
+        )
+    }
+    until = [
+        max(found)
+        for lists in named
+        for one in patterns
+        if (
+            found := [
+                ends[key, pattern]
+                for key in lists
+                for pattern in patterns[one]
+                if (key, pattern) in ends
+            ]
+        )
+    ]
+    return min((one for one in until if one != _ENDLESS), default=None)
 
 
 # Contacts of an account that were read longer ago than this do not count.

@@ -347,6 +347,30 @@ def test_our_gateway_is_told_until_when_it_may_leave(message, reviewer, upstream
             assert told["leave_by"] <= midnight
 
 
+def test_our_gateway_is_told_when_a_recipient_is_on_no_list_any_more(
+    message, reviewer, upstream
+):
+    now = clock()
+    soon, later = now + timedelta(hours=1), now + timedelta(hours=2)
+    allowed = make_list("northwind.example", "dana@northwind.example")
+    reject_others(allowed)
+    for domain_ends, address_ends, ends in (
+        (None, soon, None),
+        (later, soon, later),
+        (soon, later, later),
+    ):
+        entries = allowed.entries
+        entries.filter(pattern="northwind.example").update(expires_at=domain_ends)
+        entries.exclude(pattern="northwind.example").update(expires_at=address_ends)
+        with rolled_back():
+            upstream.calls.clear()
+            decision = decide(message, reviewer).decision
+            change_row(decision, due_at=Now())
+            assert run(decision) == "applied"
+            [told] = upstream.decisions
+            assert told.get("leave_by") == (ends and written_time(ends))
+
+
 def test_agent_cannot_move_what_was_approved_for_another_time(
     account, reviewer, mail_server
 ):
