@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db.models import F, Q
 
+from approvals.desk_messages import desk_messages
 from approvals.errors import ContentChanged, VerdictNotAllowed
 from approvals.models import Brake, CommandedMail, Replacement, Verdict
 from common.actors import Actor, Role, Scope, worker
@@ -232,6 +233,18 @@ def demands_for(
             demand = replace(demand, is_readable=False)
         demands[message.pk] = demand
     return demands
+
+
+def passages_for_rules(message: Message, actor: Actor) -> list[str]:
+    """Return what in a held message is the reason why rules of the policy apply."""
+    if not message.is_held or not policy_in_force().policy.number:
+        return []
+    asked = desk_messages().for_policy().filter(pk=message.pk)
+    return [
+        passage
+        for demand in demands_for(list(asked), actor, clock()).values()
+        for passage in demand.passages
+    ]
 
 
 def closing_of(message: Message, now: datetime) -> datetime | None:

@@ -18,7 +18,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
-from approvals.decisions.ruling import demands_for, is_reviewer
+from approvals.decisions.ruling import is_reviewer, passages_for_rules
 from approvals.decisions.shown import (
     attached_files,
     key_of,
@@ -30,7 +30,6 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_counts,
 )
-from approvals.desk_messages import desk_messages
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
@@ -124,12 +123,8 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if request.method != "HEAD":
         note_served(message, request.actor)
     document = rendered_message_of(message.revision).document
-    if message.is_held:
-        # What rules of the policy apply for is marked.
-        [asked] = desk_messages().for_policy().filter(pk=message.pk)
-        demand = demands_for([asked], request.actor, timezone.now())[message.pk]
-        document = with_marks(document, demand.passages)[0]
-    return framed(document)
+    passages = passages_for_rules(message, request.actor)
+    return framed(with_marks(document, passages)[0] if passages else document)
 
 
 @require_safe

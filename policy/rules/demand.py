@@ -1,5 +1,5 @@
 """What the policy asks for one message, of whom, which approvals count, and whether the
-person who looks may approve. Pure: reads no tables.
+person who looks may approve. Pure, but that `Identities` reads the accounts once.
 
 `evaluate` is asked when a message is shown, when somebody decides, and before the
 decision is carried out.
@@ -26,6 +26,7 @@ _MOST_OPENINGS = 60
 _MAY_NOT = "may not approve this"
 # How many passages of a message, and names of files, a sentence has.
 _SHOWN = 3
+# How many characters of a passage a sentence has.
 _LONGEST = 254
 _NO_FACTS = MessageFacts(connection=0)
 # Later than anything that has happened.

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from approvals.decisions.by_rule import apply_policy, expire_due
 from approvals.decisions.execute import run_decision
 from approvals.decisions.withdraw import undo_decision
-from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
 from approvals.models import Decision, Replacement, Verdict
 from common.errors import SentenceError
@@ -32,6 +31,7 @@ from tests.integration.gateway.world import add_key, leave, undone
 from tests.integration.test_later import written_time
 from tests.integration.test_one_admin_alone import run
 from tests.integration.test_several_approvals import put_in_force
+from tests.integration.test_ways_round import edit_of_it
 
 PEOPLE = ("ana", "ben", "cleo")
 
@@ -74,21 +74,7 @@ class Desk:
     def edit(self, number):
         message = self.message(number // 3)
         self.edits += 1
-        row = replace_message(
-            message=message.public_id,
-            actor=actor_of(self.person(number)),
-            fingerprint=message.fingerprint,
-            reference=f"{self.edits:010}",
-            note="",
-            links=(),
-            content={
-                "to": ["dana@northwind.example"],
-                "cc": [],
-                "bcc": [],
-                "subject": "Refund",
-                "markdown": f"Hello, and bye {self.edits}.",
-            },
-        )
+        row = edit_of_it(message, self.person(number), self.edits)
         if number % 2:
             run_replacement(replacement_id=row.pk)
             self.read()

@@ -57,6 +57,14 @@ def test_what_a_rule_applies_for_is_marked_in_the_message(connection, desk):
     body = desk.get(f"/queue/{message.public_id}/body/").text
     assert 'class="because">1,225.00 EUR</span>' in body
     assert 'class="because">Project Tulip</span>' in body
+    # It can be read whatever becomes of the policy.
+    change_row(PolicyVersion.objects.active().get(), state="retired")
+    PolicyVersion.objects.create(
+        number=9, state="active", rules=[{"bad": 1}], activated_at=clock()
+    )
+    answer = desk.get(f"/queue/{message.public_id}/body/")
+    assert "Project Tulip" in answer.text
+    assert "because" not in answer.text.partition("<body")[2]
 
 
 def test_word_is_unknown_until_it_was_looked_for_and_no_rule_rejects_before(

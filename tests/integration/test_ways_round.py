@@ -51,11 +51,17 @@ def sent_by_agent(account, **fields):
 
 def edited(message, person, number=0):
     """Have an edited version of a message sent for review."""
-    row = replace_message(
+    row = edit_of_it(message, person, number)
+    assert run_replacement(replacement_id=row.pk) == "done"
+
+
+def edit_of_it(message, person, number):
+    """Edit a message; return the row of the edit, which is not sent yet."""
+    return replace_message(
         message=message.public_id,
         actor=actor_of(person),
         fingerprint=message.fingerprint,
-        reference=f"012345678{number}",
+        reference=f"{number:010}",
         note="",
         links=(),
         content={
@@ -66,7 +72,6 @@ def edited(message, person, number=0):
             "markdown": f"Hello, and bye {number}.",
         },
     )
-    assert run_replacement(replacement_id=row.pk) == "done"
 
 
 # Who edits a message does not lower what it needs.
