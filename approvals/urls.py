@@ -12,7 +12,6 @@ from approvals.intake import webhooks
 from approvals.message_page import action_views, content_views, decision_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.policy_rules import trying
 from approvals.policy_rules import views as policy
 from approvals.policy_rules.forms import PassForm, RuleForm
 from approvals.queue import views as listing
@@ -212,5 +211,5 @@ urlpatterns = [
         name="arrange-policy-part",
     ),
     path("policy/versions/<int:policy_number>/", policy.version, name="policy-version"),
-    path("policy/try/", trying.try_policy, name="try-policy"),
+    path("policy/try/", policy.try_policy, name="try-policy"),
 ]

@@ -48,8 +48,6 @@ class DrawnForm(SentenceForm):
     default_renderer = DeskRenderer
     bound_field_class = DrawnField
     layout: ClassVar[str] = ""
-    # Fields that always have a value.
-    preset: ClassVar[tuple[str, ...]] = ()
 
     def show(self, name: str, value: object) -> None:
         """Show this value of a field in place of the one that was sent."""
@@ -67,8 +65,7 @@ class DrawnForm(SentenceForm):
                 for one in matching(self.fields, name)
             ]
             is_open = title.startswith("*") or any(
-                one.errors or (one.value() and one.name not in self.preset)
-                for one in fields
+                one.errors or one.value() for one in fields
             )
             sections.append(Section(part, title.strip("* "), fields, note, is_open))
         return sections

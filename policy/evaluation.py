@@ -107,9 +107,8 @@ def rule(facts: RulingFacts) -> Ruling:
         ),
     )
     forbidding = [
-        *facts.demand.barring(),
         *((name, sentence) for name, forbids, sentence in checks if forbids),
-        *facts.demand.forbidding(),
+        *facts.demand.refusals(),
     ]
     if forbidding:
         name = forbidding[0][0]
@@ -125,10 +124,10 @@ def rule(facts: RulingFacts) -> Ruling:
     demand = facts.demand
     if not demand.takes_several:
         needed = "One approval is needed, and you may give it."
-    elif not demand.approvals:
+    elif not demand.people.approvals:
         needed = f"{demand.progress.needed} approvals are needed, and you may give one. {demand.warning}"
     else:
-        by = f", by {demand.givers}" if demand.counted else ""
+        by = demand.approved_by
         needed = f"{demand.progress} approvals are given{by}. You may give one. {demand.warning}"
     return Ruling(facts, True, True, (needed.rstrip(), *facts.demand.sentences))
 

@@ -34,8 +34,8 @@ from policy.models import Group, WorkCalendar
 from policy.plans import commands as calendars
 from policy.rules import groups
 from policy.rules.changes import policies
-from policy.rules.fields import ChecksField
 from policy.rules.rules import PolicyRule
+from policy.rules.wording import ChecksField
 
 MAX_HOLIDAYS = 400
 
@@ -96,7 +96,9 @@ class GroupForm(NamedForm):
             # Members who have left the desk stay choices.
             for one in members:
                 people.setdefault(str(one.pk), f"{one} (left)")
-        self.fields["members"] = ChecksField("Members", people, int)
+        field = ChecksField("Members", "people", int)
+        field.choices = list(people.items())
+        self.fields["members"] = field
 
     def state(self) -> str:
         return groups.seen_state(self.stored) if self.stored else ""

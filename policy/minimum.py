@@ -24,13 +24,14 @@ from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from mirror.sync import health
 from policy.models import PolicyVersion
 from policy.rules.conditions import MessageFacts
-from policy.rules.effects import merged
 from policy.rules.facts import active_policy
-from policy.rules.rules import PolicyRule, RuleError
+from policy.rules.rules import PolicyRule, RuleError, merged
 from upstream import errors
 from upstream.admin import AdminClient
 
 ACTOR = worker("sync")
+# A gateway's minimum in its account, where it knows one.
+FIELD = "minimum_oversight_mode"
 # Time limit of one call to the gateway, in seconds.
 WITHIN = 30.0
 # How often a gateway is compared; also the wait after a failure.
@@ -41,7 +42,7 @@ def minimum_rules() -> list[PolicyRule]:
     """Return the active rules that ask for the oversight of mailboxes. Raises RuleError
     if the policy cannot be read.
     """
-    return [one for one in active_policy().rules if one.then.least_mode]
+    return [one for one in active_policy().rules if one.is_on and one.then.least_mode]
 
 
 def minimum_of(rules: Iterable[PolicyRule], connection: int, mailbox: int = 0) -> str:
@@ -115,38 +116,31 @@ def bring_minimum(*, connection_id: int) -> str:
     connection = to_compare().filter(pk=connection_id).first()
     if connection is None:
         return "not due"
-    try:
-        wanted = minimum_of_all(minimum_rules(), connection.pk)
-    except RuleError as error:
-        _store(connection, gate_minimum_error=error.sentence[:500])
-        return "not now"
-    if not wanted:
-        _store(connection)
-        return "no minimum"
     client = AdminClient(
         base_url=connection.api_url, key=connection.admin_key, within=WITHIN
     )
     try:
+        wanted = minimum_of_all(minimum_rules(), connection.pk)
+        if not wanted:
+            _store(connection)
+            return "no minimum"
         account = client.ask("GET", "/v1/account")
-        is_known = "minimum_oversight_mode" in account
-        before = at_gateway = str(account.get("minimum_oversight_mode") or "")
-        if is_known and is_minimum_lower(before, than=wanted):
-            body = {"minimum_oversight_mode": wanted}
-            account = client.ask("PATCH", "/v1/account", body=body)
-            at_gateway = str(account.get("minimum_oversight_mode") or "")
-    except errors.UpstreamError as error:
-        health.note_unread(connection, "minimum", error)
+        before = str(account.get(FIELD) or "")
+        if FIELD in account and is_minimum_lower(before, than=wanted):
+            account = client.ask("PATCH", "/v1/account", body={FIELD: wanted})
+    except (RuleError, errors.UpstreamError) as error:
+        if isinstance(error, errors.UpstreamError):
+            health.note_unread(connection, "minimum", error)
         _store(connection, gate_minimum_error=error.sentence[:500])
         return "not now"
-    if not is_known:
-        _store(
-            connection,
-            gate_minimum_error="This gateway does not know a minimum oversight mode. Upgrade it.",
-        )
+    if FIELD not in account:
+        unknown = "This gateway does not know a minimum oversight mode. Upgrade it."
+        _store(connection, gate_minimum_error=unknown)
         return "not known there"
+    after = str(account.get(FIELD) or "")
     with transaction.atomic():
-        _store(connection, gate_minimum=at_gateway, gate_minimum_error="")
-        if at_gateway == before:
+        _store(connection, gate_minimum=after, gate_minimum_error="")
+        if after == before:
             return "there already"
         record(
             "oversight_minimum.brought",
@@ -155,7 +149,7 @@ def bring_minimum(*, connection_id: int) -> str:
             details={
                 "connection": str(connection),
                 "before": before or "any mode",
-                "after": at_gateway,
+                "after": after,
             },
         )
     return "brought"

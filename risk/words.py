@@ -19,8 +19,7 @@ from functools import lru_cache
 
 from common.fingerprint import Content
 from common.tables import table_pairs
-from common.words import MAX_WORD, apart, is_read_whole, is_unspaced, pieces_of
-from common.words import quoted as quoted_word
+from common.words import MAX_WORD, apart, is_read_whole, pieces_of
 from rendering import RenderedMessage, stripped
 from risk.lookalikes import skeleton
 
@@ -206,22 +205,6 @@ def fits(word: str, pattern: str) -> bool:
 
 def _beginning(pattern: str) -> str:
     return re.split(r"[*?#]", pattern, maxsplit=1)[0]
-
-
-def search_terms(phrase: Phrase) -> str:
-    """Return a PostgreSQL tsquery that every text with the phrase fulfils, to search
-    for candidates by an index; empty if no word of the phrase can be searched so.
-    """
-    terms = []
-    for word in phrase.words:
-        if is_unspaced(word[0]):
-            # It may be anywhere in a word.
-            continue
-        if is_plain(word):
-            terms.append(quoted_word(word))
-        elif _beginning(word):
-            terms.append(f"{quoted_word(_beginning(word))}:*")
-    return " & ".join(terms)
 
 
 # Where a word can be, and the words for it.

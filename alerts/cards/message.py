@@ -321,7 +321,7 @@ def approvals_of(message: Message) -> str:
     demand = demands_for([message], worker("alerts"), timezone.now())[message.pk]
     if not (demand.takes_several or demand.warning):
         return ""
-    progress = f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"
+    progress = f"{demand.progress}{demand.approved_by}"
     return f"{progress}. {demand.warning}" if demand.warning else progress
 
 

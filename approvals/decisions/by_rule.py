@@ -48,7 +48,7 @@ from policy.rules.facts import (
     sending_of,
     signed_passes,
 )
-from policy.rules.names import names_of_all
+from policy.rules.names import names_for
 from policy.rules.passes import Misfit, Pass
 from policy.rules.rules import RuleError
 from upstream import errors
@@ -330,7 +330,7 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
             # It expires before its time: nobody could approve it either.
             return False
         rule_id = f"pass {one.id} version {policy.number}"
-        words = one.sentence(names_of_all((one,)))
+        words = one.sentence(names_for())
         make_decision(
             locked,
             _actor_for(locked, rule_id, f"the pass “{one.name}”"),

@@ -17,7 +17,7 @@ from common.fingerprint import FINGERPRINT, Content
 from common.pages import MultilineField
 from mirror.models import Message
 from mirror.states import Outcome
-from policy.rules.effects import Effects
+from policy.rules.rules import Effects
 from rendering.links import unicode_host
 from risk.addresses import bare_address, everybody
 from risk.findings import Finding, restored

@@ -8,7 +8,7 @@ It also has the checks of roles, and the locks on messages, that commands share.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -28,9 +28,9 @@ from policy.calendars import Calendars, all_calendars
 from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
 from policy.rules.demand import NO_POLICY, Approval, Demand, People, Policy, evaluate
-from policy.rules.effects import Effects
 from policy.rules.facts import active_policy, facts_of, listed_until, lookups_for
-from policy.rules.rules import RuleError
+from policy.rules.rules import Effects, RuleError
+from policy.rules.wording import Names
 from rendering import named
 
 
@@ -112,49 +112,27 @@ def _interaction_of(message: Message) -> str:
 
 @dataclass(frozen=True)
 class PolicyInForce:
-    """The active policy, with what its rules need. If it cannot be read, `is_readable`
-    is False, and nothing may be approved.
+    """The active policy, with what its rules need: the names of groups and calendars,
+    and the calendars. If it cannot be read, nothing may be approved.
     """
 
     policy: Policy = NO_POLICY
-    # By key, the names of all groups, if its rules name groups.
-    groups: Mapping[int, str] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
     calendars: Calendars = field(default_factory=dict)
-    is_readable: bool = True
-
-
-@dataclass(frozen=True)
-class _Staff:
-    """The active reviewers, with what they may review, and the groups of people."""
-
-    scopes: defaultdict[int, list[Scope]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    groups: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-
-    def reviewers_of(self, message: Message) -> frozenset[int]:
-        """Return the active reviewers of the message's mailbox."""
-        connection, mailbox = message.connection_id, message.mailbox_id
-        return frozenset(
-            person
-            for person, scopes in self.scopes.items()
-            if any(
-                one.reaches(connection=connection, mailbox=mailbox) for one in scopes
-            )
-        )
 
 
 def policy_in_force() -> PolicyInForce:
     """Return the active policy, with the groups and calendars that its rules need."""
     try:
         policy = active_policy()
-    except RuleError:
-        return PolicyInForce(is_readable=False)
+    except RuleError as error:
+        return PolicyInForce(Policy(unreadable=error.sentence))
     groups: dict[int, str] = {}
-    if policy.names_groups:
+    if policy.named["groups"]:
         groups = dict(Group.objects.values_list("pk", "name"))
-    calendars = all_calendars() if policy.names_calendars else {}
-    return PolicyInForce(policy, groups, calendars)
+    calendars = all_calendars() if policy.named["calendars"] else {}
+    hours = {key: one.name for key, one in calendars.items()}
+    return PolicyInForce(policy, Names(groups=groups, calendars=hours), calendars)
 
 
 def demands_for(
@@ -193,12 +171,13 @@ def demands_for(
             one.person_id, str(one.person), one.surface, one.given_at, one.with_care
         )
         approvals[one.message_id].append(given)
-    staff = _Staff()
+    scopes: list[tuple[int, Scope]] = []
+    groups: defaultdict[int, set[int]] = defaultdict(set)
     if approvals or policy.asks_people:
-        for grant in Grant.objects.filter(role=Role.REVIEWER, person__is_active=True):
-            staff.scopes[grant.person_id].append(grant.scope)
+        grants = Grant.objects.filter(role=Role.REVIEWER, person__is_active=True)
+        scopes = [(one.person_id, one.scope) for one in grants]
         for member in Group.members.through.objects.all():
-            staff.groups[member.person_id].add(member.group_id)
+            groups[member.group_id].add(member.person_id)
     demands = {}
     for message in messages:
         behind = contributors[message.pk]
@@ -216,12 +195,18 @@ def demands_for(
             approvals=tuple(approvals[message.pk]),
             authors=behind.authors,
             editors=behind.editors,
-            reviewers=staff.reviewers_of(message),
-            groups=staff.groups,
-            names=in_force.groups,
+            reviewers=frozenset(
+                person
+                for person, scope in scopes
+                if scope.reaches(
+                    connection=message.connection_id, mailbox=message.mailbox_id
+                )
+            ),
+            groups=groups,
+            names=in_force.names,
             identities=identities,
         )
-        demand = evaluate(
+        demands[message.pk] = evaluate(
             policy,
             facts,
             now,
@@ -229,9 +214,6 @@ def demands_for(
             calendars=in_force.calendars,
             is_decided=is_decided,
         )
-        if not in_force.is_readable:
-            demand = replace(demand, is_readable=False)
-        demands[message.pk] = demand
     return demands
 
 
@@ -253,11 +235,13 @@ def closing_of(message: Message, now: datetime) -> datetime | None:
     """
     policy = active_policy()
     closes = None
-    if policy.names_calendars:
+    if policy.named["calendars"]:
         demand = demands_for([message], worker("decisions"), now)[message.pk]
         closes = demand.closes()
     until = (
-        listed_until(policy, message, now) if policy.lists or policy.passes else None
+        listed_until(policy, message, now)
+        if policy.named["lists"] or policy.passes
+        else None
     )
     return min(filter(None, (closes, until)), default=None)
 

@@ -2,25 +2,29 @@
 fields of a rule come from the kinds of conditions and from the effects.
 """
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime, time
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.db.models.functions import Lower
-from django.utils.text import capfirst
 
 from common.actors import Actor
 from common.drawn_forms import DrawnForm
-from common.pages import MultilineField, choices_by_pk, same_error
+from common.pages import MultilineField, same_error
 from common.time_zones import local_time, zone_name
-from mirror.models import Connection, Mailbox
-from people.models import Person
-from policy.models import Allowlist, Group, WorkCalendar
 from policy.rules.conditions import KINDS, Conditions, read_domain
-from policy.rules.effects import Effects, effect_fields, read_effects, typed_effects
-from policy.rules.fields import (
+from policy.rules.names import names_for
+from policy.rules.passes import MOST_A_DAY, Pass
+from policy.rules.rules import (
+    ANY_REVIEWER,
+    MOST_APPROVALS,
+    Effects,
+    Part,
+    PolicyRule,
+    RuleError,
+)
+from policy.rules.wording import (
     CHOOSE,
     AmountField,
     ChecksField,
@@ -28,49 +32,6 @@ from policy.rules.fields import (
     EntriesField,
     NumberField,
 )
-from policy.rules.names import api_keys, names_for
-from policy.rules.passes import MOST_A_DAY, Pass
-from policy.rules.rules import Part, PolicyRule, RuleError
-from policy.rules.wording import FILES, FINDINGS, ORIGINS
-
-
-def offered_to(actor: Actor, part: Part | None) -> dict[str, dict[str, str]]:
-    """Return the choices of fields by their kind: values with their labels. What the
-    rule or pass names stays a choice, even if it no longer exists.
-    """
-    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
-    people = Person.objects.filter(is_active=True).order_by("name", "email")
-    lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
-    fixed = {"origins": ORIGINS, "findings": FINDINGS, "attachments": FILES}
-    offered = {
-        "connections": choices_by_pk(Connection.objects.at_work().visible_to(actor)),
-        "mailboxes": choices_by_pk(mailboxes),
-        "keys": dict(
-            sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
-        ),
-        "key_owners": choices_by_pk(people),
-        "lists": choices_by_pk(lists),
-        **{
-            name: {value: capfirst(words) for value, words in labels.items()}
-            for name, labels in fixed.items()
-        },
-        "groups": choices_by_pk(Group.objects.all()),
-        "calendars": choices_by_pk(WorkCalendar.objects.order_by("name")),
-    }
-    if part is None:
-        return offered
-    names = names_for(actor, (part,))
-    named: dict[str, Any] = asdict(part.when)
-    named["lists"] |= part.when.lists_except
-    named["key_owners"] = {*part.when.key_owners, part.owner} - {None}
-    if isinstance(part, PolicyRule):
-        named["groups"] = {*part.then.named_groups, *part.then.barred_groups}
-        named["calendars"] = part.then.office_hours
-    for kind, choices in offered.items():
-        labels = getattr(names, kind, names.people)
-        for value in named.get(kind, ()):
-            choices.setdefault(str(value), f"{labels.get(value, value)} (gone)")
-    return offered
 
 
 class SeenForm(DrawnForm):
@@ -119,12 +80,20 @@ class PartForm(SeenForm):
         self, data: Any, *, actor: Actor, stored: Any, edits: int, **initial: Any
     ) -> None:
         self.stored = stored
-        self.offered = offered_to(actor, stored)
         of_part = asdict(stored.when) | asdict(stored) if stored else {}
         about = {"owner": actor.id, "edits": edits, **of_part}
         super().__init__(data, initial=about | initial)
-        choices = [("", "Nobody"), *self.offered["key_owners"].items()]
-        self.fields["owner"].choices = choices  # type: ignore[attr-defined]
+        self.names = names_for(actor)
+        owner: Any = self.fields["owner"]
+        owner.choices = [("", "Nobody"), *self.offered("people")]
+        for field in self.fields.values():
+            if isinstance(field, ChecksField):
+                field.choices = self.offered(field.of)
+
+    def offered(self, kind: str) -> list[tuple[str, str]]:
+        """Return the choices of one kind, with what the rule or pass names already."""
+        named = self.stored.named().get(kind, ()) if self.stored else ()
+        return list(self.names.choices(kind, named).items())
 
     def clean(self) -> None:
         if not self.errors:
@@ -170,24 +139,41 @@ When a message … | What is in it |
 … then | Who may not approve | barred_groups bar_editor |
 … then | How it is approved | care | After signing in again, on a page of its own, never in bulk.
 … then | Hours | office_hours | Approved and sent only within the hours of all of these calendars.
-… then | Expiry | expire_number expire_unit | An expired message is rejected, never sent.
+… then | Expiry | expire_minutes | An expired message is rejected, never sent.
 … then | Rejection | reject |
 … then | Oversight of mailboxes | least_mode |
 """
-    preset = ("expire_unit",)
 
-    def __init__(self, data: Any, *, stored: PolicyRule | None, **more: Any) -> None:
-        then: dict[str, Any] = typed_effects(stored.then if stored else Effects())
-        super().__init__(data, stored=stored, **more, **then)
-        for kind in KINDS:
-            self.fields |= kind.editor(self.offered)
-        self.fields |= effect_fields(self.offered)
+    def __init__(
+        self, data: Any, *, actor: Actor, stored: PolicyRule | None, edits: int
+    ) -> None:
+        then = stored.then if stored else Effects()
+        initial = {name: getattr(then, name) for name in Effects.editor}
+        initial |= {f"approvals_{group}": n for group, n in then.approvals.items()}
+        super().__init__(data, actor=actor, stored=stored, edits=edits, **initial)
+        any_reviewer = (str(ANY_REVIEWER), "any reviewer, in all")
+        for group, name in (any_reviewer, *self.offered("groups")):
+            field = NumberField(f"Of {name}", MOST_APPROVALS, least=0)
+            self.fields[f"approvals_{group}"] = field
 
     def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        names = (one.name for one in fields(Conditions) if one.name != "known")
         known = self.stored.when.known if self.stored else frozenset()
-        when = Conditions(**{one: typed[one] for one in names}, known=known)
-        return {"when": when, "then": read_effects(typed)}
+        when = {name: typed[name] for kind in KINDS for name in kind.editor}
+        approvals = {
+            int(name.removeprefix("approvals_")): n
+            for name, n in typed.items()
+            if name.startswith("approvals_") and n
+        }
+        then = {name: typed[name] for name in Effects.editor}
+        return {
+            "when": Conditions(**when, known=known),
+            "then": Effects(approvals, **then),
+        }
+
+
+for _kind in KINDS:
+    RuleForm.base_fields |= _kind.editor
+RuleForm.base_fields |= Effects.editor
 
 
 class PassForm(PartForm):
@@ -207,6 +193,25 @@ class PassForm(PartForm):
 | * How many, how long | a_day ends_on |
 """
 
+    keys = ChecksField("API keys", "keys", required=True)
+    mailboxes = ChecksField("Mailboxes", "mailboxes", int, required=True)
+    lists = ChecksField(
+        "Recipients on these allowlists",
+        "lists",
+        int,
+        "Each recipient must be on one of them.",
+        required=True,
+    )
+    most = AmountField("Names at most", "Such as 49.90; empty for no sum.")
+    currency = CurrencyField("Such as EUR.")
+    link_domains = EntriesField(
+        "Links to these domains",
+        read_domain,
+        "A domain or *.domain on each line; empty for no links.",
+    )
+    a_day = NumberField(
+        "Messages a day, at most", MOST_A_DAY, required=True, initial=20
+    )
     ends_on = forms.DateField(
         label="Until the end of",
         help_text="At most 366 days ahead.",
@@ -218,26 +223,6 @@ class PassForm(PartForm):
         if stored:
             more["ends_on"] = f"{local_time(stored.ends_at):%Y-%m-%d}"
         super().__init__(data, stored=stored, **more)
-        links = "A domain or *.domain on each line; empty for no links."
-        self.fields |= {
-            "keys": ChecksField("API keys", self.offered["keys"], required=True),
-            "mailboxes": ChecksField(
-                "Mailboxes", self.offered["mailboxes"], int, required=True
-            ),
-            "lists": ChecksField(
-                "Recipients on these allowlists",
-                self.offered["lists"],
-                int,
-                "Each recipient must be on one of them.",
-                required=True,
-            ),
-            "most": AmountField("Names at most", "Such as 49.90; empty for no sum."),
-            "currency": CurrencyField("Such as EUR."),
-            "link_domains": EntriesField("Links to these domains", read_domain, links),
-            "a_day": NumberField(
-                "Messages a day, at most", MOST_A_DAY, required=True, initial=20
-            ),
-        }
 
     def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
         when = {name: typed[name] for name in ("keys", "mailboxes", "lists")}

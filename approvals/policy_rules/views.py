@@ -1,12 +1,14 @@
 """Pages of the policy: what is in force with the draft and the versions, one version,
-the form of a rule or pass, and activating; and the actions that begin, change and
+the form of a rule or pass, activating, and Try; and the actions that begin, change and
 discard a draft.
 """
 
+import re
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.http import Http404, HttpResponse
@@ -15,8 +17,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.policy_rules.forms import PartForm, SeenForm
-from approvals.policy_rules.rehearsal import rehearse
+from approvals.policy_rules.rehearsal import ask, rehearse
 from common.actors import Actor
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
@@ -28,10 +31,13 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
+from mirror.models import Message
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
+    ACTS,
+    EMPTY,
     MAX_NOTE,
     NO_PASSES,
     Policies,
@@ -40,26 +46,21 @@ from policy.rules.changes import (
     begin_draft,
     discard_draft,
     has_two_admins,
-    parts_in,
     policies,
-    rules_of,
     save_rule,
+    version_as_is,
 )
-from policy.rules.facts import active_policy, signed_passes
+from policy.rules.demand import Policy
+from policy.rules.facts import signed_passes
 from policy.rules.groups import begin_ready_made
-from policy.rules.names import names_for, read_staff
+from policy.rules.names import names_for
 from policy.rules.passes import Pass
+from policy.rules.problems import problems, read_staff
 from policy.rules.ready_made import GROUPS, READY_MADE
-from policy.rules.rules import (
-    ACTS,
-    Part,
-    Parts,
-    described,
-    differences,
-    find,
-)
-from policy.rules.satisfiable import problems
+from policy.rules.rules import Part, differences
 from policy.rules.wording import Names, listed
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class ActivateForm(SeenForm):
@@ -101,13 +102,13 @@ def lines_of(
     ]
 
 
-def problems_of(parts: Parts, actor: Actor) -> dict[str, list[str]]:
+def problems_of(policy: Policy, actor: Actor) -> dict[str, list[str]]:
     """Return sentences about what is wrong with rules, by the rules' ids. Only people
     who can change the rules get them, because they name people and mailboxes.
     """
     sentences = defaultdict[str, list[str]](list)
     if actor.is_admin_of_all:
-        for problem in problems(rules_of(parts), read_staff()):
+        for problem in problems(policy.rules, read_staff()):
             sentences[problem.rule].append(problem.sentence)
     return sentences
 
@@ -116,27 +117,17 @@ def of_draft(now: Policies, actor: Actor) -> dict[str, Any]:
     """Return what the pages with a draft show: its rules and passes, what it changes,
     and what changed in force since it was begun.
     """
-    base: Parts = now.active_parts
-    if now.draft and now.draft.based_on != now.active_number:
-        based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
-        base = parts_in(based_on) if based_on else ()
-    base, active, draft = (
-        visible_parts(actor, one) for one in (base, now.active_parts, now.draft_parts)
-    )
-    names = names_for(actor, (*base, *active, *draft))
-    return {
-        "now": now,
-        "names": names,
-        "draft": lines_of(draft, names, problems_of(draft, actor)),
-        "meanwhile": differences(base, active, names),
-        "changed": differences(active, draft, names) if now.draft else (),
-        "may_change": actor.is_admin_of_all,
+    names = names_for(actor)
+    context = {"now": now, "names": names, "may_change": actor.is_admin_of_all}
+    if now.draft is None or not actor.scopes:
+        return context
+    based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
+    active, draft = now.in_force.parts, now.drafted.parts
+    return context | {
+        "draft": lines_of(draft, names, problems_of(now.drafted, actor)),
+        "meanwhile": differences(version_as_is(based_on).parts, active, names),
+        "changed": differences(active, draft, names),
     }
-
-
-def visible_parts(actor: Actor, parts: Parts) -> Parts:
-    """Return the rules and passes, or none for people without any role."""
-    return parts if actor.scopes else ()
 
 
 def answer_policy(
@@ -148,12 +139,13 @@ def answer_policy(
     actor = request.actor
     now = policies()
     context = of_draft(now, actor)
-    active = visible_parts(actor, now.active_parts)
-    context["active"] = lines_of(active, context["names"], problems_of(active, actor))
-    # Who signed a pass of the active version; empty if it does not count.
-    signed = signed_passes(active_policy(), timezone.now()) if active else {}
-    for line in context["active"]:
-        line["signed"] = signed.get(line["part"].id, (None, ""))[1]
+    if actor.scopes:
+        wrong = problems_of(now.in_force, actor)
+        # Who signed a pass of the active version; empty if it does not count.
+        signed = signed_passes(now.in_force, timezone.now())
+        context["active"] = lines_of(now.in_force.parts, context["names"], wrong)
+        for line in context["active"]:
+            line["signed"] = signed.get(line["part"].id, (None, ""))[1]
     ready_names = Names(groups=GROUPS)
     context |= {
         "no_passes": "" if has_two_admins() else NO_PASSES,
@@ -183,12 +175,11 @@ def begin(request: DeskRequest) -> str:
         groups = begin_ready_made(actor=actor, policy=chosen)
         made = f" Add members to the new groups: {listed(groups)}." if groups else ""
         return f"“{chosen.title}” is the draft now.{made}"
-    now = policies()
-    parts, number = now.active_parts, now.active_number
+    begun_from = policies().in_force
     for old in PolicyVersion.objects.activated():
         if source == f"version-{old.number}":
-            parts, number = parts_in(old), old.number
-    begin_draft(actor=actor, rules=parts, based_on=number)
+            begun_from = version_as_is(old)
+    begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
     return "The draft is begun. Nothing changes until it is activated."
 
 
@@ -207,11 +198,9 @@ def arrange(request: DeskRequest, policy_part: str) -> str:
     """Switch one rule or pass of the draft on or off, or delete it."""
     actor = admin_or_403(request)
     typed = cleaned(ArrangeForm(request.POST))
-    part = find(policies().draft_parts, policy_part)
+    names = {one.id: one.name for one in policies().drafted.parts}
     arrange_rules(actor=actor, rule_id=policy_part, **typed)
-    act = typed["act"]
-    done = "deleted from the draft" if act == "delete" else f"switched {act}"
-    return f"“{part.name if part else policy_part}” is {done}."
+    return f"“{names[policy_part]}” is {ACTS[typed['act']]}."
 
 
 @require_get_or_post
@@ -224,8 +213,9 @@ def edit(
     actor = admin_or_403(request)
     typed = request.POST if request.method == "POST" else None
     now = policies()
-    of_its_kind = [one for one in now.draft_parts if isinstance(one, form_class.makes)]
-    stored = find(of_its_kind, policy_part)
+    stored = {
+        one.id: one for one in now.drafted.parts if isinstance(one, form_class.makes)
+    }.get(policy_part)
     if typed is None and (now.draft is None or (policy_part and not stored)):
         raise Http404("There is no draft, or this is not in it any more.")
     edits = now.draft.edits if now.draft else 0
@@ -238,8 +228,8 @@ def edit(
         except (PolicyRefused, StalePolicy) as refusal:
             error = refusal
         else:
-            sentence = part.sentence(names_for(actor, (part,)))
-            wrong = problems_of(policies().draft_parts, actor).get(part.id, ())
+            sentence = part.sentence(form.names)
+            wrong = problems_of(policies().drafted, actor).get(part.id, ())
             notice = " ".join([f"“{part.name}” is in the draft: {sentence}", *wrong])
             return redirect_with_notice(request, notice, "policy")
     kept = ""
@@ -247,8 +237,7 @@ def edit(
         # It can be sent again, over what the draft is now.
         form.show("edits", edits)
         if stored:
-            reads = described(stored, names_for(actor, (stored,)))
-            kept = f"In the draft it now reads: “{reads}”"
+            kept = f"In the draft it now reads: “{stored.line(form.names)}”"
     context = {
         "form": form,
         "title": stored.name if stored else form.title,
@@ -284,8 +273,8 @@ def activate(request: DeskRequest) -> HttpResponse:
     context = {
         **of_draft(now, actor),
         "tried": rehearse(
-            before=now.active_parts,
-            after=now.draft_parts,
+            before=now.in_force,
+            after=now.drafted,
             actor=actor,
             now=timezone.now(),
         ),
@@ -302,15 +291,79 @@ def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     shown = first_or_404(
         versions.filter(number=policy_number), "There is no such version of the policy."
     )
-    older = versions.filter(number__lt=policy_number).first()
-    parts = visible_parts(actor, parts_in(shown))
-    before = visible_parts(actor, parts_in(older)) if older else ()
-    names = names_for(actor, (*before, *parts))
+    names = names_for(actor)
     context = {
         "version": shown,
-        "lines": lines_of(parts, names),
-        "changed": differences(before, parts, names),
         "may_change": actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),
     }
+    if actor.scopes:
+        parts = version_as_is(shown).parts
+        older = version_as_is(versions.filter(number__lt=policy_number).first())
+        context["lines"] = lines_of(parts, names)
+        context["changed"] = differences(older.parts, parts, names)
     return render(request, "policy/rules/version.html", context)
+
+
+class TryForm(DrawnForm):
+    """A past message to try, by its id or address; and whether by the draft."""
+
+    message = forms.CharField(
+        label="Message",
+        help_text="Its id, or the address of its page.",
+        max_length=500,
+        error_messages={"required": "Write the id of a message, or its address."},
+    )
+    draft = forms.BooleanField(required=False)
+
+
+@require_safe
+def try_policy(request: DeskRequest) -> HttpResponse:
+    """Show the form, and the result of what it asks: for one message, or on request for
+    the last days of the draft.
+    """
+    actor = request.actor
+    now = policies()
+    form = TryForm(request.GET if "message" in request.GET else None)
+    context: dict[str, Any] = {"form": form, "now": now}
+    before, after = (now.in_force, now.drafted) if actor.scopes else (EMPTY, EMPTY)
+    if "days" in request.GET and now.draft:
+        context["tried"] = rehearse(
+            before=before, after=after, actor=actor, now=timezone.now()
+        )
+    if form.is_valid():
+        if message := _find(form.cleaned_data["message"], actor):
+            tried = after if form.cleaned_data["draft"] else before
+            context |= _tried(message, tried, actor)
+        else:
+            form.add_error(
+                "message",
+                "There is no message with this id or address, or you may not see it.",
+            )
+    return answer(request, "policy/rules/try.html", context, form=form)
+
+
+def _find(reference: str, actor: Actor) -> Message | None:
+    """Return the message with this id or address, if the actor may see it."""
+    visible = Message.objects.visible_to(actor).select_related("review")
+    if match := _ID.search(reference.lower()):
+        return visible.filter(public_id=UUID(match[0])).first()
+    return visible.filter(upstream_id=reference).order_by("-pk").first()
+
+
+def _tried(message: Message, policy: Policy, actor: Actor) -> dict[str, Any]:
+    """Return which rules apply to the message, what they ask together, and why each
+    pass does not send it.
+    """
+    at = timezone.now()
+    [asked] = ask([policy], [message], at, at)[message]
+    names = names_for(actor)
+    spoke = asked.requirement.spoke
+    silent = [one for one in policy.rules if one not in spoke]
+    return {
+        "message": message,
+        "needed": asked.in_words(names),
+        "spoken": lines_of(spoke, names),
+        "silent": lines_of(silent, names),
+        "passes": asked.passes,
+    }

@@ -38,7 +38,7 @@ from launcher import data_folder
 from launcher.servers import OF_A_COMMAND
 from mirror.models import Connection
 from policy.models import KillSwitch
-from policy.rules.names import problems_now
+from policy.rules.problems import problems_now
 from policy.rules.rules import RuleError
 
 # As PostgreSQL reports its version: 15.0.

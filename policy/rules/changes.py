@@ -7,8 +7,8 @@ change to any other state is refused, so nobody overwrites or activates what the
 not seen. Activating also checks which version was shown as active.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.db.models import Max
@@ -24,15 +24,11 @@ from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy import tasks
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
-from policy.rules.facts import active_policy, signed_passes
-from policy.rules.names import names_of_all, with_known
-from policy.rules.passes import (
-    LONGEST,
-    Pass,
-    passes_loosen,
-)
+from policy.rules.demand import NO_POLICY, Policy
+from policy.rules.facts import read_policy, signed_passes
+from policy.rules.names import names_for, with_known
+from policy.rules.passes import LONGEST, Pass, passes_loosen
 from policy.rules.rules import (
-    FIRST_RULE,
     MOST_RULES,
     Difference,
     Part,
@@ -40,17 +36,16 @@ from policy.rules.rules import (
     PolicyRule,
     RuleError,
     Rules,
-    after_act,
-    described,
     differences,
-    in_text,
-    parts_from_json,
     rules_loosen,
-    with_part,
 )
 
+# What the buttons beside a rule or pass of the draft do to it.
+ACTS = {"off": "switched off", "on": "switched on", "delete": "deleted from the draft"}
 # In characters.
 MAX_NOTE = 300
+# A version without rules and passes.
+EMPTY = Policy(rules=())
 NO_PASSES = (
     "There can be no passes: two admins of everything sign each, and there is only one."
 )
@@ -58,33 +53,44 @@ NO_PASSES = (
 
 @dataclass(frozen=True)
 class Policies:
-    """The active version of the policy, the draft, and the rules and passes of each. A
-    version that does not exist is None. While none is active, `FIRST_RULE` is in force.
-
-    `unreadable` is a sentence if either version could not be read, for instance after a
-    downgrade of the desk.
+    """The active version of the policy and the draft, None where there is none; and what
+    is in force and drafted by them. While none is active, `FIRST_RULE` is in force.
     """
 
     active: PolicyVersion | None
     draft: PolicyVersion | None
-    active_parts: Parts
-    draft_parts: Parts
-    unreadable: str = ""
+    in_force: Policy
+    drafted: Policy
+
+    @property
+    def active_parts(self) -> Parts:
+        """The rules and passes of the active version."""
+        return self.in_force.parts
+
+    @property
+    def draft_parts(self) -> Parts:
+        """The rules and passes of the draft."""
+        return self.drafted.parts
 
     @property
     def active_rules(self) -> Rules:
         """The rules of the active version."""
-        return rules_of(self.active_parts)
+        return self.in_force.rules
 
     @property
     def draft_rules(self) -> Rules:
         """The rules of the draft."""
-        return rules_of(self.draft_parts)
+        return self.drafted.rules
 
     @property
     def active_number(self) -> int:
         """The number of the active version; 0 if none is active."""
-        return self.active.number if self.active else 0
+        return self.in_force.number
+
+    @property
+    def unreadable(self) -> str:
+        """A sentence if either version could not be read; else empty."""
+        return self.in_force.unreadable or self.drafted.unreadable
 
 
 def policies() -> Policies:
@@ -95,42 +101,35 @@ def policies() -> Policies:
     by_state = {one.state: one for one in versions}
     active = by_state.get("active")
     draft = by_state.get("draft")
-    active_parts, active_error = _read(active) if active else ((FIRST_RULE,), "")
-    draft_parts, draft_error = _read(draft)
     return Policies(
-        active, draft, active_parts, draft_parts, active_error or draft_error
+        active,
+        draft,
+        version_as_is(active) if active else NO_POLICY,
+        version_as_is(draft),
     )
 
 
-def rules_of(parts: Parts) -> Rules:
+def version_as_is(version: PolicyVersion | None) -> Policy:
+    """Return a version as values; one without rules and passes if there is none, or it
+    cannot be read.
+    """
+    if version is None:
+        return EMPTY
+    try:
+        return read_policy(version)
+    except RuleError as error:
+        why = f"The rules of version {version.number} cannot be read: {error.sentence}"
+        return replace(EMPTY, number=version.number, unreadable=why)
+
+
+def rules_of(parts: Iterable[Part]) -> Rules:
     """Return the rules among these."""
     return tuple(one for one in parts if isinstance(one, PolicyRule))
 
 
-def passes_of(parts: Parts) -> tuple[Pass, ...]:
+def passes_of(parts: Iterable[Part]) -> tuple[Pass, ...]:
     """Return the passes among these."""
     return tuple(one for one in parts if isinstance(one, Pass))
-
-
-def parts_in(version: PolicyVersion) -> Parts:
-    """Return the rules and passes of a version in their order; none if they cannot be
-    read.
-    """
-    return _read(version)[0]
-
-
-# Returns the rules and passes, and a sentence if they could not be read.
-def _read(version: PolicyVersion | None) -> tuple[Parts, str]:
-    if version is None:
-        return (), ""
-    try:
-        rules = parts_from_json(PolicyRule, version.rules)
-        return (*rules, *parts_from_json(Pass, version.passes)), ""
-    except RuleError as error:
-        return (
-            (),
-            f"The rules of version {version.number} cannot be read: {error.sentence}",
-        )
 
 
 @atomic_with_retry
@@ -152,7 +151,7 @@ def begin_draft(
     draft = PolicyVersion(
         number=highest + 1, author_id=int(actor.id), based_on=based_on
     )
-    _set_parts(draft, tuple(rules))
+    _set_parts(draft, tuple(map(with_known, rules)))
     draft.save()
     begun_from = source or (f"version {based_on}" if based_on else "no rules")
     record(
@@ -170,25 +169,26 @@ def save_rule(*, actor: Actor, edits: int, rule: Part) -> PolicyVersion:
     the draft was changed since, and PolicyRefused for a pass that two admins could not
     sign.
     """
-    if isinstance(rule, Pass):
-        _check_signable([rule])
-    elif isinstance(rule, PolicyRule):
-        rule = with_known(rule)
-    return _change_draft(actor, edits, lambda parts: with_part(parts, rule))
+    _check_signable(passes_of([rule]))
+    return _change_draft(actor, edits, rule.id, lambda _: rule)
 
 
 def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
-    """Switch a rule or pass of the draft on or off, or delete it. `edits` as in
-    `save_rule`.
-    """
-    return _change_draft(actor, edits, lambda parts: after_act(parts, rule_id, act))
+    """Do one of ACTS to a rule or pass of the draft. `edits` as in `save_rule`."""
+
+    def after_act(part: Part | None) -> Part | None:
+        if part is None:
+            raise PolicyRefused("This is no longer in the draft.")
+        return None if act == "delete" else replace(part, is_on=act == "on")
+
+    return _change_draft(actor, edits, rule_id, after_act)
 
 
 def sends_beside_key_owners() -> bool:
     """Whether a pass may send what a rule on owners of API keys keeps for people."""
-    parts = policies().active_parts
-    names_owners = any(one.is_on and one.when.key_owners for one in rules_of(parts))
-    return names_owners and any(one.is_on for one in passes_of(parts))
+    policy = policies().in_force
+    names_owners = any(one.is_on and one.when.key_owners for one in policy.rules)
+    return names_owners and any(one.is_on for one in policy.passes)
 
 
 def has_two_admins() -> bool:
@@ -196,9 +196,9 @@ def has_two_admins() -> bool:
     return Person.objects.admins_of_all().count() > 1
 
 
-def _check_signable(passes: Iterable[Pass]) -> None:
+def _check_signable(passes: Sequence[Pass]) -> None:
     """Raise PolicyRefused unless two admins could sign these passes now."""
-    if not has_two_admins():
+    if passes and not has_two_admins():
         raise PolicyRefused(NO_PASSES)
     for one in passes:
         if not timedelta(0) < one.ends_at - clock() <= LONGEST:
@@ -207,23 +207,25 @@ def _check_signable(passes: Iterable[Pass]) -> None:
             )
 
 
-# Replaces the rules and passes of the draft by what `change` returns for them. If
-# nothing changes, the draft keeps its number of edits.
+# Puts what `change` returns for a rule or pass of the draft in its place, or at the
+# end; None removes it. If nothing changes, the draft keeps its number of edits.
 @atomic_with_retry
 def _change_draft(
-    actor: Actor, edits: int, change: Callable[[Parts], Parts]
+    actor: Actor, edits: int, part_id: str, change: Callable[[Part | None], Part | None]
 ) -> PolicyVersion:
     current, draft = _lock_as_seen(actor, edits)
-    try:
-        parts = change(current.draft_parts)
-    except RuleError as error:
-        raise PolicyRefused(error.sentence) from None
+    parts: dict[str, Part] = {one.id: one for one in current.drafted.parts}
+    changed = change(parts.get(part_id))
+    if changed is None:
+        del parts[part_id]
+    else:
+        parts[part_id] = with_known(changed)
     if len(parts) > MOST_RULES:
         raise PolicyRefused(f"A policy has at most {MOST_RULES} rules and passes.")
-    changes = _differences(current.draft_parts, parts)
+    changes = differences(current.drafted.parts, parts.values(), names_for())
     if not changes:
         return draft
-    _set_parts(draft, parts)
+    _set_parts(draft, parts.values())
     draft.edits += 1
     draft.changed_at = Now()
     draft.save(update_fields=["rules", "passes", "edits", "changed_at"])
@@ -231,8 +233,8 @@ def _change_draft(
     return draft
 
 
-def _set_parts(draft: PolicyVersion, parts: Parts) -> None:
-    draft.rules = [with_known(one).as_json() for one in rules_of(parts)]
+def _set_parts(draft: PolicyVersion, parts: Iterable[Part]) -> None:
+    draft.rules = [one.as_json() for one in rules_of(parts)]
     draft.passes = [one.as_json() for one in passes_of(parts)]
 
 
@@ -240,8 +242,8 @@ def _set_parts(draft: PolicyVersion, parts: Parts) -> None:
 def discard_draft(*, actor: Actor, edits: int) -> None:
     """Delete the draft; the ledger keeps its rules. `edits` as in `save_rule`."""
     current, draft = _lock_as_seen(actor, edits)
-    names = names_of_all(current.draft_parts)
-    rules = "\n".join(described(one, names) for one in current.draft_parts)
+    names = names_for()
+    rules = "\n".join(one.line(names) for one in current.drafted.parts)
     draft.delete()
     record(
         "policy.draft_discarded",
@@ -290,45 +292,35 @@ def activate_draft(
     are no two.
     """
     current, draft = _lock_as_seen(actor, edits, active)
-    changes = _differences(current.active_parts, current.draft_parts)
+    before, after = current.in_force, current.drafted
+    changes = differences(before.parts, after.parts, names_for())
     # What was signed by somebody who is no admin any more is signed anew.
-    signed = signed_passes(active_policy()) if not current.unreadable else {}
-    before = [one for one, _ in signed.values()]
-    to_sign = [
-        one for one in passes_of(current.draft_parts) if passes_loosen(before, [one])
-    ]
-    if to_sign:
-        _check_signable(to_sign)
+    still_signed = [one for one, _ in signed_passes(before).values()]
+    to_sign = [one for one in after.passes if passes_loosen(still_signed, [one])]
+    _check_signable(to_sign)
     yield lambda: ChangeInWords(
         title=f"Policy: activate version {draft.number}",
-        before=_read(current.active)[1]
-        or in_text(changes, "before")
-        or "none of these rules",
-        after=_read(draft)[1] or in_text(changes, "after") or "none of these rules",
+        before=before.unreadable or _lines(changes, "before") or "none of these rules",
+        after=after.unreadable or _lines(changes, "after") or "none of these rules",
         # Where a rule goes, passes may send what it kept for people.
-        always=any(one.is_on for one in passes_of(current.draft_parts)),
+        always=any(one.is_on for one in after.passes),
         page=reverse("policy"),
         # The second admin must see what the first one saw. Numbers would not show a
         # change: a draft that is discarded and begun anew gets the same ones. Groups,
         # calendars and lists are included because one admin alone can change those that
         # no active rule names.
-        based_on=[draft.rules, draft.passes, *_named_by(current.draft_parts)],
-        subjects=_concerned(
-            rules_of(current.active_parts), rules_of(current.draft_parts)
-        ),
+        based_on=[draft.rules, draft.passes, *_named_by(after.parts)],
+        subjects=_concerned(before.rules, after.rules),
         # Rules that cannot be read may have asked for anything.
         tightens=not (
-            current.unreadable
-            or to_sign
-            or rules_loosen(current.active_rules, current.draft_rules)
+            current.unreadable or to_sign or rules_loosen(before.rules, after.rules)
         ),
     )
-    old = current.active.signatures if current.active else {}
     draft.signatures = {
         one.id: [int(actor.id), int(actor.second)]
         if one in to_sign
-        else old.get(one.id, [])
-        for one in passes_of(current.draft_parts)
+        else list(before.signatures.get(one.id, []))
+        for one in after.passes
     }
     PolicyVersion.objects.active().update(state="retired", retired_at=Now())
     draft.state = "active"
@@ -379,18 +371,13 @@ def _named_by(parts: Parts) -> list[list[tuple[object, ...]]]:
     """Return the current state of the groups, calendars and allowlists that these rules
     and passes name: three lists of rows.
     """
-    groups = {
-        group
-        for one in rules_of(parts)
-        for group in (*one.then.approvals, *one.then.barred_groups)
-    }
-    calendars = {
-        calendar for one in rules_of(parts) for calendar in one.then.office_hours
-    }
-    lists = {named for one in parts for named in one.when.lists | one.when.lists_except}
-    members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
-    hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
-    versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
+
+    def named(kind: str) -> set[int]:
+        return set[int]().union(*(one.named().get(kind, ()) for one in parts))
+
+    members = Group.objects.filter(pk__in=named("groups")).order_by("pk", "members")
+    hours = WorkCalendar.objects.filter(pk__in=named("calendars")).order_by("pk")
+    versions = Allowlist.objects.filter(pk__in=named("lists")).order_by("pk")
     return [
         list(members.values_list("pk", "name", "members")),
         list(hours.values_list("pk", "name", "zone", "weekly", "holidays")),
@@ -398,16 +385,16 @@ def _named_by(parts: Parts) -> list[list[tuple[object, ...]]]:
     ]
 
 
-def _differences(before: Parts, after: Parts) -> list[Difference]:
-    return differences(before, after, names_of_all((*before, *after)))
+def _lines(changes: Iterable[Difference], side: str) -> str:
+    return "\n".join(filter(None, (getattr(one, side) for one in changes)))
 
 
 def _record_change(
     action: str, actor: Actor, version: PolicyVersion, changes: list[Difference]
 ) -> None:
     details = {
-        "before": in_text(changes, "before"),
-        "after": in_text(changes, "after"),
+        "before": _lines(changes, "before"),
+        "after": _lines(changes, "after"),
         "version": str(version.number),
         "note": version.note,
     }

@@ -15,13 +15,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from django import forms
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     PlainSerializer,
     TypeAdapter,
@@ -37,34 +36,23 @@ from common.mail_addresses import (
     read_pattern,
 )
 from common.pages import same_error
-from policy.rules.fields import (
+from policy.rules.wording import (
     AmountField,
     ChecksField,
     CurrencyField,
     EntriesField,
+    Names,
     NumberField,
     PickField,
     TickField,
+    any_of,
 )
-from policy.rules.wording import Names, any_named, any_of
 from risk.words import read_phrase
-
-
-def _from_text(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f"“{value[:40]}” is no amount") from None
-
 
 # Stored as sorted lists, so that equal rules are stored alike.
 Keys = Annotated[frozenset[int], PlainSerializer(sorted)]
 Words = Annotated[frozenset[str], PlainSerializer(sorted)]
 Stored = TypeVar("Stored")
-# Stored as text, which keeps every digit; a number might have been rounded.
-Exact = Annotated[Decimal, BeforeValidator(_from_text)]
 # Decorates a dataclass that is stored as JSON: unknown fields and values of other types
 # are errors.
 exactly = with_config(ConfigDict(extra="forbid", strict=True))
@@ -102,8 +90,6 @@ def from_json(kind: type[Stored], value: object) -> Stored:
 RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
 # The finding that an attached file can run code.
 RUNS_CODE = "attachment_runs_code"
-MOST_RECIPIENTS = 100_000
-MOST_TRIES = 1000
 MOST_WORDS = 100
 
 
@@ -211,25 +197,34 @@ class MessageFacts:
         return {one: entries_of(one) for one in self.recipients or ()}
 
 
-Offered = Mapping[str, Mapping[str, str]]
-Fields = dict[str, forms.Field]
+Fields = Mapping[str, forms.Field]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One kind of condition. `fact` names the fact without which nobody can tell whether
-    it holds, and `says` is its part of a sentence that begins with "When a message".
+    """One kind of condition. `editor` has its fields in the editor by name; the first is
+    what it asks for, and empty if it is not asked for. `needs` names the facts without
+    which nobody can tell whether it holds, and `says` is its part of a sentence that
+    begins with "When a message".
     """
 
-    fact: ClassVar[str] = ""
+    editor: ClassVar[Fields]
+    needs: ClassVar[list[str]] = []
     says: ClassVar[str] = ""
 
-    def is_known(self, facts: MessageFacts) -> bool:
-        """Whether the desk knows what it asks for."""
-        return not self.fact or getattr(facts, self.fact) is not None
+    @property
+    def value(self) -> Any:
+        """What it asks for."""
+        return getattr(self, KINDS[type(self)])
+
+    def holds(self, facts: MessageFacts) -> bool | None:
+        """Whether it holds; None if the desk does not know enough to tell."""
+        if any(getattr(facts, one) is None for one in self.needs):
+            return None
+        return self.fits(facts)
 
     def fits(self, facts: MessageFacts) -> bool:
-        """Whether it holds, where that is known."""
+        """Whether it holds, where the facts that it needs are known."""
         return any(True for _ in self.passages(facts))
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
@@ -238,45 +233,26 @@ class Condition:
 
     def words_in(self, names: Names) -> str:
         """Return its part of a sentence."""
-        return self.says.format(self)
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        """Return its fields in the editor, by name. `offered` has the choices."""
-        raise NotImplementedError
+        value = self.value
+        field = self.editor[KINDS[type(self)]]
+        if isinstance(field, ChecksField):
+            value = names.any_of(field.of, value)
+        elif isinstance(field, EntriesField):
+            value = any_of(value)
+        return self.says.format(value)
 
 
 @dataclass(frozen=True)
 class _OneOf(Condition):
-    """Holds if the fact has one of the chosen values. The fact and the field have one
-    name; `label` is that of the field, and `what` names a value that is gone.
+    """Holds if one of the chosen values is that of the fact that it needs last, or one
+    of those.
     """
 
-    label: ClassVar[str] = ""
-    what: ClassVar[str] = ""
-    coerce: ClassVar[type] = str
-
-    @property
-    def chosen(self) -> frozenset[Any]:
-        """The chosen values."""
-        values: frozenset[Any] = getattr(self, KINDS[type(self)])
-        return values
-
-    def is_known(self, facts: MessageFacts) -> bool:
-        is_read = getattr(facts, KINDS[type(self)]) is not None
-        return is_read and super().is_known(facts)
-
     def fits(self, facts: MessageFacts) -> bool:
-        return not self.chosen.isdisjoint(getattr(facts, KINDS[type(self)]))
-
-    def words_in(self, names: Names) -> str:
-        labels = getattr(names, KINDS[type(self)])
-        return self.says.format(any_named(labels, self.chosen, self.what))
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        name = KINDS[cls]
-        return {name: ChecksField(cls.label, offered[name], cls.coerce)}
+        fact = getattr(facts, self.needs[-1])
+        return not self.value.isdisjoint(
+            fact if isinstance(fact, frozenset) else {fact}
+        )
 
 
 @dataclass(frozen=True)
@@ -298,13 +274,6 @@ class _Of:
         is_of_these = any(known.startswith(begin) for known in self.known)
         return begin != "" and is_of_these and one not in self.known
 
-    @property
-    def known_mailboxes(self) -> frozenset[int]:
-        """The keys of the mailboxes that the connections had."""
-        return frozenset(
-            int(one.rpartition("/")[2]) for one in self.known if "/" in one
-        )
-
     def later(self, others: Iterable[str]) -> str:
         """Return the words for those that are added later; `others` are the names of
         those that were there and are not meant.
@@ -318,20 +287,13 @@ class _Of:
 
 
 @dataclass(frozen=True)
-class OfConnection(Condition):
+class OfConnection(_OneOf):
     """It belongs to one of these connections."""
 
     connections: Keys = frozenset()
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return facts.connection in self.connections
-
-    def words_in(self, names: Names) -> str:
-        return f"is of the connection {any_named(names.connections, self.connections, 'connection')}"
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        return {"connections": ChecksField("Connections", offered["connections"], int)}
+    needs = ["connection"]
+    says = "is of the connection {}"
+    editor = {"connections": ChecksField("Connections", "connections", int)}
 
 
 @dataclass(frozen=True)
@@ -339,21 +301,22 @@ class InMailbox(_Of, Condition):
     """It is in one of these mailboxes."""
 
     mailboxes: Keys = frozenset()
-    fact = "mailbox"
+    needs = ["mailbox"]
+    says = "is in {}"
+    editor = {
+        "mailboxes": ChecksField(
+            "Mailboxes", "mailboxes", int, "Of several, one that fits is enough."
+        )
+    }
 
     def fits(self, facts: MessageFacts) -> bool:
         place = f"{facts.connection}/{facts.mailbox}"
         return facts.mailbox in self.mailboxes or self.is_new(place, "/")
 
     def words_in(self, names: Names) -> str:
-        others = map(names.mailboxes.get, self.known_mailboxes - self.mailboxes)
-        meant = any_named(names.mailboxes, self.mailboxes, "mailbox")
-        return f"is in {meant}{self.later(filter(None, others))}"
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        note = "Of several, one that fits is enough."
-        return {"mailboxes": ChecksField("Mailboxes", offered["mailboxes"], int, note)}
+        there = {int(one.rpartition("/")[2]) for one in self.known if "/" in one}
+        others = map(names.mailboxes.get, there - self.mailboxes)
+        return super().words_in(names) + self.later(filter(None, others))
 
 
 @dataclass(frozen=True)
@@ -361,34 +324,32 @@ class FromKey(_Of, Condition):
     """It, or a version that was edited since, came with one of these API keys."""
 
     keys: Words = frozenset()
+    says = "comes from the API key {}"
+    editor = {
+        "keys": ChecksField(
+            "API keys",
+            "keys",
+            help_text="Those that sent something in the last 30 days, or have an owner.",
+        ),
+        "only_these": TickField(
+            "Only these mailboxes and API keys",
+            "Else also those that are added to their connections later.",
+        ),
+    }
 
-    def fits(self, facts: MessageFacts) -> bool:
+    def holds(self, facts: MessageFacts) -> bool | None:
         if facts.key is None:
             # The key is not known, but its connection is.
             begin = f"{facts.connection}:"
-            return any(one.startswith(begin) for one in self.keys | self.known)
+            is_of_these = any(one.startswith(begin) for one in self.keys | self.known)
+            return None if is_of_these else False
         came_with = {facts.key, *facts.earlier_keys}
         return any(one in self.keys or self.is_new(one, ":") for one in came_with)
 
     def words_in(self, names: Names) -> str:
-        known = {one for one in self.known if ":" in one}
-        # A key that sent nothing lately has no name here, but may exist.
-        named, others = (
-            [names.keys.get(one) or one.partition(":")[2] for one in keys]
-            for keys in (self.keys, known - self.keys)
-        )
-        return f"comes from the API key {any_of(named)}{self.later(others)}"
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        note = "Those that sent something in the last 30 days, or have an owner."
-        return {
-            "keys": ChecksField("API keys", offered["keys"], str, note),
-            "only_these": TickField(
-                "Only these mailboxes and API keys",
-                "Else also those that are added to their connections later.",
-            ),
-        }
+        others = {one for one in self.known if ":" in one} - self.keys
+        named = (names.name_of("keys", one) for one in others)
+        return super().words_in(names) + self.later(named)
 
 
 @dataclass(frozen=True)
@@ -396,10 +357,9 @@ class FromKeyOfOwner(_OneOf):
     """It came with an API key of one of these people."""
 
     key_owners: Keys = frozenset()
+    needs = ["key_owners"]
     says = "comes from an API key of {}"
-    label = "Owners of the API key"
-    what = "person"
-    coerce = int
+    editor = {"key_owners": ChecksField("Owners of the API key", "people", int)}
 
 
 @dataclass(frozen=True)
@@ -407,8 +367,9 @@ class FromOrigin(_OneOf):
     """It may have come from one of these origins."""
 
     origins: Words = frozenset()
+    needs = ["origins"]
     says = "comes from {}"
-    label = "Origin"
+    editor = {"origins": ChecksField("Origin", "origins")}
 
 
 @dataclass(frozen=True)
@@ -416,7 +377,17 @@ class HasMetadata(Condition):
     """Its sender wrote this "name=value" beside it, or did not write that name."""
 
     metadata: str = ""
-    says = "has the metadata {0.metadata}, or does not say"
+    says = "has the metadata {}, or does not say"
+    editor = {
+        "metadata": forms.RegexField(
+            r"\A[^\s=]+=\S.*\Z",
+            label="Metadata",
+            help_text="Such as tier=gold. It also applies where the sender did not write that name.",
+            required=False,
+            max_length=300,
+            error_messages=same_error("Write name=value, without blanks around “=”."),
+        )
+    }
 
     def fits(self, facts: MessageFacts) -> bool:
         name = self.metadata[: self.metadata.find("=") + 1]
@@ -426,34 +397,22 @@ class HasMetadata(Condition):
             not is_named or self.metadata in facts.metadata
         )
 
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        field = forms.RegexField(
-            r"\A[^\s=]+=\S.*\Z",
-            label="Metadata",
-            help_text="Such as tier=gold. It also applies where the sender did not write that name.",
-            required=False,
-            max_length=300,
-            error_messages=same_error("Write name=value, without blanks around “=”."),
-        )
-        return {"metadata": field}
-
 
 @dataclass(frozen=True)
 class IsTry(Condition):
     """It was sent again at least this many times, counting the first."""
 
     tries_from: int | None = None
-    fact = "tries"
-    says = "is at least try {0.tries_from}"
+    needs = ["tries"]
+    says = "is at least try {}"
+    editor = {
+        "tries_from": NumberField(
+            "Try number, at least", 1000, "2: changes were requested once before."
+        )
+    }
 
     def fits(self, facts: MessageFacts) -> bool:
         return (facts.tries or 0) >= (self.tries_from or 0)
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        note = "2: changes were requested once before."
-        return {"tries_from": NumberField("Try number, at least", MOST_TRIES, note)}
 
 
 @dataclass(frozen=True)
@@ -461,19 +420,14 @@ class ToAny(Condition):
     """An entry, written as in allowlists, names one of its recipients."""
 
     recipients: Words = frozenset()
-    fact = "seen_recipients"
+    needs = ["seen_recipients"]
+    says = "goes to {}"
+    editor = {"recipients": EntriesField("Goes to any of these", read_entry)}
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for one, entries in facts.entries.items():
             if not entries.isdisjoint(self.recipients):
                 yield one
-
-    def words_in(self, names: Names) -> str:
-        return f"goes to {any_of(self.recipients)}"
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        return {"recipients": EntriesField("Goes to any of these", read_entry)}
 
 
 @dataclass(frozen=True)
@@ -481,7 +435,13 @@ class ToOthers(Condition):
     """One of its recipients is named by none of these entries."""
 
     recipients_except: Words = frozenset()
-    fact = "seen_recipients"
+    needs = ["seen_recipients"]
+    says = "goes to somebody other than {}"
+    editor = {
+        "recipients_except": EntriesField(
+            "Goes to anybody other than these", read_entry
+        )
+    }
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for one, entries in facts.entries.items():
@@ -491,25 +451,15 @@ class ToOthers(Condition):
             if names_next_hop(one) or self.recipients_except.isdisjoint(named):
                 yield one
 
-    def words_in(self, names: Names) -> str:
-        return f"goes to somebody other than {any_of(self.recipients_except)}"
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        label = "Goes to anybody other than these"
-        return {"recipients_except": EntriesField(label, read_entry)}
-
 
 @dataclass(frozen=True)
 class ToListed(_OneOf):
     """One of these allowlists names one of its recipients."""
 
     lists: Keys = frozenset()
-    fact = "seen_recipients"
+    needs = ["seen_recipients", "lists"]
     says = "goes to somebody on the allowlist {}"
-    label = "Goes to anybody on these allowlists"
-    what = "list"
-    coerce = int
+    editor = {"lists": ChecksField("Goes to anybody on these allowlists", "lists", int)}
 
 
 @dataclass(frozen=True)
@@ -520,16 +470,24 @@ class ToUnlisted(Condition):
 
     lists_except: Keys = frozenset()
     contacts_count: bool = False
-    fact = "seen_recipients"
+    needs = ["seen_recipients", "lists_of"]
+    says = "goes to somebody who is not on the allowlist {}"
+    editor = {
+        "lists_except": ChecksField(
+            "Goes to anybody who is on none of these allowlists", "lists", int
+        ),
+        "contacts_count": TickField(
+            "Contacts of the account count as listed",
+            "But those that a key with send added.",
+        ),
+    }
 
-    def is_known(self, facts: MessageFacts) -> bool:
-        lacks_contacts = self.contacts_count and facts.contacts is None
+    def holds(self, facts: MessageFacts) -> bool | None:
+        is_unlisted = super().holds(facts)
         # If all are on the lists, it does not matter who is a contact.
-        return (
-            super().is_known(facts)
-            and facts.lists_of is not None
-            and not (lacks_contacts and any(self.passages(facts)))
-        )
+        if is_unlisted and self.contacts_count and facts.contacts is None:
+            return None
+        return is_unlisted
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         if facts.is_inbound or facts.lists_of is None:
@@ -540,20 +498,8 @@ class ToUnlisted(Condition):
                 yield one
 
     def words_in(self, names: Names) -> str:
-        lists = any_named(names.lists, self.lists_except, "list")
         contact = " and no contact" if self.contacts_count else ""
-        return f"goes to somebody who is not on the allowlist {lists}{contact}"
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        label = "Goes to anybody who is on none of these allowlists"
-        return {
-            "lists_except": ChecksField(label, offered["lists"], int),
-            "contacts_count": TickField(
-                "Contacts of the account count as listed",
-                "But those that a key with send added.",
-            ),
-        }
+        return super().words_in(names) + contact
 
 
 @dataclass(frozen=True)
@@ -561,15 +507,12 @@ class ToFirstContact(Condition):
     """It goes to somebody for the first time."""
 
     first_contact: bool = False
-    fact = "is_first_contact"
+    needs = ["is_first_contact"]
     says = "goes to somebody for the first time"
+    editor = {"first_contact": TickField("Goes to somebody for the first time")}
 
     def fits(self, facts: MessageFacts) -> bool:
         return bool(facts.is_first_contact)
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        return {"first_contact": TickField("Goes to somebody for the first time")}
 
 
 @dataclass(frozen=True)
@@ -577,16 +520,12 @@ class ToMany(Condition):
     """It goes to at least this many recipients."""
 
     recipients_from: int | None = None
-    fact = "seen_recipients"
-    says = "goes to at least {0.recipients_from} recipients"
+    needs = ["seen_recipients"]
+    says = "goes to at least {} recipients"
+    editor = {"recipients_from": NumberField("Number of recipients, at least", 100_000)}
 
     def fits(self, facts: MessageFacts) -> bool:
         return len(facts.recipients or ()) >= (self.recipients_from or 0)
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        label = "Number of recipients, at least"
-        return {"recipients_from": NumberField(label, MOST_RECIPIENTS)}
 
 
 @dataclass(frozen=True)
@@ -594,7 +533,8 @@ class HasRisk(Condition):
     """Its risk is high ("high"), or it has any finding ("notice")."""
 
     risk: str = ""
-    fact = "risk_level"
+    needs = ["risk_level"]
+    editor = {"risk": PickField("Risk", RISKS)}
 
     def fits(self, facts: MessageFacts) -> bool:
         return facts.risk_level in ("high", self.risk)
@@ -602,19 +542,15 @@ class HasRisk(Condition):
     def words_in(self, names: Names) -> str:
         return "is high risk" if self.risk == "high" else "has any risk"
 
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        return {"risk": PickField("Risk", RISKS)}
-
 
 @dataclass(frozen=True)
 class HasFinding(_OneOf):
     """It has one of these findings."""
 
     findings: Words = frozenset()
+    needs = ["findings"]
     says = "has the finding {}"
-    label = "Findings"
-    what = "finding"
+    editor = {"findings": ChecksField("Findings", "findings")}
 
 
 @dataclass(frozen=True)
@@ -622,27 +558,9 @@ class HasWord(Condition):
     """It has one of these words, phrases and patterns (`risk.words`)."""
 
     words: Words = frozenset()
-
-    def fits(self, facts: MessageFacts) -> bool:
-        return self.words_key not in facts.lacked_words
-
-    def is_known(self, facts: MessageFacts) -> bool:
-        return not self.fits(facts) or not self.words.isdisjoint(facts.words)
-
-    def passages(self, facts: MessageFacts) -> Iterable[str]:
-        return sorted(self.words & facts.words.keys())
-
-    def words_in(self, names: Names) -> str:
-        return f"contains {any_of(f'“{one}”' for one in self.words)}"
-
-    @cached_property
-    def words_key(self) -> str:
-        """The key of the set of words."""
-        return words_key(self.words)
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        field = EntriesField(
+    says = "contains {}"
+    editor = {
+        "words": EntriesField(
             "Words",
             read_word,
             "A word or phrase on each line. It is looked for in subject, text, names of files, names and addresses. "
@@ -650,16 +568,36 @@ class HasWord(Condition):
             most=MOST_WORDS,
             has_commas=False,
         )
-        return {"words": field}
+    }
+
+    def holds(self, facts: MessageFacts) -> bool | None:
+        if self.words_key in facts.lacked_words:
+            return False
+        return None if self.words.isdisjoint(facts.words) else True
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return sorted(self.words & facts.words.keys())
+
+    def words_in(self, names: Names) -> str:
+        return self.says.format(any_of(f"“{one}”" for one in self.words))
+
+    @cached_property
+    def words_key(self) -> str:
+        """The key of the set of words."""
+        return words_key(self.words)
 
 
 @dataclass(frozen=True)
 class NamesAmount(Condition):
     """It names a sum of at least this, 0 for any sum; in this currency, or in any."""
 
-    amount: Exact | None = None
+    amount: Decimal | None = None
     currency: str = ""
-    fact = "amounts"
+    needs = ["amounts"]
+    editor = {
+        "amount": AmountField("An amount of at least", "0 for any amount."),
+        "currency": CurrencyField("Such as EUR; empty for any."),
+    }
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for one in facts.amounts or ():
@@ -674,22 +612,15 @@ class NamesAmount(Condition):
             return f"names any{currency} amount"
         return f"names an amount of at least {self.amount:f}{currency}"
 
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        return {
-            "amount": AmountField("An amount of at least", "0 for any amount."),
-            "currency": CurrencyField("Such as EUR; empty for any."),
-        }
-
 
 @dataclass(frozen=True)
 class HasAttachment(_OneOf):
     """A file of one of these families or kinds may be attached."""
 
     attachments: Words = frozenset()
+    needs = ["attachments"]
     says = "has {} attached"
-    label = "Attachments"
-    what = "file of kind"
+    editor = {"attachments": ChecksField("Attachments", "attachments")}
 
 
 @dataclass(frozen=True)
@@ -697,15 +628,12 @@ class HasLink(Condition):
     """It has a link, or names a host as in a link."""
 
     has_link: bool = False
-    fact = "hosts"
+    needs = ["hosts"]
     says = "has a link"
+    editor = {"has_link": TickField("Has a link")}
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         return sorted(facts.hosts or ())
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        return {"has_link": TickField("Has a link")}
 
 
 @dataclass(frozen=True)
@@ -713,24 +641,20 @@ class LinksElsewhere(Condition):
     """It has a link to, or names, a host that is of none of these domains."""
 
     links_except: Words = frozenset()
-    fact = "hosts"
+    needs = ["hosts"]
+    says = "has a link to anywhere but {}"
+    editor = {
+        "links_except": EntriesField(
+            "Has a link to anywhere but these domains",
+            read_domain,
+            "A domain or *.domain on each line.",
+        )
+    }
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for one in sorted(facts.hosts or ()):
             if self.links_except.isdisjoint(patterns_for(f"x@{one}")[1:]):
                 yield one
-
-    def words_in(self, names: Names) -> str:
-        return f"has a link to anywhere but {any_of(self.links_except)}"
-
-    @classmethod
-    def editor(cls, offered: Offered) -> Fields:
-        field = EntriesField(
-            "Has a link to anywhere but these domains",
-            read_domain,
-            "A domain or *.domain on each line.",
-        )
-        return {"links_except": field}
 
 
 @exactly
@@ -763,13 +687,11 @@ class Conditions(
 
     def apply_to(self, facts: MessageFacts) -> bool:
         """Whether all of the conditions hold for a message, or may hold."""
-        return not any(
-            one.is_known(facts) and not one.fits(facts) for one in self.asked
-        )
+        return all(one.holds(facts) is not False for one in self.asked)
 
     def certainly_apply_to(self, facts: MessageFacts) -> bool:
         """Whether all of the conditions hold for a message, none of them in doubt."""
-        return all(one.is_known(facts) and one.fits(facts) for one in self.asked)
+        return all(one.holds(facts) for one in self.asked)
 
     def because(self, facts: MessageFacts) -> list[str]:
         """Return because of what in a message they hold, as people read it there."""
@@ -778,11 +700,6 @@ class Conditions(
     def in_words(self, names: Names) -> list[str]:
         """Return the parts of a sentence that begins with "When a message"."""
         return [one.words_in(names) for one in self.asked]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether they apply to every message."""
-        return not self.asked
 
     # Cached: up to 500 rules are checked for each row of a page.
     @cached_property
@@ -796,7 +713,7 @@ class Conditions(
 
     def covers(self, other: "Conditions") -> bool:
         """Whether they certainly apply to every message to which `other` applies."""
-        if self.is_empty or self == other:
+        if not self.asked or self == other:
             return True
         return self.words > other.words > frozenset() and self == replace(
             other, words=self.words
@@ -811,8 +728,9 @@ def _is_set(value: object) -> bool:
 # Each kind of condition, in the order of sentences and of the editor, with the field
 # that says whether it is asked for.
 KINDS: dict[type[Condition], str] = {
-    kind: next(one for one in kind.__annotations__ if one != "asks")
+    kind: next(iter(kind.editor))
     for kind in reversed(Conditions.__bases__)
+    if issubclass(kind, Condition)
 }
 
 

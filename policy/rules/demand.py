@@ -5,23 +5,31 @@ person who looks may approve. Pure, but that `Identities` reads the accounts onc
 decision is carried out.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
+from typing import Any
 
 from people.identities import Identities
-from policy.calendars import Calendars, is_open, next_closing, next_opening
+from policy.calendars import Calendar, Calendars, next_closing, next_opening
 from policy.rules.conditions import RUNS_CODE, MessageFacts
-from policy.rules.effects import ANY_REVIEWER, Effects, merged
 from policy.rules.passes import Pass
-from policy.rules.rules import FIRST_RULE, PolicyRule
+from policy.rules.rules import (
+    ANY_REVIEWER,
+    FIRST_RULE,
+    Effects,
+    Parts,
+    PolicyRule,
+    merged,
+)
 from policy.rules.wording import Names, listed
 from rendering import named
 from risk.words import PLACES
 
-# How often the next opening of several calendars is looked for: about two months of days.
-_MOST_OPENINGS = 60
+# How often the next opening of several calendars is looked for.
+_MOST_OPENINGS = 400
 # What sentences say of somebody as whom a person counts.
 _MAY_NOT = "may not approve this"
 # How many passages of a message, and names of files, a sentence has.
@@ -35,41 +43,41 @@ _NOW = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """The rules and passes of one version that are on, in their order. `signatures` has
-    by the id of a pass the keys of the two admins who signed it. While no version is
-    active, the number is 0.
+    """The rules and passes of one version, in their order, also those that are off.
+    `signatures` has by the id of a pass the keys of the two admins who signed it. While
+    no version is active, the number is 0.
+
+    `unreadable` is a sentence if they could not be read, for instance after a downgrade
+    of the desk.
     """
 
     number: int = 0
     rules: tuple[PolicyRule, ...] = (FIRST_RULE,)
     passes: tuple[Pass, ...] = ()
     signatures: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    unreadable: str = ""
+
+    @property
+    def parts(self) -> Parts:
+        """The rules, then the passes."""
+        return (*self.rules, *self.passes)
 
     @cached_property
-    def lists(self) -> frozenset[int]:
-        """The allowlists that its rules name."""
-        return frozenset().union(
-            *(one.when.lists | one.when.lists_except for one in self.rules)
-        )
-
-    @cached_property
-    def names_calendars(self) -> bool:
-        """Whether a rule names hours of a calendar."""
-        return any(one.then.office_hours for one in self.rules)
-
-    @cached_property
-    def names_groups(self) -> bool:
-        """Whether a rule names a group whose approval it asks for, or who may not
-        approve.
-        """
-        return any(
-            one.then.named_groups or one.then.barred_groups for one in self.rules
-        )
+    def named(self) -> dict[str, frozenset[Any]]:
+        """The keys of what rules name that are on, by the kinds of `Names`."""
+        named: dict[str, frozenset[Any]] = defaultdict(frozenset)
+        for rule in self.rules:
+            for kind, keys in rule.named().items() if rule.is_on else ():
+                named[kind] |= keys
+        return named
 
     @cached_property
     def asks_people(self) -> bool:
         """Whether a rule asks for more, or other, people than any one reviewer."""
-        return any(one.then.approvals or one.then.barred_groups for one in self.rules)
+        return any(
+            one.is_on and (one.then.approvals or one.then.barred_groups)
+            for one in self.rules
+        )
 
 
 NO_POLICY = Policy()
@@ -209,7 +217,7 @@ class Approval:
 class People:
     """The people about one message: who looks at it (`person`), who approved it, who is
     behind it (`authors`, and `editors`, who edited it or wrote words of it), who may
-    review it, and in which groups people are. `names` are those of groups.
+    review it, and by group its members. `names` are those of groups and calendars.
     """
 
     person: int = 0
@@ -218,12 +226,12 @@ class People:
     editors: frozenset[int] = frozenset()
     reviewers: frozenset[int] = frozenset()
     groups: Mapping[int, Collection[int]] = field(default_factory=dict)
-    names: Mapping[int, str] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
     identities: Identities = field(default_factory=Identities, compare=False)
 
-    def groups_of(self, person: int) -> frozenset[int]:
+    def groups_of(self, person: int) -> set[int]:
         """Return the groups in which a person is."""
-        return frozenset(self.groups.get(person, ()))
+        return {group for group, members in self.groups.items() if person in members}
 
 
 @dataclass(frozen=True)
@@ -248,11 +256,6 @@ class Demand:
     is_readable: bool = True
 
     @property
-    def approvals(self) -> tuple[Approval, ...]:
-        """The approvals that were given, whether they count or not."""
-        return self.people.approvals
-
-    @property
     def effects(self) -> Effects:
         """What all rules that apply ask for together."""
         return self.requirement.effects
@@ -262,7 +265,7 @@ class Demand:
         """The approvals that count: of those that may be one person's, the first."""
         counted: list[Approval] = []
         behind = set[int]()
-        for one in self.approvals:
+        for one in self.people.approvals:
             # With a second factor that came later, somebody else gave it.
             givers = self.people.identities.behind(one.person, at=one.at or _NOW)
             may = (
@@ -275,15 +278,25 @@ class Demand:
                 behind |= givers
         return tuple(counted)
 
+    @property
+    def givers(self) -> list[int]:
+        """Who gave the approvals that count."""
+        return [one.person for one in self.counted]
+
     @cached_property
     def progress(self) -> Progress:
         """How many of the needed approvals are given."""
-        return self._progress([one.person for one in self.counted])
+        return progress(self.effects, self.givers, self.people.groups)
+
+    def after(self) -> Progress:
+        """Return the progress as it would be if the person who looks approved now."""
+        givers = self.givers if self.same else [*self.givers, self.people.person]
+        return progress(self.effects, givers, self.people.groups)
 
     @property
     def has_approved(self) -> bool:
         """Whether the person who looks gave an approval that counts."""
-        return any(one.person == self.people.person for one in self.counted)
+        return self.people.person in self.givers
 
     @property
     def takes_several(self) -> bool:
@@ -296,9 +309,12 @@ class Demand:
         return self.after().is_complete
 
     @property
-    def givers(self) -> str:
-        """Who approved, as one list: "Ben Okafor and Ana Ruiz"."""
-        return listed([one.name for one in self.counted])
+    def approved_by(self) -> str:
+        """By whom the approvals are that count: ", by Ben Okafor and Ana Ruiz"; empty
+        if there are none.
+        """
+        names = listed([one.name for one in self.counted])
+        return f", by {names}" if names else ""
 
     @cached_property
     def because(self) -> tuple[tuple[PolicyRule, tuple[str, ...]], ...]:
@@ -328,12 +344,12 @@ class Demand:
         of Finance are needed, because of EUR 1,225.00."; and what is not known of the
         message.
         """
-        calendars = {key: one.name for key, one in self.calendars.items()}
-        names = Names(groups=self.people.names, calendars=calendars)
         sentences = []
         for rule, passages in self.because:
             why = self._why(rule, passages)
-            sentences.append(f"{rule.name}: {rule.then.in_words(names)}{why}.")
+            sentences.append(
+                f"{rule.name}: {rule.then.in_words(self.people.names)}{why}."
+            )
         unread = self.facts.unread_sums
         unknown = self.facts.unknown_files[:_SHOWN]
         spoke = self.requirement.spoke
@@ -358,29 +374,31 @@ class Demand:
         quoted = f"“{named(passage)[:_LONGEST]}”"
         return f"{quoted} in {place}" if place else quoted
 
-    @property
-    def asks_people(self) -> bool:
-        """Whether the rules ask for more, or other, people than any one reviewer."""
-        return self.takes_several or bool(
-            self.effects.named_groups or self.effects.barred_groups
-        )
-
-    @property
+    @cached_property
     def warning(self) -> str:
-        """A sentence if too few people may approve to complete it; else empty."""
-        return (
-            ""
-            if self.is_possible
-            else "Too few people may give that: ask an admin to change the rule or the group."
+        """A sentence if all who may approve it together could not give what is asked
+        for; else empty.
+        """
+        effects, people = self.effects, self.people
+        asks_people = (
+            self.takes_several or effects.named_groups or effects.barred_groups
         )
-
-    def after(self) -> Progress:
-        """Return the progress as it would be if the person who looks approved now."""
-        if self.same:
-            return self.progress
-        return self._progress(
-            [*(one.person for one in self.counted), self.people.person]
-        )
+        if self.is_decided or not asks_people:
+            return ""
+        # Of accounts that count as one person, one stands for all, in the groups of all.
+        counted = set[int]()
+        members = defaultdict[int, set[int]](set)
+        behind = people.identities.behind
+        for person in sorted(
+            people.reviewers - self.barred, key=lambda one: len(behind(one))
+        ):
+            stand_for_it = counted & people.identities.same_as([person]) or {person}
+            counted |= stand_for_it
+            for group in people.groups_of(person):
+                members[group] |= stand_for_it
+        if progress(effects, counted, members).is_complete:
+            return ""
+        return "Too few people may give that: ask an admin to change the rule or the group."
 
     @cached_property
     def same(self) -> str:
@@ -394,55 +412,27 @@ class Demand:
         )
         return next(filter(None, sentences), "")
 
-    @cached_property
-    def is_possible(self) -> bool:
-        """Whether all who may approve it together could give what is asked for."""
-        people = self.people
-        if self.is_decided or not self.asks_people:
-            return True
-        groups: dict[int, set[int]] = {}
-        # Of accounts that count as one person, one stands for all, in the groups of all.
-        counted = set[int]()
-        behind = people.identities.behind
-        for person in sorted(
-            people.reviewers - self.barred, key=lambda one: len(behind(one))
-        ):
-            stand_for_it = counted & people.identities.same_as([person]) or {person}
-            counted |= stand_for_it
-            for one in stand_for_it:
-                groups.setdefault(one, set()).update(people.groups_of(person))
-        return progress(self.effects, counted, _members(groups)).is_complete
-
-    def _progress(self, givers: Sequence[int]) -> Progress:
-        groups = {one: self.people.groups_of(one) for one in givers}
-        return progress(self.effects, givers, _members(groups))
-
-    def barring(self) -> list[tuple[str, str]]:
-        """Return why this person may not approve it whoever else did: for each reason a
-        word and a sentence.
+    def refusals(self) -> list[tuple[str, str]]:
+        """Return why this person may not approve it: for each reason a word, such as
+        "approvals", and a sentence. Empty if they may.
         """
-        people = self.people
+        people, effects = self.people, self.effects
         reasons = []
         if people.person in people.authors:
             started = "You started this message, so somebody else must approve it."
             reasons.append(("author", started))
-        if self.effects.bar_editor and people.person in people.editors:
+        if effects.bar_editor and people.person in people.editors:
             edited = (
                 "You edited this message, or wrote words of it in the last 30 days, so "
                 "somebody else must approve it."
             )
             reasons.append(("editor", edited))
-        return reasons
-
-    def forbidding(self) -> list[tuple[str, str]]:
-        """Return why the person may not approve besides what `barring` says: for each
-        reason a word, such as "approvals", and a sentence. Empty if they may.
-        """
+        in_groups = effects.barred_groups & people.groups_of(people.person)
+        is_counted_as = people.person in self.barred and not (reasons or in_groups)
         if not self.is_readable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
-            return [("policy", sentence)]
-        reasons = []
-        if self.effects.reject:
+            return [*reasons, ("policy", sentence)]
+        if effects.reject:
             rule, passages = next(one for one in self.because if one[0].then.reject)
             why = self._why(rule, passages)
             reasons.append(
@@ -450,32 +440,32 @@ class Demand:
             )
         if closed := self.closed():
             reasons.append(("hours", closed))
-        people = self.people
-        in_groups = self.effects.barred_groups & people.groups_of(people.person)
-        if people.person in self.barred and not (self.barring() or in_groups):
-            # They are barred because of whom they count as.
+        if is_counted_as:
             why = people.identities.why_one(people.person, self.barred, _MAY_NOT)
             reasons.append(("author", why))
-        if self.is_decided:
-            if not self.progress.is_complete:
-                no_longer = [
-                    one.name for one in self.approvals if one not in self.counted
-                ]
-                why = (
-                    f" That of {listed(no_longer)} does not count any more, by the rules and roles of now."
-                    if no_longer
-                    else ""
-                )
-                sentence = f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
-                reasons.append(("approvals", sentence))
-        elif sentence := self._why_not(in_groups):
-            reasons.append(("approvals", sentence))
+        why_not = self._why_no_longer() if self.is_decided else self._why_not(in_groups)
+        if why_not:
+            reasons.append(("approvals", why_not))
         return reasons
 
-    def _why_not(self, in_groups: frozenset[int]) -> str:
+    def _why_no_longer(self) -> str:
+        """Return why a decided message may not be sent; empty if it may."""
+        if self.progress.is_complete:
+            return ""
+        approvals = self.people.approvals
+        no_longer = [one.name for one in approvals if one not in self.counted]
+        why = (
+            f" That of {listed(no_longer)} does not count any more, by the rules and roles of now."
+            if no_longer
+            else ""
+        )
+        return f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
+
+    def _why_not(self, in_groups: Collection[int]) -> str:
         """Return why an approval of this person would not count; empty if it would."""
         if in_groups:
-            return f"A rule keeps members of {self._named(in_groups)} from approving this message."
+            groups = self.people.names.any_of("groups", in_groups)
+            return f"A rule keeps members of {groups} from approving this message."
         if self.progress.is_complete:
             # The rules now ask for fewer approvals than when these people approved, so
             # no approval was the last one. Any further approval decides the message.
@@ -498,46 +488,33 @@ class Demand:
             return ""
         parts = []
         for group, n in sorted(missing.items()):
-            whose = (
-                "of any reviewer"
-                if group == ANY_REVIEWER
-                else f"of {self._named({group})}"
-            )
-            parts.append(f"{n} {whose}")
+            whose = "any reviewer"
+            if group != ANY_REVIEWER:
+                whose = self.people.names.name_of("groups", group)
+            parts.append(f"{n} of {whose}")
         number = sum(missing.values())
         verb = "is" if number == 1 else "are"
         sentence = f"{number} more {verb} needed: {listed(parts)}."
         if not self.takes_several:
-            sentence = f"An approval {whose} is needed."
+            sentence = f"An approval of {whose} is needed."
         return f"{sentence} {self.warning}".rstrip()
 
     def closed(self) -> str:
         """Return when it can be approved, if a rule allows that only at certain hours
         and now is not among them; else empty.
         """
-        if self.leaves_at is None:
+        hours = sorted(self.effects.office_hours)
+        if self.leaves_at is None or not hours:
             return ""
-        calendars = [self.calendars.get(one) for one in self.effects.office_hours]
-        closed = [
-            one for one in calendars if not one or not is_open(one, self.leaves_at)
-        ]
-        if not closed:
+        calendars = tuple(map(self.calendars.get, hours))
+        opening = next_common_opening(calendars, self.leaves_at)
+        if opening == self.leaves_at:
             return ""
-        names = [one.name for one in closed if one]
-        names += ["a deleted calendar"] * closed.count(None)
-        names.sort()
-        only = f"A rule lets this be approved and sent only within the hours of {listed(names)}"
-        at = self.leaves_at
-        # All calendars must be open at the same time: from each opening on, look again.
-        for _ in range(_MOST_OPENINGS):
-            openings = [next_opening(one, at) for one in calendars if one]
-            known = [one for one in openings if one]
-            if len(known) < len(calendars):
-                break
-            if max(known) == at:
-                return f"{only}: next {at:%a %-d %b at %H:%M} UTC."
-            at = max(known)
-        return f"{only}. These hours never come: ask an admin to change the rule."
+        names = listed([self.people.names.name_of("calendars", one) for one in hours])
+        only = f"A rule lets this be approved and sent only within the hours of {names}"
+        if opening is None:
+            return f"{only}. These hours never come: ask an admin to change the rule."
+        return f"{only}: next {opening:%a %-d %b at %H:%M} UTC."
 
     def closes(self) -> datetime | None:
         """Return when the hours end within which it may leave now; None without any."""
@@ -547,23 +524,25 @@ class Demand:
         ]
         return min(ends, default=None)
 
-    def _named(self, groups: set[int] | frozenset[int]) -> str:
-        return listed(
-            sorted(
-                self.people.names.get(one, f"a group that was deleted ({one})")
-                for one in groups
-            ),
-            "or",
-        )
 
-
-def _members(groups: Mapping[int, Collection[int]]) -> dict[int, set[int]]:
-    """Return by group who of these people is in it."""
-    members: dict[int, set[int]] = {}
-    for person, of_person in groups.items():
-        for group in of_person:
-            members.setdefault(group, set()).add(person)
-    return members
+# Cached: many rules share their hours, and a page checks all of its rows for one time.
+@lru_cache(maxsize=1024)
+def next_common_opening(
+    calendars: tuple[Calendar | None, ...], at: datetime
+) -> datetime | None:
+    """Return from when on all of these calendars are open, this time if they are; None
+    if they never are, or if one was deleted.
+    """
+    for _ in range(_MOST_OPENINGS):
+        openings = [next_opening(one, at) if one else None for one in calendars]
+        known = [one for one in openings if one]
+        if len(known) < len(openings):
+            return None
+        if max(known, default=at) == at:
+            return at
+        # From each opening on, look again.
+        at = max(known)
+    return None
 
 
 def evaluate(
@@ -580,11 +559,9 @@ def evaluate(
     """
     requirement = _required(policy, facts)
     effects = requirement.effects
-    by_rule = {
-        one
-        for one, groups in people.groups.items()
-        if not effects.barred_groups.isdisjoint(groups)
-    }
+    by_rule = set[int]().union(
+        *(people.groups.get(one, ()) for one in effects.barred_groups)
+    )
     if effects.bar_editor:
         by_rule |= people.editors
     return Demand(
@@ -595,4 +572,5 @@ def evaluate(
         calendars,
         barred=people.identities.same_as(people.authors | by_rule),
         is_decided=is_decided,
+        is_readable=not policy.unreadable,
     )

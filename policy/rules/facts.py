@@ -57,15 +57,15 @@ def policy_of(key: int) -> Policy:
     Callers that decide must not catch this error: while the policy cannot be read, no
     message may be sent.
     """
-    version = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT).get(pk=key)
+    versions = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT)
+    return read_policy(versions.get(pk=key))
+
+
+def read_policy(version: PolicyVersion) -> Policy:
+    """Return a version as values. Raises RuleError if its rules cannot be read."""
     rules = parts_from_json(PolicyRule, version.rules)
     passes = parts_from_json(Pass, version.passes)
-    return Policy(
-        version.number,
-        tuple(one for one in rules if one.is_on),
-        tuple(one for one in passes if one.is_on),
-        version.signatures,
-    )
+    return Policy(version.number, rules, passes, version.signatures)
 
 
 def signed_passes(
@@ -81,7 +81,8 @@ def signed_passes(
     signed = {}
     for one in policy.passes:
         signers = set(policy.signatures.get(one.id, ())) & admins.keys()
-        if len(signers) == 2 and (now is None or now < one.ends_at):
+        counts = one.is_on and len(signers) == 2
+        if counts and (now is None or now < one.ends_at):
             signed[one.id] = (one, listed(sorted(admins[key] for key in signers)))
     return signed
 
@@ -428,9 +429,8 @@ def listed_until(policy: Policy, message: Message, now: datetime) -> datetime | 
     """Return until when each recipient of a message that is on the allowlists of a rule
     or pass now is still on them; None if that does not end.
     """
-    parts = (*policy.rules, *policy.passes)
-    named = [one.when.lists_except for one in parts]
-    named += [one.when.lists for one in policy.passes]
+    named = [one.when.lists_except for one in policy.rules if one.is_on]
+    named += [one.when.lists for one in policy.passes if one.is_on]
     patterns = {one: patterns_for(one) for one in message.written_to or ()}
     rows = AllowEntry.objects.live(now).filter(
         allowlist__in=frozenset[int]().union(*named),

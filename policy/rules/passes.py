@@ -10,13 +10,13 @@ adding a rule never lowers what a message needs.
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Self
 
 from django.db.models import TextChoices
 
 from policy.rules.conditions import (
     Conditions,
-    Exact,
     LinksElsewhere,
     MessageFacts,
     ToUnlisted,
@@ -24,7 +24,7 @@ from policy.rules.conditions import (
     exactly,
 )
 from policy.rules.rules import Part, RuleError
-from policy.rules.wording import Names, any_named, any_of
+from policy.rules.wording import Names, any_of
 
 # How far ahead its end may be when it is signed, and how many messages it may send in
 # 24 hours.
@@ -81,7 +81,7 @@ class Pass(Part):
 
     ends_at: datetime
     a_day: int
-    most: Exact | None = None
+    most: Decimal | None = None
     currency: str = ""
     link_domains: Words = frozenset()
 
@@ -100,23 +100,18 @@ class Pass(Part):
         return super().checked()
 
     def sentence(self, names: Names) -> str:
-        # A key that sent nothing lately has no name here, but may exist.
-        keys = [names.keys.get(one) or one.partition(":")[2] for one in self.when.keys]
-        sums = (
-            f"name at most {self.most:f} {self.currency}"
-            if self.most is not None
-            else "name no sum"
-        )
-        links = (
-            f"links to {any_of(self.link_domains)} only"
-            if self.link_domains
-            else "no links"
-        )
+        when = self.when
+        sums = "no sum"
+        if self.most is not None:
+            sums = f"at most {self.most:f} {self.currency}"
+        links = "no links"
+        if self.link_domains:
+            links = f"links to {any_of(self.link_domains)} only"
         return (
-            f"Messages of the API key {any_of(keys)} from "
-            f"{any_named(names.mailboxes, self.when.mailboxes, 'mailbox')} to recipients on the allowlist "
-            f"{any_named(names.lists, self.when.lists, 'list')}, that {sums}, have no finding, no attachment and "
-            f"{links}, are sent without a person; at most {self.a_day:,} a day, until "
+            f"Messages of the API key {names.any_of('keys', when.keys)} from "
+            f"{names.any_of('mailboxes', when.mailboxes)} to recipients on the allowlist "
+            f"{names.any_of('lists', when.lists)}, that name {sums}, have no finding, no attachment and {links}, "
+            f"are sent without a person; at most {self.a_day:,} a day, until "
             f"{self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
         )
 

@@ -1,25 +1,189 @@
-"""The rules of the policy as values: what a rule is (conditions and effects), how it is
-written as an English sentence, and how two lists of rules differ. Pure: reads no tables.
+"""The rules of the policy as values: what a rule is (conditions and effects), how the
+effects of several rules are merged (the strictest wins), how a rule is written as an
+English sentence, and how two lists of rules differ. Pure: reads no tables.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Self, TypeVar
 
-from mirror.oversight_modes import NAMES as MODES
+from django import forms
+
+from mirror.oversight_modes import MODES, mode_words
+from mirror.oversight_modes import NAMES as MODE_NAMES
 from policy.rules.conditions import (
     MOST_WORDS,
     RISKS,
     Conditions,
+    Fields,
     InMailbox,
+    Keys,
     OfConnection,
     as_json,
     exactly,
     from_json,
     read_word,
 )
-from policy.rules.effects import MOST_APPROVALS, MOST_MINUTES, Effects, is_as_strict
-from policy.rules.wording import ORIGINS, Names, listed
+from policy.rules.wording import (
+    ORIGINS,
+    ChecksField,
+    MinutesField,
+    Names,
+    PickField,
+    TickField,
+    duration_in_words,
+    listed,
+)
+
+# In place of a group: any reviewer of the mailbox.
+ANY_REVIEWER = 0
+MOST_APPROVALS = 20
+# How late a message may expire: after a year.
+MOST_MINUTES = 60 * 24 * 366
+
+
+@exactly
+@dataclass(frozen=True)
+class Effects:
+    """What a rule asks for. `approvals` has, by key of a group, how many of its members
+    must approve, and by `ANY_REVIEWER` how many people in all.
+
+    Members of `barred_groups` may not approve, nor, with `bar_editor`, whoever edited
+    the message or wrote words of it. `care`: whoever approves it signs in again first,
+    on a page of its own, never in bulk. `reject` is the reason with which the rule
+    rejects the message, empty if it does not. `expire_minutes` count from when the
+    message was held. All calendars of `office_hours` must be open when it is approved
+    and when it leaves. `least_mode` is the loosest oversight mode that mailboxes may
+    have.
+    """
+
+    approvals: Mapping[int, int] = field(default_factory=dict)
+    barred_groups: Keys = frozenset()
+    bar_editor: bool = False
+    care: bool = False
+    reject: str = ""
+    expire_minutes: int | None = None
+    office_hours: Keys = frozenset()
+    least_mode: str = ""
+    # Its fields in the editor, but for those of approvals.
+    editor: ClassVar[Fields] = {
+        "barred_groups": ChecksField("Nobody of these groups", "groups", int),
+        "bar_editor": TickField("Not whoever edited it or wrote words of it"),
+        "care": TickField("With care"),
+        "office_hours": ChecksField("Only within the hours of", "calendars", int),
+        "expire_minutes": MinutesField("Expires after", "Such as 90 min or 72 h."),
+        "reject": forms.CharField(
+            label="Reject it, with this reason",
+            help_text="The agent reads it.",
+            required=False,
+            max_length=300,
+            error_messages={"max_length": "Keep the reason under 300 characters."},
+        ),
+        "least_mode": PickField(
+            "Its mailbox has at least the oversight",
+            {"": "Any", **{one.name: one.words for one in MODES[:-1]}},
+            "With no other conditions than connections and mailboxes.",
+        ),
+    }
+
+    @cached_property
+    def named_groups(self) -> dict[int, int]:
+        """How many approvals each named group must give."""
+        pairs = sorted(self.approvals.items())
+        return {group: n for group, n in pairs if group != ANY_REVIEWER}
+
+    @cached_property
+    def total(self) -> int:
+        """How many people must approve. Each counts as a reviewer, and also for one
+        named group at most.
+        """
+        of_groups = sum(self.named_groups.values())
+        return max(1, self.approvals.get(ANY_REVIEWER, 0), of_groups)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked beyond one approval of any reviewer."""
+        return merged([self]) == Effects()
+
+    def in_words(self, names: Names) -> str:
+        """Return them as a part of a sentence: "2 approvals of Finance are needed"."""
+        return listed(list(self._parts(names))) or "one approval is needed"
+
+    def _parts(self, names: Names) -> Iterator[str]:
+        if self.reject:
+            yield f"it is rejected (“{self.reject}”)"
+        if self.approvals:
+            needed = "is needed" if self.total == 1 else "are needed"
+            yield f"{approvals_in_words(self.approvals, names)} {needed}"
+        if self.barred_groups:
+            groups = names.any_of("groups", self.barred_groups)
+            yield f"nobody of {groups} may approve it"
+        if self.bar_editor:
+            yield "whoever edited it or wrote words of it may not approve it"
+        if self.care:
+            yield "it is approved with care (after signing in again, on a page of its own, never in bulk)"
+        if self.expire_minutes is not None:
+            yield f"it expires {duration_in_words(self.expire_minutes)} after it was held"
+        for key in sorted(self.office_hours):
+            hours = names.name_of("calendars", key)
+            yield f"it is approved and sent only within the hours of {hours}"
+        if self.least_mode:
+            yield f"the oversight of its mailbox is at least “{mode_words(self.least_mode)}”"
+
+
+def merged(effects: Iterable[Effects]) -> Effects:
+    """Return the effects that satisfy all of these: the highest number of approvals,
+    all bars and flags, the soonest expiry, the strictest mode.
+
+    Of several reasons to reject, the first is taken; otherwise the order does not
+    matter.
+    """
+    every = list(effects)
+    approvals: dict[int, int] = {}
+    for one in every:
+        for group, n in one.approvals.items():
+            approvals[group] = max(n, approvals.get(group, 0))
+    # A number that the named groups or the desk need anyway is left out, so that
+    # effects that ask for the same compare as equal.
+    of_groups = sum(n for group, n in approvals.items() if group != ANY_REVIEWER)
+    if approvals.get(ANY_REVIEWER, 0) <= max(1, of_groups):
+        approvals.pop(ANY_REVIEWER, None)
+    expiries = [one.expire_minutes for one in every if one.expire_minutes is not None]
+    modes = [one.least_mode for one in every if one.least_mode]
+    return Effects(
+        approvals=approvals,
+        barred_groups=frozenset().union(*(one.barred_groups for one in every)),
+        bar_editor=any(one.bar_editor for one in every),
+        care=any(one.care for one in every),
+        reject=next((one.reject for one in every if one.reject), ""),
+        expire_minutes=min(expiries, default=None),
+        office_hours=frozenset().union(*(one.office_hours for one in every)),
+        least_mode=min(modes, key=MODE_NAMES.index, default=""),
+    )
+
+
+def is_as_strict(one: Effects, other: Effects) -> bool:
+    """Whether a message that satisfies `one` always satisfies `other` too."""
+    return merged([one, other]) == merged([one])
+
+
+def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
+    """Return who must approve: "2 approvals of Finance and 1 of Legal", or "3 approvals
+    with 1 of Finance among them".
+    """
+    # A number in all that the groups give anyway is left out.
+    kept = merged([Effects(approvals)]).approvals or {ANY_REVIEWER: 1}
+    (first, number), *others = sorted(kept.items())
+    parts = [f"{n} of {names.name_of('groups', group)}" for group, n in others]
+    words = f"{number} approval" if number == 1 else f"{number} approvals"
+    if first != ANY_REVIEWER:
+        words += f" of {names.name_of('groups', first)}"
+        return listed([words, *parts])
+    if parts:
+        return f"{words} with {listed(parts)} among them"
+    return f"{words} of any reviewer"
+
 
 MOST_RULES = 500
 
@@ -72,11 +236,31 @@ class Part:
         """Return what it says as a sentence."""
         raise NotImplementedError
 
+    def line(self, names: Names) -> str:
+        """Return it as one line: name, whether it is off, its sentence, owner and note."""
+        off = "" if self.is_on else " (off)"
+        owner = f" Owner: {self.owned_by(names)}." if self.owner else ""
+        note = f" Note: {self.note}" if self.note else ""
+        text = f"{self.name}{off}: {self.sentence(names)}{owner}{note}"
+        # Without the line ends of a note: its lines could look like other rules.
+        return " ".join(text.split())
+
     def owned_by(self, names: Names) -> str:
         """Return the name of its owner; empty if nobody is."""
-        if self.owner is None:
-            return ""
-        return names.people.get(self.owner) or "somebody who left"
+        return "" if self.owner is None else names.name_of("people", self.owner)
+
+    def named(self) -> dict[str, frozenset[Any]]:
+        """Return the keys of what it names, by the kinds of `Names`."""
+        when = self.when
+        return {
+            "connections": when.connections,
+            "mailboxes": when.mailboxes,
+            "keys": when.keys,
+            "lists": when.lists | when.lists_except,
+            "people": when.key_owners.union(
+                () if self.owner is None else (self.owner,)
+            ),
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored."""
@@ -114,19 +298,24 @@ class PolicyRule(Part):
                 "approvals_0",
             )
         if (then.expire_minutes or 0) > MOST_MINUTES:
-            raise RuleError("A message can wait for a year at most.", "expire_number")
+            raise RuleError("A message can wait for a year at most.", "expire_minutes")
         if then.is_empty:
             raise RuleError(
                 f"“{self.name}” asks for nothing beyond the one approval that is always needed.",
                 "approvals_0",
             )
         is_of_mailboxes = {*map(type, when.asked)} <= {OfConnection, InMailbox}
-        if then.least_mode and not (then.least_mode in MODES and is_of_mailboxes):
+        if then.least_mode and not (then.least_mode in MODE_NAMES and is_of_mailboxes):
             raise RuleError(
                 "The oversight of a mailbox goes by connections and mailboxes only.",
                 "least_mode",
             )
         return super().checked()
+
+    def named(self) -> dict[str, frozenset[Any]]:
+        then = self.then
+        groups = then.barred_groups.union(then.named_groups)
+        return super().named() | {"groups": groups, "calendars": then.office_hours}
 
     def sentence(self, names: Names) -> str:
         conditions = listed(self.when.in_words(names))
@@ -155,96 +344,33 @@ def parts_from_json(kind: type[One], value: object) -> tuple[One, ...]:
 Rules = tuple[PolicyRule, ...]
 # The rules of a policy, then its passes.
 Parts = tuple[Part, ...]
-# The buttons beside a rule or pass of the draft: what each does, and its label.
-ACTS = {"off": "Switch off", "on": "Switch on", "delete": "Delete"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How one rule or pass differs between two policies: `what` is "Added", "Removed",
-    "Changed", "Switched on" or "Switched off". `before` and `after` are its texts; one
-    is empty if the rule was added or removed.
+    """How one rule or pass differs between two policies: its line before and after. One
+    is empty if it was added or removed.
     """
 
-    what: str
-    name: str
     before: str
     after: str
 
-    @property
-    def tone(self) -> str:
-        """Its colour on a page."""
-        return {"Added": "green", "Removed": "rose"}.get(self.what, "blue")
-
-    @property
-    def sides(self) -> tuple[str, str]:
-        """The texts before and after. The name is left out of each, unless the rule had
-        another name then.
-        """
-        prefix = f"{self.name}: "
-        return self.before.removeprefix(prefix), self.after.removeprefix(prefix)
-
-
-def find(parts: Iterable[One], part_id: str) -> One | None:
-    """Return the rule or pass with this id; None if there is none."""
-    return next((one for one in parts if one.id == part_id), None)
-
-
-def with_part(parts: tuple[One, ...], part: One) -> tuple[One, ...]:
-    """Return the parts with this one in place of the one that has its id; if none has,
-    with this one added at the end.
-    """
-    found = find(parts, part.id)
-    if found is None:
-        return (*parts, part)
-    at = parts.index(found)
-    return (*parts[:at], part, *parts[at + 1 :])
-
-
-def after_act(parts: Parts, part_id: str, act: str) -> Parts:
-    """Return the parts after one of ACTS was done to the one with this id. Raises
-    RuleError if there is none.
-    """
-    part = find(parts, part_id)
-    if part is None:
-        raise RuleError("This is no longer in the draft.")
-    if act == "delete":
-        return tuple(one for one in parts if one is not part)
-    return with_part(parts, replace(part, is_on=act == "on"))
-
-
-def described(rule: Part, names: Names) -> str:
-    """Return a rule or pass as one line: name, whether it is off, its sentence, owner and
-    note.
-    """
-    owner = f" Owner: {rule.owned_by(names)}." if rule.owner else ""
-    note = f" Note: {rule.note}" if rule.note else ""
-    text = f"{rule.name}{'' if rule.is_on else ' (off)'}: {rule.sentence(names)}{owner}{note}"
-    # Without the line ends of a note: its lines could look like other rules.
-    return " ".join(text.split())
-
 
 def differences(
-    before: Sequence[Part], after: Sequence[Part], names: Names
+    before: Iterable[Part], after: Iterable[Part], names: Names
 ) -> list[Difference]:
-    """Return which rules and passes were added or changed, in the order of `after`, then which
-    were removed.
+    """Return which rules and passes were added or changed, in the order of `after`, then
+    which were removed.
     """
-    changes = []
-    for rule in after:
-        old = find(before, rule.id)
-        if old is None:
-            changes.append(Difference("Added", rule.name, "", described(rule, names)))
-        elif old != rule:
-            what = "Changed"
-            if replace(old, is_on=rule.is_on) == rule:
-                what = "Switched on" if rule.is_on else "Switched off"
-            sides = (described(old, names), described(rule, names))
-            changes.append(Difference(what, rule.name, *sides))
-    for rule in before:
-        if find(after, rule.id) is None:
-            changes.append(Difference("Removed", rule.name, described(rule, names), ""))
-    return changes
+    old = {one.id: one for one in before}
+    new = {one.id: one for one in after}
+    return [
+        Difference(
+            *(one.line(names) if one else "" for one in (old.get(key), new.get(key)))
+        )
+        for key in new | old
+        if old.get(key) != new.get(key)
+    ]
 
 
 def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> bool:
@@ -263,8 +389,3 @@ def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> b
         ):
             return True
     return False
-
-
-def in_text(found: Iterable[Difference], side: str) -> str:
-    """Return the texts of one `side` ("before" or "after") of differences, one a line."""
-    return "\n".join(filter(None, (getattr(one, side) for one in found)))

@@ -1,11 +1,18 @@
-"""Parts of the sentences about rules and passes: names of what they refer to, lists of
-words, durations. Pure: reads no tables.
+"""How rules and passes are written in sentences and typed into forms: the names of what
+they refer to, lists of words, durations, and form fields, each of which cleans what was
+typed to the value that a rule stores. Pure: reads no tables.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
+from django import forms
+from django.utils.text import capfirst
+
+from common.durations import MAX_WRITTEN, minutes_in_words, read_minutes
+from common.pages import MultilineField, same_error
 from common.tables import table_pairs
 from mirror.attachments.file_types import KINDS
 from risk.rules import RULES
@@ -31,12 +38,27 @@ FILES = _FAMILIES | {
     one.name: one.words for one in KINDS.values() if one.name not in _FAMILIES
 }
 FINDINGS = {one.name: one.words for one in RULES.values()}
+# What rules name by key or word, each as one of it is called.
+_KINDS = table_pairs("""
+connections | connection
+mailboxes | mailbox
+keys | API key
+people | person
+lists | list
+groups | group
+calendars | calendar
+origins | origin
+findings | finding
+attachments | file of kind
+""")
 
 
 @dataclass(frozen=True)
 class Names:
-    """The names of what rules refer to by key, for sentences. What is missing here is
-    shown as deleted, by its key.
+    """The names of what rules refer to, by their keys, as far as somebody may see them.
+
+    `gone` has the names of who left and of what was removed, by kind and key. What is
+    missing there too was deleted, or, unless `is_whole`, is hidden from the person.
     """
 
     mailboxes: Mapping[int, str] = field(default_factory=dict)
@@ -46,14 +68,40 @@ class Names:
     groups: Mapping[int, str] = field(default_factory=dict)
     calendars: Mapping[int, str] = field(default_factory=dict)
     connections: Mapping[int, str] = field(default_factory=dict)
+    gone: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    is_whole: bool = True
     origins: ClassVar[Mapping[str, str]] = ORIGINS
     attachments: ClassVar[Mapping[str, str]] = FILES
     findings: ClassVar[Mapping[str, str]] = FINDINGS
 
-    @property
-    def key_owners(self) -> Mapping[int, str]:
-        """The names of the owners of API keys."""
-        return self.people
+    def name_of(self, kind: str, key: Any) -> str:
+        """Return the name of one of these kinds, such as "groups"."""
+        if name := getattr(self, kind).get(key):
+            return str(name)
+        if kind == "keys":
+            # A key that sent nothing lately has no name here, but may exist.
+            return str(key).partition(":")[2]
+        if (kind, key) in self.gone:
+            return f"{self.gone[kind, key]} (gone)"
+        what = _KINDS[kind]
+        return f"{what} {key} (deleted)" if self.is_whole else f"another {what}"
+
+    def any_of(self, kind: str, keys: Iterable[Any]) -> str:
+        """Return the names of several, joined: "Finance or Legal"."""
+        return any_of({self.name_of(kind, one) for one in keys})
+
+    def choices(self, kind: str, named: Iterable[Any]) -> dict[str, str]:
+        """Return the choices of a form: all of this kind, and those that are `named`
+        already, although they may be gone.
+        """
+        known = getattr(self, kind)
+        labels = {str(key): name for key, name in known.items()}
+        labels |= {
+            str(key): self.name_of(kind, key) for key in named if key not in known
+        }
+        if kind in ("origins", "findings", "attachments"):
+            return {key: capfirst(name) for key, name in labels.items()}
+        return labels
 
 
 def listed(parts: Sequence[str], word: str = "and") -> str:
@@ -67,19 +115,197 @@ def any_of(parts: Iterable[str]) -> str:
     return listed(sorted(parts), "or")
 
 
-def any_named(names: Mapping[Any, str], keys: Iterable[Any], what: str) -> str:
-    """Return the names of what these keys mean, joined; `what` names what is gone."""
-    return any_of(name_of(names, one, what) for one in keys)
-
-
-def name_of(names: Mapping[Any, str], key: object, what: str) -> str:
-    """Return the name of what a key means; `what` names it if it is gone."""
-    return names.get(key) or f"{what} {key} (deleted)"
-
-
 def duration_in_words(minutes: int) -> str:
     """Return minutes in the largest unit that divides them: "2 days", "90 minutes"."""
     units = ((60 * 24, "day"), (60, "hour"), (1, "minute"))
     size, unit = next(one for one in units if minutes % one[0] == 0)
     n = minutes // size
     return f"{n} {unit}{'' if n == 1 else 's'}"
+
+
+# Characters of a field with one address on each line.
+MAX_LINES = 20_000
+# How many addresses and domains a rule can name.
+MOST_ENTRIES = 500
+# A list with more options than this scrolls.
+LONG = 12
+CHOOSE = same_error("Choose from the list.") | {"invalid_list": "Choose from the list."}
+
+
+class ChecksField(forms.TypedMultipleChoiceField):
+    """A list of choices as checkboxes; the ticked ones come first if it scrolls. `of` is
+    the kind of the `Names` that a form offers.
+    """
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(
+        self,
+        label: str,
+        of: str,
+        coerce: Callable[[str], Any] = str,
+        help_text: str = "",
+        *,
+        required: bool = False,
+    ) -> None:
+        super().__init__(
+            label=label,
+            coerce=coerce,
+            help_text=help_text,
+            required=required,
+            error_messages=CHOOSE | {"required": "Choose at least one."},
+        )
+        self.of = of
+
+    def prepare_value(self, value: Any) -> list[str]:
+        return [str(one) for one in value or ()]
+
+    def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
+        bound = super().get_bound_field(form, field_name)
+        ticked = bound.value() or ()
+        choices: Any = self.choices
+        if len(choices) > LONG:
+            self.choices = sorted(choices, key=lambda one: one[0] not in ticked)
+        return bound
+
+    def clean(self, value: Any) -> frozenset[Any]:
+        return frozenset(super().clean(value))
+
+
+class EntriesField(MultilineField):
+    """Values, one on each line, each read by `read`, whose ValueErrors are shown."""
+
+    widget = forms.Textarea(
+        {"rows": 3, "spellcheck": "false", "autocapitalize": "none"}
+    )
+
+    def __init__(
+        self,
+        label: str,
+        read: Callable[[str], str],
+        help_text: str = "An address, a domain or *.domain on each line.",
+        *,
+        most: int = MOST_ENTRIES,
+        has_commas: bool = True,
+    ) -> None:
+        super().__init__(
+            label=label, help_text=help_text, required=False, max_length=MAX_LINES
+        )
+        self.read = read
+        self.most = most
+        self.has_commas = has_commas
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(sorted(value)) if isinstance(value, frozenset) else value
+
+    def clean(self, value: Any) -> frozenset[str]:
+        typed = super().clean(value)
+        lines = typed.replace(",", "\n" if self.has_commas else ",").split("\n")
+        typed_values = [one.strip() for one in lines if one.strip()]
+        if len(typed_values) > self.most:
+            raise forms.ValidationError(f"Write at most {self.most} lines.")
+        try:
+            return frozenset(map(self.read, typed_values))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class AmountField(forms.CharField):
+    """A sum of money; empty for none."""
+
+    def __init__(self, label: str, help_text: str) -> None:
+        super().__init__(
+            label=label, help_text=help_text, required=False, max_length=40
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{value:f}" if isinstance(value, Decimal) else value
+
+    def clean(self, value: Any) -> Any:
+        typed = str(super().clean(value)).replace(" ", "").replace("'", "")
+        if not typed:
+            return None
+        try:
+            amount = Decimal(typed)
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        # "1.000" may mean a thousand.
+        has_cents = len(typed.partition(".")[2]) <= 2
+        if not (amount.is_finite() and 0 <= amount < 10**15 and has_cents):
+            raise forms.ValidationError("Write an amount such as 1000 or 49.90.")
+        return amount
+
+
+class CurrencyField(forms.RegexField):
+    """The code of a currency, such as EUR; empty for none."""
+
+    def __init__(self, help_text: str) -> None:
+        super().__init__(
+            r"\A[A-Za-z]{3}\Z",
+            label="Currency",
+            help_text=help_text,
+            required=False,
+            error_messages={"invalid": "Write three letters, such as EUR."},
+        )
+
+    def clean(self, value: Any) -> str:
+        return str(super().clean(value)).upper()
+
+
+class MinutesField(forms.CharField):
+    """A duration in minutes, as people write it; empty for none."""
+
+    def __init__(self, label: str, help_text: str) -> None:
+        super().__init__(
+            label=label, help_text=help_text, required=False, max_length=MAX_WRITTEN
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return minutes_in_words(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> Any:
+        typed = super().clean(value)
+        try:
+            return read_minutes(typed) or None if typed else None
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class NumberField(forms.IntegerField):
+    """A whole number within bounds."""
+
+    def __init__(
+        self, label: str, most: int, help_text: str = "", *, least: int = 1, **more: Any
+    ) -> None:
+        super().__init__(
+            label=label,
+            help_text=help_text,
+            min_value=least,
+            max_value=most,
+            error_messages=same_error(
+                f"Write a whole number from {least} to {most:,}."
+            ),
+            **{"required": False, **more},
+        )
+
+
+class TickField(forms.BooleanField):
+    """A checkbox that need not be ticked."""
+
+    def __init__(self, label: str, help_text: str = "") -> None:
+        super().__init__(label=label, help_text=help_text, required=False)
+
+
+class PickField(forms.ChoiceField):
+    """One of these choices, in a drop-down list."""
+
+    def __init__(
+        self, label: str, choices: Mapping[str, str], help_text: str = ""
+    ) -> None:
+        super().__init__(
+            label=label,
+            help_text=help_text,
+            required=False,
+            choices=list(choices.items()),
+            error_messages=CHOOSE,
+        )

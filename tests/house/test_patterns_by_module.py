@@ -23,7 +23,7 @@ REASONS = {
         alerts.channels.slack alerts.channels.signed_webhook common.csv_rows
         alerts.channels.discord.run_command alerts.models.destinations
         approvals.collaboration approvals.examination
-        approvals.policy_rules.trying audit.search.filters common.durations
+        approvals.policy_rules.views audit.search.filters common.durations
         common.logs common.mail_addresses common.references common.search_field
         connections.accounts.commands connections.accounts.views
         gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive

@@ -50,9 +50,8 @@ from policy.rules.changes import (
     save_rule,
 )
 from policy.rules.conditions import Conditions
-from policy.rules.effects import Effects
 from policy.rules.groups import add_group, change_group, delete_group, seen_state
-from policy.rules.rules import PolicyRule
+from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,
     change_list,

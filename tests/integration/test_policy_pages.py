@@ -16,7 +16,7 @@ from policy.rules.changes import (
     policies,
     save_rule,
 )
-from policy.rules.names import names_of_all
+from policy.rules.names import names_for
 from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule
 from tests.factories import actor_of, make_connection, make_message, make_person
@@ -137,7 +137,7 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
         ({"recipients": "acme.com\nnot an address"}, "recipients", "not an address"),
         ({"words": "rose, red\n*"}, "words", "“*”: That would match nearly every"),
         ({"mailboxes": ["99"]}, "mailboxes", "Choose from the list."),
-        ({"expire_number": "9999"}, "expire_number", "a year at most"),
+        ({"expire_minutes": "9999 h"}, "expire_minutes", "a year at most"),
     ):
         kept = {"recipients_except": "kept.example"}
         answer = post(client, ADD, 422, **{**TWO, **kept, **fields})
@@ -205,10 +205,10 @@ def test_draft_of_an_old_version_is_arranged_and_says_what_became_active_since(
     client = signed_in(admin)
     post(client, "draft/begin", **{"from": "version-1"})
     [shown, active] = (
-        [(one.what, one.name) for one in client.get(POLICY).context[which]]
+        [(one.before[:2], one.after[:2]) for one in client.get(POLICY).context[which]]
         for which in ("changed", "meanwhile")
     )
-    assert (shown, active) == ([("Removed", "B")], [("Added", "B")])
+    assert (shown, active) == ([("B:", "")], [("", "B:")])
     for edits, act in enumerate(("off", "on")):
         post(client, "draft/arrange/a", act=act, edits=edits)
         assert [one.is_on for one in policies().draft_rules] == [act == "on"]
@@ -230,9 +230,7 @@ def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(
     assert {one.casefold() for one in Group.objects.values_list("name", flat=True)} == {
         "finance", *(one.casefold() for one in found.groups.values())
     }  # fmt: skip
-    assert "(deleted)" not in " ".join(
-        one.sentence(names_of_all(rules)) for one in rules
-    )
+    assert "(deleted)" not in " ".join(one.sentence(names_for()) for one in rules)
 
 
 def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(
@@ -377,9 +375,7 @@ def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
         actor = actor_of(admin)
         activate_draft(actor=actor, edits=draft.edits, active=active)
         assert [needed(*one) for one in places] == wanted
-        [sentence] = [
-            one.sentence(names_of_all([one])) for one in policies().active_rules
-        ]
+        [sentence] = [one.sentence(names_for()) for one in policies().active_rules]
         assert words in sentence
         client.post("/policy/draft/begin/", {"from": "active"})
 

@@ -14,6 +14,8 @@ from approvals.policy_rules.rehearsal import rehearse
 from common.postgres import clock
 from mirror.models import Message
 from policy.models import PolicyVersion
+from policy.rules.changes import EMPTY
+from policy.rules.demand import Policy
 from policy.rules.rules import PolicyRule
 from tests.factories import actor_of, change_row, make_message
 from tests.integration.deciding import decide, make_due
@@ -125,8 +127,8 @@ def test_rehearsal_looks_for_words_in_stored_texts(connection, admin, monkeypatc
 
     def found(*words):
         rule = {"id": "a", "name": "A", **TWO, "when": {"words": words}}
-        rules = [PolicyRule.from_json(rule)]
-        tried = rehearse(before=[], after=rules, actor=actor_of(admin), now=clock())
+        rules = Policy(rules=(PolicyRule.from_json(rule),))
+        tried = rehearse(before=EMPTY, after=rules, actor=actor_of(admin), now=clock())
         return tried.changed, tried.looked_at, tried.is_partial
 
     assert found("project tulip", "rose") == (3, 6, False)
@@ -146,4 +148,4 @@ def test_try_looks_for_words_in_a_past_message(connection, admin, signed_in):
     for message in (named, other, none):
         answer = client.get("/policy/try/", {"message": message.public_id})
         spoken.append([one["part"].name for one in answer.context["spoken"]])
-    assert spoken == [[], ["Rule 0"], []]
+    assert spoken == [["Rule 0"], ["Rule 0"], []]

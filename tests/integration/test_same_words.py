@@ -11,7 +11,7 @@ from policy.errors import PlanRefused, PolicyRefused
 from policy.plans.commands import save_calendar
 from policy.rules.conditions import MessageFacts
 from policy.rules.groups import add_group
-from policy.rules.names import api_keys, names_of_all, with_known
+from policy.rules.names import api_keys, names_for, with_known
 from policy.rules.rules import PolicyRule
 from tests.factories import actor_of, make_message
 
@@ -38,7 +38,7 @@ def test_rule_names_what_it_leaves_out_of_a_connection(connection, admin):
     # Whoever makes it anew does, and its sentence says so.
     anew = with_known(rule)
     assert not anew.when.apply_to(facts)
-    assert "later (not news@x.example)" in anew.sentence(names_of_all([anew]))
+    assert "later (not news@x.example)" in anew.sentence(names_for())
 
 
 def test_keys_that_look_alike_are_told_apart(connection, admin):

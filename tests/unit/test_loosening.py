@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from policy.rules.conditions import Conditions
-from policy.rules.effects import Effects, is_as_strict, merged
-from policy.rules.rules import PolicyRule, rules_loosen
+from policy.rules.rules import Effects, PolicyRule, is_as_strict, merged, rules_loosen
 
 
 def test_mailbox_below_the_minimum_and_lower_minimum():
@@ -71,7 +70,7 @@ def test_rules_that_do_not_loosen_ask_at_least_as_much_of_every_message(
         merged(
             one.then
             for one in rules
-            if one.is_on and (one.when.is_empty or one.when in true)
+            if one.is_on and (not one.when.asked or one.when in true)
         )
         for rules in (before, after)
     )

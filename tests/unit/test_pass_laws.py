@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from policy.rules.conditions import Amount, Conditions, MessageFacts
 from policy.rules.demand import required
-from policy.rules.effects import Effects
 from policy.rules.passes import (
     Misfit,
     Pass,
@@ -20,7 +19,7 @@ from policy.rules.passes import (
     fitting,
     passes_loosen,
 )
-from policy.rules.rules import PolicyRule, RuleError, parts_from_json
+from policy.rules.rules import Effects, PolicyRule, RuleError, parts_from_json
 from policy.rules.wording import Names
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

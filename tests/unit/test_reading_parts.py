@@ -17,7 +17,7 @@ from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
 from policy.rules.demand import Approval, Demand, People, Requirement
-from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.rules import ANY_REVIEWER, Effects
 from rendering.render import render_message
 from tests.factories import nobody_else, pending_row
 

@@ -13,7 +13,6 @@ from risk.words import (
     SearchedText,
     fits,
     read_phrase,
-    search_terms,
 )
 from tests.linear import is_linear
 
@@ -83,12 +82,6 @@ def test_no_pattern_and_no_text_takes_more_than_its_length():
             piece * 1500,
             piece * 12000,
         )
-
-
-def test_terms_for_the_database_are_what_a_fitting_text_must_hold():
-    assert search_terms(read_phrase("Project tul*p ##")) == "'project' & 'tul':*"
-    assert search_terms(read_phrase("*secret")) == ""
-    assert search_terms(read_phrase("发票 inv*")) == "'inv':*"
 
 
 CONTENT = Content(

@@ -1,5 +1,5 @@
 """Finds rules that nobody can satisfy, that contradict each other, or that name
-something that was deleted. Pure: reads no tables.
+somebody who left or something that was deleted. Only `read_staff` reads tables.
 
 It runs when rules are saved, and daily in `doctor`, because people may leave after a
 rule was written.
@@ -7,23 +7,26 @@ rule was written.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from policy.calendars import Calendars, is_open
-from policy.rules.demand import can_be_completed
-from policy.rules.effects import Effects, approvals_in_words, merged
-from policy.rules.rules import PolicyRule
+from mirror.models import Connection, Mailbox
+from people.models import Grant
+from policy.calendars import Calendars, all_calendars
+from policy.models import Group
+from policy.rules.demand import can_be_completed, next_common_opening
+from policy.rules.facts import active_policy
+from policy.rules.names import names_for
+from policy.rules.rules import Effects, PolicyRule, approvals_in_words, merged
 from policy.rules.wording import Names, listed
 
-# Any Monday: opening hours are compared over the week that begins there.
+# Any Monday: whether calendars are ever open together is looked at from there.
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
-_STEP = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Staff:
-    """The active reviewers of each mailbox, the members of each group, the active
-    people, and the lists and calendars that exist; all by key.
+    """The active reviewers of each mailbox and the members of each group, by key; the
+    calendars, and the names of all.
 
     Members who left or lost their role are still in their groups, but are reviewers of
     no mailbox.
@@ -31,10 +34,39 @@ class Staff:
 
     reviewers: Mapping[int, frozenset[int]] = field(default_factory=dict)
     groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
-    people: frozenset[int] = frozenset()
-    lists: frozenset[int] = frozenset()
     calendars: Calendars = field(default_factory=dict)
     names: Names = field(default_factory=Names)
+
+    def can_give(self, effects: Effects, mailbox: int | None) -> bool:
+        """Whether the reviewers of a mailbox could give the approvals that are asked
+        for; of one that is not known, those of all mailboxes.
+        """
+        reviewers = self.reviewers.get(mailbox or 0)
+        if reviewers is None:
+            reviewers = frozenset[int]().union(*self.reviewers.values())
+        return can_be_completed(effects, reviewers, self.groups)
+
+
+def read_staff() -> Staff:
+    """Return who can approve in which mailbox, the groups, and the names of all."""
+    mailboxes = Mailbox.objects.filter(connection__in=Connection.objects.at_work())
+    grants = list(Grant.objects.filter(role="reviewer", person__is_active=True))
+    return Staff(
+        reviewers={
+            one.pk: frozenset(
+                grant.person_id
+                for grant in grants
+                if grant.scope.reaches(connection=one.connection_id, mailbox=one.pk)
+            )
+            for one in mailboxes.order_by("pk")
+        },
+        groups={
+            one.pk: frozenset(member.pk for member in one.members.all())
+            for one in Group.objects.prefetch_related("members")
+        },
+        calendars=all_calendars(),
+        names=names_for(),
+    )
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,14 @@ class Problem:
     rule: str
     sentence: str
     blocks: bool = False
+
+
+def problems_now() -> list[Problem]:
+    """Return what is wrong with the rules of the active version. Raises RuleError if
+    they cannot be read.
+    """
+    policy = active_policy()
+    return problems(policy.rules, read_staff()) if policy.number else []
 
 
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
@@ -61,39 +101,13 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
 
 
 def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
-    """Yield each group, person, mailbox, list and calendar that a rule names and that
-    was deleted or has left.
-    """
-
-    def problem(what: str) -> Problem:
-        return Problem(rule.id, f"“{rule.name}” names {what}.")
-
-    names = staff.names
-    for group in sorted(
-        {*rule.then.named_groups, *rule.then.barred_groups} - set(staff.groups)
-    ):
-        yield problem(f"a group that was deleted ({group})")
-    if rule.owner is not None and rule.owner not in staff.people:
-        yield Problem(
-            rule.id,
-            f"{names.people.get(rule.owner, 'The owner')}, the owner of “{rule.name}”, has left.",
-        )
-    for person in sorted(rule.when.key_owners - staff.people):
-        yield problem(f"{names.people.get(person, 'somebody')}, who has left")
-    for mailbox in sorted(rule.when.mailboxes - set(staff.reviewers)):
-        yield problem(
-            f"a mailbox that was removed ({names.mailboxes.get(mailbox, mailbox)})"
-        )
-    for one in sorted((rule.when.lists | rule.when.lists_except) - staff.lists):
-        yield problem(f"an allowlist that was removed ({one})")
-    for one in sorted(rule.then.office_hours - set(staff.calendars)):
-        yield problem(f"a calendar that was removed ({one})")
-    for group in sorted(rule.then.named_groups.keys() & staff.groups.keys()):
-        if left := sorted(staff.groups[group] - staff.people):
-            their_names = ", ".join(names.people.get(one, str(one)) for one in left)
-            yield problem(
-                f"{names.groups.get(group, f'group {group}')}, in which {their_names} cannot approve any more"
-            )
+    """Yield everything that a rule names and that is gone."""
+    # Of an API key nobody can tell.
+    named = rule.named() | {"keys": frozenset()}
+    for kind, keys in named.items():
+        for key in sorted(keys - getattr(staff.names, kind).keys()):
+            name = staff.names.name_of(kind, key)
+            yield Problem(rule.id, f"“{rule.name}” names {name}.")
 
 
 def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
@@ -105,9 +119,7 @@ def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
     mailboxes = set(staff.reviewers)
     if rule.when.mailboxes:
         mailboxes &= rule.when.mailboxes
-    failing = [
-        one for one in sorted(mailboxes) if not _is_possible(rule.then, one, staff)
-    ]
+    failing = [one for one in sorted(mailboxes) if not staff.can_give(rule.then, one)]
     if failing:
         asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
         sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(failing, staff)}."
@@ -156,31 +168,20 @@ def _fits(rules: Sequence[PolicyRule], mailbox: int, staff: Staff) -> bool:
     of them are open.
     """
     together = merged(rule.then for rule in rules)
-    return _ever_open(together, staff) and _is_possible(together, mailbox, staff)
-
-
-def _is_possible(effects: Effects, mailbox: int, staff: Staff) -> bool:
-    return can_be_completed(
-        effects, staff.reviewers.get(mailbox, frozenset()), staff.groups
-    )
+    return _ever_open(together, staff) and staff.can_give(together, mailbox)
 
 
 def _ever_open(effects: Effects, staff: Staff) -> bool:
-    """Whether all calendars of the office hours are open at the same time at some point
-    of a week, checked each quarter of an hour. Holidays are ignored.
+    """Whether all calendars of the office hours are ever open at the same time, if
+    there were no holidays.
     """
-    calendars = [staff.calendars.get(one) for one in effects.office_hours]
-    if not calendars:
-        return True
-    weeks = [replace(one, holidays={}) for one in calendars if one is not None]
-    instants = (_MONDAY + _STEP * number for number in range(7 * 24 * 4))
-    return len(weeks) == len(calendars) and any(
-        all(is_open(one, at) for one in weeks) for at in instants
-    )
+    calendars = [staff.calendars.get(one) for one in sorted(effects.office_hours)]
+    weeks = tuple(one and replace(one, holidays={}) for one in calendars)
+    return next_common_opening(weeks, _MONDAY) is not None
 
 
 def _named(mailboxes: Sequence[int], staff: Staff) -> str:
-    shown = [staff.names.mailboxes.get(one, f"mailbox {one}") for one in mailboxes[:3]]
+    shown = [staff.names.name_of("mailboxes", one) for one in mailboxes[:3]]
     return ", ".join(shown) + (
         f" and {len(mailboxes) - 3} more" if len(mailboxes) > 3 else ""
     )
