@@ -146,7 +146,9 @@ def first_error(form: forms.BaseForm) -> tuple[str, str]:
 def same_error(sentence: str) -> dict[str, str]:
     """Return `error_messages` for a field: this sentence, whatever is wrong with it."""
     bounds = ("min_value", "max_value", "min_length", "max_length")
-    return dict.fromkeys(("required", "invalid", "invalid_choice", *bounds), sentence)
+    digits = ("max_digits", "max_decimal_places", "max_whole_digits")
+    wrong = ("required", "invalid", "invalid_choice", *bounds, *digits)
+    return dict.fromkeys(wrong, sentence)
 
 
 def choices_by_pk(rows: Iterable[Model]) -> dict[str, str]:

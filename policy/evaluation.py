@@ -1,6 +1,6 @@
 """The ruling: whether this person may approve or reject this message now, and the
-reasons as sentences. It is a pure function of facts, and is evaluated three times: when
-a message is shown, when it is decided, and before the decision is carried out.
+reasons as sentences. It follows from facts alone, and is asked for three times: when a
+message is shown, when it is decided, and before the decision is carried out.
 
 What the rules of the policy ask for is part of the facts, as a `Demand`.
 """
@@ -35,8 +35,10 @@ class Contributors:
 
 
 @dataclass(frozen=True)
-class RulingFacts:
-    """What the ruling needs to know about the message and the person."""
+class Ruling:
+    """Whether a person may approve or reject a message now, and the reasons as
+    sentences, from facts about the message and the person. In doubt they may not.
+    """
 
     is_held: bool
     is_fetched: bool
@@ -45,92 +47,88 @@ class RulingFacts:
     mailbox: str = ""
     # Names of attached files whose bytes are known to differ from the fingerprint.
     files_that_differ: tuple[str, ...] = ()
-    # Who pulled the kill switch, and why; empty when nothing is stopped.
+    # Who pulled the kill switch, and why; empty when nothing is stopped. People may
+    # decide all the same; the decisions wait, and can be undone, until it is released.
     stopped_by: str = ""
     contributors: Contributors = field(default_factory=Contributors)
     # What the rules of the policy ask, and how many approvals are given.
     demand: Demand = field(default_factory=Demand)
 
+    @property
+    def may_reject(self) -> bool:
+        """Whether the person may reject it."""
+        return self.is_held and self.is_fetched and self.is_reviewer
 
-@dataclass(frozen=True)
-class Ruling:
-    """Whether this person may decide now, and the reasons as sentences.
+    @property
+    def may_approve(self) -> bool:
+        """Whether the person may approve it."""
+        return self.may_reject and not self.refusals
 
-    `rule` is a word for the first reason that refuses an approval.
-    """
-
-    facts: RulingFacts
-    may_approve: bool
-    may_reject: bool
-    reasons: tuple[str, ...]
-    rule: str = ""
+    @property
+    def rule(self) -> str:
+        """A word for the first reason that refuses an approval, or lets it wait."""
+        if not self.may_reject:
+            return ""
+        codes = [
+            *(code for code, _ in self.refusals),
+            "stopped" * bool(self.stopped_by),
+        ]
+        return codes[0]
 
     @cached_property
-    def demand(self) -> Demand:
-        """What the rules of the policy ask."""
-        return self.facts.demand
-
-
-def rule(facts: RulingFacts) -> Ruling:
-    """Return the ruling for these facts. In doubt it refuses."""
-    if not facts.is_held:
-        return _refused(
-            facts, "This message is no longer held, so there is nothing to decide."
+    def refusals(self) -> list[tuple[str, str]]:
+        """Why the person may not approve it, even if they may reject it: for each reason
+        a word and a sentence.
+        """
+        names = ", ".join(self.files_that_differ)
+        checks = (
+            (
+                "version",
+                self.contributors.is_being_edited,
+                "Somebody edited this message, so the edited version is approved in its place.",
+            ),
+            (
+                "version",
+                self.contributors.is_other_sent,
+                "Another version of this message was approved, so this one must not be sent too. Reject it.",
+            ),
+            ("expired", self.is_expired, "The time to approve this message is over."),
+            (
+                "files",
+                self.files_that_differ,
+                f"It cannot be approved: an attachment does not match the fingerprint ({names}).",
+            ),
         )
-    if not facts.is_reviewer:
-        where = f" of {facts.mailbox}" if facts.mailbox else ""
-        only = f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk."
-        return Ruling(facts, False, False, (only,))
-    if not facts.is_fetched:
-        return _refused(
-            facts,
-            "The content is still being fetched. It can be decided once it is here.",
-        )
-    names = ", ".join(facts.files_that_differ)
-    # What may forbid an approval: a word, whether it does, and its sentence.
-    checks = (
-        (
-            "version",
-            facts.contributors.is_being_edited,
-            "Somebody edited this message, so the edited version is approved in its place.",
-        ),
-        (
-            "version",
-            facts.contributors.is_other_sent,
-            "Another version of this message was approved, so this one must not be sent too. Reject it.",
-        ),
-        ("expired", facts.is_expired, "The time to approve this message is over."),
-        (
-            "files",
-            facts.files_that_differ,
-            f"It cannot be approved: an attachment does not match the fingerprint ({names}).",
-        ),
-    )
-    forbidding = [
-        *((name, sentence) for name, forbids, sentence in checks if forbids),
-        *facts.demand.refusals(),
-    ]
-    if forbidding:
-        name = forbidding[0][0]
-        reasons = tuple(sentence for _, sentence in forbidding)
-        return Ruling(facts, False, True, reasons + facts.demand.sentences, name)
-    if facts.stopped_by:
-        # People may decide all the same; the decisions wait, and can be undone, until
-        # the switch is released.
-        waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
-        return Ruling(
-            facts, True, True, (waits, *facts.demand.sentences), rule="stopped"
-        )
-    demand = facts.demand
-    if not demand.takes_several:
-        needed = "One approval is needed, and you may give it."
-    elif not demand.people.approvals:
-        needed = f"{demand.progress.needed} approvals are needed, and you may give one. {demand.warning}"
-    else:
-        by = demand.approved_by
-        needed = f"{demand.progress} approvals are given{by}. You may give one. {demand.warning}"
-    return Ruling(facts, True, True, (needed.rstrip(), *facts.demand.sentences))
+        refusing = [(code, sentence) for code, refuses, sentence in checks if refuses]
+        return refusing + self.demand.refusals()
 
-
-def _refused(facts: RulingFacts, sentence: str) -> Ruling:
-    return Ruling(facts, False, False, (sentence,))
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences, the most important first."""
+        if not self.is_held:
+            return ("This message is no longer held, so there is nothing to decide.",)
+        if not self.is_reviewer:
+            where = f" of {self.mailbox}" if self.mailbox else ""
+            return (
+                f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.",
+            )
+        if not self.is_fetched:
+            return (
+                "The content is still being fetched. It can be decided once it is here.",
+            )
+        demand = self.demand
+        if self.refusals:
+            return (*(sentence for _, sentence in self.refusals), *demand.sentences)
+        progress = demand.progress
+        if self.stopped_by:
+            first = (
+                "You may decide, but nothing is sent until the kill switch is released. "
+                f"Pulled by {self.stopped_by}."
+            )
+        elif not demand.takes_several:
+            first = "One approval is needed, and you may give it."
+        elif not demand.people.approvals:
+            first = f"{progress.needed} approvals are needed, and you may give one. {demand.warning}"
+        else:
+            first = f"{progress} approvals are given{demand.approved_by}. You may give one. {demand.warning}"
+        return (first.rstrip(), *demand.sentences)

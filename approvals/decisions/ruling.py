@@ -25,7 +25,7 @@ from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
 from policy.calendars import Calendars, all_calendars
-from policy.evaluation import Contributors, Ruling, RulingFacts, rule
+from policy.evaluation import Contributors, Ruling
 from policy.models import Group, KeyOwner, KillSwitch
 from policy.rules.demand import NO_POLICY, Approval, Demand, People, Policy, evaluate
 from policy.rules.facts import active_policy, facts_of, listed_until, lookups_for
@@ -302,7 +302,7 @@ def rulings(
         stop = next((one for one in switches if switch_stops(one, message)), None)
         demand = demands[message.pk]
         expires_at = expiry_of(message, demand.effects, contributors[message.pk])
-        facts = RulingFacts(
+        rulings_by_message[message.pk] = Ruling(
             is_held=message.is_held,
             is_fetched=message.hydrated_at is not None,
             is_reviewer=is_reviewer(actor, message),
@@ -313,7 +313,6 @@ def rulings(
             contributors=contributors[message.pk],
             demand=demand,
         )
-        rulings_by_message[message.pk] = rule(facts)
     return rulings_by_message
 
 

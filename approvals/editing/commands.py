@@ -97,7 +97,7 @@ def editability(
             "It is a reply. MultiMail starts a new thread with the edited version."
         )
     why_not = set_up_problem(message) or _files_problem(content, files)
-    if ruling.facts.is_expired or ruling.facts.contributors.is_other_sent:
+    if ruling.is_expired or ruling.contributors.is_other_sent:
         why_not = (
             "It can no longer be approved, and nor can an edited version. Reject it."
         )
@@ -291,7 +291,7 @@ def replace_message(
     possible = editability(locked, first, ruling=ruling, files=attached_files(locked))
     if possible.why_not:
         raise EditNotPossible(possible.why_not)
-    contributors = ruling.facts.contributors
+    contributors = ruling.contributors
     row = Replacement(
         message=locked,
         revision=locked.revision,

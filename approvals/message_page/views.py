@@ -367,7 +367,7 @@ def message_context(
     context |= edits_context(
         message,
         was_edited="message.edit_asked" in happened,
-        is_edited=bool(ruling.facts.contributors.editors),
+        is_edited=bool(ruling.contributors.editors),
     )
     context |= files_shown(message, files, opened)
 

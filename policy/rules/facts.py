@@ -9,12 +9,13 @@ worked out by `stored_facts` when a revision is stored, and what its files are b
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, islice, product
 from typing import Any, Protocol
 
 from django.db.models import F, Func, JSONField
@@ -283,8 +284,10 @@ def facts_of(
         ),
         key_owners=None if key is None else frozenset((*key_owners, *owners)),
         recipients=None if recipients is None else tuple(recipients),
-        lists=frozenset(chain.from_iterable(map(lookups.naming, recipients or ()))),
-        lists_of=tuple(map(lookups.allowing, recipients or ())),
+        lists=lookups.listing(
+            entry for one in recipients or () if "@" in one for entry in entries_of(one)
+        ),
+        lists_of=tuple(lookups.listing(patterns_for(one)) for one in recipients or ()),
         contacts=lookups.contacts_of(message),
         is_first_contact="first_contact" in examined.rules
         if can_tell_contacts
@@ -352,23 +355,17 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
 @dataclass(frozen=True)
 class Lookups:
     """What tables say of the keys and recipients of many messages: the owners of API
-    keys by (connection, key), allowlists by entry, and contacts by connection, without
-    the connections whose contacts could not be read.
+    keys by (connection, key), by entry until when each allowlist has it, and contacts by
+    connection, without the connections whose contacts could not be read.
     """
 
     owners: Mapping[tuple[int, str], Collection[int]] = field(default_factory=dict)
-    lists: Mapping[str, Collection[int]] = field(default_factory=dict)
+    lists: Mapping[str, Mapping[int, datetime]] = field(default_factory=dict)
     contacts: Mapping[int, Collection[str]] | None = None
 
-    def naming(self, recipient: str) -> frozenset[int]:
-        """Return the allowlists that name a recipient in any way."""
-        if not self.lists or "@" not in recipient:
-            return frozenset()
-        return self._of(entries_of(recipient))
-
-    def allowing(self, recipient: str) -> frozenset[int]:
-        """Return the allowlists with an entry for this recipient or their domain."""
-        return self._of(patterns_for(recipient) if self.lists else ())
+    def listing(self, entries: Iterable[str]) -> frozenset[int]:
+        """Return the allowlists that have one of these entries."""
+        return frozenset().union(*(self.lists.get(one, ()) for one in entries))
 
     def contacts_of(self, message: Message) -> frozenset[str] | None:
         """Return those recipients of a message who are contacts of its account."""
@@ -384,9 +381,6 @@ class Lookups:
             one for one in recipients if one in known and patterns_for(one)
         )
 
-    def _of(self, entries: Iterable[str]) -> frozenset[int]:
-        return frozenset().union(*(self.lists.get(one, ()) for one in entries))
-
 
 def lookups_for(
     parts: Iterable[Part], now: datetime, messages: Collection[Message]
@@ -395,16 +389,14 @@ def lookups_for(
     queries at most.
     """
     conditions = [one.when for one in parts]
-    owners: dict[tuple[int, str], set[int]] = {}
+    owners: dict[tuple[int, str], set[int]] = defaultdict(set)
     if any(one.key_owners for one in conditions):
-        for connection, key, person in KeyOwner.objects.values_list(
-            "connection_id", "upstream_key_id", "person_id"
-        ):
-            owners.setdefault((connection, key), set()).add(person)
+        for one in KeyOwner.objects.all():
+            owners[one.connection_id, one.upstream_key_id].add(one.person_id)
     addresses = {
         one for message in messages for one in message.written_to or () if "@" in one
     }
-    lists: dict[str, set[int]] = {}
+    lists: dict[str, dict[int, datetime]] = defaultdict(dict)
     named = frozenset[int]().union(
         *(one.lists | one.lists_except for one in conditions)
     )
@@ -413,8 +405,8 @@ def lookups_for(
         rows = AllowEntry.objects.live(now).filter(
             allowlist__in=named, pattern__in=entries
         )
-        for pattern, allowlist in rows.values_list("pattern", "allowlist_id"):
-            lists.setdefault(pattern, set()).add(allowlist)
+        for entry in rows:
+            lists[entry.pattern][entry.allowlist_id] = entry.expires_at or _ENDLESS
     contacts = None
     if any(one.contacts_count for one in conditions):
         connections = {one.connection_id for one in messages}
@@ -429,33 +421,17 @@ def listed_until(policy: Policy, message: Message, now: datetime) -> datetime | 
     """Return until when each recipient of a message that is on the allowlists of a rule
     or pass now is still on them; None if that does not end.
     """
-    named = [one.when.lists_except for one in policy.rules if one.is_on]
+    on = [one for one in policy.parts if one.is_on]
+    lookups = lookups_for(on, now, [message])
+    named = [one.when.lists_except for one in on]
     named += [one.when.lists for one in policy.passes if one.is_on]
-    patterns = {one: patterns_for(one) for one in message.written_to or ()}
-    rows = AllowEntry.objects.live(now).filter(
-        allowlist__in=frozenset[int]().union(*named),
-        pattern__in=set(chain.from_iterable(patterns.values())),
-    )
-    ends = {
-        (allowlist, pattern): end or _ENDLESS
-        for allowlist, pattern, end in rows.values_list(
-            "allowlist", "pattern", "expires_at"
-        )
-    }
-    until = [
-        max(found)
-        for lists in named
-        for one in patterns
-        if (
-            found := [
-                ends[key, pattern]
-                for key in lists
-                for pattern in patterns[one]
-                if (key, pattern) in ends
-            ]
-        )
-    ]
-    return min((one for one in until if one != _ENDLESS), default=None)
+    until = [_ENDLESS]
+    for lists, recipient in product(named, message.written_to or ()):
+        entries = [lookups.lists.get(one, {}) for one in patterns_for(recipient)]
+        ends = [at for entry in entries for key, at in entry.items() if key in lists]
+        until.append(max(ends, default=_ENDLESS))
+    end = min(until)
+    return None if end == _ENDLESS else end
 
 
 # Contacts of an account that were read longer ago than this do not count.

@@ -89,15 +89,34 @@ def problems_now() -> list[Problem]:
 
 
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
-    """Return what is wrong with those of the rules that are on."""
+    """Return what is wrong with those of the rules that are on: what they name that is
+    gone, and which of them nobody can meet, alone or together.
+    """
     on = [rule for rule in rules if rule.is_on]
-    found: list[Problem] = []
-    for rule in on:
-        found += [*_missing(rule, staff), *_unsatisfiable(rule, staff)]
-    # A rule that nobody can satisfy would contradict every other one too.
-    broken = {problem.rule for problem in found if problem.blocks}
-    rest = [rule for rule in on if rule.id not in broken]
-    return [*found, *_contradictions(rest, staff)]
+    by_id = {rule.id: rule for rule in on}
+    found = [problem for rule in on for problem in _missing(rule, staff)]
+    # By the ids of rules that nobody can meet together, the mailboxes.
+    unmet: dict[tuple[str, ...], list[int]] = {}
+    for mailbox in sorted(staff.reviewers):
+        rest = [
+            rule
+            for rule in on
+            if not rule.then.reject
+            if not rule.when.mailboxes or mailbox in rule.when.mailboxes
+        ]
+        while rest and not _fits(rest, mailbox, staff):
+            clashing = rest
+            # Leave out each without which they still cannot be met.
+            for rule in rest:
+                others = [one for one in clashing if one is not rule]
+                if others and not _fits(others, mailbox, staff):
+                    clashing = others
+            unmet.setdefault(tuple(one.id for one in clashing), []).append(mailbox)
+            rest = [one for one in rest if one is not clashing[-1]]
+    for ids, mailboxes in unmet.items():
+        sentence = _unmet([by_id[one] for one in ids], mailboxes, staff)
+        found.append(Problem(ids[-1], sentence, blocks=True))
+    return found
 
 
 def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
@@ -110,57 +129,26 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
             yield Problem(rule.id, f"“{rule.name}” names {name}.")
 
 
-def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
-    """Yield if too few people may approve, and in which mailboxes; and if the hours of
-    a rule are never open.
-    """
-    if rule.then.reject:
-        return
-    mailboxes = set(staff.reviewers)
-    if rule.when.mailboxes:
-        mailboxes &= rule.when.mailboxes
-    failing = [one for one in sorted(mailboxes) if not staff.can_give(rule.then, one)]
-    if failing:
-        asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
-        sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(failing, staff)}."
-        yield Problem(rule.id, sentence, blocks=True)
-    if not _ever_open(rule.then, staff):
-        yield Problem(
-            rule.id, f"“{rule.name}” names hours that are never open.", blocks=True
-        )
-
-
-def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
-    """Yield which rules of a mailbox cannot be met together, though each can alone; one
-    such set of each mailbox, and one problem for all mailboxes that have the same.
-    """
-    by_id = {rule.id: rule for rule in rules}
-    found: dict[tuple[str, ...], list[int]] = {}
-    for mailbox in sorted(staff.reviewers):
-        clashing = [
-            rule
-            for rule in rules
-            if not rule.then.reject
-            if not rule.when.mailboxes or mailbox in rule.when.mailboxes
-        ]
-        if _fits(clashing, mailbox, staff):
-            continue
-        # Leave out each without which they still cannot be met.
-        for rule in tuple(clashing):
-            others = [one for one in clashing if one is not rule]
-            if not _fits(others, mailbox, staff):
-                clashing = others
-        if len(clashing) > 1:
-            found.setdefault(tuple(one.id for one in clashing), []).append(mailbox)
-    for ids, places in found.items():
-        those = [by_id[one] for one in ids]
-        named = listed([f"“{one.name}”" for one in those])
-        why = "their hours are never open together."
-        if _ever_open(merged(one.then for one in those), staff):
-            why = f"nobody can satisfy {'both' if len(those) == 2 else 'all of them'} in {_named(places, staff)}."
-        yield Problem(
-            those[-1].id, f"{named} contradict each other: {why}", blocks=True
-        )
+def _unmet(rules: Sequence[PolicyRule], mailboxes: Sequence[int], staff: Staff) -> str:
+    """Return why nobody can meet these rules in these mailboxes."""
+    named = listed([f"“{one.name}”" for one in rules])
+    together = merged(one.then for one in rules)
+    shown = [staff.names.name_of("mailboxes", one) for one in mailboxes[:3]]
+    where = ", ".join(shown)
+    if len(mailboxes) > 3:
+        where += f" and {len(mailboxes) - 3} more"
+    is_open = _ever_open(together, staff)
+    if len(rules) == 1 and is_open:
+        asked = approvals_in_words(together.approvals, staff.names)
+        return f"{named} asks for {asked}, and too few people may give that in {where}."
+    if len(rules) == 1:
+        return f"{named} names hours that are never open."
+    if not is_open:
+        return f"{named} contradict each other: their hours are never open together."
+    all_of_them = "both" if len(rules) == 2 else "all of them"
+    return (
+        f"{named} contradict each other: nobody can satisfy {all_of_them} in {where}."
+    )
 
 
 def _fits(rules: Sequence[PolicyRule], mailbox: int, staff: Staff) -> bool:
@@ -178,10 +166,3 @@ def _ever_open(effects: Effects, staff: Staff) -> bool:
     calendars = [staff.calendars.get(one) for one in sorted(effects.office_hours)]
     weeks = tuple(one and replace(one, holidays={}) for one in calendars)
     return next_common_opening(weeks, _MONDAY) is not None
-
-
-def _named(mailboxes: Sequence[int], staff: Staff) -> str:
-    shown = [staff.names.name_of("mailboxes", one) for one in mailboxes[:3]]
-    return ", ".join(shown) + (
-        f" and {len(mailboxes) - 3} more" if len(mailboxes) > 3 else ""
-    )

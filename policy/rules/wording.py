@@ -5,7 +5,7 @@ typed to the value that a rule stores. Pure: reads no tables.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
@@ -210,30 +210,24 @@ class EntriesField(MultilineField):
             raise forms.ValidationError(str(error)) from None
 
 
-class AmountField(forms.CharField):
+class AmountField(forms.DecimalField):
     """A sum of money; empty for none."""
 
     def __init__(self, label: str, help_text: str) -> None:
         super().__init__(
-            label=label, help_text=help_text, required=False, max_length=40
+            label=label,
+            help_text=help_text,
+            required=False,
+            min_value=0,
+            max_digits=17,
+            # "1.000" may mean a thousand.
+            decimal_places=2,
+            widget=forms.TextInput,
+            error_messages=same_error("Write an amount such as 1000 or 49.90."),
         )
 
-    def prepare_value(self, value: Any) -> Any:
-        return f"{value:f}" if isinstance(value, Decimal) else value
-
-    def clean(self, value: Any) -> Any:
-        typed = str(super().clean(value)).replace(" ", "").replace("'", "")
-        if not typed:
-            return None
-        try:
-            amount = Decimal(typed)
-        except InvalidOperation:
-            amount = Decimal("NaN")
-        # "1.000" may mean a thousand.
-        has_cents = len(typed.partition(".")[2]) <= 2
-        if not (amount.is_finite() and 0 <= amount < 10**15 and has_cents):
-            raise forms.ValidationError("Write an amount such as 1000 or 49.90.")
-        return amount
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(str(value or "").replace(" ", "").replace("'", ""))
 
 
 class CurrencyField(forms.RegexField):

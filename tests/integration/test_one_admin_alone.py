@@ -347,7 +347,7 @@ def demands():
     """What each held message needs."""
     messages = list(Message.objects.with_content().with_connection().order_by("pk"))
     sam = actor_of(Person.objects.get(email="sam@yourteam.example"))
-    return {key: one.facts for key, one in rulings(messages, sam).items()}
+    return rulings(messages, sam)
 
 
 def open_hours(demand):

@@ -2,7 +2,7 @@
 
 import itertools
 
-from policy.evaluation import RulingFacts, rule
+from policy.evaluation import Ruling
 from policy.rules.demand import Demand, People
 from tests.factories import nobody_else
 
@@ -14,9 +14,7 @@ STATES = ("is_held", "is_fetched", "is_reviewer")
 
 def ruling(**facts):
     nobody = Demand(people=People(identities=nobody_else()))
-    return rule(
-        RulingFacts(**{**dict.fromkeys(STATES, True), "demand": nobody, **facts})
-    )
+    return Ruling(**{**dict.fromkeys(STATES, True), "demand": nobody, **facts})
 
 
 def may(**facts):
