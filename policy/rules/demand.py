@@ -164,16 +164,6 @@ def progress(
     return Progress(effects.total - more, effects.total, missing)
 
 
-def can_be_completed(
-    effects: Effects, people: Iterable[int], groups: Mapping[int, frozenset[int]]
-) -> bool:
-    """Whether these people could together give all approvals that are asked for."""
-    barred = frozenset().union(
-        *(groups.get(one, frozenset()) for one in effects.barred_groups)
-    )
-    return progress(effects, set(people) - barred, groups).is_complete
-
-
 def _assigned(
     slots: Sequence[int], people: Sequence[int], members: Mapping[int, Collection[int]]
 ) -> dict[int, int]:

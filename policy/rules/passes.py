@@ -150,17 +150,6 @@ class Pass(Part):
         return (*(one for one in keeps if keeps[one]), *sorted(sending.against))
 
 
-def fitting(
-    passes: Iterable[Pass], facts: MessageFacts, sending: Sending, *, is_asked: bool
-) -> tuple[Pass, ...]:
-    """Return the passes that may send a message."""
-    return tuple(
-        one
-        for one in passes
-        if one.is_on and not one.misfits(facts, sending, is_asked=is_asked)
-    )
-
-
 def passes_loosen(before: Iterable[Pass], after: Iterable[Pass]) -> bool:
     """Whether `after` may send a message that `before` did not: all that a pass may
     change without that is that it ends sooner, sends fewer a day, is off or is gone.

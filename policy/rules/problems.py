@@ -13,7 +13,7 @@ from mirror.models import Connection, Mailbox
 from people.models import Grant
 from policy.calendars import Calendars, all_calendars
 from policy.models import Group
-from policy.rules.demand import can_be_completed, next_common_opening
+from policy.rules.demand import next_common_opening, progress
 from policy.rules.facts import active_policy
 from policy.rules.names import names_for
 from policy.rules.rules import Effects, PolicyRule, approvals_in_words, merged
@@ -41,10 +41,12 @@ class Staff:
         """Whether the reviewers of a mailbox could give the approvals that are asked
         for; of one that is not known, those of all mailboxes.
         """
-        reviewers = self.reviewers.get(mailbox or 0)
-        if reviewers is None:
-            reviewers = frozenset[int]().union(*self.reviewers.values())
-        return can_be_completed(effects, reviewers, self.groups)
+        people = self.reviewers.get(mailbox or 0)
+        if people is None:
+            people = frozenset[int]().union(*self.reviewers.values())
+        barred = (self.groups.get(one, frozenset()) for one in effects.barred_groups)
+        givers = people.difference(*barred)
+        return progress(effects, givers, self.groups).is_complete
 
 
 def read_staff() -> Staff:

@@ -5,7 +5,6 @@ typed to the value that a rule stores. Pure: reads no tables.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms

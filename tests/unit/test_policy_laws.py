@@ -19,7 +19,7 @@ from policy.rules.conditions import (
     words_key,
 )
 from policy.rules.demand import Approval, People, Policy, evaluate
-from policy.rules.passes import Pass, Sending, fitting
+from policy.rules.passes import Pass, Sending
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule, merged, rules_loosen
 from tests.factories import nobody_else
 
@@ -277,6 +277,11 @@ def test_what_one_admin_may_activate_alone_never_lowers_what_a_message_needs(
         assert set(lowered(before, demand(after, facts, NOON, of))) <= {"rules"}
 
 
+@given(st.lists(rules, max_size=3), st.lists(rules, max_size=3))
+def test_the_same_rules_and_further_ones_do_not_loosen(given_rules, more):
+    assert not rules_loosen(given_rules, [*more, *given_rules])
+
+
 FITTING = MessageFacts(
     1,
     mailbox=4,
@@ -301,5 +306,5 @@ def test_no_pass_counts_beside_a_rule_that_asks_for_anything(given_rules, of):
     asked = demand(given_rules, FITTING, NOON, of)
     assume(asked.effects != Effects())
     is_asked = bool(asked.requirement.spoke)
-    assert fitting([PASS], FITTING, Sending(NOON), is_asked=is_asked) == ()
-    assert fitting([PASS], FITTING, Sending(NOON), is_asked=False) == (PASS,)
+    assert PASS.misfits(FITTING, Sending(NOON), is_asked=is_asked)
+    assert not PASS.misfits(FITTING, Sending(NOON), is_asked=False)

@@ -24,12 +24,8 @@ from policy.rules.conditions import (
     words_key,
 )
 from policy.rules.demand import (
-    Approval,
     Demand,
-    People,
-    Policy,
     Requirement,
-    evaluate,
     progress,
 )
 from policy.rules.facts import facts_of
@@ -44,7 +40,6 @@ from policy.rules.rules import (
     parts_from_json,
 )
 from policy.rules.wording import Names
-from tests.factories import nobody_else
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(1, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",))
@@ -61,10 +56,6 @@ effects = st.builds(
 )
 people = st.frozensets(st.integers(1, 6), max_size=6)
 members = st.dictionaries(groups, people)
-
-
-def law(given_effects, number=0):
-    return PolicyRule(f"r{number}", "Law", then=given_effects)
 
 
 @given(st.lists(effects, max_size=4), effects, st.randoms())
@@ -94,30 +85,6 @@ def test_whoever_helps_in_turn_completes_it_wherever_all_together_can(asked, gro
         progress(asked, givers, groups_of).is_complete
         == progress(asked, everybody, groups_of).is_complete
     )
-
-
-@given(st.lists(effects, max_size=3), effects, people, st.integers(1, 6), members)
-def test_adding_a_rule_never_lets_a_person_approve_who_could_not(
-    some, added, givers, person, groups_of
-):
-    asked_of = People(
-        person=person,
-        approvals=tuple(Approval(one, str(one)) for one in sorted(givers)),
-        editors=frozenset({1}),
-        reviewers=frozenset(range(1, 7)),
-        groups=groups_of,
-        identities=nobody_else(),
-    )
-
-    def refuses(effects_of_rules):
-        rules = tuple(law(each, number) for number, each in enumerate(effects_of_rules))
-        facts = replace(FACTS, is_edited=True)
-        demand = evaluate(
-            Policy(1, rules), facts, NOON, asked_of, calendars={}, is_decided=True
-        )
-        return bool(demand.refusals())
-
-    assert refuses(some) <= refuses([*some, added])
 
 
 def test_one_person_in_two_groups_counts_for_one_of_them():
