@@ -116,8 +116,9 @@ def _versions(product, group, calendar):
     author = _person(product, "ADMIN")
     for number, state, rules, note, activated in versions:
         product.sql(
-            "INSERT INTO policy_policyversion (number, state, rules, note, based_on, edits, author_id, activated_by_id,"
-            " activated_at) VALUES (%s, %s, %s::jsonb, %s, %s, 0, %s, %s, now() - %s::interval)",
+            "INSERT INTO policy_policyversion (number, state, rules, passes, signatures, note, based_on, edits,"
+            " author_id, activated_by_id, activated_at)"
+            " VALUES (%s, %s, %s::jsonb, '[]', '{}', %s, %s, 0, %s, %s, now() - %s::interval)",
             *(number, state, json.dumps(rules), note, number - 1, author),
             *(author if activated else None, activated),
         )

@@ -101,7 +101,7 @@ def ask(
     or without it when they were held. Older ones are missing, if in more than READ
     messages words of the rules were not looked for yet.
     """
-    parts = [one for policy in policies for one in policy.parts]
+    parts = [one for policy in policies for one in policy.parts if one.is_on]
     words = {one.when.words_key: one.when.words for one in parts if one.when.words}
     known = _look_back(messages, words)
     lookups = lookups_for(parts, now, known)
@@ -178,7 +178,8 @@ def rehearse(
     )
     newest = list(with_columns.order_by("-pk")[: MOST + 1])
     asked = ask((before, after), newest[:MOST], now)
-    staff = read_staff()
+    names = names_for(actor)
+    staff = read_staff(names)
     counts: Counter[Change] = Counter()
     sent: Counter[str] = Counter()
     changed: dict[int, tuple[Asked, Asked]] = {}
@@ -192,7 +193,6 @@ def rehearse(
             changed[message.pk] = was, becomes
             counts.update(changes)
     shown = Message.objects.filter(pk__in=[*changed][:SHOWN]).order_by("-pk")
-    names = names_for(actor)
     return Rehearsal(
         looked_at=len(asked),
         is_partial=len(newest) > len(asked),

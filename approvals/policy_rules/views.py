@@ -102,13 +102,13 @@ def lines_of(
     ]
 
 
-def problems_of(policy: Policy, actor: Actor) -> dict[str, list[str]]:
+def problems_of(policy: Policy, actor: Actor, names: Names) -> dict[str, list[str]]:
     """Return sentences about what is wrong with rules, by the rules' ids. Only people
     who can change the rules get them, because they name people and mailboxes.
     """
     sentences = defaultdict[str, list[str]](list)
     if actor.is_admin_of_all:
-        for problem in problems(policy.rules, read_staff()):
+        for problem in problems(policy.rules, read_staff(names)):
             sentences[problem.rule].append(problem.sentence)
     return sentences
 
@@ -124,7 +124,7 @@ def of_draft(now: Policies, actor: Actor) -> dict[str, Any]:
     based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
     active, draft = now.in_force.parts, now.drafted.parts
     return context | {
-        "draft": lines_of(draft, names, problems_of(now.drafted, actor)),
+        "draft": lines_of(draft, names, problems_of(now.drafted, actor, names)),
         "meanwhile": differences(version_as_is(based_on).parts, active, names),
         "changed": differences(active, draft, names),
     }
@@ -139,11 +139,12 @@ def answer_policy(
     actor = request.actor
     now = policies()
     context = of_draft(now, actor)
+    names = context["names"]
     if actor.scopes:
-        wrong = problems_of(now.in_force, actor)
+        wrong = problems_of(now.in_force, actor, names)
         # Who signed a pass of the active version; empty if it does not count.
         signed = signed_passes(now.in_force, timezone.now())
-        context["active"] = lines_of(now.in_force.parts, context["names"], wrong)
+        context["active"] = lines_of(now.in_force.parts, names, wrong)
         for line in context["active"]:
             line["signed"] = signed.get(line["part"].id, (None, ""))[1]
     ready_names = Names(groups=GROUPS)
@@ -229,7 +230,7 @@ def edit(
             error = refusal
         else:
             sentence = part.sentence(form.names)
-            wrong = problems_of(policies().drafted, actor).get(part.id, ())
+            wrong = problems_of(policies().drafted, actor, form.names).get(part.id, ())
             notice = " ".join([f"“{part.name}” is in the draft: {sentence}", *wrong])
             return redirect_with_notice(request, notice, "policy")
     kept = ""

@@ -49,8 +49,8 @@ class Staff:
         return progress(effects, givers, self.groups).is_complete
 
 
-def read_staff() -> Staff:
-    """Return who can approve in which mailbox, the groups, and the names of all."""
+def read_staff(names: Names) -> Staff:
+    """Return who can approve in which mailbox, and the groups."""
     mailboxes = Mailbox.objects.filter(connection__in=Connection.objects.at_work())
     grants = list(Grant.objects.filter(role="reviewer", person__is_active=True))
     return Staff(
@@ -67,7 +67,7 @@ def read_staff() -> Staff:
             for one in Group.objects.prefetch_related("members")
         },
         calendars=all_calendars(),
-        names=names_for(),
+        names=names,
     )
 
 
@@ -87,7 +87,7 @@ def problems_now() -> list[Problem]:
     they cannot be read.
     """
     policy = active_policy()
-    return problems(policy.rules, read_staff()) if policy.number else []
+    return problems(policy.rules, read_staff(names_for())) if policy.number else []
 
 
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:

@@ -182,6 +182,15 @@ def test_metadata_has_this_value_or_lacks_the_name(metadata, holds):
     assert not tier.apply_to(facts_of(message, review))
 
 
+def test_a_key_that_nobody_reports_may_be_any_and_is_none_for_certain():
+    of_key = Conditions(keys=frozenset({"1:k1"}))
+    unknown = replace(FACTS, key=None)
+    assert of_key.apply_to(unknown)
+    assert not of_key.certainly_apply_to(unknown)
+    assert of_key.certainly_apply_to(FACTS)
+    assert not of_key.apply_to(replace(unknown, connection=2))
+
+
 def test_conditions_hold_together_and_one_of_several_values_is_enough():
     when = from_json(
         Conditions,
