@@ -69,11 +69,9 @@ class Ruling:
         """A word for the first reason that refuses an approval, or lets it wait."""
         if not self.may_reject:
             return ""
-        codes = [
-            *(code for code, _ in self.refusals),
-            "stopped" * bool(self.stopped_by),
-        ]
-        return codes[0]
+        if self.refusals:
+            return self.refusals[0][0]
+        return "stopped" if self.stopped_by else ""
 
     @cached_property
     def refusals(self) -> list[tuple[str, str]]:

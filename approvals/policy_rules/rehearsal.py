@@ -111,7 +111,7 @@ def ask(
         sending = sending_of(message, message.review, leaves_at or message.held_at)
         asked[message] = []
         for policy in policies:
-            requirement = required(policy.rules, facts)
+            requirement = required(policy, facts)
             is_asked = bool(requirement.spoke)
             passes = [
                 (one, one.misfits(facts, sending, is_asked=is_asked))

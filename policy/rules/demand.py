@@ -5,8 +5,8 @@ person who looks may approve. Pure, but that `Identities` reads the accounts onc
 decision is carried out.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -114,17 +114,19 @@ class Progress:
         return f"{self.given} of {self.needed}"
 
 
-def required(rules: Iterable[PolicyRule], facts: MessageFacts) -> Requirement:
+# Cached, because a page of the queue needs it for all of its rows.
+@lru_cache(maxsize=4096)
+def required(policy: Policy, facts: MessageFacts) -> Requirement:
     """Return the rules that apply to a message and ask something of it, and what they
     ask for together.
     """
     spoke = [
         rule
-        for rule in rules
+        for rule in policy.rules
         if rule.is_on and rule.when.apply_to(facts) and _is_asked(rule.then, facts)
     ]
     effects = merged(rule.then for rule in spoke)
-    return Requirement(replace(effects, least_mode=""), tuple(spoke))
+    return Requirement(replace(effects, least_mode=""), tuple(spoke), policy.number)
 
 
 def _is_asked(then: Effects, facts: MessageFacts) -> bool:
@@ -133,12 +135,6 @@ def _is_asked(then: Effects, facts: MessageFacts) -> bool:
     """
     bars = then.bar_editor and facts.is_edited
     return bars or not replace(then, least_mode="", bar_editor=False).is_empty
-
-
-# Cached, because a page of the queue needs it for all of its rows.
-@lru_cache(maxsize=4096)
-def _required(policy: Policy, facts: MessageFacts) -> Requirement:
-    return replace(required(policy.rules, facts), version=policy.number)
 
 
 def progress(
@@ -153,11 +149,10 @@ def progress(
     named = effects.named_groups
     slots = [group for group, n in named.items() for _ in range(n)]
     filled = _assigned(slots, sorted(set(givers)), members)
-    missing: dict[int, int] = {}
-    for position, group in enumerate(slots):
-        if position not in filled:
-            missing[group] = missing.get(group, 0) + 1
-    of_groups = sum(missing.values())
+    missing = Counter(
+        group for position, group in enumerate(slots) if position not in filled
+    )
+    of_groups = missing.total()
     more = max(of_groups, effects.total - len(set(givers)))
     if more > of_groups:
         missing[ANY_REVIEWER] = more - of_groups
@@ -547,7 +542,7 @@ def evaluate(
     """Return what a policy asks for a message that would leave at this time, and how
     much of it these people have given.
     """
-    requirement = _required(policy, facts)
+    requirement = required(policy, facts)
     effects = requirement.effects
     by_rule = set[int]().union(
         *(people.groups.get(one, ()) for one in effects.barred_groups)

@@ -131,7 +131,7 @@ def needs_of_new_mailbox(actor: Actor, connection: int) -> str:
     }
     facts |= {"connection": connection, "mailbox": 0, "is_edited": True}
     try:
-        rules = required(active_policy().rules, MessageFacts(**facts)).spoke
+        rules = required(active_policy(), MessageFacts(**facts)).spoke
     except RuleError:
         return "The rules of the policy could not be read, so nothing can be approved."
     names = names_for(actor)

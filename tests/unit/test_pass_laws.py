@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.rules.conditions import Amount, Conditions, MessageFacts
-from policy.rules.demand import required
+from policy.rules.demand import Policy, required
 from policy.rules.passes import (
     Misfit,
     Pass,
@@ -52,7 +52,7 @@ def misfits(facts, sending=SENDING, *, of=ONE, is_asked=False):
 
 
 def sent(rules, facts, sending=SENDING):
-    is_asked = bool(required(rules, facts).spoke)
+    is_asked = bool(required(Policy(rules=tuple(rules)), facts).spoke)
     return not misfits(facts, sending, is_asked=is_asked)
 
 
