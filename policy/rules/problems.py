@@ -5,6 +5,7 @@ It runs when rules are saved, and daily in `doctor`, because people may leave af
 rule was written.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -97,24 +98,26 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
     on = [rule for rule in rules if rule.is_on]
     by_id = {rule.id: rule for rule in on}
     found = [problem for rule in on for problem in _missing(rule, staff)]
-    # By the ids of rules that nobody can meet together, the mailboxes.
-    unmet: dict[tuple[str, ...], list[int]] = {}
+    # By the ids of rules that nobody can meet, alone or together, the mailboxes.
+    unmet = defaultdict[tuple[str, ...], list[int]](list)
     for mailbox in sorted(staff.reviewers):
-        rest = [
-            rule
-            for rule in on
-            if not rule.then.reject
-            if not rule.when.mailboxes or mailbox in rule.when.mailboxes
-        ]
-        while rest and not _fits(rest, mailbox, staff):
-            clashing = rest
-            # Leave out each without which they still cannot be met.
-            for rule in rest:
-                others = [one for one in clashing if one is not rule]
-                if others and not _fits(others, mailbox, staff):
-                    clashing = others
-            unmet.setdefault(tuple(one.id for one in clashing), []).append(mailbox)
-            rest = [one for one in rest if one is not clashing[-1]]
+        clashing = []
+        for rule in on:
+            is_about_it = not rule.when.mailboxes or mailbox in rule.when.mailboxes
+            if rule.then.reject or not is_about_it:
+                continue
+            if _fits([rule], mailbox, staff):
+                clashing.append(rule)
+            else:
+                unmet[(rule.id,)].append(mailbox)
+        if not clashing or _fits(clashing, mailbox, staff):
+            continue
+        # Leave out each without which they still cannot be met.
+        for rule in tuple(clashing):
+            others = [one for one in clashing if one is not rule]
+            if not _fits(others, mailbox, staff):
+                clashing = others
+        unmet[tuple(one.id for one in clashing)].append(mailbox)
     for ids, mailboxes in unmet.items():
         sentence = _unmet([by_id[one] for one in ids], mailboxes, staff)
         found.append(Problem(ids[-1], sentence, blocks=True))

@@ -136,16 +136,3 @@ def test_rehearsal_looks_for_words_in_stored_texts(connection, admin, monkeypatc
     # The newest are read, and no others are counted.
     monkeypatch.setattr(rehearsal, "READ", 2)
     assert found("project tulip", "rose") == (1, 2, True)
-
-
-def test_try_looks_for_words_in_a_past_message(connection, admin, signed_in):
-    named = make_message(connection, **TULIP)
-    other = make_message(connection, subject="A rose")
-    none = make_message(connection)
-    put_in_force(TWO)
-    client = signed_in(admin)
-    spoken = []
-    for message in (named, other, none):
-        answer = client.get("/policy/try/", {"message": message.public_id})
-        spoken.append([one["part"].name for one in answer.context["spoken"]])
-    assert spoken == [["Rule 0"], ["Rule 0"], []]
